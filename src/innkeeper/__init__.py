@@ -1,0 +1,1 @@
+"""Look after the virtual machines on Linux hosts."""

@@ -1,0 +1,1 @@
+"""Be the terminal's door: one file a noun, one function a verb."""

@@ -1,0 +1,1 @@
+"""Connect to an inn and use its objects remotely."""

@@ -1,0 +1,1 @@
+"""Work on virtual hard disks: the VHD engine, chains, conversions."""

@@ -1,0 +1,294 @@
+"""Name every documented error, and raise it with a sentence.
+
+The tree::
+
+    InnkeeperError                  anything Innkeeper refuses or fails at; carries ``code`` and ``advice``
+    ├── InvalidArgument             a value that no documented call accepts
+    ├── NotSupported                a documented behaviour that Linux, or this build, cannot give
+    ├── NotPermitted                the caller may not do this
+    ├── ServiceError                the service cannot be reached or is going down
+    ├── TaskError                   about a running operation
+    │   ├── TaskNotFound
+    │   └── TaskNotCancelable
+    ├── MachineError                about one virtual machine; carries ``machine``
+    │   ├── MachineNotFound
+    │   ├── MachineBusy             another live task holds it; carries ``task_id``
+    │   ├── WrongState              a command the machine's state does not allow; carries both
+    │   ├── MachineUnfit            a disk or device that cannot be maintained safely
+    │   └── AgentError              the guest's task agent is absent, silent or lying
+    │       └── AgentQuarantined
+    ├── HypervisorError             libvirt or QEMU refused or failed
+    ├── DiskError                   about a disk image; carries ``path``
+    ├── UpdateError                 about bookings, windows and update runs
+    │   └── BookingNotFound
+    └── ScheduleError               about the scheduler, its folders, definitions and XML
+
+Errors carry data for programs and a sentence for people. The doors decide an HTTP status or an exit code
+from the class, by a table; nothing here knows of either.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class ErrorCode(enum.IntEnum):
+    """The documented error identifiers, as unsigned HRESULT values."""
+
+    S_OK = 0x00000000
+    S_FALSE = 0x00000001
+    E_NOTIMPL = 0x80004001
+    E_POINTER = 0x80004003
+    E_ABORT = 0x80004004
+    E_FAIL = 0x80004005
+    E_UNEXPECTED = 0x8000FFFF
+    DISP_E_EXCEPTION = 0x80020009
+    DISP_E_BADINDEX = 0x8002000B
+
+    ERROR_FILE_NOT_FOUND = 0x80070002
+    ERROR_PATH_NOT_FOUND = 0x80070003
+    E_ACCESSDENIED = 0x80070005
+    E_HANDLE = 0x80070006
+    E_OUTOFMEMORY = 0x8007000E
+    ERROR_INVALID_DATA = 0x8007000D
+    ERROR_INVALID_DRIVE = 0x8007000F
+    ERROR_NOT_READY = 0x80070015
+    ERROR_SHARING_VIOLATION = 0x80070020
+    ERROR_NOT_SUPPORTED = 0x80070032
+    ERROR_BAD_NETPATH = 0x80070035
+    E_INVALIDARG = 0x80070057
+    ERROR_BUFFER_OVERFLOW = 0x8007006F
+    ERROR_DISK_FULL = 0x80070070
+    ERROR_INVALID_NAME = 0x8007007B
+    ERROR_DIR_NOT_EMPTY = 0x80070091
+    ERROR_BAD_PATHNAME = 0x800700A1
+    ERROR_BUSY = 0x800700AA
+    ERROR_ALREADY_EXISTS = 0x800700B7
+    ERROR_PIPE_BUSY = 0x800700E7
+    ERROR_MAX_SESSIONS_REACHED = 0x80070161
+    ERROR_SERVICE_NOT_ACTIVE = 0x80070426
+    ERROR_SHUTDOWN_IN_PROGRESS = 0x8007045B
+    ERROR_NOT_FOUND = 0x80070490
+    ERROR_CANCELLED = 0x800704C7
+    ERROR_MACHINE_LOCKED = 0x800704F7
+    ERROR_NOT_CONNECTED = 0x800704E3
+    ERROR_REVISION_MISMATCH = 0x8007051A
+    ERROR_NO_SUCH_LOGON_SESSION = 0x80070520
+    ERROR_TIMEOUT = 0x800705B4
+
+    VM_E_TIMED_OUT = 0xA0040202
+    VM_E_OUT_OF_RESOURCE = 0xA0040203
+    VM_E_TOO_MANY_VMS = 0xA0040204
+    VM_E_VM_NOT_RUNNING = 0xA0040206
+    VM_E_VM_UNKNOWN = 0xA0040207
+    VM_E_APP_SHUTTING_DOWN = 0xA0040209
+    VM_E_VM_RUNNING_OR_SAVED = 0xA004020B
+    VM_E_PREF_NOT_FOUND = 0xA0040300
+    VM_E_PREF_ILLEGAL_VALUE = 0xA0040301
+    VM_E_PREF_VM_ACTIVE = 0xA0040302
+    VM_E_CONFIG_NO_NAME = 0xA0040400
+    VM_E_CONFIG_NAME_TOO_LONG = 0xA0040401
+    VM_E_CONFIG_NAME_INVALID_CHAR = 0xA0040402
+    VM_E_CONFIG_DUPLICATE_NAME = 0xA0040403
+    VM_E_VM_RUNNING = 0xA0040500
+    VM_E_VM_NO_SAVED_STATE = 0xA0040501
+    VM_E_DRIVE_INVALID = 0xA0040502
+    VM_E_DRIVE_BUS_LOC_IN_USE = 0xA0040503
+    VM_E_ADDITIONS_NOT_AVAIL = 0xA0040504
+    VM_E_ADDITIONS_FEATURE_NOT_AVAIL = 0xA0040505
+    VM_E_VM_PAUSED = 0xA0040507
+    VM_E_MEDIA_UNMOUNT_FAIL = 0xA0040508
+    VM_E_IMAGE_CAPTURE_FAIL = 0xA0040650
+    VM_E_NO_MEDIA_CAPTURED = 0xA0040652
+    VM_E_PARENT_PATH_NOT_FOUND = 0xA0040677
+    VM_E_FILE_TOO_LARGE_FOR_VOLUME = 0xA0040679
+    VM_E_FILE_READ_ONLY = 0xA004067A
+    VM_E_WRONG_HD_IMAGE_TYPE = 0xA004067B
+    VM_E_HD_IMAGE_OPEN_FAIL = 0xA004067C
+    VM_E_HD_IMAGE_ACCESS = 0xA0040681
+    VM_E_INVALID_HD_FILE = 0xA0040682
+    VM_E_IMAGE_SIZE_TOO_LARGE = 0xA0040683
+    VM_E_IMAGE_SIZE_TOO_SMALL = 0xA0040684
+    VM_E_PARENT_CHILD_ID_MISMATCH = 0xA0040685
+    VM_E_UNSUPPORTED_HD_DISK_TYPE = 0xA0040686
+    VM_E_PARENT_MODIFIED = 0xA0040687
+    VM_E_ADAPTER_NOT_FOUND = 0xA0040700
+    VM_E_INVALID_VIRTUAL_NETWORK_ID = 0xA0040702
+    VM_E_CANT_SET_DYNAMIC_MAC_ADDRESS = 0xA004070A
+    VM_E_DRIVE_IN_USE = 0xA0040727
+    VM_E_MEDIA_WRONG_TYPE = 0xA0040728
+    VM_E_MOUSE_NOT_ACTIVE = 0xA0040800
+    VM_E_USING_ABSOLUTE_COORDINATES = 0xA0040801
+    VM_E_USING_RELATIVE_COORDINATES = 0xA0040802
+    VM_E_SET_EXCLUSIVE_MODE_FAIL = 0xA0040825
+    VM_E_NO_DISPLAY = 0xA0040850
+    VM_E_USB_CONNECTOR_DRIVER_ERROR = 0xA0040925
+    VM_E_USB_ATTACH_FAILED = 0xA0040926
+    VM_E_USB_DETACH_FAILED = 0xA0040927
+    VM_E_USB_EXTERNAL_VM = 0xA0040929
+    VM_E_USB_ENUMERATION_FAILED_MORE_DEVICES = 0xA0040930
+    VM_E_USB_ATTACH_FAILED_MORE_DEVICES = 0xA0040931
+    VM_E_USB_ATTACH_FAILED_GP_ERROR = 0xA0040932
+    VM_E_USB_ATTACH_FAILED_ALREADY_ASSIGNED = 0xA0040933
+    VM_E_UNSUPPORTED_HARDWARE = 0xA0040950
+    VM_E_HARDWARE_VIRTUALIZATION_DISABLED = 0xA0040951
+    VM_E_VMVIRTUALPC_OLDER_VERSION = 0xA0040952
+    VM_E_OTHER_VIRTUALIZATION_SOFTWARE = 0xA0040953
+
+    SCHED_E_SERVICE_NOT_RUNNING = 0x80041315
+
+
+class InnkeeperError(Exception):
+    """Anything Innkeeper refuses or fails at.
+
+    ``str(error)`` is one sentence for a person; ``advice`` says what to do next, or is empty;
+    ``hresult`` is the documented identifier as an unsigned integer.
+    """
+
+    #: The identifier used where the raiser names no finer one.
+    default_code: ErrorCode = ErrorCode.E_FAIL
+
+    def __init__(self, sentence: str, *, code: ErrorCode | None = None, advice: str = "") -> None:
+        super().__init__(sentence)
+        self.code = self.default_code if code is None else code
+        self.advice = advice
+
+    @property
+    def hresult(self) -> int:
+        """The documented error identifier as an unsigned integer."""
+        return int(self.code)
+
+    @property
+    def sentence(self) -> str:
+        """What went wrong, for a person."""
+        return str(self)
+
+
+class InvalidArgument(InnkeeperError):
+    """A value that no documented call accepts."""
+
+    default_code = ErrorCode.E_INVALIDARG
+
+
+class NotSupported(InnkeeperError):
+    """A documented behaviour that cannot be had here."""
+
+    default_code = ErrorCode.ERROR_NOT_SUPPORTED
+
+
+class NotPermitted(InnkeeperError):
+    """The caller may not do this."""
+
+    default_code = ErrorCode.E_ACCESSDENIED
+
+
+class ServiceError(InnkeeperError):
+    """The service cannot be reached, is not running, or is going down."""
+
+    default_code = ErrorCode.SCHED_E_SERVICE_NOT_RUNNING
+
+
+class TaskError(InnkeeperError):
+    """Something is wrong with a running operation."""
+
+
+class TaskNotFound(TaskError):
+    """No task has this id."""
+
+    default_code = ErrorCode.ERROR_NOT_FOUND
+
+
+class TaskNotCancelable(TaskError):
+    """The task has ended, or is past its point of no return (documented: E_FAIL)."""
+
+    default_code = ErrorCode.E_FAIL
+
+
+class MachineError(InnkeeperError):
+    """Something is wrong with one virtual machine."""
+
+    def __init__(
+        self, sentence: str, *, machine: str, code: ErrorCode | None = None, advice: str = ""
+    ) -> None:
+        super().__init__(sentence, code=code, advice=advice)
+        self.machine = machine
+
+
+class MachineNotFound(MachineError):
+    """No machine has this name."""
+
+    default_code = ErrorCode.VM_E_VM_UNKNOWN
+
+
+class MachineBusy(MachineError):
+    """Another live task holds the machine."""
+
+    default_code = ErrorCode.ERROR_BUSY
+
+    def __init__(self, sentence: str, *, machine: str, task_id: int, advice: str = "") -> None:
+        super().__init__(sentence, machine=machine, advice=advice)
+        self.task_id = task_id
+
+
+class WrongState(MachineError):
+    """The machine's state does not allow this command."""
+
+    default_code = ErrorCode.VM_E_VM_NOT_RUNNING
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        machine: str,
+        state: str,
+        command: str,
+        code: ErrorCode | None = None,
+        advice: str = "",
+    ) -> None:
+        super().__init__(sentence, machine=machine, code=code, advice=advice)
+        self.state = state
+        self.command = command
+
+
+class MachineUnfit(MachineError):
+    """The machine has a disk or device that cannot be maintained safely."""
+
+    default_code = ErrorCode.VM_E_UNSUPPORTED_HD_DISK_TYPE
+
+
+class AgentError(MachineError):
+    """The guest's task agent is absent, silent or not speaking the protocol."""
+
+    default_code = ErrorCode.VM_E_ADDITIONS_NOT_AVAIL
+
+
+class AgentQuarantined(AgentError):
+    """The guest broke the protocol too often; the host ignores it for a while."""
+
+
+class HypervisorError(InnkeeperError):
+    """libvirt or QEMU refused or failed; the cause is chained."""
+
+
+class DiskError(InnkeeperError):
+    """Something is wrong with a disk image."""
+
+    default_code = ErrorCode.VM_E_HD_IMAGE_ACCESS
+
+    def __init__(self, sentence: str, *, path: str, code: ErrorCode | None = None, advice: str = "") -> None:
+        super().__init__(sentence, code=code, advice=advice)
+        self.path = path
+
+
+class UpdateError(InnkeeperError):
+    """Something is wrong with a booking, a window or an update run."""
+
+
+class BookingNotFound(UpdateError):
+    """No update is booked under this machine and identifier."""
+
+    default_code = ErrorCode.ERROR_NOT_FOUND
+
+
+class ScheduleError(InnkeeperError):
+    """Something is wrong with the scheduler, its folders, definitions or XML."""

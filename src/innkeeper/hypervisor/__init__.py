@@ -1,0 +1,1 @@
+"""Carry machines on libvirt, or on the fake that stands for it."""

@@ -1,0 +1,1 @@
+"""Look after virtual machines: their life, devices, guests, undo disks."""

@@ -1,0 +1,84 @@
+"""Describe one virtual machine as its host has it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+
+class MachineState(enum.IntEnum):
+    """What a machine is doing (``VMVMState``)."""
+
+    #: Its definition is gone or cannot be read.
+    INVALID = 0
+    TURNED_OFF = 1
+    #: Off, with its memory kept in a saved state.
+    SAVED = 2
+    TURNING_ON = 3
+    RESTORING = 4
+    RUNNING = 5
+    PAUSED = 6
+    SAVING = 7
+    TURNING_OFF = 8
+    MERGING_DRIVES = 9
+    DELETE_MACHINE = 10
+
+
+class DiskKind(enum.StrEnum):
+    """What is behind a disk, as far as undo disks care."""
+
+    #: An image file: an undo disk can be put over it.
+    FILE = "file"
+    #: A block device of the host, passed through.
+    BLOCK = "block"
+    #: A network disk (NBD, RBD, iSCSI).
+    NETWORK = "network"
+    #: A volume of a libvirt pool, not resolved to a file.
+    VOLUME = "volume"
+    #: No medium, or a kind Innkeeper does not know.
+    OTHER = "other"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Disk:
+    """One drive of a machine."""
+
+    #: The name inside the definition: ``vda``.
+    target: str
+    #: ``disk``, ``cdrom``, ``floppy`` or ``lun``.
+    device: str
+    kind: DiskKind
+    #: The file or device that takes writes; empty where there is none.
+    path: str
+    #: ``raw``, ``qcow2``, ``vpc`` …
+    format: str
+    read_only: bool
+    #: Declared shareable: other machines may write to it.
+    shared: bool
+    #: libvirt's own transient overlay: cannot be saved.
+    transient: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """One virtual machine: a snapshot of what its host says."""
+
+    name: str
+    uuid: str
+    #: The name of the host that has it.
+    host: str
+    state: MachineState
+    memory_mib: int
+    vcpus: int
+    disks: tuple[Disk, ...]
+    autostart: bool
+    #: Whether it has the port its task agent listens on.
+    has_agent_port: bool
+    #: Whether it has a qemu-guest-agent port.
+    has_guest_agent_port: bool
+    #: Passed-through PCI or USB devices, by name: these cannot be saved.
+    passthrough: tuple[str, ...] = ()
+    #: The file that holds the UEFI variables, or empty.
+    nvram_path: str = ""
+    #: Whether it has a software TPM, whose state lies beside the machine.
+    has_tpm: bool = False

@@ -1,0 +1,159 @@
+"""What machines need from the world: hypervisors that carry them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from innkeeper.machines.machine import Machine
+
+#: Told how far a long call has come: bytes done, bytes in all.
+OnProgress = Callable[[int, int], None]
+
+
+class BytePipe(Protocol):
+    """A two-way pipe of bytes to a port in the guest. It has no end that the guest can see."""
+
+    async def read(self) -> bytes:
+        """At least one byte, or empty when the pipe is gone."""
+
+    async def write(self, data: bytes) -> None:
+        """Write all, waiting while the guest does not read."""
+
+    async def close(self) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ExecResult:
+    """What a command in the guest answered through qemu-guest-agent."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Hypervisor(Protocol):
+    """One host and its machines. Every call is idempotent where that has a meaning, and may be
+    made again after a crash; every failure is one of ours (``errors.py``).
+    """
+
+    @property
+    def name(self) -> str:
+        """The host's name, unique in the inn."""
+
+    @property
+    def uri(self) -> str: ...
+
+    async def open(self) -> None:
+        """Connect, and begin to publish ``machine.*`` events. Reconnects by itself from then on."""
+
+    async def close(self) -> None: ...
+
+    # Questions
+
+    async def machines(self) -> Sequence[Machine]:
+        """All machines, by one bulk call."""
+
+    async def machine(self, name: str) -> Machine:
+        """Raises ``MachineNotFound``."""
+
+    async def definition(self, name: str) -> str:
+        """The persistent definition (libvirt XML)."""
+
+    async def saved_definition(self, name: str) -> str:
+        """The definition inside the saved state. Raises ``WrongState`` where there is none."""
+
+    async def free_bytes(self, directory: str) -> int:
+        """Room left where disk images of this host lie."""
+
+    async def memory_free_mib(self) -> int: ...
+
+    # Life
+
+    async def define(self, definition: str) -> Machine:
+        """Make or change a machine's persistent definition."""
+
+    async def undefine(self, name: str) -> None:
+        """Forget a machine that is off, with its saved state and NVRAM; its disks stay."""
+
+    async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> None:
+        """Boot it, or restore its saved state. Does nothing where it runs already."""
+
+    async def restore_keeping_saved_state(
+        self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None = None
+    ) -> None:
+        """Restore the saved state with other disk files (target → path), and keep the saved state for later."""
+
+    async def pause(self, name: str) -> None: ...
+
+    async def resume(self, name: str) -> None: ...
+
+    async def save(self, name: str, on_progress: OnProgress | None = None) -> None:
+        """Save memory to the host's disk and stop; cancelling the awaiting task aborts it cleanly."""
+
+    async def discard_saved_state(self, name: str) -> None:
+        """Does nothing where there is none."""
+
+    async def shut_down(self, name: str) -> None:
+        """Ask the guest to power off; returns at once. The state tells when it has."""
+
+    async def reboot(self, name: str) -> None:
+        """Ask the guest to reboot; returns at once."""
+
+    async def reset(self, name: str) -> None: ...
+
+    async def turn_off(self, name: str) -> None:
+        """Pull the plug. Does nothing where it is off; a saved state stays."""
+
+    async def set_autostart(self, name: str, autostart: bool) -> None: ...
+
+    # Undo disks
+
+    async def backing_chain(self, path: str) -> Sequence[str]:
+        """The image file and what it stands on, top first."""
+
+    async def add_overlays(self, name: str, overlays: Mapping[str, str]) -> None:
+        """Put a new qcow2 overlay (target → path) over each disk, all at once or none.
+
+        Running, paused or off; the persistent definition follows. A machine that already has
+        exactly these overlays is left as it is.
+        """
+
+    async def commit_overlays(
+        self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None = None
+    ) -> None:
+        """Merge each disk's overlay into its base (target → base path), and go over to the base.
+
+        Running or paused; where it is off, QEMU is started paused for it and stopped again.
+        Adopts a merge that is under way. Afterwards live and persistent definition name the bases;
+        the overlay files are left behind.
+        """
+
+    async def drop_overlays(self, name: str, bases: Mapping[str, str]) -> None:
+        """Make the persistent definition name the bases (target → path) again. Off or saved only."""
+
+    async def delete_file(self, path: str) -> None:
+        """Delete an image file of this host. Does nothing where it is gone."""
+
+    # Through qemu-guest-agent
+
+    async def freeze(self, name: str) -> int:
+        """Freeze the guest's file systems; returns how many. Raises ``AgentError``."""
+
+    async def thaw(self, name: str) -> int:
+        """Thaw them. Does nothing where none is frozen."""
+
+    async def guest_exec(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+        """Run a command in the guest. Raises ``AgentError``."""
+
+    async def guest_write_file(self, name: str, path: str, data: bytes) -> None:
+        """Write a file in the guest. Raises ``AgentError``."""
+
+    # Ports
+
+    async def attach_agent_port(self, name: str) -> None:
+        """Give the machine the virtio-serial port of the task agent, live where it runs."""
+
+    async def open_agent_port(self, name: str) -> BytePipe:
+        """Open the host's end of the task agent's port. Raises ``AgentError`` where there is none."""

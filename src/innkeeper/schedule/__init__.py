@@ -1,0 +1,1 @@
+"""Model Task Scheduler 2.0: definitions, XML, calendar, folders, instances."""

@@ -1,0 +1,1 @@
+"""Serve Innkeeper: composition root, HTTP door, events."""

@@ -1,0 +1,1 @@
+"""Keep everything durable: SQLite or PostgreSQL tables, migrations, the engine."""

@@ -1,0 +1,1 @@
+"""Run operations that can take long: phases, progress, cancel, wait, recovery, history."""

@@ -1,0 +1,107 @@
+"""What tasks need from the world: a store that keeps them and an engine that runs them durably."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, Task, TaskResult
+from innkeeper.wire.events import Json
+
+
+class Clock(Protocol):
+    """Wall time for people, monotonic time for waiting."""
+
+    def now(self) -> dt.datetime:
+        """The wall time, aware and in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds from an unknown start, never going back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the monotonic clock."""
+
+
+class Steps(Protocol):
+    """The journal of one durable run."""
+
+    async def run(self, name: str, action: Callable[[], Awaitable[Json]]) -> Json:
+        """Do ``action`` and record its result, or return the result recorded before a crash.
+
+        Only the step in flight at a crash is done again, so an action looks before it does.
+        The order of names is the same in every run with the same recorded results.
+        """
+
+
+#: The body of a durable run: its key, its argument, its journal. Returns its result.
+Body = Callable[[str, Mapping[str, Json], Steps], Awaitable[Json]]
+
+
+class Engine(Protocol):
+    """Runs bodies durably: what was started runs to its end, across crashes of the process."""
+
+    def register(self, kind: str, body: Body) -> None:
+        """Say which body runs for ``kind``. Before ``launch``."""
+
+    async def launch(self) -> None:
+        """Open the journal and take up every run that a crash left unfinished."""
+
+    async def start(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
+        """Start a run once: a second start with the same key does nothing."""
+
+    async def unfinished(self) -> Sequence[str]:
+        """The keys of the runs that have not ended."""
+
+    async def purge(self, before: dt.datetime) -> int:
+        """Forget the journals of runs that ended before; returns how many."""
+
+    async def close(self) -> None:
+        """Stop taking steps; unfinished runs go on at the next launch."""
+
+
+class TaskStore(Protocol):
+    """Keeps tasks and their logs. Every write is durable when the call returns."""
+
+    async def create(
+        self, *, kind: str, description: str, lock: str | None, parent_id: int | None, owner: str,
+        argument: Mapping[str, Json], cancel_effect: CancelEffect, at: dt.datetime,
+    ) -> Task:
+        """Write a new task; raises ``LockHeld`` where a live task holds ``lock``."""
+
+    async def get(self, task_id: int) -> Task:
+        """Raises ``TaskNotFound``."""
+
+    async def argument(self, task_id: int) -> Mapping[str, Json]:
+        """What the task was started with."""
+
+    async def list(
+        self, *, live: bool | None = None, kind: str | None = None, lock: str | None = None,
+        text: str | None = None, before_id: int | None = None, limit: int = 100,
+    ) -> Sequence[Task]:
+        """Newest first."""
+
+    async def progress(self, task_id: int, progress: Progress) -> None: ...
+
+    async def set_cancel_effect(self, task_id: int, effect: CancelEffect) -> None: ...
+
+    async def request_cancel(self, task_id: int) -> None: ...
+
+    async def end(
+        self, task_id: int, *, result: TaskResult, error: int, error_description: str, at: dt.datetime
+    ) -> Task: ...
+
+    async def append_log(self, task_id: int, at: dt.datetime, level: LogLevel, text: str) -> LogLine: ...
+
+    async def log(self, task_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[LogLine]: ...
+
+    async def purge(self, before: dt.datetime) -> int:
+        """Forget tasks that ended before, and their logs; returns how many."""
+
+
+class LockHeld(Exception):
+    """A live task holds the lock."""
+
+    def __init__(self, task_id: int) -> None:
+        super().__init__(task_id)
+        self.task_id = task_id

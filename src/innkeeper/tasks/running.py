@@ -1,0 +1,46 @@
+"""What the code of a task sees while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from innkeeper.tasks.task import CancelEffect, LogLevel
+from innkeeper.wire.events import Json
+
+
+class RunningTask(Protocol):
+    """The hand that a task's work is given: its journal, its progress, its cancel."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def cancel_requested(self) -> bool: ...
+
+    async def step(self, name: str, action: Callable[[], Awaitable[Json]]) -> Json:
+        """Do ``action`` once for good: recorded, and not repeated after a crash unless it was in flight."""
+
+    def report(
+        self, phase: str | None = None, *, number: int | None = None, count: int | None = None,
+        percent: int | None = None, bytes_done: int | None = None, bytes_total: int | None = None,
+    ) -> None:
+        """Say how far it has come. Cheap: writes to the store are thinned out, events are not."""
+
+    def log(self, text: str, level: LogLevel = LogLevel.INFO) -> None:
+        """Add a line to the task's log."""
+
+    async def set_cancel_effect(self, effect: CancelEffect) -> None:
+        """Say, durably, what a cancel would do from here on."""
+
+    async def cancelled(self) -> None:
+        """Return when a cancel has been asked for (for use in a race with the work)."""
+
+
+#: The work of one kind of task. Raising ``InnkeeperError`` ends it with that error;
+#: raising ``TaskCancelled`` ends it as cancelled, and says that the stated effect has taken place.
+Work = Callable[[RunningTask, Mapping[str, Json]], Awaitable[None]]
+
+
+class TaskCancelled(Exception):
+    """The work has stopped because of a cancel, and its stated effect has taken place."""

@@ -1,0 +1,1 @@
+"""Maintain machines at night: bookings, windows, the planner, update runs."""

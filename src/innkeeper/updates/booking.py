@@ -1,0 +1,86 @@
+"""Describe work booked for one machine, and how it came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+
+from innkeeper.channels.ports import PackageChange, UpdateStatus
+
+#: The longest context a booking may carry, in bytes.
+MAX_CONTEXT_BYTES = 64 * 1024
+
+
+class Verdict(enum.StrEnum):
+    """What became of an update run."""
+
+    #: Its undo disk was merged: the update stays.
+    KEPT = "kept"
+    #: Its undo disk was discarded: the machine is as it was.
+    ROLLED_BACK = "rolled_back"
+    #: It ended before anything was changed.
+    NOT_STARTED = "not_started"
+    #: It could be neither kept nor rolled back by itself: a person has to look.
+    NEEDS_HELP = "needs_help"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Booking:
+    """One update booked for one machine (``ScheduleTask``). Key: machine and identifier."""
+
+    machine: str
+    identifier: str
+    label: str
+    #: Passed to the guest's task agent as it is.
+    context: bytes
+    #: Not before this.
+    start: dt.datetime
+    #: No later start than this; ``None`` for none.
+    end: dt.datetime | None
+    #: Complete by this; ``None`` for none.
+    deadline: dt.datetime | None
+    #: The user who booked it, or ``guest``.
+    booked_by: str
+    booked_at: dt.datetime
+    status: UpdateStatus
+    #: The run's task, once it has started.
+    task_id: int | None
+    verdict: Verdict | None
+    #: Why it has not started, or why it came out as it did; a sentence.
+    reason: str
+    #: When it may start next, while it waits.
+    next_chance: dt.datetime | None
+
+    @property
+    def has_started(self) -> bool:
+        """Whether a run was started for it."""
+        return self.task_id is not None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DiskChecksum:
+    """One base disk's content before the update and after the roll back."""
+
+    path: str
+    before: str
+    after: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What an update run did, for the morning after."""
+
+    machine: str
+    identifier: str
+    verdict: Verdict
+    #: Why, in sentences; one for each finding.
+    reasons: tuple[str, ...]
+    packages: tuple[PackageChange, ...]
+    #: Seconds each phase took, in order.
+    phase_seconds: tuple[tuple[str, float], ...]
+    #: The state it was found in, and the state it was left in (``MachineState`` names).
+    found_state: str
+    left_state: str
+    reboots: int
+    checksums: tuple[DiskChecksum, ...]
