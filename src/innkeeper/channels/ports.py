@@ -8,8 +8,6 @@ import enum
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from innkeeper.wire.events import Json
-
 
 class UpdateStatus(enum.IntEnum):
     """The state of an update (``RDV_TASK_STATUS``)."""

@@ -83,7 +83,7 @@ class Hypervisor(Protocol):
     async def restore_keeping_saved_state(
         self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None = None
     ) -> None:
-        """Restore the saved state with other disk files (target → path), and keep the saved state for later."""
+        """Restore the saved state onto other disk files (target → path); the saved state is kept."""
 
     async def pause(self, name: str) -> None: ...
 

@@ -64,8 +64,16 @@ class TaskStore(Protocol):
     """Keeps tasks and their logs. Every write is durable when the call returns."""
 
     async def create(
-        self, *, kind: str, description: str, lock: str | None, parent_id: int | None, owner: str,
-        argument: Mapping[str, Json], cancel_effect: CancelEffect, at: dt.datetime,
+        self,
+        *,
+        kind: str,
+        description: str,
+        lock: str | None,
+        parent_id: int | None,
+        owner: str,
+        argument: Mapping[str, Json],
+        cancel_effect: CancelEffect,
+        at: dt.datetime,
     ) -> Task:
         """Write a new task; raises ``LockHeld`` where a live task holds ``lock``."""
 
@@ -76,8 +84,14 @@ class TaskStore(Protocol):
         """What the task was started with."""
 
     async def list(
-        self, *, live: bool | None = None, kind: str | None = None, lock: str | None = None,
-        text: str | None = None, before_id: int | None = None, limit: int = 100,
+        self,
+        *,
+        live: bool | None = None,
+        kind: str | None = None,
+        lock: str | None = None,
+        text: str | None = None,
+        before_id: int | None = None,
+        limit: int = 100,
     ) -> Sequence[Task]:
         """Newest first."""
 

@@ -22,8 +22,14 @@ class RunningTask(Protocol):
         """Do ``action`` once for good: recorded, and not repeated after a crash unless it was in flight."""
 
     def report(
-        self, phase: str | None = None, *, number: int | None = None, count: int | None = None,
-        percent: int | None = None, bytes_done: int | None = None, bytes_total: int | None = None,
+        self,
+        phase: str | None = None,
+        *,
+        number: int | None = None,
+        count: int | None = None,
+        percent: int | None = None,
+        bytes_done: int | None = None,
+        bytes_total: int | None = None,
     ) -> None:
         """Say how far it has come. Cheap: writes to the store are thinned out, events are not."""
 

@@ -28,8 +28,14 @@ class Tasks:
         raise NotImplementedError
 
     async def start(
-        self, kind: str, description: str, argument: Mapping[str, Json], *, lock: str | None = None,
-        parent_id: int | None = None, owner: str = "innkeeper",
+        self,
+        kind: str,
+        description: str,
+        argument: Mapping[str, Json],
+        *,
+        lock: str | None = None,
+        parent_id: int | None = None,
+        owner: str = "innkeeper",
         cancel_effect: CancelEffect = CancelEffect.BACK_TO_START,
     ) -> Task:
         """Write the task down, then run it. Raises ``MachineBusy`` naming the task that holds ``lock``."""
@@ -39,8 +45,14 @@ class Tasks:
         raise NotImplementedError
 
     async def list(
-        self, *, live: bool | None = None, kind: str | None = None, lock: str | None = None,
-        text: str | None = None, before_id: int | None = None, limit: int = 100,
+        self,
+        *,
+        live: bool | None = None,
+        kind: str | None = None,
+        lock: str | None = None,
+        text: str | None = None,
+        before_id: int | None = None,
+        limit: int = 100,
     ) -> Sequence[Task]:
         raise NotImplementedError
 
@@ -56,5 +68,8 @@ class Tasks:
         raise NotImplementedError
 
     async def wait_for_completion(self, task_id: int, timeout_ms: int) -> None:
-        """As ``IVMTask::WaitForCompletion``: −1 for ever, 0 to 4,000,000, else ``InvalidArgument``; no error on time-out."""
+        """As ``IVMTask::WaitForCompletion``: −1 for ever, or 0 to 4,000,000; running out is no error.
+
+        Raises ``InvalidArgument`` for any other time-out.
+        """
         raise NotImplementedError
