@@ -4,33 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import enum
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-
-class UpdateStatus(enum.IntEnum):
-    """The state of an update (``RDV_TASK_STATUS``)."""
-
-    #: It cannot be determined. Set by the host only.
-    UNKNOWN = 0
-    #: The agent looks for what applies.
-    SEARCHING = 1
-    DOWNLOADING = 2
-    APPLYING = 3
-    #: The guest reboots; the update may or may not be complete.
-    REBOOTING = 4
-    #: The guest has rebooted; the update may or may not be complete.
-    REBOOTED = 5
-    SUCCESS = 6
-    FAILED = 7
-    #: It did not end in the time it had. Set by the host only.
-    TIMEOUT = 8
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing follows it."""
-        return self in (UpdateStatus.SUCCESS, UpdateStatus.FAILED, UpdateStatus.TIMEOUT)
+from innkeeper.wire.states import UpdateStatus as UpdateStatus
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,23 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-
-class MachineState(enum.IntEnum):
-    """What a machine is doing (``VMVMState``)."""
-
-    #: Its definition is gone or cannot be read.
-    INVALID = 0
-    TURNED_OFF = 1
-    #: Off, with its memory kept in a saved state.
-    SAVED = 2
-    TURNING_ON = 3
-    RESTORING = 4
-    RUNNING = 5
-    PAUSED = 6
-    SAVING = 7
-    TURNING_OFF = 8
-    MERGING_DRIVES = 9
-    DELETE_MACHINE = 10
+from innkeeper.wire.states import MachineState as MachineState
 
 
 class DiskKind(enum.StrEnum):

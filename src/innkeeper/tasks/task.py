@@ -4,43 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import enum
 
-
-class TaskResult(enum.IntEnum):
-    """How a task ended (``VMTaskResult``)."""
-
-    #: It did what it was asked.
-    SUCCESS = 0
-    #: It was cancelled, and the stated effect of the cancel has taken place.
-    CANCELLED = 1
-    #: It failed in a way no other member names.
-    UNEXPECTED_ERROR = 2
-    #: The host had no memory for it.
-    OUT_OF_MEMORY_ERROR = 3
-    #: A disk, or the room on one, was at fault.
-    DISK_RELATED_ERROR = 4
-    #: The saved state does not fit this host or machine.
-    INCOMPATIBLE_SAVED_STATE_ERROR = 5
-    #: It did not end in the time it had.
-    TIME_OUT_ERROR = 6
-    #: It was given a value it cannot use.
-    ILLEGAL_VALUE_ERROR = 7
-    #: The code that ran it broke.
-    THREAD_CRASH_ERROR = 8
-    #: The machine's shutdown was aborted.
-    SHUTDOWN_ABORT = 9
-
-
-class CancelEffect(enum.StrEnum):
-    """What a cancel would do, said before anyone asks for it."""
-
-    #: It cannot be cancelled (any more).
-    NONE = "none"
-    #: All is put back as it was before the task began.
-    BACK_TO_START = "back_to_start"
-    #: It stops where it is, and can be taken up again.
-    STOPS_RESUMABLE = "stops_resumable"
+from innkeeper.wire.states import CancelEffect as CancelEffect
+from innkeeper.wire.states import LogLevel as LogLevel
+from innkeeper.wire.states import TaskResult as TaskResult
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,16 +71,6 @@ class Task:
     def percent_completed(self) -> int:
         """0 to 100 (``IVMTask::PercentCompleted``); 0 where nobody knows yet."""
         return self.progress.percent or 0
-
-
-class LogLevel(enum.StrEnum):
-    """How much a line of a task's log matters."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-    #: What the guest printed, as it came.
-    OUTPUT = "output"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import enum
 
-from innkeeper.channels.ports import PackageChange, UpdateStatus
+from innkeeper.channels.ports import PackageChange
+from innkeeper.wire.states import UpdateStatus
+from innkeeper.wire.states import Verdict as Verdict
 
 #: The longest context a booking may carry, in bytes.
 MAX_CONTEXT_BYTES = 64 * 1024
-
-
-class Verdict(enum.StrEnum):
-    """What became of an update run."""
-
-    #: Its undo disk was merged: the update stays.
-    KEPT = "kept"
-    #: Its undo disk was discarded: the machine is as it was.
-    ROLLED_BACK = "rolled_back"
-    #: It ended before anything was changed.
-    NOT_STARTED = "not_started"
-    #: It could be neither kept nor rolled back by itself: a person has to look.
-    NEEDS_HELP = "needs_help"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

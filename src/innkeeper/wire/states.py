@@ -1,0 +1,110 @@
+"""Name the documented values that both sides of a door speak of.
+
+They lie here because the client knows no room of the house; the rooms that they belong to name them
+as their own.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class MachineState(enum.IntEnum):
+    """What a machine is doing (``VMVMState``)."""
+
+    #: Its definition is gone or cannot be read.
+    INVALID = 0
+    TURNED_OFF = 1
+    #: Off, with its memory kept in a saved state.
+    SAVED = 2
+    TURNING_ON = 3
+    RESTORING = 4
+    RUNNING = 5
+    PAUSED = 6
+    SAVING = 7
+    TURNING_OFF = 8
+    MERGING_DRIVES = 9
+    DELETE_MACHINE = 10
+
+
+class TaskResult(enum.IntEnum):
+    """How a task ended (``VMTaskResult``)."""
+
+    #: It did what it was asked.
+    SUCCESS = 0
+    #: It was cancelled, and the stated effect of the cancel has taken place.
+    CANCELLED = 1
+    #: It failed in a way no other member names.
+    UNEXPECTED_ERROR = 2
+    #: The host had no memory for it.
+    OUT_OF_MEMORY_ERROR = 3
+    #: A disk, or the room on one, was at fault.
+    DISK_RELATED_ERROR = 4
+    #: The saved state does not fit this host or machine.
+    INCOMPATIBLE_SAVED_STATE_ERROR = 5
+    #: It did not end in the time it had.
+    TIME_OUT_ERROR = 6
+    #: It was given a value it cannot use.
+    ILLEGAL_VALUE_ERROR = 7
+    #: The code that ran it broke.
+    THREAD_CRASH_ERROR = 8
+    #: The machine's shutdown was aborted.
+    SHUTDOWN_ABORT = 9
+
+
+class CancelEffect(enum.StrEnum):
+    """What a cancel would do, said before anyone asks for it."""
+
+    #: It cannot be cancelled (any more).
+    NONE = "none"
+    #: All is put back as it was before the task began.
+    BACK_TO_START = "back_to_start"
+    #: It stops where it is, and can be taken up again.
+    STOPS_RESUMABLE = "stops_resumable"
+
+
+class LogLevel(enum.StrEnum):
+    """How much a line of a task's log matters."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    #: What the guest printed, as it came.
+    OUTPUT = "output"
+
+
+class UpdateStatus(enum.IntEnum):
+    """The state of an update (``RDV_TASK_STATUS``)."""
+
+    #: It cannot be determined. Set by the host only.
+    UNKNOWN = 0
+    #: The agent looks for what applies.
+    SEARCHING = 1
+    DOWNLOADING = 2
+    APPLYING = 3
+    #: The guest reboots; the update may or may not be complete.
+    REBOOTING = 4
+    #: The guest has rebooted; the update may or may not be complete.
+    REBOOTED = 5
+    SUCCESS = 6
+    FAILED = 7
+    #: It did not end in the time it had. Set by the host only.
+    TIMEOUT = 8
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows it."""
+        return self in (UpdateStatus.SUCCESS, UpdateStatus.FAILED, UpdateStatus.TIMEOUT)
+
+
+class Verdict(enum.StrEnum):
+    """What became of an update run."""
+
+    #: Its undo disk was merged: the update stays.
+    KEPT = "kept"
+    #: Its undo disk was discarded: the machine is as it was.
+    ROLLED_BACK = "rolled_back"
+    #: It ended before anything was changed.
+    NOT_STARTED = "not_started"
+    #: It could be neither kept nor rolled back by itself: a person has to look.
+    NEEDS_HELP = "needs_help"
