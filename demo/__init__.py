@@ -1,0 +1,1 @@
+"""One night on three real machines."""

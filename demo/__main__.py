@@ -1,0 +1,1 @@
+"""Run the demo: one night on three real machines."""
