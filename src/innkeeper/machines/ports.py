@@ -33,6 +33,34 @@ class ExecResult:
     stderr: bytes
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FileIdentity:
+    """What tells that an image file is still the one it was."""
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+
+class ImageFiles(Protocol):
+    """The files of one host's disk images, where no hypervisor call reaches them."""
+
+    async def identity(self, path: str) -> FileIdentity | None:
+        """``None`` where there is no such file."""
+
+    async def virtual_size(self, path: str) -> int:
+        """The bytes a guest sees of the image, whatever its format."""
+
+    async def checksum(self, path: str, on_progress: OnProgress | None = None) -> str:
+        """A digest of the file's content; holes cost nothing, and equal zeros."""
+
+    async def copy(self, source: str, target: str) -> None:
+        """Copy a small file whole or not at all, over what is there."""
+
+    async def find(self, directory: str, part: str) -> Sequence[str]:
+        """The paths of the directory's files with ``part`` in their names, sorted."""
+
+
 class Hypervisor(Protocol):
     """One host and its machines. Every call is idempotent where that has a meaning, and may be
     made again after a crash; every failure is one of ours (``errors.py``).
@@ -44,6 +72,10 @@ class Hypervisor(Protocol):
 
     @property
     def uri(self) -> str: ...
+
+    @property
+    def files(self) -> ImageFiles:
+        """The host's image files; ``hypervisor.files.LocalFiles`` where they lie on this computer."""
 
     async def open(self) -> None:
         """Connect, and begin to publish ``machine.*`` events. Reconnects by itself from then on."""

@@ -59,8 +59,13 @@ class DiskChecksum:
 class Report:
     """What an update run did, for the morning after."""
 
+    #: The run's task.
+    task_id: int
     machine: str
     identifier: str
+    label: str
+    started_at: dt.datetime
+    ended_at: dt.datetime
     verdict: Verdict
     #: Why, in sentences; one for each finding.
     reasons: tuple[str, ...]

@@ -1,0 +1,225 @@
+"""Book updates for machines, by an administrator or by the guest itself."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import Sequence
+
+from innkeeper.channels.ports import UpdateStatus
+from innkeeper.errors import BookingNotFound, ErrorCode, InvalidArgument, UpdateError
+from innkeeper.machines.service import Machines
+from innkeeper.tasks.ports import Clock
+from innkeeper.updates.booking import MAX_CONTEXT_BYTES, Booking, Verdict
+from innkeeper.updates.policy import Policy
+from innkeeper.updates.ports import BookingStore
+from innkeeper.wire.events import Event, Json, Publish
+
+#: Who a booking is by when the guest made it.
+GUEST = "guest"
+#: The longest label and identifier, in characters.
+MAX_NAME_LENGTH = 255
+
+
+class Bookings:
+    """The updates booked for all machines. Key: machine and identifier."""
+
+    def __init__(
+        self, *, store: BookingStore, machines: Machines, clock: Clock, publish: Publish, policy: Policy
+    ) -> None:
+        self._store = store
+        self._machines = machines
+        self._clock = clock
+        self._publish = publish
+        self._policy = policy
+        # Two bookings under one key must not both see the key free.
+        self._writing = asyncio.Lock()
+
+    async def book(
+        self,
+        machine: str,
+        *,
+        label: str,
+        identifier: str,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        deadline: dt.datetime | None = None,
+        context: bytes = b"",
+        booked_by: str,
+    ) -> Booking:
+        """Book an update (``ScheduleTask``), or replace the one that has not started yet.
+
+        ``start`` ``None`` means now. Raises ``MachineNotFound``, ``InvalidArgument``, or
+        ``UpdateError`` where this identifier has started or the guest has booked too much.
+        """
+        found = await self._machines.get(machine)
+        now = self._clock.now()
+        booking = Booking(
+            machine=found.name,
+            identifier=identifier,
+            label=label,
+            context=context,
+            start=now if start is None else start,
+            end=end,
+            deadline=deadline,
+            booked_by=booked_by,
+            booked_at=now,
+            status=UpdateStatus.UNKNOWN,
+            task_id=None,
+            verdict=None,
+            reason="",
+            next_chance=None,
+        )
+        _refuse_impossible(booking)
+        async with self._writing:
+            await self._refuse_started(booking)
+            await self._refuse_flood(booking)
+            await self._store.put(booking)
+        self._tell("update.booked", booking, {"label": label, "by": booked_by})
+        return booking
+
+    async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
+        """By machine and identifier."""
+        return await self._store.list(machine=machine, ended=ended)
+
+    async def get(self, machine: str, identifier: str) -> Booking:
+        """Raises ``BookingNotFound``."""
+        return await self._store.get(machine, identifier)
+
+    async def delete(self, machine: str, identifier: str) -> None:
+        """Remove a booking (``DeleteSchedule``) that is not running. Raises ``BookingNotFound``."""
+        async with self._writing:
+            booking = await self._store.get(machine, identifier)
+            if booking.has_started and booking.verdict is None:
+                raise UpdateError(
+                    f"The update “{identifier}” of {machine} is running as task {booking.task_id}.",
+                    code=ErrorCode.ERROR_BUSY,
+                    advice=f"Cancel task {booking.task_id} first.",
+                )
+            await self._store.delete(machine, identifier)
+        self._tell("update.deleted", booking, {})
+
+    # What the trigger agent and the update runs write down
+
+    async def started(self, machine: str, identifier: str, task_id: int) -> None:
+        """Note that a run has begun for it."""
+        await self._change(machine, identifier, task_id=task_id, reason="", next_chance=None)
+
+    async def status_changed(self, machine: str, identifier: str, status: UpdateStatus) -> None:
+        """Note the state that the guest's agent, or the host, gives it (``OnTaskStateChange``)."""
+        async with self._writing:
+            booking = await self._store.get(machine, identifier)
+            if booking.status is status:
+                return
+            booking = dataclasses.replace(booking, status=status)
+            await self._store.put(booking)
+        self._tell("update.state_changed", booking, {"status": status.name, "task": booking.task_id})
+
+    async def waits(
+        self, machine: str, identifier: str, *, reason: str, next_chance: dt.datetime | None
+    ) -> None:
+        """Note why it has not started, and when it may."""
+        async with self._writing:
+            booking = await self._store.get(machine, identifier)
+            if booking.has_started or (booking.reason, booking.next_chance) == (reason, next_chance):
+                return
+            await self._store.put(dataclasses.replace(booking, reason=reason, next_chance=next_chance))
+
+    async def ended(self, machine: str, identifier: str, verdict: Verdict, reason: str) -> None:
+        """Note what became of it."""
+        booking = await self._change(machine, identifier, verdict=verdict, reason=reason, next_chance=None)
+        self._tell(
+            "update.ended", booking, {"verdict": str(verdict), "reason": reason, "task": booking.task_id}
+        )
+
+    async def _change(
+        self,
+        machine: str,
+        identifier: str,
+        *,
+        reason: str,
+        next_chance: dt.datetime | None,
+        task_id: int | None = None,
+        verdict: Verdict | None = None,
+    ) -> Booking:
+        async with self._writing:
+            booking = await self._store.get(machine, identifier)
+            booking = dataclasses.replace(
+                booking,
+                reason=reason,
+                next_chance=next_chance,
+                task_id=booking.task_id if task_id is None else task_id,
+                verdict=booking.verdict if verdict is None else verdict,
+            )
+            await self._store.put(booking)
+        return booking
+
+    async def _refuse_started(self, booking: Booking) -> None:
+        try:
+            old = await self._store.get(booking.machine, booking.identifier)
+        except BookingNotFound:
+            return
+        if old.has_started or old.verdict is not None:
+            raise UpdateError(
+                f"The update “{old.identifier}” of {old.machine} has started already.",
+                code=ErrorCode.ERROR_ALREADY_EXISTS,
+                advice="Book it under another identifier.",
+            )
+        if booking.booked_by == GUEST and old.booked_by != GUEST:
+            raise UpdateError(
+                f"“{old.identifier}” of {old.machine} was booked by {old.booked_by}, not by the guest.",
+                code=ErrorCode.E_ACCESSDENIED,
+                advice="The guest must use another identifier.",
+            )
+
+    async def _refuse_flood(self, booking: Booking) -> None:
+        if booking.booked_by != GUEST:
+            return
+        waiting = await self._store.list(machine=booking.machine, ended=False)
+        others = [old for old in waiting if old.booked_by == GUEST and old.identifier != booking.identifier]
+        if len(others) >= self._policy.guest_bookings:
+            raise UpdateError(
+                f"The guest of {booking.machine} has {len(others)} updates booked, and may not book more.",
+                code=ErrorCode.ERROR_BUSY,
+                advice="It may book again once some of them have run or are deleted.",
+            )
+
+    def _tell(self, kind: str, booking: Booking, data: dict[str, Json]) -> None:
+        told: dict[str, Json] = {"machine": booking.machine, "identifier": booking.identifier, **data}
+        subject = f"{booking.machine}/{booking.identifier}"
+        self._publish(Event(kind=kind, subject=subject, at=self._clock.now(), data=told))
+
+
+def _refuse_impossible(booking: Booking) -> None:
+    """Refuse what no run could ever do right."""
+    _refuse_name("identifier", booking.identifier, empty=False)
+    _refuse_name("label", booking.label, empty=True)
+    if len(booking.context) > MAX_CONTEXT_BYTES:
+        raise InvalidArgument(
+            f"The context has {len(booking.context)} bytes; at most {MAX_CONTEXT_BYTES} are carried.",
+            advice="Put the data where the guest can fetch it, and pass its name as the context.",
+        )
+    for name, moment in (("start", booking.start), ("end", booking.end), ("deadline", booking.deadline)):
+        if moment is not None and moment.tzinfo is None:
+            raise InvalidArgument(f"The {name} {moment} has no time zone.", advice="Give an offset, or a Z.")
+    for name, moment in (("end", booking.end), ("deadline", booking.deadline)):
+        if moment is not None and moment < booking.start:
+            raise InvalidArgument(
+                f"The {name} {moment.isoformat()} is before the start {booking.start.isoformat()}.",
+                advice=f"Give a later {name}, or none.",
+            )
+
+
+def _refuse_name(noun: str, name: str, *, empty: bool) -> None:
+    if not name and not empty:
+        raise InvalidArgument(f"The {noun} of an update may not be empty.", advice="Name the update.")
+    if len(name) > MAX_NAME_LENGTH:
+        raise InvalidArgument(
+            f"The {noun} has {len(name)} characters; at most {MAX_NAME_LENGTH} are allowed.",
+            advice=f"Shorten the {noun}.",
+        )
+    if not name.isprintable():
+        raise InvalidArgument(
+            f"The {noun} {name!r} holds characters that cannot be printed.", advice="Use plain text."
+        )

@@ -1,0 +1,96 @@
+"""State the choices that update runs and the planner go by."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+
+class UndoPointPolicy(enum.StrEnum):
+    """How the undo point of a running machine is taken."""
+
+    #: As the machine runs: all disks at once, file systems frozen where the guest can.
+    LIVE = "live"
+    #: Shut the guest down first: trivially consistent, and one boot more.
+    OFF = "off"
+
+
+class ChecksumPolicy(enum.StrEnum):
+    """Which base disks are read whole, to prove that a roll back left them as they were."""
+
+    NEVER = "never"
+    #: Those whose files are not larger than ``checksum_max_bytes``.
+    SMALL = "small"
+    ALWAYS = "always"
+
+
+class RebootPolicy(enum.StrEnum):
+    """Whether the host reboots a guest whose update asks for it."""
+
+    WHEN_REQUIRED = "when_required"
+    NEVER = "never"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What an inn allows, and how patient it is. Times are in seconds."""
+
+    # What a host carries at once
+
+    #: Update runs at once on a host.
+    slots: int = 4
+    #: Of these, machines that are being woken or rebooted at once.
+    boots: int = 2
+    #: Host memory that woken machines must leave free.
+    memory_reserve_mib: int = 512
+    #: How often a machine may be passed over for lack of room before others wait for it.
+    max_skips: int = 8
+
+    # Undo points
+
+    undo_point: UndoPointPolicy = UndoPointPolicy.LIVE
+    checksum: ChecksumPolicy = ChecksumPolicy.SMALL
+    checksum_max_bytes: int = 4 << 30
+    #: Room an overlay must find: this share of the disk's virtual size, or ``overlay_reserve_bytes``
+    #: where that is less.
+    overlay_reserve_share: float = 0.1
+    overlay_reserve_bytes: int = 2 << 30
+    #: Backing files that are no surprise under a machine's disk: paths or globs.
+    known_parents: tuple[str, ...] = ()
+    #: Maintain machines with a software TPM although its state is not part of the undo point.
+    leave_tpm_out: bool = False
+    #: The longest a guest's file systems stay frozen; the host thaws them then.
+    freeze_seconds: float = 10.0
+
+    # Phases
+
+    #: A guest's task agent must answer within this after a wake or a reboot.
+    agent_seconds: float = 300.0
+    #: The update itself.
+    apply_seconds: float = 3 * 3600.0
+    #: A guest asked to power off must have done so.
+    shut_down_seconds: float = 180.0
+    #: A finding that may pass by itself (a service still starting) has this long to do so.
+    health_seconds: float = 30.0
+    #: The second look at the machine's health comes this long after the first.
+    soak_seconds: float = 60.0
+    #: How often a waiting phase looks by itself.
+    poll_seconds: float = 2.0
+    reboot: RebootPolicy = RebootPolicy.WHEN_REQUIRED
+    #: How often a step that must not fail (merge, discard, former state) is tried again.
+    retries: int = 5
+    retry_seconds: float = 5.0
+
+    # Time
+
+    #: Kept free before a window's hard end, for rolling back in.
+    rollback_reserve_seconds: float = 300.0
+    #: How long a run is taken to last where nothing is known.
+    default_run_seconds: float = 30 * 60.0
+    #: Share of runs that shall last no longer than predicted.
+    prediction_quantile: float = 0.95
+
+    # Guests
+
+    #: Waiting bookings that one guest may have made.
+    guest_bookings: int = 32

@@ -1,0 +1,67 @@
+"""What updates need from the world: stores for bookings, windows and reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Sequence
+from typing import Protocol
+
+from innkeeper.updates.booking import Booking, Report
+from innkeeper.updates.window import Window
+
+
+class BookingStore(Protocol):
+    """Keeps bookings. Every write is durable when the call returns."""
+
+    async def put(self, booking: Booking) -> None:
+        """Add it, or replace the one with the same machine and identifier."""
+
+    async def get(self, machine: str, identifier: str) -> Booking:
+        """Raises ``BookingNotFound``."""
+
+    async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
+        """By machine and identifier; ``ended`` asks for those with (or without) a verdict."""
+
+    async def delete(self, machine: str, identifier: str) -> None:
+        """Raises ``BookingNotFound``."""
+
+
+class WindowStore(Protocol):
+    """Keeps windows, by name. Every write is durable when the call returns."""
+
+    async def put(self, window: Window) -> None:
+        """Add it, or replace the one with the same name."""
+
+    async def list(self) -> Sequence[Window]:
+        """By name."""
+
+    async def delete(self, name: str) -> bool:
+        """Whether there was one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PastRun:
+    """How long one update run took, for the next one's prediction."""
+
+    machine: str
+    label: str
+    seconds: float
+
+
+class ReportStore(Protocol):
+    """Keeps the reports of update runs. Every write is durable when the call returns."""
+
+    async def put(self, report: Report) -> None:
+        """Add it, or replace the one with the same ``task_id``."""
+
+    async def get(self, task_id: int) -> Report | None: ...
+
+    async def list(self, *, machine: str | None = None, limit: int = 100) -> Sequence[Report]:
+        """Newest first, by ``task_id``."""
+
+    async def past_runs(self, limit: int = 20_000) -> Sequence[PastRun]:
+        """The runs that were kept, newest first: seconds from ``started_at`` to ``ended_at``."""
+
+    async def purge(self, before: dt.datetime) -> int:
+        """Forget the reports of runs that ended before; returns how many."""

@@ -1,0 +1,44 @@
+"""Find the reports of update runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from innkeeper.errors import ErrorCode, UpdateError
+from innkeeper.updates.booking import Report
+from innkeeper.updates.bookings import Bookings
+from innkeeper.updates.ports import ReportStore
+
+
+class Reports:
+    """What the update runs did, for the morning after."""
+
+    def __init__(self, *, store: ReportStore, bookings: Bookings) -> None:
+        self._store = store
+        self._bookings = bookings
+
+    async def of_run(self, task_id: int) -> Report:
+        """The report of one run, by its task. Raises ``UpdateError`` where there is none (yet)."""
+        report = await self._store.get(task_id)
+        if report is None:
+            raise UpdateError(
+                f"There is no report of task {task_id}.",
+                code=ErrorCode.ERROR_NOT_FOUND,
+                advice="Reports are written when an update run ends.",
+            )
+        return report
+
+    async def of_booking(self, machine: str, identifier: str) -> Report:
+        """The report of a booking's run. Raises ``BookingNotFound``, or ``UpdateError`` before its end."""
+        booking = await self._bookings.get(machine, identifier)
+        if booking.task_id is None:
+            raise UpdateError(
+                f"The update “{identifier}” of {machine} has not started.",
+                code=ErrorCode.ERROR_NOT_FOUND,
+                advice=booking.reason,
+            )
+        return await self.of_run(booking.task_id)
+
+    async def list(self, *, machine: str | None = None, limit: int = 100) -> Sequence[Report]:
+        """Newest first."""
+        return await self._store.list(machine=machine, limit=limit)

@@ -1,0 +1,76 @@
+"""Add, list and remove windows, and say which is open for a machine."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
+from innkeeper.updates.ports import WindowStore
+from innkeeper.updates.window import Window
+
+#: The longest a window stays open.
+MAX_DURATION = dt.timedelta(days=7)
+
+
+class Windows:
+    """The windows of the inn, by name."""
+
+    def __init__(self, store: WindowStore) -> None:
+        self._store = store
+
+    async def add(self, window: Window) -> Window:
+        """Add a window, or replace the one of this name. Raises ``InvalidArgument``."""
+        _refuse_impossible(window)
+        await self._store.put(window)
+        return window
+
+    async def list(self) -> Sequence[Window]:
+        """By name."""
+        return await self._store.list()
+
+    async def remove(self, name: str) -> None:
+        """Raises ``UpdateError`` where there is no such window."""
+        if not await self._store.delete(name):
+            raise UpdateError(
+                f"There is no window “{name}”.",
+                code=ErrorCode.ERROR_NOT_FOUND,
+                advice="List the windows to see their names.",
+            )
+
+
+def _refuse_impossible(window: Window) -> None:
+    """Refuse a window that could never open."""
+    if not window.name or not window.name.isprintable():
+        raise InvalidArgument("A window needs a printable name.", advice="Name the window.")
+    if not window.weekdays and not window.dates:
+        raise InvalidArgument(
+            f"The window “{window.name}” has neither weekdays nor dates, so it would never open.",
+            advice="Give it weekdays, dates, or both.",
+        )
+    if not dt.timedelta() < window.duration <= MAX_DURATION:
+        raise InvalidArgument(
+            f"The window “{window.name}” would stay open for {window.duration}.",
+            advice=f"Give a duration above zero and up to {MAX_DURATION.days} days.",
+        )
+    if not window.machines:
+        raise InvalidArgument(
+            f"The window “{window.name}” is for no machine.", advice="Name machines, globs, or “all”."
+        )
+    if window.start.tzinfo is not None:
+        raise InvalidArgument(
+            f"The opening time of the window “{window.name}” carries a zone of its own.",
+            advice="Give a plain time, and the zone apart.",
+        )
+    _refuse_unknown_zone(window)
+
+
+def _refuse_unknown_zone(window: Window) -> None:
+    try:
+        ZoneInfo(window.zone)
+    except (KeyError, ValueError, OSError) as exc:
+        raise InvalidArgument(
+            f"The window “{window.name}” names the time zone “{window.zone}”, which nobody knows.",
+            advice="Use an IANA name such as Europe/Madrid, or UTC.",
+        ) from exc
