@@ -135,7 +135,58 @@ class ErrorCode(enum.IntEnum):
     VM_E_VMVIRTUALPC_OLDER_VERSION = 0xA0040952
     VM_E_OTHER_VIRTUALIZATION_SOFTWARE = 0xA0040953
 
+    ERROR_LOGON_FAILURE = 0x8007052E
+    ERROR_NONE_MAPPED = 0x80070534
+    RPC_S_INVALID_NET_ADDR = 0x800706AB
+    RPC_X_NULL_REF_POINTER = 0x800706F4
+
+    SCHED_S_TASK_READY = 0x00041300
+    SCHED_S_TASK_RUNNING = 0x00041301
+    SCHED_S_TASK_DISABLED = 0x00041302
+    SCHED_S_TASK_HAS_NOT_RUN = 0x00041303
+    SCHED_S_TASK_NO_MORE_RUNS = 0x00041304
+    SCHED_S_TASK_NOT_SCHEDULED = 0x00041305
+    SCHED_S_TASK_TERMINATED = 0x00041306
+    SCHED_S_TASK_NO_VALID_TRIGGERS = 0x00041307
+    SCHED_S_EVENT_TRIGGER = 0x00041308
+    SCHED_S_SOME_TRIGGERS_FAILED = 0x0004131B
+    SCHED_S_BATCH_LOGON_PROBLEM = 0x0004131C
+    SCHED_S_TASK_QUEUED = 0x00041325
+
+    SCHED_E_TRIGGER_NOT_FOUND = 0x80041309
+    SCHED_E_TASK_NOT_READY = 0x8004130A
+    SCHED_E_TASK_NOT_RUNNING = 0x8004130B
+    SCHED_E_SERVICE_NOT_INSTALLED = 0x8004130C
+    SCHED_E_CANNOT_OPEN_TASK = 0x8004130D
+    SCHED_E_INVALID_TASK = 0x8004130E
+    SCHED_E_ACCOUNT_INFORMATION_NOT_SET = 0x8004130F
+    SCHED_E_ACCOUNT_NAME_NOT_FOUND = 0x80041310
+    SCHED_E_ACCOUNT_DBASE_CORRUPT = 0x80041311
+    SCHED_E_NO_SECURITY_SERVICES = 0x80041312
+    SCHED_E_UNKNOWN_OBJECT_VERSION = 0x80041313
+    SCHED_E_UNSUPPORTED_ACCOUNT_OPTION = 0x80041314
     SCHED_E_SERVICE_NOT_RUNNING = 0x80041315
+    SCHED_E_UNEXPECTEDNODE = 0x80041316
+    SCHED_E_NAMESPACE = 0x80041317
+    SCHED_E_INVALIDVALUE = 0x80041318
+    SCHED_E_MISSINGNODE = 0x80041319
+    SCHED_E_MALFORMEDXML = 0x8004131A
+    SCHED_E_TOO_MANY_NODES = 0x8004131D
+    SCHED_E_PAST_END_BOUNDARY = 0x8004131E
+    SCHED_E_ALREADY_RUNNING = 0x8004131F
+    SCHED_E_USER_NOT_LOGGED_ON = 0x80041320
+    SCHED_E_INVALID_TASK_HASH = 0x80041321
+    SCHED_E_SERVICE_NOT_AVAILABLE = 0x80041322
+    SCHED_E_SERVICE_TOO_BUSY = 0x80041323
+    SCHED_E_TASK_ATTEMPTED = 0x80041324
+    SCHED_E_TASK_DISABLED = 0x80041326
+    SCHED_E_TASK_NOT_V1_COMPAT = 0x80041327
+    SCHED_E_START_ON_DEMAND = 0x80041328
+    SCHED_E_TASK_NOT_UBPM_COMPAT = 0x80041329
+    #: Documented so; the gap after 8004_1329 is theirs.
+    SCHED_E_DEPRECATED_FEATURE_USED = 0x80041330
+    #: A plain Windows error number, not an HRESULT; documented so.
+    SCHED_E_SERVICE_NOT_LOCALSYSTEM = 6200
 
 
 class InnkeeperError(Exception):
@@ -291,4 +342,25 @@ class BookingNotFound(UpdateError):
 
 
 class ScheduleError(InnkeeperError):
-    """Something is wrong with the scheduler, its folders, definitions or XML."""
+    """Something is wrong with the scheduler, its folders, definitions or XML.
+
+    Where it is about XML it carries what ``TASK_XML_ERROR_INFO`` does: ``line`` and ``column`` from 1
+    (0 where there is no place), the ``node``'s name and the offending ``value``.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        code: ErrorCode | None = None,
+        advice: str = "",
+        line: int = 0,
+        column: int = 0,
+        node: str = "",
+        value: str = "",
+    ) -> None:
+        super().__init__(sentence, code=code, advice=advice)
+        self.line = line
+        self.column = column
+        self.node = node
+        self.value = value
