@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
 from innkeeper.wire.states import UpdateStatus as UpdateStatus
@@ -105,6 +105,7 @@ class AgentTerminated:
     hresult: int
 
 
+#: What a session's ``messages()`` gives.
 GuestMessage = TaskStateChanged | GuestOutput | ScheduleRequested | ScheduleDeleted | AgentTerminated
 
 
@@ -147,3 +148,26 @@ class GuestAgents(Protocol):
         """
 
     def is_connected(self, machine: str) -> bool: ...
+
+
+# What the agents need from the house
+
+
+class BytePipe(Protocol):
+    """A two-way pipe of bytes to a port in the guest. It has no end that the guest can see."""
+
+    async def read(self) -> bytes:
+        """At least one byte, or empty when the pipe is gone."""
+
+    async def write(self, data: bytes) -> None:
+        """Write all, waiting while the guest does not read."""
+
+    async def close(self) -> None: ...
+
+
+#: Open the host's end of a machine's agent port. Raises ``AgentError`` where there is none.
+OpenPort = Callable[[str], Awaitable[BytePipe]]
+
+#: Asked once for every booking a guest makes or deletes, with the machine's name. Returns the
+#: reason it is refused, a sentence the guest is told, or empty when it is accepted.
+OnBooking = Callable[[str, ScheduleRequested | ScheduleDeleted], Awaitable[str]]

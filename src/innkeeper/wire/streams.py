@@ -1,0 +1,241 @@
+"""Carry many streams of bytes over one port, each within the credit its receiver gave.
+
+The host opens streams, the guest accepts them. Each side may send ``WINDOW_BYTES`` ahead of what the
+other has consumed, in each direction; both sides enforce it. A stream ends when both have said EOF, or
+at RST, which the other side answers by RST. Python 3.6 grammar: ships inside the agent.
+"""
+
+import enum
+import struct
+from typing import Callable, Dict, List, NamedTuple, Union
+
+from innkeeper.wire.frames import MAX_PAYLOAD_BYTES, Fault, Frame, FrameKind
+
+#: How far a sender may run ahead of its receiver, in bytes.
+WINDOW_BYTES = 256 * 1024
+#: How many streams one session carries.
+MAX_STREAMS = 64
+#: Credit is given back when this much was consumed.
+_CREDIT_STEP = WINDOW_BYTES // 4
+_NUMBER = struct.Struct(">I")
+
+
+class OpenAsked(NamedTuple):
+    """The host asks the guest to join this stream to a TCP port."""
+
+    stream: int
+    port: int
+
+
+class StreamOpened(NamedTuple):
+    """The guest has joined it."""
+
+    stream: int
+
+
+class StreamData(NamedTuple):
+    """Bytes arrived; say ``consumed`` when they are out of the way."""
+
+    stream: int
+    data: bytes
+
+
+class StreamWritable(NamedTuple):
+    """There is credit again."""
+
+    stream: int
+
+
+class StreamEof(NamedTuple):
+    """The other side sends no more."""
+
+    stream: int
+
+
+class StreamReset(NamedTuple):
+    """The stream is gone."""
+
+    stream: int
+
+
+StreamEvent = Union[OpenAsked, StreamOpened, StreamData, StreamWritable, StreamEof, StreamReset]
+StreamEvents = List[Union[StreamEvent, Fault]]
+
+Send = Callable[[FrameKind, int, bytes], None]
+
+
+class _Phase(enum.Enum):
+    """How far a stream has come."""
+
+    #: Asked for, not joined yet.
+    OPENING = "opening"
+    OPEN = "open"
+    #: This side sent RST and waits for the other's; what still arrives is dropped.
+    RESET = "reset"
+
+
+class _Stream:
+    """The accounts of one stream."""
+
+    __slots__ = ("consumed", "eof_received", "eof_sent", "may_receive", "may_send", "phase")
+
+    def __init__(self) -> None:
+        self.phase = _Phase.OPENING
+        self.may_send = WINDOW_BYTES
+        self.may_receive = WINDOW_BYTES
+        self.consumed = 0
+        self.eof_sent = False
+        self.eof_received = False
+
+
+class Streams:
+    """All streams of one session, seen from one side."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._streams: Dict[int, _Stream] = {}
+        #: The highest number ever opened; numbers only grow.
+        self._last = 0
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    # Commands
+
+    def open(self, port: int) -> int:
+        """Ask for a stream to a TCP port of the guest; returns its number."""
+        if len(self._streams) >= MAX_STREAMS:
+            raise ValueError(f"a session carries at most {MAX_STREAMS} streams")
+        self._last += 1
+        self._streams[self._last] = _Stream()
+        self._send(FrameKind.OPEN, self._last, _NUMBER.pack(port))
+        return self._last
+
+    def accept(self, number: int) -> None:
+        """Say that the stream is joined."""
+        stream = self._streams.get(number)
+        if stream is not None and stream.phase is _Phase.OPENING:
+            stream.phase = _Phase.OPEN
+            self._send(FrameKind.OPENED, number, b"")
+
+    def may_send(self, number: int) -> int:
+        """How many bytes the stream would take now."""
+        stream = self._streams.get(number)
+        if stream is None or stream.phase is not _Phase.OPEN or stream.eof_sent:
+            return 0
+        return stream.may_send
+
+    def write(self, number: int, data: bytes) -> int:
+        """Send what the credit allows; returns how many bytes that was."""
+        allowed = min(len(data), self.may_send(number))
+        for begin in range(0, allowed, MAX_PAYLOAD_BYTES):
+            chunk = data[begin : min(begin + MAX_PAYLOAD_BYTES, allowed)]
+            self._send(FrameKind.DATA, number, bytes(chunk))
+        if allowed:
+            self._streams[number].may_send -= allowed
+        return allowed
+
+    def consumed(self, number: int, size: int) -> None:
+        """Say that ``size`` received bytes are out of the way: the sender gets them as credit again."""
+        stream = self._streams.get(number)
+        if stream is None or stream.phase is not _Phase.OPEN:
+            return
+        stream.consumed += size
+        if stream.consumed >= _CREDIT_STEP and not stream.eof_received:
+            stream.may_receive += stream.consumed
+            self._send(FrameKind.CREDIT, number, _NUMBER.pack(stream.consumed))
+            stream.consumed = 0
+
+    def finish(self, number: int) -> None:
+        """Say that no more data follows from this side."""
+        stream = self._streams.get(number)
+        if stream is None or stream.phase is _Phase.RESET or stream.eof_sent:
+            return
+        stream.eof_sent = True
+        self._send(FrameKind.EOF, number, b"")
+        self._drop_finished(number)
+
+    def reset(self, number: int) -> None:
+        """Abandon the stream."""
+        stream = self._streams.get(number)
+        if stream is not None and stream.phase is not _Phase.RESET:
+            stream.phase = _Phase.RESET
+            self._send(FrameKind.RST, number, b"")
+
+    # What the other side sent
+
+    def receive_open(self, frame: Frame) -> StreamEvents:
+        """Take an OPEN (in the guest)."""
+        if frame.stream <= self._last or len(self._streams) >= MAX_STREAMS:
+            return [Fault(f"OPEN of stream {frame.stream}")]
+        if len(frame.payload) != _NUMBER.size:
+            return [Fault("OPEN without a port")]
+        self._last = frame.stream
+        self._streams[frame.stream] = _Stream()
+        return [OpenAsked(frame.stream, _NUMBER.unpack(frame.payload)[0])]
+
+    def receive(self, frame: Frame) -> StreamEvents:
+        """Take an OPENED, DATA, CREDIT, EOF or RST."""
+        stream = self._streams.get(frame.stream)
+        if stream is None:
+            return self._receive_for_past(frame)
+        if frame.kind is FrameKind.OPENED:
+            return self._receive_opened(frame.stream, stream)
+        if frame.kind is FrameKind.DATA:
+            return self._receive_data(frame, stream)
+        if frame.kind is FrameKind.CREDIT:
+            return self._receive_credit(frame, stream)
+        if frame.kind is FrameKind.EOF:
+            return self._receive_eof(frame.stream, stream)
+        return self._receive_reset(frame.stream, stream)
+
+    def _receive_for_past(self, frame: Frame) -> StreamEvents:
+        # CREDIT and RST may cross the end of a stream on their way; nothing else can.
+        if frame.kind in (FrameKind.CREDIT, FrameKind.RST) and 0 < frame.stream <= self._last:
+            return []
+        return [Fault(f"{frame.kind.name} of stream {frame.stream}, which is not open")]
+
+    def _receive_opened(self, number: int, stream: _Stream) -> StreamEvents:
+        if stream.phase is _Phase.RESET:
+            return []
+        if stream.phase is _Phase.OPEN:
+            return [Fault(f"OPENED twice for stream {number}")]
+        stream.phase = _Phase.OPEN
+        return [StreamOpened(number)]
+
+    def _receive_data(self, frame: Frame, stream: _Stream) -> StreamEvents:
+        size = len(frame.payload)
+        if stream.phase is _Phase.OPENING or stream.eof_received:
+            return [Fault(f"DATA of stream {frame.stream} out of its time")]
+        if size > stream.may_receive:
+            return [Fault(f"DATA of stream {frame.stream} beyond its credit")]
+        stream.may_receive -= size
+        return [] if stream.phase is _Phase.RESET else [StreamData(frame.stream, frame.payload)]
+
+    def _receive_credit(self, frame: Frame, stream: _Stream) -> StreamEvents:
+        if len(frame.payload) != _NUMBER.size:
+            return [Fault("CREDIT without a number")]
+        had_none = stream.may_send == 0
+        # Saturates: no lie about what was consumed makes this side send more than a window ahead.
+        stream.may_send = min(stream.may_send + _NUMBER.unpack(frame.payload)[0], WINDOW_BYTES)
+        return [StreamWritable(frame.stream)] if had_none and stream.phase is _Phase.OPEN else []
+
+    def _receive_eof(self, number: int, stream: _Stream) -> StreamEvents:
+        if stream.eof_received:
+            return [Fault(f"EOF twice for stream {number}")]
+        stream.eof_received = True
+        was_reset = stream.phase is _Phase.RESET
+        self._drop_finished(number)
+        return [] if was_reset else [StreamEof(number)]
+
+    def _receive_reset(self, number: int, stream: _Stream) -> StreamEvents:
+        del self._streams[number]
+        if stream.phase is _Phase.RESET:
+            return []
+        self._send(FrameKind.RST, number, b"")
+        return [StreamReset(number)]
+
+    def _drop_finished(self, number: int) -> None:
+        stream = self._streams[number]
+        if stream.eof_sent and stream.eof_received:
+            del self._streams[number]
