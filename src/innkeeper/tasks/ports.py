@@ -89,32 +89,48 @@ class TaskStore(Protocol):
         live: bool | None = None,
         kind: str | None = None,
         lock: str | None = None,
+        parent_id: int | None = None,
         text: str | None = None,
         before_id: int | None = None,
         limit: int = 100,
     ) -> Sequence[Task]:
-        """Newest first."""
+        """Newest first; ``text`` is looked for in descriptions and error descriptions, in any case."""
 
-    async def progress(self, task_id: int, progress: Progress) -> None: ...
+    async def progress(self, task_id: int, progress: Progress) -> None:
+        """Write down how far a live task has come; an ended one stays as it is."""
 
-    async def set_cancel_effect(self, task_id: int, effect: CancelEffect) -> None: ...
+    async def set_cancel_effect(self, task_id: int, effect: CancelEffect) -> None:
+        """Write down what a cancel would do from now on."""
 
-    async def request_cancel(self, task_id: int) -> None: ...
+    async def request_cancel(self, task_id: int) -> bool:
+        """Write down that a cancel was asked for; ``False`` where none is possible (any more).
+
+        One step with the look at the cancel's effect: after ``set_cancel_effect(NONE)`` has returned, no
+        cancel is taken.
+        """
 
     async def end(
         self, task_id: int, *, result: TaskResult, error: int, error_description: str, at: dt.datetime
-    ) -> Task: ...
+    ) -> Task:
+        """End a task, which frees its lock; one that has ended stays as it is."""
 
-    async def append_log(self, task_id: int, at: dt.datetime, level: LogLevel, text: str) -> LogLine: ...
+    async def append_log(
+        self, task_id: int, lines: Sequence[tuple[dt.datetime, LogLevel, str]]
+    ) -> Sequence[LogLine]:
+        """Add lines to a task's log, and number them."""
 
-    async def log(self, task_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[LogLine]: ...
+    async def log(self, task_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:
+        """The lines numbered above ``after``, oldest first."""
 
-    async def purge(self, before: dt.datetime) -> int:
-        """Forget tasks that ended before, and their logs; returns how many."""
+    async def purge(self, *, before: dt.datetime, keep: int) -> int:
+        """Forget the tasks that ended before, and all but the last ``keep`` ended ones, with their logs.
+
+        Returns how many.
+        """
 
 
 class LockHeld(Exception):
-    """A live task holds the lock."""
+    """A live task holds the lock; ``Tasks`` turns it into ``MachineBusy``."""
 
     def __init__(self, task_id: int) -> None:
         super().__init__(task_id)

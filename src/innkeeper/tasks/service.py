@@ -2,30 +2,91 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import dataclasses
+import datetime as dt
+import traceback
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from innkeeper.tasks.ports import Clock, Engine, TaskStore
+import structlog
+
+from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument, MachineBusy, TaskNotCancelable
+from innkeeper.tasks.ending import SUCCESS, Ending, ending_of
+from innkeeper.tasks.hand import Hand
+from innkeeper.tasks.happened import task_changed, task_created, task_ended
+from innkeeper.tasks.ports import Clock, Engine, LockHeld, Steps, TaskStore
 from innkeeper.tasks.running import Work
-from innkeeper.tasks.task import CancelEffect, LogLine, Task
+from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Task, TaskResult
 from innkeeper.wire.events import Json, Publish
+
+#: The longest documented time-out of ``WaitForCompletion``; −1 waits for ever.
+MAX_WAIT_MS: Final = 4_000_000
+
+#: The engine's word for a run that is a task.
+_RUN_KIND: Final = "task"
+#: Seconds between two looks at a task that runs on another server.
+_LOOK_INTERVAL: Final = 1.0
+_PURGE_INTERVAL: Final = 3600.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Retention:
+    """How long ended tasks stay in the history."""
+
+    #: Since they ended.
+    age: dt.timedelta = dt.timedelta(days=365)
+    #: How many ended tasks at most.
+    count: int = 100_000
 
 
 class Tasks:
     """Every running operation of the inn, and the history of those that ended."""
 
-    def __init__(self, *, store: TaskStore, engine: Engine, clock: Clock, publish: Publish) -> None:
-        raise NotImplementedError
+    def __init__(
+        self,
+        *,
+        store: TaskStore,
+        engine: Engine,
+        clock: Clock,
+        publish: Publish,
+        retention: Retention = Retention(),
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._publish = publish
+        self._retention = retention
+        self._works: dict[str, Work] = {}
+        self._hands: dict[int, Hand] = {}
+        self._endings: dict[int, asyncio.Event] = {}
+        self._purging: asyncio.Task[None] | None = None
+        engine.register(_RUN_KIND, self._run)
 
     def register(self, kind: str, work: Work) -> None:
         """Say what runs for ``kind``. Before ``launch``."""
-        raise NotImplementedError
+        self._works[kind] = work
 
     async def launch(self) -> None:
-        """Take up every task that a crash left unfinished."""
-        raise NotImplementedError
+        """Take up every task that a crash left unfinished, and start those it left unstarted."""
+        await self._engine.launch()
+        running = set(await self._engine.unfinished())
+        unstarted = [task for task in await self._all_live() if _key(task) not in running]
+        for task in unstarted:
+            await self._start_run(task)
+        await self._end_abandoned(unstarted)
+        self._purging = asyncio.create_task(self._purge_for_ever(), name="history retention")
 
     async def close(self) -> None:
-        raise NotImplementedError
+        """Stop; what is unfinished goes on at the next launch."""
+        if self._purging is not None:
+            self._purging.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._purging
+        await self._engine.close()
 
     async def start(
         self,
@@ -39,10 +100,26 @@ class Tasks:
         cancel_effect: CancelEffect = CancelEffect.BACK_TO_START,
     ) -> Task:
         """Write the task down, then run it. Raises ``MachineBusy`` naming the task that holds ``lock``."""
-        raise NotImplementedError
+        try:
+            task = await self._store.create(
+                kind=kind,
+                description=description,
+                lock=lock,
+                parent_id=parent_id,
+                owner=owner,
+                argument=argument,
+                cancel_effect=cancel_effect,
+                at=self._clock.now(),
+            )
+        except LockHeld as held:
+            raise await self._busy(str(lock), held.task_id) from held
+        self._publish(task_created(task))
+        await self._start_run(task)
+        return task
 
     async def get(self, task_id: int) -> Task:
-        raise NotImplementedError
+        """The task as it is now. Raises ``TaskNotFound``."""
+        return self._up_to_date(await self._store.get(task_id))
 
     async def list(
         self,
@@ -50,26 +127,208 @@ class Tasks:
         live: bool | None = None,
         kind: str | None = None,
         lock: str | None = None,
+        parent_id: int | None = None,
         text: str | None = None,
         before_id: int | None = None,
         limit: int = 100,
     ) -> Sequence[Task]:
-        raise NotImplementedError
+        """Newest first; ``text`` is looked for in descriptions and error descriptions."""
+        found = await self._store.list(
+            live=live,
+            kind=kind,
+            lock=lock,
+            parent_id=parent_id,
+            text=text,
+            before_id=before_id,
+            limit=limit,
+        )
+        return [self._up_to_date(task) for task in found]
 
     async def log(self, task_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:
-        raise NotImplementedError
+        """The lines of the task's log numbered above ``after``. Raises ``TaskNotFound``."""
+        return await self._store.log(task_id, after=after, limit=limit)
 
     async def cancel(self, task_id: int) -> None:
         """Ask for a cancel (``IVMTask::Cancel``). Raises ``TaskNotCancelable`` (0x80004005)."""
-        raise NotImplementedError
+        if not await self._store.request_cancel(task_id):
+            raise _not_cancelable(await self._store.get(task_id))
+        hand = self._hands.get(task_id)
+        if hand is not None:
+            hand.cancel()
+        else:
+            self._publish(task_changed(await self._store.get(task_id), self._clock.now()))
 
     async def wait(self, task_id: int, timeout: float | None = None) -> bool:
         """Whether the task ended within ``timeout`` seconds."""
-        raise NotImplementedError
+        ended = self._endings.setdefault(task_id, asyncio.Event())
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        # The event comes first and the look second: an end in between is seen by one of them.
+        while not (await self._store.get(task_id)).is_complete:
+            patience = None if deadline is None else deadline - self._clock.monotonic()
+            if patience is not None and patience <= 0:
+                return False
+            await self._either(ended, patience if task_id in self._hands else _shorter(patience))
+        self._endings.pop(task_id, None)
+        return True
 
     async def wait_for_completion(self, task_id: int, timeout_ms: int) -> None:
         """As ``IVMTask::WaitForCompletion``: −1 for ever, or 0 to 4,000,000; running out is no error.
 
         Raises ``InvalidArgument`` for any other time-out.
         """
-        raise NotImplementedError
+        if timeout_ms != -1 and not 0 <= timeout_ms <= MAX_WAIT_MS:
+            raise InvalidArgument(
+                f"A task cannot be waited for {timeout_ms} ms.",
+                advice=f"Give 0 to {MAX_WAIT_MS:,} ms, or -1 to wait for ever.",
+            )
+        await self.wait(task_id, None if timeout_ms == -1 else timeout_ms / 1000)
+
+    async def purge(self) -> int:
+        """Forget what the retention no longer asks to keep; returns how many tasks."""
+        before = self._clock.now() - self._retention.age
+        await self._engine.purge(before)
+        return await self._store.purge(before=before, keep=self._retention.count)
+
+    # -- machinery ------------------------------------------------------------------------------------
+
+    async def _start_run(self, task: Task) -> None:
+        await self._engine.start(_key(task), _RUN_KIND, {"task": task.id})
+
+    async def _run(self, key: str, argument: Mapping[str, Json], steps: Steps) -> Json:
+        """Do the work of one task and end it: the body of every run."""
+        task_id = argument["task"]
+        assert isinstance(task_id, int)
+        task = await self._store.get(task_id)
+        if task.is_complete:
+            # The crash came between the task's end and the run's.
+            return None
+        hand = Hand(task, steps, store=self._store, clock=self._clock, publish=self._publish)
+        self._hands[task.id] = hand
+        try:
+            await self._end(hand, await self._work(hand))
+        finally:
+            # Also when the service closes: what was reported must not be lost.
+            await hand.close()
+            del self._hands[task.id]
+        return None
+
+    async def _work(self, hand: Hand) -> Ending:
+        work = self._works.get(hand.task.kind)
+        if work is None:
+            return _unknown(hand.task)
+        try:
+            await work(hand, await self._store.argument(hand.id))
+        except Exception as exc:  # the top of a task: whatever its work raises is how it ended
+            ending = ending_of(exc, hand.task.cancel_effect)
+            if ending.result is TaskResult.THREAD_CRASH_ERROR:
+                hand.log("".join(traceback.format_exception(exc)), LogLevel.ERROR)
+            return ending
+        hand.complete()
+        return SUCCESS
+
+    async def _end(self, hand: Hand, ending: Ending) -> None:
+        await hand.close()
+        await self._write_end(hand.id, ending)
+
+    async def _write_end(self, task_id: int, ending: Ending) -> None:
+        task = await self._store.end(
+            task_id,
+            result=ending.result,
+            error=ending.error,
+            error_description=ending.error_description,
+            at=self._clock.now(),
+        )
+        self._publish(task_ended(task, self._clock.now()))
+        self._endings.pop(task_id, asyncio.Event()).set()
+
+    async def _all_live(self) -> Sequence[Task]:
+        live: list[Task] = []
+        page = await self._store.list(live=True)
+        while page:
+            live.extend(page)
+            page = await self._store.list(live=True, before_id=page[-1].id)
+        return live
+
+    async def _end_abandoned(self, started: Sequence[Task]) -> None:
+        """End the tasks that could not be started as their runs are over: their ending was never written."""
+        running = set(await self._engine.unfinished())
+        for task in started:
+            if _key(task) not in running and not (await self._store.get(task.id)).is_complete:
+                _log.warning("task.abandoned", task_id=task.id)
+                await self._write_end(task.id, _abandoned())
+
+    def _up_to_date(self, task: Task) -> Task:
+        """``task`` with the progress that is not written yet."""
+        hand = self._hands.get(task.id)
+        if hand is None or task.is_complete:
+            return task
+        return dataclasses.replace(task, progress=hand.task.progress)
+
+    async def _busy(self, lock: str, task_id: int) -> MachineBusy:
+        holder = await self._store.get(task_id)
+        machine = lock.removeprefix("machine:")
+        return MachineBusy(
+            f"{machine} is busy: task {task_id} ({holder.description}) holds it.",
+            machine=machine,
+            task_id=task_id,
+            advice=f"Wait for it (innkeeper task watch {task_id}) or cancel it.",
+        )
+
+    async def _either(self, ended: asyncio.Event, seconds: float | None) -> None:
+        """Return when the event is set, or after ``seconds`` of the injected clock."""
+        races: list[asyncio.Task[object]] = [asyncio.create_task(ended.wait())]
+        if seconds is not None:
+            races.append(asyncio.create_task(self._clock.sleep(seconds)))
+        try:
+            await asyncio.wait(races, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for race in races:
+                race.cancel()
+
+    async def _purge_for_ever(self) -> None:
+        while True:
+            try:
+                await self.purge()
+            except Exception:  # the history can be purged an hour later
+                _log.warning("tasks.purge_failed", exc_info=True)
+            await self._clock.sleep(_PURGE_INTERVAL)
+
+
+def _key(task: Task) -> str:
+    """The run's key: of this very task, also when a lost store begins to count from 1 again."""
+    return f"task-{task.id}-{task.created_at:%Y%m%dT%H%M%S.%f}"
+
+
+def _shorter(patience: float | None) -> float:
+    return _LOOK_INTERVAL if patience is None else min(patience, _LOOK_INTERVAL)
+
+
+def _unknown(task: Task) -> Ending:
+    return ending_of(
+        InnkeeperError(
+            f"This version of Innkeeper does not know the work {task.kind!r}.",
+            code=ErrorCode.E_NOTIMPL,
+            advice="Start it again, or go back to the version that began it.",
+        ),
+        task.cancel_effect,
+    )
+
+
+def _abandoned() -> Ending:
+    return ending_of(
+        InnkeeperError(
+            "Its run ended, but how it ended could not be written down.",
+            code=ErrorCode.E_UNEXPECTED,
+            advice="Look at what it worked on before you start it again.",
+        ),
+        CancelEffect.NONE,
+    )
+
+
+def _not_cancelable(task: Task) -> TaskNotCancelable:
+    if task.is_complete:
+        return TaskNotCancelable(f"Task {task.id} ({task.description}) has ended already.")
+    return TaskNotCancelable(
+        f"Task {task.id} ({task.description}) is past the point where it could be cancelled.",
+        advice="Let it come to its end.",
+    )

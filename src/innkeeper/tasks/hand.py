@@ -1,0 +1,164 @@
+"""Be the hand that a task's work is given: its journal, its progress, its cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from innkeeper.tasks.happened import task_changed, task_logged
+from innkeeper.tasks.ports import Clock, Steps, TaskStore
+from innkeeper.tasks.progress import Report, advanced
+from innkeeper.tasks.task import CancelEffect, LogLevel, Progress, Task
+from innkeeper.wire.events import Json, Publish
+
+#: Seconds between two writes of one task's progress.
+_WRITE_INTERVAL = 0.3
+#: A guest that prints without end fills neither the store nor a reader's patience.
+_MAX_LINES = 20_000
+_MAX_LINE_CHARS = 16_384
+
+_log = structlog.get_logger(__name__)
+
+
+class Hand:
+    """One task while it runs here (``RunningTask``)."""
+
+    def __init__(self, task: Task, steps: Steps, *, store: TaskStore, clock: Clock, publish: Publish) -> None:
+        self.task = task
+        self._steps = steps
+        self._store = store
+        self._clock = clock
+        self._publish = publish
+        self._cancelled = asyncio.Event()
+        if task.cancel_requested:
+            self._cancelled.set()
+        self._lines: list[tuple[dt.datetime, LogLevel, str]] = []
+        self._lines_taken = 0
+        self._progress_unsaved = False
+        self._saving = asyncio.Lock()
+        self._writer: asyncio.Task[None] | None = None
+        self._resting = False
+        self._closing = False
+
+    @property
+    def id(self) -> int:
+        """The task's id."""
+        return self.task.id
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether a cancel was asked for."""
+        return self._cancelled.is_set()
+
+    async def step(self, name: str, action: Callable[[], Awaitable[Json]]) -> Json:
+        """Do ``action`` once for good (``RunningTask.step``)."""
+        return await self._steps.run(name, action)
+
+    def report(
+        self,
+        phase: str | None = None,
+        *,
+        number: int | None = None,
+        count: int | None = None,
+        percent: int | None = None,
+        bytes_done: int | None = None,
+        bytes_total: int | None = None,
+    ) -> None:
+        """Say how far it has come (``RunningTask.report``)."""
+        said = Report(
+            phase=phase,
+            number=number,
+            count=count,
+            percent=percent,
+            bytes_done=bytes_done,
+            bytes_total=bytes_total,
+        )
+        self._come_to(advanced(self.task.progress, said))
+
+    def log(self, text: str, level: LogLevel = LogLevel.INFO) -> None:
+        """Add a line to the task's log."""
+        self._lines_taken += 1
+        if self._lines_taken > _MAX_LINES:
+            return
+        if self._lines_taken == _MAX_LINES:
+            text, level = "The log is full: what follows is not kept.", LogLevel.WARNING
+        self._lines.append((self._clock.now(), level, text[:_MAX_LINE_CHARS]))
+        self._write_soon()
+
+    async def set_cancel_effect(self, effect: CancelEffect) -> None:
+        """Say, durably, what a cancel would do from here on.
+
+        After it has returned for ``CancelEffect.NONE``, no cancel is taken any more: whoever passes the
+        point of no return looks at ``cancel_requested`` once more then.
+        """
+        await self._store.set_cancel_effect(self.id, effect)
+        self._change(dataclasses.replace(self.task, cancel_effect=effect))
+
+    async def cancelled(self) -> None:
+        """Return when a cancel has been asked for."""
+        await self._cancelled.wait()
+
+    def cancel(self) -> None:
+        """Tell the work that a cancel was asked for."""
+        if self._cancelled.is_set():
+            return
+        self._cancelled.set()
+        self._change(dataclasses.replace(self.task, cancel_requested=True))
+
+    def complete(self) -> None:
+        """Say that all of the work is done."""
+        self._come_to(dataclasses.replace(self.task.progress, percent=100))
+
+    async def save(self) -> None:
+        """Write what has not been written yet."""
+        async with self._saving:
+            if self._progress_unsaved:
+                self._progress_unsaved = False
+                await self._store.progress(self.id, self.task.progress)
+            lines = self._lines[:]
+            if lines:
+                written = await self._store.append_log(self.id, lines)
+                del self._lines[: len(lines)]
+                for line in written:
+                    self._publish(task_logged(line))
+
+    async def close(self) -> None:
+        """Write the last word, always."""
+        self._closing = True
+        if self._writer is not None:
+            if self._resting:
+                self._writer.cancel()
+            await asyncio.wait([self._writer])
+        await self.save()
+
+    def _come_to(self, progress: Progress) -> None:
+        if progress != self.task.progress:
+            self._progress_unsaved = True
+            self._change(dataclasses.replace(self.task, progress=progress))
+            self._write_soon()
+
+    def _change(self, task: Task) -> None:
+        self.task = task
+        self._publish(task_changed(task, self._clock.now()))
+
+    def _write_soon(self) -> None:
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write(), name=f"progress of task {self.id}")
+
+    async def _write(self) -> None:
+        """Write at once, and then no more often than a few times a second."""
+        while (self._progress_unsaved or self._lines) and not self._closing:
+            try:
+                await self.save()
+            except Exception:  # progress is no reason to end the work; the next write brings it
+                self._progress_unsaved = True
+                _log.warning("task.progress_not_saved", task_id=self.id, exc_info=True)
+            if self._closing:
+                return
+            self._resting = True
+            await self._clock.sleep(_WRITE_INTERVAL)
+            self._resting = False

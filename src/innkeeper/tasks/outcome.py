@@ -1,0 +1,101 @@
+"""Keep what a step came to as JSON: its value, or the error it raised."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+
+from innkeeper import errors
+from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.tasks.running import TaskCancelled
+from innkeeper.wire.events import Json
+
+#: A step's record: ``{"value": …}`` or ``{"error": {…}}``.
+Record = Mapping[str, Json]
+
+
+class StepFailed(Exception):
+    """A step raised an error that is none of Innkeeper's; only its text outlives a crash."""
+
+
+class JournalMismatch(Exception):
+    """The body asked for another step than its journal holds: its code has changed under a live run."""
+
+
+class StepTurn:
+    """Lets the steps of one run be taken one after the other, as its journal needs them."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._holder: asyncio.Task[object] | None = None
+
+    async def __aenter__(self) -> None:
+        if self._holder is not None and self._holder is asyncio.current_task():
+            raise RuntimeError("A step was taken inside another step: it would wait for itself for ever.")
+        await self._lock.acquire()
+        self._holder = asyncio.current_task()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._holder = None
+        self._lock.release()
+
+
+async def attempt(action: Callable[[], Awaitable[Json]]) -> tuple[Record, Exception | None]:
+    """Do ``action``; returns its record, and the live error where it raised one.
+
+    A cancellation passes: a step that was interrupted has no outcome.
+    """
+    try:
+        return {"value": as_json(await action())}, None
+    except Exception as exc:  # the record must hold whatever the step raised, so that a replay raises it too
+        return {"error": _describe(exc)}, exc
+
+
+def replay(record: Record) -> Json:
+    """The value that was recorded; raises the error that was recorded."""
+    if "error" in record:
+        description = record["error"]
+        assert isinstance(description, Mapping)
+        raise _rebuild(description)
+    return record["value"]
+
+
+def as_json(value: Json) -> Json:
+    """``value`` as a reader of the journal will see it; raises ``TypeError`` where it is not JSON."""
+    result: Json = json.loads(json.dumps(value))
+    return result
+
+
+def _describe(exc: Exception) -> Json:
+    if isinstance(exc, InnkeeperError):
+        return {"class": type(exc).__name__, "text": str(exc), "fields": _fields(exc)}
+    if isinstance(exc, TaskCancelled):
+        return {"class": "TaskCancelled", "text": str(exc), "fields": {}}
+    return {"class": "StepFailed", "text": f"{type(exc).__name__}: {exc}", "fields": {}}
+
+
+def _fields(exc: InnkeeperError) -> Json:
+    """What the error carries; a value that is not JSON is kept as its text."""
+    result: Json = json.loads(json.dumps(vars(exc), default=str))
+    return result
+
+
+def _rebuild(description: Mapping[str, Json]) -> Exception:
+    name, text, fields = description["class"], str(description["text"]), description["fields"]
+    assert isinstance(name, str)
+    assert isinstance(fields, Mapping)
+    if name == "TaskCancelled":
+        return TaskCancelled(text)
+    kind = getattr(errors, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, InnkeeperError)):
+        return StepFailed(text)
+    return _rebuild_ours(kind, text, fields)
+
+
+def _rebuild_ours(kind: type[InnkeeperError], text: str, fields: Mapping[str, Json]) -> InnkeeperError:
+    error = kind.__new__(kind, text)
+    error.args = (text,)
+    vars(error).update(fields)
+    error.code = ErrorCode(error.code)
+    return error
