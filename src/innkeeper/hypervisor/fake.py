@@ -1,0 +1,473 @@
+"""Carry simulated machines: the whole port, on small real files and an injected clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from innkeeper.errors import AgentError, ErrorCode, MachineNotFound, NotSupported, WrongState
+from innkeeper.hypervisor import fake_definition, fake_disks
+from innkeeper.hypervisor.fake_guests import Due
+from innkeeper.hypervisor.fake_machines import SimulatedMachine, with_paths
+from innkeeper.hypervisor.files import LocalFiles
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports import BytePipe, ExecResult, OnProgress
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Event, Publish
+
+T = TypeVar("T")
+
+#: How long the host needs for things, in simulated seconds.
+START_SECONDS = 0.4
+RESTORE_SECONDS = 2.0
+SAVE_SECONDS = 2.0
+MERGE_SECONDS = 4.0
+#: In how many pieces a long call is done.
+_PIECES = 8
+
+_EVENTS = {
+    MachineState.RUNNING: "machine.started",
+    MachineState.PAUSED: "machine.paused",
+    MachineState.SAVED: "machine.saved",
+    MachineState.TURNED_OFF: "machine.stopped",
+    MachineState.MERGING_DRIVES: "machine.merging",
+}
+
+
+class FakeHypervisor:
+    """A host of simulated machines below one directory.
+
+    Each machine is a file, and its disks are files: another process that opens the directory after a
+    ``kill -9`` finds the machines as they would be by then. Two at once is not supported.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Clock,
+        publish: Publish,
+        name: str = "fake",
+        memory_mib: int = 65536,
+        free_bytes: int = 1 << 40,
+        threads: bool = True,
+    ) -> None:
+        """``threads``: file calls run in threads. Without, time cannot pass inside of one."""
+        self._directory = directory
+        self._clock = clock
+        self._publish = publish
+        self._name = name
+        self._memory_mib = memory_mib
+        self._threads = threads
+        self._machines: dict[str, SimulatedMachine] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        #: What ``free_bytes`` answers; a test fills the disk with it.
+        self.room_bytes = free_bytes
+        self._files = FakeFiles(threads=threads)
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
+        return self._name
+
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+        return f"fake://{self._directory}"
+
+    @property
+    def files(self) -> FakeFiles:
+        """The simulated disks' files."""
+        return self._files
+
+    @property
+    def disk_directory(self) -> Path:
+        """Where simulated disks lie."""
+        return self._directory / "disks"
+
+    async def open(self) -> None:
+        """Read the machines that are there."""
+        self._machines = await self._blocking(lambda: _read_all(self._directory / "machines"))
+
+    async def close(self) -> None:
+        """The machines go on."""
+
+    async def add(self, machine: SimulatedMachine) -> None:
+        """Put a machine there, with the disks it lacks."""
+        self._machines[machine.name] = machine
+        await self._blocking(lambda: self._create(machine))
+
+    # Questions
+
+    async def machines(self) -> Sequence[Machine]:
+        """All machines, by name."""
+        for machine in list(self._machines.values()):
+            if machine.has_due(self._clock.now().timestamp()):
+                await self._do(machine.name, lambda *_: None)
+        return [machine.snapshot(self._name) for _, machine in sorted(self._machines.items())]
+
+    async def machine(self, name: str) -> Machine:
+        """Raises ``MachineNotFound``."""
+        return await self._do(name, lambda machine, _: machine.snapshot(self._name))
+
+    async def definition(self, name: str) -> str:
+        """The persistent definition, as libvirt would write it."""
+        return await self._do(name, lambda machine, _: fake_definition.write(machine, machine.disks))
+
+    async def saved_definition(self, name: str) -> str:
+        """The definition inside the saved state."""
+        return await self._do(name, _saved_definition)
+
+    async def free_bytes(self, directory: str) -> int:
+        """Room left."""
+        return self.room_bytes
+
+    async def memory_free_mib(self) -> int:
+        """What the machines that are on leave free."""
+        return self._memory_mib - sum(m.memory_mib for m in self._machines.values() if m.is_on)
+
+    # Life
+
+    async def define(self, definition: str) -> Machine:
+        """Make or change a machine."""
+        wanted = fake_definition.read(definition)
+        known = self._machines.get(wanted.name)
+        if known is None:
+            await self.add(wanted)
+        else:
+            await self._do(wanted.name, lambda machine, _: fake_definition.apply(wanted, machine))
+        return await self.machine(wanted.name)
+
+    async def undefine(self, name: str) -> None:
+        """Forget a machine that is off."""
+        await self._do(name, lambda machine, _: _need(machine, "undefine", not machine.is_on))
+        machine = self._machines.pop(name)
+        await self._blocking(lambda: self._record(machine).unlink(missing_ok=True))
+
+    async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> None:
+        """Boot it, or restore its saved state, which is used up by that."""
+        state = (await self.machine(name)).state
+        if state in (MachineState.RUNNING, MachineState.PAUSED):
+            return
+        saved = state is MachineState.SAVED
+        await self._take(RESTORE_SECONDS if saved else START_SECONDS, on_progress)
+
+        def start(machine: SimulatedMachine, now: float) -> None:
+            if machine.is_on:
+                return
+            if machine.saved is not None:
+                machine.restore(now)
+                machine.saved = None
+            else:
+                machine.boot(now)
+            if paused:
+                machine.pause(now)
+
+        await self._do(name, start)
+
+    async def restore_keeping_saved_state(
+        self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None = None
+    ) -> None:
+        """Restore the saved state onto other disk files; it is kept."""
+        if (await self.machine(name)).state in (MachineState.RUNNING, MachineState.PAUSED):
+            return
+        await self._take(RESTORE_SECONDS, on_progress)
+
+        def restore(machine: SimulatedMachine, now: float) -> None:
+            _need(machine, "restore", machine.saved is not None or machine.is_on)
+            if not machine.is_on:
+                machine.restore(now, dict(sources))
+
+        await self._do(name, restore)
+
+    async def pause(self, name: str) -> None:
+        """Hold its processors."""
+        await self._do(name, _pause)
+
+    async def resume(self, name: str) -> None:
+        """Let it go on."""
+        await self._do(name, _resume)
+
+    async def save(self, name: str, on_progress: OnProgress | None = None) -> None:
+        """Save it, after the time that takes; until then a cancel leaves it running."""
+        if not (await self._do(name, lambda machine, _: machine.is_on)):
+            return
+        await self._take(SAVE_SECONDS, on_progress)
+        await self._do(name, SimulatedMachine.save)
+
+    async def discard_saved_state(self, name: str) -> None:
+        """Forget the saved state."""
+        await self._do(name, lambda machine, _: setattr(machine, "saved", None))
+
+    async def shut_down(self, name: str) -> None:
+        """Ask the guest; it takes its time, and a hung guest never does."""
+        await self._do(name, lambda machine, now: _ask(machine, Due.POWER_OFF, now))
+
+    async def reboot(self, name: str) -> None:
+        """Ask the guest to reboot."""
+        await self._do(name, lambda machine, now: _ask(machine, Due.REBOOT, now))
+
+    async def reset(self, name: str) -> None:
+        """Press the reset button."""
+
+        def reset(machine: SimulatedMachine, now: float) -> None:
+            _need(machine, "reset", machine.is_on)
+            machine.reset(now)
+
+        await self._do(name, reset)
+
+    async def turn_off(self, name: str) -> None:
+        """Pull the plug."""
+        await self._do(name, lambda machine, _: machine.turn_off())
+
+    async def set_autostart(self, name: str, autostart: bool) -> None:
+        """Whether the host starts it when it starts itself."""
+        await self._do(name, lambda machine, _: setattr(machine, "autostart", autostart))
+
+    # Undo disks
+
+    async def backing_chain(self, path: str) -> Sequence[str]:
+        """The image file and what it stands on."""
+        return await self._blocking(lambda: fake_disks.chain(path))
+
+    async def add_overlays(self, name: str, overlays: Mapping[str, str]) -> None:
+        """Put new overlays over the disks, live and in the definition."""
+
+        def add(machine: SimulatedMachine, _: float) -> None:
+            for disk in machine.active_disks:
+                overlay = overlays.get(disk.target, disk.path)
+                if overlay != disk.path:
+                    fake_disks.create_overlay(overlay, disk.path)
+            machine.disks = with_paths(machine.disks, dict(overlays))
+            machine.live_disks = with_paths(machine.live_disks, dict(overlays))
+
+        await self._do(name, add)
+
+    async def commit_overlays(
+        self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None = None
+    ) -> None:
+        """Merge piece by piece: whoever is killed on the way leaves changed bases, as QEMU does."""
+        blocks = fake_disks.BLOCK_COUNT
+        for piece in range(_PIECES):
+            first, last = piece * blocks // _PIECES, (piece + 1) * blocks // _PIECES
+            await self._do(name, _merging(bases, first, last))
+            await self._clock.sleep(MERGE_SECONDS / _PIECES)
+            if on_progress is not None:
+                on_progress(last * fake_disks.BLOCK_BYTES, fake_disks.DISK_BYTES)
+        await self._do(name, lambda machine, _: _pivot(machine, bases))
+
+    async def drop_overlays(self, name: str, bases: Mapping[str, str]) -> None:
+        """Make the definition name the bases again."""
+
+        def drop(machine: SimulatedMachine, _: float) -> None:
+            _need(machine, "drop overlays", not machine.is_on)
+            machine.disks = with_paths(machine.disks, dict(bases))
+
+        await self._do(name, drop)
+
+    async def delete_file(self, path: str) -> None:
+        """Delete an image file."""
+        await self._blocking(lambda: Path(path).unlink(missing_ok=True))
+
+    # Through qemu-guest-agent
+
+    async def freeze(self, name: str) -> int:
+        """Freeze the guest: nothing is written any more."""
+
+        def freeze(machine: SimulatedMachine, _: float) -> int:
+            _need_guest_agent(machine)
+            machine.frozen = True
+            return 1
+
+        return await self._do(name, freeze)
+
+    async def thaw(self, name: str) -> int:
+        """Thaw it."""
+
+        def thaw(machine: SimulatedMachine, _: float) -> int:
+            _need_guest_agent(machine)
+            frozen, machine.frozen = machine.frozen, False
+            return int(frozen)
+
+        return await self._do(name, thaw)
+
+    async def guest_exec(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+        """Every simulated command does nothing, well."""
+        await self._do(name, lambda machine, _: _need_guest_agent(machine))
+        return ExecResult(exit_code=0, stdout=b"", stderr=b"")
+
+    async def guest_write_file(self, name: str, path: str, data: bytes) -> None:
+        """Keep a short note of the file on the simulated disk."""
+
+        def write(machine: SimulatedMachine, _: float) -> None:
+            _need_guest_agent(machine)
+            guest = machine.guest()
+            guest.disk.files[path] = f"{len(data)} bytes"
+            machine.write(guest)
+
+        await self._do(name, write)
+
+    # Ports
+
+    async def attach_agent_port(self, name: str) -> None:
+        """Give it the port."""
+        await self._do(name, lambda machine, _: setattr(machine, "has_agent_port", True))
+
+    async def open_agent_port(self, name: str) -> BytePipe:
+        """Simulated guests speak no bytes: their agents are ``FakeAgents``."""
+        raise NotSupported(
+            f"The simulated machine {name} has no port that bytes go through.",
+            advice="Use the simulated agents.",
+        )
+
+    # Machinery
+
+    async def simulate(self, name: str, act: Callable[[SimulatedMachine, float], T]) -> T:
+        """Do something to a machine from outside: what tests and simulated agents do to it."""
+        return await self._do(name, act)
+
+    def has_agent_up(self, name: str) -> bool:
+        """Whether the machine's agent answered when it was last looked at."""
+        machine = self._machines.get(name)
+        return machine is not None and machine.memory is not None and machine.memory.agent_up
+
+    async def _do(self, name: str, act: Callable[[SimulatedMachine, float], T]) -> T:
+        """Let the guest live up to now, act on its machine, write down what changed, and tell of it."""
+        machine = self._machines.get(name)
+        if machine is None:
+            raise MachineNotFound(
+                f"The host {self._name} has no machine “{name}”.", machine=name, advice="List the machines."
+            )
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            before = machine.state
+            try:
+                return await self._blocking(lambda: self._act(machine, act))
+            finally:
+                self._tell(machine, before)
+
+    def _act(self, machine: SimulatedMachine, act: Callable[[SimulatedMachine, float], T]) -> T:
+        now = self._clock.now().timestamp()
+        before = machine.to_bytes()
+        try:
+            machine.live(now)
+            return act(machine, now)
+        finally:
+            after = machine.to_bytes()
+            if after != before:
+                fake_disks.replace_file(str(self._record(machine)), after)
+
+    def _tell(self, machine: SimulatedMachine, before: MachineState) -> None:
+        if machine.state is not before:
+            self._publish(Event(kind=_EVENTS[machine.state], subject=machine.name, at=self._clock.now()))
+
+    async def _take(self, seconds: float, on_progress: OnProgress | None) -> None:
+        """Let a long call take its time."""
+        for piece in range(_PIECES):
+            await self._clock.sleep(seconds / _PIECES)
+            if on_progress is not None:
+                on_progress(piece + 1, _PIECES)
+
+    def _create(self, machine: SimulatedMachine) -> None:
+        self._record(machine).parent.mkdir(parents=True, exist_ok=True)
+        for disk in machine.disks:
+            if disk.path and disk.kind == "file":
+                fake_disks.create_base(disk.path)
+        fake_disks.replace_file(str(self._record(machine)), machine.to_bytes())
+
+    def _record(self, machine: SimulatedMachine) -> Path:
+        return self._directory / "machines" / f"{machine.name}.json"
+
+    async def _blocking(self, call: Callable[[], T]) -> T:
+        return await asyncio.to_thread(call) if self._threads else call()
+
+
+class FakeFiles(LocalFiles):
+    """The simulated disks' files: their overlays have a format of their own."""
+
+    def __init__(self, *, threads: bool) -> None:
+        self._threads = threads
+
+    async def virtual_size(self, path: str) -> int:
+        """Every simulated disk has the same."""
+        return fake_disks.DISK_BYTES
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await super()._run(call) if self._threads else call()
+
+
+def _read_all(directory: Path) -> dict[str, SimulatedMachine]:
+    with contextlib.suppress(FileNotFoundError):
+        found = [SimulatedMachine.from_bytes(path.read_bytes()) for path in directory.glob("*.json")]
+        return {machine.name: machine for machine in found}
+    return {}
+
+
+def _need(machine: SimulatedMachine, command: str, allowed: bool) -> None:
+    if not allowed:
+        raise WrongState(
+            f"{machine.name} is {machine.state.name.lower()}, which does not allow to {command}.",
+            machine=machine.name,
+            state=machine.state.name,
+            command=command,
+        )
+
+
+def _need_guest_agent(machine: SimulatedMachine) -> None:
+    if not machine.has_guest_agent_port or machine.state is not MachineState.RUNNING:
+        raise AgentError(
+            f"No qemu-guest-agent answers in {machine.name}.",
+            machine=machine.name,
+            advice="Install qemu-guest-agent in the guest.",
+        )
+
+
+def _saved_definition(machine: SimulatedMachine, now: float) -> str:
+    if machine.saved is None:
+        raise WrongState(
+            f"{machine.name} has no saved state.",
+            machine=machine.name,
+            state=machine.state.name,
+            command="saved definition",
+            code=ErrorCode.VM_E_VM_NO_SAVED_STATE,
+        )
+    return fake_definition.write(machine, machine.saved.disks)
+
+
+def _pause(machine: SimulatedMachine, now: float) -> None:
+    _need(machine, "pause", machine.is_on)
+    machine.pause(now)
+
+
+def _resume(machine: SimulatedMachine, now: float) -> None:
+    _need(machine, "resume", machine.is_on)
+    machine.resume(now)
+
+
+def _ask(machine: SimulatedMachine, what: Due, now: float) -> None:
+    _need(machine, what.replace("_", " "), machine.state is MachineState.RUNNING)
+    guest = machine.guest()
+    if not any(due[1] == what for due in guest.memory.due):
+        guest.schedule(now + guest.pace.shut_down, what)
+
+
+def _merging(bases: Mapping[str, str], first: int, last: int) -> Callable[[SimulatedMachine, float], None]:
+    return lambda machine, _: _merge_piece(machine, bases, first, last)
+
+
+def _merge_piece(machine: SimulatedMachine, bases: Mapping[str, str], first: int, last: int) -> None:
+    machine.merging = True
+    for disk in machine.active_disks:
+        base = bases.get(disk.target, disk.path)
+        if base != disk.path:
+            fake_disks.merge_blocks(disk.path, base, first, last)
+
+
+def _pivot(machine: SimulatedMachine, bases: Mapping[str, str]) -> None:
+    """Merge what was written meanwhile, and go over to the bases."""
+    _merge_piece(machine, bases, 0, fake_disks.BLOCK_COUNT)
+    machine.disks = with_paths(machine.disks, dict(bases))
+    machine.live_disks = with_paths(machine.live_disks, dict(bases))
+    machine.merging = False

@@ -1,0 +1,130 @@
+"""Keep the disks of simulated machines: real files, tiny, with overlays that can be merged."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from innkeeper.errors import DiskError, ErrorCode
+
+#: What a simulated disk holds. A base is a plain file of this size.
+DISK_BYTES = 32 * 1024
+BLOCK_BYTES = 512
+BLOCK_COUNT = DISK_BYTES // BLOCK_BYTES
+_MAGIC = b'{"innkeeper-fake-overlay":'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Overlay:
+    """An overlay file: what it stands on, and the blocks written since."""
+
+    backing: str
+    blocks: dict[int, bytes]
+
+
+def create_base(path: str, content: bytes = b"") -> None:
+    """Make a base image, unless there is one."""
+    if Path(path).exists():
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with Path(path).open("wb") as image:
+        image.write(content)
+        image.truncate(DISK_BYTES)
+
+
+def create_overlay(path: str, backing: str) -> None:
+    """Make an empty overlay over ``backing``, unless there is one over it already."""
+    overlay = _overlay(path) if Path(path).exists() else None
+    if overlay is None:
+        _write_overlay(path, _Overlay(backing=backing, blocks={}))
+    elif overlay.backing != backing:
+        raise DiskError(
+            f"{path} exists, and stands on {overlay.backing}.", path=path, code=ErrorCode.ERROR_ALREADY_EXISTS
+        )
+
+
+def chain(path: str) -> list[str]:
+    """The image and what it stands on, top first."""
+    paths = [path]
+    while (overlay := _overlay(paths[-1])) is not None:
+        paths.append(overlay.backing)
+    return paths
+
+
+def read(path: str) -> bytes:
+    """What the guest sees of the disk."""
+    overlay = _overlay(path)
+    if overlay is None:
+        return Path(path).read_bytes()
+    seen = bytearray(read(overlay.backing))
+    for number, block in overlay.blocks.items():
+        seen[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES] = block
+    return bytes(seen)
+
+
+def write(path: str, content: bytes) -> None:
+    """Write the whole disk as a guest does: only blocks that change reach the image."""
+    padded = content.ljust(DISK_BYTES, b"\0")
+    if len(padded) > DISK_BYTES:
+        raise DiskError(f"{path} is full.", path=path, code=ErrorCode.ERROR_DISK_FULL)
+    before = read(path)
+    changed = {
+        number: padded[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
+        for number in range(BLOCK_COUNT)
+        if padded[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
+        != before[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
+    }
+    _write_blocks(path, changed)
+
+
+def merge_blocks(path: str, base: str, first: int, last: int) -> None:
+    """Write the overlay's blocks with these numbers into its base; may be done again."""
+    overlay = _overlay(path)
+    if overlay is None or overlay.backing != base:
+        raise DiskError(f"{path} is no overlay over {base}.", path=path, code=ErrorCode.VM_E_INVALID_HD_FILE)
+    _write_blocks(base, {n: block for n, block in overlay.blocks.items() if first <= n < last})
+
+
+def _write_blocks(path: str, blocks: dict[int, bytes]) -> None:
+    if not blocks:
+        return
+    overlay = _overlay(path)
+    if overlay is not None:
+        _write_overlay(path, _Overlay(backing=overlay.backing, blocks={**overlay.blocks, **blocks}))
+        return
+    with Path(path).open("rb+") as image:
+        for number, block in blocks.items():
+            image.seek(number * BLOCK_BYTES)
+            image.write(block)
+
+
+def _overlay(path: str) -> _Overlay | None:
+    """Parse an overlay file; ``None`` for a base. Raises ``DiskError`` where there is no file."""
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError as exc:
+        raise DiskError(
+            f"There is no disk image {path}.", path=path, code=ErrorCode.ERROR_FILE_NOT_FOUND
+        ) from exc
+    if not content.startswith(_MAGIC):
+        return None
+    parsed = json.loads(content)
+    blocks = {int(number): base64.b64decode(block) for number, block in parsed["blocks"].items()}
+    return _Overlay(backing=parsed["innkeeper-fake-overlay"], blocks=blocks)
+
+
+def _write_overlay(path: str, overlay: _Overlay) -> None:
+    blocks = {
+        str(number): base64.b64encode(block).decode() for number, block in sorted(overlay.blocks.items())
+    }
+    replace_file(path, json.dumps({"innkeeper-fake-overlay": overlay.backing, "blocks": blocks}).encode())
+
+
+def replace_file(path: str, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = Path(path + ".part")
+    part.write_bytes(content)
+    os.replace(part, path)  # noqa: PTH105 - the same call, and the path is a string on both sides

@@ -1,0 +1,270 @@
+"""Simulate what goes on inside a machine: boots, an agent, updates that go well or badly.
+
+A guest lives by a list of things that are due at some moment. Nothing ticks: whoever looks at a machine
+first lets happen what has become due since the last look, so guests go on while the service is dead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import random
+from collections.abc import Callable
+
+from innkeeper.channels.ports import UpdateStatus
+
+
+class Behaviour(enum.StrEnum):
+    """How a simulated update goes; the booking's context names it, else the machine's own does."""
+
+    GOOD = "good"
+    #: A unit fails once the update is in.
+    BAD = "bad"
+    #: The agent itself says that it failed.
+    FAILS = "fails"
+    #: It asks for a reboot, which the host gives.
+    NEEDS_REBOOT = "needs_reboot"
+    #: It reboots by itself, and goes on afterwards.
+    REBOOTS_ITSELF = "reboots_itself"
+    #: A unit fails, but only after the reboot it asks for.
+    BAD_AFTER_REBOOT = "bad_after_reboot"
+    #: After the reboot it asks for, the agent is never heard of again.
+    BREAKS_AGENT = "breaks_agent"
+    #: It applies for ever.
+    HANG = "hang"
+    #: QEMU dies while it applies.
+    CRASH = "crash"
+    #: It goes well, in ten times the time.
+    SLOW = "slow"
+    # Of the machine, not of an update:
+    #: QEMU dies as the machine is woken.
+    CRASH_AT_WAKE = "crash_at_wake"
+    #: There is no agent in the guest.
+    NO_AGENT = "no_agent"
+
+
+class Due(enum.StrEnum):
+    """What can become due in a guest."""
+
+    AGENT_UP = "agent_up"
+    DOWNLOAD = "download"
+    APPLY = "apply"
+    FINISH = "finish"
+    REBOOT = "reboot"
+    POWER_OFF = "power_off"
+    CRASH = "crash"
+
+
+class Fate(enum.StrEnum):
+    """What a guest did to its machine."""
+
+    LIVES = "lives"
+    REBOOTED = "rebooted"
+    POWERED_OFF = "powered_off"
+    CRASHED = "crashed"
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Pace:
+    """How long things take in a guest, in seconds."""
+
+    boot: float = 20.0
+    shut_down: float = 8.0
+    update: float = 60.0
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class GuestTask:
+    """One update in the agent's journal, on the guest's disk."""
+
+    status: int = int(UpdateStatus.SEARCHING)
+    behaviour: str = Behaviour.GOOD
+    text: str = ""
+    packages: list[list[str]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class GuestDisk:
+    """What the guest keeps on its disk."""
+
+    os_name: str = "Simulated Linux 1"
+    kernel: str = "6.1.0-1"
+    installed_kernel: str = "6.1.0-1"
+    packages: dict[str, str] = dataclasses.field(default_factory=lambda: {"base": "1.0-1"})
+    #: Units that fail at every boot.
+    broken_units: list[str] = dataclasses.field(default_factory=list)
+    agent_broken: bool = False
+    package_database_ok: bool = True
+    journal: dict[str, GuestTask] = dataclasses.field(default_factory=dict)
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+    boots: int = 0
+
+    def to_bytes(self) -> bytes:
+        """As it lies on the disk."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> GuestDisk:
+        """Read it from the disk; an empty disk is a fresh system."""
+        text = content.rstrip(b"\0")
+        if not text:
+            return cls()
+        parsed = json.loads(text)
+        parsed["journal"] = {name: GuestTask(**task) for name, task in parsed["journal"].items()}
+        return cls(**parsed)
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class GuestMemory:
+    """What the guest keeps in memory: it is saved with the machine, and lost when it is turned off."""
+
+    boot_id: str
+    agent_up: bool = False
+    failed_units: list[str] = dataclasses.field(default_factory=list)
+    reboot_required: bool = False
+    #: What will happen, and when (host time, in seconds).
+    due: list[tuple[float, str, str]] = dataclasses.field(default_factory=list)
+
+    def shift(self, seconds: float) -> None:
+        """Put off everything: the machine stood still for so long."""
+        self.due = [(at + seconds, what, about) for at, what, about in self.due]
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Guest:
+    """A guest at work: its memory and its disk, both changed in place."""
+
+    memory: GuestMemory
+    disk: GuestDisk
+    pace: Pace
+    behaviour: Behaviour
+
+    @classmethod
+    def boot(cls, disk: GuestDisk, *, now: float, pace: Pace, behaviour: Behaviour, seed: str) -> Guest:
+        """Start the operating system from its disk."""
+        disk.boots += 1
+        disk.kernel = disk.installed_kernel
+        memory = GuestMemory(
+            boot_id=str(random.Random(f"{seed}/{disk.boots}/{now}").getrandbits(64)),  # noqa: S311
+            failed_units=list(disk.broken_units),
+        )
+        guest = cls(memory=memory, disk=disk, pace=pace, behaviour=behaviour)
+        if behaviour is not Behaviour.NO_AGENT and not disk.agent_broken:
+            guest.schedule(now + pace.boot, Due.AGENT_UP)
+        return guest
+
+    def schedule(self, at: float, what: Due, about: str = "") -> None:
+        """Let something happen later."""
+        self.memory.due = sorted([*self.memory.due, (at, str(what), about)])
+
+    def start_task(self, identifier: str, context: bytes, now: float) -> GuestTask:
+        """``StartTask``: a known identifier starts nothing."""
+        known = self.disk.journal.get(identifier)
+        if known is not None:
+            return known
+        behaviour = _behaviour_of(context, self.behaviour)
+        task = GuestTask(behaviour=behaviour, text="Looking for what applies")
+        self.disk.journal[identifier] = task
+        length = self.pace.update * (10 if behaviour is Behaviour.SLOW else 1)
+        self.schedule(now + length * 0.1, Due.DOWNLOAD, identifier)
+        self.schedule(now + length * 0.4, Due.APPLY, identifier)
+        if behaviour is Behaviour.CRASH:
+            self.schedule(now + length * 0.6, Due.CRASH, identifier)
+        elif behaviour is not Behaviour.HANG:
+            self.schedule(now + length, Due.FINISH, identifier)
+        return task
+
+    def live(self, now: float) -> tuple[Fate, float]:
+        """Let happen what is due; returns what the guest did to its machine, and when."""
+        while self.memory.due and self.memory.due[0][0] <= now:
+            at, what, about = self.memory.due.pop(0)
+            fate = _DUE[Due(what)](self, at, about)
+            if fate is not Fate.LIVES:
+                return fate, at
+        return Fate.LIVES, now
+
+
+def _behaviour_of(context: bytes, default: Behaviour) -> Behaviour:
+    try:
+        return Behaviour(context.decode().strip().lower())
+    except ValueError:
+        return default
+
+
+def _agent_up(guest: Guest, at: float, about: str) -> Fate:
+    guest.memory.agent_up = True
+    for identifier, task in guest.disk.journal.items():
+        if task.status == UpdateStatus.REBOOTING:
+            task.status = UpdateStatus.REBOOTED
+            guest.schedule(at + 2.0, Due.FINISH, identifier)
+    return Fate.LIVES
+
+
+def _download(guest: Guest, at: float, about: str) -> Fate:
+    guest.disk.journal[about].status = UpdateStatus.DOWNLOADING
+    guest.disk.journal[about].text = "Downloading 2 packages"
+    return Fate.LIVES
+
+
+def _apply(guest: Guest, at: float, about: str) -> Fate:
+    task = guest.disk.journal[about]
+    task.status = UpdateStatus.APPLYING
+    task.text = "Unpacking base"
+    # The database is open while packages are unpacked: a crash now leaves it broken.
+    guest.disk.package_database_ok = False
+    old = guest.disk.packages["base"]
+    new = f"1.0-{int(old.rpartition('-')[2]) + 1}"
+    guest.disk.packages["base"] = new
+    task.packages = [["base", old, new]]
+    return Fate.LIVES
+
+
+def _finish(guest: Guest, at: float, about: str) -> Fate:
+    task = guest.disk.journal[about]
+    behaviour = Behaviour(task.behaviour)
+    guest.disk.package_database_ok = True
+    if behaviour is Behaviour.REBOOTS_ITSELF and task.status != UpdateStatus.REBOOTED:
+        task.status = UpdateStatus.REBOOTING
+        guest.schedule(at + 1.0, Due.REBOOT)
+        return Fate.LIVES
+    task.status = UpdateStatus.FAILED if behaviour is Behaviour.FAILS else UpdateStatus.SUCCESS
+    task.text = "The update failed" if behaviour is Behaviour.FAILS else "1 package upgraded"
+    _leave_marks(guest, behaviour)
+    return Fate.LIVES
+
+
+def _leave_marks(guest: Guest, behaviour: Behaviour) -> None:
+    """Do to the system what an update of this kind does."""
+    if behaviour is Behaviour.BAD:
+        guest.memory.failed_units.append("shop.service")
+    if behaviour in (Behaviour.BAD, Behaviour.BAD_AFTER_REBOOT):
+        guest.disk.broken_units.append("shop.service")
+    if behaviour is Behaviour.BREAKS_AGENT:
+        guest.disk.agent_broken = True
+    if behaviour in (Behaviour.NEEDS_REBOOT, Behaviour.BAD_AFTER_REBOOT, Behaviour.BREAKS_AGENT):
+        guest.memory.reboot_required = True
+        guest.disk.installed_kernel = f"6.1.0-{int(guest.disk.kernel.rpartition('-')[2]) + 1}"
+
+
+def _reboot(guest: Guest, at: float, about: str) -> Fate:
+    return Fate.REBOOTED
+
+
+def _power_off(guest: Guest, at: float, about: str) -> Fate:
+    return Fate.POWERED_OFF
+
+
+def _crash(guest: Guest, at: float, about: str) -> Fate:
+    return Fate.CRASHED
+
+
+_DUE: dict[Due, Callable[[Guest, float, str], Fate]] = {
+    Due.AGENT_UP: _agent_up,
+    Due.DOWNLOAD: _download,
+    Due.APPLY: _apply,
+    Due.FINISH: _finish,
+    Due.REBOOT: _reboot,
+    Due.POWER_OFF: _power_off,
+    Due.CRASH: _crash,
+}

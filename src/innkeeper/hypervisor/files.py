@@ -1,0 +1,122 @@
+"""Look at the image files of this computer: identity, size, checksum, copies."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from innkeeper.errors import DiskError
+from innkeeper.machines.ports import FileIdentity, OnProgress
+
+T = TypeVar("T")
+
+_BLOCK = 1 << 16
+_QCOW2_MAGIC = b"QFI\xfb"
+#: Where a qcow2 header keeps the size that the guest sees.
+_QCOW2_SIZE = slice(24, 32)
+
+
+class LocalFiles:
+    """The image files of this computer; blocking calls run in threads."""
+
+    async def identity(self, path: str) -> FileIdentity | None:
+        """``None`` where there is no such file."""
+        return await self._blocking(path, lambda: _identity(Path(path)))
+
+    async def virtual_size(self, path: str) -> int:
+        """The bytes a guest sees of the image: from a qcow2 header, else the file's size."""
+        return await self._blocking(path, lambda: _virtual_size(Path(path)))
+
+    async def checksum(self, path: str, on_progress: OnProgress | None = None) -> str:
+        """A SHA-256 over the file's size and its blocks that are not zero, with their places.
+
+        Holes are not read. Two files of equal content have equal checksums, however sparse they are.
+        """
+        return await self._blocking(path, lambda: _checksum(Path(path), on_progress))
+
+    async def copy(self, source: str, target: str) -> None:
+        """Copy a small file whole or not at all, over what is there."""
+        await self._blocking(source, lambda: _copy(Path(source), Path(target)))
+
+    async def find(self, directory: str, part: str) -> Sequence[str]:
+        """The paths of the directory's files with ``part`` in their names, sorted."""
+        return await self._blocking(directory, lambda: _find(Path(directory), part))
+
+    async def _blocking(self, path: str, call: Callable[[], T]) -> T:
+        try:
+            return await self._run(call)
+        except OSError as exc:
+            reason = exc.strerror or str(exc)
+            raise DiskError(f"{path} cannot be read: {reason}.", path=path) from exc
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await asyncio.to_thread(call)
+
+
+def _identity(path: Path) -> FileIdentity | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return FileIdentity(size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
+
+
+def _virtual_size(path: Path) -> int:
+    with path.open("rb") as image:
+        header = image.read(_QCOW2_SIZE.stop)
+        if header.startswith(_QCOW2_MAGIC):
+            return int.from_bytes(header[_QCOW2_SIZE], "big")
+        return image.seek(0, os.SEEK_END)
+
+
+def _checksum(path: Path, on_progress: OnProgress | None) -> str:
+    zeros = bytes(_BLOCK)
+    with path.open("rb", buffering=0) as image:
+        size = os.fstat(image.fileno()).st_size
+        digest = hashlib.sha256(size.to_bytes(8, "big"))
+        for offset in _data_blocks(image.fileno(), size):
+            block = os.pread(image.fileno(), _BLOCK, offset)
+            if block != zeros[: len(block)]:
+                digest.update(offset.to_bytes(8, "big"))
+                digest.update(block)
+            if on_progress is not None and offset % (_BLOCK * 256) == 0:
+                on_progress(offset, size)
+    if on_progress is not None:
+        on_progress(size, size)
+    return f"sha256-sparse:{digest.hexdigest()}"
+
+
+def _data_blocks(descriptor: int, size: int) -> Iterator[int]:
+    """The offsets of the aligned blocks that are not wholly inside a hole, each once."""
+    done = 0
+    while done < size:
+        try:
+            start = os.lseek(descriptor, done, os.SEEK_DATA)
+        except OSError:
+            # ENXIO: nothing but a hole is left.
+            return
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        offset = max(done, start - start % _BLOCK)
+        while offset < end:
+            yield offset
+            offset += _BLOCK
+        done = offset
+
+
+def _copy(source: Path, target: Path) -> None:
+    part = target.with_name(target.name + ".part")
+    shutil.copy2(source, part)
+    with part.open("rb+") as copied:
+        os.fsync(copied.fileno())
+    part.replace(target)
+
+
+def _find(directory: Path, part: str) -> list[str]:
+    if not directory.is_dir():
+        return []
+    return sorted(str(path) for path in directory.iterdir() if part in path.name and path.is_file())
