@@ -1,1 +1,7 @@
 """Connect to an inn and use its objects remotely."""
+
+from innkeeper.client.inn import Inn as Inn
+from innkeeper.client.inn import connect as connect
+from innkeeper.client.machines import Machine as Machine
+from innkeeper.client.tasks import Task as Task
+from innkeeper.client.updates import Update as Update

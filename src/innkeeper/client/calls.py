@@ -1,0 +1,176 @@
+"""Say what each call of the service sends and what its answer means: requests out, values in.
+
+Nothing here does input or output, so that a synchronous and an asynchronous client share it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, ValidationError
+
+from innkeeper.client.problems import revive
+from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.wire import messages as wire
+
+Answer = TypeVar("Answer", bound=BaseModel)
+Query = Mapping[str, str | float | bool | None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Call(Generic[Answer]):
+    """One request, and the shape of its answer."""
+
+    method: str
+    path: str
+    answer: type[Answer]
+    query: Query = dataclasses.field(default_factory=dict)
+    body: BaseModel | None = None
+    #: Seconds that the service may take to answer.
+    patience: float = 60.0
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The query as text, without what was left out."""
+        return {name: _text(value) for name, value in self.query.items() if value is not None}
+
+    @property
+    def content(self) -> bytes | None:
+        """The body as it travels."""
+        return self.body.model_dump_json().encode() if self.body is not None else None
+
+    def read(self, status: int, body: bytes) -> Answer:
+        """Read the answer; raises the error that the service told."""
+        try:
+            if status >= 400:
+                raise revive(wire.Problem.model_validate_json(body))
+            return self.answer.model_validate_json(body or b"{}")
+        except ValidationError as error:
+            raise ServiceError(
+                f"The service answered {self.method} {self.path} with something foreign ({status}).",
+                code=ErrorCode.ERROR_INVALID_DATA,
+                advice="Check that client and service are of the same version: `innkeeper version`.",
+            ) from error
+
+
+def _text(value: str | float | bool | None) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _get(path: str, answer: type[Answer], **query: str | float | bool | None) -> Call[Answer]:
+    return Call(method="GET", path=path, answer=answer, query=query)
+
+
+def inn() -> Call[wire.InnMessage]:
+    """Who the service is, and who the caller is to it."""
+    return _get("/v1", wire.InnMessage)
+
+
+def health() -> Call[wire.HealthMessage]:
+    """Whether it is well."""
+    return _get("/v1/health", wire.HealthMessage)
+
+
+def machines() -> Call[wire.MachineList]:
+    """All machines."""
+    return _get("/v1/machines", wire.MachineList)
+
+
+def machine(name: str) -> Call[wire.MachineMessage]:
+    """One machine."""
+    return _get(f"/v1/machines/{_quoted(name)}", wire.MachineMessage)
+
+
+def command(name: str, verb: str, body: BaseModel | None = None) -> Call[wire.Accepted]:
+    """Tell a machine to do something that a task carries out."""
+    path = f"/v1/machines/{_quoted(name)}/{verb}"
+    return Call(method="POST", path=path, answer=wire.Accepted, body=body)
+
+
+def tasks(
+    *,
+    live: bool | None = None,
+    kind: str | None = None,
+    machine: str | None = None,
+    text: str | None = None,
+    before_id: int | None = None,
+    limit: int | None = None,
+) -> Call[wire.TaskList]:
+    """Tasks, newest first."""
+    return _get(
+        "/v1/tasks",
+        wire.TaskList,
+        live=live,
+        kind=kind,
+        machine=machine,
+        text=text,
+        before_id=before_id,
+        limit=limit,
+    )
+
+
+def task(task_id: int, wait_seconds: float | None = None) -> Call[wire.TaskMessage]:
+    """One task: at once, or when it has ended or the wait is over."""
+    call = _get(f"/v1/tasks/{task_id}", wire.TaskMessage, wait_seconds=wait_seconds)
+    return dataclasses.replace(call, patience=60.0 + (wait_seconds or 0))
+
+
+def cancel(task_id: int) -> Call[wire.TaskMessage]:
+    """Ask for a cancel."""
+    return Call(method="POST", path=f"/v1/tasks/{task_id}/cancel", answer=wire.TaskMessage)
+
+
+def task_log(task_id: int, *, after: int = 0, limit: int = 1000) -> Call[wire.LogMessage]:
+    """Lines of a task's log."""
+    return _get(f"/v1/tasks/{task_id}/log", wire.LogMessage, after=after, limit=limit)
+
+
+def book(request: wire.BookRequest) -> Call[wire.UpdateMessage]:
+    """Book an update."""
+    return Call(method="POST", path="/v1/updates", answer=wire.UpdateMessage, body=request)
+
+
+def updates(machine: str | None = None) -> Call[wire.UpdateList]:
+    """Bookings of all machines, or of one."""
+    return _get("/v1/updates", wire.UpdateList, machine=machine)
+
+
+def update(machine: str, identifier: str) -> Call[wire.UpdateDetail]:
+    """One booking with its report."""
+    return _get(_update_path(machine, identifier), wire.UpdateDetail)
+
+
+def delete_update(machine: str, identifier: str) -> Call[wire.Nothing]:
+    """Take a booking back."""
+    return Call(method="DELETE", path=_update_path(machine, identifier), answer=wire.Nothing)
+
+
+def windows() -> Call[wire.WindowList]:
+    """All windows."""
+    return _get("/v1/windows", wire.WindowList)
+
+
+def add_window(request: wire.WindowRequest) -> Call[wire.WindowMessage]:
+    """Add a window."""
+    return Call(method="POST", path="/v1/windows", answer=wire.WindowMessage, body=request)
+
+
+def remove_window(name: str) -> Call[wire.Nothing]:
+    """Remove a window."""
+    return Call(method="DELETE", path=f"/v1/windows/{_quoted(name)}", answer=wire.Nothing)
+
+
+def tonight() -> Call[wire.TonightMessage]:
+    """What will happen."""
+    return _get("/v1/tonight", wire.TonightMessage)
+
+
+def _update_path(machine: str, identifier: str) -> str:
+    return f"/v1/updates/{_quoted(machine)}/{_quoted(identifier)}"
+
+
+def _quoted(segment: str) -> str:
+    return quote(segment, safe="")

@@ -1,0 +1,97 @@
+"""Use the virtual machines of the inn (``IVMVirtualMachine``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from innkeeper.client import calls
+from innkeeper.client.tasks import Task
+from innkeeper.client.transport import Transport
+from innkeeper.client.updates import MachineUpdates
+from innkeeper.wire.messages import MachineMessage, PrepareRequest
+from innkeeper.wire.states import MachineState
+
+
+class Machine:
+    """One virtual machine. Each command returns the task that carries it out.
+
+    Commands raise ``MachineNotFound``, ``WrongState`` or ``MachineBusy`` before anything is touched;
+    what goes wrong later is in the task.
+    """
+
+    def __init__(self, transport: Transport, name: str) -> None:
+        self._transport = transport
+        self.name = name
+        #: What is booked for it.
+        self.updates = MachineUpdates(transport, name)
+
+    def __repr__(self) -> str:
+        return f"<Machine {self.name}>"
+
+    def read(self) -> MachineMessage:
+        """All that its host says of it now."""
+        return self._transport.send(calls.machine(self.name))
+
+    @property
+    def state(self) -> MachineState:
+        """What it is doing (``State``)."""
+        return self.read().state
+
+    def startup(self) -> Task:
+        """Turn it on, or restore its saved state (``Startup``)."""
+        return self._command("startup")
+
+    def save(self) -> Task:
+        """Save its memory to disk and stop it (``Save``)."""
+        return self._command("save")
+
+    def shutdown(self) -> Task:
+        """Ask its guest to shut down, and wait until it has (``GuestOS.Shutdown``)."""
+        return self._command("shutdown")
+
+    def turn_off(self) -> Task:
+        """Pull the plug (``TurnOff``)."""
+        return self._command("turn_off")
+
+    def pause(self) -> Task:
+        """Stop its processors (``Pause``)."""
+        return self._command("pause")
+
+    def resume(self) -> Task:
+        """Let its processors run on (``Resume``)."""
+        return self._command("resume")
+
+    def reset(self) -> Task:
+        """Press its reset button (``Reset``)."""
+        return self._command("reset")
+
+    def prepare(self, *, force: bool = False) -> Task:
+        """Put the task agent into its guest, through qemu-guest-agent."""
+        accepted = self._transport.send(calls.command(self.name, "prepare", PrepareRequest(force=force)))
+        return Task(self._transport, accepted.task)
+
+    def _command(self, verb: str) -> Task:
+        return Task(self._transport, self._transport.send(calls.command(self.name, verb)).task)
+
+
+class MachineCollection:
+    """The machines of all hosts (``IVMVirtualMachineCollection``)."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def __getitem__(self, name: str) -> Machine:
+        """One machine (``FindVirtualMachine``); raises ``MachineNotFound``."""
+        self._transport.send(calls.machine(name))
+        return Machine(self._transport, name)
+
+    def __iter__(self) -> Iterator[Machine]:
+        """All machines, by name."""
+        return (Machine(self._transport, message.name) for message in self.list())
+
+    def __len__(self) -> int:
+        return len(self.list())
+
+    def list(self) -> tuple[MachineMessage, ...]:
+        """What the hosts say of all machines, in one call."""
+        return self._transport.send(calls.machines()).machines

@@ -1,0 +1,111 @@
+"""Carry calls over the service's Unix socket, and turn what goes wrong on the way into our errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+from pydantic import BaseModel
+
+from innkeeper.client.calls import Answer, Call
+from innkeeper.errors import ErrorCode, NotPermitted, ServiceError
+from innkeeper.wire.event_stream import EventStream, StreamEvent
+from innkeeper.wire.places import sockets_to_try
+
+#: Longer than the service's heartbeat on a quiet stream.
+STREAM_SILENCE_SECONDS = 45.0
+
+
+class Transport:
+    """One door of one service, used from one thread."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        transport = httpx.HTTPTransport(uds=str(socket))
+        self._http = httpx.Client(transport=transport, base_url="http://innkeeper", trust_env=False)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
+    def send(self, call: Call[Answer]) -> Answer:
+        """Send a call and read its answer; raises the service's errors, or ``ServiceError``."""
+        with self._translated():
+            response = self._http.request(
+                call.method,
+                call.path,
+                params=call.params,
+                content=call.content,
+                headers={"Content-Type": "application/json"} if call.body is not None else {},
+                timeout=httpx.Timeout(call.patience, connect=5.0),
+            )
+        return call.read(response.status_code, response.content)
+
+    def stream(self, path: str, params: dict[str, str], last_id: str) -> Iterator[StreamEvent]:
+        """Follow a stream of events until the service ends it; a lost connection is a ``ServiceError``."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        timeout = httpx.Timeout(STREAM_SILENCE_SECONDS, connect=5.0)
+        reader = EventStream()
+        with (
+            self._translated(),
+            self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as response,
+        ):
+            if response.status_code >= 400:
+                Call(method="GET", path=path, answer=BaseModel).read(response.status_code, response.read())
+            for piece in response.iter_raw():
+                yield from reader.feed(piece)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectError as error:
+            raise self._unreachable(error) from error
+        except httpx.TimeoutException as error:
+            raise ServiceError(
+                f"The service at {self.socket} did not answer in time.",
+                code=ErrorCode.ERROR_TIMEOUT,
+                advice="Look at what it does: `innkeeper task list`, or its log.",
+            ) from error
+        except httpx.TransportError as error:
+            raise ServiceError(
+                f"The service at {self.socket} went away while it answered.",
+                advice="What it had begun goes on when it is started again: `innkeeper serve`.",
+            ) from error
+
+    def _unreachable(self, error: httpx.ConnectError) -> ServiceError | NotPermitted:
+        if self.socket.exists() and not os.access(self.socket, os.W_OK):
+            return NotPermitted(
+                f"You may not use the service's socket {self.socket}.",
+                advice="Ask for membership in the group that the service's settings name (`socket_group`).",
+            )
+        return not_running(self.socket)
+
+
+def not_running(*sockets: Path) -> ServiceError:
+    """The error for a service that nobody has started (0x80041315)."""
+    places = " or ".join(map(str, sockets))
+    return ServiceError(
+        f"The Innkeeper service is not running: nothing listens at {places}.",
+        advice="Start it with `systemctl start innkeeper` or `innkeeper serve`, "
+        "or name its socket with --socket or INNKEEPER_SOCKET.",
+    )
+
+
+def local(socket: Path | None = None) -> Transport:
+    """The local service's door: the one named, or the first of the usual ones that is there."""
+    places = (socket,) if socket is not None else sockets_to_try(os.environ, os.getuid())
+    for place in places:
+        if _exists(place):
+            return Transport(place)
+    raise not_running(*places)
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.exists()
+    except PermissionError:  # inside a directory that is closed to us: connecting will say so
+        return True

@@ -1,0 +1,409 @@
+"""Describe the HTTP messages between a client and the service.
+
+Names of states travel as the documented names (``RUNNING``, ``SUCCESS``), times as ISO 8601 with an offset,
+bytes as base64, durations as seconds.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+from pydantic import (
+    AwareDatetime,
+    Base64Bytes,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
+
+from innkeeper.wire.states import CancelEffect, LogLevel, MachineState, TaskResult, UpdateStatus, Verdict
+
+#: The documented interface's version that this service gives (``TaskService.HighestVersion``: 1.2).
+HIGHEST_VERSION = 0x00010002
+
+#: The largest request that the service reads, in bytes.
+MAX_REQUEST_BYTES = 1024 * 1024
+
+#: The longest wait of ``IVMTask::WaitForCompletion``, in milliseconds; −1 is for ever.
+MAX_WAIT_MS = 4_000_000
+
+State = TypeVar("State", bound=enum.IntEnum)
+
+
+def _by_name(states: type[State], value: object) -> object:
+    """Turn a documented name into its state; leave all else to pydantic."""
+    return states.__members__.get(value, value) if isinstance(value, str) else value
+
+
+def _named(states: type[State]) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
+    """Say how a documented state travels: by its name."""
+    return (
+        BeforeValidator(lambda value: _by_name(states, value)),
+        PlainSerializer(lambda state: state.name, return_type=str),
+        WithJsonSchema({"type": "string", "enum": list(states.__members__)}),
+    )
+
+
+MachineStateName = Annotated[MachineState, *_named(MachineState)]
+TaskResultName = Annotated[TaskResult, *_named(TaskResult)]
+UpdateStatusName = Annotated[UpdateStatus, *_named(UpdateStatus)]
+
+
+class Message(BaseModel):
+    """What the service says. Fields that a later service adds are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Request(BaseModel):
+    """What the service is asked. A field that it does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InnMessage(Message):
+    """The service itself, and who the caller is to it."""
+
+    product: str = "Innkeeper"
+    version: str
+    #: The computer it runs on (``TargetServer``).
+    server: str
+    #: ``ConnectedUser`` and ``ConnectedDomain``.
+    user: str
+    domain: str
+    highest_version: int = HIGHEST_VERSION
+    #: The service's own time: relative times are counted from it.
+    now: AwareDatetime
+    #: The simulated hypervisor carries the machines.
+    fake: bool = False
+
+
+class HostHealth(Message):
+    """Whether one host answers."""
+
+    name: str
+    uri: str
+    ok: bool
+    machines: int
+    detail: str = ""
+
+
+class HealthMessage(Message):
+    """Whether the service and its hosts are well."""
+
+    ok: bool
+    live_tasks: int
+    hosts: tuple[HostHealth, ...]
+
+
+class DiskMessage(Message):
+    """One drive of a machine."""
+
+    target: str
+    device: str
+    kind: str
+    path: str
+    format: str
+    read_only: bool
+    shared: bool
+
+
+class MachineMessage(Message):
+    """One virtual machine."""
+
+    name: str
+    uuid: str
+    host: str
+    state: MachineStateName
+    memory_mib: int
+    vcpus: int
+    disks: tuple[DiskMessage, ...]
+    autostart: bool
+    has_agent_port: bool
+    has_guest_agent_port: bool
+    #: The guest's task agent has a live session.
+    agent_connected: bool
+    #: The live task that holds it.
+    task_id: int | None
+
+
+class MachineList(Message):
+    """All machines, by name."""
+
+    machines: tuple[MachineMessage, ...]
+
+
+class TaskMessage(Message):
+    """One operation, running or ended (``IVMTask``)."""
+
+    id: int
+    kind: str
+    description: str
+    lock: str | None
+    parent_id: int | None
+    owner: str
+    created_at: AwareDatetime
+    ended_at: AwareDatetime | None
+    phase: str
+    phase_number: int
+    phase_count: int
+    #: 0 to 100, or nothing where nobody knows.
+    percent: int | None
+    percent_completed: int
+    bytes_done: int | None
+    bytes_total: int | None
+    #: Guessed from how far it has come, where that says something.
+    seconds_left: int | None
+    cancel_effect: CancelEffect
+    cancel_requested: bool
+    is_cancelable: bool
+    is_complete: bool
+    result: TaskResultName | None
+    #: The documented identifier of the late error, 0 where there is none.
+    error: int
+    error_description: str
+
+
+class TaskList(Message):
+    """Tasks, newest first."""
+
+    tasks: tuple[TaskMessage, ...]
+    #: Ask with this as ``before_id`` for what is older; nothing where there is no more.
+    next_before_id: int | None = None
+
+
+class LogLineMessage(Message):
+    """One line of a task's log."""
+
+    number: int
+    at: AwareDatetime
+    level: LogLevel
+    text: str
+
+
+class LogMessage(Message):
+    """A task's log, from one line on."""
+
+    task_id: int
+    lines: tuple[LogLineMessage, ...]
+
+
+class Accepted(Message):
+    """A task was started (202)."""
+
+    task: TaskMessage
+
+
+class PrepareRequest(Request):
+    """Put the task agent into a guest."""
+
+    #: Overwrite what an agent of another version left there.
+    force: bool = False
+
+
+class BookRequest(Request):
+    """Book an update (``ScheduleTask``)."""
+
+    machine: str = Field(min_length=1, max_length=255)
+    identifier: str = Field(min_length=1, max_length=255)
+    label: str = Field(default="", max_length=255)
+    #: Not before this; nothing for now.
+    start: AwareDatetime | None = None
+    #: No later start than this.
+    end: AwareDatetime | None = None
+    #: Complete by this.
+    deadline: AwareDatetime | None = None
+    context: Base64Bytes = b""
+
+
+class UpdateMessage(Message):
+    """One update booked for one machine, and how it came out."""
+
+    machine: str
+    identifier: str
+    label: str
+    context_bytes: int
+    start: AwareDatetime
+    end: AwareDatetime | None
+    deadline: AwareDatetime | None
+    booked_by: str
+    booked_at: AwareDatetime
+    status: UpdateStatusName
+    verdict: Verdict | None
+    #: Why it has not started, or why it came out as it did.
+    reason: str
+    next_chance: AwareDatetime | None
+    task_id: int | None
+    #: The run itself, once it has started.
+    task: TaskMessage | None = None
+
+
+class UpdateList(Message):
+    """Bookings, by start."""
+
+    updates: tuple[UpdateMessage, ...]
+
+
+class PackageMessage(Message):
+    """One package that an update changed; an empty version means it was not there."""
+
+    name: str
+    old_version: str
+    new_version: str
+
+
+class ChecksumMessage(Message):
+    """One base disk's content before the update and after the roll back."""
+
+    path: str
+    before: str
+    after: str
+
+
+class PhaseMessage(Message):
+    """How long one phase took."""
+
+    name: str
+    seconds: float
+
+
+class ReportMessage(Message):
+    """What an update run did."""
+
+    machine: str
+    identifier: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    packages: tuple[PackageMessage, ...]
+    phases: tuple[PhaseMessage, ...]
+    found_state: str
+    left_state: str
+    reboots: int
+    checksums: tuple[ChecksumMessage, ...]
+
+
+class UpdateDetail(Message):
+    """One booking, and its report once there is one."""
+
+    update: UpdateMessage
+    report: ReportMessage | None
+
+
+class Nothing(Message):
+    """Done, and nothing to tell (204)."""
+
+
+class Weekday(enum.StrEnum):
+    """A day of the week, as windows name it."""
+
+    MONDAY = "mon"
+    TUESDAY = "tue"
+    WEDNESDAY = "wed"
+    THURSDAY = "thu"
+    FRIDAY = "fri"
+    SATURDAY = "sat"
+    SUNDAY = "sun"
+
+
+class WindowRequest(Request):
+    """Say when machines may be maintained: on weekdays, or on one date."""
+
+    name: str = Field(min_length=1, max_length=100)
+    #: Patterns of machine names, such as ``web-*``.
+    machines: tuple[str, ...] = ("*",)
+    zone: str = "UTC"
+    #: The wall time in ``zone`` at which it opens.
+    at: dt.time
+    duration_seconds: int = Field(gt=0)
+    #: Weekly on these days …
+    days: tuple[Weekday, ...] = ()
+    #: … or once, on this day.
+    date: dt.date | None = None
+    #: Days on which it stays shut.
+    blackouts: tuple[dt.date, ...] = ()
+
+
+class WindowMessage(Message):
+    """One window, and when it is open next."""
+
+    name: str
+    machines: tuple[str, ...]
+    zone: str
+    at: dt.time
+    duration_seconds: int
+    days: tuple[Weekday, ...]
+    date: dt.date | None
+    blackouts: tuple[dt.date, ...]
+    next_start: AwareDatetime | None
+    next_end: AwareDatetime | None
+
+
+class WindowList(Message):
+    """All windows, by name."""
+
+    windows: tuple[WindowMessage, ...]
+
+
+class PlannedMessage(Message):
+    """What tonight holds for one booking."""
+
+    machine: str
+    identifier: str
+    label: str
+    host: str
+    status: UpdateStatusName
+    #: The window it would run in.
+    window: str
+    window_end: AwareDatetime | None
+    #: When it starts, and how long it is thought to take, where it fits.
+    start: AwareDatetime | None
+    end: AwareDatetime | None
+    fits: bool
+    #: Why it does not fit.
+    reason: str
+    next_chance: AwareDatetime | None
+    task_id: int | None
+
+
+class TonightMessage(Message):
+    """What will happen in the next windows."""
+
+    now: AwareDatetime
+    planned: tuple[PlannedMessage, ...]
+    fits: bool
+
+
+class EventMessage(Message):
+    """One thing that happened."""
+
+    id: str
+    kind: str
+    subject: str
+    at: AwareDatetime
+    data: Mapping[str, object]
+
+
+class Problem(Message):
+    """Why a request was refused (RFC 9457), with the documented error identifier."""
+
+    #: ``urn:innkeeper:error:MachineBusy``
+    type: str
+    title: str
+    status: int
+    #: One sentence for a person.
+    detail: str
+    #: The class of the error: ``MachineBusy``.
+    error: str
+    #: The documented identifier, as a number and by name.
+    hresult: int
+    code: str
+    #: What to do next, or empty.
+    advice: str = ""
+    #: What the error carries for programs: ``machine``, ``task_id``, ``state`` …
+    extra: Mapping[str, str | int] = {}

@@ -1,0 +1,3 @@
+"""Say which Innkeeper this is."""
+
+VERSION = "0.1.0"
