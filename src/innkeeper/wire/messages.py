@@ -240,7 +240,7 @@ class UpdateMessage(Message):
     reason: str
     next_chance: AwareDatetime | None
     task_id: int | None
-    #: The run itself, once it has started.
+    #: The run itself, once it has started; in lists, while it is under way.
     task: TaskMessage | None = None
 
 
@@ -276,8 +276,12 @@ class PhaseMessage(Message):
 class ReportMessage(Message):
     """What an update run did."""
 
+    task_id: int
     machine: str
     identifier: str
+    label: str
+    started_at: AwareDatetime
+    ended_at: AwareDatetime
     verdict: Verdict
     reasons: tuple[str, ...]
     packages: tuple[PackageMessage, ...]
@@ -312,36 +316,44 @@ class Weekday(enum.StrEnum):
 
 
 class WindowRequest(Request):
-    """Say when machines may be maintained: on weekdays, or on one date."""
+    """Say when machines may be maintained: on weekdays, on dates, or both."""
 
-    name: str = Field(min_length=1, max_length=100)
-    #: Patterns of machine names, such as ``web-*``.
-    machines: tuple[str, ...] = ("*",)
+    name: str = Field(max_length=100)
+    #: Names or patterns of machines, such as ``web-*``; ``all`` for every machine.
+    machines: tuple[str, ...] = ("all",)
+    #: The IANA name of its time zone.
     zone: str = "UTC"
     #: The wall time in ``zone`` at which it opens.
-    at: dt.time
-    duration_seconds: int = Field(gt=0)
-    #: Weekly on these days …
-    days: tuple[Weekday, ...] = ()
-    #: … or once, on this day.
-    date: dt.date | None = None
-    #: Days on which it stays shut.
+    opens_at: dt.time
+    duration_seconds: int
+    weekdays: tuple[Weekday, ...] = ()
+    dates: tuple[dt.date, ...] = ()
+    #: Local dates on which nothing may happen.
     blackouts: tuple[dt.date, ...] = ()
 
 
+class OpeningMessage(Message):
+    """One opening of a window."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+
+
 class WindowMessage(Message):
-    """One window, and when it is open next."""
+    """One window, and when it is open."""
 
     name: str
     machines: tuple[str, ...]
     zone: str
-    at: dt.time
+    opens_at: dt.time
     duration_seconds: int
-    days: tuple[Weekday, ...]
-    date: dt.date | None
+    weekdays: tuple[Weekday, ...]
+    dates: tuple[dt.date, ...]
     blackouts: tuple[dt.date, ...]
-    next_start: AwareDatetime | None
-    next_end: AwareDatetime | None
+    #: The opening that holds now.
+    open_now: OpeningMessage | None
+    #: The first one that is still to come.
+    next: OpeningMessage | None
 
 
 class WindowList(Message):
@@ -351,32 +363,32 @@ class WindowList(Message):
 
 
 class PlannedMessage(Message):
-    """What tonight holds for one booking."""
+    """One booking's place in the night."""
 
     machine: str
     identifier: str
     label: str
     host: str
-    status: UpdateStatusName
-    #: The window it would run in.
+    #: The window it runs in; empty where none covers the machine.
     window: str
-    window_end: AwareDatetime | None
-    #: When it starts, and how long it is thought to take, where it fits.
+    #: When it starts (or has), and is predicted to end; nothing where it will not.
     start: AwareDatetime | None
     end: AwareDatetime | None
     fits: bool
-    #: Why it does not fit.
+    #: Why not, or what it waits for.
     reason: str
     next_chance: AwareDatetime | None
+    #: The run's task, where it runs already.
     task_id: int | None
 
 
 class TonightMessage(Message):
-    """What will happen in the next windows."""
+    """The plan of the night, as it looks now."""
 
-    now: AwareDatetime
-    planned: tuple[PlannedMessage, ...]
+    at: AwareDatetime
+    until: AwareDatetime
     fits: bool
+    entries: tuple[PlannedMessage, ...]
 
 
 class EventMessage(Message):

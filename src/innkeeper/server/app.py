@@ -1,0 +1,67 @@
+"""Make the HTTP application over a house."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.server import problems
+from innkeeper.server.house import House
+from innkeeper.server.peers import Admission, PeerCheck
+from innkeeper.server.routes import events, health, machines, tasks, tonight, updates, windows
+from innkeeper.wire.messages import MAX_REQUEST_BYTES, Problem
+from innkeeper.wire.version import VERSION
+
+#: Every route can answer with a problem.
+_RESPONSES: dict[int | str, dict[str, object]] = {"default": {"model": Problem, "description": "A problem"}}
+
+
+def make_app(house: House) -> FastAPI:
+    """The service's HTTP interface, for those whom the settings admit."""
+    app = bare_app()
+    app.state.house = house
+    settings = house.settings
+    app.add_middleware(BodyLimit)
+    app.add_middleware(
+        PeerCheck, admission=Admission(group=settings.socket_group, users=settings.socket_users)
+    )
+    return app
+
+
+def bare_app() -> FastAPI:
+    """The interface alone, as its description (OpenAPI) needs it."""
+    app = FastAPI(
+        title="Innkeeper", version=VERSION, openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None
+    )
+    v1 = APIRouter(prefix="/v1", responses=_RESPONSES)
+    for noun in (health, machines, tasks, updates, windows, tonight, events):
+        v1.include_router(noun.router)
+    app.include_router(v1)
+    problems.install(app)
+    return app
+
+
+class BodyLimit:
+    """Middleware: refuses a body over the limit before it is read into memory."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its body counted."""
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > MAX_REQUEST_BYTES:
+                raise InvalidArgument(
+                    f"The request has more than {MAX_REQUEST_BYTES:,} bytes.",
+                    code=ErrorCode.ERROR_BUFFER_OVERFLOW,
+                    advice="Send less at once.",
+                )
+            return message
+
+        await self._app(scope, counted if scope["type"] == "http" else receive, send)

@@ -1,0 +1,32 @@
+"""Hold the parts of a running service, as the doors use them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from innkeeper.channels.ports import GuestAgents
+from innkeeper.machines.service import Machines
+from innkeeper.server.events import EventBus
+from innkeeper.server.settings import Settings
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.service import Tasks
+from innkeeper.updates.bookings import Bookings
+from innkeeper.updates.reports import Reports
+from innkeeper.updates.trigger import TriggerAgent
+from innkeeper.updates.windows import Windows
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class House:
+    """Everything that one service consists of, wired together by the composition root."""
+
+    settings: Settings
+    clock: Clock
+    events: EventBus
+    tasks: Tasks
+    machines: Machines
+    agents: GuestAgents
+    bookings: Bookings
+    windows: Windows
+    reports: Reports
+    trigger: TriggerAgent

@@ -1,0 +1,169 @@
+"""Say the rooms' values as HTTP messages."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from innkeeper.machines.machine import Machine
+from innkeeper.tasks.task import LogLine, Task
+from innkeeper.updates.booking import Booking, Report
+from innkeeper.updates.nights import Night
+from innkeeper.updates.window import Occurrence, Weekday, Window
+from innkeeper.wire import messages as wire
+
+#: Below this a guess at the time left says nothing.
+_LEAST_PERCENT = 3
+
+_DAYS = dict(zip(Weekday, wire.Weekday, strict=True))
+
+
+def machine_message(machine: Machine, *, agent_connected: bool, task_id: int | None) -> wire.MachineMessage:
+    """A machine, with what the host knows beside it."""
+    return wire.MachineMessage(
+        name=machine.name,
+        uuid=machine.uuid,
+        host=machine.host,
+        state=machine.state,
+        memory_mib=machine.memory_mib,
+        vcpus=machine.vcpus,
+        disks=tuple(wire.DiskMessage.model_validate(disk, from_attributes=True) for disk in machine.disks),
+        autostart=machine.autostart,
+        has_agent_port=machine.has_agent_port,
+        has_guest_agent_port=machine.has_guest_agent_port,
+        agent_connected=agent_connected,
+        task_id=task_id,
+    )
+
+
+def task_message(task: Task, now: dt.datetime) -> wire.TaskMessage:
+    """A task, with a guess at the time it needs still."""
+    return wire.TaskMessage(
+        id=task.id,
+        kind=task.kind,
+        description=task.description,
+        lock=task.lock,
+        parent_id=task.parent_id,
+        owner=task.owner,
+        created_at=task.created_at,
+        ended_at=task.ended_at,
+        phase=task.progress.phase,
+        phase_number=task.progress.phase_number,
+        phase_count=task.progress.phase_count,
+        percent=task.progress.percent,
+        percent_completed=task.percent_completed,
+        bytes_done=task.progress.bytes_done,
+        bytes_total=task.progress.bytes_total,
+        seconds_left=_seconds_left(task, now),
+        cancel_effect=task.cancel_effect,
+        cancel_requested=task.cancel_requested,
+        is_cancelable=task.is_cancelable,
+        is_complete=task.is_complete,
+        result=task.result,
+        error=task.error,
+        error_description=task.error_description,
+    )
+
+
+def _seconds_left(task: Task, now: dt.datetime) -> int | None:
+    percent = task.progress.percent
+    if task.is_complete or percent is None or percent < _LEAST_PERCENT:
+        return None
+    return round((now - task.created_at).total_seconds() * (100 - percent) / percent)
+
+
+def log_message(task_id: int, lines: list[LogLine]) -> wire.LogMessage:
+    """Lines of a task's log."""
+    said = tuple(wire.LogLineMessage.model_validate(line, from_attributes=True) for line in lines)
+    return wire.LogMessage(task_id=task_id, lines=said)
+
+
+def update_message(booking: Booking, task: wire.TaskMessage | None) -> wire.UpdateMessage:
+    """A booking, with its run."""
+    return wire.UpdateMessage(
+        machine=booking.machine,
+        identifier=booking.identifier,
+        label=booking.label,
+        context_bytes=len(booking.context),
+        start=booking.start,
+        end=booking.end,
+        deadline=booking.deadline,
+        booked_by=booking.booked_by,
+        booked_at=booking.booked_at,
+        status=booking.status,
+        verdict=booking.verdict,
+        reason=booking.reason,
+        next_chance=booking.next_chance,
+        task_id=booking.task_id,
+        task=task,
+    )
+
+
+def report_message(report: Report) -> wire.ReportMessage:
+    """What a run did."""
+    return wire.ReportMessage(
+        task_id=report.task_id,
+        machine=report.machine,
+        identifier=report.identifier,
+        label=report.label,
+        started_at=report.started_at,
+        ended_at=report.ended_at,
+        verdict=report.verdict,
+        reasons=report.reasons,
+        packages=tuple(
+            wire.PackageMessage.model_validate(change, from_attributes=True) for change in report.packages
+        ),
+        phases=tuple(wire.PhaseMessage(name=name, seconds=seconds) for name, seconds in report.phase_seconds),
+        found_state=report.found_state,
+        left_state=report.left_state,
+        reboots=report.reboots,
+        checksums=tuple(
+            wire.ChecksumMessage.model_validate(checksum, from_attributes=True)
+            for checksum in report.checksums
+        ),
+    )
+
+
+def window_of(request: wire.WindowRequest) -> Window:
+    """The window that a request asks for."""
+    return Window(
+        name=request.name,
+        zone=request.zone,
+        start=request.opens_at,
+        duration=dt.timedelta(seconds=request.duration_seconds),
+        weekdays=frozenset(day for day, name in _DAYS.items() if name in request.weekdays),
+        dates=frozenset(request.dates),
+        machines=request.machines,
+        blackouts=frozenset(request.blackouts),
+    )
+
+
+def window_message(window: Window, now: dt.datetime) -> wire.WindowMessage:
+    """A window, with its openings around ``now``."""
+    return wire.WindowMessage(
+        name=window.name,
+        machines=window.machines,
+        zone=window.zone,
+        opens_at=window.start,
+        duration_seconds=round(window.duration.total_seconds()),
+        weekdays=tuple(_DAYS[day] for day in sorted(window.weekdays)),
+        dates=tuple(sorted(window.dates)),
+        blackouts=tuple(sorted(window.blackouts)),
+        open_now=_opening(window.occurrence(now)),
+        next=_opening(window.next_after(now)),
+    )
+
+
+def _opening(occurrence: Occurrence | None) -> wire.OpeningMessage | None:
+    return None if occurrence is None else wire.OpeningMessage(start=occurrence.start, end=occurrence.end)
+
+
+def tonight_message(night: Night) -> wire.TonightMessage:
+    """The plan of the night."""
+    return wire.TonightMessage(
+        at=night.at,
+        until=night.until,
+        fits=night.fits,
+        entries=tuple(
+            wire.PlannedMessage.model_validate(entry, from_attributes=True) for entry in night.entries
+        ),
+    )

@@ -1,0 +1,121 @@
+"""Turn errors into problem details (RFC 9457), by one table."""
+
+from __future__ import annotations
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from innkeeper import errors
+from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
+from innkeeper.wire.messages import Problem
+
+_log = structlog.get_logger(__name__)
+
+#: What the doors answer to each class of error; a class that is not here answers as the one above it.
+STATUS: dict[type[InnkeeperError], int] = {
+    errors.InnkeeperError: 500,
+    errors.InvalidArgument: 422,
+    errors.NotSupported: 501,
+    errors.NotPermitted: 403,
+    errors.ServiceError: 503,
+    errors.TaskError: 409,
+    errors.TaskNotFound: 404,
+    errors.TaskNotCancelable: 409,
+    errors.MachineError: 409,
+    errors.MachineNotFound: 404,
+    errors.MachineBusy: 409,
+    errors.WrongState: 409,
+    errors.MachineUnfit: 409,
+    errors.AgentError: 502,
+    errors.AgentQuarantined: 502,
+    errors.HypervisorError: 502,
+    errors.DiskError: 409,
+    errors.UpdateError: 409,
+    errors.BookingNotFound: 404,
+    errors.ScheduleError: 409,
+}
+
+#: An error without a class of its own says by its identifier that something is not there.
+_NOT_THERE = {ErrorCode.ERROR_NOT_FOUND, ErrorCode.ERROR_FILE_NOT_FOUND, ErrorCode.ERROR_PATH_NOT_FOUND}
+
+
+def status_of(error: InnkeeperError) -> int:
+    """The HTTP status that says what this error says."""
+    if error.code in _NOT_THERE:
+        return 404
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem_of(error: InnkeeperError) -> Problem:
+    """The problem details of an error, with all that it carries."""
+    kind = type(error).__name__
+    carried = {name: value for name, value in vars(error).items() if name not in ("code", "advice")}
+    return Problem(
+        type=f"urn:innkeeper:error:{kind}",
+        title=(type(error).__doc__ or kind).splitlines()[0],
+        status=status_of(error),
+        detail=error.sentence,
+        error=kind,
+        hresult=error.hresult,
+        code=error.code.name,
+        advice=error.advice,
+        extra={name: value for name, value in carried.items() if isinstance(value, str | int)},
+    )
+
+
+def response_of(error: InnkeeperError) -> Response:
+    """The answer to a request that ended with this error."""
+    problem = problem_of(error)
+    return Response(problem.model_dump_json(), problem.status, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with problem details."""
+    app.add_exception_handler(InnkeeperError, _refused)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _no_such_thing)
+    app.add_exception_handler(Exception, _broken)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, InnkeeperError)  # the table above says so; the signature is Starlette's
+    return response_of(error)
+
+
+async def _malformed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return response_of(
+        InvalidArgument(
+            f"The request's {place or 'body'} will not do: {first['msg']}.",
+            advice="See docs/reference/http-api.md, or /v1/openapi.json of this service.",
+        )
+    )
+
+
+async def _no_such_thing(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, InnkeeperError):  # FastAPI wraps what went wrong while it read the body
+        return response_of(error.__cause__)
+    refused = InvalidArgument(
+        f"There is no {request.method} {request.url.path}: {error.detail}.",
+        code=ErrorCode.ERROR_NOT_FOUND if error.status_code == 404 else ErrorCode.E_INVALIDARG,
+        advice="See docs/reference/http-api.md, or /v1/openapi.json of this service.",
+    )
+    problem = problem_of(refused).model_copy(update={"status": error.status_code})
+    return Response(problem.model_dump_json(), error.status_code, media_type="application/problem+json")
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    _log.error("request_broke", method=request.method, path=request.url.path, exc_info=error)
+    return response_of(
+        InnkeeperError(
+            f"The service broke while it answered {request.method} {request.url.path}.",
+            code=ErrorCode.E_UNEXPECTED,
+            advice="Its log says why; please report it.",
+        )
+    )

@@ -1,0 +1,1 @@
+"""Answer requests: one file a noun."""

@@ -1,0 +1,21 @@
+"""Answer for events: the stream of what happens in the house."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+from fastapi.responses import StreamingResponse
+
+from innkeeper.server.routes.asking import TheHouse
+from innkeeper.server.streams import event_stream
+
+router = APIRouter(prefix="/events", tags=["events"])
+
+
+@router.get("", operation_id="follow_events", response_class=StreamingResponse)
+async def follow_events(
+    house: TheHouse, kinds: str = "*", last_event_id: Annotated[str, Header()] = ""
+) -> StreamingResponse:
+    """What happens from now on, or after ``Last-Event-ID``; ``kinds`` are patterns parted by commas."""
+    return event_stream(house.events, last_event_id, tuple(kinds.split(",")))

@@ -1,0 +1,50 @@
+"""Answer for the service itself: who it is, and whether it is well."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from fastapi import APIRouter
+
+from innkeeper.errors import InnkeeperError
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.server.routes.asking import TheHouse, TheUser
+from innkeeper.wire import messages as wire
+from innkeeper.wire.version import VERSION
+
+router = APIRouter(tags=["service"])
+
+#: A host that takes longer to answer is not well.
+PATIENCE_SECONDS = 10.0
+
+
+@router.get("", operation_id="get_inn")
+async def get_inn(house: TheHouse, user: TheUser) -> wire.InnMessage:
+    """What this service is, and who the caller is to it."""
+    return wire.InnMessage(
+        version=VERSION,
+        server=socket.gethostname(),
+        user=user,
+        domain="local",
+        now=house.clock.now(),
+        fake=house.settings.fake is not None,
+    )
+
+
+@router.get("/health", operation_id="get_health")
+async def get_health(house: TheHouse) -> wire.HealthMessage:
+    """Whether the service and its hosts are well."""
+    hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
+    live = await house.tasks.list(live=True, limit=100_000)
+    return wire.HealthMessage(ok=all(host.ok for host in hosts), live_tasks=len(live), hosts=tuple(hosts))
+
+
+async def _health(host: Hypervisor) -> wire.HostHealth:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            machines = len(await host.machines())
+    except (InnkeeperError, TimeoutError) as error:
+        detail = str(error) or "It does not answer."
+        return wire.HostHealth(name=host.name, uri=host.uri, ok=False, machines=0, detail=detail)
+    return wire.HostHealth(name=host.name, uri=host.uri, ok=True, machines=machines)

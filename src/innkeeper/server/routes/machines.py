@@ -1,0 +1,79 @@
+"""Answer for machines: look at them, and command them by tasks."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter
+
+from innkeeper.machines.machine import Machine
+from innkeeper.machines.service import Machines, lock_of
+from innkeeper.server.house import House
+from innkeeper.server.messages import machine_message, task_message
+from innkeeper.server.routes.asking import TheHouse, TheUser
+from innkeeper.tasks.task import Task
+from innkeeper.wire import messages as wire
+
+router = APIRouter(prefix="/machines", tags=["machines"])
+
+
+class Verb(enum.StrEnum):
+    """What a machine can be told."""
+
+    STARTUP = "startup"
+    SAVE = "save"
+    TURN_OFF = "turn_off"
+    SHUTDOWN = "shutdown"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RESET = "reset"
+    DISCARD_SAVED_STATE = "discard_saved_state"
+    MERGE_UNDO_DISKS = "merge_undo_disks"
+    DISCARD_UNDO_DISKS = "discard_undo_disks"
+
+
+def _command(machines: Machines, verb: Verb) -> Callable[..., Awaitable[Task]]:
+    return {
+        Verb.STARTUP: machines.startup,
+        Verb.SAVE: machines.save,
+        Verb.TURN_OFF: machines.turn_off,
+        Verb.SHUTDOWN: machines.shut_down,
+        Verb.PAUSE: machines.pause,
+        Verb.RESUME: machines.resume,
+        Verb.RESET: machines.reset,
+        Verb.DISCARD_SAVED_STATE: machines.discard_saved_state,
+        Verb.MERGE_UNDO_DISKS: machines.merge_undo_disks,
+        Verb.DISCARD_UNDO_DISKS: machines.discard_undo_disks,
+    }[verb]
+
+
+@router.get("", operation_id="list_machines")
+async def list_machines(house: TheHouse) -> wire.MachineList:
+    """All machines of the hosts that answer, by name."""
+    machines = await house.machines.list()
+    holders = {task.lock: task.id for task in await house.tasks.list(live=True, limit=100_000)}
+    return wire.MachineList(machines=tuple(_said(house, machine, holders) for machine in machines))
+
+
+@router.get("/{name}", operation_id="get_machine")
+async def get_machine(name: str, house: TheHouse) -> wire.MachineMessage:
+    """One machine."""
+    machine = await house.machines.get(name)
+    held = await house.tasks.list(live=True, lock=lock_of(machine.name), limit=1)
+    return _said(house, machine, {task.lock: task.id for task in held})
+
+
+@router.post("/{name}/{verb}", status_code=202, operation_id="command_machine")
+async def command_machine(name: str, verb: Verb, house: TheHouse, user: TheUser) -> wire.Accepted:
+    """Tell it to do something; the task does it."""
+    task = await _command(house.machines, verb)(name, owner=user)
+    return wire.Accepted(task=task_message(task, house.clock.now()))
+
+
+def _said(house: House, machine: Machine, holders: dict[str | None, int]) -> wire.MachineMessage:
+    return machine_message(
+        machine,
+        agent_connected=house.agents.is_connected(machine.name),
+        task_id=holders.get(lock_of(machine.name)),
+    )

@@ -1,0 +1,90 @@
+"""Answer for tasks: follow, cancel and remember them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import StreamingResponse
+
+from innkeeper.machines.service import lock_of
+from innkeeper.server.house import House
+from innkeeper.server.messages import log_message, task_message
+from innkeeper.server.routes.asking import TheHouse
+from innkeeper.server.streams import event_stream
+from innkeeper.wire import messages as wire
+
+router = APIRouter(prefix="/tasks", tags=["tasks"])
+
+TaskId = int
+
+
+@router.get("", operation_id="list_tasks")
+async def list_tasks(
+    house: TheHouse,
+    live: bool | None = None,
+    kind: str | None = None,
+    machine: str | None = None,
+    text: str | None = None,
+    before_id: int | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> wire.TaskList:
+    """Tasks, newest first, page by page."""
+    lock = lock_of(machine) if machine is not None else None
+    found = await house.tasks.list(
+        live=live, kind=kind, lock=lock, text=text, before_id=before_id, limit=limit
+    )
+    now = house.clock.now()
+    more = found[-1].id if len(found) == limit else None
+    return wire.TaskList(tasks=tuple(task_message(task, now) for task in found), next_before_id=more)
+
+
+@router.get("/{task_id}", operation_id="get_task")
+async def get_task(
+    task_id: TaskId, house: TheHouse, wait_seconds: Annotated[float, Query(ge=0, le=60)] = 0
+) -> wire.TaskMessage:
+    """One task: at once, or when it has ended or ``wait_seconds`` are over."""
+    if wait_seconds > 0:
+        await house.tasks.wait(task_id, wait_seconds)
+    return await _said(house, task_id)
+
+
+@router.post("/{task_id}/cancel", status_code=202, operation_id="cancel_task")
+async def cancel_task(task_id: TaskId, house: TheHouse) -> wire.TaskMessage:
+    """Ask for a cancel; the effect that the task states follows."""
+    await house.tasks.cancel(task_id)
+    return await _said(house, task_id)
+
+
+@router.get("/{task_id}/log", operation_id="get_task_log")
+async def get_task_log(
+    task_id: TaskId,
+    house: TheHouse,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+) -> wire.LogMessage:
+    """Lines of its log, from one line on."""
+    await house.tasks.get(task_id)
+    return log_message(task_id, list(await house.tasks.log(task_id, after=after, limit=limit)))
+
+
+@router.get("/{task_id}/events", operation_id="follow_task", response_class=StreamingResponse)
+async def follow_task(
+    task_id: TaskId, house: TheHouse, last_event_id: Annotated[str, Header()] = ""
+) -> StreamingResponse:
+    """What happens to one task, until it has ended; resumes after ``Last-Event-ID``."""
+    task = await house.tasks.get(task_id)
+    kinds = ("task.*",)
+    if task.is_complete:
+        return StreamingResponse(_nothing(), media_type="text/event-stream")
+    return event_stream(house.events, last_event_id, kinds, subject=str(task_id), until="task.ended")
+
+
+async def _said(house: House, task_id: int) -> wire.TaskMessage:
+    return task_message(await house.tasks.get(task_id), house.clock.now())
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""

@@ -1,0 +1,136 @@
+"""Settle how the service runs: a file, then the environment, then flags; the later wins."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.updates.policy import Policy
+from innkeeper.wire.places import default_socket, default_state_dir
+
+#: The longest path that fits a Unix socket's address on Linux.
+MAX_SOCKET_PATH_BYTES = 107
+
+
+class FakeSettings(BaseModel):
+    """The simulated hypervisor that stands for libvirt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: How many machines it has.
+    machines: int = Field(default=3, ge=1, le=100_000)
+    #: How many times faster than the wall clock its time goes.
+    speed: float = Field(default=1.0, gt=0, le=100_000)
+
+
+class Settings(BaseModel):
+    """How the service runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Where everything that must outlive the service is kept.
+    state_dir: Path
+    #: The local door.
+    socket: Path
+    #: The group whose members may use the local door, besides root and the service's own user.
+    socket_group: str | None = None
+    #: Users who may use it too.
+    socket_users: tuple[str, ...] = ()
+    #: libvirt URIs of the hosts; empty for this computer's own: the system's libvirt where it answers,
+    #: else the embedded driver.
+    hypervisors: tuple[str, ...] = ()
+    #: Where tasks, bookings and windows are kept; a file in the state directory where nothing is said.
+    database: str | None = None
+    policy: Policy = Policy()
+    #: Use the simulated hypervisor.
+    fake: FakeSettings | None = None
+    #: Days that ended tasks, their logs and reports are kept.
+    history_days: int = Field(default=400, ge=1)
+    #: Log lines as JSON; decided by the terminal where nothing is said.
+    log_json: bool | None = None
+
+    @property
+    def database_url(self) -> str:
+        """The database in SQLAlchemy's words."""
+        return self.database or f"sqlite:///{self.state_dir / 'innkeeper.sqlite'}"
+
+
+def load(
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    flags: Mapping[str, object] | None = None,
+) -> Settings:
+    """Settle the settings. Raises ``InvalidArgument`` naming what is wrong, and where."""
+    uid = os.getuid()
+    settled: dict[str, object] = {
+        "state_dir": default_state_dir(environ, uid),
+        "socket": default_socket(environ, uid),
+    }
+    file = file or _default_file(environ, uid)
+    if file is not None:
+        settled |= _read(file)
+    settled |= _from_environment(environ)
+    settled |= {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        settings = TypeAdapter(Settings).validate_python(settled)
+    except ValidationError as error:
+        raise _explained(error, file) from error
+    _refuse_long_socket(settings.socket)
+    return settings
+
+
+def _default_file(environ: Mapping[str, str], uid: int) -> Path | None:
+    config = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '/')}/.config"
+    own = Path(config) / "innkeeper" / "innkeeper.toml"
+    places = [Path("/etc/innkeeper/innkeeper.toml")] if uid == 0 else [own]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise InvalidArgument(
+            f"The settings file {file} cannot be read: {error.strerror}.",
+            code=ErrorCode.ERROR_FILE_NOT_FOUND,
+            advice="Give the path of a readable file to --config.",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(
+            f"The settings file {file} is not TOML: {error}.", advice="Mend the line that it names."
+        ) from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    """``INNKEEPER_DATABASE``, ``INNKEEPER_SOCKET_GROUP``, and ``INNKEEPER_HYPERVISORS`` parted by spaces."""
+    found: dict[str, object] = {}
+    for name in ("state_dir", "socket", "database", "socket_group"):
+        if value := environ.get(f"INNKEEPER_{name.upper()}"):
+            found[name] = value
+    if uris := environ.get("INNKEEPER_HYPERVISORS"):
+        found["hypervisors"] = tuple(uris.split())
+    return found
+
+
+def _explained(error: ValidationError, file: Path | None) -> InvalidArgument:
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"])) or "settings"
+    where = f" (settings file {file})" if file else ""
+    return InvalidArgument(
+        f"The setting “{name}” will not do: {first['msg']}{where}.",
+        advice=f"The settings are: {', '.join(Settings.model_fields)}.",
+    )
+
+
+def _refuse_long_socket(socket: Path) -> None:
+    if len(os.fsencode(socket)) > MAX_SOCKET_PATH_BYTES:
+        raise InvalidArgument(
+            f"The socket's path {socket} is longer than the {MAX_SOCKET_PATH_BYTES} bytes that Linux allows.",
+            advice="Name a shorter one with --socket or INNKEEPER_SOCKET.",
+        )
