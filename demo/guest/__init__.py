@@ -1,0 +1,1 @@
+"""Build the demo's guest: a small real Debian, made of packages."""
