@@ -124,6 +124,11 @@ class UndoPoint:
 
     # Questions
 
+    @property
+    def plan(self) -> UndoPlan:
+        """What it covers."""
+        return self._plan
+
     async def is_taken(self) -> bool:
         """Whether the machine stands on the overlays, or on any of them."""
         machine = await self._hypervisor.machine(self._plan.machine)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from innkeeper.errors import AgentError, ErrorCode, HypervisorError
 from innkeeper.machines.machine import MachineState
-from innkeeper.tasks.task import CancelEffect, LogLevel
+from innkeeper.tasks.task import LogLevel
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Facts, Phase, Run
+from innkeeper.updates.policy import UndoPointPolicy
 
 # Keep
 
@@ -87,12 +88,20 @@ async def delete_leftovers(run: Run) -> Facts:
 
 async def restore_after_roll_back(run: Run) -> Facts:
     """Bring the machine to the state that it was found in, as it was."""
+    await _let_power_off_end(run)
     state = (await run.state()).state
     if run.found is MachineState.RUNNING and state is not MachineState.RUNNING:
         await _start_again(run)
     if run.found is MachineState.PAUSED and state in (MachineState.SAVED, MachineState.TURNED_OFF):
         await run.hypervisor.start(run.machine, paused=True, on_progress=run.on_progress)
     return await _left(run)
+
+
+async def _let_power_off_end(run: Run) -> None:
+    """Wait for a power-off that was asked for: the guest would go down after it was left running."""
+    asked = run.found is MachineState.RUNNING and run.policy.undo_point is UndoPointPolicy.OFF
+    if asked and "settle" in run.outcomes:
+        await run.wait_for(MachineState.TURNED_OFF, run.policy.shut_down_seconds)
 
 
 # What both share
@@ -136,6 +145,3 @@ ROLL_BACK: tuple[Phase, ...] = (
     Phase(name="tidy after discard", title="Deleting the discarded undo disks", work=delete_leftovers),
     Phase(name="restore as found", title="Restoring the former state", work=restore_after_roll_back),
 )
-
-#: What a cancel does while an ending runs.
-ENDING_EFFECT = CancelEffect.NONE

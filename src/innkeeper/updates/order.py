@@ -20,6 +20,8 @@ class RunOrder:
     """One update to run on one machine."""
 
     machine: str
+    #: The host that has the machine.
+    host: str
     identifier: str
     label: str
     context: bytes
@@ -28,10 +30,11 @@ class RunOrder:
     started_at: dt.datetime
 
     @classmethod
-    def of(cls, booking: Booking, *, stop_at: dt.datetime, now: dt.datetime) -> RunOrder:
+    def of(cls, booking: Booking, *, host: str, stop_at: dt.datetime, now: dt.datetime) -> RunOrder:
         """Order the update that was booked."""
         return cls(
             machine=booking.machine,
+            host=host,
             identifier=booking.identifier,
             label=booking.label,
             context=booking.context,
@@ -48,6 +51,7 @@ class RunOrder:
         """For the task's argument."""
         return {
             "machine": self.machine,
+            "host": self.host,
             "identifier": self.identifier,
             "label": self.label,
             "context": base64.b64encode(self.context).decode(),
@@ -61,6 +65,7 @@ class RunOrder:
         fields = cast("Mapping[str, str]", argument)
         return cls(
             machine=fields["machine"],
+            host=fields["host"],
             identifier=fields["identifier"],
             label=fields["label"],
             context=base64.b64decode(fields["context"]),

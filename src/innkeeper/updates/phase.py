@@ -15,7 +15,7 @@ from innkeeper.machines.ports import Hypervisor
 from innkeeper.machines.undo import BaseRecord, UndoPlan, UndoPoint
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
-from innkeeper.tasks.task import LogLevel
+from innkeeper.tasks.task import CancelEffect, LogLevel
 from innkeeper.updates import health
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
@@ -189,6 +189,10 @@ class Run:
             return _window_end(self.order.stop_at)
         return None
 
+    async def give_up_cancelling(self) -> None:
+        """Take no cancel any more."""
+        await self.task.set_cancel_effect(CancelEffect.NONE)
+
     # The journal
 
     async def go(self, phase: Phase) -> Outcome:
@@ -254,7 +258,7 @@ class Run:
 
     def _interruptions(self, phase: Phase) -> list[tuple[Awaitable[None], Stop]]:
         left = (self.order.stop_at - self.clock.now()).total_seconds()
-        interruptions = [
+        interruptions: list[tuple[Awaitable[None], Stop]] = [
             (self.task.cancelled(), _cancelled()),
             (self.clock.sleep(left), _window_end(self.order.stop_at)),
         ]
@@ -284,7 +288,7 @@ def _cancelled() -> Stop:
 def _window_end(stop_at: dt.datetime) -> Stop:
     return Stop(
         Cause.WINDOW_END,
-        f"Its window closes, and from {stop_at.isoformat(timespec='seconds')} on there is only time to roll back.",
+        f"Its window closes, and from {stop_at:%H:%M:%S} UTC on there is only time to roll back.",
         code=ErrorCode.ERROR_CANCELLED,
         advice="Give the window more time, or book the update for a longer one.",
     )

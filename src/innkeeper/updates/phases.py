@@ -75,9 +75,8 @@ async def wake(run: Run) -> Facts:
     """Let the machine run, on its undo disks."""
     await _refuse_changed_bases(run)
     state = (await run.state()).state
-    if state is MachineState.TURNED_OFF and run.found is MachineState.TURNED_OFF:
-        await _boot(run)
-    elif state is MachineState.TURNED_OFF and run.policy.undo_point is UndoPointPolicy.OFF:
+    was_at_rest = run.found is MachineState.TURNED_OFF or run.policy.undo_point is UndoPointPolicy.OFF
+    if state is MachineState.TURNED_OFF and was_at_rest:
         await _boot(run)
     elif state is MachineState.SAVED and run.found in _KEPT_MEMORY:
         await _restore(run)
@@ -147,7 +146,7 @@ async def reboot(run: Run) -> Facts:
             run.task.log("The guest reboots.")
             await agent.reboot()
             agent = await run.agent(run.policy.agent_seconds, other_boot_than=before)
-    return {"rebooted": True, "last_boot_after": agent.hello.boot_id}
+    return {"rebooted": True}
 
 
 async def look_after(run: Run) -> Facts:
@@ -205,9 +204,9 @@ def _refuse_state(machine: Machine) -> None:
     if machine.state not in _FOUND:
         raise Stop(
             Cause.UNFIT,
-            f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}, which is no state to start from.",
+            f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}, and must come to rest first.",
             code=ErrorCode.ERROR_BUSY,
-            advice="Wait until it has come to rest.",
+            advice="Wait for what it does to end.",
         )
 
 
@@ -244,8 +243,8 @@ async def _restore(run: Run) -> None:
     await run.undo.drop()
     await run.undo.delete_files()
     await run.undo.take(freeze_seconds=run.policy.undo.freeze_seconds)
-    plan = run.undo.plan
-    await run.hypervisor.restore_keeping_saved_state(run.machine, plan.overlays, run.on_progress)
+    overlays = run.undo.plan.overlays
+    await run.hypervisor.restore_keeping_saved_state(run.machine, overlays, run.on_progress)
 
 
 async def _power_off(run: Run) -> None:
@@ -291,9 +290,7 @@ FORWARD: tuple[Phase, ...] = (
     Phase(name="wake", title="Waking the machine", work=wake),
     Phase(name="agent", title="Waiting for the guest's agent", work=greet, waits=True),
     Phase(name="baseline after wake", title="Taking the guest's baseline", work=look_first, waits=True),
-    Phase(
-        name="update", title="Updating", work=apply, waits=True, limit=lambda policy: policy.apply_seconds
-    ),
+    Phase(name="update", title="Updating", work=apply, waits=True, limit=lambda policy: policy.apply_seconds),
     Phase(name="answer", title="Hearing how it went", work=accept, waits=True),
     Phase(name="reboot", title="Rebooting", work=reboot, waits=True),
     Phase(name="health", title="Checking the guest's health", work=look_after, waits=True),
