@@ -1,1 +1,0 @@
-"""Find out what a guest does not use, from its file systems, trusting nothing that is found."""

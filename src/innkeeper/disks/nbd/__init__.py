@@ -1,1 +1,0 @@
-"""Export a disk to QEMU and others by the network block device protocol."""
