@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from innkeeper.tasks.happened import task_changed, task_logged
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock, Steps, TaskStore
 from innkeeper.tasks.progress import Report, advanced
 from innkeeper.tasks.task import CancelEffect, LogLevel, Progress, Task
@@ -154,9 +155,9 @@ class Hand:
         while (self._progress_unsaved or self._lines) and not self._closing:
             try:
                 await self.save()
-            except Exception:  # progress is no reason to end the work; the next write brings it
+            except Exception as exc:  # progress is no reason to end the work; the next write brings it
                 self._progress_unsaved = True
-                _log.warning("task.progress_not_saved", task_id=self.id, exc_info=True)
+                _log.warning("task.progress_not_saved", task_id=self.id, traceback=traceback_of(exc))
             if self._closing:
                 return
             self._resting = True

@@ -7,11 +7,21 @@ import dataclasses
 import datetime as dt
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from functools import partial
 
 import structlog
 
 from innkeeper.tasks.clock import SystemClock
-from innkeeper.tasks.outcome import JournalMismatch, Record, StepTurn, as_json, attempt, replay
+from innkeeper.tasks.outcome import (
+    INTERRUPTED,
+    JournalMismatch,
+    Record,
+    StepTurn,
+    as_json,
+    attempt,
+    replay,
+    traceback_of,
+)
 from innkeeper.tasks.ports import Body, Clock
 from innkeeper.wire.events import Json
 
@@ -127,11 +137,11 @@ class MemoryEngine:
 
     async def _serve(self, run: MemoryRun) -> None:
         assert isinstance(run.argument, Mapping)
-        try:
-            await self._bodies[run.kind](run.key, run.argument, _MemorySteps(self, run))
-        except Exception:  # the top of a run: a body that raises has ended
-            _log.exception("engine.run_broke", key=run.key, kind=run.kind)
+        body = partial(self._bodies[run.kind], run.key, run.argument, _MemorySteps(self, run))
+        _, error = await attempt(body)
         run.ended_at = self._clock.now()
+        if error is not None:
+            _log.error("engine.run_broke", key=run.key, kind=run.kind, traceback=traceback_of(error))
 
     async def tell(self, run: MemoryRun, name: str, number: int, *, done: bool) -> None:
         """Tell the hook of a moment."""
@@ -153,21 +163,37 @@ class _MemorySteps:
         self._run = run
         self._taken = 0
         self._turn = StepTurn()
+        self._interrupted: str | None = None
 
     async def run(self, name: str, action: Callable[[], Awaitable[Json]]) -> Json:
         """Do ``action`` and record its result, or return the result recorded before a crash."""
         async with self._turn:
+            self._settle_interrupted()
             number = self._taken = self._taken + 1
             if number <= len(self._run.steps):
-                return replay(self._recorded(number, name))
-            await self._engine.tell(self._run, name, number, done=False)
-            record, error = await attempt(action)
-            await self._engine.stand_still_if_killed()
-            self._run.steps.append((name, record))
-            await self._engine.tell(self._run, name, number, done=True)
+                return await replay(self._recorded(number, name))
+            self._interrupted = name
+            record, error = await self._do(name, number, action)
+            self._interrupted = None
             if error is not None:
                 raise error
-            return replay(record)
+            return await replay(record)
+
+    async def _do(
+        self, name: str, number: int, action: Callable[[], Awaitable[Json]]
+    ) -> tuple[Record, Exception | None]:
+        await self._engine.tell(self._run, name, number, done=False)
+        record, error = await attempt(action)
+        await self._engine.stand_still_if_killed()
+        self._run.steps.append((name, record))
+        await self._engine.tell(self._run, name, number, done=True)
+        return record, error
+
+    def _settle_interrupted(self) -> None:
+        """Record the step that the body cancelled, now that the body has gone on without it."""
+        if self._interrupted is not None and len(self._run.steps) < self._taken:
+            self._run.steps.append((self._interrupted, INTERRUPTED))
+        self._interrupted = None
 
     def _recorded(self, number: int, name: str) -> Record:
         recorded_name, record = self._run.steps[number - 1]

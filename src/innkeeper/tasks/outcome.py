@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from innkeeper import errors
 from innkeeper.errors import ErrorCode, InnkeeperError
 from innkeeper.tasks.running import TaskCancelled
 from innkeeper.wire.events import Json
 
-#: A step's record: ``{"value": …}`` or ``{"error": {…}}``.
+#: A step's record: ``{"value": …}``, ``{"error": {…}}`` or ``INTERRUPTED``.
 Record = Mapping[str, Json]
+
+#: The body cancelled the step and went on without it, as a time-out does.
+INTERRUPTED: Final[Record] = {"interrupted": True}
 
 
 class StepFailed(Exception):
@@ -41,10 +46,16 @@ class StepTurn:
         self._lock.release()
 
 
+def traceback_of(error: BaseException) -> str:
+    """The traceback as text, for a log."""
+    return "".join(traceback.format_exception(error))
+
+
 async def attempt(action: Callable[[], Awaitable[Json]]) -> tuple[Record, Exception | None]:
     """Do ``action``; returns its record, and the live error where it raised one.
 
-    A cancellation passes: a step that was interrupted has no outcome.
+    A cancellation passes: whether it is the body's own or the end of the service shows only when the body
+    goes on, or does not.
     """
     try:
         return {"value": as_json(await action())}, None
@@ -52,8 +63,14 @@ async def attempt(action: Callable[[], Awaitable[Json]]) -> tuple[Record, Except
         return {"error": _describe(exc)}, exc
 
 
-def replay(record: Record) -> Json:
-    """The value that was recorded; raises the error that was recorded."""
+async def replay(record: Record) -> Json:
+    """The value that was recorded; raises the error that was recorded.
+
+    An interrupted step does not return: what interrupted it (a cancel that was asked for, a deadline that
+    has passed) does so again.
+    """
+    if "interrupted" in record:
+        await asyncio.get_running_loop().create_future()
     if "error" in record:
         description = record["error"]
         assert isinstance(description, Mapping)

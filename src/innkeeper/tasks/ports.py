@@ -31,6 +31,12 @@ class Steps(Protocol):
 
         Only the step in flight at a crash is done again, so an action looks before it does.
         The order of names is the same in every run with the same recorded results.
+        An error that the action raises is recorded too, and raised again. What is returned is what JSON
+        keeps of the value. Steps of one run are taken one after the other, never inside one another.
+
+        A step that the body itself cancels (a time-out, a lost race) does not return when the run goes over
+        its journal again: it waits to be cancelled again. It is surer to race inside the action, and to
+        return who won.
         """
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -16,6 +15,7 @@ from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument, Machine
 from innkeeper.tasks.ending import SUCCESS, Ending, ending_of
 from innkeeper.tasks.hand import Hand
 from innkeeper.tasks.happened import task_changed, task_created, task_ended
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock, Engine, LockHeld, Steps, TaskStore
 from innkeeper.tasks.running import Work
 from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Task, TaskResult
@@ -221,7 +221,7 @@ class Tasks:
         except Exception as exc:  # the top of a task: whatever its work raises is how it ended
             ending = ending_of(exc, hand.task.cancel_effect)
             if ending.result is TaskResult.THREAD_CRASH_ERROR:
-                hand.log("".join(traceback.format_exception(exc)), LogLevel.ERROR)
+                hand.log(traceback_of(exc), LogLevel.ERROR)
             return ending
         hand.complete()
         return SUCCESS
@@ -289,8 +289,8 @@ class Tasks:
         while True:
             try:
                 await self.purge()
-            except Exception:  # the history can be purged an hour later
-                _log.warning("tasks.purge_failed", exc_info=True)
+            except Exception as exc:  # the history can be purged an hour later
+                _log.warning("tasks.purge_failed", traceback=traceback_of(exc))
             await self._clock.sleep(_PURGE_INTERVAL)
 
 

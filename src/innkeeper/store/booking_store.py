@@ -1,0 +1,79 @@
+"""Keep bookings in the database."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from innkeeper.channels.ports import UpdateStatus
+from innkeeper.errors import BookingNotFound
+from innkeeper.store.database import Database, upsert
+from innkeeper.store.tables import bookings
+from innkeeper.updates.booking import Booking, Verdict
+
+
+class SqlBookingStore:
+    """A ``BookingStore`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, booking: Booking) -> None:
+        """Add it, or replace the one with the same machine and identifier."""
+        await self._database.write(lambda c: upsert(c, bookings, dataclasses.asdict(booking)))
+
+    async def get(self, machine: str, identifier: str) -> Booking:
+        """Raises ``BookingNotFound``."""
+        query = sa.select(bookings).where(_is(machine, identifier))
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        if row is None:
+            raise _not_found(machine, identifier)
+        return _booking(row)
+
+    async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
+        """By machine and identifier; ``ended`` asks for those with (or without) a verdict."""
+        query = sa.select(bookings)
+        if machine is not None:
+            query = query.where(bookings.c.machine == machine)
+        if ended is not None:
+            query = query.where(bookings.c.verdict.is_not(None) if ended else bookings.c.verdict.is_(None))
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        # In Python: each database has its own idea of the order of letters.
+        return sorted((_booking(row) for row in rows), key=lambda b: (b.machine, b.identifier))
+
+    async def delete(self, machine: str, identifier: str) -> None:
+        """Raises ``BookingNotFound``."""
+        delete = sa.delete(bookings).where(_is(machine, identifier))
+        if not await self._database.write(lambda c: c.execute(delete).rowcount):
+            raise _not_found(machine, identifier)
+
+
+def _is(machine: str, identifier: str) -> sa.ColumnElement[bool]:
+    return (bookings.c.machine == machine) & (bookings.c.identifier == identifier)
+
+
+def _not_found(machine: str, identifier: str) -> BookingNotFound:
+    return BookingNotFound(
+        f"No update {identifier!r} is booked for {machine}.", advice="Run: innkeeper update list"
+    )
+
+
+def _booking(row: sa.Row[tuple[object, ...]]) -> Booking:
+    return Booking(
+        machine=row.machine,
+        identifier=row.identifier,
+        label=row.label,
+        context=row.context,
+        start=row.start,
+        end=row.end,
+        deadline=row.deadline,
+        booked_by=row.booked_by,
+        booked_at=row.booked_at,
+        status=UpdateStatus(row.status),
+        task_id=row.task_id,
+        verdict=None if row.verdict is None else Verdict(row.verdict),
+        reason=row.reason,
+        next_chance=row.next_chance,
+    )

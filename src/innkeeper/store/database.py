@@ -1,0 +1,179 @@
+"""Run transactions on SQLite or PostgreSQL, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.dialects import postgresql, sqlite
+
+from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.store.sqlite import Synchronous, sqlite_engine
+
+_READERS: Final = 4
+_POSTGRES_CONNECTIONS: Final = 8
+#: Held while the tables are brought up to date, so that two servers do not do it at once.
+_MIGRATION_LOCK: Final = 0x1_AA_CE_E9_E8
+
+T = TypeVar("T")
+
+
+class Database:
+    """A database and the threads that work on it.
+
+    On SQLite all writes go through one thread: it admits one writer, and those who queue here do not poll
+    for its lock. On PostgreSQL reads and writes share one pool.
+    """
+
+    def __init__(self, url: sa.URL) -> None:
+        self.url = url
+        self._claims = contextlib.ExitStack()
+        if self.is_sqlite:
+            path = Path(str(url.database))
+            self._reading = sqlite_engine(path, connections=_READERS, synchronous=Synchronous.FULL)
+            self._writing = sqlite_engine(path, connections=1, synchronous=Synchronous.FULL)
+            self._lazily_writing = sqlite_engine(path, connections=1, synchronous=Synchronous.NORMAL)
+            self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="innkeeper-read")
+            self._writers = ThreadPoolExecutor(1, thread_name_prefix="innkeeper-write")
+        else:
+            self._reading = self._writing = self._lazily_writing = sa.create_engine(
+                url.set(drivername="postgresql+psycopg"),
+                pool_size=_POSTGRES_CONNECTIONS,
+                max_overflow=0,
+                pool_pre_ping=True,
+            )
+            self._readers = self._writers = ThreadPoolExecutor(
+                _POSTGRES_CONNECTIONS, thread_name_prefix="innkeeper-store"
+            )
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is one file, for one server."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @classmethod
+    async def connect(cls, url: sa.URL) -> Self:
+        """A database, off the event loop: even naming a file blocks."""
+        return await asyncio.to_thread(cls, url)
+
+    async def migrate(self) -> None:
+        """Make the tables, or bring them up to date."""
+        await self._in(self._writers, self._migrate)
+
+    async def read(self, query: Callable[[sa.Connection], T]) -> T:
+        """What ``query`` finds, in one transaction that changes nothing."""
+        return await self._in(self._readers, lambda: _transact(self._reading, query))
+
+    async def write(self, change: Callable[[sa.Connection], T], *, lazily: bool = False) -> T:
+        """Do ``change`` in one transaction, which is on the disk when this returns.
+
+        ``lazily``, a power cut may take it back (kill -9 never does): for what is cheap to lose and
+        written often.
+        """
+        engine = self._lazily_writing if lazily else self._writing
+        return await self._in(self._writers, lambda: _transact(engine, change))
+
+    async def claim(self, server: str) -> None:
+        """Be the one process that serves as ``server``; raises ``ServiceError`` where another one is.
+
+        Two processes with one name would carry the same runs, and work on one machine at once.
+        """
+        await self._in(self._writers, lambda: self._claim(server))
+
+    async def close(self) -> None:
+        """End the threads, once they have done what they were given."""
+        await asyncio.to_thread(self._close)
+
+    async def _in(self, threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, call)
+
+    def _close(self) -> None:
+        self._writers.shutdown()
+        self._readers.shutdown()
+        self._claims.close()
+        for engine in (self._reading, self._writing, self._lazily_writing):
+            engine.dispose()
+
+    def _make_directory(self) -> None:
+        if self.is_sqlite:
+            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
+
+    def _claim(self, server: str) -> None:
+        self._make_directory()
+        with _our_errors():
+            if self.is_sqlite:
+                claimed = _lock_file(self._claims, Path(f"{self.url.database}.lock"))
+            else:
+                claimed = _lock_name(self._claims, self._writing, server)
+        if not claimed:
+            raise ServiceError(
+                f"Another Innkeeper serves as {server!r} on this database.",
+                code=ErrorCode.ERROR_ALREADY_EXISTS,
+                advice="Stop it first, or give this one another name or state directory.",
+            )
+
+    def _migrate(self) -> None:
+        self._make_directory()
+        # Alembic tells of every step at INFO; the service's log is for its users.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with _our_errors(), self._writing.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def upsert(connection: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> None:
+    """Add the row, or replace the one with the same primary key."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    keys = list(table.primary_key.columns)
+    others = {name: value for name, value in row.items() if name not in table.primary_key.columns}
+    insert = dialect.insert(table).values(dict(row))
+    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=others))
+
+
+def _lock_file(claims: contextlib.ExitStack, path: Path) -> bool:
+    file = claims.enter_context(path.open("w"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_name(claims: contextlib.ExitStack, engine: sa.Engine, server: str) -> bool:
+    """Hold a lock for as long as the connection lives, which ends with the process."""
+    connection = claims.enter_context(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
+    key = sa.func.hashtextextended(f"innkeeper server {server}", 0)
+    return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))))
+
+
+def _transact(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+    with _our_errors(), engine.begin() as connection:
+        return work(connection)
+
+
+@contextlib.contextmanager
+def _our_errors() -> Iterator[None]:
+    """Turn the database's failures into ours; a broken constraint is for the caller, who set it off."""
+    try:
+        yield
+    except sa.exc.IntegrityError:
+        raise
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError) as exc:
+        raise ServiceError(
+            f"Innkeeper's database failed: {exc.args[0] if exc.args else exc}",
+            code=ErrorCode.E_FAIL,
+            advice="See that the database runs, and that its disk has room.",
+        ) from exc

@@ -1,0 +1,71 @@
+"""Open all that is kept: the tables, and the journal of the durable runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from innkeeper.store.booking_store import SqlBookingStore
+from innkeeper.store.database import Database
+from innkeeper.store.engine import DbosEngine
+from innkeeper.store.report_store import SqlReportStore
+from innkeeper.store.servers import Servers
+from innkeeper.store.task_store import SqlTaskStore
+from innkeeper.store.window_store import SqlWindowStore
+
+#: A file has one server, whatever its computer is called today.
+_ONLY_SERVER: Final = "this computer"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """Everything that is kept, opened by ``open_store``."""
+
+    database: Database
+    tasks: SqlTaskStore
+    bookings: SqlBookingStore
+    windows: SqlWindowStore
+    reports: SqlReportStore
+    #: Not launched yet: whoever registers the bodies launches it, and closes it before the store.
+    engine: DbosEngine
+
+    async def close(self) -> None:
+        """Close the database; the engine is closed by then."""
+        await self.database.close()
+
+
+async def open_store(url: str, *, server: str, at: dt.datetime) -> Store:
+    """Open the database at ``url`` as ``server``; its tables are made or brought up to date.
+
+    ``url`` is ``sqlite:////path/to/innkeeper.sqlite``, beside which the runs get a file of their own, or
+    ``postgresql://user:password@host/name``, which several servers may share under different names.
+    Raises ``ServiceError`` where the database fails, or another process serves under this name.
+    """
+    database = await Database.connect(sa.make_url(url))
+    try:
+        name = _ONLY_SERVER if database.is_sqlite else server
+        await database.claim(name)
+        await database.migrate()
+        executor_id = await Servers(database).enrol(name, at)
+    except BaseException:
+        await database.close()
+        raise
+    return Store(
+        database=database,
+        tasks=SqlTaskStore(database),
+        bookings=SqlBookingStore(database),
+        windows=SqlWindowStore(database),
+        reports=SqlReportStore(database),
+        engine=DbosEngine(_journal(database.url), executor_id=executor_id),
+    )
+
+
+def _journal(url: sa.URL) -> Path | sa.URL:
+    if url.get_backend_name() != "sqlite":
+        return url
+    path = Path(str(url.database))
+    return path.with_name(f"{path.stem}-runs{path.suffix}")

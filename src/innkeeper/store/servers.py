@@ -1,0 +1,40 @@
+"""Know the servers that share the database: who they are, and who was last seen when."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from innkeeper.store.database import Database, upsert
+from innkeeper.store.tables import servers
+
+
+class Servers:
+    """The servers that share one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def enrol(self, name: str, at: dt.datetime) -> str:
+        """The executor id of the server called ``name``: made once, and the same for ever."""
+
+        def enrol(connection: sa.Connection) -> str:
+            known = connection.scalar(sa.select(servers.c.executor_id).where(servers.c.name == name))
+            executor_id = str(known or uuid.uuid4())
+            upsert(connection, servers, {"name": name, "executor_id": executor_id, "last_seen": at})
+            return executor_id
+
+        return await self._database.write(enrol)
+
+    async def see(self, executor_id: str, at: dt.datetime) -> None:
+        """Write down that this server lives."""
+        update = sa.update(servers).where(servers.c.executor_id == executor_id).values(last_seen=at)
+        await self._database.write(lambda c: c.execute(update), lazily=True)
+
+    async def unseen_since(self, moment: dt.datetime) -> Sequence[str]:
+        """The executor ids of the servers that were not seen since."""
+        query = sa.select(servers.c.executor_id).where(servers.c.last_seen < moment)
+        return await self._database.read(lambda c: c.scalars(query).all())

@@ -1,0 +1,139 @@
+"""Lay out the tables: the same on SQLite and PostgreSQL.
+
+A change here needs a migration in ``migrations/versions``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import sqlalchemy as sa
+
+
+class Instant(sa.types.TypeDecorator[dt.datetime]):
+    """A moment: aware, kept and read in UTC (SQLite keeps no zone by itself)."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
+        """Refuse a naive time: nobody knows when it is."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"A time without a zone cannot be kept: {value}")
+        return value.astimezone(dt.UTC)
+
+    def process_result_value(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
+        """An aware time in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+class Words(sa.types.TypeDecorator[str]):
+    """Text from people and guests: PostgreSQL keeps no NUL, and a guest may print one."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """Show a NUL instead of keeping it."""
+        return None if value is None else value.replace("\0", "\N{SYMBOL FOR NULL}")
+
+
+metadata = sa.MetaData()
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("kind", Words, nullable=False),
+    sa.Column("description", Words, nullable=False),
+    sa.Column("lock", Words),
+    sa.Column("parent_id", sa.BigInteger),
+    sa.Column("owner", Words, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("ended_at", Instant),
+    sa.Column("phase", Words, nullable=False, server_default=""),
+    sa.Column("phase_number", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("phase_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("percent", sa.Integer),
+    sa.Column("bytes_done", sa.BigInteger),
+    sa.Column("bytes_total", sa.BigInteger),
+    sa.Column("cancel_effect", Words, nullable=False),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("result", sa.Integer),
+    sa.Column("error", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("error_description", Words, nullable=False, server_default=""),
+    sa.Column("argument", Words, nullable=False),
+    # An id is never given twice, also after the history has been purged.
+    sqlite_autoincrement=True,
+)
+
+_is_live = tasks.c.result.is_(None)
+
+# The lock: one live task holds it, and it is free the moment that task ends. There is no other flag.
+sa.Index("one_live_task_a_lock", tasks.c.lock, unique=True, sqlite_where=_is_live, postgresql_where=_is_live)
+sa.Index("tasks_by_parent", tasks.c.parent_id)
+sa.Index("tasks_by_end", tasks.c.ended_at)
+
+task_log = sa.Table(
+    "task_log",
+    metadata,
+    sa.Column("task_id", sa.ForeignKey(tasks.c.id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("level", Words, nullable=False),
+    sa.Column("text", Words, nullable=False),
+)
+
+servers = sa.Table(
+    "servers",
+    metadata,
+    sa.Column("name", Words, primary_key=True),
+    sa.Column("executor_id", Words, nullable=False, unique=True),
+    sa.Column("last_seen", Instant, nullable=False),
+)
+
+bookings = sa.Table(
+    "bookings",
+    metadata,
+    sa.Column("machine", Words, primary_key=True),
+    sa.Column("identifier", Words, primary_key=True),
+    sa.Column("label", Words, nullable=False),
+    sa.Column("context", sa.LargeBinary, nullable=False),
+    sa.Column("start", Instant, nullable=False),
+    sa.Column("end", Instant),
+    sa.Column("deadline", Instant),
+    sa.Column("booked_by", Words, nullable=False),
+    sa.Column("booked_at", Instant, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("task_id", sa.BigInteger),
+    sa.Column("verdict", Words),
+    sa.Column("reason", Words, nullable=False),
+    sa.Column("next_chance", Instant),
+)
+
+windows = sa.Table(
+    "windows",
+    metadata,
+    sa.Column("name", Words, primary_key=True),
+    # The window as JSON: nothing but Innkeeper's own code looks into it.
+    sa.Column("body", Words, nullable=False),
+)
+
+reports = sa.Table(
+    "reports",
+    metadata,
+    sa.Column("task_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("machine", Words, nullable=False),
+    sa.Column("label", Words, nullable=False),
+    sa.Column("verdict", Words, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("ended_at", Instant, nullable=False),
+    # The report as JSON; the columns beside it are what it is looked for by.
+    sa.Column("body", Words, nullable=False),
+)
+sa.Index("reports_by_machine", reports.c.machine, reports.c.task_id)
+sa.Index("reports_by_end", reports.c.ended_at)

@@ -1,0 +1,263 @@
+"""Keep tasks and their logs in the database."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from innkeeper.errors import TaskNotFound
+from innkeeper.store.database import Database
+from innkeeper.store.tables import task_log, tasks
+from innkeeper.tasks.ports import LockHeld
+from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, Task, TaskResult
+from innkeeper.wire.events import Json
+
+#: How often to look again for a holder that ended just when its lock was asked for.
+_LOCK_TRIES = 5
+
+
+class SqlTaskStore:
+    """A ``TaskStore`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self,
+        *,
+        kind: str,
+        description: str,
+        lock: str | None,
+        parent_id: int | None,
+        owner: str,
+        argument: Mapping[str, Json],
+        cancel_effect: CancelEffect,
+        at: dt.datetime,
+    ) -> Task:
+        """Write a new task; raises ``LockHeld`` where a live task holds ``lock``."""
+        insert = (
+            sa.insert(tasks)
+            .values(
+                kind=kind,
+                description=description,
+                lock=lock,
+                parent_id=parent_id,
+                owner=owner,
+                argument=json.dumps(argument),
+                cancel_effect=cancel_effect.value,
+                created_at=at,
+            )
+            .returning(tasks)
+        )
+        for _ in range(_LOCK_TRIES):
+            try:
+                return await self._database.write(lambda c: _task(c.execute(insert).one()))
+            except sa.exc.IntegrityError:
+                holder = await self._holder(lock)
+                if holder is not None:
+                    raise LockHeld(holder) from None
+        raise AssertionError(f"{lock} is held, and by nobody")
+
+    async def get(self, task_id: int) -> Task:
+        """Raises ``TaskNotFound``."""
+        query = sa.select(tasks).where(tasks.c.id == task_id)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return _task(_found(row, task_id))
+
+    async def argument(self, task_id: int) -> Mapping[str, Json]:
+        """What the task was started with."""
+        query = sa.select(tasks.c.argument).where(tasks.c.id == task_id)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        kept: Mapping[str, Json] = json.loads(_found(row, task_id).argument)
+        return kept
+
+    async def list(
+        self,
+        *,
+        live: bool | None = None,
+        kind: str | None = None,
+        lock: str | None = None,
+        parent_id: int | None = None,
+        text: str | None = None,
+        before_id: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[Task]:
+        """Newest first."""
+        query = sa.select(tasks).order_by(tasks.c.id.desc()).limit(limit)
+        if live is not None:
+            query = query.where(tasks.c.result.is_(None) if live else tasks.c.result.is_not(None))
+        if text is not None:
+            query = query.where(
+                tasks.c.description.icontains(text, autoescape=True)
+                | tasks.c.error_description.icontains(text, autoescape=True)
+            )
+        if before_id is not None:
+            query = query.where(tasks.c.id < before_id)
+        for column, value in ((tasks.c.kind, kind), (tasks.c.lock, lock), (tasks.c.parent_id, parent_id)):
+            if value is not None:
+                query = query.where(column == value)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [_task(row) for row in rows]
+
+    async def progress(self, task_id: int, progress: Progress) -> None:
+        """Write down how far a live task has come."""
+        await self._update(
+            task_id,
+            {
+                "phase": progress.phase,
+                "phase_number": progress.phase_number,
+                "phase_count": progress.phase_count,
+                "percent": progress.percent,
+                "bytes_done": progress.bytes_done,
+                "bytes_total": progress.bytes_total,
+            },
+            tasks.c.result.is_(None),
+            lazily=True,
+        )
+
+    async def set_cancel_effect(self, task_id: int, effect: CancelEffect) -> None:
+        """Write down what a cancel would do from now on."""
+        await self._update(task_id, {"cancel_effect": effect.value})
+
+    async def request_cancel(self, task_id: int) -> bool:
+        """Write down that a cancel was asked for; ``False`` where none is possible."""
+        return await self._update(
+            task_id,
+            {"cancel_requested": True},
+            tasks.c.result.is_(None),
+            tasks.c.cancel_effect != CancelEffect.NONE.value,
+        )
+
+    async def end(
+        self, task_id: int, *, result: TaskResult, error: int, error_description: str, at: dt.datetime
+    ) -> Task:
+        """End a task, which frees its lock."""
+        await self._update(
+            task_id,
+            {
+                "result": int(result),
+                "error": error,
+                "error_description": error_description,
+                "ended_at": at,
+            },
+            tasks.c.result.is_(None),
+        )
+        return await self.get(task_id)
+
+    async def append_log(
+        self, task_id: int, lines: Sequence[tuple[dt.datetime, LogLevel, str]]
+    ) -> Sequence[LogLine]:
+        """Add lines to a task's log, and number them."""
+
+        def append(connection: sa.Connection) -> Sequence[LogLine]:
+            _lock_row(connection, task_id)
+            last = sa.select(sa.func.max(task_log.c.number)).where(task_log.c.task_id == task_id)
+            first = (connection.scalar(last) or 0) + 1
+            added = [
+                LogLine(task_id=task_id, number=number, at=at, level=level, text=text)
+                for number, (at, level, text) in enumerate(lines, first)
+            ]
+            if added:
+                connection.execute(sa.insert(task_log), [_log_row(line) for line in added])
+            return added
+
+        return await self._database.write(append, lazily=True)
+
+    async def log(self, task_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:
+        """The lines numbered above ``after``, oldest first."""
+        await self.get(task_id)
+        query = (
+            sa.select(task_log)
+            .where(task_log.c.task_id == task_id, task_log.c.number > after)
+            .order_by(task_log.c.number)
+            .limit(limit)
+        )
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [_line(row) for row in rows]
+
+    async def purge(self, *, before: dt.datetime, keep: int) -> int:
+        """Forget the tasks that ended before, and all but the last ``keep`` ended ones."""
+        surplus = (
+            sa.select(tasks.c.id)
+            .where(tasks.c.ended_at.is_not(None))
+            .order_by(tasks.c.ended_at.desc(), tasks.c.id.desc())
+            .limit(-1 if self._database.is_sqlite else None)
+            .offset(keep)
+        )
+        delete = sa.delete(tasks).where((tasks.c.ended_at < before) | tasks.c.id.in_(surplus))
+        return await self._database.write(lambda c: c.execute(delete).rowcount)
+
+    async def _holder(self, lock: str | None) -> int | None:
+        query = sa.select(tasks.c.id).where(tasks.c.lock == lock, tasks.c.result.is_(None))
+        return await self._database.read(lambda c: c.scalar(query))
+
+    async def _update(
+        self,
+        task_id: int,
+        values: Mapping[str, object],
+        *conditions: sa.ColumnElement[bool],
+        lazily: bool = False,
+    ) -> bool:
+        """Whether the task was changed: it is there, and the conditions hold. Raises ``TaskNotFound``."""
+        update = sa.update(tasks).where(tasks.c.id == task_id, *conditions).values(dict(values))
+        if await self._database.write(lambda c: c.execute(update).rowcount, lazily=lazily):
+            return True
+        await self.get(task_id)
+        return False
+
+
+def _found(row: sa.Row[tuple[object, ...]] | None, task_id: int) -> sa.Row[tuple[object, ...]]:
+    if row is None:
+        raise TaskNotFound(f"There is no task {task_id}.", advice="Run: innkeeper task list")
+    return row
+
+
+def _lock_row(connection: sa.Connection, task_id: int) -> None:
+    """Hold the task's row, so that two servers do not number the same line."""
+    row = connection.execute(sa.select(tasks.c.id).where(tasks.c.id == task_id).with_for_update())
+    _found(row.one_or_none(), task_id)
+
+
+def _log_row(line: LogLine) -> dict[str, object]:
+    return {
+        "task_id": line.task_id,
+        "number": line.number,
+        "at": line.at,
+        "level": line.level.value,
+        "text": line.text,
+    }
+
+
+def _line(row: sa.Row[tuple[object, ...]]) -> LogLine:
+    return LogLine(
+        task_id=row.task_id, number=row.number, at=row.at, level=LogLevel(row.level), text=row.text
+    )
+
+
+def _task(row: sa.Row[tuple[object, ...]]) -> Task:
+    return Task(
+        id=row.id,
+        kind=row.kind,
+        description=row.description,
+        lock=row.lock,
+        parent_id=row.parent_id,
+        owner=row.owner,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+        progress=Progress(
+            phase=row.phase,
+            phase_number=row.phase_number,
+            phase_count=row.phase_count,
+            percent=row.percent,
+            bytes_done=row.bytes_done,
+            bytes_total=row.bytes_total,
+        ),
+        cancel_effect=CancelEffect(row.cancel_effect),
+        cancel_requested=row.cancel_requested,
+        result=None if row.result is None else TaskResult(row.result),
+        error=row.error,
+        error_description=row.error_description,
+    )
