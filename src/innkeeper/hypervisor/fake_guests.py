@@ -38,7 +38,7 @@ class Behaviour(enum.StrEnum):
     #: It goes well, in ten times the time.
     SLOW = "slow"
     # Of the machine, not of an update:
-    #: QEMU dies as the machine is woken.
+    #: QEMU dies as the machine is woken, the next time that happens.
     CRASH_AT_WAKE = "crash_at_wake"
     #: There is no agent in the guest.
     NO_AGENT = "no_agent"

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
+import structlog
+
+from innkeeper.errors import InnkeeperError, MachineNotFound
+from innkeeper.machines.command import CANCEL_EFFECTS, Command, refuse_state
 from innkeeper.machines.machine import Machine
+from innkeeper.machines.obey import Obey
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
-from innkeeper.tasks.task import Task
+from innkeeper.tasks.task import CancelEffect, Task
+
+_log = structlog.get_logger(__name__)
 
 
 def lock_of(machine: str) -> str:
@@ -20,66 +28,104 @@ class Machines:
     """Every virtual machine of the inn (``IVMVirtualPC`` seen as a collection)."""
 
     def __init__(self, *, hypervisors: Sequence[Hypervisor], tasks: Tasks, clock: Clock) -> None:
-        raise NotImplementedError
+        self._hosts = {hypervisor.name: hypervisor for hypervisor in hypervisors}
+        self._tasks = tasks
+        obey = Obey(self._hosts, clock=clock)
+        for command in Command:
+            tasks.register(command.kind, obey.work_of(command))
 
     @property
     def hosts(self) -> Mapping[str, Hypervisor]:
         """The hosts, by name."""
-        raise NotImplementedError
+        return self._hosts
 
     async def list(self) -> Sequence[Machine]:
         """All machines of the hosts that answer, by name."""
-        raise NotImplementedError
+        asked = [hypervisor.machines() for hypervisor in self._hosts.values()]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        found: list[Machine] = []
+        for host, answer in zip(self._hosts, answers, strict=True):
+            if isinstance(answer, InnkeeperError):
+                _log.warning("host.silent", host=host, error=str(answer))
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                found.extend(answer)
+        return sorted(found, key=lambda machine: machine.name)
 
     async def get(self, name: str) -> Machine:
         """Find a machine whatever the case of its letters (``FindVirtualMachine``).
 
         Raises ``MachineNotFound``.
         """
-        raise NotImplementedError
+        for hypervisor in self._hosts.values():
+            try:
+                return await hypervisor.machine(name)
+            except MachineNotFound:
+                continue
+        for machine in await self.list():
+            if machine.name.casefold() == name.casefold():
+                return machine
+        raise MachineNotFound(
+            f"There is no machine “{name}”.",
+            machine=name,
+            advice="innkeeper machine list shows all of them.",
+        )
 
     async def hypervisor_of(self, name: str) -> Hypervisor:
         """The host that has the machine. Raises ``MachineNotFound``."""
-        raise NotImplementedError
+        return self._hosts[(await self.get(name)).host]
 
     # Commands: each raises ``MachineNotFound``, ``WrongState`` or ``MachineBusy`` before a task is made
 
     async def startup(self, name: str, *, owner: str) -> Task:
         """Boot the machine, or restore its saved state (``IVMVirtualMachine::Startup``)."""
-        raise NotImplementedError
+        return await self._command(name, Command.STARTUP, owner)
 
     async def save(self, name: str, *, owner: str) -> Task:
         """Keep its memory on the host's disk and stop it (``Save``)."""
-        raise NotImplementedError
+        return await self._command(name, Command.SAVE, owner)
 
     async def turn_off(self, name: str, *, owner: str) -> Task:
         """Pull the plug (``TurnOff``)."""
-        raise NotImplementedError
+        return await self._command(name, Command.TURN_OFF, owner)
 
     async def shut_down(self, name: str, *, owner: str) -> Task:
         """Ask the guest to power off, and wait until it has (``IVMGuestOS::Shutdown``)."""
-        raise NotImplementedError
+        return await self._command(name, Command.SHUT_DOWN, owner)
 
     async def reset(self, name: str, *, owner: str) -> Task:
         """Press the reset button (``Reset``)."""
-        raise NotImplementedError
+        return await self._command(name, Command.RESET, owner)
 
     async def pause(self, name: str, *, owner: str) -> Task:
         """Hold its processors (``Pause``)."""
-        raise NotImplementedError
+        return await self._command(name, Command.PAUSE, owner)
 
     async def resume(self, name: str, *, owner: str) -> Task:
         """Let its processors go on (``Resume``)."""
-        raise NotImplementedError
+        return await self._command(name, Command.RESUME, owner)
 
     async def discard_saved_state(self, name: str, *, owner: str) -> Task:
         """Throw its saved memory away; it is off then (``DiscardSavedState``)."""
-        raise NotImplementedError
+        return await self._command(name, Command.DISCARD_SAVED_STATE, owner)
 
     async def merge_undo_disks(self, name: str, *, owner: str) -> Task:
         """Keep what was written since the undo disks were taken (``MergeUndoDisks``)."""
-        raise NotImplementedError
+        return await self._command(name, Command.MERGE_UNDO_DISKS, owner)
 
     async def discard_undo_disks(self, name: str, *, owner: str) -> Task:
         """Throw away what was written since the undo disks were taken (``DiscardUndoDisks``)."""
-        raise NotImplementedError
+        return await self._command(name, Command.DISCARD_UNDO_DISKS, owner)
+
+    async def _command(self, name: str, command: Command, owner: str) -> Task:
+        machine = await self.get(name)
+        refuse_state(machine, command)
+        return await self._tasks.start(
+            command.kind,
+            f"{command.words.capitalize()} {machine.name}",
+            {"machine": machine.name, "host": machine.host},
+            lock=lock_of(machine.name),
+            owner=owner,
+            cancel_effect=CANCEL_EFFECTS.get(command, CancelEffect.NONE),
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 
+from innkeeper.machines.fitness import UndoRules
+
 
 class UndoPointPolicy(enum.StrEnum):
     """How the undo point of a running machine is taken."""
@@ -13,15 +15,6 @@ class UndoPointPolicy(enum.StrEnum):
     LIVE = "live"
     #: Shut the guest down first: trivially consistent, and one boot more.
     OFF = "off"
-
-
-class ChecksumPolicy(enum.StrEnum):
-    """Which base disks are read whole, to prove that a roll back left them as they were."""
-
-    NEVER = "never"
-    #: Those whose files are not larger than ``checksum_max_bytes``.
-    SMALL = "small"
-    ALWAYS = "always"
 
 
 class RebootPolicy(enum.StrEnum):
@@ -49,21 +42,12 @@ class Policy:
     # Undo points
 
     undo_point: UndoPointPolicy = UndoPointPolicy.LIVE
-    checksum: ChecksumPolicy = ChecksumPolicy.SMALL
-    checksum_max_bytes: int = 4 << 30
-    #: Room an overlay must find: this share of the disk's virtual size, or ``overlay_reserve_bytes``
-    #: where that is less.
-    overlay_reserve_share: float = 0.1
-    overlay_reserve_bytes: int = 2 << 30
-    #: Backing files that are no surprise under a machine's disk: paths or globs.
-    known_parents: tuple[str, ...] = ()
-    #: Maintain machines with a software TPM although its state is not part of the undo point.
-    leave_tpm_out: bool = False
-    #: The longest a guest's file systems stay frozen; the host thaws them then.
-    freeze_seconds: float = 10.0
+    undo: UndoRules = dataclasses.field(default_factory=UndoRules)
 
     # Phases
 
+    #: The agent of a running machine must answer within this, or nothing is begun.
+    answer_seconds: float = 30.0
     #: A guest's task agent must answer within this after a wake or a reboot.
     agent_seconds: float = 300.0
     #: The update itself.

@@ -1,0 +1,85 @@
+"""Make a new image out of sight, and put it in its place when it is whole.
+
+The file has no name until then, so a crash or a cancel leaves nothing behind; a name that appeared
+meanwhile is never written over.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from types import TracebackType
+
+from innkeeper.disks.file import ImageFile
+from innkeeper.disks.lock import Hold, hold
+from innkeeper.disks.oserror import adapted, disk_error
+from innkeeper.disks.paths import already_there, new_image_path
+
+#: File systems without nameless files: the draft gets this name's end until it is whole.
+SUFFIX = ".partial"
+_NO_NAMELESS = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
+
+
+class Draft:
+    """A new image that has no name yet."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = new_image_path(path)
+        self._partial: Path | None = None
+        with adapted(self.path.parent):
+            self._folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.file = ImageFile(self._create(), self.path, writable=True)
+            with adapted(self.path):
+                hold(self.file.descriptor, str(self.path), Hold.WRITE)
+        except BaseException:
+            os.close(self._folder)
+            raise
+
+    def publish(self, *, durable: bool = True) -> None:
+        """Give the image its name, once it is safely stored; raises where the name is taken."""
+        if durable:
+            self.file.sync()
+        source = self._partial or Path(f"/proc/self/fd/{self.file.descriptor}")
+        try:
+            # Naming the folder by its descriptor is what makes the call follow the link in /proc.
+            os.link(source, self.path.name, dst_dir_fd=self._folder, follow_symlinks=True)
+            self._forget()
+            if durable:
+                os.fsync(self._folder)
+        except FileExistsError as exc:
+            raise already_there(self.path) from exc
+        except OSError as exc:
+            raise disk_error(exc, self.path) from exc
+
+    def close(self) -> None:
+        """Drop what was not published."""
+        if self.file.descriptor < 0:
+            return
+        self._forget()
+        self.file.close()
+        os.close(self._folder)
+
+    def __enter__(self) -> Draft:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _create(self) -> int:
+        try:
+            return os.open(self.path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        except OSError as exc:
+            if exc.errno not in _NO_NAMELESS:
+                raise disk_error(exc, self.path) from exc
+        self._partial = self.path.with_name(self.path.name[: 255 - len(SUFFIX)] + SUFFIX)
+        with adapted(self.path):
+            return os.open(self._partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+
+    def _forget(self) -> None:
+        if self._partial is not None:
+            self._partial.unlink(missing_ok=True)
+            self._partial = None

@@ -1,0 +1,227 @@
+"""Move bytes in and out of one image file, with the documented errors."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from innkeeper.disks.lock import Hold, hold
+from innkeeper.disks.oserror import adapted, disk_error
+from innkeeper.errors import DiskError, ErrorCode
+
+#: How much is copied by one call of the kernel: small enough to hear a cancel soon.
+COPY_BYTES = 16 << 20
+#: How much is copied at a time where the kernel cannot do it by itself.
+BUFFER_BYTES = 1 << 20
+
+FALLOC_KEEP_SIZE = 0x01
+FALLOC_PUNCH_HOLE = 0x02
+FALLOC_ZERO_RANGE = 0x10
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_fallocate = _libc.fallocate
+_fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+
+#: The kernel has no copy for this pair of files.
+_CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ETXTBSY}
+
+
+class ImageFile:
+    """One open file. Every change of an image goes through here, in order."""
+
+    def __init__(self, descriptor: int, path: Path, *, writable: bool) -> None:
+        self.descriptor = descriptor
+        self.path = path
+        self.writable = writable
+        self._can_copy = True
+
+    @classmethod
+    def open(cls, path: Path, *, writable: bool = False) -> ImageFile:
+        """Open and hold a regular file; never waits, whatever the path turns out to be."""
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            descriptor = os.open(path, flags)
+        except PermissionError as exc:
+            raise _no_access(exc, path, writable=writable) from exc
+        except OSError as exc:
+            raise disk_error(exc, path) from exc
+        except ValueError as exc:
+            raise DiskError(f"{path!s}: {exc}.", path=str(path), code=ErrorCode.ERROR_INVALID_NAME) from exc
+        file = cls(descriptor, path, writable=writable)
+        try:
+            file._take()
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _take(self) -> None:
+        if not stat.S_ISREG(self.status().st_mode):
+            raise DiskError(
+                f"{self.path}: it is not a regular file.",
+                path=str(self.path),
+                code=ErrorCode.VM_E_INVALID_HD_FILE,
+                advice="Name a disk image.",
+            )
+        with adapted(self.path):
+            hold(self.descriptor, str(self.path), Hold.WRITE if self.writable else Hold.READ)
+
+    def close(self) -> None:
+        """Close the file and end its hold; a second time does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __enter__(self) -> ImageFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Questions
+
+    def status(self) -> os.stat_result:
+        """Ask for the file's length, times and place."""
+        with adapted(self.path):
+            return os.fstat(self.descriptor)
+
+    @property
+    def size(self) -> int:
+        """The file's length in bytes."""
+        return self.status().st_size
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What tells this file from every other on the host."""
+        status = self.status()
+        return status.st_dev, status.st_ino
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Read up to ``size`` bytes; fewer at the end of the file."""
+        try:
+            data = os.pread(self.descriptor, size, offset)
+            while 0 < len(data) < size and (
+                more := os.pread(self.descriptor, size - len(data), offset + len(data))
+            ):
+                data += more
+        except OSError as exc:
+            raise disk_error(exc, self.path) from exc
+        return data
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill the buffer; what lies past the end of the file reads as zero."""
+        done = 0
+        try:
+            while done < len(buffer) and (
+                count := os.preadv(self.descriptor, [buffer[done:]], offset + done)
+            ):
+                done += count
+        except OSError as exc:
+            raise disk_error(exc, self.path) from exc
+        if done < len(buffer):
+            buffer[done:] = bytes(len(buffer) - done)
+
+    def data_extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """Find the parts of a range that the host really stores, as (offset, length)."""
+        end = offset + length
+        while offset < end:
+            try:
+                start = os.lseek(self.descriptor, offset, os.SEEK_DATA)
+            except OSError as exc:
+                if exc.errno == errno.ENXIO:
+                    return
+                raise disk_error(exc, self.path) from exc
+            if start >= end:
+                return
+            with adapted(self.path):
+                offset = min(end, os.lseek(self.descriptor, start, os.SEEK_HOLE))
+            yield start, offset - start
+
+    # Commands
+
+    def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> None:
+        """Write all of it."""
+        view = memoryview(data)
+        try:
+            while view:
+                count = os.pwrite(self.descriptor, view, offset)
+                view, offset = view[count:], offset + count
+        except OSError as exc:
+            raise disk_error(exc, self.path) from exc
+
+    def copy_from(self, source: ImageFile, source_offset: int, offset: int, length: int) -> None:
+        """Copy a range of another file, inside the kernel where it can."""
+        while length:
+            count = self._copy_some(source, source_offset, offset, min(length, COPY_BYTES))
+            if not count:
+                raise DiskError(
+                    f"{source.path}: the file ends in the middle of its data.",
+                    path=str(source.path),
+                    code=ErrorCode.VM_E_INVALID_HD_FILE,
+                    advice="Run a check on the disk.",
+                )
+            source_offset, offset, length = source_offset + count, offset + count, length - count
+
+    def _copy_some(self, source: ImageFile, source_offset: int, offset: int, length: int) -> int:
+        try:
+            if self._can_copy:
+                return os.copy_file_range(source.descriptor, self.descriptor, length, source_offset, offset)
+        except OSError as exc:
+            if exc.errno not in _CANNOT_COPY:
+                raise disk_error(exc, self.path) from exc
+            self._can_copy = False
+        data = source.pread(min(length, BUFFER_BYTES), source_offset)
+        self.pwrite(data, offset)
+        return len(data)
+
+    def allocate(self, offset: int, length: int) -> None:
+        """Reserve room, lengthening the file where needed."""
+        with adapted(self.path):
+            os.posix_fallocate(self.descriptor, offset, length)
+
+    def zero(self, offset: int, length: int, *, keep_room: bool = False) -> None:
+        """Make a range read as zero, and keep its room or give it back where the file system can."""
+        mode = (FALLOC_ZERO_RANGE if keep_room else FALLOC_PUNCH_HOLE) | FALLOC_KEEP_SIZE
+        if length and _fallocate(self.descriptor, mode, offset, length):
+            while length:
+                part = min(length, BUFFER_BYTES)
+                self.pwrite(bytes(part), offset)
+                offset, length = offset + part, length - part
+
+    def truncate(self, size: int) -> None:
+        """Set the file's length."""
+        with adapted(self.path):
+            os.ftruncate(self.descriptor, size)
+
+    def sync(self) -> None:
+        """Return when everything written so far would survive a loss of power."""
+        with adapted(self.path):
+            os.fdatasync(self.descriptor)
+
+    def set_modified(self, nanoseconds: int) -> None:
+        """Put the modification time back, where the content is what it was."""
+        with adapted(self.path), contextlib.suppress(PermissionError):
+            os.utime(self.descriptor, ns=(self.status().st_atime_ns, nanoseconds))
+
+
+def _no_access(exc: PermissionError, path: Path, *, writable: bool) -> DiskError:
+    """Tell a file that is only read-only from one that is closed to us altogether."""
+    if writable and os.access(path, os.R_OK):
+        return DiskError(
+            f"{path}: the file is read-only.",
+            path=str(path),
+            code=ErrorCode.VM_E_FILE_READ_ONLY,
+            advice="Make it writable for the user Innkeeper runs as.",
+        )
+    return disk_error(exc, path)

@@ -1,0 +1,1 @@
+"""Find out what a guest does not use, from its file systems, trusting nothing that is found."""

@@ -1,0 +1,268 @@
+"""Read and write one VHD file, without its parents.
+
+An image answers for each range of the disk where its bytes lie in the file, and makes room for bytes to
+come. It never looks at the data itself, so a copy can go from file to file inside the kernel.
+
+The order of writes, so that a crash at any moment leaves a whole image: new blocks go behind the last one
+and the footer behind them, while the table and the bitmaps in the file still say nothing of them; ``flush``
+makes the data durable, and only then writes bitmaps and table. A bitmap or an entry that is lost in between
+reads as what was there before.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from innkeeper.disks import bitmap as bits
+from innkeeper.disks.file import ImageFile
+from innkeeper.disks.footer import FOOTER_BYTES
+from innkeeper.disks.geometry import SECTOR
+from innkeeper.disks.kind import Kind
+from innkeeper.disks.layout import Layout, invalid, read_layout
+from innkeeper.disks.table import ABSENT, BlockTable
+from innkeeper.errors import DiskError, ErrorCode
+
+#: New data begins at a multiple of this, as the host's pages do.
+ALIGNMENT = 4096
+#: How many clean bitmaps are kept, and how many changed ones may wait for a flush.
+KEPT_BITMAPS = 4096
+WAITING_BITMAPS = 1024
+
+#: Part of the disk: (offset, length, place in the file or ``None``).
+Run = tuple[int, int, int | None]
+
+
+class Image:
+    """One open VHD file: a layer of a chain."""
+
+    def __init__(self, file: ImageFile, layout: Layout | None = None) -> None:
+        self.file = file
+        self.layout = read_layout(file) if layout is None else layout
+        header = self.layout.header
+        self.block_bytes = header.block_bytes if header else self.layout.size_bytes
+        self.bitmap_bytes = header.bitmap_bytes if header else 0
+        self._slot_bytes = self.bitmap_bytes + self.block_bytes
+        self.table = BlockTable(file, header.table_offset, self.layout.table_entries) if header else None
+        #: Marks of each block seen; ``None`` stands for a block whose sectors are all marked.
+        self._bitmaps: OrderedDict[int, bytearray | None] = OrderedDict()
+        self._dirty: set[int] = set()
+        self._end = self.layout.end
+        self._length = file.size
+        self._written = False
+
+    # Questions
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the image."""
+        return self.layout.kind
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the disk in the guest."""
+        return self.layout.size_bytes
+
+    def runs(self, offset: int, length: int) -> Iterator[Run]:
+        """Say where each part of a range lies in this file, in order; ``None`` where it holds nothing."""
+        end = min(offset + length, self.size_bytes)
+        if self.table is None:
+            if offset < end:
+                yield offset, end - offset, offset
+            return
+        while offset < end:
+            block, inner = divmod(offset, self.block_bytes)
+            if self.table[block] == ABSENT:
+                stop = min(end, self.table.next_page(block) * self.block_bytes)
+                yield offset, stop - offset, None
+            else:
+                stop = min(end, (block + 1) * self.block_bytes)
+                yield from self._runs_in(block, inner, stop - offset)
+            offset = stop
+
+    def block_runs(self, block: int) -> Iterator[Run]:
+        """Say the same for one whole block."""
+        offset = block * self.block_bytes
+        return self.runs(offset, self.block_bytes)
+
+    def _runs_in(self, block: int, inner: int, length: int) -> Iterator[Run]:
+        data = self._place(block) + self.bitmap_bytes
+        base = block * self.block_bytes
+        marks = self._marks(block)
+        if marks is None:
+            yield base + inner, length, data + inner
+            return
+        for first, last, marked in bits.runs(marks, inner // SECTOR, -(-(inner + length) // SECTOR)):
+            start, stop = max(inner, first * SECTOR), min(inner + length, last * SECTOR)
+            yield base + start, stop - start, data + start if marked else None
+
+    def place(self, block: int) -> int | None:
+        """Find where a block, bitmap first, begins in the file."""
+        if self.table is None or self.table[block] == ABSENT:
+            return None
+        return self._place(block)
+
+    def _place(self, block: int) -> int:
+        assert self.table is not None
+        place = self.table[block] * SECTOR
+        if place + self._slot_bytes > self._length or place < FOOTER_BYTES:
+            self._check_last(block, place)
+        return place
+
+    def _check_last(self, block: int, place: int) -> None:
+        """Accept a block that is cut off where the disk ends, as old writers leave it, and no other."""
+        used = min(self.block_bytes, self.size_bytes - block * self.block_bytes)
+        if place < FOOTER_BYTES or place + self.bitmap_bytes + used > self._length:
+            raise invalid(self.file, f"block {block} lies outside the file")
+
+    def marks(self, block: int) -> bytes | None:
+        """Read a present block's bitmap; ``None`` when every sector is marked."""
+        marks = self._marks(block)
+        return None if marks is None else bytes(marks)
+
+    def _marks(self, block: int) -> bytearray | None:
+        if block in self._bitmaps:
+            return self._bitmaps[block]
+        data = self.file.pread(self.bitmap_bytes, self._place(block)).ljust(self.bitmap_bytes, b"\0")
+        if self.layout.footer.has_old_bitmaps:
+            data = data.translate(bits.MIRRORED)
+        marks = None if bits.is_full(data, self.block_bytes // SECTOR) else bytearray(data)
+        self._bitmaps[block] = marks
+        if len(self._bitmaps) > KEPT_BITMAPS:
+            self._shed()
+        return marks
+
+    def _shed(self) -> None:
+        for block in list(self._bitmaps)[: KEPT_BITMAPS // 4]:
+            if block not in self._dirty:
+                del self._bitmaps[block]
+
+    # Commands
+
+    def room(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
+        """Make room for a range, as (offset, length, place in the file).
+
+        Whoever iterates writes each part before asking for the next: only then are its sectors marked.
+        Offset and length are whole sectors.
+        """
+        self._written = True
+        if self.table is None:
+            yield offset, length, offset
+            return
+        end = offset + length
+        while offset < end:
+            block, inner = divmod(offset, self.block_bytes)
+            part = min(end - offset, self.block_bytes - inner)
+            place = self._claim(block)
+            yield offset, part, place + self.bitmap_bytes + inner
+            self._mark(block, inner // SECTOR, (inner + part) // SECTOR)
+            offset += part
+
+    def write(self, data: memoryview, offset: int) -> None:
+        """Write whole sectors."""
+        for start, length, place in self.room(offset, len(data)):
+            self.file.pwrite(data[start - offset : start - offset + length], place)
+
+    def copy_from(self, source: ImageFile, source_offset: int, offset: int, length: int) -> None:
+        """Write whole sectors from a range of another file."""
+        for start, part, place in self.room(offset, length):
+            self.file.copy_from(source, source_offset + start - offset, place, part)
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make whole sectors zero, and say so even where a parent has data."""
+        for _, part, place in self.room(offset, length):
+            self.file.zero(place, part, keep_room=self.table is None)
+
+    def discard(self, offset: int, length: int) -> None:
+        """Give back the room of whole sectors that this image has; a fixed disk keeps all of its room."""
+        if self.table is None:
+            return
+        for _, part, place in list(self.runs(offset, length)):
+            if place is not None:
+                self._written = True
+                self.file.zero(place, part)
+
+    def _claim(self, block: int) -> int:
+        """Find the place of a block, making room behind the last one where it has none.
+
+        The footer goes first: where the host is full, that write fails and nothing has changed.
+        """
+        assert self.table is not None
+        if self.table[block] != ABSENT:
+            return self._place(block)
+        place = self.next_place(self._end)
+        end = place + self.bitmap_bytes + self.block_bytes
+        if end // SECTOR >= ABSENT:
+            raise DiskError(
+                f"{self.file.path}: the file has grown to the limit of its format.",
+                path=str(self.file.path),
+                code=ErrorCode.VM_E_IMAGE_SIZE_TOO_LARGE,
+                advice="Compact the disk.",
+            )
+        self._write_footer(end)
+        self.table[block] = place // SECTOR
+        # What is not written of a new block reads as zero, which in a disk without parent is the truth.
+        mark = b"\0" if self.kind is Kind.DIFFERENCING else b"\xff"
+        self._bitmaps[block] = bytearray(mark * self.bitmap_bytes)
+        self._dirty.add(block)
+        return place
+
+    def next_place(self, end: int) -> int:
+        """Find where a block may begin behind ``end``: past the footer, its data on a page of the host."""
+        data = end + FOOTER_BYTES + self.bitmap_bytes
+        return -(-data // ALIGNMENT) * ALIGNMENT - self.bitmap_bytes
+
+    def _write_footer(self, end: int) -> None:
+        try:
+            self.file.pwrite(self.layout.footer.encode(), end)
+        except DiskError:
+            self.file.truncate(self._length)
+            raise
+        self._end, self._length = end, end + FOOTER_BYTES
+
+    def _mark(self, block: int, first: int, last: int) -> None:
+        marks = self._marks(block)
+        if marks is None or not bits.fill(marks, first, last):
+            return
+        self._dirty.add(block)
+        if len(self._dirty) > WAITING_BITMAPS:
+            self.flush()
+
+    def touch(self) -> None:
+        """Say that the file was changed past this object, so that a flush has something to do."""
+        self._written = True
+
+    def flush(self) -> None:
+        """Make all that was written durable: data first, then what points to it."""
+        if not self._written:
+            return
+        self.file.sync()
+        if self.write_maps():
+            self.file.sync()
+        self._written = False
+
+    def write_maps(self) -> bool:
+        """Write changed bitmaps and table entries; says whether there were any."""
+        changed = bool(self._dirty) or (self.table is not None and self.table.is_dirty)
+        for block in sorted(self._dirty):
+            marks = self._bitmaps[block]
+            if marks is not None:
+                self._write_marks(block, marks)
+        self._dirty.clear()
+        if self.table is not None:
+            self.table.flush()
+        return changed
+
+    def _write_marks(self, block: int, marks: bytearray) -> None:
+        data = marks.translate(bits.MIRRORED) if self.layout.footer.has_old_bitmaps else marks
+        self.file.pwrite(data, self._place(block))
+        if bits.is_full(marks, self.block_bytes // SECTOR):
+            self._bitmaps[block] = None
+
+    def close(self) -> None:
+        """Write what is waiting and close the file."""
+        try:
+            if self.file.descriptor >= 0:
+                self.flush()
+        finally:
+            self.file.close()

@@ -1,0 +1,148 @@
+"""Read what a VHD file says about itself, and hold it against the file.
+
+The one place where the structure of a foreign file is believed or refused. What is read here is bounded by
+the file's length and by the documented limits, whatever the numbers in it say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from innkeeper.disks.file import ImageFile
+from innkeeper.disks.footer import FOOTER_BYTES, OLD_FOOTER_BYTES, Damaged, Footer, is_whole_sectors
+from innkeeper.disks.geometry import SECTOR
+from innkeeper.disks.header import HEADER_BYTES, Header
+from innkeeper.disks.kind import Kind
+from innkeeper.errors import DiskError, ErrorCode
+
+#: The documented limit, 2,088,960 MB.
+LARGEST_DISK = 2040 << 30
+#: The documented limit for a new disk, 3 MB.
+SMALLEST_DISK = 3 << 20
+
+OTHER_FORMATS = {
+    b"QFI\xfb": Kind.QCOW2,
+    b"vhdxfile": Kind.VHDX,
+    b"KDMV": Kind.VMDK,
+    b"COWD": Kind.VMDK,
+    b"# Disk DescriptorFile": Kind.VMDK,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """What a VHD file says about itself."""
+
+    footer: Footer
+    #: ``None`` for a fixed disk.
+    header: Header | None
+    #: Where the blocks end: the place of the footer, or the end of the file where the footer is lost.
+    end: int
+    #: The footer was read from its copy at the start, and the reason; empty when all is well.
+    lost_footer: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the image."""
+        return self.footer.kind
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the disk in the guest."""
+        return self.footer.current_size
+
+    @property
+    def table_entries(self) -> int:
+        """How many entries of the block table this disk's size uses."""
+        return 0 if self.header is None else -(-self.size_bytes // self.header.block_bytes)
+
+
+def read_layout(file: ImageFile) -> Layout:
+    """Read footer and header; raises ``DiskError`` where they cannot be used."""
+    size = file.size
+    footer, end, reason = _find_footer(file, size)
+    if footer is None:
+        raise _no_disk(file, reason)
+    try:
+        layout = Layout(footer=footer, header=_read_header(file, footer), end=end, lost_footer=reason)
+        _hold_against_file(layout, size)
+    except Damaged as exc:
+        raise invalid(file, f"{exc}") from exc
+    return layout
+
+
+def identify(file: ImageFile) -> Kind | None:
+    """Tell the format by the marks in the file; ``None`` where there are none, as in a raw image."""
+    start = file.pread(32, 0)
+    for mark, kind in OTHER_FORMATS.items():
+        if start.startswith(mark):
+            return kind
+    footer, _, _ = _find_footer(file, file.size)
+    return footer.kind if footer else None
+
+
+def invalid(file: ImageFile, reason: str) -> DiskError:
+    """Say that the file is not a sound image."""
+    return DiskError(
+        f"{file.path}: {reason}.",
+        path=str(file.path),
+        code=ErrorCode.VM_E_INVALID_HD_FILE,
+        advice="Run `innkeeper disk check` on it; `innkeeper disk repair` mends what can be mended.",
+    )
+
+
+def _find_footer(file: ImageFile, size: int) -> tuple[Footer | None, int, str]:
+    """Find the footer at the end, or else its copy at the start: (footer, end of blocks, what was wrong)."""
+    reason = "it is too short for a disk image"
+    for length in (FOOTER_BYTES, OLD_FOOTER_BYTES):
+        if size < length:
+            continue
+        try:
+            return Footer.decode(file.pread(length, size - length)), size - length, ""
+        except Damaged as exc:
+            # The reason that counts is that of the footer that is there.
+            reason = str(exc) if length == FOOTER_BYTES or "no VHD" not in str(exc) else reason
+    try:
+        copy = Footer.decode(file.pread(FOOTER_BYTES, 0))
+    except Damaged:
+        return None, size, reason
+    if copy.kind is Kind.FIXED:
+        return None, size, reason
+    return copy, -(-size // SECTOR) * SECTOR, f"{reason}; its copy at the start of the file was used"
+
+
+def _read_header(file: ImageFile, footer: Footer) -> Header | None:
+    if footer.kind is Kind.FIXED:
+        return None
+    if footer.data_offset % SECTOR or footer.data_offset > file.size - HEADER_BYTES:
+        raise Damaged("the dynamic header would lie outside the file")
+    return Header.decode(file.pread(HEADER_BYTES, footer.data_offset))
+
+
+def _hold_against_file(layout: Layout, size: int) -> None:
+    if not is_whole_sectors(layout.size_bytes):
+        raise Damaged(f"its size, {layout.size_bytes} bytes, is not a whole number of sectors")
+    if layout.size_bytes > LARGEST_DISK:
+        raise Damaged(f"its size, {layout.size_bytes} bytes, is over the limit of 2040 GiB")
+    header = layout.header
+    if header is None:
+        if layout.size_bytes > layout.end:
+            raise Damaged(f"the file is cut off: it has {layout.end} of {layout.size_bytes} bytes")
+        return
+    if header.entries < layout.table_entries:
+        raise Damaged("the block table is too short for the disk's size")
+    if header.table_offset % SECTOR or header.table_offset + 4 * layout.table_entries > size:
+        raise Damaged("the block table lies outside the file")
+
+
+def _no_disk(file: ImageFile, reason: str) -> DiskError:
+    start = file.pread(32, 0)
+    for mark, kind in OTHER_FORMATS.items():
+        if start.startswith(mark):
+            return DiskError(
+                f"{file.path}: it is a {kind.value} image, not a VHD.",
+                path=str(file.path),
+                code=ErrorCode.VM_E_INVALID_HD_FILE,
+                advice="Convert it with `innkeeper disk convert`.",
+            )
+    return invalid(file, reason)

@@ -1,0 +1,187 @@
+"""Merge a differencing disk into its parent (``IVMHardDisk::Merge``).
+
+Once the first byte of the parent may have changed, the merge can only be finished. It can be finished after
+any interruption: the child keeps everything until the parent has it durably, and a journal beside the
+parent says how far it came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from innkeeper.disks import journal
+from innkeeper.disks.chain import Chain, open_chain
+from innkeeper.disks.file import ImageFile
+from innkeeper.disks.image import Image
+from innkeeper.disks.journal import MergeJournal, MergeState
+from innkeeper.disks.kind import Kind
+from innkeeper.disks.oserror import adapted
+from innkeeper.disks.paths import image_path, sync_folder
+from innkeeper.disks.progress import UNWATCHED, Watch, stop_if_asked
+from innkeeper.disks.reparent import stamp_parent
+from innkeeper.errors import DiskError, ErrorCode
+
+#: How much is merged between two entries of the journal: what at most is done again after a crash.
+CHECKPOINT_BYTES = 256 << 20
+
+
+def merge(
+    path: str | os.PathLike[str],
+    *,
+    watch: Watch = UNWATCHED,
+    keep_child: bool = False,
+    ignore_parent_time: bool = False,
+) -> Path:
+    """Merge a child into its parent, or finish a merge that was interrupted; returns the parent's path.
+
+    The child's file is removed at the end, unless ``keep_child``. Raises, with the parent untouched:
+    VM_E_WRONG_HD_IMAGE_TYPE, VM_E_FILE_READ_ONLY, VM_E_PARENT_PATH_NOT_FOUND, VM_E_PARENT_MODIFIED,
+    ERROR_SHARING_VIOLATION, ERROR_DISK_FULL. An error after the beginning leaves the merge to be finished
+    by a later call.
+    """
+    child_path = image_path(path)
+    with ImageFile.open(child_path) as file:
+        check_differencing(file, Image(file).kind)
+    chain = open_chain(child_path, ignore_parent_time=ignore_parent_time, merging=True)
+    with contextlib.closing(chain):
+        return _Merge(chain, watch).run(keep_child=keep_child)
+
+
+def check_differencing(file: ImageFile, kind: Kind) -> None:
+    """Refuse a disk without parent, as documented."""
+    if kind is not Kind.DIFFERENCING:
+        raise DiskError(
+            f"{file.path}: only a differencing disk can be merged, and this one is {kind.value}.",
+            path=str(file.path),
+            code=ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE,
+            advice="Name the child, not the parent.",
+        )
+
+
+class _Merge:
+    """One run of it: the child, and the disk below it."""
+
+    def __init__(self, chain: Chain, watch: Watch) -> None:
+        self.child = chain.layers[0]
+        self.below = Chain(chain.layers[1:])
+        self.parent = self.below.top
+        self.watch = watch
+        self.total = 0
+        self.done = 0
+
+    def run(self, *, keep_child: bool) -> Path:
+        begun = self._look()
+        if begun is None:
+            begun = self._begin()
+        else:
+            self.total = sum(length for _, length in self._to_merge(0))
+        if begun.state is MergeState.BEGUN:
+            self.watch.past_return()
+            begun = self._copy(begun)
+        self._finish(keep_child=keep_child)
+        return self.parent.file.path
+
+    def _look(self) -> MergeJournal | None:
+        """See whether this merge has begun already; another one must be finished first."""
+        begun = journal.read(self.parent.file.path)
+        if begun is None or begun.parent_id != self.parent.layout.footer.unique_id:
+            return None
+        if begun.child_id == self.child.layout.footer.unique_id:
+            return begun
+        if begun.is_over:
+            return None
+        raise journal.half_merged(self.parent.file.path, begun)
+
+    def _begin(self) -> MergeJournal:
+        """Make sure that it can end well, and write down that it begins."""
+        if self.child.size_bytes > self.parent.size_bytes:
+            raise DiskError(
+                f"{self.child.file.path}: the disk is larger than its parent.",
+                path=str(self.child.file.path),
+                code=ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE,
+                advice="Merge it to a new disk instead: innkeeper disk merge-to",
+            )
+        self._check_room()
+        stop_if_asked(self.watch, str(self.child.file.path))
+        begun = MergeJournal(
+            state=MergeState.BEGUN,
+            child_id=self.child.layout.footer.unique_id,
+            parent_id=self.parent.layout.footer.unique_id,
+            child=self.child.file.path,
+        )
+        begun.write(self.parent.file.path)
+        return begun
+
+    def _check_room(self) -> None:
+        """Refuse before the beginning what the host has no room for."""
+        needed = 0
+        for offset, length in self._to_merge(0):
+            stop_if_asked(self.watch, str(self.child.file.path))
+            self.total += length
+            needed += sum(part for _, part, place in self.parent.runs(offset, length) if place is None)
+        if self.parent.table is None:
+            status = self.parent.file.status()
+            needed = min(self.total, max(0, status.st_size - status.st_blocks * 512))
+        with adapted(self.parent.file.path):
+            room = os.fstatvfs(self.parent.file.descriptor)
+        if needed > room.f_bavail * room.f_frsize:
+            raise DiskError(
+                f"{self.parent.file.path}: the merge needs {needed:,} bytes, more than the host has left.",
+                path=str(self.parent.file.path),
+                code=ErrorCode.ERROR_DISK_FULL,
+                advice="Free some space and try again. Nothing was changed.",
+            )
+
+    def _to_merge(self, start: int) -> Iterator[tuple[int, int]]:
+        """Go through what the child holds from ``start`` on: (offset, length)."""
+        size = self.child.size_bytes
+        return (
+            (at, length) for at, length, place in self.child.runs(start, size - start) if place is not None
+        )
+
+    def _copy(self, begun: MergeJournal) -> MergeJournal:
+        """Copy what is not merged yet, writing down now and then how far it came."""
+        self.done = self.total - sum(length for _, length in self._to_merge(begun.done))
+        since = 0
+        size = self.child.size_bytes
+        for offset, length, place in self.child.runs(begun.done, size - begun.done):
+            if place is None:
+                continue
+            self._copy_run(offset, length, place)
+            self.done, since = self.done + length, since + length
+            self.watch.advance("merging", self.done, self.total)
+            if since >= CHECKPOINT_BYTES:
+                self.below.flush()
+                begun = dataclasses.replace(begun, done=offset + length)
+                begun.write(self.parent.file.path)
+                since = 0
+        self.below.flush()
+        merged = dataclasses.replace(begun, state=MergeState.MERGED, done=size)
+        merged.write(self.parent.file.path)
+        return merged
+
+    def _copy_run(self, offset: int, length: int, place: int) -> None:
+        """Copy one stretch; where the child's file has holes, zeros are said and not stored."""
+        end = place + length
+        for at, part in self.child.file.data_extents(place, length):
+            if at > place:
+                self.below.zero(offset, at - place)
+            self.parent.copy_from(self.child.file, at, offset + at - place, part)
+            offset, place = offset + at - place + part, at + part
+        if place < end:
+            self.below.zero(offset, end - place)
+
+    def _finish(self, *, keep_child: bool) -> None:
+        """Remove the child, whose changes the parent has, and then the journal."""
+        path = self.child.file.path
+        if keep_child:
+            stamp_parent(self.child, self.parent)
+        else:
+            with adapted(path):
+                path.unlink(missing_ok=True)
+                sync_folder(path.parent)
+        journal.remove(self.parent.file.path)

@@ -1,0 +1,1 @@
+"""Export a disk to QEMU and others by the network block device protocol."""

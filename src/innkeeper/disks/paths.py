@@ -1,0 +1,76 @@
+"""Hold paths of disk images to the documented rules, as far as they make sense on Linux.
+
+Virtual PC wants absolute paths under 260 characters without ``*?:<>/|"``. Here a path may be relative to
+the working folder and hold what Linux allows; what is refused is refused with the documented identifiers.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from innkeeper.disks.oserror import adapted
+from innkeeper.errors import DiskError, ErrorCode
+
+LONGEST_NAME = 255
+LONGEST_PATH = 4095
+
+
+def image_path(path: str | os.PathLike[str]) -> Path:
+    """Take a path as an absolute one; raises ``DiskError`` for one no file can have."""
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise DiskError(
+            "A disk image needs a name, and no zero byte in it.",
+            path=text,
+            code=ErrorCode.ERROR_INVALID_NAME,
+            advice="Give the path of a file.",
+        )
+    absolute = Path(os.path.abspath(text))  # noqa: PTH100 - keeps symbolic links, takes ".." away
+    if len(os.fsencode(absolute)) > LONGEST_PATH or len(os.fsencode(absolute.name)) > LONGEST_NAME:
+        raise DiskError(
+            f"{absolute.name[:40]}…: the path is too long.",
+            path=text,
+            code=ErrorCode.ERROR_BUFFER_OVERFLOW,
+            advice=f"A name has at most {LONGEST_NAME} bytes, a path {LONGEST_PATH}.",
+        )
+    return absolute
+
+
+def new_image_path(path: str | os.PathLike[str]) -> Path:
+    """Take the path of an image to be made: its folder is made, and nothing may be there yet."""
+    target = image_path(path)
+    if target.exists() or target.is_symlink():
+        raise already_there(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as exc:
+        raise DiskError(
+            f"{target.parent}: the folder cannot be made, a file is in its way.",
+            path=str(target),
+            code=ErrorCode.ERROR_PATH_NOT_FOUND,
+            advice="Choose another folder.",
+        ) from exc
+    except OSError as exc:
+        with adapted(target):
+            raise exc
+    return target
+
+
+def already_there(path: Path) -> DiskError:
+    """Refuse to write over a file."""
+    return DiskError(
+        f"{path}: the file is there already.",
+        path=str(path),
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice="Choose another name, or remove the file.",
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable what was named, renamed or removed in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

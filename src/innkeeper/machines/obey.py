@@ -1,0 +1,130 @@
+"""Carry out the commands given to machines: the work behind their tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from innkeeper.errors import ErrorCode, MachineError
+from innkeeper.machines.command import Command
+from innkeeper.machines.fitness import run_of
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.undo import UndoDisk, UndoPlan, UndoPoint
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.running import RunningTask, TaskCancelled, Work
+from innkeeper.wire.events import Json
+
+#: A guest asked to power off must have done so within this, in seconds.
+SHUT_DOWN_SECONDS = 300.0
+_LOOK_SECONDS = 1.0
+
+
+class Obey:
+    """The works of all commands, on all hosts."""
+
+    def __init__(self, hosts: Mapping[str, Hypervisor], *, clock: Clock) -> None:
+        self._hosts = hosts
+        self._clock = clock
+        self._deeds: dict[Command, Callable[[Hypervisor, str, RunningTask], Awaitable[None]]] = {
+            Command.STARTUP: lambda host, name, task: host.start(name, on_progress=_progress(task)),
+            Command.SAVE: self._save,
+            Command.TURN_OFF: lambda host, name, _: host.turn_off(name),
+            Command.SHUT_DOWN: self._shut_down,
+            Command.RESET: lambda host, name, _: host.reset(name),
+            Command.PAUSE: lambda host, name, _: host.pause(name),
+            Command.RESUME: lambda host, name, _: host.resume(name),
+            Command.DISCARD_SAVED_STATE: lambda host, name, _: host.discard_saved_state(name),
+        }
+
+    def work_of(self, command: Command) -> Work:
+        """The work of a command: one step, done again where a crash interrupts it."""
+        if command in (Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS):
+            return self._work_on_undo_disks(command)
+
+        async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
+            host, name = self._hosts[str(argument["host"])], str(argument["machine"])
+            task.report(command.words.capitalize(), number=1, count=1)
+
+            async def action() -> Json:
+                await self._deeds[command](host, name, task)
+                return None
+
+            await task.step(str(command), action)
+
+        return work
+
+    async def _save(self, host: Hypervisor, name: str, task: RunningTask) -> None:
+        """Save, unless a cancel comes first: the machine runs on then."""
+        saving = asyncio.ensure_future(host.save(name, _progress(task)))
+        cancelled = asyncio.ensure_future(task.cancelled())
+        try:
+            await asyncio.wait({saving, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            if not saving.done():
+                raise TaskCancelled
+            saving.result()
+        finally:
+            saving.cancel()
+            cancelled.cancel()
+            await asyncio.wait({saving, cancelled})
+
+    async def _shut_down(self, host: Hypervisor, name: str, task: RunningTask) -> None:
+        if (await host.machine(name)).state is MachineState.RUNNING:
+            await host.shut_down(name)
+        give_up = self._clock.monotonic() + SHUT_DOWN_SECONDS
+        while (await host.machine(name)).state is not MachineState.TURNED_OFF:
+            if self._clock.monotonic() >= give_up:
+                raise MachineError(
+                    f"The guest of {name} did not power off within {SHUT_DOWN_SECONDS:g} seconds.",
+                    machine=name,
+                    code=ErrorCode.VM_E_TIMED_OUT,
+                    advice="Look at its console, or turn it off.",
+                )
+            await self._clock.sleep(_LOOK_SECONDS)
+
+    def _work_on_undo_disks(self, command: Command) -> Work:
+        """Merge or discard: which disks is a step of its own, for afterwards the machine does not tell."""
+
+        async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
+            host, name = self._hosts[str(argument["host"])], str(argument["machine"])
+            plan = UndoPlan.from_json(await task.step("plan", lambda: _plan_of_undo_disks(host, name)))
+            undo = UndoPoint(host, plan, clock=self._clock)
+            task.report(command.words.capitalize(), number=1, count=1)
+
+            async def action() -> Json:
+                if command is Command.MERGE_UNDO_DISKS:
+                    await undo.merge(_progress(task))
+                else:
+                    await undo.drop()
+                await undo.delete_files()
+                return None
+
+            await task.step(str(command), action)
+
+        return work
+
+
+async def _plan_of_undo_disks(host: Hypervisor, name: str) -> Json:
+    """The undo disks that the machine stands on, whichever run put them there."""
+    machine = await host.machine(name)
+    disks = [
+        UndoDisk(target=disk.target, overlay=disk.path, base=(await host.backing_chain(disk.path))[1])
+        for disk in machine.disks
+        if run_of(disk.path) is not None
+    ]
+    if not disks:
+        raise _no_undo_disks(machine)
+    return UndoPlan(machine=name, disks=tuple(disks)).to_json()
+
+
+def _progress(task: RunningTask) -> Callable[[int, int], None]:
+    return lambda done, total: task.report(bytes_done=done, bytes_total=total)
+
+
+def _no_undo_disks(machine: Machine) -> MachineError:
+    return MachineError(
+        f"{machine.name} has no undo disks.",
+        machine=machine.name,
+        code=ErrorCode.ERROR_FILE_NOT_FOUND,
+        advice="There is nothing to merge or to discard.",
+    )

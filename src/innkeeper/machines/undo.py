@@ -1,0 +1,289 @@
+"""Take, merge and discard the undo point of one machine; each operation looks before it does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import enum
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import cast
+from xml.sax.saxutils import escape
+
+from innkeeper.errors import AgentError, ErrorCode, MachineError, WrongState
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports import FileIdentity, Hypervisor, OnProgress
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Json
+
+
+class Consistency(enum.StrEnum):
+    """What the guest's file systems are like at the undo point."""
+
+    #: The machine was off: nothing was being written.
+    OFF = "off"
+    #: The machine was saved: the memory that goes with the disks is kept.
+    SAVED = "saved"
+    #: The guest held its writes while the disks were taken.
+    FROZEN = "frozen"
+    #: As after a power cut: the guest could not be frozen.
+    CRASH = "crash"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class UndoDisk:
+    """One disk of an undo point."""
+
+    #: The name inside the definition: ``vda``.
+    target: str
+    #: The file that holds the disk as it was.
+    base: str
+    #: The overlay that takes all writes.
+    overlay: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class UndoPlan:
+    """What an undo point of one run covers, decided before anything is touched."""
+
+    machine: str
+    disks: tuple[UndoDisk, ...]
+    #: The file of UEFI variables and its copy; empty where there is none.
+    nvram_path: str = ""
+    nvram_copy: str = ""
+
+    @property
+    def overlays(self) -> Mapping[str, str]:
+        """Overlay by target."""
+        return {disk.target: disk.overlay for disk in self.disks}
+
+    @property
+    def bases(self) -> Mapping[str, str]:
+        """Base by target."""
+        return {disk.target: disk.base for disk in self.disks}
+
+    def to_json(self) -> Json:
+        """For the journal."""
+        return {
+            "machine": self.machine,
+            "disks": [[disk.target, disk.base, disk.overlay] for disk in self.disks],
+            "nvram_path": self.nvram_path,
+            "nvram_copy": self.nvram_copy,
+        }
+
+    @classmethod
+    def from_json(cls, data: Json) -> UndoPlan:
+        """From the journal."""
+        fields = cast("Mapping[str, str]", data)
+        rows = cast("list[list[str]]", fields["disks"])
+        return cls(
+            machine=fields["machine"],
+            disks=tuple(
+                UndoDisk(target=target, base=base, overlay=overlay) for target, base, overlay in rows
+            ),
+            nvram_path=fields["nvram_path"],
+            nvram_copy=fields["nvram_copy"],
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class BaseRecord:
+    """What a base was like when the undo point had been taken: nobody may write to it from then on."""
+
+    path: str
+    identity: FileIdentity
+    #: The digest of its content, or empty where it was not read.
+    checksum: str
+
+    def to_json(self) -> Json:
+        """For the journal."""
+        return [
+            self.path,
+            self.identity.size_bytes,
+            # Nanoseconds since 1970 outgrow the integers that JSON readers agree on.
+            str(self.identity.mtime_ns),
+            self.identity.inode,
+            self.checksum,
+        ]
+
+    @classmethod
+    def from_json(cls, data: Json) -> BaseRecord:
+        """From the journal."""
+        path, size, mtime, inode, checksum = cast("tuple[str, int, str, int, str]", data)
+        identity = FileIdentity(size_bytes=size, mtime_ns=int(mtime), inode=inode)
+        return cls(path=path, identity=identity, checksum=checksum)
+
+
+class UndoPoint:
+    """The undo point that a plan describes, on the host that has the machine."""
+
+    def __init__(self, hypervisor: Hypervisor, plan: UndoPlan, *, clock: Clock) -> None:
+        self._hypervisor = hypervisor
+        self._plan = plan
+        self._clock = clock
+
+    # Questions
+
+    @property
+    def plan(self) -> UndoPlan:
+        """What it covers."""
+        return self._plan
+
+    async def is_taken(self) -> bool:
+        """Whether the machine stands on the overlays, or on any of them."""
+        machine = await self._hypervisor.machine(self._plan.machine)
+        return bool(_paths(machine) & set(self._plan.overlays.values()))
+
+    async def is_named(self) -> bool:
+        """Whether any of the machine's definitions (live, persistent, saved) names an overlay."""
+        machine = await self._hypervisor.machine(self._plan.machine)
+        texts = [await self._hypervisor.definition(self._plan.machine)]
+        with contextlib.suppress(WrongState):
+            texts.append(await self._hypervisor.saved_definition(self._plan.machine))
+        overlays = set(self._plan.overlays.values())
+        return bool(_paths(machine) & overlays) or any(escape(o) in text for o in overlays for text in texts)
+
+    # Commands
+
+    async def take(self, *, freeze_seconds: float) -> Consistency:
+        """Put the overlays over the disks, all at once; a running guest is frozen meanwhile."""
+        name = self._plan.machine
+        machine = await self._hypervisor.machine(name)
+        if machine.state is MachineState.RUNNING and machine.has_guest_agent_port:
+            # A crash may have left it frozen, and a frozen guest helps nobody.
+            await self._thaw()
+        if await self.is_taken():
+            return _consistency(machine.state, frozen=False)
+        await self._clear_leftovers()
+        await self._copy_nvram()
+        if machine.state is not MachineState.RUNNING:
+            await self._hypervisor.add_overlays(name, self._plan.overlays)
+            return _consistency(machine.state, frozen=False)
+        async with self._frozen(machine, freeze_seconds) as hold:
+            await self._hypervisor.add_overlays(name, self._plan.overlays)
+            frozen = hold.holds
+        return _consistency(machine.state, frozen=frozen)
+
+    async def merge(self, on_progress: OnProgress | None = None) -> None:
+        """Write the overlays into their bases; a merge that has begun can only be finished."""
+        if await self.is_named():
+            await self._hypervisor.commit_overlays(self._plan.machine, self._plan.bases, on_progress)
+        if await self.is_named():
+            raise MachineError(
+                f"{self._plan.machine} still stands on its undo disks after they were merged.",
+                machine=self._plan.machine,
+                code=ErrorCode.E_UNEXPECTED,
+                advice="Leave the overlay files where they are, and merge again.",
+            )
+
+    async def drop(self) -> None:
+        """Let the machine, which is off or saved, stand on its bases again."""
+        if await self.is_named():
+            await self._hypervisor.drop_overlays(self._plan.machine, self._plan.bases)
+        if self._plan.nvram_copy and await self._hypervisor.files.identity(self._plan.nvram_copy) is not None:
+            await self._hypervisor.files.copy(self._plan.nvram_copy, self._plan.nvram_path)
+
+    async def delete_files(self) -> None:
+        """Delete the overlays and the copy, which nothing names any more."""
+        if await self.is_named():
+            raise MachineError(
+                f"{self._plan.machine} still stands on its undo disks, so they are not deleted.",
+                machine=self._plan.machine,
+                code=ErrorCode.ERROR_SHARING_VIOLATION,
+                advice="Merge or discard its undo disks.",
+            )
+        for path in (*self._plan.overlays.values(), self._plan.nvram_copy):
+            if path:
+                await self._hypervisor.delete_file(path)
+
+    # The bases
+
+    async def record(
+        self, *, read_up_to_bytes: int, on_progress: OnProgress | None = None
+    ) -> tuple[BaseRecord, ...]:
+        """Write down what the bases are like; those of at most so many bytes are read whole."""
+        return tuple([await self._record(d, read_up_to_bytes, on_progress) for d in self._plan.disks])
+
+    async def changed_bases(self, records: Sequence[BaseRecord]) -> tuple[str, ...]:
+        """The bases that are not the files they were, by size, time of change and inode."""
+        files = self._hypervisor.files
+        return tuple([r.path for r in records if await files.identity(r.path) != r.identity])
+
+    async def checksums(
+        self, records: Sequence[BaseRecord], on_progress: OnProgress | None = None
+    ) -> Mapping[str, str]:
+        """The digests now, of the bases that were read when they were recorded."""
+        files = self._hypervisor.files
+        return {r.path: await files.checksum(r.path, on_progress) for r in records if r.checksum}
+
+    # Machinery
+
+    async def _record(
+        self, disk: UndoDisk, read_up_to_bytes: int, on_progress: OnProgress | None
+    ) -> BaseRecord:
+        identity = await self._hypervisor.files.identity(disk.base)
+        if identity is None:
+            raise MachineError(
+                f"The disk {disk.target} of {self._plan.machine} has lost its file {disk.base}.",
+                machine=self._plan.machine,
+                code=ErrorCode.VM_E_PARENT_PATH_NOT_FOUND,
+                advice="Put the file back.",
+            )
+        read = identity.size_bytes <= read_up_to_bytes
+        checksum = await self._hypervisor.files.checksum(disk.base, on_progress) if read else ""
+        return BaseRecord(path=disk.base, identity=identity, checksum=checksum)
+
+    async def _clear_leftovers(self) -> None:
+        """Delete what a crash left of an earlier attempt: overlays that no definition names."""
+        if not await self.is_named():
+            for overlay in self._plan.overlays.values():
+                await self._hypervisor.delete_file(overlay)
+
+    async def _copy_nvram(self) -> None:
+        files = self._hypervisor.files
+        if self._plan.nvram_copy and await files.identity(self._plan.nvram_path) is not None:
+            await files.copy(self._plan.nvram_path, self._plan.nvram_copy)
+
+    @contextlib.asynccontextmanager
+    async def _frozen(self, machine: Machine, seconds: float) -> AsyncIterator[_Hold]:
+        """Hold the guest's writes, for so long at most: the host thaws it then, whatever it does."""
+        hold = _Hold(holds=False)
+        if machine.has_guest_agent_port:
+            with contextlib.suppress(AgentError):
+                hold.holds = await self._hypervisor.freeze(machine.name) > 0
+        watch = asyncio.ensure_future(self._thaw_after(seconds, hold))
+        try:
+            yield hold
+        finally:
+            watch.cancel()
+            if machine.has_guest_agent_port:
+                await asyncio.shield(self._thaw())
+
+    async def _thaw_after(self, seconds: float, hold: _Hold) -> None:
+        await self._clock.sleep(seconds)
+        hold.holds = False
+        await self._thaw()
+
+    async def _thaw(self) -> None:
+        # Without an agent to ask there was none to freeze it either.
+        with contextlib.suppress(AgentError):
+            await self._hypervisor.thaw(self._plan.machine)
+
+
+@dataclasses.dataclass(slots=True)
+class _Hold:
+    """Whether the guest is frozen at this moment."""
+
+    holds: bool
+
+
+def _paths(machine: Machine) -> set[str]:
+    return {disk.path for disk in machine.disks}
+
+
+def _consistency(state: MachineState, *, frozen: bool) -> Consistency:
+    if state is MachineState.SAVED:
+        return Consistency.SAVED
+    if state is MachineState.RUNNING:
+        return Consistency.FROZEN if frozen else Consistency.CRASH
+    return Consistency.OFF

@@ -1,0 +1,147 @@
+"""End an update run: keep what it did, or put everything back; each a table of phases."""
+
+from __future__ import annotations
+
+from innkeeper.errors import AgentError, ErrorCode, HypervisorError
+from innkeeper.machines.machine import MachineState
+from innkeeper.tasks.task import LogLevel
+from innkeeper.updates.outcome import Cause, Stop
+from innkeeper.updates.phase import Facts, Phase, Run
+from innkeeper.updates.policy import UndoPointPolicy
+
+# Keep
+
+
+async def forget_memory(run: Run) -> Facts:
+    """Discard the saved state, before the first merged byte: it does not go with the updated disks."""
+    if run.found in (MachineState.SAVED, MachineState.PAUSED):
+        await run.hypervisor.discard_saved_state(run.machine)
+    return {}
+
+
+async def merge(run: Run) -> Facts:
+    """Write the undo disks into their bases; begun is as good as done."""
+    await run.undo.merge(run.on_progress)
+    return {"merged": True}
+
+
+async def delete_overlays(run: Run) -> Facts:
+    """Delete the overlay files, which nothing names any more."""
+    await run.undo.delete_files()
+    return {}
+
+
+async def restore_after_keep(run: Run) -> Facts:
+    """Bring the updated machine to the state that it was found in."""
+    state = (await run.state()).state
+    if run.found is not MachineState.TURNED_OFF and state is MachineState.TURNED_OFF:
+        # QEMU died on the way; the update is in, so the machine boots into it first.
+        await _start_again(run)
+        state = MachineState.RUNNING
+    if run.found is MachineState.SAVED and state in (MachineState.RUNNING, MachineState.PAUSED):
+        await run.hypervisor.save(run.machine, run.on_progress)
+    if run.found is MachineState.PAUSED and state is MachineState.RUNNING:
+        await run.hypervisor.pause(run.machine)
+    if run.found is MachineState.RUNNING and state is MachineState.PAUSED:
+        await run.hypervisor.resume(run.machine)
+    return await _left(run)
+
+
+# Roll back
+
+
+async def turn_off(run: Run) -> Facts:
+    """Pull the plug of a machine that stands on its undo disks: nothing it still writes is wanted."""
+    if run.plan is not None and await run.undo.is_taken():
+        await run.hypervisor.turn_off(run.machine)
+    return {}
+
+
+async def discard(run: Run) -> Facts:
+    """Let the machine stand on its bases again."""
+    if run.plan is not None and (run.fact("protected") or await run.undo.is_named()):
+        await run.undo.drop()
+    return {}
+
+
+async def verify(run: Run) -> Facts:
+    """Look that the bases are what they were, by identity and by content."""
+    changed = await run.undo.changed_bases(run.bases) if run.bases else ()
+    after = await run.undo.checksums(run.bases, run.on_progress) if run.bases else {}
+    other = [base.path for base in run.bases if base.checksum and after[base.path] != base.checksum]
+    if changed or other:
+        raise Stop(
+            Cause.FAILED,
+            f"{', '.join(sorted({*changed, *other}))} is not what it was before the update.",
+            code=ErrorCode.VM_E_PARENT_MODIFIED,
+            advice="The overlays are left in place. Find out who wrote to the disk.",
+        )
+    return {"checksums": [[base.path, base.checksum, after.get(base.path, "")] for base in run.bases]}
+
+
+async def delete_leftovers(run: Run) -> Facts:
+    """Delete the overlays, and the copy of the UEFI variables."""
+    if run.plan is not None:
+        await run.undo.delete_files()
+    return {}
+
+
+async def restore_after_roll_back(run: Run) -> Facts:
+    """Bring the machine to the state that it was found in, as it was."""
+    await _let_power_off_end(run)
+    state = (await run.state()).state
+    if run.found is MachineState.RUNNING and state is not MachineState.RUNNING:
+        await _start_again(run)
+    if run.found is MachineState.PAUSED and state in (MachineState.SAVED, MachineState.TURNED_OFF):
+        await run.hypervisor.start(run.machine, paused=True, on_progress=run.on_progress)
+    return await _left(run)
+
+
+async def _let_power_off_end(run: Run) -> None:
+    """Wait for a power-off that was asked for: the guest would go down after it was left running."""
+    asked = run.found is MachineState.RUNNING and run.policy.undo_point is UndoPointPolicy.OFF
+    if asked and "settle" in run.outcomes:
+        await run.wait_for(MachineState.TURNED_OFF, run.policy.shut_down_seconds)
+
+
+# What both share
+
+
+async def _start_again(run: Run) -> None:
+    """Start a machine that was found running, and see that its agent is back if it was there before."""
+    async with run.boots.slot(run.hypervisor.name):
+        await run.hypervisor.start(run.machine, on_progress=run.on_progress)
+        if not run.had_agent:
+            return
+        try:
+            await run.agent(run.policy.agent_seconds)
+        except (AgentError, Stop) as error:
+            # The disks are as they should be; what keeps the guest now is not the update.
+            run.task.log(f"It runs again, but its agent does not answer: {error}", LogLevel.WARNING)
+
+
+async def _left(run: Run) -> Facts:
+    state = (await run.state()).state
+    if state is not run.found:
+        raise HypervisorError(
+            f"{run.machine} was found {run.found.name.lower()}, and is {state.name.lower()} now.",
+            code=ErrorCode.E_UNEXPECTED,
+            advice="Look at QEMU's log on the host.",
+        )
+    return {"left": state.name}
+
+
+KEEP: tuple[Phase, ...] = (
+    Phase(name="forget saved state", title="Discarding the old saved state", work=forget_memory),
+    Phase(name="merge", title="Merging the undo disks", work=merge),
+    Phase(name="tidy", title="Deleting the merged undo disks", work=delete_overlays),
+    Phase(name="restore", title="Restoring the former state", work=restore_after_keep),
+)
+
+ROLL_BACK: tuple[Phase, ...] = (
+    Phase(name="turn off", title="Turning the machine off", work=turn_off),
+    Phase(name="discard", title="Discarding the undo disks", work=discard),
+    Phase(name="verify", title="Verifying the disks", work=verify),
+    Phase(name="tidy after discard", title="Deleting the discarded undo disks", work=delete_leftovers),
+    Phase(name="restore as found", title="Restoring the former state", work=restore_after_roll_back),
+)

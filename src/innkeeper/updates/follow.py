@@ -1,0 +1,176 @@
+"""Start an update in a guest and follow it to its end, across reboots and lost sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from innkeeper.channels.ports import (
+    AgentTask,
+    GuestAgent,
+    GuestAgents,
+    GuestMessage,
+    GuestOutput,
+    TaskStateChanged,
+    UpdateStatus,
+)
+from innkeeper.errors import AgentError, ErrorCode
+from innkeeper.tasks.ports import Clock
+
+#: How often a wait for a guest looks whether its machine still runs.
+_LOOK_SECONDS = 10.0
+
+#: Told of every state an update goes through.
+OnState = Callable[[AgentTask], Awaitable[None]]
+#: Told what the update prints.
+OnOutput = Callable[[str], None]
+#: Raises where the machine no longer runs, so that nobody waits for its guest.
+CheckAlive = Callable[[], Awaitable[None]]
+
+
+async def session(
+    agents: GuestAgents,
+    machine: str,
+    *,
+    clock: Clock,
+    timeout: float,
+    check_alive: CheckAlive,
+    other_boot_than: str = "",
+) -> GuestAgent:
+    """A session as soon as the guest has one to give, looking now and then whether its machine runs."""
+    give_up = clock.monotonic() + timeout
+    while True:
+        await check_alive()
+        left = give_up - clock.monotonic()
+        patience = max(0.0, min(left, _LOOK_SECONDS))
+        try:
+            return await agents.connected(machine, timeout=patience, other_boot_than=other_boot_than)
+        except AgentError:
+            if left <= _LOOK_SECONDS:
+                raise
+
+
+class Follower:
+    """Follows one update of one machine. ``REBOOTED`` is not the end of it."""
+
+    def __init__(
+        self,
+        *,
+        machine: str,
+        identifier: str,
+        agents: GuestAgents,
+        clock: Clock,
+        agent_seconds: float,
+        poll_seconds: float,
+        check_alive: CheckAlive,
+        on_state: OnState,
+        on_output: OnOutput,
+    ) -> None:
+        self._machine = machine
+        self._identifier = identifier
+        self._agents = agents
+        self._clock = clock
+        self._agent_seconds = agent_seconds
+        self._poll_seconds = poll_seconds
+        self._check_alive = check_alive
+        self._on_state = on_state
+        self._on_output = on_output
+        self._last: AgentTask | None = None
+        #: Whether the guest said on the way that it reboots.
+        self.saw_reboot = False
+
+    async def run(self, label: str, context: bytes) -> AgentTask:
+        """Start it, where the agent does not know it yet, and return its final state.
+
+        Raises ``AgentError`` where the guest is lost for good.
+        """
+        agent = await self._session()
+        task = await self._started(agent, label, context)
+        while not task.status.is_final:
+            try:
+                task = await self._until_final(agent, task)
+            except AgentError:
+                agent = await self._session()
+                task = await self._known(agent)
+        await self._tell(task)
+        return task
+
+    async def _started(self, agent: GuestAgent, label: str, context: bytes) -> AgentTask:
+        """Start it; a session that is lost in the middle is made again once."""
+        try:
+            return await agent.start_task(label, self._identifier, context)
+        except AgentError:
+            agent = await self._session()
+            return await agent.start_task(label, self._identifier, context)
+
+    async def _session(self) -> GuestAgent:
+        return await session(
+            self._agents,
+            self._machine,
+            clock=self._clock,
+            timeout=self._agent_seconds,
+            check_alive=self._check_alive,
+        )
+
+    async def _known(self, agent: GuestAgent) -> AgentTask:
+        task = await agent.task(self._identifier)
+        if task is None:
+            raise AgentError(
+                f"The task agent of {self._machine} no longer knows the update it was given.",
+                machine=self._machine,
+                code=ErrorCode.ERROR_NOT_FOUND,
+                advice="Look at the agent's log in the guest.",
+            )
+        return task
+
+    async def _until_final(self, agent: GuestAgent, task: AgentTask) -> AgentTask:
+        """Listen, and look now and then: a message may have been missed."""
+        async with _heard(agent) as messages:
+            while not task.status.is_final:
+                await self._tell(task)
+                message = await self._next(messages)
+                if isinstance(message, TaskStateChanged) and message.task.identifier == self._identifier:
+                    task = message.task
+                elif isinstance(message, GuestOutput) and message.identifier == self._identifier:
+                    self._on_output(message.text)
+                elif message is None:
+                    await self._check_alive()
+                    task = await self._known(agent)
+        return task
+
+    async def _next(self, messages: asyncio.Queue[GuestMessage]) -> GuestMessage | None:
+        """The next message, or ``None`` when none came for a while."""
+        heard = asyncio.ensure_future(messages.get())
+        bored = asyncio.ensure_future(self._clock.sleep(self._poll_seconds))
+        try:
+            await asyncio.wait({heard, bored}, return_when=asyncio.FIRST_COMPLETED)
+            return heard.result() if heard.done() else None
+        finally:
+            heard.cancel()
+            bored.cancel()
+
+    async def _tell(self, task: AgentTask) -> None:
+        if task.status in (UpdateStatus.REBOOTING, UpdateStatus.REBOOTED):
+            self.saw_reboot = True
+        if task != self._last:
+            self._last = task
+            await self._on_state(task)
+
+
+@contextlib.asynccontextmanager
+async def _heard(agent: GuestAgent) -> AsyncIterator[asyncio.Queue[GuestMessage]]:
+    """What the guest tells, in a queue, so that a wait for it can be given up without losing any."""
+    messages: asyncio.Queue[GuestMessage] = asyncio.Queue(maxsize=1000)
+
+    async def listen() -> None:
+        with contextlib.suppress(AgentError):
+            async for message in agent.messages():
+                await messages.put(message)
+
+    listening = asyncio.ensure_future(listen())
+    try:
+        yield messages
+    finally:
+        listening.cancel()
+        await asyncio.wait({listening})

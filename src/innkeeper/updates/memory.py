@@ -1,0 +1,99 @@
+"""Keep bookings, windows and reports in memory: for tests, tutorials and large simulated nights."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from innkeeper.errors import BookingNotFound
+from innkeeper.updates.booking import Booking, Report, Verdict
+from innkeeper.updates.ports import PastRun
+from innkeeper.updates.window import Window
+
+
+class MemoryBookingStore:
+    """A ``BookingStore`` that forgets with its process."""
+
+    def __init__(self) -> None:
+        self._bookings: dict[tuple[str, str], Booking] = {}
+
+    async def put(self, booking: Booking) -> None:
+        """Add it, or replace the one with the same machine and identifier."""
+        self._bookings[booking.machine, booking.identifier] = booking
+
+    async def get(self, machine: str, identifier: str) -> Booking:
+        """Raises ``BookingNotFound``."""
+        try:
+            return self._bookings[machine, identifier]
+        except KeyError as exc:
+            raise BookingNotFound(
+                f"No update “{identifier}” is booked for {machine}.", advice="List the machine's updates."
+            ) from exc
+
+    async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
+        """By machine and identifier."""
+        return [
+            booking
+            for _, booking in sorted(self._bookings.items())
+            if machine in (None, booking.machine) and ended in (None, booking.verdict is not None)
+        ]
+
+    async def delete(self, machine: str, identifier: str) -> None:
+        """Raises ``BookingNotFound``."""
+        await self.get(machine, identifier)
+        del self._bookings[machine, identifier]
+
+
+class MemoryWindowStore:
+    """A ``WindowStore`` that forgets with its process."""
+
+    def __init__(self) -> None:
+        self._windows: dict[str, Window] = {}
+
+    async def put(self, window: Window) -> None:
+        """Add it, or replace the one with the same name."""
+        self._windows[window.name] = window
+
+    async def list(self) -> Sequence[Window]:
+        """By name."""
+        return [window for _, window in sorted(self._windows.items())]
+
+    async def delete(self, name: str) -> bool:
+        """Whether there was one."""
+        return self._windows.pop(name, None) is not None
+
+
+class MemoryReportStore:
+    """A ``ReportStore`` that forgets with its process."""
+
+    def __init__(self) -> None:
+        self._reports: dict[int, Report] = {}
+
+    async def put(self, report: Report) -> None:
+        """Add it, or replace the one with the same ``task_id``."""
+        self._reports[report.task_id] = report
+
+    async def get(self, task_id: int) -> Report | None:
+        """``None`` where there is none."""
+        return self._reports.get(task_id)
+
+    async def list(self, *, machine: str | None = None, limit: int = 100) -> Sequence[Report]:
+        """Newest first."""
+        return [r for _, r in sorted(self._reports.items(), reverse=True) if machine in (None, r.machine)][
+            :limit
+        ]
+
+    async def past_runs(self, limit: int = 20_000) -> Sequence[PastRun]:
+        """The runs that were kept, newest first."""
+        kept = [r for _, r in sorted(self._reports.items(), reverse=True) if r.verdict is Verdict.KEPT]
+        return [
+            PastRun(machine=r.machine, label=r.label, seconds=(r.ended_at - r.started_at).total_seconds())
+            for r in kept[:limit]
+        ]
+
+    async def purge(self, before: dt.datetime) -> int:
+        """Forget the reports of runs that ended before; returns how many."""
+        old = [task_id for task_id, report in self._reports.items() if report.ended_at < before]
+        for task_id in old:
+            del self._reports[task_id]
+        return len(old)

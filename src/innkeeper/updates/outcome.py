@@ -1,0 +1,105 @@
+"""Say how a phase of an update run went, in a form that outlives the service."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import cast
+
+from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.wire.events import Json
+
+
+class Cause(enum.StrEnum):
+    """Why a run does not go on."""
+
+    #: Somebody asked for it.
+    CANCELLED = "cancelled"
+    #: The window closes.
+    WINDOW_END = "window_end"
+    #: A phase did not end in the time it had.
+    TIME_OUT = "time_out"
+    #: The machine cannot be maintained; nothing was touched.
+    UNFIT = "unfit"
+    #: The update, the guest or the machine failed.
+    FAILED = "failed"
+
+    @property
+    def is_wish(self) -> bool:
+        """Whether nothing failed: somebody, or the calendar, wanted it to stop."""
+        return self in (Cause.CANCELLED, Cause.WINDOW_END)
+
+
+class Stop(Exception):
+    """A phase says that the run must not go on, and why."""
+
+    def __init__(
+        self, cause: Cause, *reasons: str, code: ErrorCode = ErrorCode.E_FAIL, advice: str = ""
+    ) -> None:
+        super().__init__(*reasons)
+        self.cause = cause
+        self.reasons = reasons
+        self.code = code
+        self.advice = advice
+
+    @classmethod
+    def by(cls, error: InnkeeperError, cause: Cause = Cause.FAILED) -> Stop:
+        """Stop because of an error of ours."""
+        return cls(cause, error.sentence, code=error.code, advice=error.advice)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What the journal keeps of one phase."""
+
+    #: What it took, in seconds; time during which the service was dead is not known to it.
+    seconds: float
+    #: What it found out, for the phases after it.
+    facts: Mapping[str, Json]
+    #: Why the run stops here; ``None`` where it goes on.
+    cause: Cause | None
+    reasons: tuple[str, ...]
+    code: ErrorCode
+    advice: str
+
+    @classmethod
+    def went_on(cls, facts: Mapping[str, Json], seconds: float) -> Outcome:
+        """The phase did what it is for."""
+        return cls(seconds=seconds, facts=facts, cause=None, reasons=(), code=ErrorCode.S_OK, advice="")
+
+    @classmethod
+    def stopped(cls, stop: Stop, seconds: float) -> Outcome:
+        """The phase ended the run's way forward."""
+        return cls(
+            seconds=seconds,
+            facts={},
+            cause=stop.cause,
+            reasons=stop.reasons,
+            code=stop.code,
+            advice=stop.advice,
+        )
+
+    def to_json(self) -> Json:
+        """For the journal."""
+        return {
+            "seconds": self.seconds,
+            "facts": self.facts,
+            "cause": self.cause,
+            "reasons": list(self.reasons),
+            "code": int(self.code),
+            "advice": self.advice,
+        }
+
+    @classmethod
+    def from_json(cls, data: Json) -> Outcome:
+        """From the journal."""
+        fields = cast("dict[str, Json]", data)
+        return cls(
+            seconds=cast("float", fields["seconds"]),
+            facts=cast("dict[str, Json]", fields["facts"]),
+            cause=Cause(str(fields["cause"])) if fields["cause"] else None,
+            reasons=tuple(cast("list[str]", fields["reasons"])),
+            code=ErrorCode(cast("int", fields["code"])),
+            advice=str(fields["advice"]),
+        )

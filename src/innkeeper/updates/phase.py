@@ -1,0 +1,307 @@
+"""Take an update run through a phase: once, recorded, and given up when it must be."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping
+from typing import cast
+
+from innkeeper.channels.ports import AgentTask, GuestAgent, GuestAgents, HealthReport, UpdateStatus
+from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.undo import BaseRecord, UndoPlan, UndoPoint
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.running import RunningTask
+from innkeeper.tasks.task import CancelEffect, LogLevel
+from innkeeper.updates import health
+from innkeeper.updates.bookings import Bookings
+from innkeeper.updates.boots import BootSlots
+from innkeeper.updates.follow import session
+from innkeeper.updates.order import RunOrder
+from innkeeper.updates.outcome import Cause, Outcome, Stop
+from innkeeper.updates.policy import Policy
+from innkeeper.wire.events import Json
+
+#: What a phase found out, for the journal and for the phases after it.
+Facts = Mapping[str, Json]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """One step of the night, as the journal has it."""
+
+    #: Its name in the journal and in the report.
+    name: str
+    #: What it does, for a person.
+    title: str
+    #: The work: idempotent, for it is done again when a crash interrupts it.
+    work: Callable[[Run], Awaitable[Facts]]
+    #: Whether a cancel, the window's end or the limit may interrupt it; else they wait for its end.
+    waits: bool = False
+    #: The longest it may take, in seconds.
+    limit: Callable[[Policy], float] | None = None
+
+
+class Run:
+    """One update run: its order, what its phases need, and what they have found out."""
+
+    def __init__(
+        self,
+        *,
+        order: RunOrder,
+        task: RunningTask,
+        hypervisor: Hypervisor,
+        agents: GuestAgents,
+        bookings: Bookings,
+        boots: BootSlots,
+        clock: Clock,
+        policy: Policy,
+    ) -> None:
+        self.order = order
+        self.task = task
+        self.hypervisor = hypervisor
+        self.agents = agents
+        self.bookings = bookings
+        self.boots = boots
+        self.clock = clock
+        self.policy = policy
+        #: How each phase went, in order.
+        self.outcomes: dict[str, Outcome] = {}
+
+    # What the phases found out
+
+    def fact(self, name: str) -> Json:
+        """What a phase has found out, or ``None`` where none has."""
+        for outcome in self.outcomes.values():
+            if name in outcome.facts:
+                return outcome.facts[name]
+        return None
+
+    @property
+    def machine(self) -> str:
+        """The machine's name."""
+        return self.order.machine
+
+    @property
+    def found(self) -> MachineState:
+        """The state that the machine was found in."""
+        return MachineState[str(self.fact("found"))]
+
+    @property
+    def had_agent(self) -> bool:
+        """Whether its agent answered before anything was begun."""
+        return bool(self.fact("had_agent"))
+
+    @property
+    def plan(self) -> UndoPlan | None:
+        """The undo point's plan, once there is one."""
+        plan = self.fact("plan")
+        return None if plan is None else UndoPlan.from_json(plan)
+
+    @property
+    def undo(self) -> UndoPoint:
+        """The undo point."""
+        plan = self.plan
+        if plan is None:
+            raise AssertionError("no undo point before the machine was admitted")
+        return UndoPoint(self.hypervisor, plan, clock=self.clock)
+
+    @property
+    def bases(self) -> tuple[BaseRecord, ...]:
+        """What the bases were like when the undo point had been taken."""
+        records = cast("list[Json]", self.fact("bases") or [])
+        return tuple(BaseRecord.from_json(record) for record in records)
+
+    @property
+    def baseline(self) -> HealthReport | None:
+        """The guest's health before the update."""
+        report = self.fact("baseline")
+        return None if report is None else health.from_json(report)
+
+    # What phases do
+
+    async def state(self) -> Machine:
+        """The machine as its host has it now."""
+        return await self.hypervisor.machine(self.machine)
+
+    async def check_alive(self) -> None:
+        """Raises ``Stop`` where the machine does not run, and so no guest can answer."""
+        state = (await self.state()).state
+        if state is MachineState.PAUSED:
+            raise Stop(
+                Cause.FAILED,
+                f"{self.machine} was paused: its host may have run out of room for its disks.",
+                code=ErrorCode.VM_E_VM_PAUSED,
+            )
+        if state in (MachineState.TURNED_OFF, MachineState.SAVED):
+            raise Stop(
+                Cause.FAILED,
+                f"{self.machine} stopped by itself.",
+                code=ErrorCode.VM_E_VM_NOT_RUNNING,
+                advice="Look at QEMU's log on the host.",
+            )
+
+    async def agent(self, timeout: float, *, other_boot_than: str = "") -> GuestAgent:
+        """A session with the guest's agent. Raises ``AgentError``, or ``Stop`` where the machine died."""
+        return await session(
+            self.agents,
+            self.machine,
+            clock=self.clock,
+            timeout=timeout,
+            check_alive=self.check_alive,
+            other_boot_than=other_boot_than,
+        )
+
+    async def wait_for(self, state: MachineState, seconds: float) -> bool:
+        """Whether the machine came to this state in time."""
+        give_up = self.clock.monotonic() + seconds
+        while (await self.state()).state is not state:
+            if self.clock.monotonic() >= give_up:
+                return False
+            await self.clock.sleep(self.policy.poll_seconds)
+        return True
+
+    def on_progress(self, done: int, total: int) -> None:
+        """Pass on how far a long call of the host has come."""
+        self.task.report(bytes_done=done, bytes_total=total)
+
+    async def on_state(self, task: AgentTask) -> None:
+        """Pass on what the guest's agent says of the update."""
+        self.task.log(f"{task.status.name}: {task.text}" if task.text else task.status.name)
+        await self.set_status(task.status)
+
+    async def set_status(self, status: UpdateStatus) -> None:
+        """Give the booking its state."""
+        await self.bookings.status_changed(self.machine, self.order.identifier, status)
+
+    def on_output(self, text: str) -> None:
+        """Keep what the update printed."""
+        self.task.log(text, LogLevel.OUTPUT)
+
+    def must_stop(self) -> Stop | None:
+        """Why the run may not go on now, if so."""
+        if self.task.cancel_requested:
+            return _cancelled()
+        if self.clock.now() >= self.order.stop_at:
+            return _window_end(self.order.stop_at)
+        return None
+
+    async def give_up_cancelling(self) -> None:
+        """Take no cancel any more."""
+        await self.task.set_cancel_effect(CancelEffect.NONE)
+
+    # The journal
+
+    async def go(self, phase: Phase) -> Outcome:
+        """Go through a phase on the way forward; whatever is wrong becomes its outcome."""
+
+        async def action() -> Json:
+            began = self.clock.monotonic()
+            try:
+                facts = await self._forward(phase)
+            except Stop as stop:
+                return Outcome.stopped(stop, self.clock.monotonic() - began).to_json()
+            return Outcome.went_on(facts, self.clock.monotonic() - began).to_json()
+
+        return await self._record(phase, action)
+
+    async def finish(self, phase: Phase) -> Outcome:
+        """Go through a phase of an ending: tried again and again, for nothing else would help."""
+
+        async def action() -> Json:
+            began = self.clock.monotonic()
+            try:
+                facts = await self._insist(phase)
+            except Stop as stop:
+                return Outcome.stopped(stop, self.clock.monotonic() - began).to_json()
+            return Outcome.went_on(facts, self.clock.monotonic() - began).to_json()
+
+        return await self._record(phase, action)
+
+    async def _record(self, phase: Phase, action: Callable[[], Awaitable[Json]]) -> Outcome:
+        outcome = Outcome.from_json(await self.task.step(phase.name, action))
+        self.outcomes[phase.name] = outcome
+        for reason in outcome.reasons:
+            self.task.log(reason, LogLevel.WARNING)
+        return outcome
+
+    async def _forward(self, phase: Phase) -> Facts:
+        stop = self.must_stop()
+        if stop is not None:
+            raise stop
+        try:
+            return await (self._interruptible(phase) if phase.waits else phase.work(self))
+        except InnkeeperError as error:
+            raise Stop.by(error) from error
+        except Stop:
+            raise
+        except Exception as exc:
+            # The top of a phase: whatever broke, the machine is put back.
+            raise _broken(phase, exc) from exc
+
+    async def _interruptible(self, phase: Phase) -> Facts:
+        """Do the work until it ends, or until something ends the wait for it."""
+        work = asyncio.ensure_future(phase.work(self))
+        watches = {asyncio.ensure_future(waiting): stop for waiting, stop in self._interruptions(phase)}
+        try:
+            await asyncio.wait({work, *watches}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            raise next(stop for watch, stop in watches.items() if watch.done())
+        finally:
+            for future in (work, *watches):
+                future.cancel()
+            await asyncio.wait({work, *watches})
+
+    def _interruptions(self, phase: Phase) -> list[tuple[Awaitable[None], Stop]]:
+        left = (self.order.stop_at - self.clock.now()).total_seconds()
+        interruptions: list[tuple[Awaitable[None], Stop]] = [
+            (self.task.cancelled(), _cancelled()),
+            (self.clock.sleep(left), _window_end(self.order.stop_at)),
+        ]
+        if phase.limit is not None:
+            limit = phase.limit(self.policy)
+            interruptions.append((self.clock.sleep(limit), _out_of_time(phase, limit)))
+        return interruptions
+
+    async def _insist(self, phase: Phase) -> Facts:
+        for attempt in range(1, self.policy.retries + 1):
+            try:
+                return await phase.work(self)
+            except Stop:
+                raise
+            except Exception as exc:
+                # The top of a phase that must not fail: only a person can do better.
+                last = Stop.by(exc) if isinstance(exc, InnkeeperError) else _broken(phase, exc)
+                self.task.log(f"{phase.title} failed ({attempt}): {exc}", LogLevel.WARNING)
+            await self.clock.sleep(self.policy.retry_seconds)
+        raise last
+
+
+def _cancelled() -> Stop:
+    return Stop(Cause.CANCELLED, "It was cancelled.", code=ErrorCode.ERROR_CANCELLED)
+
+
+def _window_end(stop_at: dt.datetime) -> Stop:
+    return Stop(
+        Cause.WINDOW_END,
+        f"Its window closes, and from {stop_at:%H:%M:%S} UTC on there is only time to roll back.",
+        code=ErrorCode.ERROR_CANCELLED,
+        advice="Give the window more time, or book the update for a longer one.",
+    )
+
+
+def _out_of_time(phase: Phase, limit: float) -> Stop:
+    return Stop(
+        Cause.TIME_OUT,
+        f"{phase.title} did not end within {limit:g} seconds.",
+        code=ErrorCode.VM_E_TIMED_OUT,
+        advice="Look at the update's output in the task's log.",
+    )
+
+
+def _broken(phase: Phase, exc: Exception) -> Stop:
+    return Stop(Cause.FAILED, f"{phase.title} broke: {exc!r}.", code=ErrorCode.E_UNEXPECTED)

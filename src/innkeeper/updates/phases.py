@@ -1,0 +1,301 @@
+"""Do what an update run does on its way forward, a function a phase; the table at the end is the night."""
+
+from __future__ import annotations
+
+from innkeeper.channels.ports import GuestAgent, HealthReport, UpdateStatus
+from innkeeper.errors import AgentError, ErrorCode, InnkeeperError
+from innkeeper.machines.fitness import plan_undo_point
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.undo import Consistency
+from innkeeper.tasks.task import LogLevel
+from innkeeper.updates import health
+from innkeeper.updates.follow import Follower
+from innkeeper.updates.outcome import Cause, Stop
+from innkeeper.updates.phase import Facts, Phase, Run
+from innkeeper.updates.policy import RebootPolicy, UndoPointPolicy
+
+_FOUND = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
+#: Found like this, a machine goes on from its saved memory.
+_KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
+
+
+async def admit(run: Run) -> Facts:
+    """Look whether the machine can be maintained, and plan its undo point; touch nothing."""
+    await run.bookings.started(run.machine, run.order.identifier, run.task.id)
+    try:
+        machine = await run.state()
+        _refuse_state(machine)
+        _refuse_no_port(machine)
+        plan = await plan_undo_point(run.hypervisor, machine, run.task.id, run.policy.undo)
+    except InnkeeperError as error:
+        raise Stop.by(error, Cause.UNFIT) from error
+    run.task.log(f"{machine.name} was found {machine.state.name.lower().replace('_', ' ')}.")
+    return {"found": machine.state.name, "plan": plan.to_json()}
+
+
+async def look_before(run: Run) -> Facts:
+    """Take the baseline of a running guest; one that does not answer is left alone."""
+    if run.found is not MachineState.RUNNING:
+        return {}
+    try:
+        agent = await run.agent(run.policy.answer_seconds)
+        return {"had_agent": True, "baseline": health.to_json(await _settled_health(run, agent))}
+    except AgentError as error:
+        raise Stop.by(error, Cause.UNFIT) from error
+
+
+async def settle(run: Run) -> Facts:
+    """Bring the machine to the state that its undo point is taken in."""
+    if run.found is MachineState.PAUSED and (await run.state()).state is MachineState.PAUSED:
+        await run.hypervisor.save(run.machine, run.on_progress)
+    if run.found is MachineState.RUNNING and run.policy.undo_point is UndoPointPolicy.OFF:
+        await _power_off(run)
+    return {}
+
+
+async def protect(run: Run) -> Facts:
+    """Take the undo point: from here on the bases are not written to."""
+    consistency = await run.undo.take(freeze_seconds=run.policy.undo.freeze_seconds)
+    if consistency is Consistency.CRASH:
+        run.task.log("The undo point is crash-consistent: the guest could not be frozen.", LogLevel.WARNING)
+    else:
+        run.task.log(f"The undo point is taken ({consistency}).")
+    return {"protected": True, "consistency": str(consistency)}
+
+
+async def record(run: Run) -> Facts:
+    """Write down what the bases are like."""
+    records = await run.undo.record(
+        read_up_to_bytes=run.policy.undo.checksum_max_bytes, on_progress=run.on_progress
+    )
+    return {"bases": [record.to_json() for record in records]}
+
+
+async def wake(run: Run) -> Facts:
+    """Let the machine run, on its undo disks."""
+    await _refuse_changed_bases(run)
+    state = (await run.state()).state
+    was_at_rest = run.found is MachineState.TURNED_OFF or run.policy.undo_point is UndoPointPolicy.OFF
+    if state is MachineState.TURNED_OFF and was_at_rest:
+        await _boot(run)
+    elif state is MachineState.SAVED and run.found in _KEPT_MEMORY:
+        await _restore(run)
+    if (await run.state()).state is MachineState.PAUSED:
+        await run.hypervisor.resume(run.machine)
+    await run.check_alive()
+    return {}
+
+
+async def greet(run: Run) -> Facts:
+    """Wait for the guest's task agent."""
+    async with run.boots.slot(run.hypervisor.name):
+        agent = await run.agent(run.policy.agent_seconds)
+    run.task.log(f"{agent.hello.os_name} answers, with plug-in “{agent.hello.plugin_name}”.")
+    return {"first_boot": agent.hello.boot_id}
+
+
+async def look_first(run: Run) -> Facts:
+    """Take the baseline of a guest that had to be woken."""
+    if run.baseline is not None:
+        return {}
+    agent = await run.agent(run.policy.agent_seconds)
+    return {"baseline": health.to_json(await _settled_health(run, agent))}
+
+
+async def apply(run: Run) -> Facts:
+    """Start the update in the guest and follow it to its end."""
+    follower = Follower(
+        machine=run.machine,
+        identifier=run.order.identifier,
+        agents=run.agents,
+        clock=run.clock,
+        agent_seconds=run.policy.agent_seconds,
+        poll_seconds=run.policy.poll_seconds,
+        check_alive=run.check_alive,
+        on_state=run.on_state,
+        on_output=run.on_output,
+    )
+    task = await follower.run(run.order.label, run.order.context)
+    return {
+        "status": int(task.status),
+        "text": task.text,
+        "packages": [[p.name, p.old_version, p.new_version] for p in task.packages],
+        "saw_reboot": follower.saw_reboot,
+    }
+
+
+async def accept(run: Run) -> Facts:
+    """Stop where the agent itself says that the update failed; note which boot it ended in."""
+    if run.fact("status") != UpdateStatus.SUCCESS:
+        raise Stop(Cause.FAILED, f"The update failed: {run.fact('text') or 'the agent does not say why'}.")
+    agent = await run.agent(run.policy.agent_seconds)
+    return {"last_boot": agent.hello.boot_id}
+
+
+async def reboot(run: Run) -> Facts:
+    """Reboot the guest, where the update asks for it and the policy allows it."""
+    before = str(run.fact("last_boot"))
+    agent = await run.agent(run.policy.agent_seconds)
+    if agent.hello.boot_id == before:
+        if not (await agent.health()).reboot_required:
+            return {"rebooted": False}
+        if run.policy.reboot is RebootPolicy.NEVER:
+            run.task.log("The update asks for a reboot, which the policy forbids.", LogLevel.WARNING)
+            return {"rebooted": False}
+        async with run.boots.slot(run.hypervisor.name):
+            run.task.log("The guest reboots.")
+            await agent.reboot()
+            agent = await run.agent(run.policy.agent_seconds, other_boot_than=before)
+    return {"rebooted": True}
+
+
+async def look_after(run: Run) -> Facts:
+    """Compare the guest's health with the baseline; what may pass by itself has a while to do so."""
+    give_up = run.clock.monotonic() + run.policy.health_seconds
+    while True:
+        report, found = await _compare(run)
+        if not found:
+            return {"healthy_boot": report.boot_id}
+        if run.clock.monotonic() >= give_up:
+            raise Stop(Cause.FAILED, *found)
+        await run.clock.sleep(run.policy.poll_seconds)
+
+
+async def soak(run: Run) -> Facts:
+    """Wait, and look a second time."""
+    await run.clock.sleep(run.policy.soak_seconds)
+    report, found = await _compare(run)
+    if report.boot_id != run.fact("healthy_boot"):
+        found = (*found, "The guest has rebooted by itself after the update.")
+    if found:
+        raise Stop(Cause.FAILED, *found)
+    return {}
+
+
+async def rest(run: Run) -> Facts:
+    """Power off a machine that was found off, so that its disks are merged at rest."""
+    if run.found is MachineState.TURNED_OFF:
+        await _power_off(run)
+    return {}
+
+
+async def check_bases(run: Run) -> Facts:
+    """Look that nobody has written to the bases: merging into another disk would ruin both."""
+    await _refuse_changed_bases(run)
+    return {}
+
+
+async def decide(run: Run) -> Facts:
+    """Pass the point of no return: once this is recorded, the update stays.
+
+    A cancel that comes while the effect is being taken back still counts.
+    """
+    await run.give_up_cancelling()
+    stop = run.must_stop()
+    if stop is not None:
+        raise stop
+    return {"kept": True}
+
+
+# What phases share
+
+
+def _refuse_state(machine: Machine) -> None:
+    if machine.state not in _FOUND:
+        raise Stop(
+            Cause.UNFIT,
+            f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}, and must come to rest first.",
+            code=ErrorCode.ERROR_BUSY,
+            advice="Wait for what it does to end.",
+        )
+
+
+def _refuse_no_port(machine: Machine) -> None:
+    if not machine.has_agent_port:
+        raise AgentError(
+            f"{machine.name} has no port for the task agent, so nothing in it can be asked to update.",
+            machine=machine.name,
+            advice=f"Run: innkeeper machine prepare {machine.name}",
+        )
+
+
+async def _refuse_changed_bases(run: Run) -> None:
+    changed = await run.undo.changed_bases(run.bases)
+    if changed:
+        raise Stop(
+            Cause.FAILED,
+            f"Somebody has written to {', '.join(changed)} under the undo disk of {run.machine}.",
+            code=ErrorCode.VM_E_PARENT_MODIFIED,
+            advice="Find out who did, before the machine runs again.",
+        )
+
+
+async def _boot(run: Run) -> None:
+    async with run.boots.slot(run.hypervisor.name):
+        await run.hypervisor.start(run.machine, on_progress=run.on_progress)
+
+
+async def _restore(run: Run) -> None:
+    """Go on from the saved memory, on overlays that nothing was written to.
+
+    A wake that died has written to them, and the saved memory does not go with that: they are renewed.
+    """
+    await run.undo.drop()
+    await run.undo.delete_files()
+    await run.undo.take(freeze_seconds=run.policy.undo.freeze_seconds)
+    overlays = run.undo.plan.overlays
+    await run.hypervisor.restore_keeping_saved_state(run.machine, overlays, run.on_progress)
+
+
+async def _power_off(run: Run) -> None:
+    """Ask the guest to power off, and see that it does."""
+    if (await run.state()).state is MachineState.RUNNING:
+        await run.hypervisor.shut_down(run.machine)
+    if not await run.wait_for(MachineState.TURNED_OFF, run.policy.shut_down_seconds):
+        raise Stop(
+            Cause.TIME_OUT,
+            f"The guest did not power off within {run.policy.shut_down_seconds:g} seconds.",
+            code=ErrorCode.VM_E_TIMED_OUT,
+            advice="Look at the machine's console.",
+        )
+
+
+async def _settled_health(run: Run, agent: GuestAgent) -> HealthReport:
+    """The guest's health once it has booted; one that never settles is taken as it is."""
+    give_up = run.clock.monotonic() + run.policy.agent_seconds
+    report = await agent.health()
+    while not health.is_settled(report) and run.clock.monotonic() < give_up:
+        await run.clock.sleep(run.policy.poll_seconds)
+        report = await agent.health()
+    return report
+
+
+async def _compare(run: Run) -> tuple[HealthReport, tuple[str, ...]]:
+    agent = await run.agent(run.policy.agent_seconds)
+    report = await _settled_health(run, agent)
+    baseline = run.baseline
+    if baseline is None:
+        raise AssertionError("an update is never applied without a baseline")
+    rebooted = bool(run.fact("rebooted")) or bool(run.fact("saw_reboot"))
+    return report, health.findings(baseline, report, must_have_rebooted=rebooted)
+
+
+#: The way forward. Before ``decide`` is recorded, a stop anywhere rolls back.
+FORWARD: tuple[Phase, ...] = (
+    Phase(name="admit", title="Looking at the machine", work=admit),
+    Phase(name="baseline", title="Taking the guest's baseline", work=look_before, waits=True),
+    Phase(name="settle", title="Bringing the machine to rest", work=settle, waits=True),
+    Phase(name="undo point", title="Taking the undo point", work=protect),
+    Phase(name="record", title="Recording the disks", work=record, waits=True),
+    Phase(name="wake", title="Waking the machine", work=wake),
+    Phase(name="agent", title="Waiting for the guest's agent", work=greet, waits=True),
+    Phase(name="baseline after wake", title="Taking the guest's baseline", work=look_first, waits=True),
+    Phase(name="update", title="Updating", work=apply, waits=True, limit=lambda policy: policy.apply_seconds),
+    Phase(name="answer", title="Hearing how it went", work=accept, waits=True),
+    Phase(name="reboot", title="Rebooting", work=reboot, waits=True),
+    Phase(name="health", title="Checking the guest's health", work=look_after, waits=True),
+    Phase(name="soak", title="Watching it for a while", work=soak, waits=True),
+    Phase(name="rest", title="Powering off", work=rest, waits=True),
+    Phase(name="bases", title="Checking the disks", work=check_bases),
+    Phase(name="decide", title="Passing the point of no return", work=decide),
+)

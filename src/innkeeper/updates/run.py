@@ -1,0 +1,197 @@
+"""Run an update: wake the machine, put an undo disk under it, update, verify, keep or roll back, restore."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import cast
+
+from innkeeper.channels.ports import GuestAgents, PackageChange, UpdateStatus
+from innkeeper.errors import ErrorCode, UpdateError
+from innkeeper.machines.service import Machines
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.running import RunningTask, TaskCancelled
+from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import LogLevel
+from innkeeper.updates.booking import DiskChecksum, Report, Verdict
+from innkeeper.updates.bookings import Bookings
+from innkeeper.updates.boots import BootSlots
+from innkeeper.updates.endings import KEEP, ROLL_BACK
+from innkeeper.updates.order import UPDATE_RUN, RunOrder
+from innkeeper.updates.outcome import Cause, Outcome
+from innkeeper.updates.phase import Phase, Run
+from innkeeper.updates.phases import FORWARD
+from innkeeper.updates.policy import Policy
+from innkeeper.updates.ports import ReportStore
+from innkeeper.wire.events import Json
+
+_PHASE_COUNT = len(FORWARD) + len(KEEP)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """What became of a run."""
+
+    verdict: Verdict
+    #: What stopped the way forward; ``None`` where nothing did.
+    stop: Outcome | None
+    #: What kept the ending itself from its end.
+    trouble: Outcome | None = None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why, in sentences."""
+        outcomes = [outcome for outcome in (self.stop, self.trouble) if outcome is not None]
+        return tuple(reason for outcome in outcomes for reason in outcome.reasons)
+
+
+class UpdateRuns:
+    """The work behind every task of the kind ``update_run``."""
+
+    def __init__(
+        self,
+        *,
+        tasks: Tasks,
+        machines: Machines,
+        agents: GuestAgents,
+        bookings: Bookings,
+        reports: ReportStore,
+        boots: BootSlots,
+        clock: Clock,
+        policy: Policy,
+    ) -> None:
+        self._machines = machines
+        self._agents = agents
+        self._bookings = bookings
+        self._reports = reports
+        self._boots = boots
+        self._clock = clock
+        self._policy = policy
+        tasks.register(UPDATE_RUN, self.work)
+
+    async def work(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
+        """Go forward; keep, or roll back; report."""
+        run = self._run(task, RunOrder.from_json(argument))
+        stop = await _go_forward(run)
+        ending = await _keep(run) if stop is None else await _roll_back(run, stop)
+        await self._report(run, ending)
+        _raise_for(run, ending)
+
+    def _run(self, task: RunningTask, order: RunOrder) -> Run:
+        return Run(
+            order=order,
+            task=task,
+            hypervisor=self._machines.hosts[order.host],
+            agents=self._agents,
+            bookings=self._bookings,
+            boots=self._boots,
+            clock=self._clock,
+            policy=self._policy,
+        )
+
+    async def _report(self, run: Run, ending: Ending) -> None:
+        """Write down what it came to."""
+
+        async def action() -> Json:
+            report = _report_of(run, ending, now=self._clock)
+            status = _status_of(ending)
+            if status is not None:
+                await run.set_status(status)
+            await self._reports.put(report)
+            reason = " ".join(report.reasons)
+            await self._bookings.ended(run.machine, run.order.identifier, ending.verdict, reason)
+            return None
+
+        await run.task.step("report", action)
+        run.task.log(f"The verdict: {ending.verdict.replace('_', ' ')}.")
+
+
+async def _go_forward(run: Run) -> Outcome | None:
+    """Go through the phases up to the point of no return; returns what stopped it, if anything did."""
+    for number, phase in enumerate(FORWARD, 1):
+        run.task.report(
+            phase.title, number=number, count=_PHASE_COUNT, percent=100 * (number - 1) // _PHASE_COUNT
+        )
+        outcome = await run.go(phase)
+        if outcome.cause is not None:
+            return outcome
+    return None
+
+
+async def _keep(run: Run) -> Ending:
+    """Merge, and restore the former state."""
+    trouble = await _end(run, KEEP, first=len(FORWARD) + 1)
+    verdict = Verdict.KEPT if trouble is None else Verdict.NEEDS_HELP
+    return Ending(verdict=verdict, stop=None, trouble=trouble)
+
+
+async def _roll_back(run: Run, stop: Outcome) -> Ending:
+    """Put everything back as it was found."""
+    if run.plan is None:
+        return Ending(verdict=Verdict.NOT_STARTED, stop=stop)
+    run.task.log("Everything is put back.", LogLevel.WARNING)
+    await run.give_up_cancelling()
+    trouble = await _end(run, ROLL_BACK, first=len(run.outcomes) + 1)
+    if trouble is not None:
+        return Ending(verdict=Verdict.NEEDS_HELP, stop=stop, trouble=trouble)
+    verdict = Verdict.ROLLED_BACK if run.fact("protected") else Verdict.NOT_STARTED
+    return Ending(verdict=verdict, stop=stop)
+
+
+async def _end(run: Run, phases: tuple[Phase, ...], first: int) -> Outcome | None:
+    """Go through an ending; returns what only a person can put right, if anything."""
+    count = first - 1 + len(phases)
+    for number, phase in enumerate(phases, first):
+        run.task.report(phase.title, number=number, count=count)
+        outcome = await run.finish(phase)
+        if outcome.cause is not None:
+            return outcome
+    return None
+
+
+def _status_of(ending: Ending) -> UpdateStatus | None:
+    """What the host makes of the update's state; ``None`` leaves what the guest's agent said."""
+    if ending.stop is None or ending.verdict is Verdict.NOT_STARTED:
+        return None
+    late = ending.stop.cause in (Cause.TIME_OUT, Cause.WINDOW_END)
+    return UpdateStatus.TIMEOUT if late else UpdateStatus.FAILED
+
+
+def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
+    packages = cast("list[tuple[str, str, str]]", run.fact("packages") or [])
+    checksums = cast("list[tuple[str, str, str]]", run.fact("checksums") or [])
+    return Report(
+        task_id=run.task.id,
+        machine=run.machine,
+        identifier=run.order.identifier,
+        label=run.order.label,
+        started_at=run.order.started_at,
+        ended_at=now.now(),
+        verdict=ending.verdict,
+        reasons=ending.reasons,
+        packages=tuple(PackageChange(name=n, old_version=old, new_version=new) for n, old, new in packages),
+        phase_seconds=tuple((name, outcome.seconds) for name, outcome in run.outcomes.items()),
+        found_state=str(run.fact("found") or ""),
+        left_state=str(run.fact("left") or ""),
+        reboots=int(bool(run.fact("rebooted"))) + int(bool(run.fact("saw_reboot"))),
+        checksums=tuple(DiskChecksum(path=path, before=b, after=a) for path, b, a in checksums if b),
+    )
+
+
+def _raise_for(run: Run, ending: Ending) -> None:
+    """End the task as its verdict says."""
+    if ending.trouble is not None:
+        raise UpdateError(
+            f"The update of {run.machine} needs help: {' '.join(ending.reasons)}",
+            code=ErrorCode.E_UNEXPECTED,
+            advice=ending.trouble.advice or "Everything was left in place. See the task's log.",
+        )
+    if ending.stop is None:
+        return
+    said = " ".join(ending.stop.reasons)
+    if ending.stop.cause is not None and ending.stop.cause.is_wish:
+        raise TaskCancelled(said)
+    done = "was rolled back" if ending.verdict is Verdict.ROLLED_BACK else "was not begun"
+    raise UpdateError(
+        f"The update of {run.machine} {done}: {said}", code=ending.stop.code, advice=ending.stop.advice
+    )

@@ -1,0 +1,196 @@
+"""A whole inn for tests: simulated machines, tasks on memory, update runs, and a clock in the hand."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+from pathlib import Path
+
+from innkeeper.hypervisor import fake_disks
+from innkeeper.hypervisor.fake import FakeHypervisor
+from innkeeper.hypervisor.fake_agents import FakeAgents
+from innkeeper.hypervisor.fake_guests import Behaviour, GuestDisk
+from innkeeper.hypervisor.fake_machines import SimulatedMachine, file_disk
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.service import Machines, lock_of
+from innkeeper.tasks.clock import FakeClock
+from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal
+from innkeeper.tasks.memory_store import MemoryTaskStore
+from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import Task
+from innkeeper.updates.booking import Booking, Report
+from innkeeper.updates.bookings import Bookings
+from innkeeper.updates.boots import BootSlots
+from innkeeper.updates.memory import MemoryBookingStore, MemoryReportStore
+from innkeeper.updates.order import UPDATE_RUN, RunOrder
+from innkeeper.updates.policy import Policy
+from innkeeper.updates.run import UpdateRuns
+from innkeeper.wire.events import Event
+
+IDENTIFIER = "2026-11"
+#: Looks seldom, and gives up soon: a simulated night is made of few moments.
+PATIENT = Policy(poll_seconds=10.0, apply_seconds=900.0)
+
+
+class Inn:
+    """What outlives a killed service: disks, machines, stores, the journal, and the clock."""
+
+    def __init__(self, directory: Path, policy: Policy | None = None) -> None:
+        self.directory = directory
+        self.policy = PATIENT if policy is None else policy
+        self.clock = FakeClock()
+        self.task_store = MemoryTaskStore()
+        self.journal = MemoryJournal()
+        self.booking_store = MemoryBookingStore()
+        self.reports = MemoryReportStore()
+        self.events: list[Event] = []
+
+    async def open(self, engine: MemoryEngine | None = None) -> None:
+        """Start the service, anew or again."""
+        self.engine = MemoryEngine(self.journal, clock=self.clock) if engine is None else engine
+        self.host = FakeHypervisor(
+            self.directory, clock=self.clock, publish=self.events.append, threads=False
+        )
+        await self.host.open()
+        self.tasks = Tasks(
+            store=self.task_store, engine=self.engine, clock=self.clock, publish=self.events.append
+        )
+        self.machines = Machines(hypervisors=[self.host], tasks=self.tasks, clock=self.clock)
+        self.bookings = Bookings(
+            store=self.booking_store,
+            machines=self.machines,
+            clock=self.clock,
+            publish=self.events.append,
+            policy=self.policy,
+        )
+        self.boots = BootSlots(self.policy.boots)
+        self.agents = FakeAgents(self.host, clock=self.clock)
+        self.runs = UpdateRuns(
+            tasks=self.tasks,
+            machines=self.machines,
+            agents=self.agents,
+            bookings=self.bookings,
+            reports=self.reports,
+            boots=self.boots,
+            clock=self.clock,
+            policy=self.policy,
+        )
+        await self.tasks.launch()
+
+    # Machines
+
+    async def add(
+        self, state: MachineState, *, name: str = "web-1", behaviour: Behaviour = Behaviour.GOOD
+    ) -> SimulatedMachine:
+        """Put a machine there, in a state, its agent up where it runs."""
+        disks = [file_disk(target, self.disk(name, target)) for target in ("vda", "vdb")]
+        nvram = str(self.directory / "nvram" / f"{name}.fd")
+        Path(nvram).parent.mkdir(exist_ok=True)
+        Path(nvram).write_bytes(b"variables of the firmware")
+        machine = SimulatedMachine(name=name, uuid=name, disks=disks, nvram_path=nvram)
+        await self.host.add(machine)
+        if state is not MachineState.TURNED_OFF:
+            await self.host.simulate(name, lambda m, now: m.boot(now - 3600))
+            await self.host.machine(name)
+        if state is MachineState.SAVED:
+            await self.host.simulate(name, lambda m, now: m.save(now))
+        if state is MachineState.PAUSED:
+            await self.host.pause(name)
+        machine.behaviour = behaviour
+        await self.host.machine(name)
+        return machine
+
+    def disk(self, name: str = "web-1", target: str = "vda") -> str:
+        """The path of a machine's base disk."""
+        return str(self.directory / "disks" / f"{name}-{target}.img")
+
+    def content(self, name: str = "web-1") -> dict[str, bytes]:
+        """Every byte of a machine's base disks."""
+        return {target: Path(self.disk(name, target)).read_bytes() for target in ("vda", "vdb")}
+
+    def guest_disk(self, name: str = "web-1") -> GuestDisk:
+        """What the guest would find on its base disk."""
+        return GuestDisk.from_bytes(fake_disks.read(self.disk(name)))
+
+    def leftovers(self) -> list[str]:
+        """The files of undo points that are still there."""
+        return sorted(str(p) for p in self.directory.rglob("*.innkeeper-*"))
+
+    async def machine(self, name: str = "web-1") -> Machine:
+        """The machine now."""
+        return await self.host.machine(name)
+
+    # Updates
+
+    async def start(
+        self, *, name: str = "web-1", context: bytes = b"", window_seconds: float = 14400
+    ) -> Task:
+        """Book an update and start its run."""
+        booking = await self.bookings.book(
+            name, label="Security", identifier=IDENTIFIER, context=context, booked_by="ana"
+        )
+        now = self.clock.now()
+        stop_at = now + dt.timedelta(seconds=window_seconds)
+        order = RunOrder.of(booking, host=self.host.name, stop_at=stop_at, now=now)
+        return await self.tasks.start(UPDATE_RUN, order.description, order.to_json(), lock=lock_of(name))
+
+    async def ended(self, task_id: int) -> Task:
+        """Let time pass until the task has ended."""
+        for _ in range(20_000):
+            task = await self.tasks.get(task_id)
+            if task.is_complete:
+                return task
+            await self.pass_time()
+        raise AssertionError(f"task {task_id} never ended: {task}")
+
+    async def pass_time(self) -> None:
+        """Go to the next moment at which anybody wakes."""
+        await self.clock.advance(self.clock.next_waking or 0.0)
+
+    async def until_phase(self, task_id: int, title: str) -> None:
+        """Let time pass until the run is in a phase."""
+        for _ in range(20_000):
+            task = await self.tasks.get(task_id)
+            if task.progress.phase == title:
+                return
+            assert not task.is_complete, (title, task)
+            await self.pass_time()
+        raise AssertionError(f"task {task_id} never came to {title}")
+
+    async def booking(self, name: str = "web-1") -> Booking:
+        """The booking of the run."""
+        return await self.bookings.get(name, IDENTIFIER)
+
+    async def report(self, task_id: int) -> Report:
+        """The report of the run."""
+        report = await self.reports.get(task_id)
+        assert report is not None
+        return report
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Before:
+    """What a machine was like before its update."""
+
+    state: MachineState
+    definition: str
+    content: dict[str, bytes]
+    memory: object
+
+    @classmethod
+    async def of(cls, inn: Inn, machine: SimulatedMachine) -> Before:
+        """Look at it."""
+        saved = machine.saved
+        return cls(
+            state=machine.state,
+            definition=await inn.host.definition(machine.name),
+            content=inn.content(machine.name),
+            memory=saved.memory.boot_id if saved else machine.memory.boot_id if machine.memory else None,
+        )
+
+
+async def settle() -> None:
+    """Let every coroutine that can run do so."""
+    for _ in range(200):
+        await asyncio.sleep(0)

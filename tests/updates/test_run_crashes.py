@@ -1,0 +1,131 @@
+"""The service may be killed at any step of an update run: it ends the run, and leaves nothing half done."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+
+import pytest
+
+from innkeeper.hypervisor.fake_guests import Behaviour
+from innkeeper.machines.machine import MachineState
+from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal, StepMoment
+from innkeeper.tasks.ports import Clock
+from innkeeper.updates.booking import Verdict
+from innkeeper.updates.endings import KEEP, ROLL_BACK
+from innkeeper.updates.phases import FORWARD
+from tests.updates.inn import Before, Inn, settle
+
+STATES = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
+#: Where an update that breaks a unit stops.
+_STOPS_AT = "health"
+GOOD_STEPS = (*(phase.name for phase in (*FORWARD, *KEEP)), "report")
+BAD_STEPS = (
+    *(phase.name for phase in FORWARD[: [p.name for p in FORWARD].index(_STOPS_AT) + 1]),
+    *(phase.name for phase in ROLL_BACK),
+    "report",
+)
+
+
+class Moment(enum.Enum):
+    """When the service dies, seen from one step."""
+
+    BEFORE_THE_ACTION = "before"
+    #: The action is done, and nothing says so.
+    BEFORE_THE_RECORD = "done"
+    AFTER_THE_RECORD = "recorded"
+
+
+class DyingEngine(MemoryEngine):
+    """An engine that is killed at one moment of one step."""
+
+    def __init__(self, journal: MemoryJournal, clock: Clock, step: str, moment: Moment) -> None:
+        super().__init__(journal, clock=clock, on_step=self._look)
+        self._step = step
+        self._moment = moment
+        self._stops_left = 0
+        self.is_dead = False
+
+    async def _look(self, moment: StepMoment) -> None:
+        if moment.name != self._step:
+            return
+        if moment.done:
+            self._die_if(self._moment is Moment.AFTER_THE_RECORD)
+        else:
+            self._die_if(self._moment is Moment.BEFORE_THE_ACTION)
+            # The engine looks whether it was killed once now, and once after the action.
+            self._stops_left = 2
+
+    async def stand_still_if_killed(self) -> None:
+        """As every engine; dies here when the action is done and not yet recorded."""
+        self._stops_left -= 1
+        if self._stops_left == 0:
+            self._die_if(self._moment is Moment.BEFORE_THE_RECORD)
+        await super().stand_still_if_killed()
+
+    def _die_if(self, so: bool) -> None:
+        if so:
+            self.is_dead = True
+            self.kill()
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("step", GOOD_STEPS)
+@pytest.mark.parametrize("state", STATES)
+async def test_a_good_update_is_kept_whenever_the_service_dies(
+    tmp_path: Path, state: MachineState, step: str, moment: Moment
+) -> None:
+    """After a restart the run goes on by itself, and all is merged, restored and tidied."""
+    inn, before = await _die_and_restart(tmp_path, state, Behaviour.NEEDS_REBOOT, step, moment)
+
+    assert (await inn.report(1)).verdict is Verdict.KEPT
+    assert (await inn.machine()).state is state
+    assert await inn.host.definition("web-1") == before.definition
+    assert inn.leftovers() == []
+    assert inn.guest_disk().packages["base"] == "1.0-2"
+    # Once before or at the wake, and once for the update: no step boots it a second time.
+    assert inn.guest_disk().boots == 2
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("step", BAD_STEPS)
+@pytest.mark.parametrize("state", STATES)
+async def test_a_bad_update_is_rolled_back_whenever_the_service_dies(
+    tmp_path: Path, state: MachineState, step: str, moment: Moment
+) -> None:
+    """After a restart the run is rolled back by itself, and the base is the one that was there before."""
+    inn, before = await _die_and_restart(tmp_path, state, Behaviour.BAD, step, moment)
+
+    assert (await inn.report(1)).verdict is Verdict.ROLLED_BACK
+    assert (await inn.machine()).state is state
+    assert await inn.host.definition("web-1") == before.definition
+    assert inn.leftovers() == []
+    assert inn.guest_disk().packages["base"] == "1.0-1"
+    if state is not MachineState.RUNNING:
+        # A machine that runs again has written to its disks since.
+        assert inn.content() == before.content
+
+
+async def _die_and_restart(
+    directory: Path, state: MachineState, behaviour: Behaviour, step: str, moment: Moment
+) -> tuple[Inn, Before]:
+    """Kill the service at one moment of a run, start it again, and let the run end."""
+    inn = Inn(directory)
+    engine = DyingEngine(inn.journal, inn.clock, step, moment)
+    await inn.open(engine)
+    machine = await inn.add(state)
+    before = await Before.of(inn, machine)
+    started = await inn.start(context=behaviour.encode())
+    for _ in range(2000):
+        if engine.is_dead:
+            break
+        await inn.pass_time()
+    assert engine.is_dead, f"the run never came to {step}"
+    await settle()
+    # The chain is one of three things, whenever anybody looks.
+    chain = await inn.host.backing_chain((await inn.machine()).disks[0].path)
+    assert chain[-1] == inn.disk()
+    assert len(chain) <= 2
+    await inn.open()
+    await inn.ended(started.id)
+    return inn, before
