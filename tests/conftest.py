@@ -10,6 +10,9 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+#: Real guests, for every room's tests.
+pytest_plugins = ("tests.guests.fixtures",)
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:

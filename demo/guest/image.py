@@ -121,7 +121,8 @@ def _install(scratch: Path, archive: Archive, on_line: OnLine) -> None:
 def _mmdebstrap(scratch: Path, archive: Archive, disk: int) -> Iterator[str]:
     # The bind mount is not recursive on purpose: it hides /proc, which mke2fs cannot copy.
     make_file_system = (
-        'set -e; rm -r "$1/srv/kernel" "$1/srv/customize"; mkdir "$1/mnt/root"; mount --bind "$1" "$1/mnt/root"; '
+        'set -e; rm -r "$1/srv/kernel" "$1/srv/customize"; mkdir "$1/mnt/root"; '
+        'mount --bind "$1" "$1/mnt/root"; '
         f"mke2fs -q -F -t ext4 -m 0 -L innkeeper -E lazy_itable_init=0,lazy_journal_init=0"
         f' -d "$1/mnt/root" /proc/self/fd/{disk} {_DISK_SIZE}; umount "$1/mnt/root"'
     )
@@ -155,7 +156,7 @@ def _follow(command: list[str], disk: int, log: Path, on_line: OnLine) -> None:
 
 
 def _make_initrd(scratch: Path, image: Path) -> None:
-    """Pack busybox, the few modules the disk needs and our first steps: a fifteenth of Debian's own initrd."""
+    """Pack busybox, the few modules the disk needs and our first steps: far less than Debian's own."""
     root = scratch / "initrd"
     for name in ("bin", "dev", "proc", "sys", "root"):
         (root / name).mkdir(parents=True)

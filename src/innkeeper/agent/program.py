@@ -1,14 +1,145 @@
-"""Read the agent's command line."""
+"""Read the agent's command line: the agent itself, and what people and programs ask of it."""
 
 import argparse
-from typing import List
+import base64
+import json
+import signal
+import sys
+from datetime import datetime, timezone
+from typing import List, Optional
 
+from innkeeper.agent.booking import parse_time
+from innkeeper.agent.control import ask_agent
+from innkeeper.agent.health import health
+from innkeeper.agent.install import install
+from innkeeper.agent.places import PORT_NAME, Places
+from innkeeper.agent.plugin import PluginError
+from innkeeper.agent.registry import find_plugin
+from innkeeper.agent.run import Run
+from innkeeper.agent.service import Agent
 from innkeeper.agent.version import VERSION
+from innkeeper.agent.worker import work
+from innkeeper.wire.session import Message
+
+#: Exit codes, beside 0 for done and 2 for a wrong command line.
+REFUSED = 1
+NO_AGENT = 3
+NO_ANSWER_YET = 4
 
 
 def main(argv: List[str]) -> int:
     """Do what the command line asks and return the exit code."""
-    parser = argparse.ArgumentParser(prog="innkeeper-agent")
+    arguments = _parser().parse_args(argv)
+    if arguments.verb is None:
+        _parser().print_help(sys.stderr)
+        return 2
+    places = Places(arguments.root)
+    try:
+        return int(arguments.verb(places, arguments))
+    except PluginError as exc:
+        print(f"innkeeper-agent: {exc}", file=sys.stderr)
+        return REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="innkeeper-agent", description="Innkeeper's task agent.")
     parser.add_argument("--version", action="version", version=VERSION)
-    parser.parse_args(argv)
+    parser.add_argument("--root", default="/", help="where the guest's files begin (for tests)")
+    parser.set_defaults(verb=None)
+    verbs = parser.add_subparsers(metavar="VERB")
+    run = verbs.add_parser("run", help="be the agent")
+    run.add_argument("--port", default=PORT_NAME, help="a virtio port's name, or unix:PATH")
+    run.set_defaults(verb=_run)
+    worker = verbs.add_parser("work", help="do one step of an update (the agent starts this)")
+    worker.add_argument("directory")
+    worker.set_defaults(verb=lambda places, arguments: work(places, Run(arguments.directory)))
+    verbs.add_parser("health", help="print the health report").set_defaults(verb=_health)
+    verbs.add_parser("status", help="print what the agent is doing").set_defaults(verb=_status)
+    verbs.add_parser("install", help="install this file as a service").set_defaults(verb=_install)
+    _add_booking_verbs(verbs)
+    return parser
+
+
+def _add_booking_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    book = verbs.add_parser("book", help="book an update of this guest with the host")
+    book.add_argument("--label", default="", help="for people")
+    book.add_argument("--identifier", required=True, help="what the booking is known by")
+    book.add_argument("--start", default="now", help="not before: now, +2h, or 2026-11-21T02:00Z")
+    book.add_argument("--end", help="no later start than this")
+    book.add_argument("--deadline", help="to be complete by this")
+    book.add_argument("--context", default="", help="text for the plug-in, or @FILE")
+    book.set_defaults(verb=_book)
+    unbook = verbs.add_parser("unbook", help="take a booking back")
+    unbook.add_argument("--identifier", required=True)
+    unbook.set_defaults(verb=_unbook)
+    for verb in (book, unbook):
+        verb.add_argument("--wait", type=float, default=30, help="seconds to wait for the host's answer")
+
+
+def _run(places: Places, arguments: argparse.Namespace) -> int:
+    agent = Agent(places, arguments.port)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, frame: agent.stop())
+    agent.run(find_plugin(places, agent.journal))
     return 0
+
+
+def _health(places: Places, arguments: argparse.Namespace) -> int:
+    print(json.dumps(health(places), indent=2))
+    return 0
+
+
+def _status(places: Places, arguments: argparse.Namespace) -> int:
+    return _ask(places, {"do": "status"}, 10.0)
+
+
+def _install(places: Places, arguments: argparse.Namespace) -> int:
+    print(install(places))
+    return 0
+
+
+def _book(places: Places, arguments: argparse.Namespace) -> int:
+    request: Message = {
+        "do": "book",
+        "label": arguments.label,
+        "identifier": arguments.identifier,
+        "start": _seconds(arguments.start),
+        "end": _seconds(arguments.end),
+        "deadline": _seconds(arguments.deadline),
+        "context": base64.b64encode(_context(arguments.context)).decode(),
+    }
+    return _ask(places, request, arguments.wait)
+
+
+def _unbook(places: Places, arguments: argparse.Namespace) -> int:
+    return _ask(places, {"do": "unbook", "identifier": arguments.identifier}, arguments.wait)
+
+
+def _ask(places: Places, request: Message, timeout: float) -> int:
+    try:
+        answer = ask_agent(places.control, request, timeout)
+    except OSError as exc:
+        print(f"No agent answers at {places.control}: {exc.strerror}. Is it running?", file=sys.stderr)
+        return NO_AGENT
+    if answer is None:
+        print("The host has not answered yet. The agent keeps the request and passes it on.", file=sys.stderr)
+        return NO_ANSWER_YET
+    if answer.get("error"):
+        print(answer["error"], file=sys.stderr)
+        return REFUSED
+    print(json.dumps(answer, indent=2) if request["do"] == "status" else "The host has accepted it.")
+    return 0
+
+
+def _seconds(text: Optional[str]) -> int:
+    return parse_time(text, datetime.now(timezone.utc)) if text else 0
+
+
+def _context(text: str) -> bytes:
+    if not text.startswith("@"):
+        return text.encode()
+    try:
+        with open(text[1:], "rb") as file:
+            return file.read()
+    except OSError as exc:
+        raise PluginError(f"{text[1:]} cannot be read: {exc.strerror}.") from None

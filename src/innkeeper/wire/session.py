@@ -123,6 +123,8 @@ class _Session:
     def __init__(self) -> None:
         #: Whether both greetings were exchanged.
         self.is_begun = False
+        #: Counts the sessions, so that what belongs to a lost one is known.
+        self.serial = 0
         self._decoder = Decoder()
         self._output = bytearray()
         self._takers = {
@@ -138,6 +140,7 @@ class _Session:
 
     def _forget_session(self) -> None:
         self.is_begun = False
+        self.serial += 1
         self._parts = bytearray()
         self.streams = Streams(self._send)
 

@@ -1,0 +1,106 @@
+"""Set up the demo's three machines, as virsh would be used to set up any machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from demo.guest.image import GuestImage
+from innkeeper.wire.states import MachineState, Verdict
+
+_TEMPLATE = Path(__file__).with_name("machine.xml")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Guest:
+    """One machine of the demo, and what the night has to do with it."""
+
+    name: str
+    #: Which packages it is offered, and which of the demo's services it runs.
+    role: str
+    #: The state that the night finds it in, and has to leave it in.
+    state: MachineState
+    verdict: Verdict
+    #: Package → the version that it has to have in the morning.
+    versions: tuple[tuple[str, str], ...]
+    #: What happens to it, for a person.
+    story: str
+
+
+GUESTS: tuple[Guest, ...] = (
+    Guest(
+        name="web-1",
+        role="web",
+        state=MachineState.RUNNING,
+        verdict=Verdict.KEPT,
+        versions=(("innkeeper-demo-site", "2.0"), ("innkeeper-demo-theme", "1.1")),
+        story="a good update",
+    ),
+    Guest(
+        name="db-1",
+        role="db",
+        state=MachineState.RUNNING,
+        verdict=Verdict.ROLLED_BACK,
+        versions=(("innkeeper-demo-database", "1.0"),),
+        story="an update that breaks its service",
+    ),
+    Guest(
+        name="old-1",
+        role="old",
+        state=MachineState.SAVED,
+        verdict=Verdict.KEPT,
+        versions=(("innkeeper-demo-kernel-notes", "2.0"),),
+        story="asleep; its update wants a reboot",
+    ),
+)
+
+
+class SetupError(Exception):
+    """The machines could not be set up; says why and where to look."""
+
+
+def disk_of(guest: Guest, directory: Path) -> Path:
+    """The disk of one machine, among the demo's machines in ``directory``."""
+    return directory / f"{guest.name}.qcow2"
+
+
+def lay_disks(guests: Sequence[Guest], image: GuestImage, directory: Path) -> None:
+    """Give each machine its own full copy of the image: no backing chain, as on most hosts."""
+    directory.mkdir(parents=True)
+    for guest in guests:
+        _run("cp", "--reflink=auto", "--sparse=always", image.disk, disk_of(guest, directory))
+
+
+def define(
+    guests: Sequence[Guest], image: GuestImage, directory: Path, *, uri: str, domain_type: str
+) -> None:
+    """Define the machines in the hypervisor, which no service may hold at this moment."""
+    definitions = []
+    for guest in guests:
+        path = directory / f"{guest.name}.xml"
+        path.write_text(_definition(guest, image, directory, domain_type))
+        definitions.append(f"define {path}")
+    _run("virsh", "--quiet", "--connect", uri, "; ".join(definitions))
+
+
+def _definition(guest: Guest, image: GuestImage, directory: Path, domain_type: str) -> str:
+    values = {
+        "type": domain_type,
+        "cpu": "host-passthrough" if domain_type == "kvm" else "maximum",
+        "name": guest.name,
+        "role": guest.role,
+        "kernel": image.kernel,
+        "initrd": image.initrd,
+        "disk": quoteattr(str(disk_of(guest, directory))),
+        "console": quoteattr(str(directory / f"{guest.name}.console.log")),
+    }
+    return _TEMPLATE.read_text().format_map(values)
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise SetupError(f"{command[0]} failed: {done.stderr.strip()}")

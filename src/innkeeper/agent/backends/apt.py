@@ -1,0 +1,96 @@
+"""Update a Debian or Ubuntu guest by apt."""
+
+from typing import List, Optional
+
+from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, Backend, expect_success
+from innkeeper.agent.backends.quiet import Quiet
+from innkeeper.agent.command import ask
+from innkeeper.agent.packages import Installed, parse_installed
+from innkeeper.agent.run import Request
+from innkeeper.agent.status import Status
+
+#: Wait for another apt instead of failing; keep the administrator's changed configuration files.
+_OPTIONS = [
+    "-q",
+    "-y",
+    "-o",
+    "DPkg::Lock::Timeout=600",
+    "-o",
+    "Dpkg::Options::=--force-confdef",
+    "-o",
+    "Dpkg::Options::=--force-confold",
+    "-o",
+    "Dpkg::Use-Pty=0",
+]
+_STATUS = ["-o", "APT::Status-Fd={status_fd}"]
+_FORMAT = "${binary:Package}\t${Version}\t${db:Status-Status}\n"
+
+
+class Apt(Backend):
+    """apt-get and dpkg."""
+
+    program = "apt-get"
+
+    def update(self, request: Request, packages: List[str]) -> None:
+        """Repair, refresh, download, apply."""
+        with Quiet(self._places, self._report):
+            self._update(packages)
+
+    def _update(self, packages: List[str]) -> None:
+        self._report.state(Status.SEARCHING, "Looking for updates")
+        # A dpkg that was interrupted refuses everything else until this is done.
+        repair = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
+        expect_success(self._run(repair), "dpkg --configure -a")
+        expect_success(self._run(["apt-get", *_OPTIONS, "update"], may_stop=True), "apt-get update")
+        what = _command(packages)
+        plan = expect_success(ask(["apt-get", *_OPTIONS, "-s", *what], timeout=600), "apt-get -s")
+        count = sum(line.startswith("Inst ") for line in plan.output.splitlines())
+        if count:
+            self._download_and_apply(what, f"{count} package{'' if count == 1 else 's'}")
+
+    def _download_and_apply(self, what: List[str], count: str) -> None:
+        self._report.state(Status.DOWNLOADING, f"Downloading {count}", 0)
+        argv = ["apt-get", *_OPTIONS, *_STATUS]
+        expect_success(self._run([*argv, "-d", *what], True, self._follow_status), "The download")
+        self._report.state(Status.APPLYING, f"Applying {count}", DOWNLOADED_PERCENT)
+        expect_success(self._run([*argv, *what], False, self._follow_status), "apt-get")
+
+    def _follow_status(self, line: str) -> None:
+        """Take percent from ``dlstatus:item:percent:text`` and ``pmstatus:package:percent:text``."""
+        kind, _, rest = line.partition(":")
+        fields = rest.split(":", 2)
+        share = _share(fields)
+        if share is None:
+            return
+        if kind == "dlstatus":
+            self._report.progress(int(share * DOWNLOADED_PERCENT), fields[-1].strip())
+        elif kind == "pmstatus":
+            span = 99 - DOWNLOADED_PERCENT
+            self._report.progress(int(DOWNLOADED_PERCENT + share * span), fields[-1].strip())
+
+    def installed(self) -> Installed:
+        """What dpkg has unpacked or configured."""
+        lines = ask(["dpkg-query", "-W", "-f", _FORMAT]).output.splitlines()
+        whole = (line.rpartition("\t") for line in lines)
+        return parse_installed(
+            "\n".join(head for head, _, state in whole if state not in ("config-files", "not-installed"))
+        )
+
+    def problem(self) -> str:
+        """What ``dpkg --audit`` finds."""
+        answer = ask(["dpkg", "--audit"], timeout=120)
+        text = " ".join(answer.output.split())
+        return f"dpkg --audit: {text[:300]}" if answer.code or text else ""
+
+
+def _command(packages: List[str]) -> List[str]:
+    if packages:
+        return ["--only-upgrade", "install", "--", *packages]
+    return ["--with-new-pkgs", "upgrade"]
+
+
+def _share(fields: List[str]) -> Optional[float]:
+    try:
+        return min(max(float(fields[1]) / 100, 0.0), 1.0)
+    except (ValueError, IndexError):
+        return None

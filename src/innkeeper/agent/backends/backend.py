@@ -1,0 +1,93 @@
+"""Say what a package manager must be able to do for an update."""
+
+import os
+import re
+import shutil
+from typing import List, Optional
+
+from innkeeper.agent.command import Answer, Conversation, OnLine, ask
+from innkeeper.agent.packages import Installed, parse_installed
+from innkeeper.agent.places import Places
+from innkeeper.agent.report import Failure, Report
+from innkeeper.agent.run import Request
+
+#: Where downloading ends and applying begins, in percent of the whole update.
+DOWNLOADED_PERCENT = 40
+_COUNT = re.compile(r"(\d{1,6})/(\d{1,6})\b")
+
+
+class Backend:
+    """One package manager, used by the worker. Every step looks at what is there before it acts."""
+
+    #: The program whose presence says that the guest has it.
+    program = ""
+
+    def __init__(self, places: Places, report: Report) -> None:
+        self._places = places
+        self._report = report
+
+    @classmethod
+    def is_present(cls, places: Places) -> bool:
+        """Whether this guest has it."""
+        return shutil.which(cls.program) is not None
+
+    def update(self, request: Request, packages: List[str]) -> None:
+        """Bring the packages (all, where none is named) up to date; raises ``Failure``."""
+        raise NotImplementedError
+
+    def installed(self) -> Installed:
+        """What is installed."""
+        return {}
+
+    def problem(self) -> str:
+        """What is wrong with the package database; empty when it is consistent."""
+        return ""
+
+    def needs_reboot(self) -> bool:
+        """Whether what was updated wants a reboot."""
+        return any(os.path.exists(mark) for mark in self._places.reboot_marks)
+
+    def _run(self, argv: List[str], may_stop: bool = False, on_status: Optional[OnLine] = None) -> Answer:
+        return self._report.conversation(may_stop).run(argv, on_status)
+
+
+class RpmBackend(Backend):
+    """What the package managers over rpm share."""
+
+    def installed(self) -> Installed:
+        """What rpm says is installed."""
+        return parse_installed(ask(["rpm", "-qa", "--qf", "%{NAME}.%{ARCH}\t%{VERSION}-%{RELEASE}\n"]).output)
+
+    def problem(self) -> str:
+        """What rpm finds wrong with its database."""
+        answer = ask(["rpm", "-q", "rpm"], timeout=120)
+        return "" if answer.code == 0 else f"rpm cannot read its database: {last_line(answer)}"
+
+    def _run_counted(self, argv: List[str]) -> Answer:
+        """Run what prints ``3/10`` as it goes; it is past stopping."""
+        return Conversation(self._take_line, lambda: False).run(argv)
+
+    def _take_line(self, line: str) -> None:
+        self._report.output(line)
+        self._follow_count(line)
+
+    def _follow_count(self, line: str) -> None:
+        """Take percent from the ``3/10`` that both print."""
+        found = _COUNT.search(line)
+        if found and 0 < int(found.group(1)) <= int(found.group(2)):
+            share = int(found.group(1)) / int(found.group(2))
+            self._report.progress(int(DOWNLOADED_PERCENT + share * (99 - DOWNLOADED_PERCENT)), line.strip())
+
+
+def expect_success(answer: Answer, what: str) -> Answer:
+    """Return the answer, or raise ``Failure`` with the program's own last words."""
+    if answer.code != 0:
+        raise Failure(f"{what} failed (exit code {answer.code}): {last_line(answer)}")
+    return answer
+
+
+def last_line(answer: Answer) -> str:
+    """Return the last thing a program said, errors first."""
+    lines = [line.strip() for line in answer.output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(("e:", "error", "dpkg: error"))]
+    return (errors or lines or ["it said nothing"])[-1][:300]

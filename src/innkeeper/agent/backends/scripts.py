@@ -1,0 +1,57 @@
+"""Update a guest by the executables of a directory, for all that has no package manager."""
+
+import os
+from typing import List
+
+from innkeeper.agent.backends.backend import Backend, last_line
+from innkeeper.agent.command import Answer
+from innkeeper.agent.places import Places
+from innkeeper.agent.report import Failure
+from innkeeper.agent.run import Request
+from innkeeper.agent.status import Status
+
+#: A script that ends so wants a reboot.
+_REBOOT_NEEDED = 102
+
+
+class Scripts(Backend):
+    """Runs ``update.d``, sorted by name; the booking is in the environment."""
+
+    _reboot_asked = False
+
+    @classmethod
+    def is_present(cls, places: Places) -> bool:
+        """Always: an empty directory is an update of nothing."""
+        return True
+
+    def update(self, request: Request, packages: List[str]) -> None:
+        """Run one script after the other; the first that fails is the last."""
+        self._report.state(Status.SEARCHING, "Looking for scripts")
+        scripts = executables(self._places.scripts)
+        for number, script in enumerate(scripts):
+            name = os.path.basename(script)
+            self._report.state(Status.APPLYING, f"Running {name}", 99 * number // len(scripts))
+            answer = self._run_script(script, request)
+            self._reboot_asked = self._reboot_asked or answer.code == _REBOOT_NEEDED
+            if answer.code not in (0, _REBOOT_NEEDED):
+                raise Failure(f"{name} failed (exit code {answer.code}): {last_line(answer)}")
+
+    def needs_reboot(self) -> bool:
+        """Whether a script asked for one."""
+        return self._reboot_asked or super().needs_reboot()
+
+    def _run_script(self, script: str, request: Request) -> Answer:
+        booking = {
+            "INNKEEPER_LABEL": request.label,
+            "INNKEEPER_IDENTIFIER": request.identifier,
+            "INNKEEPER_CONTEXT": request.context.decode("utf-8", "replace").replace("\0", ""),
+        }
+        return self._report.conversation(may_stop=True).run([script], extra=booking)
+
+
+def executables(directory: str) -> List[str]:
+    """Return a directory's executables, sorted by name."""
+    if not os.path.isdir(directory):
+        return []
+    paths = (os.path.join(directory, name) for name in sorted(os.listdir(directory)))
+    return [path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)]

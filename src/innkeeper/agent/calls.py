@@ -1,0 +1,89 @@
+"""Answer the host's questions."""
+
+import base64
+import threading
+from typing import TYPE_CHECKING, Callable, Dict
+
+from innkeeper.agent import power
+from innkeeper.agent.health import health
+from innkeeper.agent.loop import Loop
+from innkeeper.agent.places import Places
+from innkeeper.agent.plugin import PluginError
+from innkeeper.wire.session import GuestSession, Message
+
+if TYPE_CHECKING:
+    from innkeeper.agent.service import Agent
+
+#: Time for the answer to be on its way before the guest goes down.
+_GRACE_S = 0.5
+
+
+class Calls:
+    """One method for each question, by the ``do`` of the message."""
+
+    def __init__(self, agent: "Agent", loop: Loop, places: Places, session: GuestSession) -> None:
+        self._agent = agent
+        self._loop = loop
+        self._places = places
+        self._session = session
+        self._known: Dict[str, Callable[[Message], Message]] = {
+            "start_task": self._start_task,
+            "task": self._task,
+            "cancel_task": self._cancel_task,
+            "reboot": lambda message: self._go_down(power.reboot),
+            "shut_down": lambda message: self._go_down(power.shut_down),
+        }
+
+    def answer(self, number: int, message: Message) -> None:
+        """Answer, now or when the answer is there."""
+        if message.get("do") == "health":
+            self._start_health(number)
+            return
+        method = self._known.get(str(message.get("do")))
+        try:
+            if method is None:
+                raise PluginError(f"This agent does not know how to {message.get('do')}.")
+            answer = method(message)
+        except PluginError as exc:
+            answer = {"error": str(exc)}
+        except (KeyError, ValueError, TypeError) as exc:
+            answer = {"error": f"The question cannot be read: {exc!r}"}
+        self._session.answer(number, answer)
+
+    def _start_task(self, message: Message) -> Message:
+        context = base64.b64decode(str(message["context"]))
+        task = self._agent.start_task(str(message["label"]), str(message["identifier"]), context)
+        return {"task": task.full_report()}
+
+    def _task(self, message: Message) -> Message:
+        task = self._agent.task(str(message["identifier"]))
+        return {"task": task.full_report() if task else None}
+
+    def _cancel_task(self, message: Message) -> Message:
+        self._agent.cancel_task(str(message["identifier"]))
+        return {}
+
+    def _go_down(self, way: Callable[[Places], bool]) -> Message:
+        self._loop.after(_GRACE_S, lambda: self._do(way))
+        return {}
+
+    def _do(self, way: Callable[[Places], bool]) -> None:
+        way(self._places)
+
+    def _start_health(self, number: int) -> None:
+        """Programs and check scripts take their time: in a thread, so that pings are answered."""
+        session = self._session.serial
+
+        def collect() -> None:
+            try:
+                answer: Message = {"health": health(self._places)}
+            except Exception as exc:  # The top of a thread: no answer would be waited for.
+                answer = {"error": f"The health report broke: {exc!r}"}
+            self._loop.call_from_thread(lambda: self._answer_late(session, number, answer))
+
+        threading.Thread(target=collect, daemon=True).start()
+
+    def _answer_late(self, session: int, number: int, answer: Message) -> None:
+        if session == self._session.serial:
+            self._session.answer(number, answer)
+            self._agent.flush()

@@ -1,0 +1,82 @@
+"""Wait for files and times in one thread, and take results from others."""
+
+import heapq
+import itertools
+import os
+import selectors
+import time
+from typing import Callable, Dict, List, Tuple
+
+Callback = Callable[[], None]
+
+
+class Loop:
+    """A selector and a heap of timers."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: List[Tuple[float, int, Callback]] = []
+        self._order = itertools.count()
+        self._running = False
+        self._watched: Dict[int, int] = {}
+        self._results: List[Callback] = []
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self.watch(self._wake_read, self._take_results)
+
+    def watch(self, fd: int, callback: Callback, writing: bool = False) -> None:
+        """Call back whenever the file can be read (or, with ``writing``, written)."""
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+        if fd not in self._watched:
+            self._selector.register(fd, events, callback)
+        elif self._watched[fd] != events:
+            self._selector.modify(fd, events, callback)
+        self._watched[fd] = events
+
+    def unwatch(self, fd: int) -> None:
+        """Forget the file; before it is closed."""
+        if self._watched.pop(fd, None) is not None:
+            self._selector.unregister(fd)
+
+    def after(self, seconds: float, callback: Callback) -> None:
+        """Call back once, later."""
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), callback))
+
+    def call_from_thread(self, callback: Callback) -> None:
+        """Call back in the loop's thread; may be called from any."""
+        self._results.append(callback)
+        try:
+            os.write(self._wake_write, b"!")
+        except BlockingIOError:
+            pass  # It is awake already.
+
+    def run(self) -> None:
+        """Serve until ``stop``."""
+        self._running = True
+        while self._running:
+            for key, _ in self._selector.select(self._patience()):
+                # A callback before this one may have let the file go.
+                if key.fd in self._watched:
+                    key.data()
+            self._run_timers()
+
+    def stop(self) -> None:
+        """Return from ``run`` after the present callback; may be called from a signal handler."""
+        self._running = False
+        self.call_from_thread(lambda: None)
+
+    def _patience(self) -> float:
+        if not self._timers:
+            return 3600.0
+        return max(0.0, self._timers[0][0] - time.monotonic())
+
+    def _run_timers(self) -> None:
+        now = time.monotonic()
+        while self._running and self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+
+    def _take_results(self) -> None:
+        os.read(self._wake_read, 4096)
+        while self._results:
+            self._results.pop(0)()

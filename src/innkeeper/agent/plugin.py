@@ -1,0 +1,106 @@
+"""Say what a task agent plug-in is: ``IRDVTaskPlugin`` and ``IRDVTaskPluginNotifySink``, one to one.
+
+A plug-in may leave out what the documented interfaces do not know (``resume``, ``rebooted``, ``cancel``,
+``poll``). All calls come from the agent's one thread; a plug-in calls its sink from there too.
+"""
+
+from typing import List, Optional
+
+from innkeeper.agent.journal import PackageChange
+from innkeeper.agent.status import Status
+
+S_OK = 0
+E_FAIL = 0x80004005
+
+
+class PluginError(Exception):
+    """The plug-in refuses, with a sentence for a person."""
+
+
+class NotifySink:
+    """What a plug-in may tell the agent, and the agent the host."""
+
+    def schedule_task(
+        self,
+        start_time: int,
+        end_time: int,
+        deadline: int,
+        label: str,
+        identifier: str,
+        context: bytes,
+    ) -> None:
+        """Book an update: earliest start, latest start (0 for none) and deadline (0 for none).
+
+        Times are seconds since 1970, UTC. Raises ``PluginError`` for a booking no host would take.
+        """
+        raise NotImplementedError
+
+    def delete_schedule(self, identifier: str) -> None:
+        """Take a booking back."""
+        raise NotImplementedError
+
+    def on_task_state_change(self, identifier: str, status: Status) -> None:
+        """Say an update's new state; one that may not follow the old one is ignored."""
+        raise NotImplementedError
+
+    def on_terminated(self, hresult: int) -> None:
+        """Ask to be shut down."""
+        raise NotImplementedError
+
+    # More than the documented interface
+
+    def on_task_progress(self, identifier: str, percent: Optional[int], text: str) -> None:
+        """Say how far an update is; call it before the state change that it explains."""
+        raise NotImplementedError
+
+    def on_task_output(self, identifier: str, text: str) -> None:
+        """Pass on what the update printed."""
+        raise NotImplementedError
+
+    def on_task_packages(self, identifier: str, packages: List[PackageChange]) -> None:
+        """Say what the update changed."""
+        raise NotImplementedError
+
+    def reboot_for(self, identifier: str, text: str) -> None:
+        """Let the agent reboot the guest: REBOOTING now, REBOOTED and ``rebooted`` after it."""
+        raise NotImplementedError
+
+
+class TaskPlugin:
+    """What starts updates."""
+
+    @property
+    def plugin_name(self) -> str:
+        """The name for logs and people."""
+        raise NotImplementedError
+
+    def initialize(self, sink: NotifySink) -> None:
+        """Take the sink; called once, first."""
+        raise NotImplementedError
+
+    def start_task(self, label: str, identifier: str, context: bytes) -> None:
+        """Start an update and return at once; raises ``PluginError`` where it cannot.
+
+        The three values are exactly those of the booking.
+        """
+        raise NotImplementedError
+
+    def terminate(self, hresult: int) -> None:
+        """Let go of the sink; ``S_OK`` when all is well. What was started goes on."""
+        raise NotImplementedError
+
+    # More than the documented interface
+
+    def resume(self, identifier: str) -> None:
+        """Follow again what was started before the agent was restarted."""
+        raise PluginError("The agent was restarted, and the plug-in cannot follow the update again.")
+
+    def rebooted(self, identifier: str) -> None:
+        """Check an update after its reboot, and say SUCCESS or FAILED."""
+        raise PluginError("The guest has rebooted, and the plug-in cannot check the update.")
+
+    def cancel(self, identifier: str) -> None:
+        """Stop an update if that is still safe."""
+
+    def poll(self, identifier: str) -> None:
+        """Called four times a second while the update lives."""

@@ -1,0 +1,170 @@
+"""Hold the guest's end of the port to the host, whatever happens at the other end."""
+
+import errno
+import glob
+import os
+import socket
+from typing import Callable, Optional
+
+from innkeeper.agent.loop import Loop
+from innkeeper.agent.places import read_text
+
+_READ_BYTES = 64 * 1024
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 1.0
+#: errno values that say "there is no host just now".
+_ABSENT = (errno.EAGAIN, errno.EPIPE, errno.ECONNRESET, errno.ENODEV, errno.EIO)
+
+Receive = Callable[[bytes], None]
+TakeOutput = Callable[[int], bytes]
+
+
+class Port:
+    """A non-blocking file to the host; opens itself again after every loss.
+
+    ``on_open`` is called when it has just been opened, ``on_data`` with what the host sent, and
+    ``take`` gives what is to be sent.
+    """
+
+    def __init__(self, loop: Loop, on_open: Callable[[], None], on_data: Receive, take: TakeOutput) -> None:
+        self._loop = loop
+        self._on_open = on_open
+        self._on_data = on_data
+        self._take = take
+        self._fd = -1
+        self._unsent = b""
+        self._paused = False
+        self._pause_s = _FIRST_PAUSE_S
+
+    def _opened(self, fd: int) -> None:
+        self._fd = fd
+        self._unsent = b""
+        self._paused = False
+        os.set_blocking(fd, False)
+        self._on_open()
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what can be sent, and watch for the rest."""
+        if self._fd < 0 or self._paused:
+            return
+        try:
+            while self._more():
+                sent = os.write(self._fd, self._unsent)
+                self._unsent = self._unsent[sent:]
+        except OSError as exc:
+            if exc.errno not in _ABSENT:
+                raise
+        if self._fd >= 0:
+            self._loop.watch(self._fd, self._ready, writing=bool(self._unsent))
+
+    def _more(self) -> bool:
+        if not self._unsent:
+            self._unsent = self._take(_READ_BYTES)
+        return bool(self._unsent)
+
+    def _ready(self) -> None:
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            self.flush()
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._pause_s = _FIRST_PAUSE_S
+            self._on_data(data)
+            self.flush()
+        else:
+            self._lost()
+
+    def _lost(self) -> None:
+        raise NotImplementedError
+
+
+class VirtioPort(Port):
+    """A virtio-serial port, found by its name with or without udev.
+
+    While no host has it open, it reads as ended: it is looked at again after a pause, never in a
+    busy loop, and stays open, for closing it would lose what the host has written meanwhile.
+    """
+
+    def __init__(
+        self, loop: Loop, name: str, on_open: Callable[[], None], on_data: Receive, take: TakeOutput
+    ) -> None:
+        super().__init__(loop, on_open, on_data, take)
+        self._name = name
+        self._loop.after(0, self._open)
+
+    def _open(self) -> None:
+        path = find_port(self._name)
+        try:
+            if path is None:
+                raise FileNotFoundError(self._name)
+            fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            self._loop.after(_LONGEST_PAUSE_S, self._open)
+            return
+        self._opened(fd)
+
+    def _lost(self) -> None:
+        self._loop.unwatch(self._fd)
+        self._paused = True
+        self._loop.after(self._pause_s, self._resume)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+    def _resume(self) -> None:
+        self._paused = False
+        self.flush()
+
+
+class SocketPort(Port):
+    """A Unix socket that stands for the port where there is no virtual machine; one host at a time."""
+
+    def __init__(
+        self, loop: Loop, path: str, on_open: Callable[[], None], on_data: Receive, take: TakeOutput
+    ) -> None:
+        super().__init__(loop, on_open, on_data, take)
+        self._connection: Optional[socket.socket] = None
+        if os.path.exists(path):
+            os.unlink(path)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen(1)
+        self._listener.setblocking(False)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._loop.watch(self._listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        self._connection, _ = self._listener.accept()
+        self._loop.unwatch(self._listener.fileno())
+        self._opened(self._connection.fileno())
+
+    def _lost(self) -> None:
+        self._loop.unwatch(self._fd)
+        self._fd = -1
+        if self._connection is not None:
+            self._connection.close()
+        self._listen()
+
+
+def open_port(
+    loop: Loop, address: str, on_open: Callable[[], None], on_data: Receive, take: TakeOutput
+) -> Port:
+    """Open the port of this address: a virtio port's name, or ``unix:PATH``."""
+    if address.startswith("unix:"):
+        return SocketPort(loop, address[len("unix:") :], on_open, on_data, take)
+    return VirtioPort(loop, address, on_open, on_data, take)
+
+
+def find_port(name: str) -> Optional[str]:
+    """Return the device of a virtio port, or ``None`` while there is none of this name."""
+    path = os.path.join("/dev/virtio-ports", name)
+    if os.path.exists(path):
+        return path
+    for entry in glob.glob("/sys/class/virtio-ports/*/name"):
+        if read_text(entry) == name:
+            return os.path.join("/dev", os.path.basename(os.path.dirname(entry)))
+    return None

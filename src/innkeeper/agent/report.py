@@ -1,0 +1,56 @@
+"""Tell what a worker does, as events of its run."""
+
+from typing import List, Optional, Tuple
+
+from innkeeper.agent.command import Conversation
+from innkeeper.agent.journal import MAX_TEXT_CHARS, PackageChange
+from innkeeper.agent.run import Run
+from innkeeper.agent.status import Status
+
+#: How much of an update's output is passed on.
+MAX_OUTPUT_CHARS = 1024 * 1024
+_MAX_LINE_CHARS = 2000
+
+
+class Failure(Exception):
+    """The update has failed, with a sentence for a person."""
+
+
+class Report:
+    """The worker's voice: states, percent, output, and how it ended."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._said: Tuple[Optional[Status], Optional[int], str] = (None, None, "")
+        self._status = Status.SEARCHING
+        self._room = MAX_OUTPUT_CHARS
+
+    def state(self, status: Status, text: str, percent: Optional[int] = None) -> None:
+        """Say what is being done now; percent is of the whole update, and never goes back."""
+        said = (status, percent, text)
+        if said != self._said:
+            self._said, self._status = said, status
+            self._run.write({"status": int(status), "percent": percent, "text": text[:MAX_TEXT_CHARS]})
+
+    def progress(self, percent: int, text: str) -> None:
+        """Say how far it is, in the state it is in."""
+        self.state(self._status, text, percent)
+
+    def output(self, line: str) -> None:
+        """Pass a printed line on, while there is room."""
+        if self._room > 0:
+            line = line[:_MAX_LINE_CHARS]
+            self._room -= len(line) + 1
+            self._run.write({"output": line if self._room > 0 else "(the rest is not passed on)"})
+
+    def packages(self, changes: List[PackageChange]) -> None:
+        """Say what was changed."""
+        self._run.write({"packages": [list(change) for change in changes]})
+
+    def end(self, end: str, text: str) -> None:
+        """Say how it ended: ``success``, ``failed`` or ``reboot``. Nothing follows."""
+        self._run.write({"end": end, "text": text[:MAX_TEXT_CHARS]})
+
+    def conversation(self, may_stop: bool) -> Conversation:
+        """Return the means to run a program whose output is passed on."""
+        return Conversation(self.output, lambda: may_stop and self._run.must_stop)

@@ -1,0 +1,147 @@
+"""Keep one started update in a directory, so that neither side of it needs the other alive.
+
+The worker, a process of its own, holds the lock and appends events; the agent reads them, also after
+a restart. Who holds no lock and has written no end has died.
+"""
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from innkeeper.agent.places import write_durably
+
+#: How long a worker may take to begin, in seconds.
+_START_S = 120
+_READ_BYTES = 256 * 1024
+
+Json = Dict[str, object]
+
+
+class Request(NamedTuple):
+    """What the worker is to do."""
+
+    #: ``update``, or ``check`` after a reboot.
+    step: str
+    #: Which package manager: ``apt``, ``dnf``, ``zypper`` or ``scripts``.
+    backend: str
+    label: str
+    identifier: str
+    context: bytes
+
+
+class Run:
+    """The directory of one update's step."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.events_path = os.path.join(self.path, "events")
+        #: Held to the end of the process.
+        self._lock: Optional[int] = None
+
+    @classmethod
+    def of(cls, runs: str, identifier: str, step: str) -> "Run":
+        """The run of an update's step. The identifier is anyone's word, and no word becomes a path."""
+        return cls(os.path.join(runs, hashlib.sha256(identifier.encode()).hexdigest()[:32], step))
+
+    # The agent's side
+
+    def prepare(self, request: Request) -> None:
+        """Write down what the worker is to do; a run of the same identifier before it is forgotten."""
+        if request.step == "update":
+            shutil.rmtree(os.path.dirname(self.path), ignore_errors=True)
+        data = request._asdict()
+        data["context"] = base64.b64encode(request.context).decode()
+        write_durably(os.path.join(self.path, "request"), json.dumps(data).encode())
+
+    @property
+    def was_prepared(self) -> bool:
+        """Whether there is something to do, or was."""
+        return os.path.exists(os.path.join(self.path, "request"))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a worker has taken it up."""
+        return os.path.exists(self.events_path)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether no worker has taken it up in time."""
+        written = os.stat(os.path.join(self.path, "request")).st_mtime
+        return not self.has_begun and abs(time.time() - written) > _START_S
+
+    def is_held(self) -> bool:
+        """Whether a worker is at it."""
+        if self._take_lock():
+            self._release()
+            return False
+        return True
+
+    def events(self, offset: int) -> Tuple[List[Json], int]:
+        """Return the whole events written since ``offset``, and the next offset."""
+        try:
+            with open(self.events_path, "rb") as file:
+                file.seek(offset)
+                data = file.read(_READ_BYTES)
+        except OSError:
+            return [], offset
+        whole = data[: data.rfind(b"\n") + 1]
+        return [_event(line) for line in whole.splitlines()], offset + len(whole)
+
+    def ask_to_stop(self) -> None:
+        """Ask the worker to stop where that is safe."""
+        with open(os.path.join(self.path, "cancel"), "w"):
+            pass
+
+    # The worker's side
+
+    def take(self) -> bool:
+        """Become the worker of this run; ``False`` when there is one, or was one."""
+        if self.has_begun or not self._take_lock():
+            return False
+        with open(self.events_path, "a"):
+            return True
+
+    def request(self) -> Request:
+        """Read what is to be done."""
+        with open(os.path.join(self.path, "request"), encoding="utf-8") as file:
+            data = json.load(file)
+        data["context"] = base64.b64decode(data["context"])
+        return Request(**data)
+
+    def write(self, event: Json) -> None:
+        """Append an event."""
+        with open(self.events_path, "ab") as file:
+            file.write(json.dumps(event).encode() + b"\n")
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether the worker is asked to stop."""
+        return os.path.exists(os.path.join(self.path, "cancel"))
+
+    def _take_lock(self) -> bool:
+        lock = os.open(os.path.join(self.path, "lock"), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            return False
+        self._lock = lock
+        return True
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _event(line: bytes) -> Json:
+    try:
+        event = json.loads(line.decode("utf-8", "replace"))
+    except ValueError:
+        event = {}
+    return event if isinstance(event, dict) else {}

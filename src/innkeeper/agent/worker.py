@@ -1,0 +1,67 @@
+"""Do one step of an update in a process of its own, which outlives the agent."""
+
+from typing import Optional
+
+from innkeeper.agent.backends import BACKENDS
+from innkeeper.agent.backends.backend import Backend
+from innkeeper.agent.command import Stopped
+from innkeeper.agent.context import read_context
+from innkeeper.agent.packages import changes
+from innkeeper.agent.places import Places
+from innkeeper.agent.report import Failure, Report
+from innkeeper.agent.run import Request, Run
+
+
+def work(places: Places, run: Run) -> int:
+    """Be the worker of a run; returns the exit code. Does nothing where it has, or had, a worker."""
+    if not run.take():
+        return 0
+    report = Report(run)
+    request = run.request()
+    backend = BACKENDS[request.backend](places, report)
+    try:
+        if request.step == "check":
+            _check(backend, report)
+        else:
+            _update(backend, report, request)
+    except (Failure, ValueError) as exc:
+        report.end("failed", str(exc))
+    except Stopped:
+        report.end("failed", "It was stopped, as the host asked.")
+    except Exception as exc:  # The top of the worker: a run without an end would be waited for.
+        report.end("failed", f"The update program broke: {exc!r}")
+    return 0
+
+
+def _update(backend: Backend, report: Report, request: Request) -> None:
+    wishes = read_context(request.context)
+    before = backend.installed()
+    try:
+        backend.update(request, wishes.packages)
+    finally:
+        changed = changes(before, backend.installed())
+        report.packages(changed)
+    _expect_sound(backend)
+    summary = _summary(len(changed))
+    if wishes.reboot == "always" or (wishes.reboot == "if_needed" and backend.needs_reboot()):
+        report.end("reboot", f"{summary}; a reboot is due.")
+    else:
+        report.end("success", f"{summary}.")
+
+
+def _check(backend: Backend, report: Report) -> None:
+    _expect_sound(backend)
+    again = "; it wants another reboot" if backend.needs_reboot() else ""
+    report.end("success", f"The guest has rebooted, and its package database is sound{again}.")
+
+
+def _expect_sound(backend: Backend) -> None:
+    problem: Optional[str] = backend.problem()
+    if problem:
+        raise Failure(problem)
+
+
+def _summary(count: int) -> str:
+    if count == 0:
+        return "Nothing had to be updated"
+    return f"{count} package{'' if count == 1 else 's'} changed"

@@ -1,0 +1,126 @@
+"""Open the host's end of the task agent's port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import libvirt
+
+from innkeeper.errors import AgentError
+from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.definition import AGENT_PORT, Definition, agent_port_xml
+from innkeeper.hypervisor.libvirt.domains import current, persistent, redefine
+from innkeeper.hypervisor.libvirt.streams import StreamPipe
+from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.ports import BytePipe
+
+#: What is read at once, and what may lie unread or unsent before somebody waits.
+_READ_BYTES = 64 * 1024
+_CONTROLLER_XML = "<controller type='virtio-serial'/>"
+
+
+class SocketPipe:
+    """The port through the unix socket that QEMU listens on."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def read(self) -> bytes:
+        """At least one byte, or empty when the pipe is gone."""
+        try:
+            return await self._reader.read(_READ_BYTES)
+        except ConnectionError:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        """Write all, waiting while the guest does not read."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+class AgentPorts:
+    """The task agents' ports of one host's machines."""
+
+    def __init__(self, uri: HostUri, connection: Connection) -> None:
+        self._uri = uri
+        self._connection = connection
+
+    async def attach(self, name: str) -> bool:
+        """Give the machine the port, live where it runs. Returns whether it had it not yet."""
+
+        def work(connect: libvirt.virConnect) -> bool:
+            domain = connect.lookupByName(name)
+            missing = domain.isActive() and current(domain).channel(AGENT_PORT) is None
+            if missing:
+                _plug_in(domain)
+            definition = persistent(domain)
+            if definition.channel(AGENT_PORT) is not None:
+                return bool(missing)
+            definition.add_agent_port()
+            redefine(connect, definition)
+            return True
+
+        return await self._connection.command(work, "give the agent's port to", name)
+
+    async def open(self, name: str) -> BytePipe:
+        """Connect to the port, through the file system where possible, else through libvirt."""
+        definition = await self._connection.ask(_live_definition(name), "open the agent's port of", name)
+        channel = definition.channel(AGENT_PORT)
+        if channel is None:
+            raise AgentError(
+                f"Machine {name!r} has no port for the task agent.",
+                machine=name,
+                advice=f"Run: innkeeper machine prepare {name}",
+            )
+        if self._uri.is_local and channel.socket_path:
+            with contextlib.suppress(PermissionError):
+                return await _open_socket(name, Path(channel.socket_path))
+        return await self.open_stream(name)
+
+    async def open_stream(self, name: str) -> BytePipe:
+        """Connect through libvirt: this works from anywhere, and as any user whom libvirt lets."""
+        pipe = StreamPipe(asyncio.get_running_loop())
+        await self._connection.command(
+            lambda connect: pipe.open(connect, name, AGENT_PORT), "open the agent's port of", name
+        )
+        return pipe
+
+
+def _live_definition(name: str) -> Callable[[libvirt.virConnect], Definition]:
+    def work(connect: libvirt.virConnect) -> Definition:
+        domain = connect.lookupByName(name)
+        if not domain.isActive():
+            raise AgentError(f"Machine {name!r} does not run.", machine=name)
+        return current(domain)
+
+    return work
+
+
+async def _open_socket(name: str, path: Path) -> BytePipe:
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=_READ_BYTES)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise AgentError(f"The agent's port of {name!r} is gone.", machine=name) from error
+    writer.transport.set_write_buffer_limits(high=_READ_BYTES)
+    return SocketPipe(reader, writer)
+
+
+def _plug_in(domain: libvirt.virDomain) -> None:
+    live = libvirt.VIR_DOMAIN_AFFECT_LIVE
+    try:
+        domain.attachDeviceFlags(agent_port_xml(), live)
+    except libvirt.libvirtError:
+        # No virtio-serial bus yet: plug that in first. What is wrong otherwise, the second try says.
+        with contextlib.suppress(libvirt.libvirtError):
+            domain.attachDeviceFlags(_CONTROLLER_XML, live)
+        domain.attachDeviceFlags(agent_port_xml(), live)

@@ -1,0 +1,313 @@
+"""Read and change libvirt's domain XML as declared fields."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Self
+
+from lxml import etree
+
+from innkeeper.errors import InvalidArgument, MachineUnfit
+from innkeeper.machines.machine import Disk, DiskKind
+
+#: The virtio-serial port of the task agent, and the one of qemu-guest-agent.
+AGENT_PORT = "org.innkeeper.agent.0"
+GUEST_AGENT_PORT = "org.qemu.guest_agent.0"
+
+_NAMESPACE = "urn:innkeeper:domain:1"
+#: Marks a QEMU that was started for a merge and for nothing else.
+_MERGE_MARK = f"{{{_NAMESPACE}}}merge"
+
+#: What a QEMU needs that is started for a merge alone; its processor never runs.
+_KEPT_FOR_MERGING = frozenset(
+    {"name", "uuid", "os", "features", "iothreads", "iothreadids", "devices", "seclabel"}
+)
+_MERGE_MEMORY_MIB = 64
+
+
+class Attribute:
+    """One attribute of one element below a node; absent means the default."""
+
+    def __init__(self, path: str, name: str, default: str = "") -> None:
+        self._path, self._name, self._default = path, name, default
+
+    def __get__(self, owner: Element, _type: type[Element]) -> str:
+        found = owner.node.find(self._path)
+        return self._default if found is None else found.get(self._name, self._default)
+
+    def __set__(self, owner: Element, value: str) -> None:
+        found = owner.node.find(self._path)
+        if found is None:
+            found = etree.SubElement(owner.node, self._path)
+        found.set(self._name, value)
+
+
+class Text:
+    """The text of one element below a node; absent means empty."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, owner: Element, _type: type[Element]) -> str:
+        return (owner.node.findtext(self._path) or "").strip()
+
+
+class Present:
+    """Whether an element is there."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, owner: Element, _type: type[Element]) -> bool:
+        return owner.node.find(self._path) is not None
+
+
+class Element:
+    """A node with declared fields."""
+
+    def __init__(self, node: etree._Element) -> None:
+        self.node = node
+
+
+_KINDS: Mapping[str, DiskKind] = {
+    "file": DiskKind.FILE,
+    "block": DiskKind.BLOCK,
+    "network": DiskKind.NETWORK,
+    "volume": DiskKind.VOLUME,
+}
+
+
+class DiskElement(Element):
+    """``<disk>``: one drive."""
+
+    type = Attribute(".", "type", "file")
+    device = Attribute(".", "device", "disk")
+    target = Attribute("target", "dev")
+    format = Attribute("driver", "type", "raw")
+    file = Attribute("source", "file")
+    block = Attribute("source", "dev")
+    protocol = Attribute("source", "protocol")
+    network_name = Attribute("source", "name")
+    pool = Attribute("source", "pool")
+    volume = Attribute("source", "volume")
+    read_only = Present("readonly")
+    shareable = Present("shareable")
+    transient = Present("transient")
+    mirror_job = Attribute("mirror", "job")
+    mirror_ready = Attribute("mirror", "ready")
+
+    def source(self) -> str:
+        """What takes the writes, or empty where there is no medium."""
+        network = f"{self.protocol}:{self.network_name}" if self.protocol else ""
+        volume = f"{self.pool}/{self.volume}" if self.volume else ""
+        return self.file or self.block or network or volume
+
+    def backing(self) -> Iterator[tuple[str, str]]:
+        """Each image below, top first: its file and its format, as far as libvirt knows them."""
+        for node in self.node.iterfind(".//backingStore"):
+            level = BackingElement(node)
+            if level.file:
+                yield level.file, level.format
+
+    def use_file(self, path: str, image_format: str) -> None:
+        """Take writes to another image file, whose chain libvirt finds out by itself."""
+        self.type = "file"
+        self.format = image_format
+        for stale in [*self.node.iterfind("source"), *self.node.iterfind("backingStore")]:
+            # An empty <backingStore/> says that nothing lies below: no merge could find its base.
+            self.node.remove(stale)
+        etree.SubElement(self.node, "source").set("file", path)
+
+    def value(self) -> Disk:
+        """As the rest of the house knows it."""
+        source = self.source()
+        return Disk(
+            target=self.target,
+            device=self.device,
+            kind=_KINDS.get(self.type, DiskKind.OTHER) if source else DiskKind.OTHER,
+            path=source,
+            format=self.format,
+            read_only=self.read_only,
+            shared=self.shareable,
+            transient=self.transient,
+        )
+
+
+class BackingElement(Element):
+    """``<backingStore>``: one image below another."""
+
+    file = Attribute("source", "file")
+    format = Attribute("format", "type", "raw")
+
+
+class ChannelElement(Element):
+    """``<channel>``: one serial port between host and guest."""
+
+    target_type = Attribute("target", "type")
+    name = Attribute("target", "name")
+    socket_path = Attribute("source", "path")
+    state = Attribute("target", "state")
+
+
+class HostDeviceElement(Element):
+    """``<hostdev>``: a device of the host given to the guest."""
+
+    type = Attribute(".", "type")
+    bus = Attribute("source/address", "bus")
+    domain = Attribute("source/address", "domain", "0x0000")
+    slot = Attribute("source/address", "slot")
+    function = Attribute("source/address", "function")
+    vendor = Attribute("source/vendor", "id")
+    product = Attribute("source/product", "id")
+
+    def name(self) -> str:
+        """How a person would call it."""
+        if self.vendor:
+            return f"{self.type} {self.vendor}:{self.product}"
+        address = ":".join(part.removeprefix("0x") for part in (self.domain, self.bus, self.slot) if part)
+        return f"{self.type} {address}.{self.function.removeprefix('0x')}"
+
+
+class SharedDirectoryElement(Element):
+    """``<filesystem>``: a directory of the host given to the guest."""
+
+    driver = Attribute("driver", "type")
+    tag = Attribute("target", "dir")
+
+
+class MemoryUnit(enum.IntEnum):
+    """Bytes in one of each unit that libvirt writes."""
+
+    BYTES = 1
+    KB = 1000
+    KIB = 1024
+    MB = 1000**2
+    MIB = 1024**2
+    GB = 1000**3
+    GIB = 1024**3
+
+    @classmethod
+    def named(cls, unit: str) -> MemoryUnit:
+        """The unit of a ``unit`` attribute; libvirt's default is KiB."""
+        return {"b": cls.BYTES, "bytes": cls.BYTES}.get(unit.lower()) or cls[unit.upper() or "KIB"]
+
+
+class Definition(Element):
+    """A whole domain."""
+
+    name = Text("name")
+    uuid = Text("uuid")
+    vcpus = Text("vcpu")
+    memory = Text("memory")
+    memory_unit = Attribute("memory", "unit", "KiB")
+    nvram = Text("os/nvram")
+    nvram_file = Attribute("os/nvram/source", "file")
+    tpm_backend = Attribute("devices/tpm/backend", "type")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a definition. Raises ``InvalidArgument`` where it is no domain."""
+        parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=False)
+        try:
+            root = etree.fromstring(text.encode(), parser)
+        except etree.XMLSyntaxError as error:
+            raise InvalidArgument(f"The machine's definition is no XML: {error}.") from error
+        if root.tag != "domain":
+            raise InvalidArgument(f"The machine's definition begins with <{root.tag}>, not with <domain>.")
+        return cls(root)
+
+    def text(self) -> str:
+        """The definition as libvirt takes it."""
+        return etree.tostring(self.node, encoding="unicode")
+
+    def memory_mib(self) -> int:
+        """Memory in MiB."""
+        return int(self.memory or "0") * MemoryUnit.named(self.memory_unit) // MemoryUnit.MIB
+
+    def disks(self) -> Iterator[DiskElement]:
+        """Every drive, in order."""
+        yield from map(DiskElement, self.node.iterfind("devices/disk"))
+
+    def disk(self, target: str) -> DiskElement:
+        """The drive of this name. Raises ``MachineUnfit`` where there is none."""
+        for disk in self.disks():
+            if disk.target == target:
+                return disk
+        raise MachineUnfit(f"Machine {self.name!r} has no disk {target!r}.", machine=self.name)
+
+    def channel(self, name: str) -> ChannelElement | None:
+        """The virtio port of this name."""
+        channels = map(ChannelElement, self.node.iterfind("devices/channel"))
+        return next((each for each in channels if each.target_type == "virtio" and each.name == name), None)
+
+    def passthrough(self) -> Iterator[str]:
+        """The host's devices in it, by name: they cannot be saved."""
+        yield from (HostDeviceElement(node).name() for node in self.node.iterfind("devices/hostdev"))
+        for interface in self.node.iterfind("devices/interface[@type='hostdev']"):
+            yield HostDeviceElement(interface).name()
+        for directory in map(SharedDirectoryElement, self.node.iterfind("devices/filesystem")):
+            if directory.driver == "virtiofs":
+                yield f"virtiofs {directory.tag}"
+
+    def has_sources(self, files: Mapping[str, str]) -> bool:
+        """Whether each disk (target → file) takes its writes to exactly that file."""
+        return all(self.disk(target).file == path for target, path in files.items())
+
+    def add_agent_port(self) -> None:
+        """Give it the task agent's port, at a socket that libvirt places."""
+        devices = self.node.find("devices")
+        if devices is None:
+            devices = etree.SubElement(self.node, "devices")
+        devices.append(etree.fromstring(agent_port_xml()))
+
+    def is_merging(self) -> bool:
+        """Whether this QEMU was started for a merge alone."""
+        return self.node.find(f"metadata/{_MERGE_MARK}") is not None
+
+    def for_merging(self) -> Definition:
+        """A machine of the same name with these disks and little else, marked as started for a merge.
+
+        Whatever a start could trip over stays out: networks, host devices, firmware, big memory.
+        """
+        copy = Definition(etree.fromstring(etree.tostring(self.node)))
+        _keep_only(copy.node, _KEPT_FOR_MERGING)
+        _keep_only(copy.node.find("os"), frozenset({"type"}))
+        _keep_only(copy.node.find("devices"), frozenset({"disk", "controller", "emulator"}))
+        for drive in [*copy.disks()]:
+            devices = drive.node.getparent()
+            if devices is not None and drive.device not in ("disk", "lun"):
+                devices.remove(drive.node)
+        etree.SubElement(copy.node, "memory", unit="MiB").text = str(_MERGE_MEMORY_MIB)
+        metadata = etree.SubElement(copy.node, "metadata")
+        etree.SubElement(metadata, _MERGE_MARK, nsmap={"innkeeper": _NAMESPACE})
+        return copy
+
+
+def _keep_only(node: etree._Element | None, names: frozenset[str]) -> None:
+    if node is None:
+        return
+    node.attrib.pop("firmware", "")
+    for child in [*node]:
+        if child.tag not in names:
+            node.remove(child)
+
+
+def agent_port_xml() -> str:
+    """The task agent's port as a device."""
+    return f"<channel type='unix'><source mode='bind'/><target type='virtio' name='{AGENT_PORT}'/></channel>"
+
+
+def overlays_xml(definition: Definition, overlays: Mapping[str, str]) -> str:
+    """The request for one new overlay over each of these disks, and over no other."""
+    root = etree.Element("domainsnapshot")
+    disks = etree.SubElement(root, "disks")
+    for disk in definition.disks():
+        node = etree.SubElement(disks, "disk", name=disk.target)
+        path = overlays.get(disk.target)
+        node.set("snapshot", "no" if path is None else "external")
+        if path is not None:
+            node.set("type", "file")
+            etree.SubElement(node, "driver", type="qcow2")
+            etree.SubElement(node, "source", file=path)
+    return etree.tostring(root, encoding="unicode")

@@ -1,0 +1,133 @@
+"""Look at one libvirt domain: blocking calls, for the connection's threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import libvirt
+
+from innkeeper.errors import WrongState
+from innkeeper.hypervisor.libvirt.definition import AGENT_PORT, GUEST_AGENT_PORT, Definition
+from innkeeper.hypervisor.libvirt.states import SavedImage, machine_state, read_saved_image
+from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.machine import Machine, MachineState
+
+#: Passwords stay in: a definition that is written back without them would lose them.
+_PERSISTENT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+_STATE_STATS = libvirt.VIR_DOMAIN_STATS_STATE
+#: A domain in the middle of a long job is answered for with what is known, instead of being waited for.
+_NO_WAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+
+
+def persistent(domain: libvirt.virDomain) -> Definition:
+    """What it will start with."""
+    return Definition.parse(domain.XMLDesc(_PERSISTENT))
+
+
+def current(domain: libvirt.virDomain) -> Definition:
+    """What it runs with, or would start with where it is off."""
+    return Definition.parse(domain.XMLDesc(0))
+
+
+def redefine(connect: libvirt.virConnect, definition: Definition) -> None:
+    """Write the persistent definition."""
+    connect.defineXML(definition.text())
+
+
+class Domains:
+    """The machines of one host, as values."""
+
+    def __init__(self, host: str, uri: HostUri) -> None:
+        self._host = host
+        self._uri = uri
+
+    def machine(self, connect: libvirt.virConnect, name: str) -> Machine:
+        """One machine."""
+        domain = connect.lookupByName(name)
+        state, reason = domain.state()
+        return self._value(
+            domain, (state, reason), saved=self._has_saved(domain), autostart=_autostart(domain)
+        )
+
+    def machines(self, connect: libvirt.virConnect) -> list[Machine]:
+        """All machines, by bulk calls."""
+        if self._uri.is_test:  # this driver has no bulk statistics
+            return [self.machine(connect, domain.name()) for domain in connect.listAllDomains()]
+        autostart = _names(connect, libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
+        saved = _names(connect, libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+        return [
+            self._value(
+                domain,
+                (stats["state.state"], stats["state.reason"]),
+                saved=domain.name() in saved,
+                autostart=domain.name() in autostart,
+            )
+            for domain, stats in connect.getAllDomainStats(_STATE_STATS, _NO_WAIT)
+        ]
+
+    def saved_image(self, domain: libvirt.virDomain) -> SavedImage:
+        """What libvirt keeps of the machine's memory."""
+        path = self._uri.saved_image(domain.name()) if self._uri.is_local else None
+        return read_saved_image(path, exists=self._has_saved(domain))
+
+    def state(self, domain: libvirt.virDomain) -> MachineState:
+        """The documented state, without the rest."""
+        state, reason = domain.state()
+        merging = state != libvirt.VIR_DOMAIN_SHUTOFF and current(domain).is_merging()
+        return machine_state(state, reason, self.saved_image(domain), merging=merging)
+
+    def require(
+        self,
+        domain: libvirt.virDomain,
+        allowed: Mapping[MachineState, bool] | frozenset[MachineState],
+        command: str,
+    ) -> MachineState:
+        """The state, where it allows ``command``. Raises ``WrongState``."""
+        state = self.state(domain)
+        if state not in allowed:
+            raise wrong_state(domain.name(), state, command)
+        return state
+
+    def _has_saved(self, domain: libvirt.virDomain) -> bool:
+        return bool(domain.hasManagedSaveImage())
+
+    def _value(
+        self, domain: libvirt.virDomain, state: tuple[int, int], *, saved: bool, autostart: bool
+    ) -> Machine:
+        definition = current(domain)
+        path = self._uri.saved_image(domain.name()) if self._uri.is_local else None
+        image = read_saved_image(path, exists=saved)
+        return Machine(
+            name=definition.name,
+            uuid=definition.uuid,
+            host=self._host,
+            state=machine_state(*state, image, merging=definition.is_merging()),
+            memory_mib=definition.memory_mib(),
+            vcpus=int(definition.vcpus or "1"),
+            disks=tuple(disk.value() for disk in definition.disks()),
+            autostart=autostart,
+            has_agent_port=definition.channel(AGENT_PORT) is not None,
+            has_guest_agent_port=definition.channel(GUEST_AGENT_PORT) is not None,
+            passthrough=tuple(definition.passthrough()),
+            nvram_path=definition.nvram or definition.nvram_file,
+            has_tpm=definition.tpm_backend == "emulator",
+        )
+
+
+def wrong_state(name: str, state: MachineState, command: str) -> WrongState:
+    """The refusal of a command that the state does not allow."""
+    return WrongState(
+        f"Machine {name!r} is {state.name.lower().replace('_', ' ')}: it cannot {command}.",
+        machine=name,
+        state=state.name,
+        command=command,
+    )
+
+
+def _names(connect: libvirt.virConnect, flag: int) -> frozenset[str]:
+    return frozenset(domain.name() for domain in connect.listAllDomains(flag))
+
+
+def _autostart(domain: libvirt.virDomain) -> bool:
+    # A machine without a persistent definition has no autostart.
+    return bool(domain.isPersistent() and domain.autostart())

@@ -1,0 +1,41 @@
+"""Say plainly that another computer's image files cannot be looked at from here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from innkeeper.errors import NotSupported
+from innkeeper.machines.ports import FileIdentity, OnProgress
+
+
+class FarFiles:
+    """The image files of a host that is not this computer (``machines.ports.ImageFiles``)."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    async def identity(self, path: str) -> FileIdentity | None:
+        """Refused."""
+        raise self._refusal(path)
+
+    async def virtual_size(self, path: str) -> int:
+        """Refused."""
+        raise self._refusal(path)
+
+    async def checksum(self, path: str, on_progress: OnProgress | None = None) -> str:
+        """Refused."""
+        raise self._refusal(path)
+
+    async def copy(self, source: str, target: str) -> None:
+        """Refused."""
+        raise self._refusal(source)
+
+    async def find(self, directory: str, part: str) -> Sequence[str]:
+        """Refused."""
+        raise self._refusal(directory)
+
+    def _refusal(self, path: str) -> NotSupported:
+        return NotSupported(
+            f"{path} lies on the host at {self._uri}, and cannot be looked at from here.",
+            advice="Run Innkeeper on that host.",
+        )

@@ -1,0 +1,172 @@
+"""Talk to qemu-guest-agent through libvirt, which resynchronises before each command.
+
+Whatever comes back was written by the guest: it is checked before it is believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import libvirt
+import libvirt_qemu
+
+from innkeeper.errors import AgentError, ErrorCode
+from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.machines.ports import ExecResult
+from innkeeper.wire.events import Json
+
+#: Any one answer of the agent.
+_ANSWER_TIMEOUT_S = 10
+#: A freeze waits for the guest's writes to reach the disk.
+_FREEZE_TIMEOUT_S = 30
+_FIRST_POLL_S = 0.05
+_LAST_POLL_S = 1.0
+#: What goes into one write: libvirt and the agent bound the length of a line.
+_WRITE_BYTES = 48 * 1024
+_ADVICE = "See that qemu-guest-agent is installed and runs in the guest, and allows this command."
+
+
+class GuestAgentPort:
+    """qemu-guest-agent of one host's machines."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def freeze(self, name: str) -> int:
+        """Freeze the guest's file systems; returns how many."""
+        return await self._count(name, "freeze the file systems of", lambda domain: domain.fsFreeze())
+
+    async def thaw(self, name: str) -> int:
+        """Thaw them; returns how many."""
+        return await self._count(name, "thaw the file systems of", lambda domain: domain.fsThaw())
+
+    async def run(self, name: str, argv: Sequence[str], timeout: float) -> ExecResult:
+        """Run a command in the guest and wait for its end."""
+        deadline = time.monotonic() + timeout
+        started = await self._ask(
+            name, "guest-exec", {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
+        )
+        process, pause = _integer(name, started, "pid"), _FIRST_POLL_S
+        while True:
+            answer = await self._ask(name, "guest-exec-status", {"pid": process})
+            if answer.get("exited") is True:
+                return _exec_result(name, answer)
+            if time.monotonic() > deadline:
+                raise AgentError(
+                    f"{argv[0]} in {name!r} did not end in {timeout:g} s.",
+                    machine=name,
+                    code=ErrorCode.VM_E_TIMED_OUT,
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_POLL_S)
+
+    async def write_file(self, name: str, path: str, data: bytes) -> None:
+        """Write a file in the guest."""
+        opened = await self._call(name, "guest-file-open", {"path": path, "mode": "wb"})
+        if not isinstance(opened, int):
+            raise _liar(name, "guest-file-open")
+        try:
+            for start in range(0, len(data), _WRITE_BYTES):
+                await self._write(name, opened, data[start : start + _WRITE_BYTES])
+        finally:
+            await self._call(name, "guest-file-close", {"handle": opened})
+
+    async def _write(self, name: str, handle: int, chunk: bytes) -> None:
+        while chunk:
+            encoded = base64.b64encode(chunk).decode()
+            answer = await self._ask(name, "guest-file-write", {"handle": handle, "buf-b64": encoded})
+            written = _integer(name, answer, "count")
+            if not 0 < written <= len(chunk):
+                raise _liar(name, "guest-file-write")
+            chunk = chunk[written:]
+
+    async def _count(self, name: str, doing: str, call: Callable[[libvirt.virDomain], int]) -> int:
+        def work(connect: libvirt.virConnect) -> int:
+            domain = connect.lookupByName(name)
+            domain.agentSetResponseTimeout(_FREEZE_TIMEOUT_S, 0)
+            try:
+                return int(call(domain))
+            except libvirt.libvirtError as error:
+                if _is_host_fault(error):
+                    raise
+                raise _agent_error(error, doing, name) from error
+
+        return await self._connection.command(work, doing, name)
+
+    async def _ask(self, name: str, command: str, arguments: Mapping[str, Json]) -> Mapping[str, Json]:
+        answer = await self._call(name, command, arguments)
+        if not isinstance(answer, Mapping):
+            raise _liar(name, command)
+        return answer
+
+    async def _call(self, name: str, command: str, arguments: Mapping[str, Json]) -> Json:
+        line = json.dumps({"execute": command, "arguments": arguments})
+
+        def work(connect: libvirt.virConnect) -> str:
+            domain = connect.lookupByName(name)
+            try:
+                return str(libvirt_qemu.qemuAgentCommand(domain, line, _ANSWER_TIMEOUT_S, 0))
+            except libvirt.libvirtError as error:
+                if _is_host_fault(error):
+                    raise
+                raise _agent_error(error, f"run {command} in", name) from error
+
+        return _returned(name, command, await self._connection.command(work, f"run {command} in", name))
+
+
+def _is_host_fault(error: libvirt.libvirtError) -> bool:
+    """A machine that is gone, or a wire that broke, is no fault of the agent's; all else is."""
+    return error.get_error_code() in (
+        libvirt.VIR_ERR_NO_DOMAIN,
+        libvirt.VIR_ERR_RPC,
+        libvirt.VIR_ERR_INVALID_CONN,
+    )
+
+
+def _agent_error(error: libvirt.libvirtError, doing: str, name: str) -> AgentError:
+    return AgentError(
+        f"Failed to {doing} {name!r}: {error.get_error_message()}.", machine=name, advice=_ADVICE
+    )
+
+
+def _returned(name: str, command: str, answer: str) -> Json:
+    try:
+        parsed = json.loads(answer)
+    except (ValueError, RecursionError) as error:
+        raise _liar(name, command) from error
+    if not isinstance(parsed, dict) or "return" not in parsed:
+        raise _liar(name, command)
+    returned: Json = parsed["return"]
+    return returned
+
+
+def _exec_result(name: str, answer: Mapping[str, Json]) -> ExecResult:
+    # A command that a signal ended has no exit code; shells say 128 + signal.
+    signal = answer.get("signal")
+    code = 128 + signal if isinstance(signal, int) else _integer(name, answer, "exitcode")
+    return ExecResult(
+        exit_code=code, stdout=_decoded(name, answer, "out-data"), stderr=_decoded(name, answer, "err-data")
+    )
+
+
+def _decoded(name: str, answer: Mapping[str, Json], key: str) -> bytes:
+    try:
+        return base64.b64decode(str(answer.get(key, "")), validate=True)
+    except binascii.Error as error:
+        raise _liar(name, "guest-exec-status") from error
+
+
+def _integer(name: str, answer: Mapping[str, Json], key: str) -> int:
+    value = answer.get(key)
+    if not isinstance(value, int):
+        raise _liar(name, key)
+    return value
+
+
+def _liar(name: str, command: str) -> AgentError:
+    return AgentError(f"qemu-guest-agent in {name!r} answered {command} with nonsense.", machine=name)

@@ -1,0 +1,347 @@
+"""Carry machines with libvirt."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import libvirt
+import structlog
+
+from innkeeper.hypervisor.files import LocalFiles
+from innkeeper.hypervisor.libvirt.acceleration import Acceleration, acceleration
+from innkeeper.hypervisor.libvirt.agent_port import AgentPorts
+from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.definition import Definition
+from innkeeper.hypervisor.libvirt.domains import Domains
+from innkeeper.hypervisor.libvirt.events import MachineEvent, lifecycle_event, lifecycle_reason
+from innkeeper.hypervisor.libvirt.far_files import FarFiles
+from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentPort
+from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.saved_states import SavedStates
+from innkeeper.hypervisor.libvirt.undo_disks import BlockJobs, UndoDisks
+from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports import BytePipe, ExecResult, ImageFiles, OnProgress
+from innkeeper.wire.events import Event, Publish
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_log = structlog.get_logger()
+_OFF = frozenset({MachineState.TURNED_OFF, MachineState.SAVED})
+_UP = frozenset({MachineState.RUNNING, MachineState.PAUSED})
+_LIVE = _UP | {MachineState.TURNING_ON, MachineState.RESTORING, MachineState.TURNING_OFF, MachineState.SAVING}
+_MIB = 1024 * 1024
+_FORGET_ALL = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+)
+
+
+class LibvirtHypervisor:
+    """One host and its machines (``machines.ports.Hypervisor``)."""
+
+    def __init__(self, *, name: str, uri: str, publish: Publish, state_directory: Path) -> None:
+        """``state_directory`` is where the answer of the KVM probe is remembered."""
+        self._name = name
+        self._uri = HostUri.parse(uri)
+        self._publish = publish
+        self._state_directory = state_directory
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connection = Connection(
+            uri, on_open=self._watch, on_connected=self._connected, on_lost=self._lost
+        )
+        self._jobs = BlockJobs()
+        self._domains = Domains(name, self._uri)
+        self._images = Images(self._uri)
+        self._undo_disks = UndoDisks(self._connection, self._domains, self._images, self._jobs)
+        self._saved_states = SavedStates(
+            self._uri, self._connection, self._domains, self._images, self._undo_disks
+        )
+        self._guest_agent = GuestAgentPort(self._connection)
+        self._agent_ports = AgentPorts(self._uri, self._connection)
+
+    @property
+    def name(self) -> str:
+        """The host's name, unique in the inn."""
+        return self._name
+
+    @property
+    def uri(self) -> str:
+        """Where libvirt is."""
+        return self._uri.text
+
+    @property
+    def files(self) -> ImageFiles:
+        """The host's image files."""
+        return LocalFiles() if self._uri.is_local or self._uri.is_test else FarFiles(self._uri.text)
+
+    async def open(self) -> None:
+        """Connect, publish events from now on, and remove what cut-off saves have left."""
+        self._loop = asyncio.get_running_loop()
+        await self._connection.open()
+
+    async def close(self) -> None:
+        """Let go of the host. Its machines go on."""
+        await self._connection.close()
+
+    # Questions
+
+    async def machines(self) -> Sequence[Machine]:
+        """All machines, by bulk calls."""
+        return await self._connection.ask(self._domains.machines, "list the machines")
+
+    async def machine(self, name: str) -> Machine:
+        """One machine."""
+        return await self._connection.ask(lambda c: self._domains.machine(c, name), "look at", name)
+
+    async def definition(self, name: str) -> str:
+        """The persistent definition, without passwords."""
+        return await self._on(
+            name, "read", lambda domain: str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        )
+
+    async def saved_definition(self, name: str) -> str:
+        """The definition inside the saved state."""
+        return await self._saved_states.definition(name)
+
+    async def free_bytes(self, directory: str) -> int:
+        """Room left in a directory of the host."""
+        return await self._connection.ask(
+            lambda c: self._images.free_bytes(c, directory), f"see the room left in {directory}"
+        )
+
+    async def memory_free_mib(self) -> int:
+        """Memory that machines could get: free, or held by caches that give way."""
+
+        def look(connect: libvirt.virConnect) -> int:
+            if self._uri.is_test:
+                return int(connect.getFreeMemory()) // _MIB
+            stats = connect.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)
+            return int(sum(stats.get(kind, 0) for kind in ("free", "buffers", "cached"))) // 1024
+
+        return await self._connection.ask(look, "see the free memory")
+
+    async def acceleration(self) -> Acceleration:
+        """How a new machine of this host should run, and why: as ``kvm`` or ``qemu``."""
+        return await asyncio.to_thread(acceleration, self._state_directory)
+
+    # Life
+
+    async def define(self, definition: str) -> Machine:
+        """Make or change a machine's persistent definition."""
+        name = Definition.parse(definition).name
+
+        def work(connect: libvirt.virConnect) -> Machine:
+            return self._domains.machine(connect, connect.defineXML(definition).name())
+
+        return await self._connection.command(work, "define", name)
+
+    async def undefine(self, name: str) -> None:
+        """Forget a machine that is off; its disks stay."""
+
+        def work(connect: libvirt.virConnect) -> None:
+            domain = connect.lookupByName(name)
+            self._domains.require(domain, _OFF, "be forgotten")
+            domain.undefineFlags(0 if self._uri.is_test else _FORGET_ALL)
+
+        await self._connection.command(work, "forget", name)
+
+    async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> None:
+        """Boot it, or restore its saved state. Does nothing where it runs already."""
+        await self._saved_states.start(name, paused=paused, on_progress=on_progress)
+
+    async def restore_keeping_saved_state(
+        self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None = None
+    ) -> None:
+        """Restore the saved state onto fresh overlays (target → path); the saved state is kept."""
+        await self._saved_states.restore_keeping(name, sources, on_progress)
+
+    async def pause(self, name: str) -> None:
+        """Stop its processors. Does nothing where they are stopped."""
+        await self._between(MachineState.RUNNING, MachineState.PAUSED, name, "pause", lambda d: d.suspend())
+
+    async def resume(self, name: str) -> None:
+        """Let its processors go on. Does nothing where they run."""
+        await self._between(MachineState.PAUSED, MachineState.RUNNING, name, "resume", lambda d: d.resume())
+
+    async def save(self, name: str, on_progress: OnProgress | None = None) -> None:
+        """Save memory to the host's disk and stop; cancelling the awaiting task aborts it cleanly."""
+        await self._saved_states.save(name, on_progress)
+
+    async def discard_saved_state(self, name: str) -> None:
+        """Does nothing where there is none."""
+        await self._saved_states.discard(name)
+
+    async def shut_down(self, name: str) -> None:
+        """Ask the guest to power off: through its agent where that answers, else by the power button."""
+
+        def work(domain: libvirt.virDomain) -> None:
+            if self._domains.require(domain, _LIVE | _OFF, "shut down") not in _OFF:
+                domain.shutdown()
+
+        await self._on(name, "shut down", work, is_long=True)
+
+    async def reboot(self, name: str) -> None:
+        """Ask the guest to reboot."""
+
+        def work(domain: libvirt.virDomain) -> None:
+            self._domains.require(domain, frozenset({MachineState.RUNNING}), "reboot")
+            domain.reboot(0)
+
+        await self._on(name, "reboot", work, is_long=True)
+
+    async def reset(self, name: str) -> None:
+        """Press the reset button."""
+
+        def work(domain: libvirt.virDomain) -> None:
+            self._domains.require(domain, _UP, "be reset")
+            domain.reset(0)
+
+        await self._on(name, "reset", work, is_long=True)
+
+    async def turn_off(self, name: str) -> None:
+        """Pull the plug. Does nothing where it is off; a saved state stays."""
+
+        def work(domain: libvirt.virDomain) -> None:
+            if domain.isActive():
+                domain.destroy()
+
+        await self._on(name, "turn off", work, is_long=True)
+
+    async def set_autostart(self, name: str, autostart: bool) -> None:
+        """Say whether it starts with its host."""
+        await self._on(name, "set the autostart of", lambda domain: domain.setAutostart(int(autostart)))
+
+    # Undo disks
+
+    async def backing_chain(self, path: str) -> Sequence[str]:
+        """The image file and what it stands on, top first."""
+        chain = await self._connection.ask(lambda c: self._images.chain(c, path), f"read the chain of {path}")
+        return [each for each, _ in chain]
+
+    async def add_overlays(self, name: str, overlays: Mapping[str, str]) -> None:
+        """Put a new qcow2 overlay (target → path) over each disk, all at once or none."""
+        await self._undo_disks.add(name, overlays)
+
+    async def commit_overlays(
+        self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None = None
+    ) -> None:
+        """Merge each disk's overlay into its base (target → base path), and go over to the base."""
+        await self._undo_disks.merge(name, bases, on_progress)
+
+    async def drop_overlays(self, name: str, bases: Mapping[str, str]) -> None:
+        """Make the persistent definition name the bases (target → path) again. Off or saved only."""
+        await self._undo_disks.drop(name, bases)
+
+    async def delete_file(self, path: str) -> None:
+        """Delete an image file of this host. Does nothing where it is gone."""
+        await self._connection.command(lambda c: self._images.delete(c, path), f"delete {path}")
+
+    # Through qemu-guest-agent
+
+    async def freeze(self, name: str) -> int:
+        """Freeze the guest's file systems; returns how many."""
+        return await self._guest_agent.freeze(name)
+
+    async def thaw(self, name: str) -> int:
+        """Thaw them. Does nothing where none is frozen."""
+        return await self._guest_agent.thaw(name)
+
+    async def guest_exec(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+        """Run a command in the guest."""
+        return await self._guest_agent.run(name, argv, timeout)
+
+    async def guest_write_file(self, name: str, path: str, data: bytes) -> None:
+        """Write a file in the guest."""
+        await self._guest_agent.write_file(name, path, data)
+
+    # Ports
+
+    async def attach_agent_port(self, name: str) -> None:
+        """Give the machine the task agent's port, live where it runs."""
+        if await self._agent_ports.attach(name):
+            self._say(MachineEvent.AGENT_PORT_CHANGED, name)
+
+    async def open_agent_port(self, name: str) -> BytePipe:
+        """Open the host's end of the task agent's port."""
+        return await self._agent_ports.open(name)
+
+    # Machinery
+
+    async def _on(
+        self, name: str, doing: str, work: Callable[[libvirt.virDomain], T], *, is_long: bool = False
+    ) -> T:
+        run = self._connection.command if is_long else self._connection.ask
+        return await run(lambda connect: work(connect.lookupByName(name)), doing, name)
+
+    async def _between(
+        self,
+        before: MachineState,
+        after: MachineState,
+        name: str,
+        doing: str,
+        act: Callable[[libvirt.virDomain], object],
+    ) -> None:
+        def work(domain: libvirt.virDomain) -> None:
+            if self._domains.require(domain, frozenset({before, after}), doing) is before:
+                act(domain)
+
+        await self._on(name, doing, work, is_long=True)
+
+    def _connected(self) -> None:
+        self._say(MachineEvent.HOST_CONNECTED, self._name)
+
+    def _lost(self, why: str) -> None:
+        _log.warning("host_lost", host=self._name, why=why)
+        self._say(MachineEvent.HOST_LOST, self._name, why)
+
+    def _say(self, kind: MachineEvent, subject: str, reason: str = "") -> None:
+        data = {"host": self._name, "reason": reason} if reason else {"host": self._name}
+        self._publish(Event(kind=kind, subject=subject, at=dt.datetime.now(dt.UTC), data=data))
+
+    # In libvirt's event thread: never a call that blocks, only a word to the loop
+
+    def _watch(self, connect: libvirt.virConnect) -> list[int]:
+        """Take over a fresh connection: events first, so that nothing is missed, then the sweep."""
+        wanted = (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._on_reboot),
+            (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, self._on_guest_agent),
+            (libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, self._on_block_job),
+        )
+        callbacks = [connect.domainEventRegisterAny(None, event, handle, None) for event, handle in wanted]
+        if not self._uri.is_test:
+            self._saved_states.sweep(connect)
+        return callbacks
+
+    def _on_lifecycle(
+        self, _c: libvirt.virConnect, domain: libvirt.virDomain, event: int, detail: int, _o: object
+    ) -> None:
+        kind = lifecycle_event(event, detail)
+        if kind is not None:
+            self._tell(self._say, kind, domain.name(), lifecycle_reason(event, detail))
+
+    def _on_reboot(self, _c: libvirt.virConnect, domain: libvirt.virDomain, _o: object) -> None:
+        self._tell(self._say, MachineEvent.REBOOTED, domain.name())
+
+    def _on_guest_agent(
+        self, _c: libvirt.virConnect, domain: libvirt.virDomain, _state: int, _reason: int, _o: object
+    ) -> None:
+        self._tell(self._say, MachineEvent.GUEST_AGENT_CHANGED, domain.name())
+
+    def _on_block_job(
+        self, _c: libvirt.virConnect, domain: libvirt.virDomain, _disk: str, _t: int, _s: int, _o: object
+    ) -> None:
+        self._tell(self._jobs.happened, domain.name())
+
+    def _tell(self, tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(lambda: tell(*args, **kwargs))

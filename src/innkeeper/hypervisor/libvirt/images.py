@@ -1,0 +1,167 @@
+"""Look at and delete disk images where the host has them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import uuid
+from pathlib import Path, PurePosixPath
+from xml.sax.saxutils import escape
+
+import libvirt
+from lxml import etree
+
+from innkeeper.errors import DiskError, ErrorCode, NotSupported
+from innkeeper.hypervisor.libvirt.definition import Attribute, Definition, Element, Text
+from innkeeper.hypervisor.libvirt.uris import HostUri
+
+_TIMEOUT_S = 60
+
+
+class Images:
+    """The image files of one host: local ones directly, others through libvirt's storage pools."""
+
+    def __init__(self, uri: HostUri) -> None:
+        self._uri = uri
+
+    def chain(self, connect: libvirt.virConnect, path: str) -> list[tuple[str, str]]:
+        """The image and what it stands on, top first, each with its format."""
+        if not self._uri.is_local:
+            return _chain_by_volume(connect, path)
+        return _chain_by_qemu_img(path, _declared_format(connect, path))
+
+    def base_format(self, connect: libvirt.virConnect, overlay: str, base: str) -> str | None:
+        """The format of ``base`` as the overlay's own header records it, where it still can be read."""
+        try:
+            chain = self.chain(connect, overlay)
+        except (DiskError, libvirt.libvirtError):
+            return None
+        return next((image_format for path, image_format in chain if path == base), None)
+
+    def delete(self, connect: libvirt.virConnect, path: str) -> None:
+        """Delete an image. Does nothing where it is gone."""
+        if self._uri.is_local:
+            try:
+                Path(path).unlink(missing_ok=True)
+            except PermissionError:
+                pass  # libvirt runs as another user: it has to do it
+            else:
+                return
+        with contextlib.suppress(_VolumeGone):
+            _volume(connect, path).delete(0)
+
+    def refuse_if_open(self, path: str) -> None:
+        """Raise where a QEMU has this image open. Only a local file can be looked at."""
+        if not self._uri.is_local or not Path(path).exists():
+            return
+        done = _qemu_img("info", path)
+        if done.returncode != 0 and "lock" in done.stderr:
+            raise DiskError(
+                f"The image {path} is in use, although no definition names it.",
+                path=path,
+                code=ErrorCode.ERROR_SHARING_VIOLATION,
+                advice="Find the program that has it open; it may hold changes that are not in the base.",
+            )
+
+    def free_bytes(self, connect: libvirt.virConnect, directory: str) -> int:
+        """Room left in a directory of the host."""
+        if self._uri.is_local:
+            return shutil.disk_usage(directory).free
+        pool = _pool_of(connect, directory)
+        if pool is None:
+            raise NotSupported(
+                f"The room left in {directory} cannot be seen from here.",
+                advice="Make a libvirt storage pool of this directory on the host.",
+            )
+        pool.refresh(0)
+        return int(pool.info()[3])
+
+
+class _VolumeGone(Exception):
+    """The host has no such file."""
+
+
+def _declared_format(connect: libvirt.virConnect, path: str) -> str | None:
+    """What the definitions say this image is: a guess lets a guest pass its raw disk off as qcow2."""
+    for domain in connect.listAllDomains():
+        for disk in Definition.parse(domain.XMLDesc(0)).disks():
+            if disk.file == path:
+                return disk.format
+    return None
+
+
+def _chain_by_qemu_img(path: str, declared: str | None) -> list[tuple[str, str]]:
+    done = _qemu_img(
+        "info", "--output=json", "--backing-chain", "-U", *(["-f", declared] if declared else []), path
+    )
+    if done.returncode != 0:
+        gone = "No such file" in done.stderr
+        raise DiskError(
+            f"The image {path} cannot be read: {done.stderr.strip()}.",
+            path=path,
+            code=ErrorCode.ERROR_FILE_NOT_FOUND if gone else ErrorCode.VM_E_HD_IMAGE_OPEN_FAIL,
+        )
+    return [(image["filename"], image["format"]) for image in json.loads(done.stdout)]
+
+
+def _qemu_img(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["qemu-img", command, *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+    )
+
+
+def _chain_by_volume(connect: libvirt.virConnect, path: str) -> list[tuple[str, str]]:
+    chain: list[tuple[str, str]] = []
+    while path and path not in (known for known, _ in chain):
+        try:
+            volume = _volume(connect, path)
+        except _VolumeGone:
+            raise DiskError(
+                f"The host has no image {path}.", path=path, code=ErrorCode.ERROR_FILE_NOT_FOUND
+            ) from None
+        description = VolumeElement(etree.fromstring(volume.XMLDesc(0).encode()))
+        chain.append((path, description.format))
+        path = description.backing_path
+    return chain
+
+
+class VolumeElement(Element):
+    """``<volume>``: one image in a storage pool."""
+
+    format = Attribute("target/format", "type", "raw")
+    backing_path = Text("backingStore/path")
+
+
+class PoolElement(Element):
+    """``<pool>``: a directory of images."""
+
+    path = Text("target/path")
+
+
+def _volume(connect: libvirt.virConnect, path: str) -> libvirt.virStorageVol:
+    """The volume of a file, through the pool of its directory or one made for the moment."""
+    with contextlib.suppress(libvirt.libvirtError):
+        return connect.storageVolLookupByPath(path)
+    directory = str(PurePosixPath(path).parent)
+    pool = _pool_of(connect, directory) or connect.storagePoolCreateXML(
+        f"<pool type='dir'><name>innkeeper-{uuid.uuid4()}</name>"
+        f"<target><path>{escape(directory)}</path></target></pool>",
+        0,
+    )
+    pool.refresh(0)
+    try:
+        return connect.storageVolLookupByPath(path)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise _VolumeGone from error
+        raise
+
+
+def _pool_of(connect: libvirt.virConnect, directory: str) -> libvirt.virStoragePool | None:
+    for pool in connect.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
+        description = PoolElement(etree.fromstring(pool.XMLDesc(0).encode()))
+        if PurePosixPath(description.path) == PurePosixPath(directory):
+            return pool
+    return None

@@ -1,0 +1,45 @@
+"""Make the embedded hypervisor's directory ready for its first machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import libvirt
+
+from innkeeper.hypervisor.libvirt.acceleration import Acceleration, acceleration
+from innkeeper.hypervisor.libvirt.event_loop import ensure_event_loop
+from innkeeper.hypervisor.libvirt.faults import translated
+from innkeeper.hypervisor.libvirt.uris import embedded_root, embedded_uri
+
+#: Told what is being done, in a few words.
+OnPhase = Callable[[str], None]
+
+
+async def prepare_root(state_directory: Path, on_phase: OnPhase | None = None) -> Acceleration:
+    """Probe KVM and QEMU once, so that nothing later waits for it; says which acceleration works.
+
+    The embedded driver serves one process at a time: call it before the hypervisor is opened.
+    """
+    say = on_phase or (lambda _phase: None)
+    root = embedded_root(state_directory)
+    uri = embedded_uri(root)
+    say("Trying whether guests run with KVM")
+    answer = await asyncio.to_thread(acceleration, state_directory)
+    say("Asking QEMU what it can do")
+    await asyncio.to_thread(_probe_qemu, root, uri)
+    return answer
+
+
+def _probe_qemu(root: Path, uri: str) -> None:
+    # Saved states hold guests' memory: nobody else may read them.
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ensure_event_loop()
+    with translated("prepare the embedded hypervisor"):
+        connect = libvirt.open(uri)
+        try:
+            connect.getCapabilities()
+            connect.getDomainCapabilities(None, None, None, "qemu", 0)
+        finally:
+            connect.close()

@@ -1,0 +1,178 @@
+"""Save machines' memory, and restore it: for good, or only to try something."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import libvirt
+
+from innkeeper.errors import MachineUnfit, NotSupported
+from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.definition import Definition
+from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine, wrong_state
+from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.progress import Look, followed, restore_progress, save_progress
+from innkeeper.hypervisor.libvirt.states import SavedImage
+from innkeeper.hypervisor.libvirt.undo_disks import UndoDisks
+from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports import OnProgress
+
+_UP = frozenset({MachineState.RUNNING, MachineState.PAUSED})
+_STARTABLE = frozenset({MachineState.TURNED_OFF, MachineState.SAVED})
+#: An abort that comes before libvirt has begun its job finds none: it is sent again.
+_ABORT_RETRY_S = 0.1
+
+
+class SavedStates:
+    """The saved states of one host's machines."""
+
+    def __init__(
+        self, uri: HostUri, connection: Connection, domains: Domains, images: Images, undo_disks: UndoDisks
+    ) -> None:
+        self._uri = uri
+        self._connection = connection
+        self._domains = domains
+        self._images = images
+        self._undo_disks = undo_disks
+
+    async def definition(self, name: str) -> str:
+        """The definition inside the saved state."""
+        return await self._connection.ask(lambda c: self._saved_definition(c, name).text(), "read", name)
+
+    async def start(self, name: str, *, paused: bool, on_progress: OnProgress | None) -> None:
+        """Boot the machine, or restore its saved state."""
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
+
+        def work(connect: libvirt.virConnect) -> None:
+            domain = connect.lookupByName(name)
+            if self._domains.require(domain, _UP | _STARTABLE, "start") in _STARTABLE:
+                domain.createWithFlags(flags)
+
+        async with followed(self._look_at_restore(name), on_progress):
+            await self._connection.command(work, "start", name)
+
+    async def restore_keeping(
+        self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None
+    ) -> None:
+        """Restore onto fresh overlays over the saved disks; the saved state is kept for the way back.
+
+        An overlay left by an earlier try is made anew: memory must not meet a disk that was written since.
+        """
+        if await self._connection.command(
+            lambda c: self._clear_for_restore(c, name, sources), "restore", name
+        ):
+            return
+        await self._undo_disks.add(name, sources)
+        async with followed(self._look_at_restore(name), on_progress):
+            await self._connection.command(lambda c: self._restore(c, name, sources), "restore", name)
+
+    async def save(self, name: str, on_progress: OnProgress | None) -> None:
+        """Save memory and stop; a cancel puts the machine back to running."""
+        domain = await self._connection.ask(lambda c: self._saveable(c, name), "save", name)
+        if domain is None:
+            return
+        saving = asyncio.ensure_future(
+            self._connection.command(lambda _c: domain.managedSave(0), "save", name)
+        )
+        try:
+            async with followed(lambda: save_progress(domain), on_progress):
+                await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            await self._abort(domain, saving)
+            raise
+
+    async def discard(self, name: str) -> None:
+        """Forget the saved state."""
+
+        def work(connect: libvirt.virConnect) -> None:
+            domain = connect.lookupByName(name)
+            if domain.hasManagedSaveImage():
+                domain.managedSaveRemove(0)
+
+        await self._connection.ask(work, "discard the saved state of", name)
+
+    def sweep(self, connect: libvirt.virConnect) -> None:
+        """Remove what saves that a crash cut short have left; libvirt takes them for saved states."""
+        for domain in connect.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE):
+            is_partial = self._domains.saved_image(domain) is SavedImage.PARTIAL
+            if is_partial and self._domains.state(domain) is not MachineState.SAVING:
+                domain.managedSaveRemove(0)
+
+    # Machinery
+
+    def _saved_definition(self, connect: libvirt.virConnect, name: str) -> Definition:
+        domain = connect.lookupByName(name)
+        if self._domains.saved_image(domain) is not SavedImage.WHOLE:
+            raise wrong_state(name, self._domains.state(domain), "show a saved state")
+        return Definition.parse(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
+
+    def _saveable(self, connect: libvirt.virConnect, name: str) -> libvirt.virDomain | None:
+        domain = connect.lookupByName(name)
+        state = self._domains.require(domain, _UP | {MachineState.SAVED}, "be saved")
+        return None if state is MachineState.SAVED else domain
+
+    async def _abort(self, domain: libvirt.virDomain, saving: asyncio.Future[int]) -> None:
+        def abort(_connect: libvirt.virConnect) -> None:
+            try:
+                domain.abortJob()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                    raise
+
+        while not saving.done():
+            await self._connection.ask(abort, "abort the save of", domain.name())
+            await asyncio.wait([saving], timeout=_ABORT_RETRY_S)
+
+    def _clear_for_restore(self, connect: libvirt.virConnect, name: str, sources: Mapping[str, str]) -> bool:
+        """Whether it runs on these disks already; otherwise nothing is left of an earlier try."""
+        domain = connect.lookupByName(name)
+        state = self._domains.require(domain, _UP | {MachineState.SAVED}, "be restored onto undo disks")
+        if state in _UP:
+            if not current(domain).has_sources(sources):
+                raise wrong_state(name, state, "be restored onto other disks")
+            return True
+        saved = self._saved_definition(connect, name)
+        self._point_at_saved_disks(connect, domain, saved, sources)
+        for path in sources.values():
+            self._images.refuse_if_open(path)
+            self._images.delete(connect, path)
+        return False
+
+    def _point_at_saved_disks(
+        self,
+        connect: libvirt.virConnect,
+        domain: libvirt.virDomain,
+        saved: Definition,
+        sources: Mapping[str, str],
+    ) -> None:
+        """Make the persistent definition name the disks that the saved memory knows."""
+        definition = persistent(domain)
+        for target, path in sources.items():
+            disk, known = definition.disk(target), saved.disk(target)
+            if disk.file not in (known.file, path):
+                raise MachineUnfit(
+                    f"Disk {target!r} of {domain.name()!r} is {disk.file}, not the saved {known.file}.",
+                    machine=domain.name(),
+                    advice="Discard the saved state, or give the machine its former disk back.",
+                )
+            if disk.file == path:
+                disk.use_file(known.file, known.format)
+        redefine(connect, definition)
+
+    def _restore(self, connect: libvirt.virConnect, name: str, sources: Mapping[str, str]) -> None:
+        image = self._uri.saved_image(name)
+        if image is None:
+            raise NotSupported(
+                f"Where the host at {self._uri.text} keeps saved states is not known from here."
+            )
+        saved = self._saved_definition(connect, name)
+        for target, path in sources.items():
+            saved.disk(target).use_file(path, "qcow2")
+        # libvirt forgets a managed save when the machine is started; a restore from its file leaves it.
+        connect.restoreFlags(str(image), saved.text(), 0)
+
+    def _look_at_restore(self, name: str) -> Look:
+        image = self._uri.saved_image(name) if self._uri.is_local else None
+        return lambda: None if image is None else restore_progress(image)

@@ -1,0 +1,110 @@
+"""Understand libvirt URIs, and choose one."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import threading
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import libvirt
+
+from innkeeper.errors import InvalidArgument
+
+SYSTEM_URI = "qemu:///system"
+#: A local libvirtd answers in milliseconds, or does not.
+_ANSWER_TIMEOUT_S = 5.0
+#: libvirt puts sockets 82 bytes below an embedded root, and a socket's path ends at 107.
+_LONGEST_ROOT = 60
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class HostUri:
+    """Where a host's machines are, and where its files lie."""
+
+    text: str
+    #: Whether the host's files are this computer's files.
+    is_local: bool
+    #: libvirt's made-up machines, for tests.
+    is_test: bool
+    #: The directory of an embedded driver, or ``None``.
+    root: Path | None
+    #: Where libvirt keeps saved states, or ``None`` where that is not known from here.
+    saved_directory: Path | None
+
+    @classmethod
+    def parse(cls, text: str) -> HostUri:
+        """Read a URI. Raises ``InvalidArgument`` for what no libvirt takes."""
+        parts = urlsplit(text)
+        driver, _, transport = parts.scheme.partition("+")
+        if driver not in ("qemu", "test"):
+            raise InvalidArgument(
+                f"{text!r} is no host that Innkeeper can use.",
+                advice="Write qemu:///system, qemu:///session, qemu:///embed?root=… or qemu+ssh://HOST/system.",
+            )
+        roots = parse_qs(parts.query).get("root", [])
+        root = Path(roots[0]) if parts.path == "/embed" and roots else None
+        is_local = not parts.netloc and transport in ("", "unix")
+        return cls(
+            text=text,
+            is_local=is_local and driver == "qemu",
+            is_test=driver == "test",
+            root=root,
+            saved_directory=_saved_directory(parts.path, root, is_local=is_local),
+        )
+
+    def saved_image(self, machine: str) -> Path | None:
+        """The file that holds a machine's saved state."""
+        return None if self.saved_directory is None else self.saved_directory / f"{machine}.save"
+
+
+def _saved_directory(path: str, root: Path | None, *, is_local: bool) -> Path | None:
+    if root is not None:
+        return root / "lib/qemu/save"
+    if path == "/system":
+        return Path("/var/lib/libvirt/qemu/save")
+    if path == "/session" and is_local:
+        configuration = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        return Path(configuration) / "libvirt/qemu/save"
+    return None
+
+
+def embedded_root(state_directory: Path) -> Path:
+    """Where the embedded driver keeps its machines."""
+    return state_directory / "hypervisor"
+
+
+def embedded_uri(root: Path) -> str:
+    """The URI of the embedded driver in ``root``. Raises ``InvalidArgument`` where sockets would not fit."""
+    if len(os.fsencode(root)) > _LONGEST_ROOT:
+        raise InvalidArgument(
+            f"The directory {root} is too long a path for the embedded hypervisor's sockets.",
+            advice=f"Choose a state directory of at most {_LONGEST_ROOT - len('/hypervisor')} characters.",
+        )
+    return f"qemu:///embed?root={root}"
+
+
+async def choose_uri(state_directory: Path) -> str:
+    """The default host: ``qemu:///system`` when libvirtd answers this user, else the embedded driver."""
+    if await asyncio.to_thread(_answers, SYSTEM_URI):
+        return SYSTEM_URI
+    return embedded_uri(embedded_root(state_directory))
+
+
+def _answers(uri: str) -> bool:
+    answered = threading.Event()
+
+    def knock() -> None:
+        try:
+            libvirt.open(uri).close()
+        except libvirt.libvirtError:
+            return
+        answered.set()
+
+    # A daemon that accepts and never answers must not hold the service: the thread is left behind.
+    thread = threading.Thread(target=knock, name="libvirt-knock", daemon=True)
+    thread.start()
+    thread.join(_ANSWER_TIMEOUT_S)
+    return answered.is_set()

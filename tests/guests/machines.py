@@ -1,0 +1,91 @@
+"""Define machines that boot the tiny guest."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports import Hypervisor
+from tests.guests import tiny
+from tests.guests.tiny import TinyGuest
+
+_AGENT_PORT = "<channel type='unix'><target type='virtio' name='org.innkeeper.agent.0'/></channel>"
+_GUEST_AGENT_PORT = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TinyMachine:
+    """A machine of a test, and where its files lie."""
+
+    name: str
+    #: The data disk, ``vda``; the guest mounts it at ``/data``.
+    disk: Path
+    #: What the guest writes to its serial port.
+    console: Path
+
+
+async def define_tiny_machine(
+    hypervisor: Hypervisor,
+    guest: TinyGuest,
+    directory: Path,
+    name: str,
+    *,
+    disk_format: str = "qcow2",
+    agent_port: bool = True,
+    guest_agent_port: bool = True,
+) -> TinyMachine:
+    """Define a machine, off, with one small data disk of its own."""
+    machine = TinyMachine(
+        name=name, disk=directory / f"{name}.{disk_format}", console=directory / f"{name}.console"
+    )
+    await asyncio.to_thread(tiny.data_disk, machine.disk, format=disk_format)
+    ports = _AGENT_PORT * agent_port + _GUEST_AGENT_PORT * guest_agent_port
+    await hypervisor.define(tiny_definition(machine, guest, disk_format, ports))
+    return machine
+
+
+def tiny_definition(machine: TinyMachine, guest: TinyGuest, disk_format: str, ports: str) -> str:
+    """The libvirt XML of a machine that boots the tiny guest, in software."""
+    return f"""
+    <domain type='qemu'>
+      <name>{machine.name}</name>
+      <memory unit='MiB'>160</memory>
+      <vcpu>1</vcpu>
+      <cpu mode='maximum'/>
+      <os>
+        <type machine='q35'>hvm</type>
+        <kernel>{guest.kernel}</kernel>
+        <initrd>{guest.initrd}</initrd>
+        <cmdline>console=ttyS0 quiet panic=-1</cmdline>
+      </os>
+      <features><acpi/></features>
+      <on_poweroff>destroy</on_poweroff>
+      <on_reboot>restart</on_reboot>
+      <on_crash>destroy</on_crash>
+      <devices>
+        <disk type='file' device='disk'>
+          <driver name='qemu' type='{disk_format}'/>
+          <source file='{machine.disk}'/>
+          <target dev='vda' bus='virtio'/>
+        </disk>
+        <controller type='usb' model='none'/>
+        <serial type='file'><source path='{machine.console}'/></serial>
+        <memballoon model='none'/>
+        {ports}
+      </devices>
+    </domain>"""
+
+
+async def until(hypervisor: Hypervisor, name: str, *states: MachineState, timeout: float = 60) -> None:
+    """Wait until the machine is in one of these states."""
+    async with asyncio.timeout(timeout):
+        while (await hypervisor.machine(name)).state not in states:
+            await asyncio.sleep(0.1)
+
+
+async def forget(hypervisor: Hypervisor, name: str) -> None:
+    """Turn a machine off and forget it."""
+    await hypervisor.turn_off(name)
+    await hypervisor.undefine(name)

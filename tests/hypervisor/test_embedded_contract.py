@@ -1,0 +1,39 @@
+"""The contract, kept by libvirt's embedded driver with real QEMU."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from innkeeper.hypervisor.libvirt import LibvirtHypervisor
+from tests.guests.machines import TinyMachine
+from tests.guests.tiny import TinyGuest
+from tests.hypervisor.contract import LifeContract, SavedStateContract, Subject, UndoDiskContract
+
+pytestmark = pytest.mark.qemu
+
+
+@pytest.fixture
+async def subject(
+    embedded_hypervisor: LibvirtHypervisor,
+    echo_guest: TinyGuest,
+    define_machine: Callable[..., Awaitable[TinyMachine]],
+    tmp_path: Path,
+) -> Subject:
+    """A machine of its own for each test."""
+    await define_machine("subject", guest=echo_guest, agent_port=False)
+    return Subject(hypervisor=embedded_hypervisor, name="subject", directory=tmp_path)
+
+
+class TestLife(LifeContract):
+    """Embedded."""
+
+
+class TestSavedState(SavedStateContract):
+    """Embedded."""
+
+
+class TestUndoDisk(UndoDiskContract):
+    """Embedded."""

@@ -1,0 +1,70 @@
+"""The contract, as far as libvirt's own made-up machines can keep it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from innkeeper.errors import NotSupported
+from innkeeper.hypervisor.libvirt import LibvirtHypervisor
+from innkeeper.machines.machine import MachineState
+from tests.hypervisor.contract import LifeContract, SavedStateContract, Subject
+
+_MACHINE = """
+<domain type='test'>
+  <name>subject</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+  <os><type>hvm</type></os>
+  <devices><disk type='file' device='disk'>
+    <source file='{path}'/><target dev='vda' bus='virtio'/>
+  </disk></devices>
+</domain>"""
+
+
+@pytest.fixture
+async def subject(tmp_path: Path) -> AsyncIterator[Subject]:
+    """A made-up machine on a made-up host of its own."""
+    node = tmp_path / "node.xml"
+    node.write_text("<node/>")
+    hypervisor = LibvirtHypervisor(
+        name="made-up", uri=f"test://{node}", publish=lambda _event: None, state_directory=tmp_path
+    )
+    await hypervisor.open()
+    await hypervisor.define(_MACHINE.format(path=tmp_path / "disk.raw"))
+    yield Subject(hypervisor=hypervisor, name="subject", directory=tmp_path)
+    await hypervisor.close()
+
+
+class TestLife(LifeContract):
+    """Made up."""
+
+    async def test_a_machine_can_be_started_paused(self, subject: Subject) -> None:
+        """Not here: a clear word, and nothing started."""
+        with pytest.raises(NotSupported):
+            await subject.hypervisor.start(subject.name, paused=True)
+        assert await subject.state() is MachineState.TURNED_OFF
+
+
+class TestSavedState(SavedStateContract):
+    """Made up."""
+
+    # This driver lets every restored machine run.
+    test_a_machine_saved_while_paused_comes_back_paused = None  # type: ignore[assignment]
+
+
+async def test_what_the_driver_lacks_is_said(subject: Subject) -> None:
+    """No overlay, and a clear word about it."""
+    with pytest.raises(NotSupported):
+        await subject.hypervisor.add_overlays("subject", {"vda": str(subject.directory / "undo")})
+
+
+async def test_the_default_test_host_is_there(tmp_path: Path) -> None:
+    """``test:///default`` comes with one running machine."""
+    hypervisor = LibvirtHypervisor(
+        name="default", uri="test:///default", publish=lambda _event: None, state_directory=tmp_path
+    )
+    await hypervisor.open()
+    assert [machine.state for machine in await hypervisor.machines()] == [MachineState.RUNNING]
+    assert await hypervisor.memory_free_mib() > 0
+    await hypervisor.close()
