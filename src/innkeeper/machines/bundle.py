@@ -1,12 +1,14 @@
-"""Build the one file that is the task agent."""
+"""Build the one file that is the task agent: ``python3 -m innkeeper.machines.bundle FILE`` writes it."""
 
 from __future__ import annotations
 
 import importlib.resources
 import io
+import sys
 import zipfile
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 #: The name of the file in the guest and in images.
 BUNDLE_NAME = "innkeeper-agent.pyz"
@@ -52,3 +54,7 @@ def _modules(directory: Traversable, path: str) -> Iterator[tuple[str, bytes]]:
             yield from _modules(entry, f"{path}/{entry.name}")
         elif entry.name.endswith(".py"):
             yield f"{path}/{entry.name}", entry.read_bytes()
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1] if len(sys.argv) > 1 else BUNDLE_NAME).write_bytes(agent_bundle())

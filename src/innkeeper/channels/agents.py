@@ -1,0 +1,281 @@
+"""Keep a session with the task agent of every running machine."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Collection
+
+from innkeeper.channels.allowance import Offences
+from innkeeper.channels.link import DEFAULT_PACE, Link, Pace, Surroundings
+from innkeeper.channels.patience import within
+from innkeeper.channels.ports import GuestAgent, OnBooking, OpenPort
+from innkeeper.channels.receipts import Receipts
+from innkeeper.channels.session import AgentSession
+from innkeeper.errors import AgentError, AgentQuarantined, InnkeeperError
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Event, Publish
+
+#: The names of the machines that run now.
+Running = Callable[[], Awaitable[Collection[str]]]
+
+_FIRST_QUARANTINE_S = 60.0
+_LONGEST_QUARANTINE_S = 3600.0
+_FIRST_RETRY_S = 1.0
+_LONGEST_RETRY_S = 30.0
+#: Changes of machines within this time are looked at together.
+_LOOK_S = 0.2
+#: The list of running machines is looked at so often, should an event be lost.
+_LOOK_AGAIN_S = 60.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """What every keeper needs of the house."""
+
+    open_port: OpenPort
+    running: Running
+    on_booking: OnBooking
+    clock: Clock
+    publish: Publish
+    pace: Pace
+
+
+class Agents:
+    """The task agents of all running machines (``GuestAgents``).
+
+    A keeper for each running machine opens its port and makes sessions over it. ``heed`` takes the
+    house's events; any event of a machine makes it look again at which machines run.
+    """
+
+    def __init__(
+        self,
+        *,
+        open_port: OpenPort,
+        running: Running,
+        on_booking: OnBooking,
+        clock: Clock,
+        publish: Publish,
+        pace: Pace = DEFAULT_PACE,
+    ) -> None:
+        self._needs = Needs(
+            open_port=open_port,
+            running=running,
+            on_booking=on_booking,
+            clock=clock,
+            publish=publish,
+            pace=pace,
+        )
+        self._keepers: dict[str, Keeper] = {}
+        self._changed = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+
+    # Life
+
+    async def open(self) -> None:
+        """Begin to keep sessions, now and until ``close``."""
+        self._changed.set()
+        self._looking = asyncio.create_task(self._look_again_and_again(), name="agents")
+
+    async def close(self) -> None:
+        """Let all sessions go."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
+        self._keepers.clear()
+
+    def heed(self, event: Event) -> None:
+        """Take an event of the house (a ``Publish``)."""
+        if event.kind.startswith("machine."):
+            keeper = self._keepers.get(event.subject)
+            if keeper is not None:
+                keeper.hurry()
+            self._changed.set()
+
+    # Questions
+
+    async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> GuestAgent:
+        """A live session, or ``AgentError`` when none came in ``timeout`` seconds.
+
+        Raises ``AgentQuarantined`` at once for a guest that is being left alone.
+        """
+        self._changed.set()
+        waiting = _Waiting(self._keepers, machine, other_boot_than)
+        deadline = self._needs.clock.monotonic() + timeout
+        while (session := waiting.look()) is None:
+            left = deadline - self._needs.clock.monotonic()
+            if left <= 0 or not await within(self._needs.clock, left, self._next_change(machine)):
+                raise self._silent(machine, timeout)
+        return session
+
+    def is_connected(self, machine: str) -> bool:
+        """Whether there is a live session now."""
+        keeper = self._keepers.get(machine)
+        return keeper is not None and keeper.session is not None
+
+    # Machinery
+
+    async def _next_change(self, machine: str) -> None:
+        keeper = self._keepers.get(machine)
+        if keeper is None:
+            await self._needs.clock.sleep(_LOOK_S)
+        else:
+            await keeper.change()
+
+    def _silent(self, machine: str, timeout: float) -> AgentError:
+        keeper = self._keepers.get(machine)
+        why = "the machine does not run" if keeper is None else keeper.reason
+        return AgentError(
+            f"The task agent of {machine} did not answer within {timeout:g} seconds: {why}.",
+            machine=machine,
+            advice=f"Run 'innkeeper machine prepare {machine}' once, or look at the machine's console.",
+        )
+
+    async def _look_again_and_again(self) -> None:
+        clock = self._needs.clock
+        while True:
+            await within(clock, _LOOK_AGAIN_S, self._changed.wait())
+            await clock.sleep(_LOOK_S)
+            self._changed.clear()
+            try:
+                await self._look()
+            except InnkeeperError:
+                # A host that does not answer keeps its keepers; the next look comes by itself.
+                continue
+
+    async def _look(self) -> None:
+        running = set(await self._needs.running())
+        for machine in running - self._keepers.keys():
+            self._keepers[machine] = Keeper(machine, self._needs)
+        gone = [self._keepers.pop(machine) for machine in self._keepers.keys() - running]
+        await asyncio.gather(*(keeper.stop() for keeper in gone))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Someone who waits for a session of one machine."""
+
+    keepers: dict[str, Keeper]
+    machine: str
+    other_boot_than: str
+
+    def look(self) -> AgentSession | None:
+        """The session, if it is there and of the right boot."""
+        keeper = self.keepers.get(self.machine)
+        if keeper is None:
+            return None
+        if keeper.is_quarantined:
+            raise AgentQuarantined(
+                f"The guest of {self.machine} broke the agent's protocol too often and is left alone: "
+                f"{keeper.reason}.",
+                machine=self.machine,
+                advice="Look at what runs in the guest; it is heard again after a while.",
+            )
+        session = keeper.session
+        if session is None or session.hello.boot_id == self.other_boot_than:
+            return None
+        return session
+
+
+class Keeper:
+    """Keeps the link to one running machine, as long as it runs."""
+
+    def __init__(self, machine: str, needs: Needs) -> None:
+        self._machine = machine
+        self._needs = needs
+        self._offences = Offences(needs.clock)
+        self._receipts = Receipts()
+        self._hurry = asyncio.Event()
+        self._change = asyncio.Event()
+        self._quarantine_s = _FIRST_QUARANTINE_S
+        #: The session there is now.
+        self.session: AgentSession | None = None
+        self.is_quarantined = False
+        #: Why there is no session.
+        self.reason = "no agent has answered yet"
+        self._work = asyncio.create_task(self._run(), name=f"agent of {machine}")
+
+    async def stop(self) -> None:
+        """Let the link go."""
+        self._work.cancel()
+        await asyncio.gather(self._work, return_exceptions=True)
+        self._wake_waiting()
+
+    def hurry(self) -> None:
+        """Something happened to the machine: do not wait with the next try."""
+        self._hurry.set()
+
+    async def change(self) -> None:
+        """Return when a session has begun or was lost, or the guest's standing has changed."""
+        await self._change.wait()
+
+    async def _run(self) -> None:
+        retry_s = _FIRST_RETRY_S
+        while True:
+            if await self._hold_link():
+                retry_s = _FIRST_RETRY_S
+            if self._offences.are_too_many:
+                await self._quarantine()
+            self._hurry.clear()
+            if await within(self._needs.clock, retry_s, self._hurry.wait()):
+                # The event may come before QEMU has made the port: a moment, never a busy loop.
+                await self._needs.clock.sleep(_LOOK_S)
+                retry_s = _FIRST_RETRY_S
+            else:
+                retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
+
+    async def _hold_link(self) -> bool:
+        """Open the port and serve it to its end; whether it could be opened."""
+        try:
+            pipe = await self._needs.open_port(self._machine)
+        except (InnkeeperError, OSError) as exc:
+            self.reason = str(exc).rstrip(".")
+            return False
+        try:
+            await Link(pipe, self._surroundings()).run()
+        except Exception as exc:  # The top of a task: one guest's link must not end its keeping.
+            self.reason = f"the link broke: {exc!r}"
+        finally:
+            await pipe.close()
+        return True
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            machine=self._machine,
+            clock=self._needs.clock,
+            on_booking=self._needs.on_booking,
+            on_session=self._begin_session,
+            on_lost=self._lose_session,
+            offences=self._offences,
+            receipts=self._receipts,
+            pace=self._needs.pace,
+        )
+
+    def _begin_session(self, session: AgentSession) -> None:
+        self.session = session
+        self._tell("agent.connected", boot_id=session.hello.boot_id, plugin=session.hello.plugin_name)
+
+    def _lose_session(self, reason: str) -> None:
+        self.session, self.reason = None, reason
+        self._tell("agent.lost", reason=reason)
+
+    async def _quarantine(self) -> None:
+        """Leave the guest alone, longer each time."""
+        self.is_quarantined, self.reason = True, self._offences.reason
+        self._tell("agent.quarantined", reason=self.reason, seconds=self._quarantine_s)
+        await self._needs.clock.sleep(self._quarantine_s)
+        self._quarantine_s = min(2 * self._quarantine_s, _LONGEST_QUARANTINE_S)
+        self._offences.forget()
+        self.is_quarantined = False
+        self._tell("agent.released")
+
+    def _tell(self, kind: str, **data: str | float) -> None:
+        now = self._needs.clock.now()
+        self._needs.publish(Event(kind=kind, subject=self._machine, at=now, data=data))
+        self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
+        """Wake whoever waits now, and nobody who comes later."""
+        change, self._change = self._change, asyncio.Event()
+        change.set()

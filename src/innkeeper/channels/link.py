@@ -1,0 +1,311 @@
+"""Hold the pipe to one guest, and make one session after another over it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import secrets
+from collections.abc import Callable
+
+from innkeeper.channels.allowance import Allowance, Offences
+from innkeeper.channels.patience import within
+from innkeeper.channels.ports import (
+    BytePipe,
+    GuestOutput,
+    OnBooking,
+    ScheduleDeleted,
+    ScheduleRequested,
+)
+from innkeeper.channels.receipts import Receipts
+from innkeeper.channels.session import AgentSession
+from innkeeper.channels.statements import Unbelievable, read_hello, read_notice, read_told
+from innkeeper.errors import AgentError, InnkeeperError
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.frames import Fault, Interruption
+from innkeeper.wire.session import (
+    NONCE_BYTES,
+    VERSION,
+    Answered,
+    Began,
+    Event,
+    HostSession,
+    Message,
+    Noticed,
+    Ponged,
+    Readied,
+    Told,
+)
+
+_CHUNK_BYTES = 64 * 1024
+#: How many bookings of one guest may be looked at at once.
+_MOST_BOOKINGS_IN_WORK = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How long a link waits for what, in seconds."""
+
+    #: For the answer to the first greeting; doubled at each further one …
+    first_greeting: float = 1.0
+    #: … up to this.
+    longest_greeting: float = 30.0
+    #: Between two greetings, whatever the guest does.
+    between_greetings: float = 0.5
+    #: Between two pings.
+    ping: float = 20.0
+    #: For the answer to a ping.
+    pong: float = 30.0
+
+
+DEFAULT_PACE = Pace()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What a link is given by those who keep it, for all its guest's sessions."""
+
+    machine: str
+    clock: Clock
+    on_booking: OnBooking
+    #: Told of each session that begins.
+    on_session: Callable[[AgentSession], None]
+    #: Told when it is lost, and why.
+    on_lost: Callable[[str], None]
+    offences: Offences
+    receipts: Receipts
+    pace: Pace
+
+
+class Link:
+    """One pipe to one guest."""
+
+    def __init__(self, pipe: BytePipe, around: Surroundings) -> None:
+        self._pipe = pipe
+        self._around = around
+        self._wire = HostSession()
+        self._session: AgentSession | None = None
+        #: Whether the last greeting has not been answered yet.
+        self._greeted = False
+        self._answers: dict[int, asyncio.Future[Message]] = {}
+        self._bookings: set[asyncio.Task[None]] = set()
+        #: Set when there is something to write.
+        self._output = asyncio.Event()
+        #: Set when the session began, was lost, or the guest asked for a new one.
+        self._turn = asyncio.Event()
+        self._ponged = asyncio.Event()
+        clock = around.clock
+        self._bytes = Allowance(clock, per_second=1 << 20, burst=8 << 20)
+        self._notices = Allowance(clock, per_second=50, burst=600)
+        self._booking_rate = Allowance(clock, per_second=1, burst=100)
+        self._log = Allowance(clock, per_second=64 << 10, burst=2 << 20)
+
+    async def run(self) -> None:
+        """Serve until the pipe is gone, or the guest has offended too often."""
+        work = [asyncio.create_task(one()) for one in (self._read, self._write, self._keep)]
+        try:
+            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*work, *self._bookings):
+                task.cancel()
+            ends = await asyncio.gather(*work, *self._bookings, return_exceptions=True)
+            self._lose("the port is closed")
+        for end in ends:
+            # A broken pipe is an end like any other; a broken link is not.
+            if isinstance(end, Exception) and not isinstance(end, OSError | InnkeeperError):
+                raise end
+
+    # For the session
+
+    def ask(self, message: Message) -> tuple[int, asyncio.Future[Message]]:
+        """Send a question; returns its number and the answer to come."""
+        number = self._wire.call(message)
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        self._output.set()
+        return number, self._answers[number]
+
+    def forget(self, number: int) -> None:
+        """Wait for that answer no longer."""
+        answer = self._answers.pop(number, None)
+        if answer is not None:
+            answer.cancel()
+            self._wire.forget_call(number)
+
+    def offend(self, reason: str) -> None:
+        """Take note of a broken rule: the session is lost, and a new one begun."""
+        if self._session is not None:
+            self._around.offences.count_fault(reason)
+            self._lose(reason)
+
+    # The three that run
+
+    async def _read(self) -> None:
+        while not self._around.offences.are_too_many:
+            data = await self._pipe.read()
+            if not data:
+                return
+            # Whoever sends more than a guest has reason to is read no faster than it should send.
+            debt = self._bytes.owe(len(data))
+            if debt > 0:
+                await self._around.clock.sleep(debt)
+            for event in self._wire.receive(data):
+                self._take(event)
+            self._output.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._output.wait()
+            self._output.clear()
+            while data := self._wire.take_output(_CHUNK_BYTES):
+                await self._pipe.write(data)
+
+    async def _keep(self) -> None:
+        """Begin sessions, and watch over the one there is."""
+        pace, patience = self._around.pace, self._around.pace.first_greeting
+        while not self._around.offences.are_too_many:
+            self._begin()
+            if await within(self._around.clock, patience, self._turn.wait()):
+                patience = pace.first_greeting
+                await self._watch()
+            else:
+                patience = min(2 * patience, pace.longest_greeting)
+            await self._around.clock.sleep(pace.between_greetings)
+
+    def _begin(self) -> None:
+        self._turn.clear()
+        # A greeting that the guest has not even read yet needs no second one behind it.
+        if not (self._greeted and self._wire.output_size):
+            self._greeted = True
+            self._wire.begin(secrets.token_bytes(NONCE_BYTES), {"protocol": VERSION})
+            self._output.set()
+
+    async def _watch(self) -> None:
+        """Ping until the session is lost."""
+        pace, clock = self._around.pace, self._around.clock
+        while self._session is not None:
+            self._turn.clear()
+            if await within(clock, pace.ping, self._turn.wait()) or self._session is None:
+                continue
+            self._ponged.clear()
+            self._wire.ping()
+            self._output.set()
+            if not await within(clock, pace.pong, self._ponged.wait()):
+                self._lose("it does not answer")
+
+    # What the guest sent
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Began(greeting):
+                self._take_greeting(greeting)
+            case Readied():
+                self._around.offences.count_restart()
+                self._lose("the agent was started again")
+                self._turn.set()
+            case Interruption():
+                self._lose("the agent was started again")
+            case _ if self._session is None:
+                # Before there is a session the bytes may be anything, as the rest of one that is lost.
+                return
+            case Fault(reason):
+                self.offend(reason)
+            case _:
+                self._take_in_session(event)
+
+    def _take_in_session(self, event: Event) -> None:
+        match event:
+            case Answered(number, message):
+                if number in self._answers:
+                    self._answers[number].set_result(message)
+            case Noticed(number, message):
+                self._believing(lambda: self._take_notice(number, message))
+            case Told(message):
+                self._believing(lambda: self._take_told(message))
+            case Ponged():
+                self._ponged.set()
+            case _:
+                # Nobody here opens streams, so any event of one is the guest's invention.
+                self.offend("a stream that nobody opened")
+
+    def _take_greeting(self, greeting: Message) -> None:
+        around, self._greeted = self._around, False
+        try:
+            hello = read_hello(greeting)
+        except Unbelievable as exc:
+            around.offences.count_fault(str(exc))
+            return
+        self._session = AgentSession(machine=around.machine, hello=hello, line=self, clock=around.clock)
+        self._turn.set()
+        around.on_session(self._session)
+
+    def _believing(self, take: Callable[[], None]) -> None:
+        try:
+            take()
+        except Unbelievable as exc:
+            self.offend(str(exc))
+
+    def _take_told(self, message: Message) -> None:
+        told = read_told(message)
+        size = len(told.text) if isinstance(told, GuestOutput) else 200
+        if self._session is not None and self._log.take(size):
+            self._session.hear(told)
+
+    def _take_notice(self, number: int, message: Message) -> None:
+        if not self._notices.take(1):
+            raise Unbelievable("it gives notice after notice")
+        notice, key = read_notice(message), Receipts.key(message)
+        receipts = self._around.receipts
+        known = receipts.answer(key)
+        if known is not None:
+            self._note(number, known)
+        elif isinstance(notice.message, ScheduleRequested | ScheduleDeleted):
+            self._take_booking(number, key, notice.message)
+        elif self._session is not None:
+            self._session.hear(notice.message)
+            receipts.end(key, {})
+            self._note(number, {})
+
+    def _take_booking(self, number: int, key: str, booking: ScheduleRequested | ScheduleDeleted) -> None:
+        receipts = self._around.receipts
+        if receipts.is_in_work(key):
+            return
+        if receipts.in_work >= _MOST_BOOKINGS_IN_WORK or not self._booking_rate.take(1):
+            self._note(number, {"error": "This guest books too much. Try again later."})
+            return
+        receipts.begin(key)
+        task = asyncio.create_task(self._book(number, key, booking))
+        self._bookings.add(task)
+        task.add_done_callback(self._bookings.discard)
+
+    async def _book(self, number: int, key: str, booking: ScheduleRequested | ScheduleDeleted) -> None:
+        serial = self._wire.serial
+        answer: Message | None = None
+        try:
+            refusal = await self._around.on_booking(self._around.machine, booking)
+            answer = {"error": refusal} if refusal else {}
+        finally:
+            self._around.receipts.end(key, answer)
+        # In a later session the guest asks again, and finds the receipt.
+        if serial == self._wire.serial:
+            self._note(number, answer)
+
+    def _note(self, number: int, answer: Message) -> None:
+        self._wire.note(number, answer)
+        self._output.set()
+
+    def _lose(self, reason: str) -> None:
+        if self._session is None:
+            return
+        session, self._session = self._session, None
+        session.lose(reason)
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(
+                    AgentError(
+                        f"The session with the task agent of {self._around.machine} was lost: {reason}.",
+                        machine=self._around.machine,
+                        advice="It is made again by itself; look at the machine should it not be.",
+                    )
+                )
+        self._answers.clear()
+        self._turn.set()
+        self._around.on_lost(reason)

@@ -1,0 +1,54 @@
+"""Remember which notices of a guest were answered, and how."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+
+from innkeeper.wire.session import Message
+
+#: How many answers are remembered for one guest: as many as an agent may have waiting.
+_KEPT = 256
+
+
+class Receipts:
+    """The answers given to one machine's notices, over all its sessions.
+
+    A notice is known by its boot, number and content: a guest rolled back, or restored twice from the
+    same saved memory, may use a number again for something else.
+    """
+
+    def __init__(self) -> None:
+        self._answers: collections.OrderedDict[str, Message] = collections.OrderedDict()
+        self._in_work: set[str] = set()
+
+    @staticmethod
+    def key(said: Message) -> str:
+        """What the notice is known by."""
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    def answer(self, key: str) -> Message | None:
+        """The answer it was given, or ``None``."""
+        return self._answers.get(key)
+
+    def is_in_work(self, key: str) -> bool:
+        """Whether its answer is being found."""
+        return key in self._in_work
+
+    @property
+    def in_work(self) -> int:
+        """How many answers are being found."""
+        return len(self._in_work)
+
+    def begin(self, key: str) -> None:
+        """Note that its answer is being found."""
+        self._in_work.add(key)
+
+    def end(self, key: str, answer: Message | None) -> None:
+        """Note its answer; ``None`` when none was found, so that it is asked for again."""
+        self._in_work.discard(key)
+        if answer is not None:
+            self._answers[key] = answer
+            while len(self._answers) > _KEPT:
+                self._answers.popitem(last=False)

@@ -1,0 +1,162 @@
+"""Speak with one task agent for as long as its session lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import weakref
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, TypeVar
+
+from innkeeper.channels.feed import Feed
+from innkeeper.channels.patience import within
+from innkeeper.channels.ports import AgentHello, AgentTask, GuestMessage, HealthReport
+from innkeeper.channels.statements import (
+    Unbelievable,
+    clean_sentence,
+    read_health,
+    read_optional_task,
+    read_task,
+)
+from innkeeper.errors import AgentError
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.session import Message
+
+T = TypeVar("T")
+
+#: How long an answer may take, in seconds; guests under emulation are slow.
+CALL_S = 30.0
+#: A health report runs the guest's own check scripts.
+HEALTH_S = 300.0
+
+
+class Line(Protocol):
+    """What a session needs of the link below it."""
+
+    def ask(self, message: Message) -> tuple[int, asyncio.Future[Message]]:
+        """Send a question; returns its number and the answer to come."""
+
+    def forget(self, number: int) -> None:
+        """Wait for that answer no longer."""
+
+    def offend(self, reason: str) -> None:
+        """Take note that the guest broke the protocol: the session is lost."""
+
+
+class AgentSession:
+    """One live session (``GuestAgent``)."""
+
+    def __init__(self, *, machine: str, hello: AgentHello, line: Line, clock: Clock) -> None:
+        self._machine = machine
+        self._hello = hello
+        self._line = line
+        self._clock = clock
+        #: Why it is over, or empty while it lasts.
+        self._lost = ""
+        self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
+
+    @property
+    def hello(self) -> AgentHello:
+        """Who answered."""
+        return self._hello
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the session lasts."""
+        return not self._lost
+
+    async def start_task(self, label: str, identifier: str, context: bytes) -> AgentTask:
+        """``StartTask``; a known identifier starts nothing and returns its state."""
+        question: Message = {
+            "do": "start_task",
+            "label": label,
+            "identifier": identifier,
+            "context": base64.b64encode(context).decode(),
+        }
+        return await self._ask(question, lambda answer: read_task(answer.get("task")))
+
+    async def task(self, identifier: str) -> AgentTask | None:
+        """What the agent's journal says of it."""
+        question: Message = {"do": "task", "identifier": identifier}
+        return await self._ask(question, lambda answer: read_optional_task(answer.get("task")))
+
+    async def cancel_task(self, identifier: str) -> None:
+        """Ask the agent to stop it; best effort."""
+        await self._ask({"do": "cancel_task", "identifier": identifier}, _nothing)
+
+    async def health(self) -> HealthReport:
+        """The guest's own report, now."""
+        return await self._ask({"do": "health"}, lambda answer: read_health(answer.get("health")), HEALTH_S)
+
+    async def reboot(self) -> None:
+        """Ask the guest to reboot; returns when it has agreed."""
+        await self._ask({"do": "reboot"}, _nothing)
+
+    async def shut_down(self) -> None:
+        """Ask the guest to power off; returns when it has agreed."""
+        await self._ask({"do": "shut_down"}, _nothing)
+
+    def messages(self) -> AsyncIterator[GuestMessage]:
+        """What the guest tells from this call on, until the session is lost."""
+        feed = Feed()
+        if self._lost:
+            feed.end()
+        self._feeds.add(feed)
+        return feed
+
+    # For the link
+
+    def hear(self, message: GuestMessage) -> None:
+        """Pass on what the guest told."""
+        for feed in self._feeds:
+            feed.put(message)
+
+    def lose(self, reason: str) -> None:
+        """Say that the session is over, and why."""
+        self._lost = self._lost or reason
+        for feed in self._feeds:
+            feed.end()
+
+    # Machinery
+
+    async def _ask(self, question: Message, read: Callable[[Message], T], patience: float = CALL_S) -> T:
+        if self._lost:
+            raise self._error(f"The session with the task agent of {self._machine} is lost: {self._lost}.")
+        answer = await self._answer(question, patience)
+        if "error" in answer:
+            raise self._refusal(answer["error"])
+        try:
+            return read(answer)
+        except Unbelievable as exc:
+            self._line.offend(str(exc))
+            raise self._error(
+                f"The task agent of {self._machine} gave an answer that cannot be read: {exc}."
+            ) from exc
+
+    async def _answer(self, question: Message, patience: float) -> Message:
+        try:
+            number, answer = self._line.ask(question)
+        except ValueError as exc:
+            raise self._error(f"The task agent of {self._machine} cannot be asked: {exc}.") from exc
+        try:
+            if not await within(self._clock, patience, asyncio.shield(answer)):
+                raise self._error(
+                    f"The task agent of {self._machine} did not answer within {patience:g} seconds."
+                )
+            return answer.result()
+        finally:
+            self._line.forget(number)
+
+    def _refusal(self, said: object) -> AgentError:
+        try:
+            sentence = clean_sentence(said)
+        except Unbelievable:
+            sentence = "no reason given"
+        return self._error(f"The task agent of {self._machine} refused: {sentence}")
+
+    def _error(self, sentence: str) -> AgentError:
+        return AgentError(sentence, machine=self._machine, advice="Look at the agent's log inside the guest.")
+
+
+def _nothing(answer: Message) -> None:
+    return None

@@ -1,0 +1,253 @@
+"""Read what a guest says into values, once, and believe none of it beyond its bounds."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Mapping
+
+from innkeeper.channels.ports import (
+    AgentHello,
+    AgentTask,
+    AgentTerminated,
+    GuestMessage,
+    GuestOutput,
+    HealthReport,
+    PackageChange,
+    ScheduleDeleted,
+    ScheduleRequested,
+    TaskStateChanged,
+    UpdateStatus,
+)
+from innkeeper.wire.session import VERSION
+
+MAX_CONTEXT_BYTES = 64 * 1024
+MAX_NAME_CHARS = 255
+MAX_TEXT_CHARS = 2000
+MAX_PACKAGES = 5000
+MAX_TASKS = 64
+MAX_ITEMS = 4096
+MAX_CHECKS = 256
+#: No clock of a guest is taken to show a later time.
+_LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
+
+#: The states an agent may report; the others are the host's own.
+_AGENT_STATES = frozenset(UpdateStatus) - {UpdateStatus.UNKNOWN, UpdateStatus.TIMEOUT}
+
+
+class Unbelievable(ValueError):
+    """The guest said what no agent says."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """A message that the guest sends again until it is answered."""
+
+    #: The boot in which it was written, and its number there.
+    boot_id: str
+    seq: int
+    message: GuestMessage
+
+
+def read_hello(said: Mapping[str, object]) -> AgentHello:
+    """Read the agent's greeting."""
+    reader = _Reader(said)
+    version = reader.number("protocol", 0, 1 << 16)
+    if version != VERSION:
+        raise Unbelievable(f"it speaks version {version} of the protocol, not {VERSION}")
+    return AgentHello(
+        agent_version=reader.text("agent_version", 64),
+        boot_id=reader.name("boot_id"),
+        plugin_name=reader.text("plugin_name", MAX_NAME_CHARS),
+        os_name=reader.text("os_name", MAX_NAME_CHARS),
+        tasks=tuple(read_task(task) for task in reader.items("tasks", MAX_TASKS)),
+    )
+
+
+def read_task(said: object) -> AgentTask:
+    """Read what the agent's journal says of one update; without packages there are none."""
+    reader = _Reader(said)
+    percent = None if said_nothing(said, "percent") else reader.number("percent", 0, 100)
+    packages = () if said_nothing(said, "packages") else reader.items("packages", MAX_PACKAGES)
+    return AgentTask(
+        identifier=reader.name("identifier"),
+        status=_read_status(reader),
+        percent=percent,
+        text=reader.text("text", MAX_TEXT_CHARS),
+        packages=tuple(_read_package(package) for package in packages),
+    )
+
+
+def read_optional_task(said: object) -> AgentTask | None:
+    """Read an update, or that there is none."""
+    return None if said is None else read_task(said)
+
+
+def read_health(said: object) -> HealthReport:
+    """Read the guest's report of its own health."""
+    reader = _Reader(said)
+    checks = reader.mapping("failed_checks", MAX_CHECKS)
+    return HealthReport(
+        boot_id=reader.name("boot_id"),
+        kernel=reader.text("kernel", MAX_NAME_CHARS),
+        system_state=reader.text("system_state", 64),
+        failed_units=frozenset(reader.texts("failed_units", MAX_ITEMS)),
+        listeners=frozenset(reader.texts("listeners", MAX_ITEMS)),
+        mounts=frozenset(reader.texts("mounts", MAX_ITEMS)),
+        package_database_ok=reader.truth("package_database_ok"),
+        reboot_required=reader.truth("reboot_required"),
+        failed_checks={_clean(name, MAX_NAME_CHARS): _clean(text, MAX_TEXT_CHARS) for name, text in checks},
+    )
+
+
+def read_notice(said: Mapping[str, object]) -> Notice:
+    """Read a message that must be answered."""
+    reader = _Reader(said)
+    read = _NOTICES.get(reader.text("tell", 64))
+    if read is None:
+        raise Unbelievable("it gives notice of something unknown")
+    return Notice(
+        boot_id=reader.name("boot_id"), seq=reader.number("seq", 1, (1 << 53) - 1), message=read(reader)
+    )
+
+
+def read_told(said: Mapping[str, object]) -> GuestMessage:
+    """Read a message that may be lost: progress or output."""
+    reader = _Reader(said)
+    kind = reader.text("tell", 64)
+    if kind == "output":
+        return GuestOutput(identifier=reader.name("identifier"), text=reader.text("text", MAX_TEXT_CHARS))
+    if kind == "progress":
+        return TaskStateChanged(task=read_task(said))
+    raise Unbelievable("it tells something unknown")
+
+
+def said_nothing(said: object, name: str) -> bool:
+    """Whether the object has no such member, or null."""
+    return isinstance(said, dict) and said.get(name) is None
+
+
+def clean_sentence(said: object) -> str:
+    """Return a refusal's text, fit to be shown to a person."""
+    return _clean(said, 500)
+
+
+def _read_schedule(reader: _Reader) -> ScheduleRequested:
+    return ScheduleRequested(
+        label=reader.text("label", MAX_NAME_CHARS),
+        identifier=reader.name("identifier"),
+        context=reader.data("context", MAX_CONTEXT_BYTES),
+        start=reader.time("start") or dt.datetime.fromtimestamp(0, dt.UTC),
+        end=reader.time("end"),
+        deadline=reader.time("deadline"),
+    )
+
+
+#: How to read each kind of notice.
+_NOTICES: Mapping[str, Callable[[_Reader], GuestMessage]] = {
+    "schedule": _read_schedule,
+    "delete_schedule": lambda reader: ScheduleDeleted(identifier=reader.name("identifier")),
+    "task_state": lambda reader: TaskStateChanged(task=read_task(reader.member("task"))),
+    "terminated": lambda reader: AgentTerminated(hresult=reader.number("hresult", 0, (1 << 32) - 1)),
+}
+
+
+def _read_status(reader: _Reader) -> UpdateStatus:
+    status = reader.number("status", 0, 8)
+    if status not in _AGENT_STATES:
+        raise Unbelievable(f"it reports state {status}, which is the host's to give")
+    return UpdateStatus(status)
+
+
+def _read_package(said: object) -> PackageChange:
+    if not isinstance(said, list) or len(said) != 3:
+        raise Unbelievable("a package is not name, old and new version")
+    name, old, new = (_clean(part, MAX_NAME_CHARS) for part in said)
+    return PackageChange(name=name, old_version=old, new_version=new)
+
+
+def _clean(said: object, most: int) -> str:
+    """Cut a text to its bound, and take out what would act on a terminal or break an encoding."""
+    if not isinstance(said, str):
+        raise Unbelievable("a text is none")
+    return "".join(
+        c if c.isprintable() else " " if c in "\t\r\n" else "\N{REPLACEMENT CHARACTER}" for c in said[:most]
+    )
+
+
+class _Reader:
+    """Takes members out of one JSON object, each with its type and bounds."""
+
+    def __init__(self, said: object) -> None:
+        if not isinstance(said, dict):
+            raise Unbelievable("an object is none")
+        self._said: dict[str, object] = said
+
+    def member(self, name: str) -> object:
+        """Any value, which must be there."""
+        if name not in self._said:
+            raise Unbelievable(f"{name} is missing")
+        return self._said[name]
+
+    def text(self, name: str, most: int) -> str:
+        """A text, cut and cleaned."""
+        return _clean(self.member(name), most)
+
+    def name(self, name: str) -> str:
+        """A text that names something: it is taken whole or not at all."""
+        value = self.member(name)
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_CHARS or not value.isprintable():
+            raise Unbelievable(f"{name} is not 1 to {MAX_NAME_CHARS} printable characters")
+        return value
+
+    def number(self, name: str, least: int, most: int) -> int:
+        """A whole number within its bounds."""
+        value = self.member(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise Unbelievable(f"{name} is no number from {least} to {most}")
+        return value
+
+    def truth(self, name: str) -> bool:
+        """True or false."""
+        value = self.member(name)
+        if not isinstance(value, bool):
+            raise Unbelievable(f"{name} is neither true nor false")
+        return value
+
+    def time(self, name: str) -> dt.datetime | None:
+        """Seconds since 1970; 0 is none."""
+        seconds = self.number(name, 0, int(_LATEST.timestamp()))
+        return dt.datetime.fromtimestamp(seconds, dt.UTC) if seconds else None
+
+    def data(self, name: str, most: int) -> bytes:
+        """Bytes, as base64."""
+        value = self.member(name)
+        if not isinstance(value, str) or len(value) > most * 4 // 3 + 4:
+            raise Unbelievable(f"{name} has more than {most} bytes")
+        try:
+            data = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise Unbelievable(f"{name} is no base64") from None
+        if len(data) > most:
+            raise Unbelievable(f"{name} has more than {most} bytes")
+        return data
+
+    def items(self, name: str, most: int) -> list[object]:
+        """A list of at most so many."""
+        value = self.member(name)
+        if not isinstance(value, list) or len(value) > most:
+            raise Unbelievable(f"{name} is no list of at most {most}")
+        return value
+
+    def texts(self, name: str, most: int) -> list[str]:
+        """A list of texts."""
+        return [_clean(item, MAX_NAME_CHARS) for item in self.items(name, most)]
+
+    def mapping(self, name: str, most: int) -> list[tuple[str, object]]:
+        """An object's members, at most so many."""
+        value = self.member(name)
+        if not isinstance(value, dict) or len(value) > most:
+            raise Unbelievable(f"{name} is no object of at most {most}")
+        return list(value.items())

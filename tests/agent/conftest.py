@@ -1,0 +1,34 @@
+"""Build the agent's one file once, and give each test a guest of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from innkeeper.machines.bundle import BUNDLE_NAME, agent_bundle
+from tests.agent.rig import Guest, Host, guest_of, host_of
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent as it is shipped."""
+    path = tmp_path_factory.mktemp("bundle") / BUNDLE_NAME
+    path.write_bytes(agent_bundle())
+    return path
+
+
+@pytest.fixture
+def guest(bundle: Path) -> Iterator[Guest]:
+    """A guest with the script plug-in."""
+    with guest_of(bundle) as guest:
+        guest.use_plugin("innkeeper.scripts")
+        yield guest
+
+
+@pytest.fixture
+async def host(guest: Guest) -> AsyncIterator[Host]:
+    """The host of that guest."""
+    async with host_of(guest) as host:
+        yield host
