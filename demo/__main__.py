@@ -16,6 +16,7 @@ from pathlib import Path
 from innkeeper.hypervisor.libvirt.acceleration import acceleration
 from rich.console import Console
 
+from demo.cast import Cast
 from demo.guest.image import GuestImage, ImageError, build_image, cached_image
 from demo.machines import GUESTS, SetupError, define, lay_disks
 from demo.night import Night, NightError
@@ -28,13 +29,14 @@ from innkeeper.errors import InnkeeperError
 def main() -> int:
     """Run the night; 0 only where all three machines ended as they should."""
     arguments = _arguments()
-    console = Console(highlight=False, record=arguments.svg is not None)
+    console = Console(highlight=False)
+    cast = Cast() if arguments.svg is not None else None
     place = demo_place()
     # Ended from outside, it tidies up as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _only_one(place):
-            well = _run(console, place, crash=arguments.crash)
+            well = _run(console, place, crash=arguments.crash, cast=cast)
     except KeyboardInterrupt:
         console.print("\nStopped. Machines and service are out.")
         return 130
@@ -48,19 +50,19 @@ def main() -> int:
     ) as error:
         console.print(f"\n[bold red]The demo could not go on.[/] {error}")
         return 1
-    if arguments.svg is not None:
-        console.save_svg(str(arguments.svg), title="make demo")
+    if cast is not None:
+        cast.save(arguments.svg, "One night on three machines")
     return 0 if well else 1
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--crash", action="store_true", help="kill -9 the service in the middle of the night")
-    parser.add_argument("--svg", type=Path, help="save what the terminal showed as a picture")
+    parser.add_argument("--svg", type=Path, help="save the night as a picture that moves")
     return parser.parse_args()
 
 
-def _run(console: Console, place: Place, *, crash: bool) -> bool:
+def _run(console: Console, place: Place, *, crash: bool, cast: Cast | None) -> bool:
     image = _guest_image(console)
     end_leftovers(place)
     place.clear()
@@ -71,14 +73,14 @@ def _run(console: Console, place: Place, *, crash: bool) -> bool:
             _prepare_hypervisor(place)
             domain_type = acceleration(image_cache()).domain_type
             define(GUESTS, image, place.machines, uri=place.uri, domain_type=domain_type)
-        return _night(console, place, service, crash=crash)
+        return _night(console, place, service, crash=crash, cast=cast)
     finally:
         service.stop()
         end_leftovers(place)
 
 
-def _night(console: Console, place: Place, service: Service, *, crash: bool) -> bool:
-    night = Night(console, place, service, crash=crash)
+def _night(console: Console, place: Place, service: Service, *, crash: bool, cast: Cast | None) -> bool:
+    night = Night(console, place, service, crash=crash, cast=cast)
     with _step(console, "The service, and the machines' boot; old-1 goes to sleep (saved)"):
         night.boot()
     night.book()

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from rich.console import Console
 
 import innkeeper
+from demo.cast import Cast
 from demo.machines import GUESTS, Guest, disk_of
 from demo.place import Place
 from demo.proof import (
@@ -43,11 +44,14 @@ class NightError(Exception):
 class Night:
     """One night: put the machines into their states, book, follow, report, prove."""
 
-    def __init__(self, console: Console, place: Place, service: Service, *, crash: bool) -> None:
+    def __init__(
+        self, console: Console, place: Place, service: Service, *, crash: bool, cast: Cast | None
+    ) -> None:
         self._console = console
         self._place = place
         self._service = service
         self._crash = crash
+        self._cast = cast
         self._inn = service.start()
         self._identifier = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checksum")
@@ -90,7 +94,7 @@ class Night:
         """Show the night until every update has its verdict; kill the service in it where that was asked."""
         deadline = time.monotonic() + _NIGHT_SECONDS
         stories = {guest.name: guest.story for guest in GUESTS}
-        with NightView(self._console, stories) as view:
+        with NightView(self._console, stories, self._cast) as view:
             while time.monotonic() < deadline:
                 updates = self._updates()
                 view.show(updates)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from demo.cast import Cast
 from innkeeper.wire.messages import TaskMessage, UpdateMessage
 from innkeeper.wire.states import UpdateStatus, Verdict
 
@@ -25,8 +26,9 @@ _STATUS_STYLES = {UpdateStatus.SUCCESS: "green", UpdateStatus.FAILED: "red", Upd
 class NightView:
     """What the terminal shows of the night; a context."""
 
-    def __init__(self, console: Console, stories: Mapping[str, str]) -> None:
+    def __init__(self, console: Console, stories: Mapping[str, str], cast: Cast | None = None) -> None:
         self._console = console
+        self._cast = cast
         self._stories = stories
         self._said: dict[str, str] = {}
         self._live = Live(console=console, refresh_per_second=8, transient=False)
@@ -46,6 +48,8 @@ class NightView:
 
     def show(self, updates: Sequence[UpdateMessage]) -> None:
         """Show how far each machine is."""
+        if self._cast is not None:
+            self._cast.add(Group("[bold]$ make demo[/]\n", rows(updates, self._stories)))
         if self._console.is_terminal:
             self._live.update(rows(updates, self._stories))
             return
