@@ -9,7 +9,6 @@ import pytest
 import xmlschema
 from hypothesis import given, settings
 from lxml import etree
-from tests.schedule.strategies import definitions
 
 import innkeeper.schedule.xml
 from innkeeper.errors import ErrorCode, InvalidArgument, ScheduleError
@@ -26,6 +25,7 @@ from innkeeper.schedule.enumerations import (
     WeeksOfMonth,
 )
 from innkeeper.schedule.xml.encoding import Encoding, encode
+from tests.schedule.strategies import definitions
 
 NIGHTLY = (Path(__file__).parent / "xml/nightly.xml").read_text().rstrip("\n")
 SCHEMA = Path(innkeeper.schedule.xml.__file__).with_name("task.xsd")
