@@ -87,13 +87,18 @@ class Lookout:
         self._windows = windows
         self._reports = reports
         self._policy = policy
+        self._durations: Durations | None = None
+
+    def forget_durations(self) -> None:
+        """A run has ended: the next look reads anew how long runs take."""
+        self._durations = None
 
     async def look(self, now: dt.datetime, skips: Mapping[tuple[str, str], int]) -> Outlook:
         """What is known now; ``skips`` says how often each booking was passed over."""
         bookings = {(b.machine, b.identifier): b for b in await self._bookings.list(ended=False)}
         machines = {machine.name: machine for machine in await self._machines.list()}
         live = await self._tasks.list(live=True, limit=_ALL)
-        durations = await self._durations()
+        durations = await self._known_durations()
         runs = {str(t.lock).removeprefix(lock_of("")): t for t in live if t.kind == UPDATE_RUN}
         busy = {task.lock for task in live}
         return Outlook(
@@ -111,12 +116,14 @@ class Lookout:
             policy=self._policy,
         )
 
-    async def _durations(self) -> Durations:
-        return Durations(
-            await self._reports.past_runs(),
-            share=self._policy.prediction_quantile,
-            default_seconds=self._policy.default_run_seconds,
-        )
+    async def _known_durations(self) -> Durations:
+        if self._durations is None:
+            self._durations = Durations(
+                await self._reports.past_runs(),
+                share=self._policy.prediction_quantile,
+                default_seconds=self._policy.default_run_seconds,
+            )
+        return self._durations
 
     def _candidate(
         self,

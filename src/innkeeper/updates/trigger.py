@@ -20,7 +20,9 @@ from innkeeper.updates.outlook import Lookout, Outlook
 from innkeeper.updates.planner import InFlight, Placement, Why
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
+from innkeeper.updates.reconciler import Reconciler
 from innkeeper.updates.windows import Windows
+from innkeeper.wire.events import Event, Publish
 
 _log = structlog.get_logger(__name__)
 
@@ -40,11 +42,13 @@ class TriggerAgent:
         windows: Windows,
         reports: ReportStore,
         clock: Clock,
+        publish: Publish,
         policy: Policy,
     ) -> None:
         self._tasks = tasks
         self._bookings = bookings
         self._clock = clock
+        self._publish = publish
         self._policy = policy
         self._lookout = Lookout(
             tasks=tasks,
@@ -53,6 +57,9 @@ class TriggerAgent:
             windows=windows,
             reports=reports,
             policy=policy,
+        )
+        self._reconciler = Reconciler(
+            tasks=tasks, machines=machines, reports=reports, clock=clock, publish=publish
         )
         self._woken = asyncio.Event()
         #: How often each waiting booking was passed over; a restart forgives that.
@@ -63,6 +70,7 @@ class TriggerAgent:
     async def run(self) -> None:
         """Start what may start, for as long as it is not cancelled."""
         try:
+            await self._reconciler.run()
             while True:
                 self._woken.clear()
                 await self._rest(await self._look_safely())
@@ -163,6 +171,14 @@ class TriggerAgent:
             return
         await self._bookings.started(booking.machine, booking.identifier, task.id)
         self._watch(task.id)
+        self._publish(
+            Event(
+                kind="update.started",
+                subject=f"{booking.machine}/{booking.identifier}",
+                at=self._clock.now(),
+                data={"machine": booking.machine, "identifier": booking.identifier, "task": task.id},
+            )
+        )
 
     def _watch(self, task_id: int) -> None:
         if task_id not in self._watches:
@@ -173,6 +189,7 @@ class TriggerAgent:
             await self._tasks.wait(task_id)
         finally:
             del self._watches[task_id]
+            self._lookout.forget_durations()
             self.wake()
 
     async def _rest(self, seconds: float) -> None:
