@@ -66,7 +66,7 @@ def _get(path: str, answer: type[Answer], **query: str | float | bool | None) ->
 
 def inn() -> Call[wire.InnMessage]:
     """Who the service is, and who the caller is to it."""
-    return _get("/v1", wire.InnMessage)
+    return _get("/v1/inn", wire.InnMessage)
 
 
 def health() -> Call[wire.HealthMessage]:

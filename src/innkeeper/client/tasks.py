@@ -88,9 +88,8 @@ class Task:
             self._message = self._transport.send(calls.task(self.id))
         return self._message
 
-    def log(self) -> Iterator[LogLineMessage]:
-        """Every line of its log so far."""
-        after = 0
+    def log(self, after: int = 0) -> Iterator[LogLineMessage]:
+        """The lines of its log so far, those numbered above ``after``."""
         while lines := self._transport.send(calls.task_log(self.id, after=after)).lines:
             yield from lines
             after = lines[-1].number

@@ -9,7 +9,7 @@ from innkeeper.client import calls
 from innkeeper.client.tasks import Task
 from innkeeper.client.transport import Transport
 from innkeeper.errors import InvalidArgument
-from innkeeper.wire.messages import BookRequest, ReportMessage, UpdateMessage
+from innkeeper.wire.messages import BookRequest, ReportMessage, UpdateDetail, UpdateMessage
 from innkeeper.wire.states import UpdateStatus, Verdict
 
 
@@ -26,7 +26,11 @@ class Update:
 
     def read(self) -> UpdateMessage:
         """All that is known of it now; raises ``BookingNotFound``."""
-        return self._transport.send(calls.update(self.machine, self.identifier)).update
+        return self.detail().update
+
+    def detail(self) -> UpdateDetail:
+        """All that is known of it now, with the report of its run; raises ``BookingNotFound``."""
+        return self._transport.send(calls.update(self.machine, self.identifier))
 
     @property
     def status(self) -> UpdateStatus:
@@ -46,7 +50,7 @@ class Update:
     @property
     def report(self) -> ReportMessage | None:
         """What its run did; nothing before its end."""
-        return self._transport.send(calls.update(self.machine, self.identifier)).report
+        return self.detail().report
 
     @property
     def task(self) -> Task | None:
@@ -117,6 +121,12 @@ class UpdateCollection:
     def __iter__(self) -> Iterator[Update]:
         """All of them, by start."""
         return (Update(self._transport, message.machine, message.identifier) for message in self.list())
+
+    def find(self, machine: str, identifier: str) -> Update:
+        """One update, whose machine may have gone; raises ``BookingNotFound``."""
+        update = Update(self._transport, machine, identifier)
+        update.read()
+        return update
 
     def list(self, machine: str | None = None) -> tuple[UpdateMessage, ...]:
         """What is known of all bookings, with their runs, in one call."""

@@ -1,5 +1,1 @@
-"""Task Scheduler 2.0: definitions, calendar, folders and instances."""
-
-from innkeeper.schedule.definition import TaskDefinition
-
-__all__ = ["TaskDefinition"]
+"""Model Task Scheduler 2.0: definitions, XML, calendar, folders, instances."""

@@ -12,10 +12,10 @@ import dataclasses
 import datetime as dt
 import itertools
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from fnmatch import fnmatchcase
 
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, Publish
 
 #: How many events a listener may lag behind, or have missed while it was away.
 RING_SIZE = 20_000
@@ -47,23 +47,28 @@ class EventBus:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wakers: set[asyncio.Event] = set()
+        self._heeding: list[Publish] = []
         self._closed = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say on which loop the listeners wait."""
         self._loop = loop
 
+    def tell(self, heed: Publish) -> None:
+        """Call ``heed`` with every event, on the loop: for rooms that act on what others do."""
+        self._heeding.append(heed)
+
     def publish(self, event: Event) -> None:
         """Take an event from any thread. Never blocks, never raises."""
         with self._lock:
             self._last = next(self._numbers)
             self._ring.append((self._last, event))
-        self._wake()
+        self._on_loop(lambda: self._spread(event))
 
     def close(self) -> None:
         """End every listener's stream."""
         self._closed = True
-        self._wake()
+        self._on_loop(self._wake)
 
     async def listen(
         self, last_id: str = "", kinds: tuple[str, ...] = ("*",)
@@ -102,12 +107,17 @@ class EventBus:
             events.insert(0, Numbered(id=f"{self._life}-{first - 1}", event=lost))
         return last, events
 
-    def _wake(self) -> None:
+    def _on_loop(self, call: Callable[[], None]) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has gone, and with it all listeners
-                self._loop.call_soon_threadsafe(self._wake_all)
+                self._loop.call_soon_threadsafe(call)
 
-    def _wake_all(self) -> None:
+    def _spread(self, event: Event) -> None:
+        self._wake()
+        for heed in self._heeding:
+            heed(event)
+
+    def _wake(self) -> None:
         for waker in tuple(self._wakers):
             waker.set()
 

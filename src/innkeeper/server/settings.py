@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.updates.policy import Policy
-from innkeeper.wire.places import default_socket, default_state_dir
+from innkeeper.wire.places import SYSTEM_STATE_DIR, default_socket, default_state_dir
 
 #: The longest path that fits a Unix socket's address on Linux.
 MAX_SOCKET_PATH_BYTES = 107
@@ -25,7 +25,7 @@ class FakeSettings(BaseModel):
     #: How many machines it has.
     machines: int = Field(default=3, ge=1, le=100_000)
     #: How many times faster than the wall clock its time goes.
-    speed: float = Field(default=1.0, gt=0, le=100_000)
+    speed: float = Field(default=60.0, gt=0, le=100_000)
 
 
 class Settings(BaseModel):
@@ -86,10 +86,11 @@ def load(
 
 
 def _default_file(environ: Mapping[str, str], uid: int) -> Path | None:
+    """The system's file for the system's service, else the user's own; nothing where it is not there."""
     config = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '/')}/.config"
-    own = Path(config) / "innkeeper" / "innkeeper.toml"
-    places = [Path("/etc/innkeeper/innkeeper.toml")] if uid == 0 else [own]
-    return next((place for place in places if place.is_file()), None)
+    serves_system = default_state_dir(environ, uid) == SYSTEM_STATE_DIR
+    file = Path("/etc" if serves_system else config) / "innkeeper" / "innkeeper.toml"
+    return file if file.is_file() else None
 
 
 def _read(file: Path) -> dict[str, object]:

@@ -84,6 +84,13 @@ class InnMessage(Message):
     fake: bool = False
 
 
+class VersionMessage(Message):
+    """The versions of a client and of the service it found, if any."""
+
+    version: str
+    service: InnMessage | None
+
+
 class HostHealth(Message):
     """Whether one host answers."""
 

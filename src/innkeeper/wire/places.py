@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+#: Where the service that the system runs keeps its state.
+SYSTEM_STATE_DIR = Path("/var/lib/innkeeper")
+
 
 def default_socket(environ: Mapping[str, str], uid: int) -> Path:
     """The local door: ``INNKEEPER_SOCKET``, the system's, or the user's own.
@@ -42,6 +45,6 @@ def default_state_dir(environ: Mapping[str, str], uid: int) -> Path:
     if named := environ.get("INNKEEPER_STATE_DIR"):
         return Path(named)
     if uid == 0:
-        return Path("/var/lib/innkeeper")
+        return SYSTEM_STATE_DIR
     base = environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path(environ.get("HOME", "/")) / ".local" / "state") / "innkeeper"

@@ -19,7 +19,7 @@ router = APIRouter(tags=["service"])
 PATIENCE_SECONDS = 10.0
 
 
-@router.get("", operation_id="get_inn")
+@router.get("/inn", operation_id="get_inn")
 async def get_inn(house: TheHouse, user: TheUser) -> wire.InnMessage:
     """What this service is, and who the caller is to it."""
     return wire.InnMessage(

@@ -1,0 +1,75 @@
+"""Gather the commands under ``innkeeper``, and end each with its exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from innkeeper.cli import machine, serve, task, tonight, update, version, window
+from innkeeper.cli.exit_codes import ExitCode, of_error
+from innkeeper.cli.terminal import Session, session_of
+from innkeeper.cli.times import parse_zone
+from innkeeper.errors import InnkeeperError
+
+
+class Innkeeper(TyperGroup):
+    """The root of all commands: the one place where an error becomes an exit code."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer keeps its context's base to itself
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except InnkeeperError as error:
+            session_of(ctx).complain(error)
+            raise typer.Exit(of_error(error)) from error
+        except KeyboardInterrupt as interrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
+        except BrokenPipeError as pipe:  # `innkeeper machine list | head`
+            raise typer.Exit(ExitCode.DONE) from pipe
+
+
+app = typer.Typer(
+    cls=Innkeeper,
+    name="innkeeper",
+    help="Look after the virtual machines on this host: unattended, safe maintenance at night.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    socket: Annotated[
+        Path | None,
+        typer.Option(
+            help="The service's socket, where it is not at a usual place.", envvar="INNKEEPER_SOCKET"
+        ),
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(help="The time zone to read and show times in.", envvar="INNKEEPER_ZONE"),
+    ] = None,
+) -> None:
+    """Look after the virtual machines on this host: unattended, safe maintenance at night."""
+    session = context.ensure_object(Session)
+    session.socket = socket
+    session.zone = parse_zone(zone) if zone else None
+
+
+serve.add_to(app)
+app.add_typer(machine.app)
+app.add_typer(task.app)
+app.add_typer(update.app)
+app.add_typer(window.app)
+tonight.add_to(app)
+version.add_to(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,160 @@
+"""Show tasks as they run: a row each, moving; or a line at each change where nobody watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from innkeeper.cli.exit_codes import ExitCode, of_result
+from innkeeper.cli.terminal import Session, table
+from innkeeper.cli.times import say_duration
+from innkeeper.client import Task
+from innkeeper.client.tasks import AWAY_SECONDS
+from innkeeper.errors import ServiceError
+from innkeeper.wire.messages import TaskMessage
+from innkeeper.wire.states import CancelEffect, TaskResult
+
+Answer = TypeVar("Answer")
+
+#: How often the rows are read anew.
+REFRESH_SECONDS = 0.4
+
+_EFFECTS = {
+    CancelEffect.NONE: "it can no longer be cancelled",
+    CancelEffect.BACK_TO_START: "a cancel puts all back as it was",
+    CancelEffect.STOPS_RESUMABLE: "a cancel stops it where it is",
+}
+
+
+def watch(session: Session, read: Callable[[], Sequence[TaskMessage]]) -> Sequence[TaskMessage]:
+    """Show tasks until all have ended; returns them as they are then.
+
+    Bears a service that is started again meanwhile. Ctrl-C leaves the tasks running.
+    """
+    tasks = read()
+    try:
+        if session.json or not session.out.is_terminal:
+            return _watch_lines(session, read)
+        with Live(rows(tasks), console=session.out, refresh_per_second=8, transient=False) as live:
+            while not all(task.is_complete for task in tasks):
+                time.sleep(REFRESH_SECONDS)
+                tasks = patiently(read)
+                live.update(rows(tasks))
+        return tasks
+    except KeyboardInterrupt:
+        running = [task for task in tasks if not task.is_complete]
+        for task in running:
+            session.note(
+                f"\nTask {task.id} goes on: innkeeper task watch {task.id}\n"
+                f"Stop it with: innkeeper task cancel {task.id} ({_EFFECTS[task.cancel_effect]})"
+            )
+        raise
+
+
+def _watch_lines(session: Session, read: Callable[[], Sequence[TaskMessage]]) -> Sequence[TaskMessage]:
+    """Print a line at each new phase (none in JSON)."""
+    said: dict[int, str] = {}
+    while True:
+        tasks = patiently(read)
+        for task in tasks:
+            line = _line(task)
+            if said.get(task.id) != line and not session.json:
+                session.out.print(Text(line))
+            said[task.id] = line
+        if all(task.is_complete for task in tasks):
+            return tasks
+        time.sleep(REFRESH_SECONDS)
+
+
+def patiently(read: Callable[[], Answer]) -> Answer:
+    """Read, and bear a service that is away for a while."""
+    gone_at = time.monotonic()
+    while True:
+        try:
+            return read()
+        except ServiceError:
+            if time.monotonic() - gone_at > AWAY_SECONDS:
+                raise
+            time.sleep(REFRESH_SECONDS)
+
+
+def _line(task: TaskMessage) -> str:
+    told = outcome(task) if task.is_complete else task.phase or "starting"
+    return f"Task {task.id}  {task.description}: {told}"
+
+
+def rows(tasks: Sequence[TaskMessage]) -> Table:
+    """The tasks, a row each: phase, percent, time left."""
+    made = table("TASK", "WHAT", "PHASE", "", "", "LEFT", right=("LEFT",))
+    made.columns[1].max_width = 28
+    made.columns[2].max_width = 20
+    for task in tasks:
+        made.add_row(
+            str(task.id), Text(task.description), phase(task), bar(task), percent(task), Text(left(task))
+        )
+    return made
+
+
+def phase(task: TaskMessage) -> Text:
+    """What it does now, or how it ended."""
+    if task.is_complete:
+        return Text(outcome(task), style=outcome_style(task))
+    if task.cancel_requested:
+        return Text("cancelling", style="yellow")
+    number = f"{task.phase_number}/{task.phase_count} " if task.phase_count else ""
+    return Text(f"{number}{task.phase or 'starting'}")
+
+
+def bar(task: TaskMessage) -> ProgressBar:
+    """How far it has come; pulsing where nobody knows."""
+    if task.is_complete:
+        return ProgressBar(total=100, completed=100 if task.result is TaskResult.SUCCESS else 0, width=12)
+    return ProgressBar(total=100, completed=task.percent or 0, width=12, pulse=task.percent is None)
+
+
+def percent(task: TaskMessage) -> Text:
+    """Percent, or nothing where nobody knows."""
+    return Text("" if task.percent is None or task.is_complete else f"{task.percent:>3}%")
+
+
+def left(task: TaskMessage) -> str:
+    """The time it needs still, as far as that can be guessed."""
+    return "" if task.seconds_left is None else say_duration(task.seconds_left)
+
+
+def outcome(task: TaskMessage) -> str:
+    """How it ended, in words."""
+    if task.result is TaskResult.SUCCESS:
+        return "done"
+    if task.result is TaskResult.CANCELLED:
+        return "cancelled"
+    return task.error_description or (task.result or TaskResult.UNEXPECTED_ERROR).name.lower().replace(
+        "_", " "
+    )
+
+
+def outcome_style(task: TaskMessage) -> str:
+    """The colour of an outcome."""
+    good = {TaskResult.SUCCESS: "green", TaskResult.CANCELLED: "yellow"}
+    return good.get(task.result, "red") if task.result is not None else ""
+
+
+def started(session: Session, task: Task, *, no_wait: bool) -> ExitCode:
+    """See a task that was just started to its end, or only name it; returns how the command ends."""
+    if no_wait:
+        message = task.read()
+        if session.json:
+            session.answer(message)
+        else:
+            session.out.print(Text(f"Task {message.id} started: {message.description}"))
+        return ExitCode.DONE
+    (message,) = watch(session, lambda: (task.read(),))
+    if session.json:
+        session.answer(message)
+    return of_result(message.result)

@@ -1,0 +1,158 @@
+"""Speak with the person at the terminal: tables, notes, errors, JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import functools
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from innkeeper.cli.times import say_both, say_moment
+from innkeeper.client import Inn, connect
+from innkeeper.errors import InnkeeperError
+
+
+@dataclasses.dataclass(kw_only=True)
+class Session:
+    """One command's way to the service and to the terminal."""
+
+    socket: Path | None = None
+    #: The zone that times are read and shown in; the computer's own where nothing is said.
+    zone: ZoneInfo | None = None
+    #: Speak JSON.
+    json: bool = False
+    _read_now: tuple[float, dt.datetime] | None = None
+
+    @functools.cached_property
+    def out(self) -> Console:
+        """Where answers go."""
+        return Console(highlight=False)
+
+    @functools.cached_property
+    def err(self) -> Console:
+        """Where errors and notes go."""
+        return Console(stderr=True, highlight=False)
+
+    @functools.cached_property
+    def inn(self) -> Inn:
+        """The service, connected at the first use."""
+        return connect(socket=self.socket)
+
+    @property
+    def now(self) -> dt.datetime:
+        """The service's own time, which need not be this computer's; read at most once a second."""
+        read_at, now = self._read_now or (-math.inf, dt.datetime.now(dt.UTC))
+        if time.monotonic() - read_at > 1:
+            now = self.inn.read().now
+            self._read_now = (time.monotonic(), now)
+        return now
+
+    @functools.cached_property
+    def tz(self) -> dt.tzinfo:
+        """The zone to read and show times in."""
+        return self.zone or _local_zone()
+
+    def moment(self, moment: dt.datetime | None) -> str:
+        """A moment, short."""
+        return say_moment(moment, self.now, self.tz)
+
+    def moment_and_distance(self, moment: dt.datetime | None) -> str:
+        """A moment, and how far it is."""
+        return say_both(moment, self.now, self.tz)
+
+    def answer(self, message: BaseModel) -> None:
+        """Print an answer as JSON, with the documented keys of the HTTP API."""
+        self.out.out(message.model_dump_json(indent=2))
+
+    def note(self, text: str) -> None:
+        """Say something beside the answer; never in JSON."""
+        if not self.json:
+            self.err.print(Text(text))
+
+    def complain(self, error: InnkeeperError) -> None:
+        """Say what went wrong, and what to do next."""
+        if self.json:
+            self.err.out(json.dumps(_as_json(error), ensure_ascii=False, indent=2))
+            return
+        lines = [Text.assemble(("Error: ", "bold red"), error.sentence)]
+        if error.advice:
+            lines.append(Text(f"       {error.advice}"))
+        lines.append(Text(f"       ({error.hresult:#010x} {error.code.name})", style="dim"))
+        # In a file or a pipe a sentence stays one line, so that it can be searched for.
+        self.err.print(Group(*lines), soft_wrap=not self.err.is_terminal)
+
+
+def _as_json(error: InnkeeperError) -> dict[str, str | int]:
+    return {
+        "error": type(error).__name__,
+        "hresult": error.hresult,
+        "code": error.code.name,
+        "detail": error.sentence,
+        "advice": error.advice,
+    }
+
+
+def _local_zone() -> dt.tzinfo:
+    """The computer's zone, with its rules where its name can be found."""
+    name = os.environ.get("TZ") or _zone_of_link(Path("/etc/localtime"))
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return dt.datetime.now().astimezone().tzinfo or dt.UTC
+
+
+def _zone_of_link(link: Path) -> str:
+    return str(link.resolve()).partition("zoneinfo/")[2]
+
+
+def session_of(context: typer.Context) -> Session:
+    """The session that the whole command line shares."""
+    return context.find_root().ensure_object(Session)
+
+
+def _speak_json(context: typer.Context, value: bool) -> bool:
+    if value:
+        session_of(context).json = True
+    return value
+
+
+#: ``--json``, on every command.
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON with documented keys.", callback=_speak_json, is_eager=True)
+]
+
+#: ``--no-wait``, on every command that starts a task.
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Return as soon as the task has started.")]
+
+MachineName = Annotated[str, typer.Argument(metavar="MACHINE", help="The machine's name.")]
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """A calm table: no lines, names of columns dimmed."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def facts(pairs: dict[str, str]) -> Table:
+    """Names and values, one a line; empty values are left out."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    made.add_column(style="dim")
+    made.add_column(overflow="fold")
+    for name, value in pairs.items():
+        if value:
+            made.add_row(name, Text(value))
+    return made

@@ -1,1 +1,0 @@
-"""Read and write task definitions as Windows does."""

@@ -1,0 +1,260 @@
+"""Wire the rooms together: the one place that names adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime as dt
+import secrets
+import socket
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+
+from innkeeper.channels.agents import Agents
+from innkeeper.channels.ports import GuestAgents, ScheduleDeleted, ScheduleRequested
+from innkeeper.errors import InnkeeperError
+from innkeeper.hypervisor.fake import FakeHypervisor
+from innkeeper.hypervisor.fake_agents import FakeAgents
+from innkeeper.hypervisor.fake_village import settle_village
+from innkeeper.hypervisor.libvirt import (
+    LibvirtHypervisor,
+    choose_uri,
+    embedded_root,
+    embedded_uri,
+    prepare_root,
+)
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports import BytePipe, Hypervisor
+from innkeeper.machines.service import Machines
+from innkeeper.server.events import EventBus
+from innkeeper.server.fake_time import simulated_clock
+from innkeeper.server.house import House
+from innkeeper.server.settings import FakeSettings, Settings
+from innkeeper.store.opening import Store, open_store
+from innkeeper.tasks.clock import SystemClock
+from innkeeper.tasks.ports import Clock, Engine
+from innkeeper.tasks.service import Retention, Tasks
+from innkeeper.updates.bookings import Bookings
+from innkeeper.updates.boots import BootSlots
+from innkeeper.updates.reports import Reports
+from innkeeper.updates.run import UpdateRuns
+from innkeeper.updates.trigger import TriggerAgent
+from innkeeper.updates.windows import Windows
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Overrides:
+    """Parts that a test or a program of its own puts in place of ours."""
+
+    clock: Clock | None = None
+    engine: Engine | None = None
+    hypervisors: Sequence[Hypervisor] | None = None
+    agents: GuestAgents | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Ground:
+    """What every room of one service stands on."""
+
+    settings: Settings
+    overrides: Overrides
+    clock: Clock
+    events: EventBus
+    store: Store
+    #: Closes what was opened, last first.
+    opened: contextlib.AsyncExitStack
+
+
+@contextlib.asynccontextmanager
+async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> AsyncIterator[House]:
+    """Open a service's parts, in the order they stand on one another, and close them in the other.
+
+    What a crash left unfinished goes on from here.
+    """
+    async with contextlib.AsyncExitStack() as opened:
+        ground = await _ground(settings, overrides, opened)
+        hypervisors = await _hypervisors(ground)
+        tasks = Tasks(
+            store=ground.store.tasks,
+            engine=overrides.engine or ground.store.engine,
+            clock=ground.clock,
+            publish=ground.events.publish,
+            retention=Retention(age=dt.timedelta(days=settings.history_days)),
+        )
+        machines = Machines(hypervisors=hypervisors, tasks=tasks, clock=ground.clock)
+        house = await _house(ground, tasks, machines, hypervisors)
+        opened.push_async_callback(tasks.close)
+        await tasks.launch()
+        await _keep_running(house.trigger.run(), "trigger agent", opened)
+        yield house
+
+
+async def _ground(settings: Settings, overrides: Overrides, opened: contextlib.AsyncExitStack) -> Ground:
+    clock = overrides.clock or _clock(settings)
+    events = EventBus(life=secrets.token_hex(4))
+    events.attach(asyncio.get_running_loop())
+    opened.callback(events.close)
+    store = await open_store(settings.database_url, server=socket.gethostname(), at=clock.now())
+    opened.push_async_callback(store.close)
+    return Ground(
+        settings=settings, overrides=overrides, clock=clock, events=events, store=store, opened=opened
+    )
+
+
+def _clock(settings: Settings) -> Clock:
+    if settings.fake is None:
+        return SystemClock()
+    now = dt.datetime.now(dt.UTC)
+    return simulated_clock(_village(settings) / "clock.json", settings.fake.speed, now)
+
+
+def _village(settings: Settings) -> Path:
+    return settings.state_dir / "fake"
+
+
+async def _house(
+    ground: Ground, tasks: Tasks, machines: Machines, hypervisors: Sequence[Hypervisor]
+) -> House:
+    """Put the rooms of the night on top of machines and tasks."""
+    policy, store = ground.settings.policy, ground.store
+    bookings = Bookings(
+        store=store.bookings,
+        machines=machines,
+        clock=ground.clock,
+        publish=ground.events.publish,
+        policy=policy,
+    )
+    windows = Windows(store.windows)
+    trigger = TriggerAgent(
+        tasks=tasks,
+        machines=machines,
+        bookings=bookings,
+        windows=windows,
+        reports=store.reports,
+        clock=ground.clock,
+        publish=ground.events.publish,
+        policy=policy,
+    )
+    agents = await _agents(ground, machines, hypervisors, trigger)
+    UpdateRuns(
+        tasks=tasks,
+        machines=machines,
+        agents=agents,
+        bookings=bookings,
+        reports=store.reports,
+        boots=BootSlots(policy.boots),
+        clock=ground.clock,
+        policy=policy,
+    )
+    return House(
+        settings=ground.settings,
+        clock=ground.clock,
+        events=ground.events,
+        tasks=tasks,
+        machines=machines,
+        agents=agents,
+        bookings=bookings,
+        windows=windows,
+        reports=Reports(store=store.reports, bookings=bookings),
+        trigger=trigger,
+    )
+
+
+# Who carries the machines
+
+
+async def _hypervisors(ground: Ground) -> Sequence[Hypervisor]:
+    if ground.overrides.hypervisors is not None:
+        return ground.overrides.hypervisors
+    if ground.settings.fake is not None:
+        return (await _fake(ground, ground.settings.fake),)
+    return [await _libvirt(ground, uri) for uri in await _uris(ground.settings)]
+
+
+async def _fake(ground: Ground, fake: FakeSettings) -> FakeHypervisor:
+    hypervisor = FakeHypervisor(_village(ground.settings), clock=ground.clock, publish=ground.events.publish)
+    ground.opened.push_async_callback(hypervisor.close)
+    await hypervisor.open()
+    await settle_village(hypervisor, fake.machines)
+    return hypervisor
+
+
+async def _uris(settings: Settings) -> Sequence[str]:
+    return settings.hypervisors or (await choose_uri(settings.state_dir),)
+
+
+async def _libvirt(ground: Ground, uri: str) -> LibvirtHypervisor:
+    """Open one host; the embedded driver's first look at QEMU is done here, where it is told of."""
+    state_dir = ground.settings.state_dir
+    if uri == embedded_uri(embedded_root(state_dir)):
+        acceleration = await prepare_root(
+            state_dir, lambda phase: _log.info("hypervisor_probing", phase=phase)
+        )
+        _log.info("hypervisor_probed", domain_type=acceleration.domain_type, reason=acceleration.reason)
+    hypervisor = LibvirtHypervisor(
+        name=urlsplit(uri).hostname or socket.gethostname(),
+        uri=uri,
+        publish=ground.events.publish,
+        state_directory=state_dir,
+    )
+    ground.opened.push_async_callback(hypervisor.close)
+    await hypervisor.open()
+    _log.info("hypervisor_opened", host=hypervisor.name, uri=uri)
+    return hypervisor
+
+
+# Who speaks with the guests
+
+
+async def _agents(
+    ground: Ground, machines: Machines, hypervisors: Sequence[Hypervisor], trigger: TriggerAgent
+) -> GuestAgents:
+    if ground.overrides.agents is not None:
+        return ground.overrides.agents
+    if ground.settings.fake is not None and isinstance(hypervisors[0], FakeHypervisor):
+        return FakeAgents(hypervisors[0], clock=ground.clock)
+
+    async def open_port(name: str) -> BytePipe:
+        return await (await machines.hypervisor_of(name)).open_agent_port(name)
+
+    async def running() -> Collection[str]:
+        return [each.name for each in await machines.list() if each.state is MachineState.RUNNING]
+
+    async def on_booking(machine: str, message: ScheduleRequested | ScheduleDeleted) -> str:
+        try:
+            await trigger.hear(machine, message)
+        except InnkeeperError as error:
+            return error.sentence
+        return ""
+
+    agents = Agents(
+        open_port=open_port,
+        running=running,
+        on_booking=on_booking,
+        clock=ground.clock,
+        publish=ground.events.publish,
+    )
+    ground.events.tell(agents.heed)
+    ground.opened.push_async_callback(agents.close)
+    await agents.open()
+    return agents
+
+
+async def _keep_running(
+    work: Coroutine[None, None, None], name: str, opened: contextlib.AsyncExitStack
+) -> None:
+    """Run something for as long as the house is open."""
+    running = asyncio.create_task(work, name=name)
+
+    async def stop() -> None:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    opened.push_async_callback(stop)

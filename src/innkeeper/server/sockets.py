@@ -1,0 +1,84 @@
+"""Open the local door."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from innkeeper.errors import ErrorCode, InvalidArgument, ServiceError
+from innkeeper.server.settings import Settings
+
+_BACKLOG = 512
+
+
+@contextlib.contextmanager
+def local_door(settings: Settings) -> Iterator[socket.socket]:
+    """Listen on the Unix socket, open to those whom the settings admit; gone again at the end."""
+    path = settings.socket
+    _refuse_taken(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        door = _bound(path)
+    except OSError as error:
+        raise InvalidArgument(
+            f"The service cannot listen at {path}: {error.strerror}.",
+            code=ErrorCode.ERROR_PATH_NOT_FOUND,
+            advice="Name another socket, with --socket or INNKEEPER_SOCKET.",
+        ) from error
+    try:
+        _admit(path, settings)
+        door.listen(_BACKLOG)
+        yield door
+    finally:
+        door.close()
+        path.unlink(missing_ok=True)
+
+
+def _bound(path: Path) -> socket.socket:
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    former = os.umask(0o177)  # nobody else gets in between bind and chmod
+    try:
+        door.bind(str(path))
+    except OSError:
+        door.close()
+        raise
+    finally:
+        os.umask(former)
+    return door
+
+
+def _admit(path: Path, settings: Settings) -> None:
+    """Open the file to those who may connect; who they are is asked at every connection."""
+    if settings.socket_group is not None:
+        os.chown(path, -1, _group_id(settings.socket_group))
+        path.chmod(0o660)
+    if settings.socket_users:
+        path.chmod(0o666)
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise InvalidArgument(
+            f"The group “{name}” of the setting “socket_group” is not there.",
+            advice=f"Make it (groupadd {name}), or name another.",
+        ) from error
+
+
+def _refuse_taken(path: Path) -> None:
+    """Refuse a socket that somebody answers on; one that a crash left behind is nobody's."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        reason = probe.connect_ex(str(path))
+    if reason in (0, errno.EAGAIN):
+        raise ServiceError(
+            f"Another service listens at {path} already.",
+            code=ErrorCode.ERROR_SHARING_VIOLATION,
+            advice="Use that one, stop it, or name another socket with --socket.",
+        )

@@ -1,0 +1,113 @@
+"""``innkeeper machine``: what it shows, what it does, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.serving import Service
+
+
+def test_the_list_fits_eighty_columns_and_names_every_machine(service: Service) -> None:
+    """A table for a terminal: calm, and never wider than the usual one."""
+    ended = service.run("machine", "list")
+    lines = ended.out.splitlines()
+    assert ended.code == 0
+    assert lines[0].split() == ["MACHINE", "STATE", "HOST", "MEMORY", "CPUS", "AGENT", "TASK"]
+    assert len(lines) == 13
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[1:]] == sorted(line.split()[0] for line in lines[1:])
+
+
+def test_json_has_the_documented_keys(service: Service) -> None:
+    """Scripts rely on them."""
+    machines = json.loads(service.run("machine", "list", "--json").out)["machines"]
+    assert set(machines[0]) == {
+        "name", "uuid", "host", "state", "memory_mib", "vcpus", "disks", "autostart", "has_agent_port",
+        "has_guest_agent_port", "agent_connected", "task_id",
+    }  # fmt: skip
+    assert {machine["state"] for machine in machines} <= {"RUNNING", "TURNED_OFF", "SAVED", "PAUSED"}
+
+
+def test_a_machine_is_shown_with_its_disks(service: Service) -> None:
+    """All that an administrator wants to know before they touch it."""
+    ended = service.run("machine", "show", "web-1")
+    assert ended.code == 0
+    for word in ("web-1", "running", "vda", "web-1.img", "raw"):
+        assert word in ended.out
+
+
+def test_a_machine_is_found_whatever_the_case_of_its_letters(service: Service) -> None:
+    """As ``FindVirtualMachine`` does."""
+    assert json.loads(service.run("machine", "show", "WEB-1", "--json").out)["name"] == "web-1"
+
+
+def test_the_machine_goes_through_its_life_by_commands(own_service: Service) -> None:
+    """Each command waits for its task, and ends with what it came to."""
+    own_service.start()
+    for verb, state in (
+        ("pause", "PAUSED"),
+        ("resume", "RUNNING"),
+        ("save", "SAVED"),
+        ("start", "RUNNING"),
+        ("reset", "RUNNING"),
+        ("stop", "TURNED_OFF"),
+        ("start", "RUNNING"),
+    ):
+        ended = own_service.run("machine", verb, "web-1")
+        assert ended.code == 0, (verb, ended)
+        assert ended.out.rstrip().endswith("done"), (verb, ended)
+        shown = json.loads(own_service.run("machine", "show", "web-1", "--json").out)
+        assert shown["state"] == state, verb
+
+
+def test_no_wait_names_the_task_and_returns(own_service: Service) -> None:
+    """For scripts that have more to do."""
+    own_service.start()
+    ended = own_service.run("machine", "save", "web-1", "--no-wait")
+    assert (ended.code, ended.out.strip()) == (0, "Task 1 started: Save web-1")
+    assert own_service.run("task", "wait", "1").code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "identifier"),
+    [
+        (("machine", "start", "nope"), 3, "VM_E_VM_UNKNOWN"),
+        (("machine", "show", "nope"), 3, "VM_E_VM_UNKNOWN"),
+        (("machine", "resume", "web-1"), 4, "E_FAIL"),
+        (("machine", "pause", "old-1"), 4, "VM_E_VM_NOT_RUNNING"),
+        (("machine", "save", "old-1"), 4, "VM_E_VM_NOT_RUNNING"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_identifier(
+    service: Service, command: tuple[str, ...], code: int, identifier: str
+) -> None:
+    """One sentence, the documented identifier, what to do next, an exit code of its own, and no traceback."""
+    ended = service.run(*command)
+    assert ended.code == code, ended
+    assert ended.out == ""
+    assert ended.err.startswith("Error: ")
+    assert identifier in ended.err
+    assert "Traceback" not in ended.err
+    told = json.loads(service.run(*command, "--json").err)
+    assert told["code"] == identifier
+    assert told["detail"] in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("machine",),
+        ("machine", "dance"),
+        ("machine", "start"),
+        ("machine", "list", "--colour"),
+        ("task", "show", "x"),
+    ],
+)
+def test_a_command_that_is_none_is_a_usage_error(service: Service, arguments: tuple[str, ...]) -> None:
+    """Exit code 2, how it is used, and no traceback."""
+    ended = service.run(*arguments)
+    assert ended.code == 2
+    assert "Usage: " in ended.out + ended.err
+    assert "Traceback" not in ended.err

@@ -1,0 +1,72 @@
+"""Settings: the later source wins, and what will not do is named with its place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from innkeeper.errors import InvalidArgument
+from innkeeper.server import settings
+from innkeeper.updates.policy import RebootPolicy
+
+
+def test_flags_win_over_the_environment_which_wins_over_the_file(tmp_path: Path) -> None:
+    """Each source can say everything, and the nearer one decides."""
+    file = tmp_path / "innkeeper.toml"
+    file.write_text('state_dir = "/file"\nsocket = "/file.sock"\ndatabase = "postgresql://file/db"\n')
+    environ = {"INNKEEPER_STATE_DIR": "/environment", "INNKEEPER_SOCKET": "/environment.sock"}
+    settled = settings.load(file=file, environ=environ, flags={"state_dir": Path("/flag"), "socket": None})
+    assert settled.state_dir == Path("/flag")
+    assert settled.socket == Path("/environment.sock")
+    assert settled.database == "postgresql://file/db"
+
+
+def test_the_policy_is_read_from_its_table(tmp_path: Path) -> None:
+    """Names and values are those of the policy; what is left out keeps its default."""
+    file = tmp_path / "innkeeper.toml"
+    file.write_text('[policy]\nslots = 9\nreboot = "never"\n')
+    policy = settings.load(file=file, environ={}).policy
+    assert (policy.slots, policy.reboot, policy.boots) == (9, RebootPolicy.NEVER, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("slotss = 3", "slotss"),
+        ("[policy]\nslots = 'many'", "policy.slots"),
+        ("[policy]\nsl0ts = 3", "policy.sl0ts"),
+        ("[fake]\nmachines = 0", "fake.machines"),
+        ("history_days = -1", "history_days"),
+        ("this is not", "TOML"),
+    ],
+)
+def test_a_setting_that_will_not_do_is_named_with_its_file(tmp_path: Path, text: str, named: str) -> None:
+    """A misspelt setting is never passed over in silence."""
+    file = tmp_path / "innkeeper.toml"
+    file.write_text(text)
+    with pytest.raises(InvalidArgument) as refused:
+        settings.load(file=file, environ={})
+    assert named in str(refused.value)
+    assert str(file) in str(refused.value)
+
+
+def test_a_settings_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """A path that was given is never guessed around."""
+    with pytest.raises(InvalidArgument, match="cannot be read"):
+        settings.load(file=tmp_path / "no.toml", environ={})
+
+
+def test_a_socket_path_that_linux_cannot_take_is_refused_at_once(tmp_path: Path) -> None:
+    """Bind's own message would not say which setting to change."""
+    with pytest.raises(InvalidArgument, match="longer than"):
+        settings.load(environ={"INNKEEPER_SOCKET": "/" + "x" * 120})
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root's own defaults")
+def test_root_serves_the_system(tmp_path: Path) -> None:
+    """The places that a system service is expected at."""
+    settled = settings.load(environ={})
+    assert settled.state_dir == Path("/var/lib/innkeeper")
+    assert settled.socket == Path("/run/innkeeper/innkeeper.sock")

@@ -1,0 +1,111 @@
+"""Run the real service as a process of its own, with simulated machines, for the tests of the doors."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from innkeeper.client import Inn, connect
+from innkeeper.errors import ServiceError
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Service:
+    """``innkeeper serve --fake`` on a state directory of its own."""
+
+    def __init__(self, directory: Path, *, machines: int = 3, speed: float = 600) -> None:
+        self.directory = directory
+        self.socket = directory / "s.sock"
+        self.state_dir = directory / "state"
+        self.log = directory / "service.log"
+        self._arguments = ["serve", "--fake", str(machines), "--speed", str(speed)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def add_arguments(self, *arguments: str) -> None:
+        """Start it with these as well."""
+        self._arguments += arguments
+
+    @property
+    def pid(self) -> int:
+        """The service's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_innkeeper(self), *self._arguments, "--state-dir", str(self.state_dir)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(ServiceError), self.connect():
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"the service did not start:\n{self.log.read_text()}")
+
+    def connect(self) -> Inn:
+        """A new connection to it."""
+        return connect(socket=self.socket)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end; returns its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the service did not stop:\n{self.log.read_text()}") from None
+
+    def end(self) -> None:
+        """See that it is gone, however the test ended."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def run(self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> Ended:
+        """Run a command against it."""
+        return run_command([*_innkeeper(self), *arguments], stdin=stdin, env=env)
+
+
+def run_command(command: Sequence[str], *, stdin: bytes = b"", env: dict[str, str] | None = None) -> Ended:
+    """Run a command in an 80 column world of plain text, in UTC."""
+    settled = {key: value for key, value in os.environ.items() if not key.startswith("INNKEEPER_")}
+    settled |= {"COLUMNS": "80", "TZ": "UTC", "NO_COLOR": "1", **(env or {})}
+    done = subprocess.run(command, input=stdin, capture_output=True, env=settled, timeout=120, check=False)
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def _innkeeper(service: Service) -> list[str]:
+    return [*INNKEEPER, "--socket", str(service.socket)]
+
+
+#: Innkeeper's command line, as this Python has it.
+INNKEEPER = [sys.executable, "-m", "innkeeper.cli"]
