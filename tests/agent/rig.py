@@ -136,10 +136,15 @@ class Guest:
     def close(self) -> None:
         if self._process is not None:
             self.kill()
-        for lock in self.root.glob("var/lib/innkeeper/agent/runs/*/*/pid"):
-            with contextlib.suppress(OSError, ValueError):
-                os.kill(int(lock.read_text()), signal.SIGKILL)
+        self._kill_updates()
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def _kill_updates(self) -> None:
+        """Updates outlive their agent on purpose; they are known by where they work."""
+        for directory in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (directory / "cwd").readlink().is_relative_to(self.root):
+                    os.kill(int(directory.name), signal.SIGKILL)
 
 
 class Host:
@@ -208,3 +213,10 @@ async def ended(agent: GuestAgent, identifier: str, patience: float = 60.0) -> A
             if task.status.is_final:
                 return task
             await asyncio.sleep(0.05)
+
+
+async def appears(path: Path, patience: float = 20.0) -> None:
+    """Return when the file is there."""
+    async with asyncio.timeout(patience):
+        while not path.exists():
+            await asyncio.sleep(0.02)

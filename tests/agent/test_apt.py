@@ -1,0 +1,187 @@
+"""The apt plug-in with the real apt-get and dpkg, on a root of its own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from innkeeper.channels.ports import PackageChange, TaskStateChanged, UpdateStatus
+from tests.agent.rig import Guest, Host, appears, ended, guest_of, host_of
+
+TOOLS = ("apt-get", "dpkg", "dpkg-deb", "apt-ftparchive")
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(tool) is None for tool in TOOLS), reason="apt is a Debian's: " + ", ".join(TOOLS)
+)
+
+
+class AptGuest:
+    """A guest whose package database and repository are real, and its own."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        self._root = guest.root
+        self._repository = self._root / "srv/repo"
+        for directory in ("var/lib/dpkg/updates", "var/lib/dpkg/info", "var/lib/apt/lists/partial"):
+            (self._root / directory).mkdir(parents=True)
+        for directory in ("var/cache/apt/archives/partial", "var/log/apt", "etc/apt/apt.conf.d", "srv/repo"):
+            (self._root / directory).mkdir(parents=True)
+        guest.write("var/lib/dpkg/status", "")
+        guest.write("etc/apt/sources.list", f"deb [trusted=yes] file:{self._repository} ./\n")
+        self._configure()
+
+    def _configure(self) -> None:
+        """What apt is told by a file here, it finds by itself in a guest."""
+        config = self.guest.write(
+            "apt.conf",
+            f'Dir "{self._root}";\nDir::State::status "{self._root}/var/lib/dpkg/status";\n'
+            'APT::Architecture "amd64";\nAPT::Architectures {"amd64";};\nAPT::Sandbox::User "";\n'
+            f'Dir::Bin::methods "/usr/lib/apt/methods";\nDPkg::Options {{"--root={self._root}"; '
+            '"--force-not-root"; "--log=/dev/null";};\nDir::Bin::dpkg "/usr/bin/dpkg";\n',
+        )
+        self.guest.environment.update(APT_CONFIG=str(config), DPKG_ROOT=str(self._root))
+
+    def publish(
+        self, name: str, version: str, files: dict[str, str] | None = None, breaks: bool = False
+    ) -> Path:
+        """Build a package and add it to the repository."""
+        tree = self._root / "build" / f"{name}-{version}"
+        (tree / "DEBIAN").mkdir(parents=True)
+        control = (
+            f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Ana <ana@example.org>\n"
+        )
+        (tree / "DEBIAN/control").write_text(control + "Description: a test\n")
+        if breaks:
+            (tree / "DEBIAN/preinst").write_text("not a program\n")
+            (tree / "DEBIAN/preinst").chmod(0o755)
+        for path, text in (files or {f"usr/share/{name}": version}).items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_text(text)
+        package = self._repository / f"{name}_{version}_amd64.deb"
+        subprocess.run(["dpkg-deb", "-b", tree, package], check=True, stdout=subprocess.DEVNULL)
+        index = subprocess.run(
+            ["apt-ftparchive", "packages", "."], check=True, cwd=self._repository, stdout=subprocess.PIPE
+        ).stdout
+        (self._repository / "Packages").write_bytes(index)
+        release = subprocess.run(
+            ["apt-ftparchive", "release", "."], check=True, cwd=self._repository, stdout=subprocess.PIPE
+        ).stdout
+        (self._repository / "Release").write_bytes(release)
+        return package
+
+    def install(self, package: Path) -> None:
+        """Install a package file, as the guest's administrator once did."""
+        command = ["dpkg", f"--root={self._root}", "--force-not-root", "--log=/dev/null", "-i", str(package)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def apt_guest(bundle: Path) -> Iterator[AptGuest]:
+    """A guest with hello and world in version 1.0."""
+    with guest_of(bundle) as guest:
+        guest.use_plugin("innkeeper.apt")
+        apt = AptGuest(guest)
+        for name in ("hello", "world"):
+            apt.install(apt.publish(name, "1.0"))
+        yield apt
+
+
+@pytest.fixture
+async def apt_host(apt_guest: AptGuest) -> AsyncIterator[Host]:
+    """The host of that guest."""
+    async with host_of(apt_guest.guest) as host:
+        apt_guest.guest.start()
+        yield host
+
+
+async def test_upgrade_changes_packages_and_names_them(apt_guest: AptGuest, apt_host: Host) -> None:
+    """A real upgrade goes through every state, its percent never goes back, and it names what changed."""
+    apt_guest.publish("hello", "2.0")
+    agent = await apt_host.session()
+    messages = agent.messages()
+    await agent.start_task("", "u1", b"")
+    states, percents, last = [], [0], None
+    async for message in messages:
+        if isinstance(message, TaskStateChanged):
+            last = message.task
+            states.append(last.status)
+            percents.append(percents[-1] if last.percent is None else last.percent)
+            if last.status.is_final:
+                break
+    assert last is not None
+    assert list(dict.fromkeys(states)) == [
+        UpdateStatus.SEARCHING,
+        UpdateStatus.DOWNLOADING,
+        UpdateStatus.APPLYING,
+        UpdateStatus.SUCCESS,
+    ]
+    assert percents == sorted(percents)
+    assert (percents[-1], len(set(percents)) > 4) == (100, True)
+    assert last.packages == (PackageChange(name="hello", old_version="1.0", new_version="2.0"),)
+    assert last.text == "1 package changed."
+    assert (apt_guest.guest.root / "usr/share/hello").read_text() == "2.0"
+
+
+async def test_nothing_to_upgrade_is_a_success(apt_guest: AptGuest, apt_host: Host) -> None:
+    """A guest that is up to date has succeeded, and says so."""
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    task = await ended(agent, "u1")
+    assert (task.status, task.text, task.packages) == (
+        UpdateStatus.SUCCESS,
+        "Nothing had to be updated.",
+        (),
+    )
+
+
+async def test_only_the_named_packages_are_upgraded(apt_guest: AptGuest, apt_host: Host) -> None:
+    """A context that names packages leaves the others as they are."""
+    apt_guest.publish("hello", "2.0")
+    apt_guest.publish("world", "2.0")
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b'{"packages": ["world"]}')
+    changed = (await ended(agent, "u1")).packages
+    assert changed == (PackageChange(name="world", old_version="1.0", new_version="2.0"),)
+
+
+async def test_package_that_breaks_fails_the_update(apt_guest: AptGuest, apt_host: Host) -> None:
+    """A package whose script cannot run fails the update with apt's own words."""
+    apt_guest.publish("hello", "2.0", breaks=True)
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    task = await ended(agent, "u1")
+    assert task.status is UpdateStatus.FAILED
+    assert "apt-get failed (exit code 100): E: Sub-process" in task.text
+
+
+async def test_missing_repository_fails_the_update(apt_guest: AptGuest, apt_host: Host) -> None:
+    """A repository that cannot be read fails the search, and nothing is changed."""
+    shutil.rmtree(apt_guest.guest.root / "srv/repo")
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    task = await ended(agent, "u1")
+    assert task.status is UpdateStatus.FAILED
+    assert "apt-get update failed" in task.text
+
+
+async def test_package_that_wants_a_reboot_gets_it(apt_guest: AptGuest, apt_host: Host) -> None:
+    """A mark in /run makes the agent reboot, and its package database is checked after it."""
+    guest = apt_guest.guest
+    called = guest.power_program("reboot")
+    apt_guest.publish("hello", "2.0", {"usr/share/hello": "2.0", "run/reboot-required": "*** wanted ***\n"})
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    await appears(called, 60)
+    guest.kill()
+    guest.reboot(2)
+    guest.start()
+    agent = await apt_host.session(other_boot_than="boot-1")
+    task = await ended(agent, "u1")
+    assert (task.status, task.packages) == (
+        UpdateStatus.SUCCESS,
+        (PackageChange(name="hello", old_version="1.0", new_version="2.0"),),
+    )
+    assert (await agent.health()).package_database_ok
