@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import signal
 
@@ -262,3 +263,27 @@ async def test_terminated_agent_leaves_its_plug_in_in_order(guest: Guest, host: 
     await host.session()
     assert guest.kill(signal.SIGTERM) == 0
     assert not (guest.root / "run/innkeeper/agent.sock").exists()
+
+
+async def test_kills_in_the_middle_of_transfers_lose_nothing_but_time(guest: Guest, host: Host) -> None:
+    """Agent and host are killed again and again while much is under way; every time there is a session."""
+    guest.script("10-talk", "while :; do echo 0123456789012345678901234567890123456789; done")
+    guest.start()
+    agent = await host.session()
+    await agent.start_task("", "u1", b"\xff" * 60_000)
+    for round_ in range(6):
+        agent = await host.session()
+        asking = asyncio.create_task(agent.start_task("", "u1", b"\xff" * 60_000))
+        await asyncio.sleep(0)
+        if round_ % 2:
+            guest.kill()
+            guest.start()
+        else:
+            await host.agents.close()
+            await host.agents.open()
+        with contextlib.suppress(AgentError):
+            await asking
+    task = await (await host.session()).task("u1")
+    assert task is not None
+    assert task.status is UpdateStatus.APPLYING
+    assert "agent.quarantined" not in {event.kind for event in host.events}

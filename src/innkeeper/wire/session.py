@@ -189,11 +189,11 @@ class _Session:
     # Frames
 
     def _take(self, decoded: Decoded) -> Events:
-        if isinstance(decoded, Interruption):
-            self._forget_session()
+        if isinstance(decoded, (Fault, Interruption)):
+            # Before there is a session these are leftovers, and must not undo the greeting under way.
+            if self.is_begun:
+                self._forget_session()
             return [decoded]
-        if isinstance(decoded, Fault):
-            return [self._fault(decoded.reason)]
         taker = self._takers.get(decoded.kind)
         if taker is None:
             return [self._fault(f"a {decoded.kind.name} frame, which is not its to send")]

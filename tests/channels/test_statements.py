@@ -1,0 +1,140 @@
+"""What guests say, read within bounds."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from innkeeper.channels.ports import PackageChange
+from innkeeper.channels.statements import (
+    MAX_PACKAGES,
+    Unbelievable,
+    read_health,
+    read_hello,
+    read_notice,
+    read_task,
+    read_told,
+)
+from tests.channels.rig import TASK, greeting
+
+HEALTH: dict[str, object] = {
+    "boot_id": "b",
+    "kernel": "6.1",
+    "system_state": "running",
+    "failed_units": [],
+    "listeners": ["tcp:0.0.0.0:22"],
+    "mounts": ["/"],
+    "package_database_ok": True,
+    "reboot_required": False,
+    "failed_checks": {},
+}
+SCHEDULE: dict[str, object] = {
+    "tell": "schedule",
+    "boot_id": "b",
+    "seq": 1,
+    "label": "",
+    "identifier": "u",
+    "context": "",
+    "start": 0,
+    "end": 0,
+    "deadline": 0,
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"identifier": "x" * 256},
+        {"identifier": "a\nb"},
+        {"identifier": 5},
+        {"status": 0},
+        {"status": 8},
+        {"status": 99},
+        {"status": True},
+        {"percent": 101},
+        {"percent": -1},
+        {"percent": 5.5},
+        {"packages": [["a", "1", "2"]] * (MAX_PACKAGES + 1)},
+        {"packages": [["a", "1"]]},
+        {"packages": "abc"},
+        {"text": None},
+    ],
+)
+def test_task_out_of_bounds_is_not_believed(change: dict[str, object]) -> None:
+    """An update's name, state, percent and packages keep to their bounds."""
+    with pytest.raises(Unbelievable):
+        read_task({**TASK, **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start": -1},
+        {"start": 2**40},
+        {"end": "tomorrow"},
+        {"context": "not base64!"},
+        {"context": base64.b64encode(bytes(65537)).decode()},
+        {"context": "A" * 1_000_000},
+        {"identifier": ""},
+        {"boot_id": None},
+        {"seq": 0},
+        {"tell": "task_state"},
+        {"tell": "output"},
+    ],
+)
+def test_booking_out_of_bounds_is_not_believed(change: dict[str, object]) -> None:
+    """A booking's times, context and name keep to their bounds."""
+    with pytest.raises(Unbelievable):
+        read_notice({**SCHEDULE, **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"failed_units": ["u"] * 5000},
+        {"failed_checks": {str(n): "" for n in range(300)}},
+        {"failed_checks": {"a": 1}},
+        {"package_database_ok": 1},
+        {"mounts": None},
+    ],
+)
+def test_health_out_of_bounds_is_not_believed(change: dict[str, object]) -> None:
+    """A health report's lists are bounded, and its truths are true or false."""
+    with pytest.raises(Unbelievable):
+        read_health({**HEALTH, **change})
+
+
+def test_other_protocol_is_named() -> None:
+    """An agent of another version is told apart from a liar."""
+    with pytest.raises(Unbelievable, match="version 2 of the protocol, not 1"):
+        read_hello({**greeting(), "protocol": 2})
+
+
+def test_text_is_fit_for_a_terminal_and_a_database() -> None:
+    """Escapes, lone surrogates and line ends in a guest's text do nothing anywhere."""
+    task = read_task({**TASK, "text": "red \x1b[31m\ud800\nend", "packages": [["a\x00", "1", "2"]]})
+    assert task.text == "red \ufffd[31m\ufffd end"
+    assert task.packages == (PackageChange(name="a\ufffd", old_version="1", new_version="2"),)
+    task.text.encode()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from([read_hello, read_task, read_health, read_notice, read_told]), st.data())
+def test_any_json_is_a_value_or_unbelievable(read: object, data: st.DataObject) -> None:
+    """Whatever a guest says in place of one member, the answer is a value or ``Unbelievable``."""
+    assert callable(read)
+    good = {read_hello: greeting(), read_task: TASK, read_health: HEALTH}.get(read, SCHEDULE)
+    said = {**good, data.draw(st.sampled_from(sorted(good))): data.draw(JSON)}
+    try:
+        read(said)
+    except Unbelievable:
+        return
