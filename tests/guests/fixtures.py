@@ -6,11 +6,13 @@ They work as an ordinary user and leave nothing behind but the guest's cache
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,8 +48,11 @@ def tiny_guest(guest_cache: Path) -> TinyGuest:
 
 @pytest.fixture(scope="session")
 def state_directory() -> Iterator[Path]:
-    """A private state directory with a short path: QEMU's sockets lie below it."""
+    """A private state directory where QEMU was probed; its path is short, for sockets lie below it."""
     path = Path(tempfile.mkdtemp(prefix="ik-", dir="/tmp"))
+    # In a thread: the session may have an event loop already, and this fixture serves plain tests, too.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(prepare_root(path))).result()
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
@@ -63,7 +68,6 @@ async def embedded_hypervisor(
     state_directory: Path, hypervisor_events: list[Event]
 ) -> AsyncIterator[LibvirtHypervisor]:
     """libvirt's embedded driver in a directory of its own, for the whole session."""
-    await prepare_root(state_directory)
     hypervisor = LibvirtHypervisor(
         name="here",
         uri=embedded_uri(embedded_root(state_directory)),

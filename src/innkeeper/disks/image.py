@@ -63,6 +63,11 @@ class Image:
         """The size of the disk in the guest."""
         return self.layout.size_bytes
 
+    @property
+    def end(self) -> int:
+        """Where the blocks end and the footer is."""
+        return self._end
+
     def runs(self, offset: int, length: int) -> Iterator[Run]:
         """Say where each part of a range lies in this file, in order; ``None`` where it holds nothing."""
         end = min(offset + length, self.size_bytes)
@@ -206,6 +211,21 @@ class Image:
         self._bitmaps[block] = bytearray(mark * self.bitmap_bytes)
         self._dirty.add(block)
         return place
+
+    def move_to_end(self, block: int) -> None:
+        """Copy a block that shares its room with another to fresh room; durable after ``flush``."""
+        assert self.table is not None
+        source, size = self._place(block), self._slot_bytes
+        place = self.next_place(self._end)
+        self._write_footer(place + size)
+        self.file.copy_from(self.file, source, place, min(size, self._length - source))
+        self.table[block] = place // SECTOR
+        self.touch()
+
+    def extend(self, end: int) -> None:
+        """Write the footer behind ``end``, or where it belongs if that is further on."""
+        self._write_footer(max(end, self._end))
+        self.touch()
 
     def next_place(self, end: int) -> int:
         """Find where a block may begin behind ``end``: past the footer, its data on a page of the host."""

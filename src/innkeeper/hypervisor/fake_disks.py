@@ -46,6 +46,11 @@ def create_overlay(path: str, backing: str) -> None:
         )
 
 
+def is_overlay(path: str) -> bool:
+    """Whether there is an overlay at this path."""
+    return Path(path).exists() and _overlay(path) is not None
+
+
 def chain(path: str) -> list[str]:
     """The image and what it stands on, top first."""
     paths = [path]

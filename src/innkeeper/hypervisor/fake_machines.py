@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from innkeeper.hypervisor import fake_disks
 from innkeeper.hypervisor.fake_guests import Behaviour, Fate, Guest, GuestDisk, GuestMemory, Pace
@@ -232,8 +231,8 @@ def with_paths(disks: Sequence[Disk], paths: dict[str, str]) -> list[Disk]:
 
 
 def format_of(path: str) -> str:
-    """The format a simulated image calls itself."""
-    return "qcow2" if Path(path).suffix == ".qcow2" else "raw"
+    """The format a simulated image calls itself: what a real host would have in its place."""
+    return "qcow2" if fake_disks.is_overlay(path) else "raw"
 
 
 def _disks(parsed: list[dict[str, object]]) -> list[Disk]:

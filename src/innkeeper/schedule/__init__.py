@@ -1,1 +1,5 @@
-"""Model Task Scheduler 2.0: definitions, XML, calendar, folders, instances."""
+"""Task Scheduler 2.0: definitions, calendar, folders and instances."""
+
+from innkeeper.schedule.definition import TaskDefinition
+
+__all__ = ["TaskDefinition"]

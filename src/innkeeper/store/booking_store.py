@@ -56,7 +56,7 @@ def _is(machine: str, identifier: str) -> sa.ColumnElement[bool]:
 
 def _not_found(machine: str, identifier: str) -> BookingNotFound:
     return BookingNotFound(
-        f"No update {identifier!r} is booked for {machine}.", advice="Run: innkeeper update list"
+        f"No update “{identifier}” is booked for {machine}.", advice="List the machine's updates."
     )
 
 

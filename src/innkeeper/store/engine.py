@@ -140,7 +140,7 @@ def _config(database: Path | sa.URL, executor_id: str) -> DBOSConfig:
     )
     if isinstance(database, Path):
         config["system_database_engine"] = sqlite_engine(
-            database, connections=_SQLITE_CONNECTIONS, synchronous=Synchronous.NORMAL
+            database, connections=_SQLITE_CONNECTIONS, synchronous=Synchronous.FULL
         )
     else:
         config["system_database_url"] = database.render_as_string(hide_password=False)

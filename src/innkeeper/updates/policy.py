@@ -71,6 +71,10 @@ class Policy:
     rollback_reserve_seconds: float = 300.0
     #: How long a run is taken to last where nothing is known.
     default_run_seconds: float = 30 * 60.0
+    #: How long a boot is taken to last, when boots in flight are planned.
+    boot_seconds: float = 60.0
+    #: The planner looks at least this often: clocks jump, and hosts come back.
+    look_seconds: float = 60.0
     #: Share of runs that shall last no longer than predicted.
     prediction_quantile: float = 0.95
 

@@ -6,6 +6,8 @@ import dataclasses
 import datetime as dt
 import enum
 import fnmatch
+import functools
+import re
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
@@ -67,11 +69,12 @@ class Window:
 
     def covers(self, machine: str) -> bool:
         """Whether it is for this machine."""
-        name = machine.casefold()
-        return any(
-            selector == ALL_MACHINES or fnmatch.fnmatchcase(name, selector.casefold())
-            for selector in self.machines
-        )
+        return self.selector.fullmatch(machine.casefold()) is not None
+
+    @property
+    def selector(self) -> re.Pattern[str]:
+        """The pattern that the names of its machines match, in small letters."""
+        return _selector(self.machines)
 
     def occurrence(self, at: dt.datetime) -> Occurrence | None:
         """The opening that holds ``at``; the one that closes last, where several do."""
@@ -94,13 +97,28 @@ class Window:
 
     def _opening(self, day: dt.date) -> Occurrence | None:
         """Its opening on one local date."""
-        if day in self.blackouts or not (day in self.dates or day.weekday() in self.weekdays):
-            return None
-        zone = ZoneInfo(self.zone)
-        start = dt.datetime.combine(day, self.start, tzinfo=zone).astimezone(dt.UTC)
-        end = start + self.duration
-        for dark in self.blackouts:
-            midnight = dt.datetime.combine(dark, dt.time(), tzinfo=zone).astimezone(dt.UTC)
-            if start < midnight < end:
-                end = midnight
-        return Occurrence(start=start, end=end)
+        return _opening(self, day)
+
+
+@functools.lru_cache(maxsize=4096)
+def _selector(machines: tuple[str, ...]) -> re.Pattern[str]:
+    """One pattern for all of a window's selectors."""
+    globs = ("*" if selector == ALL_MACHINES else selector.casefold() for selector in machines)
+    return re.compile("|".join(fnmatch.translate(glob) for glob in globs))
+
+
+# Every look at the plan asks for the same few days again, and zones are slow to convert.
+@functools.lru_cache(maxsize=65_536)
+def _opening(window: Window, day: dt.date) -> Occurrence | None:
+    if day in window.blackouts or not (day in window.dates or day.weekday() in window.weekdays):
+        return None
+    zone = ZoneInfo(window.zone)
+    start = dt.datetime.combine(day, window.start, tzinfo=zone).astimezone(dt.UTC)
+    end = start + window.duration
+    for number in range(1, window.duration.days + 3):
+        dark = day + dt.timedelta(days=number)
+        midnight = dt.datetime.combine(dark, dt.time(), tzinfo=zone).astimezone(dt.UTC)
+        if dark in window.blackouts and start < midnight < end:
+            end = midnight
+            break
+    return Occurrence(start=start, end=end)

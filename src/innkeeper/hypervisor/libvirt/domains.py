@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import libvirt
 
@@ -17,6 +18,8 @@ _PERSISTENT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _STATE_STATS = libvirt.VIR_DOMAIN_STATS_STATE
 #: A domain in the middle of a long job is answered for with what is known, instead of being waited for.
 _NO_WAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+
+_SETTLED = frozenset({MachineState.RUNNING, MachineState.PAUSED, MachineState.MERGING_DRIVES})
 
 
 def persistent(domain: libvirt.virDomain) -> Definition:
@@ -76,10 +79,25 @@ class Domains:
         merging = state != libvirt.VIR_DOMAIN_SHUTOFF and current(domain).is_merging()
         return machine_state(state, reason, self.saved_image(domain), merging=merging)
 
+    def settle(self, connect: libvirt.virConnect) -> None:
+        """Wait until a libvirt that has just started knows what became of its machines meanwhile.
+
+        Until then it tells of saves and starts that a crash has ended, and of a QEMU that is dead.
+        """
+        # The embedded driver has just started; a daemon has where somebody else's command seems under way.
+        unsure = [
+            domain
+            for domain in connect.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+            if self._uri.root is not None or self.state(domain) not in _SETTLED
+        ]
+        if unsure:
+            with ThreadPoolExecutor(len(unsure)) as threads:
+                list(threads.map(_wait_for_turn, unsure))
+
     def require(
         self,
         domain: libvirt.virDomain,
-        allowed: Mapping[MachineState, bool] | frozenset[MachineState],
+        allowed: frozenset[MachineState],
         command: str,
     ) -> MachineState:
         """The state, where it allows ``command``. Raises ``WrongState``."""
@@ -112,6 +130,12 @@ class Domains:
             nvram_path=definition.nvram or definition.nvram_file,
             has_tpm=definition.tpm_backend == "emulator",
         )
+
+
+def _wait_for_turn(domain: libvirt.virDomain) -> None:
+    """A question that libvirt answers only when it is done with whatever it does to this machine."""
+    with contextlib.suppress(libvirt.libvirtError):
+        domain.memoryStats()
 
 
 def wrong_state(name: str, state: MachineState, command: str) -> WrongState:

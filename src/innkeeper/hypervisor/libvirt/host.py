@@ -210,8 +210,13 @@ class LibvirtHypervisor:
         """Pull the plug. Does nothing where it is off; a saved state stays."""
 
         def work(domain: libvirt.virDomain) -> None:
-            if domain.isActive():
-                domain.destroy()
+            try:
+                if domain.isActive():
+                    domain.destroy()
+            except libvirt.libvirtError:
+                # It may have ended by itself between the look and the deed.
+                if domain.isActive():
+                    raise
 
         await self._on(name, "turn off", work, is_long=True)
 
@@ -318,6 +323,7 @@ class LibvirtHypervisor:
         )
         callbacks = [connect.domainEventRegisterAny(None, event, handle, None) for event, handle in wanted]
         if not self._uri.is_test:
+            self._domains.settle(connect)
             self._saved_states.sweep(connect)
         return callbacks
 

@@ -79,6 +79,9 @@ class BlockJobs:
 class UndoDisks:
     """The undo disks of one host's machines."""
 
+    #: How fast a merge may write, in MiB a second; 0 for as fast as it can.
+    bandwidth_mib = 0
+
     def __init__(self, connection: Connection, domains: Domains, images: Images, jobs: BlockJobs) -> None:
         self._connection = connection
         self._domains = domains
@@ -175,7 +178,11 @@ class UndoDisks:
         begun = False
         while True:
             advance = functools.partial(
-                _advance_merge, name=name, target=target, base=base, may_begin=not begun
+                _advance_merge,
+                name=name,
+                target=target,
+                base=base,
+                bandwidth_mib=None if begun else self.bandwidth_mib,
             )
             step = await self._connection.command(advance, f"merge {target} of", name)
             begun = True
@@ -237,9 +244,12 @@ def _use_files(
 
 
 def _advance_merge(
-    connect: libvirt.virConnect, name: str, target: str, base: str, *, may_begin: bool
+    connect: libvirt.virConnect, name: str, target: str, base: str, *, bandwidth_mib: int | None
 ) -> MergeStep:
-    """Take the next step of one disk's merge: begin or adopt its job, go over to the base, or wait."""
+    """Take the next step of one disk's merge: begin or adopt its job, go over to the base, or wait.
+
+    Without a ``bandwidth_mib``, a merge that is not under way has failed.
+    """
     domain = connect.lookupByName(name)
     if not domain.isActive():
         raise HypervisorError(
@@ -249,13 +259,13 @@ def _advance_merge(
     if not disk.mirror_job:
         if disk.file == base:
             return MergeStep(stage=MergeStage.DONE)
-        if not may_begin:
+        if bandwidth_mib is None:
             raise DiskError(
                 f"QEMU gave up merging disk {target!r} of {name!r} into {base}.",
                 path=base,
                 advice="See that there is room on the base's disk; the merge can be taken up again.",
             )
-        domain.blockCommit(target, base, None, 0, libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE)
+        domain.blockCommit(target, base, None, bandwidth_mib, libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE)
         return MergeStep(stage=MergeStage.COPYING)
     job = domain.blockJobInfo(target, 0)
     copied = (job.get("cur", 0), job.get("end", 0))

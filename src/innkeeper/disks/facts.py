@@ -1,0 +1,87 @@
+"""Tell all there is to know about an image and its chain."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import os
+import uuid
+from pathlib import Path
+
+from innkeeper.disks.chain import open_chain
+from innkeeper.disks.file import ImageFile
+from innkeeper.disks.footer import EPOCH
+from innkeeper.disks.image import Image
+from innkeeper.disks.kind import Kind
+from innkeeper.disks.oserror import adapted
+from innkeeper.disks.paths import image_path
+from innkeeper.errors import DiskError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DiskFacts:
+    """What is known of one image."""
+
+    file: Path
+    kind: Kind
+    size_in_guest: int
+    #: The file's length, and the room it really takes.
+    size_on_host: int
+    allocated_on_host: int
+    host_free_disk_space: int
+    unique_id: uuid.UUID
+    created_at: dt.datetime
+    #: The four letters of the program that made it.
+    creator: str
+    #: 0 for a fixed disk.
+    block_bytes: int
+    blocks_present: int
+    #: Where the parent was found; ``None`` where there is none, or where it is not found.
+    parent: Path | None = None
+    #: What was wrong and could be worked around, or keeps the parent from being used.
+    warnings: tuple[str, ...] = ()
+
+
+def describe(path: str | os.PathLike[str]) -> list[DiskFacts]:
+    """Describe an image and, as far as they are found, its parents; the image first.
+
+    A parent that is missing or unfit is a warning here, as this is how one finds out.
+    """
+    target = image_path(path)
+    with contextlib.suppress(DiskError), contextlib.closing(open_chain(target)) as chain:
+        parents = [image.file.path for image in chain.layers[1:]]
+        return [
+            _facts(image, parent, ()) for image, parent in zip(chain.layers, [*parents, None], strict=True)
+        ]
+    with ImageFile.open(target) as file:
+        image = Image(file)
+        try:
+            open_chain(target).close()
+            warnings: tuple[str, ...] = ()
+        except DiskError as exc:
+            warnings = (f"{exc} {exc.advice}".strip(),)
+        return [_facts(image, None, warnings)]
+
+
+def _facts(image: Image, parent: Path | None, warnings: tuple[str, ...]) -> DiskFacts:
+    file, footer = image.file, image.layout.footer
+    with adapted(file.path):
+        room = os.statvfs(file.path.parent)
+    status = file.status()
+    lost = (f"{image.layout.lost_footer}.",) if image.layout.lost_footer else ()
+    return DiskFacts(
+        file=file.path,
+        kind=image.kind,
+        size_in_guest=image.size_bytes,
+        size_on_host=status.st_size,
+        allocated_on_host=status.st_blocks * 512,
+        host_free_disk_space=room.f_bavail * room.f_frsize,
+        unique_id=footer.unique_id,
+        created_at=dt.datetime.fromtimestamp(footer.timestamp + EPOCH, dt.UTC),
+        creator=footer.creator.decode("latin-1").strip("\0 "),
+        block_bytes=image.block_bytes if image.table is not None else 0,
+        blocks_present=sum(1 for _ in image.table.present()) if image.table is not None else 0,
+        parent=parent,
+        warnings=lost + warnings,
+    )

@@ -1,0 +1,1 @@
+"""Work out when a task runs: pure arithmetic on days, zones and rules."""

@@ -1,0 +1,1 @@
+"""Read and write task definitions as Windows does."""

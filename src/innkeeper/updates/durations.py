@@ -1,0 +1,50 @@
+"""Predict how long an update run will take, from how long such runs took."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from innkeeper.updates.ports import PastRun
+
+#: How many past runs of one kind count; older ones tell of another time.
+_REMEMBERED = 20
+
+
+def covering(past: Sequence[float], share: float) -> float | None:
+    """The duration that covers the next run with at least this probability, or ``None``.
+
+    The conformal quantile: the ⌈(n+1)·share⌉-th smallest of n past durations. It holds for any
+    distribution, as long as the next run is like the past ones; too few of them promise nothing.
+    """
+    rank = math.ceil((len(past) + 1) * share)
+    return sorted(past)[rank - 1] if 0 < rank <= len(past) else None
+
+
+class Durations:
+    """What past runs say: of the machine with this label, else of the label, else of all, else a default."""
+
+    def __init__(self, past: Iterable[PastRun], *, share: float, default_seconds: float) -> None:
+        """``past`` comes newest first."""
+        self._share = share
+        self._default_seconds = default_seconds
+        self._kinds: dict[tuple[str | None, str | None], list[float]] = defaultdict(list)
+        for run in past:
+            for kind in ((run.machine, run.label), (None, run.label), (None, None)):
+                if len(self._kinds[kind]) < _REMEMBERED:
+                    self._kinds[kind].append(run.seconds)
+        self._known: dict[tuple[str | None, str | None], float | None] = {}
+
+    def predict(self, machine: str, label: str) -> float:
+        """Seconds that the next such run will hardly exceed."""
+        for kind in ((machine, label), (None, label), (None, None)):
+            seconds = self._covering(kind)
+            if seconds is not None:
+                return seconds
+        return self._default_seconds
+
+    def _covering(self, kind: tuple[str | None, str | None]) -> float | None:
+        if kind not in self._known:
+            self._known[kind] = covering(self._kinds.get(kind, ()), self._share)
+        return self._known[kind]

@@ -1,0 +1,80 @@
+"""Compare disk chains with the journal when the service starts: no orphan overlay, ever."""
+
+from __future__ import annotations
+
+import structlog
+
+from innkeeper.errors import InnkeeperError
+from innkeeper.machines.leftovers import Leftover, find_leftovers
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.service import Machines
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.service import Tasks
+from innkeeper.updates.booking import Verdict
+from innkeeper.updates.order import UPDATE_RUN
+from innkeeper.updates.ports import ReportStore
+from innkeeper.wire.events import Event, Publish
+
+_log = structlog.get_logger(__name__)
+
+#: More tasks than ever live at once.
+_ALL = 100_000
+#: After these nothing of an undo point is wanted any more.
+_SETTLED = (Verdict.KEPT, Verdict.ROLLED_BACK, Verdict.NOT_STARTED)
+
+
+class Reconciler:
+    """Resolves what update runs have left behind, or tells of it.
+
+    A file is deleted only when its run has ended well and no definition, no saved state and no disk
+    chain names it. All else is told and left where it is.
+    """
+
+    def __init__(
+        self, *, tasks: Tasks, machines: Machines, reports: ReportStore, clock: Clock, publish: Publish
+    ) -> None:
+        self._tasks = tasks
+        self._machines = machines
+        self._reports = reports
+        self._clock = clock
+        self._publish = publish
+
+    async def run(self) -> None:
+        """Look at every host that answers."""
+        live = {task.id for task in await self._tasks.list(live=True, kind=UPDATE_RUN, limit=_ALL)}
+        for host, hypervisor in self._machines.hosts.items():
+            try:
+                for leftover in await find_leftovers(hypervisor):
+                    if leftover.run not in live:
+                        await self._resolve(hypervisor, leftover)
+            except InnkeeperError as error:
+                _log.warning("undo.not_reconciled", host=host, error=str(error))
+
+    async def _resolve(self, hypervisor: Hypervisor, leftover: Leftover) -> None:
+        report = await self._reports.get(leftover.run)
+        settled = report is not None and report.verdict in _SETTLED
+        if settled and not leftover.machine:
+            await hypervisor.delete_file(leftover.path)
+            self._tell("undo.leftover_deleted", leftover, "Its run has ended, and nothing stands on it.")
+        elif leftover.machine:
+            self._tell(
+                "undo.needs_help",
+                leftover,
+                f"{leftover.machine} still stands on it, and its run has ended. "
+                "Merge or discard the machine's undo disks.",
+            )
+        else:
+            self._tell(
+                "undo.needs_help", leftover, "Nobody knows how its run ended. Look before you delete it."
+            )
+
+    def _tell(self, kind: str, leftover: Leftover, sentence: str) -> None:
+        _log.warning(kind, path=leftover.path, run=leftover.run, machine=leftover.machine)
+        self._publish(
+            Event(
+                kind=kind,
+                subject=leftover.path,
+                at=self._clock.now(),
+                data={"run": leftover.run, "machine": leftover.machine, "text": sentence},
+            )
+        )

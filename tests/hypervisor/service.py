@@ -1,0 +1,89 @@
+"""Run and kill service processes (``worker.py``) from a test."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from innkeeper.hypervisor.libvirt import embedded_root
+from innkeeper.wire.events import Json
+
+_ROOT = Path(__file__).parents[2]
+_TIMEOUT_S = 60
+
+
+class Service:
+    """A host of its own that one service process after the other works on."""
+
+    def __init__(self, state_directory: Path) -> None:
+        self.state_directory = state_directory
+
+    def run(self, step: str, *arguments: Json) -> Json:
+        """Do a step to its end. Raises ``StepFailed`` where the step fails."""
+        for kind, value in self._lines(step, arguments):
+            if kind == "error":
+                raise StepFailed(value)
+            if kind == "result":
+                return value
+        raise AssertionError(f"the process that did {step} died")
+
+    def kill_in_the_middle(self, step: str, *arguments: Json, at: Callable[[int, int], bool]) -> None:
+        """Kill the process at the first progress that ``at`` accepts."""
+        for kind, value in self._lines(step, arguments):
+            if kind == "progress" and isinstance(value, list) and at(*value):  # type: ignore[arg-type]
+                return
+        raise AssertionError(f"{step} ended before it could be killed")
+
+    def kill_qemu_in_the_middle(self, step: str, *arguments: Json, at: Callable[[int, int], bool]) -> Json:
+        """Kill QEMU at the first progress that ``at`` accepts; returns how the step failed."""
+        for kind, value in self._lines(step, arguments):
+            if kind == "progress" and isinstance(value, list) and at(*value):  # type: ignore[arg-type]
+                self.kill_qemu()
+            if kind == "error":
+                return value
+        raise AssertionError(f"{step} ended well although QEMU was killed")
+
+    def kill_qemu(self) -> None:
+        """Kill every QEMU of this host."""
+        for process in self.qemu_processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    def qemu_processes(self) -> list[int]:
+        """The QEMUs of this host."""
+        mark = f"{embedded_root(self.state_directory)}/".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (process / "cmdline").read_bytes()
+                if b"qemu-system" in command.split(b"\0")[0] and mark in command:
+                    found.append(int(process.name))
+        return found
+
+    def _lines(self, step: str, arguments: tuple[Json, ...]) -> Iterator[tuple[str, Json]]:
+        """What the process says; it is killed where nobody listens any more."""
+        command = [sys.executable, "-m", "tests.hypervisor.worker", str(self.state_directory), step]
+        process = subprocess.Popen(
+            [*command, json.dumps(arguments)], cwd=_ROOT, text=True, stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": f"{_ROOT}/src"},
+        )  # fmt: skip
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                [(kind, value)] = json.loads(line).items()
+                yield kind, value
+            process.wait(_TIMEOUT_S)
+        finally:
+            process.kill()
+            process.wait(_TIMEOUT_S)
+            process.stdout.close()
+
+
+class StepFailed(Exception):
+    """The step of a service process ended with an error of Innkeeper's."""

@@ -1,0 +1,36 @@
+"""The contract, kept by the simulated host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from innkeeper.hypervisor.fake import FakeHypervisor
+from innkeeper.hypervisor.fake_machines import SimulatedMachine, file_disk
+from innkeeper.tasks.clock import FakeClock
+from tests.hypervisor.contract import LifeContract, SavedStateContract, Subject, UndoDiskContract
+
+
+@pytest.fixture
+async def subject(tmp_path: Path) -> Subject:
+    """A simulated machine with two disks, on a fast clock."""
+    hypervisor = FakeHypervisor(
+        tmp_path / "host", clock=FakeClock(speed=1000), publish=lambda _event: None, name="fake"
+    )
+    await hypervisor.open()
+    disks = [file_disk(target, str(tmp_path / f"{target}.img")) for target in ("vda", "vdb")]
+    await hypervisor.add(SimulatedMachine(name="subject", uuid="subject", disks=disks))
+    return Subject(hypervisor=hypervisor, name="subject", directory=tmp_path)
+
+
+class TestLife(LifeContract):
+    """Simulated."""
+
+
+class TestSavedState(SavedStateContract):
+    """Simulated."""
+
+
+class TestUndoDisks(UndoDiskContract):
+    """Simulated."""

@@ -1,0 +1,67 @@
+"""Kill -9 of the service while tasks run, on the real store and engine."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from innkeeper.store.database import Database
+from innkeeper.store.task_store import SqlTaskStore
+from innkeeper.tasks.task import TaskResult
+
+PROGRAM = Path(__file__).with_name("service_process.py")
+TASKS = 6
+STEPS = 60
+STEP_SECONDS = 0.04
+KILLS = 6
+
+
+def run_until_killed(url: sa.URL, effects: Path, seconds: float | None) -> bool:
+    """Run the service, for so many seconds at most; whether it ended by itself."""
+    address = url.render_as_string(hide_password=False)
+    process = subprocess.Popen(
+        [sys.executable, PROGRAM, address, effects, str(TASKS), str(STEPS), str(STEP_SECONDS)]
+    )
+    try:
+        assert process.wait(seconds) == 0
+    except subprocess.TimeoutExpired:
+        return False
+    else:
+        return True
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+async def test_no_task_is_lost_and_no_done_step_is_repeated(database_url: sa.URL, tmp_path: Path) -> None:
+    """Killed at random moments: every task ends well, and only the step in flight is done again."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    effects = tmp_path / "effects"
+    kills = 0
+    while kills < KILLS and not run_until_killed(database_url, effects, moments.uniform(0.7, 3.0)):
+        kills += 1
+    assert kills == KILLS or kills > 2, "the tasks ended before they were killed often enough to tell"
+    assert run_until_killed(database_url, effects, 120)
+
+    database = await Database.connect(database_url)
+    ended = await SqlTaskStore(database).list()
+    await database.close()
+    assert [task.result for task in ended] == [TaskResult.SUCCESS] * TASKS
+    assert {task.percent_completed for task in ended} == {100}
+    for task in ended:
+        done = [
+            int(line.split()[1])
+            for line in effects.read_text().splitlines()
+            if line.startswith(f"{task.id} ")
+        ]
+        assert sorted(set(done)) == list(range(STEPS)), f"task {task.id} lost a step"
+        assert done == sorted(done), f"task {task.id} went back behind a recorded step"
+        assert len(done) - STEPS <= kills, f"task {task.id} repeated more than the step in flight"

@@ -1,0 +1,73 @@
+"""Opening all that is kept."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from innkeeper.errors import ServiceError
+from innkeeper.store.database import Database
+from innkeeper.store.opening import open_store
+from innkeeper.store.servers import Servers
+from innkeeper.store.tables import metadata
+
+NIGHT = dt.datetime(2026, 1, 10, 22, 0, tzinfo=dt.UTC)
+
+
+async def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
+    """No column, index or constraint is in one and not in the other."""
+
+    def differences(connection: sa.Connection) -> list[object]:
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+    assert await database.read(differences) == []
+
+
+async def test_a_database_is_migrated_once(database: Database) -> None:
+    """The second time there is nothing to do, and nothing is lost."""
+    executor_id = await Servers(database).enrol("one", NIGHT)
+    await database.migrate()
+    assert await Servers(database).enrol("one", NIGHT) == executor_id
+
+
+async def test_a_server_keeps_its_executor_id(database: Database) -> None:
+    """Its unfinished runs are found by it; another server has another."""
+    servers = Servers(database)
+    one = await servers.enrol("one", NIGHT)
+    assert await servers.enrol("one", NIGHT) == one
+    assert await servers.enrol("two", NIGHT) != one
+
+
+async def test_a_second_process_under_one_name_is_refused(database_url: sa.URL) -> None:
+    """Until the first has closed; two would work on one machine at once."""
+    address = database_url.render_as_string(hide_password=False)
+    first = await open_store(address, server="one", at=NIGHT)
+    with pytest.raises(ServiceError, match="Another Innkeeper"):
+        await open_store(address, server="one", at=NIGHT)
+    await first.close()
+    again = await open_store(address, server="one", at=NIGHT)
+    await again.close()
+
+
+async def test_a_computer_that_is_renamed_finds_its_runs(tmp_path: Path) -> None:
+    """A file has one server, whatever the computer is called."""
+    address = f"sqlite:///{tmp_path}/state/innkeeper.sqlite"
+    ids = []
+    for name in ("old-name", "new-name"):
+        store = await open_store(address, server=name, at=NIGHT)
+        ids.append(await Servers(store.database).enrol("this computer", NIGHT))
+        await store.close()
+    assert ids[0] == ids[1]
+
+
+async def test_a_database_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
+    """Not a traceback of the database's driver."""
+    (tmp_path / "innkeeper.sqlite").write_bytes(b"this is not a database, it is a text file" * 100)
+    with pytest.raises(ServiceError, match="database failed") as refusal:
+        await open_store(f"sqlite:///{tmp_path}/innkeeper.sqlite", server="one", at=NIGHT)
+    assert refusal.value.advice

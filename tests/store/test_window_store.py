@@ -1,0 +1,55 @@
+"""What every window store promises: the one in memory, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import pytest
+
+from innkeeper.store.database import Database
+from innkeeper.store.window_store import SqlWindowStore
+from innkeeper.updates.memory import MemoryWindowStore
+from innkeeper.updates.ports import WindowStore
+from innkeeper.updates.window import Weekday, Window
+
+WINDOW = Window(
+    name="Sunday night",
+    zone="Europe/Madrid",
+    start=dt.time(2, 30, 15),
+    duration=dt.timedelta(hours=3, minutes=1, seconds=7),
+    weekdays=frozenset({Weekday.SUNDAY, Weekday.MONDAY}),
+    dates=frozenset({dt.date(2026, 1, 10)}),
+    machines=("web-*", "db-1"),
+    blackouts=frozenset({dt.date(2026, 12, 24)}),
+)
+
+
+@pytest.fixture
+def store(place: Database | None) -> WindowStore:
+    """Each store in turn."""
+    return MemoryWindowStore() if place is None else SqlWindowStore(place)
+
+
+async def test_a_window_is_read_as_it_was_put(store: WindowStore) -> None:
+    """Every field; a plain one keeps its defaults."""
+    plain = Window(name="Plain", zone="UTC", start=dt.time(1), duration=dt.timedelta(hours=1))
+    await store.put(WINDOW)
+    await store.put(plain)
+    assert list(await store.list()) == [plain, WINDOW]
+
+
+async def test_the_same_name_replaces(store: WindowStore) -> None:
+    """There is one window a name."""
+    await store.put(WINDOW)
+    moved = dataclasses.replace(WINDOW, start=dt.time(4))
+    await store.put(moved)
+    assert list(await store.list()) == [moved]
+
+
+async def test_delete_says_whether_there_was_one(store: WindowStore) -> None:
+    """The second time there is none."""
+    await store.put(WINDOW)
+    assert await store.delete("Sunday night")
+    assert not await store.delete("Sunday night")
+    assert list(await store.list()) == []

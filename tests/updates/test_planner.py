@@ -1,0 +1,271 @@
+"""The plan starts nothing outside its window, never more than fits, and leaves nobody without a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import time
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from innkeeper.updates.calendar import Calendar
+from innkeeper.updates.planner import Candidate, Host, InFlight, Placement, Why, plan
+from innkeeper.updates.policy import Policy
+from innkeeper.updates.window import Weekday, Window
+
+#: A Saturday evening.
+NOW = dt.datetime(2026, 1, 10, 21, 0, tzinfo=dt.UTC)
+MINUTE = dt.timedelta(minutes=1)
+TOMORROW = NOW + dt.timedelta(hours=24)
+POLICY = Policy(slots=2, boots=1, rollback_reserve_seconds=300)
+RESERVE = dt.timedelta(seconds=300)
+
+
+def night(
+    name: str = "night", start: int = 20, hours: float = 4, machines: tuple[str, ...] = ("all",)
+) -> Window:
+    """A window every day, in UTC."""
+    return Window(
+        name=name,
+        zone="UTC",
+        start=dt.time(start),
+        duration=dt.timedelta(hours=hours),
+        weekdays=frozenset(Weekday),
+        machines=machines,
+    )
+
+
+def candidate(machine: str, minutes: int = 10, **changes: object) -> Candidate:
+    """A booking for a running machine."""
+    values: dict[str, object] = {
+        "machine": machine,
+        "identifier": "u",
+        "host": "h",
+        "memory_mib": 1024,
+        "needs_waking": False,
+        "start": NOW - dt.timedelta(hours=1),
+        "end": None,
+        "deadline": None,
+        "predicted": minutes * MINUTE,
+        **changes,
+    }
+    return Candidate(**values)  # type: ignore[arg-type] # a test's shorthand
+
+
+def planned(
+    *candidates: Candidate,
+    until: dt.datetime = NOW,
+    windows: tuple[Window, ...] = (night(),),
+    memory: int = 65536,
+    in_flight: tuple[InFlight, ...] = (),
+    policy: Policy = POLICY,
+) -> dict[str, Placement]:
+    """The plan, by machine."""
+    placements = plan(
+        now=NOW,
+        until=until,
+        candidates=candidates,
+        hosts=[Host(name="h", memory_free_mib=memory)],
+        in_flight=in_flight,
+        calendar=Calendar(windows, NOW),
+        policy=policy,
+    )
+    return {placement.candidate.machine: placement for placement in placements}
+
+
+def test_the_earliest_effective_deadline_goes_first() -> None:
+    """The deadline counts, but only as far as the window reaches."""
+    found = planned(
+        candidate("a"),
+        candidate("b", deadline=NOW + dt.timedelta(hours=1)),
+        candidate("c", deadline=NOW + dt.timedelta(hours=2)),
+    )
+    assert [name for name, p in found.items() if p.why is Why.STARTS] == ["b", "c"]
+    assert found["a"].why is Why.NO_SLOT
+    assert found["a"].next_chance == NOW + 10 * MINUTE
+
+
+def test_nothing_starts_that_could_not_be_rolled_back_in_time() -> None:
+    """175 minutes and the reserve end with the window; a minute more waits for a night long enough."""
+    found = planned(candidate("fits", minutes=175), candidate("late", minutes=176))
+    assert found["fits"].why is Why.STARTS
+    assert found["late"].why is Why.TOO_SHORT
+    assert found["late"].next_chance == NOW.replace(hour=20) + dt.timedelta(days=1)
+
+
+def test_whoever_cannot_start_has_a_reason_and_the_next_chance() -> None:
+    """Each obstacle has its own sentence."""
+    opens = NOW.replace(hour=23)
+    found = planned(
+        candidate("closed"),
+        candidate("later", start=opens + 30 * MINUTE),
+        candidate("expired", end=NOW - MINUTE),
+        candidate("lost", host=""),
+        candidate("uncovered"),
+        candidate("busy", is_busy=True),
+        candidate("huge", minutes=100_000),
+        candidate("never", start=NOW, end=NOW + MINUTE),
+        windows=(night(start=23, machines=("closed", "later", "busy", "huge", "never")),),
+    )
+    assert {name: (p.why, p.next_chance) for name, p in found.items()} == {
+        "closed": (Why.CLOSED, opens),
+        "later": (Why.NOT_YET, opens + 30 * MINUTE),
+        "expired": (Why.EXPIRED, None),
+        "lost": (Why.NO_HOST, None),
+        "uncovered": (Why.NO_WINDOW, None),
+        "busy": (Why.BUSY, found["busy"].next_chance),
+        "huge": (Why.TOO_SHORT, None),
+        "never": (Why.NO_CHANCE, None),
+    }
+
+
+def test_boots_are_capped_apart_from_slots() -> None:
+    """One machine boots at a time; a running one does not wait for that."""
+    found = planned(
+        candidate("off-1", needs_waking=True),
+        candidate("off-2", needs_waking=True),
+        candidate("running"),
+        policy=Policy(slots=3, boots=1),
+    )
+    assert found["off-1"].why is Why.STARTS
+    assert found["running"].why is Why.STARTS
+    assert found["off-2"].why is Why.NO_BOOT
+
+
+def test_a_machine_that_was_passed_over_too_often_is_waited_for() -> None:
+    """Small machines stop overtaking a large one that lacks memory, while something is about to end."""
+    busy = InFlight(machine="x", host="h", end=NOW + 30 * MINUTE, memory_mib=4096, boots=False)
+    large = candidate("a-large", needs_waking=True, memory_mib=8192, skips=POLICY.max_skips)
+    small = candidate("small", needs_waking=True)
+    found = planned(large, small, memory=5000, in_flight=(busy,))
+    assert (found["a-large"].why, found["small"].why) == (Why.NO_MEMORY, Why.BEHIND)
+    fresh = planned(dataclasses.replace(large, skips=0), small, memory=5000, in_flight=(busy,))
+    assert fresh["small"].why is Why.STARTS
+    assert fresh["a-large"].skips == 1
+
+
+def test_tonight_says_who_does_not_fit() -> None:
+    """Two slots for four hours carry six runs of 55 minutes after nine; the others hear why, and when."""
+    found = planned(*[candidate(f"m{n}", minutes=55) for n in range(8)], until=NOW + dt.timedelta(hours=4))
+    starts = [p for p in found.values() if p.start is not None]
+    assert len(starts) == 6
+    missing = [p for p in found.values() if p.start is None]
+    assert {p.why for p in missing} == {Why.TOO_FULL}
+    assert all(p.next_chance == NOW.replace(hour=20) + dt.timedelta(days=1) for p in missing)
+
+
+candidates = st.builds(
+    candidate,
+    machine=st.integers(0, 60).map("m{}".format),
+    minutes=st.integers(1, 200),
+    identifier=st.sampled_from(["u", "v"]),
+    host=st.sampled_from(["h", "i"]),
+    memory_mib=st.sampled_from([512, 2048, 6000]),
+    needs_waking=st.booleans(),
+    start=st.integers(-100, 1500).map(lambda m: NOW + m * MINUTE),
+    deadline=st.none() | st.integers(0, 3000).map(lambda m: NOW + m * MINUTE),
+    end=st.none() | st.integers(0, 3000).map(lambda m: NOW + m * MINUTE),
+    skips=st.integers(0, 10),
+)
+windows = st.lists(
+    st.builds(
+        night,
+        name=st.sampled_from("abcdef"),
+        start=st.integers(0, 23),
+        hours=st.floats(0.5, 20),
+        machines=st.sampled_from([("all",), ("m1*",), ("m2*", "m3*"), ("nobody",)]),
+    ),
+    max_size=4,
+    unique_by=lambda w: w.name,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(candidates, max_size=60, unique_by=lambda c: c.key),
+    windows,
+    st.integers(1, 4),
+    st.integers(1, 3),
+)
+def test_every_plan_keeps_its_promises(
+    booked: list[Candidate], opened: list[Window], slots: int, boots: int
+) -> None:
+    """Windows, deadlines and capacities hold; the same input is the same plan; nobody is forgotten."""
+    policy = Policy(slots=slots, boots=boots, rollback_reserve_seconds=300, boot_seconds=60)
+    # A machine is on one host.
+    booked = [c for c in booked if (int(c.machine[1:]) % 2 == 0) == (c.host == "h")]
+
+    def placements() -> list[Placement]:
+        return plan(
+            now=NOW,
+            until=TOMORROW,
+            candidates=booked,
+            hosts=[Host(name="h", memory_free_mib=8000), Host(name="i", memory_free_mib=3000)],
+            in_flight=[],
+            calendar=Calendar(opened, NOW),
+            policy=policy,
+        )
+
+    found = placements()
+    assert found == placements()
+    assert sorted(p.candidate.key for p in found) == sorted(c.key for c in booked)
+    for placement in found:
+        _assert_placed_well(placement, opened)
+    _assert_capacities(found, policy, memory={"h": 8000, "i": 3000})
+
+
+def _assert_placed_well(placement: Placement, opened: list[Window]) -> None:
+    booked = placement.candidate
+    if placement.start is None or placement.end is None:
+        final = (Why.EXPIRED, Why.NO_WINDOW, Why.NO_CHANCE, Why.TOO_SHORT, Why.NO_HOST)
+        assert placement.why is not Why.STARTS
+        assert placement.next_chance is not None or placement.why in final
+        return
+    assert NOW <= placement.start <= TOMORROW
+    assert booked.start <= placement.start
+    assert placement.end == placement.start + booked.predicted
+    assert booked.end is None or placement.start <= booked.end
+    assert booked.deadline is None or placement.end + RESERVE <= booked.deadline
+    openings = [w.occurrence(placement.start) for w in opened if w.covers(booked.machine)]
+    assert any(o is not None and placement.end + RESERVE <= o.end for o in openings)
+
+
+def _assert_capacities(found: list[Placement], policy: Policy, memory: dict[str, int]) -> None:
+    started = [p for p in found if p.start is not None and p.end is not None]
+    for moment in {p.start for p in started}:
+        assert moment is not None
+        live = [p for p in started if p.start and p.end and p.start <= moment < p.end]
+        for host, free in memory.items():
+            here = [p for p in live if p.candidate.host == host]
+            woken = [p for p in here if p.candidate.needs_waking]
+            booting = [p for p in woken if p.start and moment < p.start + MINUTE]
+            assert len(here) <= policy.slots
+            assert len(booting) <= policy.boots
+            assert sum(p.candidate.memory_mib for p in woken) <= free
+        assert max(Counter(p.candidate.machine for p in live).values()) == 1
+
+
+def test_ten_thousand_bookings_are_planned_in_well_below_a_second() -> None:
+    """Both the look at this moment and the whole night, on 25 hosts and 100 windows."""
+    opened = tuple(night(name=f"w{n}", start=18 + n % 6, hours=6, machines=(f"m{n}-*",)) for n in range(100))
+    booked = [
+        candidate(f"m{n % 100}-{n}", minutes=5 + n % 40, host=f"h{n % 25}", needs_waking=n % 3 == 0)
+        for n in range(10_000)
+    ]
+    hosts = [Host(name=f"h{n}", memory_free_mib=1 << 18) for n in range(25)]
+    for until in (NOW, TOMORROW):
+        began = time.process_time()
+        plan(
+            now=NOW,
+            until=until,
+            candidates=booked,
+            hosts=hosts,
+            in_flight=[],
+            calendar=Calendar(opened, NOW),
+            policy=Policy(slots=16, boots=4),
+        )
+        seconds = time.process_time() - began
+        print(f"until {until}: {seconds:.3f} s")
+        assert seconds < 3

@@ -1,0 +1,228 @@
+"""The trigger agent starts what is booked inside its window, and nothing outside of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from innkeeper.channels.ports import ScheduleDeleted, ScheduleRequested
+from innkeeper.errors import UpdateError
+from innkeeper.hypervisor.fake_guests import Behaviour
+from innkeeper.hypervisor.fake_village import settle_village
+from innkeeper.machines.machine import MachineState
+from innkeeper.updates.booking import Verdict
+from innkeeper.updates.memory import MemoryWindowStore
+from innkeeper.updates.planner import Why
+from innkeeper.updates.policy import Policy
+from innkeeper.updates.trigger import TriggerAgent
+from innkeeper.updates.window import Weekday, Window
+from innkeeper.updates.windows import Windows
+from tests.updates.inn import Inn, settle
+
+#: The clock starts at 20:00 UTC.
+NIGHT = Window(
+    name="night",
+    zone="UTC",
+    start=dt.time(22),
+    duration=dt.timedelta(hours=3),
+    weekdays=frozenset(Weekday),
+)
+
+
+class Night(Inn):
+    """An inn with a trigger agent and one window."""
+
+    def __init__(self, directory: Path, policy: Policy | None = None) -> None:
+        super().__init__(directory, policy)
+        self.windows = Windows(MemoryWindowStore())
+
+    async def open_night(self, *windows: Window) -> None:
+        """Start the service, and its trigger agent."""
+        await self.open()
+        for window in windows or (NIGHT,):
+            await self.windows.add(window)
+        self.trigger = TriggerAgent(
+            tasks=self.tasks,
+            machines=self.machines,
+            bookings=self.bookings,
+            windows=self.windows,
+            reports=self.reports,
+            clock=self.clock,
+            publish=self.events.append,
+            policy=self.policy,
+        )
+
+    @contextlib.asynccontextmanager
+    async def triggered(self) -> AsyncIterator[None]:
+        """Run the trigger agent for a while."""
+        running = asyncio.ensure_future(self.trigger.run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+    async def until(self, hours: float) -> None:
+        """Let time pass until so long after 20:00."""
+        target = hours * 3600
+        while self.clock.monotonic() < target:
+            left = target - self.clock.monotonic()
+            await self.clock.advance(min(left, 600.0))
+
+    async def book_update(self, name: str = "web-1", identifier: str = "u", context: bytes = b"") -> None:
+        """Book an update, from now on."""
+        await self.bookings.book(name, label="l", identifier=identifier, context=context, booked_by="ana")
+
+
+@pytest.fixture
+async def night(tmp_path: Path) -> Night:
+    """A night before it has begun."""
+    night = Night(tmp_path)
+    await night.open_night()
+    return night
+
+
+async def test_an_update_starts_when_its_window_opens(night: Night) -> None:
+    """Until then the booking says what it waits for, and until when."""
+    await night.add(MachineState.RUNNING)
+    await night.book_update()
+    async with night.triggered():
+        await night.until(1)
+        booking = await night.bookings.get("web-1", "u")
+        assert (booking.reason, booking.has_started) == (Why.CLOSED.value, False)
+        assert booking.next_chance == dt.datetime(2026, 1, 10, 22, tzinfo=dt.UTC)
+        await night.until(3)
+    booking = await night.bookings.get("web-1", "u")
+    assert booking.verdict is Verdict.KEPT
+    started = next(event for event in night.events if event.kind == "update.started")
+    assert started.at == dt.datetime(2026, 1, 10, 22, tzinfo=dt.UTC)
+
+
+async def test_a_window_that_opens_late_in_the_day_is_not_caught_up(tmp_path: Path) -> None:
+    """The service was down all night: nothing happens in daylight, and the next night is named."""
+    night = Night(tmp_path)
+    await night.open_night()
+    await night.add(MachineState.RUNNING)
+    await night.book_update()
+    await night.clock.advance(14 * 3600)
+    async with night.triggered():
+        await night.until(20)
+        booking = await night.bookings.get("web-1", "u")
+        assert not booking.has_started
+        assert booking.next_chance == dt.datetime(2026, 1, 11, 22, tzinfo=dt.UTC)
+
+
+async def test_a_run_is_over_when_its_window_closes(tmp_path: Path) -> None:
+    """A hanging update is rolled back before the hard end, not after it."""
+    night = Night(tmp_path, Policy(poll_seconds=60.0, apply_seconds=24 * 3600.0))
+    await night.open_night()
+    await night.add(MachineState.RUNNING)
+    await night.book_update(context=Behaviour.HANG.encode())
+    async with night.triggered():
+        await night.until(5.1)
+    booking = await night.bookings.get("web-1", "u")
+    assert booking.verdict is Verdict.ROLLED_BACK
+    report = await night.reports.get(booking.task_id or 0)
+    assert report is not None
+    assert "window closes" in report.reasons[0]
+    assert dt.datetime(2026, 1, 11, 0, 55, tzinfo=dt.UTC) < report.ended_at
+    assert report.ended_at < dt.datetime(2026, 1, 11, 1, tzinfo=dt.UTC)
+
+
+async def test_a_busy_machine_waits_and_names_the_reason(night: Night) -> None:
+    """Two updates of one machine run one after the other."""
+    await night.add(MachineState.RUNNING)
+    await night.book_update(identifier="first")
+    await night.book_update(identifier="second")
+    async with night.triggered():
+        await night.until(2.01)
+        second = await night.bookings.get("web-1", "second")
+        assert second.reason == Why.BUSY.value
+        await night.until(3)
+    verdicts = {b.identifier: b.verdict for b in await night.bookings.list()}
+    assert verdicts == {"first": Verdict.KEPT, "second": Verdict.KEPT}
+
+
+async def test_a_booking_whose_time_has_passed_ends_with_its_last_reason(night: Night) -> None:
+    """Nobody covers the machine until its latest start: it ends as not started, and says so."""
+    await night.add(MachineState.RUNNING)
+    await night.bookings.book(
+        "web-1",
+        label="l",
+        identifier="u",
+        end=night.clock.now() + dt.timedelta(hours=1),
+        booked_by="ana",
+    )
+    async with night.triggered():
+        await night.until(1.5)
+    booking = await night.bookings.get("web-1", "u")
+    assert booking.verdict is Verdict.NOT_STARTED
+    assert Why.NO_CHANCE.value in booking.reason
+
+
+async def test_a_guest_books_for_itself_but_not_without_bounds(night: Night) -> None:
+    """It may replace and delete what it booked, and no more than the policy allows."""
+    await night.add(MachineState.RUNNING)
+
+    def wish(identifier: str) -> ScheduleRequested:
+        now = night.clock.now()
+        return ScheduleRequested(
+            label="self", identifier=identifier, context=b"", start=now, end=None, deadline=None
+        )
+
+    for number in range(night.policy.guest_bookings):
+        await night.trigger.hear("web-1", wish(f"g{number}"))
+    await night.trigger.hear("web-1", wish("g0"))
+    with pytest.raises(UpdateError, match="may not book more"):
+        await night.trigger.hear("web-1", wish("one too many"))
+    await night.trigger.hear("web-1", ScheduleDeleted(identifier="g0"))
+    await night.book_update(identifier="of ana")
+    with pytest.raises(UpdateError, match="booked by ana"):
+        await night.trigger.hear("web-1", ScheduleDeleted(identifier="of ana"))
+    with pytest.raises(UpdateError, match="booked by ana"):
+        await night.trigger.hear("web-1", wish("of ana"))
+
+
+async def test_tonight_tells_who_when_and_where(night: Night) -> None:
+    """Each booking has a start, or the reason why not; what runs already is in it too."""
+    await night.add(MachineState.RUNNING)
+    await night.add(MachineState.TURNED_OFF, name="old-1")
+    await night.book_update()
+    await night.book_update("old-1")
+    found = await night.trigger.tonight()
+    starts = {entry.machine: entry.start for entry in found.entries}
+    assert starts == dict.fromkeys(("web-1", "old-1"), dt.datetime(2026, 1, 10, 22, tzinfo=dt.UTC))
+    assert found.fits
+    async with night.triggered():
+        await night.until(2.01)
+        running = await night.trigger.tonight()
+    assert all(entry.task_id is not None and entry.host == "fake" for entry in running.entries)
+
+
+async def test_a_village_is_maintained_in_one_night(tmp_path: Path) -> None:
+    """Forty machines of all kinds: every booking ends, every state is restored, no slot too many."""
+    night = Night(tmp_path, Policy(slots=6, boots=2, poll_seconds=20.0, apply_seconds=1800.0))
+    await night.open_night()
+    await settle_village(night.host, 40)
+    before = {machine.name: machine.state for machine in await night.machines.list()}
+    for name in before:
+        await night.book_update(name)
+    live: list[int] = []
+    async with night.triggered():
+        for minutes in range(115, 300, 2):
+            await night.until(minutes / 60)
+            live.append(len(await night.tasks.list(live=True)))
+        await night.until(5.1)
+        await settle()
+    verdicts = [booking.verdict for booking in await night.bookings.list()]
+    assert None not in verdicts
+    assert Verdict.NEEDS_HELP not in verdicts
+    assert verdicts.count(Verdict.KEPT) > 25
+    assert max(live) <= 6
+    assert {m.name: m.state for m in await night.machines.list()} == before
+    assert night.leftovers() == []
