@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,12 +23,18 @@ STEP_SECONDS = 0.04
 KILLS = 6
 
 
+def service(url: sa.URL, effects: Path) -> subprocess.Popen[bytes]:
+    """A service process, just started."""
+    address = url.render_as_string(hide_password=False)
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, address, effects, str(TASKS), str(STEPS), str(STEP_SECONDS)],
+        stderr=subprocess.PIPE,
+    )
+
+
 def run_until_killed(url: sa.URL, effects: Path, seconds: float | None) -> bool:
     """Run the service, for so many seconds at most; whether it ended by itself."""
-    address = url.render_as_string(hide_password=False)
-    process = subprocess.Popen(
-        [sys.executable, PROGRAM, address, effects, str(TASKS), str(STEPS), str(STEP_SECONDS)]
-    )
+    process = service(url, effects)
     try:
         assert process.wait(seconds) == 0
     except subprocess.TimeoutExpired:
@@ -65,3 +73,22 @@ async def test_no_task_is_lost_and_no_done_step_is_repeated(database_url: sa.URL
         assert sorted(set(done)) == list(range(STEPS)), f"task {task.id} lost a step"
         assert done == sorted(done), f"task {task.id} went back behind a recorded step"
         assert len(done) - STEPS <= kills, f"task {task.id} repeated more than the step in flight"
+
+
+def test_ctrl_c_ends_the_service_within_two_seconds(database_url: sa.URL, tmp_path: Path) -> None:
+    """Even where nobody closes it in order, and its tasks go on when it is started again."""
+    effects = tmp_path / "effects"
+    process = service(database_url, effects)
+    while not effects.exists() or len(effects.read_text().splitlines()) < 3 * TASKS:
+        assert process.poll() is None
+        time.sleep(0.05)
+    before = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert time.monotonic() - before < 2
+    done = len(effects.read_text().splitlines())
+    assert done < TASKS * STEPS
+    assert run_until_killed(database_url, effects, 120)
+    lines = effects.read_text().splitlines()
+    assert len(set(lines)) == TASKS * STEPS
+    assert len(lines) <= TASKS * STEPS + TASKS

@@ -18,13 +18,14 @@ from innkeeper.errors import (
     InnkeeperError,
     InvalidArgument,
     MachineBusy,
+    ServiceError,
     TaskNotCancelable,
     TaskNotFound,
 )
 from innkeeper.tasks.memory_engine import StepMoment
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Retention
-from innkeeper.tasks.task import CancelEffect, LogLevel, TaskResult
+from innkeeper.tasks.task import CancelEffect, LogLevel, Task, TaskResult
 from innkeeper.wire.events import Json
 
 from .house import House, until
@@ -133,6 +134,45 @@ async def test_a_sentence_and_its_advice_are_the_description() -> None:
     task = await house.tasks.start("fail", "Fail", {})
     await house.tasks.wait(task.id)
     assert (await house.tasks.get(task.id)).error_description == "The disk is full. Make room."
+
+
+async def test_an_error_that_a_task_group_wrapped_is_still_that_error() -> None:
+    """Work may use task groups, and keep its sentence."""
+    house = House()
+
+    async def broken() -> None:
+        raise HypervisorError("QEMU is gone.")
+
+    async def fail(task: RunningTask, argument: Argument) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(broken())
+
+    house.tasks.register("fail", fail)
+    await house.tasks.launch()
+    task = await house.tasks.start("fail", "Fail", {})
+    await house.tasks.wait(task.id)
+    assert (await house.tasks.get(task.id)).error_description == "QEMU is gone."
+
+
+async def test_the_end_is_written_as_soon_as_the_store_can() -> None:
+    """A database that fails for a while keeps a machine locked no longer than that."""
+    house = House()
+    end, failures = house.store.end, [ServiceError("full"), ServiceError("full"), ServiceError("full")]
+
+    async def fail_at_first(task_id: int, **how: object) -> Task:
+        if failures:
+            raise failures.pop()
+        return await end(task_id, **how)  # type: ignore[arg-type]
+
+    house.store.end = fail_at_first  # type: ignore[method-assign]
+    house.tasks.register("nothing", do_nothing)
+    await house.tasks.launch()
+    task = await house.tasks.start("nothing", "Do nothing", {}, lock="machine:web-1")
+    await house.clock.advance(6)
+    assert not (await house.tasks.get(task.id)).is_complete
+    await house.clock.advance(1)
+    assert (await house.tasks.get(task.id)).result is TaskResult.SUCCESS
+    await house.tasks.close()
 
 
 async def test_a_broken_work_shows_its_traceback_in_the_log_alone() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from innkeeper.errors import DiskError, ErrorCode, InnkeeperError, InvalidArgument
+from innkeeper.tasks.outcome import bare
 from innkeeper.tasks.running import TaskCancelled
 from innkeeper.tasks.task import CancelEffect, TaskResult
 
@@ -64,6 +65,7 @@ SUCCESS = Ending(result=TaskResult.SUCCESS)
 
 def ending_of(exc: Exception, effect: CancelEffect) -> Ending:
     """How a task ends whose work raised ``exc`` while a cancel would have had ``effect``."""
+    exc = bare(exc)
     if isinstance(exc, TaskCancelled):
         text = str(exc) or _CANCELLED[effect]
         return Ending(

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from innkeeper.errors import ServiceError
 from innkeeper.tasks.happened import task_changed, task_logged
-from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock, Steps, TaskStore
 from innkeeper.tasks.progress import Report, advanced
 from innkeeper.tasks.task import CancelEffect, LogLevel, Progress, Task
@@ -134,7 +134,15 @@ class Hand:
             if self._resting:
                 self._writer.cancel()
             await asyncio.wait([self._writer])
-        await self.save()
+        await self._try_to_save()
+
+    async def _try_to_save(self) -> None:
+        try:
+            await self.save()
+        except ServiceError as exc:
+            # No reason to end the work, or not to write how it ended.
+            self._progress_unsaved = True
+            _log.warning("task.progress_not_saved", task_id=self.id, error=str(exc))
 
     def _come_to(self, progress: Progress) -> None:
         if progress != self.task.progress:
@@ -153,11 +161,7 @@ class Hand:
     async def _write(self) -> None:
         """Write at once, and then no more often than a few times a second."""
         while (self._progress_unsaved or self._lines) and not self._closing:
-            try:
-                await self.save()
-            except Exception as exc:  # progress is no reason to end the work; the next write brings it
-                self._progress_unsaved = True
-                _log.warning("task.progress_not_saved", task_id=self.id, traceback=traceback_of(exc))
+            await self._try_to_save()
             if self._closing:
                 return
             self._resting = True

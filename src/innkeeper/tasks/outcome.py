@@ -60,7 +60,15 @@ async def attempt(action: Callable[[], Awaitable[Json]]) -> tuple[Record, Except
     try:
         return {"value": as_json(await action())}, None
     except Exception as exc:  # the record must hold whatever the step raised, so that a replay raises it too
-        return {"error": _describe(exc)}, exc
+        error = bare(exc)
+        return {"error": _describe(error)}, error
+
+
+def bare(exc: Exception) -> Exception:
+    """The error itself, where a task group has wrapped it all alone."""
+    while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    return exc
 
 
 async def replay(record: Record) -> Json:

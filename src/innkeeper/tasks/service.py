@@ -6,12 +6,19 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
-from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument, MachineBusy, TaskNotCancelable
+from innkeeper.errors import (
+    ErrorCode,
+    InnkeeperError,
+    InvalidArgument,
+    MachineBusy,
+    ServiceError,
+    TaskNotCancelable,
+)
 from innkeeper.tasks.ending import SUCCESS, Ending, ending_of
 from innkeeper.tasks.hand import Hand
 from innkeeper.tasks.happened import task_changed, task_created, task_ended
@@ -29,6 +36,8 @@ _RUN_KIND: Final = "task"
 #: Seconds between two looks at a task that runs on another server.
 _LOOK_INTERVAL: Final = 1.0
 _PURGE_INTERVAL: Final = 3600.0
+#: Seconds between two attempts to write a task's end.
+_LONGEST_PAUSE: Final = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -231,15 +240,28 @@ class Tasks:
         await self._write_end(hand.id, ending)
 
     async def _write_end(self, task_id: int, ending: Ending) -> None:
-        task = await self._store.end(
-            task_id,
-            result=ending.result,
-            error=ending.error,
-            error_description=ending.error_description,
-            at=self._clock.now(),
+        task = await self._insist(
+            lambda: self._store.end(
+                task_id,
+                result=ending.result,
+                error=ending.error,
+                error_description=ending.error_description,
+                at=self._clock.now(),
+            )
         )
         self._publish(task_ended(task, self._clock.now()))
         self._endings.pop(task_id, asyncio.Event()).set()
+
+    async def _insist(self, write: Callable[[], Awaitable[Task]]) -> Task:
+        """Write what must be written, as soon as the store can: else a lock would stay held for nothing."""
+        pause = 1.0
+        while True:
+            try:
+                return await write()
+            except ServiceError as exc:
+                _log.warning("task.end_not_written", error=str(exc), again_in_seconds=pause)
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _all_live(self) -> Sequence[Task]:
         live: list[Task] = []
