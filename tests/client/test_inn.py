@@ -124,7 +124,7 @@ def test_bookings_go_through_with_any_identifier(service: Service) -> None:
 def test_a_time_without_a_zone_is_refused_before_it_is_sent(service: Service) -> None:
     """Nobody guesses what somebody else's wall clock means."""
     with service.connect() as inn, pytest.raises(InvalidArgument, match="zone"):
-        inn.machines["web-1"].updates.book(label="", identifier="x", start=dt.datetime(2031, 1, 1))  # noqa: DTZ001
+        inn.machines["web-1"].updates.book(label="", identifier="x", start=dt.datetime(2031, 1, 1))
 
 
 def test_booking_the_same_identifier_again_replaces_what_has_not_started(service: Service) -> None:
