@@ -124,11 +124,16 @@ class Inn:
     # Updates
 
     async def start(
-        self, *, name: str = "web-1", context: bytes = b"", window_seconds: float = 14400
+        self,
+        *,
+        name: str = "web-1",
+        identifier: str = IDENTIFIER,
+        context: bytes = b"",
+        window_seconds: float = 14400,
     ) -> Task:
         """Book an update and start its run."""
         booking = await self.bookings.book(
-            name, label="Security", identifier=IDENTIFIER, context=context, booked_by="ana"
+            name, label="Security", identifier=identifier, context=context, booked_by="ana"
         )
         now = self.clock.now()
         stop_at = now + dt.timedelta(seconds=window_seconds)
@@ -146,6 +151,8 @@ class Inn:
 
     async def pass_time(self) -> None:
         """Go to the next moment at which anybody wakes."""
+        # Whoever can run does so first: it may be about to sleep for less.
+        await self.clock.advance(0.0)
         await self.clock.advance(self.clock.next_waking or 0.0)
 
     async def until_phase(self, task_id: int, title: str) -> None:

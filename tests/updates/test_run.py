@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from innkeeper.channels.ports import UpdateStatus
+from innkeeper.errors import ErrorCode
 from innkeeper.hypervisor.fake_guests import Behaviour
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.task import TaskResult
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.policy import Policy, UndoPointPolicy
-from tests.updates.inn import Before, Inn
+from tests.updates.inn import IDENTIFIER, Before, Inn
 
 STATES = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
 KEPT = (Behaviour.GOOD, Behaviour.NEEDS_REBOOT, Behaviour.REBOOTS_ITSELF, Behaviour.SLOW)
@@ -119,6 +120,22 @@ async def test_a_running_machine_without_an_agent_is_refused_untouched(tmp_path:
     assert task.result is TaskResult.UNEXPECTED_ERROR
     assert "did not answer" in task.error_description
     await _assert_as_before(inn, before)
+
+
+async def test_an_identifier_that_the_guest_has_run_before_is_refused(tmp_path: Path) -> None:
+    """Its agent would start nothing, and its old success would be taken for a new one."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    machine = await inn.add(MachineState.TURNED_OFF)
+    await inn.ended((await inn.start()).id)
+    await inn.bookings.delete("web-1", IDENTIFIER)
+    content = inn.content()
+
+    task = await inn.ended((await inn.start()).id)
+
+    assert task.error == ErrorCode.ERROR_ALREADY_EXISTS
+    assert inn.content() == content
+    assert machine.state is MachineState.TURNED_OFF
 
 
 CANCEL_AT = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -119,19 +120,19 @@ async def test_a_window_that_opens_late_in_the_day_is_not_caught_up(tmp_path: Pa
 
 async def test_a_run_is_over_when_its_window_closes(tmp_path: Path) -> None:
     """A hanging update is rolled back before the hard end, not after it."""
-    night = Night(tmp_path, Policy(poll_seconds=60.0, apply_seconds=24 * 3600.0))
-    await night.open_night()
+    night = Night(tmp_path, Policy(poll_seconds=60.0, default_run_seconds=600.0))
+    await night.open_night(dataclasses.replace(NIGHT, duration=dt.timedelta(minutes=30)))
     await night.add(MachineState.RUNNING)
     await night.book_update(context=Behaviour.HANG.encode())
     async with night.triggered():
-        await night.until(5.1)
+        await night.until(2.6)
     booking = await night.bookings.get("web-1", "u")
     assert booking.verdict is Verdict.ROLLED_BACK
     report = await night.reports.get(booking.task_id or 0)
     assert report is not None
     assert "window closes" in report.reasons[0]
-    assert dt.datetime(2026, 1, 11, 0, 55, tzinfo=dt.UTC) < report.ended_at
-    assert report.ended_at < dt.datetime(2026, 1, 11, 1, tzinfo=dt.UTC)
+    assert dt.datetime(2026, 1, 10, 22, 25, tzinfo=dt.UTC) < report.ended_at
+    assert report.ended_at < dt.datetime(2026, 1, 10, 22, 30, tzinfo=dt.UTC)
 
 
 async def test_a_busy_machine_waits_and_names_the_reason(night: Night) -> None:

@@ -171,15 +171,20 @@ class FakeHypervisor:
     async def restore_keeping_saved_state(
         self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None = None
     ) -> None:
-        """Restore the saved state onto other disk files; it is kept."""
+        """Restore the saved state onto overlays made anew; it is kept."""
         if (await self.machine(name)).state in (MachineState.RUNNING, MachineState.PAUSED):
             return
         await self._take(RESTORE_SECONDS, on_progress)
 
         def restore(machine: SimulatedMachine, now: float) -> None:
             _need(machine, "restore", machine.saved is not None or machine.is_on)
-            if not machine.is_on:
-                machine.restore(now, dict(sources))
+            if machine.is_on or machine.saved is None:
+                return
+            for disk in machine.saved.disks:
+                if disk.target in sources:
+                    fake_disks.create_overlay(sources[disk.target], disk.path, anew=True)
+            machine.disks = with_paths(machine.disks, dict(sources))
+            machine.restore(now, dict(sources))
 
         await self._do(name, restore)
 

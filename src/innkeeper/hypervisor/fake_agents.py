@@ -25,7 +25,7 @@ from innkeeper.tasks.ports import Clock
 T = TypeVar("T")
 
 #: How often a waiting host looks at a simulated guest, in simulated seconds.
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 5.0
 
 
 class FakeAgents:

@@ -35,9 +35,9 @@ def create_base(path: str, content: bytes = b"") -> None:
         image.truncate(DISK_BYTES)
 
 
-def create_overlay(path: str, backing: str) -> None:
+def create_overlay(path: str, backing: str, *, anew: bool = False) -> None:
     """Make an empty overlay over ``backing``, unless there is one over it already."""
-    overlay = _overlay(path) if Path(path).exists() else None
+    overlay = _overlay(path) if Path(path).exists() and not anew else None
     if overlay is None:
         _write_overlay(path, _Overlay(backing=backing, blocks={}))
     elif overlay.backing != backing:

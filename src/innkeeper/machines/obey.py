@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.machines.command import Command
-from innkeeper.machines.fitness import run_of
+from innkeeper.machines.fitness import MARK, run_of
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.machines.undo import UndoDisk, UndoPlan, UndoPoint
@@ -114,7 +114,10 @@ async def _plan_of_undo_disks(host: Hypervisor, name: str) -> Json:
     ]
     if not disks:
         raise _no_undo_disks(machine)
-    return UndoPlan(machine=name, disks=tuple(disks)).to_json()
+    nvram_copy = f"{machine.nvram_path}{MARK}{run_of(disks[0].overlay)}" if machine.nvram_path else ""
+    return UndoPlan(
+        machine=name, disks=tuple(disks), nvram_path=machine.nvram_path, nvram_copy=nvram_copy
+    ).to_json()
 
 
 def _progress(task: RunningTask) -> Callable[[int, int], None]:

@@ -115,7 +115,11 @@ class Hypervisor(Protocol):
     async def restore_keeping_saved_state(
         self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None = None
     ) -> None:
-        """Restore the saved state onto other disk files (target → path); the saved state is kept."""
+        """Restore the saved state onto overlays (target → path) over the saved disks; it is kept.
+
+        The overlays are made anew: an earlier try has written to them, and memory must never meet a
+        disk that was written since. Does nothing where the machine runs on them.
+        """
 
     async def pause(self, name: str) -> None: ...
 

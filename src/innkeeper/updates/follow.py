@@ -15,11 +15,13 @@ from innkeeper.channels.ports import (
     TaskStateChanged,
     UpdateStatus,
 )
-from innkeeper.errors import AgentError, ErrorCode
+from innkeeper.errors import AgentError, AgentQuarantined, ErrorCode
 from innkeeper.tasks.ports import Clock
 
 #: How often a wait for a guest looks whether its machine still runs.
 _LOOK_SECONDS = 10.0
+#: Between two tries, for one that fails at once.
+_PAUSE_SECONDS = 0.5
 
 #: Told of every state an update goes through.
 OnState = Callable[[AgentTask], Awaitable[None]]
@@ -46,9 +48,12 @@ async def session(
         patience = max(0.0, min(left, _LOOK_SECONDS))
         try:
             return await agents.connected(machine, timeout=patience, other_boot_than=other_boot_than)
+        except AgentQuarantined:
+            raise
         except AgentError:
             if left <= _LOOK_SECONDS:
                 raise
+        await clock.sleep(_PAUSE_SECONDS)
 
 
 class Follower:

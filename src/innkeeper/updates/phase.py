@@ -6,10 +6,10 @@ import asyncio
 import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
-from typing import cast
+from typing import TypeVar, cast
 
 from innkeeper.channels.ports import AgentTask, GuestAgent, GuestAgents, HealthReport, UpdateStatus
-from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.errors import AgentError, ErrorCode, InnkeeperError
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.machines.undo import BaseRecord, UndoPlan, UndoPoint
@@ -24,6 +24,8 @@ from innkeeper.updates.order import RunOrder
 from innkeeper.updates.outcome import Cause, Outcome, Stop
 from innkeeper.updates.policy import Policy
 from innkeeper.wire.events import Json
+
+T = TypeVar("T")
 
 #: What a phase found out, for the journal and for the phases after it.
 Facts = Mapping[str, Json]
@@ -154,6 +156,18 @@ class Run:
             check_alive=self.check_alive,
             other_boot_than=other_boot_than,
         )
+
+    async def ask(self, question: Callable[[GuestAgent], Awaitable[T]]) -> T:
+        """Ask the guest's agent; a session that is lost meanwhile is no answer, so it is asked again."""
+        give_up = self.clock.monotonic() + self.policy.agent_seconds
+        while True:
+            agent = await self.agent(max(0.0, give_up - self.clock.monotonic()))
+            try:
+                return await question(agent)
+            except AgentError:
+                if self.clock.monotonic() >= give_up:
+                    raise
+            await self.clock.sleep(self.policy.poll_seconds)
 
     async def wait_for(self, state: MachineState, seconds: float) -> bool:
         """Whether the machine came to this state in time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from innkeeper.channels.ports import GuestAgent, HealthReport, UpdateStatus
+from innkeeper.channels.ports import AgentHello, GuestAgent, HealthReport, UpdateStatus
 from innkeeper.errors import AgentError, ErrorCode, InnkeeperError
 from innkeeper.machines.fitness import plan_undo_point
 from innkeeper.machines.machine import Machine, MachineState
@@ -38,8 +38,8 @@ async def look_before(run: Run) -> Facts:
     if run.found is not MachineState.RUNNING:
         return {}
     try:
-        agent = await run.agent(run.policy.answer_seconds)
-        return {"had_agent": True, "baseline": health.to_json(await _settled_health(run, agent))}
+        await run.agent(run.policy.answer_seconds)
+        return {"had_agent": True, "baseline": health.to_json(await _settled_health(run))}
     except AgentError as error:
         raise Stop.by(error, Cause.UNFIT) from error
 
@@ -90,6 +90,7 @@ async def greet(run: Run) -> Facts:
     """Wait for the guest's task agent."""
     async with run.boots.slot(run.hypervisor.name):
         agent = await run.agent(run.policy.agent_seconds)
+    _refuse_done_before(run, agent.hello)
     run.task.log(f"{agent.hello.os_name} answers, with plug-in “{agent.hello.plugin_name}”.")
     return {"first_boot": agent.hello.boot_id}
 
@@ -98,8 +99,7 @@ async def look_first(run: Run) -> Facts:
     """Take the baseline of a guest that had to be woken."""
     if run.baseline is not None:
         return {}
-    agent = await run.agent(run.policy.agent_seconds)
-    return {"baseline": health.to_json(await _settled_health(run, agent))}
+    return {"baseline": health.to_json(await _settled_health(run))}
 
 
 async def apply(run: Run) -> Facts:
@@ -128,24 +128,24 @@ async def accept(run: Run) -> Facts:
     """Stop where the agent itself says that the update failed; note which boot it ended in."""
     if run.fact("status") != UpdateStatus.SUCCESS:
         raise Stop(Cause.FAILED, f"The update failed: {run.fact('text') or 'the agent does not say why'}.")
-    agent = await run.agent(run.policy.agent_seconds)
-    return {"last_boot": agent.hello.boot_id}
+    return {"last_boot": await run.ask(_boot_of)}
 
 
 async def reboot(run: Run) -> Facts:
     """Reboot the guest, where the update asks for it and the policy allows it."""
     before = str(run.fact("last_boot"))
-    agent = await run.agent(run.policy.agent_seconds)
-    if agent.hello.boot_id == before:
-        if not (await agent.health()).reboot_required:
-            return {"rebooted": False}
-        if run.policy.reboot is RebootPolicy.NEVER:
-            run.task.log("The update asks for a reboot, which the policy forbids.", LogLevel.WARNING)
-            return {"rebooted": False}
-        async with run.boots.slot(run.hypervisor.name):
-            run.task.log("The guest reboots.")
-            await agent.reboot()
-            agent = await run.agent(run.policy.agent_seconds, other_boot_than=before)
+    if (await run.ask(_boot_of)) != before:
+        # The service died after it had asked for the reboot.
+        return {"rebooted": True}
+    if not (await run.ask(_health_of)).reboot_required:
+        return {"rebooted": False}
+    if run.policy.reboot is RebootPolicy.NEVER:
+        run.task.log("The update asks for a reboot, which the policy forbids.", LogLevel.WARNING)
+        return {"rebooted": False}
+    async with run.boots.slot(run.hypervisor.name):
+        run.task.log("The guest reboots.")
+        await (await run.agent(run.policy.agent_seconds)).reboot()
+        await run.agent(run.policy.agent_seconds, other_boot_than=before)
     return {"rebooted": True}
 
 
@@ -219,6 +219,17 @@ def _refuse_no_port(machine: Machine) -> None:
         )
 
 
+def _refuse_done_before(run: Run, hello: AgentHello) -> None:
+    """An agent starts nothing under an identifier that it knows, so its old answer would count as new."""
+    if any(task.identifier == run.order.identifier and task.status.is_final for task in hello.tasks):
+        raise Stop(
+            Cause.FAILED,
+            f"The guest of {run.machine} has run an update “{run.order.identifier}” before.",
+            code=ErrorCode.ERROR_ALREADY_EXISTS,
+            advice="Book it under another identifier.",
+        )
+
+
 async def _refuse_changed_bases(run: Run) -> None:
     changed = await run.undo.changed_bases(run.bases)
     if changed:
@@ -236,13 +247,7 @@ async def _boot(run: Run) -> None:
 
 
 async def _restore(run: Run) -> None:
-    """Go on from the saved memory, on overlays that nothing was written to.
-
-    A wake that died has written to them, and the saved memory does not go with that: they are renewed.
-    """
-    await run.undo.drop()
-    await run.undo.delete_files()
-    await run.undo.take(freeze_seconds=run.policy.undo.freeze_seconds)
+    """Go on from the saved memory, on overlays that nothing was written to: the host sees to that."""
     overlays = run.undo.plan.overlays
     await run.hypervisor.restore_keeping_saved_state(run.machine, overlays, run.on_progress)
 
@@ -260,19 +265,26 @@ async def _power_off(run: Run) -> None:
         )
 
 
-async def _settled_health(run: Run, agent: GuestAgent) -> HealthReport:
+async def _settled_health(run: Run) -> HealthReport:
     """The guest's health once it has booted; one that never settles is taken as it is."""
     give_up = run.clock.monotonic() + run.policy.agent_seconds
-    report = await agent.health()
+    report = await run.ask(_health_of)
     while not health.is_settled(report) and run.clock.monotonic() < give_up:
         await run.clock.sleep(run.policy.poll_seconds)
-        report = await agent.health()
+        report = await run.ask(_health_of)
     return report
 
 
+async def _health_of(agent: GuestAgent) -> HealthReport:
+    return await agent.health()
+
+
+async def _boot_of(agent: GuestAgent) -> str:
+    return agent.hello.boot_id
+
+
 async def _compare(run: Run) -> tuple[HealthReport, tuple[str, ...]]:
-    agent = await run.agent(run.policy.agent_seconds)
-    report = await _settled_health(run, agent)
+    report = await _settled_health(run)
     baseline = run.baseline
     if baseline is None:
         raise AssertionError("an update is never applied without a baseline")

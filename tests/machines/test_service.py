@@ -1,0 +1,101 @@
+"""Machines are found over all hosts, and commanded as their state allows."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from innkeeper.errors import ErrorCode, MachineBusy, MachineNotFound, WrongState
+from innkeeper.machines.command import LIFE, Command
+from innkeeper.machines.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.undo import UndoPoint
+from innkeeper.tasks.task import TaskResult
+from tests.updates.inn import Inn
+
+STATES = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
+ON_UNDO_DISKS = (Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS)
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> None:
+    """Off: the simulated host runs without threads, so that its clock is exact."""
+
+
+@pytest.fixture
+async def inn(tmp_path: Path) -> Inn:
+    """An inn without machines."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    return inn
+
+
+@pytest.mark.parametrize(("state", "command"), list(itertools.product(STATES, Command)))
+async def test_a_command_leads_where_the_table_says_or_is_refused(
+    inn: Inn, state: MachineState, command: Command
+) -> None:
+    """A refusal names both, and comes before there is a task."""
+    await inn.add(state)
+    give = getattr(inn.machines, str(command))
+    if (state, command) not in LIFE:
+        with pytest.raises(WrongState) as caught:
+            await give("web-1", owner="ana")
+        assert (caught.value.state, caught.value.command) == (state.name, command)
+        assert await inn.tasks.list() == []
+        return
+    if command in ON_UNDO_DISKS:
+        await _take_undo_point(inn)
+    task = await inn.ended((await give("web-1", owner="ana")).id)
+    assert task.result is TaskResult.SUCCESS, task.error_description
+    assert (await inn.machine()).state is LIFE[state, command]
+    assert task.owner == "ana"
+
+
+async def test_undo_disks_are_merged_or_discarded(inn: Inn) -> None:
+    """Merged, the base has what was written; discarded, it has not; no overlay stays."""
+    await inn.add(MachineState.TURNED_OFF)
+    for command, boots in ((inn.machines.merge_undo_disks, 1), (inn.machines.discard_undo_disks, 1)):
+        await _take_undo_point(inn)
+        await inn.host.simulate("web-1", lambda machine, now: machine.boot(now))
+        await inn.host.turn_off("web-1")
+        await inn.ended((await command("web-1", owner="ana")).id)
+        assert inn.guest_disk().boots == boots
+        assert inn.leftovers() == []
+    task = await inn.ended((await inn.machines.merge_undo_disks("web-1", owner="ana")).id)
+    assert "has no undo disks" in task.error_description
+
+
+async def test_a_cancelled_save_leaves_the_machine_running(inn: Inn) -> None:
+    """As its stated effect says."""
+    await inn.add(MachineState.RUNNING)
+    task = await inn.machines.save("web-1", owner="ana")
+    await inn.pass_time()
+    await inn.tasks.cancel(task.id)
+    assert (await inn.ended(task.id)).result is TaskResult.CANCELLED
+    assert (await inn.machine()).state is MachineState.RUNNING
+
+
+async def test_a_busy_machine_is_refused_with_the_task_that_holds_it(inn: Inn) -> None:
+    """Whoever comes second learns who was first."""
+    await inn.add(MachineState.RUNNING)
+    first = await inn.machines.shut_down("web-1", owner="ana")
+    with pytest.raises(MachineBusy) as caught:
+        await inn.machines.pause("web-1", owner="bob")
+    assert caught.value.task_id == first.id
+    await inn.ended(first.id)
+
+
+async def test_a_machine_is_found_whatever_the_case_of_its_letters(inn: Inn) -> None:
+    """And one that is nowhere is named in the error."""
+    await inn.add(MachineState.RUNNING)
+    assert (await inn.machines.get("WEB-1")).name == "web-1"
+    with pytest.raises(MachineNotFound) as caught:
+        await inn.machines.get("nobody")
+    assert caught.value.code is ErrorCode.VM_E_VM_UNKNOWN
+
+
+async def _take_undo_point(inn: Inn) -> None:
+    plan = await plan_undo_point(inn.host, await inn.machine(), 99, UndoRules())
+    await UndoPoint(inn.host, plan, clock=inn.clock).take(freeze_seconds=10)

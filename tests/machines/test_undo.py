@@ -1,0 +1,202 @@
+"""An undo point is put only under machines that it can carry, and leaves no trace it should not."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from innkeeper.errors import MachineError, MachineUnfit
+from innkeeper.hypervisor import fake_disks
+from innkeeper.machines.fitness import UndoRules, plan_undo_point, run_of
+from innkeeper.machines.machine import Disk, DiskKind, MachineState
+from innkeeper.machines.undo import BaseRecord, Consistency, UndoPlan, UndoPoint
+from tests.updates.inn import Inn
+
+RUN = 7
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> None:
+    """Off: the simulated host runs without threads, so that its clock is exact."""
+
+
+@pytest.fixture
+async def inn(tmp_path: Path) -> Inn:
+    """An inn with one machine that is off."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.TURNED_OFF)
+    return inn
+
+
+async def plan_of(inn: Inn, rules: UndoRules | None = None) -> UndoPlan:
+    """Plan an undo point of the machine."""
+    return await plan_undo_point(inn.host, await inn.machine(), RUN, rules or UndoRules())
+
+
+async def change_disk(inn: Inn, **changes: object) -> None:
+    """Change the definition of the machine's second disk."""
+
+    def change(machine: object, _: float) -> None:
+        disks: list[Disk] = machine.disks  # type: ignore[attr-defined] # a simulated machine
+        disks[1] = dataclasses.replace(disks[1], **changes)  # type: ignore[arg-type] # a test's shorthand
+
+    await inn.host.simulate("web-1", change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kind": DiskKind.BLOCK, "path": "/dev/sdb"}, "block device /dev/sdb, passed through"),
+        ({"device": "lun", "path": "/dev/sdb"}, "block device /dev/sdb, passed through"),
+        ({"shared": True}, "shared with other machines"),
+        ({"transient": True}, "transient"),
+        ({"kind": DiskKind.NETWORK, "path": "rbd/pool"}, "network disk"),
+        ({"kind": DiskKind.VOLUME, "path": ""}, "volume of a storage pool"),
+        ({"kind": DiskKind.OTHER, "path": ""}, "kind that Innkeeper does not know"),
+    ],
+)
+async def test_a_disk_that_cannot_be_undone_is_refused_by_name(
+    inn: Inn, changes: dict[str, object], said: str
+) -> None:
+    """The sentence names the disk, the machine and what is wrong; nothing was touched."""
+    before = inn.content()
+    await change_disk(inn, **changes)
+    with pytest.raises(MachineUnfit, match=f"vdb of web-1 is .*{said}|vdb of web-1.*{said}") as caught:
+        await plan_of(inn)
+    assert caught.value.advice
+    assert inn.content() == before
+    assert inn.leftovers() == []
+
+
+@pytest.mark.parametrize("changes", [{"read_only": True}, {"device": "cdrom", "kind": DiskKind.OTHER}])
+async def test_what_takes_no_writes_is_left_out(inn: Inn, changes: dict[str, object]) -> None:
+    """A read-only disk or a CD needs no undo disk."""
+    await change_disk(inn, **changes)
+    assert [disk.target for disk in (await plan_of(inn)).disks] == ["vda"]
+
+
+async def test_a_foreign_backing_file_is_refused_unless_it_is_declared(inn: Inn) -> None:
+    """Innkeeper did not put it there: somebody else may be standing on it."""
+    parent = str(inn.directory / "golden.img")
+    fake_disks.create_base(parent)
+    os.remove(inn.disk(target="vdb"))  # noqa: PTH107
+    fake_disks.create_overlay(inn.disk(target="vdb"), parent)
+    with pytest.raises(MachineUnfit, match=r"golden\.img, which Innkeeper did not put there"):
+        await plan_of(inn)
+    plan = await plan_of(inn, UndoRules(known_parents=("*/golden.img",)))
+    assert len(plan.disks) == 2
+
+
+async def test_a_second_undo_point_is_refused(inn: Inn) -> None:
+    """An overlay of an earlier run is merged or discarded first."""
+    await UndoPoint(inn.host, await plan_of(inn), clock=inn.clock).take(freeze_seconds=10)
+    with pytest.raises(MachineError, match="still has the undo disk"):
+        await plan_of(inn)
+
+
+async def test_lack_of_room_is_said_before_anything_is_touched(inn: Inn) -> None:
+    """Both disks' reserves must fit into their directory together."""
+    reserve = int(fake_disks.DISK_BYTES * 0.1)
+    inn.host.room_bytes = 2 * reserve
+    await plan_of(inn)
+    inn.host.room_bytes = 2 * reserve - 1
+    with pytest.raises(MachineError, match="no room for the undo disk of vdb"):
+        await plan_of(inn)
+
+
+async def test_a_tpm_is_refused_unless_it_may_be_left_out(inn: Inn) -> None:
+    """Its state cannot be kept, and a roll back would not take it back."""
+    await inn.host.simulate("web-1", lambda machine, _: setattr(machine, "has_tpm", True))
+    with pytest.raises(MachineUnfit, match="TPM"):
+        await plan_of(inn)
+    await plan_of(inn, UndoRules(leave_tpm_out=True))
+
+
+async def test_the_firmwares_variables_are_rolled_back_with_the_disks(inn: Inn) -> None:
+    """What the guest wrote to its NVRAM since is gone, and so is the copy."""
+    plan = await plan_of(inn)
+    undo = UndoPoint(inn.host, plan, clock=inn.clock)
+    await undo.take(freeze_seconds=10)
+    Path(plan.nvram_path).write_bytes(b"changed by the update")
+    await undo.drop()
+    await undo.delete_files()
+    assert Path(plan.nvram_path).read_bytes() == b"variables of the firmware"
+    assert inn.leftovers() == []
+
+
+async def test_a_running_guest_is_frozen_while_its_disks_are_taken(tmp_path: Path) -> None:
+    """And thawed afterwards; without qemu-guest-agent the undo point is crash-consistent, and says so."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    machine = await inn.add(MachineState.RUNNING)
+    undo = UndoPoint(inn.host, await plan_of(inn), clock=inn.clock)
+    assert await undo.take(freeze_seconds=10) is Consistency.FROZEN
+    assert not machine.frozen
+
+    other = await inn.add(MachineState.RUNNING, name="bare")
+    other.has_guest_agent_port = False
+    plan = await plan_undo_point(inn.host, await inn.machine("bare"), RUN, UndoRules())
+    assert await UndoPoint(inn.host, plan, clock=inn.clock).take(freeze_seconds=10) is Consistency.CRASH
+
+
+async def test_a_guest_that_a_crash_left_frozen_is_thawed_first(tmp_path: Path) -> None:
+    """Whatever else the step then finds done already."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    machine = await inn.add(MachineState.RUNNING)
+    undo = UndoPoint(inn.host, await plan_of(inn), clock=inn.clock)
+    await undo.take(freeze_seconds=10)
+    await inn.host.freeze("web-1")
+    await undo.take(freeze_seconds=10)
+    assert not machine.frozen
+
+
+async def test_overlays_that_are_stood_on_are_never_deleted(inn: Inn) -> None:
+    """The machine would not start again."""
+    undo = UndoPoint(inn.host, await plan_of(inn), clock=inn.clock)
+    await undo.take(freeze_seconds=10)
+    with pytest.raises(MachineError, match="still stands on its undo disks"):
+        await undo.delete_files()
+    assert len(inn.leftovers()) == 3
+
+
+async def test_a_base_that_somebody_wrote_to_is_noticed(inn: Inn) -> None:
+    """By its size, its time of change or its inode, and by its content where it was read."""
+    undo = UndoPoint(inn.host, await plan_of(inn), clock=inn.clock)
+    await undo.take(freeze_seconds=10)
+    records = await undo.record(read_up_to_bytes=1 << 20)
+    assert await undo.changed_bases(records) == ()
+    path = Path(inn.disk(target="vdb"))
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    assert await undo.changed_bases(records) == (str(path),)
+    after = await undo.checksums(records)
+    assert [after[r.path] == r.checksum for r in records] == [True, False]
+
+
+async def test_plans_and_records_come_back_from_the_journal_as_they_were(inn: Inn) -> None:
+    """Through JSON, with nothing lost."""
+    plan = await plan_of(inn)
+    assert UndoPlan.from_json(plan.to_json()) == plan
+    undo = UndoPoint(inn.host, plan, clock=inn.clock)
+    for record in await undo.record(read_up_to_bytes=0):
+        assert record.checksum == ""
+        assert BaseRecord.from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize(
+    ("path", "run"),
+    [
+        ("/d/web-1.vda.innkeeper-17.qcow2", 17),
+        ("/nvram/web-1.fd.innkeeper-3", 3),
+        ("/d/web-1.qcow2", None),
+        ("/d/notes.innkeeper-x.qcow2", None),
+        ("/d/my.innkeeper-2.img", None),
+    ],
+)
+def test_a_file_of_an_undo_point_is_known_by_its_name(path: str, run: int | None) -> None:
+    """And nothing else is taken for one."""
+    assert run_of(path) == run

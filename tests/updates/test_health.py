@@ -1,0 +1,62 @@
+"""Health is a difference: what was bad before is no fault of the update."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from innkeeper.channels.ports import HealthReport
+from innkeeper.updates import health
+
+BEFORE = HealthReport(
+    boot_id="one",
+    kernel="6.1",
+    system_state="degraded",
+    failed_units=frozenset({"old.service"}),
+    listeners=frozenset({"tcp:0.0.0.0:22"}),
+    mounts=frozenset({"/", "/srv"}),
+    package_database_ok=True,
+    reboot_required=False,
+    failed_checks={"backup": "no backup for a week"},
+)
+
+
+def after(**changes: object) -> HealthReport:
+    """The same guest, later."""
+    return dataclasses.replace(BEFORE, **changes)  # type: ignore[arg-type] # a test's shorthand
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, ()),
+        ({"failed_units": frozenset()}, ()),
+        ({"listeners": frozenset({"tcp:0.0.0.0:22", "tcp:0.0.0.0:80"})}, ()),
+        ({"failed_units": frozenset({"old.service", "new.service"})}, ("The unit new.service has failed.",)),
+        ({"listeners": frozenset()}, ("Nothing listens on tcp:0.0.0.0:22 any more.",)),
+        ({"mounts": frozenset({"/"})}, ("/srv is not mounted any more.",)),
+        ({"package_database_ok": False}, ("The package database is broken.",)),
+        ({"failed_checks": {"backup": "none", "shop": "no answer"}}, ("The check shop failed: no answer",)),
+    ],
+)
+def test_only_what_is_worse_than_before_counts(changes: dict[str, object], found: tuple[str, ...]) -> None:
+    """Each finding is a sentence."""
+    assert health.findings(BEFORE, after(**changes), must_have_rebooted=False) == found
+
+
+def test_a_reboot_that_was_due_must_have_happened() -> None:
+    """The boot id tells."""
+    assert health.findings(BEFORE, after(), must_have_rebooted=True)
+    assert not health.findings(BEFORE, after(boot_id="two"), must_have_rebooted=True)
+
+
+def test_a_database_that_was_broken_before_is_no_finding() -> None:
+    """The update did not break it."""
+    broken = after(package_database_ok=False)
+    assert health.findings(broken, broken, must_have_rebooted=False) == ()
+
+
+def test_a_report_comes_back_from_the_journal_as_it_was() -> None:
+    """Through JSON, with nothing lost."""
+    assert health.from_json(health.to_json(BEFORE)) == BEFORE

@@ -1,0 +1,91 @@
+"""When the service starts, nothing of an undo point is left that nobody answers for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from innkeeper.hypervisor import fake_disks
+from innkeeper.machines.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.undo import UndoPoint
+from innkeeper.updates.reconciler import Reconciler
+from tests.updates.inn import Inn
+
+
+@pytest.fixture
+async def inn(tmp_path: Path) -> Inn:
+    """An inn with one machine that is off, whose update was kept as task 1."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.TURNED_OFF)
+    await inn.ended((await inn.start()).id)
+    return inn
+
+
+async def reconcile(inn: Inn) -> list[str]:
+    """Run the reconciler; returns the kinds of what it told."""
+    inn.events.clear()
+    await Reconciler(
+        tasks=inn.tasks,
+        machines=inn.machines,
+        reports=inn.reports,
+        clock=inn.clock,
+        publish=inn.events.append,
+    ).run()
+    return [event.kind for event in inn.events]
+
+
+def leave(inn: Inn, run: int) -> Path:
+    """Leave an overlay of a run behind."""
+    path = Path(inn.disk()).parent / f"web-1.vda.innkeeper-{run}.qcow2"
+    fake_disks.create_overlay(str(path), inn.disk())
+    return path
+
+
+async def test_a_leftover_of_a_settled_run_is_deleted(inn: Inn) -> None:
+    """Its update was kept, and nothing stands on the file."""
+    path = leave(inn, run=1)
+    assert await reconcile(inn) == ["undo.leftover_deleted"]
+    assert not path.exists()
+
+
+async def test_a_leftover_of_an_unknown_run_is_told_and_kept(inn: Inn) -> None:
+    """It may be all there is of somebody's data."""
+    path = leave(inn, run=999)
+    assert await reconcile(inn) == ["undo.needs_help"]
+    assert path.exists()
+
+
+async def test_what_a_machine_stands_on_is_never_deleted(inn: Inn) -> None:
+    """Not even when its run has ended well: the definition names it."""
+    plan = await plan_undo_point(inn.host, await inn.machine(), 1, UndoRules())
+    await UndoPoint(inn.host, plan, clock=inn.clock).take(freeze_seconds=10)
+    kinds = await reconcile(inn)
+    assert kinds.count("undo.needs_help") == 2
+    assert all(Path(disk.overlay).exists() for disk in plan.disks)
+
+
+async def test_what_another_image_stands_on_is_never_deleted(inn: Inn) -> None:
+    """A snapshot that somebody put over the overlay needs it."""
+    path = leave(inn, run=1)
+    top = str(inn.directory / "disks" / "snapshot.qcow2")
+    fake_disks.create_overlay(top, str(path))
+    await inn.host.simulate(
+        "web-1", lambda m, _: setattr(m, "disks", [type(m.disks[0])(**{**_fields(m.disks[0]), "path": top})])
+    )
+    assert await reconcile(inn) == ["undo.needs_help"]
+    assert path.exists()
+
+
+async def test_the_overlays_of_a_live_run_are_its_own_affair(inn: Inn) -> None:
+    """The run resolves them itself."""
+    task = await inn.start(identifier="2026-12")
+    await inn.until_phase(task.id, "Updating")
+    assert await reconcile(inn) == []
+    assert len(inn.leftovers()) == 3
+
+
+def _fields(disk: object) -> dict[str, object]:
+    return {name: getattr(disk, name) for name in disk.__slots__}  # type: ignore[attr-defined] # a dataclass
