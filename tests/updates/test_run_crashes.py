@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.errors import TaskNotCancelable
+from innkeeper.hypervisor.fake import MERGE_SECONDS
 from innkeeper.hypervisor.fake_guests import Behaviour
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal, StepMoment
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.task import TaskResult
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.endings import KEEP, ROLL_BACK
 from innkeeper.updates.phases import FORWARD
@@ -129,3 +132,79 @@ async def _die_and_restart(
     await inn.open()
     await inn.ended(started.id)
     return inn, before
+
+
+async def test_a_merge_that_was_cut_short_is_finished(tmp_path: Path) -> None:
+    """Half of it is in the base already: it cannot be cancelled, and goes on after the restart."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    machine = await inn.add(MachineState.TURNED_OFF)
+    before = await Before.of(inn, machine)
+    started = await inn.start()
+    await inn.until_phase(started.id, "Merging the undo disks")
+    with pytest.raises(TaskNotCancelable):
+        await inn.tasks.cancel(started.id)
+    await inn.clock.advance(MERGE_SECONDS / 2)
+    inn.engine.kill()
+    await settle()
+    assert inn.content() != before.content
+    assert len(inn.leftovers()) == 3
+
+    await inn.open()
+    await inn.ended(started.id)
+
+    assert (await inn.report(started.id)).verdict is Verdict.KEPT
+    assert inn.guest_disk().packages["base"] == "1.0-2"
+    assert await inn.host.definition("web-1") == before.definition
+    assert inn.leftovers() == []
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_qemu_may_die_in_the_merge(tmp_path: Path, state: MachineState) -> None:
+    """The merge is finished with the machine off, and the former state is restored from a fresh boot."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(state)
+    started = await inn.start()
+    await inn.until_phase(started.id, "Merging the undo disks")
+    await inn.host.turn_off("web-1")
+    await inn.ended(started.id)
+
+    assert (await inn.report(started.id)).verdict is Verdict.KEPT
+    assert (await inn.machine()).state is state
+    assert inn.guest_disk().packages["base"] == "1.0-2"
+    assert inn.leftovers() == []
+
+
+async def test_a_roll_back_that_fails_asks_for_help_and_leaves_everything(tmp_path: Path) -> None:
+    """Somebody wrote to the base under the overlay: nothing is deleted, and the report says so."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.TURNED_OFF)
+    started = await inn.start(context=b"bad")
+    await inn.until_phase(started.id, "Updating")
+    base = Path(inn.disk(target="vdb"))
+    base.write_bytes(b"x" + base.read_bytes()[1:])
+    task = await inn.ended(started.id)
+
+    report = await inn.report(started.id)
+    assert report.verdict is Verdict.NEEDS_HELP
+    assert any("is not what it was before the update" in reason for reason in report.reasons)
+    assert task.result is TaskResult.UNEXPECTED_ERROR
+    assert len(inn.leftovers()) == 3
+
+
+async def test_a_base_that_somebody_wrote_to_is_not_merged_into(tmp_path: Path) -> None:
+    """The update was good, and merging it would ruin both."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.TURNED_OFF)
+    started = await inn.start()
+    await inn.until_phase(started.id, "Watching it for a while")
+    base = Path(inn.disk(target="vdb"))
+    changed = b"x" + base.read_bytes()[1:]
+    base.write_bytes(changed)
+    await inn.ended(started.id)
+
+    assert (await inn.report(started.id)).verdict is Verdict.NEEDS_HELP
+    assert base.read_bytes() == changed

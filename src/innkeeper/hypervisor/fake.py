@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,9 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event, Publish
 
 T = TypeVar("T")
+
+#: Leads a new machine to the state that it shall be found in.
+Lead = Callable[[SimulatedMachine, float], None]
 
 #: How long the host needs for things, in simulated seconds.
 START_SECONDS = 0.4
@@ -99,6 +102,18 @@ class FakeHypervisor:
         """Put a machine there, with the disks it lacks."""
         self._machines[machine.name] = machine
         await self._blocking(lambda: self._create(machine))
+
+    async def settle(self, arrivals: Iterable[tuple[SimulatedMachine, Lead]]) -> None:
+        """Put many machines there, each led to its state, without a turn of the loop for every one."""
+
+        def settle() -> dict[str, SimulatedMachine]:
+            settled: dict[str, SimulatedMachine] = {}
+            for machine, lead in arrivals:
+                self._create(machine, lead)
+                settled[machine.name] = machine
+            return settled
+
+        self._machines |= await self._blocking(settle)
 
     # Questions
 
@@ -375,11 +390,13 @@ class FakeHypervisor:
             if on_progress is not None:
                 on_progress(piece + 1, _PIECES)
 
-    def _create(self, machine: SimulatedMachine) -> None:
+    def _create(self, machine: SimulatedMachine, lead: Lead | None = None) -> None:
         self._record(machine).parent.mkdir(parents=True, exist_ok=True)
         for disk in machine.disks:
             if disk.path and disk.kind == "file":
                 fake_disks.create_base(disk.path)
+        if lead is not None:
+            lead(machine, self._clock.now().timestamp())
         fake_disks.replace_file(str(self._record(machine)), machine.to_bytes())
 
     def _record(self, machine: SimulatedMachine) -> Path:

@@ -61,13 +61,7 @@ def chain(path: str) -> list[str]:
 
 def read(path: str) -> bytes:
     """What the guest sees of the disk."""
-    overlay = _overlay(path)
-    if overlay is None:
-        return Path(path).read_bytes()
-    seen = bytearray(read(overlay.backing))
-    for number, block in overlay.blocks.items():
-        seen[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES] = block
-    return bytes(seen)
+    return _seen(_image(path))
 
 
 def write(path: str, content: bytes) -> None:
@@ -75,14 +69,23 @@ def write(path: str, content: bytes) -> None:
     padded = content.ljust(DISK_BYTES, b"\0")
     if len(padded) > DISK_BYTES:
         raise DiskError(f"{path} is full.", path=path, code=ErrorCode.ERROR_DISK_FULL)
-    before = read(path)
+    image = _image(path)
+    before = _seen(image)
     changed = {
-        number: padded[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
-        for number in range(BLOCK_COUNT)
-        if padded[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
-        != before[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
+        offset // BLOCK_BYTES: padded[offset : offset + BLOCK_BYTES]
+        for offset in range(0, DISK_BYTES, BLOCK_BYTES)
+        if padded[offset : offset + BLOCK_BYTES] != before[offset : offset + BLOCK_BYTES]
     }
-    _write_blocks(path, changed)
+    _write_blocks(path, image, changed)
+
+
+def _seen(image: _Overlay | bytes) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    seen = bytearray(read(image.backing))
+    for number, block in image.blocks.items():
+        seen[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES] = block
+    return bytes(seen)
 
 
 def merge_blocks(path: str, base: str, first: int, last: int) -> None:
@@ -90,24 +93,30 @@ def merge_blocks(path: str, base: str, first: int, last: int) -> None:
     overlay = _overlay(path)
     if overlay is None or overlay.backing != base:
         raise DiskError(f"{path} is no overlay over {base}.", path=path, code=ErrorCode.VM_E_INVALID_HD_FILE)
-    _write_blocks(base, {n: block for n, block in overlay.blocks.items() if first <= n < last})
+    blocks = {n: block for n, block in overlay.blocks.items() if first <= n < last}
+    _write_blocks(base, _image(base), blocks)
 
 
-def _write_blocks(path: str, blocks: dict[int, bytes]) -> None:
+def _write_blocks(path: str, image: _Overlay | bytes, blocks: dict[int, bytes]) -> None:
     if not blocks:
         return
-    overlay = _overlay(path)
-    if overlay is not None:
-        _write_overlay(path, _Overlay(backing=overlay.backing, blocks={**overlay.blocks, **blocks}))
+    if not isinstance(image, bytes):
+        _write_overlay(path, _Overlay(backing=image.backing, blocks={**image.blocks, **blocks}))
         return
-    with Path(path).open("rb+") as image:
+    with Path(path).open("rb+") as file:
         for number, block in blocks.items():
-            image.seek(number * BLOCK_BYTES)
-            image.write(block)
+            file.seek(number * BLOCK_BYTES)
+            file.write(block)
 
 
 def _overlay(path: str) -> _Overlay | None:
-    """Parse an overlay file; ``None`` for a base. Raises ``DiskError`` where there is no file."""
+    """The overlay at this path; ``None`` for a base."""
+    image = _image(path)
+    return None if isinstance(image, bytes) else image
+
+
+def _image(path: str) -> _Overlay | bytes:
+    """Parse an image file: an overlay, or the bytes of a base. Raises ``DiskError`` where there is none."""
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError as exc:
@@ -115,7 +124,7 @@ def _overlay(path: str) -> _Overlay | None:
             f"There is no disk image {path}.", path=path, code=ErrorCode.ERROR_FILE_NOT_FOUND
         ) from exc
     if not content.startswith(_MAGIC):
-        return None
+        return content
     parsed = json.loads(content)
     blocks = {int(number): base64.b64decode(block) for number, block in parsed["blocks"].items()}
     return _Overlay(backing=parsed["innkeeper-fake-overlay"], blocks=blocks)

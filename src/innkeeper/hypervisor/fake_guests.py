@@ -107,7 +107,7 @@ class GuestDisk:
     @classmethod
     def from_bytes(cls, content: bytes) -> GuestDisk:
         """Read it from the disk; an empty disk is a fresh system."""
-        text = content.rstrip(b"\0")
+        text, _, _ = content.partition(b"\0")
         if not text:
             return cls()
         parsed = json.loads(text)

@@ -6,7 +6,7 @@ import random
 import uuid
 from pathlib import Path
 
-from innkeeper.hypervisor.fake import FakeHypervisor
+from innkeeper.hypervisor.fake import FakeHypervisor, Lead
 from innkeeper.hypervisor.fake_guests import Behaviour, Pace
 from innkeeper.hypervisor.fake_machines import SimulatedMachine, file_disk
 from innkeeper.machines.machine import MachineState
@@ -38,11 +38,10 @@ _BEHAVIOURS = (
 async def settle_village(hypervisor: FakeHypervisor, count: int) -> None:
     """Let ``count`` machines live on a host; those that are there already stay as they are."""
     known = {machine.name for machine in await hypervisor.machines()}
-    for number in range(count):
-        machine, state = _villager(number, hypervisor.disk_directory)
-        if machine.name not in known:
-            await hypervisor.add(machine)
-            await hypervisor.simulate(machine.name, _LEAD_TO[state])
+    village = (_villager(number, hypervisor.disk_directory) for number in range(count))
+    await hypervisor.settle(
+        (machine, _LEAD_TO[state]) for machine, state in village if machine.name not in known
+    )
 
 
 def _villager(number: int, disks: Path) -> tuple[SimulatedMachine, MachineState]:
@@ -83,8 +82,12 @@ def _paused(machine: SimulatedMachine, now: float) -> None:
     machine.pause(now)
 
 
-_LEAD_TO = {
-    MachineState.TURNED_OFF: lambda machine, now: None,
+def _off(machine: SimulatedMachine, now: float) -> None:
+    """As it came."""
+
+
+_LEAD_TO: dict[MachineState, Lead] = {
+    MachineState.TURNED_OFF: _off,
     MachineState.RUNNING: _running,
     MachineState.SAVED: _saved,
     MachineState.PAUSED: _paused,
