@@ -13,12 +13,11 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from innkeeper.hypervisor.libvirt.acceleration import acceleration
 from rich.console import Console
 
 from demo.cast import Cast
 from demo.guest.image import GuestImage, ImageError, build_image, cached_image
-from demo.machines import GUESTS, SetupError, define, lay_disks
+from demo.machines import GUESTS, SetupError, set_up
 from demo.night import Night, NightError
 from demo.place import Place, demo_place, image_cache
 from demo.proof import Finding
@@ -69,10 +68,7 @@ def _run(console: Console, place: Place, *, crash: bool, cast: Cast | None) -> b
     service = Service(place)
     try:
         with _step(console, "Three machines: disks, definitions, hypervisor"):
-            lay_disks(GUESTS, image, place.machines)
-            _prepare_hypervisor(place)
-            domain_type = acceleration(image_cache()).domain_type
-            define(GUESTS, image, place.machines, uri=place.uri, domain_type=domain_type)
+            set_up(GUESTS, image, place)
         return _night(console, place, service, crash=crash, cast=cast)
     finally:
         service.stop()
@@ -110,13 +106,6 @@ def _guest_image(console: Console) -> GuestImage:
         )
     console.print(f"Guest image, a Debian made of packages: {_duration(time.monotonic() - began)}")
     return image
-
-
-def _prepare_hypervisor(place: Place) -> None:
-    """Let QEMU write its own logs: the log daemon would outlive the demo by two minutes."""
-    settings = place.hypervisor / "etc"
-    settings.mkdir(parents=True)
-    (settings / "qemu.conf").write_text('stdio_handler = "file"\n')
 
 
 def _print_findings(console: Console, findings: Sequence[Finding]) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from demo.guest.image import GuestImage
+from demo.place import Place, image_cache
+from innkeeper.hypervisor.libvirt.acceleration import acceleration
 from innkeeper.wire.states import MachineState, Verdict
 
 _TEMPLATE = Path(__file__).with_name("machine.xml")
@@ -67,23 +69,31 @@ def disk_of(guest: Guest, directory: Path) -> Path:
     return directory / f"{guest.name}.qcow2"
 
 
-def lay_disks(guests: Sequence[Guest], image: GuestImage, directory: Path) -> None:
+def set_up(guests: Sequence[Guest], image: GuestImage, place: Place) -> None:
+    """Define the machines in a hypervisor of their own, which no service may hold at this moment."""
+    _lay_disks(guests, image, place.machines)
+    _keep_logs_plain(place)
+    domain_type = acceleration(image_cache()).domain_type
+    definitions = []
+    for guest in guests:
+        path = place.machines / f"{guest.name}.xml"
+        path.write_text(_definition(guest, image, place.machines, domain_type))
+        definitions.append(f"define {path}")
+    _run("virsh", "--quiet", "--connect", place.uri, "; ".join(definitions))
+
+
+def _lay_disks(guests: Sequence[Guest], image: GuestImage, directory: Path) -> None:
     """Give each machine its own full copy of the image: no backing chain, as on most hosts."""
     directory.mkdir(parents=True)
     for guest in guests:
         _run("cp", "--reflink=auto", "--sparse=always", image.disk, disk_of(guest, directory))
 
 
-def define(
-    guests: Sequence[Guest], image: GuestImage, directory: Path, *, uri: str, domain_type: str
-) -> None:
-    """Define the machines in the hypervisor, which no service may hold at this moment."""
-    definitions = []
-    for guest in guests:
-        path = directory / f"{guest.name}.xml"
-        path.write_text(_definition(guest, image, directory, domain_type))
-        definitions.append(f"define {path}")
-    _run("virsh", "--quiet", "--connect", uri, "; ".join(definitions))
+def _keep_logs_plain(place: Place) -> None:
+    """Let QEMU write its own logs: the log daemon would outlive the demo by two minutes."""
+    settings = place.hypervisor / "etc"
+    settings.mkdir(parents=True)
+    (settings / "qemu.conf").write_text('stdio_handler = "file"\n')
 
 
 def _definition(guest: Guest, image: GuestImage, directory: Path, domain_type: str) -> str:

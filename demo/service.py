@@ -19,9 +19,10 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
 #: Shorter than the defaults: the demo's guests have nothing to grow bad slowly with.
+_SOAK_SECONDS = 10.0
 _SETTINGS = """\
 [policy]
-soak_seconds = 10
+soak_seconds = {soak_seconds}
 health_seconds = 20
 """
 
@@ -33,10 +34,10 @@ class StartError(Exception):
 class Service:
     """``innkeeper serve`` as a process of its own, on a hypervisor of its own."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, soak_seconds: float = _SOAK_SECONDS) -> None:
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
-        place.settings.write_text(_SETTINGS)
+        place.settings.write_text(_SETTINGS.format(soak_seconds=soak_seconds))
 
     def start(self) -> innkeeper.Inn:
         """Start it and connect. Raises ``StartError``."""
