@@ -96,8 +96,7 @@ class Follower:
             try:
                 task = await self._until_final(agent, task)
             except AgentError:
-                agent = await self._session()
-                task = await self._known(agent)
+                agent, task = await self._found_again()
         await self._tell(task)
         return task
 
@@ -108,6 +107,21 @@ class Follower:
         except AgentError:
             agent = await self._session()
             return await agent.start_task(label, self._identifier, context)
+
+    async def _found_again(self) -> tuple[GuestAgent, AgentTask]:
+        """The update in a session that answers.
+
+        The first one to be had may be the dying one, of a guest that reboots: it is not the last word.
+        """
+        give_up = self._clock.monotonic() + self._agent_seconds
+        while True:
+            agent = await self._session()
+            try:
+                return agent, await self._known(agent)
+            except AgentError as error:
+                if error.code is ErrorCode.ERROR_NOT_FOUND or self._clock.monotonic() >= give_up:
+                    raise
+            await self._clock.sleep(_PAUSE_SECONDS)
 
     async def _session(self) -> GuestAgent:
         return await session(

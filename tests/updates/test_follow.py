@@ -1,0 +1,97 @@
+"""Following an update goes on across reboots and dying sessions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from innkeeper.channels.ports import AgentHello, AgentTask, GuestMessage, HealthReport, UpdateStatus
+from innkeeper.errors import AgentError
+from innkeeper.tasks.clock import FakeClock
+from innkeeper.updates.follow import Follower
+
+
+def told(status: UpdateStatus) -> AgentTask:
+    return AgentTask(identifier="u", status=status, percent=None, text="", packages=())
+
+
+class Session:
+    """A session that answers with these states in turn; ``None`` stands for silence, and is the last."""
+
+    hello = AgentHello(agent_version="1", boot_id="b", plugin_name="p", os_name="o", tasks=())
+
+    def __init__(self, *states: UpdateStatus | None) -> None:
+        self._states = list(states)
+
+    async def start_task(self, label: str, identifier: str, context: bytes) -> AgentTask:
+        return self._next()
+
+    async def task(self, identifier: str) -> AgentTask | None:
+        return self._next()
+
+    async def messages(self) -> AsyncIterator[GuestMessage]:
+        return
+        yield
+
+    async def cancel_task(self, identifier: str) -> None:
+        raise NotImplementedError
+
+    async def health(self) -> HealthReport:
+        raise NotImplementedError
+
+    async def reboot(self) -> None:
+        raise NotImplementedError
+
+    async def shut_down(self) -> None:
+        raise NotImplementedError
+
+    def _next(self) -> AgentTask:
+        state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
+        if state is None:
+            raise AgentError("The session was lost: it does not answer.", machine="m")
+        return told(state)
+
+
+class Sessions:
+    """Hands out sessions in turn, the last one again and again."""
+
+    def __init__(self, *sessions: Session) -> None:
+        self._sessions = list(sessions)
+
+    async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> Session:
+        return self._sessions.pop(0) if len(self._sessions) > 1 else self._sessions[0]
+
+    def is_connected(self, machine: str) -> bool:
+        return True
+
+
+def follower(*sessions: Session) -> Follower:
+    async def nothing(_state: object = None) -> None:
+        return
+
+    return Follower(
+        machine="m",
+        identifier="u",
+        agents=Sessions(*sessions),
+        clock=FakeClock(speed=1000.0),
+        agent_seconds=60.0,
+        poll_seconds=1.0,
+        check_alive=nothing,
+        on_state=nothing,
+        on_output=lambda _text: None,
+    )
+
+
+async def test_a_dying_session_is_not_the_last_word() -> None:
+    """A reboot is followed although the session before it is handed out once more, and stays silent."""
+    before = Session(UpdateStatus.REBOOTING, None)
+    after = Session(UpdateStatus.REBOOTED, UpdateStatus.SUCCESS)
+    task = await follower(before, before, before, after).run("label", b"")
+    assert task.status is UpdateStatus.SUCCESS
+
+
+async def test_a_guest_that_stays_silent_is_given_up() -> None:
+    """Where no session answers in the agent's time, the follower says so."""
+    with pytest.raises(AgentError, match="does not answer"):
+        await follower(Session(UpdateStatus.APPLYING, None)).run("label", b"")
