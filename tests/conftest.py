@@ -42,6 +42,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture
 def own_service(tmp_path: Path) -> Iterator[Service]:
     """A service that one test may do with as it likes; not started yet."""
-    mine = Service(tmp_path)
+    mine = Service(tmp_path, speed=120)
     yield mine
     mine.end()

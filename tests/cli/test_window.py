@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import pytest
@@ -34,9 +35,10 @@ def test_a_weekly_window_is_read_as_it_is_written(service: Service) -> None:
 
 def test_a_dated_window_opens_on_its_dates(service: Service) -> None:
     """Nothing but those."""
-    window = _add(service, "--date", "2031-01-02", "--date", "2031-02-03", "--at", "01:30", "--for", "90m")
-    assert window["dates"] == ["2031-01-02", "2031-02-03"]
-    assert window["next"] == {"start": "2031-01-02T01:30:00Z", "end": "2031-01-02T03:00:00Z"}
+    first, second = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=days) for days in (30, 60))
+    window = _add(service, "--date", str(second), "--date", str(first), "--at", "01:30", "--for", "90m")
+    assert window["dates"] == [str(first), str(second)]
+    assert window["next"] == {"start": f"{first}T01:30:00Z", "end": f"{first}T03:00:00Z"}
 
 
 def test_now_opens_a_window_at_once(service: Service) -> None:

@@ -57,11 +57,11 @@ def test_another_computer_is_not_reached_yet() -> None:
 def test_a_task_has_the_documented_members(service: Service) -> None:
     """While it runs, and when it has ended."""
     with service.connect() as inn:
-        machine = inn.machines["mail-2"]
+        machine = inn.machines["files-2"]
         former = machine.state
         task = machine.turn_off() if former is innkeeper.MachineState.RUNNING else machine.startup()
         assert task.id > 0
-        assert "mail-2" in task.description
+        assert "files-2" in task.description
         assert task.wait(30) is True
         assert task.is_complete
         assert not task.is_cancelable

@@ -61,12 +61,12 @@ def show(context: typer.Context, name: MachineName, json: Json = False) -> None:
         session.answer(machine)
         return
     session.out.print(facts(_facts(machine)))
-    disks = table("DISK", "KIND", "FORMAT", "PATH", "")
+    session.out.print()
     for disk in machine.disks:
         marks = [word for word, on in (("read-only", disk.read_only), ("shared", disk.shared)) if on]
-        disks.add_row(disk.target, disk.kind, disk.format, Text(disk.path), ", ".join(marks))
-    session.out.print()
-    session.out.print(disks)
+        what = ", ".join((disk.format or disk.kind, *marks))
+        # Not in a table: a path that can be copied is worth more than a column.
+        session.out.print(Text(f"{disk.target}  {disk.path or 'empty'}  ({what})"), soft_wrap=True)
 
 
 @app.command()

@@ -63,7 +63,7 @@ def book(
     machine = session.inn.machines[name]
     update = machine.updates.book(
         label=label,
-        identifier=identifier or str(uuid.uuid4()),
+        identifier=str(uuid.uuid4()) if identifier is None else identifier,
         start=None if start == "now" else parse_moment(start, session.now, session.tz),
         end=moments["end"],
         deadline=moments["deadline"],

@@ -58,7 +58,7 @@ CANCEL_EFFECTS: Mapping[Command, CancelEffect] = {Command.SAVE: CancelEffect.BAC
 #: The documented identifier where a state refuses a command.
 _CODES: Mapping[MachineState, ErrorCode] = {
     MachineState.TURNED_OFF: ErrorCode.VM_E_VM_NOT_RUNNING,
-    MachineState.SAVED: ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
+    MachineState.SAVED: ErrorCode.VM_E_VM_NOT_RUNNING,
     MachineState.RUNNING: ErrorCode.VM_E_VM_RUNNING,
     MachineState.PAUSED: ErrorCode.VM_E_VM_PAUSED,
 }
@@ -66,6 +66,8 @@ _CODES_OF_COMMAND: Mapping[tuple[MachineState, Command], ErrorCode] = {
     (MachineState.PAUSED, Command.PAUSE): ErrorCode.E_FAIL,
     (MachineState.RUNNING, Command.RESUME): ErrorCode.E_FAIL,
     (MachineState.TURNED_OFF, Command.DISCARD_SAVED_STATE): ErrorCode.VM_E_VM_NO_SAVED_STATE,
+    (MachineState.SAVED, Command.MERGE_UNDO_DISKS): ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
+    (MachineState.SAVED, Command.DISCARD_UNDO_DISKS): ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
 }
 
 
