@@ -37,7 +37,8 @@ class LocalFiles:
 
         Holes are not read. Two files of equal content have equal checksums, however sparse they are.
         """
-        return await self._blocking(path, lambda: _checksum(Path(path), on_progress))
+        tell = None if on_progress is None else _on_loop(on_progress)
+        return await self._blocking(path, lambda: _checksum(Path(path), tell))
 
     async def copy(self, source: str, target: str) -> None:
         """Copy a small file whole or not at all, over what is there."""
@@ -56,6 +57,16 @@ class LocalFiles:
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.to_thread(call)
+
+
+def _on_loop(on_progress: OnProgress) -> OnProgress:
+    """Tell it on this event loop, from whatever thread."""
+    loop = asyncio.get_running_loop()
+
+    def tell(done: int, total: int) -> None:
+        loop.call_soon_threadsafe(on_progress, done, total)
+
+    return tell
 
 
 def _identity(path: Path) -> FileIdentity | None:

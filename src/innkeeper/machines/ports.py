@@ -8,7 +8,7 @@ from typing import Protocol
 
 from innkeeper.machines.machine import Machine
 
-#: Told how far a long call has come: bytes done, bytes in all.
+#: Told, on the event loop, how far a long call has come: bytes done, bytes in all.
 OnProgress = Callable[[int, int], None]
 
 
