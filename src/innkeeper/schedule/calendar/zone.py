@@ -88,7 +88,8 @@ class Zone:
 
     def _transitions(self, year: int) -> tuple[_Transition, ...]:
         """The changes of the offset within a year of UTC, found by looking twice a day."""
-        if not dt.MINYEAR <= year <= dt.MAXYEAR:
+        # The first and the last year lack a neighbour to look at; no schedule runs in them.
+        if not dt.MINYEAR < year < dt.MAXYEAR:
             return ()
         known = self._years.get(year)
         if known is None:
