@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from innkeeper.cli import machine, serve, task, tonight, update, version, window
+from innkeeper.cli import disk, machine, serve, task, tonight, update, version, window
 from innkeeper.cli.exit_codes import ExitCode, of_error
 from innkeeper.cli.terminal import Session, session_of
 from innkeeper.cli.times import parse_zone
@@ -66,6 +66,7 @@ app.add_typer(machine.app)
 app.add_typer(task.app)
 app.add_typer(update.app)
 app.add_typer(window.app)
+app.add_typer(disk.app)
 tonight.add_to(app)
 version.add_to(app)
 

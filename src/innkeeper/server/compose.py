@@ -40,6 +40,8 @@ from innkeeper.tasks.ports import Clock, Engine
 from innkeeper.tasks.service import Retention, Tasks
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
+from innkeeper.updates.preparations import Preparations
+from innkeeper.updates.reconciler import Reconciler
 from innkeeper.updates.reports import Reports
 from innkeeper.updates.run import UpdateRuns
 from innkeeper.updates.trigger import TriggerAgent
@@ -80,17 +82,20 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
     async with contextlib.AsyncExitStack() as opened:
         ground = await _ground(settings, overrides, opened)
         hypervisors = await _hypervisors(ground)
+        history = dt.timedelta(days=settings.history_days)
         tasks = Tasks(
             store=ground.store.tasks,
             engine=overrides.engine or ground.store.engine,
             clock=ground.clock,
             publish=ground.events.publish,
-            retention=Retention(age=dt.timedelta(days=settings.history_days)),
+            retention=Retention(age=history),
         )
         machines = Machines(hypervisors=hypervisors, tasks=tasks, clock=ground.clock)
         house = await _house(ground, tasks, machines, hypervisors)
         opened.push_async_callback(tasks.close)
         await tasks.launch()
+        await _keep_running(_reconciler(ground, tasks, machines).run(), "reconciler", opened)
+        await _keep_running(house.reports.forget_old(ground.clock, history), "report retention", opened)
         await _keep_running(house.trigger.run(), "trigger agent", opened)
         yield house
 
@@ -161,8 +166,19 @@ async def _house(
         agents=agents,
         bookings=bookings,
         windows=windows,
+        preparations=Preparations(tasks=tasks, machines=machines, agents=agents),
         reports=Reports(store=store.reports, bookings=bookings),
         trigger=trigger,
+    )
+
+
+def _reconciler(ground: Ground, tasks: Tasks, machines: Machines) -> Reconciler:
+    return Reconciler(
+        tasks=tasks,
+        machines=machines,
+        reports=ground.store.reports,
+        clock=ground.clock,
+        publish=ground.events.publish,
     )
 
 

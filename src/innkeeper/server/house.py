@@ -11,6 +11,7 @@ from innkeeper.server.settings import Settings
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.updates.bookings import Bookings
+from innkeeper.updates.preparations import Preparations
 from innkeeper.updates.reports import Reports
 from innkeeper.updates.trigger import TriggerAgent
 from innkeeper.updates.windows import Windows
@@ -28,5 +29,6 @@ class House:
     agents: GuestAgents
     bookings: Bookings
     windows: Windows
+    preparations: Preparations
     reports: Reports
     trigger: TriggerAgent

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 from innkeeper.errors import ErrorCode, UpdateError
+from innkeeper.tasks.ports import Clock
 from innkeeper.updates.booking import Report
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.ports import ReportStore
@@ -42,3 +44,9 @@ class Reports:
     async def list(self, *, machine: str | None = None, limit: int = 100) -> Sequence[Report]:
         """Newest first."""
         return await self._store.list(machine=machine, limit=limit)
+
+    async def forget_old(self, clock: Clock, age: dt.timedelta) -> None:
+        """Forget reports that are older, now and once a day, for as long as it is not cancelled."""
+        while True:
+            await self._store.purge(clock.now() - age)
+            await clock.sleep(dt.timedelta(days=1).total_seconds())

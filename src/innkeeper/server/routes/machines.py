@@ -64,6 +64,15 @@ async def get_machine(name: str, house: TheHouse) -> wire.MachineMessage:
     return _said(house, machine, {task.lock: task.id for task in held})
 
 
+@router.post("/{name}/prepare", status_code=202, operation_id="prepare_machine")
+async def prepare_machine(
+    name: str, request: wire.PrepareRequest, house: TheHouse, user: TheUser
+) -> wire.Accepted:
+    """Put the task agent into its guest, through qemu-guest-agent."""
+    task = await house.preparations.start(name, owner=user, force=request.force)
+    return wire.Accepted(task=task_message(task, house.clock.now()))
+
+
 @router.post("/{name}/{verb}", status_code=202, operation_id="command_machine")
 async def command_machine(name: str, verb: Verb, house: TheHouse, user: TheUser) -> wire.Accepted:
     """Tell it to do something; the task does it."""

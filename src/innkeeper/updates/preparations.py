@@ -1,0 +1,65 @@
+"""Prepare machines for the night: put the task agent into their guests, as tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from innkeeper.channels.ports import GuestAgents
+from innkeeper.machines.prepare import prepare
+from innkeeper.machines.service import Machines, lock_of
+from innkeeper.tasks.running import RunningTask
+from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import CancelEffect, Task
+from innkeeper.wire.events import Json
+
+_KIND: Final = "machine_prepare"
+#: An agent that was just installed says its first word within this; under emulation that takes a while.
+_FIRST_WORD_SECONDS: Final = 120.0
+
+
+class Preparations:
+    """The work behind ``innkeeper machine prepare``."""
+
+    def __init__(self, *, tasks: Tasks, machines: Machines, agents: GuestAgents) -> None:
+        self._tasks = tasks
+        self._machines = machines
+        self._agents = agents
+        tasks.register(_KIND, self._work)
+
+    async def start(self, name: str, *, owner: str, force: bool = False) -> Task:
+        """Install the agent through qemu-guest-agent, and wait for its first word.
+
+        Raises ``MachineNotFound`` or ``MachineBusy``; ``force`` installs it anew where it is there.
+        """
+        machine = await self._machines.get(name)
+        return await self._tasks.start(
+            _KIND,
+            f"Prepare {machine.name}",
+            {"machine": machine.name, "force": force},
+            lock=lock_of(machine.name),
+            owner=owner,
+            cancel_effect=CancelEffect.NONE,
+        )
+
+    async def _work(self, running: RunningTask, argument: Mapping[str, Json]) -> None:
+        name, force = str(argument["machine"]), argument["force"] is True
+
+        async def install() -> Json:
+            done = await prepare(await self._machines.hypervisor_of(name), name, force=force)
+            if done.port_attached:
+                running.log("The machine was given the agent's port.")
+            running.log("The agent is installed." if done.agent_installed else "The agent was there already.")
+            return None
+
+        async def listen() -> Json:
+            agent = await self._agents.connected(name, timeout=_FIRST_WORD_SECONDS)
+            running.log(
+                f"The agent answers from {agent.hello.os_name}, with plug-in “{agent.hello.plugin_name}”."
+            )
+            return None
+
+        running.report("Installing the task agent", number=1, count=2)
+        await running.step("install", install)
+        running.report("Waiting for its first word", number=2, count=2)
+        await running.step("listen", listen)
