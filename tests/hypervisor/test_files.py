@@ -41,6 +41,21 @@ async def test_a_checksum_sees_every_byte_and_its_place(tmp_path: Path, offset: 
     assert len(seen) == 5
 
 
+async def test_progress_is_told_on_the_event_loop(tmp_path: Path) -> None:
+    """The file is read in a thread, and whoever listens may not be asked from there."""
+    path, told = tmp_path / "image", []
+    path.write_bytes(b"x" * MIB)
+
+    def listen(done: int, total: int) -> None:
+        asyncio.get_running_loop()
+        told.append((done, total))
+
+    await LocalFiles().checksum(str(path), listen)
+    await asyncio.sleep(0)
+    assert told[0] == (0, MIB)
+    assert told[-1] == (MIB, MIB)
+
+
 async def test_a_file_that_is_missing_has_no_identity_and_cannot_be_read(tmp_path: Path) -> None:
     """The first is an answer, the second an error that names the file."""
     files, path = LocalFiles(), str(tmp_path / "missing")
