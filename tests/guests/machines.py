@@ -53,7 +53,11 @@ def tiny_definition(machine: TinyMachine, guest: TinyGuest, disk_format: str, po
       <name>{machine.name}</name>
       <memory unit='MiB'>160</memory>
       <vcpu>1</vcpu>
-      <cpu mode='maximum'/>
+      <cpu mode='custom' check='none'>
+        <model>qemu64</model>
+        <!-- The guest's random numbers are ready at once with it. -->
+        <feature policy='require' name='rdrand'/>
+      </cpu>
       <os>
         <type machine='q35'>hvm</type>
         <kernel>{guest.kernel}</kernel>

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Self
 
 from lxml import etree
@@ -165,8 +165,9 @@ class HostDeviceElement(Element):
         """How a person would call it."""
         if self.vendor:
             return f"{self.type} {self.vendor}:{self.product}"
+        kind = self.type if self.node.tag == "hostdev" else "pci"
         address = ":".join(part.removeprefix("0x") for part in (self.domain, self.bus, self.slot) if part)
-        return f"{self.type} {address}.{self.function.removeprefix('0x')}"
+        return f"{kind} {address}.{self.function.removeprefix('0x')}"
 
 
 class SharedDirectoryElement(Element):
@@ -265,7 +266,7 @@ class Definition(Element):
         """Whether this QEMU was started for a merge alone."""
         return self.node.find(f"metadata/{_MERGE_MARK}") is not None
 
-    def for_merging(self) -> Definition:
+    def for_merging(self, targets: Collection[str]) -> Definition:
         """A machine of the same name with these disks and little else, marked as started for a merge.
 
         Whatever a start could trip over stays out: networks, host devices, firmware, big memory.
@@ -276,7 +277,7 @@ class Definition(Element):
         _keep_only(copy.node.find("devices"), frozenset({"disk", "controller", "emulator"}))
         for drive in [*copy.disks()]:
             devices = drive.node.getparent()
-            if devices is not None and drive.device not in ("disk", "lun"):
+            if devices is not None and drive.target not in targets:
                 devices.remove(drive.node)
         etree.SubElement(copy.node, "memory", unit="MiB").text = str(_MERGE_MEMORY_MIB)
         metadata = etree.SubElement(copy.node, "metadata")

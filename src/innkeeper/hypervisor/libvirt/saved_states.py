@@ -124,6 +124,8 @@ class SavedStates:
         while not saving.done():
             await self._connection.ask(abort, "abort the save of", domain.name())
             await asyncio.wait([saving], timeout=_ABORT_RETRY_S)
+        # That it was aborted is no news; a save that came to its end before the abort stands.
+        saving.exception()
 
     def _clear_for_restore(self, connect: libvirt.virConnect, name: str, sources: Mapping[str, str]) -> bool:
         """Whether it runs on these disks already; otherwise nothing is left of an earlier try."""

@@ -157,7 +157,7 @@ class UndoDisks:
             return False
         self._forget_memory_of(domain, bases)
         if not domain.isActive():
-            connect.createXML(persistent(domain).for_merging().text(), libvirt.VIR_DOMAIN_START_PAUSED)
+            connect.createXML(persistent(domain).for_merging(bases).text(), libvirt.VIR_DOMAIN_START_PAUSED)
         return True
 
     def _forget_memory_of(self, domain: libvirt.virDomain, bases: Mapping[str, str]) -> None:
