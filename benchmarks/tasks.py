@@ -7,7 +7,6 @@ temporary directory: set TMPDIR to measure another disk.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import json
 import os
 import statistics
@@ -34,9 +33,7 @@ RESULTS = Path("build/bench/tasks.json")
 
 async def serve(directory: Path, works: Mapping[str, Work]) -> tuple[Store, Tasks]:
     """The tasks service on a database of its own."""
-    store = await open_store(
-        f"sqlite:///{directory}/innkeeper.sqlite", server="bench", at=dt.datetime.now(dt.UTC)
-    )
+    store = await open_store(f"sqlite:///{directory}/innkeeper.sqlite", server="bench")
     tasks = Tasks(store=store.tasks, engine=store.engine, clock=SystemClock(), publish=lambda event: None)
     for kind, work in works.items():
         tasks.register(kind, work)

@@ -1,7 +1,8 @@
 """A service process for crash tests: some tasks of many small steps, on the real store and engine.
 
 Its arguments: the database's address, a file that takes a line for every side effect, how many tasks there
-shall be, how many steps each, and how long a step takes. It ends by itself when all tasks have ended.
+shall be, how many steps each, how long a step takes, and the server's name. It ends by itself when all tasks
+have ended.
 """
 
 from __future__ import annotations
@@ -12,18 +13,30 @@ import os
 import sys
 from collections.abc import Mapping
 
+from innkeeper.store.engine import Peers
 from innkeeper.store.opening import open_store
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.service import Tasks
 from innkeeper.wire.events import Json
 
+#: Seconds in the place of minutes: nobody sleeps on these machines.
+PEERS = Peers(beat=dt.timedelta(seconds=0.2), patience=dt.timedelta(seconds=2))
 
-async def serve(url: str, effects: int, tasks_wanted: int, steps: int, step_seconds: float) -> None:
+
+async def serve(
+    url: str, effects: int, tasks_wanted: int, steps: int, step_seconds: float, server: str
+) -> None:
     """Take up what is unfinished, start what is missing, and wait for the end of all."""
     clock = SystemClock()
-    store = await open_store(url, server="one", at=dt.datetime.now(dt.UTC))
-    tasks = Tasks(store=store.tasks, engine=store.engine, clock=clock, publish=lambda event: None)
+    store = await open_store(url, server=server, peers=PEERS)
+    tasks = Tasks(
+        store=store.tasks,
+        engine=store.engine,
+        clock=clock,
+        publish=lambda event: None,
+        shared=store.is_shared,
+    )
 
     async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
         for number in range(steps):
@@ -47,6 +60,6 @@ async def serve(url: str, effects: int, tasks_wanted: int, steps: int, step_seco
 
 
 if __name__ == "__main__":
-    _, address, path, wanted, step_count, seconds = sys.argv
+    _, address, path, wanted, step_count, seconds, name = sys.argv
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    asyncio.run(serve(address, descriptor, int(wanted), int(step_count), float(seconds)))
+    asyncio.run(serve(address, descriptor, int(wanted), int(step_count), float(seconds), name))

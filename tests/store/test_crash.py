@@ -18,17 +18,18 @@ from innkeeper.tasks.task import TaskResult
 
 PROGRAM = Path(__file__).with_name("service_process.py")
 TASKS = 6
-STEPS = 60
+STEPS = 40
 STEP_SECONDS = 0.04
 KILLS = 6
 
 
-def service(url: sa.URL, effects: Path) -> subprocess.Popen[bytes]:
+def service(url: sa.URL, effects: Path, server: str = "one") -> subprocess.Popen[bytes]:
     """A service process, just started."""
     address = url.render_as_string(hide_password=False)
     return subprocess.Popen(
-        [sys.executable, PROGRAM, address, effects, str(TASKS), str(STEPS), str(STEP_SECONDS)],
-        stderr=subprocess.PIPE,
+        [sys.executable, PROGRAM, address, effects, str(TASKS), str(STEPS), str(STEP_SECONDS), server],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
 
@@ -36,7 +37,8 @@ def run_until_killed(url: sa.URL, effects: Path, seconds: float | None) -> bool:
     """Run the service, for so many seconds at most; whether it ended by itself."""
     process = service(url, effects)
     try:
-        assert process.wait(seconds) == 0
+        said, _ = process.communicate(timeout=seconds)
+        assert process.returncode == 0, said.decode()
     except subprocess.TimeoutExpired:
         return False
     else:
@@ -59,7 +61,28 @@ async def test_no_task_is_lost_and_no_done_step_is_repeated(database_url: sa.URL
     assert kills == KILLS or kills > 2, "the tasks ended before they were killed often enough to tell"
     assert run_until_killed(database_url, effects, 120)
 
-    database = await Database.connect(database_url)
+    await check(database_url, effects, kills)
+
+
+async def test_a_dead_server_s_tasks_go_on_at_another(postgres_database: sa.URL, tmp_path: Path) -> None:
+    """A server that was killed is not waited for: its peer takes up its tasks at their last step."""
+    effects = tmp_path / "effects"
+    one = service(postgres_database, effects, "one")
+    until_lines(one, effects, 3 * TASKS)
+    two = service(postgres_database, effects, "two")
+    until_lines(two, effects, 12 * TASKS)
+    one.kill()
+    one.communicate()
+    assert len(effects.read_text().splitlines()) < TASKS * STEPS
+    said, _ = two.communicate(timeout=60)
+    assert two.returncode == 0
+    assert b"runs_taken_over" in said
+    await check(postgres_database, effects, 1)
+
+
+async def check(url: sa.URL, effects: Path, kills: int) -> None:
+    """Every task has ended well, its steps done in order, none but those in flight repeated."""
+    database = await Database.connect(url)
     ended = await SqlTaskStore(database).list()
     await database.close()
     assert [task.result for task in ended] == [TaskResult.SUCCESS] * TASKS
@@ -75,13 +98,18 @@ async def test_no_task_is_lost_and_no_done_step_is_repeated(database_url: sa.URL
         assert len(done) - STEPS <= kills, f"task {task.id} repeated more than the step in flight"
 
 
+def until_lines(process: subprocess.Popen[bytes], effects: Path, count: int) -> None:
+    """Wait until so many steps have begun."""
+    while not effects.exists() or len(effects.read_text().splitlines()) < count:
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
 def test_ctrl_c_ends_the_service_within_two_seconds(database_url: sa.URL, tmp_path: Path) -> None:
     """Even where nobody closes it in order, and its tasks go on when it is started again."""
     effects = tmp_path / "effects"
     process = service(database_url, effects)
-    while not effects.exists() or len(effects.read_text().splitlines()) < 3 * TASKS:
-        assert process.poll() is None
-        time.sleep(0.05)
+    until_lines(process, effects, 3 * TASKS)
     before = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from innkeeper.errors import ServiceError
@@ -30,27 +32,48 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(database: Datab
 
 async def test_a_database_is_migrated_once(database: Database) -> None:
     """The second time there is nothing to do, and nothing is lost."""
-    executor_id = await Servers(database).enrol("one", NIGHT)
+    executor_id = await Servers(database).enrol("one")
     await database.migrate()
-    assert await Servers(database).enrol("one", NIGHT) == executor_id
+    assert await Servers(database).enrol("one") == executor_id
+
+
+async def test_a_migration_that_is_cut_off_leaves_nothing(
+    database_url: sa.URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tables, or none: the next start begins as if there had been no first."""
+    database = await Database.connect(database_url)
+    upgrade = command.upgrade
+
+    def cut_off(config: Config, revision: str) -> None:
+        upgrade(config, revision)
+        raise RuntimeError("cut off")
+
+    monkeypatch.setattr(command, "upgrade", cut_off)
+    with pytest.raises(RuntimeError, match="cut off"):
+        await database.migrate()
+    assert await database.read(lambda c: sa.inspect(c).get_table_names()) == []
+    monkeypatch.undo()
+    await database.migrate()
+    assert "tasks" in await database.read(lambda c: sa.inspect(c).get_table_names())
+    await database.close()
 
 
 async def test_a_server_keeps_its_executor_id(database: Database) -> None:
     """Its unfinished runs are found by it; another server has another."""
     servers = Servers(database)
-    one = await servers.enrol("one", NIGHT)
-    assert await servers.enrol("one", NIGHT) == one
-    assert await servers.enrol("two", NIGHT) != one
+    one = await servers.enrol("one")
+    assert await servers.enrol("one") == one
+    assert await servers.enrol("two") != one
 
 
 async def test_a_second_process_under_one_name_is_refused(database_url: sa.URL) -> None:
     """Until the first has closed; two would work on one machine at once."""
     address = database_url.render_as_string(hide_password=False)
-    first = await open_store(address, server="one", at=NIGHT)
+    first = await open_store(address, server="one")
     with pytest.raises(ServiceError, match="Another Innkeeper"):
-        await open_store(address, server="one", at=NIGHT)
+        await open_store(address, server="one")
     await first.close()
-    again = await open_store(address, server="one", at=NIGHT)
+    again = await open_store(address, server="one")
     await again.close()
 
 
@@ -59,8 +82,8 @@ async def test_a_computer_that_is_renamed_finds_its_runs(tmp_path: Path) -> None
     address = f"sqlite:///{tmp_path}/state/innkeeper.sqlite"
     ids = []
     for name in ("old-name", "new-name"):
-        store = await open_store(address, server=name, at=NIGHT)
-        ids.append(await Servers(store.database).enrol("this computer", NIGHT))
+        store = await open_store(address, server=name)
+        ids.append(await Servers(store.database).enrol("this computer"))
         await store.close()
     assert ids[0] == ids[1]
 
@@ -69,5 +92,5 @@ async def test_a_database_that_cannot_be_opened_is_a_sentence(tmp_path: Path) ->
     """Not a traceback of the database's driver."""
     (tmp_path / "innkeeper.sqlite").write_bytes(b"this is not a database, it is a text file" * 100)
     with pytest.raises(ServiceError, match="database failed") as refusal:
-        await open_store(f"sqlite:///{tmp_path}/innkeeper.sqlite", server="one", at=NIGHT)
+        await open_store(f"sqlite:///{tmp_path}/innkeeper.sqlite", server="one")
     assert refusal.value.advice

@@ -15,7 +15,8 @@ from innkeeper.wire.events import Event
 class House:
     """Tasks on a store and a journal that outlive a crash of the service."""
 
-    def __init__(self, retention: Retention | None = None) -> None:
+    def __init__(self, retention: Retention | None = None, *, shared: bool = False) -> None:
+        self.shared = shared
         self.clock = FakeClock()
         self.store = MemoryTaskStore()
         self.journal = MemoryJournal()
@@ -41,6 +42,7 @@ class House:
             clock=self.clock,
             publish=self.events.append,
             retention=self.retention,
+            shared=self.shared,
         )
 
 

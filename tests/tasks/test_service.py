@@ -226,6 +226,21 @@ async def test_cancel_ends_the_task_as_cancelled() -> None:
     assert ended.error_description == "It was cancelled, and all is as it was before."
 
 
+async def test_a_cancel_asked_for_at_another_server_is_heard() -> None:
+    """Where servers share a store, the work learns of it within a second or so."""
+    house = House(shared=True)
+    house.tasks.register("cancelable", wait_for_cancel)
+    await house.tasks.launch()
+    task = await house.tasks.start("cancelable", "Wait", {})
+    await house.clock.advance(0)
+    other = House(shared=True)
+    other.store = house.store
+    await other.restart().cancel(task.id)
+    await house.clock.advance(2)
+    assert (await house.tasks.get(task.id)).result is TaskResult.CANCELLED
+    await house.tasks.close()
+
+
 async def test_cancel_past_the_point_of_no_return_is_refused() -> None:
     """From the moment that the effect is none, a cancel is E_FAIL, and the work never sees it."""
     house = House()

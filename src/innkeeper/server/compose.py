@@ -89,6 +89,7 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             clock=ground.clock,
             publish=ground.events.publish,
             retention=Retention(age=history),
+            shared=ground.store.is_shared,
         )
         machines = Machines(hypervisors=hypervisors, tasks=tasks, clock=ground.clock)
         house = await _house(ground, tasks, machines, hypervisors)
@@ -105,7 +106,7 @@ async def _ground(settings: Settings, overrides: Overrides, opened: contextlib.A
     events = EventBus(life=secrets.token_hex(4))
     events.attach(asyncio.get_running_loop())
     opened.callback(events.close)
-    store = await open_store(settings.database_url, server=socket.gethostname(), at=clock.now())
+    store = await open_store(settings.database_url, server=socket.gethostname())
     opened.push_async_callback(store.close)
     return Ground(
         settings=settings, overrides=overrides, clock=clock, events=events, store=store, opened=opened

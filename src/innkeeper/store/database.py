@@ -130,6 +130,10 @@ class Database:
         with _our_errors(), self._writing.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            else:
+                # Python's sqlite3 begins a transaction before an INSERT, not before a CREATE: a kill in
+                # the middle would leave half of the tables, and no note of them.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 import json
 import logging
@@ -16,6 +17,7 @@ import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
 from innkeeper.store.run import Parked, Run
+from innkeeper.store.servers import Servers
 from innkeeper.store.sqlite import Synchronous, sqlite_engine
 from innkeeper.tasks.outcome import Record
 from innkeeper.tasks.ports import Body
@@ -39,6 +41,17 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Peers:
+    """How servers that share a database watch over one another."""
+
+    #: Between two signs of life.
+    beat: dt.timedelta = dt.timedelta(seconds=10)
+    #: Without a sign of life for so long, a server is dead: far longer than a beat, since one that only
+    #: paused would meet its successor on the same machine.
+    patience: dt.timedelta = dt.timedelta(seconds=90)
+
+
 class DbosEngine:
     """An ``Engine`` on DBOS: one to a process, since DBOS is.
 
@@ -46,9 +59,20 @@ class DbosEngine:
     keeps its journal and sleeps between its steps.
     """
 
-    def __init__(self, database: Path | sa.URL, *, executor_id: str) -> None:
+    def __init__(
+        self,
+        database: Path | sa.URL,
+        *,
+        executor_id: str,
+        servers: Servers | None = None,
+        peers: Peers = Peers(),
+    ) -> None:
+        """``servers`` is given where several share the database: they take up each other's runs then."""
         self._database = database
         self._executor_id = executor_id
+        self._servers = servers
+        self._peers = peers
+        self._watching: asyncio.Task[None] | None = None
         self._bodies: dict[str, Body] = {}
         self._runs: dict[str, Run] = {}
         self._closing = False
@@ -64,6 +88,8 @@ class DbosEngine:
         """Open the journal and take up every run that a crash left unfinished."""
         self._loop = asyncio.get_running_loop()
         await self._in_thread(self._launch)
+        if self._servers is not None:
+            self._watching = asyncio.create_task(self._watch(self._servers), name="watch over peers")
 
     async def start(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
         """Start a run once: a second start with the same key does nothing."""
@@ -80,6 +106,9 @@ class DbosEngine:
     async def close(self) -> None:
         """Stop taking steps; unfinished runs go on at the next launch."""
         self._closing = True
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         runs = list(self._runs.values())
         for run in runs:
             run.park()
@@ -89,6 +118,22 @@ class DbosEngine:
         if self._workflow is not None:
             await self._in_thread(lambda: DBOS.destroy(destroy_registry=True))
         self._threads.shutdown(wait=False)
+
+    async def _watch(self, servers: Servers) -> None:
+        """Show that this server lives, and take up the runs of those that no longer do."""
+        while True:
+            try:
+                await self._beat(servers)
+            except Exception as exc:  # the next beat does it; a database that is away must not end the watch
+                _log.warning("engine.beat_missed", error=str(exc))
+            await asyncio.sleep(self._peers.beat.total_seconds())
+
+    async def _beat(self, servers: Servers) -> None:
+        await servers.see(self._executor_id)
+        unseen = await servers.unseen_for(self._peers.patience)
+        dead = [executor_id for executor_id in unseen if executor_id != self._executor_id]
+        if dead:
+            await self._in_thread(lambda: _take_over(dead))
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
@@ -163,6 +208,16 @@ def _keys(*, status: list[str], completed_before: str | None = None, limit: int 
         load_output=False,
     )
     return [workflow.workflow_id for workflow in found]
+
+
+def _take_over(dead: list[str]) -> None:
+    """Put the runs of dead servers where any live one takes them up, from their last recorded step."""
+    found = DBOS.list_workflows(
+        name=_WORKFLOW, status="PENDING", executor_id=dead, load_input=False, load_output=False
+    )
+    if found:
+        _log.warning("engine.runs_taken_over", servers=dead, runs=len(found))
+        DBOS.resume_workflows([workflow.workflow_id for workflow in found])
 
 
 def _purge(before: dt.datetime) -> int:

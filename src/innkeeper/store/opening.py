@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +10,7 @@ import sqlalchemy as sa
 
 from innkeeper.store.booking_store import SqlBookingStore
 from innkeeper.store.database import Database
-from innkeeper.store.engine import DbosEngine
+from innkeeper.store.engine import DbosEngine, Peers
 from innkeeper.store.report_store import SqlReportStore
 from innkeeper.store.servers import Servers
 from innkeeper.store.task_store import SqlTaskStore
@@ -19,6 +18,7 @@ from innkeeper.store.window_store import SqlWindowStore
 
 #: A file has one server, whatever its computer is called today.
 _ONLY_SERVER: Final = "this computer"
+_PEERS: Final = Peers()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,12 +33,17 @@ class Store:
     #: Not launched yet: whoever registers the bodies launches it, and closes it before the store.
     engine: DbosEngine
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may work on it too."""
+        return not self.database.is_sqlite
+
     async def close(self) -> None:
         """Close the database; the engine is closed by then."""
         await self.database.close()
 
 
-async def open_store(url: str, *, server: str, at: dt.datetime) -> Store:
+async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
     """Open the database at ``url`` as ``server``; its tables are made or brought up to date.
 
     ``url`` is ``sqlite:////path/to/innkeeper.sqlite``, beside which the runs get a file of their own, or
@@ -50,7 +55,8 @@ async def open_store(url: str, *, server: str, at: dt.datetime) -> Store:
         name = _ONLY_SERVER if database.is_sqlite else server
         await database.claim(name)
         await database.migrate()
-        executor_id = await Servers(database).enrol(name, at)
+        servers = Servers(database)
+        executor_id = await servers.enrol(name)
     except BaseException:
         await database.close()
         raise
@@ -60,7 +66,12 @@ async def open_store(url: str, *, server: str, at: dt.datetime) -> Store:
         bookings=SqlBookingStore(database),
         windows=SqlWindowStore(database),
         reports=SqlReportStore(database),
-        engine=DbosEngine(_journal(database.url), executor_id=executor_id),
+        engine=DbosEngine(
+            _journal(database.url),
+            executor_id=executor_id,
+            servers=None if database.is_sqlite else servers,
+            peers=peers,
+        ),
     )
 
 

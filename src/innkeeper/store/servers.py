@@ -18,23 +18,26 @@ class Servers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def enrol(self, name: str, at: dt.datetime) -> str:
+    async def enrol(self, name: str) -> str:
         """The executor id of the server called ``name``: made once, and the same for ever."""
 
         def enrol(connection: sa.Connection) -> str:
             known = connection.scalar(sa.select(servers.c.executor_id).where(servers.c.name == name))
             executor_id = str(known or uuid.uuid4())
-            upsert(connection, servers, {"name": name, "executor_id": executor_id, "last_seen": at})
+            row = {"name": name, "executor_id": executor_id, "last_seen": sa.func.now()}
+            upsert(connection, servers, row)
             return executor_id
 
         return await self._database.write(enrol)
 
-    async def see(self, executor_id: str, at: dt.datetime) -> None:
-        """Write down that this server lives."""
-        update = sa.update(servers).where(servers.c.executor_id == executor_id).values(last_seen=at)
+    async def see(self, executor_id: str) -> None:
+        """Write down that this server lives, by the database's clock: those of servers may differ."""
+        update = (
+            sa.update(servers).where(servers.c.executor_id == executor_id).values(last_seen=sa.func.now())
+        )
         await self._database.write(lambda c: c.execute(update), lazily=True)
 
-    async def unseen_since(self, moment: dt.datetime) -> Sequence[str]:
-        """The executor ids of the servers that were not seen since."""
-        query = sa.select(servers.c.executor_id).where(servers.c.last_seen < moment)
+    async def unseen_for(self, patience: dt.timedelta) -> Sequence[str]:
+        """The executor ids of the servers that were not seen for so long (on PostgreSQL)."""
+        query = sa.select(servers.c.executor_id).where(servers.c.last_seen < sa.func.now() - patience)
         return await self._database.read(lambda c: c.scalars(query).all())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -63,16 +62,19 @@ class Tasks:
         clock: Clock,
         publish: Publish,
         retention: Retention = Retention(),
+        shared: bool = False,
     ) -> None:
+        """``shared``: other servers work on the same store, and a cancel may be asked for at any of them."""
         self._store = store
         self._engine = engine
         self._clock = clock
         self._publish = publish
         self._retention = retention
+        self._shared = shared
         self._works: dict[str, Work] = {}
         self._hands: dict[int, Hand] = {}
         self._endings: dict[int, asyncio.Event] = {}
-        self._purging: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         engine.register(_RUN_KIND, self._run)
 
     def register(self, kind: str, work: Work) -> None:
@@ -87,14 +89,15 @@ class Tasks:
         for task in unstarted:
             await self._start_run(task)
         await self._end_abandoned(unstarted)
-        self._purging = asyncio.create_task(self._purge_for_ever(), name="history retention")
+        self._watching.append(asyncio.create_task(self._purge_for_ever(), name="history retention"))
+        if self._shared:
+            self._watching.append(asyncio.create_task(self._hear_cancels(), name="cancels of other servers"))
 
     async def close(self) -> None:
         """Stop; what is unfinished goes on at the next launch."""
-        if self._purging is not None:
-            self._purging.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._purging
+        for watch in self._watching:
+            watch.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         await self._engine.close()
 
     async def start(
@@ -306,6 +309,19 @@ class Tasks:
         finally:
             for race in races:
                 race.cancel()
+
+    async def _hear_cancels(self) -> None:
+        """Tell the work done here of cancels that were asked for at another server."""
+        while True:
+            await self._clock.sleep(_LOOK_INTERVAL)
+            try:
+                live = await self._all_live() if self._hands else ()
+            except ServiceError as exc:
+                _log.warning("tasks.look_failed", error=str(exc))
+                continue
+            for task in live:
+                if task.cancel_requested and task.id in self._hands:
+                    self._hands[task.id].cancel()
 
     async def _purge_for_ever(self) -> None:
         while True:
