@@ -1,0 +1,147 @@
+"""A host behind a daemon: what goes over the wire, and what happens when the daemon dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from innkeeper.errors import ErrorCode, HypervisorError
+from innkeeper.hypervisor.libvirt import LibvirtHypervisor
+from innkeeper.machines.machine import MachineState
+from innkeeper.wire.events import Event
+from tests.guests.machines import TinyMachine, define_tiny_machine, forget
+from tests.guests.tiny import TinyGuest
+
+pytestmark = [
+    pytest.mark.qemu,
+    pytest.mark.skipif(shutil.which("libvirtd") is None, reason="libvirtd is not installed"),
+    pytest.mark.skipif(os.geteuid() == 0, reason="root's libvirtd is the system's"),
+]
+
+
+class Daemon:
+    """A libvirtd of this user's own, that can be killed and started again."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        """How to reach it."""
+        return f"qemu+unix:///session?socket={self._home}/run/libvirt/libvirt-sock"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where it keeps its files."""
+        return {f"XDG_{name}": str(self._home / directory) for name, directory in
+                (("RUNTIME_DIR", "run"), ("CONFIG_HOME", "config"), ("CACHE_HOME", "cache"))}  # fmt: skip
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        (self._home / "run").mkdir(exist_ok=True, mode=0o700)
+        self._process = subprocess.Popen(
+            ["libvirtd"], env=os.environ | self.environment, stderr=subprocess.DEVNULL
+        )
+
+    def kill(self) -> None:
+        """Kill it as a crash would; its machines go on."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    """A daemon in a directory of its own."""
+    home = Path(tempfile.mkdtemp(prefix="ik-", dir="/tmp"))
+    daemon = Daemon(home)
+    for name, value in daemon.environment.items():
+        monkeypatch.setenv(name, value)
+    daemon.start()
+    yield daemon
+    daemon.kill()
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+async def host(daemon: Daemon, tmp_path: Path) -> AsyncIterator[tuple[LibvirtHypervisor, list[Event]]]:
+    """A connection to the daemon, and what it publishes."""
+    events: list[Event] = []
+    hypervisor = LibvirtHypervisor(
+        name="far", uri=daemon.uri, publish=events.append, state_directory=tmp_path
+    )
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(HypervisorError):
+                await hypervisor.open()
+                break
+            await asyncio.sleep(0.1)
+    yield hypervisor, events
+    await hypervisor.close()
+
+
+@pytest.fixture
+async def machine(
+    host: tuple[LibvirtHypervisor, list[Event]], echo_guest: TinyGuest, tmp_path: Path
+) -> AsyncIterator[TinyMachine]:
+    """A machine of the daemon's."""
+    yield await define_tiny_machine(host[0], echo_guest, tmp_path, "far-1")
+    await forget(host[0], "far-1")
+
+
+async def happened(events: list[Event], kind: str) -> None:
+    """Wait for an event."""
+    async with asyncio.timeout(60):
+        while kind not in [event.kind for event in events]:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_connection_that_is_lost_comes_back(
+    daemon: Daemon, host: tuple[LibvirtHypervisor, list[Event]], machine: TinyMachine
+) -> None:
+    """Callers are told at once, the machine runs on, and events arrive again."""
+    hypervisor, events = host
+    await hypervisor.start("far-1")
+    events.clear()
+    daemon.kill()
+    await happened(events, "host.lost")
+    with pytest.raises(HypervisorError) as caught:
+        await hypervisor.machine("far-1")
+    assert caught.value.code is ErrorCode.ERROR_NOT_CONNECTED
+    daemon.start()
+    await happened(events, "host.connected")
+    assert (await hypervisor.machine("far-1")).state is MachineState.RUNNING
+    await hypervisor.pause("far-1")
+    await happened(events, "machine.paused")
+
+
+async def test_the_whole_way_works_over_the_wire(
+    host: tuple[LibvirtHypervisor, list[Event]], machine: TinyMachine, tmp_path: Path
+) -> None:
+    """Save, try on an overlay, speak to the guest through libvirt, merge."""
+    hypervisor, _ = host
+    overlay, bases = {"vda": str(tmp_path / "undo")}, {"vda": str(machine.disk)}
+    await hypervisor.start("far-1")
+    pipe = await hypervisor._agent_ports.open_stream("far-1")
+    async with asyncio.timeout(60):
+        await pipe.write(b"write before")
+        assert await pipe.read() == b"written"
+    await pipe.close()
+    await hypervisor.save("far-1")
+    await hypervisor.restore_keeping_saved_state("far-1", overlay)
+    await hypervisor.turn_off("far-1")
+    assert (await hypervisor.machine("far-1")).state is MachineState.SAVED
+    await hypervisor.restore_keeping_saved_state("far-1", overlay)
+    await hypervisor.commit_overlays("far-1", bases)
+    assert (await hypervisor.machine("far-1")).disks[0].path == str(machine.disk)
+    await hypervisor.delete_file(overlay["vda"])
+    assert await hypervisor.free_bytes(str(tmp_path)) > 0
