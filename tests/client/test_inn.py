@@ -113,7 +113,17 @@ def test_bookings_go_through_with_any_identifier(service: Service) -> None:
     """Slashes, spaces, letters of any script, and what looks like a path."""
     with service.connect() as inn:
         machine = inn.machines["web-1"]
-        for identifier in ("a/b", "../../etc", "Oktober – Täglich", "100%", "a?b=c#d", ".", "{x}"):
+        for identifier in (
+            "a/b",
+            "../../etc",
+            "Oktober – Täglich",
+            "100%",
+            "a?b=c#d",
+            ".",
+            "..",
+            "%2E",
+            "{x}",
+        ):
             update = machine.updates.book(label="L", identifier=identifier, start=_LATER, context=b"\0\xff")
             assert machine.updates[identifier].status is innkeeper.UpdateStatus.UNKNOWN
             assert [each.identifier for each in machine.updates] == [identifier]

@@ -173,4 +173,6 @@ def _update_path(machine: str, identifier: str) -> str:
 
 
 def _quoted(segment: str) -> str:
+    if segment in (".", ".."):  # else a path of its own, which is resolved on the way
+        return segment.replace(".", "%2E")
     return quote(segment, safe="")

@@ -32,7 +32,12 @@ def make_app(house: House) -> FastAPI:
 def bare_app() -> FastAPI:
     """The interface alone, as its description (OpenAPI) needs it."""
     app = FastAPI(
-        title="Innkeeper", version=VERSION, openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None
+        title="Innkeeper",
+        version=VERSION,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
     v1 = APIRouter(prefix="/v1", responses=_RESPONSES)
     for noun in (health, machines, tasks, updates, windows, tonight, events):

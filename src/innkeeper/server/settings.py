@@ -46,6 +46,7 @@ class Settings(BaseModel):
     hypervisors: tuple[str, ...] = ()
     #: Where tasks, bookings and windows are kept; a file in the state directory where nothing is said.
     database: str | None = None
+    #: What an inn allows, and how patient it is.
     policy: Policy = Policy()
     #: Use the simulated hypervisor.
     fake: FakeSettings | None = None

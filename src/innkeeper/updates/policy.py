@@ -41,7 +41,9 @@ class Policy:
 
     # Undo points
 
+    #: How the undo point of a running machine is taken: as it runs (`live`), or shut down first (`off`).
     undo_point: UndoPointPolicy = UndoPointPolicy.LIVE
+    #: What an undo point needs, and proves.
     undo: UndoRules = dataclasses.field(default_factory=UndoRules)
 
     # Phases
@@ -60,9 +62,11 @@ class Policy:
     soak_seconds: float = 60.0
     #: How often a waiting phase looks by itself.
     poll_seconds: float = 2.0
+    #: Whether the host reboots a guest whose update asks for it: `when_required` or `never`.
     reboot: RebootPolicy = RebootPolicy.WHEN_REQUIRED
     #: How often a step that must not fail (merge, discard, former state) is tried again.
     retries: int = 5
+    #: And how long after the last try.
     retry_seconds: float = 5.0
 
     # Time

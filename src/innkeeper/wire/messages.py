@@ -6,6 +6,7 @@ bytes as base64, durations as seconds.
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import enum
 from collections.abc import Mapping
@@ -13,7 +14,6 @@ from typing import Annotated, TypeVar
 
 from pydantic import (
     AwareDatetime,
-    Base64Bytes,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -53,6 +53,20 @@ def _named(states: type[State]) -> tuple[BeforeValidator, PlainSerializer, WithJ
 MachineStateName = Annotated[MachineState, *_named(MachineState)]
 TaskResultName = Annotated[TaskResult, *_named(TaskResult)]
 UpdateStatusName = Annotated[UpdateStatus, *_named(UpdateStatus)]
+
+
+def _from_base64(value: object) -> object:
+    """Decode text strictly; leave all else to pydantic."""
+    return base64.b64decode(value, validate=True) if isinstance(value, str) else value
+
+
+#: Bytes, which travel as base64 without line ends.
+Base64 = Annotated[
+    bytes,
+    BeforeValidator(_from_base64),
+    PlainSerializer(lambda data: base64.b64encode(data).decode(), return_type=str),
+    WithJsonSchema({"type": "string", "format": "byte"}),
+]
 
 
 class Message(BaseModel):
@@ -226,7 +240,7 @@ class BookRequest(Request):
     end: AwareDatetime | None = None
     #: Complete by this.
     deadline: AwareDatetime | None = None
-    context: Base64Bytes = b""
+    context: Base64 = b""
 
 
 class UpdateMessage(Message):

@@ -1,0 +1,213 @@
+"""Write the reference of the command line, the settings and the HTTP API from the programs themselves.
+
+Run as ``python scripts/reference.py``; a test sees that what is written is what the programs say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from innkeeper.cli.app import app as cli
+from innkeeper.cli.exit_codes import ExitCode
+from innkeeper.machines.fitness import UndoRules
+from innkeeper.server.app import bare_app
+from innkeeper.server.settings import FakeSettings, Settings
+from innkeeper.updates.policy import Policy
+
+_REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+
+_CLI_HEAD = """# The command line
+
+Written by `scripts/reference.py` from the commands themselves.
+
+Every command prints a table for people, or with `--json` a message of the [HTTP API](http-api.md) with its
+documented keys; errors go to standard error, as a sentence with what to do next and the documented
+identifier, or with `--json` as an object with `error`, `hresult`, `code`, `detail` and `advice`. A command
+that starts a task shows it live and waits for its end; `--no-wait` returns at once. Ctrl-C leaves the task
+running.
+
+**Times** are written `22:00` (its next coming), `tomorrow 02:00`, `fri 02:00`, `in 10m`, `now`, `2026-11-30
+02:00` or `2026-11-30T02:00+01:00`; lengths of time `4h`, `90m`, `1h30m`, `2d`. Times without a zone are in
+yours, or in that of `--zone` or `INNKEEPER_ZONE`; all times are shown in it.
+
+**The service** is looked for at `--socket`, `INNKEEPER_SOCKET`, the user's own socket
+(`$XDG_RUNTIME_DIR/innkeeper/innkeeper.sock`), then the system's (`/run/innkeeper/innkeeper.sock`).
+"""
+
+_API_HEAD = """# The HTTP API
+
+Written by `scripts/reference.py` from the service's own description, which it serves whole as
+`/v1/openapi.json`.
+
+The service speaks HTTP over its Unix socket: `curl --unix-socket /run/innkeeper/innkeeper.sock
+http://innkeeper/v1/machines`.
+
+- States travel by their documented names (`RUNNING`, `SUCCESS`), times as ISO 8601 with an offset, bytes as
+  base64, durations in seconds.
+- What takes long answers 202 with a task. `GET /v1/tasks/{id}?wait_seconds=25` answers when it has ended,
+  or when the wait is over.
+- What is refused answers with problem details (RFC 9457), which carry the documented error identifier as
+  `hresult` and `code`, the class of the error as `error`, one sentence as `detail`, and what to do next as
+  `advice`.
+- `/v1/events` and `/v1/tasks/{id}/events` are server-sent events. A reader that sends the last id it saw as
+  `Last-Event-ID` goes on after it; an event `events.lost` says that some before it can no longer be had, so
+  read anew.
+- `.` and `..` as an identifier are sent as `%2E` and `%2E%2E`, for no part of a path to resolve them.
+"""
+
+
+def cli_reference() -> str:
+    """The commands, their arguments and options, and the exit codes."""
+    root = typer.main.get_command(cli)
+    lines = [_CLI_HEAD, "## Exit codes\n", "| code | meaning |", "|---|---|"]
+    lines += [f"| {int(code)} | {code.meaning} |" for code in ExitCode]
+    lines += ["", "## Options before every command\n", *_parameters(root), ""]
+    for path, command in _commands("innkeeper", root):
+        lines += [f"## {path}\n", (command.help or "").strip(), "", *_parameters(command), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _commands(path: str, command: object) -> Iterator[tuple[str, object]]:
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield path, command
+        return
+    for name in sorted(below):
+        yield from _commands(f"{path} {name}", below[name])
+
+
+def _parameters(command: object) -> list[str]:
+    rows = [row for parameter in command.params if (row := _parameter(parameter))]
+    return ["| | |", "|---|---|", *rows] if rows else []
+
+
+def _parameter(parameter: object) -> str:
+    if parameter.name in ("help", "install_completion", "show_completion"):
+        return ""
+    if parameter.param_type_name == "argument":
+        name = parameter.make_metavar() if not parameter.metavar else parameter.metavar
+    else:
+        name = ", ".join([*parameter.opts, *parameter.secondary_opts])
+    text = (getattr(parameter, "help", None) or "").replace("|", "\\|")
+    default = parameter.default
+    shown = default not in (None, False, (), "", []) and not callable(default)
+    return f"| `{name}` | {text}{f' Default: `{default}`.' if shown else ''} |"
+
+
+_SETTINGS_HEAD = """# The settings
+
+Written by `scripts/reference.py` from the service's own definitions.
+
+The service reads a TOML file: the one that `--config` or `INNKEEPER_CONFIG` names, else
+`/etc/innkeeper/innkeeper.toml` for the system's service and `~/.config/innkeeper/innkeeper.toml` for a
+user's own. The environment wins over the file (`INNKEEPER_STATE_DIR`, `INNKEEPER_SOCKET`,
+`INNKEEPER_SOCKET_GROUP`, `INNKEEPER_DATABASE`, `INNKEEPER_HYPERVISORS` parted by spaces), and flags of
+`innkeeper serve` over both. A setting that nobody knows is refused by name.
+
+```toml
+socket_group = "libvirt"
+hypervisors = ["qemu:///system", "qemu+ssh://host2/system"]
+
+[policy] slots = 8
+
+[policy.undo] checksum = "never" ```
+"""
+
+
+def settings_reference() -> str:
+    """Every setting with its default and what it is for."""
+    lines = [_SETTINGS_HEAD]
+    for title, kind in (
+        ("", Settings),
+        ("fake", FakeSettings),
+        ("policy", Policy),
+        ("policy.undo", UndoRules),
+    ):
+        lines += [
+            f"## `[{title}]`\n" if title else "## At the top\n",
+            "| setting | default | |",
+            "|---|---|---|",
+        ]
+        lines += [f"| `{name}` | {default} | {text} |" for name, default, text in _explained(kind)]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _explained(kind: type) -> Iterator[tuple[str, str, str]]:
+    """Each field of a class with its default and the comment above it."""
+    comment: list[str] = []
+    for line in inspect.getsource(kind).splitlines():
+        words = line.strip()
+        if words.startswith("#:"):
+            comment.append(words.removeprefix("#:").strip())
+        elif field := re.match(r"(\w+): ", words):
+            yield field[1], _default(kind, field[1]), " ".join(comment).replace("|", "\\|")
+            comment = []
+
+
+def _default(kind: type, name: str) -> str:
+    """A field's default as TOML would have it; nothing where it has none of its own."""
+    if dataclasses.is_dataclass(kind):
+        value = next(field.default for field in dataclasses.fields(kind) if field.name == name)
+    else:
+        value = kind.model_fields[name].default
+    return f"`{json.dumps(value)}`" if isinstance(value, str | int | float | bool) else ""
+
+
+def api_reference() -> str:
+    """The requests: what they are for, what they take and what they answer."""
+    description = bare_app().openapi()
+    lines = [_API_HEAD, "| request | | takes | answers |", "|---|---|---|---|"]
+    for path, methods in description["paths"].items():
+        for method, said in methods.items():
+            text = said.get("description", "").splitlines()[0].replace("|", "\\|")
+            lines.append(f"| `{method.upper()} {path}` | {text} | {_takes(said)} | {_answers(said)} |")
+    verbs = ", ".join(f"`{verb}`" for verb in description["components"]["schemas"]["Verb"]["enum"])
+    lines += ["", f"A machine's verbs are {verbs}."]
+    lines += ["", "## Messages\n"]
+    for name, schema in sorted(description["components"]["schemas"].items()):
+        if name not in ("HTTPValidationError", "ValidationError") and "properties" in schema:
+            fields = ", ".join(f"`{field}`" for field in schema["properties"])
+            lines.append(f"- **{name}**: {schema.get('description', '').splitlines()[0]} {fields}")
+    return "\n".join(lines) + "\n"
+
+
+def _takes(said: dict) -> str:
+    taken = [f"`{each['name']}`" for each in said.get("parameters", []) if each["in"] == "query"]
+    if "requestBody" in said:
+        taken.insert(0, _named(said["requestBody"]))
+    return ", ".join(taken)
+
+
+def _answers(said: dict) -> str:
+    return ", ".join(
+        f"{code} {_named(answer)}".strip()
+        for code, answer in said["responses"].items()
+        if code.startswith("2")
+    )
+
+
+def _named(body: dict) -> str:
+    for schema in (content.get("schema", {}) for content in body.get("content", {}).values()):
+        if "$ref" in schema:
+            return schema["$ref"].rpartition("/")[2]
+    return ""
+
+
+def main() -> None:
+    """Write all."""
+    _REFERENCE.mkdir(exist_ok=True)
+    (_REFERENCE / "cli.md").write_text(cli_reference())
+    (_REFERENCE / "settings.md").write_text(settings_reference())
+    (_REFERENCE / "http-api.md").write_text(api_reference())
+
+
+if __name__ == "__main__":
+    main()
