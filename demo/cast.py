@@ -15,6 +15,8 @@ _LINE_HEIGHT = 24.4
 #: How much faster the picture goes than the night did, and how long it rests on its end.
 _SPEED = 8.0
 _REST_SECONDS = 6.0
+#: Of the night's time between two frames: a quarter of a second of the picture's.
+_SPACING_SECONDS = 2.0
 
 #: rich's own template draws a window and names a font of the web; this keeps the letters alone.
 _FRAME = "<!--styles-->{styles}<!--body-->{backgrounds}{matrix}<!--end-->"
@@ -39,8 +41,6 @@ animation-timing-function: step-end }}
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Frame:
     at: float
-    #: How long it holds, where it may not pass at the picture's speed.
-    rest: float
     styles: str
     body: str
     lines: int
@@ -54,8 +54,14 @@ class Cast:
         self._frames: list[_Frame] = []
         self._last = ""
 
-    def add(self, shown: RenderableType, *, rest: float = 0.0) -> None:
-        """Add what is shown now; nothing where it is what was shown."""
+    def add(self, shown: RenderableType, *, last: bool = False) -> None:
+        """Add what is shown now, where it is another thing than before and not too soon after it."""
+        if (
+            not last
+            and self._frames
+            and time.monotonic() - self._began - self._frames[-1].at < _SPACING_SECONDS
+        ):
+            return
         console = Console(
             record=True, width=_COLUMNS, file=io.StringIO(), force_terminal=True, highlight=False
         )
@@ -68,9 +74,7 @@ class Cast:
         svg = console.export_svg(unique_id=name, code_format=_FRAME)
         styles, body = svg.removeprefix("<!--styles-->").removesuffix("<!--end-->").split("<!--body-->")
         body = _SUPERFLUOUS.sub("", body)
-        frame = _Frame(
-            at=time.monotonic() - self._began, rest=rest, styles=styles, body=body, lines=text.count("\n")
-        )
+        frame = _Frame(at=time.monotonic() - self._began, styles=styles, body=body, lines=text.count("\n"))
         self._frames.append(frame)
 
     def save(self, path: Path, title: str) -> None:
@@ -93,8 +97,7 @@ class Cast:
         starts, now = [], 0.0
         for frame, following in zip(self._frames, [*self._frames[1:], None], strict=True):
             starts.append(now)
-            passing = (following.at - frame.at) / _SPEED if following is not None else _REST_SECONDS
-            now += max(passing, frame.rest)
+            now += (following.at - frame.at) / _SPEED if following is not None else _REST_SECONDS
         return starts, now
 
 

@@ -47,7 +47,7 @@ GUESTS: tuple[Guest, ...] = (
         state=MachineState.RUNNING,
         verdict=Verdict.ROLLED_BACK,
         versions=(("innkeeper-demo-database", "1.0"),),
-        story="an update that breaks its service",
+        story="an update that breaks it",
     ),
     Guest(
         name="old-1",
@@ -55,7 +55,7 @@ GUESTS: tuple[Guest, ...] = (
         state=MachineState.SAVED,
         verdict=Verdict.KEPT,
         versions=(("innkeeper-demo-kernel-notes", "2.0"),),
-        story="asleep; its update wants a reboot",
+        story="asleep; wants a reboot",
     ),
 )
 

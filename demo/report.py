@@ -16,6 +16,8 @@ _VERDICTS = {
     Verdict.NOT_STARTED: "[bold red]not started[/]",
     Verdict.NEEDS_HELP: "[bold red]needs help[/]",
 }
+#: A phase that took less is not worth a word.
+_WORTH_SECONDS = 0.05
 
 
 def print_report(console: Console, reports: Mapping[str, ReportMessage | None]) -> None:
@@ -33,7 +35,9 @@ def _print_one(console: Console, report: ReportMessage) -> None:
         f"\n[bold]{report.machine}[/]  {_VERDICTS[report.verdict]}  "
         f"found {_state(report.found_state)}, left {_state(report.left_state)}{reboots}"
     )
-    details = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
+    details = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    details.add_column(style="dim", no_wrap=True)
+    details.add_column(overflow="fold")
     for reason in report.reasons:
         details.add_row("why", reason)
     for package in report.packages:
@@ -42,7 +46,8 @@ def _print_one(console: Console, report: ReportMessage) -> None:
         details.add_row("disk before", checksum.before)
         if checksum.after:
             details.add_row("disk after", checksum.after)
-    phases = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in report.phases)
+    long = [phase for phase in report.phases if phase.seconds >= _WORTH_SECONDS]
+    phases = ", ".join(f"{phase.name} {phase.seconds:.1f}" for phase in long)
     details.add_row("took", f"{sum(phase.seconds for phase in report.phases):.0f} s: {phases}")
     console.print(details)
 

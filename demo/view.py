@@ -49,7 +49,8 @@ class NightView:
     def show(self, updates: Sequence[UpdateMessage]) -> None:
         """Show how far each machine is."""
         if self._cast is not None:
-            self._cast.add(Group("[bold]$ make demo[/]\n", rows(updates, self._stories)))
+            shown = Group("[bold]$ make demo[/]\n", rows(updates, self._stories))
+            self._cast.add(shown, last=all(update.verdict is not None for update in updates))
         if self._console.is_terminal:
             self._live.update(rows(updates, self._stories))
             return
