@@ -37,7 +37,7 @@ async def test_no_agent_is_an_error_with_its_reason(guest: Guest, host: Host) ->
 async def test_update_goes_through_its_states(guest: Guest, host: Host) -> None:
     """The host hears each state once, in order, and what the update printed."""
     guest.script("10-first", "echo doing $INNKEEPER_LABEL")
-    guest.script("20-second", "test \"$INNKEEPER_CONTEXT\" = 'a context'")
+    guest.script("20-second", "test \"$(cat $INNKEEPER_CONTEXT_FILE)\" = 'a context'")
     guest.start()
     agent = await host.session()
     messages = agent.messages()

@@ -53,6 +53,16 @@ async def test_guest_that_reads_nothing_is_not_written_to_again(inn: Inn, guest:
     assert inn.agents.is_connected("web-1")
 
 
+async def test_answer_in_the_pause_before_the_next_greeting_counts(inn: Inn, guest: MemoryGuest) -> None:
+    """A guest that answers late, but before it is greeted again, has its session and keeps it."""
+    guest.reads = False
+    await inn.clock.advance(1.3)
+    guest.begin_to_read()
+    await inn.clock.advance(10)
+    assert guest.greetings == 1
+    assert inn.kinds() == ["agent.connected"]
+
+
 async def test_machine_that_stops_loses_its_session(inn: Inn) -> None:
     """A machine that runs no more is looked at no more, and who waits is told."""
     session = await inn.session()

@@ -25,6 +25,11 @@ class Report:
         self._status = Status.SEARCHING
         self._room = MAX_OUTPUT_CHARS
 
+    @property
+    def context_path(self) -> str:
+        """The file with the booking's context."""
+        return self._run.context_path
+
     def state(self, status: Status, text: str, percent: Optional[int] = None) -> None:
         """Say what is being done now; percent is of the whole update, and never goes back."""
         said = (status, percent, text)

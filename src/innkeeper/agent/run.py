@@ -4,7 +4,6 @@ The worker, a process of its own, holds the lock and appends events; the agent r
 a restart. Who holds no lock and has written no end has died.
 """
 
-import base64
 import fcntl
 import hashlib
 import json
@@ -40,6 +39,8 @@ class Run:
     def __init__(self, path: str) -> None:
         self.path = path
         self.events_path = os.path.join(self.path, "events")
+        #: The context as it came.
+        self.context_path = os.path.join(self.path, "context")
         #: Held to the end of the process.
         self._lock: Optional[int] = None
 
@@ -55,7 +56,8 @@ class Run:
         if request.step == "update":
             shutil.rmtree(os.path.dirname(self.path), ignore_errors=True)
         data = request._asdict()
-        data["context"] = base64.b64encode(request.context).decode()
+        del data["context"]
+        write_durably(self.context_path, request.context)
         write_durably(os.path.join(self.path, "request"), json.dumps(data).encode())
 
     @property
@@ -108,10 +110,9 @@ class Run:
 
     def request(self) -> Request:
         """Read what is to be done."""
-        with open(os.path.join(self.path, "request"), encoding="utf-8") as file:
-            data = json.load(file)
-        data["context"] = base64.b64decode(data["context"])
-        return Request(**data)
+        with open(self.context_path, "rb") as context:
+            with open(os.path.join(self.path, "request"), encoding="utf-8") as rest:
+                return Request(context=context.read(), **json.load(rest))
 
     def write(self, event: Json) -> None:
         """Append an event."""

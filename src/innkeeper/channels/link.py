@@ -162,12 +162,12 @@ class Link:
         """Begin sessions, and watch over the one there is."""
         pace, patience = self._around.pace, self._around.pace.first_greeting
         while not self._around.offences.are_too_many:
-            self._begin()
-            if await within(self._around.clock, patience, self._turn.wait()):
-                patience = pace.first_greeting
-                await self._watch()
-            else:
-                patience = min(2 * patience, pace.longest_greeting)
+            # The answer to the greeting before may have come in the pause.
+            if self._session is None:
+                self._begin()
+                was_heard = await within(self._around.clock, patience, self._turn.wait())
+                patience = pace.first_greeting if was_heard else min(2 * patience, pace.longest_greeting)
+            await self._watch()
             await self._around.clock.sleep(pace.between_greetings)
 
     def _begin(self) -> None:
@@ -179,7 +179,7 @@ class Link:
             self._output.set()
 
     async def _watch(self) -> None:
-        """Ping until the session is lost."""
+        """Ping until the session is lost; return at once where there is none."""
         pace, clock = self._around.pace, self._around.clock
         while self._session is not None:
             self._turn.clear()

@@ -12,6 +12,7 @@ from innkeeper.agent.status import Status
 
 #: A script that ends so wants a reboot.
 _REBOOT_NEEDED = 102
+_MAX_VARIABLE_CHARS = 16 * 1024
 
 
 class Scripts(Backend):
@@ -44,9 +45,16 @@ class Scripts(Backend):
         booking = {
             "INNKEEPER_LABEL": request.label,
             "INNKEEPER_IDENTIFIER": request.identifier,
-            "INNKEEPER_CONTEXT": request.context.decode("utf-8", "replace").replace("\0", ""),
+            "INNKEEPER_CONTEXT_FILE": self._report.context_path,
+            # One variable can be no longer; the file has it all.
+            "INNKEEPER_CONTEXT": _as_variable(request.context),
         }
         return self._report.conversation(may_stop=True).run([script], extra=booking)
+
+
+def _as_variable(context: bytes) -> str:
+    text = context.decode("utf-8", "replace").replace("\0", "")
+    return text if len(text) <= _MAX_VARIABLE_CHARS else ""
 
 
 def executables(directory: str) -> List[str]:
