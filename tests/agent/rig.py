@@ -167,7 +167,7 @@ class Host:
 
     async def session(self, other_boot_than: str = "") -> GuestAgent:
         """A live session."""
-        return await self.agents.connected(MACHINE, timeout=20, other_boot_than=other_boot_than)
+        return await self.agents.connected(MACHINE, timeout=60, other_boot_than=other_boot_than)
 
     async def _open_port(self, machine: str) -> BytePipe:
         try:

@@ -6,6 +6,8 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Collection
 
+import structlog
+
 from innkeeper.channels.allowance import Offences
 from innkeeper.channels.link import DEFAULT_PACE, Link, Pace, Surroundings
 from innkeeper.channels.patience import within
@@ -15,6 +17,8 @@ from innkeeper.channels.session import AgentSession
 from innkeeper.errors import AgentError, AgentQuarantined, InnkeeperError
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event, Publish
+
+_log = structlog.get_logger(__name__)
 
 #: The names of the machines that run now.
 Running = Callable[[], Awaitable[Collection[str]]]
@@ -226,18 +230,20 @@ class Keeper:
                 retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
 
     async def _hold_link(self) -> bool:
-        """Open the port and serve it to its end; whether it could be opened."""
+        """Open the port and serve it to its end; whether that went well."""
         try:
             pipe = await self._needs.open_port(self._machine)
+            try:
+                await Link(pipe, self._surroundings()).run()
+            finally:
+                await pipe.close()
         except (InnkeeperError, OSError) as exc:
             self.reason = str(exc).rstrip(".")
             return False
-        try:
-            await Link(pipe, self._surroundings()).run()
-        except Exception as exc:  # The top of a task: one guest's link must not end its keeping.
+        except Exception as exc:  # The top of a task: whatever breaks one link must not end its keeping.
             self.reason = f"the link broke: {exc!r}"
-        finally:
-            await pipe.close()
+            _log.exception("agent_link_broke", machine=self._machine)
+            return False
         return True
 
     def _surroundings(self) -> Surroundings:
