@@ -18,14 +18,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from demo.guest.image import GuestImage, build_image
-from demo.machines import GUESTS, Guest, disk_of, set_up
-from demo.place import Place, image_cache
-from demo.service import Service, end_leftovers
 from rich.console import Console
 from rich.table import Table
 
 import innkeeper
+from demo.guest.image import GuestImage, build_image
+from demo.machines import GUESTS, Guest, disk_of, set_up
+from demo.place import Place, image_cache
+from demo.service import Service, end_leftovers
 from innkeeper.wire.messages import WindowRequest
 from innkeeper.wire.states import MachineState
 

@@ -31,13 +31,13 @@ def host_archive() -> Archive:
          "Created-By: Packages"],
         check=False, capture_output=True, text=True,
     ).stdout  # fmt: skip
-    sources = tuple(_sources(listed.splitlines(), suite))
+    sources = tuple(select_sources(listed.splitlines(), suite))
     if not suite or not sources:
         return Archive(suite=_DEFAULT_SUITE, sources=())
     return Archive(suite=suite, sources=sources)
 
 
-def _sources(lines: Iterable[str], suite: str) -> Iterable[str]:
+def select_sources(lines: Iterable[str], suite: str) -> Iterable[str]:
     """Pick the distribution's own out of all that apt is told of; others may reuse its suite's name."""
     wanted = (suite, f"{suite}-updates", f"{suite}-security")
     for line in dict.fromkeys(lines):
