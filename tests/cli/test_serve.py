@@ -45,7 +45,7 @@ def test_a_socket_that_a_crash_left_behind_is_nobody(own_service: Service) -> No
 
 def test_a_second_service_on_the_same_state_is_refused_by_the_firsts_name(service: Service) -> None:
     """Two would work on the same machines."""
-    ended = service.run("serve", "--fake", "--state-dir", str(service.state_dir))
+    ended = service.run_apart("serve", "--fake", "--state-dir", str(service.state_dir))
     assert ended.code == 4
     assert str(service.pid) in ended.err
     assert service.run("machine", "list").code == 0
@@ -53,7 +53,7 @@ def test_a_second_service_on_the_same_state_is_refused_by_the_firsts_name(servic
 
 def test_a_second_service_on_the_same_socket_is_refused(service: Service, tmp_path: Path) -> None:
     """Nobody's door is taken from them."""
-    ended = service.run("serve", "--fake", "--state-dir", str(tmp_path))
+    ended = service.run_apart("serve", "--fake", "--state-dir", str(tmp_path))
     assert (ended.code, str(service.socket) in ended.err) == (4, True)
     assert service.run("machine", "list").code == 0
 
@@ -159,5 +159,5 @@ def test_a_stranger_is_turned_away_with_access_denied(tmp_path: Path) -> None:
 )
 def test_a_service_that_cannot_start_says_why(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     """Exit code 2 and one sentence, no traceback."""
-    ended = Service(tmp_path).run(*arguments)
+    ended = Service(tmp_path).run_apart(*arguments)
     assert (ended.code, said in ended.err, "Traceback" in ended.err) == (2, True, False), ended
