@@ -82,7 +82,7 @@ def tiny_definition(machine: TinyMachine, guest: TinyGuest, disk_format: str, po
     </domain>"""
 
 
-async def until(hypervisor: Hypervisor, name: str, *states: MachineState, timeout: float = 60) -> None:
+async def until(hypervisor: Hypervisor, name: str, *states: MachineState, timeout: float = 180) -> None:
     """Wait until the machine is in one of these states."""
     async with asyncio.timeout(timeout):
         while (await hypervisor.machine(name)).state not in states:

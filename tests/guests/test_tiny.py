@@ -41,7 +41,7 @@ async def test_the_task_agent_runs_in_it(
     """It answers in the guest, and keeps its journal on the data disk."""
     await define_machine("tiny")
     await embedded_hypervisor.start("tiny")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while (answer := await _status(embedded_hypervisor)).exit_code != 0:
             await asyncio.sleep(0.3)
     assert b"scripts" in answer.stdout, answer

@@ -17,7 +17,7 @@ from innkeeper.errors import MachineNotFound, WrongState
 from innkeeper.machines.machine import DiskKind, MachineState
 from innkeeper.machines.ports import Hypervisor
 
-_TIMEOUT_S = 60
+_TIMEOUT_S = 180
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

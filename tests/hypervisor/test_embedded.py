@@ -25,7 +25,7 @@ DefineMachine = Callable[..., Awaitable[TinyMachine]]
 
 async def say(pipe: BytePipe, words: bytes) -> bytes:
     """Send words to the program in the guest; returns its answer."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         await pipe.write(words)
         return await pipe.read()
 
@@ -101,7 +101,7 @@ async def test_a_save_that_is_cancelled_leaves_the_machine_running(
     begun = asyncio.Event()
     await host._connection.command(lambda c: c.lookupByName("kept").migrateSetMaxSpeed(4), "slow down")
     saving = asyncio.ensure_future(host.save("kept", lambda _done, _total: begun.set()))
-    await asyncio.wait_for(begun.wait(), 30)
+    await asyncio.wait_for(begun.wait(), 120)
     assert (await host.machine("kept")).state is MachineState.SAVING
     saving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -122,7 +122,7 @@ async def test_the_host_is_served_while_one_machine_is_saved(
     begun = asyncio.Event()
     await host._connection.command(lambda c: c.lookupByName("slow").migrateSetMaxSpeed(4), "slow down")
     saving = asyncio.ensure_future(host.save("slow", lambda _done, _total: begun.set()))
-    await asyncio.wait_for(begun.wait(), 30)
+    await asyncio.wait_for(begun.wait(), 120)
     async with asyncio.timeout(10):
         assert {each.name: each.state for each in await host.machines()}["slow"] is MachineState.SAVING
         assert await host.definition("slow")
@@ -258,7 +258,7 @@ async def test_a_port_that_is_plugged_in_carries_bytes(
     data = b"x" + os.urandom(1 << 20)
     sending = asyncio.ensure_future(pipe.write(data))
     received = b""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while len(received) < len(data):
             received += await pipe.read()
     await sending
@@ -321,7 +321,7 @@ async def test_a_machine_that_merges_is_not_started_beside_it(
 
 async def agent_answers(host: LibvirtHypervisor, name: str) -> None:
     """Wait for qemu-guest-agent."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while True:
             try:
                 await host.guest_exec(name, ["/bin/true"], timeout=10)
@@ -333,6 +333,6 @@ async def agent_answers(host: LibvirtHypervisor, name: str) -> None:
 
 async def console_says(machine: TinyMachine, words: str) -> None:
     """Wait for words on the guest's serial port."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while words not in await asyncio.to_thread(machine.console.read_text):
             await asyncio.sleep(0.1)

@@ -79,7 +79,7 @@ async def host(daemon: Daemon, tmp_path: Path) -> AsyncIterator[tuple[LibvirtHyp
     hypervisor = LibvirtHypervisor(
         name="far", uri=daemon.uri, publish=events.append, state_directory=tmp_path
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while True:
             with contextlib.suppress(HypervisorError):
                 await hypervisor.open()
@@ -100,7 +100,7 @@ async def machine(
 
 async def happened(events: list[Event], kind: str) -> None:
     """Wait for an event."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while kind not in [event.kind for event in events]:
             await asyncio.sleep(0.05)
 
@@ -132,7 +132,7 @@ async def test_the_whole_way_works_over_the_wire(
     overlay, bases = {"vda": str(tmp_path / "undo")}, {"vda": str(machine.disk)}
     await hypervisor.start("far-1")
     pipe = await hypervisor._agent_ports.open_stream("far-1")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         await pipe.write(b"write before")
         assert await pipe.read() == b"written"
     await pipe.close()

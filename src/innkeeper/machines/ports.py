@@ -152,8 +152,8 @@ class Hypervisor(Protocol):
     async def add_overlays(self, name: str, overlays: Mapping[str, str]) -> None:
         """Put a new qcow2 overlay (target → path) over each disk, all at once or none.
 
-        Running, paused or off; the persistent definition follows. A machine that already has
-        exactly these overlays is left as it is.
+        Running, paused, off or saved; the persistent definition follows, a saved one stays.
+        A machine that already has exactly these overlays is left as it is.
         """
 
     async def commit_overlays(
@@ -162,7 +162,8 @@ class Hypervisor(Protocol):
         """Merge each disk's overlay into its base (target → base path), and go over to the base.
 
         Running or paused; where it is off, QEMU is started paused for it and stopped again.
-        Adopts a merge that is under way. Afterwards live and persistent definition name the bases;
+        Adopts a merge that is under way. A saved state that stands on the bases is discarded first.
+        Afterwards live and persistent definition name the bases;
         the overlay files are left behind.
         """
 
