@@ -15,8 +15,8 @@ from tests.serving import Service
 _ROOT = Path(__file__).parents[1]
 
 
-def _generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference", _ROOT / "scripts" / "reference.py")
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, _ROOT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -28,7 +28,13 @@ def _generator() -> ModuleType:
 def test_the_reference_is_what_the_programs_say(name: str) -> None:
     """Run ``python scripts/reference.py`` after changing a command, a setting or a message."""
     page = _ROOT / "docs" / "reference" / ("http-api.md" if name == "api" else f"{name}.md")
-    assert getattr(_generator(), f"{name}_reference")() == page.read_text()
+    assert getattr(_script("reference"), f"{name}_reference")() == page.read_text()
+
+
+def test_no_link_leads_nowhere() -> None:
+    """Every file that a page names is there."""
+    docs = _script("docs")
+    assert [(str(page), target) for page in docs.pages() for target in docs.dead_links(page)] == []
 
 
 def _commands(page: str) -> list[list[str]]:
