@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innkeeper.updates.calendar import Calendar
-from innkeeper.updates.planner import Candidate, Host, InFlight, Placement, Why, plan
+from innkeeper.updates.placement import Candidate, Host, InFlight, Placement, Why
+from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.window import Weekday, Window
 

@@ -18,7 +18,7 @@ from innkeeper.hypervisor.fake_village import settle_village
 from innkeeper.machines.machine import MachineState
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.memory import MemoryWindowStore
-from innkeeper.updates.planner import Why
+from innkeeper.updates.placement import Why
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.trigger import TriggerAgent
 from innkeeper.updates.window import Weekday, Window

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from innkeeper.errors import AgentError, ErrorCode, MachineNotFound, NotSupported, WrongState
+from innkeeper.errors import MachineNotFound, NotSupported
+from innkeeper.hypervisor import fake_acts as acts
 from innkeeper.hypervisor import fake_definition, fake_disks
 from innkeeper.hypervisor.fake_guests import Due
 from innkeeper.hypervisor.fake_machines import SimulatedMachine, with_paths
@@ -134,7 +135,7 @@ class FakeHypervisor:
 
     async def saved_definition(self, name: str) -> str:
         """The definition inside the saved state."""
-        return await self._do(name, _saved_definition)
+        return await self._do(name, acts.saved_definition)
 
     async def free_bytes(self, directory: str) -> int:
         """Room left."""
@@ -158,7 +159,7 @@ class FakeHypervisor:
 
     async def undefine(self, name: str) -> None:
         """Forget a machine that is off."""
-        await self._do(name, lambda machine, _: _need(machine, "undefine", not machine.is_on))
+        await self._do(name, lambda machine, _: acts.need(machine, "undefine", not machine.is_on))
         machine = self._machines.pop(name)
         await self._blocking(lambda: self._record(machine).unlink(missing_ok=True))
 
@@ -192,7 +193,7 @@ class FakeHypervisor:
         await self._take(RESTORE_SECONDS, on_progress)
 
         def restore(machine: SimulatedMachine, now: float) -> None:
-            _need(machine, "restore", machine.saved is not None or machine.is_on)
+            acts.need(machine, "restore", machine.saved is not None or machine.is_on)
             if machine.is_on or machine.saved is None:
                 return
             for disk in machine.saved.disks:
@@ -205,11 +206,11 @@ class FakeHypervisor:
 
     async def pause(self, name: str) -> None:
         """Hold its processors."""
-        await self._do(name, _pause)
+        await self._do(name, acts.pause)
 
     async def resume(self, name: str) -> None:
         """Let it go on."""
-        await self._do(name, _resume)
+        await self._do(name, acts.resume)
 
     async def save(self, name: str, on_progress: OnProgress | None = None) -> None:
         """Save it, after the time that takes; until then a cancel leaves it running."""
@@ -224,17 +225,17 @@ class FakeHypervisor:
 
     async def shut_down(self, name: str) -> None:
         """Ask the guest; it takes its time, and a hung guest never does."""
-        await self._do(name, lambda machine, now: _ask(machine, Due.POWER_OFF, now))
+        await self._do(name, lambda machine, now: acts.ask(machine, Due.POWER_OFF, now))
 
     async def reboot(self, name: str) -> None:
         """Ask the guest to reboot."""
-        await self._do(name, lambda machine, now: _ask(machine, Due.REBOOT, now))
+        await self._do(name, lambda machine, now: acts.ask(machine, Due.REBOOT, now))
 
     async def reset(self, name: str) -> None:
         """Press the reset button."""
 
         def reset(machine: SimulatedMachine, now: float) -> None:
-            _need(machine, "reset", machine.is_on)
+            acts.need(machine, "reset", machine.is_on)
             machine.reset(now)
 
         await self._do(name, reset)
@@ -273,17 +274,17 @@ class FakeHypervisor:
         blocks = fake_disks.BLOCK_COUNT
         for piece in range(_PIECES):
             first, last = piece * blocks // _PIECES, (piece + 1) * blocks // _PIECES
-            await self._do(name, _merging(bases, first, last))
+            await self._do(name, acts.merging(bases, first, last))
             await self._clock.sleep(MERGE_SECONDS / _PIECES)
             if on_progress is not None:
                 on_progress(last * fake_disks.BLOCK_BYTES, fake_disks.DISK_BYTES)
-        await self._do(name, lambda machine, _: _pivot(machine, bases))
+        await self._do(name, lambda machine, _: acts.pivot(machine, bases))
 
     async def drop_overlays(self, name: str, bases: Mapping[str, str]) -> None:
         """Make the definition name the bases again."""
 
         def drop(machine: SimulatedMachine, _: float) -> None:
-            _need(machine, "drop overlays", not machine.is_on)
+            acts.need(machine, "drop overlays", not machine.is_on)
             machine.disks = with_paths(machine.disks, dict(bases))
 
         await self._do(name, drop)
@@ -298,7 +299,7 @@ class FakeHypervisor:
         """Freeze the guest: nothing is written any more."""
 
         def freeze(machine: SimulatedMachine, _: float) -> int:
-            _need_guest_agent(machine)
+            acts.need_guest_agent(machine)
             machine.frozen = True
             return 1
 
@@ -308,7 +309,7 @@ class FakeHypervisor:
         """Thaw it."""
 
         def thaw(machine: SimulatedMachine, _: float) -> int:
-            _need_guest_agent(machine)
+            acts.need_guest_agent(machine)
             frozen, machine.frozen = machine.frozen, False
             return int(frozen)
 
@@ -316,14 +317,14 @@ class FakeHypervisor:
 
     async def guest_exec(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         """Every simulated command does nothing, well."""
-        await self._do(name, lambda machine, _: _need_guest_agent(machine))
+        await self._do(name, lambda machine, _: acts.need_guest_agent(machine))
         return ExecResult(exit_code=0, stdout=b"", stderr=b"")
 
     async def guest_write_file(self, name: str, path: str, data: bytes) -> None:
         """Keep a short note of the file on the simulated disk."""
 
         def write(machine: SimulatedMachine, _: float) -> None:
-            _need_guest_agent(machine)
+            acts.need_guest_agent(machine)
             guest = machine.guest()
             guest.disk.files[path] = f"{len(data)} bytes"
             machine.write(guest)
@@ -425,71 +426,3 @@ def _read_all(directory: Path) -> dict[str, SimulatedMachine]:
         found = [SimulatedMachine.from_bytes(path.read_bytes()) for path in directory.glob("*.json")]
         return {machine.name: machine for machine in found}
     return {}
-
-
-def _need(machine: SimulatedMachine, command: str, allowed: bool) -> None:
-    if not allowed:
-        raise WrongState(
-            f"{machine.name} is {machine.state.name.lower()}, which does not allow to {command}.",
-            machine=machine.name,
-            state=machine.state.name,
-            command=command,
-        )
-
-
-def _need_guest_agent(machine: SimulatedMachine) -> None:
-    if not machine.has_guest_agent_port or machine.state is not MachineState.RUNNING:
-        raise AgentError(
-            f"No qemu-guest-agent answers in {machine.name}.",
-            machine=machine.name,
-            advice="Install qemu-guest-agent in the guest.",
-        )
-
-
-def _saved_definition(machine: SimulatedMachine, now: float) -> str:
-    if machine.saved is None:
-        raise WrongState(
-            f"{machine.name} has no saved state.",
-            machine=machine.name,
-            state=machine.state.name,
-            command="saved definition",
-            code=ErrorCode.VM_E_VM_NO_SAVED_STATE,
-        )
-    return fake_definition.write(machine, machine.saved.disks)
-
-
-def _pause(machine: SimulatedMachine, now: float) -> None:
-    _need(machine, "pause", machine.is_on)
-    machine.pause(now)
-
-
-def _resume(machine: SimulatedMachine, now: float) -> None:
-    _need(machine, "resume", machine.is_on)
-    machine.resume(now)
-
-
-def _ask(machine: SimulatedMachine, what: Due, now: float) -> None:
-    _need(machine, what.replace("_", " "), machine.state is MachineState.RUNNING)
-    guest = machine.guest()
-    if not any(due[1] == what for due in guest.memory.due):
-        guest.schedule(now + guest.pace.shut_down, what)
-
-
-def _merging(bases: Mapping[str, str], first: int, last: int) -> Callable[[SimulatedMachine, float], None]:
-    return lambda machine, _: _merge_piece(machine, bases, first, last)
-
-
-def _merge_piece(machine: SimulatedMachine, bases: Mapping[str, str], first: int, last: int) -> None:
-    machine.merging = True
-    for disk in machine.active_disks:
-        base = bases.get(disk.target, disk.path)
-        if base != disk.path:
-            fake_disks.merge_blocks(disk.path, base, first, last)
-
-
-def _pivot(machine: SimulatedMachine, bases: Mapping[str, str]) -> None:
-    """Merge what was written meanwhile, and go over to the bases."""
-    _merge_piece(machine, bases, 0, fake_disks.BLOCK_COUNT)
-    machine.disks = with_paths(machine.disks, dict(bases))
-    machine.live_disks = with_paths(machine.live_disks, dict(bases))
-    machine.merging = False

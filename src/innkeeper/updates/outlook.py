@@ -20,7 +20,8 @@ from innkeeper.updates.calendar import Calendar
 from innkeeper.updates.durations import Durations
 from innkeeper.updates.order import UPDATE_RUN
 from innkeeper.updates.phases import FORWARD
-from innkeeper.updates.planner import Candidate, Host, InFlight, Placement, plan
+from innkeeper.updates.placement import Candidate, Host, InFlight, Placement
+from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
 from innkeeper.updates.windows import Windows

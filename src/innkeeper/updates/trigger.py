@@ -17,7 +17,7 @@ from innkeeper.updates.bookings import GUEST, Bookings
 from innkeeper.updates.nights import Night, NightEntry
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outlook import Lookout, Outlook
-from innkeeper.updates.planner import InFlight, Placement, Why
+from innkeeper.updates.placement import InFlight, Placement, Why
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
 from innkeeper.updates.reconciler import Reconciler

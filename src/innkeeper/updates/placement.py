@@ -1,0 +1,95 @@
+"""Describe who asks for a place in the night, who carries it, and the place it gets."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+
+from innkeeper.updates.calendar import Opening
+
+
+class Why(enum.StrEnum):
+    """Why an update does not start now; the sentence for a person."""
+
+    STARTS = ""
+    NOT_YET = "It is booked for later."
+    EXPIRED = "The time in which it might have started, or been completed, has passed."
+    NO_WINDOW = "No window covers the machine."
+    NO_CHANCE = "No window opens in the time in which it may start."
+    CLOSED = "It waits for its window to open."
+    TOO_SHORT = "It would not be done, with time left to roll back, before its window closes or its deadline."
+    TOO_FULL = "No slot comes free in time before its window closes."
+    NO_SLOT = "All the host's slots are taken; it waits for one."
+    NO_BOOT = "As many machines of the host boot at once as may; it waits for its turn."
+    NO_MEMORY = "The host has not enough memory free to wake the machine."
+    BEHIND = "It waits behind a machine that was passed over too often."
+    BUSY = "Another task holds the machine."
+    NO_HOST = "No host that answers has the machine."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One booking that has not started."""
+
+    machine: str
+    identifier: str
+    #: The machine's host, or empty where none answers for it.
+    host: str
+    memory_mib: int
+    #: Whether it has to be woken: it takes a boot and memory then.
+    needs_waking: bool
+    start: dt.datetime
+    end: dt.datetime | None
+    deadline: dt.datetime | None
+    predicted: dt.timedelta
+    #: How often others were started while it did not fit.
+    skips: int = 0
+    #: Another task holds the machine.
+    is_busy: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Machine and identifier."""
+        return self.machine, self.identifier
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class InFlight:
+    """One update run that is under way."""
+
+    machine: str
+    host: str
+    #: When it is predicted to end.
+    end: dt.datetime
+    #: Memory that the host has back then.
+    memory_mib: int
+    #: Whether it boots now.
+    boots: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """What a host can still carry."""
+
+    name: str
+    #: Memory free now, after the reserve.
+    memory_free_mib: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """One booking's place in the plan."""
+
+    candidate: Candidate
+    why: Why
+    #: When it starts; ``None`` where it does not in the time that was planned.
+    start: dt.datetime | None = None
+    #: When it is predicted to end.
+    end: dt.datetime | None = None
+    #: The opening it starts in, or waits for.
+    opening: Opening | None = None
+    #: When it may start next, where it does not start.
+    next_chance: dt.datetime | None = None
+    #: How often others were started while it did not fit, so far.
+    skips: int = 0
