@@ -6,11 +6,15 @@ import json
 import os
 import socket
 import stat
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.wire.messages import UpdateMessage
+from innkeeper.wire.states import Verdict
 from tests.serving import INNKEEPER, Service, run_command
 
 
@@ -80,6 +84,35 @@ def test_a_crash_loses_nothing(own_service: Service) -> None:
     own_service.start()
     after = [json.loads(own_service.run(*command, "--json").out) for command in asked]
     assert after == before
+
+
+@pytest.mark.slow
+def test_a_night_survives_the_services_death_in_the_middle(own_service: Service) -> None:
+    """Killed three times while updates run: each ends as it should, and no undo disk is left behind."""
+    own_service.start()
+    own_service.run("window", "add", "now", "--now", "--for", "24h")
+    for machine in ("web-1", "db-1", "old-1"):
+        own_service.run("update", "book", machine, "--identifier", "n")
+    for _ in range(3):
+        _wait_for(own_service, lambda updates: any(each.task or each.verdict for each in updates))
+        own_service.kill()
+        own_service.start()
+    _wait_for(own_service, lambda updates: all(update.verdict for update in updates))
+    with own_service.connect() as inn:
+        verdicts = {update.machine: update.verdict for update in inn.updates.list()}
+        states = {machine.name: machine.state.name for machine in inn.machines.list()}
+    assert verdicts == {"web-1": Verdict.KEPT, "db-1": Verdict.ROLLED_BACK, "old-1": Verdict.KEPT}
+    assert states == {"web-1": "RUNNING", "db-1": "RUNNING", "old-1": "SAVED"}
+    disks = sorted(file.name for file in (own_service.state_dir / "fake" / "disks").iterdir())
+    assert disks == ["db-1.img", "old-1.img", "web-1.img"]
+
+
+def _wait_for(service: Service, reached: Callable[[Sequence[UpdateMessage]], bool]) -> None:
+    deadline = time.monotonic() + 120
+    with service.connect() as inn:
+        while not reached(inn.updates.list()):
+            assert time.monotonic() < deadline, inn.updates.list()
+            time.sleep(0.1)
 
 
 def test_simulated_time_never_goes_back_across_a_crash(own_service: Service) -> None:
