@@ -111,6 +111,21 @@ async def test_agent_that_answers_no_ping_is_lost(inn: Inn, guest: MemoryGuest) 
     assert inn.agents.is_connected("web-1")
 
 
+async def test_guest_that_comes_back_while_a_ping_waits_is_heard_at_once(
+    inn: Inn, guest: MemoryGuest
+) -> None:
+    """A guest that rebooted has its session again without waiting for the pong of its former boot."""
+    await inn.session()
+    guest.answers = False
+    await inn.clock.advance(22)
+    guest.answers = True
+    guest.greeting = greeting("boot-2")
+    guest.start()
+    await inn.clock.advance(1)
+    session = await inn.agents.connected("web-1", timeout=0, other_boot_than="boot-1")
+    assert session.hello.boot_id == "boot-2"
+
+
 async def test_lost_session_ends_its_messages(inn: Inn, guest: MemoryGuest) -> None:
     """Who listens hears what came before the loss, and then the end."""
     session = await inn.session()

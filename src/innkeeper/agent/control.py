@@ -47,7 +47,10 @@ class Control:
             client.close()
         self._loop.unwatch(self._listener.fileno())
         self._listener.close()
-        os.unlink(self._path)
+        try:
+            os.unlink(self._path)
+        except OSError:
+            pass  # At the guest's shutdown the file system may be read-only already.
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()

@@ -40,6 +40,7 @@ class Agent(NotifySink):
         self._boot_id = places.boot_id
         self._plugin: Optional[TaskPlugin] = None
         self._is_polling = False
+        self._is_going_down = False
         self._loop = Loop()
         self._session = GuestSession(self._greeting)
         self._calls = Calls(self, self._loop, places, self._session)
@@ -155,9 +156,11 @@ class Agent(NotifySink):
             self.journal.tasks[identifier].packages = packages
 
     def reboot_for(self, identifier: str, text: str) -> None:
-        """Write REBOOTING down, give the host a moment to have it, and reboot."""
+        """Write REBOOTING down, and reboot when the host has it, or has had the time to."""
         self.on_task_progress(identifier, None, text)
         self.on_task_state_change(identifier, Status.REBOOTING)
+        if self.journal.notices:
+            self._waiting[self.journal.notices[-1].number] = lambda answer: self._reboot(identifier)
         self._loop.after(_REBOOT_GRACE_S, lambda: self._reboot(identifier))
 
     # Notices
@@ -268,5 +271,8 @@ class Agent(NotifySink):
         self.on_task_state_change(identifier, Status.FAILED)
 
     def _reboot(self, identifier: str) -> None:
-        if not power.reboot(self._places):
+        if self._is_going_down:
+            return
+        self._is_going_down = power.reboot(self._places)
+        if not self._is_going_down:
             self._fail(identifier, "The guest has no program to reboot it.")

@@ -308,4 +308,6 @@ class Link:
                 )
         self._answers.clear()
         self._turn.set()
+        # Nobody waits for the pong of a session that is lost.
+        self._ponged.set()
         self._around.on_lost(reason)
