@@ -1,0 +1,1 @@
+"""Whole nights on real guests."""

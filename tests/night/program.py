@@ -1,0 +1,215 @@
+"""A whole service for one night on real guests, which can be killed at any step of an update run.
+
+Run as ``python -m tests.night.program STATE_DIRECTORY JSON-NIGHT``. It takes up what an earlier process left,
+books the night's updates once, waits until every one has its verdict, and prints the reports as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from innkeeper.errors import BookingNotFound, MachineNotFound
+from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri
+from innkeeper.hypervisor.libvirt.undo_disks import UndoDisks
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.prepare import agent_bundle
+from innkeeper.server.compose import open_house
+from innkeeper.server.house import House
+from innkeeper.server.settings import Settings
+from innkeeper.tasks.running import RunningTask
+from innkeeper.updates.policy import Policy
+from innkeeper.updates.run import UpdateRuns
+from innkeeper.updates.window import ALL_MACHINES, Window
+from innkeeper.wire.events import Json
+from tests.guests import tiny
+from tests.guests.machines import define_tiny_machine
+from tests.hypervisor.service import Service
+
+#: Slow enough to be killed in the middle of.
+_MERGE_MIB_PER_S = 4
+#: How long after a step has begun it is in its middle.
+_MIDDLE_S = 0.5
+#: A night that lasts longer is stuck.
+_PATIENCE_S = 150
+_POLICY = Policy(
+    soak_seconds=1, poll_seconds=0.3, health_seconds=1, agent_seconds=60, shut_down_seconds=20,
+    retry_seconds=1, look_seconds=1, default_run_seconds=60, rollback_reserve_seconds=30,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Night:
+    """What is to happen, and when it is cut short."""
+
+    identifier: str
+    #: Each machine's update, in the words of the tiny guest's update script.
+    updates: Mapping[str, str]
+    #: Machines that shall run when the night begins; the others are off.
+    running: tuple[str, ...]
+    #: The step that is cut short, of which machine, and how (``before``, ``middle``, ``after``, ``qemu``).
+    step: str
+    machine: str
+    how: str
+
+
+class KillingTask:
+    """A running task that ends this process, or QEMU, at one step; in all else the task itself."""
+
+    def __init__(self, task: RunningTask, night: Night, state: Path) -> None:
+        self._task = task
+        self._night = night
+        self._state = state
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._task, name)
+
+    async def step(self, name: str, action: Callable[[], Awaitable[Json]]) -> Json:
+        """Do the step, and cut it short where the night says so; once in all."""
+        done = self._state / f"cut-{self._night.identifier}"
+        if name != self._night.step or done.exists():
+            return await self._task.step(name, action)
+
+        async def cut_short() -> Json:
+            done.touch()
+            return await self._cut_short(action)
+
+        return await self._task.step(name, cut_short)
+
+    async def _cut_short(self, action: Callable[[], Awaitable[Json]]) -> Json:
+        if self._night.how == "before":
+            _die()
+        if self._night.how == "middle":
+            threading.Timer(_MIDDLE_S, _die).start()
+        if self._night.how == "qemu":
+            threading.Timer(_MIDDLE_S, self._kill_qemu).start()
+        result = await action()
+        if self._night.how == "after":
+            _die()
+        return result
+
+    def _kill_qemu(self) -> None:
+        mark = f"guest={self._night.machine},".encode()
+        for process in Service(self._state).qemu_processes():
+            with contextlib.suppress(OSError):
+                if mark in Path(f"/proc/{process}/cmdline").read_bytes():
+                    os.kill(process, signal.SIGKILL)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_at(night: Night, state: Path) -> None:
+    """Let the night's machine be updated by a task that kills."""
+    work = UpdateRuns.work
+
+    async def killing_work(runs: UpdateRuns, task: RunningTask, argument: Mapping[str, Json]) -> None:
+        mine = argument["machine"] == night.machine
+        await work(runs, KillingTask(task, night, state) if mine else task, argument)  # type: ignore[arg-type]
+
+    UpdateRuns.work = killing_work  # type: ignore[method-assign]
+
+
+async def main(state: Path, night: Night) -> None:
+    """Live through the night."""
+    UndoDisks.bandwidth_mib = _MERGE_MIB_PER_S
+    _kill_at(night, state)
+    settings = Settings(
+        state_dir=state, socket=state / "s", policy=_POLICY,
+        hypervisors=(embedded_uri(embedded_root(state)),),
+    )  # fmt: skip
+    async with open_house(settings) as house:
+        await _book(house, night, state)
+        print(json.dumps(await _reports(house, night)))
+
+
+async def _book(house: House, night: Night, state: Path) -> None:
+    """Have the machines, bring them to their state, and book; whatever was done before is left."""
+    [host] = house.machines.hosts.values()
+    for name, words in night.updates.items():
+        await _have(host, name, state)
+        with contextlib.suppress(BookingNotFound):
+            await house.bookings.get(name, night.identifier)
+            continue
+        await _bring(house, host, name, runs=name in night.running)
+        await house.bookings.book(
+            name, label="night", identifier=night.identifier, context=words.encode(), booked_by="test"
+        )
+    await house.windows.add(_open_window())
+
+
+async def _have(host: Hypervisor, name: str, state: Path) -> None:
+    try:
+        await host.machine(name)
+    except MachineNotFound:
+        guest = await asyncio.to_thread(tiny.build, Path(os.environ["INNKEEPER_TEST_CACHE"]), agent_bundle())
+        await define_tiny_machine(host, guest, state, name, disk_format="raw")
+
+
+async def _bring(house: House, host: Hypervisor, name: str, *, runs: bool) -> None:
+    if runs:
+        await host.start(name)
+        await house.agents.connected(name, timeout=60)
+    else:
+        await host.turn_off(name)
+
+
+def _open_window() -> Window:
+    """A window that is open all day."""
+    now = dt.datetime.now(dt.UTC)
+    return Window(
+        name="always", zone="UTC", start=dt.time(0), duration=dt.timedelta(days=2),
+        machines=(ALL_MACHINES,), dates=frozenset({now.date()}),
+    )  # fmt: skip
+
+
+async def _reports(house: House, night: Night) -> Json:
+    """Wait for every verdict; returns what became of each machine."""
+    said: dict[str, Json] = {}
+    try:
+        await asyncio.wait_for(_all_ended(house, night), _PATIENCE_S)
+    except TimeoutError:
+        await _say_why(house, night)
+        raise
+    for name in night.updates:
+        report = await house.reports.of_booking(name, night.identifier)
+        machine = await house.machines.get(name)
+        said[name] = {
+            "verdict": report.verdict.value,
+            "reasons": list(report.reasons),
+            "disks": [disk.path for disk in machine.disks],
+            "runs": machine.state is MachineState.RUNNING,
+            "phases": {phase: round(seconds, 2) for phase, seconds in report.phase_seconds},
+        }
+    return said
+
+
+async def _all_ended(house: House, night: Night) -> None:
+    for name in night.updates:
+        while (await house.bookings.get(name, night.identifier)).verdict is None:
+            await asyncio.sleep(0.2)
+
+
+async def _say_why(house: House, night: Night) -> None:
+    """Tell whoever reads the test's failure where the night got stuck."""
+    for name in night.updates:
+        booking = await house.bookings.get(name, night.identifier)
+        print(booking, file=sys.stderr)
+        for line in await house.tasks.log(booking.task_id) if booking.task_id else ():
+            print(f"  {line.at:%H:%M:%S} {line.text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[2])
+    asyncio.run(main(Path(sys.argv[1]), Night(**{**given, "running": tuple(given["running"])})))
