@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import base64
 import dataclasses
+import itertools
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import time
@@ -56,12 +58,39 @@ class Timing:
         return self.total - self.guest
 
 
+class Virsh:
+    """One virsh at whose prompt a person sits: each new one of the embedded driver has to settle first."""
+
+    _PROMPT = "virsh # "
+
+    def __init__(self, uri: str) -> None:
+        self._process = subprocess.Popen(
+            ["virsh", "--quiet", "--connect", uri], text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> str:
+        """Type one command and read what it prints."""
+        typed, printed = self._process.stdin, self._process.stdout
+        assert typed is not None
+        assert printed is not None
+        # virsh repeats what it reads: once it repeats the second command, the first has ended.
+        typed.write(f"{shlex.join(arguments)}\necho\n")
+        lines = itertools.takewhile(lambda line: f"{self._PROMPT}echo" not in line, printed)
+        return "".join(line for line in lines if self._PROMPT not in line).strip()
+
+    def close(self) -> None:
+        """Leave the prompt; machines go on."""
+        self._process.communicate("quit\n", timeout=30)
+
+
 class ByHand:
     """The steps of a careful person with virsh and qemu-img."""
 
     def __init__(self, guest: Guest, place: Place) -> None:
         self._guest = guest
         self._place = place
+        self._shell = Virsh(place.uri)
         self._disk = disk_of(guest, place.machines)
         self._overlay = self._disk.with_suffix(".undo")
         self._parts: dict[str, float] = {}
@@ -77,6 +106,7 @@ class ByHand:
         self._timed("health", lambda: self._in_guest(_FIND_FAULTS))
         self._timed("merge", self._merge_live)
         self._virsh("destroy", self._guest.name)
+        self._shell.close()
         return Timing(parts=self._parts, guest=self._parts["update"])
 
     def off(self) -> Timing:
@@ -90,6 +120,7 @@ class ByHand:
         self._timed("health", lambda: self._in_guest(_FIND_FAULTS))
         self._timed("power off", self._power_off)
         self._timed("merge", self._merge_offline)
+        self._shell.close()
         guest = sum(self._parts[part] for part in ("boot", "update", "reboot", "power off"))
         return Timing(parts=self._parts, guest=guest)
 
@@ -161,14 +192,14 @@ class ByHand:
         return told if told is not None and json.loads(told)["return"]["exited"] else None
 
     def _try_agent(self, request: dict[str, object]) -> str | None:
-        command = ["virsh", "-q", "-c", self._place.uri, "qemu-agent-command", self._guest.name]
-        done = subprocess.run(
-            [*command, json.dumps(request)], capture_output=True, text=True, timeout=60, check=False
-        )
-        return done.stdout if done.returncode == 0 else None
+        told = self._shell.run("qemu-agent-command", self._guest.name, json.dumps(request))
+        return None if "error:" in told else told[told.index("{") :]
 
     def _virsh(self, *arguments: str) -> str:
-        return _run("virsh", "-q", "-c", self._place.uri, *arguments)
+        told = self._shell.run(*arguments)
+        if "error:" in told:
+            raise RuntimeError(f"virsh {arguments[0]}: {told}")
+        return told
 
 
 def by_innkeeper(guest: Guest, place: Place) -> Timing:
