@@ -12,6 +12,7 @@ from innkeeper.store.booking_store import SqlBookingStore
 from innkeeper.store.database import Database
 from innkeeper.store.engine import DbosEngine, Peers
 from innkeeper.store.report_store import SqlReportStore
+from innkeeper.store.schedule_store import SqlScheduleStore
 from innkeeper.store.servers import Servers
 from innkeeper.store.task_store import SqlTaskStore
 from innkeeper.store.window_store import SqlWindowStore
@@ -30,6 +31,7 @@ class Store:
     bookings: SqlBookingStore
     windows: SqlWindowStore
     reports: SqlReportStore
+    schedule: SqlScheduleStore
     #: Not launched yet: whoever registers the bodies launches it, and closes it before the store.
     engine: DbosEngine
 
@@ -66,6 +68,7 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
         bookings=SqlBookingStore(database),
         windows=SqlWindowStore(database),
         reports=SqlReportStore(database),
+        schedule=SqlScheduleStore(database),
         engine=DbosEngine(
             _journal(database.url),
             executor_id=executor_id,

@@ -137,3 +137,73 @@ reports = sa.Table(
 )
 sa.Index("reports_by_machine", reports.c.machine, reports.c.task_id)
 sa.Index("reports_by_end", reports.c.ended_at)
+
+schedule_folders = sa.Table(
+    "schedule_folders",
+    metadata,
+    # The path in one case, by which folders and tasks are told apart.
+    sa.Column("key", Words, primary_key=True),
+    sa.Column("path", Words, nullable=False),
+    sa.Column("sddl", Words, nullable=False),
+)
+
+scheduled_tasks = sa.Table(
+    "scheduled_tasks",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("key", Words, nullable=False, unique=True),
+    sa.Column("folder", Words, nullable=False),
+    sa.Column("path", Words, nullable=False),
+    sa.Column("xml", Words, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("hidden", sa.Boolean, nullable=False),
+    sa.Column("sddl", Words, nullable=False),
+    sa.Column("owner", Words, nullable=False),
+    sa.Column("registered_at", Instant, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("handled_until", Instant, nullable=False),
+    sa.Column("next_due", Instant),
+    sa.Column("last_run", Instant),
+    sa.Column("last_result", sa.BigInteger, nullable=False),
+    sa.Column("missed_runs", sa.BigInteger, nullable=False),
+    # The history names tasks by id: an id is never given twice.
+    sqlite_autoincrement=True,
+)
+sa.Index("scheduled_tasks_by_folder", scheduled_tasks.c.folder)
+_is_enabled = scheduled_tasks.c.enabled
+sa.Index(
+    "scheduled_tasks_due",
+    scheduled_tasks.c.next_due,
+    sqlite_where=_is_enabled,
+    postgresql_where=_is_enabled,
+)
+
+schedule_runs = sa.Table(
+    "schedule_runs",
+    metadata,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("id", Words, nullable=False, unique=True),
+    sa.Column("task_id", sa.ForeignKey(scheduled_tasks.c.id, ondelete="CASCADE"), nullable=False),
+    sa.Column("occurrence", Words, nullable=False),
+    sa.Column("trigger", sa.Integer, nullable=False),
+    sa.Column("due", Instant, nullable=False),
+    sa.Column("state", Words, nullable=False),
+    # A JSON list.
+    sa.Column("arguments", Words, nullable=False),
+    sa.Column("operation", sa.BigInteger),
+    sa.Column("started_at", Instant),
+    sa.Column("ended_at", Instant),
+    sa.Column("result", sa.BigInteger, nullable=False),
+    sa.Column("reason", Words, nullable=False),
+    sa.Column("action", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    # The claim: whoever writes the occurrence first makes the start, and no one makes it again.
+    sa.UniqueConstraint("task_id", "occurrence", name="one_run_an_occurrence"),
+)
+_is_live_run = schedule_runs.c.ended_at.is_(None)
+sa.Index(
+    "schedule_runs_live",
+    schedule_runs.c.task_id,
+    sqlite_where=_is_live_run,
+    postgresql_where=_is_live_run,
+)

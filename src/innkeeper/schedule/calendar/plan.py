@@ -28,10 +28,12 @@ class Plan:
     nothing; ``effective`` leaves them out.
     """
 
-    def __init__(self, recurrences: Mapping[int, Recurrence], home: Zone) -> None:
+    def __init__(self, recurrences: Mapping[int, Recurrence], home: Zone, ends: dt.datetime | None) -> None:
         #: By the number of the trigger, from 1.
         self.recurrences = recurrences
         self._home = home
+        #: When the last of its triggers ends, whatever their kind; ``None`` where one has no end.
+        self.ends = ends
 
     def aware(self, moment: dt.datetime) -> dt.datetime:
         """The moment itself, or, where it is naive, the one at which the schedule's wall shows it."""
@@ -50,9 +52,9 @@ class Plan:
         for moment, _ in itertools.groupby(heapq.merge(*streams)):
             yield moment
 
-    def is_over(self, instant: int) -> bool:
-        """Whether no time trigger can start it any more because each has passed its end boundary."""
-        return bool(self.recurrences) and all(each.is_over(instant) for each in self.recurrences.values())
+    def is_over(self, moment: dt.datetime) -> bool:
+        """Whether nothing can start it any more because each trigger has passed its end boundary."""
+        return self.ends is not None and moment > self.ends
 
 
 def of(
@@ -75,7 +77,17 @@ def of(
             recurrence = recurrence_of(trigger, local, spans)
             if recurrence is not None:
                 recurrences[number] = recurrence
-    return Plan(recurrences, local)
+    return Plan(recurrences, local, _ends(triggers, local))
+
+
+def _ends(triggers: TriggerCollection, local: Zone) -> dt.datetime | None:
+    found = []
+    for trigger in triggers:
+        if trigger.end_boundary is None:
+            return None
+        instant = _end(trigger.end_boundary, local, dt.timedelta(0))
+        found.append(dt.datetime.fromtimestamp(instant, dt.UTC))
+    return max(found, default=None)
 
 
 def recurrence_of(trigger: t.Trigger, local: Zone, spans: Spans | None = None) -> Recurrence | None:

@@ -81,10 +81,6 @@ class Recurrence:
         """Whether it has an end boundary."""
         return self._end is not None
 
-    def is_over(self, instant: int) -> bool:
-        """Whether its end boundary has passed."""
-        return self._end is not None and instant > self._end
-
     def next_after(self, moment: dt.datetime) -> dt.datetime | None:
         """The first run after a moment, in the schedule's zone; ``None`` where there is none."""
         if self._fraction is not None:

@@ -1,0 +1,237 @@
+"""Carry one instance of a task from its conditions to its result."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime as dt
+from collections.abc import Coroutine, Mapping
+
+from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.duration import Duration
+from innkeeper.schedule.handlers import Handlers
+from innkeeper.schedule.perform import Setting, perform
+from innkeeper.schedule.ports import Accounts, Conditions, ScheduleStore
+from innkeeper.schedule.registered import Registered, Run, RunState
+from innkeeper.schedule.settings import TaskSettings
+from innkeeper.schedule.variables import of_arguments
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.running import RunningTask, TaskCancelled
+from innkeeper.tasks.task import LogLevel
+from innkeeper.wire.events import Json
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a try came out."""
+
+    state: RunState
+    result: int
+    reason: str = ""
+    #: Whether ``RestartOnFailure`` counts it as a failure.
+    failed: bool = False
+
+
+class Instances:
+    """Carries instances: the work behind the operation of each."""
+
+    def __init__(
+        self,
+        *,
+        store: ScheduleStore,
+        clock: Clock,
+        accounts: Accounts,
+        conditions: Conditions,
+        handlers: Handlers,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._accounts = accounts
+        self._conditions = conditions
+        self._handlers = handlers
+
+    async def carry(self, hand: RunningTask, argument: Mapping[str, Json]) -> None:
+        """Do all that an instance has to do. Raises what its last try ended with."""
+        run = await self._store.run(str(argument["run"]))
+        task = None if run is None else await self._store.get(run.task_id)
+        if run is None or task is None or not run.state.is_live:
+            return
+        if run.state is RunState.RUNNING:
+            await self._end(run, task, _INTERRUPTED)
+            raise InnkeeperError(_INTERRUPTED.reason, code=ErrorCode.SCHED_S_TASK_TERMINATED)
+        try:
+            definition = TaskDefinition.from_xml(task.xml)
+            unconditional = bool(argument.get("unconditional"))
+            run, ending = await self._tries(hand, run, task, definition, unconditional=unconditional)
+        except Exception as crash:  # whatever broke, the history must not say that it still runs
+            await self._end(
+                run, task, Ending(state=RunState.FINISHED, result=ErrorCode.E_UNEXPECTED, reason=repr(crash))
+            )
+            raise
+        await self._end(run, task, ending)
+        _raise(ending, hand)
+
+    async def _tries(
+        self,
+        hand: RunningTask,
+        run: Run,
+        task: Registered,
+        definition: TaskDefinition,
+        *,
+        unconditional: bool,
+    ) -> tuple[Run, Ending]:
+        """Try, and try again as ``RestartOnFailure`` says."""
+        settings = definition.settings
+        while True:
+            run = dataclasses.replace(run, state=RunState.RUNNING, started_at=self._clock.now())
+            await self._store.put_run(run)
+            reason = "" if unconditional else unmet(settings, self._conditions)
+            if reason:
+                ending = Ending(
+                    state=RunState.SKIPPED,
+                    result=ErrorCode.SCHED_E_TASK_ATTEMPTED,
+                    reason=reason,
+                    failed=True,
+                )
+            else:
+                run, ending = await self._try(hand, run, definition)
+            if not ending.failed or run.attempt > settings.restart_count or settings.restart_interval is None:
+                return run, ending
+            pause = settings.restart_interval.nominal.total_seconds()
+            hand.log(
+                f"Try {run.attempt} failed: {ending.reason}. The next is in {pause:.0f} s.", LogLevel.WARNING
+            )
+            run = dataclasses.replace(
+                run, state=RunState.QUEUED, attempt=run.attempt + 1, reason=ending.reason
+            )
+            await self._store.put_run(run)
+            if await _first(self._clock.sleep(pause), hand.cancelled()):
+                return run, _STOPPED
+
+    async def _try(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> tuple[Run, Ending]:
+        """Do the actions in order, unless a limit or a cancel comes first."""
+        work = asyncio.create_task(self._actions(hand, run, definition), name=f"instance {run.id}")
+        limit = time_limit(definition, run.trigger)
+        stops: list[asyncio.Task[None]] = [asyncio.create_task(hand.cancelled())]
+        if limit is not None:
+            stops.append(asyncio.create_task(self._clock.sleep(limit.total_seconds())))
+        try:
+            done, _ = await asyncio.wait([work, *stops], return_when=asyncio.FIRST_COMPLETED)
+            if work in done:
+                return work.result()
+            return run, (_STOPPED if hand.cancel_requested else _timed_out(limit))
+        finally:
+            for each in (work, *stops):
+                each.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+
+    async def _actions(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> tuple[Run, Ending]:
+        ending = Ending(state=RunState.FINISHED, result=0)
+        setting = self._setting(hand, run, definition)
+        for number, action in enumerate(definition.actions, 1):
+            run = dataclasses.replace(run, action=number)
+            hand.report(f"{action.tag} {number}", number=number, count=definition.actions.count)
+            try:
+                code = await perform(action, setting)
+            except InnkeeperError as problem:
+                hand.log(problem.sentence, LogLevel.ERROR)
+                ending = Ending(
+                    state=RunState.FINISHED, result=problem.hresult, reason=problem.sentence, failed=True
+                )
+            else:
+                failed = bool(code) and definition.extension.restart_on_exit_code
+                reason = f"action {number} ended with {code}" if code else ""
+                ending = Ending(state=RunState.FINISHED, result=code, reason=reason, failed=failed)
+            if ending.result and definition.extension.stop_on_failure:
+                break
+        return run, ending
+
+    def _setting(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> Setting:
+        user = definition.principal.user_id
+        return Setting(
+            hand=hand,
+            handlers=self._handlers,
+            values=of_arguments(run.arguments),
+            user=None if user is None else self._accounts.find(user),
+            kill=definition.settings.allow_hard_terminate,
+        )
+
+    async def _end(self, run: Run, task: Registered, ending: Ending) -> None:
+        now = self._clock.now()
+        run = dataclasses.replace(
+            run, state=ending.state, result=ending.result, reason=ending.reason, ended_at=now
+        )
+        # A success makes up for what was missed before it.
+        missed = 0 if ending.state is RunState.FINISHED and not ending.result else task.missed_runs
+        task = dataclasses.replace(
+            task, last_run=run.started_at or now, last_result=ending.result, missed_runs=missed
+        )
+        await self._store.end_run(run, task)
+
+
+_STOPPED = Ending(
+    state=RunState.TERMINATED, result=ErrorCode.SCHED_S_TASK_TERMINATED, reason="stopped by a person"
+)
+_INTERRUPTED = Ending(
+    state=RunState.INTERRUPTED,
+    result=ErrorCode.SCHED_S_TASK_TERMINATED,
+    reason="The service ended while the instance ran; it is not started twice.",
+)
+
+
+def _timed_out(limit: dt.timedelta | None) -> Ending:
+    return Ending(
+        state=RunState.TERMINATED,
+        result=ErrorCode.SCHED_S_TASK_TERMINATED,
+        reason=f"stopped by its time limit of {limit}",
+    )
+
+
+def time_limit(definition: TaskDefinition, trigger: int) -> dt.timedelta | None:
+    """The shorter of the task's limit and the trigger's; zero is none."""
+    found: list[Duration | None] = [definition.settings.execution_time_limit]
+    if 1 <= trigger <= definition.triggers.count:
+        found.append(definition.triggers[trigger].execution_time_limit)
+    return min((each.nominal for each in found if each is not None and not each.is_zero), default=None)
+
+
+def unmet(settings: TaskSettings, conditions: Conditions) -> str:
+    """Why the task may not start now; nothing where it may. What cannot be known here is no obstacle."""
+    if settings.disallow_start_if_on_batteries and conditions.on_batteries():
+        return "the computer runs on batteries"
+    if settings.run_only_if_network_available and conditions.has_network() is False:
+        return "there is no network"
+    if settings.run_only_if_idle and conditions.is_idle() is False:
+        return "the computer is not idle"
+    return ""
+
+
+def _raise(ending: Ending, hand: RunningTask) -> None:
+    """End the operation as its instance ended."""
+    if ending.state is RunState.TERMINATED and hand.cancel_requested:
+        raise TaskCancelled
+    if ending.state is not RunState.FINISHED or ending.failed:
+        raise InnkeeperError(f"The instance did not do its work: {ending.reason}.", code=_code(ending.result))
+    if ending.result:
+        raise InnkeeperError(f"The last action failed: {ending.reason}.", code=ErrorCode.E_FAIL)
+
+
+def _code(result: int) -> ErrorCode:
+    try:
+        return ErrorCode(result)
+    except ValueError:  # an exit code
+        return ErrorCode.E_FAIL
+
+
+async def _first(work: Coroutine[None, None, None], other: Coroutine[None, None, None]) -> bool:
+    """Wait for either; whether the other came first."""
+    both = [asyncio.create_task(work), asyncio.create_task(other)]
+    try:
+        done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        return both[0] not in done
+    finally:
+        for each in both:
+            each.cancel()

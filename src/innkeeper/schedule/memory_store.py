@@ -1,0 +1,128 @@
+"""Keep the schedule in memory: for tests, trials and ``innkeeper serve --fake``."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import itertools
+from collections.abc import Sequence
+
+from innkeeper.errors import ErrorCode, ScheduleError
+from innkeeper.schedule.path import SchedulePath
+from innkeeper.schedule.ports import Claim
+from innkeeper.schedule.registered import Folder, Registered, Run
+
+
+class MemoryScheduleStore:
+    """Folders, tasks and runs in dictionaries; each call is one step of the event loop."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, Folder] = {}
+        self._tasks: dict[int, Registered] = {}
+        self._paths: dict[str, int] = {}
+        self._runs: dict[str, Run] = {}
+        self._occurrences: dict[tuple[int, str], str] = {}
+        self._ids = itertools.count(1)
+
+    async def folders(self) -> Sequence[Folder]:
+        return [self._folders[key] for key in sorted(self._folders)]
+
+    async def put_folders(self, folders: Sequence[Folder]) -> None:
+        self._folders.update({folder.path.key: folder for folder in folders})
+
+    async def remove_folder(self, path: SchedulePath) -> None:
+        self._folders.pop(path.key, None)
+
+    async def put(self, tasks: Sequence[Registered]) -> Sequence[Registered]:
+        for task in tasks:
+            if self._paths.get(task.path.key, task.id) != task.id:
+                raise taken(task.path)
+        stored = [task if task.id else dataclasses.replace(task, id=next(self._ids)) for task in tasks]
+        for task in stored:
+            self._tasks[task.id] = task
+            self._paths[task.path.key] = task.id
+        return stored
+
+    async def find(self, path: SchedulePath) -> Registered | None:
+        return self._tasks.get(self._paths.get(path.key, 0))
+
+    async def get(self, task_id: int) -> Registered | None:
+        return self._tasks.get(task_id)
+
+    async def tasks(self, folder: SchedulePath | None = None) -> Sequence[Registered]:
+        found = [self._tasks[self._paths[key]] for key in sorted(self._paths)]
+        return [task for task in found if folder is None or task.path.parent.key == folder.key]
+
+    async def remove(self, task_id: int) -> None:
+        task = self._tasks.pop(task_id, None)
+        if task is not None:
+            del self._paths[task.path.key]
+        for run in [run for run in self._runs.values() if run.task_id == task_id]:
+            del self._runs[run.id], self._occurrences[run.task_id, run.occurrence]
+
+    async def due(self, until: dt.datetime, limit: int) -> Sequence[Registered]:
+        found = [
+            (task.next_due, task.id)
+            for task in self._tasks.values()
+            if task.enabled and task.next_due is not None and task.next_due <= until
+        ]
+        return [self._tasks[task_id] for _, task_id in sorted(found)[:limit]]
+
+    async def claim(self, claims: Sequence[Claim]) -> Sequence[Run]:
+        won: list[Run] = []
+        for claim in claims:
+            task = self._tasks.get(claim.seen.id)
+            if task is None or task.handled_until != claim.seen.handled_until:
+                continue
+            self._tasks[task.id] = dataclasses.replace(
+                task,
+                handled_until=claim.handled_until,
+                next_due=claim.next_due,
+                missed_runs=task.missed_runs + claim.missed_runs,
+            )
+            won += [run for run in claim.runs if self._add(run)]
+        return won
+
+    async def put_run(self, run: Run) -> bool:
+        if run.id in self._runs:
+            self._runs[run.id] = run
+            return True
+        return self._add(run)
+
+    def _add(self, run: Run) -> bool:
+        if self._occurrences.setdefault((run.task_id, run.occurrence), run.id) != run.id:
+            return False
+        self._runs[run.id] = run
+        return True
+
+    async def end_run(self, run: Run, task: Registered | None) -> None:
+        self._runs[run.id] = run
+        known = None if task is None else self._tasks.get(task.id)
+        if task is not None and known is not None:
+            self._tasks[task.id] = dataclasses.replace(
+                known, last_run=task.last_run, last_result=task.last_result, missed_runs=task.missed_runs
+            )
+
+    async def run(self, run_id: str) -> Run | None:
+        return self._runs.get(run_id)
+
+    async def runs(
+        self, task_id: int | None = None, *, live: bool | None = None, limit: int = 100
+    ) -> Sequence[Run]:
+        found = [
+            run
+            for run in reversed(self._runs.values())
+            if (task_id is None or run.task_id == task_id) and (live is None or run.state.is_live == live)
+        ]
+        return found[:limit]
+
+
+def taken(path: SchedulePath) -> ScheduleError:
+    """The refusal of a second task or folder of one name."""
+    return ScheduleError(
+        f"There is a task {path} already.",
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice="Update it, delete it, or choose another name.",
+        node="path",
+        value=str(path),
+    )

@@ -1,0 +1,100 @@
+"""What the scheduler needs from the world."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from innkeeper.schedule.calendar.named import NamedCalendar
+from innkeeper.schedule.path import SchedulePath
+from innkeeper.schedule.registered import Folder, Registered, Run
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """What one look at a due task changes: the runs it starts, and where the task stands then."""
+
+    #: The task as it was read; the claim is void where it has been handled further since.
+    seen: Registered
+    handled_until: dt.datetime
+    next_due: dt.datetime | None
+    missed_runs: int
+    runs: tuple[Run, ...] = ()
+
+
+class ScheduleStore(Protocol):
+    """Keeps folders, tasks and runs. Every write is durable, whole or not at all, when the call returns."""
+
+    async def folders(self) -> Sequence[Folder]:
+        """All folders but the root, in the order of their paths."""
+
+    async def put_folders(self, folders: Sequence[Folder]) -> None:
+        """Add folders, or change the descriptors of those that are there."""
+
+    async def remove_folder(self, path: SchedulePath) -> None:
+        """Does nothing where there is none. Who calls has seen that it is empty."""
+
+    async def put(self, tasks: Sequence[Registered]) -> Sequence[Registered]:
+        """Add tasks (id 0), or replace those of these ids, all at once; returns them with their ids.
+
+        Raises ``ScheduleError`` (0x800700B7) where a path is taken.
+        """
+
+    async def find(self, path: SchedulePath) -> Registered | None: ...
+
+    async def get(self, task_id: int) -> Registered | None: ...
+
+    async def tasks(self, folder: SchedulePath | None = None) -> Sequence[Registered]:
+        """The tasks directly in a folder, or all, in the order of their paths."""
+
+    async def remove(self, task_id: int) -> None:
+        """Forget a task and its history. Does nothing where it is gone."""
+
+    async def due(self, until: dt.datetime, limit: int) -> Sequence[Registered]:
+        """The enabled tasks to look at until then, soonest first."""
+
+    async def claim(self, claims: Sequence[Claim]) -> Sequence[Run]:
+        """Move tasks on and write their runs, in one transaction; returns the runs that are ours to start.
+
+        A task that another server has moved on in the meantime is left alone, and so is a run of an
+        occurrence that is claimed.
+        """
+
+    async def put_run(self, run: Run) -> bool:
+        """Add a run, or change the one of this id; whether it stands (its occurrence was free)."""
+
+    async def end_run(self, run: Run, task: Registered | None) -> None:
+        """Write a run's end, and its task's last run and result with it."""
+
+    async def run(self, run_id: str) -> Run | None: ...
+
+    async def runs(
+        self, task_id: int | None = None, *, live: bool | None = None, limit: int = 100
+    ) -> Sequence[Run]:
+        """Newest first."""
+
+
+class Accounts(Protocol):
+    """The accounts of this computer."""
+
+    def find(self, name: str) -> str | None:
+        """The account that a name or a security identifier means, or ``None``."""
+
+
+class Conditions(Protocol):
+    """What this computer knows of itself."""
+
+    def on_batteries(self) -> bool | None:
+        """``None`` where it cannot be known."""
+
+    def has_network(self) -> bool | None: ...
+
+    def is_idle(self) -> bool | None: ...
+
+
+class Calendars(Protocol):
+    """The named calendars of the inn."""
+
+    async def named(self) -> Mapping[str, NamedCalendar]: ...

@@ -1,0 +1,100 @@
+"""Keep what is registered and what has run, as rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+
+from innkeeper.errors import ErrorCode
+from innkeeper.schedule.path import SchedulePath
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Folder:
+    """A folder of tasks (``ITaskFolder``)."""
+
+    path: SchedulePath
+    #: Who may do what with it, in SDDL; empty where nothing was said.
+    sddl: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Registered:
+    """A registered task (``IRegisteredTask``): what was registered, and where it stands."""
+
+    #: Unique for the life of the inn; 0 before it is stored.
+    id: int = 0
+    path: SchedulePath
+    #: The definition, in UTF-8 and in our own order.
+    xml: str
+    enabled: bool
+    hidden: bool
+    sddl: str
+    #: Who registered it.
+    owner: str
+    registered_at: dt.datetime
+    #: What its random delays are drawn from.
+    seed: int
+    #: All time triggers up to here have been dealt with.
+    handled_until: dt.datetime
+    #: When to look at it next; ``None`` where no clock will start it.
+    next_due: dt.datetime | None = None
+    last_run: dt.datetime | None = None
+    #: The exit code of the last action of the last run, or a result code.
+    last_result: int = int(ErrorCode.SCHED_S_TASK_HAS_NOT_RUN)
+    #: Starts missed since the last success, or since it was registered.
+    missed_runs: int = 0
+
+
+class RunState(enum.StrEnum):
+    """The life of an instance."""
+
+    #: Claimed, and about to start.
+    CLAIMED = "claimed"
+    #: Waits for a delay, or for the instance before it.
+    QUEUED = "queued"
+    RUNNING = "running"
+    #: Its actions came to an end, well or not.
+    FINISHED = "finished"
+    #: Stopped by a limit or by a person.
+    TERMINATED = "terminated"
+    #: Not started: a condition was not met, or another instance ran.
+    SKIPPED = "skipped"
+    #: The service died while it ran; how it ended is not known.
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether something is still to come."""
+        return self in (RunState.CLAIMED, RunState.QUEUED, RunState.RUNNING)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One instance of a registered task (``IRunningTask``), live or in the history."""
+
+    #: ``InstanceGuid``.
+    id: str
+    task_id: int
+    #: What makes it start once alone: the trigger's number and its moment, or the instance's id.
+    occurrence: str
+    #: The trigger's number, from 1; 0 where a person started it.
+    trigger: int
+    #: When it was to start, random delay included.
+    due: dt.datetime
+    state: RunState
+    #: The arguments of a start by hand, for ``$(Arg0)`` and on.
+    arguments: tuple[str, ...] = ()
+    #: The running operation that carries it, where there is one.
+    operation: int | None = None
+    started_at: dt.datetime | None = None
+    ended_at: dt.datetime | None = None
+    #: The exit code or result code; 0 before the end.
+    result: int = 0
+    #: Why it is in this state, for a person.
+    reason: str = ""
+    #: The number of the action being done, from 1 (``CurrentAction``).
+    action: int = 0
+    #: Which try it is, from 1.
+    attempt: int = 1

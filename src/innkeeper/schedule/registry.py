@@ -1,0 +1,305 @@
+"""Keep folders and registered tasks, as documented for ``ITaskFolder``."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import secrets
+from collections.abc import Sequence
+
+from innkeeper.errors import ErrorCode, InvalidArgument, ScheduleError
+from innkeeper.schedule import due
+from innkeeper.schedule.boundary import Boundary
+from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.enumerations import LogonType, TaskCreation
+from innkeeper.schedule.memory_store import taken
+from innkeeper.schedule.path import SchedulePath
+from innkeeper.schedule.ports import Accounts, Calendars, ScheduleStore
+from innkeeper.schedule.registered import Folder, Registered
+from innkeeper.schedule.xml.encoding import Encoding
+from innkeeper.tasks.ports import Clock
+
+_HOW = TaskCreation.VALIDATE_ONLY | TaskCreation.CREATE_OR_UPDATE
+_KNOWN = 0x3F
+_WITHOUT_USER = frozenset({LogonType.NONE, LogonType.INTERACTIVE_TOKEN, LogonType.GROUP})
+
+
+class Registry:
+    """The folders of the inn, and the tasks registered in them.
+
+    What is refused is refused whole: nothing is stored of it, no folder and no task.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ScheduleStore,
+        accounts: Accounts,
+        calendars: Calendars,
+        clock: Clock,
+        home: dt.tzinfo,
+    ) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._calendars = calendars
+        self._clock = clock
+        self._home = home
+
+    # Folders
+
+    async def folder(self, text: str) -> Folder:
+        """The folder of this path (``GetFolder``). Raises ``ScheduleError`` (0x80070002)."""
+        path = SchedulePath.parse(text)
+        if path.is_root:
+            return await self._root()
+        found = next((each for each in await self._store.folders() if each.path.key == path.key), None)
+        if found is None:
+            raise _no_folder(path)
+        return found
+
+    async def folders(self, parent: SchedulePath) -> Sequence[Folder]:
+        """The folders directly in one (``GetFolders``), as they are now."""
+        found = await self._store.folders()
+        return [each for each in found if each.path.parent.key == parent.key and not each.path.is_root]
+
+    async def create_folder(self, text: str, sddl: str = "", *, under: SchedulePath | None = None) -> Folder:
+        """Make a folder, and those around it (``CreateFolder``). Raises ``ScheduleError`` (0x800700B7)."""
+        path = SchedulePath.parse(text, under=under)
+        known = {each.path.key for each in await self._store.folders()}
+        if path.is_root or path.key in known:
+            raise _folder_taken(path)
+        if await self._store.find(path) is not None:
+            raise taken(path)
+        made = [Folder(path=each) for each in _around(path) if each.key not in known]
+        await self._store.put_folders([*made, Folder(path=path, sddl=sddl)])
+        return Folder(path=path, sddl=sddl)
+
+    async def delete_folder(self, text: str, flags: int = 0, *, under: SchedulePath | None = None) -> None:
+        """Remove an empty folder (``DeleteFolder``).
+
+        Raises ``ScheduleError``: 0x80070002 where there is none, 0x80070091 where it is not empty, and
+        ``InvalidArgument`` for flags, of which there are none.
+        """
+        _no_flags(flags)
+        folder = await self.folder(str(SchedulePath.parse(text, under=under)))
+        if folder.path.is_root:
+            raise InvalidArgument("The root folder cannot be deleted.", code=ErrorCode.E_ACCESSDENIED)
+        if await self.folders(folder.path) or await self._store.tasks(folder.path):
+            raise ScheduleError(
+                f"The folder {folder.path} is not empty.",
+                code=ErrorCode.ERROR_DIR_NOT_EMPTY,
+                advice="Delete its tasks and folders first.",
+            )
+        await self._store.remove_folder(folder.path)
+
+    async def set_folder_descriptor(self, folder: Folder, sddl: str) -> Folder:
+        """Say who may do what with a folder (``SetSecurityDescriptor``)."""
+        changed = dataclasses.replace(folder, sddl=sddl)
+        await self._store.put_folders([changed])
+        return changed
+
+    # Tasks
+
+    async def task(self, text: str, *, under: SchedulePath | None = None) -> Registered:
+        """The task of this path (``GetTask``). Raises ``ScheduleError`` (0x80070002)."""
+        path = SchedulePath.parse(text, under=under)
+        found = await self._store.find(path)
+        if found is None:
+            raise _no_task(path)
+        return found
+
+    async def tasks(self, folder: SchedulePath, *, hidden: bool = False) -> Sequence[Registered]:
+        """The tasks directly in a folder (``GetTasks``), hidden ones where they are asked for."""
+        return [task for task in await self._store.tasks(folder) if hidden or not task.hidden]
+
+    async def register(
+        self,
+        text: str | None,
+        definition: TaskDefinition | str | bytes,
+        flags: TaskCreation = TaskCreation.CREATE_OR_UPDATE,
+        *,
+        user_id: str | None = None,
+        password: str | None = None,
+        logon_type: LogonType = LogonType.NONE,
+        sddl: str = "",
+        owner: str,
+        under: SchedulePath | None = None,
+    ) -> Registered:
+        """Register a task (``RegisterTask``, ``RegisterTaskDefinition``); without a path, in the root folder
+        under a new name. Folders around it are made.
+
+        Raises ``ScheduleError`` and ``InvalidArgument`` for all that the documents refuse.
+        """
+        flags = _checked(flags)
+        path = SchedulePath.parse(due.new_run_id() if text is None else text, under=under)
+        if path.is_root:
+            raise InvalidArgument("A task needs a name.", code=ErrorCode.ERROR_INVALID_NAME)
+        made = self._understood(definition, password=password)
+        self._as_whom(made, user_id, logon_type)
+        await self._check(made, path, owner)
+        known = await self._store.find(path)
+        task = await self._row(made, path, known, flags, sddl=sddl, owner=owner)
+        if flags & TaskCreation.VALIDATE_ONLY:
+            return task
+        return await self._stored(task, known, flags)
+
+    async def delete(self, text: str, flags: int = 0, *, under: SchedulePath | None = None) -> None:
+        """Forget a task (``DeleteTask``). Raises ``ScheduleError`` (0x80070002)."""
+        _no_flags(flags)
+        await self._store.remove((await self.task(text, under=under)).id)
+
+    async def set_enabled(self, task: Registered, enabled: bool) -> Registered:
+        """Enable or disable a task (``Enabled``); what came due while it was disabled is not made up for."""
+        now = self._clock.now()
+        definition = TaskDefinition.from_xml(task.xml)
+        definition.settings.enabled = enabled
+        xml = definition.to_xml(Encoding.UTF_8).decode()
+        changed = dataclasses.replace(task, enabled=enabled, xml=xml, handled_until=now)
+        changed = await self._timed(changed, definition)
+        (stored,) = await self._store.put([changed])
+        return stored
+
+    async def set_descriptor(self, task: Registered, sddl: str) -> Registered:
+        """Say who may do what with a task (``SetSecurityDescriptor``)."""
+        (stored,) = await self._store.put([dataclasses.replace(task, sddl=sddl)])
+        return stored
+
+    # Machinery
+
+    async def _root(self) -> Folder:
+        root = SchedulePath(())
+        return next((each for each in await self._store.folders() if each.path.is_root), Folder(path=root))
+
+    def _understood(self, given: TaskDefinition | str | bytes, *, password: str | None) -> TaskDefinition:
+        """The definition as registration reads it: strictly, whoever made it."""
+        if password:
+            raise ScheduleError(
+                "Passwords are not kept here.",
+                code=ErrorCode.SCHED_E_UNSUPPORTED_ACCOUNT_OPTION,
+                advice="Register the task with another logon type, such as S4U.",
+                node="Password",
+            )
+        if isinstance(given, TaskDefinition):
+            given = given.to_xml(Encoding.UTF_8)
+        return TaskDefinition.from_xml(given, strict=True)
+
+    def _as_whom(self, definition: TaskDefinition, user_id: str | None, logon_type: LogonType) -> None:
+        """Put the caller's word for the account in; it goes before the definition's."""
+        principal = definition.principal
+        if user_id:
+            principal.user_id, principal.group_id = user_id, None
+        elif logon_type not in _WITHOUT_USER and principal.user_id is None:
+            raise InvalidArgument(
+                f"The logon type {logon_type.name} needs a user.",
+                advice="Name one in the principal's UserId.",
+            )
+        if logon_type is not LogonType.NONE:
+            principal.logon_type = logon_type
+
+    async def _check(self, definition: TaskDefinition, path: SchedulePath, owner: str) -> None:
+        now = self._clock.now()
+        user = definition.principal.user_id
+        if user is not None and self._accounts.find(user) is None:
+            raise ScheduleError(
+                f"UserId: there is no account {user!r} on this computer.",
+                code=ErrorCode.ERROR_NONE_MAPPED,
+                advice="Name an account of this computer.",
+                node="UserId",
+                value=user,
+            )
+        calendars = await self._calendars.named()
+        plan = definition.plan(zone=self._home, calendars=calendars)
+        if plan.is_over(now):
+            raise ScheduleError(
+                f"{path} would never run: its end boundaries have passed.",
+                code=ErrorCode.SCHED_E_PAST_END_BOUNDARY,
+                advice="Move the EndBoundary into the future.",
+                node="EndBoundary",
+                value=next((str(each.end_boundary) for each in definition.triggers if each.end_boundary), ""),
+            )
+        definition.registration_info.date = definition.registration_info.date or Boundary.of(
+            now.astimezone(self._home).replace(tzinfo=None, microsecond=0)
+        )
+        definition.registration_info.uri = str(path)
+        definition.registration_info.author = definition.registration_info.author or owner
+
+    async def _row(
+        self,
+        definition: TaskDefinition,
+        path: SchedulePath,
+        known: Registered | None,
+        flags: TaskCreation,
+        *,
+        sddl: str,
+        owner: str,
+    ) -> Registered:
+        if flags & TaskCreation.DISABLE:
+            definition.settings.enabled = False
+        now = self._clock.now()
+        row = Registered(
+            id=0 if known is None else known.id,
+            path=path,
+            xml=definition.to_xml(Encoding.UTF_8).decode(),
+            enabled=definition.settings.enabled,
+            hidden=definition.settings.hidden,
+            sddl=sddl or ("" if known is None else known.sddl),
+            owner=owner,
+            registered_at=now,
+            seed=secrets.randbits(31) if known is None else known.seed,
+            handled_until=now,
+        )
+        return await self._timed(row, definition)
+
+    async def _timed(self, row: Registered, definition: TaskDefinition) -> Registered:
+        calendars = await self._calendars.named()
+        found = due.next_due(row, definition, home=self._home, calendars=calendars)
+        return dataclasses.replace(row, next_due=found if row.enabled else None)
+
+    async def _stored(self, task: Registered, known: Registered | None, flags: TaskCreation) -> Registered:
+        if known is None and not flags & TaskCreation.CREATE:
+            raise _no_task(task.path)
+        if known is not None and not flags & TaskCreation.UPDATE:
+            raise taken(task.path)
+        folders = {each.path.key for each in await self._store.folders()}
+        if task.path.key in folders:
+            raise _folder_taken(task.path)
+        missing = [Folder(path=each) for each in _around(task.path) if each.key not in folders]
+        if missing:
+            await self._store.put_folders(missing)
+        (stored,) = await self._store.put([task])
+        return stored
+
+
+def _around(path: SchedulePath) -> list[SchedulePath]:
+    """The folders around a path, the outermost first, without the root."""
+    return [SchedulePath(path.names[:depth]) for depth in range(1, len(path.names))]
+
+
+def _checked(flags: TaskCreation) -> TaskCreation:
+    """The flags, where they go together (``TASK_CREATION``)."""
+    how = flags & _HOW
+    if flags & ~_KNOWN or not how:
+        raise InvalidArgument(f"{int(flags):#x} are no flags of registration.")
+    validates = bool(flags & TaskCreation.VALIDATE_ONLY)
+    if validates and (how != TaskCreation.VALIDATE_ONLY or flags & TaskCreation.IGNORE_REGISTRATION_TRIGGERS):
+        raise InvalidArgument("VALIDATE_ONLY goes with no other flag of creation.")
+    return TaskCreation(flags)
+
+
+def _no_flags(flags: int) -> None:
+    if flags:
+        raise InvalidArgument(f"There are no flags here; {flags:#x} were given.")
+
+
+def _no_folder(path: SchedulePath) -> ScheduleError:
+    return ScheduleError(f"There is no folder {path}.", code=ErrorCode.ERROR_FILE_NOT_FOUND, value=str(path))
+
+
+def _no_task(path: SchedulePath) -> ScheduleError:
+    return ScheduleError(f"There is no task {path}.", code=ErrorCode.ERROR_FILE_NOT_FOUND, value=str(path))
+
+
+def _folder_taken(path: SchedulePath) -> ScheduleError:
+    return ScheduleError(
+        f"There is a folder {path} already.", code=ErrorCode.ERROR_ALREADY_EXISTS, value=str(path)
+    )

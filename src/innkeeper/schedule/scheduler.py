@@ -1,0 +1,300 @@
+"""Start what is due, once, and answer those who start and stop by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from innkeeper.errors import ErrorCode, InvalidArgument, MachineBusy, ScheduleError
+from innkeeper.schedule import due
+from innkeeper.schedule.calendar.named import NamedCalendar
+from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.enumerations import InstancesPolicy, TaskRunFlags, TaskState
+from innkeeper.schedule.instance import Instances
+from innkeeper.schedule.ports import Calendars, Claim, ScheduleStore
+from innkeeper.schedule.registered import Registered, Run, RunState
+from innkeeper.schedule.variables import MOST_ARGUMENTS
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.running import RunningTask
+from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import CancelEffect
+from innkeeper.wire.events import Json
+
+#: The kind of operation that carries an instance.
+KIND = "scheduled_task"
+#: How many tasks are looked at in one transaction.
+_BATCH = 500
+#: The longest sleep: a task that another server registered is seen by then.
+_LONGEST_SLEEP = 30.0
+#: How many instances of one task may wait; more are refused, so that one hung run fills no queue.
+_LONGEST_QUEUE = 10
+_NO_CONSTRAINTS = TaskRunFlags.IGNORE_CONSTRAINTS
+
+_log = structlog.get_logger(__name__)
+
+
+class Scheduler:
+    """The clock of the inn: what is due is claimed in the store, and then started as an operation.
+
+    A start is claimed by its task and occurrence before anything happens, so that of several servers one
+    makes it, and after a crash the same one goes on.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ScheduleStore,
+        tasks: Tasks,
+        instances: Instances,
+        calendars: Calendars,
+        clock: Clock,
+        home: dt.tzinfo,
+    ) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._calendars = calendars
+        self._clock = clock
+        self._home = home
+        self._awake = asyncio.Event()
+        self._instances = instances
+        tasks.register(KIND, self._carry)
+
+    # Life
+
+    async def run(self) -> None:
+        """Start what is due, for as long as the service lives."""
+        while True:
+            self._awake.clear()
+            try:
+                pause = await self.look()
+            except Exception:  # the scheduler outlives a store that is away
+                _log.exception("scheduler.look_failed")
+                pause = _LONGEST_SLEEP
+            await self._sleep(pause)
+
+    def wake(self) -> None:
+        """Look again now: something was registered, or an instance has ended."""
+        self._awake.set()
+
+    async def look(self) -> float:
+        """Start all that is due; how many seconds there are until there may be more."""
+        await self._start_claimed()
+        calendars = await self._calendars.named()
+        now = self._clock.now()
+        while found := await self._store.due(now, _BATCH):
+            claims = [
+                self._claim(task, now, calendars)
+                for task in found
+                if not await self._delete_expired(task, calendars)
+            ]
+            for run in await self._store.claim(claims):
+                if run.state is RunState.CLAIMED:
+                    await self._begin(run)
+        return await self._until_next(now)
+
+    # By hand
+
+    async def start(
+        self,
+        task: Registered,
+        arguments: Sequence[str] = (),
+        flags: TaskRunFlags = TaskRunFlags.NO_FLAGS,
+        *,
+        session: int = 0,
+    ) -> Run:
+        """Start an instance now (``Run``, ``RunEx``), whatever its triggers say.
+
+        Raises ``ScheduleError`` where it is disabled (0x80041326) or may not be started by hand
+        (0x80041328), ``InvalidArgument`` for more than 32 arguments or a session that is none.
+        """
+        definition = TaskDefinition.from_xml(task.xml)
+        _check_start(task, definition, arguments, flags, session)
+        run_id = due.new_run_id()
+        run = Run(
+            id=run_id,
+            task_id=task.id,
+            occurrence=run_id,
+            trigger=0,
+            due=self._clock.now(),
+            state=RunState.CLAIMED,
+            arguments=tuple(arguments),
+        )
+        await self._store.put_run(run)
+        return await self._begin(run, unconditional=bool(flags & _NO_CONSTRAINTS))
+
+    async def stop(self, task: Registered) -> bool:
+        """Stop all instances of a task (``Stop``); whether there were any."""
+        live = await self._store.runs(task.id, live=True)
+        for run in live:
+            await self.stop_run(run)
+        return bool(live)
+
+    async def stop_run(self, run: Run) -> None:
+        """Stop one instance (``IRunningTask::Stop``)."""
+        if run.operation is not None:
+            await self._tasks.cancel(run.operation)
+            return
+        now = self._clock.now()
+        stopped = dataclasses.replace(
+            run,
+            state=RunState.TERMINATED,
+            ended_at=now,
+            reason="stopped before it began",
+            result=int(ErrorCode.SCHED_S_TASK_TERMINATED),
+        )
+        await self._store.end_run(stopped, None)
+
+    async def state(self, task: Registered) -> TaskState:
+        """What a task is doing (``State``)."""
+        live = {run.state for run in await self._store.runs(task.id, live=True)}
+        if RunState.RUNNING in live or RunState.CLAIMED in live:
+            return TaskState.RUNNING
+        if live:
+            return TaskState.QUEUED
+        return TaskState.READY if task.enabled else TaskState.DISABLED
+
+    # Machinery
+
+    async def _carry(self, hand: RunningTask, argument: Mapping[str, Json]) -> None:
+        try:
+            await self._instances.carry(hand, argument)
+        finally:
+            # Another instance of the task may have waited for this one.
+            self.wake()
+
+    def _claim(self, task: Registered, now: dt.datetime, calendars: Mapping[str, NamedCalendar]) -> Claim:
+        definition = TaskDefinition.from_xml(task.xml)
+        return due.claim(task, definition, now, home=self._home, calendars=calendars)
+
+    async def _begin(self, run: Run, *, unconditional: bool = False) -> Run:
+        """Start an instance, or do with it what the task's policy says."""
+        task = await self._store.get(run.task_id)
+        if task is None:
+            return run
+        policy = TaskDefinition.from_xml(task.xml).settings.multiple_instances
+        others = [each for each in await self._store.runs(task.id, live=True) if each.id != run.id]
+        running = [each for each in others if each.state is not RunState.QUEUED]
+        if running and policy is InstancesPolicy.IGNORE_NEW:
+            return await self._skip(run, "another instance runs")
+        if running and policy is InstancesPolicy.QUEUE:
+            if len(others) - len(running) >= _LONGEST_QUEUE:
+                return await self._skip(run, f"{_LONGEST_QUEUE} instances wait already")
+            return await self._put(
+                dataclasses.replace(run, state=RunState.QUEUED, reason="another instance runs")
+            )
+        if policy is InstancesPolicy.STOP_EXISTING:
+            for each in running:
+                await self.stop_run(each)
+        return await self._operate(run, task, unconditional=unconditional)
+
+    async def _operate(self, run: Run, task: Registered, *, unconditional: bool) -> Run:
+        try:
+            operation = await self._tasks.start(
+                KIND,
+                f"Run {task.path}",
+                {"run": run.id, "unconditional": unconditional},
+                lock=f"instance:{run.id}",
+                owner=task.owner,
+                cancel_effect=CancelEffect.STOPS_RESUMABLE,
+            )
+        except MachineBusy as held:  # it was started, and the crash came before that was written here
+            return dataclasses.replace(run, operation=held.task_id)
+        known = await self._store.run(run.id)
+        # The operation may be at its end already: only its number is news.
+        return await self._put(dataclasses.replace(known or run, operation=operation.id))
+
+    async def _skip(self, run: Run, reason: str) -> Run:
+        skipped = dataclasses.replace(
+            run,
+            state=RunState.SKIPPED,
+            reason=reason,
+            result=int(ErrorCode.SCHED_E_ALREADY_RUNNING),
+            ended_at=self._clock.now(),
+        )
+        await self._store.end_run(skipped, None)
+        return skipped
+
+    async def _put(self, run: Run) -> Run:
+        await self._store.put_run(run)
+        return run
+
+    async def _start_claimed(self) -> None:
+        """Go on with what a crash left claimed, and with what has waited long enough."""
+        now = self._clock.now()
+        for run in reversed(await self._store.runs(live=True, limit=10_000)):
+            if run.operation is not None:
+                continue
+            if run.state is RunState.CLAIMED or (run.state is RunState.QUEUED and run.due <= now):
+                await self._adopt_or_begin(run)
+
+    async def _adopt_or_begin(self, run: Run) -> None:
+        started = await self._tasks.list(lock=f"instance:{run.id}", limit=1)
+        if started:
+            await self._put(dataclasses.replace(run, operation=started[0].id))
+        else:
+            await self._begin(run)
+
+    async def _delete_expired(self, task: Registered, calendars: Mapping[str, NamedCalendar]) -> bool:
+        """Forget a task that is over and says that it goes then (``DeleteExpiredTaskAfter``)."""
+        definition = TaskDefinition.from_xml(task.xml)
+        plan = definition.plan(zone=self._home, calendars=calendars)
+        expiry = due.expires_at(definition, plan)
+        if (
+            expiry is None
+            or expiry > self._clock.now()
+            or await self._store.runs(task.id, live=True, limit=1)
+        ):
+            return False
+        _log.info("scheduler.task_expired", path=str(task.path))
+        await self._store.remove(task.id)
+        return True
+
+    async def _until_next(self, now: dt.datetime) -> float:
+        ahead = await self._store.due(now + dt.timedelta(seconds=_LONGEST_SLEEP), 1)
+        moments = [task.next_due for task in ahead if task.next_due is not None]
+        moments += [run.due for run in await self._store.runs(live=True) if run.state is RunState.QUEUED]
+        later = [moment for moment in moments if moment > now]
+        if not later:
+            return _LONGEST_SLEEP
+        return min((min(later) - self._clock.now()).total_seconds(), _LONGEST_SLEEP)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, or be woken."""
+        races = [
+            asyncio.create_task(self._clock.sleep(max(seconds, 0.0))),
+            asyncio.create_task(self._awake.wait()),
+        ]
+        try:
+            await asyncio.wait(races, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in races:
+                each.cancel()
+
+
+def _check_start(
+    task: Registered,
+    definition: TaskDefinition,
+    arguments: Sequence[str],
+    flags: TaskRunFlags,
+    session: int,
+) -> None:
+    if len(arguments) > MOST_ARGUMENTS:
+        raise InvalidArgument(f"A start takes {MOST_ARGUMENTS} arguments at most.")
+    if flags & TaskRunFlags.USE_SESSION_ID and session <= 0:
+        raise InvalidArgument(f"{session} is no session.")
+    if not task.enabled:
+        raise ScheduleError(
+            f"{task.path} is disabled.",
+            code=ErrorCode.SCHED_E_TASK_DISABLED,
+            advice="Enable it first.",
+        )
+    if not definition.settings.allow_demand_start:
+        raise ScheduleError(
+            f"{task.path} may not be started by hand.",
+            code=ErrorCode.SCHED_E_START_ON_DEMAND,
+            advice="Let it: AllowStartOnDemand in its settings.",
+        )

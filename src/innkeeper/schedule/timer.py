@@ -1,0 +1,59 @@
+"""Wait for many moments at once."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Timer(Generic[K]):
+    """Keys and the moments they are due at: one heap, in which a key stands once.
+
+    Setting and popping take logarithmic time; a key that is set anew or removed leaves its old entry
+    behind, which is passed over when it comes up.
+    """
+
+    __slots__ = ("_counter", "_entries", "_heap")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, K]] = []
+        # The number of the entry that counts, by key.
+        self._entries: dict[K, int] = {}
+        self._counter = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
+    def set(self, key: K, at: float) -> None:
+        """Make a key due at a moment, and at no other."""
+        number = next(self._counter)
+        self._entries[key] = number
+        heapq.heappush(self._heap, (at, number, key))
+
+    def remove(self, key: K) -> None:
+        """Make a key due no more. Does nothing where it is not."""
+        self._entries.pop(key, None)
+
+    def next_due(self) -> float | None:
+        """When the first key is due."""
+        heap = self._heap
+        while heap and self._entries.get(heap[0][2]) != heap[0][1]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def pop_due(self, now: float) -> list[tuple[float, K]]:
+        """Take out all that is due, the earliest first, in the order it was set."""
+        heap, entries, found = self._heap, self._entries, []
+        while heap and heap[0][0] <= now:
+            at, number, key = heapq.heappop(heap)
+            if entries.get(key) == number:
+                del entries[key]
+                found.append((at, key))
+        return found

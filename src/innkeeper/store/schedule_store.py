@@ -1,0 +1,234 @@
+"""Keep folders, scheduled tasks and their runs in the database."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from innkeeper.schedule.memory_store import taken
+from innkeeper.schedule.path import SchedulePath
+from innkeeper.schedule.ports import Claim
+from innkeeper.schedule.registered import Folder, Registered, Run, RunState
+from innkeeper.store.database import Database, upsert
+from innkeeper.store.tables import schedule_folders as folders_table
+from innkeeper.store.tables import schedule_runs as runs_table
+from innkeeper.store.tables import scheduled_tasks as tasks_table
+
+
+class SqlScheduleStore:
+    """A ``ScheduleStore`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Folders
+
+    async def folders(self) -> Sequence[Folder]:
+        """All folders, in the order of their paths."""
+        rows = await self._database.read(lambda c: c.execute(sa.select(folders_table)).all())
+        return [_folder(row) for row in sorted(rows, key=lambda row: str(row.key))]
+
+    async def put_folders(self, folders: Sequence[Folder]) -> None:
+        """Add folders, or change the descriptors of those that are there."""
+
+        def put(connection: sa.Connection) -> None:
+            for folder in folders:
+                row = {"key": folder.path.key, "path": str(folder.path), "sddl": folder.sddl}
+                upsert(connection, folders_table, row)
+
+        await self._database.write(put)
+
+    async def remove_folder(self, path: SchedulePath) -> None:
+        """Does nothing where there is none."""
+        delete = sa.delete(folders_table).where(folders_table.c.key == path.key)
+        await self._database.write(lambda c: c.execute(delete))
+
+    # Tasks
+
+    async def put(self, tasks: Sequence[Registered]) -> Sequence[Registered]:
+        """Add tasks (id 0), or replace those of these ids, all at once. Raises ``ScheduleError``."""
+
+        def put(connection: sa.Connection) -> Sequence[Registered]:
+            for task in tasks:
+                if task.id:
+                    update = sa.update(tasks_table).where(tasks_table.c.id == task.id)
+                    connection.execute(update.values(_task_row(task)))
+            return _inserted(connection, tasks)
+
+        try:
+            return await self._database.write(put)
+        except sa.exc.IntegrityError as exc:
+            raise taken(await self._taken_path(tasks)) from exc
+
+    async def find(self, path: SchedulePath) -> Registered | None:
+        """The task of this path."""
+        return await self._one(tasks_table.c.key == path.key)
+
+    async def get(self, task_id: int) -> Registered | None:
+        """The task of this id."""
+        return await self._one(tasks_table.c.id == task_id)
+
+    async def tasks(self, folder: SchedulePath | None = None) -> Sequence[Registered]:
+        """The tasks directly in a folder, or all, in the order of their paths."""
+        query = sa.select(tasks_table)
+        if folder is not None:
+            query = query.where(tasks_table.c.folder == folder.key)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [_task(row) for row in sorted(rows, key=lambda row: str(row.key))]
+
+    async def remove(self, task_id: int) -> None:
+        """Forget a task and its history."""
+        delete = sa.delete(tasks_table).where(tasks_table.c.id == task_id)
+        history = sa.delete(runs_table).where(runs_table.c.task_id == task_id)
+        await self._database.write(lambda c: (c.execute(history), c.execute(delete)))
+
+    async def due(self, until: dt.datetime, limit: int) -> Sequence[Registered]:
+        """The enabled tasks to look at until then, soonest first."""
+        query = (
+            sa.select(tasks_table)
+            .where(tasks_table.c.enabled, tasks_table.c.next_due <= until)
+            .order_by(tasks_table.c.next_due, tasks_table.c.id)
+            .limit(limit)
+        )
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [_task(row) for row in rows]
+
+    async def claim(self, claims: Sequence[Claim]) -> Sequence[Run]:
+        """Move tasks on and write their runs; returns the runs that are ours to start."""
+
+        def claim(connection: sa.Connection) -> Sequence[Run]:
+            won = [each for each in claims if _moved_on(connection, each)]
+            return [run for each in won for run in each.runs if _added(connection, run)]
+
+        return await self._database.write(claim)
+
+    # Runs
+
+    async def put_run(self, run: Run) -> bool:
+        """Add a run, or change the one of this id; whether it stands."""
+
+        def put(connection: sa.Connection) -> bool:
+            return bool(_changed(connection, run)) or _added(connection, run)
+
+        return await self._database.write(put)
+
+    async def end_run(self, run: Run, task: Registered | None) -> None:
+        """Write a run's end, and its task's last run and result with it."""
+
+        def end(connection: sa.Connection) -> None:
+            _changed(connection, run)
+            if task is not None:
+                last = {
+                    "last_run": task.last_run,
+                    "last_result": task.last_result,
+                    "missed_runs": task.missed_runs,
+                }
+                connection.execute(sa.update(tasks_table).where(tasks_table.c.id == task.id).values(last))
+
+        await self._database.write(end)
+
+    async def run(self, run_id: str) -> Run | None:
+        """The run of this id."""
+        query = sa.select(runs_table).where(runs_table.c.id == run_id)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return None if row is None else _run(row)
+
+    async def runs(
+        self, task_id: int | None = None, *, live: bool | None = None, limit: int = 100
+    ) -> Sequence[Run]:
+        """Newest first."""
+        query = sa.select(runs_table).order_by(runs_table.c.number.desc()).limit(limit)
+        if task_id is not None:
+            query = query.where(runs_table.c.task_id == task_id)
+        if live is not None:
+            ended = runs_table.c.ended_at
+            query = query.where(ended.is_(None) if live else ended.is_not(None))
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [_run(row) for row in rows]
+
+    async def _one(self, which: sa.ColumnElement[bool]) -> Registered | None:
+        query = sa.select(tasks_table).where(which)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return None if row is None else _task(row)
+
+    async def _taken_path(self, tasks: Sequence[Registered]) -> SchedulePath:
+        for task in tasks:
+            known = await self.find(task.path)
+            if known is not None and known.id != task.id:
+                return task.path
+        return tasks[0].path
+
+
+# Rows
+
+
+def _inserted(connection: sa.Connection, tasks: Sequence[Registered]) -> Sequence[Registered]:
+    """The tasks with their ids: one statement for all that are new, however many."""
+    fresh = [_task_row(task) for task in tasks if not task.id]
+    if not fresh:
+        return tasks
+    insert = sa.insert(tasks_table).returning(tasks_table.c.id, sort_by_parameter_order=True)
+    ids = iter(connection.execute(insert, fresh).scalars().all())
+    return [task if task.id else dataclasses.replace(task, id=next(ids)) for task in tasks]
+
+
+def _moved_on(connection: sa.Connection, claim: Claim) -> bool:
+    update = (
+        sa.update(tasks_table)
+        .where(
+            tasks_table.c.id == claim.seen.id,
+            # Whoever comes second finds it moved on.
+            tasks_table.c.handled_until == claim.seen.handled_until,
+        )
+        .values(
+            handled_until=claim.handled_until,
+            next_due=claim.next_due,
+            missed_runs=tasks_table.c.missed_runs + claim.missed_runs,
+        )
+    )
+    return bool(connection.execute(update).rowcount)
+
+
+def _added(connection: sa.Connection, run: Run) -> bool:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(runs_table).values(_run_row(run)).on_conflict_do_nothing()
+    # Asked for by its number: a count of rows is not to be had from every driver.
+    return connection.execute(insert.returning(runs_table.c.number)).scalar_one_or_none() is not None
+
+
+def _changed(connection: sa.Connection, run: Run) -> int:
+    update = sa.update(runs_table).where(runs_table.c.id == run.id).values(_run_row(run))
+    return connection.execute(update).rowcount
+
+
+def _folder(row: sa.Row[tuple[object, ...]]) -> Folder:
+    return Folder(path=SchedulePath.parse(row.path), sddl=row.sddl)
+
+
+_TASK_FIELDS = [field.name for field in dataclasses.fields(Registered) if field.name not in ("id", "path")]
+_RUN_FIELDS = [field.name for field in dataclasses.fields(Run) if field.name not in ("state", "arguments")]
+
+
+def _task_row(task: Registered) -> Mapping[str, object]:
+    places = {"key": task.path.key, "folder": task.path.parent.key, "path": str(task.path)}
+    return places | {name: getattr(task, name) for name in _TASK_FIELDS}
+
+
+def _task(row: sa.Row[tuple[object, ...]]) -> Registered:
+    fields = {name: getattr(row, name) for name in _TASK_FIELDS}
+    return Registered(id=row.id, path=SchedulePath.parse(row.path), **fields)
+
+
+def _run_row(run: Run) -> Mapping[str, object]:
+    special = {"state": run.state.value, "arguments": json.dumps(run.arguments)}
+    return special | {name: getattr(run, name) for name in _RUN_FIELDS}
+
+
+def _run(row: sa.Row[tuple[object, ...]]) -> Run:
+    fields = {name: getattr(row, name) for name in _RUN_FIELDS}
+    return Run(state=RunState(row.state), arguments=tuple(json.loads(row.arguments)), **fields)

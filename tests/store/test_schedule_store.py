@@ -1,0 +1,147 @@
+"""What every schedule store promises: the one in memory, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import pytest
+
+from innkeeper.errors import ErrorCode, ScheduleError
+from innkeeper.schedule.memory_store import MemoryScheduleStore
+from innkeeper.schedule.path import SchedulePath
+from innkeeper.schedule.ports import Claim, ScheduleStore
+from innkeeper.schedule.registered import Folder, Registered, Run, RunState
+from innkeeper.store.database import Database
+from innkeeper.store.schedule_store import SqlScheduleStore
+
+NIGHT = dt.datetime(2026, 1, 10, 22, 0, 0, 250, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
+
+TASK = Registered(
+    path=SchedulePath.parse("\\Nightly\\Größe"),
+    xml="<Task/>",
+    enabled=True,
+    hidden=False,
+    sddl="D:",
+    owner="ana",
+    registered_at=NIGHT,
+    seed=2**31 - 1,
+    handled_until=NIGHT,
+    next_due=NIGHT + HOUR,
+)
+RUN = Run(
+    id="{A}",
+    task_id=1,
+    occurrence="1@2026",
+    trigger=1,
+    due=NIGHT,
+    state=RunState.CLAIMED,
+    arguments=("a", "ü"),
+)
+
+
+@pytest.fixture
+def store(place: Database | None) -> ScheduleStore:
+    """Each store in turn."""
+    return MemoryScheduleStore() if place is None else SqlScheduleStore(place)
+
+
+def named(name: str, **changes: object) -> Registered:
+    return dataclasses.replace(TASK, path=SchedulePath.parse(name), **changes)
+
+
+async def test_a_task_is_read_as_it_was_put(store: ScheduleStore) -> None:
+    """Every field, by id and by path, whatever the path's case."""
+    (stored,) = await store.put([TASK])
+    assert stored.id
+    assert dataclasses.replace(stored, id=0) == TASK
+    assert await store.get(stored.id) == stored
+    assert await store.find(SchedulePath.parse("\\NIGHTLY\\GRÖSSE")) == stored
+    assert await store.find(SchedulePath.parse("\\Nightly")) is None
+
+
+async def test_a_path_is_taken_once_and_nothing_is_half_stored(store: ScheduleStore) -> None:
+    """Of several tasks put at once, one with a taken path keeps all out."""
+    (stored,) = await store.put([TASK])
+    with pytest.raises(ScheduleError) as refused:
+        await store.put([named("\\a"), named("\\nightly\\größe")])
+    assert refused.value.code is ErrorCode.ERROR_ALREADY_EXISTS
+    assert await store.tasks() == [stored]
+
+
+async def test_tasks_are_listed_by_folder_in_the_order_of_their_paths(store: ScheduleStore) -> None:
+    """A folder's tasks are those directly in it."""
+    await store.put([named("\\b"), named("\\a"), named("\\f\\c")])
+    assert [str(task.path) for task in await store.tasks()] == ["\\a", "\\b", "\\f\\c"]
+    assert [str(task.path) for task in await store.tasks(SchedulePath.parse("\\F"))] == ["\\f\\c"]
+    assert [str(task.path) for task in await store.tasks(SchedulePath(()))] == ["\\a", "\\b"]
+
+
+async def test_folders_are_kept_changed_and_removed(store: ScheduleStore) -> None:
+    """A folder of the same path, in whatever case, is the same folder."""
+    deep, top = Folder(path=SchedulePath.parse("\\a\\b")), Folder(path=SchedulePath.parse("\\a"))
+    await store.put_folders([deep, top])
+    assert list(await store.folders()) == [top, deep]
+    changed = Folder(path=SchedulePath.parse("\\A"), sddl="D:")
+    await store.put_folders([changed])
+    assert list(await store.folders()) == [changed, deep]
+    await store.remove_folder(top.path)
+    assert list(await store.folders()) == [deep]
+
+
+async def test_what_is_due_comes_soonest_first(store: ScheduleStore) -> None:
+    """Disabled tasks and those without a next run are not due."""
+    await store.put(
+        [
+            named("\\late", next_due=NIGHT + 2 * HOUR),
+            named("\\soon", next_due=NIGHT),
+            named("\\never", next_due=None),
+            named("\\off", next_due=NIGHT, enabled=False),
+        ]
+    )
+    assert [task.path.name for task in await store.due(NIGHT + 3 * HOUR, 9)] == ["soon", "late"]
+    assert [task.path.name for task in await store.due(NIGHT + 3 * HOUR, 1)] == ["soon"]
+    assert [task.path.name for task in await store.due(NIGHT, 9)] == ["soon"]
+
+
+async def test_a_start_is_claimed_once(store: ScheduleStore) -> None:
+    """Of two that saw the same task due, the first makes the start; the second finds it moved on."""
+    (task,) = await store.put([TASK])
+    run = dataclasses.replace(RUN, task_id=task.id)
+    claim = Claim(seen=task, handled_until=NIGHT + HOUR, next_due=None, missed_runs=3, runs=(run,))
+    assert await store.claim([claim]) == [run]
+    assert await store.claim([dataclasses.replace(claim, runs=(dataclasses.replace(run, id="{B}"),))]) == []
+    moved = await store.get(task.id)
+    assert (moved.handled_until, moved.next_due, moved.missed_runs) == (NIGHT + HOUR, None, 3)
+    again = dataclasses.replace(claim, seen=moved, runs=(dataclasses.replace(run, id="{C}"),))
+    assert await store.claim([again]) == []
+    assert list(await store.runs(task.id)) == [run]
+
+
+async def test_a_run_is_changed_and_ended_with_its_task(store: ScheduleStore) -> None:
+    """The end of a run and the task's last result are one write."""
+    (task,) = await store.put([TASK])
+    run = dataclasses.replace(RUN, task_id=task.id)
+    assert await store.put_run(run)
+    assert not await store.put_run(dataclasses.replace(run, id="{B}"))
+    running = dataclasses.replace(run, state=RunState.RUNNING, operation=7, started_at=NIGHT)
+    assert await store.put_run(running)
+    assert await store.run("{A}") == running
+    assert list(await store.runs(live=True)) == [running]
+    ended = dataclasses.replace(running, state=RunState.FINISHED, ended_at=NIGHT + HOUR, result=0x80041324)
+    await store.end_run(ended, dataclasses.replace(task, last_run=NIGHT, last_result=5, missed_runs=0))
+    assert list(await store.runs(live=True)) == []
+    assert list(await store.runs(live=False)) == [ended]
+    assert (await store.get(task.id)).last_result == 5
+
+
+async def test_a_task_is_forgotten_with_its_history(store: ScheduleStore) -> None:
+    """Nothing is left of it, and its id is not given again."""
+    (task,) = await store.put([TASK])
+    await store.put_run(dataclasses.replace(RUN, task_id=task.id))
+    await store.remove(task.id)
+    assert await store.run("{A}") is None
+    assert await store.get(task.id) is None
+    (again,) = await store.put([TASK])
+    assert again.id > task.id
