@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -42,7 +43,9 @@ class AptGuest:
             f'Dir::Bin::methods "/usr/lib/apt/methods";\nDPkg::Options {{"--root={self._root}"; '
             '"--force-not-root"; "--log=/dev/null";};\nDir::Bin::dpkg "/usr/bin/dpkg";\n',
         )
-        self.guest.environment.update(APT_CONFIG=str(config), DPKG_ROOT=str(self._root))
+        self.guest.environment.update(
+            APT_CONFIG=str(config), DPKG_ROOT=str(self._root), DPKG_FORCE="not-root"
+        )
 
     def publish(
         self, name: str, version: str, files: dict[str, str] | None = None, breaks: bool = False
@@ -75,7 +78,8 @@ class AptGuest:
     def install(self, package: Path) -> None:
         """Install a package file, as the guest's administrator once did."""
         command = ["dpkg", f"--root={self._root}", "--force-not-root", "--log=/dev/null", "-i", str(package)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 @pytest.fixture

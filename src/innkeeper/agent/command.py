@@ -14,6 +14,7 @@ ENVIRONMENT = {
     "LANG": "C",
 }
 
+_DIRECTORIES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT_OUTPUT_BYTES = 4 * 1024 * 1024
 
 OnLine = Callable[[str], None]
@@ -33,7 +34,8 @@ class Stopped(Exception):
 def environment() -> Dict[str, str]:
     """Return the environment for the guest's programs."""
     merged = dict(os.environ)
-    merged.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    # An early unit has no search path, and dpkg refuses one without the administrator's directories.
+    merged["PATH"] = os.pathsep.join([merged.get("PATH", ""), _DIRECTORIES]).lstrip(os.pathsep)
     merged.update(ENVIRONMENT)
     return merged
 
