@@ -87,7 +87,7 @@ class Instances:
         while True:
             run = dataclasses.replace(run, state=RunState.RUNNING, started_at=self._clock.now())
             await self._store.put_run(run)
-            reason = "" if unconditional else unmet(settings, self._conditions)
+            reason = "" if unconditional else await self._unmet(settings)
             if reason:
                 ending = Ending(
                     state=RunState.SKIPPED,
@@ -130,7 +130,7 @@ class Instances:
 
     async def _actions(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> tuple[Run, Ending]:
         ending = Ending(state=RunState.FINISHED, result=0)
-        setting = self._setting(hand, run, definition)
+        setting = await self._setting(hand, run, definition)
         for number, action in enumerate(definition.actions, 1):
             run = dataclasses.replace(run, action=number)
             hand.report(f"{action.tag} {number}", number=number, count=definition.actions.count)
@@ -149,13 +149,22 @@ class Instances:
                 break
         return run, ending
 
-    def _setting(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> Setting:
+    async def _unmet(self, settings: TaskSettings) -> str:
+        """Ask the computer only what the task wants to know: its answers come from files."""
+        asks = (
+            settings.disallow_start_if_on_batteries
+            or settings.run_only_if_network_available
+            or settings.run_only_if_idle
+        )
+        return await asyncio.to_thread(unmet, settings, self._conditions) if asks else ""
+
+    async def _setting(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> Setting:
         user = definition.principal.user_id
         return Setting(
             hand=hand,
             handlers=self._handlers,
             values=of_arguments(run.arguments),
-            user=None if user is None else self._accounts.find(user),
+            user=None if user is None else await asyncio.to_thread(self._accounts.find, user),
             kill=definition.settings.allow_hard_terminate,
         )
 

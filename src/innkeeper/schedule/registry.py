@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import secrets
@@ -199,7 +200,7 @@ class Registry:
     async def _check(self, definition: TaskDefinition, path: SchedulePath, owner: str) -> None:
         now = self._clock.now()
         user = definition.principal.user_id
-        if user is not None and self._accounts.find(user) is None:
+        if user is not None and await asyncio.to_thread(self._accounts.find, user) is None:
             raise ScheduleError(
                 f"UserId: there is no account {user!r} on this computer.",
                 code=ErrorCode.ERROR_NONE_MAPPED,

@@ -33,6 +33,7 @@ from innkeeper.machines.service import Machines
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.house import House
+from innkeeper.server.scheduling import scheduling
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.store.opening import Store, open_store
 from innkeeper.tasks.clock import SystemClock
@@ -93,11 +94,19 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         )
         machines = Machines(hypervisors=hypervisors, tasks=tasks, clock=ground.clock)
         house = await _house(ground, tasks, machines, hypervisors)
+        schedule = scheduling(
+            store=ground.store.schedule,
+            tasks=tasks,
+            machines=machines,
+            clock=ground.clock,
+            state_dir=settings.state_dir,
+        )
         opened.push_async_callback(tasks.close)
         await tasks.launch()
         await _keep_running(_reconciler(ground, tasks, machines).run(), "reconciler", opened)
         await _keep_running(house.reports.forget_old(ground.clock, history), "report retention", opened)
         await _keep_running(house.trigger.run(), "trigger agent", opened)
+        await _keep_running(schedule.scheduler.run(), "scheduler", opened)
         yield house
 
 

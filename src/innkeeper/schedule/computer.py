@@ -1,0 +1,84 @@
+"""Know this computer: its accounts, its power, its network, its load."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+_POWER = Path("/sys/class/power_supply")
+_NETWORK = Path("/sys/class/net")
+#: A host is idle when its processors have been, but for a tenth, over five minutes.
+_IDLE_LOAD = 0.1
+
+#: Accounts that Windows knows by a security identifier or by name, and what they are here.
+_WELL_KNOWN = {
+    "s-1-5-18": "root",
+    "system": "root",
+    "nt authority\\system": "root",
+    "localsystem": "root",
+    "s-1-5-19": "nobody",
+    "nt authority\\localservice": "nobody",
+    "s-1-5-20": "nobody",
+    "nt authority\\networkservice": "nobody",
+}
+
+
+class LinuxAccounts:
+    """The accounts of this computer."""
+
+    def find(self, name: str) -> str | None:
+        """The account that a name, with or without a realm, or a well-known identifier means."""
+        plain = _WELL_KNOWN.get(name.casefold(), name.rpartition("\\")[2])
+        try:
+            return pwd.getpwnam(plain).pw_name
+        except (KeyError, ValueError):
+            return None
+
+    def has_group(self, name: str) -> bool:
+        """Whether there is a group of this name."""
+        try:
+            grp.getgrnam(name.rpartition("\\")[2])
+        except (KeyError, ValueError):
+            return False
+        return True
+
+
+class LinuxConditions:
+    """What this computer knows of itself; each ``None`` where it cannot be known."""
+
+    def __init__(self, *, power: Path = _POWER, network: Path = _NETWORK) -> None:
+        self._power = power
+        self._network = network
+
+    def on_batteries(self) -> bool | None:
+        """Whether there is a battery, and no mains is on."""
+        kinds = {_text(each / "type"): each for each in _listed(self._power)}
+        if "Battery" not in kinds:
+            return False if kinds else None
+        mains = [each for each in _listed(self._power) if _text(each / "type") == "Mains"]
+        return not any(_text(each / "online") == "1" for each in mains) if mains else None
+
+    def has_network(self) -> bool | None:
+        """Whether an interface other than the loopback is up."""
+        found = [each for each in _listed(self._network) if each.name != "lo"]
+        return any(_text(each / "operstate") in ("up", "unknown") for each in found)
+
+    def is_idle(self) -> bool | None:
+        """Whether the load of the last five minutes leaves the processors idle."""
+        return os.getloadavg()[1] < _IDLE_LOAD * (os.cpu_count() or 1)
+
+
+def _listed(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
