@@ -70,3 +70,11 @@ def test_root_serves_the_system(tmp_path: Path) -> None:
     settled = settings.load(environ={})
     assert settled.state_dir == Path("/var/lib/innkeeper")
     assert settled.socket == Path("/run/innkeeper/innkeeper.sock")
+
+
+def test_the_simulated_inn_stands_apart_from_the_real_one(tmp_path: Path) -> None:
+    """Without a directory of its own choice, ``--fake`` keeps out of the service's state directory."""
+    environ = {"INNKEEPER_STATE_DIR": str(tmp_path / "inn")}
+    assert settings.load(environ=environ, flags={"fake": {}}).state_dir == tmp_path / "inn-fake"
+    assert settings.load(environ=environ, flags={"fake": {}, "state_dir": tmp_path}).state_dir == tmp_path
+    assert settings.load(environ=environ, flags={"fake": None}).state_dir == tmp_path / "inn"

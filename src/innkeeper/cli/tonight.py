@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -16,6 +17,9 @@ from innkeeper.cli.terminal import Json, Session, session_of, table
 from innkeeper.cli.update import say_status, say_verdict
 from innkeeper.wire.messages import PlannedMessage, TonightMessage, UpdateList, UpdateMessage
 from innkeeper.wire.states import Verdict
+
+#: Of machines that are left out for the same reason, so many are named.
+_NAMES_SHOWN = 5
 
 
 def add_to(app: typer.Typer) -> None:
@@ -62,7 +66,7 @@ def _plan(session: Session, night: TonightMessage) -> RenderableType:
         if night.fits
         else Text(f"{len(left_out)} of {len(night.entries)} will not be done tonight.", style="yellow")
     )
-    reasons = [_reason(session, entry) for entry in left_out]
+    reasons = _reasons(session, left_out)
     return Group(Text(f"Tonight, {span}", style="dim"), Text(), made, Text(), verdict, *reasons)
 
 
@@ -72,9 +76,21 @@ def _fit(entry: PlannedMessage) -> Text:
     return Text("fits", style="green") if entry.fits else Text("does not fit", style="yellow")
 
 
-def _reason(session: Session, entry: PlannedMessage) -> Text:
-    chance = f" Next chance: {session.moment_and_distance(entry.next_chance)}." if entry.next_chance else ""
-    return Text(f"  {entry.machine}: {entry.reason or 'no reason is known.'}{chance}")
+def _reasons(session: Session, left_out: Sequence[PlannedMessage]) -> list[Text]:
+    """Why, and when they may be done: once for all that it holds for."""
+    machines: dict[str, list[str]] = {}
+    for entry in left_out:
+        chance = (
+            f" Next chance: {session.moment_and_distance(entry.next_chance)}." if entry.next_chance else ""
+        )
+        machines.setdefault(f"{entry.reason or 'no reason is known.'}{chance}", []).append(entry.machine)
+    return [Text(f"  {_some(names)}: {reason}") for reason, names in machines.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The names, or the first of many."""
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:_NAMES_SHOWN])} and {more} more"
 
 
 def _watch(session: Session) -> ExitCode:

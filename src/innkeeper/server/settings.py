@@ -78,6 +78,9 @@ def load(
         settled |= _read(file)
     settled |= _from_environment(environ)
     settled |= {name: value for name, value in (flags or {}).items() if value is not None}
+    if settled.get("fake") is not None and (flags or {}).get("state_dir") is None:
+        # What is simulated never stands among what is real.
+        settled["state_dir"] = Path(f"{settled['state_dir']}-fake")
     try:
         settings = TypeAdapter(Settings).validate_python(settled)
     except ValidationError as error:

@@ -18,7 +18,7 @@ class Why(enum.StrEnum):
     NO_WINDOW = "No window covers the machine."
     NO_CHANCE = "No window opens in the time in which it may start."
     CLOSED = "It waits for its window to open."
-    TOO_SHORT = "It would not be done, with time left to roll back, before its window closes or its deadline."
+    TOO_SHORT = "With time left to roll back, it needs longer than its window or its deadline leaves."
     TOO_FULL = "No slot comes free in time before its window closes."
     NO_SLOT = "All the host's slots are taken; it waits for one."
     NO_BOOT = "As many machines of the host boot at once as may; it waits for its turn."
@@ -93,3 +93,11 @@ class Placement:
     next_chance: dt.datetime | None = None
     #: How often others were started while it did not fit, so far.
     skips: int = 0
+
+    @property
+    def reason(self) -> str:
+        """Why it does not start, in sentences for a person."""
+        if self.why is not Why.TOO_SHORT:
+            return self.why.value
+        minutes = max(1, round(self.candidate.predicted / dt.timedelta(minutes=1)))
+        return f"It is expected to take {minutes} min. {self.why.value}"

@@ -140,8 +140,8 @@ class TriggerAgent:
             await self._start(outlook, placement)
         elif placement.why is Why.EXPIRED:
             await self._bookings.ended(*key, Verdict.NOT_STARTED, _last_words(booking))
-        elif (booking.reason, booking.next_chance) != (placement.why.value, placement.next_chance):
-            await self._bookings.waits(*key, reason=placement.why.value, next_chance=placement.next_chance)
+        elif (booking.reason, booking.next_chance) != (placement.reason, placement.next_chance):
+            await self._bookings.waits(*key, reason=placement.reason, next_chance=placement.next_chance)
 
     async def _start(self, outlook: Outlook, placement: Placement) -> None:
         """Start the run; the window's hard end leaves it the time to roll back."""
@@ -253,7 +253,7 @@ def _entry(outlook: Outlook, placement: Placement) -> NightEntry:
         end=placement.end,
         window=placement.opening.window if placement.opening else "",
         fits=placement.start is not None,
-        reason=placement.why.value,
+        reason=placement.reason,
         next_chance=placement.next_chance,
         task_id=None,
     )
