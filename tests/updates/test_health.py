@@ -45,6 +45,13 @@ def test_only_what_is_worse_than_before_counts(changes: dict[str, object], found
     assert health.findings(BEFORE, after(**changes), must_have_rebooted=False) == found
 
 
+def test_a_check_that_is_only_wanted_warns_and_does_not_roll_back() -> None:
+    """``wanted.d`` is heard, and no more."""
+    worse = after(failed_checks={**BEFORE.failed_checks, "wanted: mail": "queue is long"})
+    assert health.findings(BEFORE, worse, must_have_rebooted=False) == ()
+    assert health.warnings(BEFORE, worse) == ("The check mail, which is only wanted, failed: queue is long",)
+
+
 def test_a_reboot_that_was_due_must_have_happened() -> None:
     """The boot id tells."""
     assert health.findings(BEFORE, after(), must_have_rebooted=True)

@@ -19,6 +19,10 @@ class PackageChange:
     new_version: str
 
 
+#: How the name of a check begins that is worth a warning, and no reason to roll back (``wanted.d``).
+WANTED = "wanted: "
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HealthReport:
     """What the guest says of its own health, at one moment."""
@@ -33,7 +37,7 @@ class HealthReport:
     mounts: frozenset[str]
     package_database_ok: bool
     reboot_required: bool
-    #: Name of each required check that failed, with what it printed.
+    #: Name of each check that failed, with what it printed; see ``WANTED`` for those that are only wanted.
     failed_checks: Mapping[str, str]
 
 

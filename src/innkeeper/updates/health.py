@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import cast
 
-from innkeeper.channels.ports import HealthReport
+from innkeeper.channels.ports import WANTED, HealthReport
 from innkeeper.wire.events import Json
 
 
@@ -15,7 +15,11 @@ def findings(before: HealthReport, after: HealthReport, *, must_have_rebooted: b
         *(f"The unit {unit} has failed." for unit in sorted(after.failed_units - before.failed_units)),
         *(f"Nothing listens on {place} any more." for place in sorted(before.listeners - after.listeners)),
         *(f"{place} is not mounted any more." for place in sorted(before.mounts - after.mounts)),
-        *(f"The check {name} failed: {text}" for name, text in sorted(_new_failures(before, after).items())),
+        *(
+            f"The check {name} failed: {text}"
+            for name, text in _new_failures(before, after)
+            if not name.startswith(WANTED)
+        ),
     ]
     if before.package_database_ok and not after.package_database_ok:
         found.append("The package database is broken.")
@@ -24,13 +28,24 @@ def findings(before: HealthReport, after: HealthReport, *, must_have_rebooted: b
     return tuple(found)
 
 
+def warnings(before: HealthReport, after: HealthReport) -> tuple[str, ...]:
+    """What is worse than before and no reason to roll back, a sentence each."""
+    return tuple(
+        f"The check {name.removeprefix(WANTED)}, which is only wanted, failed: {text}"
+        for name, text in _new_failures(before, after)
+        if name.startswith(WANTED)
+    )
+
+
 def is_settled(report: HealthReport) -> bool:
     """Whether the guest has finished booting, as far as it says."""
     return report.system_state not in ("initializing", "starting")
 
 
-def _new_failures(before: HealthReport, after: HealthReport) -> dict[str, str]:
-    return {name: text for name, text in after.failed_checks.items() if name not in before.failed_checks}
+def _new_failures(before: HealthReport, after: HealthReport) -> list[tuple[str, str]]:
+    return sorted(
+        (name, text) for name, text in after.failed_checks.items() if name not in before.failed_checks
+    )
 
 
 def to_json(report: HealthReport) -> Json:

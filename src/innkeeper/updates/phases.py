@@ -155,6 +155,7 @@ async def look_after(run: Run) -> Facts:
     while True:
         report, found = await _compare(run)
         if not found:
+            _warn(run, report)
             return {"healthy_boot": report.boot_id}
         if run.clock.monotonic() >= give_up:
             raise Stop(Cause.FAILED, *found)
@@ -228,6 +229,12 @@ def _refuse_done_before(run: Run, hello: AgentHello) -> None:
             code=ErrorCode.ERROR_ALREADY_EXISTS,
             advice="Book it under another identifier.",
         )
+
+
+def _warn(run: Run, report: HealthReport) -> None:
+    if run.baseline is not None:
+        for warning in health.warnings(run.baseline, report):
+            run.task.log(warning, LogLevel.WARNING)
 
 
 async def _refuse_changed_bases(run: Run) -> None:
