@@ -130,9 +130,10 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Iterator[Record]:
 
 
 def moments(record: Record, chance: random.Random, count: int = 60) -> list[int]:
-    """Choose moments to crash at, the first and the last among them."""
+    """Choose moments to crash at: the first, the last, and those right after the journal was written."""
     last = len(record.events)
-    return sorted({0, last, *(chance.randrange(last + 1) for _ in range(count))})
+    journals = [number + 1 for number, event in enumerate(record.events) if event[1] == "journal"]
+    return sorted({0, last, *journals, *(chance.randrange(last + 1) for _ in range(count))})
 
 
 def is_bearable(path: Path) -> bool:
@@ -221,7 +222,7 @@ def test_a_merge_that_crashes_loses_nothing_and_can_be_finished(
     tmp_path: Path, record: Record, scribble: Callable[..., None], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At every moment of a merge the child reads as before it, and merging again finishes it."""
-    monkeypatch.setattr("innkeeper.disks.merge.CHECKPOINT_BYTES", 4 * BLOCK)
+    monkeypatch.setattr("innkeeper.disks.merge.CHECKPOINT_BYTES", 2 * BLOCK)
     chance = random.Random(seed)
     folder = tmp_path / "after"
     folder.mkdir()
@@ -232,6 +233,11 @@ def test_a_merge_that_crashes_loses_nothing_and_can_be_finished(
     scribble(tmp_path / "p.vhd", model, 6)
     disks.create_differencing(tmp_path / "c.vhd", tmp_path / "p.vhd")
     scribble(tmp_path / "c.vhd", model, 8)
+    with disks.open(tmp_path / "c.vhd", writable=True) as disk:
+        for offset in range(1000, SIZE - 70_000, SIZE // 12):
+            data = chance.randbytes(70_000)
+            disk.pwrite(data, offset)
+            model[offset : offset + len(data)] = data
     record.begin(*tmp_path.glob("*.vhd"))
     disks.open(tmp_path / "c.vhd").merge()
     for moment in moments(record, chance, 30):
