@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,15 @@ MIB = 1 << 20
 
 #: Writes ``count`` random pieces into a disk and into the model of its content.
 Scribble = Callable[[Path, bytearray, int], None]
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """Give a folder in memory, for tests that sync thousands of times and need no disk behind it."""
+    shared = Path("/dev/shm")
+    base = shared if os.access(shared, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="innkeeper-test-", dir=base) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
