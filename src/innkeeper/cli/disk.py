@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import re
 import signal
 from collections.abc import Iterator
+from json import dumps
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -23,11 +23,11 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from innkeeper import disks
+from innkeeper.cli.terminal import Json, facts, session_of
 from innkeeper.disks.chain import open_chain
 from innkeeper.disks.check import Finding, check
 from innkeeper.disks.compact import compact
@@ -51,7 +51,6 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 Image = Annotated[Path, typer.Argument(metavar="DISK", help="The image's file.")]
 New = Annotated[Path, typer.Argument(metavar="NEW", help="The image to make; nothing may be there yet.")]
 To = Annotated[Kind, typer.Option("--to", help="The kind of image to make.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON with documented keys.")]
 
 
 @app.command()
@@ -74,33 +73,28 @@ def create(
 
 
 @app.command()
-def info(path: Image, as_json: Json = False) -> None:
+def info(context: typer.Context, path: Image, json: Json = False) -> None:
     """Show all that is known of a disk."""
     found = describe(path)
-    if as_json:
-        _print_json(_as_json(found[0]))
+    if json:
+        _print_json(context, _as_json(found[0]))
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for name, value in _lines(found[0]):
-        table.add_row(name, Text(value))
-    Console(highlight=False).print(table)
+    session_of(context).out.print(facts(dict(_lines(found[0]))))
 
 
 @app.command()
-def chain(path: Image, as_json: Json = False) -> None:
+def chain(context: typer.Context, path: Image, json: Json = False) -> None:
     """Show a disk and its parents as a tree, the root first."""
     found = describe(path)
-    if as_json:
-        _print_json([_as_json(facts) for facts in found])
+    if json:
+        _print_json(context, [_as_json(one) for one in found])
         return
     tree: Tree | None = None
     branch: Tree | None = None
-    for facts in reversed(found):
-        branch = Tree(_label(facts)) if branch is None else branch.add(_label(facts))
+    for one in reversed(found):
+        branch = Tree(_label(one)) if branch is None else branch.add(_label(one))
         tree = tree or branch
-    Console(highlight=False).print(tree)
+    session_of(context).out.print(tree)
 
 
 @app.command("compact")
@@ -173,15 +167,16 @@ def resize_disk(
 
 @app.command("check")
 def check_disk(
+    context: typer.Context,
     path: Image,
     deep: Annotated[bool, typer.Option("--deep", help="Read every block too.")] = False,
-    as_json: Json = False,
+    json: Json = False,
 ) -> None:
     """Look for everything that can be wrong with a disk; changes nothing."""
     with _bar() as watch:
         findings = check(path, deep=deep, watch=watch)
-    if as_json:
-        _print_json([_finding(finding) for finding in findings])
+    if json:
+        _print_json(context, [_finding(finding) for finding in findings])
     else:
         _say_findings(findings)
     if not all(finding.is_harmless for finding in findings):
@@ -284,39 +279,39 @@ def _say_bytes(count: int) -> str:
     return f"{count} bytes"
 
 
-def _label(facts: DiskFacts) -> Text:
+def _label(disk: DiskFacts) -> Text:
     text = Text.assemble(
-        (facts.file.name, "bold"),
-        f"  {facts.kind.value}, {_say_bytes(facts.size_in_guest)}, ",
-        f"{_say_bytes(facts.allocated_on_host)} on the host",
+        (disk.file.name, "bold"),
+        f"  {disk.kind.value}, {_say_bytes(disk.size_in_guest)}, ",
+        f"{_say_bytes(disk.allocated_on_host)} on the host",
     )
-    for warning in facts.warnings:
+    for warning in disk.warnings:
         text.append(f"\n{warning}", style="yellow")
     return text
 
 
-def _lines(facts: DiskFacts) -> Iterator[tuple[str, str]]:
-    yield "file", str(facts.file)
-    yield "kind", facts.kind.value
-    yield "size in guest", f"{_say_bytes(facts.size_in_guest)} ({facts.size_in_guest:,} bytes)"
-    yield "size on host", f"{_say_bytes(facts.size_on_host)}, {_say_bytes(facts.allocated_on_host)} stored"
-    yield "host free space", _say_bytes(facts.host_free_disk_space)
-    yield "identity", str(facts.unique_id)
-    yield "created", f"{facts.created_at:%Y-%m-%d %H:%M:%S} UTC"
-    yield "made by", facts.creator
-    if facts.block_bytes:
-        yield "blocks", f"{facts.blocks_present:,} of {_say_bytes(facts.block_bytes)}"
-    if facts.parent:
-        yield "parent", str(facts.parent)
-    for warning in facts.warnings:
+def _lines(disk: DiskFacts) -> Iterator[tuple[str, str]]:
+    yield "file", str(disk.file)
+    yield "kind", disk.kind.value
+    yield "size in guest", f"{_say_bytes(disk.size_in_guest)} ({disk.size_in_guest:,} bytes)"
+    yield "size on host", f"{_say_bytes(disk.size_on_host)}, {_say_bytes(disk.allocated_on_host)} stored"
+    yield "host free space", _say_bytes(disk.host_free_disk_space)
+    yield "identity", str(disk.unique_id)
+    yield "created", f"{disk.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    yield "made by", disk.creator
+    if disk.block_bytes:
+        yield "blocks", f"{disk.blocks_present:,} of {_say_bytes(disk.block_bytes)}"
+    if disk.parent:
+        yield "parent", str(disk.parent)
+    for warning in disk.warnings:
         yield "warning", warning
 
 
-def _as_json(facts: DiskFacts) -> dict[str, object]:
-    fields = dataclasses.asdict(facts)
+def _as_json(disk: DiskFacts) -> dict[str, object]:
+    fields = dataclasses.asdict(disk)
     for name in ("file", "parent", "unique_id"):
         fields[name] = None if fields[name] is None else str(fields[name])
-    return fields | {"created_at": facts.created_at.isoformat()}
+    return fields | {"created_at": disk.created_at.isoformat()}
 
 
 def _finding(finding: Finding) -> dict[str, object]:
@@ -332,5 +327,5 @@ def _say_findings(findings: list[Finding]) -> None:
         console.print("Nothing is wrong.")
 
 
-def _print_json(value: object) -> None:
-    Console(highlight=False).out(json.dumps(value, indent=2, default=str))
+def _print_json(context: typer.Context, value: object) -> None:
+    session_of(context).out.out(dumps(value, indent=2, default=str, ensure_ascii=False))

@@ -40,6 +40,8 @@ class ImageFile:
         self.path = path
         self.writable = writable
         self._can_copy = True
+        #: A stretch of the file that is known to be data.
+        self._known_data = (0, 0)
 
     @classmethod
     def open(cls, path: Path, *, writable: bool = False) -> ImageFile:
@@ -136,17 +138,26 @@ class ImageFile:
         """Find the parts of a range that the host really stores, as (offset, length)."""
         end = offset + length
         while offset < end:
-            try:
-                start = os.lseek(self.descriptor, offset, os.SEEK_DATA)
-            except OSError as exc:
-                if exc.errno == errno.ENXIO:
-                    return
-                raise disk_error(exc, self.path) from exc
-            if start >= end:
+            start, stop = self._known_data
+            if not start <= offset < stop:
+                start, stop = self._find_data(offset)
+            start, stop = max(start, offset), min(stop, end)
+            if start >= stop:
                 return
-            with adapted(self.path):
-                offset = min(end, os.lseek(self.descriptor, start, os.SEEK_HOLE))
-            yield start, offset - start
+            yield start, stop - start
+            offset = stop
+
+    def _find_data(self, offset: int) -> tuple[int, int]:
+        """Ask the host for the next stretch of data, and remember it: it may be as long as the file, and the
+        host may look at each of its pages to tell."""
+        try:
+            start = os.lseek(self.descriptor, offset, os.SEEK_DATA)
+            self._known_data = start, os.lseek(self.descriptor, start, os.SEEK_HOLE)
+        except OSError as exc:
+            if exc.errno == errno.ENXIO:
+                return offset, offset
+            raise disk_error(exc, self.path) from exc
+        return self._known_data
 
     # Commands
 
@@ -192,6 +203,7 @@ class ImageFile:
 
     def zero(self, offset: int, length: int, *, keep_room: bool = False) -> None:
         """Make a range read as zero, and keep its room or give it back where the file system can."""
+        self._known_data = (0, 0)
         mode = (FALLOC_ZERO_RANGE if keep_room else FALLOC_PUNCH_HOLE) | FALLOC_KEEP_SIZE
         if length and _fallocate(self.descriptor, mode, offset, length):
             while length:
@@ -201,6 +213,7 @@ class ImageFile:
 
     def truncate(self, size: int) -> None:
         """Set the file's length."""
+        self._known_data = (0, 0)
         with adapted(self.path):
             os.ftruncate(self.descriptor, size)
 
