@@ -100,7 +100,9 @@ def test_an_export_serves_until_it_is_ended(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        size = subprocess.run(["nbdinfo", "--size", url], capture_output=True, text=True, check=True, timeout=30)
+        size = subprocess.run(
+            ["nbdinfo", "--size", url], capture_output=True, text=True, check=True, timeout=30
+        )
         assert int(size.stdout) == 20 << 20
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

@@ -2,18 +2,181 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from innkeeper import disks
 from innkeeper.disks.work import WORKS
-from innkeeper.errors import ErrorCode, TaskNotCancelable
+from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.tasks.clock import SystemClock
-from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal, StepMoment
+from innkeeper.tasks.memory_engine import MemoryEngine
 from innkeeper.tasks.memory_store import MemoryTaskStore
+from innkeeper.tasks.running import TaskCancelled
 from innkeeper.tasks.service import Tasks
-from innkeeper.tasks.task import CancelEffect, Task, TaskResult
+from innkeeper.tasks.task import CancelEffect, LogLevel, TaskResult
 from innkeeper.wire.events import Json
 
 SIZE = 8 << 20
+
+
+class Crash(Exception):
+    """The service dies after a step's action and before its result is recorded."""
+
+
+class Hand:
+    """The hand of a task, whose journal outlives a crash."""
+
+    id = 1
+
+    def __init__(self, *, crash_in: str = "", cancelled: bool = False) -> None:
+        self.journal: dict[str, Json] = {}
+        self.crash_in = crash_in
+        self.cancel_requested = cancelled
+        self.effects: list[CancelEffect] = []
+        self.reports: list[tuple[int | None, int | None]] = []
+
+    async def step(self, name: str, action: Callable[[], Awaitable[Json]]) -> Json:
+        """Do it once for good."""
+        if name not in self.journal:
+            result = await action()
+            if name == self.crash_in:
+                self.crash_in = ""
+                raise Crash
+            self.journal[name] = result
+        return self.journal[name]
+
+    def report(
+        self,
+        phase: str | None = None,
+        *,
+        number: int | None = None,
+        count: int | None = None,
+        percent: int | None = None,
+        bytes_done: int | None = None,
+        bytes_total: int | None = None,
+    ) -> None:
+        """Remember the bytes."""
+        self.reports.append((bytes_done, bytes_total))
+
+    def log(self, text: str, level: LogLevel = LogLevel.INFO) -> None:
+        """Say nothing."""
+
+    async def set_cancel_effect(self, effect: CancelEffect) -> None:
+        """Remember it."""
+        self.effects.append(effect)
+
+    async def cancelled(self) -> None:
+        """Never wait."""
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Path:
+    """Make a child with data over a parent with data."""
+    disks.create_dynamic(tmp_path / "p.vhd", SIZE)
+    with disks.open(tmp_path / "p.vhd", writable=True) as disk:
+        disk.pwrite(b"p" * 5000, 100)
+    disks.create_differencing(tmp_path / "c.vhd", tmp_path / "p.vhd")
+    with disks.open(tmp_path / "c.vhd", writable=True) as disk:
+        disk.pwrite(b"c" * 5000, 3000)
+    return tmp_path / "c.vhd"
+
+
+async def start_of(path: Path) -> bytes:
+    """Read the start of a disk, away from the event loop."""
+
+    def read() -> bytes:
+        with disks.open(path) as disk:
+            return disk.pread(8000, 0)
+
+    return await asyncio.to_thread(read)
+
+
+EXPECTED = bytes(100) + b"p" * 2900 + b"c" * 5000
+
+
+def arguments(child: Path) -> dict[str, tuple[dict[str, Json], Path]]:
+    """Say for each kind of task what to start it with, and which disk has the result."""
+    folder = child.parent
+    path = str(child)
+    return {
+        "disk_create": (
+            {"path": f"{folder}/n.vhd", "kind": "differencing", "parent": path},
+            folder / "n.vhd",
+        ),
+        "disk_compact": ({"path": path}, child),
+        "disk_convert": ({"path": path, "target": f"{folder}/n.vhd", "kind": "fixed"}, folder / "n.vhd"),
+        "disk_merge": ({"path": path}, folder / "p.vhd"),
+        "disk_merge_to": ({"path": path, "target": f"{folder}/n.vhd", "kind": "dynamic"}, folder / "n.vhd"),
+    }
+
+
+@pytest.mark.parametrize("kind", sorted(WORKS))
+@pytest.mark.parametrize("crash_in", ["", "look", "make", "merge", "compact"])
+async def test_a_step_that_a_crash_cut_off_may_be_done_again(child: Path, kind: str, crash_in: str) -> None:
+    """Every kind ends with the same disk, though its step was done and not recorded."""
+    argument, result = arguments(child)[kind]
+    hand = Hand(crash_in=crash_in)
+    try:
+        await WORKS[kind](hand, argument)
+    except Crash:
+        await WORKS[kind](hand, argument)
+    assert await start_of(result) == EXPECTED
+    assert not child.with_name("p.vhd.merging").exists()
+
+
+async def test_a_name_that_is_taken_ends_the_task(child: Path) -> None:
+    """A target that was there before the task began is an error, not the result of a crash."""
+    argument, result = arguments(child)["disk_convert"]
+    result.write_text("mine")
+    with pytest.raises(DiskError) as refused:
+        await WORKS["disk_convert"](Hand(), argument)
+    assert refused.value.code == ErrorCode.ERROR_ALREADY_EXISTS
+    assert result.read_text() == "mine"
+
+
+async def test_a_path_is_absolute() -> None:
+    """A path that depends on where the service runs is refused as documented."""
+    with pytest.raises(DiskError) as refused:
+        await WORKS["disk_compact"](Hand(), {"path": "d.vhd"})
+    assert refused.value.code == ErrorCode.ERROR_BAD_PATHNAME
+
+
+@pytest.mark.parametrize("kind", ["disk_compact", "disk_convert", "disk_merge", "disk_merge_to"])
+async def test_a_cancel_takes_the_stated_effect(child: Path, kind: str) -> None:
+    """A task cancelled before its point of no return leaves the disks as they were."""
+    argument, result = arguments(child)[kind]
+    with pytest.raises(TaskCancelled):
+        await WORKS[kind](Hand(cancelled=True), argument)
+    assert result.exists() == (kind in {"disk_compact", "disk_merge"})
+    assert await start_of(child) == EXPECTED
+
+
+async def test_a_merge_says_when_it_can_only_be_finished(child: Path) -> None:
+    """Past the point of no return the task states that a cancel has no effect, before the first byte."""
+    hand = Hand()
+    await WORKS["disk_merge"](hand, {"path": str(child)})
+    assert hand.effects == [CancelEffect.NONE]
+
+
+async def test_a_task_of_the_service_shows_bytes_and_ends(child: Path) -> None:
+    """Started by the tasks service, a conversion ends as a success with its bytes told."""
+    tasks = Tasks(
+        store=MemoryTaskStore(), engine=MemoryEngine(), clock=SystemClock(), publish=lambda event: None
+    )
+    for kind, work in WORKS.items():
+        tasks.register(kind, work)
+    await tasks.launch()
+    argument, result = arguments(child)["disk_convert"]
+    task = await tasks.start("disk_convert", "Convert c.vhd", argument)
+    assert await tasks.wait(task.id, 30)
+    ended = await tasks.get(task.id)
+    assert ended.result is TaskResult.SUCCESS
+    assert ended.progress.bytes_done == ended.progress.bytes_total == SIZE
+    refused = await tasks.start("disk_merge", "Merge p.vhd", {"path": str(child.with_name("p.vhd"))})
+    assert await tasks.wait(refused.id, 30)
+    assert (await tasks.get(refused.id)).error == ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE
+    await tasks.close()
+    assert result.exists()

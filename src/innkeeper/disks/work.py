@@ -18,9 +18,9 @@ from innkeeper.disks.create import create_differencing, create_dynamic, create_f
 from innkeeper.disks.disk import open as open_disk
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.merge import merge
-from innkeeper.disks.paths import already_there, image_path
+from innkeeper.disks.paths import already_there
 from innkeeper.disks.progress import Cancelled, Watch
-from innkeeper.errors import InvalidArgument
+from innkeeper.errors import DiskError, ErrorCode, InvalidArgument
 from innkeeper.tasks.running import RunningTask, TaskCancelled, Work
 from innkeeper.tasks.task import CancelEffect
 from innkeeper.wire.events import Json
@@ -94,11 +94,12 @@ async def _make(running: RunningTask, target: Path, operation: Callable[[Watch],
 
 async def create_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
     """Make a disk: ``path``, ``kind`` and ``size_bytes`` or ``parent``."""
-    path, kind = image_path(_text(argument, "path")), Kind(_text(argument, "kind"))
+    path, kind = _path(argument, "path"), Kind(_text(argument, "kind"))
+    parent = _path(argument, "parent") if kind is Kind.DIFFERENCING else path
 
     def create(watch: Watch) -> None:
         if kind is Kind.DIFFERENCING:
-            create_differencing(path, _text(argument, "parent"))
+            create_differencing(path, parent)
         elif kind is Kind.FIXED:
             create_fixed(path, _number(argument, "size_bytes"), watch=watch)
         else:
@@ -112,7 +113,7 @@ async def compact_work(running: RunningTask, argument: Mapping[str, Json]) -> No
 
     Doing it again does no harm, and a cancel leaves a whole disk.
     """
-    path = image_path(_text(argument, "path"))
+    path = _path(argument, "path")
     free_blocks = argument.get("free_blocks") is True
     await running.set_cancel_effect(CancelEffect.STOPS_RESUMABLE)
     await _do(running, "compact", lambda watch: compact(path, watch=watch, free_blocks=free_blocks))
@@ -120,7 +121,7 @@ async def compact_work(running: RunningTask, argument: Mapping[str, Json]) -> No
 
 async def convert_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
     """Convert the image at ``path`` to a new one at ``target``; raw ones need ``source_kind``."""
-    path, target = image_path(_text(argument, "path")), image_path(_text(argument, "target"))
+    path, target = _path(argument, "path"), _path(argument, "target")
     kind = Kind(_text(argument, "kind"))
     given = argument.get("source_kind")
     source_kind = Kind(given) if isinstance(given, str) else None
@@ -131,7 +132,7 @@ async def convert_work(running: RunningTask, argument: Mapping[str, Json]) -> No
 
 async def merge_to_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
     """Write the differencing disk at ``path`` with its parents to a new one at ``target`` of ``kind``."""
-    path, target = image_path(_text(argument, "path")), image_path(_text(argument, "target"))
+    path, target = _path(argument, "path"), _path(argument, "target")
     kind = _text(argument, "kind")
 
     def merge_to(watch: Watch) -> None:
@@ -147,7 +148,7 @@ async def merge_work(running: RunningTask, argument: Mapping[str, Json]) -> None
     That the child is there is a step of its own: if it is gone when the merge is done again after a crash,
     the merge was finished.
     """
-    path = image_path(_text(argument, "path"))
+    path = _path(argument, "path")
     keep_child = argument.get("keep_child") is True
     ignore_time = argument.get("ignore_parent_time") is True
 
@@ -171,6 +172,19 @@ WORKS: Mapping[str, Work] = {
     "disk_merge": merge_work,
     "disk_merge_to": merge_to_work,
 }
+
+
+def _path(argument: Mapping[str, Json], name: str) -> Path:
+    """Take a path as documented, absolute: the service's own folder means nothing to who asks."""
+    path = Path(_text(argument, name))
+    if not path.is_absolute():
+        raise DiskError(
+            f"{path}: the path is not absolute.",
+            path=str(path),
+            code=ErrorCode.ERROR_BAD_PATHNAME,
+            advice="Give the whole path.",
+        )
+    return path
 
 
 def _text(argument: Mapping[str, Json], name: str) -> str:
