@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,38 @@ def test_another_hypervisor_is_refused(text: str) -> None:
     assert "qemu:///system" in caught.value.advice
 
 
-def test_a_root_whose_sockets_would_not_fit_is_refused() -> None:
-    """Before libvirt fails at it in its own words, at the first start."""
-    assert embedded_uri(embedded_root(Path("/var/lib/innkeeper"))) == (
-        "qemu:///embed?root=/var/lib/innkeeper/hypervisor"
+def test_a_root_that_leaves_room_for_sockets_is_used_as_it_is() -> None:
+    """The system's service needs no detour."""
+    assert (
+        embedded_uri(embedded_root(Path("/var/lib/innkeeper"))) == "qemu:///embed?root=/var/lib/innkeeper/hv"
     )
-    with pytest.raises(InvalidArgument):
-        embedded_uri(embedded_root(Path("/var/lib") / ("x" * 80)))
+
+
+def test_a_long_root_is_reached_by_a_short_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state directory deep in somebody's home still has room for the sockets of its machines."""
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        root = embedded_root(tmp_path / ("x" * 80))
+        link = Path(embedded_uri(root).removeprefix("qemu:///embed?root="))
+        assert len(str(link)) <= 26
+        assert link.readlink() == root
+        assert embedded_uri(root).endswith(str(link))
+
+
+def test_a_root_that_no_link_can_shorten_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how long the state directory may be."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(InvalidArgument) as caught:
+        embedded_uri(embedded_root(tmp_path / ("x" * 80)))
+    assert "at most 23 characters" in caught.value.advice
+
+
+def test_a_runtime_directory_that_others_may_write_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever can change the link can lead the service to other disks."""
+    (tmp_path / "inn").mkdir()
+    (tmp_path / "inn").chmod(0o777)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(InvalidArgument, match="not this user's alone"):
+        embedded_uri(embedded_root(tmp_path / ("x" * 80)))

@@ -177,6 +177,19 @@ async def test_a_base_that_somebody_wrote_to_is_noticed(inn: Inn) -> None:
     assert [after[r.path] == r.checksum for r in records] == [True, False]
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+async def test_a_base_that_only_libvirt_may_read_is_recorded_without_a_checksum(inn: Inn) -> None:
+    """Its identity has to do; the update is not given up for it."""
+    undo = UndoPoint(inn.host, await plan_of(inn), clock=inn.clock)
+    await undo.take(freeze_seconds=10)
+    for base in undo.plan.bases.values():
+        Path(base).chmod(0)
+    records = await undo.record(read_up_to_bytes=1 << 20)
+    assert {record.checksum for record in records} == {""}
+    assert await undo.changed_bases(records) == ()
+    assert await undo.checksums(records) == {}
+
+
 async def test_plans_and_records_come_back_from_the_journal_as_they_were(inn: Inn) -> None:
     """Through JSON, with nothing lost."""
     plan = await plan_of(inn)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import cast
 from xml.sax.saxutils import escape
 
-from innkeeper.errors import AgentError, ErrorCode, MachineError, WrongState
+from innkeeper.errors import AgentError, DiskError, ErrorCode, MachineError, WrongState
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import FileIdentity, Hypervisor, OnProgress
 from innkeeper.tasks.ports import Clock
@@ -230,8 +230,17 @@ class UndoPoint:
                 advice="Put the file back.",
             )
         read = identity.size_bytes <= read_up_to_bytes
-        checksum = await self._hypervisor.files.checksum(disk.base, on_progress) if read else ""
+        checksum = await self._checksum(disk.base, on_progress) if read else ""
         return BaseRecord(path=disk.base, identity=identity, checksum=checksum)
+
+    async def _checksum(self, path: str, on_progress: OnProgress | None) -> str:
+        """Empty where only libvirt may read the image: its identity has to do then."""
+        try:
+            return await self._hypervisor.files.checksum(path, on_progress)
+        except DiskError as error:
+            if error.code is not ErrorCode.E_ACCESSDENIED:
+                raise
+            return ""
 
     async def _clear_leftovers(self) -> None:
         """Delete what a crash left of an earlier attempt: overlays that no definition names."""

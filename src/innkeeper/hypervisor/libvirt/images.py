@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import uuid
@@ -28,9 +29,10 @@ class Images:
 
     def chain(self, connect: libvirt.virConnect, path: str) -> list[tuple[str, str]]:
         """The image and what it stands on, top first, each with its format."""
-        if not self._uri.is_local:
-            return _chain_by_volume(connect, path)
-        return _chain_by_qemu_img(path, _declared_format(connect, path))
+        # An image that only libvirt may read is looked at by libvirt.
+        if self._uri.is_local and (os.access(path, os.R_OK) or not Path(path).exists()):
+            return _chain_by_qemu_img(path, _declared_format(connect, path))
+        return _chain_by_volume(connect, path)
 
     def base_format(self, connect: libvirt.virConnect, overlay: str, base: str) -> str | None:
         """The format of ``base`` as the overlay's own header records it, where it still can be read."""

@@ -35,6 +35,7 @@ async def prepare_root(state_directory: Path, on_phase: OnPhase | None = None) -
 def _probe_qemu(root: Path, uri: str) -> None:
     # Saved states hold guests' memory: nobody else may read them.
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _keep_logs_plain(root / "etc" / "qemu.conf")
     ensure_event_loop()
     with translated("prepare the embedded hypervisor"):
         connect = libvirt.open(uri)
@@ -43,3 +44,10 @@ def _probe_qemu(root: Path, uri: str) -> None:
             connect.getDomainCapabilities(None, None, None, "qemu", 0)
         finally:
             connect.close()
+
+
+def _keep_logs_plain(settings: Path) -> None:
+    """Let QEMU write its own logs, unless somebody has settled it: a log daemon would outlive the service."""
+    settings.parent.mkdir(exist_ok=True)
+    if not settings.exists():
+        settings.write_text('stdio_handler = "file"\n')

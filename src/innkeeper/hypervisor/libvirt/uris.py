@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import os
+import stat
 import threading
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import libvirt
 
-from innkeeper.errors import InvalidArgument
+from innkeeper.errors import ErrorCode, InvalidArgument
 
 SYSTEM_URI = "qemu:///system"
 #: A local libvirtd answers in milliseconds, or does not.
 _ANSWER_TIMEOUT_S = 5.0
-#: libvirt puts sockets 82 bytes below an embedded root, and a socket's path ends at 107.
-_LONGEST_ROOT = 60
+#: libvirt puts a machine's sockets up to 81 bytes below an embedded root (``lib/qemu/channel/target/``, the
+#: machine's number, the first 20 letters of its name, the port's name), and a socket's path ends at 107.
+_LONGEST_ROOT = 26
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,17 +76,44 @@ def _saved_directory(path: str, root: Path | None, *, is_local: bool) -> Path | 
 
 def embedded_root(state_directory: Path) -> Path:
     """Where the embedded driver keeps its machines."""
-    return state_directory / "hypervisor"
+    return state_directory / "hv"
 
 
 def embedded_uri(root: Path) -> str:
     """The URI of the embedded driver in ``root``. Raises ``InvalidArgument`` where sockets would not fit."""
     if len(os.fsencode(root)) > _LONGEST_ROOT:
+        root = _short_way_to(root)
+    return f"qemu:///embed?root={root}"
+
+
+def _short_way_to(root: Path) -> Path:
+    """A link to ``root`` whose path leaves room for sockets, in the user's runtime directory."""
+    link = _runtime_directory() / hashlib.sha256(os.fsencode(root)).hexdigest()[:4]
+    if len(os.fsencode(link)) > _LONGEST_ROOT:
         raise InvalidArgument(
             f"The directory {root} is too long a path for the embedded hypervisor's sockets.",
-            advice=f"Choose a state directory of at most {_LONGEST_ROOT - len('/hypervisor')} characters.",
+            advice=f"Choose a state directory of at most {_LONGEST_ROOT - len('/hv')} characters.",
         )
-    return f"qemu:///embed?root={root}"
+    if not (link.is_symlink() and link.readlink() == root):
+        link.unlink(missing_ok=True)
+        link.symlink_to(root)
+    return link
+
+
+def _runtime_directory() -> Path:
+    """A directory that is this user's alone, with a short path."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    directory = Path(runtime) / "inn" if runtime else Path(f"/tmp/inn-{os.getuid()}")  # noqa: S108 - see below
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    # Anybody may make a directory of this name in /tmp: one that is not ours leads to somebody else's disks.
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
+        raise InvalidArgument(
+            f"{directory} is not this user's alone, so nothing is put there.",
+            code=ErrorCode.E_ACCESSDENIED,
+            advice="Remove it, or set XDG_RUNTIME_DIR.",
+        )
+    return directory
 
 
 async def choose_uri(state_directory: Path) -> str:
