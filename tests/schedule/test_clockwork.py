@@ -1,0 +1,55 @@
+"""The clockwork calls back at the runs of its recurrences, and of no others."""
+
+import threading
+import time
+
+from innkeeper.schedule.calendar import zone
+from innkeeper.schedule.calendar.days import Daily
+from innkeeper.schedule.calendar.recurrence import Recurrence
+from innkeeper.schedule.clockwork import Clockwork
+from innkeeper.schedule.timer import Timer
+
+UTC = zone.named("UTC")
+
+
+def in_seconds(seconds: int) -> Recurrence:
+    """A run that many seconds from now, and every minute after it."""
+    at = int(time.time()) + seconds
+    day, second = divmod(at, zone.DAY)
+    return Recurrence(days=Daily(day + zone.EPOCH_DAY), zone=UTC, second=second, start=at, interval=60)
+
+
+def test_what_is_due_is_called_and_what_was_removed_is_not():
+    """Set while it runs, called within its second, removed in time."""
+    called: list[str] = []
+    enough = threading.Event()
+
+    def on_due(key: str) -> None:
+        called.append(key)
+        if len(called) == 2:
+            enough.set()
+
+    clockwork = Clockwork(on_due)
+    clockwork.start()
+    clockwork.set("removed", in_seconds(1))
+    clockwork.set_all([("first", in_seconds(1)), ("second", in_seconds(1))])
+    clockwork.remove("removed")
+    assert enough.wait(5)
+    clockwork.stop()
+    assert called == ["first", "second"]
+    assert len(clockwork) == 2
+
+
+def test_a_key_is_due_once_at_its_last_moment():
+    """Setting a key anew forgets its old moment; removing it forgets both."""
+    timer: Timer[str] = Timer()
+    timer.set("a", 1.0)
+    timer.set("a", 3.0)
+    timer.set("b", 2.0)
+    timer.set("c", 2.0)
+    timer.remove("c")
+    assert timer.next_due() == 2.0
+    assert timer.pop_due(2.5) == [(2.0, "b")]
+    assert timer.pop_due(9.0) == [(3.0, "a")]
+    assert timer.next_due() is None
+    assert len(timer) == 0
