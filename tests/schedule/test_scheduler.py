@@ -231,7 +231,12 @@ async def test_the_shorter_limit_stops_the_program_and_all_its_children(house):
     definition.triggers[1].execution_time_limit = "PT1M"
     await house.register(definition)
     await house.at(NIGHT + TWO_HOURS)
-    run = await only_run(house)
+
+    async def started():
+        found = await only_run(house)
+        return found if found.state is RunState.RUNNING else None
+
+    run = await until(started)
     await printed(house, run.operation)
     await house.clock.advance(60)
     ended = await house.ended(run)

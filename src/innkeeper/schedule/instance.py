@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
+import functools
 from collections.abc import Coroutine, Mapping
 
 from innkeeper.errors import ErrorCode, InnkeeperError
@@ -62,7 +63,7 @@ class Instances:
             await self._end(run, task, _INTERRUPTED)
             raise InnkeeperError(_INTERRUPTED.reason, code=ErrorCode.SCHED_S_TASK_TERMINATED)
         try:
-            definition = TaskDefinition.from_xml(task.xml)
+            definition = definition_of(task)
             unconditional = bool(argument.get("unconditional"))
             run, ending = await self._tries(hand, run, task, definition, unconditional=unconditional)
         except Exception as crash:  # whatever broke, the history must not say that it still runs
@@ -85,7 +86,9 @@ class Instances:
         """Try, and try again as ``RestartOnFailure`` says."""
         settings = definition.settings
         while True:
-            run = dataclasses.replace(run, state=RunState.RUNNING, started_at=self._clock.now())
+            run = dataclasses.replace(
+                run, state=RunState.RUNNING, started_at=self._clock.now(), operation=hand.id
+            )
             await self._store.put_run(run)
             reason = "" if unconditional else await self._unmet(settings)
             if reason:
@@ -179,6 +182,16 @@ class Instances:
             task, last_run=run.started_at or now, last_result=ending.result, missed_runs=missed
         )
         await self._store.end_run(run, task)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(xml: str) -> TaskDefinition:
+    return TaskDefinition.from_xml(xml)
+
+
+def definition_of(task: Registered) -> TaskDefinition:
+    """The definition of a registered task, to read and not to change: it is shared."""
+    return _parsed(task.xml)
 
 
 _STOPPED = Ending(

@@ -83,7 +83,7 @@ class MemoryScheduleStore:
             won += [run for run in claim.runs if self._add(run)]
         return won
 
-    async def put_run(self, run: Run) -> bool:
+    async def put_run(self, run: Run, *, lazily: bool = False) -> bool:
         if run.id in self._runs:
             self._runs[run.id] = run
             return True

@@ -62,11 +62,14 @@ class ScheduleStore(Protocol):
         occurrence that is claimed.
         """
 
-    async def put_run(self, run: Run) -> bool:
-        """Add a run, or change the one of this id; whether it stands (its occurrence was free)."""
+    async def put_run(self, run: Run, *, lazily: bool = False) -> bool:
+        """Add a run, or change the one of this id; whether it stands (its occurrence was free).
+
+        ``lazily``, a power cut may take it back (kill -9 never does).
+        """
 
     async def end_run(self, run: Run, task: Registered | None) -> None:
-        """Write a run's end, and its task's last run and result with it."""
+        """Write a run's end, and its task's last run and result with it. A power cut may take it back."""
 
     async def run(self, run_id: str) -> Run | None: ...
 

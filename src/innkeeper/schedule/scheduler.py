@@ -14,7 +14,7 @@ from innkeeper.schedule import due
 from innkeeper.schedule.calendar.named import NamedCalendar
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.enumerations import InstancesPolicy, TaskRunFlags, TaskState
-from innkeeper.schedule.instance import Instances
+from innkeeper.schedule.instance import Instances, definition_of
 from innkeeper.schedule.ports import Calendars, Claim, ScheduleStore
 from innkeeper.schedule.registered import Registered, Run, RunState
 from innkeeper.schedule.variables import MOST_ARGUMENTS
@@ -111,7 +111,7 @@ class Scheduler:
         Raises ``ScheduleError`` where it is disabled (0x80041326) or may not be started by hand
         (0x80041328), ``InvalidArgument`` for more than 32 arguments or a session that is none.
         """
-        definition = TaskDefinition.from_xml(task.xml)
+        definition = definition_of(task)
         _check_start(task, definition, arguments, flags, session)
         run_id = due.new_run_id()
         run = Run(
@@ -167,7 +167,7 @@ class Scheduler:
             self.wake()
 
     def _claim(self, task: Registered, now: dt.datetime, calendars: Mapping[str, NamedCalendar]) -> Claim:
-        definition = TaskDefinition.from_xml(task.xml)
+        definition = definition_of(task)
         return due.claim(task, definition, now, home=self._home, calendars=calendars)
 
     async def _begin(self, run: Run, *, unconditional: bool = False) -> Run:
@@ -175,7 +175,7 @@ class Scheduler:
         task = await self._store.get(run.task_id)
         if task is None:
             return run
-        policy = TaskDefinition.from_xml(task.xml).settings.multiple_instances
+        policy = definition_of(task).settings.multiple_instances
         others = [each for each in await self._store.runs(task.id, live=True) if each.id != run.id]
         running = [each for each in others if each.state is not RunState.QUEUED]
         if running and policy is InstancesPolicy.IGNORE_NEW:
@@ -203,9 +203,7 @@ class Scheduler:
             )
         except MachineBusy as held:  # it was started, and the crash came before that was written here
             return dataclasses.replace(run, operation=held.task_id)
-        known = await self._store.run(run.id)
-        # The operation may be at its end already: only its number is news.
-        return await self._put(dataclasses.replace(known or run, operation=operation.id))
+        return dataclasses.replace(run, operation=operation.id)
 
     async def _skip(self, run: Run, reason: str) -> Run:
         skipped = dataclasses.replace(
@@ -240,7 +238,7 @@ class Scheduler:
 
     async def _delete_expired(self, task: Registered, calendars: Mapping[str, NamedCalendar]) -> bool:
         """Forget a task that is over and says that it goes then (``DeleteExpiredTaskAfter``)."""
-        definition = TaskDefinition.from_xml(task.xml)
+        definition = definition_of(task)
         plan = definition.plan(zone=self._home, calendars=calendars)
         expiry = due.expires_at(definition, plan)
         if (

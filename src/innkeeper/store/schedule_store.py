@@ -109,13 +109,13 @@ class SqlScheduleStore:
 
     # Runs
 
-    async def put_run(self, run: Run) -> bool:
+    async def put_run(self, run: Run, *, lazily: bool = False) -> bool:
         """Add a run, or change the one of this id; whether it stands."""
 
         def put(connection: sa.Connection) -> bool:
             return bool(_changed(connection, run)) or _added(connection, run)
 
-        return await self._database.write(put)
+        return await self._database.write(put, lazily=lazily)
 
     async def end_run(self, run: Run, task: Registered | None) -> None:
         """Write a run's end, and its task's last run and result with it."""
@@ -130,7 +130,8 @@ class SqlScheduleStore:
                 }
                 connection.execute(sa.update(tasks_table).where(tasks_table.c.id == task.id).values(last))
 
-        await self._database.write(end)
+        # A power cut may take it back: the run then reads as interrupted, and is not started twice.
+        await self._database.write(end, lazily=True)
 
     async def run(self, run_id: str) -> Run | None:
         """The run of this id."""
@@ -168,13 +169,16 @@ class SqlScheduleStore:
 
 
 def _inserted(connection: sa.Connection, tasks: Sequence[Registered]) -> Sequence[Registered]:
-    """The tasks with their ids: one statement for all that are new, however many."""
+    """The tasks with their ids: one statement for all that are new, however many, and one for their ids."""
     fresh = [_task_row(task) for task in tasks if not task.id]
     if not fresh:
         return tasks
-    insert = sa.insert(tasks_table).returning(tasks_table.c.id, sort_by_parameter_order=True)
-    ids = iter(connection.execute(insert, fresh).scalars().all())
-    return [task if task.id else dataclasses.replace(task, id=next(ids)) for task in tasks]
+    before = connection.scalar(sa.select(sa.func.max(tasks_table.c.id))) or 0
+    connection.execute(sa.insert(tasks_table), fresh)
+    # An id is never given twice and grows, so that ours are above all that were there.
+    query = sa.select(tasks_table.c.key, tasks_table.c.id).where(tasks_table.c.id > before)
+    ids = {row.key: row.id for row in connection.execute(query)}
+    return [task if task.id else dataclasses.replace(task, id=ids[task.path.key]) for task in tasks]
 
 
 def _moved_on(connection: sa.Connection, claim: Claim) -> bool:
