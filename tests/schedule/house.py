@@ -103,12 +103,15 @@ class House:
         await self.scheduler.look()
 
     async def ended(self, run: Run) -> Run:
-        """The run, once it has come to its end."""
+        """The run, once it and the operation that carries it have come to their end."""
         return await until(lambda: self._ended(run.id))
 
     async def _ended(self, run_id: str) -> Run | None:
         run = await self.store.run(run_id)
-        return run if run is not None and not run.state.is_live else None
+        if run is None or run.state.is_live:
+            return None
+        over = run.operation is None or (await self.tasks.get(run.operation)).is_complete
+        return run if over else None
 
 
 async def until(question: Callable[[], Awaitable[Run | None]]) -> Run:

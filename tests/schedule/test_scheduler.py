@@ -9,7 +9,14 @@ import pytest
 
 from innkeeper.errors import ErrorCode, InnkeeperError, ScheduleError
 from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import ActionType, InstancesPolicy, TaskRunFlags, TaskState
+from innkeeper.schedule.enumerations import (
+    ActionType,
+    InstancesPolicy,
+    TaskCreation,
+    TaskRunFlags,
+    TaskState,
+    TriggerType,
+)
 from innkeeper.schedule.registered import RunState
 from innkeeper.tasks.task import LogLevel, TaskResult
 from tests.schedule.house import NIGHT, House, daily, running, until
@@ -122,6 +129,20 @@ async def test_a_random_delay_is_kept_and_drawn_again_alike(house):
     await house.at(task.next_due)
     run = await only_run(house)
     assert (run.due, run.occurrence) == (task.next_due, "1@2026-01-10T22:00:00.000000Z")
+
+
+async def test_a_registration_trigger_starts_the_task_after_its_delay(house):
+    """On registration and on each change, unless the flags say no."""
+    definition = running("true")
+    definition.triggers.create(TriggerType.REGISTRATION).delay = "PT5M"
+    ignoring = TaskCreation.CREATE | TaskCreation.IGNORE_REGISTRATION_TRIGGERS
+    await house.registry.register("\\t", definition, ignoring, owner="ana")
+    assert await house.store.runs() == []
+    await house.register(definition)
+    await house.at(NIGHT + dt.timedelta(minutes=4))
+    assert (await only_run(house)).state is RunState.QUEUED
+    await house.at(NIGHT + dt.timedelta(minutes=5))
+    assert (await house.ended(await only_run(house))).state is RunState.FINISHED
 
 
 async def test_an_expired_task_is_deleted_after_its_time(house):

@@ -77,6 +77,17 @@ def claim(
     return Claim(seen=task, handled_until=now, next_due=ahead, missed_runs=missed, runs=tuple(runs))
 
 
+def registration_runs(task: Registered, definition: TaskDefinition, now: dt.datetime) -> tuple[Run, ...]:
+    """The starts that the task's registration asks for, each after its delay (``IRegistrationTrigger``)."""
+    found = []
+    for number, trigger in enumerate(definition.triggers, 1):
+        if isinstance(trigger, t.RegistrationTrigger) and trigger.enabled:
+            delay = dt.timedelta(0) if trigger.delay is None else trigger.delay.nominal
+            start = Start(trigger=number, occurrence=now, due=now + delay)
+            found.append(dataclasses.replace(_run(task, start), state=RunState.QUEUED, reason="registered"))
+    return tuple(found)
+
+
 def can_catch_up(definition: TaskDefinition, plan: Plan) -> bool:
     """Whether a missed start is made up for: only where the task ends some day, or repeats for ever."""
     if not definition.settings.start_when_available:

@@ -268,6 +268,10 @@ class Registry:
         if missing:
             await self._store.put_folders(missing)
         (stored,) = await self._store.put([task])
+        if stored.enabled and not flags & TaskCreation.IGNORE_REGISTRATION_TRIGGERS:
+            definition = TaskDefinition.from_xml(stored.xml)
+            for run in due.registration_runs(stored, definition, self._clock.now()):
+                await self._store.put_run(run)
         return stored
 
 
