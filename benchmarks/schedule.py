@@ -19,17 +19,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from innkeeper.schedule import triggers as t
+from innkeeper.schedule.actions import ExecAction
+from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.calendar import plan, zone
 from innkeeper.schedule.calendar.days import Daily
+from innkeeper.schedule.calendar.named import NamedCalendar
 from innkeeper.schedule.calendar.recurrence import Recurrence
 from innkeeper.schedule.clockwork import Clockwork
 from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import ActionType, DaysOfMonth, DaysOfWeek, WeeksOfMonth
+from innkeeper.schedule.enumerations import DaysOfMonth, DaysOfWeek, InstancesPolicy, WeeksOfMonth
 from innkeeper.schedule.handlers import Handlers
 from innkeeper.schedule.instance import Instances
 from innkeeper.schedule.path import SchedulePath
@@ -52,18 +56,18 @@ UTC = zone.named("UTC")
 Row = dict[str, str | float | int]
 
 RULES: dict[str, tuple[t.Trigger, str]] = {
-    "daily 03:30": (t.DailyTrigger(start_boundary="2020-01-01T03:30:00"), "30 3 * * *"),
+    "daily 03:30": (t.DailyTrigger(start_boundary=Boundary("2020-01-01T03:30:00")), "30 3 * * *"),
     "weekly Sat 02:00": (
-        t.WeeklyTrigger(start_boundary="2020-01-01T02:00:00", days_of_week=DaysOfWeek.SATURDAY),
+        t.WeeklyTrigger(start_boundary=Boundary("2020-01-01T02:00:00"), days_of_week=DaysOfWeek.SATURDAY),
         "0 2 * * 6",
     ),
     "monthly 1st 04:00": (
-        t.MonthlyTrigger(start_boundary="2020-01-01T04:00:00", days_of_month=DaysOfMonth.DAY_1),
+        t.MonthlyTrigger(start_boundary=Boundary("2020-01-01T04:00:00"), days_of_month=DaysOfMonth.DAY_1),
         "0 4 1 * *",
     ),
     "2nd Tuesday 02:00": (
         t.MonthlyDOWTrigger(
-            start_boundary="2020-01-01T02:00:00",
+            start_boundary=Boundary("2020-01-01T02:00:00"),
             days_of_week=DaysOfWeek.TUESDAY,
             weeks_of_month=WeeksOfMonth.SECOND,
         ),
@@ -208,9 +212,13 @@ class Everything:
     def on_batteries(self) -> bool | None:
         return None
 
-    has_network = is_idle = on_batteries
+    def has_network(self) -> bool | None:
+        return None
 
-    async def named(self) -> dict[str, object]:
+    def is_idle(self) -> bool | None:
+        return None
+
+    async def named(self) -> Mapping[str, NamedCalendar]:
         return {}
 
 
@@ -220,11 +228,12 @@ async def registering() -> list[Row]:
     with tempfile.TemporaryDirectory() as directory:
         store = await open_store(f"sqlite:///{directory}/innkeeper.sqlite", server="bench")
         now = dt.datetime.now(dt.UTC)
+        tomorrow = dt.timedelta(days=1)
         xml = night().to_xml().decode("utf-16")
         made = [
             Registered(
                 path=SchedulePath(("Bulk", f"t{number}")), xml=xml, enabled=True, hidden=False, sddl="",
-                owner="bench", registered_at=now, seed=number, handled_until=now, next_due=now + dt.timedelta(1),
+                owner="bench", registered_at=now, seed=number, handled_until=now, next_due=now + tomorrow,
             )
             for number in range(SCHEDULES)
         ]  # fmt: skip
@@ -235,7 +244,7 @@ async def registering() -> list[Row]:
         nothing = Everything()
         registry = Registry(
             store=store.schedule, accounts=nothing, calendars=nothing, clock=SystemClock(), home=ZONE
-        )  # type: ignore[arg-type]  # noqa: E501  # it has no calendars
+        )
         begun = time.perf_counter()
         for number in range(500):
             await registry.register(f"\\Single\\t{number}", night(), owner="bench")
@@ -249,15 +258,13 @@ async def registering() -> list[Row]:
 def night() -> TaskDefinition:
     """A task that runs a program every night."""
     made = TaskDefinition.new()
-    made.triggers.append(t.DailyTrigger(start_boundary="2026-01-01T03:30:00"))
+    made.triggers.append(t.DailyTrigger(start_boundary=Boundary("2026-01-01T03:30:00")))
     made.actions.append(program())
     return made
 
 
-def program() -> t.Element:  # type: ignore[name-defined]
+def program() -> ExecAction:
     """What each instance runs."""
-    from innkeeper.schedule.actions import ExecAction
-
     return ExecAction(path="/bin/true")
 
 
@@ -273,11 +280,11 @@ async def instances() -> list[Row]:
         )
         scheduler = Scheduler(
             store=store.schedule, tasks=tasks, instances=made, calendars=nothing, clock=clock, home=ZONE
-        )  # type: ignore[arg-type]  # noqa: E501  # it has no calendars
-        registry = Registry(store=store.schedule, accounts=nothing, calendars=nothing, clock=clock, home=ZONE)  # type: ignore[arg-type]  # noqa: E501
+        )
+        registry = Registry(store=store.schedule, accounts=nothing, calendars=nothing, clock=clock, home=ZONE)
         await tasks.launch()
         definition = night()
-        definition.settings.multiple_instances = 0  # type: ignore[assignment]  # parallel
+        definition.settings.multiple_instances = InstancesPolicy.PARALLEL
         task = await registry.register("\\t", definition, owner="bench")
         begun = time.perf_counter()
         left = iter(range(INSTANCES))
@@ -295,18 +302,17 @@ async def instances() -> list[Row]:
         assert all(run.state is RunState.FINISHED and run.result == 0 for run in ended)
         await tasks.close()
         await store.close()
+    times = round(seconds / plain, 1)
     return [
         {"case": "plain processes", "n": INSTANCES, "seconds": round(plain, 2), "times": 1.0},
-        {"case": "durable instances", "n": INSTANCES, "seconds": round(seconds, 2), "times": round(seconds / plain, 1)},
-    ]  # fmt: skip
+        {"case": "durable instances", "n": INSTANCES, "seconds": round(seconds, 2), "times": times},
+    ]
 
 
 async def plain_processes() -> float:
     """The floor: the same programs, as many at once, from a thread pool and recorded nowhere."""
     begun = time.perf_counter()
     loop = asyncio.get_running_loop()
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(AT_ONCE) as pool:
         calls = [
             loop.run_in_executor(pool, lambda: subprocess.run(["/bin/true"], check=True))

@@ -1,7 +1,8 @@
 """Kill -9 a service again and again while tasks fall due, and hold its history against what really started.
 
 Each task appends a line to a file when it starts. Afterwards every occurrence must be in the history or be
-counted as missed, and no task may have more lines than runs. ``KILLS`` and ``RATE`` (due a second) set the size.
+counted as missed, and no task may have more lines than runs. ``KILLS`` and ``RATE`` (due a second) set the
+size.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from innkeeper.machines.service import Machines
 from innkeeper.schedule import triggers as t
 from innkeeper.schedule.actions import ExecAction
+from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import InstancesPolicy
 from innkeeper.server.scheduling import scheduling
 from innkeeper.store.opening import open_store
@@ -41,9 +45,8 @@ async def serve(directory: Path, *, register: bool, until_idle: bool) -> None:
     store = await open_store(f"sqlite:///{directory}/innkeeper.sqlite", server="bench")
     clock = SystemClock()
     tasks = Tasks(store=store.tasks, engine=store.engine, clock=clock, publish=lambda event: None)
-    made = scheduling(
-        store=store.schedule, tasks=tasks, machines=NoMachines(), clock=clock, state_dir=directory
-    )  # type: ignore[arg-type]  # noqa: E501  # none of its operations is scheduled
+    machines = Machines(hypervisors=(), tasks=tasks, clock=clock)
+    made = scheduling(store=store.schedule, tasks=tasks, machines=machines, clock=clock, state_dir=directory)
     await tasks.launch()
     if register:
         begin = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(seconds=30)
@@ -60,26 +63,18 @@ async def serve(directory: Path, *, register: bool, until_idle: bool) -> None:
     if until_idle:
         await asyncio.sleep(REST_SECONDS)
         looking.cancel()
-        while await store.schedule.runs(live=True, limit=1):
-            await asyncio.sleep(0.5)
+        for run in await store.schedule.runs(live=True, limit=100_000):
+            if run.operation is not None:
+                await tasks.wait(run.operation)
         os._exit(0)
     await asyncio.sleep(3600)
-
-
-class NoMachines:
-    """No machine is scheduled here."""
-
-    startup = save = shut_down = turn_off = merge_undo_disks = discard_undo_disks = None
 
 
 def appending(directory: Path, number: int, start: dt.datetime) -> TaskDefinition:
     """A task that writes down that it has started, every minute."""
     made = TaskDefinition.new()
-    made.triggers.append(
-        t.TimeTrigger(
-            start_boundary=start, repetition=t.RepetitionPattern(interval=dt.timedelta(seconds=PERIOD))
-        )  # type: ignore[arg-type]  # noqa: E501  # they take what scripts have
-    )
+    repetition = t.RepetitionPattern(interval=Duration(f"PT{PERIOD}S"))
+    made.triggers.append(t.TimeTrigger(start_boundary=Boundary.of(start), repetition=repetition))
     made.actions.append(ExecAction(path="/bin/sh", arguments=f"-c 'echo {number} >> {directory}/started'"))
     made.settings.multiple_instances = InstancesPolicy.PARALLEL
     return made
