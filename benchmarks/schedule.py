@@ -12,6 +12,7 @@ import datetime as dt
 import gc
 import heapq
 import importlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -101,15 +102,12 @@ def next_runs() -> Iterator[Row]:
 
 def cron_libraries(cron: str) -> Iterator[tuple[str, Callable[[dt.datetime], object]]]:
     """The libraries that are installed, each as a function from a moment to the next."""
-    for name in ("cronsim", "croniter"):
-        try:
-            library = importlib.import_module(name)
-        except ImportError:
-            continue
-        if name == "cronsim":
-            yield name, lambda moment, made=library.CronSim: next(made(cron, moment))
-        else:
-            yield name, lambda moment, made=library.croniter: made(cron, moment).get_next(dt.datetime)
+    if importlib.util.find_spec("cronsim") is not None:
+        simulator = importlib.import_module("cronsim").CronSim
+        yield "cronsim", lambda moment: next(simulator(cron, moment))
+    if importlib.util.find_spec("croniter") is not None:
+        iterator = importlib.import_module("croniter").croniter
+        yield "croniter", lambda moment: iterator(cron, moment).get_next(dt.datetime)
 
 
 def microseconds(call: Callable[[dt.datetime], object], moments: list[dt.datetime]) -> float:
@@ -335,7 +333,7 @@ class Engine:
     """The clockwork as other benchmarks of schedulers drive it: daily schedules in UTC, by time of day."""
 
     def open(self) -> None:
-        fire = sys.modules["__main__"].fire  # type: ignore[attr-defined]  # the benchmark that runs us
+        fire = sys.modules["__main__"].fire  # of the benchmark that runs us
         self._clockwork: Clockwork[int] = Clockwork(fire)
         self._today = dt.datetime.now(dt.UTC)
 

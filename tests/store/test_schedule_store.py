@@ -136,6 +136,18 @@ async def test_a_run_is_changed_and_ended_with_its_task(store: ScheduleStore) ->
     assert (await store.get(task.id)).last_result == 5
 
 
+async def test_an_operation_is_named_without_touching_the_rest(store: ScheduleStore) -> None:
+    """Whoever names the operation late does not take back that the run has ended."""
+    (task,) = await store.put([TASK])
+    run = dataclasses.replace(RUN, task_id=task.id)
+    await store.put_run(run)
+    ended = dataclasses.replace(run, state=RunState.FINISHED, ended_at=NIGHT)
+    await store.end_run(ended, None)
+    await store.set_operation(run.id, 7)
+    await store.set_operation("{none}", 7)
+    assert await store.run(run.id) == dataclasses.replace(ended, operation=7)
+
+
 async def test_a_task_is_forgotten_with_its_history(store: ScheduleStore) -> None:
     """Nothing is left of it, and its id is not given again."""
     (task,) = await store.put([TASK])

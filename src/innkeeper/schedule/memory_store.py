@@ -95,6 +95,10 @@ class MemoryScheduleStore:
         self._runs[run.id] = run
         return True
 
+    async def set_operation(self, run_id: str, operation: int) -> None:
+        if run_id in self._runs:
+            self._runs[run_id] = dataclasses.replace(self._runs[run_id], operation=operation)
+
     async def end_run(self, run: Run, task: Registered | None) -> None:
         self._runs[run.id] = run
         known = None if task is None else self._tasks.get(task.id)

@@ -68,6 +68,9 @@ class ScheduleStore(Protocol):
         ``lazily``, a power cut may take it back (kill -9 never does).
         """
 
+    async def set_operation(self, run_id: str, operation: int) -> None:
+        """Say which operation carries a run, and change nothing else of it. A power cut may take it back."""
+
     async def end_run(self, run: Run, task: Registered | None) -> None:
         """Write a run's end, and its task's last run and result with it. A power cut may take it back."""
 

@@ -232,7 +232,8 @@ class Scheduler:
     async def _adopt_or_begin(self, run: Run) -> None:
         started = await self._tasks.list(lock=f"instance:{run.id}", limit=1)
         if started:
-            await self._put(dataclasses.replace(run, operation=started[0].id))
+            # It may be at its end by now: its operation is all that is news.
+            await self._store.set_operation(run.id, started[0].id)
         else:
             await self._begin(run)
 

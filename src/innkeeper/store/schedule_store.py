@@ -117,6 +117,11 @@ class SqlScheduleStore:
 
         return await self._database.write(put, lazily=lazily)
 
+    async def set_operation(self, run_id: str, operation: int) -> None:
+        """Say which operation carries a run, and change nothing else of it."""
+        update = sa.update(runs_table).where(runs_table.c.id == run_id).values(operation=operation)
+        await self._database.write(lambda c: c.execute(update), lazily=True)
+
     async def end_run(self, run: Run, task: Registered | None) -> None:
         """Write a run's end, and its task's last run and result with it."""
 
