@@ -37,7 +37,7 @@ RATE = int(os.environ.get("RATE", "50"))
 RESULTS = Path("build/bench/schedule_kills.json")
 PERIOD = 60
 #: The last service's time to finish what is late.
-REST_SECONDS = 90.0
+REST_SECONDS = float(os.environ.get("REST", "90"))
 
 
 async def serve(directory: Path, *, register: bool, until_idle: bool) -> None:
