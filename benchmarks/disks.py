@@ -281,6 +281,8 @@ class Bench:
             # Rotated, so that none always comes after the same other.
             for contender in contenders[number % len(contenders) :] + contenders[: number % len(contenders)]:
                 contender.prepare()
+                # What earlier rounds have written must not be on its way to the disk now.
+                os.sync()
                 begun = time.perf_counter()
                 contender.work()
                 times[contender.name].append(time.perf_counter() - begun)

@@ -12,7 +12,7 @@ from innkeeper.disks.zeros import ZeroFinder
 
 #: Zeros are looked for in pieces of this size. Data is told by the first page of a piece, so this costs
 #: little.
-PIECE_BYTES = 256 << 10
+PIECE_BYTES = 1 << 20
 #: How much is copied between two looks at the watch.
 STRIDE_BYTES = 16 << 20
 

@@ -11,7 +11,7 @@ import ctypes
 from innkeeper.disks.file import ImageFile
 
 #: Fits the second-level cache: what was just read is compared before it is gone.
-WINDOW_BYTES = 128 << 10
+WINDOW_BYTES = 512 << 10
 PROBE_BYTES = 4096
 
 _memcmp = ctypes.CDLL(None).memcmp
