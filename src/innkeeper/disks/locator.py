@@ -32,6 +32,7 @@ ENCODINGS = {
     OLD_ABSOLUTE: "latin-1",
 }
 LONGEST = 64 << 10
+LONGEST_PATH = 4095
 _SCHEME = "file://"
 
 
@@ -97,11 +98,19 @@ def _paths(platform: bytes, text: str, folder: Path) -> Iterator[Path]:
         yield from _placed(windows.as_posix(), folder)
     elif windows.name:
         # A drive means nothing here, but disks that moved to this host often lie side by side.
-        yield folder / windows.name
+        yield from _placed(windows.name, folder)
+
+
+def _can_be_a_path(text: str) -> bool:
+    """Whether a file of the host can be called so; half a character of UTF-16 cannot."""
+    try:
+        return len(os.fsencode(text)) <= LONGEST_PATH
+    except UnicodeEncodeError:
+        return False
 
 
 def _placed(text: str, folder: Path) -> Iterator[Path]:
-    if text.rstrip("/.") == "" or len(os.fsencode(text)) > 4095:
+    if text.rstrip("/.") == "" or not _can_be_a_path(text):
         return
     yield Path(os.path.normpath(folder / text))
     if text.startswith("/"):
