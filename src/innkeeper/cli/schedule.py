@@ -20,6 +20,7 @@ from innkeeper.schedule.calendar.public_holidays import public_holidays
 from innkeeper.schedule.definition import TaskDefinition, deviations
 from innkeeper.schedule.xml.deviation import Deviation
 from innkeeper.schedule.xml.encoding import LONGEST_CHARACTERS
+from innkeeper.wire.schedule import RunList, ScheduledTaskList
 
 app = typer.Typer(name="schedule", help="Work on scheduled tasks (Task Scheduler 2.0).", no_args_is_help=True)
 
@@ -30,6 +31,7 @@ _HOLIDAYS = "holidays:"
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE…", help="Task definitions, as Windows exports them.")
 ]
+TaskPath = Annotated[str, typer.Argument(metavar="TASK", help=r"The task's path: \Nightly\Compact.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail on what a lenient reader mends, too.")]
 
 
@@ -89,6 +91,128 @@ def next_runs(
         session.out.out(json_text.dumps(said, indent=2, ensure_ascii=False))
         return
     _print_runs(session, runs)
+
+
+# With the service
+
+
+@app.command("list")
+def list_tasks(
+    context: typer.Context,
+    folder: Annotated[str, typer.Argument(help="The folder; the root if left out.")] = "\\",
+    hidden: Annotated[bool, typer.Option("--hidden", help="Hidden tasks too.")] = False,
+    json: Json = False,
+) -> None:
+    """List the tasks and folders in a folder."""
+    session = session_of(context)
+    found = session.inn.schedule.folder(folder)
+    tasks = [task.read() for task in found.list_tasks(hidden=hidden)]
+    if session.json:
+        session.answer(ScheduledTaskList(tasks=tuple(tasks)))
+        return
+    made = table("TASK", "STATE", "NEXT RUN", "LAST RUN", "RESULT", "MISSED")
+    for path in found.folders:
+        made.add_row(Text(f"{path}\\"), "", "", "", "", "")
+    for said in tasks:
+        result = f"{said.last_task_result:#x}" if said.last_task_result > 255 else str(said.last_task_result)
+        following = session.moment(said.next_run_time)
+        made.add_row(
+            Text(said.path), said.state.lower(), following, session.moment(said.last_run_time), result,
+            str(said.number_of_missed_runs or ""),
+        )  # fmt: skip
+    session.out.print(made)
+
+
+@app.command("import")
+def import_task(
+    context: typer.Context,
+    path: TaskPath,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The definition, as Windows exports it.")],
+    json: Json = False,
+) -> None:
+    """Register a task from a file, or replace the one of this path."""
+    session = session_of(context)
+    definition = TaskDefinition.from_xml(_read(file))
+    made = session.inn.schedule.folder().register(path, definition)
+    if session.json:
+        session.answer(made.read())
+    else:
+        session.out.print(Text(f"{made.path} is registered. Next run: {session.moment(made.next_run_time)}"))
+
+
+@app.command()
+def export(context: typer.Context, path: TaskPath) -> None:
+    """Print a task's definition, as Windows reads it (UTF-16)."""
+    xml = session_of(context).inn.schedule.task(path).xml
+    sys.stdout.buffer.write(TaskDefinition.from_xml(xml).to_xml())
+
+
+@app.command()
+def show(context: typer.Context, path: TaskPath, json: Json = False) -> None:
+    """Show a task's definition."""
+    session = session_of(context)
+    said = session.inn.schedule.task(path).read()
+    if session.json:
+        session.answer(said)
+    else:
+        session.out.out(said.xml)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    path: TaskPath,
+    arguments: Annotated[list[str] | None, typer.Argument(help="For $(Arg0) and on.")] = None,
+    json: Json = False,
+) -> None:
+    """Start a task now."""
+    session = session_of(context)
+    made = session.inn.schedule.task(path).run(*(arguments or []))
+    if session.json:
+        session.answer(made)
+    else:
+        task = "" if made.task_id is None else f" as task {made.task_id}"
+        session.out.print(Text(f"{made.state}{task}" + (f": {made.reason}" if made.reason else "")))
+
+
+@app.command()
+def stop(context: typer.Context, path: TaskPath) -> None:
+    """Stop all instances of a task."""
+    if not session_of(context).inn.schedule.task(path).stop():
+        session_of(context).note("Nothing of it ran.")
+
+
+@app.command()
+def enable(context: typer.Context, path: TaskPath) -> None:
+    """Let a task's triggers start it."""
+    session_of(context).inn.schedule.task(path).enabled = True
+
+
+@app.command()
+def disable(context: typer.Context, path: TaskPath) -> None:
+    """Let nothing start a task."""
+    session_of(context).inn.schedule.task(path).enabled = False
+
+
+@app.command()
+def delete(context: typer.Context, path: TaskPath) -> None:
+    """Forget a task and its history."""
+    session_of(context).inn.schedule.folder().delete_task(path)
+
+
+@app.command()
+def history(context: typer.Context, path: TaskPath, json: Json = False) -> None:
+    """Show a task's instances, newest first."""
+    session = session_of(context)
+    runs = session.inn.schedule.task(path).runs()
+    if session.json:
+        session.answer(RunList(runs=runs))
+        return
+    made = table("DUE", "STATE", "RESULT", "TASK", "WHY")
+    for each in runs:
+        task = "" if each.task_id is None else str(each.task_id)
+        made.add_row(session.moment(each.due), each.state, str(each.result), task, Text(each.reason))
+    session.out.print(made)
 
 
 def _read(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from types import TracebackType
 from innkeeper.client import calls, transport
 from innkeeper.client.events import follow
 from innkeeper.client.machines import MachineCollection
+from innkeeper.client.schedule import Schedule
 from innkeeper.client.tasks import TaskCollection
 from innkeeper.client.updates import UpdateCollection
 from innkeeper.client.windows import WindowCollection
@@ -27,6 +28,7 @@ class Inn:
         self.tasks = TaskCollection(door)
         self.updates = UpdateCollection(door)
         self.windows = WindowCollection(door)
+        self.schedule = Schedule(door)
 
     def __enter__(self) -> Inn:
         return self

@@ -157,6 +157,10 @@ class Scheduler:
             return TaskState.QUEUED
         return TaskState.READY if task.enabled else TaskState.DISABLED
 
+    async def history(self, task: Registered, *, live: bool | None = None) -> Sequence[Run]:
+        """The instances of a task, newest first (``GetInstances``, and those that ended)."""
+        return await self._store.runs(task.id, live=live)
+
     # Machinery
 
     async def _carry(self, hand: RunningTask, argument: Mapping[str, Json]) -> None:

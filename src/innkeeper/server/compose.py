@@ -94,19 +94,12 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         )
         machines = Machines(hypervisors=hypervisors, tasks=tasks, clock=ground.clock)
         house = await _house(ground, tasks, machines, hypervisors)
-        schedule = scheduling(
-            store=ground.store.schedule,
-            tasks=tasks,
-            machines=machines,
-            clock=ground.clock,
-            state_dir=settings.state_dir,
-        )
         opened.push_async_callback(tasks.close)
         await tasks.launch()
         await _keep_running(_reconciler(ground, tasks, machines).run(), "reconciler", opened)
         await _keep_running(house.reports.forget_old(ground.clock, history), "report retention", opened)
         await _keep_running(house.trigger.run(), "trigger agent", opened)
-        await _keep_running(schedule.scheduler.run(), "scheduler", opened)
+        await _keep_running(house.schedule.scheduler.run(), "scheduler", opened)
         yield house
 
 
@@ -179,6 +172,13 @@ async def _house(
         preparations=Preparations(tasks=tasks, machines=machines, agents=agents),
         reports=Reports(store=store.reports, bookings=bookings),
         trigger=trigger,
+        schedule=scheduling(
+            store=store.schedule,
+            tasks=tasks,
+            machines=machines,
+            clock=ground.clock,
+            state_dir=ground.settings.state_dir,
+        ),
     )
 
 

@@ -7,6 +7,7 @@ import dataclasses
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.machines.service import Machines
 from innkeeper.server.events import EventBus
+from innkeeper.server.scheduling import Scheduling
 from innkeeper.server.settings import Settings
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
@@ -32,3 +33,4 @@ class House:
     preparations: Preparations
     reports: Reports
     trigger: TriggerAgent
+    schedule: Scheduling

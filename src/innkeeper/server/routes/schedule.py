@@ -1,0 +1,154 @@
+"""Answer for scheduled tasks and their folders."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+
+from innkeeper.errors import InvalidArgument
+from innkeeper.schedule.calendar.host import host_zone
+from innkeeper.schedule.enumerations import LogonType, TaskCreation, TaskRunFlags
+from innkeeper.schedule.instance import definition_of
+from innkeeper.schedule.registered import Registered, Run
+from innkeeper.server.house import House
+from innkeeper.server.routes.asking import TheHouse, TheUser
+from innkeeper.wire import schedule as wire
+
+router = APIRouter(prefix="/schedule", tags=["schedule"])
+
+
+@router.get("/folder", operation_id="get_schedule_folder")
+async def get_folder(house: TheHouse, path: str = "\\") -> wire.FolderMessage:
+    """A folder, and the folders directly in it."""
+    registry = house.schedule.registry
+    folder = await registry.folder(path)
+    inside = await registry.folders(folder.path)
+    return wire.FolderMessage(
+        path=str(folder.path), name=folder.path.name, folders=tuple(str(each.path) for each in inside)
+    )
+
+
+@router.post("/folder", status_code=201, operation_id="create_schedule_folder")
+async def create_folder(request: wire.FolderRequest, house: TheHouse) -> wire.FolderMessage:
+    """Make a folder, and those around it."""
+    folder = await house.schedule.registry.create_folder(request.path, request.sddl)
+    return wire.FolderMessage(path=str(folder.path), name=folder.path.name, folders=())
+
+
+@router.delete("/folder", status_code=204, operation_id="delete_schedule_folder")
+async def delete_folder(house: TheHouse, path: str) -> None:
+    """Remove an empty folder."""
+    await house.schedule.registry.delete_folder(path)
+
+
+@router.get("/tasks", operation_id="list_scheduled_tasks")
+async def list_tasks(house: TheHouse, folder: str = "\\", hidden: bool = False) -> wire.ScheduledTaskList:
+    """The tasks directly in a folder."""
+    registry = house.schedule.registry
+    found = await registry.tasks((await registry.folder(folder)).path, hidden=hidden)
+    return wire.ScheduledTaskList(tasks=tuple([await _message(house, task) for task in found]))
+
+
+@router.get("/task", operation_id="get_scheduled_task")
+async def get_task(house: TheHouse, path: str) -> wire.ScheduledTaskMessage:
+    """One task."""
+    return await _message(house, await house.schedule.registry.task(path))
+
+
+@router.post("/task", status_code=201, operation_id="register_scheduled_task")
+async def register(
+    request: wire.RegisterRequest, house: TheHouse, user: TheUser
+) -> wire.ScheduledTaskMessage:
+    """Register a task, or only check it."""
+    task = await house.schedule.registry.register(
+        request.path,
+        request.xml,
+        TaskCreation(request.flags),
+        user_id=request.user_id,
+        password=request.password,
+        logon_type=_logon_type(request.logon_type),
+        sddl=request.sddl,
+        owner=user,
+    )
+    house.schedule.scheduler.wake()
+    return await _message(house, task)
+
+
+@router.delete("/task", status_code=204, operation_id="delete_scheduled_task")
+async def delete_task(house: TheHouse, path: str) -> None:
+    """Forget a task and its history."""
+    await house.schedule.registry.delete(path)
+
+
+@router.post("/task/enable", operation_id="enable_scheduled_task")
+async def enable(request: wire.EnableRequest, house: TheHouse) -> wire.ScheduledTaskMessage:
+    """Enable or disable a task."""
+    registry = house.schedule.registry
+    task = await registry.set_enabled(await registry.task(request.path), request.enabled)
+    house.schedule.scheduler.wake()
+    return await _message(house, task)
+
+
+@router.post("/task/run", status_code=202, operation_id="run_scheduled_task")
+async def run(request: wire.RunRequest, house: TheHouse) -> wire.RunMessage:
+    """Start a task by hand."""
+    task = await house.schedule.registry.task(request.path)
+    flags = TaskRunFlags(request.flags)
+    return _run(await house.schedule.scheduler.start(task, request.arguments, flags, session=request.session))
+
+
+@router.post("/task/stop", operation_id="stop_scheduled_task")
+async def stop(request: wire.TaskPathRequest, house: TheHouse) -> wire.StopMessage:
+    """Stop all instances of a task."""
+    task = await house.schedule.registry.task(request.path)
+    return wire.StopMessage(stopped=await house.schedule.scheduler.stop(task))
+
+
+@router.get("/task/runs", operation_id="list_scheduled_runs")
+async def list_runs(house: TheHouse, path: str, live: bool | None = None) -> wire.RunList:
+    """The instances of a task, newest first."""
+    task = await house.schedule.registry.task(path)
+    return wire.RunList(
+        runs=tuple(_run(each) for each in await house.schedule.scheduler.history(task, live=live))
+    )
+
+
+def _logon_type(number: int) -> LogonType:
+    try:
+        return LogonType(number)
+    except ValueError as problem:
+        raise InvalidArgument(f"{number} is no logon type.", advice="Give 0 to 6.") from problem
+
+
+async def _message(house: House, task: Registered) -> wire.ScheduledTaskMessage:
+    definition = definition_of(task)
+    # Off the loop: a zone's file may have to be read.
+    following = await asyncio.to_thread(definition.next_run_time, house.clock.now(), zone=host_zone())
+    return wire.ScheduledTaskMessage(
+        path=str(task.path),
+        name=task.path.name,
+        state=(await house.schedule.scheduler.state(task)).name,
+        enabled=task.enabled,
+        hidden=task.hidden,
+        owner=task.owner,
+        xml=task.xml,
+        next_run_time=following,
+        last_run_time=task.last_run,
+        last_task_result=task.last_result,
+        number_of_missed_runs=task.missed_runs,
+    )
+
+
+def _run(run: Run) -> wire.RunMessage:
+    return wire.RunMessage(
+        id=run.id,
+        state=run.state.value,
+        trigger=run.trigger,
+        due=run.due,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        result=run.result,
+        reason=run.reason,
+        task_id=run.operation,
+    )

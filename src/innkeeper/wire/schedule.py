@@ -1,0 +1,117 @@
+"""Describe what is said of scheduled tasks between a client and the service."""
+
+from __future__ import annotations
+
+from pydantic import AwareDatetime, Field
+
+from innkeeper.wire.messages import Message, Request
+
+#: CREATE_OR_UPDATE of the documented flags of registration.
+CREATE_OR_UPDATE = 6
+
+
+class FolderMessage(Message):
+    """A folder of scheduled tasks (``ITaskFolder``)."""
+
+    path: str
+    name: str
+    #: The paths of the folders directly in it.
+    folders: tuple[str, ...]
+
+
+class FolderRequest(Request):
+    """Make a folder, and those around it."""
+
+    path: str = Field(max_length=10_000)
+    sddl: str = ""
+
+
+class ScheduledTaskMessage(Message):
+    """A registered task (``IRegisteredTask``)."""
+
+    path: str
+    name: str
+    #: The documented name: ``READY``, ``RUNNING``, ``QUEUED``, ``DISABLED``.
+    state: str
+    enabled: bool
+    hidden: bool
+    owner: str
+    #: The definition.
+    xml: str
+    next_run_time: AwareDatetime | None
+    last_run_time: AwareDatetime | None
+    #: The exit code of the last run, or a result code.
+    last_task_result: int
+    number_of_missed_runs: int
+
+
+class ScheduledTaskList(Message):
+    """Registered tasks, in the order of their paths."""
+
+    tasks: tuple[ScheduledTaskMessage, ...]
+
+
+class RegisterRequest(Request):
+    """Register a task (``RegisterTask``)."""
+
+    #: Where; in the root folder under a new name where nothing is said.
+    path: str | None = Field(default=None, max_length=10_000)
+    xml: str
+    #: The documented flags of registration.
+    flags: int = CREATE_OR_UPDATE
+    user_id: str | None = None
+    password: str | None = None
+    #: The documented number of the logon type.
+    logon_type: int = 0
+    sddl: str = ""
+
+
+class TaskPathRequest(Request):
+    """Name a scheduled task."""
+
+    path: str = Field(max_length=10_000)
+
+
+class EnableRequest(TaskPathRequest):
+    """Enable or disable a task."""
+
+    enabled: bool
+
+
+class RunRequest(TaskPathRequest):
+    """Start a task by hand (``RunEx``)."""
+
+    arguments: tuple[str, ...] = ()
+    #: The documented flags of a start.
+    flags: int = 0
+    session: int = 0
+
+
+class RunMessage(Message):
+    """One instance of a task, live or in the history (``IRunningTask``)."""
+
+    #: ``InstanceGuid``.
+    id: str
+    #: ``claimed``, ``queued``, ``running``, ``finished``, ``terminated``, ``skipped``, ``interrupted``.
+    state: str
+    #: The trigger's number from 1; 0 where a person started it.
+    trigger: int
+    due: AwareDatetime
+    started_at: AwareDatetime | None
+    ended_at: AwareDatetime | None
+    result: int
+    reason: str
+    #: The running operation that carries it: its log has the output.
+    task_id: int | None
+
+
+class RunList(Message):
+    """Instances of a task, newest first."""
+
+    runs: tuple[RunMessage, ...]
+
+
+class StopMessage(Message):
+    """Whether there was anything to stop."""
+
+    stopped: bool
