@@ -99,7 +99,9 @@ def next_runs(
 @app.command("list")
 def list_tasks(
     context: typer.Context,
-    folder: Annotated[str, typer.Argument(help="The folder; the root if left out.")] = "\\",
+    folder: Annotated[
+        str, typer.Argument(metavar="[FOLDER]", help="The folder; the root if left out.")
+    ] = "\\",
     hidden: Annotated[bool, typer.Option("--hidden", help="Hidden tasks too.")] = False,
     json: Json = False,
 ) -> None:
@@ -162,7 +164,9 @@ def show(context: typer.Context, path: TaskPath, json: Json = False) -> None:
 def run(
     context: typer.Context,
     path: TaskPath,
-    arguments: Annotated[list[str] | None, typer.Argument(help="For $(Arg0) and on.")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGUMENT…]", help="For $(Arg0) and on.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Start a task now."""
