@@ -33,7 +33,8 @@ from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.service import Tasks
 
 KILLS = int(os.environ.get("KILLS", "100"))
-RATE = int(os.environ.get("RATE", "50"))
+# Some 50 durable instances a second are all that one server on a usual disk can carry.
+RATE = int(os.environ.get("RATE", "10"))
 RESULTS = Path("build/bench/schedule_kills.json")
 PERIOD = 60
 #: The last service's time to finish what is late.
