@@ -31,6 +31,7 @@ from innkeeper.server.scheduling import scheduling
 from innkeeper.store.opening import open_store
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.service import Tasks
+from innkeeper.updates.reports import run_has_merged
 
 KILLS = int(os.environ.get("KILLS", "100"))
 # Some 50 durable instances a second are all that one server on a usual disk can carry.
@@ -46,7 +47,12 @@ async def serve(directory: Path, *, register: bool, until_idle: bool) -> None:
     store = await open_store(f"sqlite:///{directory}/innkeeper.sqlite", server="bench")
     clock = SystemClock()
     tasks = Tasks(store=store.tasks, engine=store.engine, clock=clock, publish=lambda event: None)
-    machines = Machines(hypervisors=(), tasks=tasks, clock=clock)
+    machines = Machines(
+        hypervisors=(),
+        tasks=tasks,
+        clock=clock,
+        run_has_merged=lambda run: run_has_merged(store.reports, run),
+    )
     made = scheduling(store=store.schedule, tasks=tasks, machines=machines, clock=clock, state_dir=directory)
     await tasks.launch()
     if register:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,6 +41,17 @@ class Service:
                 return
         raise AssertionError(f"{step} ended before it could be killed")
 
+    def kill_as_soon_as(self, happened: Callable[[], bool], step: str, *arguments: Json) -> None:
+        """Kill the process in the middle of a step, at the first sight of something."""
+        process = self._start(step, arguments)
+        try:
+            while not happened():
+                assert process.poll() is None, f"{step} ended before it could be killed"
+                time.sleep(0.002)
+        finally:
+            process.kill()
+            process.communicate(timeout=_TIMEOUT_S)
+
     def kill_qemu_in_the_middle(self, step: str, *arguments: Json, at: Callable[[int, int], bool]) -> Json:
         """Kill QEMU at the first progress that ``at`` accepts; returns how the step failed."""
         for kind, value in self._lines(step, arguments):
@@ -68,11 +80,7 @@ class Service:
 
     def _lines(self, step: str, arguments: tuple[Json, ...]) -> Iterator[tuple[str, Json]]:
         """What the process says; it is killed where nobody listens any more."""
-        command = [sys.executable, "-m", "tests.hypervisor.worker", str(self.state_directory), step]
-        process = subprocess.Popen(
-            [*command, json.dumps(arguments)], cwd=_ROOT, text=True, stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": f"{_ROOT}/src"},
-        )  # fmt: skip
+        process = self._start(step, arguments)
         assert process.stdout is not None
         try:
             for line in process.stdout:
@@ -83,6 +91,13 @@ class Service:
             process.kill()
             process.wait(_TIMEOUT_S)
             process.stdout.close()
+
+    def _start(self, step: str, arguments: tuple[Json, ...]) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tests.hypervisor.worker", str(self.state_directory), step]
+        return subprocess.Popen(
+            [*command, json.dumps(arguments)], cwd=_ROOT, text=True, stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": f"{_ROOT}/src"},
+        )  # fmt: skip
 
 
 class StepFailed(Exception):

@@ -125,9 +125,14 @@ def test_a_save_that_died_with_the_service_leaves_no_saved_state(
 ) -> None:
     """The machine runs on, and what the save had written is not taken for a saved state."""
     service.run("start", _NAME)
-    service.kill_in_the_middle("save", _NAME, True, at=lambda _done, _total: True)
+
+    def is_being_written() -> bool:
+        return any(file.stat().st_size for file in root.rglob("*.save"))
+
+    root = embedded_root(service.state_directory)
+    service.kill_as_soon_as(is_being_written, "save", _NAME)
     assert look(service) == ("RUNNING", str(machine.disk))
-    assert not list(embedded_root(service.state_directory).rglob("*.save"))
+    assert not list(root.rglob("*.save"))
     service.run("save", _NAME)
     assert look(service)[0] == "SAVED"
     service.run("start", _NAME)

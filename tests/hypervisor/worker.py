@@ -19,7 +19,6 @@ from innkeeper.wire.events import Json
 
 #: Slow enough to be killed in the middle.
 _MERGE_MIB_PER_S = 24
-_SAVE_MIB_PER_S = 4
 
 
 def _say(kind: str, value: Json) -> None:
@@ -44,11 +43,7 @@ async def _start(host: LibvirtHypervisor, name: str) -> None:
     await host.start(name, on_progress=_progress)
 
 
-async def _save(host: LibvirtHypervisor, name: str, slowly: bool = False) -> None:
-    if slowly:
-        await host._connection.command(
-            lambda connect: connect.lookupByName(name).migrateSetMaxSpeed(_SAVE_MIB_PER_S), "slow down", name
-        )
+async def _save(host: LibvirtHypervisor, name: str) -> None:
     await host.save(name, _progress)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.errors import ErrorCode, MachineBusy, MachineNotFound, WrongState
+from innkeeper.errors import ErrorCode, HypervisorError, MachineBusy, MachineNotFound, WrongState
 from innkeeper.machines.command import LIFE, Command
 from innkeeper.machines.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.machine import MachineState
@@ -16,6 +16,8 @@ from innkeeper.tasks.task import TaskResult
 from tests.updates.inn import Inn
 
 STATES = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
+#: The update run that took the undo point: before every task of these tests.
+_RUN = 0
 ON_UNDO_DISKS = (Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS)
 
 
@@ -67,6 +69,26 @@ async def test_undo_disks_are_merged_or_discarded(inn: Inn) -> None:
     assert "has no undo disks" in task.error_description
 
 
+async def test_a_merge_that_has_begun_can_only_be_finished(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base is half the new and half the old: to discard then would lose both."""
+    await inn.add(MachineState.TURNED_OFF)
+    await _take_undo_point(inn)
+    with monkeypatch.context() as broken:
+        broken.setattr(inn.host, "commit_overlays", _no_room)
+        failed = await inn.ended((await inn.machines.merge_undo_disks("web-1", owner="ana")).id)
+        assert failed.result is TaskResult.UNEXPECTED_ERROR
+    refused = await inn.ended((await inn.machines.discard_undo_disks("web-1", owner="ana")).id)
+    assert "can only be merged now" in refused.error_description
+    assert inn.leftovers() != []
+    merged = await inn.ended((await inn.machines.merge_undo_disks("web-1", owner="ana")).id)
+    assert merged.result is TaskResult.SUCCESS
+    assert inn.leftovers() == []
+
+
+async def _no_room(*_: object) -> None:
+    raise HypervisorError("No space left on device.")
+
+
 async def test_a_cancelled_save_leaves_the_machine_running(inn: Inn) -> None:
     """As its stated effect says."""
     await inn.add(MachineState.RUNNING)
@@ -97,5 +119,5 @@ async def test_a_machine_is_found_whatever_the_case_of_its_letters(inn: Inn) -> 
 
 
 async def _take_undo_point(inn: Inn) -> None:
-    plan = await plan_undo_point(inn.host, await inn.machine(), 99, UndoRules())
+    plan = await plan_undo_point(inn.host, await inn.machine(), _RUN, UndoRules())
     await UndoPoint(inn.host, plan, clock=inn.clock).take(freeze_seconds=10)

@@ -37,7 +37,7 @@ from tests.guests.machines import define_tiny_machine
 from tests.hypervisor.service import Service
 
 #: Slow enough to be killed in the middle of.
-_MERGE_MIB_PER_S = 4
+_MERGE_MIB_PER_S = 2
 #: How long after a step has begun it is in its middle.
 _MIDDLE_S = 0.5
 #: A night that lasts longer is stuck.

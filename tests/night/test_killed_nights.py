@@ -109,7 +109,7 @@ def test_a_killed_service_takes_the_night_up_and_ends_it_as_it_should(
     identifier = f"service-{step}-{how}"
     before = inn.checksum("bad")
     said = inn.live_through(night(identifier, step, machine, how))
-    assert inn.was_cut(identifier)
+    assert inn.was_cut(identifier), said
     assert {name: each["verdict"] for name, each in said.items()} == {"good": "kept", "bad": "rolled_back"}
     assert said["good"]["runs"]
     assert not said["bad"]["runs"]
@@ -130,7 +130,7 @@ def test_a_killed_qemu_is_rolled_back_before_the_point_of_no_return_and_kept_aft
     if step == "wake":
         plan["running"] = []
     said = inn.live_through(plan)
-    assert inn.was_cut(identifier)
+    assert inn.was_cut(identifier), said
     assert said["good"]["verdict"] == verdict, said
     assert said["good"]["runs"] == (step != "wake")
     assert inn.holds("good", identifier) == (verdict == "kept")

@@ -25,6 +25,7 @@ from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.memory import MemoryBookingStore, MemoryReportStore
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.policy import Policy
+from innkeeper.updates.reports import run_has_merged
 from innkeeper.updates.run import UpdateRuns
 from innkeeper.wire.events import Event
 
@@ -56,7 +57,12 @@ class Inn:
         self.tasks = Tasks(
             store=self.task_store, engine=self.engine, clock=self.clock, publish=self.events.append
         )
-        self.machines = Machines(hypervisors=[self.host], tasks=self.tasks, clock=self.clock)
+        self.machines = Machines(
+            hypervisors=[self.host],
+            tasks=self.tasks,
+            clock=self.clock,
+            run_has_merged=lambda run: run_has_merged(self.reports, run),
+        )
         self.bookings = Bookings(
             store=self.booking_store,
             machines=self.machines,

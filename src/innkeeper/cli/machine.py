@@ -112,6 +112,20 @@ def reset(context: typer.Context, name: MachineName, no_wait: NoWait = False, js
 
 
 @app.command()
+def undo(
+    context: typer.Context,
+    name: MachineName,
+    merge: Annotated[
+        bool, typer.Option("--merge/--discard", help="Keep what was written since, or throw it away.")
+    ],
+    no_wait: NoWait = False,
+    json: Json = False,
+) -> None:
+    """Merge or discard the undo disks of a machine that is off, as after a run that needs help."""
+    _command(context, name, Machine.merge_undo_disks if merge else Machine.discard_undo_disks, no_wait)
+
+
+@app.command()
 def prepare(
     context: typer.Context,
     name: MachineName,

@@ -65,6 +65,14 @@ class Machine:
         """Press its reset button (``Reset``)."""
         return self._command("reset")
 
+    def merge_undo_disks(self) -> Task:
+        """Keep what was written since its undo disks were taken (``MergeUndoDisks``)."""
+        return self._command("merge_undo_disks")
+
+    def discard_undo_disks(self) -> Task:
+        """Throw away what was written since its undo disks were taken (``DiscardUndoDisks``)."""
+        return self._command("discard_undo_disks")
+
     def prepare(self, *, force: bool = False) -> Task:
         """Put the task agent into its guest, through qemu-guest-agent."""
         accepted = self._transport.send(calls.command(self.name, "prepare", PrepareRequest(force=force)))

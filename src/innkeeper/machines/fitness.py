@@ -139,7 +139,7 @@ async def _refuse_chain(
                 f"The disk {disk.target} of {machine.name} still has the undo disk {path}.",
                 machine=machine.name,
                 code=ErrorCode.VM_E_DRIVE_IN_USE,
-                advice="Merge or discard the machine's undo disks first.",
+                advice=f"Turn it off, and run: innkeeper machine undo {machine.name} --merge (or --discard)",
             )
     for parent in chain[1:]:
         if not any(fnmatch.fnmatchcase(parent, known) for known in rules.known_parents):

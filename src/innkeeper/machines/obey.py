@@ -19,13 +19,19 @@ from innkeeper.wire.events import Json
 SHUT_DOWN_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
 
+#: Says whether a merge of this machine's undo disks, which this run made, has begun and not ended.
+MergeHasBegun = Callable[[str, int], Awaitable[bool]]
+
 
 class Obey:
     """The works of all commands, on all hosts."""
 
-    def __init__(self, hosts: Mapping[str, Hypervisor], *, clock: Clock) -> None:
+    def __init__(
+        self, hosts: Mapping[str, Hypervisor], *, clock: Clock, merge_has_begun: MergeHasBegun
+    ) -> None:
         self._hosts = hosts
         self._clock = clock
+        self._merge_has_begun = merge_has_begun
         self._deeds: dict[Command, Callable[[Hypervisor, str, RunningTask], Awaitable[None]]] = {
             Command.STARTUP: lambda host, name, task: host.start(name, on_progress=_progress(task)),
             Command.SAVE: self._save,
@@ -89,6 +95,8 @@ class Obey:
             host, name = self._hosts[str(argument["host"])], str(argument["machine"])
             plan = UndoPlan.from_json(await task.step("plan", lambda: _plan_of_undo_disks(host, name)))
             undo = UndoPoint(host, plan, clock=self._clock)
+            if command is Command.DISCARD_UNDO_DISKS:
+                await self._refuse_half_merged(plan)
             task.report(command.words.capitalize(), number=1, count=1)
 
             async def action() -> Json:
@@ -102,6 +110,18 @@ class Obey:
             await task.step(str(command), action)
 
         return work
+
+    async def _refuse_half_merged(self, plan: UndoPlan) -> None:
+        """A base that a merge has begun to write to is whole only together with its overlay."""
+        runs = {run for overlay in plan.overlays.values() if (run := run_of(overlay)) is not None}
+        for run in runs:
+            if await self._merge_has_begun(plan.machine, run):
+                raise MachineError(
+                    f"A merge of the undo disks of {plan.machine} has begun, so they can only be merged now.",
+                    machine=plan.machine,
+                    code=ErrorCode.E_FAIL,
+                    advice=f"Run: innkeeper machine undo {plan.machine} --merge",
+                )
 
 
 async def _plan_of_undo_disks(host: Hypervisor, name: str) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -14,7 +14,7 @@ from innkeeper.machines.obey import Obey
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
-from innkeeper.tasks.task import CancelEffect, Task
+from innkeeper.tasks.task import CancelEffect, Task, TaskResult
 
 _log = structlog.get_logger(__name__)
 
@@ -27,10 +27,19 @@ def lock_of(machine: str) -> str:
 class Machines:
     """Every virtual machine of the inn (``IVMVirtualPC`` seen as a collection)."""
 
-    def __init__(self, *, hypervisors: Sequence[Hypervisor], tasks: Tasks, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        hypervisors: Sequence[Hypervisor],
+        tasks: Tasks,
+        clock: Clock,
+        run_has_merged: Callable[[int], Awaitable[bool]],
+    ) -> None:
+        """``run_has_merged`` says whether an update run has passed its point of no return."""
         self._hosts = {hypervisor.name: hypervisor for hypervisor in hypervisors}
         self._tasks = tasks
-        obey = Obey(self._hosts, clock=clock)
+        self._run_has_merged = run_has_merged
+        obey = Obey(self._hosts, clock=clock, merge_has_begun=self._merge_has_begun)
         for command in Command:
             tasks.register(command.kind, obey.work_of(command))
 
@@ -117,6 +126,13 @@ class Machines:
     async def discard_undo_disks(self, name: str, *, owner: str) -> Task:
         """Throw away what was written since the undo disks were taken (``DiscardUndoDisks``)."""
         return await self._command(name, Command.DISCARD_UNDO_DISKS, owner)
+
+    async def _merge_has_begun(self, machine: str, run: int) -> bool:
+        """Whether the run that made the undo disks, or a command since then, has begun to merge them."""
+        if await self._run_has_merged(run):
+            return True
+        merges = await self._tasks.list(kind=Command.MERGE_UNDO_DISKS.kind, lock=lock_of(machine))
+        return any(task.id > run and task.result is not TaskResult.SUCCESS for task in merges)
 
     async def _command(self, name: str, command: Command, owner: str) -> Task:
         machine = await self.get(name)

@@ -190,7 +190,7 @@ class UndoPoint:
                 f"{self._plan.machine} still stands on its undo disks, so they are not deleted.",
                 machine=self._plan.machine,
                 code=ErrorCode.ERROR_SHARING_VIOLATION,
-                advice="Merge or discard its undo disks.",
+                advice=f"Run: innkeeper machine undo {self._plan.machine} --merge (or --discard)",
             )
         for path in (*self._plan.overlays.values(), self._plan.nvram_copy):
             if path:

@@ -43,7 +43,7 @@ from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.preparations import Preparations
 from innkeeper.updates.reconciler import Reconciler
-from innkeeper.updates.reports import Reports
+from innkeeper.updates.reports import Reports, run_has_merged
 from innkeeper.updates.run import UpdateRuns
 from innkeeper.updates.trigger import TriggerAgent
 from innkeeper.updates.windows import Windows
@@ -92,7 +92,12 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             retention=Retention(age=history),
             shared=ground.store.is_shared,
         )
-        machines = Machines(hypervisors=hypervisors, tasks=tasks, clock=ground.clock)
+        machines = Machines(
+            hypervisors=hypervisors,
+            tasks=tasks,
+            clock=ground.clock,
+            run_has_merged=lambda run: run_has_merged(ground.store.reports, run),
+        )
         house = await _house(ground, tasks, machines, hypervisors)
         opened.push_async_callback(tasks.close)
         await tasks.launch()

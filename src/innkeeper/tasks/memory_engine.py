@@ -129,6 +129,7 @@ class MemoryEngine:
         """Stop the world, as kill -9 does."""
         self._launched = False
         self._world.stopped = True
+        self._world.bystanders = asyncio.all_tasks()
 
     def _run(self, run: MemoryRun) -> None:
         live = asyncio.create_task(_freezing(self._serve(run), self._world), name=f"run {run.key}")
@@ -209,6 +210,8 @@ class _World:
         self.stopped = False
         # Held for good: letting go of a coroutine would run its ``finally``, which kill -9 does not.
         self.frozen: list[Coroutine[object, object, None]] = []
+        # Tasks that bodies have spawned, for the same reason.
+        self.bystanders: set[asyncio.Task[object]] = set()
 
 
 #: Worlds that were stopped, for the same reason.

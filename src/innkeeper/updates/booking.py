@@ -12,6 +12,9 @@ from innkeeper.wire.states import Verdict as Verdict
 #: The longest context a booking may carry, in bytes.
 MAX_CONTEXT_BYTES = 64 * 1024
 
+#: The phase in which a run merges its undo disks. From its begin on they can only be merged.
+MERGE = "merge"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Booking:

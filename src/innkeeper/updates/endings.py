@@ -5,6 +5,7 @@ from __future__ import annotations
 from innkeeper.errors import AgentError, ErrorCode, HypervisorError
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.task import LogLevel
+from innkeeper.updates.booking import MERGE
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Facts, Phase, Run
 from innkeeper.updates.policy import UndoPointPolicy
@@ -133,7 +134,7 @@ async def _left(run: Run) -> Facts:
 
 KEEP: tuple[Phase, ...] = (
     Phase(name="forget saved state", title="Discarding the old saved state", work=forget_memory),
-    Phase(name="merge", title="Merging the undo disks", work=merge),
+    Phase(name=MERGE, title="Merging the undo disks", work=merge),
     Phase(name="tidy", title="Deleting the merged undo disks", work=delete_overlays),
     Phase(name="restore", title="Restoring the former state", work=restore_after_keep),
 )

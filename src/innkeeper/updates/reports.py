@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from innkeeper.errors import ErrorCode, UpdateError
 from innkeeper.tasks.ports import Clock
-from innkeeper.updates.booking import Report
+from innkeeper.updates.booking import MERGE, Report
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.ports import ReportStore
 
@@ -50,3 +50,9 @@ class Reports:
         while True:
             await self._store.purge(clock.now() - age)
             await clock.sleep(dt.timedelta(days=1).total_seconds())
+
+
+async def run_has_merged(store: ReportStore, task_id: int) -> bool:
+    """Whether an update run has begun to merge: its undo disks can only be merged from then on."""
+    report = await store.get(task_id)
+    return report is not None and any(phase == MERGE for phase, _ in report.phase_seconds)

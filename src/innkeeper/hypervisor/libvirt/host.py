@@ -21,6 +21,7 @@ from innkeeper.hypervisor.libvirt.events import MachineEvent, lifecycle_event, l
 from innkeeper.hypervisor.libvirt.far_files import FarFiles
 from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentPort
 from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.near_files import NearFiles
 from innkeeper.hypervisor.libvirt.saved_states import SavedStates
 from innkeeper.hypervisor.libvirt.undo_disks import BlockJobs, UndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
@@ -60,6 +61,7 @@ class LibvirtHypervisor:
         self._jobs = BlockJobs()
         self._domains = Domains(name, self._uri)
         self._images = Images(self._uri)
+        self._near_files = NearFiles(self._connection, self._images)
         self._undo_disks = UndoDisks(self._connection, self._domains, self._images, self._jobs)
         self._saved_states = SavedStates(
             self._uri, self._connection, self._domains, self._images, self._undo_disks
@@ -80,7 +82,9 @@ class LibvirtHypervisor:
     @property
     def files(self) -> ImageFiles:
         """The host's image files."""
-        return LocalFiles() if self._uri.is_local or self._uri.is_test else FarFiles(self._uri.text)
+        if self._uri.is_test:
+            return LocalFiles()
+        return self._near_files if self._uri.is_local else FarFiles(self._uri.text)
 
     async def open(self) -> None:
         """Connect, publish events from now on, and remove what cut-off saves have left."""

@@ -8,13 +8,14 @@ import os
 import shutil
 import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from xml.sax.saxutils import escape
 
 import libvirt
 from lxml import etree
 
-from innkeeper.errors import DiskError, ErrorCode, NotSupported
+from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.hypervisor.libvirt.definition import Attribute, Definition, Element, Text
 from innkeeper.hypervisor.libvirt.uris import HostUri
 
@@ -35,12 +36,15 @@ class Images:
         return _chain_by_volume(connect, path)
 
     def base_format(self, connect: libvirt.virConnect, overlay: str, base: str) -> str | None:
-        """The format of ``base`` as the overlay's own header records it, where it still can be read."""
+        """The format of ``base`` as the overlay's own header records it, where it still can be read.
+
+        The base itself is not looked at: often only libvirt may read it.
+        """
         try:
-            chain = self.chain(connect, overlay)
-        except (DiskError, libvirt.libvirtError):
+            known = _recorded_base(overlay) if os.access(overlay, os.R_OK) else _volume_base(connect, overlay)
+        except (DiskError, _VolumeGone, libvirt.libvirtError):
             return None
-        return next((image_format for path, image_format in chain if path == base), None)
+        return known[1] or None if known[0] == base else None
 
     def delete(self, connect: libvirt.virConnect, path: str) -> None:
         """Delete an image. Does nothing where it is gone."""
@@ -51,8 +55,8 @@ class Images:
                 pass  # libvirt runs as another user: it has to do it
             else:
                 return
-        with contextlib.suppress(_VolumeGone):
-            _volume(connect, path).delete(0)
+        with contextlib.suppress(_VolumeGone), _volume(connect, path) as volume:
+            volume.delete(0)
 
     def refuse_if_open(self, path: str) -> None:
         """Raise where a QEMU has this image open. Only a local file can be looked at."""
@@ -71,14 +75,14 @@ class Images:
         """Room left in a directory of the host."""
         if self._uri.is_local:
             return shutil.disk_usage(directory).free
-        pool = _pool_of(connect, directory)
-        if pool is None:
-            raise NotSupported(
-                f"The room left in {directory} cannot be seen from here.",
-                advice="Make a libvirt storage pool of this directory on the host.",
-            )
-        pool.refresh(0)
-        return int(pool.info()[3])
+        with _pool(connect, directory) as pool:
+            return int(pool.info()[3])
+
+    def find(self, connect: libvirt.virConnect, directory: str, part: str) -> list[str]:
+        """The paths of a directory's images with ``part`` in their names, as libvirt sees them."""
+        with _pool(connect, directory) as pool:
+            paths = [str(volume.path()) for volume in pool.listAllVolumes(0)]
+        return sorted(path for path in paths if part in PurePosixPath(path).name)
 
 
 class _VolumeGone(Exception):
@@ -108,6 +112,21 @@ def _chain_by_qemu_img(path: str, declared: str | None) -> list[tuple[str, str]]
     return [(image["filename"], image["format"]) for image in json.loads(done.stdout)]
 
 
+def _recorded_base(overlay: str) -> tuple[str, str]:
+    """What an overlay's header says of its base: path and format."""
+    done = _qemu_img("info", "--output=json", "-U", "-f", "qcow2", overlay)
+    if done.returncode != 0:
+        raise DiskError(f"The image {overlay} cannot be read: {done.stderr.strip()}.", path=overlay)
+    said = json.loads(done.stdout)
+    return said.get("full-backing-filename", ""), said.get("backing-filename-format", "")
+
+
+def _volume_base(connect: libvirt.virConnect, overlay: str) -> tuple[str, str]:
+    with _volume(connect, overlay) as volume:
+        description = VolumeElement(etree.fromstring(volume.XMLDesc(0).encode()))
+    return description.backing_path, description.backing_format
+
+
 def _qemu_img(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["qemu-img", command, *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
@@ -118,12 +137,12 @@ def _chain_by_volume(connect: libvirt.virConnect, path: str) -> list[tuple[str, 
     chain: list[tuple[str, str]] = []
     while path and path not in (known for known, _ in chain):
         try:
-            volume = _volume(connect, path)
+            with _volume(connect, path) as volume:
+                description = VolumeElement(etree.fromstring(volume.XMLDesc(0).encode()))
         except _VolumeGone:
             raise DiskError(
                 f"The host has no image {path}.", path=path, code=ErrorCode.ERROR_FILE_NOT_FOUND
             ) from None
-        description = VolumeElement(etree.fromstring(volume.XMLDesc(0).encode()))
         chain.append((path, description.format))
         path = description.backing_path
     return chain
@@ -134,6 +153,7 @@ class VolumeElement(Element):
 
     format = Attribute("target/format", "type", "raw")
     backing_path = Text("backingStore/path")
+    backing_format = Attribute("backingStore/format", "type", "")
 
 
 class PoolElement(Element):
@@ -142,23 +162,38 @@ class PoolElement(Element):
     path = Text("target/path")
 
 
-def _volume(connect: libvirt.virConnect, path: str) -> libvirt.virStorageVol:
-    """The volume of a file, through the pool of its directory or one made for the moment."""
-    with contextlib.suppress(libvirt.libvirtError):
-        return connect.storageVolLookupByPath(path)
-    directory = str(PurePosixPath(path).parent)
-    pool = _pool_of(connect, directory) or connect.storagePoolCreateXML(
+@contextlib.contextmanager
+def _volume(connect: libvirt.virConnect, path: str) -> Iterator[libvirt.virStorageVol]:
+    """The volume of a file, through the pool of its directory. Raises ``_VolumeGone``."""
+    with _pool(connect, str(PurePosixPath(path).parent)):
+        try:
+            volume = connect.storageVolLookupByPath(path)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise _VolumeGone from error
+            raise
+        yield volume
+
+
+@contextlib.contextmanager
+def _pool(connect: libvirt.virConnect, directory: str) -> Iterator[libvirt.virStoragePool]:
+    """The pool of a directory, freshly looked at; one that was made for the moment goes again."""
+    pool = _pool_of(connect, directory)
+    if pool is not None:
+        pool.refresh(0)
+        yield pool
+        return
+    pool = connect.storagePoolCreateXML(
         f"<pool type='dir'><name>innkeeper-{uuid.uuid4()}</name>"
         f"<target><path>{escape(directory)}</path></target></pool>",
         0,
     )
-    pool.refresh(0)
     try:
-        return connect.storageVolLookupByPath(path)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
-            raise _VolumeGone from error
-        raise
+        pool.refresh(0)
+        yield pool
+    finally:
+        # Ends the pool, not the files in it.
+        pool.destroy()
 
 
 def _pool_of(connect: libvirt.virConnect, directory: str) -> libvirt.virStoragePool | None:
