@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,8 @@ from innkeeper.hypervisor.libvirt.definition import Attribute, Definition, Eleme
 from innkeeper.hypervisor.libvirt.uris import HostUri
 
 _TIMEOUT_S = 60
+#: A pool that one look has made for the moment is not to end under another look.
+_one_at_a_time = threading.Lock()
 
 
 class Images:
@@ -30,9 +33,13 @@ class Images:
 
     def chain(self, connect: libvirt.virConnect, path: str) -> list[tuple[str, str]]:
         """The image and what it stands on, top first, each with its format."""
-        # An image that only libvirt may read is looked at by libvirt.
-        if self._uri.is_local and (os.access(path, os.R_OK) or not Path(path).exists()):
-            return _chain_by_qemu_img(path, _declared_format(connect, path))
+        if self._uri.is_local:
+            try:
+                return _chain_by_qemu_img(path, _declared_format(connect, path))
+            except DiskError as error:
+                # An image that only libvirt may read, or one below it, is looked at by libvirt.
+                if error.code is not ErrorCode.E_ACCESSDENIED:
+                    raise
         return _chain_by_volume(connect, path)
 
     def base_format(self, connect: libvirt.virConnect, overlay: str, base: str) -> str | None:
@@ -103,20 +110,31 @@ def _chain_by_qemu_img(path: str, declared: str | None) -> list[tuple[str, str]]
         "info", "--output=json", "--backing-chain", "-U", *(["-f", declared] if declared else []), path
     )
     if done.returncode != 0:
-        gone = "No such file" in done.stderr
-        raise DiskError(
-            f"The image {path} cannot be read: {done.stderr.strip()}.",
-            path=path,
-            code=ErrorCode.ERROR_FILE_NOT_FOUND if gone else ErrorCode.VM_E_HD_IMAGE_OPEN_FAIL,
-        )
+        raise _unreadable(path, done.stderr)
     return [(image["filename"], image["format"]) for image in json.loads(done.stdout)]
+
+
+#: What qemu-img complains of, and what that means.
+_COMPLAINTS = {
+    "No such file": ErrorCode.ERROR_FILE_NOT_FOUND,
+    "Permission denied": ErrorCode.E_ACCESSDENIED,
+}
+
+
+def _unreadable(path: str, complaint: str) -> DiskError:
+    codes = (code for words, code in _COMPLAINTS.items() if words in complaint)
+    return DiskError(
+        f"The image {path} cannot be read: {complaint.strip().rstrip('.')}.",
+        path=path,
+        code=next(codes, ErrorCode.VM_E_HD_IMAGE_OPEN_FAIL),
+    )
 
 
 def _recorded_base(overlay: str) -> tuple[str, str]:
     """What an overlay's header says of its base: path and format."""
     done = _qemu_img("info", "--output=json", "-U", "-f", "qcow2", overlay)
     if done.returncode != 0:
-        raise DiskError(f"The image {overlay} cannot be read: {done.stderr.strip()}.", path=overlay)
+        raise _unreadable(overlay, done.stderr)
     said = json.loads(done.stdout)
     return said.get("full-backing-filename", ""), said.get("backing-filename-format", "")
 
@@ -178,6 +196,11 @@ def _volume(connect: libvirt.virConnect, path: str) -> Iterator[libvirt.virStora
 @contextlib.contextmanager
 def _pool(connect: libvirt.virConnect, directory: str) -> Iterator[libvirt.virStoragePool]:
     """The pool of a directory, freshly looked at; one that was made for the moment goes again."""
+    with _one_at_a_time:
+        yield from _pool_for_the_moment(connect, directory)
+
+
+def _pool_for_the_moment(connect: libvirt.virConnect, directory: str) -> Iterator[libvirt.virStoragePool]:
     pool = _pool_of(connect, directory)
     if pool is not None:
         pool.refresh(0)
