@@ -163,6 +163,11 @@ def remove_window(name: str) -> Call[wire.Nothing]:
     return Call(method="DELETE", path=f"/v1/windows/{_quoted(name)}", answer=wire.Nothing)
 
 
+def agent_files() -> Call[wire.AgentFilesMessage]:
+    """The guest's task agent, to be carried into a guest by hand."""
+    return _get("/v1/agent", wire.AgentFilesMessage)
+
+
 def tonight() -> Call[wire.TonightMessage]:
     """What will happen."""
     return _get("/v1/tonight", wire.TonightMessage)

@@ -14,7 +14,7 @@ from innkeeper.client.tasks import TaskCollection
 from innkeeper.client.updates import UpdateCollection
 from innkeeper.client.windows import WindowCollection
 from innkeeper.errors import ErrorCode, InvalidArgument, NotSupported
-from innkeeper.wire.messages import EventMessage, HealthMessage, InnMessage, TonightMessage
+from innkeeper.wire.messages import AgentFilesMessage, EventMessage, HealthMessage, InnMessage, TonightMessage
 
 
 class Inn:
@@ -75,6 +75,10 @@ class Inn:
     def health(self) -> HealthMessage:
         """Whether the service and its hosts are well."""
         return self._transport.send(calls.health())
+
+    def agent_files(self) -> AgentFilesMessage:
+        """The guest's task agent, for guests that ``Machine.prepare`` cannot reach."""
+        return self._transport.send(calls.agent_files())
 
     def tonight(self) -> TonightMessage:
         """What will happen, to whom, when, on which host, and whether it fits."""

@@ -9,7 +9,17 @@ from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.server import problems
 from innkeeper.server.house import House
 from innkeeper.server.peers import Admission, PeerCheck
-from innkeeper.server.routes import events, health, machines, schedule, tasks, tonight, updates, windows
+from innkeeper.server.routes import (
+    agent,
+    events,
+    health,
+    machines,
+    schedule,
+    tasks,
+    tonight,
+    updates,
+    windows,
+)
 from innkeeper.wire.messages import MAX_REQUEST_BYTES, Problem
 from innkeeper.wire.version import VERSION
 
@@ -40,7 +50,7 @@ def bare_app() -> FastAPI:
         redirect_slashes=False,
     )
     v1 = APIRouter(prefix="/v1", responses=_RESPONSES)
-    for noun in (health, machines, tasks, updates, windows, tonight, schedule, events):
+    for noun in (health, machines, tasks, updates, windows, tonight, schedule, agent, events):
         v1.include_router(noun.router)
     app.include_router(v1)
     problems.install(app)

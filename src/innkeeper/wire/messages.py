@@ -98,6 +98,15 @@ class InnMessage(Message):
     fake: bool = False
 
 
+class AgentFilesMessage(Message):
+    """The guest's task agent, for guests that `machine prepare` cannot reach."""
+
+    #: The agent as one file; ``python3 FILE install`` in the guest installs it.
+    bundle: Base64
+    #: A cloud-config that installs it at a new guest's first boot.
+    cloud_init: str
+
+
 class VersionMessage(Message):
     """The versions of a client and of the service it found, if any."""
 

@@ -1,0 +1,19 @@
+"""Hand out the guest's task agent, for guests that cannot be prepared through qemu-guest-agent."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+
+from innkeeper.machines.prepare import agent_bundle, cloud_init_user_data
+from innkeeper.wire import messages as wire
+
+router = APIRouter(prefix="/agent", tags=["agent"])
+
+
+@router.get("", operation_id="get_agent")
+async def get_agent() -> wire.AgentFilesMessage:
+    """The agent as one file, and as a cloud-config."""
+    bundle = await asyncio.to_thread(agent_bundle)
+    return wire.AgentFilesMessage(bundle=bundle, cloud_init=await asyncio.to_thread(cloud_init_user_data))
