@@ -37,7 +37,8 @@ class Settings(BaseModel):
     state_dir: Path
     #: The local door.
     socket: Path
-    #: The group whose members may use the local door, besides root and the service's own user.
+    #: The group whose members may use the local door, besides root and the service's own user. By scheduled
+    #: tasks its members can run programs as the service's user: give it to administrators alone.
     socket_group: str | None = None
     #: Users who may use it too.
     socket_users: tuple[str, ...] = ()
