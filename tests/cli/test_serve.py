@@ -190,7 +190,9 @@ def test_a_stranger_is_turned_away_with_access_denied(tmp_path: Path) -> None:
         (("serve", "--fake", "--state-dir", "/proc/no"), "cannot be used"),
     ],
 )
-def test_a_service_that_cannot_start_says_why(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    """Exit code 2 and one sentence, no traceback."""
+def test_a_service_that_cannot_start_says_why(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    """An exit code of the table and one sentence, no traceback."""
     ended = Service(tmp_path).run_apart(*arguments)
-    assert (ended.code, said in ended.err, "Traceback" in ended.err) == (2, True, False), ended
+    assert (ended.code, said in ended.err, "Traceback" in ended.err) == (code, True, False), ended

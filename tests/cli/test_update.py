@@ -53,7 +53,7 @@ def test_a_context_comes_from_a_file_or_the_standard_input(service: Service, tmp
         (("web-1", "--start", "2031-01-02", "--end", "2031-01-01"), 2, "E_INVALIDARG"),
         (("web-1", "--start", "2031-01-02", "--deadline", "2031-01-01"), 2, "E_INVALIDARG"),
         (("web-1", "--start", "soon"), 2, "E_INVALIDARG"),
-        (("web-1", "--context", "/nowhere"), 2, "ERROR_FILE_NOT_FOUND"),
+        (("web-1", "--context", "/nowhere"), 3, "ERROR_FILE_NOT_FOUND"),
         (("web-1", "--context", "-", "--packages", "a"), 2, "E_INVALIDARG"),
         (("web-1", "--identifier", ""), 2, "E_INVALIDARG"),
         (("web-1", "--identifier", "x" * 256), 2, "E_INVALIDARG"),
