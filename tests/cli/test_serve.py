@@ -183,11 +183,11 @@ def test_a_stranger_is_turned_away_with_access_denied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "said"),
     [
-        (("serve", "5"), "--fake"),
-        (("serve", "--fake", "--config", "/nowhere.toml"), "cannot be read"),
-        (("serve", "--fake", "--state-dir", "/proc/no"), "cannot be used"),
+        (("serve", "5"), 2, "--fake"),
+        (("serve", "--fake", "--config", "/nowhere.toml"), 3, "cannot be read"),
+        (("serve", "--fake", "--state-dir", "/proc/no"), 2, "cannot be used"),
     ],
 )
 def test_a_service_that_cannot_start_says_why(

@@ -34,6 +34,11 @@ IDENTIFIER = "2026-11"
 PATIENT = Policy(poll_seconds=10.0, apply_seconds=900.0)
 
 
+#: Inns that tests have left as they were. To collect one would end its coroutines, as no crash does, and in
+#: the middle of another test.
+_left: list[Inn] = []
+
+
 class Inn:
     """What outlives a killed service: disks, machines, stores, the journal, and the clock."""
 
@@ -49,6 +54,7 @@ class Inn:
 
     async def open(self, engine: MemoryEngine | None = None) -> None:
         """Start the service, anew or again."""
+        _left.append(self)
         self.engine = MemoryEngine(self.journal, clock=self.clock) if engine is None else engine
         self.host = FakeHypervisor(
             self.directory, clock=self.clock, publish=self.events.append, threads=False
