@@ -107,6 +107,7 @@ async def test_a_save_that_is_cancelled_leaves_the_machine_running(
         state = (await host.machine("kept")).state
         assert state in (MachineState.RUNNING, MachineState.SAVED)
         if state is MachineState.RUNNING:
+            assert saving.cancelled()
             break
         await host.start("kept")
     assert state is MachineState.RUNNING
