@@ -16,6 +16,7 @@ import typer
 
 from innkeeper.cli.app import app as cli
 from innkeeper.cli.exit_codes import ExitCode
+from innkeeper.client.virtual_pc import INTERFACES, Carriage, Member
 from innkeeper.machines.fitness import UndoRules
 from innkeeper.server.app import bare_app
 from innkeeper.server.settings import FakeSettings, Settings
@@ -201,12 +202,46 @@ def _named(body: dict) -> str:
     return ""
 
 
+_VIRTUAL_PC_HEAD = """# The Virtual PC object model
+
+Written by `scripts/reference.py` from the declarations in `innkeeper.client.virtual_pc`, which a test holds
+against the code: each named attribute exists below `innkeeper.client`.
+
+The documented names are kept in Python's spelling: `IVMVirtualMachine::Startup` is `Machine.startup()`. A
+method that is documented to return a task returns a `Task`; a documented error is raised as an
+`InnkeeperError` whose `code` is the documented identifier, at the call where the documentation has it there,
+else as `Task.error`. Collections are Python sequences, counted from 0, and are as things were when they were
+asked for.
+"""
+
+
+def virtual_pc_reference() -> str:
+    """The table of all members: where each is, and how Linux carries it."""
+    members = [member for interface in INTERFACES for member in interface.members]
+    lines = [_VIRTUAL_PC_HEAD, "| carried | members | in this version | |", "|---|---|---|---|"]
+    for carriage in Carriage:
+        carried = [member for member in members if member.carriage is carriage]
+        here = sum(1 for member in carried if member.attribute)
+        lines.append(f"| {carriage.value} | {len(carried)} | {here} | {carriage.explained} |")
+    for interface in INTERFACES:
+        lines += ["", f"## {interface.name}\n", "| member | here | carried | how |", "|---|---|---|---|"]
+        lines += [_member(member) for member in interface.members]
+    return "\n".join(lines) + "\n"
+
+
+def _member(member: Member) -> str:
+    here = f"`{member.attribute}`" if member.attribute else "not in this version"
+    how = member.how.replace("|", "\\|")
+    return f"| {member.name} | {here} | {member.carriage.value} | {how} |"
+
+
 def main() -> None:
     """Write all."""
     _REFERENCE.mkdir(exist_ok=True)
     (_REFERENCE / "cli.md").write_text(cli_reference())
     (_REFERENCE / "settings.md").write_text(settings_reference())
     (_REFERENCE / "http-api.md").write_text(api_reference())
+    (_REFERENCE / "virtual-pc.md").write_text(virtual_pc_reference())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 from tests.serving import Service
 
 _ROOT = Path(__file__).parents[1]
+_PAGES = {"api": "http-api.md", "virtual_pc": "virtual-pc.md"}
 
 
 def _script(name: str) -> ModuleType:
@@ -24,10 +25,10 @@ def _script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["cli", "settings", "api"])
+@pytest.mark.parametrize("name", ["cli", "settings", "api", "virtual_pc"])
 def test_the_reference_is_what_the_programs_say(name: str) -> None:
     """Run ``python scripts/reference.py`` after changing a command, a setting or a message."""
-    page = _ROOT / "docs" / "reference" / ("http-api.md" if name == "api" else f"{name}.md")
+    page = _ROOT / "docs" / "reference" / _PAGES.get(name, f"{name}.md")
     assert getattr(_script("reference"), f"{name}_reference")() == page.read_text()
 
 

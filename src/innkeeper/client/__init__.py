@@ -3,5 +3,6 @@
 from innkeeper.client.inn import Inn as Inn
 from innkeeper.client.inn import connect as connect
 from innkeeper.client.machines import Machine as Machine
+from innkeeper.client.machines import MachineCollection as MachineCollection
 from innkeeper.client.tasks import Task as Task
 from innkeeper.client.updates import Update as Update

@@ -20,6 +20,9 @@ from innkeeper.wire.messages import AgentFilesMessage, EventMessage, HealthMessa
 class Inn:
     """One service and all that it looks after. Used from one thread; also as a context manager."""
 
+    machines: MachineCollection
+    tasks: TaskCollection
+
     def __init__(self, door: transport.Transport) -> None:
         self._transport = door
         self._greeting = door.send(calls.inn())
