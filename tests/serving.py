@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 from typer.testing import CliRunner
 
 from innkeeper.cli.app import app
@@ -74,6 +75,12 @@ class Service:
     def connect(self) -> Inn:
         """A new connection to it."""
         return connect(socket=self.socket)
+
+    def http(self) -> httpx.Client:
+        """A plain HTTP client on its local door."""
+        return httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://innkeeper", timeout=30
+        )
 
     def kill(self) -> None:
         """End it as a crash would."""

@@ -5,14 +5,9 @@ from __future__ import annotations
 import json
 import socket
 
-import httpx
 import pytest
 
 from tests.serving import Service
-
-
-def _http(service: Service) -> httpx.Client:
-    return httpx.Client(transport=httpx.HTTPTransport(uds=str(service.socket)), base_url="http://innkeeper")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +34,7 @@ def test_what_makes_no_sense_is_refused_with_problem_details(
     service: Service, method: str, path: str, body: bytes | None, status: int
 ) -> None:
     """One sentence, the documented identifier and what to do next; the service goes on."""
-    with _http(service) as http:
+    with service.http() as http:
         answer = http.request(method, path, content=body, headers={"Content-Type": "application/json"})
     assert answer.headers["Content-Type"] == "application/problem+json", answer.text
     problem = answer.json()
@@ -52,7 +47,7 @@ def test_what_makes_no_sense_is_refused_with_problem_details(
 def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(service: Service) -> None:
     """Also where its length is not told beforehand."""
     endless = (b" " * 65536 for _ in range(1000))
-    with _http(service) as http:
+    with service.http() as http:
         answer = http.post("/v1/updates", content=endless, headers={"Content-Type": "application/json"})
     assert answer.json()["code"] == "ERROR_BUFFER_OVERFLOW"
 
@@ -69,7 +64,7 @@ def test_what_is_no_http_costs_the_others_nothing(service: Service) -> None:
 
 def test_the_service_describes_itself(service: Service) -> None:
     """OpenAPI, with an operation for each route and no two of one name."""
-    with _http(service) as http:
+    with service.http() as http:
         description = http.get("/v1/openapi.json").json()
         names = [
             said["operationId"] for methods in description["paths"].values() for said in methods.values()
@@ -82,7 +77,7 @@ def test_the_service_describes_itself(service: Service) -> None:
 
 def test_one_tasks_stream_ends_with_the_task(service: Service) -> None:
     """Progress and log as they come, then the end of the stream; a finished task's stream is empty."""
-    with service.connect() as inn, _http(service) as http:
+    with service.connect() as inn, service.http() as http:
         machine = inn.machines["desk-2"]
         task = machine.turn_off() if machine.state.name == "RUNNING" else machine.startup()
         told = http.get(

@@ -7,7 +7,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.server import problems
+from innkeeper.server.conditional import ConditionalRequests
 from innkeeper.server.house import House
+from innkeeper.server.idempotency import IdempotencyKeys
+from innkeeper.server.metrics import Measured
 from innkeeper.server.peers import Admission, PeerCheck
 from innkeeper.server.routes import (
     agent,
@@ -28,10 +31,13 @@ _RESPONSES: dict[int | str, dict[str, object]] = {"default": {"model": Problem, 
 
 
 def make_app(house: House) -> FastAPI:
-    """The service's HTTP interface, for those whom the settings admit."""
+    """The service's HTTP interface, for those whom the settings admit; the outermost layer comes last."""
     app = bare_app()
     app.state.house = house
     settings = house.settings
+    app.add_middleware(Measured, metrics=house.metrics)
+    app.add_middleware(ConditionalRequests)
+    app.add_middleware(IdempotencyKeys, store=house.answers, clock=house.clock)
     app.add_middleware(BodyLimit)
     app.add_middleware(
         PeerCheck, admission=Admission(group=settings.socket_group, users=settings.socket_users)
@@ -53,6 +59,7 @@ def bare_app() -> FastAPI:
     for noun in (health, machines, tasks, updates, windows, tonight, schedule, agent, events):
         v1.include_router(noun.router)
     app.include_router(v1)
+    app.include_router(health.probes)
     problems.install(app)
     return app
 

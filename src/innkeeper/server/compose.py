@@ -33,6 +33,7 @@ from innkeeper.machines.service import Machines
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.house import House
+from innkeeper.server.metrics import Metrics
 from innkeeper.server.scheduling import scheduling
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.store.opening import Store, open_store
@@ -69,6 +70,7 @@ class Ground:
     overrides: Overrides
     clock: Clock
     events: EventBus
+    metrics: Metrics
     store: Store
     #: Closes what was opened, last first.
     opened: contextlib.AsyncExitStack
@@ -113,10 +115,18 @@ async def _ground(settings: Settings, overrides: Overrides, opened: contextlib.A
     events = EventBus(life=secrets.token_hex(4))
     events.attach(asyncio.get_running_loop())
     opened.callback(events.close)
+    metrics = Metrics()
+    events.tell(metrics.heed)
     store = await open_store(settings.database_url, server=socket.gethostname())
     opened.push_async_callback(store.close)
     return Ground(
-        settings=settings, overrides=overrides, clock=clock, events=events, store=store, opened=opened
+        settings=settings,
+        overrides=overrides,
+        clock=clock,
+        events=events,
+        metrics=metrics,
+        store=store,
+        opened=opened,
     )
 
 
@@ -169,6 +179,8 @@ async def _house(
         settings=ground.settings,
         clock=ground.clock,
         events=ground.events,
+        metrics=ground.metrics,
+        answers=store.answers,
         tasks=tasks,
         machines=machines,
         agents=agents,

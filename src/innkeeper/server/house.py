@@ -7,6 +7,8 @@ import dataclasses
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.machines.service import Machines
 from innkeeper.server.events import EventBus
+from innkeeper.server.idempotency import AnswerStore
+from innkeeper.server.metrics import Metrics
 from innkeeper.server.scheduling import Scheduling
 from innkeeper.server.settings import Settings
 from innkeeper.tasks.ports import Clock
@@ -25,6 +27,8 @@ class House:
     settings: Settings
     clock: Clock
     events: EventBus
+    metrics: Metrics
+    answers: AnswerStore
     tasks: Tasks
     machines: Machines
     agents: GuestAgents

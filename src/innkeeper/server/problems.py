@@ -66,9 +66,11 @@ def problem_of(error: InnkeeperError) -> Problem:
     )
 
 
-def response_of(error: InnkeeperError) -> Response:
-    """The answer to a request that ended with this error."""
+def response_of(error: InnkeeperError, *, status: int | None = None) -> Response:
+    """The answer to a request that ended with this error; ``status`` where HTTP has one of its own for it."""
     problem = problem_of(error)
+    if status is not None:
+        problem = problem.model_copy(update={"status": status})
     return Response(problem.model_dump_json(), problem.status, media_type="application/problem+json")
 
 
@@ -106,8 +108,7 @@ async def _no_such_thing(request: Request, error: Exception) -> Response:
         code=ErrorCode.ERROR_NOT_FOUND if error.status_code == 404 else ErrorCode.E_INVALIDARG,
         advice="See docs/reference/http-api.md, or /v1/openapi.json of this service.",
     )
-    problem = problem_of(refused).model_copy(update={"status": error.status_code})
-    return Response(problem.model_dump_json(), error.status_code, media_type="application/problem+json")
+    return response_of(refused, status=error.status_code)
 
 
 async def _broken(request: Request, error: Exception) -> Response:

@@ -8,6 +8,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from innkeeper.store.answer_store import SqlAnswerStore
 from innkeeper.store.booking_store import SqlBookingStore
 from innkeeper.store.database import Database
 from innkeeper.store.engine import DbosEngine, Peers
@@ -32,6 +33,7 @@ class Store:
     windows: SqlWindowStore
     reports: SqlReportStore
     schedule: SqlScheduleStore
+    answers: SqlAnswerStore
     #: Not launched yet: whoever registers the bodies launches it, and closes it before the store.
     engine: DbosEngine
 
@@ -69,6 +71,7 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
         windows=SqlWindowStore(database),
         reports=SqlReportStore(database),
         schedule=SqlScheduleStore(database),
+        answers=SqlAnswerStore(database),
         engine=DbosEngine(
             _journal(database.url),
             executor_id=executor_id,

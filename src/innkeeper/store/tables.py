@@ -207,3 +207,16 @@ sa.Index(
     sqlite_where=_is_live_run,
     postgresql_where=_is_live_run,
 )
+
+answers = sa.Table(
+    "answers",
+    metadata,
+    # Of the caller and its idempotency key.
+    sa.Column("key", Words, primary_key=True),
+    sa.Column("fingerprint", Words, nullable=False),
+    sa.Column("asked_at", Instant, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("media_type", Words, nullable=False, server_default=""),
+    sa.Column("body", sa.LargeBinary),
+)
+sa.Index("answers_by_time", answers.c.asked_at)

@@ -30,14 +30,25 @@ class Windows:
         """By name."""
         return await self._store.list()
 
+    async def get(self, name: str) -> Window:
+        """Raises ``UpdateError`` where there is no such window."""
+        for window in await self._store.list():
+            if window.name == name:
+                return window
+        raise _unknown(name)
+
     async def remove(self, name: str) -> None:
         """Raises ``UpdateError`` where there is no such window."""
         if not await self._store.delete(name):
-            raise UpdateError(
-                f"There is no window “{name}”.",
-                code=ErrorCode.ERROR_NOT_FOUND,
-                advice="List the windows to see their names.",
-            )
+            raise _unknown(name)
+
+
+def _unknown(name: str) -> UpdateError:
+    return UpdateError(
+        f"There is no window “{name}”.",
+        code=ErrorCode.ERROR_NOT_FOUND,
+        advice="List the windows to see their names.",
+    )
 
 
 def _refuse_impossible(window: Window) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from innkeeper.errors import InnkeeperError
 from innkeeper.machines.ports import Hypervisor
+from innkeeper.server.house import House
+from innkeeper.server.metrics import MEDIA_TYPE
 from innkeeper.server.routes.asking import TheHouse, TheUser
 from innkeeper.wire import messages as wire
 from innkeeper.wire.version import VERSION
 
 router = APIRouter(tags=["service"])
+#: For those who watch over the service: outside the versions, and in no client.
+probes = APIRouter(include_in_schema=False)
 
 #: A host that takes longer to answer is not well.
 PATIENCE_SECONDS = 10.0
@@ -48,3 +52,34 @@ async def _health(host: Hypervisor) -> wire.HostHealth:
         detail = str(error) or "It does not answer."
         return wire.HostHealth(name=host.name, uri=host.uri, ok=False, machines=0, detail=detail)
     return wire.HostHealth(name=host.name, uri=host.uri, ok=True, machines=machines)
+
+
+@probes.get("/livez")
+async def is_alive() -> Response:
+    """Whether the process answers: 200."""
+    return Response("alive\n", media_type="text/plain")
+
+
+@probes.get("/readyz")
+async def is_ready(house: TheHouse) -> Response:
+    """Whether the service can do its work: 200, or 503 with what it lacks."""
+    lacks = await _lacks(house)
+    return Response(lacks or "ready\n", 503 if lacks else 200, media_type="text/plain")
+
+
+@probes.get("/metrics")
+async def metrics(house: TheHouse) -> Response:
+    """The service's figures, for Prometheus."""
+    return Response(await house.metrics.page(house.machines, house.tasks), media_type=MEDIA_TYPE)
+
+
+async def _lacks(house: House) -> str:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await house.tasks.list(live=True, limit=1)
+    except (InnkeeperError, TimeoutError) as error:
+        return f"The database does not answer: {error}\n"
+    hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
+    if any(host.ok for host in hosts):
+        return ""
+    return "".join(f"The host {host.name} does not answer: {host.detail}\n" for host in hosts)

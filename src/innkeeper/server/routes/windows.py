@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import hashlib
 
+from fastapi import APIRouter, Response
+
+from innkeeper.errors import InvalidArgument
 from innkeeper.server.messages import window_message, window_of
 from innkeeper.server.routes.asking import TheHouse
 from innkeeper.wire import messages as wire
@@ -27,8 +30,32 @@ async def add_window(request: wire.WindowRequest, house: TheHouse) -> wire.Windo
     return window_message(window, house.clock.now())
 
 
+@router.get("/{name}", operation_id="get_window")
+async def get_window(name: str, house: TheHouse, response: Response) -> wire.WindowMessage:
+    """One window; its ETag is that of what was settled, whether it is open or not."""
+    window = window_message(await house.windows.get(name), house.clock.now())
+    response.headers["ETag"] = _tag(window)
+    return window
+
+
+@router.put("/{name}", operation_id="put_window")
+async def put_window(name: str, request: wire.WindowRequest, house: TheHouse) -> wire.WindowMessage:
+    """Replace a window or add it; with ``If-Match`` only where nobody has changed it since."""
+    if request.name != name:
+        raise InvalidArgument(
+            f"The window is called “{request.name}” in the request and “{name}” in its address.",
+            advice="To rename a window, add it under its new name and remove the old one.",
+        )
+    return await add_window(request, house)
+
+
 @router.delete("/{name}", status_code=204, operation_id="remove_window")
 async def remove_window(name: str, house: TheHouse) -> None:
     """Remove a window."""
     await house.windows.remove(name)
     house.trigger.wake()
+
+
+def _tag(window: wire.WindowMessage) -> str:
+    settled = window.model_dump_json(exclude={"open_now", "next"})
+    return f'"{hashlib.blake2b(settled.encode(), digest_size=12).hexdigest()}"'

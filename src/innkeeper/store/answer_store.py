@@ -1,0 +1,72 @@
+"""Keep the answers to requests that carry an idempotency key."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import sqlalchemy as sa
+
+from innkeeper.store.database import Database
+from innkeeper.store.tables import answers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StoredAnswer:
+    """What is known of the first request with a key."""
+
+    #: What was asked, in short.
+    fingerprint: str
+    #: The answer; no status while there is none, no body where it may not be kept.
+    status: int | None
+    media_type: str
+    body: bytes | None
+
+
+class SqlAnswerStore:
+    """An ``AnswerStore`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(
+        self, key: str, *, fingerprint: str, now: dt.datetime, forget_before: dt.datetime
+    ) -> StoredAnswer | None:
+        """Take a key, or say what has it already; of two at once, one gets it."""
+        row = {"key": key, "fingerprint": fingerprint, "asked_at": now}
+
+        def take(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(answers).where(answers.c.asked_at < forget_before))
+            connection.execute(sa.insert(answers).values(row))
+
+        while True:
+            try:
+                await self._database.write(take)
+            except sa.exc.IntegrityError:
+                if (first := await self._find(key)) is not None:
+                    return first
+            else:
+                return None
+
+    async def keep(self, key: str, *, status: int, media_type: str, body: bytes | None) -> None:
+        """Keep the answer."""
+        values = {"status": status, "media_type": media_type, "body": body}
+        change = sa.update(answers).where(answers.c.key == key).values(values)
+        await self._database.write(lambda c: c.execute(change))
+
+    async def release(self, key: str) -> None:
+        """Give the key back."""
+        await self._database.write(lambda c: c.execute(sa.delete(answers).where(answers.c.key == key)))
+
+    async def _find(self, key: str) -> StoredAnswer | None:
+        row = await self._database.read(
+            lambda c: c.execute(sa.select(answers).where(answers.c.key == key)).one_or_none()
+        )
+        if row is None:  # given back in between
+            return None
+        return StoredAnswer(
+            fingerprint=row.fingerprint,
+            status=row.status,
+            media_type=row.media_type,
+            body=row.body,
+        )
