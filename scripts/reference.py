@@ -60,14 +60,15 @@ http://innkeeper/v1/machines`.
 - `/v1/events` and `/v1/tasks/{id}/events` are server-sent events. A reader that sends the last id it saw as
   `Last-Event-ID` goes on after it; an event `events.lost` says that some before it can no longer be had, so
   read anew.
-- Every JSON answer has an `ETag`. A GET with `If-None-Match` answers 304 where nothing has changed; a change with
-  `If-Match` answers 412 and does nothing where somebody else was quicker. A window's ETag is that of what was
-  settled, whether the window is open or not.
-- A POST with an `Idempotency-Key` (any text of your own, a UUID for example) is carried out once. Sent again within
-  24 hours, it is answered as the first time, with `Idempotent-Replayed: true`; also after the service was killed.
-  A refused request gives its key back. Another request under the same key answers 422. Where the service broke off in
-  the middle of the first, 409 says that nobody knows how it came out.
-- `/livez` and `/readyz` answer 200, or 503 with what is lacking; `/metrics` are the service's figures for Prometheus.
+- Every JSON answer has an `ETag`. A GET with `If-None-Match` answers 304 where nothing has changed; a
+  change with `If-Match` answers 412 and does nothing where somebody else was quicker. A window's ETag is
+  that of what was settled, whether the window is open or not.
+- A POST with an `Idempotency-Key` (any text of your own, a UUID for example) is carried out once. Sent
+  again within 24 hours, it is answered as the first time, with `Idempotent-Replayed: true`; also after the
+  service was killed. A refused request gives its key back. Another request under the same key answers 422.
+  Where the service broke off in the middle of the first, 409 says that nobody knows how it came out.
+- `/livez` and `/readyz` answer 200, or 503 with what is lacking; `/metrics` are the service's figures for
+  Prometheus.
 - `.` and `..` as an identifier are sent as `%2E` and `%2E%2E`, for no part of a path to resolve them.
 """
 
