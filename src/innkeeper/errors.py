@@ -6,6 +6,7 @@ The tree::
     ├── InvalidArgument             a value that no documented call accepts
     ├── NotSupported                a documented behaviour that Linux, or this build, cannot give
     ├── NotPermitted                the caller may not do this
+    │   └── NotAuthenticated        nobody knows who asks, or what they say of themselves is not so
     ├── ServiceError                the service cannot be reached or is going down
     ├── TaskError                   about a running operation
     │   ├── TaskNotFound
@@ -231,6 +232,10 @@ class NotPermitted(InnkeeperError):
     """The caller may not do this."""
 
     default_code = ErrorCode.E_ACCESSDENIED
+
+
+class NotAuthenticated(NotPermitted):
+    """Nobody knows who asks, or what they say of themselves is not so."""
 
 
 class ServiceError(InnkeeperError):

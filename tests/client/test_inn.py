@@ -33,7 +33,7 @@ def test_connecting_says_where_and_as_whom(service: Service) -> None:
         assert inn.connected
         assert inn.target_server == socket.gethostname()
         assert inn.connected_user
-        assert inn.connected_domain == "local"
+        assert inn.connected_domain == "system"
         assert inn.highest_version == 0x00010002
     assert not inn.connected
 

@@ -10,7 +10,10 @@ import pwd
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from innkeeper.server.peers import PEER, Admission, Credentials, PeerCheck, user_name
+from innkeeper.identity.roles import Role
+from innkeeper.server.identity.gate import Gate
+from innkeeper.server.identity.identify import CALLER, Identify
+from innkeeper.server.peers import PEER, Admission, Credentials, Peers, user_name
 
 #: A user that no test machine has.
 _NOBODY_KNOWN = 3_999_999_999
@@ -58,7 +61,7 @@ async def test_a_stranger_never_reaches_the_application(admitted: bool) -> None:
     sent: list[Message] = []
 
     async def inside(scope: Scope, receive: Receive, send: Send) -> None:
-        reached.append(scope["user"])
+        reached.append(scope[CALLER].name)
 
     async def receive() -> Message:
         return {"type": "http.request", "body": b""}
@@ -67,11 +70,21 @@ async def test_a_stranger_never_reaches_the_application(admitted: bool) -> None:
         sent.append(message)
 
     name = f"uid:{_NOBODY_KNOWN}"
-    door = PeerCheck(inside, Admission(users=(name,) if admitted else ()))
-    await door({"type": "http", PEER: _credentials(_NOBODY_KNOWN)}, receive, send)
+    peers = Peers(Admission(users=(name,) if admitted else ()))
+    door = Identify(inside, Gate(peers=peers).caller)
+    await door({"type": "http", "headers": [], PEER: _credentials(_NOBODY_KNOWN)}, receive, send)
     if admitted:
         assert (reached, sent) == ([name], [])
     else:
         assert reached == []
         assert sent[0]["status"] == 403
         assert json.loads(sent[1]["body"])["hresult"] == 0x80070005
+
+
+async def test_the_settings_say_what_the_group_is() -> None:
+    """Root and the service's own user are administrators, whatever they say."""
+    admission = Admission(users=(f"uid:{_NOBODY_KNOWN}",), role=Role.VIEWER)
+    stranger = await Peers(admission).caller(_credentials(_NOBODY_KNOWN))
+    assert stranger.may(Role.VIEWER)
+    assert not stranger.may(Role.OPERATOR)
+    assert (await Peers(admission).caller(_credentials(0))).is_administrator

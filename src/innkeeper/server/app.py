@@ -6,12 +6,15 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.identity.roles import Role
 from innkeeper.server import problems
 from innkeeper.server.conditional import ConditionalRequests
 from innkeeper.server.house import House
 from innkeeper.server.idempotency import IdempotencyKeys
+from innkeeper.server.identity.gate import Gate
+from innkeeper.server.identity.identify import Identify
 from innkeeper.server.metrics import Measured
-from innkeeper.server.peers import Admission, PeerCheck
+from innkeeper.server.peers import Admission, Peers
 from innkeeper.server.routes import (
     agent,
     events,
@@ -39,9 +42,10 @@ def make_app(house: House) -> FastAPI:
     app.add_middleware(ConditionalRequests)
     app.add_middleware(IdempotencyKeys, store=house.answers, clock=house.clock)
     app.add_middleware(BodyLimit)
-    app.add_middleware(
-        PeerCheck, admission=Admission(group=settings.socket_group, users=settings.socket_users)
+    admission = Admission(
+        group=settings.socket_group, users=settings.socket_users, role=Role[settings.socket_role.upper()]
     )
+    app.add_middleware(Identify, recognise=Gate(peers=Peers(admission)).caller)
     return app
 
 
@@ -55,6 +59,7 @@ def bare_app() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.allowed = {}
     v1 = APIRouter(prefix="/v1", responses=_RESPONSES)
     for noun in (health, machines, tasks, updates, windows, tonight, schedule, agent, events):
         v1.include_router(noun.router)

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
+from innkeeper.server.identity.identify import CALLER
 from innkeeper.server.problems import response_of
 from innkeeper.tasks.ports import Clock
 
@@ -79,7 +80,9 @@ class IdempotencyKeys:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it as before."""
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
-        if HEADER not in headers or scope["method"] != "POST":
+        caller = scope.get(CALLER)
+        # What one who is unknown was told is nobody else's to be told again.
+        if HEADER not in headers or scope["method"] != "POST" or caller is None:
             await self._app(scope, receive, send)
             return
         if not _KEY.fullmatch(headers[HEADER]):
@@ -90,7 +93,7 @@ class IdempotencyKeys:
         except InnkeeperError as error:  # too long
             await response_of(error)(scope, receive, send)
             return
-        key = _digest(str(scope.get("user", "")), headers[HEADER])
+        key = _digest(caller.name, headers[HEADER])
         fingerprint = _digest("POST", scope["path"], scope.get("query_string", b"").decode("latin-1"), body)
         now = self._clock.now()
         first = await self._store.claim(key, fingerprint=fingerprint, now=now, forget_before=now - KEPT_FOR)

@@ -17,7 +17,9 @@ _LEAST_PERCENT = 3
 _DAYS = dict(zip(Weekday, wire.Weekday, strict=True))
 
 
-def machine_message(machine: Machine, *, agent_connected: bool, task_id: int | None) -> wire.MachineMessage:
+def machine_message(
+    machine: Machine, *, agent_connected: bool, task_id: int | None, allowed: tuple[str, ...] = ()
+) -> wire.MachineMessage:
     """A machine, with what the host knows beside it."""
     return wire.MachineMessage(
         name=machine.name,
@@ -32,6 +34,7 @@ def machine_message(machine: Machine, *, agent_connected: bool, task_id: int | N
         has_guest_agent_port=machine.has_guest_agent_port,
         agent_connected=agent_connected,
         task_id=task_id,
+        allowed=allowed,
     )
 
 

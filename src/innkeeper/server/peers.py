@@ -12,14 +12,19 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from innkeeper.errors import NotPermitted
-from innkeeper.server.problems import response_of
+from innkeeper.identity.caller import SYSTEM_REALM, Caller, Proof
+from innkeeper.identity.roles import Grant, Role
 
 #: Where a request's scope names the peer.
 PEER = "innkeeper.peer"
+
+#: How long the system's word on a user is believed: asking can take long.
+_BELIEVED_SECONDS = 5.0
+_MAX_KNOWN = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,22 +38,24 @@ class Credentials:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Admission:
-    """Who may use the local door, besides root and the service's own user."""
+    """Who may use the local door, besides root and the service's own user, and as what."""
 
     group: str | None = None
     users: tuple[str, ...] = ()
+    #: What the group's members and these users are.
+    role: Role = Role.ADMINISTRATOR
 
     def admits(self, credentials: Credentials, name: str) -> bool:
         """Whether they may. Asks the system's user database, which can block."""
-        if credentials.uid in (0, os.getuid()) or name in self.users:
-            return True
-        if self.group is None:
-            return False
-        try:
-            wanted = grp.getgrnam(self.group).gr_gid
-        except KeyError:
-            return False
-        return wanted in os.getgrouplist(name, credentials.gid)
+        return self.role_of(credentials, name) is not None
+
+    def role_of(self, credentials: Credentials, name: str) -> Role | None:
+        """What they are on the whole inn. Asks the system's user database, which can block."""
+        if credentials.uid in (0, os.getuid()):
+            return Role.ADMINISTRATOR
+        if name in self.users or (self.group is not None and self.group in group_names(credentials, name)):
+            return self.role
+        return None
 
 
 def user_name(uid: int) -> str:
@@ -57,6 +64,17 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid:{uid}"
+
+
+def group_names(credentials: Credentials, name: str) -> frozenset[str]:
+    """The groups that the system has the user in. Can block."""
+    found = set()
+    for number in {credentials.gid, *os.getgrouplist(name, credentials.gid)}:
+        try:
+            found.add(grp.getgrgid(number).gr_name)
+        except KeyError:
+            continue
+    return frozenset(found)
 
 
 class PeerProtocol(H11Protocol):
@@ -80,29 +98,37 @@ def _credentials(connection: socket.socket) -> Credentials:
     return Credentials(pid=pid, uid=uid, gid=gid)
 
 
-class PeerCheck:
-    """Middleware: turns away whoever may not use the local door, and names the user to those behind it."""
+class Peers:
+    """Knows the callers at the local door."""
 
-    def __init__(self, app: ASGIApp, admission: Admission) -> None:
-        self._app = app
+    def __init__(self, admission: Admission) -> None:
         self._admission = admission
+        self._known: dict[tuple[int, int], tuple[float, Caller]] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer with 0x80070005."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        credentials: Credentials = scope[PEER]
-        name, admitted = await asyncio.to_thread(self._look_up, credentials)
-        if admitted:
-            await self._app({**scope, "user": name}, receive, send)
-            return
-        refused = NotPermitted(
-            f"The user {name} may not use this service.",
-            advice="Root, the service's own user, and the members of its `socket_group` may.",
-        )
-        await response_of(refused)(scope, receive, send)
+    async def caller(self, credentials: Credentials) -> Caller:
+        """Who is at the other end. Raises ``NotPermitted`` (0x80070005) for who may not use the door."""
+        key, now = (credentials.uid, credentials.gid), asyncio.get_running_loop().time()
+        believed = self._known.get(key)
+        if believed is not None and now - believed[0] < _BELIEVED_SECONDS:
+            return believed[1]
+        caller = await asyncio.to_thread(self._look_up, credentials)
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[key] = (now, caller)
+        return caller
 
-    def _look_up(self, credentials: Credentials) -> tuple[str, bool]:
+    def _look_up(self, credentials: Credentials) -> Caller:
         name = user_name(credentials.uid)
-        return name, self._admission.admits(credentials, name)
+        role = self._admission.role_of(credentials, name)
+        if role is None:
+            raise NotPermitted(
+                f"The user {name} may not use this service.",
+                advice="Root, the service's own user, and the members of its `socket_group` may.",
+            )
+        return Caller(
+            user=name,
+            realm=SYSTEM_REALM,
+            proof=Proof.PEER,
+            groups=group_names(credentials, name),
+            grants=(Grant(role=role),),
+        )

@@ -20,6 +20,7 @@ STATUS: dict[type[InnkeeperError], int] = {
     errors.InvalidArgument: 422,
     errors.NotSupported: 501,
     errors.NotPermitted: 403,
+    errors.NotAuthenticated: 401,
     errors.ServiceError: 503,
     errors.TaskError: 409,
     errors.TaskNotFound: 404,
@@ -71,7 +72,9 @@ def response_of(error: InnkeeperError, *, status: int | None = None) -> Response
     problem = problem_of(error)
     if status is not None:
         problem = problem.model_copy(update={"status": status})
-    return Response(problem.model_dump_json(), problem.status, media_type="application/problem+json")
+    # Browsers ask for a password by themselves where Basic is offered; the pages do that better.
+    headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
+    return Response(problem.model_dump_json(), problem.status, headers, "application/problem+json")
 
 
 def install(app: FastAPI) -> None:

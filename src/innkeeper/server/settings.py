@@ -6,6 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -42,6 +43,8 @@ class Settings(BaseModel):
     socket_group: str | None = None
     #: Users who may use it too.
     socket_users: tuple[str, ...] = ()
+    #: What that group's members and these users are: ``viewer``, ``operator`` or ``administrator``.
+    socket_role: Literal["viewer", "operator", "administrator"] = "administrator"
     #: libvirt URIs of the hosts; empty for this computer's own: the system's libvirt where it answers,
     #: else the embedded driver.
     hypervisors: tuple[str, ...] = ()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from fastapi.responses import StreamingResponse
 
 from innkeeper.server.events import EventBus, Numbered
 from innkeeper.wire.event_stream import HEARTBEAT, StreamEvent, encode
+from innkeeper.wire.events import Event
 from innkeeper.wire.messages import EventMessage
 
 #: A quiet stream says this often that it is there.
@@ -23,15 +24,24 @@ def event_stream(
     *,
     subject: str | None = None,
     until: str | None = None,
+    sees: Callable[[Event], bool] = lambda event: True,
 ) -> StreamingResponse:
-    """The response that carries the events of these kinds and this subject; ends after one ``until``."""
+    """The response that carries the events of these kinds and this subject; ends after one ``until``.
+
+    ``sees`` leaves out what the listener may not hear of.
+    """
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    pieces = _pieces(bus, last_id, kinds, subject, until)
+    pieces = _pieces(bus, last_id, kinds, subject, until, sees)
     return StreamingResponse(pieces, media_type="text/event-stream", headers=headers)
 
 
 async def _pieces(
-    bus: EventBus, last_id: str, kinds: tuple[str, ...], subject: str | None, until: str | None
+    bus: EventBus,
+    last_id: str,
+    kinds: tuple[str, ...],
+    subject: str | None,
+    until: str | None,
+    sees: Callable[[Event], bool],
 ) -> AsyncIterator[bytes]:
     async with contextlib.aclosing(bus.listen(last_id, kinds)) as events:
         following = asyncio.ensure_future(anext(events, None))
@@ -45,7 +55,8 @@ async def _pieces(
                 numbered = following.result()
                 if numbered is None:
                     return
-                if subject in (None, numbered.event.subject) or not numbered.event.subject:
+                wanted = subject in (None, numbered.event.subject) or not numbered.event.subject
+                if wanted and sees(numbered.event):
                     yield encode(_said(numbered))
                     if numbered.event.kind == until:
                         return

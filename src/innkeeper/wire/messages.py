@@ -96,6 +96,12 @@ class InnMessage(Message):
     now: AwareDatetime
     #: The simulated hypervisor carries the machines.
     fake: bool = False
+    #: How it was proven who the caller is: ``peer``, ``password``, ``token``, ``session`` or ``ticket``.
+    proof: str = "peer"
+    #: The caller's role on the whole inn; there may be more on some machines.
+    role: str | None = None
+    #: The operations on the inn (``operation_id``) that the caller's role is enough for.
+    allowed: tuple[str, ...] = ()
 
 
 class AgentFilesMessage(Message):
@@ -161,6 +167,8 @@ class MachineMessage(Message):
     agent_connected: bool
     #: The live task that holds it.
     task_id: int | None
+    #: The operations on it (``operation_id``) that the caller's role is enough for.
+    allowed: tuple[str, ...] = ()
 
 
 class MachineList(Message):

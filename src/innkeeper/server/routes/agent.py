@@ -6,13 +6,16 @@ import asyncio
 
 from fastapi import APIRouter
 
+from innkeeper.identity.roles import Role
 from innkeeper.machines.prepare import agent_bundle, cloud_init_user_data
+from innkeeper.server.identity.needs import needs
+from innkeeper.server.identity.subjects import what_they_see
 from innkeeper.wire import messages as wire
 
 router = APIRouter(prefix="/agent", tags=["agent"])
 
 
-@router.get("", operation_id="get_agent")
+@router.get("", operation_id="get_agent", dependencies=needs(Role.VIEWER, what_they_see))
 async def get_agent() -> wire.AgentFilesMessage:
     """The agent as one file, and as a cloud-config."""
     bundle = await asyncio.to_thread(agent_bundle)

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from collections.abc import Callable
+from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
+from innkeeper.identity.caller import Caller
+from innkeeper.identity.roles import Resource
 from innkeeper.server.house import House
+from innkeeper.server.identity.needs import allowed, caller_of
+from innkeeper.server.identity.subjects import Kind, house_of
 
 
-def _house(request: Request) -> House:
-    return cast(House, request.app.state.house)
+def _house(connection: HTTPConnection) -> House:
+    return house_of(connection)
 
 
-def _user(request: Request) -> str:
-    return cast(str, request.scope["user"])
+def _caller(connection: HTTPConnection) -> Caller:
+    return caller_of(connection)
+
+
+def _user(connection: HTTPConnection) -> str:
+    return caller_of(connection).name
+
+
+#: Says which operations on a thing the caller's role is enough for, by ``operation_id``.
+Allowed = Callable[[Kind, Resource], tuple[str, ...]]
+
+
+def _allowed(connection: HTTPConnection) -> Allowed:
+    caller = caller_of(connection)
+    return lambda kind, resource: allowed(connection.app, kind, caller.role_on(resource))
 
 
 #: The running service.
 TheHouse = Annotated[House, Depends(_house)]
 
-#: The name of the user who asks.
+#: Who asks, and what they may.
+TheCaller = Annotated[Caller, Depends(_caller)]
+
+#: The name of the user who asks, as tasks carry it.
 TheUser = Annotated[str, Depends(_user)]
+
+#: What the caller's roles are enough for.
+TheAllowed = Annotated[Allowed, Depends(_allowed)]

@@ -8,10 +8,13 @@ import socket
 from fastapi import APIRouter, Response
 
 from innkeeper.errors import InnkeeperError
+from innkeeper.identity.roles import THE_INN, Role
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.server.house import House
+from innkeeper.server.identity.needs import needs, open_to_all
+from innkeeper.server.identity.subjects import Kind, what_they_see
 from innkeeper.server.metrics import MEDIA_TYPE
-from innkeeper.server.routes.asking import TheHouse, TheUser
+from innkeeper.server.routes.asking import TheAllowed, TheCaller, TheHouse
 from innkeeper.wire import messages as wire
 from innkeeper.wire.version import VERSION
 
@@ -23,20 +26,24 @@ probes = APIRouter(include_in_schema=False)
 PATIENCE_SECONDS = 10.0
 
 
-@router.get("/inn", operation_id="get_inn")
-async def get_inn(house: TheHouse, user: TheUser) -> wire.InnMessage:
+@router.get("/inn", operation_id="get_inn", dependencies=needs(Role.VIEWER, what_they_see))
+async def get_inn(house: TheHouse, caller: TheCaller, allowed: TheAllowed) -> wire.InnMessage:
     """What this service is, and who the caller is to it."""
+    role = caller.role_on(THE_INN)
     return wire.InnMessage(
         version=VERSION,
         server=socket.gethostname(),
-        user=user,
-        domain="local",
+        user=caller.user,
+        domain=caller.realm,
+        proof=caller.proof.value,
+        role=role.word if role else None,
+        allowed=allowed(Kind.INN, THE_INN),
         now=house.clock.now(),
         fake=house.settings.fake is not None,
     )
 
 
-@router.get("/health", operation_id="get_health")
+@router.get("/health", operation_id="get_health", dependencies=needs(Role.VIEWER))
 async def get_health(house: TheHouse) -> wire.HealthMessage:
     """Whether the service and its hosts are well."""
     hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
@@ -54,20 +61,20 @@ async def _health(host: Hypervisor) -> wire.HostHealth:
     return wire.HostHealth(name=host.name, uri=host.uri, ok=True, machines=machines)
 
 
-@probes.get("/livez")
+@probes.get("/livez", dependencies=open_to_all())
 async def is_alive() -> Response:
     """Whether the process answers: 200."""
     return Response("alive\n", media_type="text/plain")
 
 
-@probes.get("/readyz")
+@probes.get("/readyz", dependencies=open_to_all())
 async def is_ready(house: TheHouse) -> Response:
     """Whether the service can do its work: 200, or 503 with what it lacks."""
     lacks = await _lacks(house)
     return Response(lacks or "ready\n", 503 if lacks else 200, media_type="text/plain")
 
 
-@probes.get("/metrics")
+@probes.get("/metrics", dependencies=needs(Role.VIEWER))
 async def metrics(house: TheHouse) -> Response:
     """The service's figures, for Prometheus."""
     return Response(await house.metrics.page(house.machines, house.tasks), media_type=MEDIA_TYPE)

@@ -7,56 +7,89 @@ import asyncio
 from fastapi import APIRouter
 
 from innkeeper.errors import InvalidArgument
+from innkeeper.identity import roles
+from innkeeper.identity.roles import Role
 from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.enumerations import LogonType, TaskCreation, TaskRunFlags
 from innkeeper.schedule.instance import definition_of
 from innkeeper.schedule.registered import Registered, Run
 from innkeeper.server.house import House
-from innkeeper.server.routes.asking import TheHouse, TheUser
+from innkeeper.server.identity.needs import needs
+from innkeeper.server.identity.seen import sees_folder
+from innkeeper.server.identity.subjects import folder_in_body, folder_in_query, unseen, what_they_see
+from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.wire import schedule as wire
 
 router = APIRouter(prefix="/schedule", tags=["schedule"])
 
 
-@router.get("/folder", operation_id="get_schedule_folder")
-async def get_folder(house: TheHouse, path: str = "\\") -> wire.FolderMessage:
+@router.get("/folder", operation_id="get_schedule_folder", dependencies=needs(Role.VIEWER, what_they_see))
+async def get_folder(house: TheHouse, caller: TheCaller, path: str = "\\") -> wire.FolderMessage:
     """A folder, and the folders directly in it."""
     registry = house.schedule.registry
     folder = await registry.folder(path)
-    inside = await registry.folders(folder.path)
+    if not sees_folder(caller, str(folder.path)):
+        raise unseen(roles.folder(path))
+    inside = [each for each in await registry.folders(folder.path) if sees_folder(caller, str(each.path))]
     return wire.FolderMessage(
         path=str(folder.path), name=folder.path.name, folders=tuple(str(each.path) for each in inside)
     )
 
 
-@router.post("/folder", status_code=201, operation_id="create_schedule_folder")
+@router.post(
+    "/folder",
+    status_code=201,
+    operation_id="create_schedule_folder",
+    dependencies=needs(Role.ADMINISTRATOR, folder_in_body("path")),
+)
 async def create_folder(request: wire.FolderRequest, house: TheHouse) -> wire.FolderMessage:
     """Make a folder, and those around it."""
     folder = await house.schedule.registry.create_folder(request.path, request.sddl)
     return wire.FolderMessage(path=str(folder.path), name=folder.path.name, folders=())
 
 
-@router.delete("/folder", status_code=204, operation_id="delete_schedule_folder")
+@router.delete(
+    "/folder",
+    status_code=204,
+    operation_id="delete_schedule_folder",
+    dependencies=needs(Role.ADMINISTRATOR, folder_in_query("path")),
+)
 async def delete_folder(house: TheHouse, path: str) -> None:
     """Remove an empty folder."""
     await house.schedule.registry.delete_folder(path)
 
 
-@router.get("/tasks", operation_id="list_scheduled_tasks")
-async def list_tasks(house: TheHouse, folder: str = "\\", hidden: bool = False) -> wire.ScheduledTaskList:
+@router.get("/tasks", operation_id="list_scheduled_tasks", dependencies=needs(Role.VIEWER, what_they_see))
+async def list_tasks(
+    house: TheHouse, caller: TheCaller, folder: str = "\\", hidden: bool = False
+) -> wire.ScheduledTaskList:
     """The tasks directly in a folder."""
     registry = house.schedule.registry
-    found = await registry.tasks((await registry.folder(folder)).path, hidden=hidden)
+    within = (await registry.folder(folder)).path
+    if not sees_folder(caller, str(within)):
+        raise unseen(roles.folder(folder))
+    found = [
+        task
+        for task in await registry.tasks(within, hidden=hidden)
+        if caller.may(Role.VIEWER, roles.folder(str(task.path)))
+    ]
     return wire.ScheduledTaskList(tasks=tuple([await _message(house, task) for task in found]))
 
 
-@router.get("/task", operation_id="get_scheduled_task")
+@router.get(
+    "/task", operation_id="get_scheduled_task", dependencies=needs(Role.VIEWER, folder_in_query("path"))
+)
 async def get_task(house: TheHouse, path: str) -> wire.ScheduledTaskMessage:
     """One task."""
     return await _message(house, await house.schedule.registry.task(path))
 
 
-@router.post("/task", status_code=201, operation_id="register_scheduled_task")
+@router.post(
+    "/task",
+    status_code=201,
+    operation_id="register_scheduled_task",
+    dependencies=needs(Role.ADMINISTRATOR, folder_in_body("path")),
+)
 async def register(
     request: wire.RegisterRequest, house: TheHouse, user: TheUser
 ) -> wire.ScheduledTaskMessage:
@@ -75,13 +108,22 @@ async def register(
     return await _message(house, task)
 
 
-@router.delete("/task", status_code=204, operation_id="delete_scheduled_task")
+@router.delete(
+    "/task",
+    status_code=204,
+    operation_id="delete_scheduled_task",
+    dependencies=needs(Role.ADMINISTRATOR, folder_in_query("path")),
+)
 async def delete_task(house: TheHouse, path: str) -> None:
     """Forget a task and its history."""
     await house.schedule.registry.delete(path)
 
 
-@router.post("/task/enable", operation_id="enable_scheduled_task")
+@router.post(
+    "/task/enable",
+    operation_id="enable_scheduled_task",
+    dependencies=needs(Role.OPERATOR, folder_in_body("path")),
+)
 async def enable(request: wire.EnableRequest, house: TheHouse) -> wire.ScheduledTaskMessage:
     """Enable or disable a task."""
     registry = house.schedule.registry
@@ -90,7 +132,12 @@ async def enable(request: wire.EnableRequest, house: TheHouse) -> wire.Scheduled
     return await _message(house, task)
 
 
-@router.post("/task/run", status_code=202, operation_id="run_scheduled_task")
+@router.post(
+    "/task/run",
+    status_code=202,
+    operation_id="run_scheduled_task",
+    dependencies=needs(Role.OPERATOR, folder_in_body("path")),
+)
 async def run(request: wire.RunRequest, house: TheHouse) -> wire.RunMessage:
     """Start a task by hand."""
     task = await house.schedule.registry.task(request.path)
@@ -98,14 +145,20 @@ async def run(request: wire.RunRequest, house: TheHouse) -> wire.RunMessage:
     return _run(await house.schedule.scheduler.start(task, request.arguments, flags, session=request.session))
 
 
-@router.post("/task/stop", operation_id="stop_scheduled_task")
+@router.post(
+    "/task/stop",
+    operation_id="stop_scheduled_task",
+    dependencies=needs(Role.OPERATOR, folder_in_body("path")),
+)
 async def stop(request: wire.TaskPathRequest, house: TheHouse) -> wire.StopMessage:
     """Stop all instances of a task."""
     task = await house.schedule.registry.task(request.path)
     return wire.StopMessage(stopped=await house.schedule.scheduler.stop(task))
 
 
-@router.get("/task/runs", operation_id="list_scheduled_runs")
+@router.get(
+    "/task/runs", operation_id="list_scheduled_runs", dependencies=needs(Role.VIEWER, folder_in_query("path"))
+)
 async def list_runs(house: TheHouse, path: str, live: bool | None = None) -> wire.RunList:
     """The instances of a task, newest first."""
     task = await house.schedule.registry.task(path)

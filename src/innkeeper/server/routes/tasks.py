@@ -8,10 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
+from innkeeper.identity.roles import Role
 from innkeeper.machines.service import lock_of
 from innkeeper.server.house import House
+from innkeeper.server.identity.needs import needs
+from innkeeper.server.identity.seen import sees_task
+from innkeeper.server.identity.subjects import task_in_path, what_they_see
 from innkeeper.server.messages import log_message, task_message
-from innkeeper.server.routes.asking import TheHouse
+from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.server.streams import event_stream
 from innkeeper.wire import messages as wire
 
@@ -20,9 +24,10 @@ router = APIRouter(prefix="/tasks", tags=["tasks"])
 TaskId = int
 
 
-@router.get("", operation_id="list_tasks")
+@router.get("", operation_id="list_tasks", dependencies=needs(Role.VIEWER, what_they_see))
 async def list_tasks(
     house: TheHouse,
+    caller: TheCaller,
     live: bool | None = None,
     kind: str | None = None,
     machine: str | None = None,
@@ -37,10 +42,13 @@ async def list_tasks(
     )
     now = house.clock.now()
     more = found[-1].id if len(found) == limit else None
-    return wire.TaskList(tasks=tuple(task_message(task, now) for task in found), next_before_id=more)
+    return wire.TaskList(
+        tasks=tuple(task_message(task, now) for task in found if sees_task(house, caller, task)),
+        next_before_id=more,
+    )
 
 
-@router.get("/{task_id}", operation_id="get_task")
+@router.get("/{task_id}", operation_id="get_task", dependencies=needs(Role.VIEWER, task_in_path("task_id")))
 async def get_task(
     task_id: TaskId, house: TheHouse, wait_seconds: Annotated[float, Query(ge=0, le=60)] = 0
 ) -> wire.TaskMessage:
@@ -50,14 +58,21 @@ async def get_task(
     return await _said(house, task_id)
 
 
-@router.post("/{task_id}/cancel", status_code=202, operation_id="cancel_task")
+@router.post(
+    "/{task_id}/cancel",
+    status_code=202,
+    operation_id="cancel_task",
+    dependencies=needs(Role.OPERATOR, task_in_path("task_id")),
+)
 async def cancel_task(task_id: TaskId, house: TheHouse) -> wire.TaskMessage:
     """Ask for a cancel; the effect that the task states follows."""
     await house.tasks.cancel(task_id)
     return await _said(house, task_id)
 
 
-@router.get("/{task_id}/log", operation_id="get_task_log")
+@router.get(
+    "/{task_id}/log", operation_id="get_task_log", dependencies=needs(Role.VIEWER, task_in_path("task_id"))
+)
 async def get_task_log(
     task_id: TaskId,
     house: TheHouse,
@@ -69,7 +84,12 @@ async def get_task_log(
     return log_message(task_id, list(await house.tasks.log(task_id, after=after, limit=limit)))
 
 
-@router.get("/{task_id}/events", operation_id="follow_task", response_class=StreamingResponse)
+@router.get(
+    "/{task_id}/events",
+    operation_id="follow_task",
+    response_class=StreamingResponse,
+    dependencies=needs(Role.VIEWER, task_in_path("task_id")),
+)
 async def follow_task(
     task_id: TaskId, house: TheHouse, last_event_id: Annotated[str, Header()] = ""
 ) -> StreamingResponse:

@@ -7,6 +7,8 @@ import hashlib
 from fastapi import APIRouter, Response
 
 from innkeeper.errors import InvalidArgument
+from innkeeper.identity.roles import Role
+from innkeeper.server.identity.needs import needs
 from innkeeper.server.messages import window_message, window_of
 from innkeeper.server.routes.asking import TheHouse
 from innkeeper.wire import messages as wire
@@ -14,7 +16,7 @@ from innkeeper.wire import messages as wire
 router = APIRouter(prefix="/windows", tags=["windows"])
 
 
-@router.get("", operation_id="list_windows")
+@router.get("", operation_id="list_windows", dependencies=needs(Role.VIEWER))
 async def list_windows(house: TheHouse) -> wire.WindowList:
     """All windows, by name."""
     now = house.clock.now()
@@ -22,7 +24,7 @@ async def list_windows(house: TheHouse) -> wire.WindowList:
     return wire.WindowList(windows=tuple(window_message(window, now) for window in windows))
 
 
-@router.post("", status_code=201, operation_id="add_window")
+@router.post("", status_code=201, operation_id="add_window", dependencies=needs(Role.ADMINISTRATOR))
 async def add_window(request: wire.WindowRequest, house: TheHouse) -> wire.WindowMessage:
     """Add a window, or replace the one of this name."""
     window = await house.windows.add(window_of(request))
@@ -30,7 +32,7 @@ async def add_window(request: wire.WindowRequest, house: TheHouse) -> wire.Windo
     return window_message(window, house.clock.now())
 
 
-@router.get("/{name}", operation_id="get_window")
+@router.get("/{name}", operation_id="get_window", dependencies=needs(Role.VIEWER))
 async def get_window(name: str, house: TheHouse, response: Response) -> wire.WindowMessage:
     """One window; its ETag is that of what was settled, whether it is open or not."""
     window = window_message(await house.windows.get(name), house.clock.now())
@@ -38,7 +40,7 @@ async def get_window(name: str, house: TheHouse, response: Response) -> wire.Win
     return window
 
 
-@router.put("/{name}", operation_id="put_window")
+@router.put("/{name}", operation_id="put_window", dependencies=needs(Role.ADMINISTRATOR))
 async def put_window(name: str, request: wire.WindowRequest, house: TheHouse) -> wire.WindowMessage:
     """Replace a window or add it; with ``If-Match`` only where nobody has changed it since."""
     if request.name != name:
@@ -49,7 +51,9 @@ async def put_window(name: str, request: wire.WindowRequest, house: TheHouse) ->
     return await add_window(request, house)
 
 
-@router.delete("/{name}", status_code=204, operation_id="remove_window")
+@router.delete(
+    "/{name}", status_code=204, operation_id="remove_window", dependencies=needs(Role.ADMINISTRATOR)
+)
 async def remove_window(name: str, house: TheHouse) -> None:
     """Remove a window."""
     await house.windows.remove(name)

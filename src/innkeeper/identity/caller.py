@@ -1,0 +1,95 @@
+"""Say who asks: a caller, how that was proven, and what they may."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+from innkeeper.identity.roles import THE_INN, Grant, Resource, Role, role_on
+
+#: The realm of this computer's own users: the kernel's word at the local door, PAM at the remote one.
+SYSTEM_REALM = "system"
+
+#: The realm of Innkeeper's own accounts.
+LOCAL_REALM = "local"
+
+
+class Proof(enum.StrEnum):
+    """How it was proven who asks."""
+
+    #: The kernel's word on who is at the other end of the local door.
+    PEER = "peer"
+    #: A user's name and password in a realm.
+    PASSWORD = "password"  # noqa: S105  # a kind of proof, not a password
+    #: A token.
+    TOKEN = "token"  # noqa: S105  # as above
+    #: A session of the pages.
+    SESSION = "session"
+    #: A Kerberos ticket.
+    TICKET = "ticket"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Person:
+    """A user in a realm."""
+
+    user: str
+    realm: str
+
+    def __str__(self) -> str:
+        return self.user if self.realm == SYSTEM_REALM else f"{self.user}@{self.realm}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Who asks, and what they may: made anew for each request."""
+
+    #: ``ConnectedUser``.
+    user: str
+    #: ``ConnectedDomain``: the realm that knows the user.
+    realm: str
+    proof: Proof
+    #: Where from: an address, or ``local``.
+    address: str = "local"
+    #: The groups that the realm has the user in.
+    groups: frozenset[str] = frozenset()
+    grants: tuple[Grant, ...] = ()
+    #: What a token leaves of the grants; ``None`` leaves them whole.
+    ceiling: tuple[Grant, ...] | None = None
+    #: The name of the token that proved it, or the id of the session; never its secret.
+    by: str = ""
+
+    @property
+    def person(self) -> Person:
+        """Whom they are taken for."""
+        return Person(user=self.user, realm=self.realm)
+
+    @property
+    def name(self) -> str:
+        """The name that tasks and the audit log carry: ``ana`` for the system's users, else ``ana@LAB``."""
+        return str(self.person)
+
+    @property
+    def is_administrator(self) -> bool:
+        """Whether they rule the whole inn."""
+        return self.may(Role.ADMINISTRATOR, THE_INN)
+
+    def role_on(self, resource: Resource) -> Role | None:
+        """Their role on the resource; ``None`` where they may not even see it."""
+        own = role_on(self.grants, resource)
+        if own is None or self.ceiling is None:
+            return own
+        left = role_on(self.ceiling, resource)
+        return None if left is None else min(own, left)
+
+    def may(self, role: Role, resource: Resource = THE_INN) -> bool:
+        """Whether they may do what takes ``role`` on the resource."""
+        held = self.role_on(resource)
+        return held is not None and held >= role
+
+    def may_somewhere(self, role: Role) -> bool:
+        """Whether there can be anything at all on which they have the role."""
+        ceiling = self.grants if self.ceiling is None else self.ceiling
+        return any(grant.role >= role for grant in self.grants) and any(
+            grant.role >= role for grant in ceiling
+        )

@@ -1,0 +1,1 @@
+"""Know at the doors who asks, and turn away who may not."""

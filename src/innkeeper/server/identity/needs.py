@@ -1,0 +1,138 @@
+"""Declare at each route the right that it takes: a role, and what on.
+
+A route says ``dependencies=needs(Role.OPERATOR, machine_in_path("name"))``, or ``open_to_all()``; a route of
+plain Starlette is wrapped in ``guarded``. A test sees that every route has said one of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import cast
+
+from fastapi import FastAPI, params
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+
+from innkeeper.errors import NotAuthenticated, NotPermitted
+from innkeeper.identity.caller import Caller
+from innkeeper.identity.roles import Reach, Resource, Role
+from innkeeper.server.identity.identify import CALLER
+from innkeeper.server.identity.subjects import Kind, Subject, the_inn, unseen
+
+_ASK = "Ask an administrator for a role (innkeeper user grant)."
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Need:
+    """The right that a route takes."""
+
+    #: ``None``: nobody is asked who they are.
+    role: Role | None
+    on: Subject
+
+    async def __call__(self, connection: HTTPConnection) -> None:
+        """Raise what a caller is told who may not."""
+        if self.role is None:
+            return
+        caller = caller_of(connection)
+        if self.on.find is not None:
+            resource = await self.on.find(connection)
+            if resource is None:
+                return
+            if self.on.missing is not None and caller.role_on(resource) is None:
+                raise self.on.missing(connection)
+            refuse(caller, self.role, resource)
+        elif not caller.may_somewhere(self.role):
+            raise NotPermitted(f"{caller.name} may do nothing of this kind here.", advice=_ASK)
+
+
+def needs(role: Role, on: Subject = the_inn) -> Sequence[params.Depends]:
+    """Say that a route takes this role on what the request is about."""
+    return [params.Depends(Need(role, on))]
+
+
+def open_to_all() -> Sequence[params.Depends]:
+    """Say that a route asks nobody who they are: the way in, and what tells nothing of the inn."""
+    return [params.Depends(Need(None, the_inn))]
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def guarded(need: Sequence[params.Depends], endpoint: Endpoint) -> Endpoint:
+    """Declare the need of a plain Starlette route."""
+    wanted = cast(Need, need[0].dependency)
+
+    async def checked(request: Request) -> Response:
+        await wanted(request)
+        return await endpoint(request)
+
+    checked.__dict__["need"] = wanted
+    return checked
+
+
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who asks. Raises ``NotAuthenticated`` where nobody knows."""
+    caller = cast("Caller | None", connection.scope.get(CALLER))
+    if caller is None:
+        raise NotAuthenticated(
+            "This service wants to know who asks.", advice="Log in (innkeeper login), or send a token."
+        )
+    return caller
+
+
+def refuse(caller: Caller, role: Role, resource: Resource) -> None:
+    """Raise what is told to a caller without the role: what they may not see is not there."""
+    held = caller.role_on(resource)
+    if held is None and resource.kind is not Reach.INN:
+        raise unseen(resource)
+    if held is None or held < role:
+        what = f"the {resource.kind} {resource.name}" if resource.name else "this inn"
+        raise NotPermitted(
+            f"This takes the role {role.word} on {what}; {caller.name} has it not.", advice=_ASK
+        )
+
+
+def declared(app: FastAPI) -> Iterator[tuple[BaseRoute, Need | None]]:
+    """Every route of the application, and what it has declared; mounted applications guard themselves."""
+    for route in _flat(app.routes):
+        if not isinstance(route, Mount):
+            yield route, _need_of(route)
+
+
+def _flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+    """FastAPI keeps the routers that were included whole."""
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        if included is None:
+            yield route
+        else:
+            yield from _flat(included.routes)
+
+
+def _need_of(route: BaseRoute) -> Need | None:
+    for dependency in getattr(route, "dependencies", ()):
+        if isinstance(dependency.dependency, Need):
+            return dependency.dependency
+    return cast("Need | None", getattr(getattr(route, "endpoint", None), "need", None))
+
+
+def allowed(app: FastAPI, kind: Kind, held: Role | None) -> tuple[str, ...]:
+    """The operations (``operation_id``) on a thing of this kind that this role on it is enough for.
+
+    They come from what the routes have declared, so that nothing is offered that would be refused.
+    """
+    known: dict[tuple[Kind, Role | None], tuple[str, ...]] = app.state.allowed
+    if (kind, held) not in known:
+        known[kind, held] = tuple(sorted(_operations(app, kind, held)))
+    return known[kind, held]
+
+
+def _operations(app: FastAPI, kind: Kind, held: Role | None) -> Iterator[str]:
+    for route, need in declared(app):
+        if need is None or need.role is None or held is None or need.on.kind is not kind:
+            continue
+        if held >= need.role:
+            yield str(getattr(route, "operation_id", None) or getattr(route, "name", ""))

@@ -1,0 +1,156 @@
+"""Find what a request is about, so that the caller's role on it can be asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from starlette.requests import HTTPConnection, Request
+
+from innkeeper.errors import ErrorCode, InnkeeperError, MachineNotFound, ScheduleError, TaskNotFound
+from innkeeper.identity.roles import THE_INN, Reach, Resource, folder, machine
+from innkeeper.machines.service import lock_of
+from innkeeper.server.house import House
+from innkeeper.tasks.task import Task
+
+#: Finds what a request is about; ``None`` where that is not there, which the handler says by itself.
+Find = Callable[[HTTPConnection], Awaitable[Resource | None]]
+
+#: How the lock of a task on a machine begins.
+MACHINE_LOCK = lock_of("")
+
+
+class Kind(enum.Enum):
+    """What kind of thing a request is about."""
+
+    INN = enum.auto()
+    MACHINE = enum.auto()
+    #: A folder of scheduled tasks, or a scheduled task.
+    FOLDER = enum.auto()
+    #: A running or ended task; the role on it is that on the machine that it is about.
+    TASK = enum.auto()
+    #: Many things, of which the handler shows each caller those that they may see.
+    MANY = enum.auto()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Subject:
+    """What the requests of a route are about."""
+
+    kind: Kind
+    #: ``None`` for many.
+    find: Find | None
+    #: What is said of one that the caller may not see, where that is not what ``unseen`` says.
+    missing: Callable[[HTTPConnection], InnkeeperError] | None = None
+
+
+async def _the_inn(connection: HTTPConnection) -> Resource:
+    return THE_INN
+
+
+#: The inn itself.
+the_inn = Subject(Kind.INN, _the_inn)
+
+#: Whatever of it the caller may see: the handler leaves out the rest.
+what_they_see = Subject(Kind.MANY, None)
+
+
+def machine_in_path(name: str) -> Subject:
+    """The machine that this part of the path names."""
+
+    async def find(connection: HTTPConnection) -> Resource:
+        return machine_called(house_of(connection), connection.path_params[name])
+
+    return Subject(Kind.MACHINE, find)
+
+
+def machine_in_body(name: str) -> Subject:
+    """The machine that this field of the body names."""
+
+    async def find(connection: HTTPConnection) -> Resource:
+        return machine_called(house_of(connection), await _field(connection, name))
+
+    return Subject(Kind.MACHINE, find)
+
+
+def folder_in_query(name: str, default: str = "\\") -> Subject:
+    """The folder, or the scheduled task, whose path is in this part of the query."""
+
+    async def find(connection: HTTPConnection) -> Resource:
+        return _folder(connection.query_params.get(name, default))
+
+    return Subject(Kind.FOLDER, find)
+
+
+def folder_in_body(name: str) -> Subject:
+    """The folder, or the scheduled task, whose path this field of the body gives."""
+
+    async def find(connection: HTTPConnection) -> Resource:
+        return _folder(await _field(connection, name) or "\\")
+
+    return Subject(Kind.FOLDER, find)
+
+
+def task_in_path(name: str) -> Subject:
+    """What the running or ended task of this id is about."""
+
+    async def find(connection: HTTPConnection) -> Resource | None:
+        house = house_of(connection)
+        try:
+            return resource_of_task(house, await house.tasks.get(int(connection.path_params[name])))
+        except (ValueError, TaskNotFound):
+            return None
+
+    def missing(connection: HTTPConnection) -> InnkeeperError:
+        return TaskNotFound(
+            f"There is no task {connection.path_params[name]}.", advice="Run: innkeeper task list"
+        )
+
+    return Subject(Kind.TASK, find, missing)
+
+
+def house_of(connection: HTTPConnection) -> House:
+    """The running service."""
+    return cast(House, connection.app.state.house)
+
+
+def machine_called(house: House, name: str) -> Resource:
+    """A machine by its name, whether or not it is there."""
+    return machine(name)
+
+
+def resource_of_task(house: House, task: Task) -> Resource:
+    """What a task is about: the machine that it holds, else the inn."""
+    if task.lock is not None and task.lock.startswith(MACHINE_LOCK):
+        return machine_called(house, task.lock.removeprefix(MACHINE_LOCK))
+    return THE_INN
+
+
+def unseen(resource: Resource) -> InnkeeperError:
+    """What is said of a thing that is not there, said of one that the caller may not see."""
+    if resource.kind is Reach.MACHINE:
+        return MachineNotFound(
+            f"There is no machine “{resource.name}”.",
+            machine=resource.name,
+            advice="innkeeper machine list shows all of them.",
+        )
+    return ScheduleError(
+        f"There is no folder {resource.name}.", code=ErrorCode.ERROR_FILE_NOT_FOUND, value=resource.name
+    )
+
+
+def _folder(path: str) -> Resource:
+    return folder(path if path.startswith("\\") else f"\\{path}")
+
+
+async def _field(connection: HTTPConnection, name: str) -> str:
+    """A field of the body; empty where it is not there, which the route's own check refuses."""
+    # FastAPI has read the body before it asks what a route depends on; it is kept in the request.
+    try:
+        body = json.loads(await cast(Request, connection).body())
+    except ValueError:
+        return ""
+    return str(body.get(name) or "") if isinstance(body, dict) else ""
