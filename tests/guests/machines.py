@@ -35,6 +35,7 @@ async def define_tiny_machine(
     disk_format: str = "qcow2",
     agent_port: bool = True,
     guest_agent_port: bool = True,
+    display: bool = False,
 ) -> TinyMachine:
     """Define a machine, off, with one small data disk of its own."""
     machine = TinyMachine(
@@ -42,7 +43,8 @@ async def define_tiny_machine(
     )
     await asyncio.to_thread(tiny.data_disk, machine.disk, format=disk_format)
     ports = _AGENT_PORT * agent_port + _GUEST_AGENT_PORT * guest_agent_port
-    await hypervisor.define(tiny_definition(machine, guest, disk_format, ports))
+    definition = tiny_definition(machine, guest, disk_format, ports)
+    await hypervisor.define(with_display(definition, machine) if display else definition)
     return machine
 
 
@@ -80,6 +82,16 @@ def tiny_definition(machine: TinyMachine, guest: TinyGuest, disk_format: str, po
         {ports}
       </devices>
     </domain>"""
+
+
+def with_display(definition: str, machine: TinyMachine) -> str:
+    """The same machine with a screen, a mouse and a serial port that can be opened."""
+    silent = f"<serial type='file'><source path='{machine.console}'/></serial>"
+    shown = (
+        "<serial type='pty'/><video><model type='vga'/></video>"
+        "<graphics type='vnc'><listen type='socket'/></graphics><input type='tablet' bus='virtio'/>"
+    )
+    return definition.replace(silent, shown).replace("quiet panic", "panic")
 
 
 async def until(hypervisor: Hypervisor, name: str, *states: MachineState, timeout: float = 180) -> None:

@@ -11,6 +11,7 @@ from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from tests.guests.machines import TinyMachine
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor.contract import LifeContract, SavedStateContract, Subject, UndoDiskContract
+from tests.hypervisor.screens import DisplayContract
 
 pytestmark = pytest.mark.qemu
 
@@ -36,4 +37,26 @@ class TestSavedState(SavedStateContract):
 
 
 class TestUndoDisk(UndoDiskContract):
+    """Embedded."""
+
+
+@pytest.fixture
+async def shown(
+    embedded_hypervisor: LibvirtHypervisor,
+    echo_guest: TinyGuest,
+    define_machine: Callable[..., Awaitable[TinyMachine]],
+    tmp_path: Path,
+) -> Subject:
+    """A machine with a screen."""
+    await define_machine("shown", guest=echo_guest, agent_port=False, display=True)
+    return Subject(hypervisor=embedded_hypervisor, name="shown", directory=tmp_path)
+
+
+@pytest.fixture
+def blind(subject: Subject) -> Subject:
+    """The tiny machine has none."""
+    return subject
+
+
+class TestDisplay(DisplayContract):
     """Embedded."""

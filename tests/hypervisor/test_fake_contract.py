@@ -10,6 +10,7 @@ from innkeeper.hypervisor.fake import FakeHypervisor
 from innkeeper.hypervisor.fake_machines import SimulatedMachine, file_disk
 from innkeeper.tasks.clock import FakeClock
 from tests.hypervisor.contract import LifeContract, SavedStateContract, Subject, UndoDiskContract
+from tests.hypervisor.screens import DisplayContract
 
 
 @pytest.fixture
@@ -33,4 +34,22 @@ class TestSavedState(SavedStateContract):
 
 
 class TestUndoDisks(UndoDiskContract):
+    """Simulated."""
+
+
+@pytest.fixture
+def shown(subject: Subject) -> Subject:
+    """Simulated machines come with a screen."""
+    return subject
+
+
+@pytest.fixture
+async def blind(subject: Subject) -> Subject:
+    """Unless they have no video card."""
+    assert isinstance(subject.hypervisor, FakeHypervisor)
+    await subject.hypervisor.simulate(subject.name, lambda machine, _: setattr(machine, "video", ""))
+    return subject
+
+
+class TestDisplay(DisplayContract):
     """Simulated."""

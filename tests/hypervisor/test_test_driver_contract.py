@@ -11,6 +11,7 @@ from innkeeper.errors import NotSupported
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from innkeeper.machines.machine import MachineState
 from tests.hypervisor.contract import LifeContract, SavedStateContract, Subject
+from tests.hypervisor.screens import PictureContract, UnopenableContract
 
 _MACHINE = """
 <domain type='test'>
@@ -68,3 +69,17 @@ async def test_the_default_test_host_is_there(tmp_path: Path) -> None:
     assert [machine.state for machine in await hypervisor.machines()] == [MachineState.RUNNING]
     assert await hypervisor.memory_free_mib() > 0
     await hypervisor.close()
+
+
+@pytest.fixture
+def shown(subject: Subject) -> Subject:
+    """This driver makes a picture up."""
+    return subject
+
+
+class TestPicture(PictureContract):
+    """Made up."""
+
+
+class TestUnopenable(UnopenableContract):
+    """Made up."""

@@ -9,7 +9,8 @@ import httpx
 import pytest
 from blockbuster import BlockBuster
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.routing import WebSocketRoute
+from starlette.types import Message, Receive, Scope, Send
 
 from innkeeper.identity.caller import Caller, Proof
 from innkeeper.identity.roles import Grant, Reach, Role
@@ -55,6 +56,21 @@ class Inn:
         self._told.caller = Caller(user="ana", realm="LAB", proof=Proof.PASSWORD, grants=grants)
         return await self._http.request(method, path, json=body)
 
+    async def knock_unknown(self, path: str) -> int:
+        """The status with which it refuses a WebSocket to nobody it knows."""
+        self._told.caller = None
+        said: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Message) -> None:
+            said.append(message)
+
+        scope = {"type": "websocket", "path": path, "headers": [], "query_string": b"", "subprotocols": []}
+        await self._told({**scope, "extensions": {"websocket.http.response": {}}}, receive, send)
+        return int(said[0]["status"])
+
     async def ask_unknown(self, method: str, path: str) -> httpx.Response:
         """What it answers to nobody it knows."""
         self._told.caller = None
@@ -84,6 +100,9 @@ async def test_nobody_unknown_gets_an_answer(inn: Inn) -> None:
     for route, need in declared(bare_app()):
         path = getattr(route, "path", "")
         if need is None or need.role is None:
+            continue
+        if isinstance(route, WebSocketRoute):
+            assert await inn.knock_unknown(f"/v1{path.replace('{name}', 'web-1')}") == 401, path
             continue
         for method in getattr(route, "methods", None) or ("GET",):
             url = path.replace("{task_id}", "1").replace("{verb}", "pause").replace("{identifier:path}", "x")

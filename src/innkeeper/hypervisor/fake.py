@@ -13,6 +13,7 @@ from innkeeper.hypervisor import fake_acts as acts
 from innkeeper.hypervisor import fake_definition, fake_disks
 from innkeeper.hypervisor.fake_guests import Due
 from innkeeper.hypervisor.fake_machines import SimulatedMachine, with_paths
+from innkeeper.hypervisor.fake_screens import FakeScreens
 from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import BytePipe, ExecResult, OnProgress
@@ -71,6 +72,7 @@ class FakeHypervisor:
         #: What ``free_bytes`` answers; a test fills the disk with it.
         self.room_bytes = free_bytes
         self._files = FakeFiles(threads=threads)
+        self._screens = FakeScreens(self)
 
     @property
     def name(self) -> str:
@@ -86,6 +88,11 @@ class FakeHypervisor:
     def files(self) -> FakeFiles:
         """The simulated disks' files."""
         return self._files
+
+    @property
+    def screens(self) -> FakeScreens:
+        """What its machines show, and their serial ports."""
+        return self._screens
 
     @property
     def disk_directory(self) -> Path:

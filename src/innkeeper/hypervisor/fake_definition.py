@@ -35,6 +35,9 @@ def write(machine: SimulatedMachine, disks: Sequence[Disk]) -> str:
         if has:
             channel = etree.SubElement(devices, "channel", type="unix")
             etree.SubElement(channel, "target", type="virtio", name=port)
+    if machine.video:
+        etree.SubElement(etree.SubElement(devices, "video"), "model", type=machine.video)
+        etree.SubElement(devices, "graphics", type="vnc")
     if machine.has_tpm:
         etree.SubElement(etree.SubElement(devices, "tpm"), "backend", type="emulator")
     return etree.tostring(domain, pretty_print=True, encoding="unicode")
@@ -53,6 +56,7 @@ def read(definition: str) -> SimulatedMachine:
         )
     ports = {str(target.get("name")) for target in domain.iterfind("devices/channel/target")}
     memory = domain.find("memory")
+    video = domain.find("devices/video/model")
     return SimulatedMachine(
         name=name,
         uuid=domain.findtext("uuid", "") or str(uuid.uuid5(uuid.NAMESPACE_OID, name)),
@@ -63,6 +67,7 @@ def read(definition: str) -> SimulatedMachine:
         has_guest_agent_port=_GUEST_AGENT_PORT in ports,
         nvram_path=domain.findtext("os/nvram", ""),
         has_tpm=domain.find("devices/tpm") is not None,
+        video="" if video is None else str(video.get("type", "")),
     )
 
 
@@ -75,6 +80,7 @@ def apply(wanted: SimulatedMachine, machine: SimulatedMachine) -> None:
     machine.has_guest_agent_port = wanted.has_guest_agent_port
     machine.nvram_path = wanted.nvram_path
     machine.has_tpm = wanted.has_tpm
+    machine.video = wanted.video
 
 
 def _write_disk(devices: etree._Element, disk: Disk) -> None:

@@ -123,6 +123,12 @@ class GuestMemory:
     agent_up: bool = False
     failed_units: list[str] = dataclasses.field(default_factory=list)
     reboot_required: bool = False
+    #: What was typed since the boot, as its screen shows it.
+    typed: str = ""
+    #: Where its mouse pointer is, once it was moved.
+    pointer: tuple[int, int] | None = None
+    #: The size of its screen, once a viewer has asked for one.
+    size: tuple[int, int] | None = None
     #: What will happen, and when (host time, in seconds).
     due: list[tuple[float, str, str]] = dataclasses.field(default_factory=list)
 

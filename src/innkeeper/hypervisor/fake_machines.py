@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from innkeeper.hypervisor import fake_disks
 from innkeeper.hypervisor.fake_guests import Behaviour, Fate, Guest, GuestDisk, GuestMemory, Pace
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
+
+T = TypeVar("T")
+
+
+class Simulation(Protocol):
+    """Whoever has simulated machines, and lets things be done to them."""
+
+    async def simulate(self, name: str, act: Callable[[SimulatedMachine, float], T]) -> T:
+        """Let the machine live up to now, and act on it. Raises ``MachineNotFound``."""
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -45,6 +55,8 @@ class SimulatedMachine:
     has_guest_agent_port: bool = True
     nvram_path: str = ""
     has_tpm: bool = False
+    #: The model of its video card, or empty.
+    video: str = "virtio"
     passthrough: list[str] = dataclasses.field(default_factory=list)
     pace: Pace = dataclasses.field(default_factory=Pace)
     behaviour: str = Behaviour.GOOD
@@ -261,5 +273,12 @@ def _memory(parsed: dict[str, object]) -> GuestMemory:
         agent_up=bool(parsed["agent_up"]),
         failed_units=[str(unit) for unit in units],
         reboot_required=bool(parsed["reboot_required"]),
+        typed=str(parsed.get("typed", "")),
+        pointer=_pair(parsed.get("pointer")),
+        size=_pair(parsed.get("size")),
         due=[(float(at), str(what), str(about)) for at, what, about in due],
     )
+
+
+def _pair(parsed: object) -> tuple[int, int] | None:
+    return (int(parsed[0]), int(parsed[1])) if isinstance(parsed, list) else None

@@ -7,21 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from innkeeper.machines.machine import Machine
+from innkeeper.machines.pipe import BytePipe as BytePipe
+from innkeeper.machines.screens import Screens
 
 #: Told, on the event loop, how far a long call has come: bytes done, bytes in all.
 OnProgress = Callable[[int, int], None]
-
-
-class BytePipe(Protocol):
-    """A two-way pipe of bytes to a port in the guest. It has no end that the guest can see."""
-
-    async def read(self) -> bytes:
-        """At least one byte, or empty when the pipe is gone."""
-
-    async def write(self, data: bytes) -> None:
-        """Write all, waiting while the guest does not read."""
-
-    async def close(self) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +66,10 @@ class Hypervisor(Protocol):
     @property
     def files(self) -> ImageFiles:
         """The host's image files; ``hypervisor.files.LocalFiles`` where they lie on this computer."""
+
+    @property
+    def screens(self) -> Screens:
+        """What its machines show, and their serial ports."""
 
     async def open(self) -> None:
         """Connect, and begin to publish ``machine.*`` events. Reconnects by itself from then on."""

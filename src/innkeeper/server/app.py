@@ -17,6 +17,7 @@ from innkeeper.server.metrics import Measured
 from innkeeper.server.peers import Admission, Peers
 from innkeeper.server.routes import (
     agent,
+    display,
     events,
     health,
     machines,
@@ -61,7 +62,7 @@ def bare_app() -> FastAPI:
     )
     app.state.allowed = {}
     v1 = APIRouter(prefix="/v1", responses=_RESPONSES)
-    for noun in (health, machines, tasks, updates, windows, tonight, schedule, agent, events):
+    for noun in (health, display, machines, tasks, updates, windows, tonight, schedule, agent, events):
         v1.include_router(noun.router)
     app.include_router(v1)
     app.include_router(health.probes)

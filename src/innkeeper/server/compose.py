@@ -27,6 +27,7 @@ from innkeeper.hypervisor.libvirt import (
     embedded_uri,
     prepare_root,
 )
+from innkeeper.machines.display import Display
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports import BytePipe, Hypervisor
 from innkeeper.machines.service import Machines
@@ -183,6 +184,7 @@ async def _house(
         answers=store.answers,
         tasks=tasks,
         machines=machines,
+        display=Display(machines, clock=ground.clock),
         agents=agents,
         bookings=bookings,
         windows=windows,

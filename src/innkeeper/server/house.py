@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from innkeeper.channels.ports import GuestAgents
+from innkeeper.machines.display import Display
 from innkeeper.machines.service import Machines
 from innkeeper.server.events import EventBus
 from innkeeper.server.idempotency import AnswerStore
@@ -31,6 +32,7 @@ class House:
     answers: AnswerStore
     tasks: Tasks
     machines: Machines
+    display: Display
     agents: GuestAgents
     bookings: Bookings
     windows: Windows

@@ -12,8 +12,9 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from innkeeper.errors import NotPermitted
 from innkeeper.identity.caller import SYSTEM_REALM, Caller, Proof
@@ -83,13 +84,35 @@ class PeerProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Ask the kernel once for each connection."""
         super().connection_made(transport)
-        credentials = _credentials(transport.get_extra_info("socket"))
-        inner = cast("Callable[[Scope, Receive, Send], Awaitable[None]]", self.app)
+        self.app = _with_peer(self.app, transport)
 
-        async def with_peer(scope: Scope, receive: Receive, send: Send) -> None:
-            await inner({**scope, PEER: credentials}, receive, send)
 
-        self.app = with_peer
+class PeerSocketProtocol(WebSocketsSansIOProtocol):
+    """WebSockets over a Unix socket, in the same way."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask the kernel once for each connection."""
+        super().connection_made(transport)
+        self.app = self._answered(_with_peer(self.app, transport))
+
+    def _answered(self, app: ASGIApp) -> ASGIApp:
+        """uvicorn takes a refusal for an answer that was forgotten, and says so in the log."""
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+            self.handshake_complete = self.handshake_complete or self.initial_response is not None
+
+        return answered
+
+
+def _with_peer(app: object, transport: asyncio.BaseTransport) -> ASGIApp:
+    credentials = _credentials(transport.get_extra_info("socket"))
+    inner = cast("Callable[[Scope, Receive, Send], Awaitable[None]]", app)
+
+    async def with_peer(scope: Scope, receive: Receive, send: Send) -> None:
+        await inner({**scope, PEER: credentials}, receive, send)
+
+    return with_peer
 
 
 def _credentials(connection: socket.socket) -> Credentials:

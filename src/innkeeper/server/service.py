@@ -16,7 +16,7 @@ from innkeeper.server.compose import open_house
 from innkeeper.server.house import House
 from innkeeper.server.notify import notify
 from innkeeper.server.ownership import owned
-from innkeeper.server.peers import PeerProtocol
+from innkeeper.server.peers import PeerProtocol, PeerSocketProtocol
 from innkeeper.server.settings import Settings
 from innkeeper.server.sockets import local_door
 from innkeeper.wire.version import VERSION
@@ -25,6 +25,9 @@ _log = structlog.get_logger(__name__)
 
 #: How long requests under way may take to end when the service stops.
 _GRACE_SECONDS = 5
+
+#: One message of a WebSocket.
+_MAX_MESSAGE_BYTES = 1024 * 1024
 
 #: A request's line and headers, all together.
 _MAX_HEAD_BYTES = 64 * 1024
@@ -54,7 +57,9 @@ def _config(house: House) -> uvicorn.Config:
     return uvicorn.Config(
         make_app(house),
         http=PeerProtocol,
-        ws="none",
+        ws=PeerSocketProtocol,
+        ws_max_size=_MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,

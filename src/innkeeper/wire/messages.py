@@ -41,7 +41,7 @@ def _by_name(states: type[State], value: object) -> object:
     return states.__members__.get(value, value) if isinstance(value, str) else value
 
 
-def _named(states: type[State]) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
+def named(states: type[State]) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
     """Say how a documented state travels: by its name."""
     return (
         BeforeValidator(lambda value: _by_name(states, value)),
@@ -50,9 +50,9 @@ def _named(states: type[State]) -> tuple[BeforeValidator, PlainSerializer, WithJ
     )
 
 
-MachineStateName = Annotated[MachineState, *_named(MachineState)]
-TaskResultName = Annotated[TaskResult, *_named(TaskResult)]
-UpdateStatusName = Annotated[UpdateStatus, *_named(UpdateStatus)]
+MachineStateName = Annotated[MachineState, *named(MachineState)]
+TaskResultName = Annotated[TaskResult, *named(TaskResult)]
+UpdateStatusName = Annotated[UpdateStatus, *named(UpdateStatus)]
 
 
 def _from_base64(value: object) -> object:

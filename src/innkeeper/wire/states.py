@@ -108,3 +108,21 @@ class Verdict(enum.StrEnum):
     NOT_STARTED = "not_started"
     #: It could be neither kept nor rolled back by itself: a person has to look.
     NEEDS_HELP = "needs_help"
+
+
+class VideoMode(enum.IntEnum):
+    """How a screen shows (``VMDisplayVideoMode``)."""
+
+    TEXT_MODE = 0
+    #: Documented; no card of today has it.
+    CGA_MODE = 1
+    VGA_MODE = 2
+    SVGA_MODE = 3
+
+
+class MouseButton(enum.IntEnum):
+    """A button of the mouse (``VMMouseButton``)."""
+
+    LEFT = 1
+    RIGHT = 2
+    CENTER = 3

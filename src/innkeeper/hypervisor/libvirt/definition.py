@@ -150,6 +150,21 @@ class ChannelElement(Element):
     state = Attribute("target", "state")
 
 
+class GraphicsElement(Element):
+    """``<graphics>``: one display server."""
+
+    type = Attribute(".", "type")
+    socket = Attribute(".", "socket")
+    listen = Attribute(".", "listen")
+    port = Attribute(".", "port", "0")
+
+
+class SerialElement(Element):
+    """``<serial>`` or ``<console>``: one serial port."""
+
+    type = Attribute(".", "type")
+
+
 class HostDeviceElement(Element):
     """``<hostdev>``: a device of the host given to the guest."""
 
@@ -241,6 +256,22 @@ class Definition(Element):
         """The virtio port of this name."""
         channels = map(ChannelElement, self.node.iterfind("devices/channel"))
         return next((each for each in channels if each.target_type == "virtio" and each.name == name), None)
+
+    def display(self) -> GraphicsElement | None:
+        """The first VNC server."""
+        servers = map(GraphicsElement, self.node.iterfind("devices/graphics"))
+        return next((each for each in servers if each.type == "vnc"), None)
+
+    def video_model(self) -> str:
+        """The model of the first video card, or empty."""
+        model = self.node.find("devices/video/model")
+        return "" if model is None or model.get("type") == "none" else str(model.get("type", ""))
+
+    def first_serial(self) -> SerialElement | None:
+        """The serial port that a console goes to."""
+        node = self.node.find("devices/serial")
+        node = self.node.find("devices/console") if node is None else node
+        return None if node is None else SerialElement(node)
 
     def passthrough(self) -> Iterator[str]:
         """The host's devices in it, by name: they cannot be saved."""

@@ -23,6 +23,7 @@ from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentPort
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.near_files import NearFiles
 from innkeeper.hypervisor.libvirt.saved_states import SavedStates
+from innkeeper.hypervisor.libvirt.screens import LibvirtScreens
 from innkeeper.hypervisor.libvirt.undo_disks import BlockJobs, UndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import Machine, MachineState
@@ -68,6 +69,7 @@ class LibvirtHypervisor:
         )
         self._guest_agent = GuestAgentPort(self._connection)
         self._agent_ports = AgentPorts(self._uri, self._connection)
+        self._screens = LibvirtScreens(self._uri, self._connection, self._domains)
 
     @property
     def name(self) -> str:
@@ -85,6 +87,11 @@ class LibvirtHypervisor:
         if self._uri.is_test:
             return LocalFiles()
         return self._near_files if self._uri.is_local else FarFiles(self._uri.text)
+
+    @property
+    def screens(self) -> LibvirtScreens:
+        """What its machines show, and their serial ports."""
+        return self._screens
 
     async def open(self) -> None:
         """Connect, publish events from now on, and remove what cut-off saves have left."""

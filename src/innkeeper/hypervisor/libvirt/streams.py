@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 
 import libvirt
 
@@ -39,8 +40,17 @@ class StreamPipe:
 
     def open(self, connect: libvirt.virConnect, machine: str, port: str) -> None:
         """Connect. A blocking call; whoever holds the port already loses it."""
+        domain = connect.lookupByName(machine)
+        self._take(connect, lambda stream: domain.openChannel(port, stream, libvirt.VIR_DOMAIN_CHANNEL_FORCE))
+
+    def open_console(self, connect: libvirt.virConnect, machine: str) -> None:
+        """Connect to its first serial port. A blocking call; whoever has the port loses it."""
+        domain = connect.lookupByName(machine)
+        self._take(connect, lambda stream: domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE))
+
+    def _take(self, connect: libvirt.virConnect, join: Callable[[libvirt.virStream], object]) -> None:
         stream = connect.newStream(libvirt.VIR_STREAM_NONBLOCK)
-        connect.lookupByName(machine).openChannel(port, stream, libvirt.VIR_DOMAIN_CHANNEL_FORCE)
+        join(stream)
         with self._lock:
             self._stream = stream
             self._watched = libvirt.VIR_STREAM_EVENT_READABLE | _GONE

@@ -58,6 +58,11 @@ class HostUri:
             saved_directory=_saved_directory(parts.path, root, is_local=is_local),
         )
 
+    @property
+    def host(self) -> str:
+        """The other computer's name; empty for this one."""
+        return urlsplit(self.text).hostname or ""
+
     def saved_image(self, machine: str) -> Path | None:
         """The file that holds a machine's saved state."""
         return None if self.saved_directory is None else self.saved_directory / f"{machine}.save"

@@ -1,0 +1,55 @@
+"""Join a WebSocket and a pipe to a guest, byte for byte, until one of them ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from urllib.parse import urlsplit
+
+from fastapi import WebSocket
+from starlette.websockets import WebSocketDisconnect
+
+from innkeeper.errors import InnkeeperError, NotPermitted
+from innkeeper.machines.pipe import BytePipe
+
+#: Close codes: all went well, and the other side went away.
+_DONE = 1000
+_PIECE_BYTES = 64 * 1024
+
+
+def expect_same_origin(socket: WebSocket) -> None:
+    """Raises ``NotPermitted`` for a page of another site: browsers let those open WebSockets as anybody."""
+    origin = socket.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != socket.headers.get("host"):
+        raise NotPermitted(
+            f"A page of {origin[:200]} may not open this.", advice="Open it from the service's own pages."
+        )
+
+
+async def join(socket: WebSocket, pipe: BytePipe) -> None:
+    """Carry bytes both ways, in binary messages; closes both."""
+    protocol = "binary" if "binary" in socket.scope.get("subprotocols", ()) else None
+    await socket.accept(subprotocol=protocol)
+    ways = [asyncio.create_task(_to_guest(socket, pipe)), asyncio.create_task(_from_guest(socket, pipe))]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        await pipe.close()
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it may be closed already
+            await socket.close(_DONE)
+
+
+async def _to_guest(socket: WebSocket, pipe: BytePipe) -> None:
+    with contextlib.suppress(WebSocketDisconnect, InnkeeperError, OSError):
+        async for data in socket.iter_bytes():
+            await pipe.write(data)
+
+
+async def _from_guest(socket: WebSocket, pipe: BytePipe) -> None:
+    with contextlib.suppress(WebSocketDisconnect, InnkeeperError, OSError, RuntimeError):
+        while data := await pipe.read():
+            for start in range(0, len(data), _PIECE_BYTES):
+                await socket.send_bytes(data[start : start + _PIECE_BYTES])
