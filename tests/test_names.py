@@ -11,8 +11,8 @@ import innkeeper
 def test_the_package_exports_what_is_documented() -> None:
     """A name is added here when it is documented, and never taken away."""
     assert set(innkeeper.__all__) == {
-        "CancelEffect", "ErrorCode", "Inn", "InnkeeperError", "Machine", "MachineState", "Task", "TaskResult",
-        "Update", "UpdateStatus", "Verdict", "__version__", "connect",
+        "CancelEffect", "ErrorCode", "HardDisk", "HardDiskType", "Inn", "InnkeeperError", "Machine",
+        "MachineState", "Task", "TaskResult", "Update", "UpdateStatus", "Verdict", "__version__", "connect",
     }  # fmt: skip
     for name in innkeeper.__all__:
         assert hasattr(innkeeper, name)

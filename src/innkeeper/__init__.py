@@ -1,13 +1,27 @@
 """Look after the virtual machines on Linux hosts."""
 
-from innkeeper.client import Inn, Machine, Task, Update, connect
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from innkeeper.client import HardDisk, Inn, Machine, Task, Update, connect
 from innkeeper.errors import ErrorCode, InnkeeperError
-from innkeeper.wire.states import CancelEffect, MachineState, TaskResult, UpdateStatus, Verdict
+from innkeeper.wire.states import (
+    CancelEffect,
+    HardDiskType,
+    MachineState,
+    TaskResult,
+    UpdateStatus,
+    Verdict,
+)
 from innkeeper.wire.version import VERSION as __version__  # noqa: N811  the name that Python's tools look for
 
 __all__ = [
     "CancelEffect",
     "ErrorCode",
+    "HardDisk",
+    "HardDiskType",
     "Inn",
     "InnkeeperError",
     "Machine",
@@ -20,3 +34,13 @@ __all__ = [
     "__version__",
     "connect",
 ]
+
+#: The rooms that programs use without a service; loaded at their first use.
+_LIBRARIES = ("disks", "schedule")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load ``innkeeper.disks`` and ``innkeeper.schedule`` when they are first named."""
+    if name in _LIBRARIES:
+        return importlib.import_module(f"innkeeper.{name}")
+    raise AttributeError(f"module 'innkeeper' has no attribute {name!r}")

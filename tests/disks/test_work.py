@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from innkeeper import disks
-from innkeeper.disks.work import WORKS
+from innkeeper.disks.roots import Roots
+from innkeeper.disks.work import WORKS, works_within
 from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.memory_engine import MemoryEngine
@@ -37,6 +38,7 @@ class Hand:
         self.cancel_requested = cancelled
         self.effects: list[CancelEffect] = []
         self.reports: list[tuple[int | None, int | None]] = []
+        self.lines: list[str] = []
 
     async def step(self, name: str, action: Callable[[], Awaitable[Json]]) -> Json:
         """Do it once for good."""
@@ -62,7 +64,8 @@ class Hand:
         self.reports.append((bytes_done, bytes_total))
 
     def log(self, text: str, level: LogLevel = LogLevel.INFO) -> None:
-        """Say nothing."""
+        """Remember it."""
+        self.lines.append(text)
 
     async def set_cancel_effect(self, effect: CancelEffect) -> None:
         """Remember it."""
@@ -81,6 +84,8 @@ def child(tmp_path: Path) -> Path:
     disks.create_differencing(tmp_path / "c.vhd", tmp_path / "p.vhd")
     with disks.open(tmp_path / "c.vhd", writable=True) as disk:
         disk.pwrite(b"c" * 5000, 3000)
+    with disks.open(tmp_path / "c.vhd") as disk:
+        disk.merge_to(tmp_path / "flat.vhd", "dynamic")
     return tmp_path / "c.vhd"
 
 
@@ -110,11 +115,14 @@ def arguments(child: Path) -> dict[str, tuple[dict[str, Json], Path]]:
         "disk_convert": ({"path": path, "target": f"{folder}/n.vhd", "kind": "fixed"}, folder / "n.vhd"),
         "disk_merge": ({"path": path}, folder / "p.vhd"),
         "disk_merge_to": ({"path": path, "target": f"{folder}/n.vhd", "kind": "dynamic"}, folder / "n.vhd"),
+        "disk_resize": ({"path": f"{folder}/flat.vhd", "size_bytes": 2 * SIZE}, folder / "flat.vhd"),
+        "disk_check": ({"path": path, "deep": True}, child),
+        "disk_repair": ({"path": path}, child),
     }
 
 
 @pytest.mark.parametrize("kind", sorted(WORKS))
-@pytest.mark.parametrize("crash_in", ["", "look", "make", "merge", "compact"])
+@pytest.mark.parametrize("crash_in", ["", "look", "make", "merge", "compact", "resize", "check", "repair"])
 async def test_a_step_that_a_crash_cut_off_may_be_done_again(child: Path, kind: str, crash_in: str) -> None:
     """Every kind ends with the same disk, though its step was done and not recorded."""
     argument, result = arguments(child)[kind]
@@ -159,6 +167,69 @@ async def test_a_merge_says_when_it_can_only_be_finished(child: Path) -> None:
     hand = Hand()
     await WORKS["disk_merge"](hand, {"path": str(child)})
     assert hand.effects == [CancelEffect.NONE]
+
+
+async def test_a_cancel_that_comes_at_the_point_of_no_return_is_heard(child: Path) -> None:
+    """The merge asks once more after no further cancel is taken, and leaves no journal."""
+
+    class Late(Hand):
+        async def set_cancel_effect(self, effect: CancelEffect) -> None:
+            """The cancel was taken just before."""
+            self.cancel_requested = True
+
+    with pytest.raises(TaskCancelled):
+        await WORKS["disk_merge"](Late(), {"path": str(child)})
+    assert not child.with_name("p.vhd.merging").exists()
+    assert await start_of(child) == EXPECTED
+
+
+async def test_a_service_that_goes_down_leaves_its_operations(child: Path) -> None:
+    """The thread ends as at a crash, and the step done again ends the work."""
+    hand, target = Hand(), child.with_name("n.vhd")
+    argument: dict[str, Json] = {"path": str(child), "target": str(target), "kind": "fixed"}
+
+    async def cut(name: str, action: Callable[[], Awaitable[Json]]) -> Json:
+        if name == "look":
+            return await action()
+        step = asyncio.ensure_future(action())
+        await asyncio.sleep(0)
+        step.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await step
+        raise Crash
+
+    cutting = Hand()
+    cutting.step = cut  # type: ignore[method-assign]
+    with pytest.raises(Crash):
+        await WORKS["disk_convert"](cutting, argument)
+    await WORKS["disk_convert"](hand, argument | {"target": str(child.with_name("m.vhd"))})
+    assert await start_of(child.with_name("m.vhd")) == EXPECTED
+
+
+async def test_a_check_tells_its_findings_in_the_log(child: Path) -> None:
+    """Each with the identifier and the block, so that a client can read it again."""
+    hand = Hand()
+    child.with_name("p.vhd").unlink()
+    await WORKS["disk_check"](hand, {"path": str(child)})
+    assert f"[parent {ErrorCode.VM_E_PARENT_PATH_NOT_FOUND:#010x}]" in hand.lines[0]
+    assert hand.lines[-1] == "1 found."
+
+
+async def test_a_work_of_the_service_looks_again_where_its_paths_end(child: Path, tmp_path: Path) -> None:
+    """A folder that became a link after the task was started leads nowhere."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    works = works_within(Roots([inside]))
+    (inside / "folder").symlink_to(outside)
+    argument: dict[str, Json] = {
+        "path": str(inside / "folder" / "n.vhd"), "kind": "dynamic", "size_bytes": SIZE,
+    }  # fmt: skip
+    with pytest.raises(DiskError) as refused:
+        await works["disk_create"](Hand(), argument)
+    assert refused.value.code is ErrorCode.ERROR_BAD_PATHNAME
+    assert not list(outside.iterdir())
 
 
 async def test_a_task_of_the_service_shows_bytes_and_ends(child: Path) -> None:

@@ -1,198 +1,313 @@
-"""Work on virtual hard disks, with no service running."""
+"""Work on virtual hard disks, through the service or with none running."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from json import dumps
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
 from innkeeper import disks
-from innkeeper.cli.terminal import Json, facts, session_of
+from innkeeper.cli.disk_bars import bar, exit_code, follow
+from innkeeper.cli.disk_words import lines, parse_bytes, say_bytes, say_findings, tree
+from innkeeper.cli.exit_codes import ExitCode
+from innkeeper.cli.terminal import Json, NoWait, Session, facts, session_of, table
+from innkeeper.client import Task
+from innkeeper.client.disks import HardDiskCollection, findings_of
 from innkeeper.disks.chain import open_chain
-from innkeeper.disks.check import Finding, check
+from innkeeper.disks.check import check
 from innkeeper.disks.compact import compact
-from innkeeper.disks.facts import DiskFacts, describe
+from innkeeper.disks.facts import describe
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.merge import merge
 from innkeeper.disks.nbd.server import NbdServer
 from innkeeper.disks.paths import image_path
+from innkeeper.disks.progress import Watch
 from innkeeper.disks.repair import repair
 from innkeeper.disks.resize import resize
-from innkeeper.errors import InvalidArgument
+from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
+from innkeeper.wire.disks import FindingMessage, HardDiskMessage
 
-app = typer.Typer(name="disk", help="Work on virtual hard disks; no service is needed.", no_args_is_help=True)
+T = TypeVar("T")
 
-#: An image that has something wrong with it ends the check with this.
-UNSOUND = 1
-
-_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+app = typer.Typer(
+    name="disk", help="Work on virtual hard disks; a service is not needed.", no_args_is_help=True
+)
 
 Image = Annotated[Path, typer.Argument(metavar="DISK", help="The image's file.")]
 New = Annotated[Path, typer.Argument(metavar="NEW", help="The image to make; nothing may be there yet.")]
 To = Annotated[Kind, typer.Option("--to", help="The kind of image to make.")]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Do it here, as yourself, even where a service has the disk.")
+]
+Deep = Annotated[bool, typer.Option("--deep", help="Read every block too.")]
+
+
+@app.command("list")
+def list_disks(context: typer.Context, json: Json = False) -> None:
+    """List the disks in the folders of the service."""
+    session = session_of(context)
+    found = session.inn.disks.read()
+    if json:
+        session.answer(found)
+        return
+    if not found.files:
+        session.note(f"No disk is in the folders of the service: {', '.join(found.roots) or 'none'}.")
+    for root in found.roots:
+        inside = [file for file in found.files if file.startswith(root.rstrip("/") + "/")]
+        if inside:
+            # The folder once, above: a path seldom fits a column.
+            session.out.print(Text(root), soft_wrap=True)
+            session.out.print(_listed(session, root, inside))
+
+
+def _listed(session: Session, root: str, files: Sequence[str]) -> Table:
+    made = table("  DISK", "KIND", "IN GUEST", "ON HOST", right=("IN GUEST", "ON HOST"))
+    for file in files:
+        name = Text("  " + file.removeprefix(root).lstrip("/"))
+        try:
+            disk = session.inn.disks.at(file).read()
+        except InnkeeperError as error:
+            # A raw image has no mark that tells it, and is listed by its name alone.
+            why = "raw?" if error.code is ErrorCode.VM_E_INVALID_HD_FILE else error.code.name
+            made.add_row(name, Text(why, style="dim"), "", "")
+        else:
+            stored = say_bytes(disk.allocated_on_host)
+            made.add_row(name, disk.kind.value, say_bytes(disk.size_in_guest), stored)
+    return made
 
 
 @app.command()
 def create(
+    context: typer.Context,
     path: New,
     size: Annotated[str, typer.Option(help="Such as 20G; not for a child, which has its parent's.")] = "",
     fixed: Annotated[bool, typer.Option("--fixed", help="Take all the room from the host now.")] = False,
     parent: Annotated[Path | None, typer.Option(help="Make a differencing disk over this one.")] = None,
+    offline: Offline = False,
+    no_wait: NoWait = False,
+    json: Json = False,
 ) -> None:
     """Make a dynamic, fixed or differencing disk."""
     if (parent is None) == (not size) or (parent and fixed):
         raise InvalidArgument("Say either --size, with or without --fixed, or --parent.")
+    way = _Way(context, (path, parent), offline=offline, no_wait=no_wait)
+    new = image_path(path)
     if parent is not None:
-        disks.create_differencing(path, parent)
+        base = image_path(parent)
+        way.go(
+            lambda far: far.create_differencing(new, base),
+            lambda watch: disks.create_differencing(new, base),
+        )
     elif fixed:
-        with _bar() as watch:
-            disks.create_fixed(path, _bytes(size), watch=watch)
+        size_bytes = parse_bytes(size)
+        way.go(
+            lambda far: far.create_fixed(new, size_bytes),
+            lambda watch: disks.create_fixed(new, size_bytes, watch=watch),
+        )
     else:
-        disks.create_dynamic(path, _bytes(size))
+        size_bytes = parse_bytes(size)
+        way.go(
+            lambda far: far.create_dynamic(new, size_bytes),
+            lambda watch: disks.create_dynamic(new, size_bytes),
+        )
+    way.end()
 
 
 @app.command()
-def info(context: typer.Context, path: Image, json: Json = False) -> None:
+def info(context: typer.Context, path: Image, offline: Offline = False, json: Json = False) -> None:
     """Show all that is known of a disk."""
-    found = describe(path)
+    session = session_of(context)
+    found = _described(context, path, offline=offline)[0]
     if json:
-        _print_json(context, _as_json(found[0]))
-        return
-    session_of(context).out.print(facts(dict(_lines(found[0]))))
+        session.answer(found)
+    else:
+        session.out.print(facts(dict(lines(found))))
 
 
 @app.command()
-def chain(context: typer.Context, path: Image, json: Json = False) -> None:
+def chain(context: typer.Context, path: Image, offline: Offline = False, json: Json = False) -> None:
     """Show a disk and its parents as a tree, the root first."""
-    found = describe(path)
+    session = session_of(context)
+    found = _described(context, path, offline=offline)
     if json:
-        _print_json(context, [_as_json(one) for one in found])
-        return
-    tree: Tree | None = None
-    branch: Tree | None = None
-    for one in reversed(found):
-        branch = Tree(_label(one)) if branch is None else branch.add(_label(one))
-        tree = tree or branch
-    session_of(context).out.print(tree)
+        _answer(session, found)
+    else:
+        session.out.print(tree(found))
 
 
 @app.command("compact")
 def compact_disk(
+    context: typer.Context,
     path: Image,
     free_blocks: Annotated[
         bool, typer.Option("--free-blocks", help="Also drop what the guest's ext4 or NTFS does not use.")
     ] = False,
+    offline: Offline = False,
+    no_wait: NoWait = False,
+    json: Json = False,
 ) -> None:
-    """Give the host back what a disk does not need. Ctrl-C stops it and leaves the disk whole."""
-    with _bar() as watch:
-        saved = compact(image_path(path), watch=watch, free_blocks=free_blocks)
-    Console(highlight=False).print(f"{_say_bytes(saved)} given back.")
+    """Give the host back what a disk does not need. A cancel stops it and leaves the disk whole."""
+    way = _Way(context, (path,), offline=offline, no_wait=no_wait)
+    disk = image_path(path)
+    saved = way.go(
+        lambda far: far.at(disk).compact(free_blocks=free_blocks),
+        lambda watch: compact(disk, watch=watch, free_blocks=free_blocks),
+    )
+    way.end(f"{say_bytes(saved)} given back." if saved is not None else "")
 
 
 @app.command()
 def convert(
+    context: typer.Context,
     path: Image,
     new: New,
     to: To,
     source: Annotated[Kind | None, typer.Option("--from", help="Needed for a raw image alone.")] = None,
+    offline: Offline = False,
+    no_wait: NoWait = False,
+    json: Json = False,
 ) -> None:
-    """Write a disk to a new image of another kind. Ctrl-C leaves nothing of it."""
-    with _bar() as watch:
-        disks.convert(path, new, to, source_kind=source, watch=watch)
+    """Write a disk to a new image of another kind. A cancel leaves nothing of it."""
+    way = _Way(context, (path, new), offline=offline, no_wait=no_wait)
+    disk, target = image_path(path), image_path(new)
+    way.go(
+        lambda far: far.convert(disk, target, to.value, source_kind=source.value if source else None),
+        lambda watch: disks.convert(disk, target, to, source_kind=source, watch=watch),
+    )
+    way.end()
 
 
 @app.command("merge")
 def merge_disk(
+    context: typer.Context,
     path: Image,
     keep_child: Annotated[bool, typer.Option("--keep-child", help="Do not remove the merged disk.")] = False,
     ignore_parent_time: Annotated[
         bool, typer.Option("--ignore-parent-time", help="Merge although the parent's time has changed.")
     ] = False,
+    offline: Offline = False,
+    no_wait: NoWait = False,
+    json: Json = False,
 ) -> None:
     """Merge a differencing disk into its parent, or finish a merge that was interrupted."""
-    with _bar() as watch:
-        parent = merge(path, watch=watch, keep_child=keep_child, ignore_parent_time=ignore_parent_time)
-    Console(highlight=False).print(Text(f"{parent} holds everything now."))
+    way = _Way(context, (path,), offline=offline, no_wait=no_wait)
+    disk = image_path(path)
+    parent = way.go(
+        lambda far: far.at(disk).merge(keep_child=keep_child, ignore_parent_time=ignore_parent_time),
+        lambda watch: merge(disk, watch=watch, keep_child=keep_child, ignore_parent_time=ignore_parent_time),
+    )
+    way.end(f"{parent} holds everything now." if parent is not None else "")
 
 
 @app.command()
-def merge_to(path: Image, new: New, to: To = Kind.DYNAMIC) -> None:
+def merge_to(
+    context: typer.Context,
+    path: Image,
+    new: New,
+    to: To = Kind.DYNAMIC,
+    offline: Offline = False,
+    no_wait: NoWait = False,
+    json: Json = False,
+) -> None:
     """Write a differencing disk and all of its parents to a new image."""
-    with _bar() as watch, disks.open(path) as disk:
-        disk.merge_to(new, to, watch=watch)
+    way = _Way(context, (path, new), offline=offline, no_wait=no_wait)
+    disk, target = image_path(path), image_path(new)
+
+    def here(watch: Watch) -> None:
+        with disks.open(disk) as opened:
+            opened.merge_to(target, to, watch=watch)
+
+    way.go(lambda far: far.at(disk).merge_to(target, to.value), here)
+    way.end()
 
 
 @app.command()
 def reparent(
+    context: typer.Context,
     path: Image,
     parent: Annotated[Path, typer.Argument(metavar="PARENT", help="Where the parent is.")],
     accept_other_id: Annotated[
         bool, typer.Option("--accept-other-id", help="The content is the same, though the identity is not.")
     ] = False,
+    offline: Offline = False,
 ) -> None:
     """Tell a differencing disk where its parent is, and that its time is right."""
-    disks.reparent(path, parent, accept_other_id=accept_other_id)
+    disk, base = image_path(path), image_path(parent)
+    far = _far(session_of(context), (path, parent), offline=offline)
+    if far is not None:
+        far.at(disk).reparent(base, accept_other_id=accept_other_id)
+    else:
+        disks.reparent(disk, base, accept_other_id=accept_other_id)
 
 
 @app.command("resize")
 def resize_disk(
+    context: typer.Context,
     path: Image,
     size: Annotated[str, typer.Argument(metavar="SIZE", help="Such as 40G.")],
     lose_data: Annotated[bool, typer.Option("--lose-data", help="Cut off data past the new end.")] = False,
+    offline: Offline = False,
+    no_wait: NoWait = False,
+    json: Json = False,
 ) -> None:
     """Make a disk larger or smaller."""
-    resize(path, _bytes(size), lose_data=lose_data)
+    way = _Way(context, (path,), offline=offline, no_wait=no_wait)
+    disk, size_bytes = image_path(path), parse_bytes(size)
+    way.go(
+        lambda far: far.at(disk).resize(size_bytes, lose_data=lose_data),
+        lambda watch: resize(disk, size_bytes, lose_data=lose_data),
+    )
+    way.end()
 
 
 @app.command("check")
 def check_disk(
-    context: typer.Context,
-    path: Image,
-    deep: Annotated[bool, typer.Option("--deep", help="Read every block too.")] = False,
-    json: Json = False,
+    context: typer.Context, path: Image, deep: Deep = False, offline: Offline = False, json: Json = False
 ) -> None:
-    """Look for everything that can be wrong with a disk; changes nothing."""
-    with _bar() as watch:
-        findings = check(path, deep=deep, watch=watch)
-    if json:
-        _print_json(context, [_finding(finding) for finding in findings])
+    """Look for everything that can be wrong with a disk; changes nothing. Ends with 1 where something is."""
+    session, disk = session_of(context), image_path(path)
+    way = _Way(context, (path,), offline=offline)
+    found = way.go(
+        lambda far: far.at(disk).check(deep=deep), lambda watch: check(disk, deep=deep, watch=watch)
+    )
+    if way.task is not None:
+        way.stop_where_it_failed()
+        findings = list(findings_of(way.task))
     else:
-        _say_findings(findings)
+        findings = [FindingMessage.model_validate(each, from_attributes=True) for each in found or ()]
+    if json:
+        _answer(session, findings)
+    else:
+        say_findings(session.out, findings)
     if not all(finding.is_harmless for finding in findings):
-        raise typer.Exit(UNSOUND)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command("repair")
 def repair_disk(
-    path: Image, deep: Annotated[bool, typer.Option("--deep", help="Read every block too.")] = False
+    context: typer.Context,
+    path: Image,
+    deep: Deep = False,
+    offline: Offline = False,
+    no_wait: NoWait = False,
+    json: Json = False,
 ) -> None:
     """Mend what can be mended, after keeping what is overwritten beside the disk."""
-    with _bar() as watch:
-        done = repair(path, deep=deep, watch=watch)
-    console = Console(highlight=False)
-    for sentence in done or ["There was nothing to mend."]:
-        console.print(Text(sentence))
+    way = _Way(context, (path,), offline=offline, no_wait=no_wait)
+    disk = image_path(path)
+    done = way.go(
+        lambda far: far.at(disk).repair(deep=deep), lambda watch: repair(disk, deep=deep, watch=watch)
+    )
+    way.end(*(done or ["There was nothing to mend."]) if done is not None else ())
 
 
 @app.command()
@@ -206,7 +321,7 @@ def export(
         contextlib.closing(open_chain(image_path(path), writable=writable)) as layers,
         NbdServer(layers, image_path(socket), writable=writable) as server,
     ):
-        Console(highlight=False).print(Text(server.url), soft_wrap=True)
+        typer.echo(server.url)
         signal.signal(signal.SIGTERM, _interrupt)
         with contextlib.suppress(KeyboardInterrupt):
             server.wait()
@@ -216,116 +331,83 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-class _BarWatch:
-    """Draws an operation's progress, and passes Ctrl-C to it."""
+class _Way:
+    """One operation's way: a task of the service, or here in this process."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._bars: dict[str, TaskID] = {}
-        self._stop = False
-        self._can_stop = True
+    def __init__(
+        self,
+        context: typer.Context,
+        paths: tuple[Path | None, ...],
+        *,
+        offline: bool,
+        no_wait: bool = False,
+    ) -> None:
+        self._session = session_of(context)
+        self._no_wait = no_wait
+        self._far = _far(self._session, paths, offline=offline)
+        self.task: Task | None = None
 
-    def advance(self, phase: str, done: int, total: int) -> None:
-        """Move the phase's bar."""
-        if phase not in self._bars:
-            self._bars[phase] = self._progress.add_task(phase, total=total)
-        self._progress.update(self._bars[phase], completed=done, total=total)
+    def go(self, far: Callable[[HardDiskCollection], Task], here: Callable[[Watch], T]) -> T | None:
+        """Do it; returns what came of it where it was done here."""
+        if self._far is not None:
+            self.task = far(self._far)
+            follow(self._session, self.task, no_wait=self._no_wait)
+            return None
+        with bar() as watch:
+            return here(watch)
 
-    def cancel_requested(self) -> bool:
-        """Whether Ctrl-C was pressed while that still helped."""
-        return self._stop and self._can_stop
+    def end(self, *sentences: str) -> None:
+        """Say what came of it, and end the command."""
+        if self.task is None:
+            if self._session.json:
+                self._session.out.out(dumps({"done": [each for each in sentences if each]}, indent=2))
+                return
+            for sentence in filter(None, sentences):
+                self._session.out.print(Text(sentence))
+            return
+        said = self.task.read()
+        if self._session.json:
+            self._session.answer(said)
+        elif said.is_complete:
+            for line in self.task.log():
+                self._session.out.print(Text(line.text))
+        raise typer.Exit(exit_code(said))
 
-    def past_return(self) -> None:
-        """Know that the operation can only be finished."""
-        self._can_stop = False
-
-    def interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Take Ctrl-C."""
-        self._stop = True
-        if not self._can_stop:
-            self._progress.console.print("It has begun and can only be finished; this goes on.")
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator[_BarWatch]:
-    """Follow an operation on standard error; while it runs, Ctrl-C asks it to stop."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True, highlight=False)) as progress:
-        watch = _BarWatch(progress)
-        before = signal.signal(signal.SIGINT, watch.interrupt)
-        try:
-            yield watch
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-
-def _bytes(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise InvalidArgument(f"{text!r} is no size.", advice="Write it as 20G, 512M or a number of bytes.")
-    return int(match[1]) * _UNITS[match[2].upper()]
+    def stop_where_it_failed(self) -> None:
+        """End the command here where the task has ended with an error."""
+        assert self.task is not None
+        if code := exit_code(self.task.read()):
+            if self._session.json:
+                self._session.answer(self.task.read())
+            raise typer.Exit(code)
 
 
-def _say_bytes(count: int) -> str:
-    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
+def _far(session: Session, paths: tuple[Path | None, ...], *, offline: bool) -> HardDiskCollection | None:
+    """The service's disks, where a service answers and all the paths lie in its folders."""
+    if offline:
+        return None
+    try:
+        far = session.inn.disks
+        return far if far.holds(*(image_path(path) for path in paths if path is not None)) else None
+    except InnkeeperError:
+        # No service, or none that lets us in: what we may do ourselves is ours to do.
+        return None
 
 
-def _label(disk: DiskFacts) -> Text:
-    text = Text.assemble(
-        (disk.file.name, "bold"),
-        f"  {disk.kind.value}, {_say_bytes(disk.size_in_guest)}, ",
-        f"{_say_bytes(disk.allocated_on_host)} on the host",
-    )
-    for warning in disk.warnings:
-        text.append(f"\n{warning}", style="yellow")
-    return text
+def _described(context: typer.Context, path: Path, *, offline: bool) -> list[HardDiskMessage]:
+    disk = image_path(path)
+    far = _far(session_of(context), (path,), offline=offline)
+    if far is not None:
+        return list(far.at(disk).chain)
+    return [_message(dataclasses.asdict(one)) for one in describe(disk)]
 
 
-def _lines(disk: DiskFacts) -> Iterator[tuple[str, str]]:
-    yield "file", str(disk.file)
-    yield "kind", disk.kind.value
-    yield "size in guest", f"{_say_bytes(disk.size_in_guest)} ({disk.size_in_guest:,} bytes)"
-    yield "size on host", f"{_say_bytes(disk.size_on_host)}, {_say_bytes(disk.allocated_on_host)} stored"
-    yield "host free space", _say_bytes(disk.host_free_disk_space)
-    yield "identity", str(disk.unique_id)
-    yield "created", f"{disk.created_at:%Y-%m-%d %H:%M:%S} UTC"
-    yield "made by", disk.creator
-    if disk.block_bytes:
-        yield "blocks", f"{disk.blocks_present:,} of {_say_bytes(disk.block_bytes)}"
-    if disk.parent:
-        yield "parent", str(disk.parent)
-    for warning in disk.warnings:
-        yield "warning", warning
-
-
-def _as_json(disk: DiskFacts) -> dict[str, object]:
-    fields = dataclasses.asdict(disk)
+def _message(fields: dict[str, object]) -> HardDiskMessage:
     for name in ("file", "parent", "unique_id"):
         fields[name] = None if fields[name] is None else str(fields[name])
-    return fields | {"created_at": disk.created_at.isoformat()}
+    return HardDiskMessage.model_validate(fields | {"kind": str(fields["kind"])})
 
 
-def _finding(finding: Finding) -> dict[str, object]:
-    return dataclasses.asdict(finding) | {"is_harmless": finding.is_harmless}
-
-
-def _say_findings(findings: list[Finding]) -> None:
-    console = Console(highlight=False)
-    for finding in findings:
-        word = ("note", "dim") if finding.is_harmless else ("wrong", "bold red")
-        console.print(Text.assemble(word, f"  {finding.sentence}"))
-    if not findings:
-        console.print("Nothing is wrong.")
-
-
-def _print_json(context: typer.Context, value: object) -> None:
-    session_of(context).out.out(dumps(value, indent=2, default=str, ensure_ascii=False))
+def _answer(session: Session, messages: Sequence[FindingMessage | HardDiskMessage]) -> None:
+    """Print several as one JSON list."""
+    session.out.out(dumps([each.model_dump(mode="json") for each in messages], indent=2, ensure_ascii=False))

@@ -1,5 +1,7 @@
 """Connect to an inn and use its objects remotely."""
 
+from innkeeper.client.disks import HardDisk as HardDisk
+from innkeeper.client.disks import HardDiskCollection as HardDiskCollection
 from innkeeper.client.inn import Inn as Inn
 from innkeeper.client.inn import connect as connect
 from innkeeper.client.machines import Machine as Machine

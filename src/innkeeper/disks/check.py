@@ -69,6 +69,11 @@ class Finding:
         """Whether the image works all the same."""
         return self.problem in HARMLESS
 
+    def as_line(self) -> str:
+        """It in one line of a log, from which a client can read it again."""
+        block = "" if self.block is None else f" block {self.block}"
+        return f"{self.sentence} [{self.problem} {self.code:#010x}{block}]"
+
 
 def check(path: str | os.PathLike[str], *, deep: bool = False, watch: Watch = UNWATCHED) -> list[Finding]:
     """Find what is wrong with an image; ``deep`` also reads all of its blocks.

@@ -9,11 +9,13 @@ import os
 import uuid
 from pathlib import Path
 
+from innkeeper.disks import qemu_img
 from innkeeper.disks.chain import open_chain
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import EPOCH
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
+from innkeeper.disks.layout import identify
 from innkeeper.disks.oserror import adapted
 from innkeeper.disks.paths import image_path
 from innkeeper.errors import DiskError
@@ -30,8 +32,9 @@ class DiskFacts:
     size_on_host: int
     allocated_on_host: int
     host_free_disk_space: int
-    unique_id: uuid.UUID
-    created_at: dt.datetime
+    #: Its identity, which its children name, and its birth; ``None`` for other formats than VHD.
+    unique_id: uuid.UUID | None
+    created_at: dt.datetime | None
     #: The four letters of the program that made it.
     creator: str
     #: 0 for a fixed disk.
@@ -55,6 +58,9 @@ def describe(path: str | os.PathLike[str]) -> list[DiskFacts]:
             _facts(image, parent, ()) for image, parent in zip(chain.layers, [*parents, None], strict=True)
         ]
     with ImageFile.open(target) as file:
+        kind = identify(file)
+        if kind is not None and not kind.is_vhd:
+            return [_foreign(file, kind)]
         image = Image(file)
         try:
             open_chain(target).close()
@@ -66,8 +72,6 @@ def describe(path: str | os.PathLike[str]) -> list[DiskFacts]:
 
 def _facts(image: Image, parent: Path | None, warnings: tuple[str, ...]) -> DiskFacts:
     file, footer = image.file, image.layout.footer
-    with adapted(file.path):
-        room = os.statvfs(file.path.parent)
     status = file.status()
     lost = (f"{image.layout.lost_footer}.",) if image.layout.lost_footer else ()
     return DiskFacts(
@@ -76,7 +80,7 @@ def _facts(image: Image, parent: Path | None, warnings: tuple[str, ...]) -> Disk
         size_in_guest=image.size_bytes,
         size_on_host=status.st_size,
         allocated_on_host=status.st_blocks * 512,
-        host_free_disk_space=room.f_bavail * room.f_frsize,
+        host_free_disk_space=_free(file.path),
         unique_id=footer.unique_id,
         created_at=dt.datetime.fromtimestamp(footer.timestamp + EPOCH, dt.UTC),
         creator=footer.creator.decode("latin-1").strip("\0 "),
@@ -85,3 +89,29 @@ def _facts(image: Image, parent: Path | None, warnings: tuple[str, ...]) -> Disk
         parent=parent,
         warnings=lost + warnings,
     )
+
+
+def _foreign(file: ImageFile, kind: Kind) -> DiskFacts:
+    """Describe an image of a format that is QEMU's own."""
+    said = qemu_img.look(file.path, kind)
+    status = file.status()
+    return DiskFacts(
+        file=file.path,
+        kind=kind,
+        size_in_guest=said.virtual_size,
+        size_on_host=status.st_size,
+        allocated_on_host=status.st_blocks * 512,
+        host_free_disk_space=_free(file.path),
+        unique_id=None,
+        created_at=None,
+        creator="",
+        block_bytes=said.cluster_bytes,
+        blocks_present=0,
+        parent=said.backing,
+    )
+
+
+def _free(path: Path) -> int:
+    with adapted(path):
+        room = os.statvfs(path.parent)
+    return room.f_bavail * room.f_frsize

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import enum
 
-
-class HardDiskType(enum.IntEnum):
-    """The types of a virtual hard disk (``VMHardDiskType``)."""
-
-    #: Grows as the guest writes.
-    DYNAMIC = 0
-    #: Has all its room from the start.
-    FIXED_SIZE = 1
-    #: Holds the difference to a parent.
-    DIFFERENCING = 2
+from innkeeper.wire.states import HardDiskType as HardDiskType
 
 
 class Kind(enum.StrEnum):

@@ -79,8 +79,8 @@ class _Merge:
             begun = self._begin()
         else:
             self.total = sum(length for _, length in self._to_merge(0))
-        if begun.state is MergeState.BEGUN:
             self.watch.past_return()
+        if begun.state is MergeState.BEGUN:
             begun = self._copy(begun)
         self._finish(keep_child=keep_child)
         return self.parent.file.path
@@ -107,6 +107,7 @@ class _Merge:
             )
         self._check_room()
         stop_if_asked(self.watch, str(self.child.file.path))
+        self.watch.past_return()
         begun = MergeJournal(
             state=MergeState.BEGUN,
             child_id=self.child.layout.footer.unique_id,

@@ -20,7 +20,7 @@ class Watch(Protocol):
         """Say whether to stop; asked often, and only where stopping is clean."""
 
     def past_return(self) -> None:
-        """Hear that from here on the operation can only be finished."""
+        """Hear that it can only be finished from here on; raises ``Cancelled`` to stop it still."""
 
 
 class Unwatched:

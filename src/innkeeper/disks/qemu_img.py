@@ -6,13 +6,16 @@ image could be any file of the host.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
 import select
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from innkeeper.disks.draft import SUFFIX
 from innkeeper.disks.kind import Kind
@@ -26,6 +29,9 @@ LOOK_SECONDS = 0.2
 #: How long a cancelled program has to clean up after itself.
 GRACE_SECONDS = 5
 
+#: What a VMDK that holds its own data begins with.
+_SPARSE_VMDK = b"KDMV"
+
 _PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
 _CODES = (
     ("no space left", ErrorCode.ERROR_DISK_FULL),
@@ -38,19 +44,45 @@ _CODES = (
 )
 
 
-def virtual_size(path: Path, kind: Kind) -> int:
-    """Ask for the size of the disk in an image; refuses one that leads to other files."""
-    command = [_program(), "info", "--output=json", "-f", kind.value, _name(path)]
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """What ``qemu-img`` says of an image."""
+
+    virtual_size: int
+    #: 0 where it has none.
+    cluster_bytes: int
+    #: The file it stands on, as it names it.
+    backing: Path | None
+    #: Whether its content is completed by other files that it names.
+    needs_other_files: bool
+
+
+def look(path: Path, kind: Kind) -> Look:
+    """Ask about one image, opening no other file that it names."""
+    command = [_program(), "info", "-U", "--output=json", "-f", kind.value, _name(path)]
+    if kind is Kind.VMDK:
+        _refuse_description(path)
     done = subprocess.run(command, capture_output=True, check=False, timeout=60)
     if done.returncode:
         raise _failed(path, done.stderr)
     try:
         facts = json.loads(done.stdout)
-        size = int(facts["virtual-size"])
+        return Look(
+            virtual_size=int(facts["virtual-size"]),
+            cluster_bytes=int(facts.get("cluster-size") or 0),
+            backing=_backing(path, facts.get("full-backing-filename") or facts.get("backing-filename")),
+            needs_other_files=_needs_other_files(facts),
+        )
     except (ValueError, KeyError, TypeError) as exc:
         raise _failed(path, b"qemu-img said something unexpected") from exc
-    _refuse_other_files(path, facts)
-    return size
+
+
+def virtual_size(path: Path, kind: Kind) -> int:
+    """Ask for the size of the disk in an image; refuses one that leads to other files."""
+    said = look(path, kind)
+    if said.needs_other_files:
+        raise _other_files(path)
+    return said.virtual_size
 
 
 def convert(source: Path, source_kind: Kind, target: Path, kind: Kind, *, watch: Watch) -> Path:
@@ -151,16 +183,31 @@ def _name(path: Path) -> str:
     return f"file:{path}"
 
 
-def _refuse_other_files(path: Path, facts: object) -> None:
-    assert isinstance(facts, dict)
+def _backing(path: Path, named: object) -> Path | None:
+    return (
+        Path(os.path.normpath(path.parent / named.removeprefix("file:"))) if isinstance(named, str) else None
+    )
+
+
+def _needs_other_files(facts: Mapping[str, Any]) -> bool:
     data = facts.get("format-specific", {}).get("data", {})
-    if facts.get("backing-filename") or facts.get("full-backing-filename") or data.get("data-file"):
-        raise DiskError(
-            f"{path}: the image is completed by another file that it names.",
-            path=str(path),
-            code=ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE,
-            advice="Make it whole first, if you trust it: qemu-img convert -O qcow2 IMAGE WHOLE",
-        )
+    return bool(facts.get("backing-filename") or facts.get("full-backing-filename") or data.get("data-file"))
+
+
+def _refuse_description(path: Path) -> None:
+    """Refuse a VMDK that is a text which names the files with its data: they could be any of the host."""
+    with adapted(path), path.open("rb") as stream:
+        if not stream.read(4) == _SPARSE_VMDK:
+            raise _other_files(path)
+
+
+def _other_files(path: Path) -> DiskError:
+    return DiskError(
+        f"{path}: the image is completed by another file that it names.",
+        path=str(path),
+        code=ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE,
+        advice="Make it whole first, if you trust it: qemu-img convert -O qcow2 IMAGE WHOLE",
+    )
 
 
 def _failed(path: Path, errors: bytes) -> DiskError:

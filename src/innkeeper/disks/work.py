@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from innkeeper.disks.check import Finding, check
 from innkeeper.disks.compact import compact
 from innkeeper.disks.convert import convert
 from innkeeper.disks.create import create_differencing, create_dynamic, create_fixed
@@ -20,50 +23,101 @@ from innkeeper.disks.kind import Kind
 from innkeeper.disks.merge import merge
 from innkeeper.disks.paths import already_there
 from innkeeper.disks.progress import Cancelled, Watch
+from innkeeper.disks.repair import repair
+from innkeeper.disks.resize import resize
+from innkeeper.disks.roots import Roots
 from innkeeper.errors import DiskError, ErrorCode, InvalidArgument
 from innkeeper.tasks.running import RunningTask, TaskCancelled, Work
-from innkeeper.tasks.task import CancelEffect
+from innkeeper.tasks.task import CancelEffect, LogLevel
 from innkeeper.wire.events import Json
+
+T = TypeVar("T")
 
 #: Disks are moved two at a time: more would only fight for the host's disk.
 _threads = concurrent.futures.ThreadPoolExecutor(max_workers=2, thread_name_prefix="disks")
 
 
+#: Seconds between two words of an operation to its task.
+_TELL_SECONDS = 0.1
+
+
 class TaskWatch:
     """Passes between an operation's thread and its task."""
 
-    def __init__(self, running: RunningTask, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, running: RunningTask, loop: asyncio.AbstractEventLoop, phases: Sequence[str] = ()
+    ) -> None:
+        """``phases``: those that the operation goes through, in order; one where nothing is said."""
         self._running = running
         self._loop = loop
+        self._phases = tuple(phases) or ("",)
         self._cannot_stop = False
+        self._suspended = False
+        self._told_at = 0.0
 
     def advance(self, phase: str, done: int, total: int) -> None:
-        """Report to the task, in the loop's own thread."""
-        self._loop.call_soon_threadsafe(self._report, phase, done, total)
+        """Report to the task, in the loop's own thread, now and then."""
+        if self._suspended:
+            raise Suspended
+        if done >= total or time.monotonic() - self._told_at >= _TELL_SECONDS:
+            self._told_at = time.monotonic()
+            self._loop.call_soon_threadsafe(self._report, phase, done, total)
 
     def cancel_requested(self) -> bool:
         """Whether the task was asked to stop."""
         return self._running.cancel_requested and not self._cannot_stop
 
     def past_return(self) -> None:
-        """Say durably that no cancel helps any more, before the operation goes on."""
-        self._cannot_stop = True
+        """Say durably that no cancel helps any more, before the operation goes on.
+
+        A cancel that came until then is heard: it raises ``Cancelled``.
+        """
         asyncio.run_coroutine_threadsafe(self._close_the_way_back(), self._loop).result()
+        if self._running.cancel_requested and not self._cannot_stop:
+            raise Cancelled("The operation was cancelled.", path="")
+        self._cannot_stop = True
+
+    def suspend(self) -> None:
+        """Let the operation end where it is: the service goes down, and takes it up at its next start."""
+        self._suspended = True
 
     async def _close_the_way_back(self) -> None:
         await self._running.set_cancel_effect(CancelEffect.NONE)
 
     def _report(self, phase: str, done: int, total: int) -> None:
-        self._running.report(phase, bytes_done=done, bytes_total=total)
+        behind = self._phases.index(phase) if phase in self._phases else 0
+        share = (behind + (min(done / total, 1) if total else 1)) / len(self._phases)
+        self._running.report(
+            phase,
+            number=behind + 1,
+            count=len(self._phases),
+            percent=int(100 * share),
+            bytes_done=done,
+            bytes_total=total,
+        )
 
 
-async def _do(running: RunningTask, name: str, operation: Callable[[Watch], object]) -> None:
-    """Run an operation in a thread, as one step of the task."""
+class Suspended(Exception):
+    """The operation stops as a crash would stop it, because the service goes down."""
+
+
+async def _do(
+    running: RunningTask,
+    name: str,
+    operation: Callable[[Watch], T],
+    phases: Sequence[str] = (),
+    then: Callable[[T], None] = lambda _done: None,
+) -> None:
+    """Run an operation in a thread, as one step of the task; ``then`` hears in the loop what came of it."""
     loop = asyncio.get_running_loop()
-    watch = TaskWatch(running, loop)
+    watch = TaskWatch(running, loop, phases)
 
     async def step() -> Json:
-        await loop.run_in_executor(_threads, operation, watch)
+        try:
+            then(await loop.run_in_executor(_threads, operation, watch))
+        except asyncio.CancelledError:
+            watch.suspend()
+            raise
         return None
 
     try:
@@ -72,7 +126,9 @@ async def _do(running: RunningTask, name: str, operation: Callable[[Watch], obje
         raise TaskCancelled from exc
 
 
-async def _make(running: RunningTask, target: Path, operation: Callable[[Watch], object]) -> None:
+async def _make(
+    running: RunningTask, target: Path, operation: Callable[[Watch], object], phases: Sequence[str]
+) -> None:
     """Run an operation that makes a file which must not be there before, and look first.
 
     That it was not there is a step of its own: if it is there when the making is done again after a crash,
@@ -89,7 +145,7 @@ async def _make(running: RunningTask, target: Path, operation: Callable[[Watch],
             operation(watch)
 
     await running.step("look", look)
-    await _do(running, "make", make)
+    await _do(running, "make", make, phases)
 
 
 async def create_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
@@ -105,7 +161,7 @@ async def create_work(running: RunningTask, argument: Mapping[str, Json]) -> Non
         else:
             create_dynamic(path, _number(argument, "size_bytes"))
 
-    await _make(running, path, create)
+    await _make(running, path, create, ("reserving",))
 
 
 async def compact_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
@@ -116,7 +172,13 @@ async def compact_work(running: RunningTask, argument: Mapping[str, Json]) -> No
     path = _path(argument, "path")
     free_blocks = argument.get("free_blocks") is True
     await running.set_cancel_effect(CancelEffect.STOPS_RESUMABLE)
-    await _do(running, "compact", lambda watch: compact(path, watch=watch, free_blocks=free_blocks))
+    await _do(
+        running,
+        "compact",
+        lambda watch: compact(path, watch=watch, free_blocks=free_blocks),
+        ("looking for zeros", "moving blocks"),
+        lambda saved: running.log(f"{saved:,} bytes given back."),
+    )
 
 
 async def convert_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
@@ -126,20 +188,29 @@ async def convert_work(running: RunningTask, argument: Mapping[str, Json]) -> No
     given = argument.get("source_kind")
     source_kind = Kind(given) if isinstance(given, str) else None
     await _make(
-        running, target, lambda watch: convert(path, target, kind, source_kind=source_kind, watch=watch)
+        running,
+        target,
+        lambda watch: convert(path, target, kind, source_kind=source_kind, watch=watch),
+        _phases_to(kind),
     )
 
 
 async def merge_to_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
     """Write the differencing disk at ``path`` with its parents to a new one at ``target`` of ``kind``."""
     path, target = _path(argument, "path"), _path(argument, "target")
-    kind = _text(argument, "kind")
+    kind = Kind(_text(argument, "kind"))
 
     def merge_to(watch: Watch) -> None:
         with open_disk(path) as disk:
             disk.merge_to(target, kind, watch=watch)
 
-    await _make(running, target, merge_to)
+    await _make(running, target, merge_to, _phases_to(kind))
+
+
+def _phases_to(kind: Kind) -> Sequence[str]:
+    if kind is Kind.FIXED:
+        return ("reserving", "copying")
+    return ("copying",) if kind.is_vhd or kind is Kind.RAW else ("converting",)
 
 
 async def merge_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
@@ -161,17 +232,72 @@ async def merge_work(running: RunningTask, argument: Mapping[str, Json]) -> None
         if path.exists() or not was_there:
             merge(path, watch=watch, keep_child=keep_child, ignore_parent_time=ignore_time)
 
-    await _do(running, "merge", finish)
+    await _do(running, "merge", finish, ("merging",))
+
+
+async def resize_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
+    """Give the disk at ``path`` another size, ``size_bytes``; again, it finds that it has it."""
+    path, size = _path(argument, "path"), _number(argument, "size_bytes")
+    lose_data = argument.get("lose_data") is True
+    await _do(running, "resize", lambda _watch: resize(path, size, lose_data=lose_data))
+
+
+async def check_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
+    """Check the disk at ``path``; what is found goes to the task's log, one line each."""
+    path, deep = _path(argument, "path"), argument.get("deep") is True
+
+    def tell(findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            running.log(finding.as_line(), LogLevel.INFO if finding.is_harmless else LogLevel.WARNING)
+        running.log(f"{len(findings)} found." if findings else "Nothing is wrong.")
+
+    await _do(running, "check", lambda watch: check(path, deep=deep, watch=watch), ("reading",), tell)
+
+
+async def repair_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
+    """Mend the disk at ``path``; what was done goes to the task's log, one line each."""
+    path, deep = _path(argument, "path"), argument.get("deep") is True
+
+    def tell(done: Sequence[str]) -> None:
+        for sentence in done or ["There was nothing to mend."]:
+            running.log(sentence)
+
+    await _do(running, "repair", lambda watch: repair(path, deep=deep, watch=watch), ("reading",), tell)
 
 
 #: The kinds of task of this room.
 WORKS: Mapping[str, Work] = {
+    "disk_check": check_work,
+    "disk_repair": repair_work,
+    "disk_resize": resize_work,
     "disk_create": create_work,
     "disk_compact": compact_work,
     "disk_convert": convert_work,
     "disk_merge": merge_work,
     "disk_merge_to": merge_to_work,
 }
+
+
+def works_within(roots: Roots) -> Mapping[str, Work]:
+    """The same, each looking again that its paths still end in the folders of the service."""
+    return {kind: _within(roots, work) for kind, work in WORKS.items()}
+
+
+def _within(roots: Roots, work: Work) -> Work:
+    async def guarded(running: RunningTask, argument: Mapping[str, Json]) -> None:
+        def look() -> None:
+            for name in PATHS:
+                if isinstance(path := argument.get(name), str):
+                    roots.check_chain(roots.resolve(path))
+
+        await asyncio.to_thread(look)
+        await work(running, argument)
+
+    return guarded
+
+
+#: The arguments that are paths.
+PATHS = ("path", "target", "parent")
 
 
 def _path(argument: Mapping[str, Json], name: str) -> Path:

@@ -17,6 +17,7 @@ from innkeeper.server.metrics import Measured
 from innkeeper.server.peers import Admission, Peers
 from innkeeper.server.routes import (
     agent,
+    disks,
     display,
     events,
     health,
@@ -62,7 +63,8 @@ def bare_app() -> FastAPI:
     )
     app.state.allowed = {}
     v1 = APIRouter(prefix="/v1", responses=_RESPONSES)
-    for noun in (health, display, machines, tasks, updates, windows, tonight, schedule, agent, events):
+    nouns = (health, display, machines, tasks, updates, windows, tonight, schedule, disks, agent, events)
+    for noun in nouns:
         v1.include_router(noun.router)
     app.include_router(v1)
     app.include_router(health.probes)

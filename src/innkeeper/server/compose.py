@@ -16,6 +16,8 @@ import structlog
 
 from innkeeper.channels.agents import Agents
 from innkeeper.channels.ports import GuestAgents, ScheduleDeleted, ScheduleRequested
+from innkeeper.disks.roots import Roots
+from innkeeper.disks.service import Disks
 from innkeeper.errors import InnkeeperError
 from innkeeper.hypervisor.fake import FakeHypervisor
 from innkeeper.hypervisor.fake_agents import FakeAgents
@@ -34,6 +36,7 @@ from innkeeper.machines.service import Machines
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.house import House
+from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
 from innkeeper.server.scheduling import scheduling
 from innkeeper.server.settings import FakeSettings, Settings
@@ -198,7 +201,15 @@ async def _house(
             clock=ground.clock,
             state_dir=ground.settings.state_dir,
         ),
+        disks=await _disks(ground, tasks, machines),
     )
+
+
+async def _disks(ground: Ground, tasks: Tasks, machines: Machines) -> Disks:
+    own = ground.settings.state_dir / "disks"
+    if own in ground.settings.disk_folders:
+        await asyncio.to_thread(own.mkdir, mode=0o750, parents=True, exist_ok=True)
+    return Disks(tasks=tasks, roots=Roots(ground.settings.disk_folders), users=MachineDisks(machines))
 
 
 def _reconciler(ground: Ground, tasks: Tasks, machines: Machines) -> Reconciler:

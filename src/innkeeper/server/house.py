@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from innkeeper.channels.ports import GuestAgents
+from innkeeper.disks.service import Disks
 from innkeeper.machines.display import Display
 from innkeeper.machines.service import Machines
 from innkeeper.server.events import EventBus
@@ -40,3 +41,4 @@ class House:
     reports: Reports
     trigger: TriggerAgent
     schedule: Scheduling
+    disks: Disks

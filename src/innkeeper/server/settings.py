@@ -52,6 +52,9 @@ class Settings(BaseModel):
     database: str | None = None
     #: What an inn allows, and how patient it is.
     policy: Policy = Policy()
+    #: The folders in which the service works on virtual hard disks, and in their folders: no path leads it
+    #: elsewhere. Where nothing is said: ``disks`` in the state directory, and libvirt's own images.
+    disk_roots: tuple[Path, ...] | None = None
     #: Use the simulated hypervisor.
     fake: FakeSettings | None = None
     #: Days that ended tasks, their logs and reports are kept.
@@ -63,6 +66,13 @@ class Settings(BaseModel):
     def database_url(self) -> str:
         """The database in SQLAlchemy's words."""
         return self.database or f"sqlite:///{self.state_dir / 'innkeeper.sqlite'}"
+
+    @property
+    def disk_folders(self) -> tuple[Path, ...]:
+        """Where the service works on virtual hard disks."""
+        if self.disk_roots is not None:
+            return self.disk_roots
+        return (self.state_dir / "disks", Path("/var/lib/libvirt/images"))
 
 
 def load(
@@ -117,11 +127,14 @@ def _read(file: Path) -> dict[str, object]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
-    """``INNKEEPER_DATABASE``, ``INNKEEPER_SOCKET_GROUP``, and ``INNKEEPER_HYPERVISORS`` parted by spaces."""
+    """``INNKEEPER_DATABASE``, ``INNKEEPER_SOCKET_GROUP``; ``INNKEEPER_HYPERVISORS`` parted by spaces,
+    ``INNKEEPER_DISK_ROOTS`` by colons."""
     found: dict[str, object] = {}
     for name in ("state_dir", "socket", "database", "socket_group"):
         if value := environ.get(f"INNKEEPER_{name.upper()}"):
             found[name] = value
+    if roots := environ.get("INNKEEPER_DISK_ROOTS"):
+        found["disk_roots"] = tuple(roots.split(":"))
     if uris := environ.get("INNKEEPER_HYPERVISORS"):
         found["hypervisors"] = tuple(uris.split())
     return found

@@ -291,7 +291,7 @@ class Tasks:
 
     async def _busy(self, lock: str, task_id: int) -> MachineBusy:
         holder = await self._store.get(task_id)
-        machine = lock.removeprefix("machine:")
+        machine = lock.partition(":")[2]
         return MachineBusy(
             f"{machine} is busy: task {task_id} ({holder.description}) holds it.",
             machine=machine,

@@ -52,6 +52,17 @@ class TaskResult(enum.IntEnum):
     SHUTDOWN_ABORT = 9
 
 
+class HardDiskType(enum.IntEnum):
+    """The types of a virtual hard disk (``VMHardDiskType``)."""
+
+    #: Grows as the guest writes.
+    DYNAMIC = 0
+    #: Has all its room from the start.
+    FIXED_SIZE = 1
+    #: Holds the difference to a parent.
+    DIFFERENCING = 2
+
+
 class CancelEffect(enum.StrEnum):
     """What a cancel would do, said before anyone asks for it."""
 

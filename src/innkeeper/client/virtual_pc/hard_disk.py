@@ -11,46 +11,48 @@ HARD_DISK = Interface(
         Member(
             "Compact",
             _EMULATED,
-            "",
-            "Innkeeper’s VHD engine (BAT rewrite) or qemu-img convert to temp + atomic rename; "
-            "needs zeroed free space (virt-sparsify/fstrim/Innkeeper’s NTFS/ext4 zero scan).",
+            "HardDisk.compact",
+            "Innkeeper’s VHD engine, in place, identity kept; zeros, and on request what ext4 or NTFS leave free.",
         ),
         Member(
             "Convert",
             _EMULATED,
-            "",
-            "Qemu-img convert -p -O vpc -o subformat=…,force_size=on, or Innkeeper’s engine; "
-            "source left intact; progress from -p; cancel SIGTERM + delete partial target.",
+            "HardDisk.convert",
+            "Innkeeper’s VHD engine; qemu-img for the formats that are QEMU’s own. The source is left as it is.",
         ),
-        Member("File", _DIRECT, "", "Path."),
-        Member("HostFreeDiskSpace", _DIRECT, "", "Os.statvfs(dir)."),
+        Member("File", _DIRECT, "HardDisk.file", "Path."),
+        Member(
+            "HostFreeDiskSpace", _DIRECT, "HardDisk.host_free_disk_space", "statvfs of the file’s folder."
+        ),
         Member(
             "Merge",
             _EMULATED,
-            "",
-            "Qcow2: qemu-img commit -p / blockCommit; VHD differencing: NO Linux tool → Innkeeper’s engine.",
+            "HardDisk.merge",
+            "Innkeeper’s VHD engine: journalled, resumed after a crash; once begun it can only be finished.",
         ),
         Member(
-            "MergeTo",
-            _EMULATED,
-            "",
-            "Qcow2 chain: qemu-img convert (flattens); VHD chain: Innkeeper’s engine reader → writer.",
+            "MergeTo", _EMULATED, "HardDisk.merge_to", "Innkeeper’s VHD engine: the chain, to a new image."
         ),
         Member(
             "Parent",
             _EMULATED,
-            "",
-            "Get: locator W2ru/W2ku resolve (Innkeeper’s engine) or qcow2 backing-filename; put: "
-            "rewrite locator + check id → VM_E_PARENT_CHILD_ID_MISMATCH; qcow2: qemu-img rebase "
-            "-u (unsafe mode) after id check.",
+            "HardDisk.parent",
+            "Found by the locators of Windows and Unix; set: locators written anew, the identity checked.",
         ),
-        Member("SizeInGuest", _DIRECT, "", "Footer current_size (VHD) / qemu-img info virtual-size."),
-        Member("SizeOnHost", _DIRECT, "", "St_size (also give st_blocks*512)."),
+        Member(
+            "SizeInGuest",
+            _DIRECT,
+            "HardDisk.size_in_guest",
+            "The footer’s current size, never its geometry; qemu-img for other formats.",
+        ),
+        Member(
+            "SizeOnHost", _DIRECT, "HardDisk.size_on_host", "The file’s length; the room it takes beside it."
+        ),
         Member(
             "Type",
             _DIRECT,
-            "",
-            "Footer disk type 2/3/4; qcow2 with backing → Differencing, else Dynamic; raw → FixedSize.",
+            "HardDisk.type",
+            "The footer’s type; qcow2 with backing: differencing, else dynamic; raw: fixed size.",
         ),
     ),
 )

@@ -12,21 +12,20 @@ VIRTUAL_PC = Interface(
         Member(
             "CreateDifferencingVirtualHardDisk",
             _EMULATED,
-            "",
-            "VHD: Innkeeper’s engine (qemu-img: 'Backing file not supported for file format "
-            "vpc'); qcow2: qemu-img create -b.",
+            "HardDiskCollection.create_differencing",
+            "Innkeeper’s VHD engine; QEMU has none.",
         ),
         Member(
             "CreateDynamicVirtualHardDisk",
             _DIRECT,
-            "",
-            "Qemu-img create -f vpc -o subformat=dynamic,force_size=on, or Innkeeper’s engine.",
+            "HardDiskCollection.create_dynamic",
+            "Innkeeper’s VHD engine.",
         ),
         Member(
             "CreateFixedVirtualHardDisk",
             _DIRECT,
-            "",
-            "Qemu-img create subformat=fixed (sparse!) + fallocate; progress by Innkeeper’s writer.",
+            "HardDiskCollection.create_fixed",
+            "Innkeeper’s VHD engine; the room is really taken.",
         ),
         Member(
             "CreateFloppyDiskImage", _DIRECT, "", "Truncate 737280 / 1474560 + FAT12 format; types 1,2 only."
@@ -60,8 +59,18 @@ VIRTUAL_PC = Interface(
             "",
             "By size: 737280→1, 1474560→2, 1720320 DMF→3, 368640/184320→4, 1228800→5, XDF→6.",
         ),
-        Member("GetHardDisk", _EMULATED, "", "Open + validate."),
-        Member("GetHardDiskFiles", _EMULATED, "", "Scan *.vhd (+vhdx,qcow2,raw)."),
+        Member(
+            "GetHardDisk",
+            _EMULATED,
+            "HardDiskCollection.__getitem__",
+            "Opened and checked, in the folders of the service.",
+        ),
+        Member(
+            "GetHardDiskFiles",
+            _EMULATED,
+            "HardDiskCollection.__iter__",
+            "The disks in the folders of the service, by their names.",
+        ),
         Member("GetVirtualMachineFiles", _EMULATED, "", "Scan *.vmc/*.vmcx + Innkeeper files."),
         Member("HostInfo", _EMULATED, "", "Object."),
         Member("MaximumFloppyDrivesPerVM", _EMULATED, "", "Constant (2 on pc)."),

@@ -1,0 +1,132 @@
+"""Draw the progress of operations on disks: bytes, rate, time left; the same with a service and without."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from innkeeper.cli.exit_codes import ExitCode, of_result
+from innkeeper.cli.live import REFRESH_SECONDS, outcome, patiently
+from innkeeper.cli.terminal import Session
+from innkeeper.client import Task
+from innkeeper.disks.progress import Cancelled
+from innkeeper.wire.messages import TaskMessage
+from innkeeper.wire.states import CancelEffect, TaskResult
+
+_EFFECTS = {
+    CancelEffect.NONE: "it can no longer be cancelled",
+    CancelEffect.BACK_TO_START: "a cancel puts all back as it was",
+    CancelEffect.STOPS_RESUMABLE: "a cancel stops it and leaves the disk whole",
+}
+
+
+class Bars:
+    """One bar a phase."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[str, TaskID] = {}
+
+    def move(self, phase: str, done: int, total: int) -> None:
+        """Move the phase's bar."""
+        if phase not in self._bars:
+            self._bars[phase] = self._progress.add_task(phase, total=total)
+        self._progress.update(self._bars[phase], completed=done, total=total)
+
+
+class BarWatch:
+    """Draws an operation's progress, and passes Ctrl-C to it (``disks.Watch``)."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._console = progress.console
+        self._bars = Bars(progress)
+        self._stop = False
+        self._can_stop = True
+
+    def advance(self, phase: str, done: int, total: int) -> None:
+        """Move the phase's bar."""
+        self._bars.move(phase, done, total)
+
+    def cancel_requested(self) -> bool:
+        """Whether Ctrl-C was pressed while that still helped."""
+        return self._stop and self._can_stop
+
+    def past_return(self) -> None:
+        """Know that the operation can only be finished; raises ``Cancelled`` where Ctrl-C came before."""
+        if self._stop and self._can_stop:
+            raise Cancelled("The operation was cancelled.", path="")
+        self._can_stop = False
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Take Ctrl-C."""
+        self._stop = True
+        if not self._can_stop:
+            self._console.print("It has begun and can only be finished; this goes on.")
+
+
+@contextlib.contextmanager
+def bar() -> Iterator[BarWatch]:
+    """Follow an operation on standard error; while it runs, Ctrl-C asks it to stop."""
+    with _progress() as progress:
+        watch = BarWatch(progress)
+        before = signal.signal(signal.SIGINT, watch.interrupt)
+        try:
+            yield watch
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def follow(session: Session, task: Task, *, no_wait: bool = False) -> TaskMessage:
+    """See a task of the service to its end, or only name it. Ctrl-C leaves it running, and says so."""
+    said = patiently(task.read)
+    if no_wait:
+        if not session.json:
+            session.out.print(f"Task {said.id} started: {said.description}", markup=False)
+        return said
+    try:
+        with _progress() as progress:
+            bars = Bars(progress)
+            while not said.is_complete:
+                time.sleep(REFRESH_SECONDS / 4)
+                said = patiently(task.read)
+                if said.bytes_total:
+                    bars.move(said.phase, said.bytes_done or 0, said.bytes_total)
+    except KeyboardInterrupt:
+        session.note(
+            f"\nTask {said.id} goes on: innkeeper task watch {said.id}\n"
+            f"Stop it with: innkeeper task cancel {said.id} ({_EFFECTS[said.cancel_effect]})"
+        )
+        raise
+    if said.result is not TaskResult.SUCCESS and not session.json:
+        session.note(f"Error: {outcome(said)}\n       (task {said.id}, {said.error:#010x})")
+    return said
+
+
+def exit_code(said: TaskMessage) -> ExitCode:
+    """How a command ends that has followed a task, or started one and gone."""
+    return of_result(said.result) if said.is_complete else ExitCode.DONE
+
+
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True, highlight=False))

@@ -1,0 +1,208 @@
+"""Work on disks under the service: each long operation a durable task (``IVMHardDisk``)."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from innkeeper.disks.check import Finding, check
+from innkeeper.disks.create import check_size
+from innkeeper.disks.facts import DiskFacts, describe
+from innkeeper.disks.kind import Kind
+from innkeeper.disks.paths import already_there
+from innkeeper.disks.ports import DiskUse, DiskUsers
+from innkeeper.disks.reparent import reparent
+from innkeeper.disks.roots import Roots
+from innkeeper.disks.work import works_within
+from innkeeper.errors import DiskError, ErrorCode, InvalidArgument
+from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import CancelEffect, Task
+from innkeeper.wire.events import Json
+
+
+class Change(enum.Enum):
+    """What an operation does to the disk it is given."""
+
+    #: Reads it.
+    NOTHING = enum.auto()
+    #: Changes the file, and leaves what a guest reads as it is.
+    FILE = enum.auto()
+    #: Changes what a guest reads.
+    CONTENT = enum.auto()
+    #: Takes the file away.
+    REMOVAL = enum.auto()
+
+
+class Disks:
+    """Virtual hard disks in the folders of this service."""
+
+    def __init__(self, *, tasks: Tasks, roots: Roots, users: DiskUsers) -> None:
+        self._tasks = tasks
+        self._users = users
+        self.roots = roots
+        for kind, work in works_within(roots).items():
+            tasks.register(kind, work)
+
+    # Questions
+
+    async def list(self) -> Sequence[Path]:
+        """The disks in the folders, by their names (``IVMVirtualPC::GetHardDiskFiles``)."""
+        return await asyncio.to_thread(lambda: list(self.roots.files()))
+
+    async def describe(self, path: str) -> Sequence[DiskFacts]:
+        """The disk and its parents, itself first (``IVMVirtualPC::GetHardDisk``)."""
+        return await asyncio.to_thread(lambda: describe(self._checked(path)))
+
+    async def find_faults(self, path: str) -> Sequence[Finding]:
+        """What a quick look finds wrong with it."""
+        return await asyncio.to_thread(lambda: check(self._checked(path)))
+
+    # Commands
+
+    async def reparent(self, path: str, parent: str, *, accept_other_id: bool = False) -> None:
+        """Say where its parent is (``IVMHardDisk::Parent``)."""
+        child = await self._at(path, Change.FILE)
+        base = await self._at(parent)
+        await asyncio.to_thread(lambda: reparent(child, base, accept_other_id=accept_other_id))
+
+    async def create(
+        self, path: str, kind: Kind, *, owner: str, size_bytes: int | None = None, parent: str | None = None
+    ) -> Task:
+        """Make a disk: ``size_bytes`` for a fixed or dynamic one, ``parent`` for a differencing one."""
+        target = await self._new(path)
+        if (kind is Kind.DIFFERENCING) != (parent is not None) or (parent is None) == (size_bytes is None):
+            raise InvalidArgument("A disk is made with a size, or, a differencing one, with a parent.")
+        argument: dict[str, Json] = {"path": str(target), "kind": kind.value}
+        if parent is not None:
+            argument["parent"] = str(await self._at(parent))
+        elif size_bytes is not None:
+            check_size(target, size_bytes)
+            argument["size_bytes"] = size_bytes
+        return await self._start("disk_create", f"Create {target.name}", argument, target, owner)
+
+    async def compact(self, path: str, *, owner: str, free_blocks: bool = False) -> Task:
+        """Give the host back what it does not need (``IVMHardDisk::Compact``)."""
+        disk = await self._at(path, Change.FILE)
+        argument: dict[str, Json] = {"path": str(disk), "free_blocks": free_blocks}
+        stops = CancelEffect.STOPS_RESUMABLE
+        return await self._start("disk_compact", f"Compact {disk.name}", argument, disk, owner, stops)
+
+    async def convert(
+        self, path: str, target: str, kind: Kind, *, owner: str, source_kind: Kind | None = None
+    ) -> Task:
+        """Write it to a new image of another kind (``IVMHardDisk::Convert``)."""
+        disk, new = await self._at(path), await self._new(target)
+        argument: dict[str, Json] = {"path": str(disk), "target": str(new), "kind": kind.value}
+        if source_kind is not None:
+            argument["source_kind"] = source_kind.value
+        return await self._start("disk_convert", f"Convert {disk.name} to {new.name}", argument, new, owner)
+
+    async def merge_to(self, path: str, target: str, kind: Kind, *, owner: str) -> Task:
+        """Write it and all of its parents to a new image (``IVMHardDisk::MergeTo``)."""
+        disk, new = await self._at(path), await self._new(target)
+        argument: dict[str, Json] = {"path": str(disk), "target": str(new), "kind": kind.value}
+        return await self._start("disk_merge_to", f"Merge {disk.name} to {new.name}", argument, new, owner)
+
+    async def merge(
+        self, path: str, *, owner: str, keep_child: bool = False, ignore_parent_time: bool = False
+    ) -> Task:
+        """Merge it into its parent (``IVMHardDisk::Merge``), or finish a merge that was interrupted."""
+        disk = await self._at(path, Change.CONTENT if keep_child else Change.REMOVAL)
+        argument: dict[str, Json] = {
+            "path": str(disk),
+            "keep_child": keep_child,
+            "ignore_parent_time": ignore_parent_time,
+        }
+        return await self._start("disk_merge", f"Merge {disk.name}", argument, disk, owner)
+
+    async def resize(self, path: str, size_bytes: int, *, owner: str, lose_data: bool = False) -> Task:
+        """Make it larger or smaller."""
+        disk = await self._at(path, Change.CONTENT)
+        argument: dict[str, Json] = {"path": str(disk), "size_bytes": size_bytes, "lose_data": lose_data}
+        none = CancelEffect.NONE
+        return await self._start("disk_resize", f"Resize {disk.name}", argument, disk, owner, none)
+
+    async def check(self, path: str, *, owner: str, deep: bool = False) -> Task:
+        """Look for everything that can be wrong with it; what is found is in the task's log."""
+        disk = await self._at(path)
+        argument: dict[str, Json] = {"path": str(disk), "deep": deep}
+        return await self._start("disk_check", f"Check {disk.name}", argument, disk, owner)
+
+    async def repair(self, path: str, *, owner: str, deep: bool = False) -> Task:
+        """Mend what can be mended; what was done is in the task's log."""
+        disk = await self._at(path, Change.CONTENT)
+        argument: dict[str, Json] = {"path": str(disk), "deep": deep}
+        stops = CancelEffect.STOPS_RESUMABLE
+        return await self._start("disk_repair", f"Repair {disk.name}", argument, disk, owner, stops)
+
+    # Machinery
+
+    async def _start(
+        self,
+        kind: str,
+        description: str,
+        argument: Mapping[str, Json],
+        lock: Path,
+        owner: str,
+        cancel_effect: CancelEffect = CancelEffect.BACK_TO_START,
+    ) -> Task:
+        return await self._tasks.start(
+            kind, description, argument, lock=f"disk:{lock}", owner=owner, cancel_effect=cancel_effect
+        )
+
+    def _checked(self, path: str) -> Path:
+        found = self.roots.resolve(path)
+        self.roots.check_chain(found)
+        return found
+
+    async def _at(self, path: str, change: Change = Change.NOTHING) -> Path:
+        """A disk that is there, that the service may work on, and that no machine needs as it is."""
+        found = await asyncio.to_thread(self._checked, path)
+        if not await asyncio.to_thread(found.exists):
+            raise _missing(found)
+        if change is not Change.NOTHING:
+            for use in await self._users.users((found,)):
+                _refuse_use(found, use, change)
+        return found
+
+    async def _new(self, path: str) -> Path:
+        """A place where nothing is yet."""
+        target = await asyncio.to_thread(self.roots.resolve, path)
+        if await asyncio.to_thread(target.exists):
+            raise already_there(target)
+        return target
+
+
+def _missing(path: Path) -> DiskError:
+    return DiskError(
+        f"{path}: there is no such file.",
+        path=str(path),
+        code=ErrorCode.ERROR_FILE_NOT_FOUND,
+        advice="innkeeper disk list shows the disks of the service.",
+    )
+
+
+def _refuse_use(path: Path, use: DiskUse, change: Change) -> None:
+    if use.is_live:
+        raise DiskError(
+            f"{path}: the machine {use.machine}, which is {use.state}, has this disk.",
+            path=str(path),
+            code=ErrorCode.ERROR_SHARING_VIOLATION,
+            advice=f"Shut it down first: innkeeper machine shutdown {use.machine}",
+        )
+    if use.under_undo_disk and change is not Change.FILE:
+        raise DiskError(
+            f"{path}: an undo disk of the machine {use.machine} stands on this disk.",
+            path=str(path),
+            code=ErrorCode.ERROR_SHARING_VIOLATION,
+            advice=f"End it first: innkeeper machine undo {use.machine} --merge (or --discard)",
+        )
+    if change is Change.REMOVAL:
+        raise DiskError(
+            f"{path}: the machine {use.machine} has this disk, and a merge takes its file away.",
+            path=str(path),
+            code=ErrorCode.ERROR_SHARING_VIOLATION,
+            advice="Keep the file with --keep-child, or give the machine the parent first.",
+        )

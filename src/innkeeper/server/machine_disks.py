@@ -1,0 +1,67 @@
+"""Know which machine uses which disk image (``disks.ports.DiskUsers``)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from innkeeper.disks.facts import describe
+from innkeeper.disks.ports import DiskUse
+from innkeeper.errors import InnkeeperError
+from innkeeper.machines.fitness import run_of
+from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
+from innkeeper.machines.service import Machines
+
+
+class MachineDisks:
+    """The disks of all machines of the inn."""
+
+    def __init__(self, machines: Machines) -> None:
+        self._machines = machines
+
+    async def users(self, files: Sequence[Path]) -> Sequence[DiskUse]:
+        """The machines that have one of these files, those that are live first."""
+        wanted = await asyncio.to_thread(lambda: {os.path.realpath(file) for file in files})
+        found = [
+            use
+            for machine in await self._machines.list()
+            for disk in machine.disks
+            if disk.kind is DiskKind.FILE and disk.path
+            for use in await self._use(machine, disk, wanted)
+        ]
+        return sorted(found, key=lambda use: not use.is_live)
+
+    async def _use(self, machine: Machine, disk: Disk, wanted: set[str]) -> Sequence[DiskUse]:
+        over = run_of(disk.path) is not None
+        images = await self._chain(machine, disk.path) if over else [disk.path]
+        for image in images:
+            files = await asyncio.to_thread(_with_parents, image)
+            if wanted & files:
+                return [
+                    DiskUse(
+                        machine=machine.name,
+                        state=machine.state.name.lower().replace("_", " "),
+                        is_live=machine.state is not MachineState.TURNED_OFF,
+                        under_undo_disk=over and image != disk.path,
+                    )
+                ]
+        return ()
+
+    async def _chain(self, machine: Machine, path: str) -> Sequence[str]:
+        try:
+            return await self._machines.hosts[machine.host].backing_chain(path)
+        except InnkeeperError:
+            # Not to be read at this moment: its own name is all that is known.
+            return [path]
+
+
+def _with_parents(path: str) -> set[str]:
+    """The image and, of a VHD, its parents."""
+    files = {os.path.realpath(path)}
+    if path.lower().endswith((".vhd", ".avhd")):
+        with contextlib.suppress(InnkeeperError):
+            files |= {os.path.realpath(each.file) for each in describe(path)}
+    return files

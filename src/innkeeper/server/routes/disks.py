@@ -1,0 +1,145 @@
+"""Answer for virtual hard disks: look at them, and work on them by tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from innkeeper.disks.facts import DiskFacts
+from innkeeper.disks.kind import Kind
+from innkeeper.identity.roles import Role
+from innkeeper.server.house import House
+from innkeeper.server.identity.needs import needs
+from innkeeper.server.messages import task_message
+from innkeeper.server.routes.asking import TheHouse, TheUser
+from innkeeper.tasks.task import Task
+from innkeeper.wire import disks as wire
+from innkeeper.wire.messages import Accepted
+
+router = APIRouter(prefix="/disks", tags=["disks"])
+
+#: Which disk, by its file.
+Path = Annotated[str, Query(min_length=1, max_length=wire.MAX_PATH_CHARS)]
+
+
+@router.get("", operation_id="list_disks", dependencies=needs(Role.VIEWER))
+async def list_disks(house: TheHouse) -> wire.DiskFiles:
+    """The disks in the folders of the service, and these folders."""
+    return wire.DiskFiles(
+        roots=tuple(map(str, house.disks.roots.folders)),
+        files=tuple(map(str, await house.disks.list())),
+    )
+
+
+@router.get("/roots", operation_id="list_disk_roots", dependencies=needs(Role.VIEWER))
+async def list_roots(house: TheHouse) -> wire.DiskFiles:
+    """The folders alone."""
+    return wire.DiskFiles(roots=tuple(map(str, house.disks.roots.folders)), files=())
+
+
+@router.get("/info", operation_id="get_disk", dependencies=needs(Role.VIEWER))
+async def get_disk(path: Path, house: TheHouse) -> wire.HardDiskMessage:
+    """One disk."""
+    return _said((await house.disks.describe(path))[0])
+
+
+@router.get("/chain", operation_id="get_disk_chain", dependencies=needs(Role.VIEWER))
+async def get_chain(path: Path, house: TheHouse) -> wire.ChainMessage:
+    """A disk and its parents, itself first."""
+    return wire.ChainMessage(disks=tuple(map(_said, await house.disks.describe(path))))
+
+
+@router.get("/faults", operation_id="list_disk_faults", dependencies=needs(Role.VIEWER))
+async def list_faults(path: Path, house: TheHouse) -> wire.FindingList:
+    """What a quick look finds wrong with a disk."""
+    found = await house.disks.find_faults(path)
+    return wire.FindingList(
+        findings=tuple(wire.FindingMessage.model_validate(each, from_attributes=True) for each in found)
+    )
+
+
+@router.post("/reparent", operation_id="reparent_disk", dependencies=needs(Role.ADMINISTRATOR))
+async def reparent(request: wire.ReparentRequest, house: TheHouse) -> wire.HardDiskMessage:
+    """Say where a differencing disk's parent is, and that its time is right."""
+    await house.disks.reparent(request.path, request.parent, accept_other_id=request.accept_other_id)
+    return _said((await house.disks.describe(request.path))[0])
+
+
+@router.post("/create", status_code=202, operation_id="create_disk", dependencies=needs(Role.ADMINISTRATOR))
+async def create(request: wire.CreateDiskRequest, house: TheHouse, user: TheUser) -> Accepted:
+    """Make a fixed, dynamic or differencing disk."""
+    kind = Kind(request.kind)
+    task = await house.disks.create(
+        request.path, kind, owner=user, size_bytes=request.size_bytes, parent=request.parent
+    )
+    return _accepted(house, task)
+
+
+@router.post("/compact", status_code=202, operation_id="compact_disk", dependencies=needs(Role.OPERATOR))
+async def compact(request: wire.CompactRequest, house: TheHouse, user: TheUser) -> Accepted:
+    """Give the host back what a disk does not need."""
+    task = await house.disks.compact(request.path, owner=user, free_blocks=request.free_blocks)
+    return _accepted(house, task)
+
+
+@router.post("/convert", status_code=202, operation_id="convert_disk", dependencies=needs(Role.ADMINISTRATOR))
+async def convert(request: wire.ConvertRequest, house: TheHouse, user: TheUser) -> Accepted:
+    """Write a disk to a new image of another kind."""
+    source_kind = Kind(request.source_kind) if request.source_kind is not None else None
+    task = await house.disks.convert(
+        request.path, request.target, Kind(request.kind), owner=user, source_kind=source_kind
+    )
+    return _accepted(house, task)
+
+
+@router.post("/merge", status_code=202, operation_id="merge_disk", dependencies=needs(Role.ADMINISTRATOR))
+async def merge(request: wire.MergeRequest, house: TheHouse, user: TheUser) -> Accepted:
+    """Merge a differencing disk into its parent, or finish a merge that was interrupted."""
+    task = await house.disks.merge(
+        request.path,
+        owner=user,
+        keep_child=request.keep_child,
+        ignore_parent_time=request.ignore_parent_time,
+    )
+    return _accepted(house, task)
+
+
+@router.post(
+    "/merge-to", status_code=202, operation_id="merge_disk_to", dependencies=needs(Role.ADMINISTRATOR)
+)
+async def merge_to(request: wire.MergeToRequest, house: TheHouse, user: TheUser) -> Accepted:
+    """Write a differencing disk and all of its parents to a new image."""
+    task = await house.disks.merge_to(request.path, request.target, Kind(request.kind), owner=user)
+    return _accepted(house, task)
+
+
+@router.post("/resize", status_code=202, operation_id="resize_disk", dependencies=needs(Role.ADMINISTRATOR))
+async def resize(request: wire.ResizeRequest, house: TheHouse, user: TheUser) -> Accepted:
+    """Make a disk larger or smaller."""
+    task = await house.disks.resize(request.path, request.size_bytes, owner=user, lose_data=request.lose_data)
+    return _accepted(house, task)
+
+
+@router.post("/check", status_code=202, operation_id="check_disk", dependencies=needs(Role.OPERATOR))
+async def check(request: wire.CheckRequest, house: TheHouse, user: TheUser) -> Accepted:
+    """Look for everything that can be wrong with a disk; what is found is in the task's log."""
+    return _accepted(house, await house.disks.check(request.path, owner=user, deep=request.deep))
+
+
+@router.post("/repair", status_code=202, operation_id="repair_disk", dependencies=needs(Role.ADMINISTRATOR))
+async def repair(request: wire.CheckRequest, house: TheHouse, user: TheUser) -> Accepted:
+    """Mend what can be mended of a disk; what was done is in the task's log."""
+    return _accepted(house, await house.disks.repair(request.path, owner=user, deep=request.deep))
+
+
+def _accepted(house: House, task: Task) -> Accepted:
+    return Accepted(task=task_message(task, house.clock.now()))
+
+
+def _said(facts: DiskFacts) -> wire.HardDiskMessage:
+    fields = dataclasses.asdict(facts)
+    for name in ("file", "parent", "unique_id"):
+        fields[name] = None if fields[name] is None else str(fields[name])
+    return wire.HardDiskMessage.model_validate(fields | {"kind": facts.kind.value})
