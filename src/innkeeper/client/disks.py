@@ -42,11 +42,15 @@ class HardDisk:
 
     def __init__(self, transport: Transport, file: str) -> None:
         self._transport = transport
-        #: The full path of the image (``IVMHardDisk::File``).
-        self.file = file
+        self._file = file
 
     def __repr__(self) -> str:
         return f"<HardDisk {self.file}>"
+
+    @property
+    def file(self) -> str:
+        """The full path of the image (``IVMHardDisk::File``)."""
+        return self._file
 
     def read(self) -> wire.HardDiskMessage:
         """All that is known of it now."""
@@ -164,9 +168,7 @@ class HardDiskCollection:
 
     def __getitem__(self, path: DiskPath) -> HardDisk:
         """One disk by its file (``GetHardDisk``); raises ``DiskError`` where it is none."""
-        disk = HardDisk(self._transport, os.fspath(path))
-        disk.file = disk.read().file
-        return disk
+        return HardDisk(self._transport, HardDisk(self._transport, os.fspath(path)).read().file)
 
     def __iter__(self) -> Iterator[HardDisk]:
         """The disks in the service's folders (``GetHardDiskFiles``)."""

@@ -12,13 +12,13 @@ HARD_DISK = Interface(
             "Compact",
             _EMULATED,
             "HardDisk.compact",
-            "Innkeeper’s VHD engine, in place, identity kept; zeros, and on request what ext4 or NTFS leave free.",
+            "Innkeeper’s VHD engine, in place, identity kept; zeros, and what ext4 or NTFS leave free.",
         ),
         Member(
             "Convert",
             _EMULATED,
             "HardDisk.convert",
-            "Innkeeper’s VHD engine; qemu-img for the formats that are QEMU’s own. The source is left as it is.",
+            "Innkeeper’s VHD engine; qemu-img for QEMU’s own formats. The source stays.",
         ),
         Member("File", _DIRECT, "HardDisk.file", "Path."),
         Member(
