@@ -1,0 +1,99 @@
+"""Ask the HTTP API from inside the service, as whoever asked for the page.
+
+The pages know nothing that a client could not: they call the same operations, with the rights of the same
+caller, and are refused by the same errors. No socket is crossed: the request goes straight to the routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+from urllib.parse import quote, urlencode
+
+from pydantic import BaseModel
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Scope
+
+from innkeeper.errors import ErrorCode, ServiceError
+
+Answer = TypeVar("Answer", bound=BaseModel)
+Value = str | int | float | bool | None
+
+#: Of the page's own request nothing else concerns the operations.
+_CARRIED = {b"host", b"user-agent", b"x-forwarded-for"}
+
+
+class Door:
+    """The operations of ``/v1``, called by the caller of one page."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._routes: ASGIApp = connection.app.router
+        self._scope = connection.scope
+
+    async def get(self, path: str, answer: type[Answer], **query: Value) -> Answer:
+        """Read. Raises the operation's own error."""
+        return answer.model_validate_json(await self._call("GET", path, query, None))
+
+    async def post(self, path: str, answer: type[Answer], body: BaseModel | None = None) -> Answer:
+        """Command. Raises the operation's own error."""
+        return answer.model_validate_json(await self._call("POST", path, {}, body))
+
+    async def delete(self, path: str, **query: Value) -> None:
+        """Take away. Raises the operation's own error."""
+        await self._call("DELETE", path, query, None)
+
+    async def raw(self, method: str, path: str, query: Mapping[str, Value], body: BaseModel | None) -> bytes:
+        """Call an operation whose answer is no message."""
+        return await self._call(method, path, query, body)
+
+    async def _call(
+        self, method: str, path: str, query: Mapping[str, Value], body: BaseModel | None
+    ) -> bytes:
+        exchange = _Exchange(body.model_dump_json().encode() if body is not None else b"")
+        await self._routes(self._request(method, path, query), exchange.receive, exchange.send)
+        if exchange.status >= 400:
+            raise ServiceError(
+                f"{method} {path} answered {exchange.status}.",
+                code=ErrorCode.E_UNEXPECTED,
+                advice="The service's log says why.",
+            )
+        return bytes(exchange.answer) or b"{}"
+
+    def _request(self, method: str, path: str, query: Mapping[str, Value]) -> Scope:
+        given = {name: _text(value) for name, value in query.items() if value is not None}
+        headers = [(name, value) for name, value in self._scope["headers"] if name in _CARRIED]
+        return {
+            **self._scope,
+            "type": "http",
+            "method": method,
+            "path": "/v1" + path,
+            "raw_path": quote("/v1" + path).encode(),
+            "query_string": urlencode(given).encode(),
+            "headers": [*headers, (b"content-type", b"application/json")],
+            "path_params": {},
+            # Nobody on the way turns an error into an answer: it comes out here as it was raised.
+            "starlette.exception_handlers": ({}, {}),
+            "state": {},
+        }
+
+
+class _Exchange:
+    """One request's body, and the answer that gathers."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.status = 0
+        self.answer = bytearray()
+
+    async def receive(self) -> Message:
+        return {"type": "http.request", "body": self._body, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.answer += message.get("body", b"")
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,261 @@
+"""Find out what belongs to one night: its openings, what ran in it, what is planned, what does not fit."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from zoneinfo import ZoneInfo
+
+from innkeeper.server.messages import window_of
+from innkeeper.server.pages import words
+from innkeeper.server.pages.door import Door
+from innkeeper.server.pages.words import Sign
+from innkeeper.updates.order import UPDATE_RUN
+from innkeeper.wire.messages import (
+    MachineList,
+    PlannedMessage,
+    TaskList,
+    TaskMessage,
+    TonightMessage,
+    UpdateList,
+    UpdateMessage,
+    WindowList,
+    WindowMessage,
+    WindowRequest,
+)
+from innkeeper.wire.states import TaskResult, Verdict
+
+_NOON = dt.time(12)
+_ONE_DAY = dt.timedelta(days=1)
+_PAGE = 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Opening:
+    """One opening of a window."""
+
+    window: str
+    zone: str
+    start: dt.datetime
+    end: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Stay:
+    """One update's place in the night: it ran, runs, or will run."""
+
+    machine: str
+    identifier: str
+    label: str
+    host: str
+    window: str
+    start: dt.datetime
+    end: dt.datetime
+    deadline: dt.datetime | None
+    sign: Sign
+    #: The run, once there is one.
+    task: TaskMessage | None
+    reason: str
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether it has not started yet."""
+        return self.task is None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is under way."""
+        return self.task is not None and not self.task.is_complete
+
+    @property
+    def url(self) -> str:
+        """Where its log, or its booking, is."""
+        return f"/tasks/{self.task.id}" if self.task else f"/machines/{self.machine}#updates"
+
+    @property
+    def name(self) -> str:
+        """What is done."""
+        return self.label or self.identifier
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Night:
+    """One night, from noon to noon in its zone."""
+
+    date: dt.date
+    zone: str
+    now: dt.datetime
+    start: dt.datetime
+    end: dt.datetime
+    openings: tuple[Opening, ...]
+    stays: tuple[Stay, ...]
+    #: What will not be done in it, and why.
+    left_out: tuple[PlannedMessage, ...]
+    has_windows: bool
+
+    @property
+    def is_now(self) -> bool:
+        """Whether it is the one that holds this moment."""
+        return self.start <= self.now < self.end
+
+    @property
+    def tally(self) -> Sequence[tuple[Sign, int]]:
+        """How many came out how, those first that need somebody."""
+        counts = collections.Counter(stay.sign for stay in self.stays)
+        if self.left_out:
+            counts[words.FITS_NOT] = len(self.left_out)
+        order = ("bad", "warn", "busy", "good", "idle", "sleep")
+        return sorted(counts.items(), key=lambda item: (order.index(item[0].tone), item[0].word))
+
+    @property
+    def summary(self) -> str:
+        """The night in one sentence."""
+        running = sum(stay.is_running for stay in self.stays)
+        planned = sum(stay.is_planned for stay in self.stays)
+        ended = len(self.stays) - running - planned
+        helpless = sum(stay.sign.tone == "bad" for stay in self.stays)
+        said = []
+        if ended:
+            said.append(f"{ended} done" if not helpless else f"{ended} done, {helpless} of them need you")
+        if running:
+            said.append(f"{running} running")
+        if planned:
+            said.append(f"{planned} to come")
+        if self.left_out:
+            said.append(f"{len(self.left_out)} will not be done")
+        if not said:
+            return "Nothing is booked." if self.end > self.now else "Nothing happened."
+        return f"{'; '.join(said)}."
+
+
+async def night_of(door: Door, now: dt.datetime, date: dt.date | None) -> Night:
+    """The night that begins on ``date``, or the one of this moment."""
+    windows = (await door.get("/windows", WindowList)).windows
+    zone = _zone(windows)
+    there = now.astimezone(ZoneInfo(zone))
+    begins = date or (there.date() if there.time() >= _NOON else there.date() - _ONE_DAY)
+    start, end = _noon(begins, zone), _noon(begins + _ONE_DAY, zone)
+    plan = (await door.get("/tonight", TonightMessage)).entries if end > now else ()
+    stays = await _stays(door, plan, start, end)
+    return Night(
+        date=begins,
+        zone=zone,
+        now=now,
+        start=start,
+        end=end,
+        openings=tuple(_openings(windows, start, end)),
+        stays=tuple(stays),
+        left_out=tuple(entry for entry in plan if not entry.fits) if start <= now else (),
+        has_windows=bool(windows),
+    )
+
+
+def _zone(windows: Sequence[WindowMessage]) -> str:
+    """The zone that most windows are in."""
+    zones = collections.Counter(window.zone for window in windows)
+    return zones.most_common(1)[0][0] if zones else "UTC"
+
+
+def _noon(date: dt.date, zone: str) -> dt.datetime:
+    return dt.datetime.combine(date, _NOON, tzinfo=ZoneInfo(zone)).astimezone(dt.UTC)
+
+
+def _openings(windows: Sequence[WindowMessage], start: dt.datetime, end: dt.datetime) -> list[Opening]:
+    found = []
+    for message in windows:
+        window = window_of(WindowRequest.model_validate(message.model_dump(include=set(WindowRequest.model_fields))))
+        holding = window.occurrence(start)
+        following = window.next_after(start)
+        while following is not None and following.start < end:
+            found.append((message, following))
+            following = window.next_after(following.start)
+        if holding is not None:
+            found.append((message, holding))
+    return sorted(
+        (Opening(window=m.name, zone=m.zone, start=o.start, end=o.end) for m, o in found),
+        key=lambda opening: (opening.start, opening.window),
+    )
+
+
+async def _stays(
+    door: Door, plan: Sequence[PlannedMessage], start: dt.datetime, end: dt.datetime
+) -> list[Stay]:
+    updates = (await door.get("/updates", UpdateList)).updates
+    bookings = {(update.machine, update.identifier): update for update in updates}
+    by_task = {update.task_id: update for update in updates if update.task_id is not None}
+    hosts = {machine.name: machine.host for machine in (await door.get("/machines", MachineList)).machines}
+    predicted = {entry.task_id: entry for entry in plan if entry.task_id is not None}
+    runs = [
+        _of_run(task, by_task.get(task.id), predicted.get(task.id), hosts)
+        for task in await _runs(door, start)
+        if task.created_at < end and (task.ended_at is None or task.ended_at > start)
+    ]
+    planned = [
+        _of_plan(entry, bookings.get((entry.machine, entry.identifier)))
+        for entry in plan
+        if entry.task_id is None and entry.start is not None and start <= entry.start < end
+    ]
+    return sorted([*runs, *planned], key=lambda stay: (stay.start, stay.machine))
+
+
+async def _runs(door: Door, since: dt.datetime) -> list[TaskMessage]:
+    """The update runs that were not over before a moment, newest first."""
+    found: list[TaskMessage] = []
+    before: int | None = None
+    while True:
+        page = await door.get("/tasks", TaskList, kind=UPDATE_RUN, before_id=before, limit=_PAGE)
+        found += page.tasks
+        before = page.next_before_id
+        if before is None or found[-1].created_at < since - _ONE_DAY:
+            return found
+
+
+def _of_run(
+    task: TaskMessage, update: UpdateMessage | None, entry: PlannedMessage | None, hosts: Mapping[str, str]
+) -> Stay:
+    machine = (task.lock or "").removeprefix("machine:")
+    end = task.ended_at or (entry.end if entry and entry.end else task.created_at)
+    return Stay(
+        machine=machine,
+        identifier=update.identifier if update else "",
+        label=update.label if update else task.description,
+        host=hosts.get(machine, entry.host if entry else ""),
+        window=entry.window if entry else "",
+        start=task.created_at,
+        end=max(end, task.created_at + dt.timedelta(seconds=1)),
+        deadline=update.deadline if update else None,
+        sign=_sign_of(task, update),
+        task=task,
+        reason=_reason(task, update),
+    )
+
+
+def _sign_of(task: TaskMessage, update: UpdateMessage | None) -> Sign:
+    if update is not None and (update.verdict is not None or not task.is_complete):
+        return words.update_sign(update)
+    if task.result is TaskResult.SUCCESS:
+        return words.VERDICTS[Verdict.KEPT]
+    return words.task_sign(task)
+
+
+def _reason(task: TaskMessage, update: UpdateMessage | None) -> str:
+    return (update.reason if update else "") or task.error_description
+
+
+def _of_plan(entry: PlannedMessage, update: UpdateMessage | None) -> Stay:
+    assert entry.start is not None
+    return Stay(
+        machine=entry.machine,
+        identifier=entry.identifier,
+        label=entry.label,
+        host=entry.host,
+        window=entry.window,
+        start=entry.start,
+        end=entry.end or entry.start,
+        deadline=update.deadline if update else None,
+        sign=words.PLANNED,
+        task=None,
+        reason=entry.reason,
+    )

@@ -1,0 +1,129 @@
+"""Say states for people: a word, a sign and a tone for each, never the colour alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from innkeeper.wire.messages import TaskMessage, UpdateMessage
+from innkeeper.wire.states import CancelEffect, MachineState, TaskResult, UpdateStatus, Verdict
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sign:
+    """How a state is shown."""
+
+    word: str
+    #: A symbol of ``icons.svg``.
+    icon: str
+    #: ``good``, ``busy``, ``warn``, ``bad``, ``sleep`` or ``idle``.
+    tone: str
+
+
+MACHINES: Final = {
+    MachineState.INVALID: Sign("invalid", "help", "bad"),
+    MachineState.TURNED_OFF: Sign("off", "off", "idle"),
+    MachineState.SAVED: Sign("saved", "moon", "sleep"),
+    MachineState.TURNING_ON: Sign("turning on", "run", "busy"),
+    MachineState.RESTORING: Sign("restoring", "run", "busy"),
+    MachineState.RUNNING: Sign("running", "on", "good"),
+    MachineState.PAUSED: Sign("paused", "pause", "warn"),
+    MachineState.SAVING: Sign("saving", "save", "busy"),
+    MachineState.TURNING_OFF: Sign("turning off", "off", "busy"),
+    MachineState.MERGING_DRIVES: Sign("merging disks", "layer", "busy"),
+    MachineState.DELETE_MACHINE: Sign("being deleted", "bad", "bad"),
+}
+
+VERDICTS: Final = {
+    Verdict.KEPT: Sign("kept", "good", "good"),
+    Verdict.ROLLED_BACK: Sign("rolled back", "back", "warn"),
+    Verdict.NOT_STARTED: Sign("not started", "none", "idle"),
+    Verdict.NEEDS_HELP: Sign("needs help", "help", "bad"),
+}
+
+WAITS: Final = Sign("waits", "wait", "idle")
+RUNS: Final = Sign("running", "run", "busy")
+FITS_NOT: Final = Sign("does not fit", "help", "warn")
+PLANNED: Final = Sign("planned", "calendar", "idle")
+
+_RESULTS: Final = {
+    TaskResult.SUCCESS: Sign("done", "good", "good"),
+    TaskResult.CANCELLED: Sign("cancelled", "none", "warn"),
+    TaskResult.TIME_OUT_ERROR: Sign("timed out", "bad", "bad"),
+}
+
+_SCHEDULED: Final = {
+    "READY": Sign("ready", "good", "good"),
+    "RUNNING": Sign("running", "run", "busy"),
+    "QUEUED": Sign("queued", "wait", "busy"),
+    "DISABLED": Sign("disabled", "none", "idle"),
+}
+
+_RUNS: Final = {
+    "finished": Sign("finished", "good", "good"),
+    "running": RUNS,
+    "claimed": Sign("starting", "run", "busy"),
+    "queued": Sign("queued", "wait", "busy"),
+    "terminated": Sign("stopped", "none", "warn"),
+    "skipped": Sign("skipped", "none", "idle"),
+    "interrupted": Sign("interrupted", "help", "bad"),
+}
+
+#: What a cancel does, said before anybody asks for one.
+CANCELS: Final = {
+    CancelEffect.NONE: "It can no longer be cancelled: it has passed the point of no return.",
+    CancelEffect.BACK_TO_START: "Everything is put back as it was before the task began.",
+    CancelEffect.STOPS_RESUMABLE: "It stops where it is, and can be taken up again later.",
+}
+
+
+def machine_sign(state: MachineState) -> Sign:
+    """How a machine's state is shown."""
+    return MACHINES[state]
+
+
+def task_sign(task: TaskMessage) -> Sign:
+    """How a task is shown: what it does now, or how it ended."""
+    if task.result is None:
+        return Sign("cancelling", "run", "warn") if task.cancel_requested else RUNS
+    return _RESULTS.get(TaskResult(task.result), Sign("failed", "bad", "bad"))
+
+
+def update_sign(update: UpdateMessage) -> Sign:
+    """How a booking is shown."""
+    if update.verdict is not None:
+        return VERDICTS[update.verdict]
+    if update.task_id is None:
+        return WAITS
+    status = UpdateStatus(update.status)
+    known = status is not UpdateStatus.UNKNOWN and not status.is_final
+    return Sign(status.name.lower(), "run", "busy") if known else RUNS
+
+
+def scheduled_sign(state: str) -> Sign:
+    """How a scheduled task is shown."""
+    return _SCHEDULED.get(state, Sign(state.lower(), "wait", "idle"))
+
+
+def run_sign(state: str, result: int) -> Sign:
+    """How an instance of a scheduled task is shown."""
+    if state == "finished" and result != 0:
+        return Sign("failed", "bad", "bad")
+    return _RUNS.get(state, Sign(state, "wait", "idle"))
+
+
+def size(count: int | None) -> str:
+    """Bytes for people: ``3.4 GiB``."""
+    if count is None:
+        return "–"
+    amount = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def result_code(code: int) -> str:
+    """A result as people know it: an exit code, or the documented identifier."""
+    return str(code) if abs(code) < 256 else f"0x{code & 0xFFFFFFFF:08X}"
