@@ -14,6 +14,7 @@ from innkeeper.server.idempotency import IdempotencyKeys
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
 from innkeeper.server.metrics import Measured
+from innkeeper.server.pages import site
 from innkeeper.server.peers import Admission, Peers
 from innkeeper.server.routes import (
     agent,
@@ -69,6 +70,7 @@ def bare_app() -> FastAPI:
     app.include_router(v1)
     app.include_router(health.probes)
     problems.install(app)
+    site.install(app)
     return app
 
 

@@ -10,12 +10,14 @@ import collections
 import contextlib
 import dataclasses
 import datetime as dt
+import functools
 import itertools
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from fnmatch import fnmatchcase
 
 from innkeeper.wire.events import Event, Publish
+from innkeeper.wire.messages import EventMessage
 
 #: How many events a listener may lag behind, or have missed while it was away.
 RING_SIZE = 20_000
@@ -24,13 +26,26 @@ RING_SIZE = 20_000
 LOST = "events.lost"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(kw_only=True, slots=True, eq=False)
 class Numbered:
-    """An event with its place in the stream."""
+    """An event with its place in the stream; the same for every listener."""
 
     #: ``<life of the bus>-<number>``.
     id: str
+    number: int
     event: Event
+    _json: bytes = b""
+
+    @property
+    def json(self) -> bytes:
+        """The event as a message, written once for however many listen."""
+        if not self._json:
+            event = self.event
+            message = EventMessage(
+                id=self.id, kind=event.kind, subject=event.subject, at=event.at, data=dict(event.data)
+            )
+            self._json = message.model_dump_json().encode()
+        return self._json
 
 
 class EventBus:
@@ -41,7 +56,7 @@ class EventBus:
 
     def __init__(self, life: str, ring_size: int = RING_SIZE) -> None:
         self._life = life
-        self._ring: collections.deque[tuple[int, Event]] = collections.deque(maxlen=ring_size)
+        self._ring: collections.deque[Numbered] = collections.deque(maxlen=ring_size)
         self._numbers = itertools.count(1)
         self._last = 0
         self._lock = threading.Lock()
@@ -62,7 +77,7 @@ class EventBus:
         """Take an event from any thread. Never blocks, never raises."""
         with self._lock:
             self._last = next(self._numbers)
-            self._ring.append((self._last, event))
+            self._ring.append(self._numbered(self._last, event))
         self._on_loop(lambda: self._spread(event))
 
     def close(self) -> None:
@@ -74,6 +89,23 @@ class EventBus:
         self, last_id: str = "", kinds: tuple[str, ...] = ("*",)
     ) -> AsyncGenerator[Numbered, None]:
         """Every event from now on, or after ``last_id``, of kinds such as ``task.*``; ends at ``close``."""
+        async with contextlib.aclosing(self.batches(last_id, kinds)) as batches:
+            async for batch in batches:
+                for numbered in batch:
+                    yield numbered
+
+    async def batches(
+        self,
+        last_id: str = "",
+        kinds: tuple[str, ...] = ("*",),
+        *,
+        gather_seconds: float = 0.0,
+        patience_seconds: float | None = None,
+    ) -> AsyncGenerator[Sequence[Numbered], None]:
+        """As ``listen``, together what came together: within ``gather_seconds`` of the first.
+
+        Empty after each ``patience_seconds`` in which nothing came.
+        """
         waker = asyncio.Event()
         self._wakers.add(waker)
         try:
@@ -81,11 +113,13 @@ class EventBus:
             while not self._closed:
                 waker.clear()
                 place, events = self._after(place)
-                for numbered in events:
-                    if numbered.event.kind == LOST or _matches(numbered.event.kind, kinds):
-                        yield numbered
-                if not events:
-                    await waker.wait()
+                found = [numbered for numbered in events if _matches(numbered.event.kind, kinds)]
+                if found:
+                    yield found
+                elif not events and not await _wakes(waker, patience_seconds):
+                    yield ()
+                elif gather_seconds and not self._closed:
+                    await asyncio.sleep(gather_seconds)
         finally:
             self._wakers.discard(waker)
 
@@ -98,14 +132,15 @@ class EventBus:
         """What follows a place, and the place then."""
         with self._lock:
             last = self._last
-            newest = itertools.islice(reversed(self._ring), last - place)
-            found = list(newest)[::-1]
-        events = [Numbered(id=f"{self._life}-{number}", event=event) for number, event in found]
-        first = found[0][0] if found else last + 1
+            events = list(itertools.islice(reversed(self._ring), last - place))[::-1]
+        first = events[0].number if events else last + 1
         if place < 0 or place + 1 < first:
             lost = Event(kind=LOST, subject="", at=dt.datetime.now(dt.UTC))
-            events.insert(0, Numbered(id=f"{self._life}-{first - 1}", event=lost))
+            events.insert(0, self._numbered(first - 1, lost))
         return last, events
+
+    def _numbered(self, number: int, event: Event) -> Numbered:
+        return Numbered(id=f"{self._life}-{number}", number=number, event=event)
 
     def _on_loop(self, call: Callable[[], None]) -> None:
         if self._loop is not None:
@@ -122,5 +157,16 @@ class EventBus:
             waker.set()
 
 
+async def _wakes(waker: asyncio.Event, patience_seconds: float | None) -> bool:
+    """Whether it woke within that time."""
+    try:
+        async with asyncio.timeout(patience_seconds):
+            await waker.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=4096)
 def _matches(kind: str, kinds: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(kind, pattern) for pattern in kinds)
+    return kind == LOST or any(fnmatchcase(kind, pattern) for pattern in kinds)

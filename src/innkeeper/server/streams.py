@@ -11,7 +11,6 @@ from fastapi.responses import StreamingResponse
 from innkeeper.server.events import EventBus, Numbered
 from innkeeper.wire.event_stream import HEARTBEAT, StreamEvent, encode
 from innkeeper.wire.events import Event
-from innkeeper.wire.messages import EventMessage
 
 #: A quiet stream says this often that it is there.
 HEARTBEAT_SECONDS = 15.0
@@ -68,8 +67,4 @@ async def _pieces(
 
 
 def _said(numbered: Numbered) -> StreamEvent:
-    event = numbered.event
-    message = EventMessage(
-        id=numbered.id, kind=event.kind, subject=event.subject, at=event.at, data=dict(event.data)
-    )
-    return StreamEvent(id=numbered.id, kind=event.kind, data=message.model_dump_json())
+    return StreamEvent(id=numbered.id, kind=numbered.event.kind, data=numbered.json.decode())

@@ -8,16 +8,16 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-_SHAPES = {"time": "%H:%M", "second": "%H:%M:%S", "full": "%a %-d %b %H:%M"}
+_SHAPES = {"time": "%H:%M", "bare": "%H:%M", "second": "%H:%M:%S", "full": "%a %-d %b %H:%M"}
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 
 
 def moment(at: dt.datetime | None, shape: str = "full", zone: str = "") -> Markup:
-    """A ``<time>``: on the wall of ``zone``, with its name; in UTC where none is given."""
+    """A ``<time>``: on the wall of ``zone``, with its name (but ``bare``); in UTC where none is given."""
     if at is None:
         return Markup('<span class="muted">–</span>')
     there = at.astimezone(_zone(zone))
-    said = f"{there:{_SHAPES[shape]}} {there.tzname()}"
+    said = f"{there:{_SHAPES[shape]}}" + ("" if shape == "bare" else f" {there.tzname()}")
     stamp = at.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Markup('<time datetime="{}" data-shape="{}" data-zone="{}">{}</time>').format(
         stamp, shape, zone, said

@@ -112,22 +112,18 @@ class Night:
     @property
     def summary(self) -> str:
         """The night in one sentence."""
-        running = sum(stay.is_running for stay in self.stays)
+        said = [f"{count} {sign.word}" for sign, count in self.tally if sign is not words.PLANNED]
         planned = sum(stay.is_planned for stay in self.stays)
-        ended = len(self.stays) - running - planned
-        helpless = sum(stay.sign.tone == "bad" for stay in self.stays)
-        said = []
-        if ended:
-            said.append(f"{ended} done" if not helpless else f"{ended} done, {helpless} of them need you")
-        if running:
-            said.append(f"{running} running")
         if planned:
             said.append(f"{planned} to come")
-        if self.left_out:
-            said.append(f"{len(self.left_out)} will not be done")
-        if not said:
-            return "Nothing is booked." if self.end > self.now else "Nothing happened."
-        return f"{'; '.join(said)}."
+        if said:
+            return f"{', '.join(said)}."
+        return "Nothing is booked." if self.end > self.now else "Nothing happened."
+
+    @property
+    def has_deadlines(self) -> bool:
+        """Whether anything must be complete by some moment."""
+        return any(stay.deadline for stay in self.stays)
 
 
 async def night_of(door: Door, now: dt.datetime, date: dt.date | None) -> Night:

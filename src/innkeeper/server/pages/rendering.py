@@ -89,6 +89,7 @@ def environment() -> jinja2.Environment:
     )
     made.filters |= {
         "moment": moments.moment,
+        "clock": moments.clock,
         "span": moments.span,
         "day": moments.day,
         "size": words.size,

@@ -6,7 +6,10 @@ from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from innkeeper.server.pages import problems, static, tasks, tonight
+from innkeeper.identity.roles import Role
+from innkeeper.server.identity.needs import needs, open_to_all
+from innkeeper.server.identity.subjects import what_they_see
+from innkeeper.server.pages import live, machine, machines, problems, static, tasks, tonight
 from innkeeper.server.pages.headers import PageHeaders
 
 router = APIRouter(include_in_schema=False)
@@ -17,16 +20,30 @@ async def home(request: Request) -> Response:
     return RedirectResponse("/tonight", 303)
 
 
+#: What each asks the interface is refused there to those who may not; a page by itself tells nothing.
 for path, method, endpoint in (
     ("/", "GET", home),
     (static.PREFIX + "/{tag}/{name:path}", "GET", static.serve),
     ("/tonight", "GET", tonight.tonight),
+    ("/machines", "GET", machines.machines),
+    ("/machines/{name}", "GET", machine.machine),
+    ("/machines/{name}/card", "GET", machines.card),
+    ("/machines/{name}/commands/{verb}", "GET", machine.ask),
+    ("/machines/{name}/commands/{verb}", "POST", machine.command),
     ("/tasks", "GET", tasks.tasks),
     ("/tasks/{task_id:int}", "GET", tasks.task),
     ("/tasks/{task_id:int}/cancel", "GET", tasks.ask_cancel),
     ("/tasks/{task_id:int}/cancel", "POST", tasks.cancel),
 ):
-    router.add_api_route(path, endpoint, methods=[method], response_model=None)
+    router.add_api_route(path, endpoint, methods=[method], response_model=None, dependencies=open_to_all())
+
+router.add_api_route(
+    "/pages/events",
+    live.stream,
+    methods=["GET"],
+    response_model=None,
+    dependencies=needs(Role.VIEWER, what_they_see),
+)
 
 
 def install(app: FastAPI) -> None:

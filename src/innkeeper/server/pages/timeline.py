@@ -18,6 +18,8 @@ from innkeeper.server.pages.nights import Night, Opening, Stay
 _MARGIN = 0.02
 #: The shortest axis: below it a minute would look like an hour.
 _LEAST_SPAN = dt.timedelta(minutes=30)
+#: How much longer the axis may become, at each end, to show where a window opens or closes.
+_WINDOW_SHARE = 0.35
 #: An empty night is shown from eight to eight.
 _EMPTY = (dt.timedelta(hours=8), dt.timedelta(hours=20))
 _STEPS = tuple(dt.timedelta(minutes=m) for m in (5, 10, 15, 30, 60, 120, 180, 240, 360))
@@ -95,6 +97,7 @@ def laid_out(night: Night) -> Timeline:
         bands=tuple(
             Band(x=_percent(axis.x(o.start)), width=_percent(axis.x(o.end) - axis.x(o.start)), opening=o)
             for o in night.openings
+            if o.end > axis.start and o.start < axis.end
         ),
         lanes=tuple(_lanes(axis, night)),
         now=_percent(axis.x(night.now)) if axis.start <= night.now <= axis.end else "",
@@ -113,12 +116,14 @@ class _Axis:
 
 
 def _extent(night: Night) -> tuple[dt.datetime, dt.datetime]:
-    spans: list[tuple[dt.datetime, dt.datetime]] = [(o.start, o.end) for o in night.openings]
-    spans += [(stay.start, stay.end) for stay in night.stays]
+    """From the first thing to the last, with as much of the windows as does not make them small."""
+    spans = [(stay.start, stay.end) for stay in night.stays] or [(o.start, o.end) for o in night.openings]
     if not spans:
         return night.start + _EMPTY[0], night.start + _EMPTY[1]
-    first = max(night.start, min(start for start, _ in spans))
-    last = min(night.end, max(end for _, end in spans))
+    first, last = min(start for start, _ in spans), max(end for _, end in spans)
+    room = max(last - first, _LEAST_SPAN) * _WINDOW_SHARE
+    edges = [edge for o in night.openings for edge in (o.start, o.end) if first - room <= edge <= last + room]
+    first, last = max(night.start, min([first, *edges])), min(night.end, max([last, *edges]))
     missing = max(dt.timedelta(), _LEAST_SPAN - (last - first)) / 2
     margin = missing + (last - first) * _MARGIN
     return first - margin, last + margin

@@ -33,7 +33,7 @@ class Visitor:
 
     def may(self, operation: str) -> bool:
         """Whether an operation on the inn is offered to them."""
-        return True
+        return operation in self.inn.allowed
 
 
 async def visitor_of(request: Request) -> Visitor:

@@ -11,6 +11,7 @@ const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const FORMATS = {
   time: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
   second: { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" },
+  bare: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
   full: { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
 };
 const formats = new Map();
@@ -34,8 +35,12 @@ function showTimes(within) {
       element.textContent = mine;
     } else if (say(moment, "full") !== say(moment, "full", zone)) {
       const yours = document.createElement("span");
-      yours.className = "muted";
-      yours.textContent = ` (${mine} yours)`;
+      yours.className = "yours";
+      yours.textContent = mine;
+      const word = document.createElement("span");
+      word.className = "unseen";
+      word.textContent = " your time";
+      yours.append(word);
       element.title = `${HERE}: ${say(moment, "full")}`;
       element.append(yours);
     }
@@ -45,7 +50,7 @@ function showTimes(within) {
     mark.dataset.said = "";
     if (say(moment, "full") !== say(moment, "full", mark.dataset.zone)) {
       mark.nextElementSibling.textContent = say(moment, "time");
-      mark.closest("svg").dataset.yours = "";
+      for (const note of all("[data-yours]")) note.hidden = false;
     }
   }
 }
@@ -247,10 +252,21 @@ setInterval(() => {
       eyes.unobserve(picture);
     } else if (picture.complete && Date.now() - Number(picture.dataset.at || 0) > Number(picture.dataset.again)) {
       picture.dataset.at = Date.now();
-      picture.src = `${picture.src.split("?")[0]}?at=${picture.dataset.at}`;
+      showAgain(picture);
     }
   }
 }, 1000);
+
+// The service answers 304 where the screen shows the same, and nothing is drawn anew.
+async function showAgain(picture) {
+  const address = picture.dataset.from || picture.getAttribute("src");
+  const answer = await fetch(address, { cache: "no-cache" });
+  if (!answer.ok) return;
+  const old = picture.dataset.from ? picture.src : "";
+  picture.dataset.from = address;
+  picture.src = URL.createObjectURL(await answer.blob());
+  if (old) URL.revokeObjectURL(old);
+}
 
 // A picture that cannot be had gives way to the sign behind it.
 document.addEventListener("error", (event) => {

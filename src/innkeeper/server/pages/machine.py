@@ -1,0 +1,147 @@
+"""Show one machine: its screen, disks, channels, updates and events, and what it can be told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.machines.command import LIFE, Command
+from innkeeper.server.pages.door import Door
+from innkeeper.server.pages.forms import read_form
+from innkeeper.server.pages.machines import SHOWING
+from innkeeper.server.pages.rendering import answer, is_fragment, show
+from innkeeper.server.routes.machines import Verb
+from innkeeper.wire.messages import Accepted, MachineMessage, TaskList, UpdateList
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """Something that a machine can be told, and what it does."""
+
+    verb: Verb
+    command: Command
+    name: str
+    icon: str
+    what: str
+    #: What is lost, where something is: then the page asks first.
+    warning: str = ""
+
+
+OFFERS: Final = tuple(
+    Offer(verb=Verb(verb), command=Command(command), name=name, icon=icon, what=what, warning=warning)
+    for verb, command, name, icon, what, warning in (
+        ("startup", "startup", "Start", "on", "Turns it on, or goes on from its saved state.", ""),
+        ("resume", "resume", "Resume", "on", "Lets its processors go on.", ""),
+        ("pause", "pause", "Pause", "pause", "Holds its processors; memory and disks stay as they are.", ""),
+        ("save", "save", "Save", "save", "Keeps its memory on the host's disk and turns it off.", ""),
+        ("shutdown", "shut_down", "Shut down", "off", "Asks the guest to power off, and waits for it.", ""),
+        (
+            "reset",
+            "reset",
+            "Reset",
+            "reset",
+            "Presses the reset button: the guest is not asked.",
+            "What the guest has not written to its disks is lost.",
+        ),
+        (
+            "turn_off",
+            "turn_off",
+            "Turn off",
+            "off",
+            "Pulls the plug: the guest is not asked.",
+            "What the guest has not written to its disks is lost. “Shut down” asks the guest instead.",
+        ),
+        (
+            "discard_saved_state",
+            "discard_saved_state",
+            "Discard saved state",
+            "bad",
+            "Throws its saved memory away; it is off then.",
+            "What ran in it when it was saved is lost, as if the plug had been pulled.",
+        ),
+        (
+            "merge_undo_disks",
+            "merge_undo_disks",
+            "Keep undo disks",
+            "layer",
+            "Merges what was written since its undo disks were taken into its disks.",
+            "Once the merge has begun it can only be finished: the way back is gone.",
+        ),
+        (
+            "discard_undo_disks",
+            "discard_undo_disks",
+            "Discard undo disks",
+            "back",
+            "Throws away what was written since its undo disks were taken.",
+            "Everything that the machine wrote since then is lost.",
+        ),
+    )
+)
+_OFFERS: Final = {offer.verb: offer for offer in OFFERS}
+
+
+async def machine(request: Request) -> Response:
+    """One machine."""
+    door, name = Door(request), request.path_params["name"]
+    found = await door.get(f"/machines/{name}", MachineMessage)
+    values = {
+        "machine": found,
+        "offers": offers_for(found),
+        "showing": SHOWING,
+        "running": (await door.get("/tasks", TaskList, machine=found.name, live=True, limit=20)).tasks,
+        "history": (await door.get("/tasks", TaskList, machine=found.name, live=False, limit=15)).tasks,
+        "updates": (await door.get("/updates", UpdateList, machine=found.name)).updates,
+    }
+    if is_fragment(request):
+        return await answer(request, "machine_now.html", **values)
+    return await show(request, "machine.html", here="Machines", live="machine.*,task.*,update.*", **values)
+
+
+async def ask(request: Request) -> Response:
+    """Say what a command does and what it costs, and ask."""
+    offer = _offer(request)
+    found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
+    if is_fragment(request):
+        return await answer(request, "machine_command_form.html", machine=found, offer=offer)
+    return await show(request, "machine_command.html", here="Machines", machine=found, offer=offer)
+
+
+async def command(request: Request) -> Response:
+    """Tell it; the task that does it is on the machine's page."""
+    await read_form(request)
+    name, offer = request.path_params["name"], _offer(request)
+    await Door(request).post(f"/machines/{name}/{offer.verb}", Accepted)
+    return RedirectResponse(f"/machines/{name}", 303)
+
+
+def offers_for(machine: MachineMessage) -> Sequence[Offer]:
+    """What it can be told in its state, by whoever may tell it anything."""
+    if "command_machine" not in machine.allowed:
+        return ()
+    undo = {Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS}
+    return tuple(
+        offer
+        for offer in OFFERS
+        if (machine.state, offer.command) in LIFE and (offer.command not in undo or has_undo_disks(machine))
+    )
+
+
+def has_undo_disks(machine: MachineMessage) -> bool:
+    """Whether undo disks lie over its disks."""
+    return any(".undo" in disk.path for disk in machine.disks)
+
+
+def _offer(request: Request) -> Offer:
+    try:
+        return _OFFERS[Verb(request.path_params["verb"])]
+    except (KeyError, ValueError) as error:
+        raise InvalidArgument(
+            "A machine cannot be told that.",
+            code=ErrorCode.ERROR_NOT_FOUND,
+            advice="Go back to the machine: its page shows what can be done.",
+        ) from error
