@@ -13,7 +13,7 @@ from tests.serving import Service
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
-        ("GET", "/", None, 404),
+        ("GET", "/nothing", None, 404),
         ("GET", "/v1/nothing", None, 404),
         ("PUT", "/v1/machines", None, 405),
         ("POST", "/v1/machines/web-1/explode", None, 422),

@@ -110,8 +110,9 @@ async def test_nobody_unknown_gets_an_answer(inn: Inn) -> None:
             # A router does not know under which path it was included.
             answers = [await inn.ask_unknown(method, f"{above}{url}") for above in ("", "/v1")]
             refused = [answer for answer in answers if answer.status_code != 404]
-            assert [answer.status_code for answer in refused] in ([401], [422]), (method, path)
-            assert refused[0].json()["hresult"] in (0x80070005, 0x80070057)
+            # A page may stand at the same path without the version.
+            assert {answer.status_code for answer in refused} in ({401}, {422}, {401, 422}), (method, path)
+            assert {answer.json()["hresult"] for answer in refused} <= {0x80070005, 0x80070057}
 
 
 async def test_a_viewer_looks_and_does_not_touch(inn: Inn) -> None:

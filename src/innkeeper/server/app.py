@@ -15,6 +15,7 @@ from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
 from innkeeper.server.metrics import Measured
 from innkeeper.server.pages import site
+from innkeeper.server.pages.headers import PageHeaders
 from innkeeper.server.peers import Admission, Peers
 from innkeeper.server.routes import (
     agent,
@@ -49,6 +50,7 @@ def make_app(house: House) -> FastAPI:
         group=settings.socket_group, users=settings.socket_users, role=Role[settings.socket_role.upper()]
     )
     app.add_middleware(Identify, recognise=Gate(peers=Peers(admission)).caller)
+    app.add_middleware(PageHeaders)
     return app
 
 

@@ -79,9 +79,7 @@ def mistake_of(error: InnkeeperError, fields: Mapping[str, str] | None = None) -
 
 def wrong(field: str, sentence: str, advice: str = "") -> Mistake:
     """A mistake that the form itself shows."""
-    return mistake_of_field(
-        field, InvalidArgument(sentence, code=ErrorCode.E_INVALIDARG, advice=advice)
-    )
+    return mistake_of_field(field, InvalidArgument(sentence, code=ErrorCode.E_INVALIDARG, advice=advice))
 
 
 def mistake_of_field(field: str, error: InnkeeperError) -> Mistake:

@@ -38,9 +38,7 @@ async def stream(request: Request) -> Response:
 async def _pieces(
     bus: EventBus, last_id: str, kinds: tuple[str, ...], sees: Callable[[Event], bool]
 ) -> AsyncIterator[bytes]:
-    batches = bus.batches(
-        last_id, kinds, gather_seconds=GATHER_SECONDS, patience_seconds=HEARTBEAT_SECONDS
-    )
+    batches = bus.batches(last_id, kinds, gather_seconds=GATHER_SECONDS, patience_seconds=HEARTBEAT_SECONDS)
     yield HEARTBEAT
     async with contextlib.aclosing(batches):
         async for batch in batches:

@@ -161,7 +161,9 @@ def _noon(date: dt.date, zone: str) -> dt.datetime:
 def _openings(windows: Sequence[WindowMessage], start: dt.datetime, end: dt.datetime) -> list[Opening]:
     found = []
     for message in windows:
-        window = window_of(WindowRequest.model_validate(message.model_dump(include=set(WindowRequest.model_fields))))
+        window = window_of(
+            WindowRequest.model_validate(message.model_dump(include=set(WindowRequest.model_fields)))
+        )
         holding = window.occurrence(start)
         following = window.next_after(start)
         while following is not None and following.start < end:

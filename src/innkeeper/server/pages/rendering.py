@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from innkeeper.server.pages import moments, static, words
+from innkeeper.server.pages.headers import HEADERS
 from innkeeper.server.pages.tokens import csrf_token
 from innkeeper.server.pages.visitor import Visitor, visitor_of
 from innkeeper.wire.version import VERSION
@@ -62,7 +63,7 @@ async def answer(request: Request, template: str, *, status: int = 200, **values
 
 async def compressed(request: Request, body: bytes, status: int = 200) -> Response:
     """HTML as it travels; never kept by a cache, since the next visitor may be another."""
-    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+    headers = HEADERS | {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if len(body) >= _LEAST_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
         squeeze = functools.partial(gzip.compress, body, 5, mtime=0)
         body = await asyncio.to_thread(squeeze) if len(body) > _MANY_BYTES else squeeze()
@@ -95,7 +96,13 @@ def environment() -> jinja2.Environment:
         "size": words.size,
         "result_code": words.result_code,
     }
-    made.globals |= {"asset": static.url_of, "words": words, "version": VERSION, "htmx_config": HTMX, "csrf_token": csrf_token}
+    made.globals |= {
+        "asset": static.url_of,
+        "words": words,
+        "version": VERSION,
+        "htmx_config": HTMX,
+        "csrf_token": csrf_token,
+    }
     for name in ("_parts.html", "_rows.html"):
         macros = made.get_template(name).module
         made.globals |= {macro: getattr(macros, macro) for macro in dir(macros) if not macro.startswith("_")}

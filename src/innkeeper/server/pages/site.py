@@ -10,7 +10,6 @@ from innkeeper.identity.roles import Role
 from innkeeper.server.identity.needs import needs, open_to_all
 from innkeeper.server.identity.subjects import what_they_see
 from innkeeper.server.pages import live, machine, machines, problems, static, tasks, tonight
-from innkeeper.server.pages.headers import PageHeaders
 
 router = APIRouter(include_in_schema=False)
 
@@ -50,4 +49,3 @@ def install(app: FastAPI) -> None:
     """Serve the pages from this application."""
     app.include_router(router)
     problems.install(app)
-    app.add_middleware(PageHeaders)

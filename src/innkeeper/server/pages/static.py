@@ -1,4 +1,4 @@
-"""Serve what the pages are made of: styles, scripts, signs; each under a name that never changes its content."""
+"""Serve styles, scripts and signs, each under an address that never changes its content."""
 
 from __future__ import annotations
 
