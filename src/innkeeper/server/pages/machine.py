@@ -98,8 +98,8 @@ async def machine(request: Request) -> Response:
         "updates": (await door.get("/updates", UpdateList, machine=found.name)).updates,
     }
     if is_fragment(request):
-        return await answer(request, "machine_now.html", **values)
-    return await show(request, "machine.html", here="Machines", live="machine.*,task.*,update.*", **values)
+        return await answer(request, "machine_now.html", values)
+    return await show(request, "machine.html", values, here="Machines", live="machine.*,task.*,update.*")
 
 
 async def ask(request: Request) -> Response:
@@ -107,8 +107,8 @@ async def ask(request: Request) -> Response:
     offer = _offer(request)
     found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
     if is_fragment(request):
-        return await answer(request, "machine_command_form.html", machine=found, offer=offer)
-    return await show(request, "machine_command.html", here="Machines", machine=found, offer=offer)
+        return await answer(request, "machine_command_form.html", {"machine": found, "offer": offer})
+    return await show(request, "machine_command.html", {"machine": found, "offer": offer}, here="Machines")
 
 
 async def command(request: Request) -> Response:

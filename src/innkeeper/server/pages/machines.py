@@ -65,27 +65,21 @@ async def machines(request: Request) -> Response:
         "showing": SHOWING,
     }
     if is_fragment(request):
-        target = request.headers.get("hx-target")
-        return await answer(
-            request, "machines_cards.html" if target == "more" else "machines_found.html", **values
-        )
-    filters = {"states": _states(everyone), "hosts": _counted(each.host for each in everyone)}
-    labels = _counted(label for each in everyone for label in labels_of(each))
-    return await show(
-        request,
-        "machines.html",
-        here="Machines",
-        live="machine.*,task.created,task.ended",
-        labels=labels,
-        **filters,
-        **values,
-    )
+        more = request.headers.get("hx-target") == "more"
+        return await answer(request, "machines_cards.html" if more else "machines_found.html", values)
+    values |= {
+        "states": _states(everyone),
+        "hosts": _counted(each.host for each in everyone),
+        "labels": _counted(label for each in everyone for label in labels_of(each)),
+    }
+    live = "machine.*,task.created,task.ended"
+    return await show(request, "machines.html", values, here="Machines", live=live)
 
 
 async def card(request: Request) -> Response:
     """One machine's card anew."""
     machine = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
-    return await answer(request, "machines_card.html", machine=machine, showing=SHOWING)
+    return await answer(request, "machines_card.html", {"machine": machine, "showing": SHOWING})
 
 
 def labels_of(machine: MachineMessage) -> Sequence[str]:

@@ -31,7 +31,8 @@ def wants_page(request: Request) -> bool:
 async def problem_page(request: Request, problem: Problem) -> Response:
     """A problem as a page. It asks the inn nothing, since that may be what failed."""
     phrase = HTTPStatus(problem.status).phrase
-    return await answer(request, "problem.html", status=problem.status, problem=problem, phrase=phrase)
+    values = {"problem": problem, "phrase": phrase}
+    return await answer(request, "problem.html", values, status=problem.status)
 
 
 def _as_page(handler: _Handler) -> _Handler:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import functools
 import gzip
+from collections.abc import Mapping
 
 import jinja2
 from starlette.requests import Request
@@ -39,25 +40,25 @@ class Place:
 
 
 async def show(
-    request: Request, template: str, *, status: int = 200, live: str = "", here: str = "", **values: object
+    request: Request,
+    template: str,
+    values: Mapping[str, object],
+    *,
+    status: int = 200,
+    live: str = "",
+    here: str = "",
 ) -> Response:
     """Answer with a page. ``live`` names the kinds of events it follows, ``here`` its place."""
     visitor = await visitor_of(request)
-    return await answer(
-        request,
-        template,
-        status=status,
-        visitor=visitor,
-        places=_places(visitor),
-        here=here,
-        live=live,
-        **values,
-    )
+    frame = {"visitor": visitor, "places": _places(visitor), "here": here, "live": live}
+    return await answer(request, template, {**values, **frame}, status=status)
 
 
-async def answer(request: Request, template: str, *, status: int = 200, **values: object) -> Response:
+async def answer(
+    request: Request, template: str, values: Mapping[str, object], *, status: int = 200
+) -> Response:
     """Answer with a template alone: a fragment, or a page without a visitor."""
-    text = environment().get_template(template).render(request=request, **values)
+    text = environment().get_template(template).render(values, request=request)
     return await compressed(request, text.encode(), status)
 
 

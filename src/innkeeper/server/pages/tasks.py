@@ -42,11 +42,11 @@ async def tasks(request: Request) -> Response:
         "is_first": before is None,
     }
     if is_fragment(request) and request.headers.get("hx-target") == "history":
-        return await answer(request, "tasks_history.html", **values)
+        return await answer(request, "tasks_history.html", values)
     running = (await door.get("/tasks", TaskList, live=True, limit=1000)).tasks
     if is_fragment(request):
-        return await answer(request, "tasks_running.html", running=running)
-    return await show(request, "tasks.html", here="Tasks", live="task.*", running=running, **values)
+        return await answer(request, "tasks_running.html", {"running": running})
+    return await show(request, "tasks.html", {**values, "running": running}, here="Tasks", live="task.*")
 
 
 async def task(request: Request) -> Response:
@@ -63,17 +63,17 @@ async def task(request: Request) -> Response:
         "machine": (found.lock or "").partition("machine:")[2],
     }
     if is_fragment(request):
-        return await answer(request, "task_state.html", **values)
+        return await answer(request, "task_state.html", values)
     live = "" if found.is_complete else "task.*"
-    return await show(request, "task.html", here="Tasks", live=live, **values)
+    return await show(request, "task.html", values, here="Tasks", live=live)
 
 
 async def ask_cancel(request: Request) -> Response:
     """Say what a cancel would do, and ask."""
     found = await Door(request).get(f"/tasks/{request.path_params['task_id']}", TaskMessage)
     if is_fragment(request):
-        return await answer(request, "task_cancel_form.html", task=found)
-    return await show(request, "task_cancel.html", here="Tasks", task=found)
+        return await answer(request, "task_cancel_form.html", {"task": found})
+    return await show(request, "task_cancel.html", {"task": found}, here="Tasks")
 
 
 async def cancel(request: Request) -> Response:

@@ -33,8 +33,8 @@ async def tonight(request: Request) -> Response:
         "look_seconds": _LOOK_SECONDS_FAKE if inn.fake else _LOOK_SECONDS,
     }
     if is_fragment(request):
-        return await answer(request, "tonight_night.html", **values)
-    return await show(request, "tonight.html", here="Tonight", live="update.*,task.*", **values)
+        return await answer(request, "tonight_night.html", values)
+    return await show(request, "tonight.html", values, here="Tonight", live="update.*,task.*")
 
 
 def _date(text: str | None) -> dt.date | None:
