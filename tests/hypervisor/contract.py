@@ -13,9 +13,27 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.errors import MachineNotFound, WrongState
+from innkeeper.errors import MachineError, MachineNotFound, WrongState
+from innkeeper.machines.change import (
+    AdapterAdded,
+    AdapterAddressed,
+    AdapterAttached,
+    AdapterRemoved,
+    DriveAdded,
+    DriveMoved,
+    DriveRemoved,
+    Hardware,
+    MediumChanged,
+    Noted,
+    Scope,
+    SerialPortConfigured,
+    SerialPortRemoved,
+    ValueSet,
+)
+from innkeeper.machines.configuration import Adapter, Configuration, Drive, Location
 from innkeeper.machines.machine import DiskKind, MachineState
 from innkeeper.machines.ports import Hypervisor
+from innkeeper.wire.virtual_pc import Attachment, BiosField, DriveBus, SerialPortType, UndoAction
 
 _TIMEOUT_S = 180
 
@@ -211,6 +229,183 @@ class UndoDiskContract:
         await subject.hypervisor.start(subject.name)
         assert await subject.state() is MachineState.RUNNING
         assert await subject.sources() == bases
+
+
+class SavedUndoContract:
+    """A machine that was saved on its undo disks is merged as it is."""
+
+    async def test_a_machine_saved_on_undo_disks_is_merged_and_restored(self, subject: Subject) -> None:
+        """Its memory goes on with the bases; the merge may be repeated."""
+        bases = await subject.sources()
+        await subject.hypervisor.add_overlays(subject.name, subject.overlays(bases))
+        await bring_to(subject, MachineState.RUNNING)
+        await subject.hypervisor.save(subject.name)
+        for _ in range(2):
+            await subject.hypervisor.commit_overlays(subject.name, bases)
+            assert await subject.state() is MachineState.SAVED
+            assert await subject.sources() == bases
+        for path in subject.overlays(bases).values():
+            assert path not in await subject.hypervisor.saved_definition(subject.name)
+            await subject.hypervisor.delete_file(path)
+        await subject.hypervisor.start(subject.name)
+        assert await subject.state() is MachineState.RUNNING
+        assert await subject.sources() == bases
+
+
+class ConfigurationContract:
+    """How a machine is made is read and changed."""
+
+    async def _made(self, subject: Subject, *, running: bool = False) -> Configuration:
+        return await subject.hypervisor.configuration(subject.name, running=running)
+
+    async def test_memory_processors_and_firmware_strings_are_kept(self, subject: Subject) -> None:
+        """What was set is what is read, and what the machine is listed with."""
+        bios = {BiosField.SERIAL_NUMBER: "S-1", BiosField.CHASSIS_ASSET_TAG: "T & 1"}
+        await subject.hypervisor.change(subject.name, Hardware(memory_mib=200, vcpus=2, bios=bios))
+        made = await self._made(subject)
+        assert (made.memory_mib, made.vcpus) == (200, 2)
+        assert {field: made.bios[field] for field in bios} == bios
+        machine = await subject.hypervisor.machine(subject.name)
+        assert (machine.memory_mib, machine.vcpus) == (200, 2)
+
+    async def test_notes_labels_and_values_are_kept(self, subject: Subject) -> None:
+        """Whatever their characters; and the machine is listed with its labels."""
+        extras = {"labels": ("web", "a.b"), "undo_action": UndoAction.COMMIT, "undoable": True}
+        notes = "first <line>\nsecond & last ä"
+        await subject.hypervisor.change(subject.name, Noted(notes=notes, extras=extras), Scope.BOTH)
+        for key, value in _VALUES.items():
+            await subject.hypervisor.change(subject.name, ValueSet(key=key, value=value))
+        made = await self._made(subject)
+        assert made.notes == notes
+        assert (made.extras.labels, made.extras.undo_action) == (("web", "a.b"), UndoAction.COMMIT)
+        assert made.extras.values == _VALUES
+        machine = await subject.hypervisor.machine(subject.name)
+        assert (machine.labels, machine.undoable) == (("web", "a.b"), True)
+        await subject.hypervisor.change(subject.name, ValueSet(key="a/text", value=None))
+        assert "a/text" not in (await self._made(subject)).extras.values
+
+    async def test_activation_values_are_gone_when_it_is_off(self, subject: Subject) -> None:
+        """They begin as a copy, and change neither way."""
+        await subject.hypervisor.change(subject.name, ValueSet(key="a", value=1))
+        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.change(subject.name, ValueSet(key="a", value=2), Scope.RUNNING)
+        await subject.hypervisor.change(subject.name, ValueSet(key="b", value=3))
+        assert (await self._made(subject, running=True)).extras.values == {"a": 2}
+        assert (await self._made(subject)).extras.values == {"a": 1, "b": 3}
+        await subject.hypervisor.turn_off(subject.name)
+        assert (await self._made(subject, running=True)).extras.values == {"a": 1, "b": 3}
+
+    async def test_drives_come_move_and_go(self, subject: Subject) -> None:
+        """A disk and a DVD drive, each at its location."""
+        image = await an_image(subject)
+        disk = Drive(
+            target="vdc",
+            device="disk",
+            bus=DriveBus.VIRTIO,
+            location=Location(bus=1, device=0),
+            path=image,
+            attachment=Attachment.IMAGE,
+        )
+        dvd = Drive(target="sdd", device="cdrom", bus=DriveBus.SATA, location=Location(bus=1, device=1))
+        for drive in (disk, dvd):
+            await subject.hypervisor.change(subject.name, DriveAdded(drive=drive))
+        made = {drive.target: drive for drive in (await self._made(subject)).drives}
+        assert made["vdc"].path == image
+        assert (made["vdc"].location, made["sdd"].location) == (disk.location, dvd.location)
+        assert (made["sdd"].device, made["sdd"].attachment) == ("cdrom", Attachment.NONE)
+        moved = DriveMoved(target="vdc", new_target="vde", location=Location(bus=2, device=0))
+        await subject.hypervisor.change(subject.name, moved)
+        for target in ("vde", "sdd"):
+            await subject.hypervisor.change(subject.name, DriveRemoved(target=target))
+        assert {"vdc", "vde", "sdd"}.isdisjoint(d.target for d in (await self._made(subject)).drives)
+        with pytest.raises(MachineError):
+            await subject.hypervisor.change(subject.name, DriveRemoved(target="vde"))
+
+    async def test_network_adapters_come_and_go(self, subject: Subject) -> None:
+        """Plugged in, unplugged, under another address."""
+        mac, other = "52:54:00:00:00:01", "52:54:00:00:00:02"
+        await subject.hypervisor.change(subject.name, AdapterAdded(mac=mac, network="user"))
+        assert _adapter(await self._made(subject), mac).network == "user"
+        await subject.hypervisor.change(subject.name, AdapterAttached(mac=mac, network=""))
+        assert _adapter(await self._made(subject), mac).network == ""
+        await subject.hypervisor.change(subject.name, AdapterAddressed(mac=mac, new_mac=other))
+        assert _adapter(await self._made(subject), other)
+        await subject.hypervisor.change(subject.name, AdapterRemoved(mac=other))
+        assert other not in [adapter.mac for adapter in (await self._made(subject)).adapters]
+
+    async def test_serial_and_parallel_ports_are_joined(self, subject: Subject) -> None:
+        """To a file, and to nothing."""
+        count = len((await self._made(subject)).serial_ports)
+        text = str(subject.directory / "serial.txt")
+        configured = SerialPortConfigured(id=count, type=SerialPortType.TEXT_FILE, name=text)
+        await subject.hypervisor.change(subject.name, configured)
+        port = (await self._made(subject)).serial_ports[count]
+        assert (port.type, port.name) == (SerialPortType.TEXT_FILE, text)
+        await subject.hypervisor.change(subject.name, SerialPortRemoved(id=count))
+        assert len((await self._made(subject)).serial_ports) == count
+
+    async def test_a_machine_is_renamed_once(self, subject: Subject) -> None:
+        """Asked again, nothing happens; running, it is refused."""
+        for _ in range(2):
+            await subject.hypervisor.rename(subject.name, "another name")
+        assert (await subject.hypervisor.machine("another name")).state is MachineState.TURNED_OFF
+        with pytest.raises(MachineNotFound):
+            await subject.hypervisor.machine(subject.name)
+        await subject.hypervisor.rename("another name", subject.name)
+
+    async def test_the_host_is_described(self, subject: Subject) -> None:
+        """With memory and processors, and the network that every host has."""
+        facts = await subject.hypervisor.facts()
+        assert facts.memory_mib > 0
+        assert facts.logical_processors > 0
+        assert "user" in [network.name for network in await subject.hypervisor.networks()]
+        assert isinstance(list(await subject.hypervisor.usb_devices()), list)
+
+
+class MediaContract:
+    """Media come and go, and cables too, while the machine runs."""
+
+    async def test_a_medium_is_changed_in_a_running_machine(self, subject: Subject) -> None:
+        """Live, and in the definition that it starts with next."""
+        image = await an_image(subject)
+        dvd = Drive(target="sdd", device="cdrom", bus=DriveBus.SATA, location=Location(bus=1, device=1))
+        await subject.hypervisor.change(subject.name, DriveAdded(drive=dvd))
+        await subject.hypervisor.start(subject.name)
+        for attachment, path in ((Attachment.IMAGE, image), (Attachment.NONE, "")):
+            changed = MediumChanged(target="sdd", attachment=attachment, path=path)
+            await subject.hypervisor.change(subject.name, changed, Scope.BOTH)
+            for running in (True, False):
+                made = await subject.hypervisor.configuration(subject.name, running=running)
+                drive = next(drive for drive in made.drives if drive.target == "sdd")
+                assert (drive.attachment, drive.path) == (attachment, path)
+
+    async def test_a_cable_is_pulled_from_a_running_machine(self, subject: Subject) -> None:
+        """And put back in."""
+        mac = "52:54:00:00:00:01"
+        await subject.hypervisor.change(subject.name, AdapterAdded(mac=mac, network="user"))
+        await subject.hypervisor.start(subject.name)
+        for network in ("", "user"):
+            attached = AdapterAttached(mac=mac, network=network)
+            await subject.hypervisor.change(subject.name, attached, Scope.BOTH)
+            for running in (True, False):
+                made = await subject.hypervisor.configuration(subject.name, running=running)
+                assert _adapter(made, mac).network == network
+
+
+_VALUES = {"a/text": "x<y>\u00e4", "a/number": -5, "b": True, "c[@id=1]/raw": b"\x00\xff"}
+
+
+def _adapter(made: Configuration, mac: str) -> Adapter:
+    return next(adapter for adapter in made.adapters if adapter.mac == mac)
+
+
+async def an_image(subject: Subject) -> str:
+    """One more image, as its host's disks are."""
+    path = subject.directory / "another.img"
+    disks = await subject.sources()
+    size = Path(next(iter(disks.values()))).stat().st_size if "fake" in subject.hypervisor.uri else 1 << 20
+    path.write_bytes(bytes(size))
+    return str(path)
 
 
 async def bring_to(subject: Subject, state: MachineState) -> None:

@@ -10,7 +10,15 @@ import pytest
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from tests.guests.machines import TinyMachine
 from tests.guests.tiny import TinyGuest
-from tests.hypervisor.contract import LifeContract, SavedStateContract, Subject, UndoDiskContract
+from tests.hypervisor.contract import (
+    ConfigurationContract,
+    LifeContract,
+    MediaContract,
+    SavedStateContract,
+    SavedUndoContract,
+    Subject,
+    UndoDiskContract,
+)
 from tests.hypervisor.screens import DisplayContract
 
 pytestmark = pytest.mark.qemu
@@ -59,4 +67,16 @@ def blind(subject: Subject) -> Subject:
 
 
 class TestDisplay(DisplayContract):
+    """Embedded."""
+
+
+class TestSavedUndo(SavedUndoContract):
+    """Embedded."""
+
+
+class TestConfiguration(ConfigurationContract):
+    """Embedded."""
+
+
+class TestMedia(MediaContract):
     """Embedded."""

@@ -9,7 +9,15 @@ import pytest
 from innkeeper.hypervisor.fake import FakeHypervisor
 from innkeeper.hypervisor.fake_machines import SimulatedMachine, file_disk
 from innkeeper.tasks.clock import FakeClock
-from tests.hypervisor.contract import LifeContract, SavedStateContract, Subject, UndoDiskContract
+from tests.hypervisor.contract import (
+    ConfigurationContract,
+    LifeContract,
+    MediaContract,
+    SavedStateContract,
+    SavedUndoContract,
+    Subject,
+    UndoDiskContract,
+)
 from tests.hypervisor.screens import DisplayContract
 
 
@@ -52,4 +60,16 @@ async def blind(subject: Subject) -> Subject:
 
 
 class TestDisplay(DisplayContract):
+    """Simulated."""
+
+
+class TestSavedUndo(SavedUndoContract):
+    """Simulated."""
+
+
+class TestConfiguration(ConfigurationContract):
+    """Simulated."""
+
+
+class TestMedia(MediaContract):
     """Simulated."""

@@ -10,7 +10,7 @@ import pytest
 from innkeeper.errors import NotSupported
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from innkeeper.machines.machine import MachineState
-from tests.hypervisor.contract import LifeContract, SavedStateContract, Subject
+from tests.hypervisor.contract import ConfigurationContract, LifeContract, SavedStateContract, Subject
 from tests.hypervisor.screens import PictureContract, UnopenableContract
 
 _MACHINE = """
@@ -82,4 +82,8 @@ class TestPicture(PictureContract):
 
 
 class TestUnopenable(UnopenableContract):
+    """Made up."""
+
+
+class TestConfiguration(ConfigurationContract):
     """Made up."""

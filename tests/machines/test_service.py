@@ -51,7 +51,7 @@ async def test_a_command_leads_where_the_table_says_or_is_refused(
         await _take_undo_point(inn)
     task = await inn.ended((await give("web-1", owner="ana")).id)
     assert task.result is TaskResult.SUCCESS, task.error_description
-    assert (await inn.machine()).state is LIFE[state, command]
+    assert (await inn.machine()).state is LIFE[state, command].to
     assert task.owner == "ana"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,10 +12,15 @@ from typing import TypeVar
 from innkeeper.errors import MachineNotFound, NotSupported
 from innkeeper.hypervisor import fake_acts as acts
 from innkeeper.hypervisor import fake_definition, fake_disks
+from innkeeper.hypervisor.domain.reading import configuration_of
 from innkeeper.hypervisor.fake_guests import Due
-from innkeeper.hypervisor.fake_machines import SimulatedMachine, with_paths
+from innkeeper.hypervisor.fake_machines import SimulatedMachine, format_of, with_paths
 from innkeeper.hypervisor.fake_screens import FakeScreens
+from innkeeper.hypervisor.fake_surroundings import NETWORKS, USB_DEVICES, simulated_facts
 from innkeeper.hypervisor.files import LocalFiles
+from innkeeper.machines.change import Change, Scope, UsbAttached, UsbDetached
+from innkeeper.machines.configuration import Configuration
+from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import BytePipe, ExecResult, OnProgress
 from innkeeper.tasks.ports import Clock
@@ -144,6 +150,21 @@ class FakeHypervisor:
         """The definition inside the saved state."""
         return await self._do(name, acts.saved_definition)
 
+    async def configuration(self, name: str, *, running: bool = False) -> Configuration:
+        """How it is made: as it starts, or as it runs."""
+
+        def read(machine: SimulatedMachine, _: float) -> str:
+            if running:
+                return fake_definition.write_live(machine)
+            return fake_definition.write(machine, machine.disks)
+
+        return configuration_of(await self._do(name, read))
+
+    async def saved_state_path(self, name: str) -> str:
+        """Where its saved state is kept: in the machine's own record."""
+        await self._do(name, acts.saved_definition)
+        return str(self._record(self._machines[name]))
+
     async def free_bytes(self, directory: str) -> int:
         """Room left."""
         return self.room_bytes
@@ -151,6 +172,27 @@ class FakeHypervisor:
     async def memory_free_mib(self) -> int:
         """What the machines that are on leave free."""
         return self._memory_mib - sum(m.memory_mib for m in self._machines.values() if m.is_on)
+
+    async def facts(self) -> HostFacts:
+        """What the host is."""
+        return simulated_facts(self._name, self._memory_mib, await self.memory_free_mib())
+
+    async def networks(self) -> Sequence[VirtualNetwork]:
+        """A few networks."""
+        return NETWORKS
+
+    async def usb_devices(self) -> Sequence[UsbDevice]:
+        """Two devices, and which machine has each."""
+        holders = {
+            (address.bus, address.device): machine.name
+            for machine in self._machines.values()
+            if machine.is_on
+            for address in configuration_of(fake_definition.write_live(machine)).usb
+        }
+        return [
+            dataclasses.replace(each, machine=holders.get((each.bus, each.device), ""))
+            for each in USB_DEVICES
+        ]
 
     # Life
 
@@ -163,6 +205,35 @@ class FakeHypervisor:
         else:
             await self._do(wanted.name, lambda machine, _: fake_definition.apply(wanted, machine))
         return await self.machine(wanted.name)
+
+    async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
+        """Change how it is made."""
+
+        def act(machine: SimulatedMachine, _: float) -> None:
+            acts.refuse_real_image(change)
+            if isinstance(change, UsbAttached | UsbDetached):
+                acts.need(machine, "change USB devices", machine.is_on)
+                fake_definition.change(machine, change, Scope.RUNNING)
+            else:
+                fake_definition.change(machine, change, scope)
+
+        await self._do(name, act)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """Give it another name."""
+        if name not in self._machines and new_name in self._machines:
+            return
+
+        def rename(machine: SimulatedMachine, _: float) -> None:
+            acts.need(machine, "be renamed", machine.state is MachineState.TURNED_OFF)
+            acts.rename(machine, new_name)
+
+        machine = self._machines.get(name)
+        record = self._record(machine) if machine is not None else None
+        await self._do(name, rename)
+        self._machines[new_name] = self._machines.pop(name)
+        if record is not None:
+            await self._blocking(lambda: record.unlink(missing_ok=True))
 
     async def undefine(self, name: str) -> None:
         """Forget a machine that is off."""
@@ -423,6 +494,10 @@ class FakeFiles(LocalFiles):
     async def virtual_size(self, path: str) -> int:
         """Every simulated disk has the same."""
         return fake_disks.DISK_BYTES
+
+    async def format(self, path: str) -> str:
+        """Overlays call themselves qcow2, as a real host's would be."""
+        return await self._run(lambda: format_of(path))
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await super()._run(call) if self._threads else call()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from innkeeper.errors import AgentError, ErrorCode, WrongState
+from innkeeper.errors import AgentError, DiskError, ErrorCode, WrongState
 from innkeeper.hypervisor import fake_definition, fake_disks
+from innkeeper.hypervisor.domain.fields import child, parse, written
 from innkeeper.hypervisor.fake_guests import Due
 from innkeeper.hypervisor.fake_machines import SimulatedMachine, with_paths
+from innkeeper.machines.change import Change, DriveAdded
 from innkeeper.machines.machine import MachineState
 
 
@@ -20,6 +23,33 @@ def need(machine: SimulatedMachine, command: str, allowed: bool) -> None:
             state=machine.state.name,
             command=command,
         )
+
+
+def refuse_real_image(change: Change) -> None:
+    """A simulated guest writes to its disks: never to an image that is somebody's."""
+    if not isinstance(change, DriveAdded) or change.drive.device != "disk":
+        return
+    path = Path(change.drive.path)
+    if (
+        path.exists()
+        and path.stat().st_size != fake_disks.DISK_BYTES
+        and not fake_disks.is_overlay(str(path))
+    ):
+        raise DiskError(
+            f"{path} is no disk of a simulated machine.",
+            path=str(path),
+            code=ErrorCode.VM_E_INVALID_HD_FILE,
+            advice=f"Simulated disks have {fake_disks.DISK_BYTES:,} bytes; create one with the machine.",
+        )
+
+
+def rename(machine: SimulatedMachine, new_name: str) -> None:
+    """Give it another name, in its definition too."""
+    definition = fake_definition.write(machine, machine.disks)
+    domain = parse(definition, "domain")
+    child(domain, "name").text = new_name
+    machine.name = new_name
+    fake_definition.adopt(machine, written(domain))
 
 
 def need_guest_agent(machine: SimulatedMachine) -> None:
@@ -84,4 +114,6 @@ def pivot(machine: SimulatedMachine, bases: Mapping[str, str]) -> None:
     merge_piece(machine, bases, 0, fake_disks.BLOCK_COUNT)
     machine.disks = with_paths(machine.disks, dict(bases))
     machine.live_disks = with_paths(machine.live_disks, dict(bases))
+    if machine.saved is not None:
+        machine.saved.disks = with_paths(machine.saved.disks, dict(bases))
     machine.merging = False

@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from lxml import etree
 
 from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.hypervisor.domain.editing import edited
+from innkeeper.hypervisor.domain.extras import read_summary
+from innkeeper.hypervisor.domain.fields import child, parse, written
 from innkeeper.hypervisor.fake_machines import SimulatedMachine
+from innkeeper.machines.change import Change, Scope
 from innkeeper.machines.machine import Disk, DiskKind
 
 _AGENT_PORT = "org.innkeeper.agent.0"
@@ -18,6 +22,53 @@ _SOURCES = {DiskKind.FILE: "file", DiskKind.BLOCK: "dev", DiskKind.NETWORK: "nam
 
 def write(machine: SimulatedMachine, disks: Sequence[Disk]) -> str:
     """The machine's definition with these disks."""
+    return _with_disks(machine.definition, disks) if machine.definition else _generated(machine, disks)
+
+
+def write_live(machine: SimulatedMachine) -> str:
+    """The definition that the machine runs with; the persistent one where it is off."""
+    if not machine.is_on:
+        return write(machine, machine.disks)
+    definition = machine.live_definition
+    return (
+        _with_disks(definition, machine.live_disks) if definition else _generated(machine, machine.live_disks)
+    )
+
+
+def change(machine: SimulatedMachine, wanted: Change, scope: Scope) -> None:
+    """Make a change to the definitions that it is for."""
+    if scope is not Scope.PERSISTENT and machine.is_on:
+        machine.live_definition = edited(write_live(machine), wanted)
+        machine.live_disks = _disks_of(machine.live_definition)
+    if scope is not Scope.RUNNING:
+        adopt(machine, edited(write(machine, machine.disks), wanted))
+
+
+def adopt(machine: SimulatedMachine, definition: str) -> None:
+    """Take up a definition as it stands."""
+    apply(read(definition), machine)
+    machine.definition = definition
+
+
+def _with_disks(definition: str, disks: Sequence[Disk]) -> str:
+    """The definition, with the files behind its disks that they have now."""
+    domain = parse(definition, "domain")
+    known = {disk.target: disk for disk in disks}
+    for element in domain.iterfind("devices/disk"):
+        target = element.find("target")
+        disk = known.get(str(target.get("dev"))) if target is not None else None
+        if disk is not None and disk.kind is DiskKind.FILE and disk.path:
+            child(element, "source").set("file", disk.path)
+            child(element, "driver").set("type", disk.format)
+    return written(domain)
+
+
+def _disks_of(definition: str) -> list[Disk]:
+    return [_read_disk(disk) for disk in parse(definition, "domain").iterfind("devices/disk")]
+
+
+def _generated(machine: SimulatedMachine, disks: Sequence[Disk]) -> str:
+    """A definition from what the simulation knows of the machine."""
     domain = etree.Element("domain", type="fake")
     _text(domain, "name", machine.name)
     _text(domain, "uuid", machine.uuid)
@@ -45,10 +96,7 @@ def write(machine: SimulatedMachine, disks: Sequence[Disk]) -> str:
 
 def read(definition: str) -> SimulatedMachine:
     """The machine that a definition describes. Raises ``InvalidArgument``."""
-    try:
-        domain = etree.fromstring(definition, etree.XMLParser(resolve_entities=False, no_network=True))
-    except etree.XMLSyntaxError as exc:
-        raise InvalidArgument(f"The definition is no XML: {exc}.", advice="Give a libvirt domain.") from exc
+    domain = parse(definition, "domain")
     name = domain.findtext("name", "")
     if not name:
         raise InvalidArgument(
@@ -57,6 +105,7 @@ def read(definition: str) -> SimulatedMachine:
     ports = {str(target.get("name")) for target in domain.iterfind("devices/channel/target")}
     memory = domain.find("memory")
     video = domain.find("devices/video/model")
+    noted = read_summary(domain)
     return SimulatedMachine(
         name=name,
         uuid=domain.findtext("uuid", "") or str(uuid.uuid5(uuid.NAMESPACE_OID, name)),
@@ -68,6 +117,11 @@ def read(definition: str) -> SimulatedMachine:
         nvram_path=domain.findtext("os/nvram", ""),
         has_tpm=domain.find("devices/tpm") is not None,
         video="" if video is None else str(video.get("type", "")),
+        labels=list(noted.labels),
+        known_parents=list(noted.known_parents),
+        undoable=noted.undoable,
+        undo_pending=noted.undo_pending,
+        definition=definition,
     )
 
 
@@ -81,10 +135,16 @@ def apply(wanted: SimulatedMachine, machine: SimulatedMachine) -> None:
     machine.nvram_path = wanted.nvram_path
     machine.has_tpm = wanted.has_tpm
     machine.video = wanted.video
+    machine.labels = wanted.labels
+    machine.known_parents = wanted.known_parents
+    machine.undoable = wanted.undoable
+    machine.undo_pending = wanted.undo_pending
+    machine.definition = wanted.definition
 
 
 def _write_disk(devices: etree._Element, disk: Disk) -> None:
-    element = etree.SubElement(devices, "disk", type=str(disk.kind), device=disk.device)
+    kind = "file" if disk.kind is DiskKind.OTHER else str(disk.kind)
+    element = etree.SubElement(devices, "disk", type=kind, device=disk.device)
     etree.SubElement(element, "driver", name="qemu", type=disk.format)
     if disk.path:
         etree.SubElement(element, "source", {_SOURCES[disk.kind]: disk.path})
@@ -104,7 +164,7 @@ def _read_disk(element: etree._Element) -> Disk:
     return Disk(
         target=str(target.get("dev")) if target is not None else "",
         device=element.get("device", "disk"),
-        kind=kind,
+        kind=kind if source is not None else DiskKind.OTHER,
         path=(source.get(_SOURCES[kind]) or "") if source is not None else "",
         format=(driver.get("type") or "raw") if driver is not None else "raw",
         read_only=element.find("readonly") is not None,

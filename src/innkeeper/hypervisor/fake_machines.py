@@ -58,6 +58,14 @@ class SimulatedMachine:
     #: The model of its video card, or empty.
     video: str = "virtio"
     passthrough: list[str] = dataclasses.field(default_factory=list)
+    labels: list[str] = dataclasses.field(default_factory=list)
+    known_parents: list[str] = dataclasses.field(default_factory=list)
+    undoable: bool = False
+    undo_pending: bool = False
+    #: Its definition as it was changed last; empty where it says no more than the fields above.
+    definition: str = ""
+    #: The definition it runs with; empty while it is off.
+    live_definition: str = ""
     pace: Pace = dataclasses.field(default_factory=Pace)
     behaviour: str = Behaviour.GOOD
 
@@ -98,6 +106,10 @@ class SimulatedMachine:
             passthrough=tuple(self.passthrough),
             nvram_path=self.nvram_path,
             has_tpm=self.has_tpm,
+            labels=tuple(self.labels),
+            known_parents=tuple(self.known_parents),
+            undoable=self.undoable,
+            undo_pending=self.undo_pending,
         )
 
     # Life
@@ -105,6 +117,7 @@ class SimulatedMachine:
     def boot(self, now: float) -> None:
         """Switch it on, cold."""
         self.live_disks = list(self.disks)
+        self.live_definition = self.definition
         self._boot_guest(now)
         self._crash_at_wake()
 
@@ -114,6 +127,7 @@ class SimulatedMachine:
         if saved is None:
             return
         self.live_disks = with_paths(saved.disks, sources or {})
+        self.live_definition = self.definition
         self.memory = GuestMemory(**dataclasses.asdict(saved.memory))
         self.memory.shift(now - saved.saved_at)
         self.paused_at = now if saved.paused else None
@@ -143,6 +157,7 @@ class SimulatedMachine:
         """Pull the plug."""
         self.memory = None
         self.live_disks = []
+        self.live_definition = ""
         self.paused_at = None
         self.frozen = False
 
@@ -173,13 +188,25 @@ class SimulatedMachine:
         """The guest of a machine that is on: its memory, and its disk as read now."""
         if self.memory is None:
             raise AssertionError(f"{self.name} is off")
-        disk = GuestDisk.from_bytes(fake_disks.read(self.live_disks[0].path))
+        disk = GuestDisk.from_bytes(self._read_boot_disk())
         return Guest(memory=self.memory, disk=disk, pace=self.pace, behaviour=Behaviour(self.behaviour))
 
     def write(self, guest: Guest) -> None:
         """Write the guest's disk, and keep its memory."""
         self.memory = guest.memory
-        fake_disks.write(self.live_disks[0].path, guest.disk.to_bytes())
+        path = self._boot_disk
+        if path:
+            fake_disks.write(path, guest.disk.to_bytes())
+
+    @property
+    def _boot_disk(self) -> str:
+        """The first hard disk's file; empty where there is none: its guest forgets all when it is off."""
+        hard_disks = (disk for disk in self.live_disks if disk.device == "disk" and disk.path)
+        return next((disk.path for disk in hard_disks), "")
+
+    def _read_boot_disk(self) -> bytes:
+        path = self._boot_disk
+        return fake_disks.read(path) if path else bytes(fake_disks.DISK_BYTES)
 
     def _crash_at_wake(self) -> None:
         """QEMU dies right after the wake, once."""
@@ -188,7 +215,7 @@ class SimulatedMachine:
             self.turn_off()
 
     def _boot_guest(self, now: float) -> None:
-        disk = GuestDisk.from_bytes(fake_disks.read(self.live_disks[0].path))
+        disk = GuestDisk.from_bytes(self._read_boot_disk())
         behaviour = Behaviour(self.behaviour)
         guest = Guest.boot(disk, now=now, pace=self.pace, behaviour=behaviour, seed=self.uuid)
         self.write(guest)

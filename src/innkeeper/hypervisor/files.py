@@ -47,6 +47,10 @@ class LocalFiles:
         """The paths of the directory's files with ``part`` in their names, sorted."""
         return await self._blocking(directory, lambda: _find(Path(directory), part))
 
+    async def format(self, path: str) -> str:
+        """The image's format, by its first bytes and its last sector."""
+        return await self._blocking(path, lambda: _format(Path(path)))
+
     async def _blocking(self, path: str, call: Callable[[], T]) -> T:
         try:
             return await self._run(call)
@@ -86,6 +90,22 @@ def _virtual_size(path: Path) -> int:
         if header.startswith(_QCOW2_MAGIC):
             return int.from_bytes(header[_QCOW2_SIZE], "big")
         return image.seek(0, os.SEEK_END)
+
+
+#: How an image's format is told from its first bytes.
+_MAGICS = ((_QCOW2_MAGIC, "qcow2"), (b"vhdxfile", "vhdx"), (b"KDMV", "vmdk"), (b"conectix", "vpc"))
+_SECTOR = 512
+
+
+def _format(path: Path) -> str:
+    if not os.access(path, os.R_OK):
+        return "raw"
+    with path.open("rb") as image:
+        head = image.read(8)
+        known = next((name for magic, name in _MAGICS if head.startswith(magic)), None)
+        image.seek(max(image.seek(0, os.SEEK_END) - _SECTOR, 0))
+        # A fixed VHD is the disk's bytes and a footer.
+        return known or ("vpc" if image.read(8) == b"conectix" else "raw")
 
 
 def _checksum(path: Path, on_progress: OnProgress | None) -> str:

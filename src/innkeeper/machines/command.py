@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Mapping
 
@@ -35,21 +36,34 @@ class Command(enum.StrEnum):
         return f"machine_{self}"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Passage:
+    """Where a command leads, and what the machine is seen doing on the way."""
+
+    via: MachineState | None
+    to: MachineState
+
+
+_OFF, _SAVED = MachineState.TURNED_OFF, MachineState.SAVED
+_ON, _PAUSED = MachineState.RUNNING, MachineState.PAUSED
+
 #: The life of a machine: where a command leads from each state that allows it. All else is refused.
-LIFE: Mapping[tuple[MachineState, Command], MachineState] = {
-    (MachineState.TURNED_OFF, Command.STARTUP): MachineState.RUNNING,
-    (MachineState.SAVED, Command.STARTUP): MachineState.RUNNING,
-    (MachineState.RUNNING, Command.SAVE): MachineState.SAVED,
-    (MachineState.PAUSED, Command.SAVE): MachineState.SAVED,
-    (MachineState.RUNNING, Command.TURN_OFF): MachineState.TURNED_OFF,
-    (MachineState.PAUSED, Command.TURN_OFF): MachineState.TURNED_OFF,
-    (MachineState.RUNNING, Command.SHUT_DOWN): MachineState.TURNED_OFF,
-    (MachineState.RUNNING, Command.RESET): MachineState.RUNNING,
-    (MachineState.RUNNING, Command.PAUSE): MachineState.PAUSED,
-    (MachineState.PAUSED, Command.RESUME): MachineState.RUNNING,
-    (MachineState.SAVED, Command.DISCARD_SAVED_STATE): MachineState.TURNED_OFF,
-    (MachineState.TURNED_OFF, Command.MERGE_UNDO_DISKS): MachineState.TURNED_OFF,
-    (MachineState.TURNED_OFF, Command.DISCARD_UNDO_DISKS): MachineState.TURNED_OFF,
+#: A machine that was paused when it was saved comes back paused.
+LIFE: Mapping[tuple[MachineState, Command], Passage] = {
+    (_OFF, Command.STARTUP): Passage(MachineState.TURNING_ON, _ON),
+    (_SAVED, Command.STARTUP): Passage(MachineState.RESTORING, _ON),
+    (_ON, Command.SAVE): Passage(MachineState.SAVING, _SAVED),
+    (_PAUSED, Command.SAVE): Passage(MachineState.SAVING, _SAVED),
+    (_ON, Command.TURN_OFF): Passage(MachineState.TURNING_OFF, _OFF),
+    (_PAUSED, Command.TURN_OFF): Passage(MachineState.TURNING_OFF, _OFF),
+    (_ON, Command.SHUT_DOWN): Passage(MachineState.TURNING_OFF, _OFF),
+    (_ON, Command.RESET): Passage(None, _ON),
+    (_ON, Command.PAUSE): Passage(None, _PAUSED),
+    (_PAUSED, Command.RESUME): Passage(None, _ON),
+    (_SAVED, Command.DISCARD_SAVED_STATE): Passage(None, _OFF),
+    (_OFF, Command.MERGE_UNDO_DISKS): Passage(MachineState.MERGING_DRIVES, _OFF),
+    (_SAVED, Command.MERGE_UNDO_DISKS): Passage(MachineState.MERGING_DRIVES, _SAVED),
+    (_OFF, Command.DISCARD_UNDO_DISKS): Passage(None, _OFF),
 }
 
 #: What a cancel of the command's task does; the others are over too soon, or cannot be taken back.
@@ -57,18 +71,31 @@ CANCEL_EFFECTS: Mapping[Command, CancelEffect] = {Command.SAVE: CancelEffect.BAC
 
 #: The documented identifier where a state refuses a command.
 _CODES: Mapping[MachineState, ErrorCode] = {
-    MachineState.TURNED_OFF: ErrorCode.VM_E_VM_NOT_RUNNING,
-    MachineState.SAVED: ErrorCode.VM_E_VM_NOT_RUNNING,
-    MachineState.RUNNING: ErrorCode.VM_E_VM_RUNNING,
-    MachineState.PAUSED: ErrorCode.VM_E_VM_PAUSED,
+    _OFF: ErrorCode.VM_E_VM_NOT_RUNNING,
+    _SAVED: ErrorCode.VM_E_VM_NOT_RUNNING,
+    _ON: ErrorCode.VM_E_VM_RUNNING,
+    _PAUSED: ErrorCode.VM_E_VM_RUNNING,
 }
 _CODES_OF_COMMAND: Mapping[tuple[MachineState, Command], ErrorCode] = {
-    (MachineState.PAUSED, Command.PAUSE): ErrorCode.E_FAIL,
-    (MachineState.RUNNING, Command.RESUME): ErrorCode.E_FAIL,
-    (MachineState.TURNED_OFF, Command.DISCARD_SAVED_STATE): ErrorCode.VM_E_VM_NO_SAVED_STATE,
-    (MachineState.SAVED, Command.MERGE_UNDO_DISKS): ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
-    (MachineState.SAVED, Command.DISCARD_UNDO_DISKS): ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
+    (_PAUSED, Command.PAUSE): ErrorCode.E_FAIL,
+    (_ON, Command.RESUME): ErrorCode.E_FAIL,
+    (_PAUSED, Command.RESET): ErrorCode.VM_E_VM_NOT_RUNNING,
+    (_PAUSED, Command.SHUT_DOWN): ErrorCode.VM_E_VM_PAUSED,
+    (_OFF, Command.DISCARD_SAVED_STATE): ErrorCode.VM_E_VM_NO_SAVED_STATE,
+    (_SAVED, Command.DISCARD_UNDO_DISKS): ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
+    (_ON, Command.DISCARD_UNDO_DISKS): ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
+    (_PAUSED, Command.DISCARD_UNDO_DISKS): ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
 }
+
+
+def seen_state(state: MachineState, task_kind: str | None) -> MachineState:
+    """What the machine is doing, where the task that holds it says more than its host."""
+    passages = (
+        passage
+        for (known, command), passage in LIFE.items()
+        if known is state and command.kind == task_kind and passage.via is not None
+    )
+    return next((passage.via or state for passage in passages), state)
 
 
 def refuse_state(machine: Machine, command: Command) -> None:

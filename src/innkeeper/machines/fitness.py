@@ -142,6 +142,8 @@ async def _refuse_chain(
                 advice=f"Turn it off, and run: innkeeper machine undo {machine.name} --merge (or --discard)",
             )
     for parent in chain[1:]:
+        if parent in machine.known_parents:
+            continue
         if not any(fnmatch.fnmatchcase(parent, known) for known in rules.known_parents):
             raise MachineUnfit(
                 f"The disk {disk.target} of {machine.name} stands on {parent}, "

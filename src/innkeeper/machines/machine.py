@@ -66,3 +66,11 @@ class Machine:
     nvram_path: str = ""
     #: Whether it has a software TPM, whose state lies beside the machine.
     has_tpm: bool = False
+    #: The words that people sort it by; roles, windows and pages know them.
+    labels: tuple[str, ...] = ()
+    #: Images that its disks were put over on purpose, and that are no surprise below them.
+    known_parents: tuple[str, ...] = ()
+    #: Whether undo disks take its writes from each start on.
+    undoable: bool = False
+    #: Whether it has run since its undo action was applied last.
+    undo_pending: bool = False

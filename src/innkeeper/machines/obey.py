@@ -7,17 +7,28 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.machines.command import Command
-from innkeeper.machines.fitness import MARK, run_of
+from innkeeper.machines.fitness import UndoRules, run_of
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import Hypervisor
-from innkeeper.machines.undo import UndoDisk, UndoPlan, UndoPoint
+from innkeeper.machines.undo import UndoPlan, UndoPoint
+from innkeeper.machines.undoing import (
+    Ahead,
+    existing_plan,
+    forget_undo_disks,
+    plan_at_end,
+    plan_at_start,
+    remember_parents_anew,
+    take_at_start,
+)
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask, TaskCancelled, Work
 from innkeeper.wire.events import Json
+from innkeeper.wire.virtual_pc import UndoAction
 
 #: A guest asked to power off must have done so within this, in seconds.
 SHUT_DOWN_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
+_RULES = UndoRules()
 
 #: Says whether a merge of this machine's undo disks, which this run made, has begun and not ended.
 MergeHasBegun = Callable[[str, int], Awaitable[bool]]
@@ -27,11 +38,17 @@ class Obey:
     """The works of all commands, on all hosts."""
 
     def __init__(
-        self, hosts: Mapping[str, Hypervisor], *, clock: Clock, merge_has_begun: MergeHasBegun
+        self,
+        hosts: Mapping[str, Hypervisor],
+        *,
+        clock: Clock,
+        merge_has_begun: MergeHasBegun,
+        rules: UndoRules = _RULES,
     ) -> None:
         self._hosts = hosts
         self._clock = clock
         self._merge_has_begun = merge_has_begun
+        self._rules = rules
         self._deeds: dict[Command, Callable[[Hypervisor, str, RunningTask], Awaitable[None]]] = {
             Command.STARTUP: lambda host, name, task: host.start(name, on_progress=_progress(task)),
             Command.SAVE: self._save,
@@ -51,14 +68,57 @@ class Obey:
         async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
             host, name = self._hosts[str(argument["host"])], str(argument["machine"])
             task.report(command.words.capitalize(), number=1, count=1)
+            if command is Command.STARTUP:
+                await self._before_start(host, name, task, argument)
 
             async def action() -> Json:
                 await self._deeds[command](host, name, task)
                 return None
 
             await task.step(str(command), action)
+            if command in (Command.TURN_OFF, Command.SHUT_DOWN):
+                await self.apply_undo_action(host, name, task)
 
         return work
+
+    async def undo_action(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
+        """The work that deals with the undo disks of a machine whose guest has powered off by itself."""
+        await self.apply_undo_action(self._hosts[str(argument["host"])], str(argument["machine"]), task)
+
+    async def apply_undo_action(self, host: Hypervisor, name: str, task: RunningTask) -> None:
+        """Keep, discard or merge the undo disks of a machine that is off now, as its undo action says."""
+        planned = await task.step("plan undo action", lambda: plan_at_end(host, name))
+        if planned is None:
+            return
+        ahead = Ahead.from_json(planned)
+        if ahead.action is UndoAction.DISCARD and not await self._is_half_merged(ahead.plan):
+            task.report("Discard undo disks", number=2, count=2)
+            await self._step_on_undo_disks(Command.DISCARD_UNDO_DISKS, host, ahead.plan, task)
+        else:
+            task.report("Merge undo disks", number=2, count=2)
+            await self._step_on_undo_disks(Command.MERGE_UNDO_DISKS, host, ahead.plan, task)
+
+    async def _before_start(
+        self, host: Hypervisor, name: str, task: RunningTask, argument: Mapping[str, Json]
+    ) -> None:
+        """Accept changed parents where that was asked for, and take the undo disks of an undoable machine."""
+        if argument.get("fix_parents"):
+
+            async def accept() -> Json:
+                await remember_parents_anew(host, name)
+                return None
+
+            await task.step("accept parents", accept)
+        if argument.get("undoable"):
+            planned = await task.step(
+                "plan undo disks", lambda: plan_at_start(host, name, task.id, self._rules)
+            )
+
+            async def take() -> Json:
+                await take_at_start(host, name, planned, self._clock)
+                return None
+
+            await task.step("take undo disks", take)
 
     async def _save(self, host: Hypervisor, name: str, task: RunningTask) -> None:
         """Save, unless a cancel comes first: the machine runs on then."""
@@ -94,50 +154,54 @@ class Obey:
         async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
             host, name = self._hosts[str(argument["host"])], str(argument["machine"])
             plan = UndoPlan.from_json(await task.step("plan", lambda: _plan_of_undo_disks(host, name)))
-            undo = UndoPoint(host, plan, clock=self._clock)
             if command is Command.DISCARD_UNDO_DISKS:
                 await self._refuse_half_merged(plan)
             task.report(command.words.capitalize(), number=1, count=1)
-
-            async def action() -> Json:
-                if command is Command.MERGE_UNDO_DISKS:
-                    await undo.merge(_progress(task))
-                else:
-                    await undo.drop()
-                await undo.delete_files()
-                return None
-
-            await task.step(str(command), action)
+            await self._step_on_undo_disks(command, host, plan, task)
 
         return work
 
+    async def _step_on_undo_disks(
+        self, command: Command, host: Hypervisor, plan: UndoPlan, task: RunningTask
+    ) -> None:
+        undo = UndoPoint(host, plan, clock=self._clock)
+
+        async def action() -> Json:
+            if command is Command.MERGE_UNDO_DISKS:
+                await undo.merge(_progress(task))
+            else:
+                await undo.drop()
+            await undo.delete_files()
+            await forget_undo_disks(host, plan.machine, list(plan.bases.values()))
+            return None
+
+        await task.step(str(command), action)
+
     async def _refuse_half_merged(self, plan: UndoPlan) -> None:
         """A base that a merge has begun to write to is whole only together with its overlay."""
+        if await self._is_half_merged(plan):
+            raise MachineError(
+                f"A merge of the undo disks of {plan.machine} has begun, so they can only be merged now.",
+                machine=plan.machine,
+                code=ErrorCode.E_FAIL,
+                advice=f"Run: innkeeper machine undo {plan.machine} --merge",
+            )
+
+    async def _is_half_merged(self, plan: UndoPlan) -> bool:
         runs = {run for overlay in plan.overlays.values() if (run := run_of(overlay)) is not None}
         for run in runs:
             if await self._merge_has_begun(plan.machine, run):
-                raise MachineError(
-                    f"A merge of the undo disks of {plan.machine} has begun, so they can only be merged now.",
-                    machine=plan.machine,
-                    code=ErrorCode.E_FAIL,
-                    advice=f"Run: innkeeper machine undo {plan.machine} --merge",
-                )
+                return True
+        return False
 
 
 async def _plan_of_undo_disks(host: Hypervisor, name: str) -> Json:
     """The undo disks that the machine stands on, whichever run put them there."""
     machine = await host.machine(name)
-    disks = [
-        UndoDisk(target=disk.target, overlay=disk.path, base=(await host.backing_chain(disk.path))[1])
-        for disk in machine.disks
-        if run_of(disk.path) is not None
-    ]
-    if not disks:
+    plan = await existing_plan(host, machine)
+    if plan is None:
         raise _no_undo_disks(machine)
-    nvram_copy = f"{machine.nvram_path}{MARK}{run_of(disks[0].overlay)}" if machine.nvram_path else ""
-    return UndoPlan(
-        machine=name, disks=tuple(disks), nvram_path=machine.nvram_path, nvram_copy=nvram_copy
-    ).to_json()
+    return plan.to_json()
 
 
 def _progress(task: RunningTask) -> Callable[[int, int], None]:

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from innkeeper.machines.change import Change, Scope
+from innkeeper.machines.configuration import Configuration
+from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.pipe import BytePipe as BytePipe
 from innkeeper.machines.screens import Screens
@@ -50,6 +53,9 @@ class ImageFiles(Protocol):
     async def find(self, directory: str, part: str) -> Sequence[str]:
         """The paths of the directory's files with ``part`` in their names, sorted."""
 
+    async def format(self, path: str) -> str:
+        """The image's format, by its first bytes and its last sector: ``raw`` where they say nothing."""
+
 
 class Hypervisor(Protocol):
     """One host and its machines. Every call is idempotent where that has a meaning, and may be
@@ -87,6 +93,12 @@ class Hypervisor(Protocol):
     async def definition(self, name: str) -> str:
         """The persistent definition (libvirt XML)."""
 
+    async def configuration(self, name: str, *, running: bool = False) -> Configuration:
+        """How it is made: as it starts, or with ``running`` as it runs where it runs."""
+
+    async def saved_state_path(self, name: str) -> str:
+        """The file of its saved state. Raises ``WrongState`` where there is none."""
+
     async def saved_definition(self, name: str) -> str:
         """The definition inside the saved state. Raises ``WrongState`` where there is none."""
 
@@ -95,10 +107,27 @@ class Hypervisor(Protocol):
 
     async def memory_free_mib(self) -> int: ...
 
+    async def facts(self) -> HostFacts:
+        """What the host is, as far as it can be seen from here."""
+
+    async def networks(self) -> Sequence[VirtualNetwork]:
+        """The networks that adapters can be attached to; QEMU's own translation is always one."""
+
+    async def usb_devices(self) -> Sequence[UsbDevice]:
+        """The host's USB devices, and which of its machines has each."""
+
     # Life
 
     async def define(self, definition: str) -> Machine:
         """Make or change a machine's persistent definition."""
+
+    async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
+        """Change how it is made. ``Scope.RUNNING`` and ``BOTH`` for what can change while it runs:
+        media, networks, notes, values, USB devices. Raises ``MachineError`` where what is named is not there.
+        """
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """Give a machine that is off another name. Does nothing where it has it already."""
 
     async def undefine(self, name: str) -> None:
         """Forget a machine that is off, with its saved state and NVRAM; its disks stay."""
@@ -155,8 +184,9 @@ class Hypervisor(Protocol):
     ) -> None:
         """Merge each disk's overlay into its base (target → base path), and go over to the base.
 
-        Running or paused; where it is off, QEMU is started paused for it and stopped again.
-        Adopts a merge that is under way. A saved state that stands on the bases is discarded first.
+        Running or paused; where it is off or saved, QEMU is started paused for it and stopped again.
+        Adopts a merge that is under way. A saved state that stands on the bases is discarded first;
+        one that stands on the overlays goes on with the bases.
         Afterwards live and persistent definition name the bases;
         the overlay files are left behind.
         """

@@ -7,14 +7,23 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
-from innkeeper.errors import InnkeeperError, MachineNotFound
+from innkeeper.errors import ErrorCode, InnkeeperError, MachineError, MachineNotFound
+from innkeeper.machines.change import Noted, Scope
 from innkeeper.machines.command import CANCEL_EFFECTS, Command, refuse_state
-from innkeeper.machines.machine import Machine
+from innkeeper.machines.fitness import UndoRules
+from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.obey import Obey
 from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.undoing import (
+    checked_startup_option,
+    refuse_changed_parents,
+    stands_on_undo_disks,
+)
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import CancelEffect, Task, TaskResult
+from innkeeper.wire.events import Json
+from innkeeper.wire.virtual_pc import StartupOption
 
 _log = structlog.get_logger(__name__)
 
@@ -22,6 +31,12 @@ _log = structlog.get_logger(__name__)
 def lock_of(machine: str) -> str:
     """The lock that every task on this machine holds while it lives."""
     return f"machine:{machine}"
+
+
+_RULES = UndoRules()
+
+#: The kind of task that deals with the undo disks of a machine whose guest has powered off by itself.
+UNDO_ACTION = "machine_undo_action"
 
 
 class Machines:
@@ -34,14 +49,16 @@ class Machines:
         tasks: Tasks,
         clock: Clock,
         run_has_merged: Callable[[int], Awaitable[bool]],
+        rules: UndoRules = _RULES,
     ) -> None:
         """``run_has_merged`` says whether an update run has passed its point of no return."""
         self._hosts = {hypervisor.name: hypervisor for hypervisor in hypervisors}
         self._tasks = tasks
         self._run_has_merged = run_has_merged
-        obey = Obey(self._hosts, clock=clock, merge_has_begun=self._merge_has_begun)
+        obey = Obey(self._hosts, clock=clock, merge_has_begun=self._merge_has_begun, rules=rules)
         for command in Command:
             tasks.register(command.kind, obey.work_of(command))
+        tasks.register(UNDO_ACTION, obey.undo_action)
 
     @property
     def hosts(self) -> Mapping[str, Hypervisor]:
@@ -87,9 +104,66 @@ class Machines:
 
     # Commands: each raises ``MachineNotFound``, ``WrongState`` or ``MachineBusy`` before a task is made
 
-    async def startup(self, name: str, *, owner: str) -> Task:
-        """Boot the machine, or restore its saved state (``IVMVirtualMachine::Startup``)."""
-        return await self._command(name, Command.STARTUP, owner)
+    async def startup(self, name: str, *, owner: str, option: int = StartupOption.NORMAL) -> Task:
+        """Boot the machine, or restore its saved state (``IVMVirtualMachine::Startup``, ``Startup2``).
+
+        Where it is undoable, undo disks take its writes from now on. Raises ``MachineError``
+        (VM_E_PARENT_MODIFIED) where a parent of its disks was changed, unless ``option`` accepts that.
+        """
+        fix_parents = checked_startup_option(option)
+        machine = await self.get(name)
+        refuse_state(machine, Command.STARTUP)
+        argument: dict[str, Json] = {}
+        if machine.undoable or machine.known_parents:
+            host = self._hosts[machine.host]
+            extras = (await host.configuration(machine.name)).extras
+            if not fix_parents:
+                await refuse_changed_parents(host, machine.name, extras)
+            argument = {"undoable": extras.undoable, "fix_parents": fix_parents}
+        return await self._start(machine, Command.STARTUP, owner, argument)
+
+    async def startup2(self, name: str, option: int, *, owner: str) -> Task:
+        """Start it, with an option (``Startup2``)."""
+        return await self.startup(name, owner=owner, option=option)
+
+    async def refuse_busy(self, name: str) -> None:
+        """Raises ``MachineBusy`` where a live task holds the machine."""
+        await self._tasks.refuse_held(lock_of(name))
+
+    async def set_undoable(self, name: str, undoable: bool, *, owner: str = "innkeeper") -> None:
+        """Say whether undo disks take the machine's writes (``Undoable``); it is off.
+
+        False deletes the undo disks that there are, with what was written to them.
+        """
+        machine = await self.get(name)
+        host = self._hosts[machine.host]
+        await host.change(machine.name, Noted(extras={"undoable": undoable}), Scope.BOTH)
+        if not undoable and stands_on_undo_disks(machine):
+            task = await self.discard_undo_disks(machine.name, owner=owner)
+            await self._tasks.wait(task.id)
+            ended = await self._tasks.get(task.id)
+            if ended.result is not TaskResult.SUCCESS:
+                raise MachineError(
+                    f"The undo disks of {machine.name} were not deleted: {ended.error_description}",
+                    machine=machine.name,
+                    code=ErrorCode(ended.error),
+                )
+
+    async def settle_undo_disks(self, name: str) -> Task | None:
+        """Apply the undo action of a machine whose guest has powered off; a task where there is work.
+
+        Raises ``MachineBusy`` where a task holds it: that one applies it, or it is to be asked again.
+        """
+        machine = await self.get(name)
+        if not machine.undo_pending or machine.state is not MachineState.TURNED_OFF:
+            return None
+        return await self._tasks.start(
+            UNDO_ACTION,
+            f"Apply the undo action of {machine.name}",
+            {"machine": machine.name, "host": machine.host},
+            lock=lock_of(machine.name),
+            cancel_effect=CancelEffect.NONE,
+        )
 
     async def save(self, name: str, *, owner: str) -> Task:
         """Keep its memory on the host's disk and stop it (``Save``)."""
@@ -137,10 +211,15 @@ class Machines:
     async def _command(self, name: str, command: Command, owner: str) -> Task:
         machine = await self.get(name)
         refuse_state(machine, command)
+        return await self._start(machine, command, owner, {})
+
+    async def _start(
+        self, machine: Machine, command: Command, owner: str, argument: Mapping[str, Json]
+    ) -> Task:
         return await self._tasks.start(
             command.kind,
             f"{command.words.capitalize()} {machine.name}",
-            {"machine": machine.name, "host": machine.host},
+            {"machine": machine.name, "host": machine.host, **argument},
             lock=lock_of(machine.name),
             owner=owner,
             cancel_effect=CANCEL_EFFECTS.get(command, CancelEffect.NONE),

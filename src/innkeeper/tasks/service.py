@@ -129,6 +129,12 @@ class Tasks:
         await self._start_run(task)
         return task
 
+    async def refuse_held(self, lock: str) -> None:
+        """Raises ``MachineBusy``, naming the task, where a live one holds the lock."""
+        held = await self._store.list(live=True, lock=lock, limit=1)
+        if held:
+            raise await self._busy(lock, held[0].id)
+
     async def get(self, task_id: int) -> Task:
         """The task as it is now. Raises ``TaskNotFound``."""
         return self._up_to_date(await self._store.get(task_id))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import structlog
 
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import InnkeeperError, TaskNotFound
+from innkeeper.machines.command import Command
 from innkeeper.machines.leftovers import Leftover, find_leftovers
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.updates.booking import Verdict
-from innkeeper.updates.order import UPDATE_RUN
 from innkeeper.updates.ports import ReportStore
 from innkeeper.wire.events import Event, Publish
 
@@ -41,18 +41,22 @@ class Reconciler:
 
     async def run(self) -> None:
         """Look at every host that answers."""
-        live = {task.id for task in await self._tasks.list(live=True, kind=UPDATE_RUN, limit=_ALL)}
+        live = {task.id for task in await self._tasks.list(live=True, limit=_ALL)}
         for host, hypervisor in self._machines.hosts.items():
             try:
+                undoable = {each.name for each in await hypervisor.machines() if each.undoable}
                 for leftover in await find_leftovers(hypervisor):
-                    if leftover.run not in live:
+                    # An undoable machine stands on undo disks as it should.
+                    if leftover.run not in live and leftover.machine not in undoable:
                         await self._resolve(hypervisor, leftover)
             except InnkeeperError as error:
                 _log.warning("undo.not_reconciled", host=host, error=str(error))
 
     async def _resolve(self, hypervisor: Hypervisor, leftover: Leftover) -> None:
         report = await self._reports.get(leftover.run)
-        settled = report is not None and report.verdict in _SETTLED
+        settled = await self._was_of_a_command(leftover.run) or (
+            report is not None and report.verdict in _SETTLED
+        )
         if settled and not leftover.machine:
             await hypervisor.delete_file(leftover.path)
             self._tell("undo.leftover_deleted", leftover, "Its run has ended, and nothing stands on it.")
@@ -67,6 +71,13 @@ class Reconciler:
             self._tell(
                 "undo.needs_help", leftover, "Nobody knows how its run ended. Look before you delete it."
             )
+
+    async def _was_of_a_command(self, run: int) -> bool:
+        """Whether a command to a machine took the undo disk; it has ended."""
+        try:
+            return (await self._tasks.get(run)).kind == Command.STARTUP.kind
+        except TaskNotFound:
+            return False
 
     def _tell(self, kind: str, leftover: Leftover, sentence: str) -> None:
         _log.warning(kind, path=leftover.path, run=leftover.run, machine=leftover.machine)

@@ -8,7 +8,8 @@ from typing import Self
 
 from lxml import etree
 
-from innkeeper.errors import InvalidArgument, MachineUnfit
+from innkeeper.errors import MachineUnfit
+from innkeeper.hypervisor.domain.fields import Attribute, Element, Present, Text, parse
 from innkeeper.machines.machine import Disk, DiskKind
 
 #: The virtio-serial port of the task agent, and the one of qemu-guest-agent.
@@ -24,50 +25,6 @@ _KEPT_FOR_MERGING = frozenset(
     {"name", "uuid", "os", "features", "iothreads", "iothreadids", "devices", "seclabel"}
 )
 _MERGE_MEMORY_MIB = 64
-
-
-class Attribute:
-    """One attribute of one element below a node; absent means the default."""
-
-    def __init__(self, path: str, name: str, default: str = "") -> None:
-        self._path, self._name, self._default = path, name, default
-
-    def __get__(self, owner: Element, _type: type[Element]) -> str:
-        found = owner.node.find(self._path)
-        return self._default if found is None else found.get(self._name, self._default)
-
-    def __set__(self, owner: Element, value: str) -> None:
-        found = owner.node.find(self._path)
-        if found is None:
-            found = etree.SubElement(owner.node, self._path)
-        found.set(self._name, value)
-
-
-class Text:
-    """The text of one element below a node; absent means empty."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __get__(self, owner: Element, _type: type[Element]) -> str:
-        return (owner.node.findtext(self._path) or "").strip()
-
-
-class Present:
-    """Whether an element is there."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __get__(self, owner: Element, _type: type[Element]) -> bool:
-        return owner.node.find(self._path) is not None
-
-
-class Element:
-    """A node with declared fields."""
-
-    def __init__(self, node: etree._Element) -> None:
-        self.node = node
 
 
 _KINDS: Mapping[str, DiskKind] = {
@@ -224,14 +181,7 @@ class Definition(Element):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a definition. Raises ``InvalidArgument`` where it is no domain."""
-        parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=False)
-        try:
-            root = etree.fromstring(text.encode(), parser)
-        except etree.XMLSyntaxError as error:
-            raise InvalidArgument(f"The machine's definition is no XML: {error}.") from error
-        if root.tag != "domain":
-            raise InvalidArgument(f"The machine's definition begins with <{root.tag}>, not with <domain>.")
-        return cls(root)
+        return cls(parse(text, "domain"))
 
     def text(self) -> str:
         """The definition as libvirt takes it."""

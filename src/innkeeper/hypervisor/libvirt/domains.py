@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import libvirt
 
-from innkeeper.errors import WrongState
+from innkeeper.errors import ErrorCode, WrongState
+from innkeeper.hypervisor.domain.extras import read_summary
 from innkeeper.hypervisor.libvirt.definition import AGENT_PORT, GUEST_AGENT_PORT, Definition
 from innkeeper.hypervisor.libvirt.states import SavedImage, machine_state, read_saved_image
 from innkeeper.hypervisor.libvirt.uris import HostUri
@@ -113,6 +114,7 @@ class Domains:
         self, domain: libvirt.virDomain, state: tuple[int, int], *, saved: bool, autostart: bool
     ) -> Machine:
         definition = current(domain)
+        noted = read_summary(definition.node)
         path = self._uri.saved_image(domain.name()) if self._uri.is_local else None
         image = read_saved_image(path, exists=saved)
         return Machine(
@@ -129,6 +131,10 @@ class Domains:
             passthrough=tuple(definition.passthrough()),
             nvram_path=definition.nvram or definition.nvram_file,
             has_tpm=definition.tpm_backend == "emulator",
+            labels=noted.labels,
+            known_parents=noted.known_parents,
+            undoable=noted.undoable,
+            undo_pending=noted.undo_pending,
         )
 
 
@@ -138,13 +144,14 @@ def _wait_for_turn(domain: libvirt.virDomain) -> None:
         domain.memoryStats()
 
 
-def wrong_state(name: str, state: MachineState, command: str) -> WrongState:
+def wrong_state(name: str, state: MachineState, command: str, code: ErrorCode | None = None) -> WrongState:
     """The refusal of a command that the state does not allow."""
     return WrongState(
         f"Machine {name!r} is {state.name.lower().replace('_', ' ')}: it cannot {command}.",
         machine=name,
         state=state.name,
         command=command,
+        code=code,
     )
 
 

@@ -34,6 +34,10 @@ class FarFiles:
         """Refused."""
         raise self._refusal(directory)
 
+    async def format(self, path: str) -> str:
+        """Refused."""
+        raise self._refusal(path)
+
     def _refusal(self, path: str) -> NotSupported:
         return NotSupported(
             f"{path} lies on the host at {self._uri}, and cannot be looked at from here.",

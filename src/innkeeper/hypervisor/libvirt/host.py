@@ -14,6 +14,7 @@ import structlog
 from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.hypervisor.libvirt.acceleration import Acceleration, acceleration
 from innkeeper.hypervisor.libvirt.agent_port import AgentPorts
+from innkeeper.hypervisor.libvirt.configurations import Configurations
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.domains import Domains
@@ -24,8 +25,12 @@ from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.near_files import NearFiles
 from innkeeper.hypervisor.libvirt.saved_states import SavedStates
 from innkeeper.hypervisor.libvirt.screens import LibvirtScreens
+from innkeeper.hypervisor.libvirt.surroundings import Surroundings
 from innkeeper.hypervisor.libvirt.undo_disks import BlockJobs, UndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.change import Change, Scope
+from innkeeper.machines.configuration import Configuration
+from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import BytePipe, ExecResult, ImageFiles, OnProgress
 from innkeeper.wire.events import Event, Publish
@@ -67,6 +72,8 @@ class LibvirtHypervisor:
         self._saved_states = SavedStates(
             self._uri, self._connection, self._domains, self._images, self._undo_disks
         )
+        self._configurations = Configurations(self._uri, self._connection, self._domains)
+        self._surroundings = Surroundings(self._uri, self._connection, name)
         self._guest_agent = GuestAgentPort(self._connection)
         self._agent_ports = AgentPorts(self._uri, self._connection)
         self._screens = LibvirtScreens(self._uri, self._connection, self._domains)
@@ -118,6 +125,14 @@ class LibvirtHypervisor:
             name, "read", lambda domain: str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
         )
 
+    async def configuration(self, name: str, *, running: bool = False) -> Configuration:
+        """How it is made: as it starts, or as it runs."""
+        return await self._configurations.read(name, running=running)
+
+    async def saved_state_path(self, name: str) -> str:
+        """The file of its saved state."""
+        return await self._saved_states.path(name)
+
     async def saved_definition(self, name: str) -> str:
         """The definition inside the saved state."""
         return await self._saved_states.definition(name)
@@ -139,6 +154,18 @@ class LibvirtHypervisor:
 
         return await self._connection.ask(look, "see the free memory")
 
+    async def facts(self) -> HostFacts:
+        """What the host is."""
+        return await self._surroundings.facts()
+
+    async def networks(self) -> Sequence[VirtualNetwork]:
+        """The networks that adapters can be attached to."""
+        return await self._surroundings.networks()
+
+    async def usb_devices(self) -> Sequence[UsbDevice]:
+        """The host's USB devices, and which machine has each."""
+        return await self._surroundings.usb_devices()
+
     async def acceleration(self) -> Acceleration:
         """How a new machine of this host should run, and why: as ``kvm`` or ``qemu``."""
         return await asyncio.to_thread(acceleration, self._state_directory)
@@ -153,6 +180,14 @@ class LibvirtHypervisor:
             return self._domains.machine(connect, connect.defineXML(definition).name())
 
         return await self._connection.command(work, "define", name)
+
+    async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
+        """Change how it is made."""
+        await self._configurations.change(name, change, scope)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """Give a machine that is off another name."""
+        await self._configurations.rename(name, new_name)
 
     async def undefine(self, name: str) -> None:
         """Forget a machine that is off; its disks stay."""

@@ -17,7 +17,8 @@ import libvirt
 from lxml import etree
 
 from innkeeper.errors import DiskError, ErrorCode
-from innkeeper.hypervisor.libvirt.definition import Attribute, Definition, Element, Text
+from innkeeper.hypervisor.domain.fields import Attribute, Element, Text
+from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.uris import HostUri
 
 _TIMEOUT_S = 60

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import libvirt
 
-from innkeeper.errors import MachineUnfit, NotSupported
+from innkeeper.errors import ErrorCode, MachineUnfit, NotSupported
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine, wrong_state
@@ -40,6 +40,23 @@ class SavedStates:
     async def definition(self, name: str) -> str:
         """The definition inside the saved state."""
         return await self._connection.ask(lambda c: self._saved_definition(c, name).text(), "read", name)
+
+    async def path(self, name: str) -> str:
+        """The file of the saved state."""
+
+        def look(connect: libvirt.virConnect) -> str:
+            domain = connect.lookupByName(name)
+            if self._domains.saved_image(domain) is not SavedImage.WHOLE:
+                state = self._domains.state(domain)
+                raise wrong_state(name, state, "show a saved state", ErrorCode.VM_E_VM_NO_SAVED_STATE)
+            image = self._uri.saved_image(name)
+            if image is None:
+                raise NotSupported(
+                    f"Where the host at {self._uri.text} keeps saved states is not known from here."
+                )
+            return str(image)
+
+        return await self._connection.ask(look, "find the saved state of", name)
 
     async def start(self, name: str, *, paused: bool, on_progress: OnProgress | None) -> None:
         """Boot the machine, or restore its saved state."""

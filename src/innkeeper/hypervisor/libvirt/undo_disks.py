@@ -154,6 +154,7 @@ class UndoDisks:
         if state not in _SETTLED:
             raise wrong_state(name, state, "merge its undo disks")
         if current(domain).has_sources(bases) and persistent(domain).has_sources(bases):
+            self._point_memory_at(connect, domain, bases)
             return False
         self._forget_memory_of(domain, bases)
         if not domain.isActive():
@@ -161,7 +162,10 @@ class UndoDisks:
         return True
 
     def _forget_memory_of(self, domain: libvirt.virDomain, bases: Mapping[str, str]) -> None:
-        """Once the bases change, memory that was saved on top of them is worth nothing, and a danger."""
+        """Once the bases change, memory that was saved on top of them is worth nothing, and a danger.
+
+        Memory that was saved on top of the overlays fits what is merged.
+        """
         image = self._domains.saved_image(domain)
         if image is SavedImage.NONE:
             return
@@ -169,10 +173,6 @@ class UndoDisks:
             bases
         ):
             domain.managedSaveRemove(0)
-        elif not domain.isActive():
-            raise wrong_state(
-                domain.name(), MachineState.SAVED, "merge the undo disks that its saved state stands on"
-            )
 
     async def _merge_disk(self, name: str, target: str, base: str, on_progress: OnProgress | None) -> None:
         begun = False
@@ -201,6 +201,20 @@ class UndoDisks:
         self._use_bases(connect, domain, bases)
         if live.is_merging():
             domain.destroy()
+            self._point_memory_at(connect, domain, bases)
+
+    def _point_memory_at(
+        self, connect: libvirt.virConnect, domain: libvirt.virDomain, bases: Mapping[str, str]
+    ) -> None:
+        """Let memory that was saved on top of the overlays go on with the bases they were merged into."""
+        if self._domains.saved_image(domain) is not SavedImage.WHOLE:
+            return
+        saved = Definition.parse(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
+        if saved.has_sources(bases):
+            return
+        definition = persistent(domain)
+        _use_files(saved, bases, lambda target, _base: definition.disk(target).format)
+        domain.managedSaveDefineXML(saved.text(), 0)
 
     def _use_bases(
         self, connect: libvirt.virConnect, domain: libvirt.virDomain, bases: Mapping[str, str]

@@ -1,0 +1,1 @@
+"""Read, change and make machines' definitions: libvirt's XML as declared fields, without a host."""

@@ -1,0 +1,168 @@
+"""Keep what Innkeeper notes of a machine in its definition's metadata."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from lxml import etree
+
+from innkeeper.hypervisor.domain.fields import Attribute, Element, child, written
+from innkeeper.machines.configuration import Extras, ParentRecord, Value
+from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction
+
+#: The namespace of the element, and the prefix it is written with.
+NAMESPACE = "urn:innkeeper:machine:1"
+PREFIX = "innkeeper"
+#: libvirt allows one element of a namespace.
+TAG = f"{{{NAMESPACE}}}machine"
+
+_UNDO = {UndoAction.DISCARD: "discard", UndoAction.KEEP: "keep", UndoAction.COMMIT: "commit"}
+_SHUTDOWN = {
+    ShutdownAction.SAVE: "save",
+    ShutdownAction.TURN_OFF: "turn_off",
+    ShutdownAction.SHUTDOWN: "shutdown",
+}
+_UNDO_BY_WORD = {word: action for action, word in _UNDO.items()}
+_SHUTDOWN_BY_WORD = {word: action for action, word in _SHUTDOWN.items()}
+
+_READ: Mapping[str, Callable[[str], Value]] = {
+    "string": str,
+    "int": int,
+    "bool": lambda text: text == "true",
+    "bytes": lambda text: base64.b64decode(text),
+}
+
+
+class ExtrasElement(Element):
+    """``<innkeeper:machine>``."""
+
+    undoable = Attribute(".", "undoable", "no")
+    undo_action = Attribute(".", "undo-action", "keep")
+    undo_pending = Attribute(".", "undo-pending", "no")
+    shutdown_action = Attribute(".", "shutdown-action", "save")
+
+
+def read_extras(domain: etree._Element) -> Extras:
+    """What is noted of a machine, by its definition; all defaults where nothing is."""
+    node = domain.find(f"metadata/{TAG}")
+    if node is None:
+        return Extras()
+    element = ExtrasElement(node)
+    return Extras(
+        undoable=element.undoable == "yes",
+        undo_action=_UNDO_BY_WORD.get(element.undo_action, UndoAction.KEEP),
+        undo_pending=element.undo_pending == "yes",
+        shutdown_action=_SHUTDOWN_BY_WORD.get(element.shutdown_action, ShutdownAction.SAVE),
+        labels=tuple(each.text or "" for each in node.iterfind(_tag("label"))),
+        values={each.get("key", ""): _value(each) for each in node.iterfind(_tag("value"))},
+        parents=tuple(_parent(each) for each in node.iterfind(_tag("parent"))),
+        static_macs=frozenset(each.get("address", "") for each in node.iterfind(_tag("static-mac"))),
+        immediate_ports=frozenset(int(each.get("id", "0")) for each in node.iterfind(_tag("immediate-port"))),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """The part of it that every list of machines shows."""
+
+    labels: tuple[str, ...] = ()
+    known_parents: tuple[str, ...] = ()
+    undoable: bool = False
+    undo_pending: bool = False
+
+
+def read_summary(domain: etree._Element) -> Summary:
+    """The summary of a machine's notes."""
+    node = domain.find(f"metadata/{TAG}")
+    if node is None:
+        return Summary()
+    element = ExtrasElement(node)
+    return Summary(
+        labels=tuple(each.text or "" for each in node.iterfind(_tag("label"))),
+        known_parents=tuple(each.get("path", "") for each in node.iterfind(_tag("parent"))),
+        undoable=element.undoable == "yes",
+        undo_pending=element.undo_pending == "yes",
+    )
+
+
+def write_extras(domain: etree._Element, extras: Extras) -> None:
+    """Note it in the definition."""
+    metadata = child(domain, "metadata")
+    for stale in metadata.findall(TAG):
+        metadata.remove(stale)
+    if extras != Extras():
+        metadata.append(extras_element(extras))
+
+
+def extras_element(extras: Extras) -> etree._Element:
+    """What is noted, as the element of a definition."""
+    node = _bare(extras)
+    named = etree.Element(TAG, nsmap={PREFIX: NAMESPACE})
+    named.attrib.update(node.attrib)
+    for each in node:
+        child_node = etree.SubElement(named, _tag(each.tag))
+        child_node.attrib.update(each.attrib)
+        child_node.text = each.text
+    return named
+
+
+def extras_text(extras: Extras) -> str:
+    """What is noted, for libvirt's call that sets it: libvirt itself puts the namespace on."""
+    return written(_bare(extras))
+
+
+def _bare(extras: Extras) -> etree._Element:
+    node = etree.Element("machine")
+    element = ExtrasElement(node)
+    element.undoable = "yes" if extras.undoable else "no"
+    element.undo_action = _UNDO[extras.undo_action]
+    element.undo_pending = "yes" if extras.undo_pending else "no"
+    element.shutdown_action = _SHUTDOWN[extras.shutdown_action]
+    for label in extras.labels:
+        etree.SubElement(node, "label").text = label
+    for key, value in sorted(extras.values.items()):
+        kind, text = _written(value)
+        etree.SubElement(node, "value", key=key, type=kind).text = text
+    for parent in extras.parents:
+        etree.SubElement(
+            node,
+            "parent",
+            path=parent.path,
+            size=str(parent.size_bytes),
+            mtime=str(parent.mtime_ns),
+            inode=str(parent.inode),
+        )
+    for mac in sorted(extras.static_macs):
+        etree.SubElement(node, "static-mac", address=mac)
+    for port in sorted(extras.immediate_ports):
+        etree.SubElement(node, "immediate-port", id=str(port))
+    return node
+
+
+def _tag(name: object) -> str:
+    return f"{{{NAMESPACE}}}{name}"
+
+
+def _value(node: etree._Element) -> Value:
+    return _READ.get(node.get("type", "string"), str)(node.text or "")
+
+
+def _written(value: Value) -> tuple[str, str]:
+    if isinstance(value, bool):
+        return "bool", "true" if value else "false"
+    if isinstance(value, int):
+        return "int", str(value)
+    if isinstance(value, bytes):
+        return "bytes", base64.b64encode(value).decode()
+    return "string", value
+
+
+def _parent(node: etree._Element) -> ParentRecord:
+    return ParentRecord(
+        path=node.get("path", ""),
+        size_bytes=int(node.get("size", "0")),
+        mtime_ns=int(node.get("mtime", "0")),
+        inode=int(node.get("inode", "0")),
+    )

@@ -1,0 +1,127 @@
+"""Read how a machine is made from its definition."""
+
+from __future__ import annotations
+
+from innkeeper.hypervisor.domain.elements import AdapterElement, Domain, DriveElement, SerialElement
+from innkeeper.hypervisor.domain.extras import read_extras
+from innkeeper.hypervisor.domain.fields import parse
+from innkeeper.machines.configuration import (
+    Adapter,
+    Configuration,
+    Drive,
+    Extras,
+    ParallelPort,
+    SerialPort,
+    UsbAddress,
+)
+from innkeeper.wire.virtual_pc import Attachment, BiosField, SerialPortType
+
+#: The name of the network of QEMU's own user-mode networking, which every host has.
+USER_NETWORK = "user"
+#: How a bridge or an interface of the host is named as a network.
+BRIDGE = "bridge:"
+DIRECT = "direct:"
+
+_MEBI = 1 << 20
+_UNITS = {
+    "b": 1,
+    "bytes": 1,
+    "kb": 1000,
+    "k": 1 << 10,
+    "kib": 1 << 10,
+    "mb": 1000**2,
+    "m": _MEBI,
+    "mib": _MEBI,
+    "gb": 1000**3,
+    "g": 1 << 30,
+    "gib": 1 << 30,
+    "tb": 1000**4,
+    "t": 1 << 40,
+    "tib": 1 << 40,
+}
+_PORT_TYPES = {
+    "dev": SerialPortType.HOST_PORT,
+    "pty": SerialPortType.HOST_PORT,
+    "file": SerialPortType.TEXT_FILE,
+    "unix": SerialPortType.NAMED_PIPE,
+    "pipe": SerialPortType.NAMED_PIPE,
+}
+
+
+def configuration_of(definition: str) -> Configuration:
+    """How the machine of a definition is made. Raises ``InvalidArgument`` where it is none."""
+    domain = Domain(parse(definition, "domain"))
+    extras = read_extras(domain.node)
+    return Configuration(
+        name=domain.name,
+        uuid=domain.uuid,
+        notes=domain.node.findtext("description") or "",
+        memory_mib=int(domain.memory or "0") * _UNITS.get(domain.memory_unit.lower(), 1 << 10) // _MEBI,
+        vcpus=int(domain.vcpus or "1"),
+        chipset=domain.chipset,
+        firmware="uefi" if domain.firmware == "efi" or domain.loader else "bios",
+        bios={field: domain.bios_string(field) for field in BiosField},
+        drives=tuple(_drive(drive) for drive in domain.drives()),
+        adapters=tuple(_adapter(number, each, extras) for number, each in enumerate(domain.adapters(), 1)),
+        serial_ports=tuple(_serial(n, port, extras) for n, port in enumerate(domain.ports("serial"))),
+        parallel_ports=tuple(ParallelPort(id=n, name=p.path) for n, p in enumerate(domain.ports("parallel"))),
+        usb=tuple(
+            UsbAddress(bus=int(each.bus, 0), device=int(each.device, 0))
+            for each in domain.usb()
+            if each.bus.isalnum() and each.device.isalnum()
+        ),
+        extras=extras,
+    )
+
+
+def _drive(element: DriveElement) -> Drive:
+    path = element.file or element.block
+    return Drive(
+        target=element.target,
+        device=element.device,
+        bus=element.bus,
+        location=element.location,
+        path=path,
+        format=element.format,
+        attachment=_attachment(element) if path else Attachment.NONE,
+        read_only=element.read_only or element.device == "cdrom",
+    )
+
+
+def _attachment(element: DriveElement) -> Attachment:
+    return Attachment.HOST_DRIVE if element.type == "block" else Attachment.IMAGE
+
+
+def _adapter(number: int, element: AdapterElement, extras: Extras) -> Adapter:
+    return Adapter(
+        id=number,
+        mac=element.mac.lower(),
+        dynamic=element.mac.lower() not in extras.static_macs,
+        network=network_of(element),
+        model=element.model,
+    )
+
+
+def network_of(element: AdapterElement) -> str:
+    """The name of the network that an adapter is attached to; empty where its cable is out."""
+    if element.link == "down":
+        return ""
+    match element.type:
+        case "network":
+            return element.network
+        case "bridge":
+            return f"{BRIDGE}{element.bridge}"
+        case "direct":
+            return f"{DIRECT}{element.device}"
+        case "user":
+            return USER_NETWORK
+    return element.type
+
+
+def _serial(number: int, element: SerialElement, extras: Extras) -> SerialPort:
+    return SerialPort(
+        id=number,
+        type=_PORT_TYPES.get(element.type, SerialPortType.NULL),
+        name=element.path,
+        connect_immediately=number in extras.immediate_ports,
+    )

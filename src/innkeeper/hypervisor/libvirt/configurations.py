@@ -1,0 +1,127 @@
+"""Read and change how libvirt's machines are made: their definitions, and their devices while they run."""
+
+from __future__ import annotations
+
+import libvirt
+
+from innkeeper.errors import ErrorCode, MachineError
+from innkeeper.hypervisor.domain.editing import device_of, edited, usb_element
+from innkeeper.hypervisor.domain.extras import NAMESPACE, PREFIX, extras_text
+from innkeeper.hypervisor.domain.fields import written
+from innkeeper.hypervisor.domain.reading import configuration_of
+from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.domains import Domains
+from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.change import (
+    AdapterAttached,
+    Change,
+    MediumChanged,
+    Noted,
+    Scope,
+    UsbAttached,
+    UsbDetached,
+    ValueSet,
+)
+from innkeeper.machines.configuration import Configuration, Extras
+from innkeeper.machines.machine import MachineState
+
+_OFF = frozenset({MachineState.TURNED_OFF})
+_PERSISTENT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+_AFFECT = {
+    Scope.PERSISTENT: libvirt.VIR_DOMAIN_AFFECT_CONFIG,
+    Scope.RUNNING: libvirt.VIR_DOMAIN_AFFECT_LIVE,
+}
+
+
+class Configurations:
+    """How the machines of one host are made."""
+
+    def __init__(self, uri: HostUri, connection: Connection, domains: Domains) -> None:
+        self._uri = uri
+        self._connection = connection
+        self._domains = domains
+
+    async def read(self, name: str, *, running: bool) -> Configuration:
+        """How it is made: as it starts, or as it runs."""
+        flags = 0 if running else _PERSISTENT
+        definition = await self._connection.ask(lambda c: c.lookupByName(name).XMLDesc(flags), "read", name)
+        return configuration_of(str(definition))
+
+    async def change(self, name: str, change: Change, scope: Scope) -> None:
+        """Change how it is made."""
+
+        def work(connect: libvirt.virConnect) -> None:
+            domain = connect.lookupByName(name)
+            live = scope is not Scope.PERSISTENT and bool(domain.isActive())
+            if isinstance(change, UsbAttached | UsbDetached):
+                _change_usb(domain, change)
+                return
+            if live:
+                _change_live(domain, change)
+            if scope is not Scope.RUNNING:
+                _change_persistent(connect, domain, change)
+
+        await self._connection.command(work, "change", name)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """Give it another name."""
+
+        def work(connect: libvirt.virConnect) -> None:
+            known = {domain.name() for domain in connect.listAllDomains()}
+            if name not in known and new_name in known:
+                return
+            domain = connect.lookupByName(name)
+            self._domains.require(domain, _OFF, "be renamed")
+            domain.rename(new_name)
+
+        await self._connection.command(work, "rename", name)
+
+
+def _change_persistent(connect: libvirt.virConnect, domain: libvirt.virDomain, change: Change) -> None:
+    definition = edited(domain.XMLDesc(_PERSISTENT), change)
+    if isinstance(change, Noted | ValueSet):
+        _note(domain, definition, change, Scope.PERSISTENT)
+    else:
+        connect.defineXML(definition)
+
+
+def _change_live(domain: libvirt.virDomain, change: Change) -> None:
+    definition = edited(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE), change)
+    if isinstance(change, Noted | ValueSet):
+        _note(domain, definition, change, Scope.RUNNING)
+    elif isinstance(change, MediumChanged | AdapterAttached):
+        domain.updateDeviceFlags(device_of(definition, change), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    else:
+        raise TypeError(f"{type(change).__name__} is no change of a running machine")
+
+
+def _note(domain: libvirt.virDomain, definition: str, change: Noted | ValueSet, scope: Scope) -> None:
+    """Write the machine's notes alone: its other fields may be changing at the same moment."""
+    wanted = configuration_of(definition)
+    if isinstance(change, Noted) and change.notes is not None:
+        notes = wanted.notes or None
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_DESCRIPTION, notes, None, None, _AFFECT[scope])
+    if isinstance(change, ValueSet) or change.extras:
+        extras = None if wanted.extras == Extras() else extras_text(wanted.extras)
+        domain.setMetadata(
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT, extras, PREFIX if extras else None, NAMESPACE, _AFFECT[scope]
+        )
+
+
+def _change_usb(domain: libvirt.virDomain, change: UsbAttached | UsbDetached) -> None:
+    device = written(usb_element(change))
+    attaching = isinstance(change, UsbAttached)
+    try:
+        if attaching:
+            domain.attachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        else:
+            domain.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    except libvirt.libvirtError as error:
+        verb = "attached to" if attaching else "detached from"
+        raise MachineError(
+            f"The USB device {change.address.bus}:{change.address.device} could not be {verb} "
+            f"{domain.name()}: {error.get_error_message()}.",
+            machine=domain.name(),
+            code=ErrorCode.VM_E_USB_ATTACH_FAILED if attaching else ErrorCode.VM_E_USB_DETACH_FAILED,
+            advice="innkeeper host usb lists the host's devices, and who has them.",
+        ) from error

@@ -1,0 +1,60 @@
+"""Find the machine whose devices are to be changed, in a state that allows it."""
+
+from __future__ import annotations
+
+from innkeeper.errors import ErrorCode, MachineError, WrongState
+from innkeeper.machines.configuration import Configuration
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.service import Machines
+from innkeeper.machines.settings import refuse_active
+
+_RUNNING = frozenset({MachineState.RUNNING, MachineState.PAUSED})
+
+
+class Devices:
+    """One kind of device of all machines. What is refused is refused before anything is touched."""
+
+    def __init__(self, machines: Machines) -> None:
+        self.machines = machines
+
+    async def any(self, name: str) -> tuple[Machine, Hypervisor, Configuration]:
+        machine = await self.machines.get(name)
+        host = self.machines.hosts[machine.host]
+        return machine, host, await host.configuration(machine.name)
+
+    async def not_busy(self, name: str) -> tuple[Machine, Hypervisor, Configuration]:
+        found = await self.any(name)
+        await self.machines.refuse_busy(found[0].name)
+        return found
+
+    async def off(self, name: str, command: str) -> tuple[Machine, Hypervisor, Configuration]:
+        """Raises ``WrongState`` (VM_E_VM_RUNNING_OR_SAVED) where it is not off."""
+        machine, host, made = await self.any(name)
+        refuse_active(machine, command, ErrorCode.VM_E_VM_RUNNING_OR_SAVED)
+        await self.machines.refuse_busy(machine.name)
+        return machine, host, made
+
+    async def up(self, name: str, command: str) -> tuple[Machine, Hypervisor]:
+        machine = await self.machines.get(name)
+        if machine.state not in _RUNNING:
+            raise WrongState(
+                f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}, "
+                f"which does not allow to {command}.",
+                machine=machine.name,
+                state=machine.state.name,
+                command=command,
+                code=ErrorCode.VM_E_VM_NOT_RUNNING,
+                advice="That is possible when it runs.",
+            )
+        return machine, self.machines.hosts[machine.host]
+
+
+def full(machine: Machine, count: int, what: str) -> MachineError:
+    """The refusal of one device more than fits."""
+    return MachineError(
+        f"{machine.name} has {count} {what}, and no more fit.",
+        machine=machine.name,
+        code=ErrorCode.VM_E_PREF_ILLEGAL_VALUE,
+        advice="Take one out first.",
+    )
