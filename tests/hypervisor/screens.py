@@ -11,8 +11,18 @@ import asyncio
 import pytest
 
 from innkeeper.errors import ErrorCode, MachineError, NotSupported, WrongState
+from innkeeper.machines.hands import (
+    ButtonMoved,
+    KeyMoved,
+    PointerMoved,
+    PointerPlaced,
+    Pointers,
+    WheelTurned,
+)
+from innkeeper.machines.keys import KEYS
 from innkeeper.machines.picture import read_picture
 from innkeeper.machines.pipe import BytePipe
+from innkeeper.wire.states import MouseButton
 from tests.hypervisor.contract import Subject
 
 _GREETING = b"RFB 003.008\n"
@@ -105,3 +115,51 @@ async def _read(pipe: BytePipe, count: int) -> bytes:
         while len(data) < count and (piece := await pipe.read()):
             data += piece
     return data if count == 1 else data[:count]
+
+
+class TypingContract:
+    """Keys can be pressed and released together."""
+
+    async def test_keys_are_pressed(self, shown: Subject) -> None:
+        """In a running machine alone."""
+        keys = [KEYS["Key_LeftShift"], KEYS["Key_A"]]
+        with pytest.raises(WrongState):
+            await shown.hypervisor.hands.press(shown.name, keys, hold_ms=20)
+        await shown.hypervisor.start(shown.name)
+        await shown.hypervisor.hands.press(shown.name, keys, hold_ms=20)
+
+
+class HandsContract(TypingContract):
+    """Keys stay down, and a mouse moves."""
+
+    async def test_every_key_of_the_table_is_known(self, shown: Subject) -> None:
+        """Pressed and released one by one."""
+        await shown.hypervisor.start(shown.name)
+        for key in KEYS.values():
+            if key.name not in ("Key_SysReq", "Key_Delete"):
+                await shown.hypervisor.hands.feed(shown.name, [KeyMoved(key, True), KeyMoved(key, False)])
+
+    async def test_a_mouse_moves_clicks_and_scrolls(self, shown: Subject) -> None:
+        """By steps, and to places."""
+        hands = shown.hypervisor.hands
+        with pytest.raises(WrongState):
+            await hands.pointers(shown.name)
+        await shown.hypervisor.start(shown.name)
+        assert await hands.pointers(shown.name) == Pointers(any=True, absolute=True)
+        await hands.feed(shown.name, [PointerMoved(5, -5), PointerPlaced(100, None), WheelTurned(-3)])
+        for button in MouseButton:
+            await hands.feed(shown.name, [ButtonMoved(button, True)])
+            await hands.feed(shown.name, [ButtonMoved(button, False)])
+        await hands.feed(shown.name, [PointerMoved(0, 0)])
+
+
+class UntouchableContract(TypingContract):
+    """A host whose machines have no monitor says so."""
+
+    async def test_no_key_stays_down_and_no_mouse_moves(self, shown: Subject) -> None:
+        """A clear word for each."""
+        await shown.hypervisor.start(shown.name)
+        with pytest.raises(NotSupported):
+            await shown.hypervisor.hands.feed(shown.name, [KeyMoved(KEYS["Key_A"], True)])
+        with pytest.raises(NotSupported):
+            await shown.hypervisor.hands.pointers(shown.name)

@@ -19,7 +19,7 @@ from tests.hypervisor.contract import (
     Subject,
     UndoDiskContract,
 )
-from tests.hypervisor.screens import DisplayContract
+from tests.hypervisor.screens import DisplayContract, HandsContract
 
 pytestmark = pytest.mark.qemu
 
@@ -79,4 +79,8 @@ class TestConfiguration(ConfigurationContract):
 
 
 class TestMedia(MediaContract):
+    """Embedded."""
+
+
+class TestHands(HandsContract):
     """Embedded."""

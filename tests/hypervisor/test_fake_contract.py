@@ -18,7 +18,7 @@ from tests.hypervisor.contract import (
     Subject,
     UndoDiskContract,
 )
-from tests.hypervisor.screens import DisplayContract
+from tests.hypervisor.screens import DisplayContract, HandsContract
 
 
 @pytest.fixture
@@ -72,4 +72,8 @@ class TestConfiguration(ConfigurationContract):
 
 
 class TestMedia(MediaContract):
+    """Simulated."""
+
+
+class TestHands(HandsContract):
     """Simulated."""

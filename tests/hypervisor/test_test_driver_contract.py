@@ -11,7 +11,7 @@ from innkeeper.errors import NotSupported
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from innkeeper.machines.machine import MachineState
 from tests.hypervisor.contract import ConfigurationContract, LifeContract, SavedStateContract, Subject
-from tests.hypervisor.screens import PictureContract, UnopenableContract
+from tests.hypervisor.screens import PictureContract, UnopenableContract, UntouchableContract
 
 _MACHINE = """
 <domain type='test'>
@@ -86,4 +86,8 @@ class TestUnopenable(UnopenableContract):
 
 
 class TestConfiguration(ConfigurationContract):
+    """Made up."""
+
+
+class TestUntouchable(UntouchableContract):
     """Made up."""

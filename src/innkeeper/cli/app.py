@@ -8,7 +8,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from innkeeper.cli import agent, disk, machine, schedule, serve, task, tonight, update, version, window
+from innkeeper.cli import (
+    agent,
+    disk,
+    machine,
+    schedule,
+    screen,
+    serve,
+    task,
+    tonight,
+    update,
+    version,
+    window,
+)
 from innkeeper.cli.exit_codes import ExitCode, of_error
 from innkeeper.cli.terminal import Session, session_of
 from innkeeper.cli.times import parse_zone
@@ -63,6 +75,7 @@ def root(
 
 serve.add_to(app)
 app.add_typer(agent.app)
+screen.add_to(machine.app)
 app.add_typer(machine.app)
 app.add_typer(schedule.app)
 app.add_typer(task.app)

@@ -2,9 +2,13 @@
 
 from innkeeper.client.disks import HardDisk as HardDisk
 from innkeeper.client.disks import HardDiskCollection as HardDiskCollection
+from innkeeper.client.display import Display as Display
 from innkeeper.client.inn import Inn as Inn
 from innkeeper.client.inn import connect as connect
+from innkeeper.client.keyboard import Keyboard as Keyboard
+from innkeeper.client.keyboard import Mouse as Mouse
 from innkeeper.client.machines import Machine as Machine
 from innkeeper.client.machines import MachineCollection as MachineCollection
 from innkeeper.client.tasks import Task as Task
 from innkeeper.client.updates import Update as Update
+from innkeeper.client.wires import Wire as Wire

@@ -64,6 +64,16 @@ def _get(path: str, answer: type[Answer], **query: str | float | bool | None) ->
     return Call(method="GET", path=path, answer=answer, query=query)
 
 
+def get(path: str, answer: type[Answer], **query: str | float | bool | None) -> Call[Answer]:
+    """A question without a body."""
+    return _get(path, answer, **query)
+
+
+def machine_path(name: str, what: str) -> str:
+    """The path of something of a machine."""
+    return f"/v1/machines/{_quoted(name)}/{what}"
+
+
 def inn() -> Call[wire.InnMessage]:
     """Who the service is, and who the caller is to it."""
     return _get("/v1/inn", wire.InnMessage)

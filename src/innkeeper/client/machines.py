@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from innkeeper.client import calls
+from innkeeper.client.display import Display
+from innkeeper.client.keyboard import Keyboard, Mouse
 from innkeeper.client.tasks import Task
 from innkeeper.client.transport import Transport
 from innkeeper.client.updates import MachineUpdates
@@ -22,6 +24,10 @@ class Machine:
     def __init__(self, transport: Transport, name: str) -> None:
         self._transport = transport
         self.name = name
+        #: What it shows (``VideoDevice``).
+        self.display = Display(transport, name)
+        self.keyboard = Keyboard(transport, name)
+        self.mouse = Mouse(transport, name)
         #: What is booked for it.
         self.updates = MachineUpdates(transport, name)
 

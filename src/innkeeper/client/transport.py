@@ -9,8 +9,9 @@ from pathlib import Path
 
 import httpx
 from pydantic import BaseModel
+from websockets.sync.client import ClientConnection, unix_connect
 
-from innkeeper.client.calls import Answer, Call
+from innkeeper.client.calls import Answer, Call, Query
 from innkeeper.errors import ErrorCode, NotPermitted, ServiceError
 from innkeeper.wire.event_stream import EventStream, StreamEvent
 from innkeeper.wire.places import sockets_to_try
@@ -43,6 +44,21 @@ class Transport:
                 timeout=httpx.Timeout(call.patience, connect=5.0),
             )
         return call.read(response.status_code, response.content)
+
+    def fetch(self, path: str, query: Query) -> bytes:
+        """Read a body that is no JSON; raises the service's errors, or ``ServiceError``."""
+        call = Call(method="GET", path=path, answer=BaseModel, query=query)
+        with self._translated():
+            response = self._http.get(path, params=call.params, timeout=httpx.Timeout(60.0, connect=5.0))
+        if response.status_code >= 400:
+            call.read(response.status_code, response.content)
+        return response.content
+
+    def join(self, path: str) -> ClientConnection:
+        """Open a WebSocket; raises websockets' errors."""
+        return unix_connect(
+            str(self.socket), f"ws://innkeeper{path}", compression=None, max_size=None, proxy=None
+        )
 
     def stream(self, path: str, params: dict[str, str], last_id: str) -> Iterator[StreamEvent]:
         """Follow a stream of events until the service ends it; a lost connection is a ``ServiceError``."""

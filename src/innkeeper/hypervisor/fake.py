@@ -14,6 +14,7 @@ from innkeeper.hypervisor import fake_acts as acts
 from innkeeper.hypervisor import fake_definition, fake_disks
 from innkeeper.hypervisor.domain.reading import configuration_of
 from innkeeper.hypervisor.fake_guests import Due
+from innkeeper.hypervisor.fake_hands import FakeHands
 from innkeeper.hypervisor.fake_machines import SimulatedMachine, format_of, with_paths
 from innkeeper.hypervisor.fake_screens import FakeScreens
 from innkeeper.hypervisor.fake_surroundings import NETWORKS, USB_DEVICES, simulated_facts
@@ -79,6 +80,7 @@ class FakeHypervisor:
         self.room_bytes = free_bytes
         self._files = FakeFiles(threads=threads)
         self._screens = FakeScreens(self)
+        self._hands = FakeHands(self)
 
     @property
     def name(self) -> str:
@@ -99,6 +101,11 @@ class FakeHypervisor:
     def screens(self) -> FakeScreens:
         """What its machines show, and their serial ports."""
         return self._screens
+
+    @property
+    def hands(self) -> FakeHands:
+        """Their keyboards and mice."""
+        return self._hands
 
     @property
     def disk_directory(self) -> Path:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from innkeeper.machines.change import Change, Scope
 from innkeeper.machines.configuration import Configuration
+from innkeeper.machines.hands import Hands
 from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.pipe import BytePipe as BytePipe
@@ -76,6 +77,10 @@ class Hypervisor(Protocol):
     @property
     def screens(self) -> Screens:
         """What its machines show, and their serial ports."""
+
+    @property
+    def hands(self) -> Hands:
+        """Their keyboards and mice."""
 
     async def open(self) -> None:
         """Connect, and begin to publish ``machine.*`` events. Reconnects by itself from then on."""

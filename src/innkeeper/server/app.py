@@ -23,6 +23,7 @@ from innkeeper.server.routes import (
     display,
     events,
     health,
+    keyboard,
     machines,
     schedule,
     tasks,
@@ -66,7 +67,20 @@ def bare_app() -> FastAPI:
     )
     app.state.allowed = {}
     v1 = APIRouter(prefix="/v1", responses=_RESPONSES)
-    nouns = (health, display, machines, tasks, updates, windows, tonight, schedule, disks, agent, events)
+    nouns = (
+        health,
+        display,
+        keyboard,
+        machines,
+        tasks,
+        updates,
+        windows,
+        tonight,
+        schedule,
+        disks,
+        agent,
+        events,
+    )
     for noun in nouns:
         v1.include_router(noun.router)
     app.include_router(v1)

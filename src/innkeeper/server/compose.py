@@ -30,7 +30,9 @@ from innkeeper.hypervisor.libvirt import (
     prepare_root,
 )
 from innkeeper.machines.display import Display
+from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.ports import BytePipe, Hypervisor
 from innkeeper.machines.service import Machines
 from innkeeper.server.events import EventBus
@@ -179,6 +181,10 @@ async def _house(
         clock=ground.clock,
         policy=policy,
     )
+    display = Display(machines, clock=ground.clock)
+    keyboard, mouse = Keyboard(machines, clock=ground.clock), Mouse(machines, display)
+    for heed in (keyboard.heed, mouse.heed):
+        ground.events.tell(heed)
     return House(
         settings=ground.settings,
         clock=ground.clock,
@@ -187,7 +193,9 @@ async def _house(
         answers=store.answers,
         tasks=tasks,
         machines=machines,
-        display=Display(machines, clock=ground.clock),
+        display=display,
+        keyboard=keyboard,
+        mouse=mouse,
         agents=agents,
         bookings=bookings,
         windows=windows,

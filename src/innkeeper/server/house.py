@@ -7,6 +7,8 @@ import dataclasses
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.disks.service import Disks
 from innkeeper.machines.display import Display
+from innkeeper.machines.keyboard import Keyboard
+from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.service import Machines
 from innkeeper.server.events import EventBus
 from innkeeper.server.idempotency import AnswerStore
@@ -34,6 +36,8 @@ class House:
     tasks: Tasks
     machines: Machines
     display: Display
+    keyboard: Keyboard
+    mouse: Mouse
     agents: GuestAgents
     bookings: Bookings
     windows: Windows

@@ -12,42 +12,35 @@ DISPLAY = Interface(
         Member(
             "_GenerateThumbnail",
             _EMULATED,
-            "",
-            "VirDomainScreenshot(stream,screen 0) → PNG (QEMU≥7.1) or PPM → scale to 64×48, 3072 "
-            "uint32 in B|G|R byte order (upper 8 = blue); also give real PNG.",
+            "Display.thumbnail",
+            "The host's screenshot, scaled to 64 by 48: 3,072 numbers, the upper 8 bits blue, "
+            "then green, then red. A real PNG of any size: `Display.screenshot`.",
         ),
         Member(
             "CanResize",
             _NEAREST,
-            "",
-            "True only if virtio-gpu/QXL with a connected vdagent (spice agent channel state) "
-            "else False; VNC-only: False.",
+            "Display.can_resize",
+            "True for a virtio card with a VNC display: a display client can ask its guest. "
+            "Whether the guest follows depends on its driver.",
         ),
-        Member(
-            "Height",
-            _DIRECT,
-            "",
-            "Size of virDomainScreenshot image, or D-Bus display / qmp query-… console height.",
-        ),
+        Member("Height", _DIRECT, "Display.height", "The size of the host's screenshot."),
         Member(
             "SetDimensions",
             _NEAREST,
-            "",
-            "No libvirt call. Works only by display client (SPICE monitors-config, VNC "
-            "SetDesktopSize on virtio-gpu, -display dbus SetUIInfo) – honest answer "
-            "VM_E_ADDITIONS_FEATURE_NOT_AVAIL otherwise; keep argument rules (640..2048 × "
-            "480..1920, mult. of 8). NB docs contradict themselves: parameter text says width is "
-            "rounded dInnkeeper’s to mult. of 8, return table says E_INVALIDARG.",
+            "Display.set_dimensions",
+            "Asked as a VNC client does (SetDesktopSize), then the screen is looked at until it "
+            "has the size, 10 s at most. The documents both cut a width to a multiple of 8 and "
+            "refuse it: it is cut.",
         ),
-        Member("Thumbnail", _EMULATED, "", "As _GenerateThumbnail, list of 3072 ints."),
+        Member("Thumbnail", _EMULATED, "Display.thumbnail", "As _GenerateThumbnail."),
         Member(
             "VideoMode",
             _NEAREST,
-            "",
-            "720×400/640×400 screenshot → TextMode(0); 640×480 → VGA(2); else SVGA(3); CGA never "
-            "reported. QEMU gives no mode query: mark value as 'inferred'.",
+            "Display.video_mode",
+            "Taken from the size, for QEMU names no mode: text sizes, 640 by 480 VGA, all else "
+            "SVGA; never CGA.",
         ),
-        Member("Width", _DIRECT, "", "As Height."),
+        Member("Width", _DIRECT, "Display.width", "As Height."),
     ),
 )
 
@@ -57,59 +50,72 @@ KEYBOARD = Interface(
         Member(
             "HasExclusiveAccess",
             _EMULATED,
-            "",
-            "Lease in the service (owner = client session); other clients' input is silently "
-            "ignored, as documented.",
+            "Keyboard.has_exclusive_access",
+            "A lease in the service, held by one client object; the others' keys are passed over. "
+            "Five minutes of silence end it.",
         ),
         Member(
             "IsPressed",
             _EMULATED,
-            "",
-            "Innkeeper’s key-state table (QEMU cannot report); forget on reset/restore.",
+            "Keyboard.is_pressed",
+            "What was pressed through the service; QEMU cannot say. Forgotten when the guest begins anew.",
         ),
-        Member("PressAndReleaseKey", _DIRECT, "", "VirDomainSendKey(LINUX codes, holdtime)."),
+        Member(
+            "PressAndReleaseKey",
+            _DIRECT,
+            "Keyboard.press_and_release_key",
+            "virDomainSendKey; up to 16 keys together.",
+        ),
         Member(
             "PressKey",
             _EMULATED,
-            "",
-            "VirDomainSendKey always presses AND releases; use QMP input-send-event key "
-            "dInnkeeper’s (virDomainQemuMonitorCommand taints domain) or Innkeeper’s -qmp / "
-            "VNC/D-Bus input.",
+            "Keyboard.press_key",
+            "QEMU's input-send-event: libvirt alone always releases. libvirt marks the machine in "
+            "its log for it.",
         ),
-        Member("ReleaseKey", _EMULATED, "", "QMP input-send-event key up."),
+        Member("ReleaseKey", _EMULATED, "Keyboard.release_key", "As PressKey."),
         Member(
-            "TypeAsciiText", _EMULATED, "", "US layout table → virDomainSendKey per char (≤16 codes a call)."
+            "TypeAsciiText",
+            _EMULATED,
+            "Keyboard.type_ascii_text",
+            "A table of the US layout, a chord for each character, 30 ms apart.",
         ),
-        Member("TypeKeySequence", _EMULATED, "", "Parser for Key_*/KeyPad_*, DOWN/UP/HOLD(200 ms)."),
+        Member(
+            "TypeKeySequence",
+            _EMULATED,
+            "Keyboard.type_key_sequence",
+            "The documented words: keys, DOWN, UP, HOLD (200 ms). Nothing of a malformed sequence is typed.",
+        ),
     ),
 )
 
 MOUSE = Interface(
     "IVMmouse",
     (
-        Member("Click", _EMULATED, "", "QMP input-send-event btn down+up."),
-        Member("GetButton", _EMULATED, "", "Innkeeper’s state table."),
+        Member("Click", _EMULATED, "Mouse.click", "QEMU's input-send-event: down, then up."),
+        Member("GetButton", _EMULATED, "Mouse.get_button", "What was pressed through the service."),
         Member(
             "HorizontalPosition",
             _EMULATED,
-            "",
-            "Put: input-send-event abs (tablet, scale 0..32767) or rel; get: only last set value "
-            "– mark as such.",
+            "Mouse.horizontal_position",
+            "With absolute coordinates a place in pixels, and what is read is the last one set; "
+            "with relative ones a way, and reading is refused as documented.",
         ),
         Member(
             "ScrollWheelPosition",
             _EMULATED,
-            "",
-            "Input-send-event btn wheel-up/wheel-down; error in absolute mode.",
+            "Mouse.scroll_wheel",
+            "A method, for it can only be turned: notches, up where positive; refused with "
+            "absolute coordinates.",
         ),
-        Member("SetButton", _EMULATED, "", "Input-send-event btn."),
+        Member("SetButton", _EMULATED, "Mouse.set_button", "QEMU's input-send-event."),
         Member(
             "UsingAbsoluteCoordinates",
             _EMULATED,
-            "",
-            "Object-local flag, default False; True needs usb-tablet present (query-mice "
-            "absolute:true) in place of integration components.",
+            "Mouse.using_absolute_coordinates",
+            "Each object's own, False at first; True needs a tablet in the machine in place of "
+            "the integration components.",
         ),
-        Member("VerticalPosition", _EMULATED, "", "As Horizontal."),
+        Member("VerticalPosition", _EMULATED, "Mouse.vertical_position", "As HorizontalPosition."),
     ),
 )

@@ -21,6 +21,7 @@ from innkeeper.hypervisor.libvirt.domains import Domains
 from innkeeper.hypervisor.libvirt.events import MachineEvent, lifecycle_event, lifecycle_reason
 from innkeeper.hypervisor.libvirt.far_files import FarFiles
 from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentPort
+from innkeeper.hypervisor.libvirt.hands import LibvirtHands
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.near_files import NearFiles
 from innkeeper.hypervisor.libvirt.saved_states import SavedStates
@@ -77,6 +78,7 @@ class LibvirtHypervisor:
         self._guest_agent = GuestAgentPort(self._connection)
         self._agent_ports = AgentPorts(self._uri, self._connection)
         self._screens = LibvirtScreens(self._uri, self._connection, self._domains)
+        self._hands = LibvirtHands(self._uri, self._connection, self._domains)
 
     @property
     def name(self) -> str:
@@ -99,6 +101,11 @@ class LibvirtHypervisor:
     def screens(self) -> LibvirtScreens:
         """What its machines show, and their serial ports."""
         return self._screens
+
+    @property
+    def hands(self) -> LibvirtHands:
+        """Their keyboards and mice."""
+        return self._hands
 
     async def open(self) -> None:
         """Connect, publish events from now on, and remove what cut-off saves have left."""

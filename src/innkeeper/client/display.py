@@ -1,0 +1,97 @@
+"""Look at what a machine shows (``IVMDisplay``), and open the wires to it."""
+
+from __future__ import annotations
+
+from innkeeper.client.calls import Call, get, machine_path
+from innkeeper.client.transport import Transport
+from innkeeper.client.wires import Wire, open_wire
+from innkeeper.errors import ErrorCode, MachineError, WrongState
+from innkeeper.wire.display import DisplayMessage, SizeMessage, SizeRequest, ThumbnailMessage
+from innkeeper.wire.states import VideoMode
+
+
+class Display:
+    """One machine's display."""
+
+    def __init__(self, transport: Transport, name: str) -> None:
+        self._transport = transport
+        self._name = name
+
+    def read(self) -> DisplayMessage:
+        """Its size, its mode, and where it can be watched; also of a machine that is off."""
+        return self._transport.send(get(machine_path(self._name, "display"), DisplayMessage))
+
+    @property
+    def width(self) -> int:
+        """In pixels (``Width``). Raises ``WrongState`` where it is off, ``VM_E_NO_DISPLAY`` without one."""
+        return self._shown()[0]
+
+    @property
+    def height(self) -> int:
+        """In pixels (``Height``)."""
+        return self._shown()[1]
+
+    @property
+    def video_mode(self) -> VideoMode:
+        """Text, VGA or SVGA (``VideoMode``), taken from the size: QEMU names none."""
+        return self._shown()[2]
+
+    @property
+    def can_resize(self) -> bool:
+        """Whether its guest can be asked for another size (``CanResize``)."""
+        self._shown()
+        return self.read().can_resize
+
+    @property
+    def address(self) -> str:
+        """Where its display server (VNC) listens on its host; empty while it is off.
+
+        The nearest there is to ``IVMVirtualMachine::RdpPipeName``.
+        """
+        return self.read().address
+
+    @property
+    def thumbnail(self) -> tuple[int, ...]:
+        """64 by 48 numbers, row by row (``Thumbnail``): the upper 8 bits blue, then green, then red."""
+        return self._transport.send(get(machine_path(self._name, "thumbnail"), ThumbnailMessage)).pixels
+
+    def screenshot(self, width: int | None = None, height: int | None = None) -> bytes:
+        """What it shows, as PNG; within these bounds where they are given (16 to 4,096 pixels)."""
+        return self._transport.fetch(
+            machine_path(self._name, "screenshot"), {"width": width, "height": height}
+        )
+
+    def set_dimensions(self, width: int, height: int) -> tuple[int, int]:
+        """Ask its guest for another size (``SetDimensions``); returns the one it took.
+
+        640 to 2,048 by 480 to 1,920 pixels; the width is cut to a multiple of 8. Raises ``InvalidArgument``
+        beyond, ``MachineError`` where the guest cannot follow or did not in time.
+        """
+        path = machine_path(self._name, "display")
+        request = SizeRequest(width=width, height=height)
+        size = self._transport.send(Call(method="PUT", path=path, answer=SizeMessage, body=request))
+        return size.width, size.height
+
+    def open(self) -> Wire:
+        """Its display server's own bytes (RFB)."""
+        return open_wire(self._transport, machine_path(self._name, "vnc"))
+
+    def open_console(self) -> Wire:
+        """Its first serial port's bytes; whoever had it loses it."""
+        return open_wire(self._transport, machine_path(self._name, "console"))
+
+    def _shown(self) -> tuple[int, int, VideoMode]:
+        said = self.read()
+        if said.width is not None and said.height is not None and said.video_mode is not None:
+            return said.width, said.height, said.video_mode
+        if said.video_model:
+            raise WrongState(
+                f"{self._name} does not run: it shows nothing.",
+                machine=self._name,
+                state="",
+                command="show anything",
+                advice=f"Start it: innkeeper machine start {self._name}",
+            )
+        raise MachineError(
+            f"{self._name} has no display.", machine=self._name, code=ErrorCode.VM_E_NO_DISPLAY
+        )
