@@ -30,7 +30,7 @@ class Door:
         self._routes: ASGIApp = connection.app.router
         self._scope = connection.scope
 
-    async def get(self, path: str, answer: type[Answer], **query: Value) -> Answer:
+    async def get(self, path: str, answer: type[Answer], /, **query: Value) -> Answer:
         """Read. Raises the operation's own error."""
         return answer.model_validate_json(await self._call("GET", path, query, None))
 
@@ -38,7 +38,7 @@ class Door:
         """Command. Raises the operation's own error."""
         return answer.model_validate_json(await self._call("POST", path, {}, body))
 
-    async def delete(self, path: str, **query: Value) -> None:
+    async def delete(self, path: str, /, **query: Value) -> None:
         """Take away. Raises the operation's own error."""
         await self._call("DELETE", path, query, None)
 

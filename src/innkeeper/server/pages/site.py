@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from innkeeper.identity.roles import Role
 from innkeeper.server.identity.needs import needs, open_to_all
 from innkeeper.server.identity.subjects import what_they_see
-from innkeeper.server.pages import live, machine, machines, problems, static, tasks, tonight
+from innkeeper.server.pages import editor, live, machine, machines, problems, schedule, static, tasks, tonight
 
 router = APIRouter(include_in_schema=False)
 
@@ -29,6 +29,18 @@ for path, method, endpoint in (
     ("/machines/{name}/card", "GET", machines.card),
     ("/machines/{name}/commands/{verb}", "GET", machine.ask),
     ("/machines/{name}/commands/{verb}", "POST", machine.command),
+    ("/schedule", "GET", schedule.schedule),
+    ("/schedule/task", "GET", schedule.task),
+    ("/schedule/export", "GET", schedule.export),
+    ("/schedule/run", "POST", schedule.run),
+    ("/schedule/stop", "POST", schedule.stop),
+    ("/schedule/enable", "POST", schedule.enable),
+    ("/schedule/folder", "POST", schedule.make_folder),
+    ("/schedule/delete", "GET", schedule.ask_delete),
+    ("/schedule/delete", "POST", schedule.delete),
+    ("/schedule/edit", "GET", editor.edit),
+    ("/schedule/edit", "POST", editor.save),
+    ("/schedule/preview", "POST", editor.preview),
     ("/tasks", "GET", tasks.tasks),
     ("/tasks/{task_id:int}", "GET", tasks.task),
     ("/tasks/{task_id:int}/cancel", "GET", tasks.ask_cancel),
