@@ -19,6 +19,7 @@ from innkeeper.server.pages.headers import PageHeaders
 from innkeeper.server.peers import Admission, Peers
 from innkeeper.server.routes import (
     agent,
+    chains,
     disks,
     display,
     events,
@@ -71,6 +72,7 @@ def bare_app() -> FastAPI:
         health,
         display,
         keyboard,
+        chains,
         machines,
         tasks,
         updates,

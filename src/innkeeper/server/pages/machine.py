@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
 from innkeeper.machines.command import LIFE, Command
+from innkeeper.machines.fitness import run_of
+from innkeeper.server.pages.disks import trees
 from innkeeper.server.pages.door import Door
-from innkeeper.server.pages.forms import read_form
+from innkeeper.server.pages.forms import Mistake, mistake_of, read_form, wrong
 from innkeeper.server.pages.machines import SHOWING
 from innkeeper.server.pages.rendering import answer, is_fragment, show
 from innkeeper.server.routes.machines import Verb
-from innkeeper.wire.messages import Accepted, MachineMessage, TaskList, UpdateList
+from innkeeper.wire.chains import DiskChainList, DiskChainMessage
+from innkeeper.wire.messages import Accepted, BookRequest, MachineMessage, TaskList, UpdateList, UpdateMessage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,24 +86,117 @@ OFFERS: Final = tuple(
         ),
     )
 )
+#: The parts of its page that are read anew by themselves, by their ids.
+_PARTS: Final = {
+    "now": "machine_now.html",
+    "commands": "machine_commands.html",
+    "updates": "machine_updates.html",
+    "events": "machine_tasks.html",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Booking:
+    """An update as the form has it."""
+
+    label: str = ""
+    identifier: str = ""
+    #: As browsers write it: ``2026-11-30T06:00``, in UTC.
+    deadline: str = ""
+
+
 _OFFERS: Final = {offer.verb: offer for offer in OFFERS}
 
 
 async def machine(request: Request) -> Response:
     """One machine."""
-    door, name = Door(request), request.path_params["name"]
-    found = await door.get(f"/machines/{name}", MachineMessage)
-    values = {
+    found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
+    values = await _values(request, found)
+    part = _PARTS.get(request.headers.get("hx-target", "")) if is_fragment(request) else None
+    if part is not None:
+        return await answer(request, part, values)
+    return await _page(request, values)
+
+
+async def console(request: Request) -> Response:
+    """Its screen, keyboard and mouse."""
+    found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
+    return await show(request, "console.html", {"machine": found}, here="Machines")
+
+
+async def book(request: Request) -> Response:
+    """Book an update for it; or its page again, with the mistake beside its field."""
+    form = await read_form(request)
+    door = Door(request)
+    found = await door.get(f"/machines/{request.path_params['name']}", MachineMessage)
+    booking = Booking(
+        label=form.text("label"), identifier=form.text("identifier"), deadline=form.text("deadline")
+    )
+    mistake = await _booked(door, found.name, booking)
+    if mistake is None:
+        return RedirectResponse(f"/machines/{found.name}#updates", 303)
+    values = await _values(request, found) | {"mistakes": [mistake], "booking": booking}
+    return await _page(request, values, status=422)
+
+
+async def take_back(request: Request) -> Response:
+    """Take a booking back that has not started."""
+    name, identifier = request.path_params["name"], (await read_form(request)).text("identifier")
+    await Door(request).delete(f"/updates/{name}/{identifier}")
+    return RedirectResponse(f"/machines/{name}#updates", 303)
+
+
+async def _booked(door: Door, machine: str, booking: Booking) -> Mistake | None:
+    """Book it; returns what will not do."""
+    if not booking.identifier:
+        return wrong("identifier", "An update needs an identifier.", "Give one, such as 2026-11.")
+    try:
+        deadline = dt.datetime.fromisoformat(booking.deadline) if booking.deadline else None
+        request = BookRequest(
+            machine=machine,
+            identifier=booking.identifier,
+            label=booking.label,
+            deadline=deadline.replace(tzinfo=dt.UTC) if deadline else None,
+        )
+        await door.post("/updates", UpdateMessage, request)
+    except ValueError:
+        return wrong("deadline", "That is no date and time.", "Give one as 2026-11-30 06:00.")
+    except InnkeeperError as error:
+        return mistake_of(error, {"deadline": "deadline", "identifier": "identifier", "label": "label"})
+    return None
+
+
+async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
+    door = Door(request)
+    return {
         "machine": found,
         "offers": offers_for(found),
+        "may_touch": "command_machine" in found.allowed,
+        "may_book": "book_update" in found.allowed,
         "showing": SHOWING,
         "running": (await door.get("/tasks", TaskList, machine=found.name, live=True, limit=20)).tasks,
         "history": (await door.get("/tasks", TaskList, machine=found.name, live=False, limit=15)).tasks,
         "updates": (await door.get("/updates", UpdateList, machine=found.name)).updates,
+        "disks": trees(found.disks, await _chains(door, found)),
+        "channels": None,
+        "has_graphs": False,
+        "graphs": (),
+        "mistakes": (),
+        "booking": Booking(),
     }
-    if is_fragment(request):
-        return await answer(request, "machine_now.html", values)
-    return await show(request, "machine.html", values, here="Machines", live="machine.*,task.*,update.*")
+
+
+async def _chains(door: Door, found: MachineMessage) -> Sequence[DiskChainMessage]:
+    """What its disks stand on; nothing where the host cannot say it now."""
+    try:
+        return (await door.get(f"/machines/{found.name}/chains", DiskChainList)).disks
+    except InnkeeperError:
+        return ()
+
+
+async def _page(request: Request, values: Mapping[str, object], *, status: int = 200) -> Response:
+    live = "machine.*,task.*,update.*,channel.*"
+    return await show(request, "machine.html", values, here="Machines", live=live, status=status)
 
 
 async def ask(request: Request) -> Response:
@@ -133,7 +230,7 @@ def offers_for(machine: MachineMessage) -> Sequence[Offer]:
 
 def has_undo_disks(machine: MachineMessage) -> bool:
     """Whether undo disks lie over its disks."""
-    return any(".undo" in disk.path for disk in machine.disks)
+    return any(run_of(disk.path) is not None for disk in machine.disks)
 
 
 def _offer(request: Request) -> Offer:

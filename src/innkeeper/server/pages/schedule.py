@@ -70,7 +70,7 @@ async def tree(door: Door) -> list[Branch]:
     while waiting and len(found) < _MAX_FOLDERS:
         path, depth = waiting.pop()
         folder = await door.get("/schedule/folder", FolderMessage, path=path)
-        found.append(Branch(path=folder.path, name=folder.name or "All tasks", depth=depth))
+        found.append(Branch(path=folder.path, name=folder.name if depth else "All tasks", depth=depth))
         waiting += [(inside, depth + 1) for inside in reversed(folder.folders)]
     return found
 
