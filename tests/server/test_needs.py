@@ -109,8 +109,8 @@ async def test_nobody_unknown_gets_an_answer(inn: Inn) -> None:
             url = url.replace("{name}", "web-1").replace("{machine}", "web-1")
             # A router does not know under which path it was included.
             answers = [await inn.ask_unknown(method, f"{above}{url}") for above in ("", "/v1")]
-            refused = [answer for answer in answers if answer.status_code != 404]
             # A page may stand at the same path without the version.
+            refused = [answer for answer in answers if answer.status_code not in (404, 405)]
             assert {answer.status_code for answer in refused} in ({401}, {422}, {401, 422}), (method, path)
             assert {answer.json()["hresult"] for answer in refused} <= {0x80070005, 0x80070057}
 
