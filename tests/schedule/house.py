@@ -15,6 +15,8 @@ from innkeeper.schedule.memory_store import MemoryScheduleStore
 from innkeeper.schedule.registered import Registered, Run
 from innkeeper.schedule.registry import Registry
 from innkeeper.schedule.scheduler import Scheduler
+from innkeeper.schedule.sources import Source, Sources
+from innkeeper.schedule.watcher import Watcher
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal
 from innkeeper.tasks.memory_store import MemoryTaskStore
@@ -61,6 +63,7 @@ class House:
         self.task_store = MemoryTaskStore()
         self.journal = MemoryJournal()
         self.events: list[Event] = []
+        self.sources: list[Source] = []
         self.restart()
 
     def restart(self) -> None:
@@ -92,6 +95,17 @@ class House:
             calendars=self.computer,
             clock=self.clock,
             home=dt.UTC,
+            changed=lambda: self.watcher.forget(),
+        )
+        self.watcher = Watcher(
+            store=self.store,
+            accounts=self.computer,
+            calendars=self.computer,
+            clock=self.clock,
+            home=dt.UTC,
+            sources=Sources(self.sources),
+            disable=lambda task: self.registry.set_enabled(task, False),
+            wake=self.scheduler.wake,
         )
 
     async def register(self, definition: TaskDefinition, name: str = "\\t") -> Registered:

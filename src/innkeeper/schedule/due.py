@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from innkeeper.schedule import triggers as t
 from innkeeper.schedule.calendar.named import NamedCalendar
 from innkeeper.schedule.calendar.plan import Plan
+from innkeeper.schedule.calendar.recurrence import Recurrence
 from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.enumerations import TriggerType
 from innkeeper.schedule.ports import Claim
 from innkeeper.schedule.random_delay import random_delay
-from innkeeper.schedule.registered import Registered, Run, RunState
+from innkeeper.schedule.registered import Registered, Run, RunState, Series, Watch
 
 #: A start that is later than this was missed: the service did not run, or the computer slept.
 GRACE = dt.timedelta(seconds=60)
@@ -22,6 +24,13 @@ GRACE = dt.timedelta(seconds=60)
 CATCH_UP_DELAY = dt.timedelta(minutes=10)
 #: More missed starts than this are not counted one by one.
 _MOST_COUNTED = 10_000
+_WATCHES = {
+    TriggerType.EVENT: Watch.EVENT,
+    TriggerType.BOOT: Watch.BOOT,
+    TriggerType.LOGON: Watch.LOGON,
+    TriggerType.SESSION_STATE_CHANGE: Watch.SESSION,
+    TriggerType.IDLE: Watch.IDLE,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +56,27 @@ def expires_at(definition: TaskDefinition, plan: Plan) -> dt.datetime | None:
     """When the task is to be forgotten (``DeleteExpiredTaskAfter``), if ever."""
     after = definition.settings.delete_expired_task_after
     return None if after is None or plan.ends is None else plan.ends + after.nominal
+
+
+def watch_of(trigger: t.Trigger) -> Watch:
+    """What has to be watched for a trigger; nothing for one that the clock fires."""
+    if isinstance(trigger, t.CalendarTrigger):
+        return Watch.NOTHING
+    return _WATCHES.get(trigger.type, Watch.NOTHING)
+
+
+def watches_of(definition: TaskDefinition) -> Watch:
+    """What else than the clock concerns a task."""
+    found = Watch.NOTHING
+    for trigger in definition.triggers:
+        if trigger.enabled:
+            found |= watch_of(trigger)
+    settings = definition.settings
+    if settings.maintenance_settings is not None:
+        found |= Watch.MAINTENANCE
+    if settings.wake_to_run:
+        found |= Watch.WAKE
+    return found | Watch.VOLATILE if settings.volatile else found
 
 
 def _look_at(
@@ -88,6 +118,21 @@ def registration_runs(task: Registered, definition: TaskDefinition, now: dt.date
     return tuple(found)
 
 
+def registration_series(definition: TaskDefinition, now: dt.datetime) -> tuple[Series, ...]:
+    """The repetitions that the task's registration begins."""
+    return tuple(
+        Series(
+            trigger=number,
+            since=now.replace(microsecond=0)
+            + (dt.timedelta(0) if trigger.delay is None else trigger.delay.nominal),
+        )
+        for number, trigger in enumerate(definition.triggers, 1)
+        if isinstance(trigger, t.RegistrationTrigger)
+        and trigger.enabled
+        and trigger.repetition.interval is not None
+    )
+
+
 def can_catch_up(definition: TaskDefinition, plan: Plan) -> bool:
     """Whether a missed start is made up for: only where the task ends some day, or repeats for ever."""
     if not definition.settings.start_when_available:
@@ -105,7 +150,7 @@ def _starts(task: Registered, definition: TaskDefinition, plan: Plan, now: dt.da
 
     A random delay can carry a start over the last look: it came due after it though its moment lay before.
     """
-    for number, recurrence in plan.recurrences.items():
+    for number, recurrence in _recurrences(task, definition, plan):
         limit = _limit(definition.triggers[number])
         moment = task.handled_until - limit
         runs = _runs(recurrence.next_after, moment)
@@ -119,7 +164,7 @@ def _first_starts(
     task: Registered, definition: TaskDefinition, plan: Plan, after: dt.datetime
 ) -> Iterator[Start]:
     """For each trigger, a start after a moment than which it has no earlier one."""
-    for number, recurrence in plan.recurrences.items():
+    for number, recurrence in _recurrences(task, definition, plan):
         limit = _limit(definition.triggers[number])
         first: Start | None = None
         runs = _runs(recurrence.next_after, after - limit)
@@ -133,6 +178,16 @@ def _first_starts(
                 break
         if first is not None:
             yield first
+
+
+def _recurrences(
+    task: Registered, definition: TaskDefinition, plan: Plan
+) -> Iterator[tuple[int, Recurrence]]:
+    """What the clock starts: its own triggers, and the repetitions of others that have fired."""
+    yield from plan.recurrences.items()
+    for series in task.series:
+        if series.trigger <= definition.triggers.count and definition.triggers[series.trigger].enabled:
+            yield series.trigger, plan.repeated(definition.triggers[series.trigger], series.since)
 
 
 def _runs(

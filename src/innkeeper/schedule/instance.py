@@ -64,6 +64,8 @@ class Instances:
             raise InnkeeperError(_INTERRUPTED.reason, code=ErrorCode.SCHED_S_TASK_TERMINATED)
         try:
             definition = definition_of(task)
+            if run.reason:
+                hand.log(f"Started: {run.reason}.")
             unconditional = bool(argument.get("unconditional"))
             run, ending = await self._tries(hand, run, task, definition, unconditional=unconditional)
         except Exception as crash:  # whatever broke, the history must not say that it still runs
@@ -166,7 +168,7 @@ class Instances:
         return Setting(
             hand=hand,
             handlers=self._handlers,
-            values=of_arguments(run.arguments),
+            values={**run.given, **of_arguments(run.arguments)},
             user=None if user is None else await asyncio.to_thread(self._accounts.find, user),
             kill=definition.settings.allow_hard_terminate,
         )

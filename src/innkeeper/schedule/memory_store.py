@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Claim
-from innkeeper.schedule.registered import Folder, Registered, Run
+from innkeeper.schedule.registered import Folder, Registered, Run, Watch
 
 
 class MemoryScheduleStore:
@@ -22,6 +22,7 @@ class MemoryScheduleStore:
         self._paths: dict[str, int] = {}
         self._runs: dict[str, Run] = {}
         self._occurrences: dict[tuple[int, str], str] = {}
+        self._boots: dict[str, str] = {}
         self._ids = itertools.count(1)
 
     async def folders(self) -> Sequence[Folder]:
@@ -59,6 +60,20 @@ class MemoryScheduleStore:
             del self._paths[task.path.key]
         for run in [run for run in self._runs.values() if run.task_id == task_id]:
             del self._runs[run.id], self._occurrences[run.task_id, run.occurrence]
+
+    async def watching(self, watches: Watch) -> Sequence[Registered]:
+        return [task for task in self._tasks.values() if task.enabled and task.watches & watches]
+
+    async def set_series(self, task: Registered) -> None:
+        if task.id in self._tasks:
+            changed = dataclasses.replace(self._tasks[task.id], series=task.series, next_due=task.next_due)
+            self._tasks[task.id] = changed
+
+    async def boot_id(self, computer: str) -> str:
+        return self._boots.get(computer, "")
+
+    async def set_boot_id(self, computer: str, boot_id: str) -> None:
+        self._boots[computer] = boot_id
 
     async def due(self, until: dt.datetime, limit: int) -> Sequence[Registered]:
         found = [

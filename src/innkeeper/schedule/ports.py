@@ -9,7 +9,7 @@ from typing import Protocol
 
 from innkeeper.schedule.calendar.named import NamedCalendar
 from innkeeper.schedule.path import SchedulePath
-from innkeeper.schedule.registered import Folder, Registered, Run
+from innkeeper.schedule.registered import Folder, Registered, Run, Watch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +51,17 @@ class ScheduleStore(Protocol):
 
     async def remove(self, task_id: int) -> None:
         """Forget a task and its history. Does nothing where it is gone."""
+
+    async def watching(self, watches: Watch) -> Sequence[Registered]:
+        """The enabled tasks that any of these concerns, in the order of their ids."""
+
+    async def set_series(self, task: Registered) -> None:
+        """Write which repetitions of a task are under way, and when to look at it next."""
+
+    async def boot_id(self, computer: str) -> str:
+        """The boot in which the inn was last seen on a computer; empty where never."""
+
+    async def set_boot_id(self, computer: str, boot_id: str) -> None: ...
 
     async def due(self, until: dt.datetime, limit: int) -> Sequence[Registered]:
         """The enabled tasks to look at until then, soonest first."""

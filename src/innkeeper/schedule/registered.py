@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
+from collections.abc import Mapping
 
 from innkeeper.errors import ErrorCode
 from innkeeper.schedule.path import SchedulePath
@@ -17,6 +18,33 @@ class Folder:
     path: SchedulePath
     #: Who may do what with it, in SDDL; empty where nothing was said.
     sddl: str = ""
+
+
+class Watch(enum.IntFlag):
+    """What the inn has to watch for a task, besides the clock."""
+
+    NOTHING = 0
+    EVENT = 0x01
+    BOOT = 0x02
+    LOGON = 0x04
+    SESSION = 0x08
+    IDLE = 0x10
+    #: It takes part in maintenance.
+    MAINTENANCE = 0x20
+    #: The computer is to be woken for it.
+    WAKE = 0x40
+    #: It is disabled whenever the computer has started.
+    VOLATILE = 0x80
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """The repetitions of a trigger that something else than the clock has fired."""
+
+    #: The trigger's number, from 1.
+    trigger: int
+    #: When its first start was due.
+    since: dt.datetime
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +73,10 @@ class Registered:
     last_result: int = int(ErrorCode.SCHED_S_TASK_HAS_NOT_RUN)
     #: Starts missed since the last success, or since it was registered.
     missed_runs: int = 0
+    #: What else than the clock concerns it.
+    watches: Watch = Watch.NOTHING
+    #: The repetitions that are under way, one a trigger at most.
+    series: tuple[Series, ...] = ()
 
 
 class RunState(enum.StrEnum):
@@ -86,6 +118,10 @@ class Run:
     state: RunState
     #: The arguments of a start by hand, for ``$(Arg0)`` and on.
     arguments: tuple[str, ...] = ()
+    #: What the event that fired it gave (``ValueQueries``), by name.
+    given: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: The account it was started as by hand (``RunEx``); the principal's where empty.
+    run_as: str = ""
     #: The running operation that carries it, where there is one.
     operation: int | None = None
     started_at: dt.datetime | None = None

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from innkeeper.errors import ErrorCode, InvalidArgument, ScheduleError
 from innkeeper.schedule import due
@@ -16,12 +16,14 @@ from innkeeper.schedule.enumerations import LogonType, TaskCreation
 from innkeeper.schedule.memory_store import taken
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Accounts, Calendars, ScheduleStore
-from innkeeper.schedule.registered import Folder, Registered
+from innkeeper.schedule.registered import Folder, Registered, Watch
 from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.tasks.ports import Clock
 
 _HOW = TaskCreation.VALIDATE_ONLY | TaskCreation.CREATE_OR_UPDATE
 _KNOWN = 0x3F
+#: Documented: so many tasks may wait for events.
+MOST_LISTENERS = 500
 _WITHOUT_USER = frozenset({LogonType.NONE, LogonType.INTERACTIVE_TOKEN, LogonType.GROUP})
 
 
@@ -39,7 +41,10 @@ class Registry:
         calendars: Calendars,
         clock: Clock,
         home: dt.tzinfo,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """``changed`` is called when a task was registered, changed or deleted."""
+        self._changed = changed
         self._store = store
         self._accounts = accounts
         self._calendars = calendars
@@ -148,6 +153,7 @@ class Registry:
         """Forget a task (``DeleteTask``). Raises ``ScheduleError`` (0x80070002)."""
         _no_flags(flags)
         await self._store.remove((await self.task(text, under=under)).id)
+        self._changed()
 
     async def set_enabled(self, task: Registered, enabled: bool) -> Registered:
         """Enable or disable a task (``Enabled``); what came due while it was disabled is not made up for."""
@@ -158,6 +164,7 @@ class Registry:
         changed = dataclasses.replace(task, enabled=enabled, xml=xml, handled_until=now)
         changed = await self._timed(changed, definition)
         (stored,) = await self._store.put([changed])
+        self._changed()
         return stored
 
     async def set_descriptor(self, task: Registered, sddl: str) -> Registered:
@@ -248,8 +255,25 @@ class Registry:
             registered_at=now,
             seed=secrets.randbits(31) if known is None else known.seed,
             handled_until=now,
+            watches=due.watches_of(definition),
         )
+        await self._refuse_listeners(row)
+        if not flags & TaskCreation.IGNORE_REGISTRATION_TRIGGERS:
+            row = dataclasses.replace(row, series=due.registration_series(definition, now))
         return await self._timed(row, definition)
+
+    async def _refuse_listeners(self, row: Registered) -> None:
+        """Documented: only so many tasks may wait for events."""
+        if not row.watches & Watch.EVENT or not row.enabled:
+            return
+        others = [each for each in await self._store.watching(Watch.EVENT) if each.id != row.id]
+        if len(others) >= MOST_LISTENERS:
+            raise ScheduleError(
+                f"{MOST_LISTENERS} tasks wait for events already.",
+                code=ErrorCode.SCHED_E_SERVICE_TOO_BUSY,
+                advice="Delete or disable one of them first.",
+                node="EventTrigger",
+            )
 
     async def _timed(self, row: Registered, definition: TaskDefinition) -> Registered:
         calendars = await self._calendars.named()
@@ -272,6 +296,7 @@ class Registry:
             definition = TaskDefinition.from_xml(stored.xml)
             for run in due.registration_runs(stored, definition, self._clock.now()):
                 await self._store.put_run(run)
+        self._changed()
         return stored
 
 

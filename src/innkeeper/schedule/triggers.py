@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+from innkeeper.errors import ScheduleError
 from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import (
@@ -15,6 +16,9 @@ from innkeeper.schedule.enumerations import (
     TriggerType,
     WeeksOfMonth,
 )
+from innkeeper.schedule.events.query import Subscription
+from innkeeper.schedule.events.xpath import XPath
+from innkeeper.schedule.events.xpath_parser import XPathError
 from innkeeper.schedule.named_values import NamedValueCollection, ValueQueries
 from innkeeper.schedule.xml import forms
 from innkeeper.schedule.xml.deviation import Findings
@@ -114,6 +118,27 @@ class EventTrigger(Trigger):
     value_queries: NamedValueCollection = element(
         "ValueQueries", ValueQueries(), factory=NamedValueCollection
     )
+
+    def check(self, node: Node, findings: Findings) -> None:
+        Trigger.check(self, node, findings)
+        subscription = local(node.children, "Subscription")
+        if subscription is not None and self.subscription is not None:
+            try:
+                Subscription(self.subscription)
+            except ScheduleError as problem:
+                findings.invalid(subscription, problem.sentence.rstrip("."), forgiven=True)
+        queries = [("ValueQueries", pair.value) for pair in self.value_queries]
+        for name, query in [*queries, ("MatchingElement", self.matching_element)]:
+            place = local(node.children, name)
+            if place is not None and query is not None:
+                _check_xpath(query, place, findings)
+
+
+def _check_xpath(query: str, node: Node, findings: Findings) -> None:
+    try:
+        XPath(query)
+    except XPathError as problem:
+        findings.invalid(node, f"it is no path into an event: {problem}", value=query[:260], forgiven=True)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

@@ -112,7 +112,9 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         await _keep_running(_reconciler(ground, tasks, machines).run(), "reconciler", opened)
         await _keep_running(house.reports.forget_old(ground.clock, history), "report retention", opened)
         await _keep_running(house.trigger.run(), "trigger agent", opened)
+        ground.events.tell(house.schedule.heed)
         await _keep_running(house.schedule.scheduler.run(), "scheduler", opened)
+        await _keep_running(house.schedule.watcher.run(), "occasions of scheduled tasks", opened)
         yield house
 
 
@@ -208,6 +210,7 @@ async def _house(
             machines=machines,
             clock=ground.clock,
             state_dir=ground.settings.state_dir,
+            simulated=ground.settings.fake is not None,
         ),
         disks=await _disks(ground, tasks, machines),
     )

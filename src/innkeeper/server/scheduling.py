@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -13,13 +15,23 @@ from innkeeper.schedule.calendar.directory import CalendarDirectory
 from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.computer import LinuxAccounts, LinuxConditions
 from innkeeper.schedule.handlers import Handler, Handlers, TaskHandlerStatus
+from innkeeper.schedule.inn_events import InnEvents
 from innkeeper.schedule.instance import Instances
+from innkeeper.schedule.linux.boot import Boots
+from innkeeper.schedule.linux.idle import Idleness
+from innkeeper.schedule.linux.journalctl import Journal
+from innkeeper.schedule.linux.logind import Logind
+from innkeeper.schedule.notices import Notices
 from innkeeper.schedule.ports import ScheduleStore
+from innkeeper.schedule.registered import Watch
 from innkeeper.schedule.registry import Registry
 from innkeeper.schedule.scheduler import Scheduler
+from innkeeper.schedule.sources import Source, Sources
+from innkeeper.schedule.watcher import Watcher
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskResult
+from innkeeper.wire.events import Publish
 
 #: Whose name the operations on machines bear that a schedule starts.
 _OWNER: Final = "schedule"
@@ -37,28 +49,86 @@ MACHINE_OPERATIONS: Final = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Scheduling:
-    """The scheduler's two halves: what is registered, and what starts it."""
+    """The scheduler's parts: what is registered, and what starts it."""
 
     registry: Registry
     scheduler: Scheduler
     handlers: Handlers
+    watcher: Watcher
+    notices: Notices
+    #: Takes every event of the inn, for event triggers.
+    heed: Publish
 
 
 def scheduling(
-    *, store: ScheduleStore, tasks: Tasks, machines: Machines, clock: Clock, state_dir: Path
+    *,
+    store: ScheduleStore,
+    tasks: Tasks,
+    machines: Machines,
+    clock: Clock,
+    state_dir: Path,
+    simulated: bool = False,
 ) -> Scheduling:
-    """The scheduler of this service; its calendars are the files in ``calendars`` of the state directory."""
+    """The scheduler of this service; its calendars are the files in ``calendars`` of the state directory.
+
+    A ``simulated`` house hears nothing of the real computer's starts, people, load and journal.
+    """
     accounts, calendars, home = LinuxAccounts(), CalendarDirectory(state_dir / "calendars"), host_zone()
     handlers = machine_handlers(machines, tasks)
     instances = Instances(
         store=store, clock=clock, accounts=accounts, conditions=LinuxConditions(), handlers=handlers
     )
+    scheduler = Scheduler(
+        store=store, tasks=tasks, instances=instances, calendars=calendars, clock=clock, home=home
+    )
+
+    async def channels() -> frozenset[str]:
+        return await watcher.channels()
+
+    inn_events = InnEvents(channels, life=secrets.token_hex(6), computer=socket.gethostname())
+    journal = Journal(channels, clock=clock)
+    computer = () if simulated else _sources(store, clock, journal)
+    sources = Sources((inn_events, *computer))
+    registry = Registry(
+        store=store,
+        accounts=accounts,
+        calendars=calendars,
+        clock=clock,
+        home=home,
+        changed=lambda: watcher.forget(),
+    )
+    watcher = Watcher(
+        store=store,
+        accounts=accounts,
+        calendars=calendars,
+        clock=clock,
+        home=home,
+        sources=sources,
+        disable=lambda task: registry.set_enabled(task, False),
+        wake=scheduler.wake,
+    )
     return Scheduling(
-        registry=Registry(store=store, accounts=accounts, calendars=calendars, clock=clock, home=home),
-        scheduler=Scheduler(
-            store=store, tasks=tasks, instances=instances, calendars=calendars, clock=clock, home=home
-        ),
+        registry=registry,
+        scheduler=scheduler,
         handlers=handlers,
+        watcher=watcher,
+        notices=Notices(
+            sources=sources,
+            journal=lambda: "the house is simulated" if simulated else journal.missing,
+            idle=lambda: sources.missing(Watch.IDLE),
+        ),
+        heed=inn_events.heed,
+    )
+
+
+def _sources(store: ScheduleStore, clock: Clock, journal: Journal) -> tuple[Source, ...]:
+    """What this computer tells of itself."""
+    logind = Logind(clock=clock)
+    return (
+        Boots(store=store, clock=clock, computer=socket.gethostname()),
+        logind,
+        Idleness(clock=clock, people=lambda: logind.is_idle),
+        journal,
     )
 
 

@@ -13,8 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from innkeeper.schedule.memory_store import taken
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Claim
-from innkeeper.schedule.registered import Folder, Registered, Run, RunState
+from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Series, Watch
 from innkeeper.store.database import Database, upsert
+from innkeeper.store.tables import schedule_boots as boots_table
 from innkeeper.store.tables import schedule_folders as folders_table
 from innkeeper.store.tables import schedule_runs as runs_table
 from innkeeper.store.tables import scheduled_tasks as tasks_table
@@ -86,6 +87,33 @@ class SqlScheduleStore:
         delete = sa.delete(tasks_table).where(tasks_table.c.id == task_id)
         history = sa.delete(runs_table).where(runs_table.c.task_id == task_id)
         await self._database.write(lambda c: (c.execute(history), c.execute(delete)))
+
+    async def watching(self, watches: Watch) -> Sequence[Registered]:
+        """The enabled tasks that any of these concerns."""
+        flags = tasks_table.c.watches
+        query = (
+            sa.select(tasks_table)
+            .where(tasks_table.c.enabled, flags != 0, flags.bitwise_and(int(watches)) != 0)
+            .order_by(tasks_table.c.id)
+        )
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [_task(row) for row in rows]
+
+    async def set_series(self, task: Registered) -> None:
+        """Write which repetitions of a task are under way, and when to look at it next."""
+        values = {"series": _series_text(task.series), "next_due": task.next_due}
+        update = sa.update(tasks_table).where(tasks_table.c.id == task.id).values(values)
+        await self._database.write(lambda c: c.execute(update))
+
+    async def boot_id(self, computer: str) -> str:
+        """The boot in which the inn was last seen on a computer; empty where never."""
+        query = sa.select(boots_table.c.boot_id).where(boots_table.c.computer == computer)
+        return await self._database.read(lambda c: c.scalar(query)) or ""
+
+    async def set_boot_id(self, computer: str, boot_id: str) -> None:
+        """Remember the boot in which the inn was seen on a computer."""
+        row = {"computer": computer, "boot_id": boot_id}
+        await self._database.write(lambda c: upsert(c, boots_table, row))
 
     async def due(self, until: dt.datetime, limit: int) -> Sequence[Registered]:
         """The enabled tasks to look at until then, soonest first."""
@@ -219,25 +247,64 @@ def _folder(row: sa.Row[tuple[object, ...]]) -> Folder:
     return Folder(path=SchedulePath.parse(row.path), sddl=row.sddl)
 
 
-_TASK_FIELDS = [field.name for field in dataclasses.fields(Registered) if field.name not in ("id", "path")]
-_RUN_FIELDS = [field.name for field in dataclasses.fields(Run) if field.name not in ("state", "arguments")]
+_TASK_FIELDS = [
+    field.name
+    for field in dataclasses.fields(Registered)
+    if field.name not in ("id", "path", "watches", "series")
+]
+_RUN_FIELDS = [
+    field.name for field in dataclasses.fields(Run) if field.name not in ("state", "arguments", "given")
+]
 
 
 def _task_row(task: Registered) -> Mapping[str, object]:
-    places = {"key": task.path.key, "folder": task.path.parent.key, "path": str(task.path)}
-    return places | {name: getattr(task, name) for name in _TASK_FIELDS}
+    special = {
+        "key": task.path.key,
+        "folder": task.path.parent.key,
+        "path": str(task.path),
+        "watches": int(task.watches),
+        "series": _series_text(task.series),
+    }
+    return special | {name: getattr(task, name) for name in _TASK_FIELDS}
 
 
 def _task(row: sa.Row[tuple[object, ...]]) -> Registered:
     fields = {name: getattr(row, name) for name in _TASK_FIELDS}
-    return Registered(id=row.id, path=SchedulePath.parse(row.path), **fields)
+    return Registered(
+        id=row.id,
+        path=SchedulePath.parse(row.path),
+        watches=Watch(row.watches),
+        series=_series(row.series),
+        **fields,
+    )
+
+
+def _series_text(series: Sequence[Series]) -> str:
+    return json.dumps([[each.trigger, each.since.isoformat()] for each in series]) if series else "[]"
+
+
+def _series(text: str) -> tuple[Series, ...]:
+    if text == "[]":
+        return ()
+    return tuple(
+        Series(trigger=trigger, since=dt.datetime.fromisoformat(since)) for trigger, since in json.loads(text)
+    )
 
 
 def _run_row(run: Run) -> Mapping[str, object]:
-    special = {"state": run.state.value, "arguments": json.dumps(run.arguments)}
+    special = {
+        "state": run.state.value,
+        "arguments": json.dumps(run.arguments),
+        "given": json.dumps(dict(run.given)),
+    }
     return special | {name: getattr(run, name) for name in _RUN_FIELDS}
 
 
 def _run(row: sa.Row[tuple[object, ...]]) -> Run:
     fields = {name: getattr(row, name) for name in _RUN_FIELDS}
-    return Run(state=RunState(row.state), arguments=tuple(json.loads(row.arguments)), **fields)
+    return Run(
+        state=RunState(row.state),
+        arguments=tuple(json.loads(row.arguments)),
+        given=json.loads(row.given),
+        **fields,
+    )

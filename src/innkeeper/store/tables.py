@@ -166,6 +166,10 @@ scheduled_tasks = sa.Table(
     sa.Column("last_run", Instant),
     sa.Column("last_result", sa.BigInteger, nullable=False),
     sa.Column("missed_runs", sa.BigInteger, nullable=False),
+    # What else than the clock concerns the task, as flags.
+    sa.Column("watches", sa.Integer, nullable=False, server_default="0"),
+    # A JSON list of the repetitions under way: trigger and first start.
+    sa.Column("series", Words, nullable=False, server_default="[]"),
     # The history names tasks by id: an id is never given twice.
     sqlite_autoincrement=True,
 )
@@ -176,6 +180,21 @@ sa.Index(
     scheduled_tasks.c.next_due,
     sqlite_where=_is_enabled,
     postgresql_where=_is_enabled,
+)
+_is_watching = scheduled_tasks.c.watches != 0
+sa.Index(
+    "scheduled_tasks_watching",
+    scheduled_tasks.c.watches,
+    sqlite_where=_is_watching,
+    postgresql_where=_is_watching,
+)
+
+schedule_boots = sa.Table(
+    "schedule_boots",
+    metadata,
+    sa.Column("computer", Words, primary_key=True),
+    # The boot in which the scheduler was last seen there.
+    sa.Column("boot_id", Words, nullable=False),
 )
 
 schedule_runs = sa.Table(
@@ -190,6 +209,9 @@ schedule_runs = sa.Table(
     sa.Column("state", Words, nullable=False),
     # A JSON list.
     sa.Column("arguments", Words, nullable=False),
+    # A JSON object: what the event gave, by name.
+    sa.Column("given", Words, nullable=False, server_default="{}"),
+    sa.Column("run_as", Words, nullable=False, server_default=""),
     sa.Column("operation", sa.BigInteger),
     sa.Column("started_at", Instant),
     sa.Column("ended_at", Instant),

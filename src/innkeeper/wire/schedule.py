@@ -43,6 +43,8 @@ class ScheduledTaskMessage(Message):
     #: The exit code of the last run, or a result code.
     last_task_result: int
     number_of_missed_runs: int
+    #: What of the definition has no effect on the service's computer, and why: a sentence each.
+    notices: tuple[str, ...] = ()
 
 
 class ScheduledTaskList(Message):

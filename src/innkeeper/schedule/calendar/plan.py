@@ -28,10 +28,17 @@ class Plan:
     nothing; ``effective`` leaves them out.
     """
 
-    def __init__(self, recurrences: Mapping[int, Recurrence], home: Zone, ends: dt.datetime | None) -> None:
+    def __init__(
+        self,
+        recurrences: Mapping[int, Recurrence],
+        home: Zone,
+        ends: dt.datetime | None,
+        spans: Spans | None = None,
+    ) -> None:
         #: By the number of the trigger, from 1.
         self.recurrences = recurrences
         self._home = home
+        self._spans = spans
         #: When the last of its triggers ends, whatever their kind; ``None`` where one has no end.
         self.ends = ends
 
@@ -51,6 +58,35 @@ class Plan:
         streams = [_runs(each, begin, end) for each in self.recurrences.values()]
         for moment, _ in itertools.groupby(heapq.merge(*streams)):
             yield moment
+
+    def is_open(self, trigger: t.Trigger, moment: dt.datetime) -> bool:
+        """Whether a trigger that no clock fires may start something at a moment: its boundaries and the
+        task's calendars say so.
+        """
+        instant = int(moment.timestamp() // 1)
+        begin, end = trigger.start_boundary, trigger.end_boundary
+        if begin is not None and instant < _end(begin, self._home, dt.timedelta(0)):
+            return False
+        if end is not None and instant > _end(end, self._home, dt.timedelta(0)):
+            return False
+        return self._spans is None or self._spans.free_from(instant) == instant
+
+    def repeated(self, trigger: t.Trigger, since: dt.datetime) -> Recurrence:
+        """The repetitions of a trigger that has fired at ``since``; that start itself is none of them."""
+        repetition, end = trigger.repetition, trigger.end_boundary
+        interval = _seconds(repetition.interval.nominal) if repetition.interval else 0
+        duration = None if repetition.duration is None else _seconds(repetition.duration.nominal) - interval
+        first = since.astimezone(dt.UTC) + dt.timedelta(seconds=interval)
+        return Recurrence(
+            days=days.Once(first.toordinal()),
+            zone=zone.fixed(dt.timedelta(0)),
+            second=first.hour * 3600 + first.minute * 60 + first.second,
+            start=int(first.timestamp() // 1),
+            end=None if end is None else _end(end, self._home, dt.timedelta(0)),
+            interval=interval,
+            duration=duration,
+            spans=self._spans,
+        )
 
     def is_over(self, moment: dt.datetime) -> bool:
         """Whether nothing can start it any more because each trigger has passed its end boundary."""
@@ -77,7 +113,7 @@ def of(
             recurrence = recurrence_of(trigger, local, spans)
             if recurrence is not None:
                 recurrences[number] = recurrence
-    return Plan(recurrences, local, _ends(triggers, local))
+    return Plan(recurrences, local, _ends(triggers, local), spans)
 
 
 def _ends(triggers: TriggerCollection, local: Zone) -> dt.datetime | None:

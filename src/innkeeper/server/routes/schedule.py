@@ -190,6 +190,7 @@ async def _message(house: House, task: Registered) -> wire.ScheduledTaskMessage:
         last_run_time=task.last_run,
         last_task_result=task.last_result,
         number_of_missed_runs=task.missed_runs,
+        notices=await asyncio.to_thread(house.schedule.notices.of, definition),
     )
 
 

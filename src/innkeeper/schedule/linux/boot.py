@@ -1,0 +1,51 @@
+"""Tell that the computer has started since the inn was last here."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from innkeeper.schedule.occasions import Booted
+from innkeeper.schedule.ports import ScheduleStore
+from innkeeper.schedule.registered import Watch
+from innkeeper.schedule.sources import Tell
+from innkeeper.tasks.ports import Clock
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Boots:
+    """A source: one occasion a start of the computer, and none for a start of the service."""
+
+    watches = Watch.BOOT
+
+    def __init__(
+        self, *, store: ScheduleStore, clock: Clock, computer: str, boot_id: Path = _BOOT_ID
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._computer = computer
+        self._path = boot_id
+        self.missing = ""
+
+    async def run(self, tell: Tell) -> None:
+        """Tell of this start of the computer, if nobody has been told; then there is nothing to hear."""
+        try:
+            boot_id = (await asyncio.to_thread(self._path.read_text)).strip()
+        except OSError as problem:
+            self.missing = f"the kernel does not tell the boot's id ({problem.strerror})"
+            return
+        if boot_id != await self._store.boot_id(self._computer):
+            await tell(Booted(key=f"boot:{boot_id}", at=self._clock.now(), words="the computer has started"))
+            # Last: where a crash comes between, it is told again, and starts nothing twice.
+            await self._store.set_boot_id(self._computer, boot_id)
+        await asyncio.Event().wait()
+
+
+def boot_id() -> str:
+    """The id of this start of the computer; empty where the kernel does not tell. Blocks."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
