@@ -30,6 +30,12 @@ from innkeeper.schedule.trigger_collection import TriggerCollection
 _LETTERS = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
 texts = st.text(st.one_of(_LETTERS, st.sampled_from("<>&\"'\n\t\r ]")), max_size=30)
 names = st.text(st.sampled_from("abcXYZ0189-é"), min_size=1, max_size=12)
+subscriptions = st.builds(
+    '<QueryList>{2}<Query><Select Path="{0}">*[System[EventID={1}]]</Select></Query></QueryList>'.format,
+    names,
+    st.integers(0, 65535),
+    st.sampled_from(["", " ", "\n\t"]),
+)
 lengths = st.builds(
     Duration.of, st.timedeltas(min_value=dt.timedelta(minutes=1), max_value=dt.timedelta(days=31))
 ) | st.sampled_from([Duration("P3D"), Duration("PT72H"), Duration("P1DT1.5S")])
@@ -85,7 +91,9 @@ triggers = st.one_of(
         state_change=st.sampled_from(list(SessionStateChange)),
         user_id=st.none() | names,
     ),
-    trigger(t.EventTrigger, start=st.none(), subscription=names, number_of_occurrences=st.integers(1, 32)),
+    trigger(
+        t.EventTrigger, start=st.none(), subscription=subscriptions, number_of_occurrences=st.integers(1, 32)
+    ),
 )
 
 actions = st.one_of(

@@ -56,7 +56,9 @@ class Journal:
         if not files:
             return "there is no journal of systemd on this computer"
         if not any(os.access(file, os.R_OK) for file in files):
-            return "the service may not read systemd's journal (its user belongs into the group systemd-journal)"
+            return (
+                "the service may not read systemd's journal (its user belongs into the group systemd-journal)"
+            )
         return ""
 
     async def _is_wanted(self) -> bool:
