@@ -69,12 +69,10 @@ def test_a_key_that_will_not_do_is_refused(http: httpx.Client, key: str) -> None
 def test_of_many_at_once_one_is_carried_out(service: Service) -> None:
     """The others are told that it is under way, or how it came out: never a second task."""
     key, answers = str(uuid.uuid4()), []
-    with service.connect() as inn:
-        verb = "turn_off" if inn.machines["web-1"].state.name == "RUNNING" else "startup"
 
     def ask() -> None:
         with service.http() as http:
-            answers.append(http.post(f"/v1/machines/web-1/{verb}", headers={KEY: key}))
+            answers.append(http.post("/v1/machines/web-1/pause", headers={KEY: key}))
 
     askers = [threading.Thread(target=ask) for _ in range(8)]
     for asker in askers:
@@ -84,6 +82,9 @@ def test_of_many_at_once_one_is_carried_out(service: Service) -> None:
     tasks = {answer.json()["task"]["id"] for answer in answers if answer.status_code == 202}
     assert len(tasks) == 1
     assert {answer.status_code for answer in answers} <= {202, 409}
+    with service.connect() as inn:
+        assert inn.tasks[tasks.pop()].wait(30)
+        assert inn.machines["web-1"].resume().wait(30)
 
 
 def test_an_answer_outlives_the_service(own_service: Service) -> None:

@@ -112,7 +112,8 @@ async def test_nobody_unknown_gets_an_answer(inn: Inn) -> None:
             # A page may stand at the same path without the version.
             refused = [answer for answer in answers if answer.status_code not in (404, 405)]
             assert {answer.status_code for answer in refused} in ({401}, {422}, {401, 422}), (method, path)
-            assert {answer.json()["hresult"] for answer in refused} <= {0x80070005, 0x80070057}
+            told = [answer for answer in refused if method != "HEAD"]
+            assert {answer.json()["hresult"] for answer in told} <= {0x80070005, 0x80070057}
 
 
 async def test_a_viewer_looks_and_does_not_touch(inn: Inn) -> None:

@@ -24,6 +24,7 @@ from innkeeper.server.routes import (
     display,
     events,
     health,
+    hot,
     keyboard,
     machines,
     schedule,
@@ -44,10 +45,11 @@ def make_app(house: House) -> FastAPI:
     app = bare_app()
     app.state.house = house
     settings = house.settings
-    app.add_middleware(Measured, metrics=house.metrics)
     app.add_middleware(ConditionalRequests)
     app.add_middleware(IdempotencyKeys, store=house.answers, clock=house.clock)
     app.add_middleware(BodyLimit)
+    app.add_middleware(hot.HotReads)
+    app.add_middleware(Measured, metrics=house.metrics)
     admission = Admission(
         group=settings.socket_group, users=settings.socket_users, role=Role[settings.socket_role.upper()]
     )
@@ -67,6 +69,7 @@ def bare_app() -> FastAPI:
         redirect_slashes=False,
     )
     app.state.allowed = {}
+    app.state.machine_lists = {}
     v1 = APIRouter(prefix="/v1", responses=_RESPONSES)
     nouns = (
         health,

@@ -35,6 +35,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.ports import BytePipe, Hypervisor
 from innkeeper.machines.service import Machines
+from innkeeper.server.board import Board
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.house import House
@@ -173,6 +174,8 @@ async def _house(
         policy=policy,
     )
     agents = await _agents(ground, machines, hypervisors, trigger)
+    board = Board(machines=machines, agents=agents, tasks=tasks)
+    ground.events.tell(board.heed)
     UpdateRuns(
         tasks=tasks,
         machines=machines,
@@ -198,6 +201,7 @@ async def _house(
         display=display,
         keyboard=keyboard,
         mouse=mouse,
+        board=board,
         agents=agents,
         bookings=bookings,
         windows=windows,

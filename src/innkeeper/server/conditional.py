@@ -70,7 +70,7 @@ class _Tagging:
 
     def __init__(self, send: Send, known: str) -> None:
         self._send = send
-        self._known = _tags(known)
+        self._known = known
         self._start: Message | None = None
 
     async def __call__(self, message: Message) -> None:
@@ -86,9 +86,9 @@ class _Tagging:
     async def _send_tagged(self, start: Message, body: Message) -> None:
         headers = MutableHeaders(scope=start)
         if "etag" not in headers and not body.get("more_body", False):
-            headers["ETag"] = f'"{hashlib.blake2b(body.get("body", b""), digest_size=12).hexdigest()}"'
+            headers["ETag"] = tag_of(body.get("body", b""))
         headers.setdefault("Cache-Control", "no-cache")
-        if headers.get("etag", "") in self._known or "*" in self._known:
+        if is_known(headers.get("etag", ""), self._known):
             start["status"] = 304
             del headers["content-length"]
             del headers["content-type"]
@@ -107,6 +107,17 @@ class _Heard:
         """Keep the tag of an answer that is one."""
         if message["type"] == "http.response.start" and message["status"] == 200:
             self.tag = Headers(raw=message["headers"]).get("etag", "")
+
+
+def tag_of(body: bytes) -> str:
+    """The tag of an answer with these bytes."""
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def is_known(tag: str, if_none_match: str) -> bool:
+    """Whether the one who asks has the answer with this tag already."""
+    known = _tags(if_none_match) if if_none_match else ()
+    return tag in known or "*" in known
 
 
 def _may_be_tagged(start: Message) -> bool:

@@ -10,6 +10,7 @@ from innkeeper.machines.display import Display
 from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.service import Machines
+from innkeeper.server.board import Board
 from innkeeper.server.events import EventBus
 from innkeeper.server.idempotency import AnswerStore
 from innkeeper.server.metrics import Metrics
@@ -38,6 +39,7 @@ class House:
     display: Display
     keyboard: Keyboard
     mouse: Mouse
+    board: Board
     agents: GuestAgents
     bookings: Bookings
     windows: Windows

@@ -42,6 +42,8 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        self._counters: dict[tuple[str, int], Counter] = {}
+        self._clocks: dict[str, Histogram] = {}
         self._events = Counter("innkeeper_events", "Events told.", ("kind",), registry=registry)
         self._ended = Counter(
             "innkeeper_tasks_ended", "Tasks that have ended.", ("kind", "result"), registry=registry
@@ -52,6 +54,18 @@ class Metrics:
         self._machines = Gauge("innkeeper_machines", "Machines.", ("host", "state"), registry=registry)
         self._hosts = Gauge("innkeeper_host_up", "Whether the host answers.", ("host",), registry=registry)
         self._live = Gauge("innkeeper_tasks_live", "Tasks under way.", ("kind",), registry=registry)
+
+    def answered(self, operation: str, status: int, seconds: float | None) -> None:
+        """Count one request; without its time where the caller asked to be answered late."""
+        counter = self._counters.get((operation, status))
+        if counter is None:  # finding a counter by its labels costs more than counting
+            counter = self._counters[operation, status] = self.requests.labels(operation, status)
+        counter.inc()
+        if seconds is not None:
+            clock = self._clocks.get(operation)
+            if clock is None:
+                clock = self._clocks[operation] = self.seconds.labels(operation)
+            clock.observe(seconds)
 
     def heed(self, event: Event) -> None:
         """Count one event."""
@@ -106,20 +120,16 @@ class Measured:
         try:
             await self._app(scope, receive, counting)
         finally:
-            operation = _operation(scope)
-            self._metrics.requests.labels(operation, status).inc()
-            if not _is_waiting(scope):
-                self._metrics.seconds.labels(operation).observe(seconds)
+            self._metrics.answered(_operation(scope), status, None if _is_waiting(scope) else seconds)
 
 
 def _operation(scope: Scope) -> str:
-    """What was asked for, by its name in OpenAPI or its route.
+    """What was asked for, by its name in OpenAPI.
 
     A path that no route knows is the caller's own text: it must not become a series.
     """
-    route = scope.get("route")
-    name: str | None = getattr(route, "operation_id", None) or getattr(route, "path", None)
-    return name or "unknown"
+    operation = getattr(scope.get("route"), "operation_id", None)
+    return str(operation or getattr(scope.get("endpoint"), "__name__", "unknown"))
 
 
 def _is_waiting(scope: Scope) -> bool:

@@ -97,6 +97,11 @@ async def _refused(request: HTTPConnection, error: Exception) -> Response:
 
 async def _malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    return malformed(error)
+
+
+def malformed(error: RequestValidationError) -> Response:
+    """The answer to a request that makes no sense."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     return response_of(

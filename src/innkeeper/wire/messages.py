@@ -172,9 +172,11 @@ class MachineMessage(Message):
 
 
 class MachineList(Message):
-    """All machines, by name."""
+    """Machines, by name."""
 
     machines: tuple[MachineMessage, ...]
+    #: Ask with this as ``after`` for the next page; nothing where there is no more.
+    next_after: str | None = None
 
 
 class TaskMessage(Message):

@@ -7,6 +7,7 @@ plain Starlette is wrapped in ``guarded``. A test sees that every route has said
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import cast
 
@@ -65,6 +66,7 @@ def guarded(need: Sequence[params.Depends], endpoint: Endpoint) -> Endpoint:
     """Declare the need of a plain Starlette route."""
     wanted = cast(Need, need[0].dependency)
 
+    @functools.wraps(endpoint)
     async def checked(request: Request) -> Response:
         await wanted(request)
         return await endpoint(request)

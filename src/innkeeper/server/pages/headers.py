@@ -30,8 +30,12 @@ HEADERS = {
 }
 
 
+#: What JSON needs of it: a browser that takes it for nothing else cannot be made to run it.
+_OF_JSON = [(b"x-content-type-options", b"nosniff")]
+
+
 class PageHeaders:
-    """Middleware: puts the policy on every answer, the interface’s too: a browser may show any of them."""
+    """Middleware: puts the policy on every answer; JSON needs no more than to be taken for what it is."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -40,10 +44,16 @@ class PageHeaders:
         """Pass the request on."""
 
         async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and _is_json(message):
+                message["headers"] = [*message["headers"], *_OF_JSON]
+            elif message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, guarded if scope["type"] == "http" else send)
+
+
+def _is_json(start: Message) -> bool:
+    return (b"content-type", b"application/json") in start["headers"]

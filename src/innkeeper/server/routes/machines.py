@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Request, Response
 
 from innkeeper.identity.roles import Role
-from innkeeper.machines.machine import Machine
-from innkeeper.machines.service import Machines, lock_of
-from innkeeper.server.house import House
+from innkeeper.machines.service import Machines
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.seen import sees_machine
-from innkeeper.server.identity.subjects import Kind, machine_called, machine_in_path, what_they_see
-from innkeeper.server.messages import machine_message, task_message
-from innkeeper.server.routes.asking import Allowed, TheAllowed, TheCaller, TheHouse, TheUser
+from innkeeper.server.identity.subjects import machine_in_path, what_they_see
+from innkeeper.server.messages import task_message
+from innkeeper.server.routes import hot
+from innkeeper.server.routes.asking import TheHouse, TheUser
 from innkeeper.tasks.task import Task
 from innkeeper.wire import messages as wire
+from innkeeper.wire.queries import MachineQuery
 
 router = APIRouter(prefix="/machines", tags=["machines"])
 
@@ -52,20 +52,26 @@ def _command(machines: Machines, verb: Verb) -> Callable[..., Awaitable[Task]]:
     }[verb]
 
 
-@router.get("", operation_id="list_machines", dependencies=needs(Role.VIEWER, what_they_see))
-async def list_machines(house: TheHouse, caller: TheCaller, allowed: TheAllowed) -> wire.MachineList:
-    """All machines of the hosts that answer, by name: those that the caller may see."""
-    machines = [each for each in await house.machines.list() if sees_machine(house, caller, each.name)]
-    holders = {task.lock: task.id for task in await house.tasks.list(live=True, limit=100_000)}
-    return wire.MachineList(machines=tuple(_said(house, machine, holders, allowed) for machine in machines))
+@router.get(
+    "",
+    operation_id="list_machines",
+    response_model=wire.MachineList,
+    dependencies=needs(Role.VIEWER, what_they_see),
+)
+async def list_machines(request: Request, query: Annotated[MachineQuery, Query()]) -> Response:
+    """Machines of the hosts that answer, by name: those that the caller may see, and asks for."""
+    return await hot.list_machines(request)
 
 
-@router.get("/{name}", operation_id="get_machine", dependencies=needs(Role.VIEWER, machine_in_path("name")))
-async def get_machine(name: str, house: TheHouse, allowed: TheAllowed) -> wire.MachineMessage:
+@router.get(
+    "/{name}",
+    operation_id="get_machine",
+    response_model=wire.MachineMessage,
+    dependencies=needs(Role.VIEWER, machine_in_path("name")),
+)
+async def get_machine(name: str, request: Request) -> Response:
     """One machine."""
-    machine = await house.machines.get(name)
-    held = await house.tasks.list(live=True, lock=lock_of(machine.name), limit=1)
-    return _said(house, machine, {task.lock: task.id for task in held}, allowed)
+    return await hot.get_machine(request)
 
 
 @router.post(
@@ -92,14 +98,3 @@ async def command_machine(name: str, verb: Verb, house: TheHouse, user: TheUser)
     """Tell it to do something; the task does it."""
     task = await _command(house.machines, verb)(name, owner=user)
     return wire.Accepted(task=task_message(task, house.clock.now()))
-
-
-def _said(
-    house: House, machine: Machine, holders: dict[str | None, int], allowed: Allowed
-) -> wire.MachineMessage:
-    return machine_message(
-        machine,
-        agent_connected=house.agents.is_connected(machine.name),
-        task_id=holders.get(lock_of(machine.name)),
-        allowed=allowed(Kind.MACHINE, machine_called(house, machine.name)),
-    )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from fastapi import APIRouter, Response
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.identity.roles import Role
+from innkeeper.server.conditional import tag_of
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.messages import window_message, window_of
 from innkeeper.server.routes.asking import TheHouse
@@ -61,5 +60,4 @@ async def remove_window(name: str, house: TheHouse) -> None:
 
 
 def _tag(window: wire.WindowMessage) -> str:
-    settled = window.model_dump_json(exclude={"open_now", "next"})
-    return f'"{hashlib.blake2b(settled.encode(), digest_size=12).hexdigest()}"'
+    return tag_of(window.model_dump_json(exclude={"open_now", "next"}).encode())

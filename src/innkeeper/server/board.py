@@ -1,0 +1,201 @@
+"""Keep every machine's description ready to be sent, and make anew only what has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from innkeeper.channels.ports import GuestAgents
+from innkeeper.errors import InnkeeperError, MachineNotFound
+from innkeeper.identity.roles import Role
+from innkeeper.machines.machine import Machine
+from innkeeper.machines.service import Machines, lock_of
+from innkeeper.server.conditional import tag_of
+from innkeeper.server.messages import machine_message
+from innkeeper.tasks.service import Tasks
+from innkeeper.wire.events import Event
+
+#: Older than this, all hosts are asked again: beside the readers while they may wait no longer than …
+_FRESH_SECONDS: Final = 2.0
+#: … this, and before they are answered after it.
+_STALE_SECONDS: Final = 5.0
+#: With more changes than this at once, asking for all is cheaper than asking for each.
+_MANY: Final = 50
+_ALL: Final = 100_000
+_MACHINE: Final = lock_of("")
+
+
+#: What a caller with this role on a machine may do with it, by ``operation_id``.
+AllowedTo = Callable[[Role], tuple[str, ...]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """One machine as it is now, and its description as JSON for each role that has asked."""
+
+    machine: Machine
+    agent_connected: bool
+    task_id: int | None
+    _said: dict[Role, tuple[bytes, str]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    def said(self, role: Role, allowed: AllowedTo) -> tuple[bytes, str]:
+        """Its description for a caller of this role on it, and that description's ETag."""
+        if (known := self._said.get(role)) is not None:
+            return known
+        message = machine_message(
+            self.machine,
+            agent_connected=self.agent_connected,
+            task_id=self.task_id,
+            allowed=allowed(role),
+        )
+        body = message.model_dump_json().encode()
+        return self._said.setdefault(role, (body, tag_of(body)))
+
+
+class Board:
+    """The machines of all hosts, as they are read again and again.
+
+    Events say which have changed, and those alone are asked for; what no event tells of is seen within two
+    seconds while somebody reads. Lives on the event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        machines: Machines,
+        agents: GuestAgents,
+        tasks: Tasks,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._machines = machines
+        self._agents = agents
+        self._tasks = tasks
+        self._clock = clock
+        self._notices: dict[tuple[str, str], Notice] = {}
+        self._order: list[tuple[str, str]] = []
+        self._holders: dict[str, int] = {}
+        self._changed: set[str] = set()
+        self._looked_at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
+        self._mending = asyncio.Lock()
+        #: Another number whenever anything on it has changed.
+        self.version = 0
+
+    def heed(self, event: Event) -> None:
+        """Note what an event makes out of date."""
+        if event.kind.startswith("task."):
+            self._heed_task(event)
+        elif event.kind in ("machine.defined", "machine.undefined") or event.kind.startswith("host."):
+            self._looked_at = float("-inf")
+        elif event.kind.startswith("machine."):
+            self._changed.add(event.subject)
+
+    async def all(self) -> Sequence[Notice]:
+        """Every machine, by name and host."""
+        await self._refresh()
+        self._hear_agents()
+        return [self._notices[key] for key in self._order]
+
+    async def one(self, name: str) -> Notice:
+        """One machine, whatever the case of its letters. Raises ``MachineNotFound``."""
+        await self._refresh()
+        for host in self._machines.hosts:
+            if notice := self._notices.get((name, host)):
+                return self._hear_agent(notice)
+        machine = await self._machines.get(name)
+        return self._put(machine)
+
+    def _heed_task(self, event: Event) -> None:
+        lock = event.data.get("lock")
+        if not isinstance(lock, str) or not lock.startswith(_MACHINE):
+            return
+        if event.kind == "task.ended":
+            self._holders.pop(lock, None)
+        else:
+            self._holders[lock] = int(event.subject)
+        self._changed.add(lock.removeprefix(_MACHINE))
+
+    # Keeping up
+
+    async def _refresh(self) -> None:
+        age = self._clock() - self._looked_at
+        if age > _FRESH_SECONDS or len(self._changed) > _MANY:
+            looking = self._look()
+            if age > _STALE_SECONDS or len(self._changed) > _MANY:
+                await asyncio.shield(looking)
+        if self._changed:
+            async with self._mending:
+                await self._mend()
+
+    def _look(self) -> asyncio.Task[None]:
+        """Look at all machines; readers who come meanwhile share it."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_at_all(), name="board")
+        return self._looking
+
+    async def _look_at_all(self) -> None:
+        began = self._clock()
+        self._changed.clear()
+        machines = await self._machines.list()
+        live = await self._tasks.list(live=True, limit=_ALL)
+        self._holders = {task.lock: task.id for task in live if task.lock is not None}
+        found = {(machine.name, machine.host) for machine in machines}
+        for key in self._notices.keys() - found:
+            del self._notices[key]
+        for machine in machines:
+            self._put(machine)
+        self._sort()
+        self._looked_at = began
+
+    async def _mend(self) -> None:
+        """Ask for what has changed."""
+        changed, self._changed = self._changed, set()
+        for name in changed:
+            try:
+                machine = await self._machines.get(name)
+            except MachineNotFound:
+                self._forget(name)
+            except InnkeeperError:
+                self._looked_at = float("-inf")
+            else:
+                self._put(machine)
+        if len(self._order) != len(self._notices):
+            self._sort()
+
+    def _forget(self, name: str) -> None:
+        for key in [key for key in self._notices if key[0] == name]:
+            del self._notices[key]
+
+    def _sort(self) -> None:
+        order = sorted(self._notices)
+        if order != self._order:
+            self._order = order
+            self.version += 1
+
+    # One notice
+
+    def _put(self, machine: Machine) -> Notice:
+        key = machine.name, machine.host
+        notice = Notice(
+            machine=machine,
+            agent_connected=self._agents.is_connected(machine.name),
+            task_id=self._holders.get(lock_of(machine.name)),
+        )
+        known = self._notices.get(key)
+        if known == notice:
+            return known
+        self._notices[key] = notice
+        self.version += 1
+        return notice
+
+    def _hear_agent(self, notice: Notice) -> Notice:
+        if self._agents.is_connected(notice.machine.name) == notice.agent_connected:
+            return notice
+        return self._put(notice.machine)
+
+    def _hear_agents(self) -> None:
+        for notice in list(self._notices.values()):
+            self._hear_agent(notice)

@@ -1,0 +1,177 @@
+"""Answer what is read again and again before the request goes through all of the application.
+
+FastAPI's routes of the same names describe these (OpenAPI), and call the same functions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from innkeeper.errors import InnkeeperError
+from innkeeper.identity.caller import Caller
+from innkeeper.identity.roles import THE_INN, Reach, Role, machine
+from innkeeper.server.board import AllowedTo, Notice
+from innkeeper.server.conditional import is_known, tag_of
+from innkeeper.server.identity.needs import Endpoint, allowed, caller_of, guarded, needs
+from innkeeper.server.identity.subjects import Kind, house_of, machine_in_path, what_they_see
+from innkeeper.server.problems import malformed, response_of
+from innkeeper.wire.queries import MachineQuery
+
+_JSON = b"application/json"
+_MACHINES = "/v1/machines"
+
+#: A machine, and the caller's role on it.
+Seen = tuple[Notice, Role]
+
+
+class HotReads:
+    """Middleware: answers the reads of machines by itself, with the same answers as the routes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._many = guarded(needs(Role.VIEWER, what_they_see), list_machines)
+        self._one = guarded(needs(Role.VIEWER, machine_in_path("name")), get_machine)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass the request on."""
+        endpoint = self._endpoint(scope)
+        if endpoint is None:
+            await self._app(scope, receive, send)
+            return
+        scope["endpoint"] = endpoint
+        await (await _answer(endpoint, Request(scope)))(scope, receive, send)
+
+    def _endpoint(self, scope: Scope) -> Endpoint | None:
+        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith(_MACHINES):
+            return None
+        name = scope["path"][len(_MACHINES) :]
+        if not name:
+            return self._many
+        if not name.startswith("/") or "/" in name[1:] or not name[1:]:
+            return None
+        scope["path_params"] = {"name": name[1:]}
+        return self._one
+
+
+async def _answer(endpoint: Endpoint, request: Request) -> Response:
+    try:
+        return await endpoint(request)
+    except InnkeeperError as refused:
+        return response_of(refused)
+    except RequestValidationError as refused:
+        return malformed(refused)
+
+
+class Ready(Response):
+    """An answer that is there, or word that the caller has it; made without looking at each header."""
+
+    def __init__(self, request: Request, body: bytes, tag: str) -> None:
+        self.background = None
+        headers = [(b"etag", tag.encode()), (b"cache-control", b"no-cache")]
+        if is_known(tag, request.headers.get("if-none-match", "")):
+            self.status_code, self.body, self.raw_headers = 304, b"", headers
+        else:
+            headers += [(b"content-type", _JSON), (b"content-length", str(len(body)).encode())]
+            self.status_code, self.body, self.raw_headers = 200, body, headers
+
+
+async def get_machine(request: Request) -> Response:
+    """One machine."""
+    notice = await house_of(request).board.one(request.path_params["name"])
+    role = caller_of(request).role_on(machine(notice.machine.name))
+    return Ready(request, *notice.said(role or Role.VIEWER, _allowed(request)))
+
+
+async def list_machines(request: Request) -> Response:
+    """The machines that the caller may see, and asks for."""
+    board, caller, query = house_of(request).board, caller_of(request), _query(request)
+    notices = await board.all()
+    role = _role_on_each(caller)
+    if query == _EVERYTHING and role is not None:
+        return _whole_list(request, board.version, notices, role)
+    page = list(_from(_wanted(_seen(notices, caller), query), query.after))
+    more = None
+    if query.limit is not None and len(page) > query.limit:
+        del page[query.limit :]
+        more = _place(page[-1][0])
+    body = _as_list(page, more, _allowed(request))
+    return Ready(request, body, tag_of(body))
+
+
+def _whole_list(request: Request, version: int, notices: Sequence[Notice], role: Role) -> Response:
+    """Every machine, as it was put together for the last one who asked, where nothing has changed since."""
+    lists: dict[Role, tuple[int, bytes, str]] = request.app.state.machine_lists
+    known = lists.get(role)
+    if known is None or known[0] != version:
+        body = _as_list([(notice, role) for notice in notices], None, _allowed(request))
+        known = lists[role] = version, body, tag_of(body)
+    return Ready(request, known[1], known[2])
+
+
+def _allowed(request: Request) -> AllowedTo:
+    return lambda role: allowed(request.app, Kind.MACHINE, role)
+
+
+def _query(request: Request) -> MachineQuery:
+    """What the request asks for; a query that will not do is refused as FastAPI's own routes do."""
+    if not request.url.query:
+        return _EVERYTHING
+    try:
+        return MachineQuery.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+
+
+_EVERYTHING = MachineQuery()
+
+
+def _role_on_each(caller: Caller) -> Role | None:
+    """The caller's role on every machine, where it is the same on each."""
+    grants = (*caller.grants, *(caller.ceiling or ()))
+    return caller.role_on(THE_INN) if all(grant.reach is Reach.INN for grant in grants) else None
+
+
+def _seen(notices: Sequence[Notice], caller: Caller) -> Iterator[Seen]:
+    for notice in notices:
+        role = caller.role_on(machine(notice.machine.name))
+        if role is not None:
+            yield notice, role
+
+
+def _wanted(seen: Iterable[Seen], query: MachineQuery) -> Iterable[Seen]:
+    if query.host is not None:
+        seen = (each for each in seen if each[0].machine.host == query.host)
+    if query.state is not None:
+        seen = (each for each in seen if each[0].machine.state is query.state)
+    if query.text is not None:
+        text = query.text.casefold()
+        seen = (each for each in seen if text in each[0].machine.name.casefold())
+    return seen
+
+
+def _from(seen: Iterable[Seen], after: str | None) -> Iterator[Seen]:
+    place = None if after is None else _key(after)
+    for each in seen:
+        if place is None or (each[0].machine.name, each[0].machine.host) > place:
+            yield each
+
+
+def _place(notice: Notice) -> str:
+    return f"{notice.machine.name}@{notice.machine.host}"
+
+
+def _key(place: str) -> tuple[str, str]:
+    name, _, host = place.rpartition("@")
+    return name, host
+
+
+def _as_list(page: Iterable[Seen], more: str | None, allowed_to: AllowedTo) -> bytes:
+    machines = b",".join([notice.said(role, allowed_to)[0] for notice, role in page])
+    return b'{"machines":[' + machines + b'],"next_after":' + json.dumps(more).encode() + b"}"

@@ -1,0 +1,27 @@
+"""Describe which part of a list is asked for."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from innkeeper.wire.messages import MachineStateName
+
+#: The longest page.
+MAX_LIMIT = 10_000
+
+
+class MachineQuery(BaseModel):
+    """Which machines: those for which all that is said holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: On this host.
+    host: str | None = None
+    #: In this state.
+    state: MachineStateName | None = None
+    #: With this in their name, whatever the case of its letters.
+    text: str | None = Field(default=None, max_length=255)
+    #: At the most so many; nothing for all.
+    limit: int | None = Field(default=None, ge=1, le=MAX_LIMIT)
+    #: What the page before said as ``next_after``.
+    after: str | None = Field(default=None, max_length=512)
