@@ -41,6 +41,7 @@ from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.registered import Registered, RunState
 from innkeeper.schedule.registry import Registry
 from innkeeper.schedule.scheduler import Scheduler
+from innkeeper.schedule.starts import MappedStarts
 from innkeeper.store.opening import open_store
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.service import Tasks
@@ -274,7 +275,12 @@ async def instances() -> list[Row]:
         clock, nothing = SystemClock(), Everything()
         tasks = Tasks(store=store.tasks, engine=store.engine, clock=clock, publish=lambda event: None)
         made = Instances(
-            store=store.schedule, clock=clock, accounts=nothing, conditions=nothing, handlers=Handlers()
+            store=store.schedule,
+            clock=clock,
+            accounts=nothing,
+            conditions=nothing,
+            handlers=Handlers(),
+            starts=MappedStarts.open(Path(directory) / "starts"),
         )
         scheduler = Scheduler(
             store=store.schedule, tasks=tasks, instances=made, calendars=nothing, clock=clock, home=ZONE

@@ -27,6 +27,7 @@ from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import InstancesPolicy
+from innkeeper.schedule.starts import MappedStarts
 from innkeeper.server.scheduling import scheduling
 from innkeeper.store.opening import open_store
 from innkeeper.tasks.clock import SystemClock
@@ -53,7 +54,14 @@ async def serve(directory: Path, *, register: bool, until_idle: bool) -> None:
         clock=clock,
         run_has_merged=lambda run: run_has_merged(store.reports, run),
     )
-    made = scheduling(store=store.schedule, tasks=tasks, machines=machines, clock=clock, state_dir=directory)
+    made = scheduling(
+        store=store.schedule,
+        tasks=tasks,
+        machines=machines,
+        clock=clock,
+        state_dir=directory,
+        starts=MappedStarts.open(directory / "starts"),
+    )
     await tasks.launch()
     if register:
         begin = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(seconds=30)

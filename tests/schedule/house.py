@@ -16,6 +16,7 @@ from innkeeper.schedule.registered import Registered, Run
 from innkeeper.schedule.registry import Registry
 from innkeeper.schedule.scheduler import Scheduler
 from innkeeper.schedule.sources import Source, Sources
+from innkeeper.schedule.starts import MemoryStarts
 from innkeeper.schedule.watcher import Watcher
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal
@@ -62,6 +63,7 @@ class House:
         self.store = MemoryScheduleStore()
         self.task_store = MemoryTaskStore()
         self.journal = MemoryJournal()
+        self.starts = MemoryStarts()
         self.events: list[Event] = []
         self.sources: list[Source] = []
         self.restart()
@@ -80,6 +82,7 @@ class House:
             accounts=self.computer,
             conditions=self.computer,
             handlers=self.handlers,
+            starts=self.starts,
         )
         self.scheduler = Scheduler(
             store=self.store,

@@ -47,7 +47,8 @@ async def create(
 
 async def end(store: TaskStore, task: Task, at: dt.datetime = NIGHT) -> Task:
     """The task, ended well."""
-    return await store.end(task.id, result=TaskResult.SUCCESS, error=0, error_description="", at=at)
+    await store.end(task.id, result=TaskResult.SUCCESS, error=0, error_description="", at=at)
+    return await store.get(task.id)
 
 
 async def test_a_new_task_is_live_and_as_it_was_written(store: TaskStore) -> None:
@@ -134,13 +135,14 @@ async def test_a_cancel_is_taken_while_it_has_an_effect(store: TaskStore) -> Non
 async def test_a_task_ends_once(store: TaskStore) -> None:
     """The first end stands; its error is an unsigned HRESULT."""
     task = await create(store)
-    ended = await store.end(
+    await store.end(
         task.id,
         result=TaskResult.UNEXPECTED_ERROR,
         error=0x80004005,
         error_description="It failed.",
         at=NIGHT,
     )
+    ended = await store.get(task.id)
     assert (ended.result, ended.error, ended.error_description, ended.ended_at) == (
         TaskResult.UNEXPECTED_ERROR,
         0x80004005,

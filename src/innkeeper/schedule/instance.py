@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import datetime as dt
 import functools
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 
 from innkeeper.errors import ErrorCode, InnkeeperError
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.handlers import Handlers
+from innkeeper.schedule.limits import Limits
 from innkeeper.schedule.perform import Setting, perform
-from innkeeper.schedule.ports import Accounts, Conditions, ScheduleStore
+from innkeeper.schedule.ports import Accounts, Conditions, ScheduleStore, Starts
 from innkeeper.schedule.registered import Registered, Run, RunState
 from innkeeper.schedule.settings import TaskSettings
 from innkeeper.schedule.variables import of_arguments
@@ -46,7 +46,13 @@ class Instances:
         accounts: Accounts,
         conditions: Conditions,
         handlers: Handlers,
+        starts: Starts | None,
     ) -> None:
+        """``starts`` is ``None`` where other servers work on the same store: they cannot look into it."""
+        self._starts = starts
+        #: Runs that were started here and not begun yet, with their tasks: not to be read again.
+        self._given: dict[str, tuple[Run, Registered, Awaitable[object]]] = {}
+        self._limits = Limits(clock)
         self._store = store
         self._clock = clock
         self._accounts = accounts
@@ -55,13 +61,20 @@ class Instances:
 
     async def carry(self, hand: RunningTask, argument: Mapping[str, Json]) -> None:
         """Do all that an instance has to do. Raises what its last try ended with."""
-        run = await self._store.run(str(argument["run"]))
-        task = None if run is None else await self._store.get(run.task_id)
-        if run is None or task is None or not run.state.is_live:
-            return
-        if run.state is RunState.RUNNING:
-            await self._end(run, task, _INTERRUPTED)
-            raise InnkeeperError(_INTERRUPTED.reason, code=ErrorCode.SCHED_S_TASK_TERMINATED)
+        given = self._given.pop(str(argument["run"]), None)
+        if given is not None:
+            run, task, writing = given
+        else:
+            found = await self._read(argument)
+            if found is None:
+                return
+            run, task = found
+            if self._may_have_begun(run):
+                self._end(hand, run, task, _INTERRUPTED)
+                raise InnkeeperError(_INTERRUPTED.reason, code=ErrorCode.SCHED_S_TASK_TERMINATED)
+            run = self._begun(run, hand.id)
+            writing = self._store.begin_run(run)
+            await writing
         try:
             definition = definition_of(task)
             if run.reason:
@@ -69,12 +82,49 @@ class Instances:
             unconditional = bool(argument.get("unconditional"))
             run, ending = await self._tries(hand, run, task, definition, unconditional=unconditional)
         except Exception as crash:  # whatever broke, the history must not say that it still runs
-            await self._end(
-                run, task, Ending(state=RunState.FINISHED, result=ErrorCode.E_UNEXPECTED, reason=repr(crash))
-            )
+            ending = Ending(state=RunState.FINISHED, result=ErrorCode.E_UNEXPECTED, reason=repr(crash))
+            await writing
+            self._end(hand, run, task, ending)
             raise
-        await self._end(run, task, ending)
+        await writing
+        self._end(hand, run, task, ending)
         _raise(ending, hand)
+
+    def intend(self, run: Run, task: Registered) -> Mapping[str, Json]:
+        """What an operation is to be started with that carries this run: now, and after a crash."""
+        if self._starts is not None:
+            self._starts.intend(run.id)
+        return {
+            "run": run.id,
+            "task": task.id,
+            "occurrence": run.occurrence,
+            "due": run.due.isoformat(),
+            "arguments": list(run.arguments),
+        }
+
+    def begin(self, run: Run, task: Registered, operation: int) -> Run:
+        """Hand over a run to the operation that has just been started for it, and has not begun yet."""
+        begun = self._begun(run, operation)
+        if self._starts is not None:
+            # A kill shows by itself what has begun: the store need not say it first, and does meanwhile.
+            self._given[run.id] = begun, task, self._store.begin_run(begun)
+        return begun
+
+    def _begun(self, run: Run, operation: int) -> Run:
+        return dataclasses.replace(
+            run, state=RunState.RUNNING, started_at=self._clock.now(), operation=operation
+        )
+
+    async def _read(self, argument: Mapping[str, Json]) -> tuple[Run, Registered] | None:
+        """The run and its task as the store has them; a start by hand may not be written yet."""
+        run = await self._store.run(str(argument["run"])) or _unwritten(argument)
+        task = None if run is None else await self._store.get(run.task_id)
+        return None if run is None or task is None or not run.state.is_live else (run, task)
+
+    def _may_have_begun(self, run: Run) -> bool:
+        if run.state is RunState.QUEUED and run.attempt > 1:
+            return False  # it waits for its next try
+        return run.state is RunState.RUNNING if self._starts is None else self._starts.may_have_begun(run.id)
 
     async def _tries(
         self,
@@ -88,10 +138,6 @@ class Instances:
         """Try, and try again as ``RestartOnFailure`` says."""
         settings = definition.settings
         while True:
-            run = dataclasses.replace(
-                run, state=RunState.RUNNING, started_at=self._clock.now(), operation=hand.id
-            )
-            await self._store.put_run(run)
             reason = "" if unconditional else await self._unmet(settings)
             if reason:
                 ending = Ending(
@@ -114,31 +160,40 @@ class Instances:
             await self._store.put_run(run)
             if await _first(self._clock.sleep(pause), hand.cancelled()):
                 return run, _STOPPED
+            run = self._begun(run, hand.id)
+            await self._store.put_run(run)
 
     async def _try(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> tuple[Run, Ending]:
         """Do the actions in order, unless a limit or a cancel comes first."""
-        work = asyncio.create_task(self._actions(hand, run, definition), name=f"instance {run.id}")
         limit = time_limit(definition, run.trigger)
-        stops: list[asyncio.Task[None]] = [asyncio.create_task(hand.cancelled())]
-        if limit is not None:
-            stops.append(asyncio.create_task(self._clock.sleep(limit.total_seconds())))
+        stopped: list[Ending] = []
         try:
-            done, _ = await asyncio.wait([work, *stops], return_when=asyncio.FIRST_COMPLETED)
-            if work in done:
-                return work.result()
-            return run, (_STOPPED if hand.cancel_requested else _timed_out(limit))
+            async with asyncio.timeout(None) as scope:
+
+                def stop(ending: Ending) -> None:
+                    if not stopped:
+                        stopped.append(ending)
+                        scope.reschedule(0)
+
+                hand.on_cancel(lambda: stop(_STOPPED))
+                if limit is not None:
+                    self._limits.set(run.id, limit.total_seconds(), lambda: stop(_timed_out(limit)))
+                return await self._actions(hand, run, definition)
+        except TimeoutError:
+            if not stopped:
+                raise
+            return run, stopped[0]
         finally:
-            for each in (work, *stops):
-                each.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
+            hand.on_cancel(lambda: None)
+            self._limits.drop(run.id)
 
     async def _actions(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> tuple[Run, Ending]:
         ending = Ending(state=RunState.FINISHED, result=0)
         setting = await self._setting(hand, run, definition)
         for number, action in enumerate(definition.actions, 1):
             run = dataclasses.replace(run, action=number)
-            hand.report(f"{action.tag} {number}", number=number, count=definition.actions.count)
+            if definition.actions.count > 1:
+                hand.report(f"{action.tag} {number}", number=number, count=definition.actions.count)
             try:
                 code = await perform(action, setting)
             except InnkeeperError as problem:
@@ -171,9 +226,11 @@ class Instances:
             values={**run.given, **of_arguments(run.arguments)},
             user=None if user is None else await asyncio.to_thread(self._accounts.find, user),
             kill=definition.settings.allow_hard_terminate,
+            on_start=lambda: None if self._starts is None else self._starts.begin(run.id),
         )
 
-    async def _end(self, run: Run, task: Registered, ending: Ending) -> None:
+    def _end(self, hand: RunningTask, run: Run, task: Registered, ending: Ending) -> None:
+        """Have the end written, together with that of the operation."""
         now = self._clock.now()
         run = dataclasses.replace(
             run, state=ending.state, result=ending.result, reason=ending.reason, ended_at=now
@@ -183,7 +240,9 @@ class Instances:
         task = dataclasses.replace(
             task, last_run=run.started_at or now, last_result=ending.result, missed_runs=missed
         )
-        await self._store.end_run(run, task)
+        hand.end_with(self._store.end_run(run, task))
+        if self._starts is not None:
+            self._starts.forget(run.id)
 
 
 @functools.lru_cache(maxsize=256)
@@ -194,6 +253,22 @@ def _parsed(xml: str) -> TaskDefinition:
 def definition_of(task: Registered) -> TaskDefinition:
     """The definition of a registered task, to read and not to change: it is shared."""
     return _parsed(task.xml)
+
+
+def _unwritten(argument: Mapping[str, Json]) -> Run | None:
+    """A start by hand that a kill kept from being written."""
+    given, due = argument.get("arguments"), argument.get("due")
+    if not isinstance(given, Sequence) or not isinstance(due, str):
+        return None
+    return Run(
+        id=str(argument["run"]),
+        task_id=int(str(argument["task"])),
+        occurrence=str(argument["occurrence"]),
+        trigger=0,
+        due=dt.datetime.fromisoformat(due),
+        state=RunState.CLAIMED,
+        arguments=tuple(str(each) for each in given),
+    )
 
 
 _STOPPED = Ending(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule.path import SchedulePath
@@ -114,13 +115,22 @@ class MemoryScheduleStore:
         if run_id in self._runs:
             self._runs[run_id] = dataclasses.replace(self._runs[run_id], operation=operation)
 
-    async def end_run(self, run: Run, task: Registered | None) -> None:
+    def begin_run(self, run: Run) -> Awaitable[object]:
+        self._runs[run.id] = run
+        self._occurrences[run.task_id, run.occurrence] = run.id
+        return _written()
+
+    def end_run(self, run: Run, task: Registered | None) -> Awaitable[object]:
         self._runs[run.id] = run
         known = None if task is None else self._tasks.get(task.id)
         if task is not None and known is not None:
             self._tasks[task.id] = dataclasses.replace(
                 known, last_run=task.last_run, last_result=task.last_result, missed_runs=task.missed_runs
             )
+        return _written()
+
+    async def waiting(self) -> Sequence[Run]:
+        return [run for run in self._runs.values() if run.state.is_live and run.operation is None]
 
     async def run(self, run_id: str) -> Run | None:
         return self._runs.get(run_id)
@@ -134,6 +144,12 @@ class MemoryScheduleStore:
             if (task_id is None or run.task_id == task_id) and (live is None or run.state.is_live == live)
         ]
         return found[:limit]
+
+
+def _written() -> Awaitable[None]:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
 
 
 def taken(path: SchedulePath) -> ScheduleError:

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from innkeeper.errors import ErrorCode, NotSupported, ScheduleError
@@ -33,6 +33,8 @@ class Setting:
     user: str | None
     #: What does not stop when asked may be killed.
     kill: bool
+    #: Called the moment that an action has begun, or may have.
+    on_start: Callable[[], None] = lambda: None
 
 
 async def perform(action: Action, setting: Setting) -> int:
@@ -44,10 +46,12 @@ async def perform(action: Action, setting: Setting) -> int:
         case ExecAction():
             return await _exec(action, setting)
         case ComHandlerAction():
+            setting.on_start()
             return await _handle(action, setting)
         case EmailAction():
             ready = _filled(action, setting.values)
             message = await asyncio.to_thread(email.composed, ready)
+            setting.on_start()
             await asyncio.to_thread(email.send, ready, message)
             return 0
         case ShowMessageAction():
@@ -72,7 +76,9 @@ async def _exec(action: ExecAction, setting: Setting) -> int:
 
 
 async def _run(program: Program, setting: Setting) -> int:
-    running = await process.start(program, lambda line: setting.hand.log(line, LogLevel.OUTPUT))
+    running = await process.start(
+        program, lambda line: setting.hand.log(line, LogLevel.OUTPUT), setting.on_start
+    )
     try:
         return await running.wait()
     except asyncio.CancelledError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from innkeeper.schedule.calendar.named import NamedCalendar
@@ -82,15 +82,43 @@ class ScheduleStore(Protocol):
     async def set_operation(self, run_id: str, operation: int) -> None:
         """Say which operation carries a run, and change nothing else of it. A power cut may take it back."""
 
-    async def end_run(self, run: Run, task: Registered | None) -> None:
-        """Write a run's end, and its task's last run and result with it. A power cut may take it back."""
+    def begin_run(self, run: Run) -> Awaitable[object]:
+        """Write that an operation carries a run, which is added where it is not there.
+
+        Under way when this returns, and written once it is awaited. A power cut may take it back.
+        """
+
+    def end_run(self, run: Run, task: Registered | None) -> Awaitable[object]:
+        """Write a run's end, and its task's last run and result with it.
+
+        Under way when this returns, and written once it is awaited. A power cut may take it back.
+        """
 
     async def run(self, run_id: str) -> Run | None: ...
+
+    async def waiting(self) -> Sequence[Run]:
+        """The live runs that no operation carries, the oldest first."""
 
     async def runs(
         self, task_id: int | None = None, *, live: bool | None = None, limit: int = 100
     ) -> Sequence[Run]:
         """Newest first."""
+
+
+class Starts(Protocol):
+    """What this server has begun, kept where a kill of it does not reach."""
+
+    def intend(self, run_id: str) -> None:
+        """Note that this server will begin an instance, before the store says that anybody will."""
+
+    def begin(self, run_id: str) -> None:
+        """Note that its first action has begun."""
+
+    def forget(self, run_id: str) -> None:
+        """It has ended, and the store says so."""
+
+    def may_have_begun(self, run_id: str) -> bool:
+        """``False`` only where it was intended here and has certainly not begun."""
 
 
 class Accounts(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import os
 import pwd
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from innkeeper.errors import ErrorCode, NotPermitted, ScheduleError
+from innkeeper.schedule.child import Child, spawn
 
 #: How long a program that was asked to stop may take before it is killed.
 GRACE_SECONDS = 10.0
-_LONGEST_LINE = 64 << 10
 _SYSTEMD = Path("/run/systemd/system")
 #: What a program is given of the world, whoever started the service.
 _SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -37,54 +36,34 @@ class Program:
 class Running:
     """A program that has been started, and all that it has started itself."""
 
-    def __init__(self, process: asyncio.subprocess.Process, on_line: OnLine) -> None:
-        self._process = process
-        self._output = asyncio.create_task(_pump(process, on_line), name="output of an action")
+    def __init__(self, child: Child) -> None:
+        self._child = child
 
     @property
     def pid(self) -> int:
         """``EnginePID``: the group's first process."""
-        return self._process.pid
+        return self._child.pid
 
     async def wait(self) -> int:
         """Its exit code, once it has ended and all its output is read; 128 + n for a signal n."""
-        code = await self._process.wait()
-        # A child that outlives it may hold the pipe open: its output is not worth waiting for.
-        await asyncio.wait([self._output], timeout=1.0)
-        self._output.cancel()
-        return code if code >= 0 else 128 - code
+        return await self._child.wait()
 
     async def stop(self, *, kill: bool) -> None:
         """Ask the group to end, and where it does not in time, and ``kill`` allows it, end it."""
-        self._signal(signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), GRACE_SECONDS)
-            return
-        if kill:
-            self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+        self._child.signal(signal.SIGTERM)
+        if not await self._child.ends_within(GRACE_SECONDS) and kill:
+            self._child.signal(signal.SIGKILL)
 
 
-async def start(program: Program, on_line: OnLine) -> Running:
-    """Start a program; each line it prints goes to ``on_line``.
+async def start(program: Program, on_line: OnLine, on_start: Callable[[], None] = lambda: None) -> Running:
+    """Start a program; each line it prints goes to ``on_line``; ``on_start`` is called once it runs.
 
     Raises ``ScheduleError`` where there is no such program or account, ``NotPermitted`` where the service
     may not run programs as that user.
     """
-    argv, options = await asyncio.to_thread(_options, program)
+    argv, options = await _options_of(program)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            limit=_LONGEST_LINE,
-            **options,
-        )
+        child = await spawn(argv, on_line, on_start, **options)
     except OSError as problem:
         raise ScheduleError(
             f"{program.argv[0]} cannot be started: {problem.strerror}.",
@@ -93,7 +72,7 @@ async def start(program: Program, on_line: OnLine) -> Running:
             node="Command",
             value=program.argv[0],
         ) from problem
-    return Running(process, on_line)
+    return Running(child)
 
 
 class _Options(TypedDict, total=False):
@@ -104,6 +83,21 @@ class _Options(TypedDict, total=False):
     user: int
     group: int
     extra_groups: list[int]
+
+
+async def _options_of(program: Program) -> tuple[list[str], _Options]:
+    """What starting needs, looked up once where it is always the same."""
+    if program.user is not None or program.directory is not None:
+        return await asyncio.to_thread(_options, program)
+    if not _own:
+        scope, options = await asyncio.to_thread(_options, Program(argv=()))
+        _own.append((scope, options))
+    scope, options = _own[0]
+    return [*scope, *program.argv], options
+
+
+#: How a program of the service's own account is started, in its home: once it has been looked up.
+_own: list[tuple[list[str], _Options]] = []
 
 
 def _options(program: Program) -> tuple[list[str], _Options]:
@@ -164,17 +158,3 @@ def _code(problem: OSError) -> ErrorCode:
     if isinstance(problem, FileNotFoundError | NotADirectoryError):
         return ErrorCode.ERROR_FILE_NOT_FOUND
     return ErrorCode.E_ACCESSDENIED if isinstance(problem, PermissionError) else ErrorCode.E_FAIL
-
-
-async def _pump(process: asyncio.subprocess.Process, on_line: OnLine) -> None:
-    assert process.stdout is not None  # it was asked for
-    while True:
-        try:
-            line = await process.stdout.readuntil(b"\n")
-        except asyncio.IncompleteReadError as rest:
-            line = rest.partial
-        except asyncio.LimitOverrunError as long:
-            line = await process.stdout.readexactly(long.consumed)
-        if not line:
-            return
-        on_line(line.decode(errors="replace").rstrip("\r\n"))

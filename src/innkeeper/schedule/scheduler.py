@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+import weakref
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -61,7 +62,11 @@ class Scheduler:
         self._home = home
         self._awake = asyncio.Event()
         self._instances = instances
-        tasks.register(KIND, self._carry)
+        #: Runs that this process is about to give to an operation.
+        self._beginning: set[str] = set()
+        #: Of one task the starts are decided one after the other.
+        self._turns: weakref.WeakValueDictionary[int, asyncio.Lock] = weakref.WeakValueDictionary()
+        tasks.register(KIND, self._carry, stepless=True)
 
     # Life
 
@@ -91,9 +96,12 @@ class Scheduler:
                 for task in found
                 if not await self._delete_expired(task, calendars)
             ]
-            for run in await self._store.claim(claims):
-                if run.state is RunState.CLAIMED:
-                    await self._begin(run)
+            claimed = [run.id for claim in claims for run in claim.runs]
+            self._beginning.update(claimed)
+            try:
+                await self._begin_all(await self._store.claim(claims), {task.id: task for task in found})
+            finally:
+                self._beginning.difference_update(claimed)
         return await self._until_next(now)
 
     # By hand
@@ -123,8 +131,11 @@ class Scheduler:
             state=RunState.CLAIMED,
             arguments=tuple(arguments),
         )
-        await self._store.put_run(run)
-        return await self._begin(run, unconditional=bool(flags & _NO_CONSTRAINTS))
+        self._beginning.add(run.id)
+        try:
+            return await self._begin(run, task, unconditional=bool(flags & _NO_CONSTRAINTS))
+        finally:
+            self._beginning.discard(run.id)
 
     async def stop(self, task: Registered) -> bool:
         """Stop all instances of a task (``Stop``); whether there were any."""
@@ -167,19 +178,38 @@ class Scheduler:
         try:
             await self._instances.carry(hand, argument)
         finally:
-            # Another instance of the task may have waited for this one.
-            self.wake()
+            if argument.get("wake", True):
+                # Another instance of the task may have waited for this one.
+                self.wake()
 
     def _claim(self, task: Registered, now: dt.datetime, calendars: Mapping[str, NamedCalendar]) -> Claim:
         definition = definition_of(task)
         return due.claim(task, definition, now, home=self._home, calendars=calendars)
 
-    async def _begin(self, run: Run, *, unconditional: bool = False) -> Run:
+    async def _begin_all(self, runs: Sequence[Run], tasks: Mapping[int, Registered]) -> None:
+        """Begin what was claimed: of one task in its order, of different ones together."""
+        by_task: dict[int, list[Run]] = {}
+        for run in runs:
+            if run.state is RunState.CLAIMED:
+                by_task.setdefault(run.task_id, []).append(run)
+
+        async def begin(task_id: int) -> None:
+            for run in by_task[task_id]:
+                await self._begin(run, tasks[task_id])
+
+        await asyncio.gather(*(begin(task_id) for task_id in by_task))
+
+    async def _begin(self, run: Run, task: Registered, *, unconditional: bool = False) -> Run:
         """Start an instance, or do with it what the task's policy says."""
-        task = await self._store.get(run.task_id)
-        if task is None:
-            return run
         policy = definition_of(task).settings.multiple_instances
+        if policy is InstancesPolicy.PARALLEL:
+            return await self._operate(run, task, unconditional=unconditional)
+        async with self._turns.setdefault(task.id, asyncio.Lock()):
+            return await self._begin_by_policy(run, task, policy, unconditional=unconditional)
+
+    async def _begin_by_policy(
+        self, run: Run, task: Registered, policy: InstancesPolicy, *, unconditional: bool
+    ) -> Run:
         others = [each for each in await self._store.runs(task.id, live=True) if each.id != run.id]
         running = [each for each in others if each.state is not RunState.QUEUED]
         if running and policy is InstancesPolicy.IGNORE_NEW:
@@ -193,21 +223,28 @@ class Scheduler:
         if policy is InstancesPolicy.STOP_EXISTING:
             for each in running:
                 await self.stop_run(each)
+        # The next start of this task is to see it.
+        await self._store.put_run(run, lazily=True)
         return await self._operate(run, task, unconditional=unconditional)
 
     async def _operate(self, run: Run, task: Registered, *, unconditional: bool) -> Run:
+        settings = definition_of(task).settings
+        wake = settings.multiple_instances is InstancesPolicy.QUEUE or bool(
+            settings.delete_expired_task_after
+        )
+        given = self._instances.intend(run, task)
         try:
             operation = await self._tasks.start(
                 KIND,
                 f"Run {task.path}",
-                {"run": run.id, "unconditional": unconditional},
+                {**given, "unconditional": unconditional, "wake": wake},
                 lock=f"instance:{run.id}",
                 owner=task.owner,
                 cancel_effect=CancelEffect.STOPS_RESUMABLE,
             )
         except MachineBusy as held:  # it was started, and the crash came before that was written here
             return dataclasses.replace(run, operation=held.task_id)
-        return dataclasses.replace(run, operation=operation.id)
+        return self._instances.begin(run, task, operation.id)
 
     async def _skip(self, run: Run, reason: str) -> Run:
         skipped = dataclasses.replace(
@@ -217,7 +254,7 @@ class Scheduler:
             result=int(ErrorCode.SCHED_E_ALREADY_RUNNING),
             ended_at=self._clock.now(),
         )
-        await self._store.end_run(skipped, None)
+        await self._store.put_run(skipped, lazily=True)
         return skipped
 
     async def _put(self, run: Run) -> Run:
@@ -227,8 +264,8 @@ class Scheduler:
     async def _start_claimed(self) -> None:
         """Go on with what a crash left claimed, and with what has waited long enough."""
         now = self._clock.now()
-        for run in reversed(await self._store.runs(live=True, limit=10_000)):
-            if run.operation is not None:
+        for run in await self._store.waiting():
+            if run.id in self._beginning:
                 continue
             if run.state is RunState.CLAIMED or (run.state is RunState.QUEUED and run.due <= now):
                 await self._adopt_or_begin(run)
@@ -238,8 +275,10 @@ class Scheduler:
         if started:
             # It may be at its end by now: its operation is all that is news.
             await self._store.set_operation(run.id, started[0].id)
-        else:
-            await self._begin(run)
+            return
+        task = await self._store.get(run.task_id)
+        if task is not None:
+            await self._begin(run, task)
 
     async def _delete_expired(self, task: Registered, calendars: Mapping[str, NamedCalendar]) -> bool:
         """Forget a task that is over and says that it goes then (``DeleteExpiredTaskAfter``)."""
@@ -259,7 +298,7 @@ class Scheduler:
     async def _until_next(self, now: dt.datetime) -> float:
         ahead = await self._store.due(now + dt.timedelta(seconds=_LONGEST_SLEEP), 1)
         moments = [task.next_due for task in ahead if task.next_due is not None]
-        moments += [run.due for run in await self._store.runs(live=True) if run.state is RunState.QUEUED]
+        moments += [run.due for run in await self._store.waiting() if run.state is RunState.QUEUED]
         later = [moment for moment in moments if moment > now]
         if not later:
             return _LONGEST_SLEEP

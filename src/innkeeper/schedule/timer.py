@@ -9,12 +9,15 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
+#: Old entries that may stay behind, besides as many as count.
+_MOST_LEFT_BEHIND = 1000
+
 
 class Timer(Generic[K]):
     """Keys and the moments they are due at: one heap, in which a key stands once.
 
     Setting and popping take logarithmic time; a key that is set anew or removed leaves its old entry
-    behind, which is passed over when it comes up.
+    behind, which is passed over when it comes up, or swept out when there are many of them.
     """
 
     __slots__ = ("_counter", "_entries", "_heap")
@@ -40,6 +43,9 @@ class Timer(Generic[K]):
     def remove(self, key: K) -> None:
         """Make a key due no more. Does nothing where it is not."""
         self._entries.pop(key, None)
+        if len(self._heap) > 2 * len(self._entries) + _MOST_LEFT_BEHIND:
+            self._heap = [entry for entry in self._heap if self._entries.get(entry[2]) == entry[1]]
+            heapq.heapify(self._heap)
 
     def next_due(self) -> float | None:
         """When the first key is due."""

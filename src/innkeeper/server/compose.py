@@ -35,6 +35,8 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.ports import BytePipe, Hypervisor
 from innkeeper.machines.service import Machines
+from innkeeper.schedule.ports import Starts
+from innkeeper.schedule.starts import MappedStarts
 from innkeeper.server.board import Board
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
@@ -215,6 +217,7 @@ async def _house(
             clock=ground.clock,
             state_dir=ground.settings.state_dir,
             simulated=ground.settings.fake is not None,
+            starts=await _starts(ground),
         ),
         disks=await _disks(ground, tasks, machines),
     )
@@ -225,6 +228,15 @@ async def _disks(ground: Ground, tasks: Tasks, machines: Machines) -> Disks:
     if own in ground.settings.disk_folders:
         await asyncio.to_thread(own.mkdir, mode=0o750, parents=True, exist_ok=True)
     return Disks(tasks=tasks, roots=Roots(ground.settings.disk_folders), users=MachineDisks(machines))
+
+
+async def _starts(ground: Ground) -> Starts | None:
+    """What this server has begun: of use where no other one takes up its work."""
+    if ground.store.is_shared:
+        return None
+    starts = await asyncio.to_thread(MappedStarts.open, ground.settings.state_dir / "starts")
+    ground.opened.callback(starts.close)
+    return starts
 
 
 def _reconciler(ground: Ground, tasks: Tasks, machines: Machines) -> Reconciler:

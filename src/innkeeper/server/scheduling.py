@@ -22,7 +22,7 @@ from innkeeper.schedule.linux.idle import Idleness
 from innkeeper.schedule.linux.journalctl import Journal
 from innkeeper.schedule.linux.logind import Logind
 from innkeeper.schedule.notices import Notices
-from innkeeper.schedule.ports import ScheduleStore
+from innkeeper.schedule.ports import ScheduleStore, Starts
 from innkeeper.schedule.registered import Watch
 from innkeeper.schedule.registry import Registry
 from innkeeper.schedule.scheduler import Scheduler
@@ -67,6 +67,7 @@ def scheduling(
     machines: Machines,
     clock: Clock,
     state_dir: Path,
+    starts: Starts | None,
     simulated: bool = False,
 ) -> Scheduling:
     """The scheduler of this service; its calendars are the files in ``calendars`` of the state directory.
@@ -76,7 +77,12 @@ def scheduling(
     accounts, calendars, home = LinuxAccounts(), CalendarDirectory(state_dir / "calendars"), host_zone()
     handlers = machine_handlers(machines, tasks)
     instances = Instances(
-        store=store, clock=clock, accounts=accounts, conditions=LinuxConditions(), handlers=handlers
+        store=store,
+        clock=clock,
+        accounts=accounts,
+        conditions=LinuxConditions(),
+        handlers=handlers,
+        starts=starts,
     )
     scheduler = Scheduler(
         store=store, tasks=tasks, instances=instances, calendars=calendars, clock=clock, home=home

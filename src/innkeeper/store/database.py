@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import fcntl
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Self, TypeVar, cast
 
 import sqlalchemy as sa
 from alembic import command
@@ -17,6 +17,7 @@ from alembic.config import Config
 from sqlalchemy.dialects import postgresql, sqlite
 
 from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.store.grouped import GroupedWrites, RowChange
 from innkeeper.store.sqlite import Synchronous, sqlite_engine
 
 _READERS: Final = 4
@@ -31,7 +32,7 @@ class Database:
     """A database and the threads that work on it.
 
     On SQLite all writes go through one thread: it admits one writer, and those who queue here do not poll
-    for its lock. On PostgreSQL reads and writes share one pool.
+    for its lock; those who wait are committed together. On PostgreSQL reads and writes share one pool.
     """
 
     def __init__(self, url: sa.URL) -> None:
@@ -44,6 +45,11 @@ class Database:
             self._lazily_writing = sqlite_engine(path, connections=1, synchronous=Synchronous.NORMAL)
             self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="innkeeper-read")
             self._writers = ThreadPoolExecutor(1, thread_name_prefix="innkeeper-write")
+            self._grouped: GroupedWrites | None = GroupedWrites(
+                thread=self._writers,
+                durable=lambda: _transaction(self._writing),
+                lazy=lambda: _transaction(self._lazily_writing),
+            )
         else:
             self._reading = self._writing = self._lazily_writing = sa.create_engine(
                 url.set(drivername="postgresql+psycopg"),
@@ -54,6 +60,7 @@ class Database:
             self._readers = self._writers = ThreadPoolExecutor(
                 _POSTGRES_CONNECTIONS, thread_name_prefix="innkeeper-store"
             )
+            self._grouped = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -74,13 +81,31 @@ class Database:
         return await self._in(self._readers, lambda: _transact(self._reading, query))
 
     async def write(self, change: Callable[[sa.Connection], T], *, lazily: bool = False) -> T:
-        """Do ``change`` in one transaction, which is on the disk when this returns.
+        """Do ``change`` in a transaction, which is on the disk when this returns.
 
         ``lazily``, a power cut may take it back (kill -9 never does): for what is cheap to lose and
-        written often.
+        written often. Others may share the transaction, and where one of them fails ``change`` is called
+        again: it works on nothing but the connection.
         """
+        if self._grouped is not None:
+            return cast(T, await self._grouped.submit(change, lazily=lazily))
         engine = self._lazily_writing if lazily else self._writing
         return await self._in(self._writers, lambda: _transact(engine, change))
+
+    def write_rows(self, *rows: RowChange, lazily: bool = False) -> Awaitable[object]:
+        """As ``write``, for a row or some that go to statements made once, and under way when this returns.
+
+        The cheapest write there is: those of many callers go to the database in one call a statement. What
+        is awaited is the number that the last statement returned, where it returns one.
+        """
+        if self._grouped is not None:
+            return self._grouped.submit(rows=rows, lazily=lazily)
+
+        def change(connection: sa.Connection) -> object:
+            results = [connection.execute(statement, row) for statement, row in rows]
+            return results[-1].scalar() if results[-1].returns_rows else None
+
+        return asyncio.ensure_future(self.write(change, lazily=lazily))
 
     async def claim(self, server: str) -> None:
         """Be the one process that serves as ``server``; raises ``ServiceError`` where another one is.
@@ -164,8 +189,14 @@ def _lock_name(claims: contextlib.ExitStack, engine: sa.Engine, server: str) -> 
 
 
 def _transact(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-    with _our_errors(), engine.begin() as connection:
+    with _transaction(engine) as connection:
         return work(connection)
+
+
+@contextlib.contextmanager
+def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    with _our_errors(), engine.begin() as connection:
+        yield connection
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ import dataclasses
 import datetime as dt
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -19,8 +20,9 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from innkeeper.store.run import Parked, Run
 from innkeeper.store.servers import Servers
 from innkeeper.store.sqlite import Synchronous, sqlite_engine
-from innkeeper.tasks.outcome import Record
+from innkeeper.tasks.outcome import Record, attempt, traceback_of
 from innkeeper.tasks.ports import Body
+from innkeeper.tasks.unrecorded import Unrecorded
 from innkeeper.wire.events import Json
 
 #: Never changed: DBOS takes up only the runs of its own version, and ours must outlive every upgrade.
@@ -75,6 +77,7 @@ class DbosEngine:
         self._watching: asyncio.Task[None] | None = None
         self._bodies: dict[str, Body] = {}
         self._runs: dict[str, Run] = {}
+        self._unrecorded: set[asyncio.Task[None]] = set()
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._workflow: Callable[[str, str, str], str] | None = None
@@ -95,6 +98,25 @@ class DbosEngine:
         """Start a run once: a second start with the same key does nothing."""
         await self._in_thread(lambda: self._start(key, kind, json.dumps(argument)))
 
+    def carry(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
+        """Run a body without a journal, on the loop alone."""
+        body = partial(self._bodies[kind], key, argument, Unrecorded())
+        carried = asyncio.get_running_loop().create_task(_unrecorded(key, body), name=f"run {key}")
+        self._unrecorded.add(carried)
+        carried.add_done_callback(self._unrecorded.discard)
+
+    @property
+    def name(self) -> str:
+        """The executor id."""
+        return self._executor_id
+
+    async def dead(self) -> Sequence[str]:
+        """The executor ids of peers that were not seen for too long."""
+        if self._servers is None:
+            return ()
+        unseen = await self._servers.unseen_for(self._peers.patience)
+        return [executor_id for executor_id in unseen if executor_id != self._executor_id]
+
     async def unfinished(self) -> Sequence[str]:
         """The keys of the runs that have not ended, on this server or another."""
         return await self._in_thread(lambda: _keys(status=_LIVE_STATES))
@@ -113,6 +135,9 @@ class DbosEngine:
         for run in runs:
             run.park()
         bodies = [run.task for run in runs if run.task is not None]
+        for carried in self._unrecorded:
+            carried.cancel()
+        bodies.extend(self._unrecorded)
         if bodies:
             await asyncio.wait(bodies, timeout=_CLOSE_PATIENCE)
         if self._workflow is not None:
@@ -130,10 +155,9 @@ class DbosEngine:
 
     async def _beat(self, servers: Servers) -> None:
         await servers.see(self._executor_id)
-        unseen = await servers.unseen_for(self._peers.patience)
-        dead = [executor_id for executor_id in unseen if executor_id != self._executor_id]
+        dead = await self.dead()
         if dead:
-            await self._in_thread(lambda: _take_over(dead))
+            await self._in_thread(lambda: _take_over(list(dead)))
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
@@ -168,6 +192,12 @@ class DbosEngine:
             return run.serve()
         finally:
             self._runs.pop(key, None)
+
+
+async def _unrecorded(key: str, body: Callable[[], Awaitable[Json]]) -> None:
+    _, error = await attempt(body)
+    if error is not None:
+        _log.error("engine.run_broke", key=key, traceback=traceback_of(error))
 
 
 def _config(database: Path | sa.URL, executor_id: str) -> DBOSConfig:

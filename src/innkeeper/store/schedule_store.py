@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Awaitable, Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,6 +16,7 @@ from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Claim
 from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Series, Watch
 from innkeeper.store.database import Database, upsert
+from innkeeper.store.grouped import RowChange
 from innkeeper.store.tables import schedule_boots as boots_table
 from innkeeper.store.tables import schedule_folders as folders_table
 from innkeeper.store.tables import schedule_runs as runs_table
@@ -26,6 +28,8 @@ class SqlScheduleStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._put = _putting(sqlite if database.is_sqlite else postgresql)
+        self._add = _adding(sqlite if database.is_sqlite else postgresql)
 
     # Folders
 
@@ -129,9 +133,17 @@ class SqlScheduleStore:
     async def claim(self, claims: Sequence[Claim]) -> Sequence[Run]:
         """Move tasks on and write their runs; returns the runs that are ours to start."""
 
+        rows = {run.id: _run_row(run) for each in claims for run in each.runs}
+
         def claim(connection: sa.Connection) -> Sequence[Run]:
             won = [each for each in claims if _moved_on(connection, each)]
-            return [run for each in won for run in each.runs if _added(connection, run)]
+            # Asked for by its number: a count of rows is not to be had from every driver.
+            return [
+                run
+                for each in won
+                for run in each.runs
+                if connection.execute(self._add, rows[run.id]).scalar_one_or_none() is not None
+            ]
 
         return await self._database.write(claim)
 
@@ -140,31 +152,40 @@ class SqlScheduleStore:
     async def put_run(self, run: Run, *, lazily: bool = False) -> bool:
         """Add a run, or change the one of this id; whether it stands."""
 
-        def put(connection: sa.Connection) -> bool:
-            return bool(_changed(connection, run)) or _added(connection, run)
-
-        return await self._database.write(put, lazily=lazily)
+        row = _run_row(run)
+        try:
+            await self._database.write_rows((self._put, row), lazily=lazily)
+        except sa.exc.IntegrityError:  # the occurrence is another run's
+            return False
+        return True
 
     async def set_operation(self, run_id: str, operation: int) -> None:
         """Say which operation carries a run, and change nothing else of it."""
         update = sa.update(runs_table).where(runs_table.c.id == run_id).values(operation=operation)
         await self._database.write(lambda c: c.execute(update), lazily=True)
 
-    async def end_run(self, run: Run, task: Registered | None) -> None:
+    def begin_run(self, run: Run) -> Awaitable[object]:
+        """Write that an operation carries a run."""
+        return self._database.write_rows((self._put, _run_row(run)), lazily=True)
+
+    def end_run(self, run: Run, task: Registered | None) -> Awaitable[object]:
         """Write a run's end, and its task's last run and result with it."""
-
-        def end(connection: sa.Connection) -> None:
-            _changed(connection, run)
-            if task is not None:
-                last = {
-                    "last_run": task.last_run,
-                    "last_result": task.last_result,
-                    "missed_runs": task.missed_runs,
-                }
-                connection.execute(sa.update(tasks_table).where(tasks_table.c.id == task.id).values(last))
-
+        rows: list[RowChange] = [(self._put, _run_row(run))]
+        if task is not None:
+            last = {
+                "of_id": task.id,
+                "last_run": task.last_run,
+                "last_result": task.last_result,
+                "missed_runs": task.missed_runs,
+            }
+            rows.append((_LAST, last))
         # A power cut may take it back: the run then reads as interrupted, and is not started twice.
-        await self._database.write(end, lazily=True)
+        return self._database.write_rows(*rows, lazily=True)
+
+    async def waiting(self) -> Sequence[Run]:
+        """The live runs that no operation carries, the oldest first."""
+        rows = await self._database.read(lambda c: c.execute(_WAITING).all())
+        return [_run(row) for row in rows]
 
     async def run(self, run_id: str) -> Run | None:
         """The run of this id."""
@@ -215,32 +236,14 @@ def _inserted(connection: sa.Connection, tasks: Sequence[Registered]) -> Sequenc
 
 
 def _moved_on(connection: sa.Connection, claim: Claim) -> bool:
-    update = (
-        sa.update(tasks_table)
-        .where(
-            tasks_table.c.id == claim.seen.id,
-            # Whoever comes second finds it moved on.
-            tasks_table.c.handled_until == claim.seen.handled_until,
-        )
-        .values(
-            handled_until=claim.handled_until,
-            next_due=claim.next_due,
-            missed_runs=tasks_table.c.missed_runs + claim.missed_runs,
-        )
-    )
-    return bool(connection.execute(update).rowcount)
-
-
-def _added(connection: sa.Connection, run: Run) -> bool:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(runs_table).values(_run_row(run)).on_conflict_do_nothing()
-    # Asked for by its number: a count of rows is not to be had from every driver.
-    return connection.execute(insert.returning(runs_table.c.number)).scalar_one_or_none() is not None
-
-
-def _changed(connection: sa.Connection, run: Run) -> int:
-    update = sa.update(runs_table).where(runs_table.c.id == run.id).values(_run_row(run))
-    return connection.execute(update).rowcount
+    change = {
+        "of_id": claim.seen.id,
+        "was_handled_until": claim.seen.handled_until,
+        "handled_until": claim.handled_until,
+        "next_due": claim.next_due,
+        "missed": claim.missed_runs,
+    }
+    return bool(connection.execute(_MOVE_ON, change).rowcount)
 
 
 def _folder(row: sa.Row[tuple[object, ...]]) -> Folder:
@@ -291,7 +294,50 @@ def _series(text: str) -> tuple[Series, ...]:
     )
 
 
-def _run_row(run: Run) -> Mapping[str, object]:
+# Made once: a statement that is made anew is compiled, or looked for among the compiled, anew.
+
+_Dialect = types.ModuleType
+_RUN_COLUMNS = [column.name for column in runs_table.columns if column.name != "number"]
+_WAITING = (
+    sa.select(runs_table)
+    .where(runs_table.c.ended_at.is_(None), runs_table.c.operation.is_(None))
+    .order_by(runs_table.c.number)
+)
+_MOVE_ON = (
+    sa.update(tasks_table)
+    .where(
+        tasks_table.c.id == sa.bindparam("of_id"),
+        # Whoever comes second finds it moved on.
+        tasks_table.c.handled_until == sa.bindparam("was_handled_until"),
+    )
+    .values(
+        handled_until=sa.bindparam("handled_until"),
+        next_due=sa.bindparam("next_due"),
+        missed_runs=tasks_table.c.missed_runs + sa.bindparam("missed", type_=sa.BigInteger),
+    )
+)
+_LAST = (
+    sa.update(tasks_table)
+    .where(tasks_table.c.id == sa.bindparam("of_id"))
+    .values({name: sa.bindparam(name) for name in ("last_run", "last_result", "missed_runs")})
+)
+
+
+def _adding(dialect: _Dialect) -> sa.UpdateBase:
+    """Add a run whose occurrence is free."""
+    insert: sa.UpdateBase = dialect.insert(runs_table).on_conflict_do_nothing()
+    return insert.returning(runs_table.c.number)
+
+
+def _putting(dialect: _Dialect) -> sa.UpdateBase:
+    """Add a run, or change the one of this id."""
+    insert = dialect.insert(runs_table)
+    changes = {name: insert.excluded[name] for name in _RUN_COLUMNS}
+    put: sa.UpdateBase = insert.on_conflict_do_update(index_elements=[runs_table.c.id], set_=changes)
+    return put
+
+
+def _run_row(run: Run) -> dict[str, object]:
     special = {
         "state": run.state.value,
         "arguments": json.dumps(run.arguments),

@@ -67,6 +67,8 @@ tasks = sa.Table(
     sa.Column("error", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("error_description", Words, nullable=False, server_default=""),
     sa.Column("argument", Words, nullable=False),
+    # The server that carries it, where it has no journal.
+    sa.Column("carrier", Words),
     # An id is never given twice, also after the history has been purged.
     sqlite_autoincrement=True,
 )

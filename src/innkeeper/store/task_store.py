@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import sqlalchemy as sa
 
 from innkeeper.errors import TaskNotFound
 from innkeeper.store.database import Database
 from innkeeper.store.tables import task_log, tasks
-from innkeeper.tasks.ports import LockHeld
+from innkeeper.tasks.ports import NO_WORDS, LastWords, LockHeld
 from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, Task, TaskResult
 from innkeeper.wire.events import Json
 
@@ -35,31 +37,56 @@ class SqlTaskStore:
         owner: str,
         argument: Mapping[str, Json],
         cancel_effect: CancelEffect,
+        carrier: str | None = None,
         at: dt.datetime,
     ) -> Task:
         """Write a new task; raises ``LockHeld`` where a live task holds ``lock``."""
-        insert = (
-            sa.insert(tasks)
-            .values(
-                kind=kind,
-                description=description,
-                lock=lock,
-                parent_id=parent_id,
-                owner=owner,
-                argument=json.dumps(argument),
-                cancel_effect=cancel_effect.value,
-                created_at=at,
-            )
-            .returning(tasks)
-        )
+        row = {
+            "kind": kind,
+            "description": description,
+            "lock": lock,
+            "parent_id": parent_id,
+            "owner": owner,
+            "argument": json.dumps(argument),
+            "cancel_effect": cancel_effect.value,
+            "carrier": carrier,
+            "created_at": at,
+        }
         for _ in range(_LOCK_TRIES):
             try:
-                return await self._database.write(lambda c: _task(c.execute(insert).one()))
+                task_id = cast(int, await self._database.write_rows((_INSERT, row)))
+                return Task(
+                    id=task_id,
+                    kind=kind,
+                    description=description,
+                    lock=lock,
+                    parent_id=parent_id,
+                    owner=owner,
+                    carrier=carrier,
+                    created_at=at,
+                    ended_at=None,
+                    progress=Progress(),
+                    cancel_effect=cancel_effect,
+                    cancel_requested=False,
+                    result=None,
+                    error=0,
+                    error_description="",
+                )
             except sa.exc.IntegrityError:
                 holder = await self._holder(lock)
                 if holder is not None:
                     raise LockHeld(holder) from None
         raise AssertionError(f"{lock} is held, and by nobody")
+
+    async def adopt(self, carriers: Sequence[str], carrier: str) -> Sequence[Task]:
+        """Give ``carrier`` the live tasks of others, in one statement: each goes to one server."""
+        update = (
+            sa.update(tasks)
+            .where(tasks.c.carrier.in_(carriers), tasks.c.result.is_(None))
+            .values(carrier=carrier)
+            .returning(tasks)
+        )
+        return await self._database.write(lambda c: [_task(row) for row in c.execute(update)])
 
     async def get(self, task_id: int) -> Task:
         """Raises ``TaskNotFound``."""
@@ -104,19 +131,7 @@ class SqlTaskStore:
 
     async def progress(self, task_id: int, progress: Progress) -> None:
         """Write down how far a live task has come."""
-        await self._update(
-            task_id,
-            {
-                "phase": progress.phase,
-                "phase_number": progress.phase_number,
-                "phase_count": progress.phase_count,
-                "percent": progress.percent,
-                "bytes_done": progress.bytes_done,
-                "bytes_total": progress.bytes_total,
-            },
-            tasks.c.result.is_(None),
-            lazily=True,
-        )
+        await self._update(task_id, _progress_row(progress), tasks.c.result.is_(None), lazily=True)
 
     async def set_cancel_effect(self, task_id: int, effect: CancelEffect) -> None:
         """Write down what a cancel would do from now on."""
@@ -132,20 +147,37 @@ class SqlTaskStore:
         )
 
     async def end(
-        self, task_id: int, *, result: TaskResult, error: int, error_description: str, at: dt.datetime
-    ) -> Task:
-        """End a task, which frees its lock."""
-        await self._update(
-            task_id,
-            {
-                "result": int(result),
-                "error": error,
-                "error_description": error_description,
-                "ended_at": at,
-            },
-            tasks.c.result.is_(None),
-        )
-        return await self.get(task_id)
+        self,
+        task_id: int,
+        *,
+        result: TaskResult,
+        error: int,
+        error_description: str,
+        at: dt.datetime,
+        words: LastWords = NO_WORDS,
+    ) -> Sequence[LogLine]:
+        """End a task, which frees its lock, and write its last words."""
+        values = {
+            "of_id": task_id,
+            "result": int(result),
+            "error": error,
+            "error_description": error_description,
+            "ended_at": at,
+        }
+        if words.progress is not None:
+            values |= _progress_row(words.progress)
+        statement = _END if words.progress is None else _END_WITH_PROGRESS
+
+        if not words.lines:
+            await self._database.write_rows((statement, values))
+            return ()
+
+        def end(connection: sa.Connection) -> Sequence[LogLine]:
+            if not connection.execute(statement, values).rowcount:
+                return ()
+            return _append(connection, task_id, words.lines)
+
+        return await self._database.write(end)
 
     async def append_log(
         self, task_id: int, lines: Sequence[tuple[dt.datetime, LogLevel, str]]
@@ -154,15 +186,7 @@ class SqlTaskStore:
 
         def append(connection: sa.Connection) -> Sequence[LogLine]:
             _lock_row(connection, task_id)
-            last = sa.select(sa.func.max(task_log.c.number)).where(task_log.c.task_id == task_id)
-            first = (connection.scalar(last) or 0) + 1
-            added = [
-                LogLine(task_id=task_id, number=number, at=at, level=level, text=text)
-                for number, (at, level, text) in enumerate(lines, first)
-            ]
-            if added:
-                connection.execute(sa.insert(task_log), [_log_row(line) for line in added])
-            return added
+            return _append(connection, task_id, lines)
 
         return await self._database.write(append, lazily=True)
 
@@ -209,6 +233,41 @@ class SqlTaskStore:
         return False
 
 
+# Made once: a statement that is made anew is compiled, or looked for among the compiled, anew.
+_INSERT = sa.insert(tasks).returning(tasks.c.id, sort_by_parameter_order=True)
+_LAST_LINE = sa.select(sa.func.max(task_log.c.number)).where(task_log.c.task_id == sa.bindparam("of_id"))
+_INSERT_LINES = sa.insert(task_log)
+
+
+def _update_of(*names: str) -> sa.UpdateBase:
+    """Change these columns of the live task ``of_id``."""
+    live = (tasks.c.id == sa.bindparam("of_id")) & tasks.c.result.is_(None)
+    return sa.update(tasks).where(live).values({name: sa.bindparam(name) for name in names})
+
+
+_ENDING = ("result", "error", "error_description", "ended_at")
+_END = _update_of(*_ENDING)
+_END_WITH_PROGRESS = _update_of(*_ENDING, *(field.name for field in dataclasses.fields(Progress)))
+
+
+def _progress_row(progress: Progress) -> dict[str, object]:
+    return {field.name: getattr(progress, field.name) for field in dataclasses.fields(Progress)}
+
+
+def _append(
+    connection: sa.Connection, task_id: int, lines: Sequence[tuple[dt.datetime, LogLevel, str]]
+) -> Sequence[LogLine]:
+    """Add lines to a log whose task's row is held."""
+    first = (connection.scalar(_LAST_LINE, {"of_id": task_id}) or 0) + 1
+    added = [
+        LogLine(task_id=task_id, number=number, at=at, level=level, text=text)
+        for number, (at, level, text) in enumerate(lines, first)
+    ]
+    if added:
+        connection.execute(_INSERT_LINES, [_log_row(line) for line in added])
+    return added
+
+
 def _found(row: sa.Row[tuple[object, ...]] | None, task_id: int) -> sa.Row[tuple[object, ...]]:
     if row is None:
         raise TaskNotFound(f"There is no task {task_id}.", advice="Run: innkeeper task list")
@@ -245,6 +304,7 @@ def _task(row: sa.Row[tuple[object, ...]]) -> Task:
         lock=row.lock,
         parent_id=row.parent_id,
         owner=row.owner,
+        carrier=row.carrier,
         created_at=row.created_at,
         ended_at=row.ended_at,
         progress=Progress(

@@ -11,11 +11,13 @@ import structlog
 
 from innkeeper.errors import ServiceError
 from innkeeper.tasks.happened import task_changed, task_logged
-from innkeeper.tasks.ports import Clock, Steps, TaskStore
+from innkeeper.tasks.ports import Clock, LastWords, Steps, TaskStore
 from innkeeper.tasks.progress import Report, advanced
 from innkeeper.tasks.task import CancelEffect, LogLevel, Progress, Task
 from innkeeper.wire.events import Json, Publish
 
+#: Seconds before the first write: what a short task says is written with its end.
+_FIRST_PAUSE = 0.05
 #: Seconds between two writes of one task's progress.
 _WRITE_INTERVAL = 0.3
 #: A guest that prints without end fills neither the store nor a reader's patience.
@@ -28,8 +30,20 @@ _log = structlog.get_logger(__name__)
 class Hand:
     """One task while it runs here (``RunningTask``)."""
 
-    def __init__(self, task: Task, steps: Steps, *, store: TaskStore, clock: Clock, publish: Publish) -> None:
+    def __init__(
+        self,
+        task: Task,
+        steps: Steps,
+        *,
+        store: TaskStore,
+        clock: Clock,
+        publish: Publish,
+        resumed: bool = False,
+    ) -> None:
         self.task = task
+        self.resumed = resumed
+        #: A write of the work's own that goes with the task's end (``RunningTask.end_with``).
+        self.closing: Awaitable[object] | None = None
         self._steps = steps
         self._store = store
         self._clock = clock
@@ -37,6 +51,7 @@ class Hand:
         self._cancelled = asyncio.Event()
         if task.cancel_requested:
             self._cancelled.set()
+        self._on_cancel: Callable[[], None] = lambda: None
         self._lines: list[tuple[dt.datetime, LogLevel, str]] = []
         self._lines_taken = 0
         self._progress_unsaved = False
@@ -99,6 +114,16 @@ class Hand:
         await self._store.set_cancel_effect(self.id, effect)
         self._change(dataclasses.replace(self.task, cancel_effect=effect))
 
+    def end_with(self, writing: Awaitable[object]) -> None:
+        """Wait for a write of the work's own together with the task's end."""
+        self.closing = writing
+
+    def on_cancel(self, call: Callable[[], None]) -> None:
+        """Be told of a cancel without waiting for it."""
+        self._on_cancel = call
+        if self._cancelled.is_set():
+            call()
+
     async def cancelled(self) -> None:
         """Return when a cancel has been asked for."""
         await self._cancelled.wait()
@@ -108,11 +133,15 @@ class Hand:
         if self._cancelled.is_set():
             return
         self._cancelled.set()
+        self._on_cancel()
         self._change(dataclasses.replace(self.task, cancel_requested=True))
 
     def complete(self) -> None:
-        """Say that all of the work is done."""
-        self._come_to(dataclasses.replace(self.task.progress, percent=100))
+        """Say that all of the work is done. It is written with the task's end."""
+        progress = dataclasses.replace(self.task.progress, percent=100)
+        if progress != self.task.progress:
+            self._progress_unsaved = True
+            self._change(dataclasses.replace(self.task, progress=progress))
 
     async def save(self) -> None:
         """Write what has not been written yet."""
@@ -127,14 +156,28 @@ class Hand:
                 for line in written:
                     self._publish(task_logged(line))
 
+    async def last_words(self) -> LastWords:
+        """Stop writing; what is not written yet is for the caller to write."""
+        await self._stop_writing()
+        words = LastWords(
+            progress=self.task.progress if self._progress_unsaved else None, lines=tuple(self._lines)
+        )
+        self._progress_unsaved = False
+        self._lines.clear()
+        return words
+
     async def close(self) -> None:
         """Write the last word, always."""
+        await self._stop_writing()
+        if self._progress_unsaved or self._lines:
+            await self._try_to_save()
+
+    async def _stop_writing(self) -> None:
         self._closing = True
         if self._writer is not None:
             if self._resting:
                 self._writer.cancel()
             await asyncio.wait([self._writer])
-        await self._try_to_save()
 
     async def _try_to_save(self) -> None:
         try:
@@ -159,11 +202,15 @@ class Hand:
             self._writer = asyncio.create_task(self._write(), name=f"progress of task {self.id}")
 
     async def _write(self) -> None:
-        """Write at once, and then no more often than a few times a second."""
+        """Write soon, and then no more often than a few times a second."""
+        await self._rest(_FIRST_PAUSE)
         while (self._progress_unsaved or self._lines) and not self._closing:
             await self._try_to_save()
-            if self._closing:
-                return
-            self._resting = True
-            await self._clock.sleep(_WRITE_INTERVAL)
-            self._resting = False
+            await self._rest(_WRITE_INTERVAL)
+
+    async def _rest(self, seconds: float) -> None:
+        if self._closing:
+            return
+        self._resting = True
+        await self._clock.sleep(seconds)
+        self._resting = False

@@ -23,6 +23,7 @@ from innkeeper.tasks.outcome import (
     traceback_of,
 )
 from innkeeper.tasks.ports import Body, Clock
+from innkeeper.tasks.unrecorded import Unrecorded
 from innkeeper.wire.events import Json
 
 _log = structlog.get_logger(__name__)
@@ -105,6 +106,21 @@ class MemoryEngine:
         if self._launched:
             self._run(run)
 
+    def carry(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
+        """Run a body without a journal."""
+        live = asyncio.create_task(_freezing(self._do_unrecorded(key, kind, argument), self._world), name=key)
+        self._live[key] = live
+        live.add_done_callback(lambda _: self._live.pop(key, None))
+
+    @property
+    def name(self) -> str:
+        """There is no other server."""
+        return "memory"
+
+    async def dead(self) -> Sequence[str]:
+        """Nobody else, so nobody who could be dead."""
+        return ()
+
     async def unfinished(self) -> Sequence[str]:
         """The keys of the runs that have not ended."""
         return [run.key for run in self.journal.runs.values() if run.ended_at is None]
@@ -143,6 +159,11 @@ class MemoryEngine:
         run.ended_at = self._clock.now()
         if error is not None:
             _log.error("engine.run_broke", key=run.key, kind=run.kind, traceback=traceback_of(error))
+
+    async def _do_unrecorded(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
+        _, error = await attempt(partial(self._bodies[kind], key, argument, Unrecorded()))
+        if error is not None:
+            _log.error("engine.run_broke", key=key, kind=kind, traceback=traceback_of(error))
 
     async def tell(self, run: MemoryRun, name: str, number: int, *, done: bool) -> None:
         """Tell the hook of a moment."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from innkeeper.errors import TaskNotFound
 from innkeeper.tasks.outcome import as_json
-from innkeeper.tasks.ports import LockHeld
+from innkeeper.tasks.ports import NO_WORDS, LastWords, LockHeld
 from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, Task, TaskResult
 from innkeeper.wire.events import Json
 
@@ -32,6 +32,7 @@ class MemoryTaskStore:
         owner: str,
         argument: Mapping[str, Json],
         cancel_effect: CancelEffect,
+        carrier: str | None = None,
         at: dt.datetime,
     ) -> Task:
         """Write a new task; raises ``LockHeld`` where a live task holds ``lock``."""
@@ -45,6 +46,7 @@ class MemoryTaskStore:
             lock=lock,
             parent_id=parent_id,
             owner=owner,
+            carrier=carrier,
             created_at=at,
             ended_at=None,
             progress=Progress(),
@@ -58,6 +60,11 @@ class MemoryTaskStore:
         self._logs[task.id] = []
         self._tasks[task.id] = task
         return task
+
+    async def adopt(self, carriers: Sequence[str], carrier: str) -> Sequence[Task]:
+        """Give ``carrier`` the live tasks of others."""
+        left = [task.id for task in self._tasks.values() if task.carrier in carriers and not task.is_complete]
+        return [self._replace(task_id, carrier=carrier) for task_id in left]
 
     async def get(self, task_id: int) -> Task:
         """Raises ``TaskNotFound``."""
@@ -112,14 +119,23 @@ class MemoryTaskStore:
         return True
 
     async def end(
-        self, task_id: int, *, result: TaskResult, error: int, error_description: str, at: dt.datetime
-    ) -> Task:
+        self,
+        task_id: int,
+        *,
+        result: TaskResult,
+        error: int,
+        error_description: str,
+        at: dt.datetime,
+        words: LastWords = NO_WORDS,
+    ) -> Sequence[LogLine]:
         """End a task, which frees its lock."""
         if self._find(task_id).is_complete:
-            return self._tasks[task_id]
-        return self._replace(
-            task_id, result=result, error=error, error_description=error_description, ended_at=at
-        )
+            return ()
+        lines = await self.append_log(task_id, words.lines)
+        if words.progress is not None:
+            self._replace(task_id, progress=words.progress)
+        self._replace(task_id, result=result, error=error, error_description=error_description, ended_at=at)
+        return lines
 
     async def append_log(
         self, task_id: int, lines: Sequence[tuple[dt.datetime, LogLevel, str]]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, Task, TaskResult
 from innkeeper.wire.events import Json
@@ -56,6 +57,19 @@ class Engine(Protocol):
     async def start(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
         """Start a run once: a second start with the same key does nothing."""
 
+    def carry(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
+        """Run a body here and now, without a journal: its steps are done and not recorded.
+
+        A crash, and the end of the service, ends it where it stands, and no engine takes it up.
+        """
+
+    @property
+    def name(self) -> str:
+        """What this server is called among those that share the journal; the same in every life."""
+
+    async def dead(self) -> Sequence[str]:
+        """The names of the servers that show no sign of life any more."""
+
     async def unfinished(self) -> Sequence[str]:
         """The keys of the runs that have not ended."""
 
@@ -64,6 +78,18 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Stop taking steps; unfinished runs go on at the next launch."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LastWords:
+    """What a task has said and nobody has written down yet."""
+
+    #: ``None`` where it is written.
+    progress: Progress | None = None
+    lines: Sequence[tuple[dt.datetime, LogLevel, str]] = ()
+
+
+NO_WORDS: Final = LastWords()
 
 
 class TaskStore(Protocol):
@@ -79,9 +105,13 @@ class TaskStore(Protocol):
         owner: str,
         argument: Mapping[str, Json],
         cancel_effect: CancelEffect,
+        carrier: str | None = None,
         at: dt.datetime,
     ) -> Task:
         """Write a new task; raises ``LockHeld`` where a live task holds ``lock``."""
+
+    async def adopt(self, carriers: Sequence[str], carrier: str) -> Sequence[Task]:
+        """Give ``carrier`` the live tasks of others; returns those that it got. Each goes to one server."""
 
     async def get(self, task_id: int) -> Task:
         """Raises ``TaskNotFound``."""
@@ -116,9 +146,19 @@ class TaskStore(Protocol):
         """
 
     async def end(
-        self, task_id: int, *, result: TaskResult, error: int, error_description: str, at: dt.datetime
-    ) -> Task:
-        """End a task, which frees its lock; one that has ended stays as it is."""
+        self,
+        task_id: int,
+        *,
+        result: TaskResult,
+        error: int,
+        error_description: str,
+        at: dt.datetime,
+        words: LastWords = NO_WORDS,
+    ) -> Sequence[LogLine]:
+        """End a task, which frees its lock; one that has ended stays as it is. Its last words go before.
+
+        Returns the lines, numbered.
+        """
 
     async def append_log(
         self, task_id: int, lines: Sequence[tuple[dt.datetime, LogLevel, str]]

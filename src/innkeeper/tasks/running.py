@@ -18,6 +18,10 @@ class RunningTask(Protocol):
     @property
     def cancel_requested(self) -> bool: ...
 
+    @property
+    def resumed(self) -> bool:
+        """Whether a crash came since it was begun, and nothing of it was recorded (``stepless`` kinds)."""
+
     async def step(self, name: str, action: Callable[[], Awaitable[Json]]) -> Json:
         """Do ``action`` once for good: recorded, and not repeated after a crash unless it was in flight."""
 
@@ -38,6 +42,12 @@ class RunningTask(Protocol):
 
     async def set_cancel_effect(self, effect: CancelEffect) -> None:
         """Say, durably, what a cancel would do from here on."""
+
+    def end_with(self, writing: Awaitable[object]) -> None:
+        """Have a write that is under way waited for with the task's end: they are on the disk together."""
+
+    def on_cancel(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called, once, when a cancel is asked for, or now where one was."""
 
     async def cancelled(self) -> None:
         """Return when a cancel has been asked for (for use in a race with the work)."""

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -20,9 +20,9 @@ from innkeeper.errors import (
 )
 from innkeeper.tasks.ending import SUCCESS, Ending, ending_of
 from innkeeper.tasks.hand import Hand
-from innkeeper.tasks.happened import task_changed, task_created, task_ended
-from innkeeper.tasks.outcome import traceback_of
-from innkeeper.tasks.ports import Clock, Engine, LockHeld, Steps, TaskStore
+from innkeeper.tasks.happened import task_changed, task_created, task_ended, task_logged
+from innkeeper.tasks.outcome import as_json, traceback_of
+from innkeeper.tasks.ports import NO_WORDS, Clock, Engine, LastWords, LockHeld, Steps, TaskStore
 from innkeeper.tasks.running import Work
 from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Task, TaskResult
 from innkeeper.wire.events import Json, Publish
@@ -35,10 +35,14 @@ _RUN_KIND: Final = "task"
 #: Seconds between two looks at a task that runs on another server.
 _LOOK_INTERVAL: Final = 1.0
 _PURGE_INTERVAL: Final = 3600.0
+#: Seconds between two looks for tasks that dead servers have left.
+_ADOPTION_INTERVAL: Final = 5.0
 #: Seconds between two attempts to write a task's end.
 _LONGEST_PAUSE: Final = 30.0
 
 _log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,26 +76,41 @@ class Tasks:
         self._retention = retention
         self._shared = shared
         self._works: dict[str, Work] = {}
+        self._stepless: set[str] = set()
+        #: Tasks that were started here and have not begun yet, with their arguments: not to be read again.
+        self._fresh: dict[int, tuple[Task, Mapping[str, Json]]] = {}
         self._hands: dict[int, Hand] = {}
         self._endings: dict[int, asyncio.Event] = {}
         self._watching: list[asyncio.Task[None]] = []
         engine.register(_RUN_KIND, self._run)
 
-    def register(self, kind: str, work: Work) -> None:
-        """Say what runs for ``kind``. Before ``launch``."""
+    def register(self, kind: str, work: Work, *, stepless: bool = False) -> None:
+        """Say what runs for ``kind``. Before ``launch``.
+
+        ``stepless`` work takes no steps and has no journal but the task itself, which costs two writes and
+        no thread: for what is short and many. After a crash it is begun again from the start, and told so
+        (``RunningTask.resumed``); what it has done by then, it must know itself.
+        """
         self._works[kind] = work
+        if stepless:
+            self._stepless.add(kind)
 
     async def launch(self) -> None:
         """Take up every task that a crash left unfinished, and start those it left unstarted."""
         await self._engine.launch()
         running = set(await self._engine.unfinished())
         unstarted = [task for task in await self._all_live() if _key(task) not in running]
+        journalled = [task for task in unstarted if task.kind not in self._stepless]
         for task in unstarted:
-            await self._start_run(task)
-        await self._end_abandoned(unstarted)
+            if task in journalled:
+                await self._start_run(task)
+            elif task.carrier in (None, self._engine.name):
+                self._resume(task)
+        await self._end_abandoned(journalled)
         self._watching.append(asyncio.create_task(self._purge_for_ever(), name="history retention"))
         if self._shared:
             self._watching.append(asyncio.create_task(self._hear_cancels(), name="cancels of other servers"))
+            self._watching.append(asyncio.create_task(self._adopt_for_ever(), name="tasks of dead servers"))
 
     async def close(self) -> None:
         """Stop; what is unfinished goes on at the next launch."""
@@ -121,11 +140,13 @@ class Tasks:
                 owner=owner,
                 argument=argument,
                 cancel_effect=cancel_effect,
+                carrier=self._engine.name if kind in self._stepless else None,
                 at=self._clock.now(),
             )
         except LockHeld as held:
             raise await self._busy(str(lock), held.task_id) from held
         self._publish(task_created(task))
+        self._fresh[task.id] = task, _as_kept(argument)
         await self._start_run(task)
         return task
 
@@ -174,6 +195,9 @@ class Tasks:
         if hand is not None:
             hand.cancel()
         else:
+            if task_id in self._fresh:  # it begins cancelled
+                task, argument = self._fresh[task_id]
+                self._fresh[task_id] = dataclasses.replace(task, cancel_requested=True), argument
             self._publish(task_changed(await self._store.get(task_id), self._clock.now()))
 
     async def wait(self, task_id: int, timeout: float | None = None) -> bool:
@@ -181,11 +205,11 @@ class Tasks:
         ended = self._endings.setdefault(task_id, asyncio.Event())
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         # The event comes first and the look second: an end in between is seen by one of them.
-        while not (await self._store.get(task_id)).is_complete:
+        while not ended.is_set() and (self._is_here(task_id) or not await self._has_ended(task_id)):
             patience = None if deadline is None else deadline - self._clock.monotonic()
             if patience is not None and patience <= 0:
                 return False
-            await self._either(ended, patience if task_id in self._hands else _shorter(patience))
+            await self._either(ended, patience if self._is_here(task_id) else _shorter(patience))
         self._endings.pop(task_id, None)
         return True
 
@@ -210,32 +234,55 @@ class Tasks:
     # -- machinery ------------------------------------------------------------------------------------
 
     async def _start_run(self, task: Task) -> None:
-        await self._engine.start(_key(task), _RUN_KIND, {"task": task.id})
+        if task.kind in self._stepless:
+            self._engine.carry(_key(task), _RUN_KIND, {"task": task.id})
+        else:
+            await self._engine.start(_key(task), _RUN_KIND, {"task": task.id})
+
+    def _resume(self, task: Task) -> None:
+        """Begin stepless work again that a crash ended."""
+        self._engine.carry(_key(task), _RUN_KIND, {"task": task.id, "resumed": True})
+
+    def _is_here(self, task_id: int) -> bool:
+        """Whether its end will be seen here, the moment it comes."""
+        return task_id in self._hands or task_id in self._fresh
+
+    async def _has_ended(self, task_id: int) -> bool:
+        return (await self._store.get(task_id)).is_complete
 
     async def _run(self, key: str, argument: Mapping[str, Json], steps: Steps) -> Json:
         """Do the work of one task and end it: the body of every run."""
         task_id = argument["task"]
         assert isinstance(task_id, int)
-        task = await self._store.get(task_id)
+        fresh = self._fresh.get(task_id)
+        task, given = fresh or (await self._store.get(task_id), await self._store.argument(task_id))
         if task.is_complete:
             # The crash came between the task's end and the run's.
             return None
-        hand = Hand(task, steps, store=self._store, clock=self._clock, publish=self._publish)
+        hand = Hand(
+            task,
+            steps,
+            store=self._store,
+            clock=self._clock,
+            publish=self._publish,
+            resumed=bool(argument.get("resumed")),
+        )
         self._hands[task.id] = hand
+        self._fresh.pop(task_id, None)
         try:
-            await self._end(hand, await self._work(hand))
+            await self._end(hand, await self._work(hand, given))
         finally:
             # Also when the service closes: what was reported must not be lost.
             await hand.close()
             del self._hands[task.id]
         return None
 
-    async def _work(self, hand: Hand) -> Ending:
+    async def _work(self, hand: Hand, argument: Mapping[str, Json]) -> Ending:
         work = self._works.get(hand.task.kind)
         if work is None:
             return _unknown(hand.task)
         try:
-            await work(hand, await self._store.argument(hand.id))
+            await work(hand, argument)
         except Exception as exc:  # the top of a task: whatever its work raises is how it ended
             ending = ending_of(exc, hand.task.cancel_effect)
             if ending.result is TaskResult.THREAD_CRASH_ERROR:
@@ -245,23 +292,37 @@ class Tasks:
         return SUCCESS
 
     async def _end(self, hand: Hand, ending: Ending) -> None:
-        await hand.close()
-        await self._write_end(hand.id, ending)
+        words = await hand.last_words()
+        await self._write_end(hand.task, ending, words)
+        if hand.closing is not None:
+            await hand.closing
 
-    async def _write_end(self, task_id: int, ending: Ending) -> None:
-        task = await self._insist(
+    async def _write_end(self, task: Task, ending: Ending, words: LastWords) -> None:
+        ended = dataclasses.replace(
+            task,
+            result=ending.result,
+            error=ending.error,
+            error_description=ending.error_description,
+            ended_at=self._clock.now(),
+        )
+        lines = await self._insist(
             lambda: self._store.end(
-                task_id,
+                task.id,
                 result=ending.result,
                 error=ending.error,
                 error_description=ending.error_description,
-                at=self._clock.now(),
+                at=ended.ended_at or self._clock.now(),
+                words=words,
             )
         )
-        self._publish(task_ended(task, self._clock.now()))
-        self._endings.pop(task_id, asyncio.Event()).set()
+        for line in lines:
+            self._publish(task_logged(line))
+        self._publish(task_ended(ended, self._clock.now()))
+        ending_event = self._endings.pop(task.id, None)
+        if ending_event is not None:
+            ending_event.set()
 
-    async def _insist(self, write: Callable[[], Awaitable[Task]]) -> Task:
+    async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write what must be written, as soon as the store can: else a lock would stay held for nothing."""
         pause = 1.0
         while True:
@@ -286,7 +347,7 @@ class Tasks:
         for task in started:
             if _key(task) not in running and not (await self._store.get(task.id)).is_complete:
                 _log.warning("task.abandoned", task_id=task.id)
-                await self._write_end(task.id, _abandoned())
+                await self._write_end(task, _abandoned(), NO_WORDS)
 
     def _up_to_date(self, task: Task) -> Task:
         """``task`` with the progress that is not written yet."""
@@ -329,6 +390,18 @@ class Tasks:
                 if task.cancel_requested and task.id in self._hands:
                     self._hands[task.id].cancel()
 
+    async def _adopt_for_ever(self) -> None:
+        """Take up the stepless tasks of servers that have died."""
+        while True:
+            await self._clock.sleep(_ADOPTION_INTERVAL)
+            try:
+                dead = await self._engine.dead()
+                for task in await self._store.adopt(dead, self._engine.name) if dead else ():
+                    _log.warning("task.taken_over", task_id=task.id)
+                    self._resume(task)
+            except ServiceError as exc:
+                _log.warning("tasks.look_failed", error=str(exc))
+
     async def _purge_for_ever(self) -> None:
         while True:
             try:
@@ -341,6 +414,12 @@ class Tasks:
 def _key(task: Task) -> str:
     """The run's key: of this very task, also when a lost store begins to count from 1 again."""
     return f"task-{task.id}-{task.created_at:%Y%m%dT%H%M%S.%f}"
+
+
+def _as_kept(argument: Mapping[str, Json]) -> Mapping[str, Json]:
+    kept = as_json(argument)
+    assert isinstance(kept, Mapping)
+    return kept
 
 
 def _shorter(patience: float | None) -> float:

@@ -43,6 +43,8 @@ class Task:
     parent_id: int | None
     #: Who asked for it.
     owner: str
+    #: The server whose memory it lives in, where it has no journal that another could take it up from.
+    carrier: str | None
     created_at: dt.datetime
     ended_at: dt.datetime | None
     progress: Progress

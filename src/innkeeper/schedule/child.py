@@ -1,0 +1,130 @@
+"""Hold a child process on the event loop: its end through a pidfd, its output through a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+_LONGEST_LINE: Final = 64 << 10
+#: A child of its child may hold the pipe open: its output is not worth waiting for any longer.
+_LINGER_SECONDS: Final = 1.0
+
+
+class Child:
+    """A process, and the lines that it prints.
+
+    The interpreter's own subprocesses on a loop take a thread or several wake-ups for each; here a start
+    costs one turn of a thread that is there, and an end two wake-ups.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
+        assert process.stdout is not None  # it was asked for
+        self._process = process
+        self._on_line = on_line
+        self._pipe = process.stdout
+        self._rest = b""
+        self._loop = loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int] = loop.create_future()
+        self._drained: asyncio.Future[None] = loop.create_future()
+        os.set_blocking(self._pipe.fileno(), False)
+        self._pidfd = os.pidfd_open(process.pid)
+        loop.add_reader(self._pipe, self._read)
+        loop.add_reader(self._pidfd, self._end)
+
+    @property
+    def pid(self) -> int:
+        """The first process of its group."""
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Its exit code, once it has ended and its output is read; 128 + n for a signal n."""
+        code = await asyncio.shield(self._ended)
+        if not self._drained.done():
+            await asyncio.wait([self._drained], timeout=_LINGER_SECONDS)
+            self._close_pipe()
+        return code if code >= 0 else 128 - code
+
+    async def ends_within(self, seconds: float) -> bool:
+        """Whether it ended in time."""
+        await asyncio.wait([self._ended], timeout=seconds)
+        return self._ended.done()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its whole group. Does nothing where it has gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def _end(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._ended.set_result(self._process.wait())  # it has ended: this only asks for its code
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._pipe.fileno(), _LONGEST_LINE)
+        except BlockingIOError:
+            return
+        if data:
+            self._take(data)
+        else:
+            self._close_pipe()
+
+    def _take(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        while len(self._rest) > _LONGEST_LINE:
+            lines.append(self._rest[:_LONGEST_LINE])
+            self._rest = self._rest[_LONGEST_LINE:]
+        for line in lines:
+            self._on_line(line.decode(errors="replace").rstrip("\r"))
+
+    def _close_pipe(self) -> None:
+        if self._drained.done():
+            return
+        if self._rest:
+            self._on_line(self._rest.decode(errors="replace").rstrip("\r"))
+        self._loop.remove_reader(self._pipe)
+        self._pipe.close()
+        self._drained.set_result(None)
+
+
+async def spawn(
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    on_start: Callable[[], None],
+    **options: object,
+) -> Child:
+    """Start a process in a session of its own; ``on_start`` is called, in any thread, once it runs.
+
+    Raises ``OSError``. Where the caller is cancelled meanwhile, the process is ended again.
+    """
+
+    def begin() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(  # type: ignore[call-overload]  # its options are those of Popen
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            bufsize=0,
+            **options,
+        )
+        on_start()
+        return process  # type: ignore[no-any-return]  # for the same reason
+
+    beginning = asyncio.get_running_loop().run_in_executor(_SPAWNERS, begin)
+    try:
+        process = await asyncio.shield(beginning)
+    except asyncio.CancelledError:
+        Child(await beginning, on_line).signal(signal.SIGKILL)
+        raise
+    return Child(process, on_line)
+
+
+#: A start waits for the new program's file: not on the loop, and not behind more than a few others.
+_SPAWNERS: Final = ThreadPoolExecutor(4, thread_name_prefix="innkeeper-spawn")

@@ -1,0 +1,140 @@
+"""Commit the changes of many callers together: one wait for the disk, however many there are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import sqlalchemy as sa
+
+#: No caller waits for more than this many others.
+_MOST_TOGETHER: Final = 500
+
+#: A statement that was made once, and the values for it; insertions return a number.
+RowChange = tuple[sa.UpdateBase, Mapping[str, object]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Change:
+    """One caller's change, on its way to the thread that writes."""
+
+    work: Callable[[sa.Connection], object] | None
+    rows: Sequence[RowChange]
+    lazily: bool
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[object]
+
+
+#: What a change came to: its value, or the error it raised.
+_Outcome = tuple[object, BaseException | None]
+
+
+class GroupedWrites:
+    """The writes of a file that admits one writer: what comes while a commit is under way is committed next.
+
+    Each change is made whole or not at all, and after all that had returned before it was asked for. Where
+    one of a group fails, the group is undone and each is made in a transaction of its own: a change may be
+    called twice, and works on nothing but the connection. Rows for one statement go to the database in one
+    call, however many callers they come from.
+    """
+
+    def __init__(
+        self,
+        *,
+        thread: ThreadPoolExecutor,
+        durable: Callable[[], contextlib.AbstractContextManager[sa.Connection]],
+        lazy: Callable[[], contextlib.AbstractContextManager[sa.Connection]],
+    ) -> None:
+        """``durable`` and ``lazy`` open a transaction; ``thread`` has a single worker."""
+        self._thread = thread
+        self._durable = durable
+        self._lazy = lazy
+        self._guard = threading.Lock()
+        self._waiting: list[_Change] = []
+        self._writing = False
+
+    def submit(
+        self,
+        work: Callable[[sa.Connection], object] | None = None,
+        rows: Sequence[RowChange] = (),
+        *,
+        lazily: bool,
+    ) -> asyncio.Future[object]:
+        """Have ``work`` done, or ``rows`` written, in a transaction: on the disk then, unless ``lazily``.
+
+        Of rows, the future holds the number that the last statement returned, where it returns one.
+        """
+        loop = asyncio.get_running_loop()
+        change = _Change(work=work, rows=rows, lazily=lazily, loop=loop, done=loop.create_future())
+        with self._guard:
+            self._waiting.append(change)
+            idle, self._writing = not self._writing, True
+        if idle:
+            self._thread.submit(self._write_all)
+        return change.done
+
+    def _write_all(self) -> None:
+        """In the thread: write until nobody waits."""
+        while group := self._next_group():
+            outcomes = self._outcomes(group)
+            for loop, settled in _by_loop(group, outcomes):
+                with contextlib.suppress(RuntimeError):  # the loop has gone, and nobody waits
+                    loop.call_soon_threadsafe(_settle, settled)
+
+    def _next_group(self) -> Sequence[_Change]:
+        with self._guard:
+            group = self._waiting[:_MOST_TOGETHER]
+            del self._waiting[: len(group)]
+            self._writing = bool(group)
+        return group
+
+    def _outcomes(self, group: Sequence[_Change]) -> Sequence[_Outcome]:
+        begin = self._lazy if all(change.lazily for change in group) else self._durable
+        try:
+            with begin() as connection:
+                values = _made(connection, group)
+        except BaseException as exc:  # it is for the caller whose change raised it
+            return [(None, exc)] if len(group) == 1 else [self._outcomes([change])[0] for change in group]
+        return [(value, None) for value in values]
+
+
+def _made(connection: sa.Connection, group: Sequence[_Change]) -> Sequence[object]:
+    """Make the changes of a group: nobody has waited for another one's, so that any order is right."""
+    values: list[object] = [None] * len(group)
+    rows: dict[sa.UpdateBase, list[tuple[int, Mapping[str, object]]]] = {}
+    for place, change in enumerate(group):
+        if change.work is not None:
+            values[place] = change.work(connection)
+        for statement, row in change.rows:
+            rows.setdefault(statement, []).append((place, row))
+    for statement, placed in rows.items():
+        result = connection.execute(statement, [row for _, row in placed])
+        if result.returns_rows:
+            for (place, _), number in zip(placed, result.scalars(), strict=True):
+                values[place] = number
+    return values
+
+
+def _by_loop(
+    group: Sequence[_Change], outcomes: Sequence[_Outcome]
+) -> Iterator[tuple[asyncio.AbstractEventLoop, list[tuple[_Change, _Outcome]]]]:
+    """Outcomes by who waits for them: a wake-up for each loop, of which there is one but in tests."""
+    found: dict[asyncio.AbstractEventLoop, list[tuple[_Change, _Outcome]]] = {}
+    for change, outcome in zip(group, outcomes, strict=True):
+        found.setdefault(change.loop, []).append((change, outcome))
+    yield from found.items()
+
+
+def _settle(settled: Sequence[tuple[_Change, _Outcome]]) -> None:
+    for change, (value, error) in settled:
+        if change.done.done():
+            continue  # whoever waited was cancelled; the change stands
+        if error is None:
+            change.done.set_result(value)
+        else:
+            change.done.set_exception(error)
