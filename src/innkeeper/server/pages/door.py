@@ -6,6 +6,7 @@ caller, and are refused by the same errors. No socket is crossed: the request go
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TypeVar
 from urllib.parse import quote, urlencode
@@ -18,6 +19,8 @@ from innkeeper.errors import ErrorCode, ServiceError
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Value = str | int | float | bool | None
+#: A message, or the fields of one: secrets travel in fields, since messages hide them.
+Body = BaseModel | Mapping[str, Value] | None
 
 #: Of the page's own request nothing else concerns the operations.
 _CARRIED = {b"host", b"user-agent", b"x-forwarded-for"}
@@ -34,22 +37,20 @@ class Door:
         """Read. Raises the operation's own error."""
         return answer.model_validate_json(await self._call("GET", path, query, None))
 
-    async def post(self, path: str, answer: type[Answer], body: BaseModel | None = None) -> Answer:
+    async def post(self, path: str, answer: type[Answer], body: Body = None) -> Answer:
         """Command. Raises the operation's own error."""
         return answer.model_validate_json(await self._call("POST", path, {}, body))
+
+    async def put(self, path: str, answer: type[Answer], body: Body) -> Answer:
+        """Set. Raises the operation's own error."""
+        return answer.model_validate_json(await self._call("PUT", path, {}, body))
 
     async def delete(self, path: str, /, **query: Value) -> None:
         """Take away. Raises the operation's own error."""
         await self._call("DELETE", path, query, None)
 
-    async def raw(self, method: str, path: str, query: Mapping[str, Value], body: BaseModel | None) -> bytes:
-        """Call an operation whose answer is no message."""
-        return await self._call(method, path, query, body)
-
-    async def _call(
-        self, method: str, path: str, query: Mapping[str, Value], body: BaseModel | None
-    ) -> bytes:
-        exchange = _Exchange(body.model_dump_json().encode() if body is not None else b"")
+    async def _call(self, method: str, path: str, query: Mapping[str, Value], body: Body) -> bytes:
+        exchange = _Exchange(_encoded(body))
         await self._routes(self._request(method, path, query), exchange.receive, exchange.send)
         if exchange.status >= 400:
             raise ServiceError(
@@ -93,6 +94,12 @@ class _Exchange:
             self.status = message["status"]
         elif message["type"] == "http.response.body":
             self.answer += message.get("body", b"")
+
+
+def _encoded(body: Body) -> bytes:
+    if body is None:
+        return b""
+    return body.model_dump_json().encode() if isinstance(body, BaseModel) else json.dumps(body).encode()
 
 
 def _text(value: Value) -> str:

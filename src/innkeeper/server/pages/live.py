@@ -18,7 +18,7 @@ from innkeeper.wire.events import Event
 
 #: What happens within this after the first event travels with it: nobody sees the difference, and two
 #: hundred viewers cost a write for each moment instead of one for each event.
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.015
 #: A quiet stream says this often that it is there.
 HEARTBEAT_SECONDS = 15.0
 #: Patterns of kinds that a page may ask for at once.

@@ -95,6 +95,7 @@ def environment() -> jinja2.Environment:
         "span": moments.span,
         "day": moments.day,
         "size": words.size,
+        "rejectattr_name": lambda attributes: {k: v for k, v in attributes.items() if k != "name"},
         "result_code": words.result_code,
     }
     made.globals |= {

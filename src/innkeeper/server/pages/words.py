@@ -46,6 +46,10 @@ RUNS: Final = Sign("running", "run", "busy")
 FITS_NOT: Final = Sign("does not fit", "help", "warn")
 PLANNED: Final = Sign("planned", "calendar", "idle")
 
+OPEN: Final = Sign("open", "good", "good")
+CLOSED: Final = Sign("closed", "none", "warn")
+REVOKED: Final = Sign("revoked", "none", "idle")
+
 _RESULTS: Final = {
     TaskResult.SUCCESS: Sign("done", "good", "good"),
     TaskResult.CANCELLED: Sign("cancelled", "none", "warn"),

@@ -218,6 +218,11 @@ function showLine(told) {
   if (follows) log.scrollTop = log.scrollHeight;
 }
 
+document.addEventListener("htmx:configRequest", (event) => {
+  const token = one("meta[name=csrf]");
+  if (token) event.detail.headers["X-CSRF-Token"] = token.content;
+});
+
 // ---- Machines: cards and pictures ------------------------------------------------------------------
 
 const waiting = new Set();
