@@ -109,6 +109,12 @@ class Guest:
             self.command("run", "--port", f"unix:{self.port}"), env=self.environment, cwd=self.root
         )
 
+    @property
+    def pid(self) -> int:
+        """The agent's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
         """Kill the agent, as hard as it gets; returns its exit code."""
         assert self._process is not None

@@ -30,6 +30,7 @@ class Calls:
             "start_task": self._start_task,
             "task": self._task,
             "cancel_task": self._cancel_task,
+            "may_reach": self._may_reach,
             "reboot": lambda message: self._go_down(power.reboot),
             "shut_down": lambda message: self._go_down(power.shut_down),
         }
@@ -62,6 +63,9 @@ class Calls:
     def _cancel_task(self, message: Message) -> Message:
         self._agent.cancel_task(str(message["identifier"]))
         return {}
+
+    def _may_reach(self, message: Message) -> Message:
+        return {"allowed": self._agent.may_reach(int(str(message["port"])))}
 
     def _go_down(self, way: Callable[[Places], bool]) -> Message:
         self._loop.after(_GRACE_S, lambda: self._do(way))

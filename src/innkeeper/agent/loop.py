@@ -3,7 +3,7 @@
 import heapq
 import itertools
 import os
-import selectors
+import select
 import time
 from typing import Callable, Dict, List, Tuple
 
@@ -11,33 +11,38 @@ Callback = Callable[[], None]
 
 
 class Loop:
-    """A selector and a heap of timers."""
+    """Linux's own poll and a heap of timers: under emulation each layer above them is felt."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._poll = select.epoll()
         self._timers: List[Tuple[float, int, Callback]] = []
         self._order = itertools.count()
         self._running = False
+        #: What is waited for on each file, and what is called then.
         self._watched: Dict[int, int] = {}
+        self._callbacks: Dict[int, Callback] = {}
         self._results: List[Callback] = []
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self.watch(self._wake_read, self._take_results)
 
-    def watch(self, fd: int, callback: Callback, writing: bool = False) -> None:
-        """Call back whenever the file can be read (or, with ``writing``, written)."""
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
-        if fd not in self._watched:
-            self._selector.register(fd, events, callback)
-        elif self._watched[fd] != events:
-            self._selector.modify(fd, events, callback)
+    def watch(self, fd: int, callback: Callback, writing: bool = False, reading: bool = True) -> None:
+        """Call back whenever the file can be read (or, with ``writing``, written), or has broken."""
+        events = (select.EPOLLIN if reading else 0) | (select.EPOLLOUT if writing else 0)
+        known = self._watched.get(fd)
+        if known is None:
+            self._poll.register(fd, events)
+        elif known != events:
+            self._poll.modify(fd, events)
         self._watched[fd] = events
+        self._callbacks[fd] = callback
 
     def unwatch(self, fd: int) -> None:
         """Forget the file; before it is closed."""
         if self._watched.pop(fd, None) is not None:
-            self._selector.unregister(fd)
+            del self._callbacks[fd]
+            self._poll.unregister(fd)
 
     def after(self, seconds: float, callback: Callback) -> None:
         """Call back once, later."""
@@ -55,11 +60,13 @@ class Loop:
         """Serve until ``stop``."""
         self._running = True
         while self._running:
-            for key, _ in self._selector.select(self._patience()):
+            for fd, _ in self._poll.poll(self._patience()):
                 # A callback before this one may have let the file go.
-                if key.fd in self._watched:
-                    key.data()
-            self._run_timers()
+                callback = self._callbacks.get(fd)
+                if callback is not None:
+                    callback()
+            if self._timers:
+                self._run_timers()
 
     def stop(self) -> None:
         """Return from ``run`` after the present callback; may be called from a signal handler."""

@@ -18,6 +18,8 @@ class Places:
         #: Where programs in the guest book updates.
         self.control = self.under("run/innkeeper/agent.sock")
         self.plugins = self.under("etc/innkeeper/agent/plugins.d")
+        #: Which ports channels may reach.
+        self.channels = self.under("etc/innkeeper/agent/channels.conf")
         #: The script plug-in's scripts.
         self.scripts = self.under("etc/innkeeper/agent/update.d")
         self.required_checks = self.under("etc/innkeeper/health/required.d")

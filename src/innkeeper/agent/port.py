@@ -8,14 +8,18 @@ from typing import Callable, Optional
 
 from innkeeper.agent.loop import Loop
 from innkeeper.agent.places import read_text
+from innkeeper.wire.frames import Bytes
 
-_READ_BYTES = 64 * 1024
+_WRITE_BYTES = 64 * 1024
+#: The guest's driver hands out a page at a time; one call asks for many pages.
+_PAGE_BYTES = 4096
+_PAGES = 16
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 1.0
 #: errno values that say "there is no host just now".
 _ABSENT = (errno.EAGAIN, errno.EPIPE, errno.ECONNRESET, errno.ENODEV, errno.EIO)
 
-Receive = Callable[[bytes], None]
+Receive = Callable[[Bytes], None]
 TakeOutput = Callable[[int], bytes]
 
 
@@ -32,8 +36,12 @@ class Port:
         self._on_data = on_data
         self._take = take
         self._fd = -1
-        self._unsent = b""
+        self._unsent: Bytes = b""
         self._paused = False
+        self._buffer = memoryview(bytearray(_PAGES * _PAGE_BYTES))
+        self._pages = [self._buffer[at : at + _PAGE_BYTES] for at in range(0, len(self._buffer), _PAGE_BYTES)]
+        #: Whether the last read was a full page, so that more is to be expected.
+        self._is_flowing = False
         self._pause_s = _FIRST_PAUSE_S
 
     def _opened(self, fd: int) -> None:
@@ -51,7 +59,7 @@ class Port:
         try:
             while self._more():
                 sent = os.write(self._fd, self._unsent)
-                self._unsent = self._unsent[sent:]
+                self._unsent = memoryview(self._unsent)[sent:] if sent < len(self._unsent) else b""
         except OSError as exc:
             if exc.errno not in _ABSENT:
                 raise
@@ -60,20 +68,21 @@ class Port:
 
     def _more(self) -> bool:
         if not self._unsent:
-            self._unsent = self._take(_READ_BYTES)
+            self._unsent = self._take(_WRITE_BYTES)
         return bool(self._unsent)
 
     def _ready(self) -> None:
         try:
-            data = os.read(self._fd, _READ_BYTES)
+            size = os.readv(self._fd, self._pages if self._is_flowing else self._pages[:1])
         except BlockingIOError:
             self.flush()
             return
         except OSError:
-            data = b""
-        if data:
+            size = 0
+        if size:
+            self._is_flowing = size >= _PAGE_BYTES
             self._pause_s = _FIRST_PAUSE_S
-            self._on_data(data)
+            self._on_data(self._buffer[:size])
             self.flush()
         else:
             self._lost()

@@ -5,6 +5,7 @@ from typing import Callable, Dict, List, Optional
 from innkeeper.agent import power
 from innkeeper.agent.booking import booking, deletion
 from innkeeper.agent.calls import Calls
+from innkeeper.agent.channels import AllowedPorts, Channels
 from innkeeper.agent.control import MAX_WAITING_BOOKINGS, Control
 from innkeeper.agent.journal import Journal, Notice, PackageChange, TaskEntry
 from innkeeper.agent.loop import Loop
@@ -13,10 +14,10 @@ from innkeeper.agent.plugin import S_OK, NotifySink, PluginError, TaskPlugin
 from innkeeper.agent.port import open_port
 from innkeeper.agent.status import Status, may_follow
 from innkeeper.agent.version import VERSION
-from innkeeper.wire.frames import Fault
+from innkeeper.wire.frames import Bytes, Fault, Interruption
 from innkeeper.wire.session import VERSION as PROTOCOL_VERSION
 from innkeeper.wire.session import Began, Called, Event, GuestSession, Message, Noted
-from innkeeper.wire.streams import OpenAsked
+from innkeeper.wire.streams import MAX_STREAMS
 
 _POLL_S = 0.25
 _RESEND_S = 15.0
@@ -43,13 +44,14 @@ class Agent(NotifySink):
         self._is_going_down = False
         self._loop = Loop()
         self._session = GuestSession(self._greeting)
+        self._allowed_ports = AllowedPorts(places.channels)
+        self._channels = Channels(self._loop, self._session, self._allowed_ports)
         self._calls = Calls(self, self._loop, places, self._session)
         #: Who waits for the host's answer to which notice.
         self._waiting: Dict[int, OnAnswer] = {}
         self._control = Control(self._loop, places.control, self)
-        self._port = open_port(
-            self._loop, address, self._session.ready, self._receive, self._session.take_output
-        )
+        self._port = open_port(self._loop, address, self._start_over, self._receive, self._take_output)
+        self._channels.flush = self.flush
 
     # Life
 
@@ -106,6 +108,10 @@ class Agent(NotifySink):
     def status(self) -> Message:
         """What this guest's people may want to know."""
         return dict(self._greeting(), connected=self._session.is_begun, waiting=len(self.journal.notices))
+
+    def may_reach(self, port: int) -> bool:
+        """Whether channels may be joined to this port; who says so is the guest's own administrator."""
+        return port in self._allowed_ports
 
     def flush(self) -> None:
         """Send what there is to send."""
@@ -196,22 +202,35 @@ class Agent(NotifySink):
 
     # Machinery
 
-    def _receive(self, data: bytes) -> None:
+    def _start_over(self) -> None:
+        self._channels.drop_all()
+        self._session.ready()
+
+    def _receive(self, data: Bytes) -> None:
         for event in self._session.receive(data):
             self._take(event)
 
+    def _take_output(self, size: int) -> bytes:
+        output = self._session.take_output(size)
+        self._channels.resume()
+        return output
+
     def _take(self, event: Event) -> None:
         if isinstance(event, Began):
+            # What came before it belongs to a session that is lost.
+            self._channels.drop_all()
             self._send_notices()
         elif isinstance(event, Called):
             self._calls.answer(event.number, event.message)
         elif isinstance(event, Noted):
             self._noted(event.number, event.message)
-        elif isinstance(event, OpenAsked):
-            # Data channels are not served yet: refuse, as the protocol has it.
-            self._session.streams.reset(event.stream)
-        elif isinstance(event, Fault):
-            self._loop.after(_READY_PAUSE_S, self._begin_anew)
+        elif isinstance(event, (Fault, Interruption)):
+            if not self._session.is_begun:
+                self._channels.drop_all()
+            if isinstance(event, Fault):
+                self._loop.after(_READY_PAUSE_S, self._begin_anew)
+        else:
+            self._channels.take(event)
 
     def _begin_anew(self) -> None:
         if not self._session.is_begun:
@@ -229,6 +248,7 @@ class Agent(NotifySink):
             "boot_id": self._boot_id,
             "plugin_name": self._plugin.plugin_name if self._plugin else "",
             "os_name": self._places.os_name,
+            "channels": MAX_STREAMS,
             "tasks": tasks,
         }
 

@@ -14,7 +14,7 @@ from innkeeper.channels.patience import within
 from innkeeper.channels.ports import GuestAgent, OnBooking, OpenPort
 from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
-from innkeeper.errors import AgentError, AgentQuarantined, InnkeeperError
+from innkeeper.errors import AgentError, AgentQuarantined, ErrorCode, InnkeeperError
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event, Publish
 
@@ -133,6 +133,7 @@ class Agents:
         return AgentError(
             f"The task agent of {machine} did not answer within {timeout:g} seconds: {why}.",
             machine=machine,
+            code=None if keeper is None else keeper.code,
             advice=f"Run 'innkeeper machine prepare {machine}' once, or look at the machine's console.",
         )
 
@@ -196,8 +197,9 @@ class Keeper:
         #: The session there is now.
         self.session: AgentSession | None = None
         self.is_quarantined = False
-        #: Why there is no session.
+        #: Why there is no session, and the documented identifier of that.
         self.reason = "no agent has answered yet"
+        self.code: ErrorCode | None = None
         self._work = asyncio.create_task(self._run(), name=f"agent of {machine}")
 
     async def stop(self) -> None:
@@ -239,6 +241,7 @@ class Keeper:
                 await pipe.close()
         except (InnkeeperError, OSError) as exc:
             self.reason = str(exc).rstrip(".")
+            self.code = exc.code if isinstance(exc, InnkeeperError) else None
             return False
         except Exception as exc:  # The top of a task: whatever breaks one link must not end its keeping.
             self.reason = f"the link broke: {exc!r}"
@@ -253,18 +256,24 @@ class Keeper:
             on_booking=self._needs.on_booking,
             on_session=self._begin_session,
             on_lost=self._lose_session,
+            on_other_version=self._meet_other_version,
             offences=self._offences,
             receipts=self._receipts,
             pace=self._needs.pace,
         )
 
     def _begin_session(self, session: AgentSession) -> None:
-        self.session = session
+        self.session, self.code = session, None
         self._tell("agent.connected", boot_id=session.hello.boot_id, plugin=session.hello.plugin_name)
 
     def _lose_session(self, reason: str) -> None:
         self.session, self.reason = None, reason
         self._tell("agent.lost", reason=reason)
+
+    def _meet_other_version(self, reason: str) -> None:
+        # The agent is greeted again with the usual pauses: it may be replaced at any moment.
+        self.reason, self.code = reason, ErrorCode.ERROR_REVISION_MISMATCH
+        self._wake_waiting()
 
     async def _quarantine(self) -> None:
         """Leave the guest alone, longer each time."""

@@ -12,13 +12,17 @@ from innkeeper.channels.patience import within
 from innkeeper.channels.ports import (
     BytePipe,
     GuestOutput,
+    GuestStream,
     OnBooking,
+    QuickPipe,
     ScheduleDeleted,
     ScheduleRequested,
+    StreamListener,
 )
 from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
-from innkeeper.channels.statements import Unbelievable, read_hello, read_notice, read_told
+from innkeeper.channels.statements import OtherVersion, Unbelievable, read_hello, read_notice, read_told
+from innkeeper.channels.streams import LinkStreams
 from innkeeper.errors import AgentError, InnkeeperError
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.frames import Fault, Interruption
@@ -35,6 +39,7 @@ from innkeeper.wire.session import (
     Readied,
     Told,
 )
+from innkeeper.wire.streams import StreamData, StreamEof, StreamOpened, StreamReset, StreamWritable
 
 _CHUNK_BYTES = 64 * 1024
 #: How many bookings of one guest may be looked at at once.
@@ -71,6 +76,8 @@ class Surroundings:
     on_session: Callable[[AgentSession], None]
     #: Told when it is lost, and why.
     on_lost: Callable[[str], None]
+    #: Told of an agent that speaks another version of the protocol, in words.
+    on_other_version: Callable[[str], None]
     offences: Offences
     receipts: Receipts
     pace: Pace
@@ -82,7 +89,9 @@ class Link:
     def __init__(self, pipe: BytePipe, around: Surroundings) -> None:
         self._pipe = pipe
         self._around = around
+        self._quick = pipe if isinstance(pipe, QuickPipe) else None
         self._wire = HostSession()
+        self._streams = LinkStreams(self._wire, self._flush)
         self._session: AgentSession | None = None
         #: Whether the last greeting has not been answered yet.
         self._greeted = False
@@ -120,7 +129,7 @@ class Link:
         """Send a question; returns its number and the answer to come."""
         number = self._wire.call(message)
         self._answers[number] = asyncio.get_running_loop().create_future()
-        self._output.set()
+        self._flush()
         return number, self._answers[number]
 
     def forget(self, number: int) -> None:
@@ -129,6 +138,12 @@ class Link:
         if answer is not None:
             answer.cancel()
             self._wire.forget_call(number)
+
+    def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
+        """Ask for a stream to a TCP port of the guest."""
+        if self._wire.streams.is_used_up:
+            self._lose("all its streams are used up")
+        return self._streams.open(port, listener)
 
     def offend(self, reason: str) -> None:
         """Take note of a broken rule: the session is lost, and a new one begun."""
@@ -144,11 +159,28 @@ class Link:
             if not data:
                 return
             # Whoever sends more than a guest has reason to is read no faster than it should send.
-            debt = self._bytes.owe(len(data))
+            debt = self._bytes.owe(len(data) - self._receive(data))
             if debt > 0:
                 await self._around.clock.sleep(debt)
-            for event in self._wire.receive(data):
-                self._take(event)
+
+    def _receive(self, data: bytes) -> int:
+        """Take what the guest sent; returns how many bytes of it were data that it had credit for."""
+        carried = 0
+        for event in self._wire.receive(data):
+            if isinstance(event, StreamData):
+                carried += len(event.data)
+            self._take(event)
+        if self._wire.output_size:
+            self._flush()
+        return carried
+
+    def _flush(self) -> None:
+        """Send what there is to send: at once where the pipe takes it, else by ``_write``."""
+        quick = self._quick
+        if quick is not None:
+            while self._wire.output_size and quick.is_free:
+                quick.send(self._wire.take_output(_CHUNK_BYTES))
+        if self._wire.output_size:
             self._output.set()
 
     async def _write(self) -> None:
@@ -157,6 +189,9 @@ class Link:
             self._output.clear()
             while data := self._wire.take_output(_CHUNK_BYTES):
                 await self._pipe.write(data)
+                self._streams.resume()
+            # Somebody else may have sent the rest meanwhile.
+            self._streams.resume()
 
     async def _keep(self) -> None:
         """Begin sessions, and watch over the one there is."""
@@ -176,7 +211,7 @@ class Link:
         if not (self._greeted and self._wire.output_size):
             self._greeted = True
             self._wire.begin(secrets.token_bytes(NONCE_BYTES), {"protocol": VERSION})
-            self._output.set()
+            self._flush()
 
     async def _watch(self) -> None:
         """Ping until the session is lost; return at once where there is none."""
@@ -187,7 +222,7 @@ class Link:
                 continue
             self._ponged.clear()
             self._wire.ping()
-            self._output.set()
+            self._flush()
             if not await within(clock, pace.pong, self._ponged.wait()):
                 self._lose("it does not answer")
 
@@ -222,14 +257,16 @@ class Link:
                 self._believing(lambda: self._take_told(message))
             case Ponged():
                 self._ponged.set()
-            case _:
-                # Nobody here opens streams, so any event of one is the guest's invention.
-                self.offend("a stream that nobody opened")
+            case StreamOpened() | StreamData() | StreamWritable() | StreamEof() | StreamReset():
+                self._streams.take(event)
 
     def _take_greeting(self, greeting: Message) -> None:
         around, self._greeted = self._around, False
         try:
             hello = read_hello(greeting)
+        except OtherVersion as exc:
+            around.on_other_version(str(exc))
+            return
         except Unbelievable as exc:
             around.offences.count_fault(str(exc))
             return
@@ -290,13 +327,14 @@ class Link:
 
     def _note(self, number: int, answer: Message) -> None:
         self._wire.note(number, answer)
-        self._output.set()
+        self._flush()
 
     def _lose(self, reason: str) -> None:
         if self._session is None:
             return
         session, self._session = self._session, None
         session.lose(reason)
+        self._streams.lose(reason)
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from innkeeper.wire.states import UpdateStatus as UpdateStatus
 
@@ -63,6 +63,8 @@ class AgentHello:
     plugin_name: str
     os_name: str
     tasks: tuple[AgentTask, ...]
+    #: How many streams to its guest's TCP ports it carries; 0 for an agent of before there were any.
+    max_streams: int = 0
 
 
 # What the guest tells by itself
@@ -113,6 +115,48 @@ class AgentTerminated:
 GuestMessage = TaskStateChanged | GuestOutput | ScheduleRequested | ScheduleDeleted | AgentTerminated
 
 
+class StreamListener(Protocol):
+    """The host's end of a stream: what happens in the guest is told here, never twice and never out of order.
+
+    No method may block or raise.
+    """
+
+    def joined(self) -> None:
+        """The guest's server has accepted the connection."""
+
+    def received(self, data: bytes) -> None:
+        """The server sent this; say ``consumed`` when it is out of the way."""
+
+    def writable(self) -> None:
+        """There is room again."""
+
+    def ended(self) -> None:
+        """The server sends no more."""
+
+    def lost(self, reason: str) -> None:
+        """The stream is gone: refused, broken, or its session lost. Nothing follows."""
+
+
+class GuestStream(Protocol):
+    """A stream of bytes to one TCP port of a guest. Nothing blocks; a stream that is gone takes nothing."""
+
+    @property
+    def room(self) -> int:
+        """How many bytes ``write`` would take now; 0 means: wait for ``writable``."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Send as much as there is room for; returns how much that was. The data is not kept."""
+
+    def consumed(self, size: int) -> None:
+        """Say that so many received bytes are out of the way: the guest may send as many again."""
+
+    def finish(self) -> None:
+        """Send no more."""
+
+    def reset(self) -> None:
+        """Break the stream; its listener hears nothing more."""
+
+
 class GuestAgent(Protocol):
     """One live session with the task agent of one machine.
 
@@ -137,6 +181,12 @@ class GuestAgent(Protocol):
         """Ask the guest to reboot; returns when it has agreed."""
 
     async def shut_down(self) -> None: ...
+
+    async def may_reach(self, port: int) -> bool:
+        """Whether the guest's administrator lets channels reach this port."""
+
+    def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
+        """Ask for a connection to 127.0.0.1 at this port of the guest; ``listener`` is told how it goes."""
 
     def messages(self) -> AsyncIterator[GuestMessage]:
         """What the guest tells from now on, until the session is lost."""
@@ -167,6 +217,18 @@ class BytePipe(Protocol):
         """Write all, waiting while the guest does not read."""
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class QuickPipe(Protocol):
+    """What a pipe may offer besides: to be written to without waiting."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether all that was written has gone, or nearly."""
+
+    def send(self, data: bytes) -> None:
+        """Write all, now or later. Only where it is free; a pipe that is gone forgets it."""
 
 
 #: Open the host's end of a machine's agent port. Raises ``AgentError`` where there is none.

@@ -10,15 +10,23 @@ from typing import Protocol, TypeVar
 
 from innkeeper.channels.feed import Feed
 from innkeeper.channels.patience import within
-from innkeeper.channels.ports import AgentHello, AgentTask, GuestMessage, HealthReport
+from innkeeper.channels.ports import (
+    AgentHello,
+    AgentTask,
+    GuestMessage,
+    GuestStream,
+    HealthReport,
+    StreamListener,
+)
 from innkeeper.channels.statements import (
     Unbelievable,
     clean_sentence,
     read_health,
+    read_may_reach,
     read_optional_task,
     read_task,
 )
-from innkeeper.errors import AgentError
+from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.session import Message
 
@@ -41,6 +49,9 @@ class Line(Protocol):
 
     def offend(self, reason: str) -> None:
         """Take note that the guest broke the protocol: the session is lost."""
+
+    def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
+        """Ask for a stream; raises ``ValueError`` where the session carries no more."""
 
 
 class AgentSession:
@@ -95,6 +106,24 @@ class AgentSession:
     async def shut_down(self) -> None:
         """Ask the guest to power off; returns when it has agreed."""
         await self._ask({"do": "shut_down"}, _nothing)
+
+    async def may_reach(self, port: int) -> bool:
+        """Whether the guest's administrator lets channels reach this port."""
+        return await self._ask({"do": "may_reach", "port": port}, read_may_reach)
+
+    def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
+        """Ask for a connection to 127.0.0.1 at this port; raises ``AgentError`` where there are too many."""
+        if self._lost:
+            raise self._error(f"The session with the task agent of {self._machine} is lost: {self._lost}.")
+        try:
+            return self._line.open_stream(port, listener)
+        except ValueError as exc:
+            raise AgentError(
+                f"{self._machine} carries no further connection: {exc}.",
+                machine=self._machine,
+                code=ErrorCode.ERROR_MAX_SESSIONS_REACHED,
+                advice="Close connections that are not needed.",
+            ) from exc
 
     def messages(self) -> AsyncIterator[GuestMessage]:
         """What the guest tells from this call on, until the session is lost."""

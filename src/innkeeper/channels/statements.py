@@ -41,6 +41,10 @@ class Unbelievable(ValueError):
     """The guest said what no agent says."""
 
 
+class OtherVersion(Unbelievable):
+    """The agent speaks another version of the protocol: no lie, but no session either."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
     """A message that the guest sends again until it is answered."""
@@ -56,13 +60,14 @@ def read_hello(said: Mapping[str, object]) -> AgentHello:
     reader = _Reader(said)
     version = reader.number("protocol", 0, 1 << 16)
     if version != VERSION:
-        raise Unbelievable(f"it speaks version {version} of the protocol, not {VERSION}")
+        raise OtherVersion(f"it speaks version {version} of the protocol, not {VERSION}")
     return AgentHello(
         agent_version=reader.text("agent_version", 64),
         boot_id=reader.name("boot_id"),
         plugin_name=reader.text("plugin_name", MAX_NAME_CHARS),
         os_name=reader.text("os_name", MAX_NAME_CHARS),
         tasks=tuple(read_task(task) for task in reader.items("tasks", MAX_TASKS)),
+        max_streams=0 if said_nothing(said, "channels") else reader.number("channels", 0, 1 << 16),
     )
 
 
@@ -122,6 +127,11 @@ def read_told(said: Mapping[str, object]) -> GuestMessage:
     if kind == "progress":
         return TaskStateChanged(task=read_task(said))
     raise Unbelievable("it tells something unknown")
+
+
+def read_may_reach(said: Mapping[str, object]) -> bool:
+    """Read whether channels may reach a port."""
+    return _Reader(said).truth("allowed")
 
 
 def said_nothing(said: object, name: str) -> bool:

@@ -10,22 +10,29 @@ from innkeeper.channels.ports import (
     AgentTask,
     GuestAgent,
     GuestMessage,
+    GuestStream,
     HealthReport,
     PackageChange,
+    StreamListener,
     TaskStateChanged,
     UpdateStatus,
 )
-from innkeeper.errors import AgentError, MachineNotFound
+from innkeeper.errors import AgentError, ErrorCode, MachineNotFound
 from innkeeper.hypervisor.fake import FakeHypervisor
 from innkeeper.hypervisor.fake_guests import Due, Guest, GuestTask
 from innkeeper.hypervisor.fake_machines import SimulatedMachine
+from innkeeper.hypervisor.fake_streams import FakeStreams
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Event
+from innkeeper.wire.streams import MAX_STREAMS
 
 T = TypeVar("T")
 
 #: How often a waiting host looks at a simulated guest, in simulated seconds.
 _LOOK_SECONDS = 5.0
+#: Events after which nothing of the guest's memory, or of its connections, is there any more.
+_ENDS = frozenset({"machine.stopped", "machine.saved", "machine.crashed", "machine.rebooted"})
 
 
 class FakeAgents:
@@ -34,6 +41,12 @@ class FakeAgents:
     def __init__(self, hypervisor: FakeHypervisor, *, clock: Clock) -> None:
         self._hypervisor = hypervisor
         self._clock = clock
+        self._streams = FakeStreams()
+
+    def heed(self, event: Event) -> None:
+        """Take an event of the house (a ``Publish``)."""
+        if event.kind in _ENDS:
+            self._streams.lose(event.subject, "the machine has stopped")
 
     async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> GuestAgent:
         """A session, once the guest's agent is up."""
@@ -41,7 +54,7 @@ class FakeAgents:
         while True:
             hello = await self._hello(machine)
             if hello is not None and hello.boot_id != other_boot_than:
-                return FakeAgent(self._hypervisor, machine, hello, self._clock)
+                return FakeAgent(self._hypervisor, machine, hello, self._clock, self._streams)
             if self._clock.monotonic() >= give_up:
                 raise AgentError(
                     f"The task agent of {machine} did not answer within {timeout:g} seconds.",
@@ -64,7 +77,15 @@ class FakeAgents:
 class FakeAgent:
     """One session with a simulated agent; it ends with the guest's boot."""
 
-    def __init__(self, hypervisor: FakeHypervisor, machine: str, hello: AgentHello, clock: Clock) -> None:
+    def __init__(
+        self,
+        hypervisor: FakeHypervisor,
+        machine: str,
+        hello: AgentHello,
+        clock: Clock,
+        streams: FakeStreams,
+    ) -> None:
+        self._streams = streams
         self._hypervisor = hypervisor
         self._machine = machine
         self._hello = hello
@@ -98,6 +119,21 @@ class FakeAgent:
     async def shut_down(self) -> None:
         """The guest powers off a little later."""
         await self._call(lambda guest, now: guest.schedule(now + guest.pace.shut_down, Due.POWER_OFF))
+
+    async def may_reach(self, port: int) -> bool:
+        """As the agent's default has it, and the echo besides."""
+        return port in (7, 22, 80, 443) or port >= 1024
+
+    def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
+        """Connect to one of the guest's servers."""
+        try:
+            return self._streams.open(self._machine, port, listener)
+        except ValueError as error:
+            raise AgentError(
+                f"{self._machine} carries no further connection: {error}.",
+                machine=self._machine,
+                code=ErrorCode.ERROR_MAX_SESSIONS_REACHED,
+            ) from error
 
     async def messages(self) -> AsyncIterator[GuestMessage]:
         """Every change of the agent's journal, until the session is lost."""
@@ -144,6 +180,7 @@ def _hello(machine: SimulatedMachine, now: float) -> AgentHello | None:
         plugin_name="simulated",
         os_name=guest.disk.os_name,
         tasks=tuple(_journal_of(guest).values()),
+        max_streams=MAX_STREAMS,
     )
 
 

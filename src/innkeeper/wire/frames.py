@@ -17,7 +17,11 @@ from typing import List, NamedTuple, Optional, Union
 #: The most bytes one frame carries.
 MAX_PAYLOAD_BYTES = 64 * 1024
 
+#: Bytes that are read before the call returns; what must be kept is copied.
+Bytes = Union[bytes, memoryview]
+
 _HEADER = struct.Struct(">III")
+HEADER_BYTES = _HEADER.size
 _PAD = b"\xff"
 #: This many padding bytes in a row end the hunt for a frame's beginning.
 _SYNC = _PAD * 64
@@ -89,15 +93,15 @@ class Interruption(NamedTuple):
 Decoded = Union[Frame, Fault, Interruption]
 
 
-def encode(kind: FrameKind, stream: int = 0, payload: bytes = b"") -> bytes:
+def encode(kind: FrameKind, stream: int = 0, payload: Bytes = b"") -> bytes:
     """Return one frame's bytes; the payload is at most ``MAX_PAYLOAD_BYTES``."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a frame carries at most {MAX_PAYLOAD_BYTES} bytes")
     word = (kind << 24) | _check(len(payload), kind, stream, payload)
-    return _HEADER.pack(len(payload), word, stream) + payload
+    return b"".join((_HEADER.pack(len(payload), word, stream), payload))
 
 
-def _check(length: int, kind: int, stream: int, payload: bytes) -> int:
+def _check(length: int, kind: int, stream: int, payload: Bytes) -> int:
     return zlib.crc32(payload, zlib.crc32(_HEADER.pack(length, kind << 24, stream))) & 0xFFFFFF
 
 
@@ -110,7 +114,7 @@ class Decoder:
         self._broken: Optional[str] = None
         self._hunting = False
 
-    def feed(self, data: bytes) -> List[Decoded]:
+    def feed(self, data: Bytes) -> List[Decoded]:
         """Take the next bytes and return what they complete."""
         self._buffer += data
         decoded: List[Decoded] = []
@@ -136,7 +140,9 @@ class Decoder:
         end = _HEADER.size + length
         if len(self._buffer) < end:
             return False
-        payload = bytes(self._buffer[_HEADER.size : end])
+        # One copy; the view must be gone before the buffer may shrink.
+        with memoryview(self._buffer) as view:
+            payload = bytes(view[_HEADER.size : end])
         del self._buffer[:end]
         if _check(length, kind, stream, payload) == word & 0xFFFFFF:
             decoded.append(Frame(kind, stream, payload))
@@ -145,7 +151,7 @@ class Decoder:
         return True
 
     def _skip_padding(self) -> None:
-        if self._buffer.startswith(_PAD):
+        if self._buffer and self._buffer[0] == 0xFF:
             self._buffer = self._buffer.lstrip(_PAD)
 
     def _find_sync(self, decoded: List[Decoded]) -> bool:

@@ -6,12 +6,14 @@ follow the ACK. Whatever breaks the protocol ends the session and is an event, n
 Python 3.6 grammar: ships inside the agent.
 """
 
+import collections
 import json
-from typing import Callable, Dict, List, NamedTuple, Sequence, Set, Union
+from typing import Callable, Deque, Dict, List, NamedTuple, Sequence, Set, Union
 
 from innkeeper.wire.frames import (
     FLOOD,
     MAX_PAYLOAD_BYTES,
+    Bytes,
     Decoded,
     Decoder,
     Fault,
@@ -126,7 +128,9 @@ class _Session:
         #: Counts the sessions, so that what belongs to a lost one is known.
         self.serial = 0
         self._decoder = Decoder()
-        self._output = bytearray()
+        #: Whole frames that wait to be taken, and their bytes.
+        self._output: Deque[bytes] = collections.deque()
+        self._output_size = 0
         self._takers = {
             FrameKind.PART: self._take_part,
             FrameKind.PING: self._take_ping,
@@ -146,34 +150,55 @@ class _Session:
 
     # Bytes
 
-    def receive(self, data: bytes) -> Events:
+    def receive(self, data: Bytes) -> Events:
         """Take what the port gave and return what it means."""
         events: Events = []
         for decoded in self._decoder.feed(data):
             events.extend(self._take(decoded))
-        if len(self._output) > MAX_OUTPUT_BYTES:
-            self._output.clear()
+        if self._output_size > MAX_OUTPUT_BYTES:
+            self._forget_output()
             events.append(self._fault("it does not read what it is sent"))
         return events
 
     def take_output(self, size: int = MAX_OUTPUT_BYTES) -> bytes:
-        """Remove and return up to ``size`` bytes to be sent."""
-        output = bytes(self._output[:size])
-        del self._output[:size]
+        """Remove and return up to ``size`` bytes to be sent: whole frames, or a part of a longer one."""
+        frames, room = [], size
+        while self._output and len(self._output[0]) <= room:
+            frames.append(self._output.popleft())
+            room -= len(frames[-1])
+        if self._output and not frames:
+            long = self._output.popleft()
+            self._output.appendleft(long[size:])
+            frames.append(long[:size])
+        output = frames[0] if len(frames) == 1 else b"".join(frames)
+        self._output_size -= len(output)
         return output
 
     @property
     def output_size(self) -> int:
         """How many bytes wait to be taken."""
-        return len(self._output)
+        return self._output_size
 
     @property
     def is_busy(self) -> bool:
         """Whether so much is unsent that data of streams should wait."""
-        return len(self._output) > BUSY_OUTPUT_BYTES
+        return self._output_size > BUSY_OUTPUT_BYTES
 
-    def _send(self, kind: FrameKind, stream: int = 0, payload: bytes = b"") -> None:
-        self._output += encode(kind, stream, payload)
+    def _send(self, kind: FrameKind, stream: int = 0, payload: Bytes = b"") -> None:
+        self._put(encode(kind, stream, payload))
+
+    def _put(self, data: bytes) -> None:
+        self._output.append(data)
+        self._output_size += len(data)
+
+    def _forget_output(self) -> None:
+        self._output.clear()
+        self._output_size = 0
+
+    def _flood(self) -> None:
+        """Send the flood, and nothing of what was to be sent before."""
+        self._forget_output()
+        self._put(FLOOD)
 
     def _send_greeting(self, kind: FrameKind, nonce: bytes, greeting: Message) -> None:
         # One frame, never parts: parts of a lost session may lie before it.
@@ -270,7 +295,7 @@ class HostSession(_Session):
         """Begin a session anew; ``Began`` follows when the guest has answered."""
         self._forget_session()
         self._nonce = nonce
-        self._output[:] = FLOOD
+        self._flood()
         self._send_greeting(FrameKind.HELLO, nonce, greeting)
 
     def call(self, message: Message) -> int:
@@ -347,7 +372,7 @@ class GuestSession(_Session):
     def ready(self) -> None:
         """Say that this side starts, or has lost its place."""
         self._forget_session()
-        self._output[:] = FLOOD
+        self._flood()
         self._send(FrameKind.READY)
 
     def answer(self, number: int, message: Message) -> None:
@@ -378,7 +403,7 @@ class GuestSession(_Session):
             return [self._fault(f"a greeting that is {exc}")]
         self.is_begun = True
         # The host may be anywhere in the bytes of the session before: the flood frees it.
-        self._output[:] = FLOOD
+        self._flood()
         self._send_greeting(FrameKind.ACK, nonce, self._greeting())
         return [Began(greeting)]
 

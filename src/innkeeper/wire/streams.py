@@ -9,15 +9,20 @@ import enum
 import struct
 from typing import Callable, Dict, List, NamedTuple, Union
 
-from innkeeper.wire.frames import MAX_PAYLOAD_BYTES, Fault, Frame, FrameKind
+from innkeeper.wire.frames import HEADER_BYTES, MAX_PAYLOAD_BYTES, Bytes, Fault, Frame, FrameKind
 
 #: How far a sender may run ahead of its receiver, in bytes.
 WINDOW_BYTES = 256 * 1024
 #: How many streams one session carries.
-MAX_STREAMS = 64
+MAX_STREAMS = 128
+#: The most bytes that are best sent as one frame: with its header it fills two writes of a guest's driver.
+DATA_BYTES = MAX_PAYLOAD_BYTES - HEADER_BYTES
+#: With less credit than this nothing is sent: the rest of the window is on its way back already.
+LEAST_CREDIT_BYTES = 4096
 #: Credit is given back when this much was consumed.
 _CREDIT_STEP = WINDOW_BYTES // 4
 _NUMBER = struct.Struct(">I")
+_LAST_NUMBER = (1 << 32) - 1
 
 
 class OpenAsked(NamedTuple):
@@ -61,7 +66,7 @@ class StreamReset(NamedTuple):
 StreamEvent = Union[OpenAsked, StreamOpened, StreamData, StreamWritable, StreamEof, StreamReset]
 StreamEvents = List[Union[StreamEvent, Fault]]
 
-Send = Callable[[FrameKind, int, bytes], None]
+Send = Callable[[FrameKind, int, Bytes], None]
 
 
 class _Phase(enum.Enum):
@@ -100,12 +105,19 @@ class Streams:
     def __len__(self) -> int:
         return len(self._streams)
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether every number was given: only a new session opens streams again."""
+        return self._last >= _LAST_NUMBER
+
     # Commands
 
     def open(self, port: int) -> int:
         """Ask for a stream to a TCP port of the guest; returns its number."""
         if len(self._streams) >= MAX_STREAMS:
             raise ValueError(f"a session carries at most {MAX_STREAMS} streams")
+        if self.is_used_up:
+            raise ValueError("a session numbers its streams once")
         self._last += 1
         self._streams[self._last] = _Stream()
         self._send(FrameKind.OPEN, self._last, _NUMBER.pack(port))
@@ -125,12 +137,15 @@ class Streams:
             return 0
         return stream.may_send
 
-    def write(self, number: int, data: bytes) -> int:
+    def write(self, number: int, data: Bytes) -> int:
         """Send what the credit allows; returns how many bytes that was."""
         allowed = min(len(data), self.may_send(number))
-        for begin in range(0, allowed, MAX_PAYLOAD_BYTES):
-            chunk = data[begin : min(begin + MAX_PAYLOAD_BYTES, allowed)]
-            self._send(FrameKind.DATA, number, bytes(chunk))
+        if allowed == len(data) <= MAX_PAYLOAD_BYTES:
+            if allowed:
+                self._send(FrameKind.DATA, number, data)
+        else:
+            for begin in range(0, allowed, MAX_PAYLOAD_BYTES):
+                self._send(FrameKind.DATA, number, data[begin : min(begin + MAX_PAYLOAD_BYTES, allowed)])
         if allowed:
             self._streams[number].may_send -= allowed
         return allowed
@@ -215,10 +230,11 @@ class Streams:
     def _receive_credit(self, frame: Frame, stream: _Stream) -> StreamEvents:
         if len(frame.payload) != _NUMBER.size:
             return [Fault("CREDIT without a number")]
-        had_none = stream.may_send == 0
+        had_none = stream.may_send < LEAST_CREDIT_BYTES
         # Saturates: no lie about what was consumed makes this side send more than a window ahead.
         stream.may_send = min(stream.may_send + _NUMBER.unpack(frame.payload)[0], WINDOW_BYTES)
-        return [StreamWritable(frame.stream)] if had_none and stream.phase is _Phase.OPEN else []
+        has_some = had_none and stream.may_send >= LEAST_CREDIT_BYTES
+        return [StreamWritable(frame.stream)] if has_some and stream.phase is _Phase.OPEN else []
 
     def _receive_eof(self, number: int, stream: _Stream) -> StreamEvents:
         if stream.eof_received:

@@ -1,0 +1,346 @@
+"""Join the host's streams to TCP servers of this guest, and to nothing outside of it."""
+
+import collections
+import errno
+import os
+import socket
+import struct
+from typing import Callable, Deque, Dict, Optional, Tuple
+
+from innkeeper.agent.loop import Loop
+from innkeeper.agent.places import read_text
+from innkeeper.wire.frames import Bytes
+from innkeeper.wire.session import Event, GuestSession
+from innkeeper.wire.streams import (
+    DATA_BYTES,
+    LEAST_CREDIT_BYTES,
+    OpenAsked,
+    StreamData,
+    StreamEof,
+    StreamReset,
+    StreamWritable,
+)
+
+#: Servers are looked for here alone.
+_HERE = "127.0.0.1"
+#: A server whose queue is full may take so long to answer, in seconds.
+_CONNECT_S = 10.0
+#: Closes a socket so that its server sees a broken connection, not an end.
+_BREAK = struct.pack("ii", 1, 0)
+#: What may be reached where nothing is configured: remote shells, web servers and what is no system service.
+DEFAULT_PORTS = "22, 80, 443, 1024-65535"
+
+
+class AllowedPorts:
+    """The ports that the host may reach: ``ports = …`` in the file, read again when it changes."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._read_at: Optional[int] = -1
+        self._ranges = parse_ports("none")
+
+    def __contains__(self, port: int) -> bool:
+        self._refresh()
+        return any(first <= port <= last for first, last in self._ranges)
+
+    def __str__(self) -> str:
+        self._refresh()
+        return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self._ranges) or "none"
+
+    def _refresh(self) -> None:
+        changed_at = _changed_at(self._path)
+        if changed_at == self._read_at:
+            return
+        self._read_at = changed_at
+        try:
+            self._ranges = parse_ports(_setting(read_text(self._path)))
+        except ValueError:
+            # Whoever wrote it meant to allow less than all.
+            self._ranges = ()
+
+
+def parse_ports(text: str) -> Tuple[Tuple[int, int], ...]:
+    """Read ``22, 80, 1024-65535``, ``all`` or ``none``; raises ``ValueError``."""
+    words = text.strip().lower()
+    if words == "none":
+        return ()
+    if words == "all":
+        return ((1, 65535),)
+    return tuple(_range(part) for part in words.split(","))
+
+
+def _range(text: str) -> Tuple[int, int]:
+    first, _, last = text.strip().partition("-")
+    bounds = int(first), int(last or first)
+    if not 1 <= bounds[0] <= bounds[1] <= 65535:
+        raise ValueError(text)
+    return bounds
+
+
+def _setting(text: str) -> str:
+    for line in text.splitlines():
+        name, found, value = line.partition("=")
+        if found and name.strip() == "ports":
+            return value
+    return DEFAULT_PORTS
+
+
+def _changed_at(path: str) -> Optional[int]:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
+
+
+class Channels:
+    """All streams of the session there is. Their number is bounded by the session, their bytes by credit."""
+
+    def __init__(self, loop: Loop, session: GuestSession, allowed: AllowedPorts) -> None:
+        self._loop = loop
+        self._session = session
+        self._allowed = allowed
+        self._joins: Dict[int, "_Join"] = {}
+        #: Those that may not read from their servers while too much is unsent to the host.
+        self._waiting: Deque["_Join"] = collections.deque()
+        #: Send what there is; set by whoever has the port.
+        self.flush: Callable[[], None] = _nothing
+
+    def take(self, event: Event) -> None:
+        """Take an event of a stream."""
+        if isinstance(event, StreamData):
+            join = self._joins.get(event.stream)
+            if join is not None:
+                join.send(event.data)
+        elif isinstance(event, OpenAsked):
+            self._open(event.stream, event.port)
+        elif isinstance(event, StreamWritable):
+            if event.stream in self._joins:
+                self._joins[event.stream].watch()
+        elif isinstance(event, StreamEof):
+            if event.stream in self._joins:
+                self._joins[event.stream].finish()
+        elif isinstance(event, StreamReset) and event.stream in self._joins:
+            self._joins[event.stream].drop(broken=True)
+
+    def drop_all(self) -> None:
+        """Break every connection: their session is lost."""
+        for join in list(self._joins.values()):
+            join.drop(broken=True)
+
+    def resume(self) -> None:
+        """Read from servers again where the host has taken what was unsent."""
+        while self._waiting and not self._session.is_busy:
+            self._waiting.popleft().watch()
+
+    def _open(self, number: int, port: int) -> None:
+        if port not in self._allowed:
+            self._session.streams.reset(number)
+            return
+        try:
+            self._joins[number] = _Join(self, number, port)
+        except OSError:
+            self._session.streams.reset(number)
+
+    # For the joins
+
+    @property
+    def loop(self) -> Loop:
+        """What waits for their sockets."""
+        return self._loop
+
+    @property
+    def session(self) -> GuestSession:
+        """What their streams go over."""
+        return self._session
+
+    def wait(self, join: "_Join") -> None:
+        """Let it read again when the host has taken what is unsent."""
+        self._waiting.append(join)
+
+    def forget(self, number: int) -> None:
+        """Forget a join that has ended."""
+        self._joins.pop(number, None)
+
+
+def _nothing() -> None:
+    return None
+
+
+class _Join:
+    """One stream and its connection to a server."""
+
+    __slots__ = ("_all", "_connecting", "_eof_read", "_eof_wanted", "_fd", "_number", "_pending", "_socket")
+
+    def __init__(self, channels: Channels, number: int, port: int) -> None:
+        self._all = channels
+        self._number = number
+        #: What the server has not taken yet; the stream's credit bounds it.
+        self._pending: Deque[Bytes] = collections.deque()
+        self._connecting = True
+        #: The host sends no more; the server is told when it has taken all.
+        self._eof_wanted = False
+        #: The server sends no more.
+        self._eof_read = False
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._fd = self._socket.fileno()
+        try:
+            self._connect(port)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def _connect(self, port: int) -> None:
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        error = self._socket.connect_ex((_HERE, port))
+        if error == 0:
+            self._connected()
+        elif error == errno.EINPROGRESS:
+            self._all.loop.watch(self._fd, self._ready, writing=True)
+            self._all.loop.after(_CONNECT_S, self._give_up)
+        else:
+            raise OSError(error, os.strerror(error))
+
+    def _connected(self) -> None:
+        self._connecting = False
+        self._all.session.streams.accept(self._number)
+        self.watch()
+        if self._eof_wanted:
+            self._shut_down()
+
+    def _give_up(self) -> None:
+        if self._connecting and self._fd >= 0:
+            self._reset()
+            self._all.flush()
+
+    # From the host
+
+    def send(self, data: bytes) -> None:
+        """Pass on what the host sent, now or when the server takes it."""
+        if self._pending:
+            self._pending.append(data)
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._reset()
+            return
+        if sent:
+            self._all.session.streams.consumed(self._number, sent)
+        if sent < len(data):
+            self._pending.append(memoryview(data)[sent:])
+            self.watch()
+
+    def finish(self) -> None:
+        """The host sends no more."""
+        self._eof_wanted = True
+        if not self._pending and not self._connecting:
+            self._shut_down()
+
+    # From the server
+
+    def _ready(self) -> None:
+        if self._connecting:
+            if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._reset()
+            else:
+                self._connected()
+        else:
+            if self._pending:
+                self._send_pending()
+            if self._fd >= 0 and not self._eof_read:
+                self._receive()
+        self._all.flush()
+
+    def _receive(self) -> None:
+        session = self._all.session
+        room = session.streams.may_send(self._number)
+        if room < LEAST_CREDIT_BYTES or session.is_busy:
+            self.watch()
+            return
+        try:
+            data = self._socket.recv(min(room, DATA_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            self._reset()
+            return
+        if data:
+            session.streams.write(self._number, data)
+            if room - len(data) < LEAST_CREDIT_BYTES or session.is_busy:
+                self.watch()
+        else:
+            self._eof_read = True
+            session.streams.finish(self._number)
+            self.watch()
+            self._end_if_done()
+
+    def _send_pending(self) -> None:
+        consumed = 0
+        try:
+            while self._pending:
+                sent = self._socket.send(self._pending[0])
+                consumed += sent
+                if sent < len(self._pending[0]):
+                    self._pending[0] = memoryview(self._pending[0])[sent:]
+                    break
+                self._pending.popleft()
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._reset()
+            return
+        self._all.session.streams.consumed(self._number, consumed)
+        if not self._pending:
+            self.watch()
+            if self._eof_wanted:
+                self._shut_down()
+
+    # Machinery
+
+    def watch(self) -> None:
+        """Wait for what can be done now: no reading without credit, no writing of nothing."""
+        if self._fd < 0 or self._connecting:
+            return
+        session = self._all.session
+        reading = not self._eof_read and session.streams.may_send(self._number) >= LEAST_CREDIT_BYTES
+        if reading and session.is_busy:
+            reading = False
+            self._all.wait(self)
+        if reading or self._pending:
+            self._all.loop.watch(self._fd, self._ready, reading=reading, writing=bool(self._pending))
+        else:
+            # A broken connection is ready for ever, whatever is waited for.
+            self._all.loop.unwatch(self._fd)
+
+    def _shut_down(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # The server has gone already; reading will say so.
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._eof_read and self._eof_wanted and not self._pending:
+            self.drop(broken=False)
+
+    def _reset(self) -> None:
+        self._all.session.streams.reset(self._number)
+        self.drop(broken=True)
+
+    def drop(self, broken: bool) -> None:
+        """Close the connection; the server sees its end, or that it broke."""
+        if self._fd < 0:
+            return
+        self._all.loop.unwatch(self._fd)
+        self._all.forget(self._number)
+        self._fd = -1
+        self._pending.clear()
+        if broken:
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _BREAK)
+            except OSError:
+                pass
+        self._socket.close()

@@ -1,0 +1,122 @@
+"""Say what a channel is: a host pipe joined to a TCP port of a guest."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from innkeeper.channels.pipe_name import PipeName
+
+
+class EndpointType(enum.IntEnum):
+    """The kinds of endpoints (``VMEndpointType``)."""
+
+    NAMED_PIPE = 0
+    TCPIP = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Channel:
+    """A channel as it is kept: it outlives the service, and ends with its machine's run."""
+
+    #: Whole, as it was given: ``\\\\.\\pipe\\web-1-psql``.
+    pipe_name: str
+    machine: str
+    guest_port: int
+    #: Who opened it; besides root and the service's own user, only this user may use the socket.
+    owner: str
+    opened_at: dt.datetime
+    #: The computer on which the socket lies.
+    server: str
+
+    @property
+    def name(self) -> PipeName:
+        """Its pipe's name."""
+        return PipeName(self.pipe_name)
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Traffic:
+    """What has gone through a channel since the service knows it."""
+
+    bytes_to_guest: int = 0
+    bytes_from_guest: int = 0
+    #: Connections that were joined to the guest's port.
+    connections: int = 0
+    #: Connections that never came to be: refused by the guest, by rights or by a bound.
+    refused: int = 0
+    #: Connections that broke: the session was lost, or one end broke off.
+    cut: int = 0
+    #: Why the last of these was refused or cut.
+    last_trouble: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelState:
+    """A channel and how it does."""
+
+    channel: Channel
+    socket: Path
+    open_connections: int
+    traffic: Traffic
+    #: Whether the guest's agent is there, so that a connection is joined at once.
+    is_ready: bool
+
+
+class Standing(enum.Enum):
+    """How a machine stands to its channels."""
+
+    RUNNING = "running"
+    #: Paused or saved, or off while a task works at it: its channels wait for it.
+    RESTING = "resting"
+    OFF = "off"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MachineStanding:
+    """A machine, under its own spelling of its name, and how it stands."""
+
+    machine: str
+    standing: Standing
+    #: Its documented state, for people.
+    state: str
+
+
+#: Look at a machine. Raises ``MachineNotFound``.
+LookAtMachine = Callable[[str], Awaitable[MachineStanding]]
+
+
+class ChannelStore(Protocol):
+    """Keeps the channels of all servers."""
+
+    async def put(self, channel: Channel) -> None:
+        """Add it; there is none of this name on this server."""
+
+    async def list(self, server: str) -> Sequence[Channel]:
+        """Those of one server, by pipe name."""
+
+    async def delete(self, channel: Channel) -> None:
+        """Forget it, if it is there."""
+
+
+class MemoryChannelStore:
+    """A ``ChannelStore`` that forgets with its process."""
+
+    def __init__(self) -> None:
+        self._channels: dict[tuple[str, str], Channel] = {}
+
+    async def put(self, channel: Channel) -> None:
+        """Add it."""
+        self._channels[channel.server, channel.name.key] = channel
+
+    async def list(self, server: str) -> Sequence[Channel]:
+        """Those of one server, by pipe name."""
+        return [channel for key, channel in sorted(self._channels.items()) if key[0] == server]
+
+    async def delete(self, channel: Channel) -> None:
+        """Forget it."""
+        self._channels.pop((channel.server, channel.name.key), None)

@@ -1,0 +1,152 @@
+"""Listen on the Unix socket of one channel, and bridge whoever connects."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Collection
+from pathlib import Path
+
+from innkeeper.channels.bridge import Bridge
+from innkeeper.channels.channel import Channel, ChannelState, Traffic
+from innkeeper.channels.pipe_name import MAX_SOCKET_PATH_BYTES
+from innkeeper.channels.ports import GuestAgents, GuestStream, StreamListener
+from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.wire.streams import MAX_STREAMS
+
+#: How long a connection waits for its guest's agent, in seconds.
+_AGENT_S = 15.0
+_BACKLOG = 128
+#: Where the links lie by which ``psql`` finds a server: it wants a name of its own in a directory.
+_POSTGRES = "pg"
+#: What ``bind`` says when there is no more of something.
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC}
+
+
+class ChannelListener:
+    """One channel that is open."""
+
+    def __init__(self, channel: Channel, path: Path, users: Collection[int], agents: GuestAgents) -> None:
+        self.channel = channel
+        self.path = path
+        #: The user ids that may use the pipe.
+        self.users = users
+        self.traffic = Traffic()
+        self._agents = agents
+        self._bridges: set[Bridge] = set()
+        self._server: asyncio.Server | None = None
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+
+    # Life
+
+    async def open(self) -> None:
+        """Listen. Raises ``InnkeeperError`` (E_OUTOFMEMORY where the system has no more sockets)."""
+        door = await asyncio.to_thread(self._bind)
+        self._server = await asyncio.get_running_loop().create_unix_server(
+            lambda: Bridge(self), sock=door, backlog=_BACKLOG
+        )
+
+    async def close(self, reason: str) -> None:
+        """Stop listening, and cut whoever is connected."""
+        if self._server is not None:
+            self._server.close()
+        for bridge in tuple(self._bridges):
+            bridge.cut(reason)
+        await self._is_empty.wait()
+        await asyncio.to_thread(self._unlink)
+
+    # Questions
+
+    @property
+    def state(self) -> ChannelState:
+        """How it does."""
+        return ChannelState(
+            channel=self.channel,
+            socket=self.path,
+            open_connections=len(self._bridges),
+            traffic=self.traffic,
+            is_ready=self._agents.is_connected(self.channel.machine),
+        )
+
+    # For the bridges
+
+    async def dial(self, listener: StreamListener) -> GuestStream:
+        """Ask the guest for a stream, once its agent is there."""
+        agent = await self._agents.connected(self.channel.machine, timeout=_AGENT_S)
+        return agent.open_stream(self.channel.guest_port, listener)
+
+    def arrive(self, bridge: Bridge) -> str:
+        """Take a bridge in, unless there are too many."""
+        if len(self._bridges) >= MAX_STREAMS:
+            return f"the channel carries {MAX_STREAMS} connections already"
+        self._bridges.add(bridge)
+        self._is_empty.clear()
+        return ""
+
+    def leave(self, bridge: Bridge) -> None:
+        """Forget a bridge."""
+        self._bridges.discard(bridge)
+        if not self._bridges:
+            self._is_empty.set()
+
+    # In threads
+
+    def _bind(self) -> socket.socket:
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            make_directory(self.path.parent)
+            remove_stale(self.path)
+            # Nobody gets in before the mode is set: the directory lets others pass, not the socket.
+            former = os.umask(0o177)
+            try:
+                door.bind(str(self.path))
+            finally:
+                os.umask(former)
+            self.path.chmod(0o600 if set(self.users) <= {0, os.getuid()} else 0o666)
+            self._link_for_postgres()
+        except OSError as exc:
+            door.close()
+            raise InnkeeperError(
+                f"The socket {self.path} of the pipe cannot be made: {exc.strerror}.",
+                code=ErrorCode.E_OUTOFMEMORY if exc.errno in _EXHAUSTED else ErrorCode.E_FAIL,
+                advice="Look at the directory, and at the limits of the service.",
+            ) from exc
+        return door
+
+    def _link_for_postgres(self) -> None:
+        link = self._postgres_link
+        if len(os.fsencode(link)) > MAX_SOCKET_PATH_BYTES:
+            return
+        link.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.path)
+
+    def _unlink(self) -> None:
+        self.path.unlink(missing_ok=True)
+        link = self._postgres_link
+        with contextlib.suppress(OSError):
+            link.unlink(missing_ok=True)
+            link.parent.rmdir()
+
+    @property
+    def _postgres_link(self) -> Path:
+        directory = self.path.parent / _POSTGRES / self.path.name
+        return directory / f".s.PGSQL.{self.channel.guest_port}"
+
+
+def make_directory(directory: Path) -> None:
+    """Make the directory of the sockets: others may pass through it, and not list it."""
+    directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+
+def remove_stale(path: Path) -> None:
+    """Remove a socket that a crash has left; raises ``OSError`` (EADDRINUSE) where somebody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        reason = probe.connect_ex(str(path))
+    if reason in (0, errno.EAGAIN):
+        raise OSError(errno.EADDRINUSE, "another program listens there")
+    path.unlink(missing_ok=True)

@@ -1,0 +1,38 @@
+"""Check the arguments of ``StartCommunicationChannel`` by its documented rules."""
+
+from __future__ import annotations
+
+from innkeeper.channels.channel import EndpointType
+from innkeeper.errors import ErrorCode, InvalidArgument
+
+
+def require_endpoints(
+    host_endpoint_type: int | None, guest_endpoint_type: int | None, *names: str | int | None
+) -> None:
+    """Refuse what is missing (E_POINTER), and other endpoints than a pipe and a TCP port (E_INVALIDARG)."""
+    if None in (host_endpoint_type, guest_endpoint_type, *names):
+        raise InvalidArgument(
+            "A channel needs both endpoint types, a pipe's name and a port.",
+            code=ErrorCode.E_POINTER,
+            advice="Leave none of them out.",
+        )
+    if host_endpoint_type != EndpointType.NAMED_PIPE:
+        raise InvalidArgument(
+            f"The host's end of a channel is a named pipe (0), not {host_endpoint_type}.",
+            advice="Give EndpointType.NAMED_PIPE.",
+        )
+    if guest_endpoint_type != EndpointType.TCPIP:
+        raise InvalidArgument(
+            f"The guest's end of a channel is a TCP port (1), not {guest_endpoint_type}.",
+            advice="Give EndpointType.TCPIP.",
+        )
+
+
+def parse_guest_port(said: str | int | None) -> int:
+    """Read the port, a number as text or as itself. Raises ``InvalidArgument`` (E_INVALIDARG)."""
+    text = str(said).strip()
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= 65535):
+        raise InvalidArgument(
+            f"“{text[:40]}” is no TCP port.", advice="Give a number from 1 to 65535, such as 5432."
+        )
+    return int(text)

@@ -1,0 +1,343 @@
+"""Open, list and close channels, and keep them for as long as their machines run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import pwd
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from innkeeper.channels.channel import (
+    Channel,
+    ChannelState,
+    ChannelStore,
+    LookAtMachine,
+    MachineStanding,
+    Standing,
+)
+from innkeeper.channels.listener import ChannelListener
+from innkeeper.channels.patience import within
+from innkeeper.channels.pipe_name import MAX_SOCKET_PATH_BYTES, PipeName, parse_pipe_name
+from innkeeper.channels.ports import GuestAgents
+from innkeeper.channels.rules import parse_guest_port, require_endpoints
+from innkeeper.errors import (
+    AgentError,
+    ErrorCode,
+    InnkeeperError,
+    InvalidArgument,
+    MachineError,
+    MachineNotFound,
+    NotPermitted,
+    WrongState,
+)
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Event, Publish
+
+_log = structlog.get_logger(__name__)
+
+#: How many channels a machine, and a service, have at once.
+MAX_CHANNELS_OF_MACHINE = 64
+MAX_CHANNELS = 1024
+#: How long opening a channel waits for the guest's agent, in seconds.
+_READY_S = 5.0
+#: Changes of machines within this time are looked at together; machines are looked at so often anyway.
+_LOOK_S = 0.5
+_LOOK_AGAIN_S = 60.0
+#: Identifiers of an absent agent that the documented call names itself.
+_TOLD = {ErrorCode.E_HANDLE, ErrorCode.ERROR_REVISION_MISMATCH}
+
+#: The id of a user of this computer, or ``None`` for a name that it does not know. Can block.
+UserId = Callable[[str], int | None]
+
+
+def user_id(name: str) -> int | None:
+    """The id of a user of this computer."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """What the channels need of the house."""
+
+    agents: GuestAgents
+    look_at: LookAtMachine
+    store: ChannelStore
+    clock: Clock
+    publish: Publish
+    #: Where the sockets lie.
+    directory: Path
+    #: This computer.
+    server: str
+    user_id: UserId = user_id
+
+
+class Channels:
+    """All channels of this service (``IVMVirtualMachine::StartCommunicationChannel``).
+
+    There is no documented way to stop one: it ends with its machine's run. ``stop`` ends it before.
+    """
+
+    def __init__(self, needs: Needs) -> None:
+        self._needs = needs
+        self._open: dict[str, ChannelListener] = {}
+        #: Names that are being opened, or whose connections are running down.
+        self._in_work: set[str] = set()
+        #: Machines whose standing is to be looked at, and those that a task works at.
+        self._to_look_at: set[str] = set()
+        self._worked_at: set[str] = set()
+        self._changed = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+
+    # Life
+
+    async def open(self) -> None:
+        """Open again what was open when the service went down."""
+        for channel in await self._needs.store.list(self._needs.server):
+            try:
+                await self._listen(channel)
+            except InnkeeperError as exc:
+                _log.error("channel_not_reopened", pipe=channel.pipe_name, reason=exc.sentence)
+                continue
+            self._to_look_at.add(channel.machine)
+        self._changed.set()
+        self._watching = asyncio.create_task(self._watch(), name="channels")
+
+    async def close(self) -> None:
+        """Let all connections go; the channels are kept for the next start."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await asyncio.gather(*(each.close("the service stops") for each in self._open.values()))
+        self._open.clear()
+
+    def heed(self, event: Event) -> None:
+        """Take an event of the house (a ``Publish``)."""
+        if event.kind.startswith("machine."):
+            self._to_look_at.add(event.subject)
+            self._changed.set()
+        elif event.kind == "task.ended" and self._worked_at:
+            self._to_look_at |= self._worked_at
+            self._changed.set()
+
+    # Questions
+
+    def list(self, machine: str | None = None) -> Sequence[ChannelState]:
+        """All of them, or one machine's, by pipe name."""
+        found = sorted(self._open.items())
+        return [each.state for _, each in found if machine in (None, each.channel.machine)]
+
+    def get(self, pipe_name: str) -> ChannelState:
+        """One of them. Raises ``InvalidArgument`` (ERROR_FILE_NOT_FOUND) where there is no such pipe."""
+        return self._find(parse_pipe_name(pipe_name)).state
+
+    # Commands
+
+    async def start(
+        self,
+        machine: str,
+        *,
+        host_endpoint_type: int | None,
+        pipe_name: str | None,
+        guest_endpoint_type: int | None,
+        guest_port: str | int | None,
+        owner: str,
+    ) -> ChannelState:
+        """Open a channel (``StartCommunicationChannel``).
+
+        Raises ``InvalidArgument`` (E_POINTER, E_INVALIDARG, ERROR_ALREADY_EXISTS, ERROR_PIPE_BUSY,
+        ERROR_MAX_SESSIONS_REACHED), ``MachineNotFound``, ``WrongState`` (VM_E_VM_NOT_RUNNING), ``AgentError``
+        (ERROR_NOT_READY, E_HANDLE, ERROR_REVISION_MISMATCH), ``NotPermitted`` where the guest does not open
+        this port to channels, and ``InnkeeperError`` (E_OUTOFMEMORY).
+        """
+        require_endpoints(host_endpoint_type, guest_endpoint_type, pipe_name, guest_port)
+        name, port = parse_pipe_name(pipe_name or ""), parse_guest_port(guest_port)
+        standing = await self._running(machine)
+        self._refuse_taken(name)
+        self._refuse_too_many(standing.machine)
+        self._in_work.add(name.key)
+        try:
+            await self._require_agent(standing.machine, port)
+            channel = Channel(
+                pipe_name=name.text,
+                machine=standing.machine,
+                guest_port=port,
+                owner=owner,
+                opened_at=self._needs.clock.now(),
+                server=self._needs.server,
+            )
+            return await self._start(channel)
+        finally:
+            self._in_work.discard(name.key)
+
+    async def stop(self, pipe_name: str, reason: str = "it was closed") -> ChannelState:
+        """Close a channel, and cut its connections; returns how it stood."""
+        name = parse_pipe_name(pipe_name)
+        if name.key in self._in_work:
+            raise _busy(name)
+        return await self._stop(self._find(name), reason)
+
+    # Machinery
+
+    async def _running(self, machine: str) -> MachineStanding:
+        standing = await self._needs.look_at(machine)
+        if standing.standing is not Standing.RUNNING:
+            raise WrongState(
+                f"Machine {standing.machine} is {standing.state}: a channel needs it running.",
+                machine=standing.machine,
+                state=standing.state,
+                command="StartCommunicationChannel",
+                advice=f"Start it first: innkeeper machine start {standing.machine}",
+            )
+        return standing
+
+    def _refuse_taken(self, name: PipeName) -> None:
+        if name.key in self._in_work:
+            raise _busy(name)
+        if name.key in self._open:
+            raise InvalidArgument(
+                f"There is a pipe {name.text} already; capitals make no difference.",
+                code=ErrorCode.ERROR_ALREADY_EXISTS,
+                advice="Use that one, close it, or choose another name.",
+            )
+
+    def _refuse_too_many(self, machine: str) -> None:
+        taken = len(self._open) + len(self._in_work)
+        of_machine = sum(each.channel.machine == machine for each in self._open.values())
+        if taken >= MAX_CHANNELS or of_machine >= MAX_CHANNELS_OF_MACHINE:
+            raise MachineError(
+                f"There are {of_machine} channels to {machine} and {taken} in all: no more can be had.",
+                machine=machine,
+                code=ErrorCode.ERROR_MAX_SESSIONS_REACHED,
+                advice=f"Close some: at most {MAX_CHANNELS_OF_MACHINE} a machine, {MAX_CHANNELS} in all.",
+            )
+
+    async def _require_agent(self, machine: str, port: int) -> None:
+        try:
+            agent = await self._needs.agents.connected(machine, timeout=_READY_S)
+        except AgentError as exc:
+            if exc.code in _TOLD:
+                raise
+            raise AgentError(
+                exc.sentence, machine=machine, code=ErrorCode.ERROR_NOT_READY, advice=exc.advice
+            ) from exc
+        if not agent.hello.max_streams:
+            raise AgentError(
+                f"The task agent of {machine}, version {agent.hello.agent_version}, has no channels.",
+                machine=machine,
+                code=ErrorCode.ERROR_REVISION_MISMATCH,
+                advice=f"Give it this one: innkeeper machine prepare {machine} --force",
+            )
+        if not await agent.may_reach(port):
+            raise NotPermitted(
+                f"The guest of {machine} does not open its port {port} to channels.",
+                advice="Its administrator may, in /etc/innkeeper/agent/channels.conf inside the guest.",
+            )
+
+    async def _start(self, channel: Channel) -> ChannelState:
+        listener = await self._listen(channel)
+        try:
+            await self._needs.store.put(channel)
+        except BaseException:
+            del self._open[channel.name.key]
+            await listener.close("it could not be kept")
+            raise
+        self._tell("channel.opened", channel)
+        # It may have stopped in the meantime, and its event have been heeded too early.
+        self._to_look_at.add(channel.machine)
+        self._changed.set()
+        return listener.state
+
+    async def _listen(self, channel: Channel) -> ChannelListener:
+        path = self.socket_of(channel.name)
+        users = {0, os.getuid()}
+        owner = await asyncio.to_thread(self._needs.user_id, channel.owner)
+        if owner is not None:
+            users.add(owner)
+        listener = ChannelListener(channel, path, frozenset(users), self._needs.agents)
+        await listener.open()
+        self._open[channel.name.key] = listener
+        return listener
+
+    def socket_of(self, name: PipeName) -> Path:
+        """The Unix socket that stands for a pipe of this name."""
+        directory = self._needs.directory
+        room = MAX_SOCKET_PATH_BYTES - len(os.fsencode(directory)) - 1
+        return directory / name.file_name(max(32, room))
+
+    def _find(self, name: PipeName) -> ChannelListener:
+        try:
+            return self._open[name.key]
+        except KeyError:
+            raise InvalidArgument(
+                f"There is no pipe {name.text}.",
+                code=ErrorCode.ERROR_FILE_NOT_FOUND,
+                advice="List them: innkeeper channel list",
+            ) from None
+
+    async def _stop(self, listener: ChannelListener, reason: str) -> ChannelState:
+        channel, state = listener.channel, listener.state
+        key = channel.name.key
+        if self._open.pop(key, None) is None:
+            return state
+        self._in_work.add(key)
+        try:
+            # Forgotten first: a crash in between leaves a dead socket, and no channel that nobody wants.
+            await self._needs.store.delete(channel)
+            await listener.close(reason)
+        finally:
+            self._in_work.discard(key)
+        self._tell("channel.closed", channel, reason=reason)
+        return state
+
+    def _tell(self, kind: str, channel: Channel, **more: str) -> None:
+        data: dict[str, str | int] = {
+            "pipe_name": channel.pipe_name,
+            "guest_port": channel.guest_port,
+            **more,
+        }
+        now = self._needs.clock.now()
+        self._needs.publish(Event(kind=kind, subject=channel.machine, at=now, data=data))
+
+    # Ends with the machine's run
+
+    async def _watch(self) -> None:
+        clock = self._needs.clock
+        while True:
+            if not await within(clock, _LOOK_AGAIN_S, self._changed.wait()):
+                self._to_look_at |= {each.channel.machine for each in self._open.values()}
+            await clock.sleep(_LOOK_S)
+            self._changed.clear()
+            machines, self._to_look_at = self._to_look_at, set()
+            for machine in machines & {each.channel.machine for each in self._open.values()}:
+                # A host that does not answer keeps its channels; the next look comes by itself.
+                with contextlib.suppress(InnkeeperError):
+                    await self._look(machine)
+
+    async def _look(self, machine: str) -> None:
+        reason = "the machine was turned off"
+        try:
+            standing = (await self._needs.look_at(machine)).standing
+        except MachineNotFound:
+            standing, reason = Standing.OFF, "the machine is no more"
+        self._worked_at.discard(machine)
+        if standing is Standing.RESTING:
+            self._worked_at.add(machine)
+        elif standing is Standing.OFF:
+            ended = [each for each in self._open.values() if each.channel.machine == machine]
+            await asyncio.gather(*(self._stop(each, reason) for each in ended))
+
+
+def _busy(name: PipeName) -> InvalidArgument:
+    return InvalidArgument(
+        f"The pipe {name.text} is being opened, or its connections are running down.",
+        code=ErrorCode.ERROR_PIPE_BUSY,
+        advice="Try again in a moment.",
+    )
