@@ -61,6 +61,8 @@ class ChannelState:
 
     channel: Channel
     socket: Path
+    #: Where ``psql -h`` finds the guest's server under the guest's port; ``None`` where the path is too long.
+    postgres_directory: Path | None
     open_connections: int
     traffic: Traffic
     #: Whether the guest's agent is there, so that a connection is joined at once.

@@ -67,6 +67,7 @@ class ChannelListener:
         return ChannelState(
             channel=self.channel,
             socket=self.path,
+            postgres_directory=self._postgres_link.parent if self._is_linked else None,
             open_connections=len(self._bridges),
             traffic=self.traffic,
             is_ready=self._agents.is_connected(self.channel.machine),
@@ -119,7 +120,7 @@ class ChannelListener:
 
     def _link_for_postgres(self) -> None:
         link = self._postgres_link
-        if len(os.fsencode(link)) > MAX_SOCKET_PATH_BYTES:
+        if not self._is_linked:
             return
         link.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
@@ -131,6 +132,10 @@ class ChannelListener:
         with contextlib.suppress(OSError):
             link.unlink(missing_ok=True)
             link.parent.rmdir()
+
+    @property
+    def _is_linked(self) -> bool:
+        return len(os.fsencode(self._postgres_link)) <= MAX_SOCKET_PATH_BYTES
 
     @property
     def _postgres_link(self) -> Path:

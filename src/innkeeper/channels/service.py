@@ -276,11 +276,16 @@ class Channels:
         try:
             return self._open[name.key]
         except KeyError:
-            raise InvalidArgument(
-                f"There is no pipe {name.text}.",
-                code=ErrorCode.ERROR_FILE_NOT_FOUND,
-                advice="List them: innkeeper channel list",
-            ) from None
+            raise self.no_such(name) from None
+
+    @staticmethod
+    def no_such(name: PipeName) -> InvalidArgument:
+        """What is said of a pipe that is not there (ERROR_FILE_NOT_FOUND)."""
+        return InvalidArgument(
+            f"There is no pipe {name.text}.",
+            code=ErrorCode.ERROR_FILE_NOT_FOUND,
+            advice="List them: innkeeper channel list",
+        )
 
     async def _stop(self, listener: ChannelListener, reason: str) -> ChannelState:
         channel, state = listener.channel, listener.state

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from innkeeper.cli import (
     agent,
+    channel,
     disk,
     machine,
     schedule,
@@ -76,6 +77,7 @@ def root(
 serve.add_to(app)
 app.add_typer(agent.app)
 screen.add_to(machine.app)
+app.add_typer(channel.app)
 app.add_typer(machine.app)
 app.add_typer(schedule.app)
 app.add_typer(task.app)

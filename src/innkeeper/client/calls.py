@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from innkeeper.client.problems import revive
 from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.wire import channels as channel_wire
 from innkeeper.wire import messages as wire
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -171,6 +172,26 @@ def add_window(request: wire.WindowRequest) -> Call[wire.WindowMessage]:
 def remove_window(name: str) -> Call[wire.Nothing]:
     """Remove a window."""
     return Call(method="DELETE", path=f"/v1/windows/{_quoted(name)}", answer=wire.Nothing)
+
+
+def channels(machine: str | None = None) -> Call[channel_wire.ChannelList]:
+    """Channels of all machines, or of one."""
+    return _get("/v1/channels", channel_wire.ChannelList, machine=machine)
+
+
+def channel(name: str) -> Call[channel_wire.ChannelMessage]:
+    """One channel."""
+    return _get(f"/v1/channels/{_quoted(name)}", channel_wire.ChannelMessage)
+
+
+def open_channel(request: channel_wire.ChannelRequest) -> Call[channel_wire.ChannelMessage]:
+    """Open a channel."""
+    return Call(method="POST", path="/v1/channels", answer=channel_wire.ChannelMessage, body=request)
+
+
+def close_channel(name: str) -> Call[wire.Nothing]:
+    """Close a channel."""
+    return Call(method="DELETE", path=f"/v1/channels/{_quoted(name)}", answer=wire.Nothing)
 
 
 def agent_files() -> Call[wire.AgentFilesMessage]:

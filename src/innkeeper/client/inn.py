@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from innkeeper.client import calls, transport
+from innkeeper.client.channels import ChannelCollection
 from innkeeper.client.disks import HardDiskCollection
 from innkeeper.client.events import follow
 from innkeeper.client.machines import MachineCollection
@@ -32,6 +33,7 @@ class Inn:
         self.tasks = TaskCollection(door)
         self.updates = UpdateCollection(door)
         self.windows = WindowCollection(door)
+        self.channels = ChannelCollection(door)
         self.schedule = Schedule(door)
         self.disks = HardDiskCollection(door)
 

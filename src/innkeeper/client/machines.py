@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from innkeeper.client import calls
+from innkeeper.client.channels import Channel, ChannelCollection, EndpointType
 from innkeeper.client.display import Display
 from innkeeper.client.keyboard import Keyboard, Mouse
 from innkeeper.client.tasks import Task
@@ -83,6 +84,27 @@ class Machine:
         """Put the task agent into its guest, through qemu-guest-agent."""
         accepted = self._transport.send(calls.command(self.name, "prepare", PrepareRequest(force=force)))
         return Task(self._transport, accepted.task)
+
+    def start_communication_channel(
+        self,
+        pipe_name: str | None,
+        guest_port: str | int | None,
+        *,
+        host_endpoint_type: int | None = EndpointType.NAMED_PIPE,
+        guest_endpoint_type: int | None = EndpointType.TCPIP,
+    ) -> Channel:
+        r"""Join the host pipe ``\\.\pipe\NAME`` to a TCP port of the guest (``StartCommunicationChannel``).
+
+        The channel ends with the machine's run; ``channel.socket`` is what programs connect to. Raises
+        ``InvalidArgument``, ``WrongState``, ``AgentError`` and ``NotPermitted``, with the documented codes.
+        """
+        return ChannelCollection(self._transport).start(
+            self.name,
+            pipe_name,
+            guest_port,
+            host_endpoint_type=host_endpoint_type,
+            guest_endpoint_type=guest_endpoint_type,
+        )
 
     def _command(self, verb: str) -> Task:
         return Task(self._transport, self._transport.send(calls.command(self.name, verb)).task)

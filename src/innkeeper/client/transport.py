@@ -23,6 +23,9 @@ STREAM_SILENCE_SECONDS = 45.0
 class Transport:
     """One door of one service, used from one thread."""
 
+    #: Whether the service's files and sockets are those of this computer.
+    is_local = True
+
     def __init__(self, socket: Path) -> None:
         self.socket = socket
         transport = httpx.HTTPTransport(uds=str(socket))

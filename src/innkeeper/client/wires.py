@@ -55,8 +55,13 @@ class Wire:
 
 def open_wire(transport: Transport, path: str) -> Wire:
     """Open the wire behind a path; raises the service's errors."""
+    return Wire(open_connection(transport, path))
+
+
+def open_connection(transport: Transport, path: str) -> ClientConnection:
+    """Open the WebSocket behind a path; raises the service's errors."""
     try:
-        return Wire(transport.join(path))
+        return transport.join(path)
     except InvalidStatus as refused:
         raise _refusal(bytes(refused.response.body)) from refused
     except (WebSocketException, OSError) as error:

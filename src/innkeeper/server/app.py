@@ -20,6 +20,7 @@ from innkeeper.server.peers import Admission, Peers
 from innkeeper.server.routes import (
     agent,
     chains,
+    channels,
     disks,
     display,
     events,
@@ -84,6 +85,7 @@ def bare_app() -> FastAPI:
         schedule,
         disks,
         agent,
+        channels,
         events,
     )
     for noun in nouns:

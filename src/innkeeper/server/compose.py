@@ -16,6 +16,8 @@ import structlog
 
 from innkeeper.channels.agents import Agents
 from innkeeper.channels.ports import GuestAgents, ScheduleDeleted, ScheduleRequested
+from innkeeper.channels.service import Channels
+from innkeeper.channels.service import Needs as ChannelNeeds
 from innkeeper.disks.roots import Roots
 from innkeeper.disks.service import Disks
 from innkeeper.errors import InnkeeperError
@@ -38,6 +40,7 @@ from innkeeper.machines.service import Machines
 from innkeeper.schedule.ports import Starts
 from innkeeper.schedule.starts import MappedStarts
 from innkeeper.server.board import Board
+from innkeeper.server.channelling import looks_at
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.house import House
@@ -205,6 +208,7 @@ async def _house(
         mouse=mouse,
         board=board,
         agents=agents,
+        channels=await _channels(ground, tasks, machines, agents),
         bookings=bookings,
         windows=windows,
         preparations=Preparations(tasks=tasks, machines=machines, agents=agents),
@@ -301,7 +305,9 @@ async def _agents(
     if ground.overrides.agents is not None:
         return ground.overrides.agents
     if ground.settings.fake is not None and isinstance(hypervisors[0], FakeHypervisor):
-        return FakeAgents(hypervisors[0], clock=ground.clock)
+        simulated = FakeAgents(hypervisors[0], clock=ground.clock)
+        ground.events.tell(simulated.heed)
+        return simulated
 
     async def open_port(name: str) -> BytePipe:
         return await (await machines.hypervisor_of(name)).open_agent_port(name)
@@ -327,6 +333,25 @@ async def _agents(
     ground.opened.push_async_callback(agents.close)
     await agents.open()
     return agents
+
+
+async def _channels(ground: Ground, tasks: Tasks, machines: Machines, agents: GuestAgents) -> Channels:
+    """The channels; they begin to listen with the house, and again after a restart."""
+    channels = Channels(
+        ChannelNeeds(
+            agents=agents,
+            look_at=looks_at(machines, tasks),
+            store=ground.store.channels,
+            clock=ground.clock,
+            publish=ground.events.publish,
+            directory=ground.settings.pipe_directory,
+            server=socket.gethostname(),
+        )
+    )
+    ground.events.tell(channels.heed)
+    ground.opened.push_async_callback(channels.close)
+    await channels.open()
+    return channels
 
 
 async def _keep_running(

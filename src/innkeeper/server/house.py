@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from innkeeper.channels.ports import GuestAgents
+from innkeeper.channels.service import Channels
 from innkeeper.disks.service import Disks
 from innkeeper.machines.display import Display
 from innkeeper.machines.keyboard import Keyboard
@@ -41,6 +42,7 @@ class House:
     mouse: Mouse
     board: Board
     agents: GuestAgents
+    channels: Channels
     bookings: Bookings
     windows: Windows
     preparations: Preparations

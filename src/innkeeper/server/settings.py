@@ -55,6 +55,8 @@ class Settings(BaseModel):
     #: The folders in which the service works on virtual hard disks, and in their folders: no path leads it
     #: elsewhere. Where nothing is said: ``disks`` in the state directory, and libvirt's own images.
     disk_roots: tuple[Path, ...] | None = None
+    #: Where the sockets of channels lie; where nothing is said, in ``pipes`` beside the local door.
+    pipes: Path | None = None
     #: Use the simulated hypervisor.
     fake: FakeSettings | None = None
     #: Days that ended tasks, their logs and reports are kept.
@@ -66,6 +68,14 @@ class Settings(BaseModel):
     def database_url(self) -> str:
         """The database in SQLAlchemy's words."""
         return self.database or f"sqlite:///{self.state_dir / 'innkeeper.sqlite'}"
+
+    @property
+    def pipe_directory(self) -> Path:
+        """Where the sockets of channels lie: beside the local door, and apart from another service's."""
+        if self.pipes is not None:
+            return self.pipes
+        door = self.socket.stem
+        return self.socket.with_name("pipes" if door == "innkeeper" else f"{door}-pipes")
 
     @property
     def disk_folders(self) -> tuple[Path, ...]:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from innkeeper.store.answer_store import SqlAnswerStore
 from innkeeper.store.booking_store import SqlBookingStore
+from innkeeper.store.channel_store import SqlChannelStore
 from innkeeper.store.database import Database
 from innkeeper.store.engine import DbosEngine, Peers
 from innkeeper.store.report_store import SqlReportStore
@@ -33,6 +34,7 @@ class Store:
     windows: SqlWindowStore
     reports: SqlReportStore
     schedule: SqlScheduleStore
+    channels: SqlChannelStore
     answers: SqlAnswerStore
     #: Not launched yet: whoever registers the bodies launches it, and closes it before the store.
     engine: DbosEngine
@@ -71,6 +73,7 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
         windows=SqlWindowStore(database),
         reports=SqlReportStore(database),
         schedule=SqlScheduleStore(database),
+        channels=SqlChannelStore(database),
         answers=SqlAnswerStore(database),
         engine=DbosEngine(
             _journal(database.url),

@@ -244,3 +244,13 @@ answers = sa.Table(
     sa.Column("body", sa.LargeBinary),
 )
 sa.Index("answers_by_time", answers.c.asked_at)
+
+channels = sa.Table(
+    "channels",
+    metadata,
+    # The computer on which the pipe lies, and the pipe's name without its case.
+    sa.Column("server", Words, primary_key=True),
+    sa.Column("key", Words, primary_key=True),
+    # The channel as JSON: nothing but Innkeeper's own code looks into it.
+    sa.Column("body", Words, nullable=False),
+)

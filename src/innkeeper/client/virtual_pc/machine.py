@@ -136,9 +136,9 @@ VIRTUAL_MACHINE = Interface(
         Member(
             "StartCommunicationChannel",
             _EMULATED,
-            "",
-            "Virtio-serial channel (hot-plug + guest helper that dials 127.0.0.1:port; host "
-            "endpoint AF_UNIX; or vsock; or SLIRP hostfwd.",
+            "Machine.start_communication_channel",
+            "The pipe is a Unix socket; the guest's agent dials 127.0.0.1:port; all channels share the "
+            "agent's virtio-serial port.",
         ),
         Member(
             "Startup",

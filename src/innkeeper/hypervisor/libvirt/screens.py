@@ -12,10 +12,10 @@ from typing import TypeVar
 import libvirt
 
 from innkeeper.errors import ErrorCode, HypervisorError, MachineError, NotSupported
-from innkeeper.hypervisor.libvirt.agent_port import SocketPipe
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition, GraphicsElement
 from innkeeper.hypervisor.libvirt.domains import Domains, current
+from innkeeper.hypervisor.libvirt.socket_pipe import SocketPipe
 from innkeeper.hypervisor.libvirt.streams import StreamPipe
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
@@ -95,15 +95,14 @@ class LibvirtScreens:
                 advice="Let it listen: <graphics type='vnc' listen='ADDRESS'/>, or use Innkeeper there.",
             )
         try:
-            reader, writer = await asyncio.open_connection(
-                host or address.host, address.port, limit=_READ_BYTES
-            )
+            loop = asyncio.get_running_loop()
+            _, pipe = await loop.create_connection(SocketPipe, host or address.host, address.port)
         except OSError as error:
             raise HypervisorError(
                 f"The display of {name} at {address} cannot be reached: {error.strerror or error}.",
                 code=ErrorCode.ERROR_NOT_CONNECTED,
             ) from error
-        return SocketPipe(reader, writer)
+        return pipe
 
     async def _on_running(self, name: str, look: Callable[[Definition], T], doing: str) -> T:
         def work(connect: libvirt.virConnect) -> T:
@@ -166,9 +165,8 @@ async def _pipe_of(file: int) -> BytePipe:
         joined = socket.socket(fileno=file)
         undo.pop_all()
     joined.setblocking(False)
-    reader, writer = await asyncio.open_connection(sock=joined, limit=_READ_BYTES)
-    writer.transport.set_write_buffer_limits(high=_READ_BYTES)
-    return SocketPipe(reader, writer)
+    _, pipe = await asyncio.get_running_loop().create_connection(SocketPipe, sock=joined)
+    return pipe
 
 
 def _no_screen(name: str) -> MachineError:

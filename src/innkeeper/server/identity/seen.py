@@ -12,7 +12,7 @@ from innkeeper.tasks.task import Task
 from innkeeper.wire.events import Event
 
 #: Kinds of events whose subject is a machine's name.
-_OF_MACHINES = ("machine.", "agent.", "guest.")
+_OF_MACHINES = ("machine.", "agent.", "guest.", "channel.")
 
 
 def sees_machine(house: House, caller: Caller, name: str) -> bool:

@@ -1,0 +1,30 @@
+"""Put the channels on top of machines, tasks and agents."""
+
+from __future__ import annotations
+
+from innkeeper.channels.channel import LookAtMachine, MachineStanding, Standing
+from innkeeper.machines.service import Machines, lock_of
+from innkeeper.tasks.service import Tasks
+from innkeeper.wire.states import MachineState
+
+_OFF = frozenset({MachineState.TURNED_OFF, MachineState.INVALID, MachineState.DELETE_MACHINE})
+
+
+def looks_at(machines: Machines, tasks: Tasks) -> LookAtMachine:
+    """Return what says how a machine stands to its channels.
+
+    One that is off while a task works at it only rests: an update run that rolls back, a restart.
+    """
+
+    async def look_at(name: str) -> MachineStanding:
+        machine = await machines.get(name)
+        standing = Standing.RESTING
+        if machine.state is MachineState.RUNNING:
+            standing = Standing.RUNNING
+        elif machine.state in _OFF:
+            held = await tasks.list(live=True, lock=lock_of(machine.name), limit=1)
+            standing = Standing.RESTING if held else Standing.OFF
+        state = machine.state.name.lower().replace("_", " ")
+        return MachineStanding(machine=machine.name, standing=standing, state=state)
+
+    return look_at
