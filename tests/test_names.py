@@ -12,7 +12,8 @@ def test_the_package_exports_what_is_documented() -> None:
     """A name is added here when it is documented, and never taken away."""
     assert set(innkeeper.__all__) == {
         "CancelEffect", "ErrorCode", "HardDisk", "HardDiskType", "Inn", "InnkeeperError", "Machine",
-        "MachineState", "Task", "TaskResult", "Update", "UpdateStatus", "Verdict", "__version__", "connect",
+        "MachineState", "ShutdownAction", "StartupOption", "Task", "TaskResult",
+        "UndoAction", "Update", "UpdateStatus", "Verdict", "__version__", "connect",
     }  # fmt: skip
     for name in innkeeper.__all__:
         assert hasattr(innkeeper, name)

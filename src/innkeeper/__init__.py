@@ -16,6 +16,7 @@ from innkeeper.wire.states import (
     Verdict,
 )
 from innkeeper.wire.version import VERSION as __version__  # noqa: N811  the name that Python's tools look for
+from innkeeper.wire.virtual_pc import ShutdownAction, StartupOption, UndoAction
 
 __all__ = [
     "CancelEffect",
@@ -26,8 +27,11 @@ __all__ = [
     "InnkeeperError",
     "Machine",
     "MachineState",
+    "ShutdownAction",
+    "StartupOption",
     "Task",
     "TaskResult",
+    "UndoAction",
     "Update",
     "UpdateStatus",
     "Verdict",

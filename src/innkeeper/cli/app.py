@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from innkeeper.cli import (
     agent,
     channel,
+    configuration,
     disk,
     machine,
     schedule,
@@ -78,6 +79,7 @@ serve.add_to(app)
 app.add_typer(agent.app)
 screen.add_to(machine.app)
 app.add_typer(channel.app)
+configuration.add_to(machine.app)
 app.add_typer(machine.app)
 app.add_typer(schedule.app)
 app.add_typer(task.app)

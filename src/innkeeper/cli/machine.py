@@ -9,10 +9,12 @@ import typer
 from rich.text import Text
 
 from innkeeper.cli.live import started
+from innkeeper.cli.machine_words import describe, show_devices
 from innkeeper.cli.terminal import Json, MachineName, NoWait, facts, session_of, table
 from innkeeper.client import Machine, Task
 from innkeeper.wire.messages import MachineList, MachineMessage
 from innkeeper.wire.states import MachineState
+from innkeeper.wire.virtual_pc import StartupOption
 
 app = typer.Typer(name="machine", help="Look at machines and command them.", no_args_is_help=True)
 
@@ -56,23 +58,30 @@ def list_machines(context: typer.Context, json: Json = False) -> None:
 def show(context: typer.Context, name: MachineName, json: Json = False) -> None:
     """Show all that is known of a machine."""
     session = session_of(context)
-    machine = session.inn.machines[name].read()
+    found = session.inn.machines[name]
+    machine = found.read()
     if session.json:
         session.answer(machine)
         return
-    session.out.print(facts(_facts(machine)))
+    made = found.configuration()
+    session.out.print(facts(_facts(machine) | describe(made)))
     session.out.print()
-    for disk in machine.disks:
-        marks = [word for word, on in (("read-only", disk.read_only), ("shared", disk.shared)) if on]
-        what = ", ".join((disk.format or disk.kind, *marks))
-        # Not in a table: a path that can be copied is worth more than a column.
-        session.out.print(Text(f"{disk.target}  {disk.path or 'empty'}  ({what})"), soft_wrap=True)
+    show_devices(session, made)
 
 
 @app.command()
-def start(context: typer.Context, name: MachineName, no_wait: NoWait = False, json: Json = False) -> None:
+def start(
+    context: typer.Context,
+    name: MachineName,
+    fix_parents: Annotated[
+        bool, typer.Option("--fix-parents", help="Start it although a parent of its disks was changed.")
+    ] = False,
+    no_wait: NoWait = False,
+    json: Json = False,
+) -> None:
     """Turn a machine on, or restore its saved state."""
-    _command(context, name, Machine.startup, no_wait)
+    option = StartupOption.FIX_PARENT_TIMESTAMP_MISMATCH if fix_parents else StartupOption.NORMAL
+    _command(context, name, lambda machine: machine.startup2(option), no_wait)
 
 
 @app.command()

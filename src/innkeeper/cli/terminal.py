@@ -136,7 +136,20 @@ Json = Annotated[
 #: ``--no-wait``, on every command that starts a task.
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return as soon as the task has started.")]
 
-MachineName = Annotated[str, typer.Argument(metavar="MACHINE", help="The machine's name.")]
+
+def _machines(context: typer.Context, incomplete: str) -> list[str]:
+    """The machines that a half-typed name may be meant for; none where the service does not answer."""
+    try:
+        with connect(socket=session_of(context).socket) as inn:
+            names = [machine.name for machine in inn.machines.list()]
+    except InnkeeperError:
+        return []
+    return [name for name in names if name.casefold().startswith(incomplete.casefold())]
+
+
+MachineName = Annotated[
+    str, typer.Argument(metavar="MACHINE", help="The machine's name.", autocompletion=_machines)
+]
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:

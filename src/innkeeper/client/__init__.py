@@ -1,5 +1,11 @@
 """Connect to an inn and use its objects remotely."""
 
+from innkeeper.client.devices import DVDDrive as DVDDrive
+from innkeeper.client.devices import FloppyDrive as FloppyDrive
+from innkeeper.client.devices import HardDiskConnection as HardDiskConnection
+from innkeeper.client.devices import NetworkAdapter as NetworkAdapter
+from innkeeper.client.devices import ParallelPort as ParallelPort
+from innkeeper.client.devices import SerialPort as SerialPort
 from innkeeper.client.disks import HardDisk as HardDisk
 from innkeeper.client.disks import HardDiskCollection as HardDiskCollection
 from innkeeper.client.display import Display as Display

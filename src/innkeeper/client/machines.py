@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from innkeeper.client import calls
 from innkeeper.client.channels import Channel, ChannelCollection, EndpointType
+from innkeeper.client.configuration import ConfiguredMachine
 from innkeeper.client.display import Display
 from innkeeper.client.keyboard import Keyboard, Mouse
 from innkeeper.client.tasks import Task
@@ -15,7 +16,7 @@ from innkeeper.wire.messages import MachineMessage, PrepareRequest
 from innkeeper.wire.states import MachineState
 
 
-class Machine:
+class Machine(ConfiguredMachine):
     """One virtual machine. Each command returns the task that carries it out.
 
     Commands raise ``MachineNotFound``, ``WrongState`` or ``MachineBusy`` before anything is touched;
@@ -23,14 +24,11 @@ class Machine:
     """
 
     def __init__(self, transport: Transport, name: str) -> None:
-        self._transport = transport
-        self.name = name
+        super().__init__(transport, name)
         #: What it shows (``VideoDevice``).
         self.display = Display(transport, name)
         self.keyboard = Keyboard(transport, name)
         self.mouse = Mouse(transport, name)
-        #: What is booked for it.
-        self.updates = MachineUpdates(transport, name)
 
     def __repr__(self) -> str:
         return f"<Machine {self.name}>"
@@ -38,6 +36,11 @@ class Machine:
     def read(self) -> MachineMessage:
         """All that its host says of it now."""
         return self._transport.send(calls.machine(self.name))
+
+    @property
+    def updates(self) -> MachineUpdates:
+        """What is booked for it."""
+        return MachineUpdates(self._transport, self.name)
 
     @property
     def state(self) -> MachineState:
@@ -71,6 +74,10 @@ class Machine:
     def reset(self) -> Task:
         """Press its reset button (``Reset``)."""
         return self._command("reset")
+
+    def discard_saved_state(self) -> Task:
+        """Throw its saved memory away: it is off then (``DiscardSavedState``)."""
+        return self._command("discard_saved_state")
 
     def merge_undo_disks(self) -> Task:
         """Keep what was written since its undo disks were taken (``MergeUndoDisks``)."""

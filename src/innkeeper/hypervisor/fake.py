@@ -167,6 +167,10 @@ class FakeHypervisor:
 
         return configuration_of(await self._do(name, read))
 
+    async def definition_path(self, name: str) -> str:
+        """Its record."""
+        return await self._do(name, lambda machine, _: str(self._record(machine)))
+
     async def saved_state_path(self, name: str) -> str:
         """Where its saved state is kept: in the machine's own record."""
         await self._do(name, acts.saved_definition)
@@ -225,6 +229,7 @@ class FakeHypervisor:
                 fake_definition.change(machine, change, scope)
 
         await self._do(name, act)
+        self._say("machine.configuration_changed", name)
 
     async def rename(self, name: str, new_name: str) -> None:
         """Give it another name."""
@@ -241,6 +246,8 @@ class FakeHypervisor:
         self._machines[new_name] = self._machines.pop(name)
         if record is not None:
             await self._blocking(lambda: record.unlink(missing_ok=True))
+        self._say("machine.undefined", name)
+        self._say("machine.defined", new_name)
 
     async def undefine(self, name: str) -> None:
         """Forget a machine that is off."""
@@ -332,6 +339,7 @@ class FakeHypervisor:
     async def set_autostart(self, name: str, autostart: bool) -> None:
         """Whether the host starts it when it starts itself."""
         await self._do(name, lambda machine, _: setattr(machine, "autostart", autostart))
+        self._say("machine.configuration_changed", name)
 
     # Undo disks
 
@@ -468,6 +476,9 @@ class FakeHypervisor:
     def _tell(self, machine: SimulatedMachine, before: MachineState) -> None:
         if machine.state is not before:
             self._publish(Event(kind=_EVENTS[machine.state], subject=machine.name, at=self._clock.now()))
+
+    def _say(self, kind: str, name: str) -> None:
+        self._publish(Event(kind=kind, subject=name, at=self._clock.now()))
 
     async def _take(self, seconds: float, on_progress: OnProgress | None) -> None:
         """Let a long call take its time."""

@@ -101,6 +101,9 @@ class Hypervisor(Protocol):
     async def configuration(self, name: str, *, running: bool = False) -> Configuration:
         """How it is made: as it starts, or with ``running`` as it runs where it runs."""
 
+    async def definition_path(self, name: str) -> str:
+        """The file of its definition; empty where that lies on another computer, or nowhere."""
+
     async def saved_state_path(self, name: str) -> str:
         """The file of its saved state. Raises ``WrongState`` where there is none."""
 

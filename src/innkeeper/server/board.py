@@ -11,6 +11,7 @@ from typing import Final
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.errors import InnkeeperError, MachineNotFound
 from innkeeper.identity.roles import Role
+from innkeeper.machines.command import seen_state
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.server.conditional import tag_of
@@ -77,6 +78,8 @@ class Board:
         self._notices: dict[tuple[str, str], Notice] = {}
         self._order: list[tuple[str, str]] = []
         self._holders: dict[str, int] = {}
+        #: The kind of the task that holds each: it tells more of a machine's state than its host does.
+        self._kinds: dict[str, str] = {}
         self._changed: set[str] = set()
         self._looked_at = float("-inf")
         self._looking: asyncio.Task[None] | None = None
@@ -114,8 +117,10 @@ class Board:
             return
         if event.kind == "task.ended":
             self._holders.pop(lock, None)
+            self._kinds.pop(lock, None)
         else:
             self._holders[lock] = int(event.subject)
+            self._kinds[lock] = str(event.data.get("kind") or "")
         self._changed.add(lock.removeprefix(_MACHINE))
 
     # Keeping up
@@ -142,6 +147,7 @@ class Board:
         machines = await self._machines.list()
         live = await self._tasks.list(live=True, limit=_ALL)
         self._holders = {task.lock: task.id for task in live if task.lock is not None}
+        self._kinds = {task.lock: task.kind for task in live if task.lock is not None}
         found = {(machine.name, machine.host) for machine in machines}
         for key in self._notices.keys() - found:
             del self._notices[key]
@@ -179,8 +185,9 @@ class Board:
 
     def _put(self, machine: Machine) -> Notice:
         key = machine.name, machine.host
+        state = seen_state(machine.state, self._kinds.get(lock_of(machine.name)))
         notice = Notice(
-            machine=machine,
+            machine=machine if state is machine.state else dataclasses.replace(machine, state=state),
             agent_connected=self._agents.is_connected(machine.name),
             task_id=self._holders.get(lock_of(machine.name)),
         )

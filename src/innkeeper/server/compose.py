@@ -32,11 +32,13 @@ from innkeeper.hypervisor.libvirt import (
     prepare_root,
 )
 from innkeeper.machines.display import Display
+from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.ports import BytePipe, Hypervisor
 from innkeeper.machines.service import Machines
+from innkeeper.machines.watch import UndoWatch
 from innkeeper.schedule.ports import Starts
 from innkeeper.schedule.starts import MappedStarts
 from innkeeper.server.board import Board
@@ -111,11 +113,13 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             tasks=tasks,
             clock=ground.clock,
             run_has_merged=lambda run: run_has_merged(ground.store.reports, run),
+            rules=settings.policy.undo,
         )
         house = await _house(ground, tasks, machines, hypervisors)
         opened.push_async_callback(tasks.close)
         await tasks.launch()
         await _keep_running(_reconciler(ground, tasks, machines).run(), "reconciler", opened)
+        await _keep_running(_undo_watch(ground, machines).run(), "undo watch", opened)
         await _keep_running(house.reports.forget_old(ground.clock, history), "report retention", opened)
         await _keep_running(house.trigger.run(), "trigger agent", opened)
         ground.events.tell(house.schedule.heed)
@@ -207,6 +211,7 @@ async def _house(
         keyboard=keyboard,
         mouse=mouse,
         board=board,
+        equipment=Equipment(machines),
         agents=agents,
         channels=await _channels(ground, tasks, machines, agents),
         bookings=bookings,
@@ -241,6 +246,12 @@ async def _starts(ground: Ground) -> Starts | None:
     starts = await asyncio.to_thread(MappedStarts.open, ground.settings.state_dir / "starts")
     ground.opened.callback(starts.close)
     return starts
+
+
+def _undo_watch(ground: Ground, machines: Machines) -> UndoWatch:
+    watch = UndoWatch(machines=machines, clock=ground.clock)
+    ground.events.tell(watch.heed)
+    return watch
 
 
 def _reconciler(ground: Ground, tasks: Tasks, machines: Machines) -> Reconciler:

@@ -8,6 +8,7 @@ from innkeeper.channels.ports import GuestAgents
 from innkeeper.channels.service import Channels
 from innkeeper.disks.service import Disks
 from innkeeper.machines.display import Display
+from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.service import Machines
@@ -37,6 +38,7 @@ class House:
     answers: AnswerStore
     tasks: Tasks
     machines: Machines
+    equipment: Equipment
     display: Display
     keyboard: Keyboard
     mouse: Mouse

@@ -34,6 +34,8 @@ def machine_message(
         has_guest_agent_port=machine.has_guest_agent_port,
         agent_connected=agent_connected,
         task_id=task_id,
+        labels=machine.labels,
+        undoable=machine.undoable,
         allowed=allowed,
     )
 

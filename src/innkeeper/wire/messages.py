@@ -169,6 +169,8 @@ class MachineMessage(Message):
     task_id: int | None
     #: The operations on it (``operation_id``) that the caller's role is enough for.
     allowed: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    undoable: bool = False
 
 
 class MachineList(Message):

@@ -10,15 +10,35 @@ _NEAREST = Carriage.NEAREST
 HARD_DISK_CONNECTION = Interface(
     "IVMHardDiskconnection",
     (
-        Member("BusNumber", _DIRECT, "", "Address controller/bus."),
-        Member("DeviceNumber", _DIRECT, "", "Address unit."),
-        Member("HardDisk", _DIRECT, "", "Base image below the undo overlay."),
-        Member("SetBusLocation", _DIRECT, "", "DefineXML when off and not saved."),
+        Member(
+            "BusNumber",
+            _DIRECT,
+            "HardDiskConnection.bus_number",
+            "By the drive’s name: vdc is at 1:0.",
+        ),
+        Member(
+            "DeviceNumber",
+            _DIRECT,
+            "HardDiskConnection.device_number",
+            "By the drive’s name: vdd is at 1:1.",
+        ),
+        Member(
+            "HardDisk",
+            _DIRECT,
+            "HardDiskConnection.hard_disk",
+            "The image below the undo disk.",
+        ),
+        Member(
+            "SetBusLocation",
+            _DIRECT,
+            "HardDiskConnection.set_bus_location",
+            "libvirt defines the drive under the name that belongs there. Off only.",
+        ),
         Member(
             "UndoHardDisk",
             _EMULATED,
-            "",
-            "Overlay file recorded in Innkeeper metadata; none → ERROR_FILE_NOT_FOUND.",
+            "HardDiskConnection.undo_hard_disk",
+            "The overlay that takes the writes.",
         ),
     ),
 )
@@ -29,38 +49,63 @@ DVD_DRIVE = Interface(
         Member(
             "AttachHostDrive",
             _DIRECT,
-            "",
-            "ChangeMedia via updateDeviceFlags: <disk type='block' device='cdrom'><source "
-            "dev='/dev/sr0'>; 'drive letter' → device node path.",
+            "DVDDrive.attach_host_drive",
+            "libvirt gives it the host’s device, such as /dev/sr0, live too.",
         ),
         Member(
             "AttachImage",
             _DIRECT,
-            "",
-            "UpdateDeviceFlags(LIVE+CONFIG) with <disk type='file' device='cdrom'>; refuse "
-            "directories, refuse when already attached.",
+            "DVDDrive.attach_image",
+            "libvirt changes the medium, live too.",
         ),
         Member(
             "Attachment",
             _DIRECT,
-            "",
-            "From domain XML: no source → None(0), type=file → Image(1), type=block → HostDrive(2).",
+            "DVDDrive.attachment",
+            "Read from the definition.",
         ),
         Member(
-            "BusNumber", _DIRECT, "", "<address type='drive' bus=…> of IDE (pc machine) / SATA port//2 (q35)."
+            "BusNumber",
+            _DIRECT,
+            "DVDDrive.bus_number",
+            "By the drive’s name.",
         ),
-        Member("DeviceNumber", _DIRECT, "", "<address unit=…>."),
-        Member("HostDriveLetter", _NEAREST, "", "Device path (/dev/sr0) instead of a letter."),
-        Member("ImageFile", _DIRECT, "", "Source file path."),
+        Member(
+            "DeviceNumber",
+            _DIRECT,
+            "DVDDrive.device_number",
+            "By the drive’s name.",
+        ),
+        Member(
+            "HostDriveLetter",
+            _NEAREST,
+            "DVDDrive.host_drive_letter",
+            "A device’s path, such as /dev/sr0, in place of a letter.",
+        ),
+        Member(
+            "ImageFile",
+            _DIRECT,
+            "DVDDrive.image_file",
+            "Read from the definition.",
+        ),
         Member(
             "ReleaseHostDrive",
             _DIRECT,
-            "",
-            "UpdateDeviceFlags with empty cdrom source (+VIR_DOMAIN_DEVICE_MODIFY_FORCE if guest "
-            "locked the tray).",
+            "DVDDrive.release_host_drive",
+            "libvirt takes it out, live too.",
         ),
-        Member("ReleaseImage", _DIRECT, "", "Same."),
-        Member("SetBusLocation", _DIRECT, "", "Edit inactive XML (defineXML); only when off and not saved."),
+        Member(
+            "ReleaseImage",
+            _DIRECT,
+            "DVDDrive.release_image",
+            "libvirt takes it out, live too.",
+        ),
+        Member(
+            "SetBusLocation",
+            _DIRECT,
+            "DVDDrive.set_bus_location",
+            "libvirt defines the drive under the name that belongs there. Off only.",
+        ),
     ),
 )
 
@@ -70,81 +115,154 @@ FLOPPY_DRIVE = Interface(
         Member(
             "AttachHostDrive",
             _NEAREST,
-            "",
-            "<disk type='block' device='floppy'> /dev/fd0 if present, else E_INVALIDARG.",
+            "FloppyDrive.attach_host_drive",
+            "A device’s path, such as /dev/fd0, in place of a letter; few hosts have one.",
         ),
         Member(
             "AttachImage",
             _DIRECT,
-            "",
-            "UpdateDeviceFlags <disk type='file' device='floppy'> (machine 'pc'; on q35 libvirt "
-            "adds isa-fdc – verify per machine type).",
+            "FloppyDrive.attach_image",
+            "libvirt changes the medium, live too.",
         ),
-        Member("Attachment", _DIRECT, "", "From XML."),
-        Member("DriveNumber", _DIRECT, "", "Address unit 0/1."),
-        Member("HostDriveLetter", _NEAREST, "", "/dev/fdN."),
-        Member("ImageFile", _DIRECT, "", "XML source."),
-        Member("ReleaseHostDrive", _DIRECT, "", "UpdateDeviceFlags empty source."),
-        Member("ReleaseImage", _DIRECT, "", "Same."),
+        Member(
+            "Attachment",
+            _DIRECT,
+            "FloppyDrive.attachment",
+            "Read from the definition.",
+        ),
+        Member(
+            "DriveNumber",
+            _DIRECT,
+            "FloppyDrive.drive_number",
+            "By the drive’s name: fda is 0.",
+        ),
+        Member(
+            "HostDriveLetter",
+            _NEAREST,
+            "FloppyDrive.host_drive_letter",
+            "A device’s path, such as /dev/sr0, in place of a letter.",
+        ),
+        Member(
+            "ImageFile",
+            _DIRECT,
+            "FloppyDrive.image_file",
+            "Read from the definition.",
+        ),
+        Member(
+            "ReleaseHostDrive",
+            _DIRECT,
+            "FloppyDrive.release_host_drive",
+            "libvirt takes it out, live too.",
+        ),
+        Member(
+            "ReleaseImage",
+            _DIRECT,
+            "FloppyDrive.release_image",
+            "libvirt takes it out, live too.",
+        ),
     ),
 )
 
 SERIAL_PORT = Interface(
     "IVMSerialPort",
     (
-        Member("_ID", _EMULATED, "", "Index."),
+        Member(
+            "_ID",
+            _EMULATED,
+            "SerialPort.id",
+            "Its place among the machine’s serial ports, from 0.",
+        ),
         Member(
             "Configure",
             _DIRECT,
-            "",
-            "<serial type='dev'|'file'|'unix' bind|'null'>: HostPort→dev, TextFile→file, "
-            "NamedPipe→unix socket (or pipe), Null→null; apply at next start.",
+            "SerialPort.configure",
+            "HostPort is a device, TextFile a file, NamedPipe a Unix socket at which QEMU listens. From "
+            "the next start on.",
         ),
         Member(
             "ConnectImmediately",
             _MEANINGLESS,
-            "",
-            "No modem handshake wait in QEMU: kept as stored flag, always immediate.",
+            "SerialPort.connect_immediately",
+            "Kept, and without effect: QEMU waits for no modem command, and opens a port when the "
+            "machine starts.",
         ),
-        Member("Name", _DIRECT, "", "Path from XML."),
-        Member("Type", _DIRECT, "", "From XML."),
+        Member(
+            "Name",
+            _DIRECT,
+            "SerialPort.name",
+            "Read from the definition.",
+        ),
+        Member(
+            "Type",
+            _DIRECT,
+            "SerialPort.type",
+            "Read from the definition.",
+        ),
     ),
 )
 
 PARALLEL_PORT = Interface(
     "IVMParallelPort",
     (
-        Member("_ID", _EMULATED, "", "Index."),
-        Member("Name", _DIRECT, "", "<parallel type='dev'|'file'>; host device path instead of LPT1."),
+        Member(
+            "_ID",
+            _EMULATED,
+            "ParallelPort.id",
+            "Its place among the machine’s parallel ports, from 0.",
+        ),
+        Member(
+            "Name",
+            _DIRECT,
+            "ParallelPort.name",
+            "The path of a device or file of the host, in place of LPT1. Off only.",
+        ),
     ),
 )
 
 NETWORK_ADAPTER = Interface(
     "IVMNetworkAdapter",
     (
-        Member("_ID", _EMULATED, "", "Stable id in metadata / interface alias."),
+        Member(
+            "_ID",
+            _EMULATED,
+            "NetworkAdapter.id",
+            "Its place among the machine’s adapters, from 1.",
+        ),
         Member(
             "AttachToVirtualNetwork",
             _DIRECT,
-            "",
-            "UpdateDeviceFlags interface source network/bridge (live link change works).",
+            "NetworkAdapter.attach_to_virtual_network",
+            "libvirt changes the adapter, live too.",
         ),
         Member(
             "DetachFromVirtualNetwork",
             _DIRECT,
-            "",
-            "Link state dInnkeeper’s + metadata 'unconnected' (libvirt has no source-less NIC; "
-            "QEMU NIC without netdev possible only at define).",
+            "NetworkAdapter.detach_from_virtual_network",
+            "The adapter’s link goes down, live too.",
         ),
-        Member("EthernetAddress", _DIRECT, "", "<mac address>; accept XX-XX-… form, store XX:XX:…."),
+        Member(
+            "EthernetAddress",
+            _DIRECT,
+            "NetworkAdapter.ethernet_address",
+            "With colons, in lower case; hyphens are read too. Off only.",
+        ),
         Member(
             "IsEthernetAddressDynamic",
             _EMULATED,
-            "",
-            "Metadata flag; dynamic → generate 52:54:00 address at define; set while dynamic → "
-            "VM_E_CANT_SET_DYNAMIC_MAC_ADDRESS.",
+            "NetworkAdapter.is_ethernet_address_dynamic",
+            "Kept in metadata.",
         ),
-        Member("VirtualMachine", _EMULATED, "", "Back reference."),
-        Member("VirtualNetwork", _EMULATED, "", "Lookup; unplugged → S_FALSE."),
+        Member(
+            "VirtualMachine",
+            _EMULATED,
+            "NetworkAdapter.virtual_machine",
+            "The machine’s name.",
+        ),
+        Member(
+            "VirtualNetwork",
+            _EMULATED,
+            "NetworkAdapter.virtual_network",
+            "The network’s name; None where the cable is out.",
+        ),
     ),
 )

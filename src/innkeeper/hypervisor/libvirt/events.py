@@ -24,6 +24,8 @@ class MachineEvent(enum.StrEnum):
     SAVED = "machine.saved"
     #: The guest or QEMU broke.
     CRASHED = "machine.crashed"
+    #: Somebody has changed how it is made.
+    CONFIGURATION_CHANGED = "machine.configuration_changed"
     #: The task agent's port was added.
     AGENT_PORT_CHANGED = "machine.agent_port_changed"
     #: qemu-guest-agent came or went.

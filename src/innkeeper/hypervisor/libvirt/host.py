@@ -136,6 +136,10 @@ class LibvirtHypervisor:
         """How it is made: as it starts, or as it runs."""
         return await self._configurations.read(name, running=running)
 
+    async def definition_path(self, name: str) -> str:
+        """The file in which libvirt keeps its definition."""
+        return str(self._uri.definition_file(name) or "")
+
     async def saved_state_path(self, name: str) -> str:
         """The file of its saved state."""
         return await self._saved_states.path(name)
@@ -191,10 +195,13 @@ class LibvirtHypervisor:
     async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
         """Change how it is made."""
         await self._configurations.change(name, change, scope)
+        self._say(MachineEvent.CONFIGURATION_CHANGED, name)
 
     async def rename(self, name: str, new_name: str) -> None:
         """Give a machine that is off another name."""
         await self._configurations.rename(name, new_name)
+        self._say(MachineEvent.UNDEFINED, name, "renamed")
+        self._say(MachineEvent.DEFINED, new_name, "renamed")
 
     async def undefine(self, name: str) -> None:
         """Forget a machine that is off; its disks stay."""
@@ -276,6 +283,7 @@ class LibvirtHypervisor:
     async def set_autostart(self, name: str, autostart: bool) -> None:
         """Say whether it starts with its host."""
         await self._on(name, "set the autostart of", lambda domain: domain.setAutostart(int(autostart)))
+        self._say(MachineEvent.CONFIGURATION_CHANGED, name)
 
     # Undo disks
 

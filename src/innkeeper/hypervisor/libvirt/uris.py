@@ -36,6 +36,8 @@ class HostUri:
     root: Path | None
     #: Where libvirt keeps saved states, or ``None`` where that is not known from here.
     saved_directory: Path | None
+    #: Where libvirt keeps definitions, or ``None`` where that is not known from here.
+    definition_directory: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> HostUri:
@@ -56,6 +58,9 @@ class HostUri:
             is_test=driver == "test",
             root=root,
             saved_directory=_saved_directory(parts.path, root, is_local=is_local),
+            definition_directory=_definition_directory(
+                parts.path, root, is_local=is_local and driver == "qemu"
+            ),
         )
 
     @property
@@ -63,9 +68,26 @@ class HostUri:
         """The other computer's name; empty for this one."""
         return urlsplit(self.text).hostname or ""
 
+    def definition_file(self, machine: str) -> Path | None:
+        """The file that holds a machine's definition; ``None`` where it lies on another computer."""
+        return None if self.definition_directory is None else self.definition_directory / f"{machine}.xml"
+
     def saved_image(self, machine: str) -> Path | None:
         """The file that holds a machine's saved state."""
         return None if self.saved_directory is None else self.saved_directory / f"{machine}.save"
+
+
+def _definition_directory(path: str, root: Path | None, *, is_local: bool) -> Path | None:
+    if not is_local:
+        return None
+    if root is not None:
+        return root / "etc/qemu"
+    if path == "/system":
+        return Path("/etc/libvirt/qemu")
+    if path == "/session":
+        configuration = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        return Path(configuration) / "libvirt/qemu"
+    return None
 
 
 def _saved_directory(path: str, root: Path | None, *, is_local: bool) -> Path | None:

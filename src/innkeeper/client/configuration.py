@@ -1,0 +1,421 @@
+"""Read and change how a machine is made (the properties of ``IVMVirtualMachine``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from innkeeper.client.calls import Call
+from innkeeper.client.devices import (
+    DVDDrive,
+    FloppyDrive,
+    HardDiskConnection,
+    NetworkAdapter,
+    ParallelPort,
+    SerialPort,
+)
+from innkeeper.client.tasks import Task
+from innkeeper.client.transport import Transport
+from innkeeper.errors import ErrorCode, MachineError
+from innkeeper.wire import configuration as wire
+from innkeeper.wire.messages import Accepted, Nothing
+from innkeeper.wire.virtual_pc import DriveBus, DriveType, ShutdownAction, StartupOption, UndoAction
+
+Said = TypeVar("Said", bound=BaseModel)
+
+#: A configuration value: raw bytes, a string, an integer or a truth.
+Value = bytes | str | int | bool
+
+
+class ConfiguredMachine:
+    """How one machine is made. Each property is read, and set, when it is used."""
+
+    def __init__(self, transport: Transport, name: str) -> None:
+        self._transport = transport
+        self._name = name
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        """What it is called (``Name``): at most 80 characters, and one machine's whatever the case.
+
+        Setting it raises ``InvalidArgument`` (VM_E_CONFIG_NO_NAME, VM_E_CONFIG_NAME_TOO_LONG,
+        VM_E_CONFIG_NAME_INVALID_CHAR, VM_E_CONFIG_DUPLICATE_NAME) or ``WrongState`` (VM_E_PREF_VM_ACTIVE).
+        """
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = self.change(name=name).name
+
+    @property
+    def config_id(self) -> str:
+        """Its UUID (``ConfigID``)."""
+        return self.configuration().uuid
+
+    @property
+    def file(self) -> str:
+        """The file of its definition (``File``); empty where it lies on another computer."""
+        return self.configuration().file
+
+    @property
+    def notes(self) -> str:
+        """What people have written down of it (``Notes``): at most 65,536 characters."""
+        return self.configuration().notes
+
+    @notes.setter
+    def notes(self, notes: str) -> None:
+        self.change(notes=notes)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The words that people sort it by; roles, windows and pages know them."""
+        return self.configuration().labels
+
+    def add_labels(self, *labels: str) -> tuple[str, ...]:
+        """Give it labels; returns all that it has."""
+        request = wire.LabelsRequest(labels=labels)
+        return self._send("POST", "labels", wire.LabelsMessage, request).labels
+
+    def remove_label(self, label: str) -> tuple[str, ...]:
+        """Take a label from it; returns what it still has."""
+        return self._send("DELETE", f"labels/{quote(label, safe='')}", wire.LabelsMessage).labels
+
+    # What it has
+
+    @property
+    def memory(self) -> int:
+        """Its memory in MiB (``Memory``): from 4 to what the host has. Set while it is off."""
+        return self.configuration().memory_mib
+
+    @memory.setter
+    def memory(self, megabytes: int) -> None:
+        self.change(memory_mib=megabytes)
+
+    @property
+    def processors(self) -> int:
+        """How many virtual processors it has. Set while it is off. (Not in the documentation.)"""
+        return self.configuration().vcpus
+
+    @processors.setter
+    def processors(self, count: int) -> None:
+        self.change(vcpus=count)
+
+    @property
+    def bios_guid(self) -> str:
+        """The firmware's GUID (``BIOSGUID``), in braces: the machine's own UUID, which does not change."""
+        return self.configuration().bios_guid
+
+    @bios_guid.setter
+    def bios_guid(self, guid: str) -> None:
+        self.change(bios_guid=guid)
+
+    @property
+    def bios_serial_number(self) -> str:
+        """The firmware's serial number (``BIOSSerialNumber``)."""
+        return self.configuration().bios_serial_number
+
+    @bios_serial_number.setter
+    def bios_serial_number(self, number: str) -> None:
+        self.change(bios_serial_number=number)
+
+    @property
+    def base_board_serial_number(self) -> str:
+        """The board's serial number (``BaseBoardSerialNumber``)."""
+        return self.configuration().base_board_serial_number
+
+    @base_board_serial_number.setter
+    def base_board_serial_number(self, number: str) -> None:
+        self.change(base_board_serial_number=number)
+
+    @property
+    def chassis_serial_number(self) -> str:
+        """The chassis' serial number (``ChassisSerialNumber``)."""
+        return self.configuration().chassis_serial_number
+
+    @chassis_serial_number.setter
+    def chassis_serial_number(self, number: str) -> None:
+        self.change(chassis_serial_number=number)
+
+    @property
+    def chassis_asset_tag(self) -> str:
+        """The chassis' asset tag (``ChassisAssetTag``)."""
+        return self.configuration().chassis_asset_tag
+
+    @chassis_asset_tag.setter
+    def chassis_asset_tag(self, tag: str) -> None:
+        self.change(chassis_asset_tag=tag)
+
+    @property
+    def has_mmx(self) -> bool:
+        """Whether its processor has MMX (``HasMMX``): every x86-64 processor has."""
+        return bool(self.configuration())
+
+    @property
+    def has_sse(self) -> bool:
+        """Whether its processor has SSE (``HasSSE``): every x86-64 processor has."""
+        return bool(self.configuration())
+
+    @property
+    def has_sse2(self) -> bool:
+        """Whether its processor has SSE2 (``HasSSE2``): every x86-64 processor has."""
+        return bool(self.configuration())
+
+    @property
+    def has_3dnow(self) -> bool:
+        """Whether its processor has 3DNow! (``Has3DNow``): none that QEMU offers by itself has."""
+        return not self.configuration()
+
+    @property
+    def processor_speed(self) -> int:
+        """The speed of its host's processor, in MHz (``ProcessorSpeed``): it has none of its own."""
+        return self.configuration().processor_mhz
+
+    # What happens to it
+
+    @property
+    def undoable(self) -> bool:
+        """Whether undo disks take its writes from each start on (``Undoable``). Set while it is off.
+
+        Setting it to False deletes the undo disks that there are, with what was written to them.
+        """
+        return self.configuration().undoable
+
+    @undoable.setter
+    def undoable(self, undoable: bool) -> None:
+        self.change(undoable=undoable)
+
+    @property
+    def undo_action(self) -> UndoAction:
+        """What becomes of its undo disks when it is turned off or shut down (``UndoAction``)."""
+        return self.configuration().undo_action
+
+    @undo_action.setter
+    def undo_action(self, action: UndoAction) -> None:
+        self.change(undo_action=action)
+
+    @property
+    def shutdown_action_on_quit(self) -> ShutdownAction:
+        """What happens to it when the service ends orderly (``ShutdownActionOnQuit``).
+
+        The service acts on it only where its setting ``shutdown_actions`` says so.
+        """
+        return self.configuration().shutdown_action
+
+    @shutdown_action_on_quit.setter
+    def shutdown_action_on_quit(self, action: ShutdownAction) -> None:
+        self.change(shutdown_action=action)
+
+    @property
+    def autostart(self) -> bool:
+        """Whether it starts with its host. (Not in the documentation.)"""
+        return self.configuration().autostart
+
+    @autostart.setter
+    def autostart(self, autostart: bool) -> None:
+        self.change(autostart=autostart)
+
+    @property
+    def saved_state_file_path(self) -> str:
+        """The file of its saved state (``SavedStateFilePath``). Raises VM_E_VM_NO_SAVED_STATE for none."""
+        path = self.configuration().saved_state_path
+        if not path:
+            raise MachineError(
+                f"{self.name} has no saved state.",
+                machine=self.name,
+                code=ErrorCode.VM_E_VM_NO_SAVED_STATE,
+                advice="Save it first.",
+            )
+        return path
+
+    def startup2(self, option: StartupOption) -> Task:
+        """Start it with an option (``Startup2``)."""
+        request = wire.StartupRequest(option=option)
+        return Task(self._transport, self._send("POST", "startup2", Accepted, request).task)
+
+    # Its devices
+
+    @property
+    def hard_disk_connections(self) -> Sequence[HardDiskConnection]:
+        """Its hard disks (``HardDiskConnections``)."""
+        return self._drives(HardDiskConnection, "disk", "lun")
+
+    def add_hard_disk_connection(
+        self,
+        path: str,
+        bus_number: int | None = None,
+        device_number: int | None = None,
+        *,
+        image_format: str = "",
+        bus: DriveBus | None = None,
+    ) -> HardDiskConnection:
+        """Connect a hard disk (``AddHardDiskConnection``); at the first free location where none is named."""
+        request = wire.HardDiskRequest(
+            path=path, bus_number=bus_number, device_number=device_number, format=image_format, bus=bus
+        )
+        drive = self._send("POST", "hard-disks", wire.DriveMessage, request)
+        return HardDiskConnection(self._transport, self.name, drive.target)
+
+    def remove_hard_disk_connection(self, connection: HardDiskConnection) -> None:
+        """Take a hard disk out (``RemoveHardDiskConnection``); its image stays."""
+        self._send("DELETE", f"hard-disks/{connection.target}", Nothing)
+
+    @property
+    def dvd_rom_drives(self) -> Sequence[DVDDrive]:
+        """Its DVD drives (``DVDROMDrives``)."""
+        return self._drives(DVDDrive, "cdrom")
+
+    def add_dvd_rom_drive(self, bus_number: int | None = None, device_number: int | None = None) -> DVDDrive:
+        """Add an empty DVD drive (``AddDVDROMDrive``)."""
+        request = wire.DriveRequest(bus_number=bus_number, device_number=device_number)
+        drive = self._send("POST", "dvd-drives", wire.DriveMessage, request)
+        return DVDDrive(self._transport, self.name, drive.target)
+
+    def remove_dvd_rom_drive(self, drive: DVDDrive) -> None:
+        """Take a DVD drive out (``RemoveDVDROMDrive``)."""
+        self._send("DELETE", f"dvd-drives/{drive.target}", Nothing)
+
+    @property
+    def floppy_drives(self) -> Sequence[FloppyDrive]:
+        """Its floppy drives (``FloppyDrives``)."""
+        return self._drives(FloppyDrive, "floppy")
+
+    def add_floppy_drive(self) -> FloppyDrive:
+        """Add an empty floppy drive. (Not in the documentation, where every machine has one.)"""
+        drive = self._send("POST", "floppy-drives", wire.DriveMessage)
+        return FloppyDrive(self._transport, self.name, drive.target)
+
+    def remove_floppy_drive(self, drive: FloppyDrive) -> None:
+        """Take a floppy drive out."""
+        self._send("DELETE", f"floppy-drives/{drive.target}", Nothing)
+
+    @property
+    def network_adapters(self) -> Sequence[NetworkAdapter]:
+        """Its network adapters (``NetworkAdapters``)."""
+        return [NetworkAdapter(self._transport, self.name, each.id) for each in self.configuration().adapters]
+
+    def add_network_adapter(
+        self, network: str = "", *, ethernet_address: str = "", model: str = "virtio"
+    ) -> NetworkAdapter:
+        """Add a network adapter (``AddNetworkAdapter``), unplugged where no network is named."""
+        request = wire.AdapterRequest(network=network, mac=ethernet_address, model=model)
+        adapter = self._send("POST", "adapters", wire.AdapterMessage, request)
+        return NetworkAdapter(self._transport, self.name, adapter.id)
+
+    def remove_network_adapter(self, adapter: NetworkAdapter) -> None:
+        """Take a network adapter out (``RemoveNetworkAdapter``)."""
+        self._send("DELETE", f"adapters/{adapter.id}", Nothing)
+
+    @property
+    def serial_ports(self) -> Sequence[SerialPort]:
+        """Its serial ports (``SerialPorts``)."""
+        return [SerialPort(self._transport, self.name, each.id) for each in self.configuration().serial_ports]
+
+    def serial_port(self, number: int) -> SerialPort:
+        """The serial port of this number, which ``configure`` adds where it is not there."""
+        return SerialPort(self._transport, self.name, number)
+
+    @property
+    def parallel_ports(self) -> Sequence[ParallelPort]:
+        """Its parallel ports (``ParallelPorts``)."""
+        return [
+            ParallelPort(self._transport, self.name, each.id) for each in self.configuration().parallel_ports
+        ]
+
+    def parallel_port(self, number: int) -> ParallelPort:
+        """The parallel port of this number, which a name adds where it is not there."""
+        return ParallelPort(self._transport, self.name, number)
+
+    @property
+    def attached_drive_types(self) -> Sequence[Sequence[DriveType]]:
+        """What is attached at each location: a bus a row, two devices to each (``AttachedDriveTypes``)."""
+        drives = [each for each in self.configuration().drives if each.device != "floppy"]
+        kinds = {
+            (each.bus_number, each.device_number): DriveType.DVD
+            if each.device == "cdrom"
+            else DriveType.HARD_DISK
+            for each in drives
+        }
+        buses = max([1, *(bus for bus, _ in kinds)]) + 1
+        return [[kinds.get((bus, device), DriveType.NULL) for device in (0, 1)] for bus in range(buses)]
+
+    def attach_usb_device(self, bus: int, device: int) -> None:
+        """Give it a USB device of its host while it runs (``AttachUSBDevice``)."""
+        self._send("POST", "usb", Nothing, wire.UsbRequest(bus=bus, device=device))
+
+    def detach_usb_device(self, bus: int, device: int) -> None:
+        """Give a USB device back to the host (``DetachUSBDevice``)."""
+        self._send("DELETE", f"usb/{bus}/{device}", Nothing)
+
+    # Its values
+
+    def configuration_values(self, *, activation: bool = False) -> Mapping[str, Value]:
+        """All its configuration values, or with ``activation`` all its activation values."""
+        values = self._send("GET", "values", wire.ValueList, activation=activation).values
+        return {each.key: each.said for each in values}
+
+    def get_configuration_value(self, key: str) -> Value:
+        """One configuration value (``GetConfigurationValue``). Raises VM_E_PREF_NOT_FOUND."""
+        return self._get_value(key, activation=False)
+
+    def set_configuration_value(self, key: str, value: Value) -> None:
+        """Set a configuration value (``SetConfigurationValue``)."""
+        self._set_value(key, value, activation=False)
+
+    def remove_configuration_value(self, key: str) -> None:
+        """Remove a configuration value (``RemoveConfigurationValue``)."""
+        self._send("DELETE", "value", Nothing, key=key)
+
+    def get_activation_value(self, key: str) -> Value:
+        """One activation value (``GetActivationValue``): a copy made at the start, while it runs."""
+        return self._get_value(key, activation=True)
+
+    def set_activation_value(self, key: str, value: Value) -> None:
+        """Set an activation value (``SetActivationValue``), which lasts until it is off."""
+        self._set_value(key, value, activation=True)
+
+    def remove_activation_value(self, key: str) -> None:
+        """Remove an activation value (``RemoveActivationValue``)."""
+        self._send("DELETE", "value", Nothing, key=key, activation=True)
+
+    # All at once
+
+    def configuration(self, *, running: bool = False) -> wire.ConfigurationMessage:
+        """How it is made: as it starts, or with ``running`` as it runs."""
+        return self._send("GET", "configuration", wire.ConfigurationMessage, running=running)
+
+    def change(self, **wishes: object) -> wire.ConfigurationMessage:
+        """Change several properties at once, or none of them; the names are those of ``ChangeRequest``."""
+        request = wire.ChangeRequest.model_validate(wishes)
+        return self._send("PATCH", "", wire.ConfigurationMessage, request)
+
+    # Machinery
+
+    def _drives(self, kind: type[DriveKind], *devices: str) -> list[DriveKind]:
+        drives = (each for each in self.configuration().drives if each.device in devices)
+        return [kind(self._transport, self.name, each.target) for each in drives]
+
+    def _get_value(self, key: str, *, activation: bool) -> Value:
+        return self._send("GET", "value", wire.ValueMessage, key=key, activation=activation).said
+
+    def _set_value(self, key: str, value: Value, *, activation: bool) -> None:
+        said = wire.value_message(key, value)
+        request = wire.ValueRequest(key=key, kind=said.kind, value=said.value, activation=activation)
+        self._send("PUT", "value", wire.ValueMessage, request)
+
+    def _send(
+        self, method: str, what: str, answer: type[Said], body: BaseModel | None = None, **query: str | bool
+    ) -> Said:
+        path = f"/v1/machines/{quote(self.name, safe='')}"
+        return self._transport.send(
+            Call(
+                method=method, path=f"{path}/{what}" if what else path, answer=answer, body=body, query=query
+            )
+        )
+
+
+DriveKind = TypeVar("DriveKind", HardDiskConnection, DVDDrive, FloppyDrive)
