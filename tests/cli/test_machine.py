@@ -25,7 +25,7 @@ def test_json_has_the_documented_keys(service: Service) -> None:
     machines = json.loads(service.run("machine", "list", "--json").out)["machines"]
     assert set(machines[0]) == {
         "name", "uuid", "host", "state", "memory_mib", "vcpus", "disks", "autostart", "has_agent_port",
-        "has_guest_agent_port", "agent_connected", "task_id", "allowed",
+        "has_guest_agent_port", "agent_connected", "task_id", "allowed", "labels", "undoable",
     }  # fmt: skip
     assert {machine["state"] for machine in machines} <= {"RUNNING", "TURNED_OFF", "SAVED", "PAUSED"}
 

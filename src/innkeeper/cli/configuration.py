@@ -119,8 +119,10 @@ def set_machine(
 def label(
     context: typer.Context,
     name: MachineName,
-    what: Annotated[LabelWord, typer.Argument(help="add, remove or list.")] = LabelWord.LIST,
-    labels: Annotated[list[str] | None, typer.Argument(help="The labels.")] = None,
+    what: Annotated[
+        LabelWord, typer.Argument(metavar="[add|remove|list]", help="What to do.")
+    ] = LabelWord.LIST,
+    labels: Annotated[list[str] | None, typer.Argument(metavar="[LABEL]...", help="The labels.")] = None,
     json: Json = False,
 ) -> None:
     """Give labels to a machine, take them away, or list them."""
@@ -145,7 +147,9 @@ def label(
 def values(
     context: typer.Context,
     name: MachineName,
-    key: Annotated[str | None, typer.Argument(help="One value's key; all where none is named.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(metavar="[KEY]", help="One value's key; all where none is named.")
+    ] = None,
     new: Annotated[
         str | None, typer.Option("--set", metavar="VALUE", help="Set it: true, false, a number or a text.")
     ] = None,
@@ -179,7 +183,10 @@ def values(
 def attach(
     context: typer.Context,
     name: MachineName,
-    device: Annotated[DeviceWord, typer.Argument(help="What to attach.")],
+    device: Annotated[
+        DeviceWord,
+        typer.Argument(metavar="DEVICE", help="disk, dvd, floppy, network, serial, parallel or usb."),
+    ],
     what: Annotated[
         str,
         typer.Argument(
