@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,6 +82,25 @@ class Service:
         return httpx.Client(
             transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://innkeeper", timeout=30
         )
+
+    def listen(self, address: str = "127.0.0.1:0") -> None:
+        """Start it with a remote door as well."""
+        self.add_arguments("--listen", address)
+
+    @property
+    def url(self) -> str:
+        """Where its remote door is."""
+        found = re.findall(r"https?://[^\s'\"),]+", self._told("listening"))
+        return str(found[-1])
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its certificate, as it tells."""
+        return re.findall(r"([0-9A-F]{2}(?::[0-9A-F]{2}){31})", self._told("listening"))[-1]
+
+    def _told(self, event: str) -> str:
+        """The last line of its log about this."""
+        return [line for line in self.log.read_text().splitlines() if f"event={event} " in line][-1]
 
     def kill(self) -> None:
         """End it as a crash would."""

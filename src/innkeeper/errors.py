@@ -7,6 +7,7 @@ The tree::
     ├── NotSupported                a documented behaviour that Linux, or this build, cannot give
     ├── NotPermitted                the caller may not do this
     │   └── NotAuthenticated        nobody knows who asks, or what they say of themselves is not so
+    │       └── TooManyTries        too many wrong passwords; carries ``retry_after``
     ├── ServiceError                the service cannot be reached or is going down
     ├── TaskError                   about a running operation
     │   ├── TaskNotFound
@@ -22,6 +23,7 @@ The tree::
     ├── DiskError                   about a disk image; carries ``path``
     ├── UpdateError                 about bookings, windows and update runs
     │   └── BookingNotFound
+    ├── IdentityError               about accounts, roles and tokens
     └── ScheduleError               about the scheduler, its folders, definitions and XML
 
 Errors carry data for programs and a sentence for people. The doors decide an HTTP status or an exit code
@@ -238,6 +240,15 @@ class NotAuthenticated(NotPermitted):
     """Nobody knows who asks, or what they say of themselves is not so."""
 
 
+class TooManyTries(NotAuthenticated):
+    """Too many wrong passwords came from there, or for this account."""
+
+    def __init__(self, sentence: str, *, retry_after: int, advice: str = "") -> None:
+        super().__init__(sentence, advice=advice)
+        #: Seconds to wait.
+        self.retry_after = retry_after
+
+
 class ServiceError(InnkeeperError):
     """The service cannot be reached, is not running, or is going down."""
 
@@ -344,6 +355,10 @@ class BookingNotFound(UpdateError):
     """No update is booked under this machine and identifier."""
 
     default_code = ErrorCode.ERROR_NOT_FOUND
+
+
+class IdentityError(InnkeeperError):
+    """Something is wrong with an account, a role or a token."""
 
 
 class ScheduleError(InnkeeperError):

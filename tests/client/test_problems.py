@@ -23,6 +23,7 @@ _CARRIED: dict[type[InnkeeperError], dict[str, object]] = {
     errors.MachineBusy: {"machine": "web-1", "task_id": 7},
     errors.WrongState: {"machine": "web-1", "state": "RUNNING", "command": "resume"},
     errors.DiskError: {"path": "/a.qcow2"},
+    errors.TooManyTries: {"retry_after": 7},
 }
 
 

@@ -14,6 +14,8 @@ from innkeeper.identity.roles import Role
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import CALLER, Identify
 from innkeeper.server.peers import PEER, Admission, Credentials, Peers, user_name
+from innkeeper.tasks.clock import FakeClock
+from tests.identity.people import memory_people
 
 #: A user that no test machine has.
 _NOBODY_KNOWN = 3_999_999_999
@@ -71,8 +73,12 @@ async def test_a_stranger_never_reaches_the_application(admitted: bool) -> None:
 
     name = f"uid:{_NOBODY_KNOWN}"
     peers = Peers(Admission(users=(name,) if admitted else ()))
-    door = Identify(inside, Gate(peers=peers).caller)
-    await door({"type": "http", "headers": [], PEER: _credentials(_NOBODY_KNOWN)}, receive, send)
+    door = Identify(inside, Gate(peers=peers, logins=memory_people(FakeClock()).logins).caller)
+    await door(
+        {"type": "http", "path": "/", "query_string": b"", "headers": [], PEER: _credentials(_NOBODY_KNOWN)},
+        receive,
+        send,
+    )
     if admitted:
         assert (reached, sent) == ([name], [])
     else:

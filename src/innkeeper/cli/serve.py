@@ -29,6 +29,14 @@ def serve(
         Path | None, typer.Option(help="The settings file (TOML).", envvar="INNKEEPER_CONFIG")
     ] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Where the service keeps its state.")] = None,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="Listen here for other computers. May be given again."),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="The certificate for that (PEM); one is made if left out.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
     hypervisor: Annotated[
         list[str] | None, typer.Option(metavar="URI", help="A host's libvirt URI. May be given again.")
     ] = None,
@@ -49,6 +57,9 @@ def serve(
     flags = {
         "socket": session_of(context).socket,
         "state_dir": state_dir,
+        "listen": tuple(listen) if listen else None,
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
         "hypervisors": tuple(hypervisor) if hypervisor else None,
         "database": database,
         "log_json": log_json,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from innkeeper.errors import ErrorCode, InvalidArgument
-from innkeeper.identity.roles import Role
 from innkeeper.server import problems
+from innkeeper.server.bodies import BodyLimit
 from innkeeper.server.conditional import ConditionalRequests
 from innkeeper.server.house import House
 from innkeeper.server.idempotency import IdempotencyKeys
@@ -28,14 +26,16 @@ from innkeeper.server.routes import (
     health,
     hot,
     keyboard,
+    login,
     machines,
     schedule,
     tasks,
     tonight,
     updates,
+    users,
     windows,
 )
-from innkeeper.wire.messages import MAX_REQUEST_BYTES, Problem
+from innkeeper.wire.messages import Problem
 from innkeeper.wire.version import VERSION
 
 #: Every route can answer with a problem.
@@ -46,16 +46,14 @@ def make_app(house: House) -> FastAPI:
     """The service's HTTP interface, for those whom the settings admit; the outermost layer comes last."""
     app = bare_app()
     app.state.house = house
-    settings = house.settings
     app.add_middleware(ConditionalRequests)
     app.add_middleware(IdempotencyKeys, store=house.answers, clock=house.clock)
     app.add_middleware(BodyLimit)
     app.add_middleware(hot.HotReads)
     app.add_middleware(Measured, metrics=house.metrics)
-    admission = Admission(
-        group=settings.socket_group, users=settings.socket_users, role=Role[settings.socket_role.upper()]
-    )
-    app.add_middleware(Identify, recognise=Gate(peers=Peers(admission)).caller)
+    people = house.people
+    gate = Gate(peers=Peers(Admission.of(house.settings), people.grants), logins=people.logins)
+    app.add_middleware(Identify, recognise=gate.caller)
     app.add_middleware(PageHeaders)
     return app
 
@@ -89,6 +87,8 @@ def bare_app() -> FastAPI:
         agent,
         channels,
         events,
+        login,
+        users,
     )
     for noun in nouns:
         v1.include_router(noun.router)
@@ -97,28 +97,3 @@ def bare_app() -> FastAPI:
     problems.install(app)
     site.install(app)
     return app
-
-
-class BodyLimit:
-    """Middleware: refuses a body over the limit before it is read into memory."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its body counted."""
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > MAX_REQUEST_BYTES:
-                raise InvalidArgument(
-                    f"The request has more than {MAX_REQUEST_BYTES:,} bytes.",
-                    code=ErrorCode.ERROR_BUFFER_OVERFLOW,
-                    advice="Send less at once.",
-                )
-            return message
-
-        await self._app(scope, counted if scope["type"] == "http" else receive, send)

@@ -31,6 +31,7 @@ from innkeeper.hypervisor.libvirt import (
     embedded_uri,
     prepare_root,
 )
+from innkeeper.identity.sessions import Lifetime
 from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.keyboard import Keyboard
@@ -46,8 +47,10 @@ from innkeeper.server.channelling import looks_at
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.house import House
+from innkeeper.server.identity.people import People, Stores, people
 from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
+from innkeeper.server.peers import Admission
 from innkeeper.server.scheduling import scheduling
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.store.opening import Store, open_store
@@ -205,6 +208,7 @@ async def _house(
         events=ground.events,
         metrics=ground.metrics,
         answers=store.answers,
+        people=await _people(ground),
         tasks=tasks,
         machines=machines,
         display=display,
@@ -252,6 +256,24 @@ def _undo_watch(ground: Ground, machines: Machines) -> UndoWatch:
     watch = UndoWatch(machines=machines, clock=ground.clock)
     ground.events.tell(watch.heed)
     return watch
+
+
+# Who may come in
+
+
+async def _people(ground: Ground) -> People:
+    store, settings = ground.store, ground.settings
+    found = people(
+        Stores(accounts=store.accounts, grants=store.grants, tokens=store.tokens, sessions=store.sessions),
+        clock=SystemClock(),  # people's sessions and tries go by their own clocks, also in a simulation
+        standing=Admission.of(settings).standing,
+        lifetime=Lifetime(
+            idle=dt.timedelta(hours=settings.session_idle_hours),
+            whole=dt.timedelta(days=settings.session_days),
+        ),
+    )
+    ground.opened.callback(found.passwords.close)
+    return found
 
 
 def _reconciler(ground: Ground, tasks: Tasks, machines: Machines) -> Reconciler:

@@ -15,6 +15,7 @@ from innkeeper.machines.service import Machines
 from innkeeper.server.board import Board
 from innkeeper.server.events import EventBus
 from innkeeper.server.idempotency import AnswerStore
+from innkeeper.server.identity.people import People
 from innkeeper.server.metrics import Metrics
 from innkeeper.server.scheduling import Scheduling
 from innkeeper.server.settings import Settings
@@ -36,6 +37,7 @@ class House:
     events: EventBus
     metrics: Metrics
     answers: AnswerStore
+    people: People
     tasks: Tasks
     machines: Machines
     equipment: Equipment

@@ -10,7 +10,7 @@ import pwd
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Self, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -18,13 +18,16 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from innkeeper.errors import NotPermitted
 from innkeeper.identity.caller import SYSTEM_REALM, Caller, Proof
+from innkeeper.identity.grants import Grants
+from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant, Role
+from innkeeper.server.settings import Settings
 
 #: Where a request's scope names the peer.
 PEER = "innkeeper.peer"
 
 #: How long the system's word on a user is believed: asking can take long.
-_BELIEVED_SECONDS = 5.0
+_BELIEVED_SECONDS = 2.0
 _MAX_KNOWN = 1024
 
 
@@ -45,6 +48,26 @@ class Admission:
     users: tuple[str, ...] = ()
     #: What the group's members and these users are.
     role: Role = Role.ADMINISTRATOR
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """What the settings say."""
+        role = Role[settings.socket_role.upper()]
+        return cls(group=settings.socket_group, users=settings.socket_users, role=role)
+
+    async def standing(self, realm: str, known: Known) -> tuple[Grant, ...]:
+        """What a user of this computer is without a grant, by whichever door they come."""
+        if realm != SYSTEM_REALM:
+            return ()
+        role = await asyncio.to_thread(self._role_of_user, known.user)
+        return () if role is None else (Grant(role=role),)
+
+    def _role_of_user(self, name: str) -> Role | None:
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            return None
+        return self.role_of(Credentials(pid=0, uid=user.pw_uid, gid=user.pw_gid), name)
 
     def admits(self, credentials: Credentials, name: str) -> bool:
         """Whether they may. Asks the system's user database, which can block."""
@@ -87,22 +110,28 @@ class PeerProtocol(H11Protocol):
         self.app = _with_peer(self.app, transport)
 
 
-class PeerSocketProtocol(WebSocketsSansIOProtocol):
-    """WebSockets over a Unix socket, in the same way."""
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """WebSockets; an application may answer one with a refusal."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep uvicorn from taking a refusal for an answer that was forgotten."""
+        super().connection_made(transport)
+        inner = cast(ASGIApp, self.app)
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            await inner(scope, receive, send)
+            self.handshake_complete = self.handshake_complete or self.initial_response is not None
+
+        self.app = answered
+
+
+class PeerSocketProtocol(SocketProtocol):
+    """WebSockets over a Unix socket, that tell who is at the other end too."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the kernel once for each connection."""
         super().connection_made(transport)
-        self.app = self._answered(_with_peer(self.app, transport))
-
-    def _answered(self, app: ASGIApp) -> ASGIApp:
-        """uvicorn takes a refusal for an answer that was forgotten, and says so in the log."""
-
-        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
-            await app(scope, receive, send)
-            self.handshake_complete = self.handshake_complete or self.initial_response is not None
-
-        return answered
+        self.app = _with_peer(self.app, transport)
 
 
 def _with_peer(app: object, transport: asyncio.BaseTransport) -> ASGIApp:
@@ -124,8 +153,9 @@ def _credentials(connection: socket.socket) -> Credentials:
 class Peers:
     """Knows the callers at the local door."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, grants: Grants | None = None) -> None:
         self._admission = admission
+        self._grants = grants
         self._known: dict[tuple[int, int], tuple[float, Caller]] = {}
 
     async def caller(self, credentials: Credentials) -> Caller:
@@ -134,24 +164,27 @@ class Peers:
         believed = self._known.get(key)
         if believed is not None and now - believed[0] < _BELIEVED_SECONDS:
             return believed[1]
-        caller = await asyncio.to_thread(self._look_up, credentials)
+        name, groups, role = await asyncio.to_thread(self._look_up, credentials)
+        given = await self._given(Known(user=name, groups=groups))
+        own = () if role is None else (Grant(role=role),)
+        caller = _caller(name, groups, (*own, *given))
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[key] = (now, caller)
         return caller
 
-    def _look_up(self, credentials: Credentials) -> Caller:
+    async def _given(self, known: Known) -> tuple[Grant, ...]:
+        return await self._grants.of(SYSTEM_REALM, known) if self._grants is not None else ()
+
+    def _look_up(self, credentials: Credentials) -> tuple[str, frozenset[str], Role | None]:
         name = user_name(credentials.uid)
-        role = self._admission.role_of(credentials, name)
-        if role is None:
-            raise NotPermitted(
-                f"The user {name} may not use this service.",
-                advice="Root, the service's own user, and the members of its `socket_group` may.",
-            )
-        return Caller(
-            user=name,
-            realm=SYSTEM_REALM,
-            proof=Proof.PEER,
-            groups=group_names(credentials, name),
-            grants=(Grant(role=role),),
+        return name, group_names(credentials, name), self._admission.role_of(credentials, name)
+
+
+def _caller(name: str, groups: frozenset[str], grants: tuple[Grant, ...]) -> Caller:
+    if not grants:
+        raise NotPermitted(
+            f"The user {name} may not use this service.",
+            advice="Root, the service's own user, and the members of its `socket_group` may.",
         )
+    return Caller(user=name, realm=SYSTEM_REALM, proof=Proof.PEER, groups=groups, grants=grants)

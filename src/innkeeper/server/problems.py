@@ -23,6 +23,8 @@ STATUS: dict[type[InnkeeperError], int] = {
     errors.NotSupported: 501,
     errors.NotPermitted: 403,
     errors.NotAuthenticated: 401,
+    errors.TooManyTries: 429,
+    errors.IdentityError: 409,
     errors.ServiceError: 503,
     errors.TaskError: 409,
     errors.TaskNotFound: 404,
@@ -76,6 +78,8 @@ def response_of(error: InnkeeperError, *, status: int | None = None) -> Response
         problem = problem.model_copy(update={"status": status})
     # Browsers ask for a password by themselves where Basic is offered; the pages do that better.
     headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
+    if isinstance(error, errors.TooManyTries):
+        headers["Retry-After"] = str(error.retry_after)
     return Response(problem.model_dump_json(), problem.status, headers, "application/problem+json")
 
 

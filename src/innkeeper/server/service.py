@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import signal
-from collections.abc import Iterator
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from innkeeper.server import logs
 from innkeeper.server.app import make_app
@@ -16,7 +22,8 @@ from innkeeper.server.compose import open_house
 from innkeeper.server.house import House
 from innkeeper.server.notify import notify
 from innkeeper.server.ownership import owned
-from innkeeper.server.peers import PeerProtocol, PeerSocketProtocol
+from innkeeper.server.peers import PeerProtocol, PeerSocketProtocol, SocketProtocol
+from innkeeper.server.remote import PATIENCE_SECONDS, RemoteDoor, remote_doors, remote_protocol
 from innkeeper.server.settings import Settings
 from innkeeper.server.sockets import local_door
 from innkeeper.wire.version import VERSION
@@ -43,21 +50,36 @@ async def _serve(settings: Settings) -> None:
     with owned(settings.state_dir):
         _log.info("service_starting", version=VERSION, state_dir=str(settings.state_dir))
         async with open_house(settings) as house:
-            with local_door(settings) as door:
-                server = _Server(_config(house))
-                with _stopping(server, house):
-                    _log.info("service_ready", socket=str(settings.socket), fake=settings.fake is not None)
-                    notify("READY=1")
-                    await server.serve(sockets=[door])
+            with local_door(settings) as door, remote_doors(settings) as remotes:
+                app = make_app(house)
+                servers = [_Server(_config(app, PeerProtocol), [door])]
+                protocol = remote_protocol(settings)
+                servers += [_Server(_config(app, protocol), each.sockets, each.tls) for each in remotes]
+                with _stopping(servers, house):
+                    _tell_ready(settings, remotes)
+                    await asyncio.gather(*(server.serve() for server in servers))
                 notify("STOPPING=1")
         _log.info("service_stopped")
 
 
-def _config(house: House) -> uvicorn.Config:
+def _tell_ready(settings: Settings, remotes: Sequence[RemoteDoor]) -> None:
+    for remote in remotes:
+        _log.info("listening", addresses=remote.addresses, fingerprint=remote.fingerprint)
+        if remote.tls is None and not all(map(_is_on_loopback, remote.sockets)):
+            _log.warning("listening_without_tls", addresses=remote.addresses)
+    _log.info("service_ready", socket=str(settings.socket), fake=settings.fake is not None)
+    notify("READY=1")
+
+
+def _is_on_loopback(listening: socket.socket) -> bool:
+    return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
+
+
+def _config(app: FastAPI, protocol: type[H11Protocol]) -> uvicorn.Config:
     return uvicorn.Config(
-        make_app(house),
-        http=PeerProtocol,
-        ws=PeerSocketProtocol,
+        app,
+        http=protocol,
+        ws=PeerSocketProtocol if protocol is PeerProtocol else SocketProtocol,
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         lifespan="off",
@@ -71,7 +93,29 @@ def _config(house: House) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, without its hold on signals: it would end the process before the house is closed."""
+    """uvicorn on sockets of ours, without its hold on signals: it would end the process too early."""
+
+    def __init__(
+        self, config: uvicorn.Config, listening: Sequence[socket.socket], tls: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(config)
+        self._listening = listening
+        self._tls = tls
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections; a TLS handshake must be done in time."""
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        patience = PATIENCE_SECONDS if self._tls is not None else None
+        self.servers = [
+            await loop.create_server(self._protocol, sock=each, ssl=self._tls, ssl_handshake_timeout=patience)
+            for each in self._listening
+        ]
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol = cast("type[H11Protocol]", self.config.http_protocol_class)
+        return protocol(self.config, self.server_state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -80,14 +124,15 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _stopping(server: uvicorn.Server, house: House) -> Iterator[None]:
-    """Stop the server at SIGTERM and SIGINT: streams end first, since they would never end by themselves."""
+def _stopping(servers: Sequence[uvicorn.Server], house: House) -> Iterator[None]:
+    """Stop the servers at SIGTERM and SIGINT: streams end first, since they would never end by themselves."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         _log.info("service_stopping")
         house.events.close()
-        server.should_exit = True
+        for server in servers:
+            server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)

@@ -45,6 +45,20 @@ class Settings(BaseModel):
     socket_users: tuple[str, ...] = ()
     #: What that group's members and these users are: ``viewer``, ``operator`` or ``administrator``.
     socket_role: Literal["viewer", "operator", "administrator"] = "administrator"
+    #: Where to listen for other computers: ``HOST:PORT``, or ``:PORT`` for all addresses.
+    listen: tuple[str, ...] = ()
+    #: The certificate for that, as a PEM file; one is made and kept where none is named.
+    tls_certificate: Path | None = None
+    #: Its key; in the certificate's file where nothing is said.
+    tls_key: Path | None = None
+    #: Whether to speak TLS there; where nothing is said, not on the loopback without a certificate.
+    tls: bool | None = None
+    #: Connections from other computers at once, and from one address.
+    max_connections: int = Field(default=2000, ge=1)
+    max_connections_from_one: int = Field(default=500, ge=1)
+    #: Hours after which a session that is not used ends, and days after which each one does.
+    session_idle_hours: float = Field(default=12.0, gt=0)
+    session_days: float = Field(default=7.0, gt=0)
     #: libvirt URIs of the hosts; empty for this computer's own: the system's libvirt where it answers,
     #: else the embedded driver.
     hypervisors: tuple[str, ...] = ()
@@ -137,16 +151,16 @@ def _read(file: Path) -> dict[str, object]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
-    """``INNKEEPER_DATABASE``, ``INNKEEPER_SOCKET_GROUP``; ``INNKEEPER_HYPERVISORS`` parted by spaces,
-    ``INNKEEPER_DISK_ROOTS`` by colons."""
+    """Names in capitals behind ``INNKEEPER_``; lists parted by spaces, ``INNKEEPER_DISK_ROOTS`` by colons."""
     found: dict[str, object] = {}
     for name in ("state_dir", "socket", "database", "socket_group"):
         if value := environ.get(f"INNKEEPER_{name.upper()}"):
             found[name] = value
     if roots := environ.get("INNKEEPER_DISK_ROOTS"):
         found["disk_roots"] = tuple(roots.split(":"))
-    if uris := environ.get("INNKEEPER_HYPERVISORS"):
-        found["hypervisors"] = tuple(uris.split())
+    for name in ("hypervisors", "listen"):
+        if values := environ.get(f"INNKEEPER_{name.upper()}"):
+            found[name] = tuple(values.split())
     return found
 
 

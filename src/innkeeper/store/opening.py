@@ -13,6 +13,12 @@ from innkeeper.store.booking_store import SqlBookingStore
 from innkeeper.store.channel_store import SqlChannelStore
 from innkeeper.store.database import Database
 from innkeeper.store.engine import DbosEngine, Peers
+from innkeeper.store.identity_store import (
+    SqlAccountStore,
+    SqlGrantStore,
+    SqlSessionStore,
+    SqlTokenStore,
+)
 from innkeeper.store.report_store import SqlReportStore
 from innkeeper.store.schedule_store import SqlScheduleStore
 from innkeeper.store.servers import Servers
@@ -35,6 +41,10 @@ class Store:
     reports: SqlReportStore
     schedule: SqlScheduleStore
     channels: SqlChannelStore
+    accounts: SqlAccountStore
+    grants: SqlGrantStore
+    tokens: SqlTokenStore
+    sessions: SqlSessionStore
     answers: SqlAnswerStore
     #: Not launched yet: whoever registers the bodies launches it, and closes it before the store.
     engine: DbosEngine
@@ -74,6 +84,10 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
         reports=SqlReportStore(database),
         schedule=SqlScheduleStore(database),
         channels=SqlChannelStore(database),
+        accounts=SqlAccountStore(database),
+        grants=SqlGrantStore(database),
+        tokens=SqlTokenStore(database),
+        sessions=SqlSessionStore(database),
         answers=SqlAnswerStore(database),
         engine=DbosEngine(
             _journal(database.url),

@@ -1,20 +1,82 @@
-"""Recognise callers by what they bring: the kernel's word on the other end of the local door."""
+"""Recognise callers by what they bring: a token, a session, a password, or the kernel's word."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+
 from starlette.requests import HTTPConnection
 
-from innkeeper.identity.caller import Caller
+from innkeeper.errors import NotAuthenticated
+from innkeeper.identity.caller import Caller, Proof
+from innkeeper.identity.logins import Logins
+from innkeeper.identity.tokens import PREFIX
+from innkeeper.server.identity.sessions import address_of, session_secret
 from innkeeper.server.peers import PEER, Peers
+
+#: Names that a secret could be sent by in an address, where logs and histories would keep it.
+_SECRETS = {"token", "access_token", "password", "session", "api_key"}
 
 
 class Gate:
     """Says who asks."""
 
-    def __init__(self, *, peers: Peers) -> None:
+    def __init__(self, *, peers: Peers, logins: Logins) -> None:
         self._peers = peers
+        self._logins = logins
 
     async def caller(self, connection: HTTPConnection) -> Caller | None:
-        """Who asks; ``None`` for somebody unknown. Raises ``NotPermitted`` for who may not use the door."""
+        """Who asks; ``None`` for somebody unknown.
+
+        Raises ``NotAuthenticated`` (0x80070005) for what they brought and is not right, ``NotPermitted`` for
+        who may not use the local door.
+        """
+        _refuse_secrets_in_address(connection)
         credentials = connection.scope.get(PEER)
+        where = f"uid {credentials.uid}" if credentials is not None else address_of(connection)
+        if header := connection.headers.get("authorization"):
+            return await self._by_header(header, where)
+        if secret := session_secret(connection):
+            found = await self._logins.by_session(secret, Proof.SESSION, where)
+            if found is not None:
+                return found
         return None if credentials is None else await self._peers.caller(credentials)
+
+    async def _by_header(self, header: str, where: str) -> Caller:
+        scheme, _, value = header.partition(" ")
+        found = None
+        if scheme.lower() == "bearer":
+            found = await self._by_bearer(value.strip(), where)
+        elif scheme.lower() == "basic":
+            found = await self._by_basic(value.strip(), where)
+        if found is None:
+            raise NotAuthenticated(
+                "What was sent to prove who asks is not right, or no longer.",
+                advice="Log in again (innkeeper login), or make a new token.",
+            )
+        return found
+
+    async def _by_bearer(self, text: str, where: str) -> Caller | None:
+        if text.startswith(PREFIX):
+            return await self._logins.by_token(text, where)
+        return await self._logins.by_session(text, Proof.PASSWORD, where)
+
+    async def _by_basic(self, text: str, where: str) -> Caller | None:
+        r"""A name as ``ana@LAB`` or ``LAB\ana``, and a password."""
+        try:
+            name, _, password = base64.b64decode(text, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        user, at, realm = name.rpartition("@")
+        if not at:
+            realm, _, user = name.partition("\\")
+        caller, _ = await self._logins.by_password(user, realm, password, where)
+        return caller
+
+
+def _refuse_secrets_in_address(connection: HTTPConnection) -> None:
+    if _SECRETS & set(connection.query_params) or PREFIX in connection.url.query:
+        raise NotAuthenticated(
+            "A secret does not belong into an address, where logs and histories keep it.",
+            advice="Send it as the header “Authorization: Bearer …”, and revoke the one that was sent so.",
+        )

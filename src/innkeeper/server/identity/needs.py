@@ -20,9 +20,13 @@ from innkeeper.errors import NotAuthenticated, NotPermitted
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Reach, Resource, Role
 from innkeeper.server.identity.identify import CALLER
+from innkeeper.server.identity.sessions import refuse_forgery
 from innkeeper.server.identity.subjects import Kind, Subject, the_inn, unseen
 
-_ASK = "Ask an administrator for a role (innkeeper user grant)."
+#: Methods that change nothing. A WebSocket has none: it is asked like one that changes something.
+_READING = ("GET", "HEAD", "OPTIONS")
+
+_ASK = "Ask an administrator for a role (innkeeper user role)."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +39,9 @@ class Need:
 
     async def __call__(self, connection: HTTPConnection) -> None:
         """Raise what a caller is told who may not."""
+        if connection.scope.get("method") not in _READING:
+            # What asks nobody who they are does nothing in anybody's name.
+            await refuse_forgery(connection, connection.scope.get(CALLER) if self.role else None)
         if self.role is None:
             return
         caller = caller_of(connection)

@@ -1,0 +1,126 @@
+"""Keep Innkeeper's own accounts: the realm ``local``."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from innkeeper.errors import ErrorCode, IdentityError
+from innkeeper.identity.caller import LOCAL_REALM
+from innkeeper.identity.passwords import Passwords
+from innkeeper.identity.realms import Known, checked_name
+from innkeeper.tasks.ports import Clock
+
+if TYPE_CHECKING:
+    from innkeeper.identity.ports import AccountStore
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """Somebody who has a password here."""
+
+    #: In lower case: ``Ana`` and ``ana`` are one.
+    name: str
+    #: argon2id, in its usual notation with its parameters.
+    password_hash: str = dataclasses.field(repr=False)
+    created_at: dt.datetime
+    #: When the password was last set.
+    changed_at: dt.datetime
+    disabled: bool = False
+
+    @property
+    def version(self) -> str:
+        """Changes with the password: sessions and tokens of the former one end."""
+        return hashlib.sha256(self.password_hash.encode()).hexdigest()[:16]
+
+
+class Accounts:
+    """Innkeeper's own accounts, as a realm and to be looked after."""
+
+    def __init__(self, store: AccountStore, passwords: Passwords, clock: Clock) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._clock = clock
+
+    # As a realm
+
+    @property
+    def name(self) -> str:
+        """``local``."""
+        return LOCAL_REALM
+
+    async def check(self, user: str, password: str) -> Known | None:
+        """Whom this name and password are for."""
+        account = await self._store.get(user.casefold())
+        live = account if account is not None and not account.disabled else None
+        right = await self._passwords.matches(password, live.password_hash if live else None)
+        return _known(live) if live is not None and right else None
+
+    async def recall(self, known: Known) -> Known | None:
+        """The account as it is now, where its password is still the one that was proven."""
+        account = await self._store.get(known.user)
+        if account is None or account.disabled or account.version != known.version:
+            return None
+        return _known(account)
+
+    # To be looked after
+
+    async def list(self) -> Sequence[Account]:
+        """All, by name."""
+        return await self._store.list()
+
+    async def add(self, name: str, password: str) -> Account:
+        """Add an account. Raises ``IdentityError`` (0x800700B7) where there is one of this name."""
+        name = checked_name(name).casefold()
+        if await self._store.get(name) is not None:
+            raise IdentityError(
+                f"There is an account “{name}” already.",
+                code=ErrorCode.ERROR_ALREADY_EXISTS,
+                advice="Set its password with: innkeeper user password.",
+            )
+        now = self._clock.now()
+        hashed = await self._passwords.hash(password)
+        account = Account(name=name, password_hash=hashed, created_at=now, changed_at=now)
+        await self._store.put(account)
+        return account
+
+    async def set_password(self, name: str, password: str) -> Account:
+        """Set its password; whoever is logged in with the former one no longer is."""
+        account = await self.get(name)
+        hashed = await self._passwords.hash(password)
+        account = dataclasses.replace(account, password_hash=hashed, changed_at=self._clock.now())
+        await self._store.put(account)
+        return account
+
+    async def set_disabled(self, name: str, disabled: bool) -> Account:
+        """Close it, or open it again; a closed one lets nobody in, and ends what it had open."""
+        account = dataclasses.replace(await self.get(name), disabled=disabled)
+        await self._store.put(account)
+        return account
+
+    async def remove(self, name: str) -> None:
+        """Remove it. Raises ``IdentityError`` (0x80070490) where there is none."""
+        if not await self._store.delete(name.casefold()):
+            raise _no_account(name)
+
+    async def get(self, name: str) -> Account:
+        """The account of this name. Raises ``IdentityError`` (0x80070490)."""
+        account = await self._store.get(name.casefold())
+        if account is None:
+            raise _no_account(name)
+        return account
+
+
+def _known(account: Account) -> Known:
+    return Known(user=account.name, version=account.version)
+
+
+def _no_account(name: str) -> IdentityError:
+    return IdentityError(
+        f"There is no account “{name}” of Innkeeper's own.",
+        code=ErrorCode.ERROR_NOT_FOUND,
+        advice="innkeeper user list shows all of them.",
+    )

@@ -1,0 +1,92 @@
+"""Keep who was given which role, to people and to groups."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from innkeeper.errors import ErrorCode, IdentityError
+from innkeeper.identity.caller import Person
+from innkeeper.identity.realms import Known
+from innkeeper.identity.roles import Grant
+from innkeeper.tasks.ports import Clock
+
+if TYPE_CHECKING:
+    from innkeeper.identity.ports import GrantStore
+
+#: What somebody of a realm is without a grant.
+Standing = Callable[[str, Known], Awaitable[tuple[Grant, ...]]]
+
+#: How long what was read is believed: another server on the same database may have changed it.
+_BELIEVED_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Granted:
+    """A role that was given to a person or a group of a realm."""
+
+    realm: str
+    #: The user's or the group's name.
+    name: str
+    is_group: bool
+    grant: Grant
+
+    @property
+    def holder(self) -> str:
+        """``ana@LAB``; a group as ``%admins@LAB``."""
+        return f"{'%' if self.is_group else ''}{Person(user=self.name, realm=self.realm)}"
+
+
+class Grants:
+    """All roles that were given."""
+
+    def __init__(self, store: GrantStore, clock: Clock, standing: Standing | None = None) -> None:
+        """``standing`` says what people are without a grant, as root is an administrator."""
+        self._store = store
+        self._clock = clock
+        self._standing = standing
+        self._read: tuple[float, Sequence[Granted]] | None = None
+
+    async def of(self, realm: str, known: Known) -> tuple[Grant, ...]:
+        """What somebody was given, by their name or by a group of theirs, and what they are anyway."""
+        own = await self._standing(realm, known) if self._standing else ()
+        groups = {group.casefold() for group in known.groups}
+        user = known.user.casefold()
+        return *own, *(
+            each.grant
+            for each in await self._all()
+            if each.realm.casefold() == realm.casefold()
+            and (each.name.casefold() in groups if each.is_group else each.name.casefold() == user)
+        )
+
+    async def list(self) -> Sequence[Granted]:
+        """All, by holder."""
+        return await self._store.list()
+
+    async def give(self, granted: Granted) -> None:
+        """Give a role, in place of another on the same thing."""
+        await self._store.add(granted)
+        self._read = None
+
+    async def take(self, granted: Granted) -> None:
+        """Take the role on this thing back. Raises ``IdentityError`` (0x80070490) where there is none."""
+        if not await self._store.remove(granted):
+            raise IdentityError(
+                f"{granted.holder} has no role there.",
+                code=ErrorCode.ERROR_NOT_FOUND,
+                advice="innkeeper user list shows who has which.",
+            )
+        self._read = None
+
+    async def take_all(self, person: Person) -> None:
+        """Take back all that was given to a person by name."""
+        for granted in await self._store.list():
+            if not granted.is_group and (granted.name, granted.realm) == (person.user, person.realm):
+                await self.take(granted)
+
+    async def _all(self) -> Sequence[Granted]:
+        now = self._clock.monotonic()
+        if self._read is None or now - self._read[0] > _BELIEVED_SECONDS:
+            self._read = (now, await self._store.list())
+        return self._read[1]

@@ -1,0 +1,121 @@
+"""Let people in by a realm's word, and know them again by a session or a token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from innkeeper.errors import NotAuthenticated
+from innkeeper.identity.caller import Caller, Proof
+from innkeeper.identity.grants import Grants
+from innkeeper.identity.lockout import Lockout
+from innkeeper.identity.realms import Known
+from innkeeper.identity.roles import Grant
+from innkeeper.identity.sessions import Session, Sessions
+from innkeeper.identity.tokens import Tokens
+
+if TYPE_CHECKING:
+    from innkeeper.identity.ports import Realm
+
+
+class Logins:
+    """The one place where somebody becomes a caller."""
+
+    def __init__(
+        self,
+        *,
+        realms: Sequence[Realm],
+        grants: Grants,
+        sessions: Sessions,
+        tokens: Tokens,
+        lockout: Lockout,
+    ) -> None:
+        self._realms: Mapping[str, Realm] = {realm.name.casefold(): realm for realm in realms}
+        self._grants = grants
+        self._sessions = sessions
+        self._tokens = tokens
+        self._lockout = lockout
+
+    @property
+    def realms(self) -> tuple[str, ...]:
+        """The names of the realms that take passwords."""
+        return tuple(realm.name for realm in self._realms.values())
+
+    async def by_password(self, user: str, realm: str, password: str, address: str) -> tuple[Caller, Known]:
+        """Who logs in, and what their realm knows of them.
+
+        Raises ``NotAuthenticated`` (0x80070005) where realm, name or password are not right, ``TooManyTries``
+        (0x80070005) where there were too many wrong ones, ``ServiceError`` where the realm cannot be asked.
+        """
+        asked = self._realms.get(realm.casefold())
+        if asked is None:
+            raise NotAuthenticated(
+                f"There is no realm “{realm[:64]}” here.", advice=f"There are: {', '.join(self.realms)}."
+            )
+        account = f"{user.casefold()[:256]}@{asked.name}"
+        self._lockout.charge(account, address)
+        try:
+            known = await asked.check(user, password) if user and password else None
+        except BaseException:
+            self._lockout.refund(account, address)
+            raise
+        if known is None:
+            raise NotAuthenticated(
+                "The user name or the password is not right.",
+                advice=f"Check both, and that the realm is {asked.name}.",
+            )
+        self._lockout.right(account, address)
+        return await self._caller(asked.name, known, Proof.PASSWORD, address), known
+
+    async def by_ticket(self, realm: str, known: Known, address: str) -> Caller:
+        """Who was proven by a Kerberos ticket."""
+        return await self._caller(realm, known, Proof.TICKET, address)
+
+    async def by_session(self, secret: str, proof: Proof, address: str) -> Caller | None:
+        """Who has this session open; ``None`` where it has ended."""
+        session = await self._sessions.find(secret)
+        if session is None:
+            return None
+        known = await self._recalled(session)
+        if known is None:
+            await self._sessions.close(secret)
+            return None
+        return await self._caller(session.realm, known, proof, address, by=session.id)
+
+    async def by_token(self, text: str, address: str) -> Caller | None:
+        """Whose token this is; ``None`` where it is not good."""
+        token = await self._tokens.find(text)
+        realm = self._realms.get(token.realm.casefold()) if token else None
+        known = token.known if token else None
+        if realm is not None and known is not None:
+            known = await realm.recall(known)
+        if token is None or known is None:
+            return None
+        return await self._caller(
+            token.realm, known, Proof.TOKEN, address, by=token.name, ceiling=token.scope
+        )
+
+    async def _recalled(self, session: Session) -> Known | None:
+        realm = self._realms.get(session.realm.casefold())
+        return session.known if realm is None else await realm.recall(session.known)
+
+    async def _caller(
+        self,
+        realm: str,
+        known: Known,
+        proof: Proof,
+        address: str,
+        *,
+        by: str = "",
+        ceiling: tuple[Grant, ...] | None = None,
+    ) -> Caller:
+        return Caller(
+            user=known.user,
+            realm=realm,
+            proof=proof,
+            address=address,
+            groups=known.groups,
+            grants=await self._grants.of(realm, known),
+            ceiling=ceiling,
+            by=by,
+        )

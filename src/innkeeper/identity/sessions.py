@@ -1,0 +1,113 @@
+"""Keep people logged in: sessions on the server, of which the other side holds a secret alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import hmac
+import secrets
+from typing import TYPE_CHECKING
+
+from innkeeper.identity.caller import Caller, Person
+from innkeeper.identity.realms import Known
+from innkeeper.tasks.ports import Clock
+
+if TYPE_CHECKING:
+    from innkeeper.identity.ports import SessionStore
+
+_SECRET_BYTES = 32
+#: A session's last use is written down this seldom.
+_SEEN_EVERY = dt.timedelta(minutes=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """Somebody who has logged in."""
+
+    #: Of the secret that the other side holds.
+    digest: str
+    realm: str
+    known: Known
+    #: Where they logged in from.
+    address: str
+    created_at: dt.datetime
+    seen_at: dt.datetime
+    #: When it ends, used or not.
+    expires_at: dt.datetime
+
+    @property
+    def id(self) -> str:
+        """A name that may be shown: nobody finds the secret by it."""
+        return self.digest[:12]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Lifetime:
+    """How long a session lasts."""
+
+    #: Unused.
+    idle: dt.timedelta = dt.timedelta(hours=12)
+    #: In all.
+    whole: dt.timedelta = dt.timedelta(days=7)
+
+
+class Sessions:
+    """All sessions."""
+
+    def __init__(self, store: SessionStore, clock: Clock, lifetime: Lifetime = Lifetime()) -> None:
+        self._store = store
+        self._clock = clock
+        self._lifetime = lifetime
+
+    async def open(self, caller: Caller, known: Known) -> tuple[str, Session]:
+        """Begin a session; its secret is for the other side alone, and nobody finds it again."""
+        secret = secrets.token_urlsafe(_SECRET_BYTES)
+        now = self._clock.now()
+        session = Session(
+            digest=digest_of(secret),
+            realm=caller.realm,
+            known=known,
+            address=caller.address,
+            created_at=now,
+            seen_at=now,
+            expires_at=now + self._lifetime.whole,
+        )
+        await self._store.add(session)
+        return secret, session
+
+    async def find(self, secret: str) -> Session | None:
+        """The session that this secret is of, while it lasts; it has been used now."""
+        session = await self._store.get(digest_of(secret))
+        now = self._clock.now()
+        if session is None:
+            return None
+        if now >= session.expires_at or now - session.seen_at > self._lifetime.idle:
+            await self._store.delete(session.digest)
+            return None
+        if now - session.seen_at > _SEEN_EVERY:
+            await self._store.seen(session.digest, now)
+        return session
+
+    async def close(self, secret: str) -> bool:
+        """End it; whether there was one."""
+        return await self._store.delete(digest_of(secret))
+
+    async def close_all(self, owner: Person) -> int:
+        """End all of one person's; how many."""
+        return await self._store.delete_of(owner)
+
+    async def purge(self) -> int:
+        """Forget those that are over."""
+        now = self._clock.now()
+        return await self._store.purge(seen_before=now - self._lifetime.idle, now=now)
+
+
+def digest_of(secret: str) -> str:
+    """What is kept of a secret that is too long to be guessed."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def csrf_token_of(secret: str) -> str:
+    """What a form of this session must carry: only its own pages know it."""
+    return hmac.new(secret.encode(), b"innkeeper csrf", hashlib.sha256).hexdigest()

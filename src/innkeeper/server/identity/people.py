@@ -1,0 +1,65 @@
+"""Hold what is known of people, as the doors use it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from innkeeper.identity.accounts import Accounts
+from innkeeper.identity.grants import Grants, Standing
+from innkeeper.identity.lockout import Lockout
+from innkeeper.identity.logins import Logins
+from innkeeper.identity.passwords import Passwords
+from innkeeper.identity.ports import AccountStore, GrantStore, Realm, SessionStore, TokenStore
+from innkeeper.identity.sessions import Lifetime, Sessions
+from innkeeper.identity.tokens import Tokens
+from innkeeper.tasks.ports import Clock
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Stores:
+    """Where it is kept."""
+
+    accounts: AccountStore
+    grants: GrantStore
+    tokens: TokenStore
+    sessions: SessionStore
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class People:
+    """Accounts, roles, sessions and tokens, and the one way in."""
+
+    passwords: Passwords
+    accounts: Accounts
+    grants: Grants
+    sessions: Sessions
+    tokens: Tokens
+    logins: Logins
+
+
+def people(
+    stores: Stores,
+    *,
+    clock: Clock,
+    realms: Sequence[Realm] = (),
+    standing: Standing | None = None,
+    lifetime: Lifetime,
+) -> People:
+    """Put them together; ``realms`` are those beside Innkeeper's own accounts."""
+    passwords = Passwords()
+    accounts = Accounts(stores.accounts, passwords, clock)
+    grants = Grants(stores.grants, clock, standing)
+    sessions = Sessions(stores.sessions, clock, lifetime)
+    tokens = Tokens(stores.tokens, clock)
+    logins = Logins(
+        realms=(accounts, *realms), grants=grants, sessions=sessions, tokens=tokens, lockout=Lockout(clock)
+    )
+    return People(
+        passwords=passwords,
+        accounts=accounts,
+        grants=grants,
+        sessions=sessions,
+        tokens=tokens,
+        logins=logins,
+    )

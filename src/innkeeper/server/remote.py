@@ -1,0 +1,213 @@
+"""Open the remote door: HTTP over TCP, with TLS unless it stays on this computer."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.identity.lockout import network_of
+from innkeeper.server.identity.certificates import Certificate, self_made
+from innkeeper.server.settings import Settings
+
+#: A TLS handshake, and a request's line and headers, must be there within this.
+PATIENCE_SECONDS = 10.0
+
+_BACKLOG = 512
+
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``HOST:PORT``, ``[::1]:8443`` or ``:8443`` for all addresses. Raises ``InvalidArgument``."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdecimal() or int(port) > 65535:
+            raise InvalidArgument(
+                f"“{text}” is no address to listen at.", advice="Write HOST:PORT, for example 0.0.0.0:8443."
+            )
+        return cls(host=host.strip("[]") or "::", port=int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this computer reaches it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RemoteDoor:
+    """Sockets that listen, and what their connections are wrapped in."""
+
+    sockets: Sequence[socket.socket]
+    #: ``None`` for plain HTTP.
+    tls: ssl.SSLContext | None
+    #: Of the certificate; empty without TLS.
+    fingerprint: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it can be reached, as URLs."""
+        scheme = "https" if self.tls is not None else "http"
+        return tuple(f"{scheme}://{_say(each)}" for each in self.sockets)
+
+
+@contextlib.contextmanager
+def remote_doors(settings: Settings) -> Iterator[list[RemoteDoor]]:
+    """Listen wherever the settings say; closed again at the end."""
+    addresses = [Address.parse(text) for text in settings.listen]
+    safe = [address for address in addresses if _wants_tls(settings, address)]
+    plain = [address for address in addresses if not _wants_tls(settings, address)]
+    with contextlib.ExitStack() as opened:
+        doors = []
+        if safe:
+            certificate = _certificate(settings, safe)
+            sockets = [opened.enter_context(_listening(address)) for address in safe]
+            doors.append(
+                RemoteDoor(sockets=sockets, tls=certificate.context(), fingerprint=certificate.fingerprint)
+            )
+        if plain:
+            sockets = [opened.enter_context(_listening(address)) for address in plain]
+            doors.append(RemoteDoor(sockets=sockets, tls=None))
+        yield doors
+
+
+def _wants_tls(settings: Settings, address: Address) -> bool:
+    if settings.tls is not None:
+        return settings.tls
+    return settings.tls_certificate is not None or not address.is_loopback
+
+
+def _certificate(settings: Settings, addresses: Sequence[Address]) -> Certificate:
+    if settings.tls_certificate is None:
+        return self_made(settings.state_dir / "tls", [address.host for address in addresses])
+    # A file may hold both.
+    key = settings.tls_key or settings.tls_certificate
+    return Certificate(certificate=settings.tls_certificate, key=key)
+
+
+def _listening(address: Address) -> socket.socket:
+    try:
+        family, *_, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        dual = family == socket.AF_INET6 and address.host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(where[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=dual)
+    except OSError as error:
+        raise InvalidArgument(
+            f"The service cannot listen at {address.host}:{address.port}: {error.strerror}.",
+            code=ErrorCode.ERROR_PATH_NOT_FOUND,
+            advice="Name another address, with --listen or the setting `listen`.",
+        ) from error
+
+
+def _say(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Crowd:
+    """Counts the connections, all together and from each address."""
+
+    def __init__(self, *, most: int, most_from_one: int) -> None:
+        self._most = most
+        self._most_from_one = most_from_one
+        self._by_network: collections.Counter[str] = collections.Counter()
+
+    def enter(self, address: str) -> bool:
+        """Whether there is room for one more from there."""
+        network = network_of(address)
+        if self._by_network.total() >= self._most or self._by_network[network] >= self._most_from_one:
+            return False
+        self._by_network[network] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """One from there has gone."""
+        network = network_of(address)
+        self._by_network[network] -= 1
+        if self._by_network[network] <= 0:
+            del self._by_network[network]
+
+
+class RemoteProtocol(H11Protocol):
+    """HTTP for whoever comes: not too many at once, and none who takes for ever to say what they want."""
+
+    crowd: Crowd
+    _entered = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Let it in, or answer 503."""
+        super().connection_made(transport)
+        self._entered = self.crowd.enter(self._address)
+        if not self._entered:
+            transport.write(_FULL)
+            transport.close()
+            return
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; a head must be whole in time, however slowly its bytes drip in."""
+        if not self._entered:
+            return
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._await_head()
+        else:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Make room."""
+        self._leave()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection over; what is to come is no request any more."""
+        self._leave()
+        super().handle_websocket_upgrade(event)
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _await_head(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(PATIENCE_SECONDS, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _leave(self) -> None:
+        self._stop_waiting()
+        if self._entered:
+            self._entered = False
+            self.crowd.leave(self._address)
+
+
+def remote_protocol(settings: Settings) -> type[RemoteProtocol]:
+    """The protocol of one service's remote doors, which share one crowd."""
+    crowd = Crowd(most=settings.max_connections, most_from_one=settings.max_connections_from_one)
+    return type("RemoteProtocol", (RemoteProtocol,), {"crowd": crowd})

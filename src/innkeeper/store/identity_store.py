@@ -1,0 +1,185 @@
+"""Keep accounts, grants, tokens and sessions in the database."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+
+from innkeeper.identity.accounts import Account
+from innkeeper.identity.caller import Person
+from innkeeper.identity.grants import Granted
+from innkeeper.identity.realms import Known
+from innkeeper.identity.roles import Grant, Reach, Role
+from innkeeper.identity.sessions import Session
+from innkeeper.identity.tokens import Token
+from innkeeper.store.database import Database, upsert
+from innkeeper.store.identity_tables import accounts, grants, sessions, tokens
+
+_KNOWN: Final = TypeAdapter(Known)
+_SCOPE: Final = TypeAdapter(tuple[Grant, ...] | None)
+
+
+class SqlAccountStore:
+    """An ``AccountStore`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, account: Account) -> None:
+        """Add it, or replace the one of this name."""
+        await self._database.write(lambda c: upsert(c, accounts, dataclasses.asdict(account)))
+
+    async def get(self, name: str) -> Account | None:
+        """The account of this name, which is in lower case."""
+        query = sa.select(accounts).where(accounts.c.name == name)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return None if row is None else Account(**row._mapping)
+
+    async def list(self) -> Sequence[Account]:
+        """By name."""
+        rows = await self._database.read(lambda c: c.execute(sa.select(accounts)).all())
+        return sorted((Account(**row._mapping) for row in rows), key=lambda account: account.name)
+
+    async def delete(self, name: str) -> bool:
+        """Whether there was one."""
+        delete = sa.delete(accounts).where(accounts.c.name == name)
+        return bool(await self._database.write(lambda c: c.execute(delete).rowcount))
+
+
+class SqlGrantStore:
+    """A ``GrantStore`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, granted: Granted) -> None:
+        """Keep it, in place of another role of the same holder on the same thing."""
+        row = {**_key(granted), "role": int(granted.grant.role)}
+        await self._database.write(lambda c: upsert(c, grants, row))
+
+    async def remove(self, granted: Granted) -> bool:
+        """Whether there was one: this holder's, on this thing, whatever the role."""
+        delete = sa.delete(grants).where(
+            *(grants.c[column] == value for column, value in _key(granted).items())
+        )
+        return bool(await self._database.write(lambda c: c.execute(delete).rowcount))
+
+    async def list(self) -> Sequence[Granted]:
+        """All, by holder."""
+        rows = await self._database.read(lambda c: c.execute(sa.select(grants)).all())
+        found = (
+            Granted(
+                realm=row.realm,
+                name=row.holder,
+                is_group=row.is_group,
+                grant=Grant(role=Role(row.role), reach=Reach(row.reach), name=row.name),
+            )
+            for row in rows
+        )
+        return sorted(found, key=lambda each: (each.holder, each.grant.reach, each.grant.name))
+
+
+def _key(granted: Granted) -> dict[str, str | bool]:
+    return {
+        "realm": granted.realm,
+        "is_group": granted.is_group,
+        "holder": granted.name,
+        "reach": granted.grant.reach.value,
+        "name": granted.grant.name,
+    }
+
+
+class SqlTokenStore:
+    """A ``TokenStore`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, token: Token) -> None:
+        """Keep a new one."""
+        row = _row(token) | {"scope": None if token.scope is None else _SCOPE.dump_json(token.scope).decode()}
+        await self._database.write(lambda c: c.execute(sa.insert(tokens).values(row)))
+
+    async def get(self, token_id: str) -> Token | None:
+        """The token of this id."""
+        query = sa.select(tokens).where(tokens.c.id == token_id)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return None if row is None else _token(row)
+
+    async def list(self, owner: Person | None = None) -> Sequence[Token]:
+        """All, or one person's; oldest first."""
+        query = sa.select(tokens).order_by(tokens.c.created_at, tokens.c.id)
+        if owner is not None:
+            query = query.where(tokens.c.realm == owner.realm, tokens.c.holder == owner.user)
+        return [_token(row) for row in await self._database.read(lambda c: c.execute(query).all())]
+
+    async def used(self, token_id: str, at: dt.datetime) -> None:
+        """Write down when it was last used. A crash may take it back."""
+        update = sa.update(tokens).where(tokens.c.id == token_id).values(used_at=at)
+        await self._database.write(lambda c: c.execute(update), lazily=True)
+
+    async def revoke(self, token_id: str, at: dt.datetime) -> bool:
+        """End it; whether that was news."""
+        live = (tokens.c.id == token_id) & tokens.c.revoked_at.is_(None)
+        update = sa.update(tokens).where(live).values(revoked_at=at)
+        return bool(await self._database.write(lambda c: c.execute(update).rowcount))
+
+
+class SqlSessionStore:
+    """A ``SessionStore`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, session: Session) -> None:
+        """Keep a new one."""
+        await self._database.write(lambda c: c.execute(sa.insert(sessions).values(_row(session))))
+
+    async def get(self, digest: str) -> Session | None:
+        """The session of this digest."""
+        query = sa.select(sessions).where(sessions.c.digest == digest)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        if row is None:
+            return None
+        kept = dict(row._mapping)
+        del kept["holder"]
+        return Session(**kept | {"known": _KNOWN.validate_json(row.known)})
+
+    async def seen(self, digest: str, at: dt.datetime) -> None:
+        """Write down when it was last used. A crash may take it back."""
+        update = sa.update(sessions).where(sessions.c.digest == digest).values(seen_at=at)
+        await self._database.write(lambda c: c.execute(update), lazily=True)
+
+    async def delete(self, digest: str) -> bool:
+        """End it; whether there was one."""
+        return bool(await self._delete(sessions.c.digest == digest))
+
+    async def delete_of(self, owner: Person) -> int:
+        """End all of one person's; how many."""
+        return await self._delete((sessions.c.realm == owner.realm) & (sessions.c.holder == owner.user))
+
+    async def purge(self, *, seen_before: dt.datetime, now: dt.datetime) -> int:
+        """Forget those that are over, or were not used since ``seen_before``; how many."""
+        return await self._delete((sessions.c.seen_at < seen_before) | (sessions.c.expires_at <= now))
+
+    async def _delete(self, which: sa.ColumnElement[bool]) -> int:
+        delete = sa.delete(sessions).where(which)
+        return await self._database.write(lambda c: c.execute(delete).rowcount)
+
+
+def _row(kept: Token | Session) -> dict[str, object]:
+    """The fields that are kept as they are, and what the realm knew."""
+    row = {field.name: getattr(kept, field.name) for field in dataclasses.fields(kept)}
+    return row | {"holder": kept.known.user, "known": _KNOWN.dump_json(kept.known).decode()}
+
+
+def _token(row: sa.Row[tuple[object, ...]]) -> Token:
+    kept = dict(row._mapping)
+    del kept["holder"]
+    scope = None if row.scope is None else _SCOPE.validate_json(row.scope)
+    return Token(**kept | {"known": _KNOWN.validate_json(row.known), "scope": scope})

@@ -1,0 +1,170 @@
+"""Describe what is said of people: logging in, accounts, roles, tokens."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field, SecretStr, model_validator
+
+from innkeeper.wire.messages import Message, Request
+
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+#: Never shown, in no log and no error.
+Secret = Annotated[SecretStr, Field(max_length=4096)]
+
+
+class RoleName(enum.StrEnum):
+    """What somebody may; each may all that the ones before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMINISTRATOR = "administrator"
+
+
+class ReachName(enum.StrEnum):
+    """What a role is on."""
+
+    INN = "inn"
+    FOLDER = "folder"
+    MACHINE = "machine"
+    LABEL = "label"
+
+
+class LoginRequest(Request):
+    """Log in, for a program; the pages have their own way."""
+
+    user: str = Field(max_length=256)
+    #: The realm that knows the user.
+    domain: str = Field(max_length=256)
+    password: Secret
+
+
+class LoginMessage(Message):
+    """A session has begun."""
+
+    #: The secret to send with each request: ``Authorization: Bearer …``.
+    token: str
+    expires_at: AwareDatetime
+    user: str
+    domain: str
+
+
+class GrantMessage(Message):
+    """A role on a part of the inn."""
+
+    role: RoleName
+    reach: ReachName = ReachName.INN
+    #: The machine, the label or the folder; empty for the inn.
+    name: str = ""
+
+
+class UserMessage(Message):
+    """Somebody, or a group, who has an account or a role here."""
+
+    name: str
+    realm: str
+    is_group: bool = False
+    #: Whether it is an account of Innkeeper's own.
+    has_account: bool = False
+    disabled: bool = False
+    created_at: AwareDatetime | None = None
+    password_set_at: AwareDatetime | None = None
+    roles: tuple[GrantMessage, ...] = ()
+
+
+class UserList(Message):
+    """Everybody who has an account or a role here."""
+
+    users: tuple[UserMessage, ...]
+    #: The realms that take passwords.
+    realms: tuple[str, ...] = ()
+
+
+class AddUserRequest(Request):
+    """Add an account of Innkeeper's own."""
+
+    name: Name
+    password: Secret
+    #: On the whole inn; none where nothing is said.
+    role: RoleName | None = None
+
+
+class PasswordRequest(Request):
+    """Set an account's password."""
+
+    password: Secret
+
+
+class OwnPasswordRequest(Request):
+    """Set the password of one's own account."""
+
+    current: Secret
+    password: Secret
+
+
+class EnableUserRequest(Request):
+    """Close an account, or open it again."""
+
+    enabled: bool
+
+
+class ScopeRequest(Request):
+    """A role on a part of the inn."""
+
+    role: RoleName
+    reach: ReachName = ReachName.INN
+    #: The machine, the label or the folder; empty for the inn.
+    name: str = Field(default="", max_length=260)
+
+    @model_validator(mode="after")
+    def _named(self) -> ScopeRequest:
+        if (self.reach is ReachName.INN) != (not self.name):
+            raise ValueError("a machine, a label or a folder has a name, and the inn has none")
+        return self
+
+
+class GrantRequest(ScopeRequest):
+    """Give somebody a role."""
+
+    holder: Name
+    realm: Name
+    is_group: bool = False
+
+
+class TokenRequest(Request):
+    """Make a token for oneself."""
+
+    name: Name
+    #: What it leaves of one's own roles; nothing said leaves them whole.
+    scope: tuple[ScopeRequest, ...] | None = Field(default=None, max_length=100)
+    #: Days until it ends; ``None`` for not by itself.
+    days: int | None = Field(default=90, ge=1, le=3650)
+
+
+class TokenMessage(Message):
+    """A token, without its secret."""
+
+    id: str
+    name: str
+    owner: str
+    scope: tuple[GrantMessage, ...] | None
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None
+    used_at: AwareDatetime | None
+    revoked_at: AwareDatetime | None
+    #: Whether it still opens anything.
+    good: bool
+
+
+class TokenList(Message):
+    """Tokens, oldest first."""
+
+    tokens: tuple[TokenMessage, ...]
+
+
+class TokenMade(Message):
+    """A new token; its secret is never shown again."""
+
+    secret: str
+    token: TokenMessage
