@@ -4,7 +4,7 @@ import base64
 import threading
 from typing import TYPE_CHECKING, Callable, Dict
 
-from innkeeper.agent import power
+from innkeeper.agent import guest, logons, power
 from innkeeper.agent.health import health
 from innkeeper.agent.loop import Loop
 from innkeeper.agent.places import Places
@@ -31,14 +31,26 @@ class Calls:
             "task": self._task,
             "cancel_task": self._cancel_task,
             "may_reach": self._may_reach,
+            "facts": lambda message: {"facts": guest.facts(places)},
+            "parameters": lambda message: {"parameters": agent.parameters.all()},
+            "set_parameter": self._set_parameter,
+            "set_time": self._set_time,
             "reboot": lambda message: self._go_down(power.reboot),
             "shut_down": lambda message: self._go_down(power.shut_down),
         }
 
+        #: What runs programs of the guest's.
+        self._slow: Dict[str, Callable[[], Message]] = {
+            "health": lambda: {"health": health(places)},
+            "sessions": lambda: {"sessions": logons.sessions(places)},
+            "log_off": lambda: {"count": logons.log_off(places)},
+        }
+
     def answer(self, number: int, message: Message) -> None:
         """Answer, now or when the answer is there."""
-        if message.get("do") == "health":
-            self._start_health(number)
+        slow = self._slow.get(str(message.get("do")))
+        if slow is not None:
+            self._answer_from_thread(number, slow)
             return
         method = self._known.get(str(message.get("do")))
         try:
@@ -67,6 +79,18 @@ class Calls:
     def _may_reach(self, message: Message) -> Message:
         return {"allowed": self._agent.may_reach(int(str(message["port"])))}
 
+    def _set_parameter(self, message: Message) -> Message:
+        value = message["value"]
+        if value is not None and not isinstance(value, str):
+            raise ValueError("a parameter's value is a text")
+        revision = int(str(message["revision"]))
+        self._agent.parameters.set_by_host(str(message["name"]), value, revision)
+        return {}
+
+    def _set_time(self, message: Message) -> Message:
+        guest.set_time(float(str(message["seconds"])))
+        return {}
+
     def _go_down(self, way: Callable[[Places], bool]) -> Message:
         self._loop.after(_GRACE_S, lambda: self._do(way))
         return {}
@@ -74,15 +98,15 @@ class Calls:
     def _do(self, way: Callable[[Places], bool]) -> None:
         way(self._places)
 
-    def _start_health(self, number: int) -> None:
+    def _answer_from_thread(self, number: int, collect_answer: Callable[[], Message]) -> None:
         """Programs and check scripts take their time: in a thread, so that pings are answered."""
         session = self._session.serial
 
         def collect() -> None:
             try:
-                answer: Message = {"health": health(self._places)}
+                answer = collect_answer()
             except Exception as exc:  # The top of a thread: no answer would be waited for.
-                answer = {"error": f"The health report broke: {exc!r}"}
+                answer = {"error": f"The report broke: {exc!r}"}
             self._loop.call_from_thread(lambda: self._answer_late(session, number, answer))
 
         threading.Thread(target=collect, daemon=True).start()

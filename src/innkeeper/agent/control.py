@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Callable, Dict, Optional, cast
 
 from innkeeper.agent.booking import MAX_CONTEXT_BYTES, booking, deletion
 from innkeeper.agent.loop import Loop
+from innkeeper.agent.parameters import Parameters
 from innkeeper.agent.plugin import PluginError
 from innkeeper.wire.session import Message
 
@@ -66,6 +67,8 @@ class Control:
                 self._agent.book(_booking(request), reply)
             elif request.get("do") == "unbook":
                 self._agent.book(deletion(str(request["identifier"])), reply)
+            elif request.get("do") in ("get_parameter", "set_parameter", "parameters"):
+                reply(_parameters(self._agent.parameters, request))
             elif request.get("do") == "status":
                 reply(self._agent.status())
             else:
@@ -134,6 +137,17 @@ class _Client:
             except OSError:
                 pass  # It has gone; the booking stands all the same.
             self.close()
+
+
+def _parameters(parameters: Parameters, request: Message) -> Message:
+    """What a program of this guest asks of the named values."""
+    if request["do"] == "get_parameter":
+        return {"value": parameters.get(str(request["name"]))}
+    if request["do"] == "set_parameter":
+        value = request["value"]
+        parameters.set_by_guest(str(request["name"]), None if value is None else str(value))
+        return {}
+    return {"parameters": parameters.values()}
 
 
 def _booking(request: Message) -> Message:

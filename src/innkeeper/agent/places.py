@@ -15,6 +15,8 @@ class Places:
         self.journal = self.under("var/lib/innkeeper/agent/journal")
         #: One directory for each update that was started.
         self.runs = self.under("var/lib/innkeeper/agent/runs")
+        #: The named values that host and guest share.
+        self.parameters = self.under("var/lib/innkeeper/parameters")
         #: Where programs in the guest book updates.
         self.control = self.under("run/innkeeper/agent.sock")
         self.plugins = self.under("etc/innkeeper/agent/plugins.d")

@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("status", help="print what the agent is doing").set_defaults(verb=_status)
     verbs.add_parser("install", help="install this file as a service").set_defaults(verb=_install)
     _add_booking_verbs(verbs)
+    _add_parameter_verbs(verbs)
     return parser
 
 
@@ -72,6 +73,31 @@ def _add_booking_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParse
     unbook.set_defaults(verb=_unbook)
     for verb in (book, unbook):
         verb.add_argument("--wait", type=float, default=30, help="seconds to wait for the host's answer")
+
+
+def _add_parameter_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    param = verbs.add_parser("param", help="read and write the named values that the host sees too")
+    param.set_defaults(verb=_list_parameters)
+    what = param.add_subparsers(metavar="WHAT")
+    what.add_parser("list", help="print all").set_defaults(verb=_list_parameters)
+    for word, verb in (("get", _get_parameter), ("set", _set_parameter), ("delete", _set_parameter)):
+        named = what.add_parser(word)
+        named.add_argument("name")
+        named.set_defaults(verb=verb, value=None)
+        if word == "set":
+            named.add_argument("value")
+
+
+def _list_parameters(places: Places, arguments: argparse.Namespace) -> int:
+    return _ask(places, {"do": "parameters"}, 10.0)
+
+
+def _get_parameter(places: Places, arguments: argparse.Namespace) -> int:
+    return _ask(places, {"do": "get_parameter", "name": arguments.name}, 10.0)
+
+
+def _set_parameter(places: Places, arguments: argparse.Namespace) -> int:
+    return _ask(places, {"do": "set_parameter", "name": arguments.name, "value": arguments.value}, 10.0)
 
 
 def _run(places: Places, arguments: argparse.Namespace) -> int:
@@ -139,7 +165,22 @@ def _ask(places: Places, request: Message, timeout: float) -> int:
     if answer.get("error"):
         print(answer["error"], file=sys.stderr)
         return REFUSED
-    print(json.dumps(answer, indent=2) if request["do"] == "status" else "The host has accepted it.")
+    return _tell(request, answer)
+
+
+def _tell(request: Message, answer: Message) -> int:
+    """Print an answer that is no refusal."""
+    if request["do"] == "status":
+        print(json.dumps(answer, indent=2))
+    elif request["do"] == "parameters":
+        for name, value in sorted(dict(answer["parameters"]).items()):  # type: ignore[call-overload]
+            print("{}={}".format(name, value))
+    elif request["do"] == "get_parameter":
+        if answer["value"] is None:
+            return REFUSED
+        print(answer["value"])
+    elif request["do"] in ("book", "unbook"):
+        print("The host has accepted it.")
     return 0
 
 

@@ -9,6 +9,7 @@ from innkeeper.agent.channels import AllowedPorts, Channels
 from innkeeper.agent.control import MAX_WAITING_BOOKINGS, Control
 from innkeeper.agent.journal import Journal, Notice, PackageChange, TaskEntry
 from innkeeper.agent.loop import Loop
+from innkeeper.agent.parameters import Parameters
 from innkeeper.agent.places import Places
 from innkeeper.agent.plugin import S_OK, NotifySink, PluginError, TaskPlugin
 from innkeeper.agent.port import open_port
@@ -28,6 +29,9 @@ _REBOOT_GRACE_S = 3.0
 _MAX_GREETING_TEXT = 100
 _MAX_GREETING_TASKS = 16
 
+#: What this agent can do beyond updates, as its greeting says.
+_ABILITIES = ("facts", "sessions", "parameters", "time")
+
 OnAnswer = Callable[[Message], None]
 
 
@@ -38,6 +42,8 @@ class Agent(NotifySink):
         self._places = places
         #: What the agent remembers.
         self.journal = Journal(places.journal)
+        #: The named values that host and guest share.
+        self.parameters = Parameters(places.parameters)
         self._boot_id = places.boot_id
         self._plugin: Optional[TaskPlugin] = None
         self._is_polling = False
@@ -250,6 +256,7 @@ class Agent(NotifySink):
             "os_name": self._places.os_name,
             "channels": MAX_STREAMS,
             "tasks": tasks,
+            "knows": list(_ABILITIES),
         }
 
     def _poll(self) -> None:

@@ -12,6 +12,7 @@ from innkeeper.channels.allowance import Offences
 from innkeeper.channels.link import DEFAULT_PACE, Link, Pace, Surroundings
 from innkeeper.channels.patience import within
 from innkeeper.channels.ports import GuestAgent, OnBooking, OpenPort
+from innkeeper.channels.pulse import Pulse
 from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
 from innkeeper.errors import AgentError, AgentQuarantined, ErrorCode, InnkeeperError
@@ -118,6 +119,11 @@ class Agents:
         keeper = self._keepers.get(machine)
         return keeper is not None and keeper.session is not None
 
+    def heartbeat(self, machine: str) -> int | None:
+        """Percent of the heartbeats of the last minute; nothing before the first, or where it is off."""
+        keeper = self._keepers.get(machine)
+        return None if keeper is None else keeper.pulse.percent
+
     # Machinery
 
     async def _next_change(self, machine: str) -> None:
@@ -197,6 +203,8 @@ class Keeper:
         #: The session there is now.
         self.session: AgentSession | None = None
         self.is_quarantined = False
+        #: Its heartbeats.
+        self.pulse = Pulse(needs.clock)
         #: Why there is no session, and the documented identifier of that.
         self.reason = "no agent has answered yet"
         self.code: ErrorCode | None = None
@@ -255,6 +263,7 @@ class Keeper:
             clock=self._needs.clock,
             on_booking=self._needs.on_booking,
             on_session=self._begin_session,
+            on_pulse=self.pulse.beat,
             on_lost=self._lose_session,
             on_other_version=self._meet_other_version,
             offences=self._offences,
@@ -264,6 +273,7 @@ class Keeper:
 
     def _begin_session(self, session: AgentSession) -> None:
         self.session, self.code = session, None
+        self.pulse.beat()
         self._tell("agent.connected", boot_id=session.hello.boot_id, plugin=session.hello.plugin_name)
 
     def _lose_session(self, reason: str) -> None:

@@ -19,6 +19,7 @@ from innkeeper.channels.ports import (
     ScheduleRequested,
     StreamListener,
 )
+from innkeeper.channels.pulse import BEATS, BLOCK_SECONDS
 from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
 from innkeeper.channels.statements import OtherVersion, Unbelievable, read_hello, read_notice, read_told
@@ -57,7 +58,7 @@ class Pace:
     #: Between two greetings, whatever the guest does.
     between_greetings: float = 0.5
     #: Between two pings.
-    ping: float = 20.0
+    ping: float = BLOCK_SECONDS / BEATS
     #: For the answer to a ping.
     pong: float = 30.0
 
@@ -74,6 +75,8 @@ class Surroundings:
     on_booking: OnBooking
     #: Told of each session that begins.
     on_session: Callable[[AgentSession], None]
+    #: Told of every answer to a ping.
+    on_pulse: Callable[[], None]
     #: Told when it is lost, and why.
     on_lost: Callable[[str], None]
     #: Told of an agent that speaks another version of the protocol, in words.
@@ -256,6 +259,7 @@ class Link:
             case Told(message):
                 self._believing(lambda: self._take_told(message))
             case Ponged():
+                self._around.on_pulse()
                 self._ponged.set()
             case StreamOpened() | StreamData() | StreamWritable() | StreamEof() | StreamReset():
                 self._streams.take(event)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession
 from innkeeper.wire.states import UpdateStatus as UpdateStatus
 
 
@@ -65,6 +66,8 @@ class AgentHello:
     tasks: tuple[AgentTask, ...]
     #: How many streams to its guest's TCP ports it carries; 0 for an agent of before there were any.
     max_streams: int = 0
+    #: What it can do beyond updates.
+    knows: frozenset[Ability] = frozenset()
 
 
 # What the guest tells by itself
@@ -188,6 +191,32 @@ class GuestAgent(Protocol):
     def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
         """Ask for a connection to 127.0.0.1 at this port of the guest; ``listener`` is told how it goes."""
 
+    def knows(self, ability: Ability) -> bool:
+        """Whether it can do this: an old agent can do less."""
+
+    async def version(self) -> str: ...
+
+    async def ping(self) -> None:
+        """Return when it has answered."""
+
+    async def facts(self) -> GuestFacts:
+        """What the guest is."""
+
+    async def sessions(self) -> Sequence[LogonSession]:
+        """Who is logged on."""
+
+    async def log_off(self) -> int:
+        """Log everybody off; returns how many sessions were told to end."""
+
+    async def parameters(self) -> Mapping[str, GuestParameter]:
+        """The named values that the guest keeps."""
+
+    async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
+        """Keep a value; without one, forget the name."""
+
+    async def set_time(self, seconds: float) -> None:
+        """Set the guest's clock to so many seconds since 1970."""
+
     def messages(self) -> AsyncIterator[GuestMessage]:
         """What the guest tells from now on, until the session is lost."""
 
@@ -202,6 +231,9 @@ class GuestAgents(Protocol):
         """
 
     def is_connected(self, machine: str) -> bool: ...
+
+    def heartbeat(self, machine: str) -> int | None:
+        """Percent of the heartbeats of the last minute; nothing before the first, or where it is off."""
 
 
 # What the agents need from the house

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from innkeeper.channels.feed import Feed
+from innkeeper.channels.guest_statements import read_count, read_facts, read_parameters, read_sessions
 from innkeeper.channels.patience import within
 from innkeeper.channels.ports import (
     AgentHello,
@@ -28,6 +29,7 @@ from innkeeper.channels.statements import (
 )
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.ports import Clock
+from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession
 from innkeeper.wire.session import Message
 
 T = TypeVar("T")
@@ -36,6 +38,8 @@ T = TypeVar("T")
 CALL_S = 30.0
 #: A health report runs the guest's own check scripts.
 HEALTH_S = 300.0
+#: What runs programs of the guest's.
+SLOW_S = 90.0
 
 
 class Line(Protocol):
@@ -125,6 +129,43 @@ class AgentSession:
                 advice="Close connections that are not needed.",
             ) from exc
 
+    def knows(self, ability: Ability) -> bool:
+        """Whether the agent's greeting names it."""
+        return ability in self._hello.knows
+
+    async def version(self) -> str:
+        """The agent's version."""
+        return self._hello.agent_version
+
+    async def ping(self) -> None:
+        """Ask the smallest question there is."""
+        await self._ask({"do": "task", "identifier": "-"}, _nothing)
+
+    async def facts(self) -> GuestFacts:
+        """What the guest is."""
+        return await self._ask({"do": "facts"}, lambda answer: read_facts(answer.get("facts")))
+
+    async def sessions(self) -> Sequence[LogonSession]:
+        """Who is logged on."""
+        return await self._ask({"do": "sessions"}, lambda answer: read_sessions(answer), SLOW_S)
+
+    async def log_off(self) -> int:
+        """Log everybody off."""
+        return await self._ask({"do": "log_off"}, lambda answer: read_count(answer), SLOW_S)
+
+    async def parameters(self) -> Mapping[str, GuestParameter]:
+        """The named values that the guest keeps."""
+        return await self._ask({"do": "parameters"}, lambda answer: read_parameters(answer))
+
+    async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
+        """Keep a value; without one, forget the name."""
+        question: Message = {"do": "set_parameter", "name": name, "value": value, "revision": revision}
+        await self._ask(question, _nothing)
+
+    async def set_time(self, seconds: float) -> None:
+        """Set the guest's clock."""
+        await self._ask({"do": "set_time", "seconds": seconds}, _nothing)
+
     def messages(self) -> AsyncIterator[GuestMessage]:
         """What the guest tells from this call on, until the session is lost."""
         feed = Feed()
@@ -170,7 +211,8 @@ class AgentSession:
         try:
             if not await within(self._clock, patience, asyncio.shield(answer)):
                 raise self._error(
-                    f"The task agent of {self._machine} did not answer within {patience:g} seconds."
+                    f"The task agent of {self._machine} did not answer within {patience:g} seconds.",
+                    ErrorCode.VM_E_TIMED_OUT,
                 )
             return answer.result()
         finally:
@@ -183,8 +225,10 @@ class AgentSession:
             sentence = "no reason given"
         return self._error(f"The task agent of {self._machine} refused: {sentence}")
 
-    def _error(self, sentence: str) -> AgentError:
-        return AgentError(sentence, machine=self._machine, advice="Look at the agent's log inside the guest.")
+    def _error(self, sentence: str, code: ErrorCode | None = None) -> AgentError:
+        return AgentError(
+            sentence, machine=self._machine, code=code, advice="Look at the agent's log inside the guest."
+        )
 
 
 def _nothing(answer: Message) -> None:

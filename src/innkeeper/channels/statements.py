@@ -21,6 +21,7 @@ from innkeeper.channels.ports import (
     TaskStateChanged,
     UpdateStatus,
 )
+from innkeeper.wire.guest_facts import Ability
 from innkeeper.wire.session import VERSION
 
 MAX_CONTEXT_BYTES = 64 * 1024
@@ -28,6 +29,7 @@ MAX_NAME_CHARS = 255
 MAX_TEXT_CHARS = 2000
 MAX_PACKAGES = 5000
 MAX_TASKS = 64
+MAX_ABILITIES = 64
 MAX_ITEMS = 4096
 MAX_CHECKS = 256
 #: No clock of a guest is taken to show a later time.
@@ -57,7 +59,7 @@ class Notice:
 
 def read_hello(said: Mapping[str, object]) -> AgentHello:
     """Read the agent's greeting."""
-    reader = _Reader(said)
+    reader = Reader(said)
     version = reader.number("protocol", 0, 1 << 16)
     if version != VERSION:
         raise OtherVersion(f"it speaks version {version} of the protocol, not {VERSION}")
@@ -68,12 +70,19 @@ def read_hello(said: Mapping[str, object]) -> AgentHello:
         os_name=reader.text("os_name", MAX_NAME_CHARS),
         tasks=tuple(read_task(task) for task in reader.items("tasks", MAX_TASKS)),
         max_streams=0 if said_nothing(said, "channels") else reader.number("channels", 0, 1 << 16),
+        knows=_read_abilities(reader, said),
     )
+
+
+def _read_abilities(reader: Reader, said: Mapping[str, object]) -> frozenset[Ability]:
+    """What it can do: a newer agent's are passed over, and an old one's greeting has none."""
+    named = () if said_nothing(said, "knows") else reader.texts("knows", MAX_ABILITIES)
+    return frozenset(Ability(name) for name in named if name in list(Ability))
 
 
 def read_task(said: object) -> AgentTask:
     """Read what the agent's journal says of one update; without packages there are none."""
-    reader = _Reader(said)
+    reader = Reader(said)
     percent = None if said_nothing(said, "percent") else reader.number("percent", 0, 100)
     packages = () if said_nothing(said, "packages") else reader.items("packages", MAX_PACKAGES)
     return AgentTask(
@@ -92,7 +101,7 @@ def read_optional_task(said: object) -> AgentTask | None:
 
 def read_health(said: object) -> HealthReport:
     """Read the guest's report of its own health."""
-    reader = _Reader(said)
+    reader = Reader(said)
     checks = reader.mapping("failed_checks", MAX_CHECKS)
     return HealthReport(
         boot_id=reader.name("boot_id"),
@@ -109,7 +118,7 @@ def read_health(said: object) -> HealthReport:
 
 def read_notice(said: Mapping[str, object]) -> Notice:
     """Read a message that must be answered."""
-    reader = _Reader(said)
+    reader = Reader(said)
     read = _NOTICES.get(reader.text("tell", 64))
     if read is None:
         raise Unbelievable("it gives notice of something unknown")
@@ -120,7 +129,7 @@ def read_notice(said: Mapping[str, object]) -> Notice:
 
 def read_told(said: Mapping[str, object]) -> GuestMessage:
     """Read a message that may be lost: progress or output."""
-    reader = _Reader(said)
+    reader = Reader(said)
     kind = reader.text("tell", 64)
     if kind == "output":
         return GuestOutput(identifier=reader.name("identifier"), text=reader.text("text", MAX_TEXT_CHARS))
@@ -131,7 +140,7 @@ def read_told(said: Mapping[str, object]) -> GuestMessage:
 
 def read_may_reach(said: Mapping[str, object]) -> bool:
     """Read whether channels may reach a port."""
-    return _Reader(said).truth("allowed")
+    return Reader(said).truth("allowed")
 
 
 def said_nothing(said: object, name: str) -> bool:
@@ -144,7 +153,7 @@ def clean_sentence(said: object) -> str:
     return _clean(said, 500)
 
 
-def _read_schedule(reader: _Reader) -> ScheduleRequested:
+def _read_schedule(reader: Reader) -> ScheduleRequested:
     return ScheduleRequested(
         label=reader.text("label", MAX_NAME_CHARS),
         identifier=reader.name("identifier"),
@@ -156,7 +165,7 @@ def _read_schedule(reader: _Reader) -> ScheduleRequested:
 
 
 #: How to read each kind of notice.
-_NOTICES: Mapping[str, Callable[[_Reader], GuestMessage]] = {
+_NOTICES: Mapping[str, Callable[[Reader], GuestMessage]] = {
     "schedule": _read_schedule,
     "delete_schedule": lambda reader: ScheduleDeleted(identifier=reader.name("identifier")),
     "task_state": lambda reader: TaskStateChanged(task=read_task(reader.member("task"))),
@@ -164,7 +173,7 @@ _NOTICES: Mapping[str, Callable[[_Reader], GuestMessage]] = {
 }
 
 
-def _read_status(reader: _Reader) -> UpdateStatus:
+def _read_status(reader: Reader) -> UpdateStatus:
     status = reader.number("status", 0, 8)
     if status not in _AGENT_STATES:
         raise Unbelievable(f"it reports state {status}, which is the host's to give")
@@ -187,7 +196,7 @@ def _clean(said: object, most: int) -> str:
     )
 
 
-class _Reader:
+class Reader:
     """Takes members out of one JSON object, each with its type and bounds."""
 
     def __init__(self, said: object) -> None:

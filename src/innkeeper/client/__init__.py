@@ -1,5 +1,6 @@
 """Connect to an inn and use its objects remotely."""
 
+from innkeeper.client.accountant import Accountant as Accountant
 from innkeeper.client.devices import DVDDrive as DVDDrive
 from innkeeper.client.devices import FloppyDrive as FloppyDrive
 from innkeeper.client.devices import HardDiskConnection as HardDiskConnection

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from innkeeper.client import calls
+from innkeeper.client.accountant import Accountant
 from innkeeper.client.channels import Channel, ChannelCollection, EndpointType
 from innkeeper.client.configuration import ConfiguredMachine
 from innkeeper.client.display import Display
@@ -29,6 +30,8 @@ class Machine(ConfiguredMachine):
         self.display = Display(transport, name)
         self.keyboard = Keyboard(transport, name)
         self.mouse = Mouse(transport, name)
+        #: What it uses (``Accountant``).
+        self.accountant = Accountant(transport, name)
 
     def __repr__(self) -> str:
         return f"<Machine {self.name}>"

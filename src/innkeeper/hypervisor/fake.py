@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from innkeeper.errors import MachineNotFound, NotSupported
 from innkeeper.hypervisor import fake_acts as acts
-from innkeeper.hypervisor import fake_definition, fake_disks
+from innkeeper.hypervisor import fake_definition, fake_disks, fake_usage
 from innkeeper.hypervisor.domain.reading import configuration_of
+from innkeeper.hypervisor.fake_guest_words import FakeGuestProgram
 from innkeeper.hypervisor.fake_guests import Due
 from innkeeper.hypervisor.fake_hands import FakeHands
 from innkeeper.hypervisor.fake_machines import SimulatedMachine, format_of, with_paths
@@ -24,6 +25,7 @@ from innkeeper.machines.configuration import Configuration
 from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import BytePipe, ExecResult, OnProgress
+from innkeeper.machines.usage import Usage
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event, Publish
 
@@ -179,6 +181,11 @@ class FakeHypervisor:
     async def free_bytes(self, directory: str) -> int:
         """Room left."""
         return self.room_bytes
+
+    async def usage(self) -> Sequence[Usage]:
+        """What the machines that are on use, by their own rhythms."""
+        now = self._clock.now().timestamp()
+        return [used for machine in list(self._machines.values()) if (used := fake_usage.usage(machine, now))]
 
     async def memory_free_mib(self) -> int:
         """What the machines that are on leave free."""
@@ -408,6 +415,10 @@ class FakeHypervisor:
 
         return await self._do(name, thaw)
 
+    def guest_program(self, name: str) -> FakeGuestProgram:
+        """The guest's qemu-guest-agent, as a program that can be asked."""
+        return FakeGuestProgram(self, name)
+
     async def guest_exec(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         """Every simulated command does nothing, well."""
         await self._do(name, lambda machine, _: acts.need_guest_agent(machine))
@@ -447,6 +458,12 @@ class FakeHypervisor:
         """Whether the machine's agent answered when it was last looked at."""
         machine = self._machines.get(name)
         return machine is not None and machine.memory is not None and machine.memory.agent_up
+
+    def heartbeat(self, name: str) -> int | None:
+        """Percent of its heartbeats: all while its agent is up, none while it is frozen; else nothing."""
+        if not self.has_agent_up(name):
+            return None
+        return 0 if self._machines[name].frozen else 100
 
     async def _do(self, name: str, act: Callable[[SimulatedMachine, float], T]) -> T:
         """Let the guest live up to now, act on its machine, write down what changed, and tell of it."""

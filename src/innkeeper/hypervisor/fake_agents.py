@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from innkeeper.channels.ports import (
@@ -18,6 +18,7 @@ from innkeeper.channels.ports import (
     UpdateStatus,
 )
 from innkeeper.errors import AgentError, ErrorCode, MachineNotFound
+from innkeeper.hypervisor import fake_guest_words as words
 from innkeeper.hypervisor.fake import FakeHypervisor
 from innkeeper.hypervisor.fake_guests import Due, Guest, GuestTask
 from innkeeper.hypervisor.fake_machines import SimulatedMachine
@@ -25,6 +26,7 @@ from innkeeper.hypervisor.fake_streams import FakeStreams
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event
+from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession
 from innkeeper.wire.streams import MAX_STREAMS
 
 T = TypeVar("T")
@@ -66,6 +68,10 @@ class FakeAgents:
     def is_connected(self, machine: str) -> bool:
         """Whether the agent is up, as of the last look at its machine."""
         return self._hypervisor.has_agent_up(machine)
+
+    def heartbeat(self, machine: str) -> int | None:
+        """All or none: simulated agents lose no ping."""
+        return self._hypervisor.heartbeat(machine)
 
     async def _hello(self, machine: str) -> AgentHello | None:
         try:
@@ -135,6 +141,42 @@ class FakeAgent:
                 code=ErrorCode.ERROR_MAX_SESSIONS_REACHED,
             ) from error
 
+    def knows(self, ability: Ability) -> bool:
+        """All of it."""
+        return True
+
+    async def version(self) -> str:
+        """The agent's version."""
+        return self._hello.agent_version
+
+    async def ping(self) -> None:
+        """Return when it has answered."""
+        await self._call(lambda guest, _: None)
+
+    async def facts(self) -> GuestFacts:
+        """What the guest is."""
+        return await self._call(lambda guest, _: words.facts(guest, self._machine))
+
+    async def sessions(self) -> Sequence[LogonSession]:
+        """Who is logged on."""
+        return await self._call(lambda guest, _: words.sessions(guest))
+
+    async def log_off(self) -> int:
+        """Everybody goes."""
+        return await self._call(lambda guest, _: words.log_off(guest))
+
+    async def parameters(self) -> Mapping[str, GuestParameter]:
+        """What it keeps."""
+        return await self._call(lambda guest, _: words.parameters(guest))
+
+    async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
+        """Keep a value."""
+        await self._call(lambda guest, _: words.set_parameter(guest, name, value, revision))
+
+    async def set_time(self, seconds: float) -> None:
+        """Keep that it was told the time."""
+        await self._call(lambda guest, _: setattr(guest.memory, "clock_set_at", seconds))
+
     async def messages(self) -> AsyncIterator[GuestMessage]:
         """Every change of the agent's journal, until the session is lost."""
         known: dict[str, AgentTask] = {}
@@ -181,6 +223,7 @@ def _hello(machine: SimulatedMachine, now: float) -> AgentHello | None:
         os_name=guest.disk.os_name,
         tasks=tuple(_journal_of(guest).values()),
         max_streams=MAX_STREAMS,
+        knows=frozenset(Ability),
     )
 
 

@@ -98,6 +98,8 @@ class GuestDisk:
     package_database_ok: bool = True
     journal: dict[str, GuestTask] = dataclasses.field(default_factory=dict)
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+    #: Named values: each its text, the host's revision, and whether the guest has set it since.
+    parameters: dict[str, list[str | int | bool]] = dataclasses.field(default_factory=dict)
     boots: int = 0
 
     def to_bytes(self) -> bytes:
@@ -120,6 +122,8 @@ class GuestMemory:
     """What the guest keeps in memory: it is saved with the machine, and lost when it is turned off."""
 
     boot_id: str
+    #: When it was booted, put off by all the time that it stood still (host time, in seconds).
+    booted_at: float = 0.0
     agent_up: bool = False
     failed_units: list[str] = dataclasses.field(default_factory=list)
     reboot_required: bool = False
@@ -127,6 +131,11 @@ class GuestMemory:
     typed: str = ""
     #: Where its mouse pointer is, once it was moved.
     pointer: tuple[int, int] | None = None
+    #: Who is logged on, and whether their screen is locked.
+    users: list[str] = dataclasses.field(default_factory=list)
+    locked: bool = False
+    #: What its clock was set to last, in seconds.
+    clock_set_at: float = 0.0
     #: The size of its screen, once a viewer has asked for one.
     size: tuple[int, int] | None = None
     #: What will happen, and when (host time, in seconds).
@@ -134,6 +143,7 @@ class GuestMemory:
 
     def shift(self, seconds: float) -> None:
         """Put off everything: the machine stood still for so long."""
+        self.booted_at += seconds
         self.due = [(at + seconds, what, about) for at, what, about in self.due]
 
 
@@ -153,6 +163,7 @@ class Guest:
         disk.kernel = disk.installed_kernel
         memory = GuestMemory(
             boot_id=str(random.Random(f"{seed}/{disk.boots}/{now}").getrandbits(64)),  # noqa: S311
+            booted_at=now,
             failed_units=list(disk.broken_units),
         )
         guest = cls(memory=memory, disk=disk, pace=pace, behaviour=behaviour)

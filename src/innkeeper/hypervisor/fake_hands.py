@@ -13,6 +13,7 @@ from innkeeper.machines.machine import MachineState
 
 #: What a login line holds.
 _MOST_TYPED = 2000
+_MOST_USERS = 16
 
 #: X11's numbers of keys without a character.
 _KEYSYMS = {0xFF08: "\b", 0xFF09: "\t", 0xFF0D: "\n", 0xFF8D: "\n", 0xFF1B: ""}
@@ -115,10 +116,18 @@ def type_text(machine: SimulatedMachine, text: str) -> None:
         if character in "\b\x7f":
             typed = typed[:-1]
         elif character in "\r\n":
+            _log_on(machine, typed.rpartition("login: ")[2])
             typed += f"\n{machine.name} login: "
         elif character.isprintable():
             typed += character
     machine.memory.typed = typed[-_MOST_TYPED:]
+
+
+def _log_on(machine: SimulatedMachine, name: str) -> None:
+    """Whoever gives a name is logged on: simulated guests know no passwords."""
+    memory = machine.memory
+    if memory is not None and name.strip() and name.strip() not in memory.users:
+        memory.users = [*memory.users, name.strip()[:32]][-_MOST_USERS:]
 
 
 def move_to(machine: SimulatedMachine, x: int, y: int) -> None:

@@ -297,12 +297,16 @@ def _memory(parsed: dict[str, object]) -> GuestMemory:
         raise TypeError("a simulated machine's memory is not what was written")
     return GuestMemory(
         boot_id=str(parsed["boot_id"]),
+        booted_at=float(str(parsed.get("booted_at", 0.0))),
         agent_up=bool(parsed["agent_up"]),
         failed_units=[str(unit) for unit in units],
         reboot_required=bool(parsed["reboot_required"]),
         typed=str(parsed.get("typed", "")),
         pointer=_pair(parsed.get("pointer")),
         size=_pair(parsed.get("size")),
+        users=[str(user) for user in users] if isinstance(users := parsed.get("users"), list) else [],
+        locked=bool(parsed.get("locked", False)),
+        clock_set_at=float(str(parsed.get("clock_set_at", 0.0))),
         due=[(float(at), str(what), str(about)) for at, what, about in due],
     )
 

@@ -8,11 +8,13 @@ from typing import Protocol
 
 from innkeeper.machines.change import Change, Scope
 from innkeeper.machines.configuration import Configuration
+from innkeeper.machines.guest_words import GuestProgram
 from innkeeper.machines.hands import Hands
 from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.pipe import BytePipe as BytePipe
 from innkeeper.machines.screens import Screens
+from innkeeper.machines.usage import Usage
 
 #: Told, on the event loop, how far a long call has come: bytes done, bytes in all.
 OnProgress = Callable[[int, int], None]
@@ -113,6 +115,9 @@ class Hypervisor(Protocol):
     async def free_bytes(self, directory: str) -> int:
         """Room left where disk images of this host lie."""
 
+    async def usage(self) -> Sequence[Usage]:
+        """What every machine that is on has used, by one bulk call; machines that are busy may be missing."""
+
     async def memory_free_mib(self) -> int: ...
 
     async def facts(self) -> HostFacts:
@@ -212,6 +217,9 @@ class Hypervisor(Protocol):
 
     async def thaw(self, name: str) -> int:
         """Thaw them. Does nothing where none is frozen."""
+
+    def guest_program(self, name: str) -> GuestProgram:
+        """The guest's qemu-guest-agent, as a program that can be asked."""
 
     async def guest_exec(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         """Run a command in the guest. Raises ``AgentError``."""

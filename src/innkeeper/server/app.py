@@ -16,6 +16,7 @@ from innkeeper.server.pages import site
 from innkeeper.server.pages.headers import PageHeaders
 from innkeeper.server.peers import Admission, Peers
 from innkeeper.server.routes import (
+    accountant,
     agent,
     chains,
     channels,
@@ -73,6 +74,7 @@ def bare_app() -> FastAPI:
     v1 = APIRouter(prefix="/v1", responses=_RESPONSES)
     nouns = (
         health,
+        accountant,
         display,
         keyboard,
         chains,

@@ -32,8 +32,10 @@ from innkeeper.hypervisor.libvirt import (
     prepare_root,
 )
 from innkeeper.identity.sessions import Lifetime
+from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
+from innkeeper.machines.heartbeats import Heartbeats
 from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.mouse import Mouse
@@ -125,6 +127,8 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         await _keep_running(_undo_watch(ground, machines).run(), "undo watch", opened)
         await _keep_running(house.reports.forget_old(ground.clock, history), "report retention", opened)
         await _keep_running(house.trigger.run(), "trigger agent", opened)
+        await _keep_running(house.accountant.run(), "accountant", opened)
+        await _keep_running(house.heartbeats.run(), "heartbeats", opened)
         ground.events.tell(house.schedule.heed)
         await _keep_running(house.schedule.scheduler.run(), "scheduler", opened)
         await _keep_running(house.schedule.watcher.run(), "occasions of scheduled tasks", opened)
@@ -216,6 +220,8 @@ async def _house(
         mouse=mouse,
         board=board,
         equipment=Equipment(machines),
+        accountant=Accountant(machines, clock=ground.clock),
+        heartbeats=Heartbeats(machines, agents, clock=ground.clock, publish=ground.events.publish),
         agents=agents,
         channels=await _channels(ground, tasks, machines, agents),
         bookings=bookings,

@@ -7,8 +7,10 @@ import dataclasses
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.channels.service import Channels
 from innkeeper.disks.service import Disks
+from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
+from innkeeper.machines.heartbeats import Heartbeats
 from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.service import Machines
@@ -45,6 +47,8 @@ class House:
     keyboard: Keyboard
     mouse: Mouse
     board: Board
+    accountant: Accountant
+    heartbeats: Heartbeats
     agents: GuestAgents
     channels: Channels
     bookings: Bookings

@@ -11,38 +11,39 @@ ACCOUNTANT = Interface(
         Member(
             "CPUUtilization",
             _EMULATED,
-            "",
-            "Delta of domainListGetStats cpu.time / (wall × vcpus), sampled by service each 1 s; "
-            "not running → S_FALSE and 0.",
+            "Accountant.cpu_utilization",
+            "The difference of two readings of libvirt's bulk statistics, over time and "
+            "processors; 0 for a machine that is off, where the documents add S_FALSE.",
         ),
         Member(
             "CPUUtilizationHistory",
             _EMULATED,
-            "",
-            "Ring buffer of 60 one-second samples kept by the service sampler; all zeros when off.",
+            "Accountant.cpu_utilization_history",
+            "60 values, one a second. Read every second while somebody looks, else every ten: in "
+            "between, each second has the mean.",
         ),
         Member(
             "DiskBytesRead",
             _DIRECT,
-            "",
-            "Sum block.N.rd.bytes (domainListGetStats BLOCK); save a baseline at power- "
-            "up/reset/restore – QEMU counters do not reset on guest reset.",
+            "Accountant.disk_bytes_read",
+            "libvirt's block statistics, summed. Since the machine was turned on or restored: a "
+            "guest's reset counts on.",
         ),
-        Member("DiskBytesWritten", _DIRECT, "", "Sum block.N.wr.bytes, same baseline rule."),
+        Member("DiskBytesWritten", _DIRECT, "Accountant.disk_bytes_written", "As DiskBytesRead."),
         Member(
             "NetworkBytesReceived",
             _DIRECT,
-            "",
-            "Sum net.N.rx.bytes (tap/bridge only; user-mode net has no host counter → guest- "
-            "network-get-interfaces statistics via agent, else S_FALSE).",
+            "Accountant.network_bytes_received",
+            "libvirt's interface statistics, summed. None with user-mode networking, which the "
+            "host does not count.",
         ),
-        Member("NetworkBytesSent", _DIRECT, "", "Sum net.N.tx.bytes, same limits."),
+        Member("NetworkBytesSent", _DIRECT, "Accountant.network_bytes_sent", "As NetworkBytesReceived."),
         Member(
             "UpTime",
             _EMULATED,
-            "",
-            "Innkeeper’s timestamp at lifecycle STARTED/RESTORED (store in domain metadata so it "
-            "survives service restart); nearest: /proc/PID/stat starttime of QEMU.",
+            "Accountant.up_time",
+            "Since QEMU wrote down its process number. None where that file cannot be seen (a "
+            "host elsewhere).",
         ),
     ),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from innkeeper.wire.events import Json
 
 #: Any one answer of the agent.
 _ANSWER_TIMEOUT_S = 10
+#: What has no answer.
+_TELL_TIMEOUT_S = 3
 #: A freeze waits for the guest's writes to reach the disk.
 _FREEZE_TIMEOUT_S = 30
 _FIRST_POLL_S = 0.05
@@ -75,6 +78,35 @@ class GuestAgentPort:
                 await self._write(name, opened, data[start : start + _WRITE_BYTES])
         finally:
             await self._call(name, "guest-file-close", {"handle": opened})
+
+    async def read_file(self, name: str, path: str, most: int) -> bytes:
+        """A file of the guest's, up to so many bytes; empty where there is none."""
+        try:
+            opened = await self._call(name, "guest-file-open", {"path": path, "mode": "rb"})
+        except AgentError:
+            return b""
+        if not isinstance(opened, int):
+            raise _liar(name, "guest-file-open")
+        try:
+            read = await self._ask(name, "guest-file-read", {"handle": opened, "count": most})
+            return _decoded(name, read, "buf-b64")
+        finally:
+            await self._call(name, "guest-file-close", {"handle": opened})
+
+    async def call(self, name: str, command: str, arguments: Mapping[str, Json]) -> Json:
+        """Ask the agent anything; what comes back is the guest's word."""
+        return await self._call(name, command, arguments)
+
+    async def tell(self, name: str, command: str, arguments: Mapping[str, Json]) -> None:
+        """Ask what has no answer once it is done."""
+        line = json.dumps({"execute": command, "arguments": arguments})
+
+        def work(connect: libvirt.virConnect) -> None:
+            domain = connect.lookupByName(name)
+            with contextlib.suppress(libvirt.libvirtError):
+                libvirt_qemu.qemuAgentCommand(domain, line, _TELL_TIMEOUT_S, 0)
+
+        await self._connection.command(work, f"run {command} in", name)
 
     async def _write(self, name: str, handle: int, chunk: bytes) -> None:
         while chunk:

@@ -20,7 +20,9 @@ from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.domains import Domains
 from innkeeper.hypervisor.libvirt.events import MachineEvent, lifecycle_event, lifecycle_reason
 from innkeeper.hypervisor.libvirt.far_files import FarFiles
+from innkeeper.hypervisor.libvirt.gauges import Gauges
 from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentPort
+from innkeeper.hypervisor.libvirt.guest_program import QemuGuestProgram
 from innkeeper.hypervisor.libvirt.hands import LibvirtHands
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.near_files import NearFiles
@@ -34,6 +36,7 @@ from innkeeper.machines.configuration import Configuration
 from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import BytePipe, ExecResult, ImageFiles, OnProgress
+from innkeeper.machines.usage import Usage
 from innkeeper.wire.events import Event, Publish
 
 T = TypeVar("T")
@@ -78,6 +81,7 @@ class LibvirtHypervisor:
         self._guest_agent = GuestAgentPort(self._connection)
         self._agent_ports = AgentPorts(self._uri, self._connection)
         self._screens = LibvirtScreens(self._uri, self._connection, self._domains)
+        self._gauges = Gauges(self._uri, self._connection)
         self._hands = LibvirtHands(self._uri, self._connection, self._domains)
 
     @property
@@ -153,6 +157,10 @@ class LibvirtHypervisor:
         return await self._connection.ask(
             lambda c: self._images.free_bytes(c, directory), f"see the room left in {directory}"
         )
+
+    async def usage(self) -> Sequence[Usage]:
+        """What the machines that are on have used, by one bulk call."""
+        return await self._gauges.usage()
 
     async def memory_free_mib(self) -> int:
         """Memory that machines could get: free, or held by caches that give way."""
@@ -319,6 +327,10 @@ class LibvirtHypervisor:
     async def thaw(self, name: str) -> int:
         """Thaw them. Does nothing where none is frozen."""
         return await self._guest_agent.thaw(name)
+
+    def guest_program(self, name: str) -> QemuGuestProgram:
+        """The guest's qemu-guest-agent, as a program that can be asked."""
+        return QemuGuestProgram(name, self._guest_agent)
 
     async def guest_exec(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         """Run a command in the guest."""

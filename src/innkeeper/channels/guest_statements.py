@@ -1,0 +1,81 @@
+"""Read what a guest says of itself, of its users and parameters; believe none of it further."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from innkeeper.channels.statements import Reader, Unbelievable, said_nothing
+from innkeeper.wire.guest_facts import (
+    MAX_PARAMETER_NAME,
+    MAX_PARAMETER_VALUE,
+    MAX_PARAMETERS,
+    MAX_SESSIONS,
+    GuestFacts,
+    GuestParameter,
+    LogonSession,
+)
+
+_MAX_FACT = 200
+_MAX_REVISION = (1 << 53) - 1
+
+
+def read_facts(said: object) -> GuestFacts:
+    """Read what the guest is."""
+    reader = Reader(said)
+    return GuestFacts(
+        computer_name=reader.text("computer_name", _MAX_FACT),
+        os_id=reader.text("os_id", _MAX_FACT),
+        os_name=reader.text("os_name", _MAX_FACT),
+        version=reader.text("version", _MAX_FACT),
+        version_id=reader.text("version_id", _MAX_FACT),
+        variant=reader.text("variant", _MAX_FACT),
+        kernel_release=reader.text("kernel_release", _MAX_FACT),
+        kernel_version=reader.text("kernel_version", _MAX_FACT),
+        architecture=reader.text("architecture", _MAX_FACT),
+    )
+
+
+def read_sessions(said: object) -> Sequence[LogonSession]:
+    """Read who is logged on."""
+    return tuple(_read_session(each) for each in Reader(said).items("sessions", MAX_SESSIONS))
+
+
+def read_count(said: object) -> int:
+    """Read how many sessions were told to end."""
+    return Reader(said).number("count", 0, 1 << 20)
+
+
+def read_parameters(said: object) -> Mapping[str, GuestParameter]:
+    """Read the named values that the guest keeps."""
+    named = Reader(said).mapping("parameters", MAX_PARAMETERS)
+    return {_read_name(name): _read_parameter(entry) for name, entry in named}
+
+
+def _read_session(said: object) -> LogonSession:
+    reader = Reader(said)
+    return LogonSession(
+        user=reader.text("user", _MAX_FACT),
+        domain="",
+        since=reader.time("since"),
+        locked=None if said_nothing(said, "locked") else reader.truth("locked"),
+        remote=None if said_nothing(said, "remote") else reader.truth("remote"),
+    )
+
+
+def _read_name(name: str) -> str:
+    if not 0 < len(name) <= MAX_PARAMETER_NAME or "\\" in name or not name.isprintable():
+        raise Unbelievable("a parameter has a name that none may have")
+    return name
+
+
+def _read_parameter(said: object) -> GuestParameter:
+    if not isinstance(said, list) or len(said) != 3:
+        raise Unbelievable("a parameter is not value, revision and who set it")
+    value, revision, by_guest = said
+    if not isinstance(value, str) or len(value) > MAX_PARAMETER_VALUE or "\0" in value:
+        raise Unbelievable("a parameter's value is no text that one may have")
+    if not isinstance(revision, int) or isinstance(revision, bool) or not 0 <= revision <= _MAX_REVISION:
+        raise Unbelievable("a parameter's revision is none")
+    if not isinstance(by_guest, bool):
+        raise Unbelievable("it is neither true nor false that the guest has set it")
+    return GuestParameter(value=value, revision=revision, by_guest=by_guest)
