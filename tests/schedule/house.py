@@ -32,6 +32,9 @@ class Computer:
 
     def __init__(self) -> None:
         self.accounts = {"ana": "ana", "S-1-5-18": "root"}
+        self.is_root = True
+        self.groups: dict[str, tuple[str, ...]] = {}
+        self.logged_on: set[str] = set()
         self.batteries: bool | None = None
         self.network: bool | None = None
         self.idle: bool | None = None
@@ -39,6 +42,22 @@ class Computer:
 
     def find(self, name: str) -> str | None:
         return self.accounts.get(name)
+
+    def has_group(self, name: str) -> bool:
+        return name in self.groups
+
+    def own(self) -> str:
+        return "innkeeper"
+
+    def can_become(self, name: str) -> bool:
+        return self.is_root or name == self.own()
+
+    def member_logged_on(self, group: str) -> str | None:
+        return next((user for user in self.groups.get(group, ()) if user in self.logged_on), None)
+
+    def identifier(self, name: str) -> str:
+        found = self.find(name)
+        return "" if found is None else f"S-1-22-1-{1000 + sorted(self.accounts).index(name)}"
 
     def on_batteries(self) -> bool | None:
         return self.batteries

@@ -5,7 +5,10 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from innkeeper.schedule.security.guard import USER
 
 _POWER = Path("/sys/class/power_supply")
 _NETWORK = Path("/sys/class/net")
@@ -28,6 +31,10 @@ _WELL_KNOWN = {
 class LinuxAccounts:
     """The accounts of this computer."""
 
+    def __init__(self, logged_on: Callable[[], Iterable[str]] = tuple) -> None:
+        """``logged_on`` tells the names of who is logged on."""
+        self._logged_on = logged_on
+
     def find(self, name: str) -> str | None:
         """The account that a name, with or without a realm, or a well-known identifier means."""
         plain = _WELL_KNOWN.get(name.casefold(), name.rpartition("\\")[2])
@@ -43,6 +50,27 @@ class LinuxAccounts:
         except (KeyError, ValueError):
             return False
         return True
+
+    def own(self) -> str:
+        """The service's own account."""
+        return pwd.getpwuid(os.geteuid()).pw_name
+
+    def can_become(self, name: str) -> bool:
+        """Whether the service can run programs as an account: root can as anybody."""
+        return os.geteuid() == 0 or name == self.own()
+
+    def member_logged_on(self, group: str) -> str | None:
+        """Somebody of a group who is logged on, the first by name."""
+        wanted = grp.getgrnam(group.rpartition("\\")[2]).gr_gid if self.has_group(group) else None
+        for name in sorted({user for user in self._logged_on() if self.find(user)}):
+            if wanted in os.getgrouplist(name, pwd.getpwnam(name).pw_gid):
+                return name
+        return None
+
+    def identifier(self, name: str) -> str:
+        """The security identifier of an account, as Samba gives it; empty where there is none."""
+        found = self.find(name)
+        return "" if found is None else USER.format(pwd.getpwnam(found).pw_uid)
 
 
 class LinuxConditions:

@@ -127,6 +127,20 @@ class Accounts(Protocol):
     def find(self, name: str) -> str | None:
         """The account that a name or a security identifier means, or ``None``."""
 
+    def has_group(self, name: str) -> bool: ...
+
+    def own(self) -> str:
+        """The service's own account."""
+
+    def can_become(self, name: str) -> bool:
+        """Whether the service can run programs as an account."""
+
+    def member_logged_on(self, group: str) -> str | None:
+        """Somebody of a group who is logged on."""
+
+    def identifier(self, name: str) -> str:
+        """The security identifier of an account; empty where there is none."""
+
 
 class Conditions(Protocol):
     """What this computer knows of itself."""

@@ -17,6 +17,10 @@ from innkeeper.schedule.memory_store import taken
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Accounts, Calendars, ScheduleStore
 from innkeeper.schedule.registered import Folder, Registered, Watch
+from innkeeper.schedule.security.guard import Guard, Who, with_principal
+from innkeeper.schedule.security.sddl import Right
+from innkeeper.schedule.security.sddl import parse as parse_sddl
+from innkeeper.schedule.whom import settle
 from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.tasks.ports import Clock
 
@@ -71,6 +75,8 @@ class Registry:
     async def create_folder(self, text: str, sddl: str = "", *, under: SchedulePath | None = None) -> Folder:
         """Make a folder, and those around it (``CreateFolder``). Raises ``ScheduleError`` (0x800700B7)."""
         path = SchedulePath.parse(text, under=under)
+        if sddl:
+            parse_sddl(sddl)
         known = {each.path.key for each in await self._store.folders()}
         if path.is_root or path.key in known:
             raise _folder_taken(path)
@@ -100,7 +106,7 @@ class Registry:
 
     async def set_folder_descriptor(self, folder: Folder, sddl: str) -> Folder:
         """Say who may do what with a folder (``SetSecurityDescriptor``)."""
-        changed = dataclasses.replace(folder, sddl=sddl)
+        changed = dataclasses.replace(folder, sddl=parse_sddl(sddl).text() if sddl else "")
         await self._store.put_folders([changed])
         return changed
 
@@ -129,10 +135,11 @@ class Registry:
         logon_type: LogonType = LogonType.NONE,
         sddl: str = "",
         owner: str,
+        who: Who | None = None,
         under: SchedulePath | None = None,
     ) -> Registered:
         """Register a task (``RegisterTask``, ``RegisterTaskDefinition``); without a path, in the root folder
-        under a new name. Folders around it are made.
+        under a new name. Folders around it are made. ``who`` is the caller; the inn itself where ``None``.
 
         Raises ``ScheduleError`` and ``InvalidArgument`` for all that the documents refuse.
         """
@@ -142,8 +149,12 @@ class Registry:
             raise InvalidArgument("A task needs a name.", code=ErrorCode.ERROR_INVALID_NAME)
         made = self._understood(definition, password=password)
         self._as_whom(made, user_id, logon_type)
+        who = who or Who(name=owner, identifiers=frozenset(), rules_all=True)
+        await asyncio.to_thread(settle, made, who, self._accounts)
         await self._check(made, path, owner)
         known = await self._store.find(path)
+        await self._permit(who, path, known)
+        sddl = await self._descriptor(made, sddl, flags)
         task = await self._row(made, path, known, flags, sddl=sddl, owner=owner)
         if flags & TaskCreation.VALIDATE_ONLY:
             return task
@@ -167,12 +178,41 @@ class Registry:
         self._changed()
         return stored
 
-    async def set_descriptor(self, task: Registered, sddl: str) -> Registered:
-        """Say who may do what with a task (``SetSecurityDescriptor``)."""
+    async def set_descriptor(self, task: Registered, sddl: str, flags: int = 0) -> Registered:
+        """Say who may do what with a task (``SetSecurityDescriptor``); nobody in particular where empty.
+
+        Raises ``ScheduleError`` for a text that is none, ``InvalidArgument`` for flags other than
+        DONT_ADD_PRINCIPAL_ACE.
+        """
+        if flags & ~TaskCreation.DONT_ADD_PRINCIPAL_ACE:
+            raise InvalidArgument(f"{flags:#x} are no flags of a descriptor.")
+        definition = TaskDefinition.from_xml(task.xml)
+        sddl = await self._descriptor(definition, sddl, TaskCreation(flags))
         (stored,) = await self._store.put([dataclasses.replace(task, sddl=sddl)])
         return stored
 
+    async def guard(self) -> Guard:
+        """What the descriptors of all folders say now."""
+        return Guard(await self._store.folders())
+
     # Machinery
+
+    async def _permit(self, who: Who, path: SchedulePath, known: Registered | None) -> None:
+        guard = await self.guard()
+        if known is not None:
+            guard.check_task(who, Right.WRITE, known)
+        else:
+            guard.check_place(who, path)
+
+    async def _descriptor(self, definition: TaskDefinition, sddl: str, flags: TaskCreation) -> str:
+        """The descriptor to keep: the caller's, else the definition's own, with the principal's entry."""
+        sddl = sddl or definition.registration_info.security_descriptor or ""
+        if not sddl:
+            return ""
+        user = definition.principal.user_id
+        if user is None or flags & TaskCreation.DONT_ADD_PRINCIPAL_ACE:
+            return parse_sddl(sddl).text()
+        return with_principal(sddl, await asyncio.to_thread(self._accounts.identifier, user))
 
     async def _root(self) -> Folder:
         root = SchedulePath(())
@@ -206,15 +246,6 @@ class Registry:
 
     async def _check(self, definition: TaskDefinition, path: SchedulePath, owner: str) -> None:
         now = self._clock.now()
-        user = definition.principal.user_id
-        if user is not None and await asyncio.to_thread(self._accounts.find, user) is None:
-            raise ScheduleError(
-                f"UserId: there is no account {user!r} on this computer.",
-                code=ErrorCode.ERROR_NONE_MAPPED,
-                advice="Name an account of this computer.",
-                node="UserId",
-                value=user,
-            )
         calendars = await self._calendars.named()
         plan = definition.plan(zone=self._home, calendars=calendars)
         if plan.is_over(now):

@@ -113,8 +113,10 @@ class Scheduler:
         flags: TaskRunFlags = TaskRunFlags.NO_FLAGS,
         *,
         session: int = 0,
+        run_as: str = "",
     ) -> Run:
-        """Start an instance now (``Run``, ``RunEx``), whatever its triggers say.
+        """Start an instance now (``Run``, ``RunEx``), whatever its triggers say; ``run_as`` is the account
+        to start it as, where not the principal's.
 
         Raises ``ScheduleError`` where it is disabled (0x80041326) or may not be started by hand
         (0x80041328), ``InvalidArgument`` for more than 32 arguments or a session that is none.
@@ -130,6 +132,7 @@ class Scheduler:
             due=self._clock.now(),
             state=RunState.CLAIMED,
             arguments=tuple(arguments),
+            run_as=run_as,
         )
         self._beginning.add(run.id)
         try:
@@ -171,6 +174,20 @@ class Scheduler:
     async def history(self, task: Registered, *, live: bool | None = None) -> Sequence[Run]:
         """The instances of a task, newest first (``GetInstances``, and those that ended)."""
         return await self._store.runs(task.id, live=live)
+
+    async def running(self) -> Sequence[tuple[Run, Registered]]:
+        """The instances of all tasks that are live, newest first (``GetRunningTasks``)."""
+        live = await self._store.runs(live=True, limit=10_000)
+        tasks = {number: await self._store.get(number) for number in {run.task_id for run in live}}
+        return [(run, task) for run in live if (task := tasks[run.task_id]) is not None]
+
+    async def instance(self, identifier: str) -> tuple[Run, Registered]:
+        """A live instance and its task (``IRunningTask``). Raises ``ScheduleError`` (0x8004130B)."""
+        run = await self._store.run(identifier.upper())
+        task = None if run is None else await self._store.get(run.task_id)
+        if run is None or task is None or not run.state.is_live:
+            raise not_running(identifier)
+        return run, task
 
     # Machinery
 
@@ -315,6 +332,16 @@ class Scheduler:
         finally:
             for each in races:
                 each.cancel()
+
+
+def not_running(identifier: str) -> ScheduleError:
+    """The answer for an instance that has ended, or that is none."""
+    return ScheduleError(
+        f"No instance {identifier[:64]} is running.",
+        code=ErrorCode.SCHED_E_TASK_NOT_RUNNING,
+        advice="See the task's history for how it ended.",
+        value=identifier[:64],
+    )
 
 
 def _check_start(

@@ -22,11 +22,12 @@ from innkeeper.schedule.linux.idle import Idleness
 from innkeeper.schedule.linux.journalctl import Journal
 from innkeeper.schedule.linux.logind import Logind
 from innkeeper.schedule.notices import Notices
-from innkeeper.schedule.ports import ScheduleStore, Starts
+from innkeeper.schedule.ports import Accounts, Calendars, ScheduleStore, Starts
 from innkeeper.schedule.registered import Watch
 from innkeeper.schedule.registry import Registry
 from innkeeper.schedule.scheduler import Scheduler
 from innkeeper.schedule.sources import Source, Sources
+from innkeeper.schedule.starters import Starters
 from innkeeper.schedule.watcher import Watcher
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
@@ -58,6 +59,10 @@ class Scheduling:
     notices: Notices
     #: Takes every event of the inn, for event triggers.
     heed: Publish
+    accounts: Accounts
+    calendars: Calendars
+    #: As whom starts by hand run.
+    starters: Starters
 
 
 def scheduling(
@@ -74,7 +79,9 @@ def scheduling(
 
     A ``simulated`` house hears nothing of the real computer's starts, people, load and journal.
     """
-    accounts, calendars, home = LinuxAccounts(), CalendarDirectory(state_dir / "calendars"), host_zone()
+    logind = Logind(clock=clock)
+    accounts = LinuxAccounts(logged_on=logind.users)
+    calendars, home = CalendarDirectory(state_dir / "calendars"), host_zone()
     handlers = machine_handlers(machines, tasks)
     instances = Instances(
         store=store,
@@ -93,7 +100,7 @@ def scheduling(
 
     inn_events = InnEvents(channels, life=secrets.token_hex(6), computer=socket.gethostname())
     journal = Journal(channels, clock=clock)
-    computer = () if simulated else _sources(store, clock, journal)
+    computer = () if simulated else _sources(store, clock, logind, journal)
     sources = Sources((inn_events, *computer))
     registry = Registry(
         store=store,
@@ -124,12 +131,14 @@ def scheduling(
             idle=lambda: sources.missing(Watch.IDLE),
         ),
         heed=inn_events.heed,
+        accounts=accounts,
+        calendars=calendars,
+        starters=Starters(accounts, logind.user_of),
     )
 
 
-def _sources(store: ScheduleStore, clock: Clock, journal: Journal) -> tuple[Source, ...]:
+def _sources(store: ScheduleStore, clock: Clock, logind: Logind, journal: Journal) -> tuple[Source, ...]:
     """What this computer tells of itself."""
-    logind = Logind(clock=clock)
     return (
         Boots(store=store, clock=clock, computer=socket.gethostname()),
         logind,

@@ -87,6 +87,8 @@ class RunRequest(TaskPathRequest):
     #: The documented flags of a start.
     flags: int = 0
     session: int = 0
+    #: As whom: an account's name, or its security identifier; the task's principal where ``None``.
+    user: str | None = Field(default=None, max_length=256)
 
 
 class RunMessage(Message):
@@ -94,6 +96,11 @@ class RunMessage(Message):
 
     #: ``InstanceGuid``.
     id: str
+    #: The task's.
+    path: str = ""
+    name: str = ""
+    #: The number of the action being done, from 1 (``CurrentAction``).
+    action: int = 0
     #: ``claimed``, ``queued``, ``running``, ``finished``, ``terminated``, ``skipped``, ``interrupted``.
     state: str
     #: The trigger's number from 1; 0 where a person started it.
@@ -111,6 +118,37 @@ class RunList(Message):
     """Instances of a task, newest first."""
 
     runs: tuple[RunMessage, ...]
+
+
+class RunTimesMessage(Message):
+    """When a task's triggers run (``GetRunTimes``)."""
+
+    times: tuple[AwareDatetime, ...]
+    #: 0 where these are all, 1 where there are more (``S_FALSE``), 0x00041304 for none in that time,
+    #: 0x00041305 for a task that no clock starts.
+    code: int
+
+
+class DescriptorMessage(Message):
+    """Who may do what, in SDDL."""
+
+    sddl: str
+    #: Whether it was set; else it shows what holds by roles.
+    is_own: bool
+
+
+class DescriptorRequest(TaskPathRequest):
+    """Say who may do what with a folder or a task."""
+
+    sddl: str = Field(max_length=16_384)
+    #: 0, or 0x10 to give the task's principal no entry of its own.
+    flags: int = 0
+
+
+class InstanceRequest(Request):
+    """Name an instance."""
+
+    instance: str = Field(max_length=64)
 
 
 class StopMessage(Message):

@@ -86,6 +86,15 @@ class Logind:
         """The sessions of people that there are now."""
         return tuple(self._sessions.values())
 
+    def users(self) -> tuple[str, ...]:
+        """Who is logged on."""
+        return tuple({session.user for session in self._sessions.values()})
+
+    def user_of(self, number: int) -> str | None:
+        """The user of the session of a number."""
+        session = self._sessions.get(str(number))
+        return None if session is None else session.user
+
     @property
     def is_idle(self) -> bool | None:
         """Whether nobody does anything (``IdleHint``); ``None`` where it is not known."""

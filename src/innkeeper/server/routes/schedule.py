@@ -8,11 +8,15 @@ from fastapi import APIRouter
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.identity import roles
+from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.enumerations import LogonType, TaskCreation, TaskRunFlags
 from innkeeper.schedule.instance import definition_of
+from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.registered import Registered, Run
+from innkeeper.schedule.security.sddl import Right
+from innkeeper.server.callers import who
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.seen import sees_folder
@@ -30,7 +34,14 @@ async def get_folder(house: TheHouse, caller: TheCaller, path: str = "\\") -> wi
     folder = await registry.folder(path)
     if not sees_folder(caller, str(folder.path)):
         raise unseen(roles.folder(path))
-    inside = [each for each in await registry.folders(folder.path) if sees_folder(caller, str(each.path))]
+    asking, guard = await who(caller, path), await registry.guard()
+    guard.check_folder(asking, Right.READ, folder)
+    inside = [
+        each
+        for each in await registry.folders(folder.path)
+        if sees_folder(caller, str(each.path))
+        and guard.may(asking, Right.READ, each.path, each.sddl, task=False)
+    ]
     return wire.FolderMessage(
         path=str(folder.path), name=folder.path.name, folders=tuple(str(each.path) for each in inside)
     )
@@ -42,8 +53,12 @@ async def get_folder(house: TheHouse, caller: TheCaller, path: str = "\\") -> wi
     operation_id="create_schedule_folder",
     dependencies=needs(Role.ADMINISTRATOR, folder_in_body("path")),
 )
-async def create_folder(request: wire.FolderRequest, house: TheHouse) -> wire.FolderMessage:
+async def create_folder(
+    request: wire.FolderRequest, house: TheHouse, caller: TheCaller
+) -> wire.FolderMessage:
     """Make a folder, and those around it."""
+    guard = await house.schedule.registry.guard()
+    guard.check_place(await who(caller, request.path), SchedulePath.parse(request.path))
     folder = await house.schedule.registry.create_folder(request.path, request.sddl)
     return wire.FolderMessage(path=str(folder.path), name=folder.path.name, folders=())
 
@@ -54,8 +69,11 @@ async def create_folder(request: wire.FolderRequest, house: TheHouse) -> wire.Fo
     operation_id="delete_schedule_folder",
     dependencies=needs(Role.ADMINISTRATOR, folder_in_query("path")),
 )
-async def delete_folder(house: TheHouse, path: str) -> None:
+async def delete_folder(house: TheHouse, caller: TheCaller, path: str) -> None:
     """Remove an empty folder."""
+    registry = house.schedule.registry
+    folder = await registry.folder(path)
+    (await registry.guard()).check_folder(await who(caller, path), Right.DELETE, folder)
     await house.schedule.registry.delete_folder(path)
 
 
@@ -65,13 +83,16 @@ async def list_tasks(
 ) -> wire.ScheduledTaskList:
     """The tasks directly in a folder."""
     registry = house.schedule.registry
-    within = (await registry.folder(folder)).path
-    if not sees_folder(caller, str(within)):
+    within = await registry.folder(folder)
+    if not sees_folder(caller, str(within.path)):
         raise unseen(roles.folder(folder))
+    asking, guard = await who(caller, folder), await registry.guard()
+    guard.check_folder(asking, Right.READ, within)
     found = [
         task
-        for task in await registry.tasks(within, hidden=hidden)
+        for task in await registry.tasks(within.path, hidden=hidden)
         if caller.may(Role.VIEWER, roles.folder(str(task.path)))
+        and guard.may(asking, Right.READ, task.path, task.sddl, task.owner, task=True)
     ]
     return wire.ScheduledTaskList(tasks=tuple([await _message(house, task) for task in found]))
 
@@ -79,9 +100,9 @@ async def list_tasks(
 @router.get(
     "/task", operation_id="get_scheduled_task", dependencies=needs(Role.VIEWER, folder_in_query("path"))
 )
-async def get_task(house: TheHouse, path: str) -> wire.ScheduledTaskMessage:
+async def get_task(house: TheHouse, caller: TheCaller, path: str) -> wire.ScheduledTaskMessage:
     """One task."""
-    return await _message(house, await house.schedule.registry.task(path))
+    return await _message(house, await permitted(house, caller, Right.READ, path))
 
 
 @router.post(
@@ -91,7 +112,7 @@ async def get_task(house: TheHouse, path: str) -> wire.ScheduledTaskMessage:
     dependencies=needs(Role.ADMINISTRATOR, folder_in_body("path")),
 )
 async def register(
-    request: wire.RegisterRequest, house: TheHouse, user: TheUser
+    request: wire.RegisterRequest, house: TheHouse, user: TheUser, caller: TheCaller
 ) -> wire.ScheduledTaskMessage:
     """Register a task, or only check it."""
     task = await house.schedule.registry.register(
@@ -103,6 +124,7 @@ async def register(
         logon_type=_logon_type(request.logon_type),
         sddl=request.sddl,
         owner=user,
+        who=await who(caller, request.path or "\\"),
     )
     house.schedule.scheduler.wake()
     return await _message(house, task)
@@ -114,8 +136,9 @@ async def register(
     operation_id="delete_scheduled_task",
     dependencies=needs(Role.ADMINISTRATOR, folder_in_query("path")),
 )
-async def delete_task(house: TheHouse, path: str) -> None:
+async def delete_task(house: TheHouse, caller: TheCaller, path: str) -> None:
     """Forget a task and its history."""
+    await permitted(house, caller, Right.DELETE, path)
     await house.schedule.registry.delete(path)
 
 
@@ -124,10 +147,12 @@ async def delete_task(house: TheHouse, path: str) -> None:
     operation_id="enable_scheduled_task",
     dependencies=needs(Role.OPERATOR, folder_in_body("path")),
 )
-async def enable(request: wire.EnableRequest, house: TheHouse) -> wire.ScheduledTaskMessage:
+async def enable(
+    request: wire.EnableRequest, house: TheHouse, caller: TheCaller
+) -> wire.ScheduledTaskMessage:
     """Enable or disable a task."""
-    registry = house.schedule.registry
-    task = await registry.set_enabled(await registry.task(request.path), request.enabled)
+    task = await permitted(house, caller, Right.WRITE, request.path)
+    task = await house.schedule.registry.set_enabled(task, request.enabled)
     house.schedule.scheduler.wake()
     return await _message(house, task)
 
@@ -138,11 +163,21 @@ async def enable(request: wire.EnableRequest, house: TheHouse) -> wire.Scheduled
     operation_id="run_scheduled_task",
     dependencies=needs(Role.OPERATOR, folder_in_body("path")),
 )
-async def run(request: wire.RunRequest, house: TheHouse) -> wire.RunMessage:
+async def run(request: wire.RunRequest, house: TheHouse, caller: TheCaller) -> wire.RunMessage:
     """Start a task by hand."""
-    task = await house.schedule.registry.task(request.path)
+    task = await permitted(house, caller, Right.EXECUTE, request.path)
     flags = TaskRunFlags(request.flags)
-    return _run(await house.schedule.scheduler.start(task, request.arguments, flags, session=request.session))
+    run_as = await asyncio.to_thread(
+        house.schedule.starters.account_of,
+        await who(caller, request.path),
+        flags,
+        session=request.session,
+        user=request.user,
+    )
+    started = await house.schedule.scheduler.start(
+        task, request.arguments, flags, session=request.session, run_as=run_as
+    )
+    return run_message(started, task)
 
 
 @router.post(
@@ -150,21 +185,28 @@ async def run(request: wire.RunRequest, house: TheHouse) -> wire.RunMessage:
     operation_id="stop_scheduled_task",
     dependencies=needs(Role.OPERATOR, folder_in_body("path")),
 )
-async def stop(request: wire.TaskPathRequest, house: TheHouse) -> wire.StopMessage:
+async def stop(request: wire.TaskPathRequest, house: TheHouse, caller: TheCaller) -> wire.StopMessage:
     """Stop all instances of a task."""
-    task = await house.schedule.registry.task(request.path)
+    task = await permitted(house, caller, Right.EXECUTE, request.path)
     return wire.StopMessage(stopped=await house.schedule.scheduler.stop(task))
 
 
 @router.get(
     "/task/runs", operation_id="list_scheduled_runs", dependencies=needs(Role.VIEWER, folder_in_query("path"))
 )
-async def list_runs(house: TheHouse, path: str, live: bool | None = None) -> wire.RunList:
+async def list_runs(house: TheHouse, caller: TheCaller, path: str, live: bool | None = None) -> wire.RunList:
     """The instances of a task, newest first."""
-    task = await house.schedule.registry.task(path)
-    return wire.RunList(
-        runs=tuple(_run(each) for each in await house.schedule.scheduler.history(task, live=live))
-    )
+    task = await permitted(house, caller, Right.READ, path)
+    found = await house.schedule.scheduler.history(task, live=live)
+    return wire.RunList(runs=tuple(run_message(each, task) for each in found))
+
+
+async def permitted(house: House, caller: Caller, right: Right, path: str) -> Registered:
+    """The task of a path, where its descriptor lets the caller do this with it."""
+    registry = house.schedule.registry
+    task = await registry.task(path)
+    (await registry.guard()).check_task(await who(caller, path), right, task)
+    return task
 
 
 def _logon_type(number: int) -> LogonType:
@@ -194,9 +236,13 @@ async def _message(house: House, task: Registered) -> wire.ScheduledTaskMessage:
     )
 
 
-def _run(run: Run) -> wire.RunMessage:
+def run_message(run: Run, task: Registered) -> wire.RunMessage:
+    """One instance, as it is told."""
     return wire.RunMessage(
         id=run.id,
+        path=str(task.path),
+        name=task.path.name,
+        action=run.action,
         state=run.state.value,
         trigger=run.trigger,
         due=run.due,
