@@ -7,7 +7,7 @@ import time
 import pytest
 
 import innkeeper
-from innkeeper.errors import ErrorCode, ScheduleError
+from innkeeper.errors import ErrorCode, NotPermitted, ScheduleError
 from innkeeper.schedule import TaskDefinition
 from innkeeper.schedule.enumerations import ActionType, TriggerType
 from tests.serving import Service
@@ -54,3 +54,57 @@ def test_an_error_keeps_its_place_through_the_door(service: Service) -> None:
         with pytest.raises(ScheduleError) as missing:
             inn.schedule.folder("\\none")
         assert missing.value.code is ErrorCode.ERROR_FILE_NOT_FOUND
+
+
+def test_the_object_model_is_whole_from_a_client(service: Service) -> None:
+    """Collections from 1, live instances, hidden tasks, run times, descriptors, notices."""
+    with innkeeper.connect(socket=service.socket) as inn:
+        folder = inn.schedule.folder().create_folder("Model")
+        assert folder.get_folders().count == 0
+        hidden = definition("/bin/true")
+        hidden.settings.hidden = True
+        folder.register("Hidden", hidden)
+        long = definition("/bin/sleep")
+        long.actions[1].arguments = "600"
+        long.triggers.create(TriggerType.LOGON)
+        task = folder.register("Long", long)
+        assert [each.name for each in folder.get_tasks()] == ["Long"]
+        tasks = folder.get_tasks(1)
+        assert (tasks.count, tasks.item(1).name, tasks["long"].name) == (2, "Hidden", "Long")
+        with pytest.raises(innkeeper.InnkeeperError) as refused:
+            tasks.item(0)
+        assert refused.value.hresult == ErrorCode.E_INVALIDARG
+        assert len(task.get_run_times(count=3)) == 3
+        assert any("LogonTrigger" in notice for notice in task.notices)
+        running = task.run_ex()
+        assert (running.state, running.path, running.engine_pid > 1) == ("RUNNING", "\\Model\\Long", True)
+        assert [each.instance_guid for each in task.get_instances()] == [running.instance_guid]
+        assert running.instance_guid in [each.instance_guid for each in inn.schedule.running_tasks()]
+        running.stop()
+        deadline = time.monotonic() + 20
+        while task.get_instances().count and time.monotonic() < deadline:
+            time.sleep(0.1)
+        with pytest.raises(ScheduleError) as ended:
+            running.refresh()
+        assert ended.value.code is ErrorCode.SCHED_E_TASK_NOT_RUNNING
+        with pytest.raises(innkeeper.InnkeeperError) as unknown:
+            task.run_ex(user="no-such-account-here")
+        assert unknown.value.hresult == ErrorCode.ERROR_NONE_MAPPED
+
+
+def test_a_descriptor_is_read_set_and_enforced_through_the_door(service: Service) -> None:
+    """What it denies is denied at the next call; whoever rules the inn can take it back."""
+    with innkeeper.connect(socket=service.socket) as inn:
+        folder = inn.schedule.folder().create_folder("Guarded")
+        task = folder.register("Task", definition("/bin/true"))
+        assert "(A;;FA;;;BA)" in task.get_security_descriptor()
+        task.set_security_descriptor("D:(A;;FR;;;AU)", 0x10)
+        assert task.get_security_descriptor(4) == "D:(A;;FR;;;AU)"
+        with pytest.raises(NotPermitted, match="may not start or stop the task"):
+            task.run()
+        with pytest.raises(NotPermitted, match="delete"):
+            folder.delete_task("Task")
+        folder.set_security_descriptor("D:(A;OICI;FA;;;BA)")
+        task.set_security_descriptor("")
+        folder.delete_task("Task")
+        inn.schedule.folder().delete_folder("Guarded")

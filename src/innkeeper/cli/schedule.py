@@ -171,7 +171,7 @@ def run(
 ) -> None:
     """Start a task now."""
     session = session_of(context)
-    made = session.inn.schedule.task(path).run(*(arguments or []))
+    made = session.inn.schedule.task(path).run(*(arguments or [])).said
     if session.json:
         session.answer(made)
     else:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from innkeeper.client.calls import Call, Query
+from innkeeper.client.numbered import NumberedCollection
+from innkeeper.client.running_task import RunningTask
 from innkeeper.client.transport import Transport
+from innkeeper.errors import InvalidArgument
 from innkeeper.wire import schedule as wire
 from innkeeper.wire.messages import Nothing
 
 _TASK = "/v1/schedule/task"
 _FOLDER = "/v1/schedule/folder"
+
+
+#: TASK_ENUM_HIDDEN, the one flag of lists.
+_HIDDEN: Final = 1
+#: SECURITY_INFORMATION: owner, group, list, audits.
+_ALL_PARTS: Final = 15
+_STATE_NUMBERS: Final = {"DISABLED": 1, "QUEUED": 2, "READY": 3, "RUNNING": 4}
 
 
 class Definition(Protocol):
@@ -38,6 +48,12 @@ class Schedule:
         """The task of this path. Raises ``ScheduleError`` (0x80070002)."""
         return RegisteredTask(self._transport, path)
 
+    def running_tasks(self, flags: int = 0) -> NumberedCollection[RunningTask]:
+        """The instances of all tasks that are live (``GetRunningTasks``); 1 shows those of hidden tasks."""
+        query: Query = {"hidden": bool(_flags(flags))}
+        call = Call(method="GET", path="/v1/schedule/running", answer=wire.RunList, query=query)
+        return _instances(self._transport, self._transport.send(call))
+
 
 class TaskFolder:
     """A folder of scheduled tasks (``ITaskFolder``), as it was when it was asked for."""
@@ -54,9 +70,31 @@ class TaskFolder:
         return self._inside
 
     @property
-    def tasks(self) -> Sequence[RegisteredTask]:
+    def tasks(self) -> NumberedCollection[RegisteredTask]:
         """The tasks directly in it that are not hidden (``GetTasks``)."""
-        return list(self.list_tasks())
+        return self.get_tasks()
+
+    def get_tasks(self, flags: int = 0) -> NumberedCollection[RegisteredTask]:
+        """The tasks directly in it (``GetTasks``); 1 (``TASK_ENUM_HIDDEN``) shows hidden ones too."""
+        found = self.list_tasks(hidden=bool(_flags(flags)))
+        return NumberedCollection(found, lambda task: task.name)
+
+    def get_folders(self) -> NumberedCollection[TaskFolder]:
+        """The folders directly in it, as they are now (``GetFolders``)."""
+        inside = (Schedule(self._transport).folder(path) for path in self._inside)
+        return NumberedCollection(inside, lambda folder: folder.name)
+
+    def get_folder(self, path: str) -> TaskFolder:
+        """The folder of a path from here, or from the root where it begins so (``GetFolder``)."""
+        return Schedule(self._transport).folder(self._under(path))
+
+    def get_security_descriptor(self, information: int = _ALL_PARTS) -> str:
+        """Who may do what with it, as SDDL (``GetSecurityDescriptor``): owner 1, group 2, list 4, audit 8."""
+        return _descriptor(self._transport, "folder", self.path, information)
+
+    def set_security_descriptor(self, sddl: str, flags: int = 0) -> None:
+        """Say who may do what with it (``SetSecurityDescriptor``); empty leaves it to roles again."""
+        _set_descriptor(self._transport, "folder", self.path, sddl, flags)
 
     def list_tasks(self, *, hidden: bool = False) -> Iterator[RegisteredTask]:
         """The tasks directly in it, hidden ones where they are asked for."""
@@ -174,12 +212,61 @@ class RegisteredTask:
         """Starts missed since the last success (``NumberOfMissedRuns``)."""
         return self.read().number_of_missed_runs
 
-    def run(self, *arguments: str, flags: int = 0, session: int = 0) -> wire.RunMessage:
-        """Start an instance now (``Run``, ``RunEx``)."""
-        request = wire.RunRequest(path=self.path, arguments=arguments, flags=int(flags), session=session)
-        return self._transport.send(
-            Call(method="POST", path=f"{_TASK}/run", answer=wire.RunMessage, body=request)
+    @property
+    def state_number(self) -> int:
+        """``State`` as the documented number of ``TASK_STATE``."""
+        return _STATE_NUMBERS.get(self.state, 0)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What of its definition has no effect on the service's computer, and why."""
+        return self.read().notices
+
+    def run(self, *arguments: str, flags: int = 0, session: int = 0) -> RunningTask:
+        """Start an instance now (``Run``); up to 32 arguments are ``$(Arg0)`` and on."""
+        return self.run_ex(arguments, flags, session)
+
+    def run_ex(
+        self, arguments: Sequence[str] = (), flags: int = 0, session: int = 0, user: str | None = None
+    ) -> RunningTask:
+        """Start an instance now (``RunEx``), with ``TASK_RUN_FLAGS``, in a session, or as a user.
+
+        Raises ``ScheduleError`` where it is disabled (0x80041326), may not be started by hand (0x80041328),
+        or the user or session is none (0x80070534, 0x80070520).
+        """
+        request = wire.RunRequest(
+            path=self.path, arguments=tuple(arguments), flags=int(flags), session=session, user=user
         )
+        call = Call(method="POST", path=f"{_TASK}/run", answer=wire.RunMessage, body=request)
+        return RunningTask(self._transport, self._transport.send(call))
+
+    def get_instances(self) -> NumberedCollection[RunningTask]:
+        """Its instances that are live (``GetInstances``)."""
+        return _instances(self._transport, wire.RunList(runs=self.runs(live=True)))
+
+    def get_run_times(
+        self, start: dt.datetime | None = None, end: dt.datetime | None = None, count: int = 100
+    ) -> tuple[dt.datetime, ...]:
+        """When its triggers run from ``start`` on and before ``end`` (``GetRunTimes``), disabled ones too."""
+        query: Query = {
+            "path": self.path,
+            "start": None if start is None else start.isoformat(),
+            "end": None if end is None else end.isoformat(),
+            "count": count,
+        }
+        call = Call(method="GET", path=f"{_TASK}/run-times", answer=wire.RunTimesMessage, query=query)
+        return self._transport.send(call).times
+
+    def get_security_descriptor(self, information: int = _ALL_PARTS) -> str:
+        """Who may do what with it, as SDDL (``GetSecurityDescriptor``): owner 1, group 2, list 4, audit 8."""
+        return _descriptor(self._transport, "task", self.path, information)
+
+    def set_security_descriptor(self, sddl: str, flags: int = 0) -> None:
+        """Say who may do what with it (``SetSecurityDescriptor``); empty leaves it to roles again.
+
+        The task's principal gets an entry to read and start it, unless ``flags`` are 0x10.
+        """
+        _set_descriptor(self._transport, "task", self.path, sddl, flags)
 
     def stop(self) -> bool:
         """Stop all instances (``Stop``); whether there were any."""
@@ -192,3 +279,25 @@ class RegisteredTask:
         query: Query = {"path": self.path, "live": live}
         call = Call(method="GET", path=f"{_TASK}/runs", answer=wire.RunList, query=query)
         return self._transport.send(call).runs
+
+
+def _flags(flags: int) -> int:
+    if flags & ~_HIDDEN:
+        raise InvalidArgument(f"{flags:#x} are no flags of a list.", advice="Give 0, or 1 for hidden tasks.")
+    return flags
+
+
+def _instances(transport: Transport, said: wire.RunList) -> NumberedCollection[RunningTask]:
+    return NumberedCollection((RunningTask(transport, each) for each in said.runs), lambda run: run.name)
+
+
+def _descriptor(transport: Transport, noun: str, path: str, information: int) -> str:
+    query: Query = {"path": path, "information": information}
+    where = f"/v1/schedule/{noun}/descriptor"
+    return transport.send(Call(method="GET", path=where, answer=wire.DescriptorMessage, query=query)).sddl
+
+
+def _set_descriptor(transport: Transport, noun: str, path: str, sddl: str, flags: int) -> None:
+    request = wire.DescriptorRequest(path=path, sddl=sddl, flags=int(flags))
+    where = f"/v1/schedule/{noun}/descriptor"
+    transport.send(Call(method="PUT", path=where, answer=wire.DescriptorMessage, body=request))

@@ -149,11 +149,12 @@ class Registry:
             raise InvalidArgument("A task needs a name.", code=ErrorCode.ERROR_INVALID_NAME)
         made = self._understood(definition, password=password)
         self._as_whom(made, user_id, logon_type)
-        who = who or Who(name=owner, identifiers=frozenset(), rules_all=True)
-        await asyncio.to_thread(settle, made, who, self._accounts)
+        asking = who or Who(name=owner, identifiers=frozenset(), rules_all=True)
+        await asyncio.to_thread(settle, made, asking, self._accounts)
         await self._check(made, path, owner)
         known = await self._store.find(path)
-        await self._permit(who, path, known)
+        if who is not None:
+            await self._permit(who, path, known)
         sddl = await self._descriptor(made, sddl, flags)
         task = await self._row(made, path, known, flags, sddl=sddl, owner=owner)
         if flags & TaskCreation.VALIDATE_ONLY:

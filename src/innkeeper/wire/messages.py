@@ -25,7 +25,7 @@ from pydantic import (
 from innkeeper.wire.states import CancelEffect, LogLevel, MachineState, TaskResult, UpdateStatus, Verdict
 
 #: The documented interface's version that this service gives (``TaskService.HighestVersion``: 1.2).
-HIGHEST_VERSION = 0x00010002
+HIGHEST_VERSION = 0x00010006
 
 #: The largest request that the service reads, in bytes.
 MAX_REQUEST_BYTES = 1024 * 1024

@@ -101,6 +101,8 @@ class RunMessage(Message):
     name: str = ""
     #: The number of the action being done, from 1 (``CurrentAction``).
     action: int = 0
+    #: The service's process (``EnginePID``).
+    engine_pid: int = 0
     #: ``claimed``, ``queued``, ``running``, ``finished``, ``terminated``, ``skipped``, ``interrupted``.
     state: str
     #: The trigger's number from 1; 0 where a person started it.

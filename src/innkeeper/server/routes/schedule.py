@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from fastapi import APIRouter
 
@@ -243,6 +244,7 @@ def run_message(run: Run, task: Registered) -> wire.RunMessage:
         path=str(task.path),
         name=task.path.name,
         action=run.action,
+        engine_pid=os.getpid(),
         state=run.state.value,
         trigger=run.trigger,
         due=run.due,

@@ -1,0 +1,77 @@
+"""Hold one instance of a scheduled task while it lives."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from innkeeper.client.calls import Call, Query
+from innkeeper.client.transport import Transport
+from innkeeper.wire import schedule as wire
+
+_INSTANCE: Final = "/v1/schedule/instance"
+_STATES: Final = {"claimed": "RUNNING", "running": "RUNNING", "queued": "QUEUED"}
+
+
+class RunningTask:
+    """One instance of a task (``IRunningTask``); ``refresh`` and ``state`` ask the service anew."""
+
+    def __init__(self, transport: Transport, said: wire.RunMessage) -> None:
+        self._transport = transport
+        #: What the service said of it last.
+        self.said = said
+
+    @property
+    def name(self) -> str:
+        """The task's name (``Name``)."""
+        return self.said.name
+
+    @property
+    def path(self) -> str:
+        """The task's path (``Path``)."""
+        return self.said.path
+
+    @property
+    def instance_guid(self) -> str:
+        """What tells it from every other instance (``InstanceGuid``)."""
+        return self.said.id
+
+    @property
+    def engine_pid(self) -> int:
+        """The process that runs it: the service (``EnginePID``)."""
+        return self.said.engine_pid
+
+    @property
+    def current_action(self) -> int:
+        """The number of the action being done, from 1; 0 before the first (``CurrentAction``)."""
+        return self.said.action
+
+    @property
+    def state(self) -> str:
+        """``RUNNING`` or ``QUEUED``, as of now (``State``). Raises as ``refresh`` does."""
+        self.refresh()
+        return _STATES.get(self.said.state, "UNKNOWN")
+
+    @property
+    def reason(self) -> str:
+        """Why it is in its state, for a person."""
+        return self.said.reason
+
+    @property
+    def task_id(self) -> int | None:
+        """The running operation that carries it: its log has the output."""
+        return self.said.task_id
+
+    def refresh(self) -> None:
+        """Ask the service anew (``Refresh``). Raises ``ScheduleError`` (0x8004130B) where it has ended."""
+        query: Query = {"instance": self.said.id}
+        call = Call(method="GET", path=_INSTANCE, answer=wire.RunMessage, query=query)
+        self.said = self._transport.send(call)
+
+    def stop(self) -> None:
+        """Stop it (``Stop``). Raises ``ScheduleError`` (0x8004130B) where it has ended."""
+        self._command("stop")
+
+    def _command(self, verb: str) -> None:
+        request = wire.InstanceRequest(instance=self.said.id)
+        call = Call(method="POST", path=f"{_INSTANCE}/{verb}", answer=wire.StopMessage, body=request)
+        self._transport.send(call)
