@@ -34,7 +34,7 @@ def test_connecting_says_where_and_as_whom(service: Service) -> None:
         assert inn.target_server == socket.gethostname()
         assert inn.connected_user
         assert inn.connected_domain == "system"
-        assert inn.highest_version == 0x00010002
+        assert inn.highest_version == 0x00010006
     assert not inn.connected
 
 

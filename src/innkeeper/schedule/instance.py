@@ -100,6 +100,7 @@ class Instances:
             "occurrence": run.occurrence,
             "due": run.due.isoformat(),
             "arguments": list(run.arguments),
+            "run_as": run.run_as,
         }
 
     def begin(self, run: Run, task: Registered, operation: int) -> Run:
@@ -268,6 +269,7 @@ def _unwritten(argument: Mapping[str, Json]) -> Run | None:
         due=dt.datetime.fromisoformat(due),
         state=RunState.CLAIMED,
         arguments=tuple(str(each) for each in given),
+        run_as=str(argument.get("run_as", "")),
     )
 
 

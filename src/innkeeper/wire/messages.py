@@ -24,7 +24,7 @@ from pydantic import (
 
 from innkeeper.wire.states import CancelEffect, LogLevel, MachineState, TaskResult, UpdateStatus, Verdict
 
-#: The documented interface's version that this service gives (``TaskService.HighestVersion``: 1.2).
+#: The documented interface's version that this service gives (``TaskService.HighestVersion``: 1.6).
 HIGHEST_VERSION = 0x00010006
 
 #: The largest request that the service reads, in bytes.
