@@ -208,14 +208,35 @@ class Everything:
     def find(self, name: str) -> str | None:
         return name
 
+    def has_group(self, name: str) -> bool:
+        return True
+
+    def own(self) -> str:
+        return "innkeeper"
+
+    def can_become(self, name: str) -> bool:
+        return True
+
+    def member_logged_on(self, group: str) -> str | None:
+        return None
+
+    def identifier(self, name: str) -> str:
+        return ""
+
     def on_batteries(self) -> bool | None:
         return None
 
     def has_network(self) -> bool | None:
         return None
 
+    def has_this_network(self, name: str | None, identifier: str | None) -> bool | None:
+        return None
+
     def is_idle(self) -> bool | None:
         return None
+
+    def is_busy(self) -> bool:
+        return False
 
     async def named(self) -> Mapping[str, NamedCalendar]:
         return {}
