@@ -77,7 +77,7 @@ class Keyboard:
 
     def _read(self, key: str | None = None) -> KeyboardMessage:
         path = machine_path(self._name, "keyboard")
-        return self._transport.send(get(path, KeyboardMessage, session=self._session, key=key))
+        return self._transport.send(get(path, KeyboardMessage, holder=self._session, key=key))
 
     def _keys(self, action: KeyAction, *keys: str) -> None:
         self._send("keys", KeyRequest(keys=keys, action=action, session=self._session))

@@ -26,14 +26,14 @@ async def get_keyboard(
     name: str,
     house: TheHouse,
     user: TheUser,
-    session: Annotated[str, Query(max_length=64)] = "",
+    holder: Annotated[str, Query(max_length=64)] = "",
     key: str | None = None,
 ) -> wire.KeyboardMessage:
     """The keys that are down, as far as they were pressed through the service."""
     return wire.KeyboardMessage(
         pressed=await house.keyboard.pressed(name),
         is_pressed=None if key is None else await house.keyboard.is_pressed(name, key),
-        exclusive=await house.keyboard.has_exclusive_access(name, session=_of(user, session)),
+        exclusive=await house.keyboard.has_exclusive_access(name, session=_of(user, holder)),
     )
 
 
