@@ -15,11 +15,13 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from innkeeper.disks import bitmap as bits
+from innkeeper.disks import maps
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import FOOTER_BYTES
 from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.layout import Layout, invalid, read_layout
+from innkeeper.disks.maps import Claim, MapJournal, Mark
 from innkeeper.disks.table import ABSENT, BlockTable
 from innkeeper.errors import DiskError, ErrorCode
 
@@ -50,6 +52,8 @@ class Image:
         self._end = self.layout.end
         self._length = file.size
         self._written = False
+        self._journal: MapJournal | None = None
+        self._was_left = self._take_up() if self.table is not None else False
 
     # Questions
 
@@ -205,12 +209,18 @@ class Image:
                 advice="Compact the disk.",
             )
         self._write_footer(end)
-        self.table[block] = place // SECTOR
+        if self._journal is not None:
+            self._journal.claim(block, place // SECTOR)
+        self._give(block, place // SECTOR)
+        return place
+
+    def _give(self, block: int, sector: int) -> None:
+        assert self.table is not None
+        self.table[block] = sector
         # What is not written of a new block reads as zero, which in a disk without parent is the truth.
         mark = b"\0" if self.kind is Kind.DIFFERENCING else b"\xff"
         self._bitmaps[block] = bytearray(mark * self.bitmap_bytes)
         self._dirty.add(block)
-        return place
 
     def move_to_end(self, block: int) -> None:
         """Copy a block that shares its room with another to fresh room; durable after ``flush``."""
@@ -244,6 +254,8 @@ class Image:
         marks = self._marks(block)
         if marks is None or not bits.fill(marks, first, last):
             return
+        if self._journal is not None:
+            self._journal.mark(block, first, last)
         self._dirty.add(block)
         if len(self._dirty) > WAITING_BITMAPS:
             self.flush()
@@ -260,6 +272,11 @@ class Image:
         if self.write_maps():
             self.file.sync()
         self._written = False
+        if self._journal is not None:
+            self._journal.clear()
+        elif self._was_left:
+            maps.remove(self.file.path)
+            self._was_left = False
 
     def write_maps(self) -> bool:
         """Write changed bitmaps and table entries; says whether there were any."""
@@ -279,10 +296,47 @@ class Image:
         if bits.is_full(marks, self.block_bytes // SECTOR):
             self._bitmaps[block] = None
 
+    # What a kill must not lose
+
+    def keep_maps(self) -> None:
+        """From now on write each change of the maps down at once: clients rely on it without a flush."""
+        if self.table is not None:
+            self.flush()
+            self._journal = MapJournal(self.file.path, self.layout.footer.unique_id)
+
+    def _take_up(self) -> bool:
+        """Take up what a killed export had not put in the file yet; says whether there was anything."""
+        assert self.table is not None
+        found = False
+        for change in maps.read(self.file.path, self.layout.footer.unique_id):
+            if self._is_possible(change):
+                found = True
+                self._take(change)
+        self._written = found and self.file.writable
+        return found
+
+    def _is_possible(self, change: Claim | Mark) -> bool:
+        assert self.table is not None
+        if change.block >= self.table.entries:
+            return False
+        if isinstance(change, Claim):
+            return FOOTER_BYTES <= change.sector * SECTOR <= self._length - self._slot_bytes
+        return self.table[change.block] != ABSENT and change.first < change.last <= self.block_bytes // SECTOR
+
+    def _take(self, change: Claim | Mark) -> None:
+        if isinstance(change, Claim):
+            self._give(change.block, change.sector)
+            return
+        marks = self._marks(change.block)
+        if marks is not None and bits.fill(marks, change.first, change.last):
+            self._dirty.add(change.block)
+
     def close(self) -> None:
         """Write what is waiting and close the file."""
         try:
             if self.file.descriptor >= 0:
                 self.flush()
         finally:
+            if self._journal is not None:
+                self._journal.close()
             self.file.close()

@@ -31,11 +31,13 @@ LONGEST_SOCKET_PATH = 107
 class NbdServer:
     """Offers one disk until it is closed. The disk stays the caller's, open and closed by it."""
 
-    def __init__(self, chain: Chain, path: Path, *, writable: bool = False) -> None:
+    def __init__(self, chain: Chain, path: Path, *, writable: bool = False, name: str = EXPORT_NAME) -> None:
         can = nbd.WRITING if writable else nbd.READING | nbd.Can.READ_ONLY
         self.chain = chain
-        self.export = nbd.Export(EXPORT_NAME, chain.size_bytes, can)
+        self.export = nbd.Export(name, chain.size_bytes, can)
         self.path = path
+        #: How many clients have come so far.
+        self.served = 0
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = _listen(path)
@@ -45,7 +47,13 @@ class NbdServer:
     @property
     def url(self) -> str:
         """The address that QEMU and its tools take."""
-        return f"nbd+unix:///{EXPORT_NAME}?socket={quote(str(self.path))}"
+        return address(self.path, self.export.name)
+
+    @property
+    def clients(self) -> int:
+        """How many are connected."""
+        with self._lock:
+            return len(self._connections)
 
     def close(self) -> None:
         """End every connection and remove the socket."""
@@ -81,6 +89,7 @@ class NbdServer:
                     connection.close()
                     continue
                 self._connections.add(connection)
+                self.served += 1
                 self._threads = [self._threads[0], *(t for t in self._threads[1:] if t.is_alive())]
                 thread = threading.Thread(target=self._serve, args=[connection], name="nbd", daemon=True)
                 self._threads.append(thread)
@@ -238,6 +247,11 @@ _HANDLERS: Mapping[nbd.Command, Callable[[Connection, nbd.Request, memoryview], 
     nbd.Command.WRITE_ZEROES: Connection._write_zeroes,
     nbd.Command.BLOCK_STATUS: Connection._block_status,
 }
+
+
+def address(socket_path: Path, name: str = EXPORT_NAME) -> str:
+    """The address of an export."""
+    return f"nbd+unix:///{quote(name, safe='')}?socket={quote(str(socket_path))}"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,212 @@
+"""Offer disks to machines by NBD: one process each, which a restart of the service finds again.
+
+QEMU reads a differencing VHD as if it had no parent, and cannot save a machine that has a VHD at all. So a
+machine gets its VHD as what an export offers: plain bytes. The export is no part of the service: where the
+service is killed, machines go on; where the export itself is killed, it is started again and has every
+write that it had acknowledged (``maps``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Collection, Sequence
+from pathlib import Path
+
+import structlog
+
+from innkeeper.disks.export_files import TAKEN, ExportFiles, ExportOrder
+from innkeeper.disks.nbd.protocol import GREETING_MAGIC
+from innkeeper.disks.nbd.server import address
+from innkeeper.errors import DiskError, ErrorCode
+
+_log = structlog.get_logger(__name__)
+
+#: How long an export may take to open its disk, and to flush it when it ends.
+_READY_SECONDS = 60.0
+_END_SECONDS = 10.0
+_LOOK_SECONDS = 0.02
+
+
+class Exports:
+    """The exports of one service, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._turns: dict[str, asyncio.Lock] = {}
+        #: Those that were started here: kept so that their ends are heard.
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def socket_of(self, path: str) -> str:
+        """Where the export of this image listens, whether it runs or not."""
+        return str(ExportFiles.of(self._folder, path).socket)
+
+    def address_of(self, path: str) -> str:
+        """The address of its export that QEMU's and other programs take."""
+        order = ExportOrder(path=path, writable=False)
+        return address(ExportFiles.of(self._folder, path).socket, order.name)
+
+    async def offered(self) -> Sequence[ExportOrder]:
+        """What is offered now."""
+        return await asyncio.to_thread(self._offered)
+
+    def any(self) -> bool:
+        """Whether anything is offered, or was when it was killed."""
+        return any(True for _ in ExportFiles.all(self._folder))
+
+    @contextlib.asynccontextmanager
+    async def held(self, paths: Collection[str]) -> AsyncIterator[None]:
+        """Have these images offered for writing, and keep it so until machines have connected."""
+        async with contextlib.AsyncExitStack() as held:
+            for path in paths:
+                client = await self._hold(ExportOrder(path=path, writable=True))
+                held.callback(client.close)
+            yield
+
+    async def offer(self, path: str, *, writable: bool = False) -> str:
+        """Offer an image until ``end``; returns the address."""
+        (await self._hold(ExportOrder(path=path, writable=writable, stays=True))).close()
+        return self.address_of(path)
+
+    async def release(self, path: str) -> bool:
+        """End the export of an image that no client uses; whether nothing offers it any more."""
+        files = ExportFiles.of(self._folder, path)
+        return await asyncio.to_thread(_end, files)
+
+    async def revive(self) -> Sequence[str]:
+        """Start again what was killed; returns the images concerned."""
+        revived = []
+        for order in await asyncio.to_thread(self._killed):
+            try:
+                (await self._hold(order)).close()
+            except DiskError as error:
+                _log.warning("export.not_revived", path=order.path, error=str(error))
+            else:
+                _log.info("export.revived", path=order.path)
+                revived.append(order.path)
+        return revived
+
+    # Machinery
+
+    async def _hold(self, order: ExportOrder) -> asyncio.StreamWriter:
+        """Connect to the export, starting it where it does not run: while we are connected, it stays."""
+        files = ExportFiles.of(self._folder, order.path)
+        async with self._turns.setdefault(files.key, asyncio.Lock()):
+            deadline = time.monotonic() + _READY_SECONDS
+            while time.monotonic() < deadline:
+                if (client := await _connected(files.socket)) is not None:
+                    await self._see_that_it_suits(files, order, client)
+                    return client
+                if await asyncio.to_thread(files.process) is None:
+                    await self._start(files, order)
+                else:  # it begins, or it ends: the next look tells
+                    await asyncio.sleep(_LOOK_SECONDS)
+        raise DiskError(
+            f"{order.path}: its export does not answer.",
+            path=order.path,
+            advice="See whether the host is overloaded, and try again.",
+        )
+
+    async def _see_that_it_suits(
+        self, files: ExportFiles, order: ExportOrder, client: asyncio.StreamWriter
+    ) -> None:
+        """Refuse an export that runs already, and read-only, where writing is wanted."""
+        running = await asyncio.to_thread(files.read)
+        if order.writable and not running.writable:
+            client.close()
+            raise DiskError(
+                f"{order.path}: the disk is offered for reading alone.",
+                path=order.path,
+                code=ErrorCode.ERROR_SHARING_VIOLATION,
+                advice=f"End that export first: innkeeper disk export {order.path} --end",
+            )
+
+    async def _start(self, files: ExportFiles, order: ExportOrder) -> None:
+        if (problem := await asyncio.to_thread(self._spawn, files, order)) is not None:
+            await asyncio.to_thread(files.order.unlink, missing_ok=True)
+            raise problem
+
+    def _spawn(self, files: ExportFiles, order: ExportOrder) -> DiskError | None:
+        """Start the process, and hear its one word; returns what was in the way."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.write(order)
+        # In a session of its own: what ends the service does not end it.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "innkeeper.disks.nbd.exporter", str(self._folder), files.key],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            word = process.stdout.readline()
+        self._processes = [each for each in (*self._processes, process) if each.poll() is None]
+        problem = _problem(order.path, word)
+        if problem is None and not word and process.wait() != TAKEN:
+            return DiskError(f"{order.path}: its export has ended without a word.", path=order.path)
+        return problem
+
+    def _offered(self) -> list[ExportOrder]:
+        found = []
+        for files in ExportFiles.all(self._folder):
+            with contextlib.suppress(DiskError):
+                found.append(files.read())
+        return found
+
+    def _killed(self) -> list[ExportOrder]:
+        found = []
+        for files in ExportFiles.all(self._folder):
+            if files.process() is None:
+                with contextlib.suppress(DiskError):
+                    found.append(files.read())
+        return found
+
+
+async def _connected(socket: Path) -> asyncio.StreamWriter | None:
+    """Connect, and hear the greeting: only then does the export know of us."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(socket))
+    except OSError:
+        return None
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            await reader.readexactly(len(GREETING_MAGIC))
+    except (OSError, EOFError, TimeoutError):
+        writer.close()
+        return None
+    return writer
+
+
+def _end(files: ExportFiles) -> bool:
+    """Ask it to end, and wait a moment: one with clients goes on."""
+    deadline = time.monotonic() + _END_SECONDS
+    asked = False
+    while (process := files.process()) is not None and time.monotonic() < deadline:
+        if not asked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+            asked = True
+        time.sleep(_LOOK_SECONDS)
+    return process is None
+
+
+def _problem(path: str, word: bytes) -> DiskError | None:
+    """What it said was in the way; nothing where it is ready, or where another one runs already."""
+    try:
+        said = json.loads(word or b"{}")
+    except ValueError:
+        said = {}
+    if "sentence" not in said:
+        return None
+    try:
+        code = ErrorCode(said["code"])
+    except ValueError:
+        code = ErrorCode.VM_E_HD_IMAGE_ACCESS
+    return DiskError(str(said["sentence"]), path=path, code=code, advice=str(said["advice"]))
