@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.disks.exports import Exports
 from innkeeper.errors import InnkeeperError
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor, embedded_root, embedded_uri, prepare_root
 from innkeeper.wire.events import Event
@@ -73,6 +74,7 @@ async def embedded_hypervisor(
         uri=embedded_uri(embedded_root(state_directory)),
         publish=hypervisor_events.append,
         state_directory=state_directory,
+        exports=Exports(state_directory / "exports"),
     )
     await hypervisor.open()
     yield hypervisor

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from innkeeper.disks.exports import Exports
 from innkeeper.errors import InnkeeperError
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor, embedded_root, embedded_uri
 from innkeeper.hypervisor.libvirt.undo_disks import UndoDisks
@@ -75,6 +76,7 @@ async def main(state_directory: Path, step: str, arguments: list[Json]) -> None:
         uri=embedded_uri(embedded_root(state_directory)),
         publish=lambda _event: None,
         state_directory=state_directory,
+        exports=Exports(state_directory / "exports"),
     )
     await host.open()
     try:

@@ -171,21 +171,28 @@ class Chain:
 
 
 def open_chain(
-    path: Path, *, writable: bool = False, ignore_parent_time: bool = False, merging: bool = False
+    path: Path,
+    *,
+    writable: bool = False,
+    ignore_parent_time: bool = False,
+    merging: bool = False,
+    held: bool = True,
 ) -> Chain:
     """Open a disk with all its parents; parents are read-only, but for the one that is merged into.
 
     Raises ``DiskError``: VM_E_INVALID_HD_FILE, VM_E_PARENT_PATH_NOT_FOUND, VM_E_PARENT_CHILD_ID_MISMATCH,
     VM_E_PARENT_MODIFIED, ERROR_SHARING_VIOLATION and those of the files themselves. ``merging`` opens child
-    and parent for the merge of the one into the other, even where it has begun already.
+    and parent for the merge of the one into the other, even where it has begun already. A chain that is not
+    ``held`` is for a look at what others may be changing.
     """
     with contextlib.ExitStack() as stack:
-        layers = [_opened(stack, path, writable=writable or merging)]
+        layers = [_opened(stack, path, writable=writable or merging, held=held)]
         seen = {layers[0].file.identity}
         while layers[-1].kind is Kind.DIFFERENCING:
             if len(layers) == DEEPEST:
                 raise invalid(layers[0].file, f"its chain is deeper than {DEEPEST} disks")
-            parent = _find_parent(stack, layers[-1], seen, writable=merging and len(layers) == 1)
+            writes = merging and len(layers) == 1
+            parent = _find_parent(stack, layers[-1], seen, writable=writes, held=held)
             if not ignore_parent_time and journal.read(parent.file.path) is None:
                 _check_time(layers[-1], parent)
             seen.add(parent.file.identity)
@@ -196,8 +203,8 @@ def open_chain(
         return Chain(layers)
 
 
-def _opened(stack: contextlib.ExitStack, path: Path, *, writable: bool) -> Image:
-    file = ImageFile.open(path, writable=writable)
+def _opened(stack: contextlib.ExitStack, path: Path, *, writable: bool, held: bool) -> Image:
+    file = ImageFile.open(path, writable=writable, held=held)
     stack.callback(file.close)
     image = Image(file)
     if writable:
@@ -207,7 +214,7 @@ def _opened(stack: contextlib.ExitStack, path: Path, *, writable: bool) -> Image
 
 
 def _find_parent(
-    stack: contextlib.ExitStack, child: Image, seen: set[tuple[int, int]], *, writable: bool
+    stack: contextlib.ExitStack, child: Image, seen: set[tuple[int, int]], *, writable: bool, held: bool
 ) -> Image:
     """Open the first candidate that has the identity the child asks for."""
     assert child.layout.header is not None
@@ -217,7 +224,7 @@ def _find_parent(
         try:
             _refuse_circle(child, place, seen)
             with contextlib.ExitStack() as attempt:
-                parent = _opened(attempt, place, writable=writable)
+                parent = _opened(attempt, place, writable=writable, held=held)
                 _check_identity(child, parent.layout, place)
                 stack.push(attempt.pop_all())
                 return parent

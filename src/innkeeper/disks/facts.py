@@ -15,10 +15,10 @@ from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import EPOCH
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
-from innkeeper.disks.layout import identify
+from innkeeper.disks.layout import identify, read_layout
 from innkeeper.disks.oserror import adapted
 from innkeeper.disks.paths import image_path
-from innkeeper.errors import DiskError
+from innkeeper.errors import DiskError, ErrorCode
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,22 +52,43 @@ def describe(path: str | os.PathLike[str]) -> list[DiskFacts]:
     A parent that is missing or unfit is a warning here, as this is how one finds out.
     """
     target = image_path(path)
-    with contextlib.suppress(DiskError), contextlib.closing(open_chain(target)) as chain:
+    try:
+        return _described(target, held=True)
+    except DiskError as exc:
+        if exc.code is not ErrorCode.ERROR_SHARING_VIOLATION:
+            raise
+        found = _described(target, held=False)
+        in_use = "It is in use: what is told here may be changing."
+        return [dataclasses.replace(found[0], warnings=(*found[0].warnings, in_use)), *found[1:]]
+
+
+def peek(path: str | os.PathLike[str]) -> tuple[Kind | None, int]:
+    """Look at an image that may be in use: its kind, and a VHD's size in the guest."""
+    with ImageFile.open(image_path(path), held=False) as file:
+        kind = identify(file)
+        return kind, read_layout(file).size_bytes if kind is not None and kind.is_vhd else 0
+
+
+def _described(target: Path, *, held: bool) -> list[DiskFacts]:
+    with contextlib.suppress(DiskError), contextlib.closing(open_chain(target, held=held)) as chain:
         parents = [image.file.path for image in chain.layers[1:]]
         return [
             _facts(image, parent, ()) for image, parent in zip(chain.layers, [*parents, None], strict=True)
         ]
-    with ImageFile.open(target) as file:
+    with ImageFile.open(target, held=held) as file:
         kind = identify(file)
         if kind is not None and not kind.is_vhd:
             return [_foreign(file, kind)]
-        image = Image(file)
-        try:
-            open_chain(target).close()
-            warnings: tuple[str, ...] = ()
-        except DiskError as exc:
-            warnings = (f"{exc} {exc.advice}".strip(),)
-        return [_facts(image, None, warnings)]
+        return [_facts(image := Image(file), None, _in_the_way(image, held=held))]
+
+
+def _in_the_way(image: Image, *, held: bool) -> tuple[str, ...]:
+    """What keeps the parent from being used."""
+    try:
+        open_chain(image.file.path, held=held).close()
+    except DiskError as exc:
+        return (f"{exc} {exc.advice}".strip(),)
+    return ()
 
 
 def _facts(image: Image, parent: Path | None, warnings: tuple[str, ...]) -> DiskFacts:

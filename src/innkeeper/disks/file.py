@@ -44,8 +44,11 @@ class ImageFile:
         self._known_data = (0, 0)
 
     @classmethod
-    def open(cls, path: Path, *, writable: bool = False) -> ImageFile:
-        """Open and hold a regular file; never waits, whatever the path turns out to be."""
+    def open(cls, path: Path, *, writable: bool = False, held: bool = True) -> ImageFile:
+        """Open and hold a regular file; never waits, whatever the path turns out to be.
+
+        One that is not ``held`` may be changed by others meanwhile: good enough to look at.
+        """
         flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
         try:
             descriptor = os.open(path, flags)
@@ -57,13 +60,13 @@ class ImageFile:
             raise DiskError(f"{path!s}: {exc}.", path=str(path), code=ErrorCode.ERROR_INVALID_NAME) from exc
         file = cls(descriptor, path, writable=writable)
         try:
-            file._take()
+            file._take(held=held)
         except BaseException:
             file.close()
             raise
         return file
 
-    def _take(self) -> None:
+    def _take(self, *, held: bool) -> None:
         if not stat.S_ISREG(self.status().st_mode):
             raise DiskError(
                 f"{self.path}: it is not a regular file.",
@@ -71,8 +74,9 @@ class ImageFile:
                 code=ErrorCode.VM_E_INVALID_HD_FILE,
                 advice="Name a disk image.",
             )
-        with adapted(self.path):
-            hold(self.descriptor, str(self.path), Hold.WRITE if self.writable else Hold.READ)
+        if held:
+            with adapted(self.path):
+                hold(self.descriptor, str(self.path), Hold.WRITE if self.writable else Hold.READ)
 
     def close(self) -> None:
         """Close the file and end its hold; a second time does nothing."""

@@ -389,6 +389,20 @@ class FakeHypervisor:
 
         await self._do(name, drop)
 
+    async def connect_disks(self, name: str) -> Sequence[str]:
+        """Make the definition use an export for each VHD."""
+
+        def connect(machine: SimulatedMachine, _: float) -> Sequence[str]:
+            acts.need(machine, "be given its disks by exports", not machine.is_on)
+            found = [disk.target for disk in machine.disks if disk.format == "vpc"]
+            machine.disks = [
+                dataclasses.replace(disk, format="vhd") if disk.target in found else disk
+                for disk in machine.disks
+            ]
+            return found
+
+        return await self._do(name, connect)
+
     async def delete_file(self, path: str) -> None:
         """Delete an image file."""
         await self._blocking(lambda: Path(path).unlink(missing_ok=True))

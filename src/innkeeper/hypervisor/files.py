@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from innkeeper.disks.facts import peek
 from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.machines.ports import FileIdentity, OnProgress
 
@@ -21,6 +22,8 @@ _ZEROS = memoryview(bytes(_BLOCK))
 _QCOW2_MAGIC = b"QFI\xfb"
 #: Where a qcow2 header keeps the size that the guest sees.
 _QCOW2_SIZE = slice(24, 32)
+#: A footer in any other file may be its guest's.
+_VHD_SUFFIXES = (".vhd", ".avhd")
 
 
 class LocalFiles:
@@ -31,7 +34,7 @@ class LocalFiles:
         return await self._blocking(path, lambda: _identity(Path(path)))
 
     async def virtual_size(self, path: str) -> int:
-        """The bytes a guest sees of the image: from a qcow2 header, else the file's size."""
+        """The bytes a guest sees of the image: as its header or footer says, else the file's size."""
         return await self._blocking(path, lambda: _virtual_size(Path(path)))
 
     async def checksum(self, path: str, on_progress: OnProgress | None = None) -> str:
@@ -89,7 +92,8 @@ def _virtual_size(path: Path) -> int:
         header = image.read(_QCOW2_SIZE.stop)
         if header.startswith(_QCOW2_MAGIC):
             return int.from_bytes(header[_QCOW2_SIZE], "big")
-        return image.seek(0, os.SEEK_END)
+        length = image.seek(0, os.SEEK_END)
+    return peek(path)[1] if path.name.lower().endswith(_VHD_SUFFIXES) else length
 
 
 #: How an image's format is told from its first bytes.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from innkeeper.machines.change import Change, Scope
@@ -58,6 +59,19 @@ class ImageFiles(Protocol):
 
     async def format(self, path: str) -> str:
         """The image's format, by its first bytes and its last sector: ``raw`` where they say nothing."""
+
+
+class DiskExports(Protocol):
+    """Offers virtual hard disks to machines as plain bytes (``disks.exports.Exports``)."""
+
+    def socket_of(self, path: str) -> str:
+        """Where the export of this image listens, whether it runs or not."""
+
+    def held(self, paths: Collection[str]) -> AbstractAsyncContextManager[None]:
+        """Have these images offered for writing, and keep it so until machines have connected."""
+
+    async def revive(self) -> Sequence[str]:
+        """Start again what was killed; returns the images concerned."""
 
 
 class Hypervisor(Protocol):
@@ -206,6 +220,13 @@ class Hypervisor(Protocol):
 
     async def drop_overlays(self, name: str, bases: Mapping[str, str]) -> None:
         """Make the persistent definition name the bases (target → path) again. Off or saved only."""
+
+    async def connect_disks(self, name: str) -> Sequence[str]:
+        """Make the definition of a machine that is off use an export for each VHD, which QEMU misreads.
+
+        Returns the targets of those that were changed. Raises ``NotSupported`` where the host cannot reach
+        an export, and ``DiskError`` for a chain that cannot be opened.
+        """
 
     async def delete_file(self, path: str) -> None:
         """Delete an image file of this host. Does nothing where it is gone."""

@@ -18,6 +18,7 @@ from innkeeper.channels.agents import Agents
 from innkeeper.channels.ports import GuestAgents, ScheduleDeleted, ScheduleRequested
 from innkeeper.channels.service import Channels
 from innkeeper.channels.service import Needs as ChannelNeeds
+from innkeeper.disks.exports import Exports
 from innkeeper.disks.roots import Roots
 from innkeeper.disks.service import Disks
 from innkeeper.errors import InnkeeperError
@@ -91,6 +92,7 @@ class Ground:
     events: EventBus
     metrics: Metrics
     store: Store
+    exports: Exports
     #: Closes what was opened, last first.
     opened: contextlib.AsyncExitStack
 
@@ -145,6 +147,7 @@ async def _ground(settings: Settings, overrides: Overrides, opened: contextlib.A
     store = await open_store(settings.database_url, server=socket.gethostname())
     opened.push_async_callback(store.close)
     return Ground(
+        exports=Exports(settings.state_dir / "exports"),
         settings=settings,
         overrides=overrides,
         clock=clock,
@@ -328,6 +331,7 @@ async def _libvirt(ground: Ground, uri: str) -> LibvirtHypervisor:
         uri=uri,
         publish=ground.events.publish,
         state_directory=state_dir,
+        exports=ground.exports,
     )
     ground.opened.push_async_callback(hypervisor.close)
     await hypervisor.open()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from lxml import etree
 
+from innkeeper.disks.export_files import MARK
 from innkeeper.hypervisor.domain.fields import Attribute, Element, Present, Text, child
 from innkeeper.machines.configuration import Location
 from innkeeper.wire.virtual_pc import BiosField, DriveBus
@@ -34,7 +35,15 @@ class DriveElement(Element):
     format = Attribute("driver", "type", "raw")
     file = Attribute("source", "file")
     block = Attribute("source", "dev")
+    protocol = Attribute("source", "protocol")
+    network_name = Attribute("source", "name")
     read_only = Present("readonly")
+
+    @property
+    def exported(self) -> str:
+        """The VHD that it reaches by an export of Innkeeper's; empty where it does not."""
+        is_ours = self.protocol == "nbd" and self.network_name.startswith(f"{MARK}/")
+        return self.network_name.removeprefix(MARK) if is_ours else ""
 
     @property
     def bus(self) -> DriveBus:

@@ -75,7 +75,7 @@ def configuration_of(definition: str) -> Configuration:
 
 
 def _drive(element: DriveElement) -> Drive:
-    path = element.file or element.block
+    path = element.file or element.block or element.exported
     return Drive(
         target=element.target,
         device=element.device,

@@ -8,6 +8,7 @@ from typing import Self
 
 from lxml import etree
 
+from innkeeper.disks.export_files import MARK
 from innkeeper.errors import MachineUnfit
 from innkeeper.hypervisor.domain.fields import Attribute, Element, Present, Text, parse
 from innkeeper.machines.machine import Disk, DiskKind
@@ -35,14 +36,20 @@ _KINDS: Mapping[str, DiskKind] = {
 }
 
 
+#: The format, in this house, of a VHD that a machine reaches by its export: QEMU itself sees plain bytes.
+EXPORTED = "vhd"
+
+
 class DiskElement(Element):
     """``<disk>``: one drive."""
 
     type = Attribute(".", "type", "file")
     device = Attribute(".", "device", "disk")
     target = Attribute("target", "dev")
-    format = Attribute("driver", "type", "raw")
-    file = Attribute("source", "file")
+    driver = Attribute("driver", "type", "raw")
+    error_policy = Attribute("driver", "error_policy")
+    read_error_policy = Attribute("driver", "rerror_policy")
+    source_file = Attribute("source", "file")
     block = Attribute("source", "dev")
     protocol = Attribute("source", "protocol")
     network_name = Attribute("source", "name")
@@ -53,6 +60,21 @@ class DiskElement(Element):
     transient = Present("transient")
     mirror_job = Attribute("mirror", "job")
     mirror_ready = Attribute("mirror", "ready")
+
+    @property
+    def file(self) -> str:
+        """The image file that takes the writes, by itself or by its export; empty where none does."""
+        return self.source_file or exported_file(self.protocol, self.network_name)
+
+    @property
+    def format(self) -> str:
+        """The format of the image."""
+        return EXPORTED if self.is_exported else self.driver
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether it is a VHD that the machine reaches by its export."""
+        return bool(exported_file(self.protocol, self.network_name))
 
     def source(self) -> str:
         """What takes the writes, or empty where there is no medium."""
@@ -70,19 +92,35 @@ class DiskElement(Element):
     def use_file(self, path: str, image_format: str) -> None:
         """Take writes to another image file, whose chain libvirt finds out by itself."""
         self.type = "file"
-        self.format = image_format
-        for stale in [*self.node.iterfind("source"), *self.node.iterfind("backingStore")]:
-            # An empty <backingStore/> says that nothing lies below: no merge could find its base.
-            self.node.remove(stale)
+        self.driver = image_format
+        self._remove_source()
         etree.SubElement(self.node, "source").set("file", path)
+
+    def use_export(self, path: str, socket: str) -> None:
+        """Take writes to a VHD by its export: QEMU would misread it, and could not save the machine."""
+        self.type = "network"
+        self.driver = "raw"
+        # Where the export is killed the machine waits for it to be started again, and notices nothing.
+        self.error_policy = self.read_error_policy = "stop"
+        self._remove_source()
+        source = etree.SubElement(self.node, "source", protocol="nbd", name=f"{MARK}{path}")
+        etree.SubElement(source, "host", transport="unix", socket=socket)
+        # Older libvirts pass over it.
+        etree.SubElement(source, "reconnect", delay="30")
+
+    def _remove_source(self) -> None:
+        # An empty <backingStore/> says that nothing lies below: no merge could find its base.
+        for stale in [*self.node.iterfind("source"), *self.node.iterfind("backingStore")]:
+            self.node.remove(stale)
 
     def value(self) -> Disk:
         """As the rest of the house knows it."""
-        source = self.source()
+        source = self.file or self.source()
+        kind = DiskKind.FILE if self.is_exported else _KINDS.get(self.type, DiskKind.OTHER)
         return Disk(
             target=self.target,
             device=self.device,
-            kind=_KINDS.get(self.type, DiskKind.OTHER) if source else DiskKind.OTHER,
+            kind=kind if source else DiskKind.OTHER,
             path=source,
             format=self.format,
             read_only=self.read_only,
@@ -94,8 +132,25 @@ class DiskElement(Element):
 class BackingElement(Element):
     """``<backingStore>``: one image below another."""
 
-    file = Attribute("source", "file")
-    format = Attribute("format", "type", "raw")
+    source_file = Attribute("source", "file")
+    source_format = Attribute("format", "type", "raw")
+    protocol = Attribute("source", "protocol")
+    network_name = Attribute("source", "name")
+
+    @property
+    def file(self) -> str:
+        """The image file, by itself or by its export."""
+        return self.source_file or exported_file(self.protocol, self.network_name)
+
+    @property
+    def format(self) -> str:
+        """Its format."""
+        return self.source_format if self.source_file else EXPORTED
+
+
+def exported_file(protocol: str, name: str) -> str:
+    """The VHD behind an export of Innkeeper's; empty for any other network disk."""
+    return name.removeprefix(MARK) if protocol == "nbd" and name.startswith(f"{MARK}/") else ""
 
 
 class ChannelElement(Element):

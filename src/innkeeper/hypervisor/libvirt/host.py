@@ -19,6 +19,7 @@ from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.domains import Domains
 from innkeeper.hypervisor.libvirt.events import MachineEvent, lifecycle_event, lifecycle_reason
+from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.far_files import FarFiles
 from innkeeper.hypervisor.libvirt.gauges import Gauges
 from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentPort
@@ -35,7 +36,7 @@ from innkeeper.machines.change import Change, Scope
 from innkeeper.machines.configuration import Configuration
 from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import BytePipe, ExecResult, ImageFiles, OnProgress
+from innkeeper.machines.ports import BytePipe, DiskExports, ExecResult, ImageFiles, OnProgress
 from innkeeper.machines.usage import Usage
 from innkeeper.wire.events import Event, Publish
 
@@ -58,8 +59,16 @@ _FORGET_ALL = (
 class LibvirtHypervisor:
     """One host and its machines (``machines.ports.Hypervisor``)."""
 
-    def __init__(self, *, name: str, uri: str, publish: Publish, state_directory: Path) -> None:
-        """``state_directory`` is where the answer of the KVM probe is remembered."""
+    def __init__(
+        self,
+        *,
+        name: str,
+        uri: str,
+        publish: Publish,
+        state_directory: Path,
+        exports: DiskExports | None = None,
+    ) -> None:
+        """``state_directory`` is where the answer of the KVM probe is remembered; ``exports`` offers VHDs."""
         self._name = name
         self._uri = HostUri.parse(uri)
         self._publish = publish
@@ -72,9 +81,12 @@ class LibvirtHypervisor:
         self._domains = Domains(name, self._uri)
         self._images = Images(self._uri)
         self._near_files = NearFiles(self._connection, self._images)
-        self._undo_disks = UndoDisks(self._connection, self._domains, self._images, self._jobs)
+        self._exported = ExportedDisks(self._uri, self._connection, self._domains, exports)
+        self._undo_disks = UndoDisks(
+            self._connection, self._domains, self._images, self._jobs, self._exported
+        )
         self._saved_states = SavedStates(
-            self._uri, self._connection, self._domains, self._images, self._undo_disks
+            self._uri, self._connection, self._domains, self._images, self._undo_disks, self._exported
         )
         self._configurations = Configurations(self._uri, self._connection, self._domains)
         self._surroundings = Surroundings(self._uri, self._connection, name)
@@ -115,9 +127,11 @@ class LibvirtHypervisor:
         """Connect, publish events from now on, and remove what cut-off saves have left."""
         self._loop = asyncio.get_running_loop()
         await self._connection.open()
+        await self._exported.open()
 
     async def close(self) -> None:
         """Let go of the host. Its machines go on."""
+        await self._exported.close()
         await self._connection.close()
 
     # Questions
@@ -313,6 +327,10 @@ class LibvirtHypervisor:
     async def drop_overlays(self, name: str, bases: Mapping[str, str]) -> None:
         """Make the persistent definition name the bases (target → path) again. Off or saved only."""
         await self._undo_disks.drop(name, bases)
+
+    async def connect_disks(self, name: str) -> Sequence[str]:
+        """Make the definition of a machine that is off use an export for each VHD."""
+        return await self._exported.connect(name)
 
     async def delete_file(self, path: str) -> None:
         """Delete an image file of this host. Does nothing where it is gone."""

@@ -18,7 +18,8 @@ from lxml import etree
 
 from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.hypervisor.domain.fields import Attribute, Element, Text
-from innkeeper.hypervisor.libvirt.definition import Definition
+from innkeeper.hypervisor.libvirt.definition import EXPORTED, Definition
+from innkeeper.hypervisor.libvirt.export_bases import chain_to_export, exported_base
 from innkeeper.hypervisor.libvirt.uris import HostUri
 
 _TIMEOUT_S = 60
@@ -35,8 +36,14 @@ class Images:
     def chain(self, connect: libvirt.virConnect, path: str) -> list[tuple[str, str]]:
         """The image and what it stands on, top first, each with its format."""
         if self._uri.is_local:
+            if (known := chain_to_export(path)) is not None:
+                return known
             try:
-                return _chain_by_qemu_img(path, _declared_format(connect, path))
+                declared = _declared_format(connect, path)
+                if declared == EXPORTED:
+                    # What a VHD stands on is the engine's to see to: it knows its parents by their identity.
+                    return [(path, EXPORTED)]
+                return _chain_by_qemu_img(path, declared)
             except DiskError as error:
                 # An image that only libvirt may read, or one below it, is looked at by libvirt.
                 if error.code is not ErrorCode.E_ACCESSDENIED:
@@ -48,6 +55,8 @@ class Images:
 
         The base itself is not looked at: often only libvirt may read it.
         """
+        if base == exported_base(overlay):
+            return EXPORTED
         try:
             known = _recorded_base(overlay) if os.access(overlay, os.R_OK) else _volume_base(connect, overlay)
         except (DiskError, _VolumeGone, libvirt.libvirtError):

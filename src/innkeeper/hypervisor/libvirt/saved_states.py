@@ -11,6 +11,7 @@ from innkeeper.errors import ErrorCode, MachineUnfit, NotSupported
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine, wrong_state
+from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.progress import Look, followed, restore_progress, save_progress
 from innkeeper.hypervisor.libvirt.states import SavedImage
@@ -29,9 +30,16 @@ class SavedStates:
     """The saved states of one host's machines."""
 
     def __init__(
-        self, uri: HostUri, connection: Connection, domains: Domains, images: Images, undo_disks: UndoDisks
+        self,
+        uri: HostUri,
+        connection: Connection,
+        domains: Domains,
+        images: Images,
+        undo_disks: UndoDisks,
+        exported: ExportedDisks,
     ) -> None:
         self._uri = uri
+        self._exported = exported
         self._connection = connection
         self._domains = domains
         self._images = images
@@ -65,9 +73,10 @@ class SavedStates:
         def work(connect: libvirt.virConnect) -> None:
             domain = connect.lookupByName(name)
             if self._domains.require(domain, _UP | _STARTABLE, "start") in _STARTABLE:
+                self._exported.refuse_direct(persistent(domain))
                 domain.createWithFlags(flags)
 
-        async with followed(self._look_at_restore(name), on_progress):
+        async with self._exported.held(name), followed(self._look_at_restore(name), on_progress):
             await self._connection.command(work, "start", name)
 
     async def restore_keeping(
@@ -82,7 +91,7 @@ class SavedStates:
         ):
             return
         await self._undo_disks.add(name, sources)
-        async with followed(self._look_at_restore(name), on_progress):
+        async with self._exported.held(name), followed(self._look_at_restore(name), on_progress):
             await self._connection.command(lambda c: self._restore(c, name, sources), "restore", name)
 
     async def save(self, name: str, on_progress: OnProgress | None) -> None:
@@ -177,7 +186,7 @@ class SavedStates:
                     advice="Discard the saved state, or give the machine its former disk back.",
                 )
             if disk.file == path:
-                disk.use_file(known.file, known.format)
+                self._exported.use(disk, known.file, known.format)
         redefine(connect, definition)
 
     def _restore(self, connect: libvirt.virConnect, name: str, sources: Mapping[str, str]) -> None:

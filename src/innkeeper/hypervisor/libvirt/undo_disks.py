@@ -15,8 +15,9 @@ import libvirt
 
 from innkeeper.errors import DiskError, ErrorCode, HypervisorError, MachineUnfit
 from innkeeper.hypervisor.libvirt.connection import Connection
-from innkeeper.hypervisor.libvirt.definition import Definition, DiskElement, overlays_xml
+from innkeeper.hypervisor.libvirt.definition import EXPORTED, Definition, DiskElement, overlays_xml
 from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine, wrong_state
+from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.states import SavedImage
 from innkeeper.machines.machine import MachineState
@@ -82,8 +83,16 @@ class UndoDisks:
     #: How fast a merge may write, in MiB a second; 0 for as fast as it can.
     bandwidth_mib = 0
 
-    def __init__(self, connection: Connection, domains: Domains, images: Images, jobs: BlockJobs) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        domains: Domains,
+        images: Images,
+        jobs: BlockJobs,
+        exported: ExportedDisks,
+    ) -> None:
         self._connection = connection
+        self._exported = exported
         self._domains = domains
         self._images = images
         self._jobs = jobs
@@ -98,13 +107,17 @@ class UndoDisks:
                 self._create(connect, domain, overlays)
             definition = persistent(domain)
             if not definition.has_sources(overlays):
-                _use_files(definition, overlays, lambda _target, _path: "qcow2")
+                self._use_files(definition, overlays, lambda _target, _path: "qcow2")
                 redefine(connect, definition)
 
         await self._connection.command(work, "put an undo disk under", name)
 
     async def merge(self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None) -> None:
         """Merge every overlay into its base, with the machine as it is: running, paused or off."""
+        async with self._exported.held(name):
+            await self._merge(name, bases, on_progress)
+
+    async def _merge(self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None) -> None:
         if not await self._connection.command(
             lambda c: self._begin_merge(c, name, bases), "merge the disks of", name
         ):
@@ -141,6 +154,12 @@ class UndoDisks:
             # What a crash left half made: no definition names it, and no QEMU has it open.
             self._images.refuse_if_open(path)
             self._images.delete(connect, path)
+        if not domain.isActive() and any(definition.disk(target).is_exported for target in overlays):
+            # libvirt knows no way; and the definition names all of them at once, or none.
+            for target, path in overlays.items():
+                disk = definition.disk(target)
+                self._exported.create_overlay(path, disk.file, disk.format)
+            return
         domain.snapshotCreateXML(overlays_xml(definition, overlays), _ATOMIC_OVERLAY)
 
     # Merging
@@ -213,7 +232,7 @@ class UndoDisks:
         if saved.has_sources(bases):
             return
         definition = persistent(domain)
-        _use_files(saved, bases, lambda target, _base: definition.disk(target).format)
+        self._use_files(saved, bases, lambda target, _base: definition.disk(target).format)
         domain.managedSaveDefineXML(saved.text(), 0)
 
     def _use_bases(
@@ -226,8 +245,16 @@ class UndoDisks:
         def base_format(target: str, base: str) -> str:
             return self._base_format(connect, domain, definition.disk(target), base)
 
-        _use_files(definition, bases, base_format)
+        self._use_files(definition, bases, base_format)
         redefine(connect, definition)
+
+    def _use_files(
+        self, definition: Definition, files: Mapping[str, str], image_format: Callable[[str, str], str]
+    ) -> None:
+        for target, path in files.items():
+            disk = definition.disk(target)
+            if disk.file != path:
+                self._exported.use(disk, path, image_format(target, path))
 
     def _base_format(
         self, connect: libvirt.virConnect, domain: libvirt.virDomain, disk: DiskElement, base: str
@@ -246,15 +273,6 @@ class UndoDisks:
                 advice="Edit the machine's definition by hand so that it names this image and its format.",
             )
         return found
-
-
-def _use_files(
-    definition: Definition, files: Mapping[str, str], image_format: Callable[[str, str], str]
-) -> None:
-    for target, path in files.items():
-        disk = definition.disk(target)
-        if disk.file != path:
-            disk.use_file(path, image_format(target, path))
 
 
 def _advance_merge(
@@ -279,7 +297,9 @@ def _advance_merge(
                 path=base,
                 advice="See that there is room on the base's disk; the merge can be taken up again.",
             )
-        domain.blockCommit(target, base, None, bandwidth_mib, libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE)
+        # An exported base has no path that libvirt knows: it is the lowest image, which is the default.
+        named = None if dict(disk.backing()).get(base) == EXPORTED else base
+        domain.blockCommit(target, named, None, bandwidth_mib, libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE)
         return MergeStep(stage=MergeStage.COPYING)
     job = domain.blockJobInfo(target, 0)
     copied = (job.get("cur", 0), job.get("end", 0))

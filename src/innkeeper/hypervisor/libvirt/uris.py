@@ -64,6 +64,11 @@ class HostUri:
         )
 
     @property
+    def is_system(self) -> bool:
+        """Whether it is this computer's libvirt of the system, which runs QEMU as a user of its own."""
+        return self.is_local and urlsplit(self.text).path == "/system"
+
+    @property
     def host(self) -> str:
         """The other computer's name; empty for this one."""
         return urlsplit(self.text).hostname or ""

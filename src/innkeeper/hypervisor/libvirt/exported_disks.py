@@ -1,0 +1,214 @@
+"""Let machines use VHDs by exports: plain bytes for QEMU, the whole chain for the guest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import AsyncIterator, Collection, Sequence
+from pathlib import Path
+
+import libvirt
+import structlog
+
+from innkeeper.disks.chain import open_chain
+from innkeeper.disks.export_files import MARK
+from innkeeper.disks.facts import peek
+from innkeeper.disks.kind import Kind
+from innkeeper.errors import DiskError, InnkeeperError, MachineUnfit, NotSupported
+from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.definition import EXPORTED, Definition, DiskElement
+from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine
+from innkeeper.hypervisor.libvirt.export_bases import chain_to_export
+from innkeeper.hypervisor.libvirt.reconnecting import reconnect
+from innkeeper.hypervisor.libvirt.states import SavedImage
+from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports import DiskExports
+
+_log = structlog.get_logger()
+
+#: libvirt's name for the format of a VHD that QEMU reads by itself.
+VPC = "vpc"
+_OFF = frozenset({MachineState.TURNED_OFF})
+#: Seconds between two looks for exports that were killed, and how long their machines are woken.
+_KEEP_SECONDS = 1.0
+_WAKE_SECONDS = 30.0
+
+
+class ExportedDisks:
+    """The VHDs that one host's machines reach by exports."""
+
+    def __init__(
+        self, uri: HostUri, connection: Connection, domains: Domains, exports: DiskExports | None
+    ) -> None:
+        self._uri = uri
+        self._connection = connection
+        self._domains = domains
+        self._exports = exports if uri.is_local and not uri.is_test else None
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start again what was killed meanwhile, and see from now on that nothing stays so."""
+        if self._exports is not None:
+            await self._exports.revive()
+            self._keeping = asyncio.create_task(self._keep(self._exports), name="exports of disks")
+
+    async def close(self) -> None:
+        """Let the exports go on by themselves."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
+
+    # For starts, saves and merges
+
+    @contextlib.asynccontextmanager
+    async def held(self, name: str) -> AsyncIterator[None]:
+        """Have the exports that a machine needs run while it is started."""
+        needed = await self._connection.ask(lambda c: self._needed(c, name), "find the disks of", name)
+        if not needed:
+            yield
+            return
+        async with self._given().held(needed):
+            yield
+
+    def use(self, disk: DiskElement, path: str, image_format: str) -> None:
+        """Take a disk's writes to an image: to a VHD by its export, to another one directly."""
+        if image_format == EXPORTED:
+            disk.use_export(path, self._given().socket_of(path))
+        else:
+            disk.use_file(path, image_format)
+
+    def refuse_direct(self, definition: Definition) -> None:
+        """Refuse a definition by which QEMU itself would read a differencing VHD, as if it had no parent."""
+        for disk in definition.disks():
+            if disk.source_file and _is_differencing(disk) and self._uri.is_local:
+                raise MachineUnfit(
+                    f"The disk {disk.target} of {definition.name} is the differencing disk "
+                    f"{disk.source_file}: QEMU would read it without its parent, and destroy it.",
+                    machine=definition.name,
+                    advice=f"Let it run by an export: innkeeper disk connect {definition.name}",
+                )
+
+    async def connect(self, name: str) -> Sequence[str]:
+        """Make the definition of a machine that is off name an export for each of its VHDs."""
+
+        def work(connect: libvirt.virConnect) -> Sequence[str]:
+            domain = connect.lookupByName(name)
+            self._domains.require(domain, _OFF, "be given its disks by exports")
+            definition = persistent(domain)
+            found = [disk for disk in definition.disks() if disk.source_file and disk.driver == VPC]
+            for disk in found:
+                self._refuse_unreachable(definition, disk)
+                disk.use_export(disk.source_file, self._given().socket_of(disk.source_file))
+            if found:
+                redefine(connect, definition)
+            return [disk.target for disk in found]
+
+        return await self._connection.command(work, "connect the disks of", name)
+
+    def create_overlay(self, path: str, base: str, base_format: str) -> None:
+        """Make an empty overlay over an image that no QEMU runs; libvirt cannot, over an export."""
+        command = ["qemu-img", "create", "-q", "-f", "qcow2"]
+        if base_format == EXPORTED:
+            # Nothing is opened by its name: the export need not run, and the size is the engine's to tell.
+            command += ["-u", "-F", "raw", "-b", self._backing(base), path, str(peek(base)[1])]
+        else:
+            command += ["-F", base_format, "-b", base, path]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise DiskError(
+                f"The undo disk {path} cannot be made: {done.stderr.strip().rstrip('.')}.", path=path
+            )
+
+    # Machinery
+
+    def _given(self) -> DiskExports:
+        if self._exports is None:
+            raise NotSupported(
+                f"The host at {self._uri.text} cannot reach the exports of this computer's disks.",
+                advice="Convert the disk for it: innkeeper disk merge-to DISK NEW --to qcow2",
+            )
+        return self._exports
+
+    def _backing(self, path: str) -> str:
+        source = {"type": "unix", "path": self._given().socket_of(path)}
+        node = {"driver": "nbd", "export": f"{MARK}{path}", "server": source}
+        return "json:" + json.dumps({"file": node})
+
+    def _refuse_unreachable(self, definition: Definition, disk: DiskElement) -> None:
+        if self._uri.is_system:
+            raise NotSupported(
+                f"The system's libvirt runs {definition.name} as another user, who may not reach "
+                "the export of a disk.",
+                advice=f"Convert the disk: innkeeper disk merge-to {disk.source_file} NEW --to qcow2",
+            )
+        # Raises what is in the way, before the definition is touched.
+        open_chain(Path(disk.source_file)).close()
+
+    def _needed(self, connect: libvirt.virConnect, name: str) -> Collection[str]:
+        domain = connect.lookupByName(name)
+        definitions = [persistent(domain), current(domain)]
+        if self._domains.saved_image(domain) is SavedImage.WHOLE:
+            definitions.append(Definition.parse(domain.managedSaveGetXMLDesc(0)))
+        return {path: None for each in definitions for path in _exported(each)}
+
+    async def _keep(self, exports: DiskExports) -> None:
+        """Start killed exports again, and wake the machines that have stopped for want of them."""
+        woken_until: dict[str, float] = {}
+        while True:
+            await asyncio.sleep(_KEEP_SECONDS)
+            now = time.monotonic()
+            try:
+                for path in await exports.revive():
+                    woken_until[path] = now + _WAKE_SECONDS
+                woken_until = {path: until for path, until in woken_until.items() if until > now}
+                if woken_until:
+                    await self._wake(tuple(woken_until))
+            except InnkeeperError as error:
+                _log.warning("exports.not_kept", error=str(error))
+
+    async def _wake(self, paths: Collection[str]) -> None:
+        await self._connection.ask(lambda connect: _wake(connect, paths), "wake machines")
+
+
+def _is_differencing(disk: DiskElement) -> bool:
+    """Whether QEMU would be given a differencing VHD: by its format, or by a name that tells."""
+    path = disk.source_file
+    if disk.driver != VPC and not path.lower().endswith((".vhd", ".avhd")):
+        return False
+    try:
+        return peek(path)[0] is Kind.DIFFERENCING
+    except DiskError:
+        # Not there, or not to be read: QEMU says what is wrong with it.
+        return False
+
+
+def _exported(definition: Definition) -> Sequence[str]:
+    """The VHDs that a definition's disks stand on by exports."""
+    found = []
+    for disk in definition.disks():
+        if disk.is_exported:
+            found.append(disk.file)
+            continue
+        below = [path for path, kind in disk.backing() if kind == EXPORTED]
+        if not below and disk.source_file and disk.driver == "qcow2":
+            below = [path for path, kind in chain_to_export(disk.source_file) or () if kind == EXPORTED]
+        found += below
+    return found
+
+
+def _wake(connect: libvirt.virConnect, paths: Collection[str]) -> None:
+    for domain in connect.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_PAUSED):
+        if domain.state()[1] != libvirt.VIR_DOMAIN_PAUSED_IOERROR:
+            continue
+        if set(_exported(current(domain))) & set(paths):
+            try:
+                nodes = reconnect(domain, paths)
+                domain.resume()
+            except libvirt.libvirtError as error:
+                _log.warning("export.machine_not_woken", machine=domain.name(), error=str(error))
+            else:
+                _log.info("export.machine_woken", machine=domain.name(), nodes=nodes)
