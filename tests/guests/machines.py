@@ -11,8 +11,8 @@ from innkeeper.machines.ports import Hypervisor
 from tests.guests import tiny
 from tests.guests.tiny import TinyGuest
 
-_AGENT_PORT = "<channel type='unix'><target type='virtio' name='org.innkeeper.agent.0'/></channel>"
-_GUEST_AGENT_PORT = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+AGENT_PORT = "<channel type='unix'><target type='virtio' name='org.innkeeper.agent.0'/></channel>"
+GUEST_AGENT_PORT = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ async def define_tiny_machine(
         name=name, disk=directory / f"{name}.{disk_format}", console=directory / f"{name}.console"
     )
     await asyncio.to_thread(tiny.data_disk, machine.disk, format=disk_format)
-    ports = _AGENT_PORT * agent_port + _GUEST_AGENT_PORT * guest_agent_port
+    ports = AGENT_PORT * agent_port + GUEST_AGENT_PORT * guest_agent_port
     definition = tiny_definition(machine, guest, disk_format, ports)
     await hypervisor.define(with_display(definition, machine) if display else definition)
     return machine

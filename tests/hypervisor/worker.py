@@ -82,7 +82,7 @@ async def main(state_directory: Path, step: str, arguments: list[Json]) -> None:
     try:
         _say("result", await _STEPS[step](host, *arguments))
     except InnkeeperError as error:
-        _say("error", f"{type(error).__name__}: {error}")
+        _say("error", f"{type(error).__name__}: {error} {error.advice}")
     finally:
         await host.close()
 

@@ -18,6 +18,8 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from innkeeper import disks
+from innkeeper.disks.kind import Kind
 from innkeeper.errors import BookingNotFound, MachineNotFound
 from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri
 from innkeeper.hypervisor.libvirt.undo_disks import UndoDisks
@@ -33,7 +35,14 @@ from innkeeper.updates.run import UpdateRuns
 from innkeeper.updates.window import ALL_MACHINES, Window
 from innkeeper.wire.events import Json
 from tests.guests import tiny
-from tests.guests.machines import define_tiny_machine
+from tests.guests.machines import (
+    AGENT_PORT,
+    GUEST_AGENT_PORT,
+    TinyMachine,
+    define_tiny_machine,
+    tiny_definition,
+)
+from tests.guests.tiny import TinyGuest
 from tests.hypervisor.service import Service
 
 #: Slow enough to be killed in the middle of.
@@ -61,6 +70,8 @@ class Night:
     step: str
     machine: str
     how: str
+    #: The machines' disks are differencing VHDs, which they reach by exports.
+    on_chains: bool = False
 
 
 class KillingTask:
@@ -138,7 +149,7 @@ async def _book(house: House, night: Night, state: Path) -> None:
     """Have the machines, bring them to their state, and book; whatever was done before is left."""
     [host] = house.machines.hosts.values()
     for name, words in night.updates.items():
-        await _have(host, name, state)
+        await _have(host, name, state, on_chain=night.on_chains)
         with contextlib.suppress(BookingNotFound):
             await house.bookings.get(name, night.identifier)
             continue
@@ -149,12 +160,30 @@ async def _book(house: House, night: Night, state: Path) -> None:
     await house.windows.add(_open_window())
 
 
-async def _have(host: Hypervisor, name: str, state: Path) -> None:
+async def _have(host: Hypervisor, name: str, state: Path, *, on_chain: bool) -> None:
     try:
         await host.machine(name)
     except MachineNotFound:
         guest = await asyncio.to_thread(tiny.build, Path(os.environ["INNKEEPER_TEST_CACHE"]), agent_bundle())
-        await define_tiny_machine(host, guest, state, name, disk_format="raw")
+        if on_chain:
+            await _define_on_chain(host, guest, state, name)
+        else:
+            await define_tiny_machine(host, guest, state, name, disk_format="raw")
+
+
+async def _define_on_chain(host: Hypervisor, guest: TinyGuest, state: Path, name: str) -> None:
+    """A machine whose disk is the child of a VHD with its file system."""
+
+    def make() -> Path:
+        raw = state / f"{name}.made"
+        tiny.data_disk(raw)
+        parent = disks.convert(raw, state / f"{name}.parent.vhd", Kind.DYNAMIC, source_kind=Kind.RAW)
+        raw.unlink()
+        return disks.create_differencing(state / f"{name}.vhd", parent)
+
+    machine = TinyMachine(name=name, disk=await asyncio.to_thread(make), console=state / f"{name}.console")
+    await host.define(tiny_definition(machine, guest, "vpc", AGENT_PORT + GUEST_AGENT_PORT))
+    await host.connect_disks(name)
 
 
 async def _bring(house: House, host: Hypervisor, name: str, *, runs: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,6 +234,38 @@ def test_a_check_finds_through_the_door_what_it_finds_without(inn: innkeeper.Inn
     assert list(findings_of(done(child.check()))) == list(quick)
     child.reparent(root / "elsewhere.vhd")
     assert not child.find_faults()
+
+
+def test_a_disk_is_offered_to_other_programs(
+    inn: innkeeper.Inn, own_service: Service, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a process that outlives the service, until it is ended."""
+    done(inn.disks.create_dynamic(root / "d.vhd", 20 * MIB))
+    write(root / "d.vhd", b"offered")
+    address = own_service.run("disk", "export", str(root / "d.vhd")).out.strip()
+    size = subprocess.run(["nbdinfo", "--size", address], capture_output=True, text=True, check=True)
+    assert int(size.stdout) == 20 * MIB
+    assert inn.disks[root / "d.vhd"].size_in_guest == 20 * MIB
+    with pytest.raises(DiskError) as refused:
+        disks.open(root / "d.vhd", writable=True)
+    assert refused.value.code is ErrorCode.ERROR_SHARING_VIOLATION
+    own_service.kill()
+    own_service.start()
+    listed = own_service.run("disk", "exports")
+    assert f"{root}/d.vhd  (read-only)\n  {address}" in listed.out
+    assert own_service.run("disk", "export", str(root / "d.vhd"), "--end").code == 0
+    with own_service.connect() as again:
+        assert again.disks.exports == ()
+    disks.open(root / "d.vhd", writable=True).close()
+
+
+def test_a_machine_without_a_vhd_has_nothing_to_connect(inn: innkeeper.Inn, own_service: Service) -> None:
+    """It is said, and the machine stays as it is; one that runs is refused."""
+    refused = own_service.run("disk", "connect", "web-1")
+    assert (refused.code, "running" in refused.err) == (4, True)
+    done(inn.machines["web-1"].turn_off())
+    said = own_service.run("disk", "connect", "web-1")
+    assert (said.code, "no disk" in said.err) == (0, True)
 
 
 def test_the_terminal_goes_through_the_service_where_it_has_the_disk(

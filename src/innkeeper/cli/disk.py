@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import signal
 from collections.abc import Callable, Sequence
 from json import dumps
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, TypeVar
 
 import typer
@@ -17,18 +14,17 @@ from rich.text import Text
 
 from innkeeper import disks
 from innkeeper.cli.disk_bars import bar, exit_code, follow
+from innkeeper.cli.disk_exports import Image, add_to
 from innkeeper.cli.disk_words import lines, parse_bytes, say_bytes, say_findings, tree
 from innkeeper.cli.exit_codes import ExitCode
 from innkeeper.cli.terminal import Json, NoWait, Session, facts, session_of, table
 from innkeeper.client import Task
 from innkeeper.client.disks import HardDiskCollection, findings_of
-from innkeeper.disks.chain import open_chain
 from innkeeper.disks.check import check
 from innkeeper.disks.compact import compact
 from innkeeper.disks.facts import describe
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.merge import merge
-from innkeeper.disks.nbd.server import NbdServer
 from innkeeper.disks.paths import image_path
 from innkeeper.disks.progress import Watch
 from innkeeper.disks.repair import repair
@@ -42,7 +38,6 @@ app = typer.Typer(
     name="disk", help="Work on virtual hard disks; a service is not needed.", no_args_is_help=True
 )
 
-Image = Annotated[Path, typer.Argument(metavar="DISK", help="The image's file.")]
 New = Annotated[Path, typer.Argument(metavar="NEW", help="The image to make; nothing may be there yet.")]
 To = Annotated[Kind, typer.Option("--to", help="The kind of image to make.")]
 Offline = Annotated[
@@ -310,25 +305,7 @@ def repair_disk(
     way.end(*(done or ["There was nothing to mend."]) if done is not None else ())
 
 
-@app.command()
-def export(
-    path: Image,
-    socket: Annotated[Path, typer.Option(help="The Unix socket to make.")],
-    writable: Annotated[bool, typer.Option("--writable", help="Let clients write.")] = False,
-) -> None:
-    """Offer a disk by NBD, parents and all, until Ctrl-C."""
-    with (
-        contextlib.closing(open_chain(image_path(path), writable=writable)) as layers,
-        NbdServer(layers, image_path(socket), writable=writable) as server,
-    ):
-        typer.echo(server.url)
-        signal.signal(signal.SIGTERM, _interrupt)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.wait()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+add_to(app)
 
 
 class _Way:

@@ -16,7 +16,7 @@ from innkeeper.client.transport import Transport
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire import disks as wire
 from innkeeper.wire.disks import DiskFormat
-from innkeeper.wire.messages import Accepted
+from innkeeper.wire.messages import Accepted, Nothing
 from innkeeper.wire.states import HardDiskType
 
 Said = TypeVar("Said", bound=BaseModel)
@@ -28,6 +28,7 @@ _TYPES = {
     DiskFormat.DIFFERENCING: HardDiskType.DIFFERENCING,
     DiskFormat.RAW: HardDiskType.FIXED_SIZE,
 }
+_EXPORTS = "/v1/disks/exports"
 _FINDING = re.compile(
     r"(?P<sentence>.*) \[(?P<problem>\w+) (?P<code>0x[0-9a-f]+)(?: block (?P<block>\d+))?\]"
 )
@@ -159,6 +160,19 @@ class HardDisk:
         """Mend what can be mended; what was done is in the task's log."""
         return _start(self._transport, "repair", wire.CheckRequest(path=self.file, deep=deep))
 
+    # For QEMU and other programs
+
+    def export(self, *, writable: bool = False) -> str:
+        """Offer it by NBD, parents and all, until ``end_export``; returns the address."""
+        request = wire.ExportRequest(path=self.file, writable=writable)
+        call = Call(method="POST", path=_EXPORTS, answer=wire.ExportMessage, body=request)
+        return self._transport.send(call).address
+
+    def end_export(self) -> None:
+        """Offer it no more; raises ERROR_SHARING_VIOLATION while a client uses it."""
+        query = {"path": self.file}
+        self._transport.send(Call(method="DELETE", path=_EXPORTS, answer=Nothing, query=query))
+
 
 class HardDiskCollection:
     """The virtual hard disks of the service (the disk members of ``IVMVirtualPC``)."""
@@ -219,6 +233,20 @@ class HardDiskCollection:
     ) -> Task:
         """Convert any image; a raw one has no mark, so ``source_kind`` says it."""
         return HardDisk(self._transport, os.fspath(source)).convert(path, kind, source_kind=source_kind)
+
+    @property
+    def exports(self) -> Sequence[wire.ExportMessage]:
+        """The disks that are offered by NBD, to machines and to others."""
+        return _ask(self._transport, "exports", wire.ExportList).exports
+
+    def connect(self, machine: str) -> Sequence[str]:
+        """Let a machine that is off use an export for each of its VHDs; returns the drives concerned.
+
+        QEMU reads a differencing VHD as if it had no parent, and cannot save a machine with any VHD.
+        """
+        request = wire.ConnectRequest(machine=machine)
+        call = Call(method="POST", path="/v1/disks/connect", answer=wire.ConnectedMessage, body=request)
+        return self._transport.send(call).targets
 
     def at(self, path: DiskPath) -> HardDisk:
         """A disk that is not looked at yet: it may be damaged, or no disk at all."""

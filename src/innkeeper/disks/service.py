@@ -9,6 +9,8 @@ from pathlib import Path
 
 from innkeeper.disks.check import Finding, check
 from innkeeper.disks.create import check_size
+from innkeeper.disks.export_files import ExportOrder
+from innkeeper.disks.exports import Exports
 from innkeeper.disks.facts import DiskFacts, describe
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.paths import already_there
@@ -38,8 +40,9 @@ class Change(enum.Enum):
 class Disks:
     """Virtual hard disks in the folders of this service."""
 
-    def __init__(self, *, tasks: Tasks, roots: Roots, users: DiskUsers) -> None:
+    def __init__(self, *, tasks: Tasks, roots: Roots, users: DiskUsers, exports: Exports) -> None:
         self._tasks = tasks
+        self._exports = exports
         self._users = users
         self.roots = roots
         for kind, work in works_within(roots).items():
@@ -137,6 +140,33 @@ class Disks:
         stops = CancelEffect.STOPS_RESUMABLE
         return await self._start("disk_repair", f"Repair {disk.name}", argument, disk, owner, stops)
 
+    # Exports
+
+    async def exports(self) -> Sequence[ExportOrder]:
+        """What is offered by NBD now, to machines and to others."""
+        return await self._exports.offered()
+
+    async def offer(self, path: str, *, writable: bool = False) -> str:
+        """Offer a disk by NBD, parents and all, until ``end_offer``; returns its file's path."""
+        disk = await self._at(path, Change.CONTENT if writable else Change.NOTHING)
+        await self._exports.offer(str(disk), writable=writable)
+        return str(disk)
+
+    async def end_offer(self, path: str) -> None:
+        """Offer it no more. Raises ERROR_SHARING_VIOLATION while a client uses it: it ends with that one."""
+        disk = await asyncio.to_thread(self.roots.resolve, path)
+        if not await self._exports.release(str(disk)):
+            raise DiskError(
+                f"{disk}: the export is in use, and ends when its last client has left.",
+                path=str(disk),
+                code=ErrorCode.ERROR_SHARING_VIOLATION,
+                advice="End what uses it.",
+            )
+
+    def address_of(self, path: str) -> str:
+        """The address of a disk's export."""
+        return self._exports.address_of(path)
+
     # Machinery
 
     async def _start(
@@ -165,6 +195,8 @@ class Disks:
         if change is not Change.NOTHING:
             for use in await self._users.users((found,)):
                 _refuse_use(found, use, change)
+            # A machine that has just ended may have left its export a second longer.
+            await self._exports.release(str(found))
         return found
 
     async def _new(self, path: str) -> Path:

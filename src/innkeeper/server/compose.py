@@ -249,7 +249,12 @@ async def _disks(ground: Ground, tasks: Tasks, machines: Machines) -> Disks:
     own = ground.settings.state_dir / "disks"
     if own in ground.settings.disk_folders:
         await asyncio.to_thread(own.mkdir, mode=0o750, parents=True, exist_ok=True)
-    return Disks(tasks=tasks, roots=Roots(ground.settings.disk_folders), users=MachineDisks(machines))
+    return Disks(
+        tasks=tasks,
+        roots=Roots(ground.settings.disk_folders),
+        users=MachineDisks(machines),
+        exports=ground.exports,
+    )
 
 
 async def _starts(ground: Ground) -> Starts | None:

@@ -147,3 +147,38 @@ class CheckRequest(DiskRequest):
 
     #: Read every block too.
     deep: bool = False
+
+
+class ConnectRequest(Request):
+    """Let a machine use its VHDs by exports."""
+
+    machine: str = Field(min_length=1, max_length=255)
+
+
+class ConnectedMessage(Message):
+    """The drives of a machine that use an export from now on."""
+
+    machine: str
+    targets: tuple[str, ...]
+
+
+class ExportRequest(DiskRequest):
+    """Offer a disk by NBD."""
+
+    #: Let clients write.
+    writable: bool = False
+
+
+class ExportMessage(Message):
+    """A disk that is offered by NBD."""
+
+    path: str
+    #: What QEMU and its tools take: ``nbd+unix:///…?socket=…``.
+    address: str
+    writable: bool
+
+
+class ExportList(Message):
+    """The disks that are offered, to machines and to others."""
+
+    exports: tuple[ExportMessage, ...]

@@ -12,6 +12,7 @@ from innkeeper.disks.kind import Kind
 from innkeeper.identity.roles import Role
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
+from innkeeper.server.identity.subjects import machine_in_body
 from innkeeper.server.messages import task_message
 from innkeeper.server.routes.asking import TheHouse, TheUser
 from innkeeper.tasks.task import Task
@@ -132,6 +133,47 @@ async def check(request: wire.CheckRequest, house: TheHouse, user: TheUser) -> A
 async def repair(request: wire.CheckRequest, house: TheHouse, user: TheUser) -> Accepted:
     """Mend what can be mended of a disk; what was done is in the task's log."""
     return _accepted(house, await house.disks.repair(request.path, owner=user, deep=request.deep))
+
+
+@router.post(
+    "/connect",
+    operation_id="connect_machine_disks",
+    dependencies=needs(Role.ADMINISTRATOR, machine_in_body("machine")),
+)
+async def connect(request: wire.ConnectRequest, house: TheHouse) -> wire.ConnectedMessage:
+    """Let a machine that is off use an export for each of its VHDs, which QEMU would misread."""
+    machine = await house.machines.get(request.machine)
+    host = await house.machines.hypervisor_of(machine.name)
+    return wire.ConnectedMessage(machine=machine.name, targets=tuple(await host.connect_disks(machine.name)))
+
+
+@router.get("/exports", operation_id="list_disk_exports", dependencies=needs(Role.VIEWER))
+async def list_exports(house: TheHouse) -> wire.ExportList:
+    """The disks that are offered by NBD, to machines and to others."""
+    return wire.ExportList(
+        exports=tuple(
+            _export(house, order.path, writable=order.writable) for order in await house.disks.exports()
+        )
+    )
+
+
+@router.post("/exports", status_code=201, operation_id="export_disk", dependencies=needs(Role.ADMINISTRATOR))
+async def export(request: wire.ExportRequest, house: TheHouse) -> wire.ExportMessage:
+    """Offer a disk by NBD, parents and all, by a process of its own, until it is ended."""
+    path = await house.disks.offer(request.path, writable=request.writable)
+    return _export(house, path, writable=request.writable)
+
+
+@router.delete(
+    "/exports", status_code=204, operation_id="end_disk_export", dependencies=needs(Role.ADMINISTRATOR)
+)
+async def end_export(path: Path, house: TheHouse) -> None:
+    """Offer a disk no more."""
+    await house.disks.end_offer(path)
+
+
+def _export(house: House, path: str, *, writable: bool) -> wire.ExportMessage:
+    return wire.ExportMessage(path=path, address=house.disks.address_of(path), writable=writable)
 
 
 def _accepted(house: House, task: Task) -> Accepted:
