@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI
 from innkeeper.server import problems
 from innkeeper.server.bodies import BodyLimit
 from innkeeper.server.conditional import ConditionalRequests
+from innkeeper.server.description import describe
 from innkeeper.server.house import House
 from innkeeper.server.idempotency import IdempotencyKeys
 from innkeeper.server.identity.gate import Gate
@@ -101,5 +102,6 @@ def bare_app() -> FastAPI:
     app.include_router(v1)
     app.include_router(health.probes)
     problems.install(app)
+    describe(app)
     site.install(app)
     return app

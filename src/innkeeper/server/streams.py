@@ -12,6 +12,9 @@ from innkeeper.server.events import EventBus, Numbered
 from innkeeper.wire.event_stream import HEARTBEAT, StreamEvent, encode
 from innkeeper.wire.events import Event
 
+#: What the description says of such an answer.
+STREAM: dict[int | str, dict[str, object]] = {200: {"content": {"text/event-stream": {}}}}
+
 #: A quiet stream says this often that it is there.
 HEARTBEAT_SECONDS = 15.0
 

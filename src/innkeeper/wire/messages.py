@@ -367,7 +367,7 @@ class WindowRequest(Request):
     zone: str = "UTC"
     #: The wall time in ``zone`` at which it opens.
     opens_at: dt.time
-    duration_seconds: int
+    duration_seconds: int = Field(ge=0, le=10**8)
     weekdays: tuple[Weekday, ...] = ()
     dates: tuple[dt.date, ...] = ()
     #: Local dates on which nothing may happen.

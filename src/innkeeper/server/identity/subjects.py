@@ -22,6 +22,9 @@ Find = Callable[[HTTPConnection], Awaitable[Resource | None]]
 #: How the lock of a task on a machine begins.
 MACHINE_LOCK = lock_of("")
 
+#: The largest number that a task can have.
+MAX_ID = 2**63 - 1
+
 
 class Kind(enum.Enum):
     """What kind of thing a request is about."""
@@ -98,10 +101,12 @@ def task_in_path(name: str) -> Subject:
     """What the running or ended task of this id is about."""
 
     async def find(connection: HTTPConnection) -> Resource | None:
-        house = house_of(connection)
+        house, given = house_of(connection), str(connection.path_params[name])
+        if not given.isdecimal() or int(given) > MAX_ID:
+            return None
         try:
-            return resource_of_task(house, await house.tasks.get(int(connection.path_params[name])))
-        except (ValueError, TaskNotFound):
+            return resource_of_task(house, await house.tasks.get(int(given)))
+        except TaskNotFound:
             return None
 
     def missing(connection: HTTPConnection) -> InnkeeperError:

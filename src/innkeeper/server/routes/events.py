@@ -12,7 +12,7 @@ from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.seen import sees_event
 from innkeeper.server.identity.subjects import what_they_see
 from innkeeper.server.routes.asking import TheCaller, TheHouse
-from innkeeper.server.streams import event_stream
+from innkeeper.server.streams import STREAM, event_stream
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -21,6 +21,7 @@ router = APIRouter(prefix="/events", tags=["events"])
     "",
     operation_id="follow_events",
     response_class=StreamingResponse,
+    responses=STREAM,
     dependencies=needs(Role.VIEWER, what_they_see),
 )
 async def follow_events(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import StreamingResponse
 
 from innkeeper.identity.roles import Role
@@ -13,15 +13,15 @@ from innkeeper.machines.service import lock_of
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.seen import sees_task
-from innkeeper.server.identity.subjects import task_in_path, what_they_see
+from innkeeper.server.identity.subjects import MAX_ID, task_in_path, what_they_see
 from innkeeper.server.messages import log_message, task_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse
-from innkeeper.server.streams import event_stream
+from innkeeper.server.streams import STREAM, event_stream
 from innkeeper.wire import messages as wire
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
-TaskId = int
+TaskId = Annotated[int, Path(ge=0, le=MAX_ID)]
 
 
 @router.get("", operation_id="list_tasks", dependencies=needs(Role.VIEWER, what_they_see))
@@ -32,7 +32,7 @@ async def list_tasks(
     kind: str | None = None,
     machine: str | None = None,
     text: str | None = None,
-    before_id: int | None = None,
+    before_id: Annotated[int | None, Query(ge=0, le=MAX_ID)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> wire.TaskList:
     """Tasks, newest first, page by page."""
@@ -76,7 +76,7 @@ async def cancel_task(task_id: TaskId, house: TheHouse) -> wire.TaskMessage:
 async def get_task_log(
     task_id: TaskId,
     house: TheHouse,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> wire.LogMessage:
     """Lines of its log, from one line on."""
@@ -88,6 +88,7 @@ async def get_task_log(
     "/{task_id}/events",
     operation_id="follow_task",
     response_class=StreamingResponse,
+    responses=STREAM,
     dependencies=needs(Role.VIEWER, task_in_path("task_id")),
 )
 async def follow_task(
