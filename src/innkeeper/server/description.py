@@ -122,15 +122,21 @@ def example_of(schema: Piece, schemas: Piece, field: str = "", depth: int = 0) -
         return _EXAMPLES[field]
     if "anyOf" in schema:
         return example_of(schema["anyOf"][0], schemas, field, depth)
-    for word in ("const", "default"):
-        if word in schema and schema[word] is not None:
-            return schema[word]
     if "enum" in schema:
         return schema["enum"][0]
+    for word in ("const", "default"):
+        if schema.get(word) is not None:
+            return schema[word]
     if schema.get("type") == "array":
         one = example_of(schema.get("items", {}), schemas, "", depth + 1)
         return [one] * max(1, schema.get("minItems", 1))
-    return _BY_TYPE.get((schema.get("type", ""), schema.get("format", "")), schema.get("minimum", 1))
+    return _of_type(schema)
+
+
+def _of_type(schema: Piece) -> object:
+    kind, form = schema.get("type", ""), schema.get("format", "")
+    plain = _BY_TYPE.get((kind, ""), schema.get("minimum", 1))
+    return _BY_TYPE.get((kind, form), plain)
 
 
 def _example_of_named(name: str, schema: Piece, schemas: Piece, field: str, depth: int) -> object:
