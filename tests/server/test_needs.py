@@ -105,7 +105,12 @@ async def test_nobody_unknown_gets_an_answer(inn: Inn) -> None:
             assert await inn.knock_unknown(f"/v1{path.replace('{name}', 'web-1')}") == 401, path
             continue
         for method in getattr(route, "methods", None) or ("GET",):
-            url = path.replace("{task_id}", "1").replace("{verb}", "pause").replace("{identifier:path}", "x")
+            url = (
+                path.replace(":int}", "}")
+                .replace("{task_id}", "1")
+                .replace("{verb}", "pause")
+                .replace("{identifier:path}", "x")
+            )
             url = url.replace("{name}", "web-1").replace("{machine}", "web-1")
             # A router does not know under which path it was included.
             answers = [await inn.ask_unknown(method, f"{above}{url}") for above in ("", "/v1")]

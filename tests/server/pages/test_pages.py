@@ -47,7 +47,7 @@ def test_a_page_forbids_all_that_is_not_ours(http: httpx.Client, path: str) -> N
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert answer.headers["X-Frame-Options"] == "DENY"
-    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
     assert answer.headers["Cache-Control"] == "no-store"
     assert not re.search(r"<[^>]+ style=|<style|<script(?![^>]*src=)|\son[a-z]+=|javascript:", answer.text)
     addresses = re.findall(r'(?:href|src|action|hx-get|hx-post)="([^"]+)"', answer.text)
@@ -59,7 +59,7 @@ def test_a_page_weighs_little(http: httpx.Client, path: str) -> None:
     """With all its styles and scripts, compressed, and before pictures."""
     weights = {path: _weight(http, path)}
     page = http.get(path).text
-    for address in set(re.findall(r'(?:href|src|data-novnc)="(/pages/static/[^"#]+)', page)):
+    for address in set(re.findall(r'(?:href|src|data-novnc|data-uplot)="(/pages/static/[^"#]+)', page)):
         weights[address] = _weight(http, address)
     assert sum(weights.values()) <= MAX_WEIGHT_BYTES, weights
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
@@ -18,8 +18,11 @@ from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.forms import Mistake, mistake_of, read_form, wrong
 from innkeeper.server.pages.machines import SHOWING
 from innkeeper.server.pages.rendering import answer, is_fragment, show
+from innkeeper.server.pages.words import size
 from innkeeper.server.routes.machines import Verb
+from innkeeper.wire.accountant import AccountMessage
 from innkeeper.wire.chains import DiskChainList, DiskChainMessage
+from innkeeper.wire.channels import ChannelList
 from innkeeper.wire.messages import Accepted, BookRequest, MachineMessage, TaskList, UpdateList, UpdateMessage
 
 
@@ -105,6 +108,8 @@ class Booking:
     deadline: str = ""
 
 
+_GRAPHS: Final = (("cpu", "Processors"), ("memory", "Memory"), ("disk", "Disks"), ("network", "Network"))
+
 _OFFERS: Final = {offer.verb: offer for offer in OFFERS}
 
 
@@ -178,12 +183,24 @@ async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
         "history": (await door.get("/tasks", TaskList, machine=found.name, live=False, limit=15)).tasks,
         "updates": (await door.get("/updates", UpdateList, machine=found.name)).updates,
         "disks": trees(found.disks, await _chains(door, found)),
-        "channels": None,
-        "has_graphs": False,
-        "graphs": (),
+        "channels": (await door.get("/channels", ChannelList, machine=found.name)).channels,
+        "graphs": _GRAPHS,
+        "now_of": _now_of(await door.get(f"/machines/{found.name}/account", AccountMessage)),
         "mistakes": (),
         "booking": Booking(),
     }
+
+
+def _now_of(account: AccountMessage) -> Callable[[str], str]:
+    """What each graph says of this moment, for who sees no graphs."""
+    rates = account.rates
+    said = {
+        "cpu": f"{rates.cpu_percent:.0f} %",
+        "memory": size(rates.memory_bytes),
+        "disk": f"{size(round(rates.disk_read))}/s read, {size(round(rates.disk_written))}/s written",
+        "network": f"{size(round(rates.network_received))}/s in, {size(round(rates.network_sent))}/s out",
+    }
+    return lambda key: said[key] if account.is_on else ""
 
 
 async def _chains(door: Door, found: MachineMessage) -> Sequence[DiskChainMessage]:

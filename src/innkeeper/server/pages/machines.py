@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from innkeeper.machines.accountant import Account
+from innkeeper.server.identity.needs import caller_of
+from innkeeper.server.identity.seen import sees_machine
+from innkeeper.server.identity.subjects import house_of
 from innkeeper.server.pages import words
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.numbers import number_in
@@ -19,6 +23,9 @@ from innkeeper.wire.states import MachineState
 
 #: Cards that come at once; the next ones come as one scrolls.
 PAGE = 60
+
+#: So many machines' figures at once.
+MAX_FIGURES = 200
 
 #: States in which a machine has a screen.
 SHOWING = frozenset({MachineState.RUNNING, MachineState.PAUSED})
@@ -55,8 +62,10 @@ async def machines(request: Request) -> Response:
     wanted = _wanted(request)
     found = [machine for machine in everyone if wanted.holds(machine)]
     page = number_in(request.query_params.get("page"), "page", least=1) or 1
+    cards = found[(page - 1) * PAGE : page * PAGE]
     values = {
-        "cards": found[(page - 1) * PAGE : page * PAGE],
+        "cards": cards,
+        "figures": figures_of(request, cards),
         "count": len(found),
         "of": len(everyone),
         "wanted": wanted,
@@ -79,13 +88,32 @@ async def machines(request: Request) -> Response:
 async def card(request: Request) -> Response:
     """One machine's card anew."""
     machine = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
-    return await answer(request, "machines_card.html", {"machine": machine, "showing": SHOWING})
+    values = {"machine": machine, "showing": SHOWING, "figures": figures_of(request, [machine])}
+    return await answer(request, "machines_card.html", values)
+
+
+def figures_of(request: Request, machines: Iterable[MachineMessage]) -> Mapping[str, Account]:
+    """What machines that the visitor sees use now."""
+    accounts = house_of(request).accountant.accounts(machine.name for machine in machines)
+    return {account.machine: account for account in accounts}
+
+
+async def figures(request: Request) -> Response:
+    """What some machines use now: of those that are in view."""
+    house, caller = house_of(request), caller_of(request)
+    asked = request.query_params.get("names", "").split(",")[:MAX_FIGURES]
+    names = [name for name in asked if name and sees_machine(house, caller, name)]
+    said = {account.machine: _figures(account) for account in house.accountant.accounts(names)}
+    return JSONResponse(said, headers={"Cache-Control": "no-store"})
+
+
+def _figures(account: Account) -> dict[str, float]:
+    return {"cpu": round(account.rates.cpu_percent, 1), "memory": account.rates.memory_bytes}
 
 
 def labels_of(machine: MachineMessage) -> Sequence[str]:
     """The labels that it carries."""
-    labels: Sequence[str] = getattr(machine, "labels", ())
-    return labels
+    return machine.labels
 
 
 def _wanted(request: Request) -> Wanted:

@@ -8,7 +8,14 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-_SHAPES = {"time": "%H:%M", "bare": "%H:%M", "second": "%H:%M:%S", "full": "%a %-d %b %H:%M"}
+_SHAPES = {
+    "time": "%H:%M",
+    "bare": "%H:%M",
+    "second": "%H:%M:%S",
+    "full": "%a %-d %b %H:%M",
+    # As the one before, in another year.
+    "far": "%a %-d %b %Y %H:%M",
+}
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 
 
@@ -17,6 +24,8 @@ def moment(at: dt.datetime | None, shape: str = "full", zone: str = "") -> Marku
     if at is None:
         return Markup('<span class="muted">–</span>')
     there = at.astimezone(_zone(zone))
+    if shape == "full" and there.year != dt.datetime.now(dt.UTC).year:
+        shape = "far"
     said = f"{there:{_SHAPES[shape]}}" + ("" if shape == "bare" else f" {there.tzname()}")
     stamp = at.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Markup('<time datetime="{}" data-shape="{}" data-zone="{}">{}</time>').format(

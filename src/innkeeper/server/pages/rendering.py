@@ -12,9 +12,9 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import Response
 
+from innkeeper.server.identity.sessions import csrf_token
 from innkeeper.server.pages import moments, static, words
 from innkeeper.server.pages.headers import HEADERS
-from innkeeper.server.pages.tokens import csrf_token
 from innkeeper.server.pages.visitor import Visitor, visitor_of
 from innkeeper.wire.version import VERSION
 

@@ -35,7 +35,9 @@ from innkeeper.wire.schedule import (
 _MAX_FOLDERS = 300
 #: Runs in a preview.
 PREVIEWED = 8
-#: How long a preview may look for runs, in seconds.
+#: How far ahead a preview looks.
+_HORIZON = dt.timedelta(days=3653)
+#: How long it may look for them, in seconds.
 _PATIENCE = 2.0
 
 
@@ -101,7 +103,7 @@ async def coming(definition: TaskDefinition, now: dt.datetime) -> Sequence[dt.da
     """The next runs; fewer where they are hard to find."""
 
     def find() -> list[dt.datetime]:
-        runs = definition.plan(zone=host_zone()).runs(now, now + dt.timedelta(days=3 * 366))
+        runs = definition.plan(zone=host_zone()).runs(now, now + _HORIZON)
         return list(itertools.islice(runs, PREVIEWED))
 
     try:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from fastapi import APIRouter, FastAPI, params
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from innkeeper.identity.roles import Role
 from innkeeper.server.identity.needs import needs, open_to_all
 from innkeeper.server.identity.subjects import what_they_see
-from innkeeper.server.pages import editor, live, machine, machines, problems, schedule, static, tasks, tonight
+from innkeeper.server.pages import (
+    editor,
+    live,
+    login,
+    machine,
+    machines,
+    people,
+    problems,
+    schedule,
+    static,
+    tasks,
+    tonight,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -19,12 +33,23 @@ async def home(request: Request) -> Response:
     return RedirectResponse("/tonight", 303)
 
 
-#: What each asks the interface is refused there to those who may not; a page by itself tells nothing.
-for path, method, endpoint in (
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+#: What one may look at without being known.
+OPEN: tuple[tuple[str, str, Endpoint], ...] = (
     ("/", "GET", home),
     (static.PREFIX + "/{tag}/{name:path}", "GET", static.serve),
+    ("/favicon.ico", "GET", static.favicon),
+    ("/login", "GET", login.ask),
+    ("/login", "POST", login.log_in),
+)
+
+#: What takes somebody who may look at something. What exactly, the interface asks: a page is its client.
+KNOWN: tuple[tuple[str, str, Endpoint], ...] = (
+    ("/pages/events", "GET", live.stream),
     ("/tonight", "GET", tonight.tonight),
     ("/machines", "GET", machines.machines),
+    ("/machines/figures", "GET", machines.figures),
     ("/machines/{name}", "GET", machine.machine),
     ("/machines/{name}/card", "GET", machines.card),
     ("/machines/{name}/console", "GET", machine.console),
@@ -32,6 +57,10 @@ for path, method, endpoint in (
     ("/machines/{name}/updates/take-back", "POST", machine.take_back),
     ("/machines/{name}/commands/{verb}", "GET", machine.ask),
     ("/machines/{name}/commands/{verb}", "POST", machine.command),
+    ("/tasks", "GET", tasks.tasks),
+    ("/tasks/{task_id:int}", "GET", tasks.task),
+    ("/tasks/{task_id:int}/cancel", "GET", tasks.ask_cancel),
+    ("/tasks/{task_id:int}/cancel", "POST", tasks.cancel),
     ("/schedule", "GET", schedule.schedule),
     ("/schedule/task", "GET", schedule.task),
     ("/schedule/export", "GET", schedule.export),
@@ -44,20 +73,29 @@ for path, method, endpoint in (
     ("/schedule/edit", "GET", editor.edit),
     ("/schedule/edit", "POST", editor.save),
     ("/schedule/preview", "POST", editor.preview),
-    ("/tasks", "GET", tasks.tasks),
-    ("/tasks/{task_id:int}", "GET", tasks.task),
-    ("/tasks/{task_id:int}/cancel", "GET", tasks.ask_cancel),
-    ("/tasks/{task_id:int}/cancel", "POST", tasks.cancel),
-):
-    router.add_api_route(path, endpoint, methods=[method], response_model=None, dependencies=open_to_all())
-
-router.add_api_route(
-    "/pages/events",
-    live.stream,
-    methods=["GET"],
-    response_model=None,
-    dependencies=needs(Role.VIEWER, what_they_see),
+    ("/people", "GET", people.people),
+    ("/people/add", "POST", people.add),
+    ("/people/password", "POST", people.set_password),
+    ("/people/enable", "POST", people.enable),
+    ("/people/remove", "GET", people.ask_remove),
+    ("/people/remove", "POST", people.remove),
+    ("/people/give", "POST", people.give),
+    ("/people/take", "POST", people.take),
+    ("/account", "GET", people.account),
+    ("/account/tokens", "POST", people.make_token),
+    ("/account/revoke", "POST", people.revoke),
+    ("/account/password", "POST", people.change_password),
+    ("/logout", "POST", login.log_out),
 )
+
+
+def _put(routes: Iterable[tuple[str, str, Endpoint]], need: Sequence[params.Depends]) -> None:
+    for path, method, endpoint in routes:
+        router.add_api_route(path, endpoint, methods=[method], response_model=None, dependencies=need)
+
+
+_put(OPEN, open_to_all())
+_put(KNOWN, needs(Role.VIEWER, what_they_see))
 
 
 def install(app: FastAPI) -> None:

@@ -77,6 +77,12 @@ async def serve(request: Request) -> Response:
     return Response(asset.compressed if compressed else asset.content, 200, headers, asset.media_type)
 
 
+async def favicon(request: Request) -> Response:
+    """The sign, for those who ask for it where browsers always have."""
+    asset = assets()["favicon.svg"]
+    return Response(asset.content, 200, {"Cache-Control": "public, max-age=86400"}, asset.media_type)
+
+
 def _files(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
     found: list[tuple[str, Traversable]] = []
     for entry in folder.iterdir():

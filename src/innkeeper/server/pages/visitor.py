@@ -24,12 +24,12 @@ class Visitor:
     @property
     def may_see_people(self) -> bool:
         """Whether the accounts are shown to them."""
-        return False
+        return self.may("list_users")
 
     @property
     def may_see_audit(self) -> bool:
         """Whether the audit log is shown to them."""
-        return False
+        return self.may("list_audit")
 
     def may(self, operation: str) -> bool:
         """Whether an operation on the inn is offered to them."""

@@ -14,6 +14,7 @@ const FORMATS = {
   bare: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
   full: { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
 };
+FORMATS.far = { ...FORMATS.full, year: "numeric" };
 const formats = new Map();
 
 function say(moment, shape, zone) {
@@ -212,7 +213,7 @@ function showLine(told) {
   const time = one("time", line);
   time.dateTime = told.at;
   one("span", line).textContent = told.data.text;
-  log.append(line);
+  one("ol", log).append(line);
   log.dataset.last = told.data.number;
   showTimes(line);
   if (follows) log.scrollTop = log.scrollHeight;
@@ -247,6 +248,7 @@ const eyes = new IntersectionObserver((entries) => {
 
 function watchPictures(within) {
   for (const picture of all("img[data-again]", within)) eyes.observe(picture);
+  for (const card of all(".machine", within)) cardEyes.observe(card);
 }
 
 setInterval(() => {
@@ -271,6 +273,42 @@ async function showAgain(picture) {
   picture.dataset.from = address;
   picture.src = URL.createObjectURL(await answer.blob());
   if (old) URL.revokeObjectURL(old);
+}
+
+const inView = new Set();
+const cardEyes = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) inView.add(target);
+    else inView.delete(target);
+  }
+});
+
+async function showFigures() {
+  const cards = [...inView].filter((card) => card.isConnected && one("[data-is=cpu]", card));
+  if (document.hidden || !cards.length) return;
+  const names = cards.map((card) => card.dataset.name).filter((name) => !name.includes(","));
+  const answer = await fetch(`/machines/figures?names=${encodeURIComponent(names.join(","))}`);
+  if (!answer.ok) return;
+  const figures = await answer.json();
+  for (const card of cards) {
+    const found = figures[card.dataset.name];
+    if (!found) continue;
+    one("[data-is=cpu]", card).value = found.cpu;
+    one("[data-is=cpu-text]", card).textContent = `${Math.round(found.cpu)} %`;
+    one("[data-is=memory]", card).value = found.memory;
+    one("[data-is=memory-text]", card).textContent = sayBytes(found.memory);
+  }
+}
+if (one(".machines")) setInterval(showFigures, 3000);
+
+function sayBytes(count) {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let place = 0;
+  while (count >= 1024 && place < 4) {
+    count /= 1024;
+    place += 1;
+  }
+  return `${place && count < 100 ? count.toFixed(1) : Math.round(count)} ${units[place]}`;
 }
 
 // A picture that cannot be had gives way to the sign behind it.

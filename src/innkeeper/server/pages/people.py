@@ -1,0 +1,209 @@
+"""Show people: accounts and roles for administrators, and everybody's own tokens and password."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from innkeeper.errors import InnkeeperError
+from innkeeper.server.pages.door import Door
+from innkeeper.server.pages.forms import Form, Mistake, mistake_of, mistake_of_field, read_form, wrong
+from innkeeper.server.pages.numbers import number_in
+from innkeeper.server.pages.rendering import answer, is_fragment, show
+from innkeeper.wire.identity import (
+    EnableUserRequest,
+    GrantMessage,
+    GrantRequest,
+    ReachName,
+    RoleName,
+    TokenList,
+    TokenMade,
+    TokenRequest,
+    UserList,
+    UserMessage,
+)
+from innkeeper.wire.messages import Nothing
+
+
+async def people(request: Request) -> Response:
+    """Everybody who has an account or a role."""
+    return await _people(request)
+
+
+async def add(request: Request) -> Response:
+    """Add an account."""
+
+    async def command(door: Door, form: Form) -> None:
+        role = form.text("role")
+        body = {"name": form.text("name"), "password": form.verbatim("password"), "role": role or None}
+        await door.post("/users", UserMessage, body)
+
+    return await _done(request, command, {"password": "add-password", "name": "add-name"}, "add-name")
+
+
+async def set_password(request: Request) -> Response:
+    """Set somebody's password."""
+
+    async def command(door: Door, form: Form) -> None:
+        await door.put(
+            f"/users/{form.text('name')}/password", UserMessage, {"password": form.verbatim("password")}
+        )
+
+    return await _done(request, command, {}, f"password-{(await read_form(request)).text('name')}")
+
+
+async def enable(request: Request) -> Response:
+    """Close an account, or open it again."""
+
+    async def command(door: Door, form: Form) -> None:
+        body = EnableUserRequest(enabled=form.text("enabled") == "true")
+        await door.put(f"/users/{form.text('name')}/enabled", UserMessage, body)
+
+    return await _done(request, command, {}, "")
+
+
+async def ask_remove(request: Request) -> Response:
+    """Say what is lost with an account, and ask."""
+    values = {"name": request.query_params.get("name", "")}
+    if is_fragment(request):
+        return await answer(request, "people_remove_form.html", values)
+    return await show(request, "people_remove.html", values, here="People")
+
+
+async def remove(request: Request) -> Response:
+    """Remove an account."""
+
+    async def command(door: Door, form: Form) -> None:
+        await door.delete(f"/users/{form.text('name')}")
+
+    return await _done(request, command, {}, "")
+
+
+async def give(request: Request) -> Response:
+    """Give somebody a role."""
+
+    async def command(door: Door, form: Form) -> None:
+        body = GrantRequest(
+            holder=form.text("holder"),
+            realm=form.text("realm"),
+            is_group=form.ticked("is_group"),
+            role=RoleName(form.text("role")),
+            reach=ReachName(form.text("reach")),
+            name=form.text("on"),
+        )
+        await door.post("/roles", GrantMessage, body)
+
+    return await _done(request, command, {"realm": "realm"}, "holder")
+
+
+async def take(request: Request) -> Response:
+    """Take a role back."""
+
+    async def command(door: Door, form: Form) -> None:
+        await door.delete(
+            "/roles",
+            holder=form.text("holder"),
+            realm=form.text("realm"),
+            is_group=form.text("is_group") == "true",
+            reach=form.text("reach"),
+            name=form.text("on"),
+        )
+
+    return await _done(request, command, {}, "")
+
+
+async def account(request: Request) -> Response:
+    """One's own tokens and password."""
+    return await _account(request)
+
+
+async def make_token(request: Request) -> Response:
+    """Make a token; its secret is on this page, and on no other ever again."""
+    form = await read_form(request)
+    if not form.text("name"):
+        mistake = wrong("name", "A token needs a name.", "Name it after what will use it.")
+        return await _account(request, mistakes=[mistake], status=422)
+    try:
+        days = number_in(form.text("days"), "number of days", least=1, most=3650)
+        scope = None if not form.text("role") else ({"role": form.text("role")},)
+        body = TokenRequest.model_validate({"name": form.text("name"), "days": days, "scope": scope})
+        made = await Door(request).post("/tokens", TokenMade, body)
+    except InnkeeperError as error:
+        return await _account(request, mistakes=[mistake_of(error, {"days": "days"})], status=422)
+    return await _account(request, made=made)
+
+
+async def revoke(request: Request) -> Response:
+    """End a token for ever."""
+    await Door(request).delete(f"/tokens/{(await read_form(request)).text('id')}")
+    return RedirectResponse("/account", 303)
+
+
+async def change_password(request: Request) -> Response:
+    """Change one's own password."""
+    form = await read_form(request)
+    if form.verbatim("password") != form.verbatim("again"):
+        mistake = wrong("again", "The two new passwords are not the same.", "Type it twice alike.")
+        return await _account(request, mistakes=[mistake], status=422)
+    try:
+        body = {"current": form.verbatim("current"), "password": form.verbatim("password")}
+        await Door(request).put("/password", Nothing, body)
+    except InnkeeperError as error:
+        return await _account(request, mistakes=[mistake_of_field("current", error)], status=422)
+    return RedirectResponse("/account?changed=1", 303)
+
+
+async def _done(
+    request: Request,
+    command: Callable[[Door, Form], Awaitable[None]],
+    fields: Mapping[str, str],
+    about: str,
+) -> Response:
+    """Do it and go back; or the page again, with what will not do beside its field."""
+    form = await read_form(request)
+    try:
+        await command(Door(request), form)
+    except ValueError:
+        mistake = wrong(about, "A machine, a label or a folder has a name; the inn has none.", "Name it.")
+        return await _people(request, form=form, mistakes=[mistake], status=422)
+    except InnkeeperError as error:
+        mistake = mistake_of(error, fields)
+        if not mistake.field:
+            mistake = mistake_of_field(about, error)
+        return await _people(request, form=form, mistakes=[mistake], status=422)
+    return RedirectResponse("/people", 303)
+
+
+async def _people(
+    request: Request, *, form: Form | None = None, mistakes: list[Mistake] | None = None, status: int = 200
+) -> Response:
+    found = await Door(request).get("/users", UserList)
+    values = {
+        "users": found.users,
+        "realms": found.realms,
+        "roles": [role.value for role in RoleName],
+        "reaches": [reach.value for reach in ReachName],
+        "mistakes": mistakes or [],
+        "said": (lambda name: form.text(name)) if form else (lambda name: ""),
+    }
+    return await show(request, "people.html", values, here="People", status=status)
+
+
+async def _account(
+    request: Request,
+    *,
+    made: TokenMade | None = None,
+    mistakes: list[Mistake] | None = None,
+    status: int = 200,
+) -> Response:
+    tokens = (await Door(request).get("/tokens", TokenList)).tokens
+    values = {
+        "tokens": tokens,
+        "made": made,
+        "mistakes": mistakes or [],
+        "roles": [role.value for role in RoleName],
+        "changed": "changed" in request.query_params,
+    }
+    return await show(request, "account.html", values, status=status)
