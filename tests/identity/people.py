@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argon2
 
+from innkeeper.identity.audit import Audit
 from innkeeper.identity.memory import (
     MemoryAccountStore,
+    MemoryAuditStore,
     MemoryGrantStore,
     MemorySessionStore,
     MemoryTokenStore,
@@ -32,4 +34,4 @@ def memory_people(clock: Clock) -> People:
         tokens=MemoryTokenStore(),
         sessions=MemorySessionStore(),
     )
-    return people(stores, clock=clock, lifetime=Lifetime())
+    return people(stores, clock=clock, audit=Audit(MemoryAuditStore(), clock), lifetime=Lifetime())

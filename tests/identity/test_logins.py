@@ -9,12 +9,14 @@ import pytest
 
 from innkeeper.errors import IdentityError, InvalidArgument, NotAuthenticated, ServiceError, TooManyTries
 from innkeeper.identity.accounts import Accounts
+from innkeeper.identity.audit import Audit
 from innkeeper.identity.caller import Person, Proof
 from innkeeper.identity.grants import Granted, Grants
 from innkeeper.identity.lockout import Lockout
 from innkeeper.identity.logins import Logins
 from innkeeper.identity.memory import (
     MemoryAccountStore,
+    MemoryAuditStore,
     MemoryGrantStore,
     MemorySessionStore,
     MemoryTokenStore,
@@ -68,6 +70,7 @@ class House:
             sessions=self.sessions,
             tokens=self.tokens,
             lockout=Lockout(self.clock),
+            audit=Audit(MemoryAuditStore(), self.clock),
         )
 
 

@@ -11,7 +11,9 @@ import pytest
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
+from innkeeper.identity.audit import Audit
 from innkeeper.identity.grants import Granted
+from innkeeper.identity.memory import MemoryAuditStore
 from innkeeper.identity.roles import Grant, Role
 from innkeeper.server import problems
 from innkeeper.server.identity.gate import Gate
@@ -64,7 +66,7 @@ class Site:
         app.include_router(router)
         app.add_route("/plain", guarded(needs(Role.OPERATOR), _plain), methods=["POST"])
         problems.install(app)
-        app.state.house = types.SimpleNamespace(people=people)
+        app.state.house = types.SimpleNamespace(people=people, audit=Audit(MemoryAuditStore(), FakeClock()))
         app.add_middleware(Identify, recognise=Gate(peers=Peers(Admission()), logins=people.logins).caller)
         transport = httpx.ASGITransport(app, client=("192.0.2.1", 1))
         self.people = people

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from innkeeper.errors import NotAuthenticated
+from innkeeper.identity.audit import Audit
 from innkeeper.identity.caller import Caller, Proof
 from innkeeper.identity.grants import Grants
 from innkeeper.identity.lockout import Lockout
@@ -29,12 +30,14 @@ class Logins:
         sessions: Sessions,
         tokens: Tokens,
         lockout: Lockout,
+        audit: Audit,
     ) -> None:
         self._realms: Mapping[str, Realm] = {realm.name.casefold(): realm for realm in realms}
         self._grants = grants
         self._sessions = sessions
         self._tokens = tokens
         self._lockout = lockout
+        self._audit = audit
 
     @property
     def realms(self) -> tuple[str, ...]:
@@ -60,12 +63,19 @@ class Logins:
             self._lockout.refund(account, address)
             raise
         if known is None:
+            await self._audit.shut_out(account, address, "the name or the password is not right")
             raise NotAuthenticated(
                 "The user name or the password is not right.",
                 advice=f"Check both, and that the realm is {asked.name}.",
             )
         self._lockout.right(account, address)
         return await self._caller(asked.name, known, Proof.PASSWORD, address), known
+
+    async def open(self, caller: Caller, known: Known) -> tuple[str, Session]:
+        """Begin a session; its secret is for the other side alone."""
+        opened = await self._sessions.open(caller, known)
+        await self._audit.entered(caller)
+        return opened
 
     async def by_ticket(self, realm: str, known: Known, address: str) -> Caller:
         """Who was proven by a Kerberos ticket."""

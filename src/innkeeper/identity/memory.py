@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 
 from innkeeper.identity.accounts import Account
+from innkeeper.identity.audit import Entry, Fact, Head, Search, next_entry
 from innkeeper.identity.caller import Person
 from innkeeper.identity.grants import Granted
 from innkeeper.identity.sessions import Session
@@ -129,3 +130,38 @@ class MemorySessionStore:
         for digest in gone:
             del self._sessions[digest]
         return len(gone)
+
+
+class MemoryAuditStore:
+    """An ``AuditStore`` that forgets at the end of the process."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+
+    async def append(self, fact: Fact) -> Entry:
+        """Add an entry behind the last one."""
+        entry = next_entry(await self.head(), fact)
+        self._entries.append(entry)
+        return entry
+
+    async def entries(self, *, after: int, limit: int) -> Sequence[Entry]:
+        """Entries by their numbers, from the one after ``after`` on."""
+        return self._entries[after : after + limit]
+
+    async def newest(self, search: Search, *, before: int | None, limit: int) -> Sequence[Entry]:
+        """Entries, newest first."""
+        found = (entry for entry in reversed(self._entries) if before is None or entry.number < before)
+        return [entry for entry in found if _matches(entry.fact, search)][:limit]
+
+    async def head(self) -> Head:
+        """The last entry."""
+        return Head(number=self._entries[-1].number, seal=self._entries[-1].seal) if self._entries else Head()
+
+
+def _matches(fact: Fact, search: Search) -> bool:
+    return (
+        search.who in (None, fact.who)
+        and search.action in (None, fact.action)
+        and search.on in (None, fact.on)
+        and (search.since is None or fact.at >= search.since)
+    )

@@ -19,6 +19,7 @@ from innkeeper.server.peers import Admission, Peers
 from innkeeper.server.routes import (
     accountant,
     agent,
+    audit,
     chains,
     channels,
     configuration,
@@ -96,6 +97,7 @@ def bare_app() -> FastAPI:
         events,
         login,
         users,
+        audit,
     )
     for noun in nouns:
         v1.include_router(noun.router)

@@ -32,6 +32,7 @@ from innkeeper.hypervisor.libvirt import (
     embedded_uri,
     prepare_root,
 )
+from innkeeper.identity.audit import Audit
 from innkeeper.identity.sessions import Lifetime
 from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.display import Display
@@ -209,13 +210,15 @@ async def _house(
     keyboard, mouse = Keyboard(machines, clock=ground.clock), Mouse(machines, display)
     for heed in (keyboard.heed, mouse.heed):
         ground.events.tell(heed)
+    audit = Audit(store.audit, SystemClock())
     return House(
         settings=ground.settings,
         clock=ground.clock,
         events=ground.events,
         metrics=ground.metrics,
         answers=store.answers,
-        people=await _people(ground),
+        people=await _people(ground, audit),
+        audit=audit,
         tasks=tasks,
         machines=machines,
         display=display,
@@ -275,11 +278,12 @@ def _undo_watch(ground: Ground, machines: Machines) -> UndoWatch:
 # Who may come in
 
 
-async def _people(ground: Ground) -> People:
+async def _people(ground: Ground, audit: Audit) -> People:
     store, settings = ground.store, ground.settings
     found = people(
         Stores(accounts=store.accounts, grants=store.grants, tokens=store.tokens, sessions=store.sessions),
         clock=SystemClock(),  # people's sessions and tries go by their own clocks, also in a simulation
+        audit=audit,
         standing=Admission.of(settings).standing,
         lifetime=Lifetime(
             idle=dt.timedelta(hours=settings.session_idle_hours),

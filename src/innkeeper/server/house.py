@@ -8,6 +8,7 @@ from innkeeper.channels.ports import GuestAgents
 from innkeeper.channels.service import Channels
 from innkeeper.disks.service import Disks
 from innkeeper.machines.accountant import Accountant
+from innkeeper.identity.audit import Audit
 from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.heartbeats import Heartbeats
@@ -40,6 +41,7 @@ class House:
     metrics: Metrics
     answers: AnswerStore
     people: People
+    audit: Audit
     tasks: Tasks
     machines: Machines
     equipment: Equipment

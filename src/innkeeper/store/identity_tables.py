@@ -62,3 +62,30 @@ sessions = sa.Table(
     sa.Column("expires_at", Instant, nullable=False),
 )
 sa.Index("sessions_by_holder", sessions.c.realm, sessions.c.holder)
+
+# Triggers of the migration refuse to change or delete a row.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("who", Words, nullable=False),
+    sa.Column("proof", Words, nullable=False),
+    sa.Column("address", Words, nullable=False),
+    sa.Column("action", Words, nullable=False),
+    sa.Column("on", Words, nullable=False),
+    sa.Column("outcome", Words, nullable=False),
+    sa.Column("detail", Words, nullable=False),
+    sa.Column("act", sa.BigInteger),
+    sa.Column("previous", Words, nullable=False),
+    sa.Column("seal", Words, nullable=False),
+)
+sa.Index("audit_by_who", audit.c.who, audit.c.number)
+
+# One row: the last entry, to show when entries at the end are gone.
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seal", Words, nullable=False),
+)

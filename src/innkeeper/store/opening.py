@@ -9,6 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from innkeeper.store.answer_store import SqlAnswerStore
+from innkeeper.store.audit_store import SqlAuditStore
 from innkeeper.store.booking_store import SqlBookingStore
 from innkeeper.store.channel_store import SqlChannelStore
 from innkeeper.store.database import Database
@@ -41,6 +42,7 @@ class Store:
     reports: SqlReportStore
     schedule: SqlScheduleStore
     channels: SqlChannelStore
+    audit: SqlAuditStore
     accounts: SqlAccountStore
     grants: SqlGrantStore
     tokens: SqlTokenStore
@@ -84,6 +86,7 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
         reports=SqlReportStore(database),
         schedule=SqlScheduleStore(database),
         channels=SqlChannelStore(database),
+        audit=SqlAuditStore(database),
         accounts=SqlAccountStore(database),
         grants=SqlGrantStore(database),
         tokens=SqlTokenStore(database),

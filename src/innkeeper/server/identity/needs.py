@@ -6,9 +6,10 @@ plain Starlette is wrapped in ``guarded``. A test sees that every route has said
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import cast
 
 from fastapi import FastAPI, params
@@ -16,15 +17,13 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
-from innkeeper.errors import NotAuthenticated, NotPermitted
+from innkeeper.errors import InnkeeperError, NotAuthenticated, NotPermitted
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Reach, Resource, Role
+from innkeeper.server.identity.acts import is_act, is_reading, tell_refused, told
 from innkeeper.server.identity.identify import CALLER
 from innkeeper.server.identity.sessions import refuse_forgery
 from innkeeper.server.identity.subjects import Kind, Subject, the_inn, unseen
-
-#: Methods that change nothing. A WebSocket has none: it is asked like one that changes something.
-_READING = ("GET", "HEAD", "OPTIONS")
 
 _ASK = "Ask an administrator for a role (innkeeper user role)."
 
@@ -37,16 +36,39 @@ class Need:
     role: Role | None
     on: Subject
 
-    async def __call__(self, connection: HTTPConnection) -> None:
-        """Raise what a caller is told who may not."""
-        if connection.scope.get("method") not in _READING:
+    async def __call__(self, connection: HTTPConnection) -> AsyncIterator[None]:
+        """Raise what a caller is told who may not; an act is told to the audit log before and after."""
+        async with self.passed(connection):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def passed(self, connection: HTTPConnection) -> AsyncIterator[None]:
+        """The same around what is done."""
+        if not is_act(connection) or self.role is None:
+            await self._check(connection)
+            yield
+            return
+        caller, resource = caller_of(connection), await self._resource(connection)
+        try:
+            await self._check(connection)
+        except InnkeeperError as refusal:
+            await tell_refused(connection, caller, resource, refusal)
+            raise
+        async with told(connection, caller, resource):
+            yield
+
+    async def _resource(self, connection: HTTPConnection) -> Resource | None:
+        return await self.on.find(connection) if self.on.find is not None else None
+
+    async def _check(self, connection: HTTPConnection) -> None:
+        if not is_reading(connection):
             # What asks nobody who they are does nothing in anybody's name.
             await refuse_forgery(connection, connection.scope.get(CALLER) if self.role else None)
         if self.role is None:
             return
         caller = caller_of(connection)
         if self.on.find is not None:
-            resource = await self.on.find(connection)
+            resource = await self._resource(connection)
             if resource is None:
                 return
             if self.on.missing is not None and caller.role_on(resource) is None:
@@ -75,8 +97,8 @@ def guarded(need: Sequence[params.Depends], endpoint: Endpoint) -> Endpoint:
 
     @functools.wraps(endpoint)
     async def checked(request: Request) -> Response:
-        await wanted(request)
-        return await endpoint(request)
+        async with wanted.passed(request):
+            return await endpoint(request)
 
     checked.__dict__["need"] = wanted
     return checked

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from innkeeper.identity.accounts import Accounts
+from innkeeper.identity.audit import Audit
 from innkeeper.identity.grants import Grants, Standing
 from innkeeper.identity.lockout import Lockout
 from innkeeper.identity.logins import Logins
@@ -42,6 +43,7 @@ def people(
     stores: Stores,
     *,
     clock: Clock,
+    audit: Audit,
     realms: Sequence[Realm] = (),
     standing: Standing | None = None,
     lifetime: Lifetime,
@@ -53,7 +55,12 @@ def people(
     sessions = Sessions(stores.sessions, clock, lifetime)
     tokens = Tokens(stores.tokens, clock)
     logins = Logins(
-        realms=(accounts, *realms), grants=grants, sessions=sessions, tokens=tokens, lockout=Lockout(clock)
+        realms=(accounts, *realms),
+        grants=grants,
+        sessions=sessions,
+        tokens=tokens,
+        lockout=Lockout(clock),
+        audit=audit,
     )
     return People(
         passwords=passwords,

@@ -24,6 +24,7 @@ from starlette.responses import Response
 from innkeeper.errors import NotPermitted
 from innkeeper.identity.caller import Caller, Proof
 from innkeeper.identity.sessions import csrf_token_of
+from innkeeper.server.identity.identify import CALLER
 from innkeeper.server.identity.subjects import house_of
 
 #: The hidden field of a form, and the header that scripts send instead.
@@ -49,15 +50,18 @@ async def log_in(request: Request, realm: str, user: str, password: str, answer:
     caller, known = await people.logins.by_password(user, realm, password, address_of(request))
     if former := session_secret(request):
         await people.sessions.close(former)
-    secret, _ = await people.sessions.open(caller, known)
+    secret, _ = await people.logins.open(caller, known)
     set_cookie(request, secret, answer)
     return answer
 
 
 async def log_out(request: Request, answer: Answer) -> Answer:
     """End the session here on the server, and have ``answer`` take the cookie away."""
+    house, caller = house_of(request), request.scope.get(CALLER)
     if secret := session_secret(request):
-        await house_of(request).people.sessions.close(secret)
+        await house.people.sessions.close(secret)
+        if caller is not None:
+            await house.audit.left(caller)
     answer.delete_cookie(_cookie(request), secure=_is_safe(request), httponly=True, samesite="strict")
     return answer
 

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Resource
 from innkeeper.server.house import House
+from innkeeper.server.identity.acts import NOTE
 from innkeeper.server.identity.needs import allowed, caller_of
 from innkeeper.server.identity.subjects import Kind, house_of
 
@@ -35,6 +36,13 @@ def _allowed(connection: HTTPConnection) -> Allowed:
     caller = caller_of(connection)
     return lambda kind, resource: allowed(connection.app, kind, caller.role_on(resource))
 
+
+def _note(connection: HTTPConnection) -> Callable[[str], None]:
+    return lambda text: connection.scope.__setitem__(NOTE, text)
+
+
+#: Tells the audit log what an act was about, where its address does not; never a secret.
+TheNote = Annotated[Callable[[str], None], Depends(_note)]
 
 #: The running service.
 TheHouse = Annotated[House, Depends(_house)]

@@ -29,7 +29,7 @@ async def log_in(
             f"{caller.name} may do nothing here.",
             advice="Ask an administrator for a role (innkeeper user role).",
         )
-    secret, session = await people.sessions.open(caller, known)
+    secret, session = await people.logins.open(caller, known)
     response.headers["Cache-Control"] = "no-store"
     return wire.LoginMessage(
         token=secret, expires_at=session.expires_at, user=caller.user, domain=caller.realm

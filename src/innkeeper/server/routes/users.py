@@ -16,7 +16,7 @@ from innkeeper.server.house import House
 from innkeeper.server.identity.messages import grant_message, token_message, user_messages
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import what_they_see
-from innkeeper.server.routes.asking import TheCaller, TheHouse
+from innkeeper.server.routes.asking import TheCaller, TheHouse, TheNote
 from innkeeper.wire import identity as wire
 
 router = APIRouter(tags=["people"])
@@ -33,8 +33,9 @@ async def list_users(house: TheHouse) -> wire.UserList:
 
 
 @router.post("/users", status_code=201, operation_id="add_user", dependencies=needs(Role.ADMINISTRATOR))
-async def add_user(request: wire.AddUserRequest, house: TheHouse) -> wire.UserMessage:
+async def add_user(request: wire.AddUserRequest, house: TheHouse, note: TheNote) -> wire.UserMessage:
     """Add an account of Innkeeper's own."""
+    note(f"{request.name}@{LOCAL_REALM} as {request.role or 'nobody'}")
     account = await house.people.accounts.add(request.name, request.password.get_secret_value())
     if request.role is not None:
         await house.people.grants.give(
@@ -91,9 +92,12 @@ async def enable_user(name: str, request: wire.EnableUserRequest, house: TheHous
 
 
 @router.post("/roles", status_code=201, operation_id="give_role", dependencies=needs(Role.ADMINISTRATOR))
-async def give_role(request: wire.GrantRequest, house: TheHouse) -> wire.GrantMessage:
+async def give_role(request: wire.GrantRequest, house: TheHouse, note: TheNote) -> wire.GrantMessage:
     """Give a person or a group a role, in place of another on the same thing."""
     granted = _granted(request.realm, request.holder, request.is_group, _grant(request))
+    note(
+        f"{granted.holder}: {granted.grant.role.word} on {granted.grant.reach} {granted.grant.name}".rstrip()
+    )
     await house.people.grants.give(granted)
     return grant_message(granted.grant)
 
@@ -101,6 +105,7 @@ async def give_role(request: wire.GrantRequest, house: TheHouse) -> wire.GrantMe
 @router.delete("/roles", status_code=204, operation_id="take_role", dependencies=needs(Role.ADMINISTRATOR))
 async def take_role(
     house: TheHouse,
+    note: TheNote,
     holder: str,
     realm: str,
     is_group: bool = False,
@@ -109,7 +114,9 @@ async def take_role(
 ) -> None:
     """Take the role on this thing back."""
     grant = Grant(role=Role.VIEWER, reach=Reach(reach.value), name=name)
-    await house.people.grants.take(_granted(realm, holder, is_group, grant))
+    granted = _granted(realm, holder, is_group, grant)
+    note(f"{granted.holder}: none on {reach} {name}".rstrip())
+    await house.people.grants.take(granted)
 
 
 @router.get("/tokens", operation_id="list_tokens", dependencies=needs(Role.VIEWER, what_they_see))
@@ -128,10 +135,11 @@ async def list_tokens(house: TheHouse, caller: TheCaller, everybodys: bool = Fal
     "/tokens", status_code=201, operation_id="make_token", dependencies=needs(Role.VIEWER, what_they_see)
 )
 async def make_token(
-    request: wire.TokenRequest, house: TheHouse, caller: TheCaller, response: Response
+    request: wire.TokenRequest, house: TheHouse, caller: TheCaller, response: Response, note: TheNote
 ) -> wire.TokenMade:
     """Make a token for oneself; its secret is shown this once. One token makes no wider one."""
     now = dt.datetime.now(dt.UTC)
+    note(f"the token “{request.name}”")
     scope = None if request.scope is None else tuple(_grant(each) for each in request.scope)
     if caller.ceiling is not None:
         raise NotPermitted("A token with a scope makes no others.", advice="Log in to make one.")
