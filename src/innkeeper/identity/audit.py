@@ -1,4 +1,4 @@
-"""Keep the audit log: who did what, from where, on what, and how it ended; each entry seals those before it."""
+"""Keep the audit log: who did what, from where, on what, and how it ended."""
 
 from __future__ import annotations
 
