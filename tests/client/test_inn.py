@@ -16,7 +16,6 @@ from innkeeper.errors import (
     ErrorCode,
     InvalidArgument,
     MachineNotFound,
-    NotSupported,
     ServiceError,
     TaskNotCancelable,
     TaskNotFound,
@@ -46,12 +45,6 @@ def test_some_but_not_all_of_user_domain_and_password_are_refused(given: tuple[s
     with pytest.raises(InvalidArgument) as refused:
         innkeeper.connect(*given)
     assert refused.value.hresult == 0x8007000E
-
-
-def test_another_computer_is_not_reached_yet() -> None:
-    """Said plainly, instead of a connection to the wrong one."""
-    with pytest.raises(NotSupported):
-        innkeeper.connect("inn.example")
 
 
 def test_a_task_has_the_documented_members(service: Service) -> None:

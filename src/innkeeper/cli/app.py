@@ -10,9 +10,11 @@ from typer.core import TyperGroup
 
 from innkeeper.cli import (
     agent,
+    audit,
     channel,
     configuration,
     disk,
+    login,
     machine,
     schedule,
     screen,
@@ -20,6 +22,7 @@ from innkeeper.cli import (
     task,
     tonight,
     update,
+    user,
     version,
     window,
 )
@@ -64,6 +67,14 @@ def root(
             help="The service's socket, where it is not at a usual place.", envvar="INNKEEPER_SOCKET"
         ),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Use the service on this computer over the network; log in there first.",
+            envvar="INNKEEPER_SERVER",
+        ),
+    ] = None,
     zone: Annotated[
         str | None,
         typer.Option(help="The time zone to read and show times in.", envvar="INNKEEPER_ZONE"),
@@ -72,6 +83,7 @@ def root(
     """Look after the virtual machines on this host: unattended, safe maintenance at night."""
     session = context.ensure_object(Session)
     session.socket = socket
+    session.server = server
     session.zone = parse_zone(zone) if zone else None
 
 
@@ -86,6 +98,9 @@ app.add_typer(task.app)
 app.add_typer(update.app)
 app.add_typer(window.app)
 app.add_typer(disk.app)
+app.add_typer(user.app)
+app.add_typer(audit.app)
+login.add_to(app)
 tonight.add_to(app)
 version.add_to(app)
 

@@ -29,6 +29,8 @@ class Session:
     """One command's way to the service and to the terminal."""
 
     socket: Path | None = None
+    #: The service on another computer that commands go to; the one on this computer where nothing is said.
+    server: str | None = None
     #: The zone that times are read and shown in; the computer's own where nothing is said.
     zone: ZoneInfo | None = None
     #: Speak JSON.
@@ -48,7 +50,7 @@ class Session:
     @functools.cached_property
     def inn(self) -> Inn:
         """The service, connected at the first use."""
-        return connect(socket=self.socket)
+        return connect(self.server, socket=self.socket)
 
     @property
     def now(self) -> dt.datetime:

@@ -1,6 +1,7 @@
 """Connect to an inn and use its objects remotely."""
 
 from innkeeper.client.accountant import Accountant as Accountant
+from innkeeper.client.connect import connect as connect
 from innkeeper.client.devices import DVDDrive as DVDDrive
 from innkeeper.client.devices import FloppyDrive as FloppyDrive
 from innkeeper.client.devices import HardDiskConnection as HardDiskConnection
@@ -11,7 +12,6 @@ from innkeeper.client.disks import HardDisk as HardDisk
 from innkeeper.client.disks import HardDiskCollection as HardDiskCollection
 from innkeeper.client.display import Display as Display
 from innkeeper.client.inn import Inn as Inn
-from innkeeper.client.inn import connect as connect
 from innkeeper.client.keyboard import Keyboard as Keyboard
 from innkeeper.client.keyboard import Mouse as Mouse
 from innkeeper.client.machines import Machine as Machine

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from innkeeper.client.problems import revive
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.wire import channels as channel_wire
+from innkeeper.wire import identity
 from innkeeper.wire import messages as wire
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -41,7 +42,7 @@ class Call(Generic[Answer]):
     @property
     def content(self) -> bytes | None:
         """The body as it travels."""
-        return self.body.model_dump_json().encode() if self.body is not None else None
+        return _as_json(self.body) if self.body is not None else None
 
     def read(self, status: int, body: bytes) -> Answer:
         """Read the answer; raises the error that the service told."""
@@ -55,6 +56,11 @@ class Call(Generic[Answer]):
                 code=ErrorCode.ERROR_INVALID_DATA,
                 advice="Check that client and service are of the same version: `innkeeper version`.",
             ) from error
+
+
+def _as_json(body: BaseModel) -> bytes:
+    """As it travels: a secret shows itself here, and nowhere else."""
+    return body.model_dump_json(context=identity.REVEALED).encode()
 
 
 def _text(value: str | float | bool | None) -> str:
@@ -78,6 +84,16 @@ def machine_path(name: str, what: str) -> str:
 def inn() -> Call[wire.InnMessage]:
     """Who the service is, and who the caller is to it."""
     return _get("/v1/inn", wire.InnMessage)
+
+
+def log_in(request: identity.LoginRequest) -> Call[identity.LoginMessage]:
+    """Begin a session."""
+    return Call(method="POST", path="/v1/login", answer=identity.LoginMessage, body=request)
+
+
+def log_out() -> Call[wire.Nothing]:
+    """End the session that this connection uses."""
+    return Call(method="POST", path="/v1/logout", answer=wire.Nothing)
 
 
 def health() -> Call[wire.HealthMessage]:

@@ -1,21 +1,23 @@
-"""Connect to an inn (``TaskService.Connect``), and hold what is in it."""
+"""Hold a service and all that is in it."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 
 from innkeeper.client import calls, transport
+from innkeeper.client.audit import AuditLog
 from innkeeper.client.channels import ChannelCollection
 from innkeeper.client.disks import HardDiskCollection
 from innkeeper.client.events import follow
 from innkeeper.client.machines import MachineCollection
+from innkeeper.client.people import People
 from innkeeper.client.schedule import Schedule
 from innkeeper.client.tasks import TaskCollection
 from innkeeper.client.updates import UpdateCollection
 from innkeeper.client.windows import WindowCollection
-from innkeeper.errors import ErrorCode, InvalidArgument, NotSupported
+from innkeeper.errors import InnkeeperError
 from innkeeper.wire.messages import AgentFilesMessage, EventMessage, HealthMessage, InnMessage, TonightMessage
 
 
@@ -25,8 +27,10 @@ class Inn:
     machines: MachineCollection
     tasks: TaskCollection
 
-    def __init__(self, door: transport.Transport) -> None:
+    def __init__(self, door: transport.Transport, *, ends_session: bool = False) -> None:
+        """``ends_session``: the session was begun for this connection, and ends with it."""
         self._transport = door
+        self._ends_session = ends_session
         self._greeting = door.send(calls.inn())
         self._open = True
         self.machines = MachineCollection(door)
@@ -36,6 +40,8 @@ class Inn:
         self.channels = ChannelCollection(door)
         self.schedule = Schedule(door)
         self.disks = HardDiskCollection(door)
+        self.people = People(door)
+        self.audit = AuditLog(door)
 
     def __enter__(self) -> Inn:
         return self
@@ -47,6 +53,9 @@ class Inn:
 
     def close(self) -> None:
         """Let go of the service."""
+        if self._ends_session and self._open:
+            with contextlib.suppress(InnkeeperError):  # it ends by itself, later
+                self._transport.send(calls.log_out())
         self._open = False
         self._transport.close()
 
@@ -98,32 +107,3 @@ class Inn:
         """
         params = {"kinds": ",".join(kinds)} if kinds else {}
         return follow(self._transport, "/v1/events", params, last_id=last_id)
-
-
-def connect(
-    server: str | None = None,
-    user: str | None = None,
-    domain: str | None = None,
-    password: str | None = None,
-    *,
-    socket: Path | str | None = None,
-) -> Inn:
-    """Connect to the service on this computer as the current user (``TaskService.Connect``).
-
-    ``socket`` names its local door where it is not at one of the usual places. Raises ``ServiceError``
-    (0x80041315) where the service is not running, ``NotPermitted`` (0x80070005) where the caller may not
-    use it, ``InvalidArgument`` (0x8007000E) for some but not all of user, domain and password.
-    """
-    given = [value for value in (user, domain, password) if value]
-    if given and len(given) < 3:
-        raise InvalidArgument(
-            "A user, a domain and a password come together or not at all.",
-            code=ErrorCode.E_OUTOFMEMORY,
-            advice="Give all three, or none to connect as the current user.",
-        )
-    if given or server not in (None, "", ".", "localhost"):
-        raise NotSupported(
-            "This version connects to the service on this computer, as the current user.",
-            advice="Run it there, for example: ssh HOST innkeeper machine list",
-        )
-    return Inn(transport.local(Path(socket) if socket is not None else None))

@@ -1,4 +1,4 @@
-"""Carry calls over the service's Unix socket, and turn what goes wrong on the way into our errors."""
+"""Carry calls through a door of the service, and turn what goes wrong on the way into our errors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import httpx
 from pydantic import BaseModel
-from websockets.sync.client import ClientConnection, unix_connect
+from websockets.sync.client import ClientConnection
 
 from innkeeper.client.calls import Answer, Call, Query
-from innkeeper.errors import ErrorCode, NotPermitted, ServiceError
+from innkeeper.client.doors import Door, LocalDoor, not_running
+from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.wire.event_stream import EventStream, StreamEvent
 from innkeeper.wire.places import sockets_to_try
 
@@ -21,15 +22,21 @@ STREAM_SILENCE_SECONDS = 45.0
 
 
 class Transport:
-    """One door of one service, used from one thread."""
+    """One door of one service, used from one thread, by one caller."""
 
-    #: Whether the service's files and sockets are those of this computer.
-    is_local = True
+    def __init__(self, door: Door, token: str = "") -> None:
+        self._door = door
+        self._token = token
+        self._http = door.http(token)
 
-    def __init__(self, socket: Path) -> None:
-        self.socket = socket
-        transport = httpx.HTTPTransport(uds=str(socket))
-        self._http = httpx.Client(transport=transport, base_url="http://innkeeper", trust_env=False)
+    @property
+    def is_local(self) -> bool:
+        """Whether the service's files and sockets are those of this computer."""
+        return self._door.is_local
+
+    def as_bearer(self, token: str) -> Transport:
+        """Another connection through the same door, as whoever has the token."""
+        return Transport(self._door, token)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -59,9 +66,7 @@ class Transport:
 
     def join(self, path: str) -> ClientConnection:
         """Open a WebSocket; raises websockets' errors."""
-        return unix_connect(
-            str(self.socket), f"ws://innkeeper{path}", compression=None, max_size=None, proxy=None
-        )
+        return self._door.join(path, self._token)
 
     def stream(self, path: str, params: dict[str, str], last_id: str) -> Iterator[StreamEvent]:
         """Follow a stream of events until the service ends it; a lost connection is a ``ServiceError``."""
@@ -82,36 +87,18 @@ class Transport:
         try:
             yield
         except httpx.ConnectError as error:
-            raise self._unreachable(error) from error
+            raise self._door.unreachable(error) from error
         except httpx.TimeoutException as error:
             raise ServiceError(
-                f"The service at {self.socket} did not answer in time.",
+                f"The service at {self._door.place} did not answer in time.",
                 code=ErrorCode.ERROR_TIMEOUT,
                 advice="Look at what it does: `innkeeper task list`, or its log.",
             ) from error
         except httpx.TransportError as error:
             raise ServiceError(
-                f"The service at {self.socket} went away while it answered.",
+                f"The service at {self._door.place} went away while it answered.",
                 advice="What it had begun goes on when it is started again: `innkeeper serve`.",
             ) from error
-
-    def _unreachable(self, error: httpx.ConnectError) -> ServiceError | NotPermitted:
-        if self.socket.exists() and not os.access(self.socket, os.W_OK):
-            return NotPermitted(
-                f"You may not use the service's socket {self.socket}.",
-                advice="Ask for membership in the group that the service's settings name (`socket_group`).",
-            )
-        return not_running(self.socket)
-
-
-def not_running(*sockets: Path) -> ServiceError:
-    """The error for a service that nobody has started (0x80041315)."""
-    places = " or ".join(map(str, sockets))
-    return ServiceError(
-        f"The Innkeeper service is not running: nothing listens at {places}.",
-        advice="Start it with `systemctl start innkeeper` or `innkeeper serve`, "
-        "or name its socket with --socket or INNKEEPER_SOCKET.",
-    )
 
 
 def local(socket: Path | None = None) -> Transport:
@@ -119,7 +106,7 @@ def local(socket: Path | None = None) -> Transport:
     places = (socket,) if socket is not None else sockets_to_try(os.environ, os.getuid())
     for place in places:
         if _exists(place):
-            return Transport(place)
+            return Transport(LocalDoor(place))
     raise not_running(*places)
 
 

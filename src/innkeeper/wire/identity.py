@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import AwareDatetime, Field, SecretStr, model_validator
+from pydantic import AwareDatetime, Field, PlainSerializer, SecretStr, SerializationInfo, model_validator
 
 from innkeeper.wire.messages import Message, Request
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
+#: The context in which a secret is written out: on its way through the door.
+REVEALED: Final = {"reveal": True}
+
+
+def _shown(secret: SecretStr, info: SerializationInfo) -> str:
+    return secret.get_secret_value() if info.context == REVEALED else str(secret)
+
+
 #: Never shown, in no log and no error.
-Secret = Annotated[SecretStr, Field(max_length=4096)]
+Secret = Annotated[SecretStr, Field(max_length=4096), PlainSerializer(_shown, when_used="json")]
 
 
 class RoleName(enum.StrEnum):

@@ -33,7 +33,7 @@ class Gate:
         """
         _refuse_secrets_in_address(connection)
         credentials = connection.scope.get(PEER)
-        where = f"uid {credentials.uid}" if credentials is not None else address_of(connection)
+        where = address_of(connection)
         if header := connection.headers.get("authorization"):
             return await self._by_header(header, where)
         if secret := session_secret(connection):

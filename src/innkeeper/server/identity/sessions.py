@@ -26,6 +26,7 @@ from innkeeper.identity.caller import Caller, Proof
 from innkeeper.identity.sessions import csrf_token_of
 from innkeeper.server.identity.identify import CALLER
 from innkeeper.server.identity.subjects import house_of
+from innkeeper.server.peers import PEER
 
 #: The hidden field of a form, and the header that scripts send instead.
 CSRF_FIELD: Final = "csrf"
@@ -109,7 +110,10 @@ def set_cookie(request: Request, secret: str, answer: Response) -> None:
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """Where the request came from: an address, or ``local`` for the local door."""
+    """Where the request came from: an address, or at the local door whose process it was."""
+    peer = connection.scope.get(PEER)
+    if peer is not None:
+        return f"local uid {peer.uid}"
     return connection.client.host if connection.client is not None else "local"
 
 

@@ -1,0 +1,108 @@
+"""Look after people: accounts, roles, tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from innkeeper.client.calls import Call, Query
+from innkeeper.client.transport import Transport
+from innkeeper.wire import identity as wire
+from innkeeper.wire.messages import Nothing
+
+
+class People:
+    """Who may come in, and what they may; one's own tokens and password aside, an administrator's."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.tokens = Tokens(transport)
+
+    def list(self) -> wire.UserList:
+        """Everybody, and every group, who has an account or a role here."""
+        return self._transport.send(Call(method="GET", path="/v1/users", answer=wire.UserList))
+
+    def add(self, name: str, password: str, role: wire.RoleName | None = None) -> wire.UserMessage:
+        """Add an account of Innkeeper's own, with a role on the whole inn. Raises ``IdentityError``."""
+        request = wire.AddUserRequest(name=name, password=SecretStr(password), role=role)
+        return self._transport.send(
+            Call(method="POST", path="/v1/users", answer=wire.UserMessage, body=request)
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove an account, with its roles, tokens and sessions."""
+        self._transport.send(Call(method="DELETE", path=_user(name), answer=Nothing))
+
+    def set_password(self, name: str, password: str) -> wire.UserMessage:
+        """Set an account's password; who is logged in with the former one no longer is."""
+        request = wire.PasswordRequest(password=SecretStr(password))
+        path = f"{_user(name)}/password"
+        return self._transport.send(Call(method="PUT", path=path, answer=wire.UserMessage, body=request))
+
+    def set_own_password(self, current: str, password: str) -> None:
+        """Set the password of one's own account."""
+        request = wire.OwnPasswordRequest(current=SecretStr(current), password=SecretStr(password))
+        self._transport.send(Call(method="PUT", path="/v1/password", answer=Nothing, body=request))
+
+    def enable(self, name: str, enabled: bool = True) -> wire.UserMessage:
+        """Open an account, or close it, which ends what it has open."""
+        request = wire.EnableUserRequest(enabled=enabled)
+        path = f"{_user(name)}/enabled"
+        return self._transport.send(Call(method="PUT", path=path, answer=wire.UserMessage, body=request))
+
+    def give_role(self, request: wire.GrantRequest) -> wire.GrantMessage:
+        """Give a person or a group a role, in place of another on the same thing."""
+        return self._transport.send(
+            Call(method="POST", path="/v1/roles", answer=wire.GrantMessage, body=request)
+        )
+
+    def take_role(
+        self,
+        holder: str,
+        realm: str,
+        *,
+        is_group: bool = False,
+        reach: wire.ReachName = wire.ReachName.INN,
+        name: str = "",
+    ) -> None:
+        """Take the role on this thing back. Raises ``IdentityError`` (0x80070490) where there is none."""
+        query: Query = {
+            "holder": holder,
+            "realm": realm,
+            "is_group": is_group,
+            "reach": reach.value,
+            "name": name,
+        }
+        self._transport.send(Call(method="DELETE", path="/v1/roles", answer=Nothing, query=query))
+
+
+class Tokens:
+    """One's own tokens, and for an administrator everybody's."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, everybodys: bool = False) -> wire.TokenList:
+        """Oldest first."""
+        query = {"everybodys": everybodys}
+        return self._transport.send(Call(method="GET", path="/v1/tokens", answer=wire.TokenList, query=query))
+
+    def make(
+        self, name: str, *, scope: Sequence[wire.ScopeRequest] | None = None, days: int | None = 90
+    ) -> wire.TokenMade:
+        """Make a token for oneself; its secret is shown this once. ``scope`` leaves only these roles."""
+        request = wire.TokenRequest(name=name, scope=None if scope is None else tuple(scope), days=days)
+        return self._transport.send(
+            Call(method="POST", path="/v1/tokens", answer=wire.TokenMade, body=request)
+        )
+
+    def revoke(self, token_id: str) -> None:
+        """End a token for ever."""
+        path = f"/v1/tokens/{quote(token_id, safe='')}"
+        self._transport.send(Call(method="DELETE", path=path, answer=Nothing))
+
+
+def _user(name: str) -> str:
+    return f"/v1/users/{quote(name, safe='')}"
