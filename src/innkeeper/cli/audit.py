@@ -84,7 +84,9 @@ def verify(
 @app.command()
 def export(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Where to write it; - for standard output.")] = Path("-"),
+    file: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="Where to write it; - for standard output.")
+    ] = Path("-"),
 ) -> None:
     """Write the whole log, oldest first, as one JSON object a line."""
     session = session_of(context)

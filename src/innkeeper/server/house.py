@@ -7,8 +7,8 @@ import dataclasses
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.channels.service import Channels
 from innkeeper.disks.service import Disks
-from innkeeper.machines.accountant import Accountant
 from innkeeper.identity.audit import Audit
+from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.heartbeats import Heartbeats
