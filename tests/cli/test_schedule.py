@@ -1,4 +1,4 @@
-"""The offline verbs of ``innkeeper schedule`` work on files, with no service."""
+"""The verbs of ``innkeeper schedule``: on files with no service, and on the tasks of one."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from innkeeper.cli.app import app
+from tests.serving import Service
 
 GOOD = """<?xml version="1.0" encoding="UTF-16"?>
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
@@ -109,3 +110,94 @@ def test_public_holidays_are_a_calendar(good):
     said = run("schedule", "next", good, *arguments)
     assert said.exit_code == 0, said.output
     assert "2025-04-27T02:30:00-07:00" in said.output
+
+
+def test_a_deviation_is_shown_with_a_caret_under_its_column(tmp_path):
+    """The line as it stands, and where in it; a long line is cut around the place."""
+    bad = tmp_path / "bad.xml"
+    text = GOOD.replace(' encoding="UTF-16"', "").replace("Sunday", "sunday")
+    bad.write_text(text)
+    lines = run("schedule", "validate", bad).output.splitlines()
+    at = next(number for number, line in enumerate(lines) if "error sunday" in line)
+    assert "    4 |     <ScheduleByWeek><DaysOfWeek><sunday />" in lines[at + 1]
+    assert lines[at + 2].index("^") == lines[at + 1].index("<sunday")
+
+
+# With a service
+
+
+def ok(service: Service, *arguments: str) -> str:
+    ended = service.run("schedule", *arguments)
+    assert ended.code == 0, ended
+    return ended.out
+
+
+def test_a_task_is_added_shown_run_and_forgotten(service: Service) -> None:
+    """From the rule on the command line to its history, in words and as JSON."""
+    path = "\\Cli\\Greet"
+    said = ok(
+        service, "add", path, "--daily", "02:00", "--zone", "Europe/Paris", "--description", "Says hello",
+        "--", "/bin/echo", "good night", "$(Arg0)",
+    )  # fmt: skip
+    assert f"{path} is registered." in said
+    assert "every day at 02:00" in said
+    assert said.count(" 02:00 ") >= 3, "the next runs are shown"
+    refused = service.run("schedule", "add", path, "--daily", "03:00", "--", "/bin/true")
+    assert refused.code != 0
+    assert "already" in refused.err
+    assert json.loads(ok(service, "add", path, "--dry-run", "--json", "--", "/bin/true"))["valid"]
+
+    task = json.loads(ok(service, "run", path, "you there", "--json"))["task_id"]
+    assert service.run("task", "watch", str(task)).code == 0
+    assert "good night you there" in service.run("task", "log", str(task)).out
+    (entry,) = json.loads(ok(service, "history", path, "--json"))["runs"]
+    assert (entry["state"], entry["result"], entry["task_id"]) == ("finished", 0, task)
+    assert path in ok(service, "history", "--search", "cli\\greet")
+    assert path not in ok(service, "history", "--search", "cli\\greet", "--state", "failed")
+
+    shown = ok(service, "show", path)
+    for words in ("every day at 02:00", "Europe/Paris", "/bin/echo 'good night' '$(Arg0)'", "Says hello"):
+        assert words in shown
+    assert "is disabled" in ok(service, "disable", path)
+    assert json.loads(ok(service, "next", "--json")) == []
+    assert "is enabled" in ok(service, "enable", path)
+    (runs,) = json.loads(ok(service, "next", path, "--days", "3", "--json"))
+    assert (runs["task"], len(runs["runs"])) == (path, 3)
+    assert path in ok(service, "next", "--days", "2")
+    assert "SUMMARY:\\\\Cli\\\\Greet" in ok(service, "next", path, "--days", "2", "--ical")
+    assert path in ok(service, "list", "--all")
+    assert "is deleted" in ok(service, "delete", path, "--yes")
+    assert service.run("schedule", "show", path).code == 3
+    ok(service, "folder", "remove", "\\Cli")
+
+
+def test_folders_are_added_listed_and_removed(service: Service) -> None:
+    """With those around them; one that is not empty stays."""
+    ok(service, "folder", "add", "\\Cli\\Deep")
+    assert "\\Cli\\Deep" in ok(service, "folder", "list")
+    refused = service.run("schedule", "folder", "remove", "\\Cli")
+    assert refused.code == 1
+    assert "not empty" in refused.err
+    ok(service, "folder", "remove", "\\Cli\\Deep")
+    ok(service, "folder", "remove", "\\Cli")
+
+
+def test_a_definition_goes_in_and_comes_out(service: Service, tmp_path: Path) -> None:
+    """What is exported is valid, and says what was imported; an operation is named in words."""
+    imported = ok(service, "import", "\\Cli-in", str(_plain(tmp_path)))
+    assert "is registered" in imported
+    out = tmp_path / "out.xml"
+    ok(service, "export", "\\Cli-in", str(out))
+    assert out.read_bytes().startswith(b"\xff\xfe")
+    assert "valid" in ok(service, "validate", str(out))
+    ok(service, "delete", "\\Cli-in", "--yes")
+    when = ("--weekly", "sun", "--at", "03:00")
+    made = ok(service, "add", "\\Cli-save", *when, "--operation", "save", "--on", "web-1")
+    assert "save web-1" in made
+    ok(service, "delete", "\\Cli-save", "--yes")
+
+
+def _plain(directory: Path) -> Path:
+    path = directory / "plain.xml"
+    path.write_text(GOOD.replace(' encoding="UTF-16"', "").replace(' exclude="freeze"', ""))
+    return path

@@ -2,98 +2,50 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json as json_text
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
-from innkeeper.cli.exit_codes import ExitCode
-from innkeeper.cli.terminal import Json, Session, session_of, table
-from innkeeper.errors import ErrorCode, InvalidArgument, ScheduleError
-from innkeeper.schedule.calendar.files import read_calendar, write_calendar
-from innkeeper.schedule.calendar.named import NamedCalendar
-from innkeeper.schedule.calendar.public_holidays import public_holidays
-from innkeeper.schedule.definition import TaskDefinition, deviations
-from innkeeper.schedule.xml.deviation import Deviation
-from innkeeper.schedule.xml.encoding import LONGEST_CHARACTERS
-from innkeeper.wire.schedule import RunList, ScheduledTaskList
+from innkeeper.cli import schedule_add, schedule_folder, schedule_next, schedule_validate
+from innkeeper.cli.schedule_files import TaskPath, read
+from innkeeper.cli.schedule_words import say_action, say_settings, say_trigger
+from innkeeper.cli.terminal import Json, Session, facts, session_of, table
+from innkeeper.cli.times import say_duration
+from innkeeper.client.schedule import RegisteredTask, TaskFolder
+from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.enumerations import TaskCreation, TaskRunFlags
+from innkeeper.schedule.xml.encoding import Encoding
+from innkeeper.wire.schedule import RunList, RunMessage, ScheduledTaskList, ScheduledTaskMessage
 
-app = typer.Typer(name="schedule", help="Work on scheduled tasks (Task Scheduler 2.0).", no_args_is_help=True)
+app = typer.Typer(
+    name="schedule",
+    help="Work on scheduled tasks (Task Scheduler 2.0).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
-#: One byte more than any definition has: reading it is enough to know that a file is too large.
-_ENOUGH_BYTES = 4 * LONGEST_CHARACTERS + 1
-_HOLIDAYS = "holidays:"
+#: Exit codes are bytes; what is above is a documented result.
+_HIGHEST_EXIT_CODE = 255
+_STYLES = {"finished": "green", "running": "cyan", "interrupted": "bold red", "terminated": "yellow"}
 
-Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE…", help="Task definitions, as Windows exports them.")
-]
-TaskPath = Annotated[str, typer.Argument(metavar="TASK", help=r"The task's path: \Nightly\Compact.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Fail on what a lenient reader mends, too.")]
+#: What a state of the history is asked for by.
+_STATES = {
+    "running": ("claimed", "running"),
+    "queued": ("queued",),
+    "finished": ("finished",),
+    "stopped": ("terminated",),
+    "skipped": ("skipped",),
+    "interrupted": ("interrupted",),
+    "failed": ("finished", "terminated", "skipped", "interrupted"),
+}
 
-
-@app.command()
-def validate(
-    context: typer.Context,
-    files: Files,
-    strict: Strict = False,
-    json: Json = False,
-) -> None:
-    """Print each place where a definition is not what the schema says. Needs no service."""
-    session = session_of(context)
-    found = {path: deviations(_read(path)) for path in files}
-    if session.json:
-        session.out.out(json_text.dumps(_as_json(found), indent=2, ensure_ascii=False))
-    else:
-        for path, places in found.items():
-            _print_places(session, path, places)
-    if any(strict or not place.forgiven for places in found.values() for place in places):
-        raise typer.Exit(ExitCode.FAILED)
-
-
-@app.command("next")
-def next_runs(
-    context: typer.Context,
-    files: Files,
-    days: Annotated[int, typer.Option(min=1, max=3660, help="How far to look.")] = 30,
-    start: Annotated[str, typer.Option("--from", help="From this day or time on; now if left out.")] = "",
-    calendar: Annotated[
-        list[str] | None,
-        typer.Option(help="A named calendar: NAME=FILE.ics, or NAME=holidays:FR. May be given again."),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many runs of each task at most.")] = 1000,
-    ical: Annotated[bool, typer.Option("--ical", help="Print a calendar file (iCalendar).")] = False,
-    json: Json = False,
-) -> None:
-    """Show when tasks will run. Needs no service."""
-    session = session_of(context)
-    now = dt.datetime.now(dt.UTC)
-    begin = _moment(start, session.tz) if start else now
-    calendars = dict(_calendar(text, now.date()) for text in calendar or [])
-    end = begin + dt.timedelta(days=days)
-    runs = [
-        (
-            path.stem,
-            TaskDefinition.from_xml(_read(path)).run_times(
-                begin, end, limit, zone=session.tz, calendars=calendars
-            ),
-        )
-        for path in files
-    ]
-    if ical:
-        sys.stdout.buffer.write(write_calendar(runs, now=now))
-        return
-    if session.json:
-        said = [{"task": name, "runs": [run.isoformat() for run in times]} for name, times in runs]
-        session.out.out(json_text.dumps(said, indent=2, ensure_ascii=False))
-        return
-    _print_runs(session, runs)
-
-
-# With the service
+schedule_add.add_to(app)
 
 
 @app.command("list")
@@ -102,27 +54,104 @@ def list_tasks(
     folder: Annotated[
         str, typer.Argument(metavar="[FOLDER]", help="The folder; the root if left out.")
     ] = "\\",
+    everywhere: Annotated[bool, typer.Option("--all", help="The folders in it too, and in those.")] = False,
     hidden: Annotated[bool, typer.Option("--hidden", help="Hidden tasks too.")] = False,
     json: Json = False,
 ) -> None:
-    """List the tasks and folders in a folder."""
+    r"""List the tasks and folders in a folder.
+
+    Examples:
+
+        innkeeper schedule list --all
+
+        innkeeper schedule list '\Nightly'
+    """
     session = session_of(context)
-    found = session.inn.schedule.folder(folder)
-    tasks = [task.read() for task in found.list_tasks(hidden=hidden)]
+    top = session.inn.schedule.folder(folder)
+    tasks = [
+        task.read() for each in _folders(session, top, everywhere) for task in each.list_tasks(hidden=hidden)
+    ]
     if session.json:
         session.answer(ScheduledTaskList(tasks=tuple(tasks)))
         return
-    made = table("TASK", "STATE", "NEXT RUN", "LAST RUN", "RESULT", "MISSED")
-    for path in found.folders:
-        made.add_row(Text(f"{path}\\"), "", "", "", "", "")
+    made = table("TASK", "STATE", "NEXT RUN", "LAST RUN", "RESULT", "MISSED", right=("MISSED",))
+    for path in () if everywhere else top.folders:
+        made.add_row(Text(f"{path}\\", style="bold"), "", "", "", "", "")
     for said in tasks:
-        result = f"{said.last_task_result:#x}" if said.last_task_result > 255 else str(said.last_task_result)
-        following = session.moment(said.next_run_time)
         made.add_row(
-            Text(said.path), said.state.lower(), following, session.moment(said.last_run_time), result,
+            Text(said.path), said.state.lower(), session.moment(said.next_run_time),
+            session.moment(said.last_run_time), _result(said.last_task_result),
             str(said.number_of_missed_runs or ""),
         )  # fmt: skip
-    session.out.print(made)
+    if made.row_count:
+        session.out.print(made)
+    else:
+        session.note(f"There is nothing in {top.path}. Register a task with: innkeeper schedule add")
+
+
+def _folders(session: Session, top: TaskFolder, everywhere: bool) -> list[TaskFolder]:
+    if not everywhere:
+        return [top]
+    inside = [session.inn.schedule.folder(path) for path in top.folders]
+    return [top, *(each for folder in inside for each in _folders(session, folder, everywhere))]
+
+
+def _result(result: int) -> str:
+    """An exit code, or the documented name of a result."""
+    if result == ErrorCode.SCHED_S_TASK_HAS_NOT_RUN:
+        return "never ran"
+    if result <= _HIGHEST_EXIT_CODE:
+        return str(result)
+    try:
+        return ErrorCode(result).name.removeprefix("SCHED_S_TASK_").removeprefix("SCHED_E_").lower()
+    except ValueError:
+        return f"{result:#x}"
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    path: TaskPath,
+    xml: Annotated[bool, typer.Option("--xml", help="Its definition instead, as XML.")] = False,
+    json: Json = False,
+) -> None:
+    """Show a task: when it runs, what it does, and how it went."""
+    session = session_of(context)
+    said = session.inn.schedule.task(path).read()
+    if session.json:
+        session.answer(said)
+    elif xml:
+        session.out.out(said.xml)
+    else:
+        _print_task(session, said)
+
+
+def _print_task(session: Session, said: ScheduledTaskMessage) -> None:
+    definition = TaskDefinition.from_xml(said.xml)
+    names = {class_id.upper(): name for name, class_id in session.inn.schedule.operations.items()}
+    runs = session.inn.schedule.task(said.path).runs()
+    session.out.print(Text(said.path, style="bold"))
+    pairs = {
+        "state": said.state.lower(),
+        "for": definition.registration_info.description or "",
+        "runs": "\n".join(say_trigger(each) for each in definition.triggers) or "by hand alone",
+        "zone": definition.extension.zone or "the host's",
+        "not on days of": ", ".join(definition.extension.exclude),
+        "on days of": ", ".join(definition.extension.include),
+        "does": "\n".join(say_action(each, names) for each in definition.actions),
+        "as": definition.principal.user_id or definition.principal.group_id or "",
+        "also": "\n".join(say_settings(definition)),
+        "next run": session.moment_and_distance(said.next_run_time),
+        "last run": session.moment_and_distance(said.last_run_time) if said.last_run_time else "",
+        "last result": _result(said.last_task_result),
+        "missed": str(said.number_of_missed_runs or ""),
+        "registered by": said.owner,
+        "notice": "\n".join(said.notices),
+    }
+    session.out.print(facts(pairs))
+    if runs:
+        session.out.print(Text("\nlast runs", style="dim"))
+        session.out.print(_runs_table(session, runs[:5], paths=False))
 
 
 @app.command("import")
@@ -130,12 +159,28 @@ def import_task(
     context: typer.Context,
     path: TaskPath,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The definition, as Windows exports it.")],
+    create: Annotated[
+        bool, typer.Option("--create", help="Refuse where there is a task of this path.")
+    ] = False,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Let nothing start it yet.")] = False,
     json: Json = False,
 ) -> None:
-    """Register a task from a file, or replace the one of this path."""
+    r"""Register a task from a file, or replace the one of this path.
+
+    What can be meant in one way only is mended and told; see innkeeper schedule validate.
+
+    Example:
+
+        innkeeper schedule import '\Nightly\Compact' compact.xml
+    """
     session = session_of(context)
-    definition = TaskDefinition.from_xml(_read(file))
-    made = session.inn.schedule.folder().register(path, definition)
+    definition = TaskDefinition.from_xml(read(file))
+    for place in definition.deviations:
+        session.note(f"{file}:{place.line}:{place.column}: {place.node}: {place.sentence}: mended")
+    flags = TaskCreation.CREATE if create else TaskCreation.CREATE_OR_UPDATE
+    if disabled:
+        flags |= TaskCreation.DISABLE
+    made = session.inn.schedule.folder().register(path, definition, flags)
     if session.json:
         session.answer(made.read())
     else:
@@ -143,150 +188,193 @@ def import_task(
 
 
 @app.command()
-def export(context: typer.Context, path: TaskPath) -> None:
-    """Print a task's definition, as Windows reads it (UTF-16)."""
-    xml = session_of(context).inn.schedule.task(path).xml
-    sys.stdout.buffer.write(TaskDefinition.from_xml(xml).to_xml())
+def export(
+    context: typer.Context,
+    path: TaskPath,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Where to write it; standard output if left out.")
+    ] = None,
+    utf_8: Annotated[bool, typer.Option("--utf-8", help="In UTF-8 instead of UTF-16.")] = False,
+    json: Json = False,
+) -> None:
+    r"""Write a task's definition, as Windows reads it (UTF-16).
 
+    Example:
 
-@app.command()
-def show(context: typer.Context, path: TaskPath, json: Json = False) -> None:
-    """Show a task's definition."""
+        innkeeper schedule export '\Nightly\Compact' compact.xml
+    """
     session = session_of(context)
     said = session.inn.schedule.task(path).read()
+    data = TaskDefinition.from_xml(said.xml).to_xml(Encoding.UTF_8 if utf_8 else Encoding.UTF_16)
     if session.json:
         session.answer(said)
+    elif file is None:
+        sys.stdout.buffer.write(data)
     else:
-        session.out.out(said.xml)
+        _write(file, data)
+        session.note(f"{said.path} is written to {file}.")
 
 
-@app.command()
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as problem:
+        raise InvalidArgument(
+            f"{path} cannot be written: {problem.strerror}.", advice="Name a file that you may write."
+        ) from problem
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
 def run(
     context: typer.Context,
     path: TaskPath,
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[ARGUMENT…]", help="For $(Arg0) and on.")
     ] = None,
+    ignore_conditions: Annotated[
+        bool, typer.Option("--ignore-conditions", help="Whatever battery, network and idle conditions say.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Start a task now."""
+    """Start a task now, whatever its triggers say; follow it with innkeeper task watch."""
     session = session_of(context)
-    made = session.inn.schedule.task(path).run(*(arguments or [])).said
+    flags = TaskRunFlags.IGNORE_CONSTRAINTS if ignore_conditions else TaskRunFlags.NO_FLAGS
+    said = session.inn.schedule.task(path).run(*(arguments or []), flags=flags).said
     if session.json:
-        session.answer(made)
-    else:
-        task = "" if made.task_id is None else f" as task {made.task_id}"
-        session.out.print(Text(f"{made.state}{task}" + (f": {made.reason}" if made.reason else "")))
-
-
-@app.command()
-def stop(context: typer.Context, path: TaskPath) -> None:
-    """Stop all instances of a task."""
-    if not session_of(context).inn.schedule.task(path).stop():
-        session_of(context).note("Nothing of it ran.")
-
-
-@app.command()
-def enable(context: typer.Context, path: TaskPath) -> None:
-    """Let a task's triggers start it."""
-    session_of(context).inn.schedule.task(path).enabled = True
-
-
-@app.command()
-def disable(context: typer.Context, path: TaskPath) -> None:
-    """Let nothing start a task."""
-    session_of(context).inn.schedule.task(path).enabled = False
-
-
-@app.command()
-def delete(context: typer.Context, path: TaskPath) -> None:
-    """Forget a task and its history."""
-    session_of(context).inn.schedule.folder().delete_task(path)
-
-
-@app.command()
-def history(context: typer.Context, path: TaskPath, json: Json = False) -> None:
-    """Show a task's instances, newest first."""
-    session = session_of(context)
-    runs = session.inn.schedule.task(path).runs()
-    if session.json:
-        session.answer(RunList(runs=runs))
+        session.answer(said)
         return
-    made = table("DUE", "STATE", "RESULT", "TASK", "WHY")
-    for each in runs:
-        task = "" if each.task_id is None else str(each.task_id)
-        made.add_row(session.moment(each.due), each.state, str(each.result), task, Text(each.reason))
-    session.out.print(made)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_ENOUGH_BYTES)
-    except OSError as problem:
-        raise ScheduleError(
-            f"{path} cannot be read: {problem.strerror}.",
-            code=ErrorCode.ERROR_FILE_NOT_FOUND,
-            advice="Name a file that is there and that you may read.",
-        ) from problem
-
-
-def _moment(text: str, zone: dt.tzinfo) -> dt.datetime:
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError as problem:
-        raise InvalidArgument(
-            f"“{text}” is no time.", advice="Write it as 2026-11-30 or 2026-11-30T02:00."
-        ) from problem
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-
-
-def _calendar(text: str, today: dt.date) -> tuple[str, NamedCalendar]:
-    name, is_given, where = text.partition("=")
-    if not is_given or not name:
-        raise InvalidArgument(f"“{text}” is no calendar.", advice="Write it as freeze=freeze.ics.")
-    if where.startswith(_HOLIDAYS):
-        return name, public_holidays(where.removeprefix(_HOLIDAYS), range(today.year - 1, today.year + 12))
-    return name, read_calendar(_read(Path(where)), today=today)
-
-
-def _as_json(found: dict[Path, tuple[Deviation, ...]]) -> list[dict[str, object]]:
-    return [
-        {
-            "file": str(path),
-            "line": place.line,
-            "column": place.column,
-            "node": place.node,
-            "value": place.value,
-            "hresult": int(place.code),
-            "code": place.code.name,
-            "detail": place.sentence,
-            "forgiven": place.forgiven,
-        }
-        for path, places in found.items()
-        for place in places
-    ]
-
-
-def _print_places(session: Session, path: Path, places: tuple[Deviation, ...]) -> None:
-    if not places:
-        session.out.print(Text.assemble(f"{path}: ", ("valid", "green")))
-    for place in places:
-        weight = ("warning", "yellow") if place.forgiven else ("error", "bold red")
-        where = f"{path}:{place.line}:{place.column}: "
-        said = f" {place.node}" + (f" “{place.value[:60]}”" if place.value else "")
-        code = (f" [{place.code.name}]", "dim")
-        session.out.print(Text.assemble(where, weight, said, f": {place.sentence}", code), soft_wrap=True)
-
-
-def _print_runs(session: Session, runs: list[tuple[str, list[dt.datetime]]]) -> None:
-    made = table("WHEN", "LOCAL", "TASK")
-    merged = sorted(((run, name) for name, times in runs for run in times), key=lambda each: each[0])
-    for run, name in merged:
-        theirs = f"{run:%a %Y-%m-%d %H:%M:%S %Z}"
-        ours = f"{run.astimezone(session.tz):%H:%M %Z}"
-        made.add_row(theirs, "" if theirs.endswith(ours.split()[-1]) else ours, Text(name))
-    if merged:
-        session.out.print(made)
+    if said.task_id is None:
+        session.out.print(Text(f"{path}: {said.state}" + (f": {said.reason}" if said.reason else "")))
     else:
-        session.note("No run falls into this time.")
+        session.out.print(Text(f"{path} runs as task {said.task_id}."))
+        session.note(f"Follow it with: innkeeper task watch {said.task_id}")
+
+
+@app.command()
+def stop(context: typer.Context, path: TaskPath, json: Json = False) -> None:
+    """Stop all instances of a task."""
+    session = session_of(context)
+    task = session.inn.schedule.task(path)
+    stopped = task.stop()
+    _tell(session, task, "is asked to stop." if stopped else "did not run.")
+
+
+@app.command()
+def enable(context: typer.Context, path: TaskPath, json: Json = False) -> None:
+    """Let a task's triggers start it."""
+    session = session_of(context)
+    task = session.inn.schedule.task(path)
+    task.enabled = True
+    following = task.next_run_time
+    _tell(session, task, f"is enabled. Next run: {session.moment_and_distance(following)}")
+
+
+@app.command()
+def disable(context: typer.Context, path: TaskPath, json: Json = False) -> None:
+    """Let nothing start a task; undone by innkeeper schedule enable."""
+    session = session_of(context)
+    task = session.inn.schedule.task(path)
+    task.enabled = False
+    _tell(session, task, "is disabled: nothing starts it, and what it misses is not made up for.")
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    path: TaskPath,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Forget a task and its history; asks first, where a person is there to ask."""
+    session = session_of(context)
+    task = session.inn.schedule.task(path)
+    said = task.read()
+    if not yes and not session.json and sys.stdin.isatty():
+        typer.confirm(f"Delete {said.path} and its history?", abort=True)
+    session.inn.schedule.folder().delete_task(path)
+    if session.json:
+        session.answer(said)
+    else:
+        session.out.print(Text(f"{said.path} is deleted."))
+
+
+def _tell(session: Session, task: RegisteredTask, what: str) -> None:
+    if session.json:
+        session.answer(task.read())
+    else:
+        session.out.print(Text(f"{task.path} {what}"))
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    path: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="The task's path; all tasks if left out.")
+    ] = None,
+    search: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only where the path, or the reason, has this text.")
+    ] = "",
+    state: Annotated[
+        str | None, typer.Option(help="running, queued, finished, stopped, skipped, interrupted or failed.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 30,
+    json: Json = False,
+) -> None:
+    r"""Show instances of tasks, newest first: when, how long, the result, and why.
+
+    The TASK column has the number of the running operation, whose output innkeeper task log shows.
+
+    Examples:
+
+        innkeeper schedule history '\Nightly\Compact'
+
+        innkeeper schedule history --state failed --search nightly
+    """
+    session = session_of(context)
+    if state is not None and state not in _STATES:
+        raise InvalidArgument(f"“{state}” is no state.", advice=f"Write one of {', '.join(_STATES)}.")
+    runs = _history(session, path, search, state)[:limit]
+    if session.json:
+        session.answer(RunList(runs=tuple(runs)))
+    elif runs:
+        session.out.print(_runs_table(session, runs, paths=path is None))
+    else:
+        session.note("No instance is known.")
+
+
+def _history(session: Session, path: str | None, search: str, state: str | None) -> list[RunMessage]:
+    states = _STATES[state] if state else ()
+    if path is None:
+        found = session.inn.schedule.history(search, states=states, limit=1000)
+    else:
+        found = tuple(
+            run
+            for run in session.inn.schedule.task(path).runs()
+            if (not states or run.state in states) and search.casefold() in run.reason.casefold()
+        )
+    return [run for run in found if state != "failed" or run.state != "finished" or run.result]
+
+
+def _runs_table(session: Session, runs: Sequence[RunMessage], *, paths: bool) -> Table:
+    made = table(
+        "WHEN", *(["PATH"] if paths else []), "STATE", "TOOK", "RESULT", "TASK", "WHY", right=("TASK",)
+    )
+    for each in runs:
+        began = each.started_at or each.due
+        ended = each.started_at and each.ended_at
+        failed = bool(each.result) and each.state == "finished"
+        made.add_row(
+            session.moment(began),
+            *([Text(each.path)] if paths else []),
+            Text(each.state, style="red" if failed else _STYLES.get(each.state, "")),
+            say_duration((ended - began).total_seconds()) if ended else "",
+            "" if each.ended_at is None else _result(each.result),
+            "" if each.task_id is None else str(each.task_id),
+            Text(each.reason),
+        )
+    return made
+
+
+schedule_next.add_to(app)
+schedule_validate.add_to(app)
+app.add_typer(schedule_folder.app)

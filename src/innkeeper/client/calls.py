@@ -19,7 +19,7 @@ from innkeeper.wire import identity
 from innkeeper.wire import messages as wire
 
 Answer = TypeVar("Answer", bound=BaseModel)
-Query = Mapping[str, str | float | bool | None]
+Query = Mapping[str, str | float | bool | tuple[str, ...] | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,9 +35,13 @@ class Call(Generic[Answer]):
     patience: float = 60.0
 
     @property
-    def params(self) -> dict[str, str]:
-        """The query as text, without what was left out."""
-        return {name: _text(value) for name, value in self.query.items() if value is not None}
+    def params(self) -> dict[str, str | tuple[str, ...]]:
+        """The query as text, without what was left out; what has several values is given again for each."""
+        return {
+            name: value if isinstance(value, tuple) else _text(value)
+            for name, value in self.query.items()
+            if value is not None
+        }
 
     @property
     def content(self) -> bytes | None:

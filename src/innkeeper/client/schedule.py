@@ -13,6 +13,7 @@ from innkeeper.client.transport import Transport
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire import schedule as wire
 from innkeeper.wire.messages import Nothing
+from innkeeper.wire.schedule_times import OperationList, RunCalendar, TaskRunsMessage
 
 _TASK = "/v1/schedule/task"
 _FOLDER = "/v1/schedule/folder"
@@ -43,6 +44,43 @@ class Schedule:
         query: Query = {"path": path}
         call = Call(method="GET", path=_FOLDER, answer=wire.FolderMessage, query=query)
         return TaskFolder(self._transport, self._transport.send(call))
+
+    def calendar(
+        self,
+        paths: Sequence[str] = (),
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        *,
+        count: int = 1000,
+        hidden: bool = False,
+    ) -> tuple[TaskRunsMessage, ...]:
+        """When tasks run: those of these paths, or every enabled one; for 30 days from now on."""
+        query: Query = {
+            "path": tuple(paths) or None,
+            "start": None if start is None else start.isoformat(),
+            "end": None if end is None else end.isoformat(),
+            "count": count,
+            "hidden": hidden,
+        }
+        call = Call(method="GET", path="/v1/schedule/calendar", answer=RunCalendar, query=query)
+        return self._transport.send(call).tasks
+
+    def history(
+        self, text: str = "", *, states: Sequence[str] = (), limit: int = 100
+    ) -> tuple[wire.RunMessage, ...]:
+        """Instances of all tasks whose path, or whose reason, has a text, newest first.
+
+        ``states``: ``queued``, ``running``, ``finished``, ``terminated``, ``skipped``, ``interrupted``.
+        """
+        query: Query = {"text": text, "state": tuple(states), "limit": limit}
+        call = Call(method="GET", path="/v1/schedule/history", answer=wire.RunList, query=query)
+        return self._transport.send(call).runs
+
+    @property
+    def operations(self) -> dict[str, str]:
+        """The class ids of the inn's own operations, by name: for ``ComHandlerAction``."""
+        call = Call(method="GET", path="/v1/schedule/operations", answer=OperationList)
+        return {each.name: each.class_id for each in self._transport.send(call).operations}
 
     def task(self, path: str) -> RegisteredTask:
         """The task of this path. Raises ``ScheduleError`` (0x80070002)."""

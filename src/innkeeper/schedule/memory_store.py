@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Sequence
 from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Claim
-from innkeeper.schedule.registered import Folder, Registered, Run, Watch
+from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Watch
 
 
 class MemoryScheduleStore:
@@ -43,6 +43,14 @@ class MemoryScheduleStore:
         for task in stored:
             self._tasks[task.id] = task
             self._paths[task.path.key] = task.id
+        return stored
+
+    async def register(self, task: Registered, around: Sequence[SchedulePath]) -> Registered:
+        if task.path.key in self._folders:
+            raise folder_taken(task.path)
+        (stored,) = await self.put([task])
+        for path in around:
+            self._folders.setdefault(path.key, Folder(path=path))
         return stored
 
     async def find(self, path: SchedulePath) -> Registered | None:
@@ -129,6 +137,16 @@ class MemoryScheduleStore:
             )
         return _written()
 
+    async def search(self, text: str, *, states: Sequence[RunState], limit: int) -> Sequence[Run]:
+        wanted = text.casefold()
+        found = [
+            run
+            for run in reversed(self._runs.values())
+            if (not states or run.state in states)
+            and wanted in f"{self._tasks[run.task_id].path}\n{run.reason}".casefold()
+        ]
+        return found[:limit]
+
     async def waiting(self) -> Sequence[Run]:
         return [run for run in self._runs.values() if run.state.is_live and run.operation is None]
 
@@ -158,6 +176,17 @@ def taken(path: SchedulePath) -> ScheduleError:
         f"There is a task {path} already.",
         code=ErrorCode.ERROR_ALREADY_EXISTS,
         advice="Update it, delete it, or choose another name.",
+        node="path",
+        value=str(path),
+    )
+
+
+def folder_taken(path: SchedulePath) -> ScheduleError:
+    """The refusal of a task or folder whose name a folder has."""
+    return ScheduleError(
+        f"There is a folder {path} already.",
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice="Choose another name.",
         node="path",
         value=str(path),
     )

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from innkeeper.schedule.calendar.named import NamedCalendar
 from innkeeper.schedule.path import SchedulePath
-from innkeeper.schedule.registered import Folder, Registered, Run, Watch
+from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Watch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +40,12 @@ class ScheduleStore(Protocol):
         """Add tasks (id 0), or replace those of these ids, all at once; returns them with their ids.
 
         Raises ``ScheduleError`` (0x800700B7) where a path is taken.
+        """
+
+    async def register(self, task: Registered, around: Sequence[SchedulePath]) -> Registered:
+        """Add a task (id 0), or replace the one of its id, and make the folders around it that are missing.
+
+        One write. Raises ``ScheduleError`` (0x800700B7) where another task or a folder has its path.
         """
 
     async def find(self, path: SchedulePath) -> Registered | None: ...
@@ -95,6 +101,12 @@ class ScheduleStore(Protocol):
         """
 
     async def run(self, run_id: str) -> Run | None: ...
+
+    async def search(self, text: str, *, states: Sequence[RunState], limit: int) -> Sequence[Run]:
+        """The runs of tasks whose path, or whose own reason, has a text in any case, newest first.
+
+        In one of ``states``, where any are given.
+        """
 
     async def waiting(self) -> Sequence[Run]:
         """The live runs that no operation carries, the oldest first."""

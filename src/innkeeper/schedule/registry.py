@@ -13,7 +13,7 @@ from innkeeper.schedule import due
 from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.enumerations import LogonType, TaskCreation
-from innkeeper.schedule.memory_store import taken
+from innkeeper.schedule.memory_store import folder_taken, taken
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Accounts, Calendars, ScheduleStore
 from innkeeper.schedule.registered import Folder, Registered, Watch
@@ -79,7 +79,7 @@ class Registry:
             parse_sddl(sddl)
         known = {each.path.key for each in await self._store.folders()}
         if path.is_root or path.key in known:
-            raise _folder_taken(path)
+            raise folder_taken(path)
         if await self._store.find(path) is not None:
             raise taken(path)
         made = [Folder(path=each) for each in _around(path) if each.key not in known]
@@ -124,6 +124,10 @@ class Registry:
         """The tasks directly in a folder (``GetTasks``), hidden ones where they are asked for."""
         return [task for task in await self._store.tasks(folder) if hidden or not task.hidden]
 
+    async def all_tasks(self, *, hidden: bool = False) -> Sequence[Registered]:
+        """The tasks of all folders, in the order of their paths."""
+        return [task for task in await self._store.tasks() if hidden or not task.hidden]
+
     async def register(
         self,
         text: str | None,
@@ -159,7 +163,7 @@ class Registry:
         task = await self._row(made, path, known, flags, sddl=sddl, owner=owner)
         if flags & TaskCreation.VALIDATE_ONLY:
             return task
-        return await self._stored(task, known, flags)
+        return await self._stored(task, made, known, flags)
 
     async def delete(self, text: str, flags: int = 0, *, under: SchedulePath | None = None) -> None:
         """Forget a task (``DeleteTask``). Raises ``ScheduleError`` (0x80070002)."""
@@ -312,20 +316,15 @@ class Registry:
         found = due.next_due(row, definition, home=self._home, calendars=calendars)
         return dataclasses.replace(row, next_due=found if row.enabled else None)
 
-    async def _stored(self, task: Registered, known: Registered | None, flags: TaskCreation) -> Registered:
+    async def _stored(
+        self, task: Registered, definition: TaskDefinition, known: Registered | None, flags: TaskCreation
+    ) -> Registered:
         if known is None and not flags & TaskCreation.CREATE:
             raise _no_task(task.path)
         if known is not None and not flags & TaskCreation.UPDATE:
             raise taken(task.path)
-        folders = {each.path.key for each in await self._store.folders()}
-        if task.path.key in folders:
-            raise _folder_taken(task.path)
-        missing = [Folder(path=each) for each in _around(task.path) if each.key not in folders]
-        if missing:
-            await self._store.put_folders(missing)
-        (stored,) = await self._store.put([task])
+        stored = await self._store.register(task, _around(task.path))
         if stored.enabled and not flags & TaskCreation.IGNORE_REGISTRATION_TRIGGERS:
-            definition = TaskDefinition.from_xml(stored.xml)
             for run in due.registration_runs(stored, definition, self._clock.now()):
                 await self._store.put_run(run)
         self._changed()
@@ -359,9 +358,3 @@ def _no_folder(path: SchedulePath) -> ScheduleError:
 
 def _no_task(path: SchedulePath) -> ScheduleError:
     return ScheduleError(f"There is no task {path}.", code=ErrorCode.ERROR_FILE_NOT_FOUND, value=str(path))
-
-
-def _folder_taken(path: SchedulePath) -> ScheduleError:
-    return ScheduleError(
-        f"There is a folder {path} already.", code=ErrorCode.ERROR_ALREADY_EXISTS, value=str(path)
-    )

@@ -189,6 +189,14 @@ class Scheduler:
             raise not_running(identifier)
         return run, task
 
+    async def search(
+        self, text: str, *, states: Sequence[RunState] = (), limit: int = 100
+    ) -> Sequence[tuple[Run, Registered]]:
+        """The instances whose task's path, or whose reason, has a text, with their tasks; newest first."""
+        found = await self._store.search(text, states=states, limit=limit)
+        tasks = {task_id: await self._store.get(task_id) for task_id in {run.task_id for run in found}}
+        return [(run, task) for run in found if (task := tasks[run.task_id]) is not None]
+
     # Machinery
 
     async def _carry(self, hand: RunningTask, argument: Mapping[str, Json]) -> None:

@@ -6,12 +6,12 @@ import dataclasses
 import datetime as dt
 import json
 import types
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from innkeeper.schedule.memory_store import taken
+from innkeeper.schedule.memory_store import folder_taken, taken
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Claim
 from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Series, Watch
@@ -30,6 +30,7 @@ class SqlScheduleStore:
         self._database = database
         self._put = _putting(sqlite if database.is_sqlite else postgresql)
         self._add = _adding(sqlite if database.is_sqlite else postgresql)
+        self._add_folder = _adding_folder(sqlite if database.is_sqlite else postgresql)
 
     # Folders
 
@@ -70,13 +71,33 @@ class SqlScheduleStore:
         except sa.exc.IntegrityError as exc:
             raise taken(await self._taken_path(tasks)) from exc
 
+    async def register(self, task: Registered, around: Sequence[SchedulePath]) -> Registered:
+        """Add or replace a task, and make the folders around it. Raises ``ScheduleError``."""
+        row = _task_row(task)
+        rows = [{"key": path.key, "path": str(path), "sddl": ""} for path in around]
+
+        def register(connection: sa.Connection) -> Registered:
+            if connection.scalar(_FOLDER, {"of_key": task.path.key}) is not None:
+                raise folder_taken(task.path)
+            if rows:
+                connection.execute(self._add_folder, rows)
+            if task.id:
+                connection.execute(_REPLACE_TASK, row | {"of_id": task.id})
+                return task
+            return dataclasses.replace(task, id=connection.execute(_ADD_TASK, row).scalar_one())
+
+        try:
+            return await self._database.write(register)
+        except sa.exc.IntegrityError as exc:
+            raise taken(task.path) from exc
+
     async def find(self, path: SchedulePath) -> Registered | None:
         """The task of this path."""
-        return await self._one(tasks_table.c.key == path.key)
+        return await self._one(_TASK_BY_KEY, path.key)
 
     async def get(self, task_id: int) -> Registered | None:
         """The task of this id."""
-        return await self._one(tasks_table.c.id == task_id)
+        return await self._one(_TASK_BY_ID, task_id)
 
     async def tasks(self, folder: SchedulePath | None = None) -> Sequence[Registered]:
         """The tasks directly in a folder, or all, in the order of their paths."""
@@ -182,6 +203,19 @@ class SqlScheduleStore:
         # A power cut may take it back: the run then reads as interrupted, and is not started twice.
         return self._database.write_rows(*rows, lazily=True)
 
+    async def search(self, text: str, *, states: Sequence[RunState], limit: int) -> Sequence[Run]:
+        """The runs of tasks whose path, or whose own reason, has a text, newest first."""
+        query = sa.select(runs_table).order_by(runs_table.c.number.desc()).limit(limit)
+        if text:
+            within = sa.select(tasks_table.c.id).where(tasks_table.c.path.icontains(text, autoescape=True))
+            query = query.where(
+                runs_table.c.task_id.in_(within) | runs_table.c.reason.icontains(text, autoescape=True)
+            )
+        if states:
+            query = query.where(runs_table.c.state.in_([state.value for state in states]))
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [_run(row) for row in rows]
+
     async def waiting(self) -> Sequence[Run]:
         """The live runs that no operation carries, the oldest first."""
         rows = await self._database.read(lambda c: c.execute(_WAITING).all())
@@ -206,9 +240,8 @@ class SqlScheduleStore:
         rows = await self._database.read(lambda c: c.execute(query).all())
         return [_run(row) for row in rows]
 
-    async def _one(self, which: sa.ColumnElement[bool]) -> Registered | None:
-        query = sa.select(tasks_table).where(which)
-        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+    async def _one(self, query: sa.Select[tuple[object, ...]], of: str | int) -> Registered | None:
+        row = await self._database.read(lambda c: c.execute(query, {"of": of}).one_or_none())
         return None if row is None else _task(row)
 
     async def _taken_path(self, tasks: Sequence[Registered]) -> SchedulePath:
@@ -260,7 +293,7 @@ _RUN_FIELDS = [
 ]
 
 
-def _task_row(task: Registered) -> Mapping[str, object]:
+def _task_row(task: Registered) -> dict[str, object]:
     special = {
         "key": task.path.key,
         "folder": task.path.parent.key,
@@ -303,6 +336,15 @@ _WAITING = (
     .where(runs_table.c.ended_at.is_(None), runs_table.c.operation.is_(None))
     .order_by(runs_table.c.number)
 )
+_TASK_BY_KEY = sa.select(tasks_table).where(tasks_table.c.key == sa.bindparam("of"))
+_TASK_BY_ID = sa.select(tasks_table).where(tasks_table.c.id == sa.bindparam("of"))
+_FOLDER = sa.select(folders_table.c.key).where(folders_table.c.key == sa.bindparam("of_key"))
+_ADD_TASK = sa.insert(tasks_table).returning(tasks_table.c.id)
+_REPLACE_TASK = (
+    sa.update(tasks_table)
+    .where(tasks_table.c.id == sa.bindparam("of_id"))
+    .values({column.name: sa.bindparam(column.name) for column in tasks_table.columns if column.name != "id"})
+)
 _MOVE_ON = (
     sa.update(tasks_table)
     .where(
@@ -321,6 +363,12 @@ _LAST = (
     .where(tasks_table.c.id == sa.bindparam("of_id"))
     .values({name: sa.bindparam(name) for name in ("last_run", "last_result", "missed_runs")})
 )
+
+
+def _adding_folder(dialect: _Dialect) -> sa.UpdateBase:
+    """Add a folder that is not there."""
+    insert: sa.UpdateBase = dialect.insert(folders_table).on_conflict_do_nothing()
+    return insert
 
 
 def _adding(dialect: _Dialect) -> sa.UpdateBase:

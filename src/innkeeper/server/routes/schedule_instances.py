@@ -39,7 +39,7 @@ async def list_running(house: TheHouse, caller: TheCaller, hidden: bool = False)
     found = [
         run_message(run, task)
         for run, task in await house.schedule.scheduler.running()
-        if (hidden or not task.hidden) and await _sees(house, caller, Right.READ, task)
+        if (hidden or not task.hidden) and await sees_task(house, caller, Right.READ, task)
     ]
     return wire.RunList(runs=tuple(found))
 
@@ -102,7 +102,8 @@ async def _instance(house: House, caller: Caller, right: Right, identifier: str)
     return run, task
 
 
-async def _sees(house: House, caller: Caller, right: Right, task: Registered) -> bool:
+async def sees_task(house: House, caller: Caller, right: Right, task: Registered) -> bool:
+    """Whether a caller may see, or do more with, a task."""
     path = str(task.path)
     if not caller.may(Role.VIEWER, roles.folder(path)):
         return False
