@@ -196,6 +196,8 @@ class GuestAgent(Protocol):
 
     async def version(self) -> str: ...
 
+    async def boot_id(self) -> str: ...
+
     async def ping(self) -> None:
         """Return when it has answered."""
 

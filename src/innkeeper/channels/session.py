@@ -137,6 +137,12 @@ class AgentSession:
         """The agent's version."""
         return self._hello.agent_version
 
+    async def boot_id(self) -> str:
+        """What tells this boot from every other; a session never outlives its boot."""
+        if self._lost:
+            raise self._error(f"The session with the task agent of {self._machine} is lost: {self._lost}.")
+        return self._hello.boot_id
+
     async def ping(self) -> None:
         """Ask the smallest question there is."""
         await self._ask({"do": "task", "identifier": "-"}, _nothing)

@@ -11,6 +11,7 @@ from innkeeper.client.devices import SerialPort as SerialPort
 from innkeeper.client.disks import HardDisk as HardDisk
 from innkeeper.client.disks import HardDiskCollection as HardDiskCollection
 from innkeeper.client.display import Display as Display
+from innkeeper.client.guest_os import GuestOS as GuestOS
 from innkeeper.client.inn import Inn as Inn
 from innkeeper.client.keyboard import Keyboard as Keyboard
 from innkeeper.client.keyboard import Mouse as Mouse

@@ -9,6 +9,7 @@ from innkeeper.client.accountant import Accountant
 from innkeeper.client.channels import Channel, ChannelCollection, EndpointType
 from innkeeper.client.configuration import ConfiguredMachine
 from innkeeper.client.display import Display
+from innkeeper.client.guest_os import GuestOS
 from innkeeper.client.keyboard import Keyboard, Mouse
 from innkeeper.client.tasks import Task
 from innkeeper.client.transport import Transport
@@ -30,6 +31,8 @@ class Machine(ConfiguredMachine):
         self.display = Display(transport, name)
         self.keyboard = Keyboard(transport, name)
         self.mouse = Mouse(transport, name)
+        #: What runs in it (``GuestOS``).
+        self.guest_os = GuestOS(transport, name)
         #: What it uses (``Accountant``).
         self.accountant = Accountant(transport, name)
 

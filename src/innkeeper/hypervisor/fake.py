@@ -487,11 +487,13 @@ class FakeHypervisor:
                 f"The host {self._name} has no machine “{name}”.", machine=name, advice="List the machines."
             )
         async with self._locks.setdefault(name, asyncio.Lock()):
-            before = machine.state
+            before, boot = machine.state, machine.boot_id
             try:
                 return await self._blocking(lambda: self._act(machine, act))
             finally:
                 self._tell(machine, before)
+                if boot and machine.boot_id not in ("", boot):
+                    self._publish(Event(kind="machine.rebooted", subject=name, at=self._clock.now()))
 
     def _act(self, machine: SimulatedMachine, act: Callable[[SimulatedMachine, float], T]) -> T:
         now = self._clock.now().timestamp()

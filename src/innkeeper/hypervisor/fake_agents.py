@@ -149,6 +149,10 @@ class FakeAgent:
         """The agent's version."""
         return self._hello.agent_version
 
+    async def boot_id(self) -> str:
+        """What tells this boot from every other."""
+        return await self._call(lambda guest, _: guest.memory.boot_id)
+
     async def ping(self) -> None:
         """Return when it has answered."""
         await self._call(lambda guest, _: None)

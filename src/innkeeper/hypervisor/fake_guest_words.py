@@ -80,6 +80,10 @@ class FakeGuestProgram:
         """Its version."""
         return await self._ask(lambda guest, _: "qemu-guest-agent simulated")
 
+    async def boot_id(self) -> str:
+        """What tells this boot from every other."""
+        return await self._ask(lambda guest, _: guest.memory.boot_id)
+
     async def ping(self) -> None:
         """Return when it has answered."""
         await self._ask(lambda guest, _: None)

@@ -86,6 +86,11 @@ class SimulatedMachine:
         return MachineState.SAVED if self.saved is not None else MachineState.TURNED_OFF
 
     @property
+    def boot_id(self) -> str:
+        """What tells its present boot from every other; empty while it is off."""
+        return self.memory.boot_id if self.memory is not None else ""
+
+    @property
     def active_disks(self) -> list[Disk]:
         """The disks in use: the running machine's, else the definition's."""
         return self.live_disks if self.is_on else self.disks

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from innkeeper.errors import AgentError, ErrorCode, WrongState
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession
+
+T = TypeVar("T")
 
 
 class GuestProgram(Protocol):
@@ -21,6 +23,9 @@ class GuestProgram(Protocol):
 
     async def version(self) -> str:
         """Its version."""
+
+    async def boot_id(self) -> str:
+        """What tells this boot from every other; empty where it cannot say."""
 
     async def ping(self) -> None:
         """Return when it has answered."""
@@ -82,3 +87,13 @@ def no_such_feature(machine: str, why: str, code: ErrorCode | None = None) -> Ag
         code=code or ErrorCode.VM_E_ADDITIONS_FEATURE_NOT_AVAIL,
         advice=f"Run 'innkeeper machine prepare {machine}' to install the newest task agent.",
     )
+
+
+async def featured(machine: str, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask, and say a silence in the documented way: the feature is not there, or it took too long."""
+    try:
+        return await ask()
+    except AgentError as error:
+        if error.code is ErrorCode.VM_E_ADDITIONS_NOT_AVAIL:
+            error.code = ErrorCode.VM_E_ADDITIONS_FEATURE_NOT_AVAIL
+        raise

@@ -37,7 +37,6 @@ from innkeeper.identity.sessions import Lifetime
 from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
-from innkeeper.machines.heartbeats import Heartbeats
 from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.mouse import Mouse
@@ -50,6 +49,7 @@ from innkeeper.server.board import Board
 from innkeeper.server.channelling import looks_at
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
+from innkeeper.server.guests import guests
 from innkeeper.server.house import House
 from innkeeper.server.identity.people import People, Stores, people
 from innkeeper.server.machine_disks import MachineDisks
@@ -131,7 +131,8 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         await _keep_running(house.reports.forget_old(ground.clock, history), "report retention", opened)
         await _keep_running(house.trigger.run(), "trigger agent", opened)
         await _keep_running(house.accountant.run(), "accountant", opened)
-        await _keep_running(house.heartbeats.run(), "heartbeats", opened)
+        await _keep_running(house.guests.heartbeats.run(), "heartbeats", opened)
+        await _keep_running(house.guests.greeter.run(), "greeter", opened)
         ground.events.tell(house.schedule.heed)
         await _keep_running(house.schedule.scheduler.run(), "scheduler", opened)
         await _keep_running(house.schedule.watcher.run(), "occasions of scheduled tasks", opened)
@@ -227,7 +228,15 @@ async def _house(
         board=board,
         equipment=Equipment(machines),
         accountant=Accountant(machines, clock=ground.clock),
-        heartbeats=Heartbeats(machines, agents, clock=ground.clock, publish=ground.events.publish),
+        guests=await guests(
+            machines=machines,
+            agents=agents,
+            tasks=tasks,
+            store=store.parameters,
+            clock=ground.clock,
+            publish=ground.events.publish,
+            tell=ground.events.tell,
+        ),
         agents=agents,
         channels=await _channels(ground, tasks, machines, agents),
         bookings=bookings,

@@ -11,12 +11,12 @@ from innkeeper.identity.audit import Audit
 from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
-from innkeeper.machines.heartbeats import Heartbeats
 from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.service import Machines
 from innkeeper.server.board import Board
 from innkeeper.server.events import EventBus
+from innkeeper.server.guests import Guests
 from innkeeper.server.idempotency import AnswerStore
 from innkeeper.server.identity.people import People
 from innkeeper.server.metrics import Metrics
@@ -50,7 +50,7 @@ class House:
     mouse: Mouse
     board: Board
     accountant: Accountant
-    heartbeats: Heartbeats
+    guests: Guests
     agents: GuestAgents
     channels: Channels
     bookings: Bookings

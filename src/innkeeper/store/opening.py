@@ -20,6 +20,7 @@ from innkeeper.store.identity_store import (
     SqlSessionStore,
     SqlTokenStore,
 )
+from innkeeper.store.parameter_store import SqlParameterStore
 from innkeeper.store.report_store import SqlReportStore
 from innkeeper.store.schedule_store import SqlScheduleStore
 from innkeeper.store.servers import Servers
@@ -39,6 +40,7 @@ class Store:
     tasks: SqlTaskStore
     bookings: SqlBookingStore
     windows: SqlWindowStore
+    parameters: SqlParameterStore
     reports: SqlReportStore
     schedule: SqlScheduleStore
     channels: SqlChannelStore
@@ -83,6 +85,7 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
         tasks=SqlTaskStore(database),
         bookings=SqlBookingStore(database),
         windows=SqlWindowStore(database),
+        parameters=SqlParameterStore(database),
         reports=SqlReportStore(database),
         schedule=SqlScheduleStore(database),
         channels=SqlChannelStore(database),

@@ -254,3 +254,16 @@ channels = sa.Table(
     # The channel as JSON: nothing but Innkeeper's own code looks into it.
     sa.Column("body", Words, nullable=False),
 )
+
+parameters = sa.Table(
+    "parameters",
+    metadata,
+    # The machine's UUID: a machine may be given another name.
+    sa.Column("machine", Words, primary_key=True),
+    sa.Column("name", Words, primary_key=True),
+    # Nothing for one that was taken back.
+    sa.Column("value", Words),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("by_guest", sa.Boolean, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+)

@@ -137,3 +137,13 @@ class MouseButton(enum.IntEnum):
     LEFT = 1
     RIGHT = 2
     CENTER = 3
+
+
+class LogoffType(enum.IntEnum):
+    """How somebody was logged off (``VMLogoffType``)."""
+
+    #: By themselves.
+    NORMAL = 0
+    FORCED = 1
+    #: From outside the guest, by ``IVMGuestOS::Logoff``.
+    EXTERNAL = 2

@@ -13,127 +13,146 @@ GUEST_OS = Interface(
         Member(
             "CanShutdown",
             _DIRECT,
-            "",
-            "Agent connected (guest-info lists guest-shutdInnkeeper’s enabled); else ACPI only → False.",
+            "GuestOS.can_shutdown",
+            "Whether the task agent or qemu-guest-agent answers; the power button alone is False.",
         ),
-        Member("ComputerName", _DIRECT, "", "VirDomainGetHostname(AGENT) / guest-get-host-name."),
-        Member("CSDVersion", _NEAREST, "", "Guest-get-osinfo version string; empty for Linux."),
+        Member(
+            "ComputerName",
+            _DIRECT,
+            "GuestOS.computer_name",
+            "The task agent's word, else qemu-guest-agent's (guest-get-host-name).",
+        ),
+        Member(
+            "CSDVersion",
+            _NEAREST,
+            "GuestOS.csd_version",
+            "Windows' service pack as qemu-guest-agent has it; empty for Linux.",
+        ),
         Member(
             "GetOsVersionInfo",
             _DIRECT,
-            "",
-            "VirDomainGetGuestInfo(OS) / guest-get-osinfo → struct; Windows fields parsed from "
-            "kernel-version/version-id.",
+            "GuestOS.read",
+            "All facts in one message; for Linux its os-release instead of Windows' structure, "
+            "whose fields are 0.",
         ),
         Member(
             "GetParameter",
             _EMULATED,
-            "",
-            "No KVP in QEMU: Innkeeper’s Innkeeper guest helper on virtio-serial "
-            "org.innkeeper.kvp; fallback guest-file-open/read on a key file "
-            "(/var/lib/innkeeper/kvp/NAME) ; Windows guest: guest-exec reg query.",
+            "GuestOS.get_parameter",
+            "Kept by the task agent in a file; the guest's programs use `innkeeper-agent param`. "
+            "An unknown name: ERROR_FILE_NOT_FOUND. Through qemu-guest-agent the same file.",
         ),
         Member(
             "HeartbeatPercentage",
             _EMULATED,
-            "",
-            "Innkeeper’s counter: guest-ping every 6 s (10/min), percent answered in the last 60 s.",
+            "GuestOS.heartbeat_percentage",
+            "Ten pings a minute to the task agent; qemu-guest-agent, where only that is there, is "
+            "asked twice a minute.",
         ),
         Member(
             "InstallIntegrationComponents",
             _NEAREST,
-            "",
-            "Insert qemu-guest-agent / virtio-win ISO in an empty DVD drive; cannot force install "
-            "– returns after media inserted (state it).",
+            "GuestOS.install_integration_components",
+            "A task that puts the task agent into the guest through qemu-guest-agent; no medium is inserted.",
         ),
-        Member("IntegrationComponentsVersion", _DIRECT, "", "Guest-info → version."),
+        Member(
+            "IntegrationComponentsVersion",
+            _DIRECT,
+            "GuestOS.integration_components_version",
+            "The version of the agent that answers.",
+        ),
         Member(
             "IsHeartbeating",
             _EMULATED,
-            "",
-            "Any guest-ping answer within the last block (60 s); agent channel state from AGENT_LIFECYCLE.",
+            "GuestOS.is_heartbeating",
+            "Whether any ping was answered in the last minute. No machine is restarted for its silence.",
         ),
         Member(
             "IsHostTimeSyncEnabled",
             _EMULATED,
-            "",
-            "Metadata flag; if on: virDomainSetTime(SYNC)/guest-set-time after resume/restore; "
-            "cannot change while running or saved.",
+            "GuestOS.is_host_time_sync_enabled",
+            "A configuration value; if on, the guest's clock is set when it begins to answer "
+            "after a start, a restore or a resume.",
         ),
         Member(
             "IsUserLoggedOn",
             _NEAREST,
-            "",
-            "Guest-get-users non-empty (virDomainGetGuestInfo USERS); Rail/RDP session kinds: for "
-            "Linux session type not knInnkeeper’s → E_INVALIDARG for Rail.",
+            "GuestOS.is_user_logged_on",
+            "Whether anybody is logged on. RAIL sessions (0) are Windows' alone: E_INVALIDARG.",
         ),
         Member(
-            "Logoff",
-            _NEAREST,
-            "",
-            "Guest-exec 'loginctl terminate-user …' / Windows 'logoff'; needs guest-exec allowed; "
-            "ERROR_NO_SUCH_LOGON_SESSION 0x80070520 in Task.Error when guest-get-users is empty.",
+            "Logoff", _NEAREST, "GuestOS.logoff", "logind ends every user's sessions, else each gets SIGHUP."
         ),
         Member(
             "MultipleUserSessionsAllowed",
             _MEANINGLESS,
-            "",
-            "Terminal Services concept; Linux guest: always True by honest reading; else FEATURE_NOT_AVAIL.",
+            "GuestOS.multiple_user_sessions_allowed",
+            "A licence of Windows'. True for every other system.",
         ),
-        Member("OSBuildNumber", _DIRECT, "", "Osinfo kernel-release / Windows version build."),
-        Member("OSMajorVersion", _DIRECT, "", "Split osinfo version-id."),
-        Member("OSMinorVersion", _DIRECT, "", "Split osinfo version-id."),
-        Member("OSName", _DIRECT, "", "Osinfo pretty-name."),
+        Member(
+            "OSBuildNumber",
+            _DIRECT,
+            "GuestOS.os_build_number",
+            "Windows' build; the kernel's release elsewhere.",
+        ),
+        Member("OSMajorVersion", _DIRECT, "GuestOS.os_major_version", "The first number of VERSION_ID."),
+        Member(
+            "OSMinorVersion", _DIRECT, "GuestOS.os_minor_version", "The second number of VERSION_ID, or 0."
+        ),
+        Member("OSName", _DIRECT, "GuestOS.os_name", "PRETTY_NAME of os-release."),
         Member(
             "OSPlatformId",
             _NEAREST,
-            "",
-            "'2' for mswindows; for Linux return osinfo id (document the difference).",
+            "GuestOS.os_platform_id",
+            "2 for Windows, as documented; ID of os-release elsewhere.",
         ),
-        Member("OSVersion", _DIRECT, "", "Osinfo version."),
+        Member("OSVersion", _DIRECT, "GuestOS.os_version", "VERSION of os-release."),
         Member(
-            "ProductType",
-            _NEAREST,
-            "",
-            "Osinfo variant (Windows 'client'/'server'); Linux: variant-id or empty.",
+            "ProductType", _NEAREST, "GuestOS.product_type", "Windows' client or server; 0x0000000 elsewhere."
         ),
         Member(
             "Restart",
             _DIRECT,
-            "",
-            "Forced=False: virDomainReboot(GUEST_AGENT) (guest-shutdInnkeeper’s mode=reboot); "
-            "forced=True: agent with ACPI fallback then virDomainReset; completion = REBOOT "
-            "event.",
+            "GuestOS.restart",
+            "Asked through the agent; ended when another boot is seen. Forced: the power button "
+            "where no agent answers, a reset after a minute.",
         ),
         Member(
             "ScreenLocked",
             _NEAREST,
-            "",
-            "Guest-exec loginctl show-session LockedHint; else FEATURE_NOT_AVAIL.",
+            "GuestOS.screen_locked",
+            "logind's LockedHint of any user's session; refused where nobody can say.",
         ),
-        Member("ServicePackMajor", _NEAREST, "", "Windows via guest-exec; Linux 0."),
-        Member("ServicePackMinor", _NEAREST, "", "As above."),
-        Member("SetParameter", _EMULATED, "", "Innkeeper’s KVP channel (see GetParameter)."),
+        Member(
+            "ServicePackMajor", _NEAREST, "GuestOS.service_pack_major", "The number in CSDVersion, else 0."
+        ),
+        Member("ServicePackMinor", _NEAREST, "GuestOS.service_pack_minor", "Always 0: no agent tells it."),
+        Member(
+            "SetParameter",
+            _EMULATED,
+            "GuestOS.set_parameter",
+            "Kept by the host before it is sent, and sent again after a roll back: 256 names, "
+            "values of 4,096 characters, 65,536 together.",
+        ),
         Member(
             "Shutdown",
             _DIRECT,
-            "Machine.shutdown",
-            "Forced=False: virDomainShutdownFlags(GUEST_AGENT); forced=True: agent → ACPI → "
-            "destroy after timeout; completion = lifecycle SHUTDOWN/STOPPED event; ShutdownAbort "
-            "result if the guest cancels.",
+            "GuestOS.shutdown",
+            "Asked through the agent; ended when the machine is off. Forced: the power button "
+            "where no agent answers, turned off after a minute.",
         ),
-        Member("SuiteMask", _MEANINGLESS, "", "Windows only, guest-exec wmic; Linux: '0x0'."),
+        Member("SuiteMask", _MEANINGLESS, "GuestOS.suite_mask", "Editions of Windows. Always 0x00000000."),
         Member(
             "TerminalServerPort",
             _NEAREST,
-            "",
-            "Configured RDP port (default 3389) probed by Innkeeper channel; 0 when none.",
+            "GuestOS.terminal_server_port",
+            "3389 for Windows, 0 elsewhere; not looked for. A channel reaches any port.",
         ),
         Member(
             "TerminalServicesInitialized",
             _NEAREST,
-            "",
-            "Probe TCP port in guest via helper; S_FALSE until known.",
+            "GuestOS.terminal_services_initialized",
+            "False but for Windows; not looked for. The screen of any guest: `Machine.display`.",
         ),
     ),
 )

@@ -47,6 +47,11 @@ class QemuGuestProgram:
         version = said.get("version") if isinstance(said, Mapping) else ""
         return f"qemu-guest-agent {clean_sentence(version)}"
 
+    async def boot_id(self) -> str:
+        """What Linux tells this boot from every other by."""
+        said = await self._port.read_file(self._machine, "/proc/sys/kernel/random/boot_id", 64)
+        return clean_sentence(said.decode("ascii", "replace").strip())
+
     async def ping(self) -> None:
         """Return when it has answered."""
         await self._ask("guest-ping")

@@ -28,7 +28,7 @@ async def list_accounts(house: TheHouse, caller: TheCaller) -> wire.WatchedList:
                 account=account_message(account),
                 state=machine.state,
                 host=machine.host,
-                heartbeat=house.heartbeats.percent_or_none(machine.name),
+                heartbeat=house.guests.heartbeats.percent_or_none(machine.name),
             )
             for machine, account in zip(machines, accounts, strict=True)
         )

@@ -1,0 +1,45 @@
+"""Keep the named values of guests in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from innkeeper.machines.parameters import KeptParameter
+from innkeeper.store.database import Database, upsert
+from innkeeper.store.tables import parameters
+
+
+class SqlParameterStore:
+    """A ``ParameterStore`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, machine: str, kept: KeptParameter) -> None:
+        """Add it, or replace the one of the same name."""
+        row = {
+            "machine": machine,
+            "name": kept.name,
+            "value": kept.value,
+            "revision": kept.revision,
+            "by_guest": kept.by_guest,
+            "at": kept.at,
+        }
+        await self._database.write(lambda c: upsert(c, parameters, row))
+
+    async def list(self, machine: str) -> Sequence[KeptParameter]:
+        """All of one machine, by name."""
+        query = sa.select(parameters).where(parameters.c.machine == machine).order_by(parameters.c.name)
+        rows = await self._database.read(lambda c: c.execute(query).mappings().all())
+        return [
+            KeptParameter(
+                name=row["name"],
+                value=row["value"],
+                revision=row["revision"],
+                by_guest=row["by_guest"],
+                at=row["at"],
+            )
+            for row in rows
+        ]
