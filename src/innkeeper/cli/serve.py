@@ -25,6 +25,12 @@ def serve(
     speed: Annotated[
         float | None, typer.Option(help="With --fake: how many times faster time goes.", min=0.01)
     ] = None,
+    lively: Annotated[
+        bool,
+        typer.Option(
+            "--lively", help="With --fake: book updates every night, so that there is something to see."
+        ),
+    ] = False,
     config: Annotated[
         Path | None, typer.Option(help="The settings file (TOML).", envvar="INNKEEPER_CONFIG")
     ] = None,
@@ -49,11 +55,12 @@ def serve(
     # Only here: the other commands need nothing of the server, and start quicker without it.
     from innkeeper.server import service, settings
 
-    if not fake and (machines is not None or speed is not None):
+    if not fake and (machines is not None or speed is not None or lively):
         raise InvalidArgument(
-            "How many machines and how fast goes with simulated machines only.", advice="Add --fake."
+            "How many machines, how fast and how lively goes with simulated machines only.",
+            advice="Add --fake.",
         )
-    simulated = {"machines": machines, "speed": speed}
+    simulated = {"machines": machines, "speed": speed, "lively": lively or None}
     flags = {
         "socket": session_of(context).socket,
         "state_dir": state_dir,

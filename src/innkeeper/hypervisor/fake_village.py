@@ -63,6 +63,7 @@ def _villager(number: int, disks: Path) -> tuple[SimulatedMachine, MachineState]
             boot=chance.uniform(8, 40), shut_down=chance.uniform(3, 12), update=chance.uniform(40, 400)
         ),
         behaviour=behaviour,
+        labels=[name.partition("-")[0]],
     )
     return machine, state
 

@@ -52,6 +52,7 @@ from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.guests import guests
 from innkeeper.server.house import House
 from innkeeper.server.identity.people import People, Stores, people
+from innkeeper.server.lively import live
 from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
 from innkeeper.server.peers import Admission
@@ -136,6 +137,8 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         ground.events.tell(house.schedule.heed)
         await _keep_running(house.schedule.scheduler.run(), "scheduler", opened)
         await _keep_running(house.schedule.watcher.run(), "occasions of scheduled tasks", opened)
+        if settings.fake is not None and settings.fake.lively:
+            await _keep_running(live(house), "a lively inn", opened)
         yield house
 
 

@@ -27,6 +27,8 @@ class FakeSettings(BaseModel):
     machines: int = Field(default=3, ge=1, le=100_000)
     #: How many times faster than the wall clock its time goes.
     speed: float = Field(default=60.0, gt=0, le=100_000)
+    #: Something goes on by itself: a window every night, updates booked for it, scheduled tasks.
+    lively: bool = False
 
 
 class Settings(BaseModel):

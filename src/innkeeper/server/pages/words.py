@@ -73,6 +73,13 @@ _RUNS: Final = {
     "interrupted": Sign("interrupted", "help", "bad"),
 }
 
+_OUTCOMES: Final = {
+    "begun": Sign("begun", "run", "busy"),
+    "done": Sign("done", "good", "good"),
+    "failed": Sign("failed", "bad", "bad"),
+    "refused": Sign("refused", "none", "warn"),
+}
+
 #: What a cancel does, said before anybody asks for one.
 CANCELS: Final = {
     CancelEffect.NONE: "It can no longer be cancelled: it has passed the point of no return.",
@@ -114,6 +121,11 @@ def run_sign(state: str, result: int) -> Sign:
     if state == "finished" and result != 0:
         return Sign("failed", "bad", "bad")
     return _RUNS.get(state, Sign(state, "wait", "idle"))
+
+
+def outcome_sign(outcome: str) -> Sign:
+    """How an act of the audit log ended."""
+    return _OUTCOMES.get(outcome, Sign(outcome, "wait", "idle"))
 
 
 def size(count: int | None) -> str:
