@@ -12,6 +12,7 @@ from innkeeper.identity.roles import Role
 from innkeeper.server.identity.needs import needs, open_to_all
 from innkeeper.server.identity.subjects import what_they_see
 from innkeeper.server.pages import (
+    audit,
     editor,
     live,
     login,
@@ -81,6 +82,8 @@ KNOWN: tuple[tuple[str, str, Endpoint], ...] = (
     ("/people/remove", "POST", people.remove),
     ("/people/give", "POST", people.give),
     ("/people/take", "POST", people.take),
+    ("/audit", "GET", audit.audit),
+    ("/audit/verify", "GET", audit.verify),
     ("/account", "GET", people.account),
     ("/account/tokens", "POST", people.make_token),
     ("/account/revoke", "POST", people.revoke),
