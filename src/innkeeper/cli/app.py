@@ -13,7 +13,9 @@ from innkeeper.cli import (
     audit,
     channel,
     configuration,
+    creation,
     disk,
+    host,
     login,
     machine,
     schedule,
@@ -92,6 +94,8 @@ app.add_typer(agent.app)
 screen.add_to(machine.app)
 app.add_typer(channel.app)
 configuration.add_to(machine.app)
+creation.add_to(machine.app)
+app.add_typer(host.app)
 app.add_typer(machine.app)
 app.add_typer(schedule.app)
 app.add_typer(task.app)

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from innkeeper.cli.terminal import Session
 from innkeeper.wire.configuration import ConfigurationMessage, DriveMessage
+from innkeeper.wire.virtual_pc import SerialPortType
 
 
 def show_devices(session: Session, made: ConfigurationMessage) -> None:
@@ -17,7 +18,7 @@ def show_devices(session: Session, made: ConfigurationMessage) -> None:
         where = adapter.network or "unplugged"
         session.out.print(Text(f"network{adapter.id}  {where}  ({adapter.mac}, {adapter.model})"))
     for port in made.serial_ports:
-        joined = port.name or port.type.name.lower().replace("_", " ")
+        joined = port.name or ("nothing" if port.type is SerialPortType.NULL else "console")
         session.out.print(Text(f"serial{port.id}  {joined}"), soft_wrap=True)
     for parallel in made.parallel_ports:
         session.out.print(Text(f"parallel{parallel.id}  {parallel.name}"), soft_wrap=True)

@@ -12,6 +12,10 @@ from innkeeper.client.disks import HardDisk as HardDisk
 from innkeeper.client.disks import HardDiskCollection as HardDiskCollection
 from innkeeper.client.display import Display as Display
 from innkeeper.client.guest_os import GuestOS as GuestOS
+from innkeeper.client.host import HostInfo as HostInfo
+from innkeeper.client.host import USBDevice as USBDevice
+from innkeeper.client.host import VirtualNetwork as VirtualNetwork
+from innkeeper.client.host import VirtualPC as VirtualPC
 from innkeeper.client.inn import Inn as Inn
 from innkeeper.client.keyboard import Keyboard as Keyboard
 from innkeeper.client.keyboard import Mouse as Mouse

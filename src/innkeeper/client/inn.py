@@ -11,6 +11,7 @@ from innkeeper.client.audit import AuditLog
 from innkeeper.client.channels import ChannelCollection
 from innkeeper.client.disks import HardDiskCollection
 from innkeeper.client.events import follow
+from innkeeper.client.host import VirtualPC
 from innkeeper.client.machines import MachineCollection
 from innkeeper.client.people import People
 from innkeeper.client.schedule import Schedule
@@ -34,6 +35,8 @@ class Inn:
         self._greeting = door.send(calls.inn())
         self._open = True
         self.machines = MachineCollection(door)
+        #: What belongs to no single machine.
+        self.virtual_pc = VirtualPC(door)
         self.tasks = TaskCollection(door)
         self.updates = UpdateCollection(door)
         self.windows = WindowCollection(door)

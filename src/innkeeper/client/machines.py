@@ -10,11 +10,14 @@ from innkeeper.client.channels import Channel, ChannelCollection, EndpointType
 from innkeeper.client.configuration import ConfiguredMachine
 from innkeeper.client.display import Display
 from innkeeper.client.guest_os import GuestOS
+from innkeeper.client.host import VirtualPC
 from innkeeper.client.keyboard import Keyboard, Mouse
 from innkeeper.client.tasks import Task
 from innkeeper.client.transport import Transport
 from innkeeper.client.updates import MachineUpdates
-from innkeeper.wire.messages import MachineMessage, PrepareRequest
+from innkeeper.wire.configuration import DeleteMessage
+from innkeeper.wire.host import UnregisteredMessage
+from innkeeper.wire.messages import Accepted, MachineMessage, PrepareRequest
 from innkeeper.wire.states import MachineState
 
 
@@ -85,6 +88,18 @@ class Machine(ConfiguredMachine):
         """Throw its saved memory away: it is off then (``DiscardSavedState``)."""
         return self._command("discard_saved_state")
 
+    def plan_deletion(self, *, disks: bool = False) -> DeleteMessage:
+        """What a deletion would take with it; nothing is touched."""
+        return self._send("GET", "deletion", DeleteMessage, disks=disks)
+
+    def delete(self, *, disks: bool = False) -> Task:
+        """Delete it with its saved state and undo disks (``DeleteVirtualMachine``); disks stay, or go too."""
+        return Task(self._transport, self._send("DELETE", "", Accepted, disks=disks).task)
+
+    def unregister(self) -> str:
+        """Forget it and keep all its files (``UnregisterVirtualMachine``); returns its definition's."""
+        return self._send("POST", "unregister", UnregisteredMessage).path
+
     def merge_undo_disks(self) -> Task:
         """Keep what was written since its undo disks were taken (``MergeUndoDisks``)."""
         return self._command("merge_undo_disks")
@@ -140,6 +155,15 @@ class MachineCollection:
 
     def __len__(self) -> int:
         return len(self.list())
+
+    def create(self, name: str, **wishes: object) -> Task:
+        """Create a machine; the wishes are those of ``CreateMachineRequest``: ``image``, ``memory_mib`` …"""
+        return VirtualPC(self._transport).create_virtual_machine(name, **wishes)
+
+    def register(self, path: str, name: str = "") -> Machine:
+        """Take in a machine by its definition's file."""
+        said = VirtualPC(self._transport).register_virtual_machine(path, name)
+        return Machine(self._transport, said.name)
 
     def list(self) -> tuple[MachineMessage, ...]:
         """What the hosts say of all machines, in one call."""

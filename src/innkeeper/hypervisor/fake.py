@@ -13,9 +13,11 @@ from innkeeper.errors import MachineNotFound, NotSupported
 from innkeeper.hypervisor import fake_acts as acts
 from innkeeper.hypervisor import fake_definition, fake_disks, fake_usage
 from innkeeper.hypervisor.domain.reading import configuration_of
+from innkeeper.hypervisor.domain.template import Ground, template
 from innkeeper.hypervisor.fake_guest_words import FakeGuestProgram
 from innkeeper.hypervisor.fake_guests import Due
 from innkeeper.hypervisor.fake_hands import FakeHands
+from innkeeper.hypervisor.fake_images import FakeImages
 from innkeeper.hypervisor.fake_machines import SimulatedMachine, format_of, with_paths
 from innkeeper.hypervisor.fake_screens import FakeScreens
 from innkeeper.hypervisor.fake_surroundings import NETWORKS, USB_DEVICES, simulated_facts
@@ -24,6 +26,7 @@ from innkeeper.machines.change import Change, Scope, UsbAttached, UsbDetached
 from innkeeper.machines.configuration import Configuration
 from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports import BytePipe, ExecResult, OnProgress
 from innkeeper.machines.usage import Usage
 from innkeeper.tasks.ports import Clock
@@ -108,6 +111,11 @@ class FakeHypervisor:
     def hands(self) -> FakeHands:
         """Their keyboards and mice."""
         return self._hands
+
+    @property
+    def images(self) -> FakeImages:
+        """Makes simulated disks."""
+        return FakeImages(clock=self._clock)
 
     @property
     def disk_directory(self) -> Path:
@@ -223,6 +231,35 @@ class FakeHypervisor:
         else:
             await self._do(wanted.name, lambda machine, _: fake_definition.apply(wanted, machine))
         return await self.machine(wanted.name)
+
+    async def define_new(self, wanted: NewMachine) -> Machine:
+        """Define a machine as this host's are best made."""
+        if wanted.name not in self._machines:
+            await self.define(template(wanted, Ground(domain_type="fake", is_qemu=False)))
+        return await self.machine(wanted.name)
+
+    async def release(self, name: str, saved_state: str) -> None:
+        """Forget a machine that is off or saved; its record goes where its saved state would."""
+        if name not in self._machines:
+            return
+        await self._do(name, lambda machine, _: acts.need(machine, "be unregistered", not machine.is_on))
+        machine = self._machines.pop(name)
+        if machine.saved is not None:
+            await self.images.move(str(self._record(machine)), saved_state)
+        else:
+            await self._blocking(lambda: self._record(machine).unlink(missing_ok=True))
+        self._say("machine.undefined", name)
+
+    async def take_in(self, definition: str, saved_state: str) -> Machine:
+        """Define a machine again, and give it its saved state."""
+        machine = fake_definition.read(definition)
+        if await self._blocking(lambda: Path(saved_state).exists()):
+            before = await self._blocking(lambda: SimulatedMachine.from_bytes(Path(saved_state).read_bytes()))
+            machine.saved = before.saved
+            await self._blocking(lambda: Path(saved_state).unlink(missing_ok=True))
+        await self.add(machine)
+        self._say("machine.defined", machine.name)
+        return await self.machine(machine.name)
 
     async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
         """Change how it is made."""

@@ -88,8 +88,14 @@ _CODES_OF_COMMAND: Mapping[tuple[MachineState, Command], ErrorCode] = {
 }
 
 
+#: The kind of task that deletes a machine.
+DELETE = "machine_delete"
+
+
 def seen_state(state: MachineState, task_kind: str | None) -> MachineState:
     """What the machine is doing, where the task that holds it says more than its host."""
+    if task_kind == DELETE:
+        return MachineState.DELETE_MACHINE
     passages = (
         passage
         for (known, command), passage in LIFE.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from innkeeper.errors import ErrorCode, MachineError
@@ -20,8 +19,9 @@ from innkeeper.machines.undoing import (
     remember_parents_anew,
     take_at_start,
 )
+from innkeeper.machines.unless_cancelled import unless_cancelled
 from innkeeper.tasks.ports import Clock
-from innkeeper.tasks.running import RunningTask, TaskCancelled, Work
+from innkeeper.tasks.running import RunningTask, Work
 from innkeeper.wire.events import Json
 from innkeeper.wire.virtual_pc import UndoAction
 
@@ -122,17 +122,7 @@ class Obey:
 
     async def _save(self, host: Hypervisor, name: str, task: RunningTask) -> None:
         """Save, unless a cancel comes first: the machine runs on then."""
-        saving = asyncio.ensure_future(host.save(name, _progress(task)))
-        cancelled = asyncio.ensure_future(task.cancelled())
-        try:
-            await asyncio.wait({saving, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-            if not saving.done():
-                raise TaskCancelled
-            saving.result()
-        finally:
-            saving.cancel()
-            cancelled.cancel()
-            await asyncio.wait({saving, cancelled})
+        await unless_cancelled(task, host.save(name, _progress(task)))
 
     async def _shut_down(self, host: Hypervisor, name: str, task: RunningTask) -> None:
         if (await host.machine(name)).state is MachineState.RUNNING:

@@ -13,6 +13,7 @@ from innkeeper.machines.guest_words import GuestProgram
 from innkeeper.machines.hands import Hands
 from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine
+from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.pipe import BytePipe as BytePipe
 from innkeeper.machines.screens import Screens
 from innkeeper.machines.usage import Usage
@@ -74,6 +75,41 @@ class DiskExports(Protocol):
         """Start again what was killed; returns the images concerned."""
 
 
+class ImageMaker(Protocol):
+    """Makes image files on one host. Each is there whole or not at all; one that is there stays as it is."""
+
+    async def create(self, path: str, size_bytes: int) -> None:
+        """An empty qcow2 image."""
+
+    async def copy(
+        self,
+        source: str,
+        source_format: str,
+        path: str,
+        size_bytes: int,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        """A qcow2 image that stands alone, with another's content; grown to ``size_bytes``."""
+
+    async def overlay(self, path: str, base: str, base_format: str, size_bytes: int) -> None:
+        """A qcow2 overlay over an image; grown to ``size_bytes`` where that is more."""
+
+    async def seed(self, path: str, files: Mapping[str, str]) -> None:
+        """A small DVD image with these files (name → content), which cloud-init looks for (``cidata``)."""
+
+    async def write(self, path: str, content: str) -> None:
+        """A small text file."""
+
+    async def read(self, path: str) -> str:
+        """A small text file. Raises ``DiskError``."""
+
+    async def move(self, source: str, target: str) -> None:
+        """Rename a file. Does nothing where the source is gone and the target is there."""
+
+    async def remove_directory(self, path: str) -> None:
+        """Remove a directory where it is empty."""
+
+
 class Hypervisor(Protocol):
     """One host and its machines. Every call is idempotent where that has a meaning, and may be
     made again after a crash; every failure is one of ours (``errors.py``).
@@ -97,6 +133,10 @@ class Hypervisor(Protocol):
     @property
     def hands(self) -> Hands:
         """Their keyboards and mice."""
+
+    @property
+    def images(self) -> ImageMaker:
+        """Makes image files on it."""
 
     async def open(self) -> None:
         """Connect, and begin to publish ``machine.*`` events. Reconnects by itself from then on."""
@@ -147,6 +187,18 @@ class Hypervisor(Protocol):
 
     async def define(self, definition: str) -> Machine:
         """Make or change a machine's persistent definition."""
+
+    async def define_new(self, wanted: NewMachine) -> Machine:
+        """Define a machine as this host's are best made. One of this name that is there is left as it is."""
+
+    async def release(self, name: str, saved_state: str) -> None:
+        """Forget a machine that is off or saved, and nothing else: its NVRAM stays, its saved state is moved.
+
+        ``saved_state`` is where to. Does nothing where the machine is gone.
+        """
+
+    async def take_in(self, definition: str, saved_state: str) -> Machine:
+        """Define a machine again, and give it the saved state at this path where there is one."""
 
     async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
         """Change how it is made. ``Scope.RUNNING`` and ``BOTH`` for what can change while it runs:

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import shlex
+from collections.abc import Mapping
 
 from innkeeper.errors import AgentError, InnkeeperError
 from innkeeper.machines.bundle import BUNDLE_NAME, agent_bundle
@@ -64,7 +65,13 @@ async def prepare(hypervisor: Hypervisor, name: str, *, force: bool = False) -> 
 
 def cloud_init_user_data() -> str:
     """Return a cloud-config that installs the agent at a new guest's first boot."""
-    config = {
+    # JSON is YAML, and needs no library to write.
+    return "#cloud-config\n" + json.dumps(cloud_init_config(), indent=2) + "\n"
+
+
+def cloud_init_config() -> Mapping[str, object]:
+    """The cloud-config as a value, to be written with more in it."""
+    return {
         "write_files": [
             {
                 "path": _ARRIVED_BUNDLE,
@@ -75,8 +82,6 @@ def cloud_init_user_data() -> str:
         ],
         "runcmd": [["sh", "-c", _install_script()]],
     }
-    # JSON is YAML, and needs no library to write.
-    return "#cloud-config\n" + json.dumps(config, indent=2) + "\n"
 
 
 async def _install(hypervisor: Hypervisor, machine: Machine, *, force: bool) -> bool:

@@ -55,7 +55,7 @@ class Machines:
         self._hosts = {hypervisor.name: hypervisor for hypervisor in hypervisors}
         self._tasks = tasks
         self._run_has_merged = run_has_merged
-        obey = Obey(self._hosts, clock=clock, merge_has_begun=self._merge_has_begun, rules=rules)
+        obey = Obey(self._hosts, clock=clock, merge_has_begun=self.merge_has_begun, rules=rules)
         for command in Command:
             tasks.register(command.kind, obey.work_of(command))
         tasks.register(UNDO_ACTION, obey.undo_action)
@@ -201,7 +201,7 @@ class Machines:
         """Throw away what was written since the undo disks were taken (``DiscardUndoDisks``)."""
         return await self._command(name, Command.DISCARD_UNDO_DISKS, owner)
 
-    async def _merge_has_begun(self, machine: str, run: int) -> bool:
+    async def merge_has_begun(self, machine: str, run: int) -> bool:
         """Whether the run that made the undo disks, or a command since then, has begun to merge them."""
         if await self._run_has_merged(run):
             return True

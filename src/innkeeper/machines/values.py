@@ -65,7 +65,7 @@ class MachineValues:
     async def set(self, name: str, key: str, value: Value, *, activation: bool = False) -> None:
         """Set one value. An activation value lasts until the machine is off; it must run."""
         _checked(key)
-        _refuse_value(value)
+        refuse_value(value)
         machine, host = await self._find(name, activation)
         own = None if activation else _OWN.get(key)
         if own is not None:
@@ -116,7 +116,8 @@ def _checked(key: str) -> str:
     return key
 
 
-def _refuse_value(value: Value) -> None:
+def refuse_value(value: Value) -> None:
+    """Raises ``InvalidArgument`` for a value that is too long, or that no definition can keep."""
     if isinstance(value, str | bytes) and len(value) > _LONGEST_VALUE:
         raise InvalidArgument(
             f"The value has {len(value):,} characters.", advice=f"{_LONGEST_VALUE:,} are kept."

@@ -35,6 +35,7 @@ from innkeeper.hypervisor.libvirt import (
 from innkeeper.identity.audit import Audit
 from innkeeper.identity.sessions import Lifetime
 from innkeeper.machines.accountant import Accountant
+from innkeeper.machines.creation import Creation
 from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.keyboard import Keyboard
@@ -42,6 +43,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.ports import BytePipe, Hypervisor
 from innkeeper.machines.service import Machines
+from innkeeper.machines.virtual_pc import VirtualPC
 from innkeeper.machines.watch import UndoWatch
 from innkeeper.schedule.ports import Starts
 from innkeeper.schedule.starts import MappedStarts
@@ -215,6 +217,13 @@ async def _house(
     for heed in (keyboard.heed, mouse.heed):
         ground.events.tell(heed)
     audit = Audit(store.audit, SystemClock())
+    virtual_pc = VirtualPC(
+        machines=machines,
+        options=store.options,
+        clock=ground.clock,
+        default_path=ground.settings.state_dir / "machines",
+    )
+    await virtual_pc.open()
     return House(
         settings=ground.settings,
         clock=ground.clock,
@@ -230,6 +239,8 @@ async def _house(
         mouse=mouse,
         board=board,
         equipment=Equipment(machines),
+        creation=Creation(machines=machines, tasks=tasks, directory=lambda: virtual_pc.configuration_path),
+        virtual_pc=virtual_pc,
         accountant=Accountant(machines, clock=ground.clock),
         guests=await guests(
             machines=machines,

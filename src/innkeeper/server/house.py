@@ -9,11 +9,13 @@ from innkeeper.channels.service import Channels
 from innkeeper.disks.service import Disks
 from innkeeper.identity.audit import Audit
 from innkeeper.machines.accountant import Accountant
+from innkeeper.machines.creation import Creation
 from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.service import Machines
+from innkeeper.machines.virtual_pc import VirtualPC
 from innkeeper.server.board import Board
 from innkeeper.server.events import EventBus
 from innkeeper.server.guests import Guests
@@ -45,6 +47,8 @@ class House:
     tasks: Tasks
     machines: Machines
     equipment: Equipment
+    creation: Creation
+    virtual_pc: VirtualPC
     display: Display
     keyboard: Keyboard
     mouse: Mouse

@@ -20,6 +20,7 @@ from innkeeper.store.identity_store import (
     SqlSessionStore,
     SqlTokenStore,
 )
+from innkeeper.store.option_store import SqlOptionStore
 from innkeeper.store.parameter_store import SqlParameterStore
 from innkeeper.store.report_store import SqlReportStore
 from innkeeper.store.schedule_store import SqlScheduleStore
@@ -50,6 +51,7 @@ class Store:
     tokens: SqlTokenStore
     sessions: SqlSessionStore
     answers: SqlAnswerStore
+    options: SqlOptionStore
     #: Not launched yet: whoever registers the bodies launches it, and closes it before the store.
     engine: DbosEngine
 
@@ -95,6 +97,7 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
         tokens=SqlTokenStore(database),
         sessions=SqlSessionStore(database),
         answers=SqlAnswerStore(database),
+        options=SqlOptionStore(database),
         engine=DbosEngine(
             _journal(database.url),
             executor_id=executor_id,

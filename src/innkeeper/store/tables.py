@@ -267,3 +267,11 @@ parameters = sa.Table(
     sa.Column("by_guest", sa.Boolean, nullable=False),
     sa.Column("at", Instant, nullable=False),
 )
+
+options = sa.Table(
+    "options",
+    metadata,
+    sa.Column("key", Words, primary_key=True),
+    # The value as JSON: nothing but Innkeeper's own code looks into it.
+    sa.Column("body", Words, nullable=False),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import libvirt
 
@@ -63,7 +64,7 @@ class Domains:
             self._value(
                 domain,
                 (stats["state.state"], stats["state.reason"]),
-                saved=domain.name() in saved,
+                saved=domain.name() in saved or self._has_saved(domain),
                 autostart=domain.name() in autostart,
             )
             for domain, stats in connect.getAllDomainStats(_STATE_STATS, _NO_WAIT)
@@ -108,7 +109,11 @@ class Domains:
         return state
 
     def _has_saved(self, domain: libvirt.virDomain) -> bool:
-        return bool(domain.hasManagedSaveImage())
+        if domain.hasManagedSaveImage():
+            return True
+        # One that was put back when the machine was registered again: libvirt restores it all the same.
+        path = self._uri.saved_image(domain.name()) if self._uri.is_local else None
+        return path is not None and not domain.isActive() and _is_there(path)
 
     def _value(
         self, domain: libvirt.virDomain, state: tuple[int, int], *, saved: bool, autostart: bool
@@ -153,6 +158,13 @@ def wrong_state(name: str, state: MachineState, command: str, code: ErrorCode | 
         command=command,
         code=code,
     )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _names(connect: libvirt.virConnect, flag: int) -> frozenset[str]:

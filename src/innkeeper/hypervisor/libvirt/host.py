@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,16 +12,20 @@ from typing import ParamSpec, TypeVar
 import libvirt
 import structlog
 
+from innkeeper.errors import MachineNotFound
+from innkeeper.hypervisor.domain.template import Ground, template
 from innkeeper.hypervisor.files import LocalFiles
+from innkeeper.hypervisor.image_maker import LocalImages
 from innkeeper.hypervisor.libvirt.acceleration import Acceleration, acceleration
 from innkeeper.hypervisor.libvirt.agent_port import AgentPorts
 from innkeeper.hypervisor.libvirt.configurations import Configurations
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition
-from innkeeper.hypervisor.libvirt.domains import Domains
+from innkeeper.hypervisor.libvirt.domains import Domains, wrong_state
 from innkeeper.hypervisor.libvirt.events import MachineEvent, lifecycle_event, lifecycle_reason
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.far_files import FarFiles
+from innkeeper.hypervisor.libvirt.far_images import FarImages
 from innkeeper.hypervisor.libvirt.gauges import Gauges
 from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentPort
 from innkeeper.hypervisor.libvirt.guest_program import QemuGuestProgram
@@ -36,7 +41,8 @@ from innkeeper.machines.change import Change, Scope
 from innkeeper.machines.configuration import Configuration
 from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import BytePipe, DiskExports, ExecResult, ImageFiles, OnProgress
+from innkeeper.machines.new_machine import NewMachine
+from innkeeper.machines.ports import BytePipe, DiskExports, ExecResult, ImageFiles, ImageMaker, OnProgress
 from innkeeper.machines.usage import Usage
 from innkeeper.wire.events import Event, Publish
 
@@ -48,6 +54,12 @@ _OFF = frozenset({MachineState.TURNED_OFF, MachineState.SAVED})
 _UP = frozenset({MachineState.RUNNING, MachineState.PAUSED})
 _LIVE = _UP | {MachineState.TURNING_ON, MachineState.RESTORING, MachineState.TURNING_OFF, MachineState.SAVING}
 _MIB = 1024 * 1024
+#: A saved state has been moved away by then.
+_FORGET_DEFINITION = (
+    libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+)
 _FORGET_ALL = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
@@ -122,6 +134,12 @@ class LibvirtHypervisor:
     def hands(self) -> LibvirtHands:
         """Their keyboards and mice."""
         return self._hands
+
+    @property
+    def images(self) -> ImageMaker:
+        """Makes image files on the host."""
+        here = self._uri.is_local or self._uri.is_test
+        return LocalImages() if here else FarImages(self._uri.text)
 
     async def open(self) -> None:
         """Connect, publish events from now on, and remove what cut-off saves have left."""
@@ -213,6 +231,32 @@ class LibvirtHypervisor:
             return self._domains.machine(connect, connect.defineXML(definition).name())
 
         return await self._connection.command(work, "define", name)
+
+    async def define_new(self, wanted: NewMachine) -> Machine:
+        """Define a machine as this host's are best made."""
+        with contextlib.suppress(MachineNotFound):
+            return await self.machine(wanted.name)
+        if self._uri.is_test:
+            ground = Ground(domain_type="test", is_qemu=False)
+        else:
+            ground = Ground(domain_type=(await self.acceleration()).domain_type)
+        return await self.define(template(wanted, ground))
+
+    async def release(self, name: str, saved_state: str) -> None:
+        """Forget a machine that is off or saved, and keep its NVRAM and its saved state."""
+        with contextlib.suppress(MachineNotFound):
+            state = (await self.machine(name)).state
+            if state is MachineState.SAVED:
+                await self.images.move(await self.saved_state_path(name), saved_state)
+            await self._on(name, "release", _release, is_long=True)
+
+    async def take_in(self, definition: str, saved_state: str) -> Machine:
+        """Define a machine again, and give it its saved state."""
+        machine = await self.define(definition)
+        image = self._uri.saved_image(machine.name) if self._uri.is_local else None
+        if image is not None and await self.files.identity(saved_state) is not None:
+            await self.images.move(saved_state, str(image))
+        return await self.machine(machine.name)
 
     async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
         """Change how it is made."""
@@ -442,3 +486,15 @@ class LibvirtHypervisor:
         assert self._loop is not None
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(lambda: tell(*args, **kwargs))
+
+
+def _release(domain: libvirt.virDomain) -> None:
+    if domain.isActive():
+        raise wrong_state(domain.name(), MachineState.RUNNING, "be unregistered")
+    try:
+        domain.undefineFlags(_FORGET_DEFINITION)
+    except libvirt.libvirtError as error:
+        # libvirt's made-up machines have nothing but a definition.
+        if "unsupported flags" not in error.get_error_message():
+            raise
+        domain.undefine()

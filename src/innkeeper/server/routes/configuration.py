@@ -101,7 +101,7 @@ async def get_value(
 @router.put("/value", operation_id="set_value", dependencies=_MAKE)
 async def set_value(name: str, request: wire.ValueRequest, house: TheHouse) -> wire.ValueMessage:
     """Set one value."""
-    value = _value(request)
+    value = sent_value(request)
     await house.equipment.values.set(name, request.key, value, activation=request.activation)
     got = await house.equipment.values.get(name, request.key, activation=request.activation)
     return wire.value_message(request.key, got)
@@ -303,7 +303,8 @@ def _location(bus: int | None, device: int | None) -> Location | None:
     return None if bus is None or device is None else Location(bus=bus, device=device)
 
 
-def _value(request: wire.ValueRequest) -> Value:
+def sent_value(request: wire.ValueRequest) -> Value:
+    """The value that a request brings. Raises ``InvalidArgument`` where it is not of its kind."""
     kinds: dict[wire.ValueKind, type] = {
         wire.ValueKind.STRING: str,
         wire.ValueKind.INTEGER: int,

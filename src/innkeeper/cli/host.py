@@ -1,0 +1,181 @@
+"""Look at hosts, and at what belongs to no single machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from innkeeper.cli.terminal import Json, facts, session_of, table
+from innkeeper.errors import InvalidArgument
+from innkeeper.wire.configuration import ValueList, value_message
+from innkeeper.wire.host import FileList, FloppyMessage, HostList
+from innkeeper.wire.virtual_pc import FloppyDiskImageType
+
+app = typer.Typer(
+    name="host", help="Look at hosts, their networks and USB devices, and set folders.", no_args_is_help=True
+)
+
+
+@app.command("list")
+def list_hosts(context: typer.Context, json: Json = False) -> None:
+    """List the hosts that answer: processors, memory, operating system."""
+    session = session_of(context)
+    hosts = session.inn.virtual_pc.hosts
+    if session.json:
+        session.answer(HostList(hosts=tuple(host.read() for host in hosts)))
+        return
+    made = table("HOST", "CPUS", "MEMORY", "FREE", "SYSTEM", right=("CPUS", "MEMORY", "FREE"))
+    for host in hosts:
+        made.add_row(
+            Text(host.name),
+            str(host.logical_processor_count),
+            f"{host.memory:,} MiB",
+            f"{host.memory_avail:,} MiB",
+            Text(host.operating_system),
+        )
+    session.out.print(made)
+
+
+@app.command()
+def show(context: typer.Context, json: Json = False) -> None:
+    """Show the service's version, folders and limits."""
+    session = session_of(context)
+    said = session.inn.virtual_pc.read()
+    if session.json:
+        session.answer(said)
+        return
+    told = {
+        "Version": f"{said.name} {said.version}",
+        "Runs for": f"{said.up_time_seconds:,} s",
+        "Machines' files": said.default_vm_configuration_path,
+        "Looked for files in": "\n".join(said.search_paths) or "nowhere: innkeeper host paths --search DIR",
+        "Memory of a machine": f"{said.minimum_memory_mib:,} to {said.maximum_memory_mib:,} MiB "
+        f"({said.suggested_maximum_memory_mib:,} at most is wise now)",
+        "Network adapters": f"{said.maximum_network_adapters} at most",
+        "Serial ports": f"{said.maximum_serial_ports} at most",
+    }
+    session.out.print(facts(told))
+
+
+@app.command()
+def paths(
+    context: typer.Context,
+    machines: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where new machines keep their files.")
+    ] = None,
+    search: Annotated[
+        list[str] | None, typer.Option(metavar="DIR", help="Where files are looked for; may be repeated.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Set the folders for new machines' files and for looking for files."""
+    session = session_of(context)
+    pc = session.inn.virtual_pc
+    if machines is not None:
+        pc.default_vm_configuration_path = machines
+    if search:
+        pc.search_paths = search
+    show(context)
+
+
+@app.command()
+def files(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="disks, dvds, floppies or machines.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[DIR]...", help="Folders besides the search paths.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List files of a kind in the search paths: disk images, DVD images, floppies, machines' definitions."""
+    session = session_of(context)
+    pc = session.inn.virtual_pc
+    kinds = {
+        "disks": pc.get_hard_disk_files,
+        "dvds": pc.get_dvd_files,
+        "floppies": pc.get_floppy_disk_files,
+        "machines": pc.get_virtual_machine_files,
+    }
+    if kind not in kinds:
+        raise InvalidArgument(f"There are no {kind} to look for.", advice=f"Known: {', '.join(kinds)}.")
+    found = kinds[kind](*(more or ()))
+    if session.json:
+        session.answer(FileList(files=tuple(found)))
+        return
+    for path in found:
+        session.out.print(Text(path), soft_wrap=True)
+    if not found:
+        session.note(
+            "None is found. Name folders, or set the search paths: innkeeper host paths --search DIR"
+        )
+
+
+@app.command()
+def networks(context: typer.Context, json: Json = False) -> None:
+    """List the networks that machines can be attached to."""
+    session = session_of(context)
+    found = session.inn.virtual_pc.virtual_networks
+    made = table("NETWORK", "HOST", "BEHIND", "ADAPTERS", right=("ADAPTERS",))
+    for network in found:
+        made.add_row(
+            Text(network.name),
+            Text(network.host),
+            Text(network.host_adapter),
+            str(len(network.network_adapters)),
+        )
+    if session.json:
+        session.answer(session.inn.virtual_pc.read_networks())
+        return
+    session.out.print(made)
+
+
+@app.command()
+def usb(context: typer.Context, json: Json = False) -> None:
+    """List the hosts' USB devices, and which machine has each."""
+    session = session_of(context)
+    if session.json:
+        session.answer(session.inn.virtual_pc.read_usb_devices())
+        return
+    found = session.inn.virtual_pc.usb_device_collection
+    if not found:
+        session.note("No USB device is plugged in.")
+        return
+    made = table("DEVICE", "WHAT", "KIND", "MACHINE")
+    for device in found:
+        made.add_row(
+            f"{device.bus}:{device.device}",
+            Text(f"{device.manufacturer_string} {device.device_string}".strip()),
+            Text(device.device_class.name.lower().replace("_", " ")),
+            Text(device.attached_to_vm or ""),
+        )
+    session.out.print(made)
+
+
+@app.command()
+def values(context: typer.Context, json: Json = False) -> None:
+    """List the inn's options."""
+    session = session_of(context)
+    found = session.inn.virtual_pc.configuration_values()
+    if session.json:
+        session.answer(ValueList(values=tuple(value_message(key, value) for key, value in found.items())))
+        return
+    session.out.print(facts({key: str(value) for key, value in found.items()}))
+
+
+@app.command()
+def floppy(
+    context: typer.Context,
+    path: Annotated[str, typer.Argument(metavar="FILE", help="The image to make.")],
+    low_density: Annotated[bool, typer.Option("--low-density", help="720 KiB instead of 1.44 MB.")] = False,
+    json: Json = False,
+) -> None:
+    """Make an empty, formatted floppy image."""
+    session = session_of(context)
+    kind = FloppyDiskImageType.LOW_DENSITY if low_density else FloppyDiskImageType.HIGH_DENSITY
+    session.inn.virtual_pc.create_floppy_disk_image(path, kind)
+    if session.json:
+        session.answer(FloppyMessage(path=path, type=kind))
+    else:
+        session.note(f"{path} is made.")

@@ -1,0 +1,238 @@
+"""Answer for hosts, and for what belongs to no single machine (``IVMVirtualPC``)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from innkeeper.errors import HypervisorError, InnkeeperError
+from innkeeper.identity.caller import Caller
+from innkeeper.identity.roles import Role
+from innkeeper.machines.adapters import MAX_ADAPTERS
+from innkeeper.machines.drives import MAX_FLOPPIES
+from innkeeper.machines.guest_ports import MAX_PARALLEL_PORTS, MAX_SERIAL_PORTS
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.server.house import House
+from innkeeper.server.identity.needs import needs
+from innkeeper.server.identity.seen import sees_machine
+from innkeeper.server.identity.subjects import what_they_see
+from innkeeper.server.routes.asking import TheCaller, TheHouse
+from innkeeper.server.routes.configuration import sent_value
+from innkeeper.wire import host as wire
+from innkeeper.wire.configuration import ValueList, ValueMessage, ValueRequest, value_message
+from innkeeper.wire.version import VERSION
+from innkeeper.wire.virtual_pc import MIN_MEMORY_MIB
+
+router = APIRouter(tags=["hosts"])
+
+#: IDE knows two buses; other buses have room beyond them.
+_IDE_BUSES = 2
+#: Memory that a host should keep for itself, in MiB.
+_RESERVE_MIB = 512
+
+_LOOK = needs(Role.VIEWER, what_they_see)
+_INN = needs(Role.VIEWER)
+_RULE = needs(Role.ADMINISTRATOR)
+_More = Annotated[list[str], Query(max_length=100)]
+
+
+@router.get("/hosts", operation_id="list_hosts", dependencies=_LOOK)
+async def list_hosts(house: TheHouse) -> wire.HostList:
+    """What the hosts are that answer."""
+    asked = [_host(house, host) for host in house.machines.hosts.values()]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    return wire.HostList(hosts=tuple(each for each in answers if not isinstance(each, BaseException)))
+
+
+@router.get("/networks", operation_id="list_networks", dependencies=_LOOK)
+async def list_networks(house: TheHouse, caller: TheCaller) -> wire.NetworkList:
+    """The virtual networks, and the adapters on them of the machines that the caller may see."""
+    networks: list[wire.NetworkMessage] = []
+    for host in house.machines.hosts.values():
+        plugged = await _plugged(house, caller, host)
+        networks += [
+            wire.NetworkMessage(
+                host=host.name,
+                name=each.name,
+                id=each.id,
+                host_adapter=each.host_adapter,
+                adapters=tuple(plugged.get(each.name, ())),
+            )
+            for each in await host.networks()
+        ]
+    return wire.NetworkList(networks=tuple(networks))
+
+
+@router.get("/networks/unplugged", operation_id="list_unplugged_adapters", dependencies=_LOOK)
+async def list_unplugged_adapters(house: TheHouse, caller: TheCaller) -> wire.AdapterList:
+    """The adapters whose cable is out, of the machines that the caller may see."""
+    hosts = house.machines.hosts.values()
+    found = [each for host in hosts for each in (await _plugged(house, caller, host)).get("", ())]
+    return wire.AdapterList(adapters=tuple(found))
+
+
+async def _plugged(house: House, caller: Caller, host: Hypervisor) -> dict[str, list[tuple[str, int]]]:
+    """The adapters of a host's machines, by the network that they are attached to."""
+    plugged: dict[str, list[tuple[str, int]]] = {}
+    for machine in await host.machines():
+        if sees_machine(house, caller, machine.name):
+            for adapter in (await host.configuration(machine.name)).adapters:
+                plugged.setdefault(adapter.network, []).append((machine.name, adapter.id))
+    return plugged
+
+
+@router.get("/usb", operation_id="list_usb_devices", dependencies=_INN)
+async def list_usb_devices(house: TheHouse) -> wire.UsbDeviceList:
+    """The USB devices of the hosts, and which machine has each."""
+    found = [(host.name, each) for host in house.machines.hosts.values() for each in await host.usb_devices()]
+    return wire.UsbDeviceList(
+        devices=tuple(
+            wire.UsbDeviceMessage(
+                host=host,
+                bus=each.bus,
+                device=each.device,
+                hub=each.hub,
+                port=each.port,
+                device_class=each.device_class,
+                vendor_id=each.vendor_id,
+                product_id=each.product_id,
+                name=each.name,
+                manufacturer=each.manufacturer,
+                machine=each.machine,
+            )
+            for host, each in found
+        )
+    )
+
+
+@router.get("/virtual-pc", operation_id="get_virtual_pc", dependencies=_INN)
+async def get_virtual_pc(house: TheHouse) -> wire.VirtualPCMessage:
+    """The inn as the documented host object: paths and limits."""
+    facts = await _first_host(house).facts()
+    return wire.VirtualPCMessage(
+        version=VERSION,
+        up_time_seconds=int(house.virtual_pc.up_time.total_seconds()),
+        default_vm_configuration_path=house.virtual_pc.configuration_path,
+        search_paths=await house.virtual_pc.search_paths(),
+        minimum_memory_mib=MIN_MEMORY_MIB,
+        maximum_memory_mib=facts.memory_mib,
+        suggested_maximum_memory_mib=max(facts.memory_available_mib - _RESERVE_MIB, MIN_MEMORY_MIB),
+        maximum_floppy_drives=MAX_FLOPPIES,
+        maximum_network_adapters=MAX_ADAPTERS,
+        maximum_ide_buses=_IDE_BUSES,
+        maximum_parallel_ports=MAX_PARALLEL_PORTS,
+        maximum_serial_ports=MAX_SERIAL_PORTS,
+    )
+
+
+@router.patch("/virtual-pc", operation_id="set_paths", dependencies=_RULE)
+async def set_paths(request: wire.PathsRequest, house: TheHouse) -> wire.VirtualPCMessage:
+    """Say where new machines keep their files, and where files are looked for."""
+    if request.default_vm_configuration_path is not None:
+        await house.virtual_pc.set_configuration_path(request.default_vm_configuration_path)
+    if request.search_paths is not None:
+        await house.virtual_pc.set_search_paths(request.search_paths)
+    return await get_virtual_pc(house)
+
+
+@router.get("/virtual-pc/hard-disk-files", operation_id="list_hard_disk_files", dependencies=_RULE)
+async def list_hard_disk_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
+    """The disk images in the search paths, and in ``more``."""
+    return wire.FileList(files=tuple(await house.virtual_pc.hard_disk_files(more)))
+
+
+@router.get("/virtual-pc/dvd-files", operation_id="list_dvd_files", dependencies=_RULE)
+async def list_dvd_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
+    """The DVD images there."""
+    return wire.FileList(files=tuple(await house.virtual_pc.dvd_files(more)))
+
+
+@router.get("/virtual-pc/floppy-disk-files", operation_id="list_floppy_disk_files", dependencies=_RULE)
+async def list_floppy_disk_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
+    """The floppy images there."""
+    return wire.FileList(files=tuple(await house.virtual_pc.floppy_disk_files(more)))
+
+
+@router.get("/virtual-pc/machine-files", operation_id="list_machine_files", dependencies=_RULE)
+async def list_machine_files(
+    house: TheHouse,
+    more: _More = [],  # noqa: B006  FastAPI's way
+    without_registered: bool = False,
+) -> wire.FileList:
+    """The machines' definitions there, and where new machines keep their files."""
+    files = await house.virtual_pc.machine_files(more, without_registered=without_registered)
+    return wire.FileList(files=tuple(files))
+
+
+@router.post("/virtual-pc/floppies", status_code=201, operation_id="create_floppy", dependencies=_RULE)
+async def create_floppy(request: wire.FloppyRequest, house: TheHouse) -> wire.FloppyMessage:
+    """Make a formatted floppy image."""
+    await house.virtual_pc.create_floppy(request.path, request.type)
+    return wire.FloppyMessage(path=request.path, type=request.type)
+
+
+@router.get("/virtual-pc/floppies", operation_id="get_floppy", dependencies=_RULE)
+async def get_floppy(path: Annotated[str, Query()], house: TheHouse) -> wire.FloppyMessage:
+    """The type of a floppy image."""
+    return wire.FloppyMessage(path=path, type=await house.virtual_pc.floppy_type(path))
+
+
+@router.get("/virtual-pc/values", operation_id="list_options", dependencies=_INN)
+async def list_options(house: TheHouse) -> ValueList:
+    """Every option of the inn."""
+    values = await house.virtual_pc.values()
+    return ValueList(values=tuple(value_message(key, value) for key, value in values.items()))
+
+
+@router.get("/virtual-pc/value", operation_id="get_option", dependencies=_INN)
+async def get_option(key: Annotated[str, Query()], house: TheHouse) -> ValueMessage:
+    """One option."""
+    return value_message(key, await house.virtual_pc.get_value(key))
+
+
+@router.put("/virtual-pc/value", operation_id="set_option", dependencies=_RULE)
+async def set_option(request: ValueRequest, house: TheHouse) -> ValueMessage:
+    """Set one option."""
+    await house.virtual_pc.set_value(request.key, sent_value(request))
+    return value_message(request.key, await house.virtual_pc.get_value(request.key))
+
+
+@router.delete("/virtual-pc/value", status_code=204, operation_id="remove_option", dependencies=_RULE)
+async def remove_option(key: Annotated[str, Query()], house: TheHouse) -> None:
+    """Remove one option."""
+    await house.virtual_pc.remove_value(key)
+
+
+async def _host(house: House, host: Hypervisor) -> wire.HostInfoMessage:
+    try:
+        facts = await host.facts()
+    except InnkeeperError as error:
+        raise HypervisorError(f"{host.name} does not answer.") from error
+    return wire.HostInfoMessage(
+        uri=host.uri,
+        utc_time=house.clock.now(),
+        name=facts.name,
+        memory_mib=facts.memory_mib,
+        memory_available_mib=facts.memory_available_mib,
+        logical_processors=facts.logical_processors,
+        physical_processors=facts.physical_processors,
+        processor_mhz=facts.processor_mhz,
+        processor_manufacturer=facts.processor_manufacturer,
+        processor_version=facts.processor_version,
+        processor_flags=tuple(sorted(facts.processor_flags)),
+        operating_system=facts.operating_system,
+        os_version=facts.os_version,
+        os_service_pack=facts.os_service_pack,
+        network_adapters=facts.network_adapters,
+        network_addresses=facts.network_addresses,
+        dvd_drives=facts.dvd_drives,
+        floppy_drives=facts.floppy_drives,
+        serial_ports=facts.serial_ports,
+        parallel_ports=facts.parallel_ports,
+    )
+
+
+def _first_host(house: House) -> Hypervisor:
+    return next(iter(house.machines.hosts.values()))

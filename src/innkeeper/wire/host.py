@@ -1,0 +1,188 @@
+"""Describe the HTTP messages about hosts, and about what belongs to no single machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from innkeeper.wire.disks import MAX_PATH_CHARS
+from innkeeper.wire.messages import Message, Request, named
+from innkeeper.wire.virtual_pc import FloppyDiskImageType, UsbDeviceClass
+
+FloppyDiskImageTypeName = Annotated[FloppyDiskImageType, *named(FloppyDiskImageType)]
+UsbDeviceClassName = Annotated[UsbDeviceClass, *named(UsbDeviceClass)]
+
+
+class HostInfoMessage(Message):
+    """What one host is (``IVMHostInfo``)."""
+
+    name: str
+    uri: str
+    utc_time: AwareDatetime
+    memory_mib: int
+    memory_available_mib: int
+    logical_processors: int
+    physical_processors: int
+    processor_mhz: int
+    processor_manufacturer: str
+    processor_version: str
+    processor_flags: tuple[str, ...]
+    operating_system: str
+    os_version: str
+    os_service_pack: str
+    network_adapters: tuple[str, ...]
+    network_addresses: tuple[str, ...]
+    dvd_drives: tuple[str, ...]
+    floppy_drives: tuple[str, ...]
+    serial_ports: tuple[str, ...]
+    parallel_ports: tuple[str, ...]
+
+
+class HostList(Message):
+    """The hosts of the inn, by name."""
+
+    hosts: tuple[HostInfoMessage, ...]
+
+
+class NetworkMessage(Message):
+    """One virtual network (``IVMVirtualNetwork``)."""
+
+    host: str
+    name: str
+    id: str
+    host_adapter: str
+    #: The adapters that are attached to it, as machine and number.
+    adapters: tuple[tuple[str, int], ...]
+
+
+class NetworkList(Message):
+    """The virtual networks of all hosts."""
+
+    networks: tuple[NetworkMessage, ...]
+
+
+class AdapterList(Message):
+    """Network adapters, as machine and number."""
+
+    adapters: tuple[tuple[str, int], ...]
+
+
+class UsbDeviceMessage(Message):
+    """One USB device of a host (``IVMUSBDevice``)."""
+
+    host: str
+    bus: int
+    device: int
+    hub: int
+    port: int
+    device_class: UsbDeviceClassName
+    vendor_id: int
+    product_id: int
+    name: str
+    manufacturer: str
+    #: The machine that has it; empty where the host has it.
+    machine: str
+
+
+class UsbDeviceList(Message):
+    """The USB devices of all hosts."""
+
+    devices: tuple[UsbDeviceMessage, ...]
+
+
+class VirtualPCMessage(Message):
+    """The inn as the documented host object (``IVMVirtualPC``)."""
+
+    name: str = "Innkeeper"
+    version: str
+    up_time_seconds: int
+    default_vm_configuration_path: str
+    search_paths: tuple[str, ...]
+    minimum_memory_mib: int
+    maximum_memory_mib: int
+    suggested_maximum_memory_mib: int
+    maximum_floppy_drives: int
+    maximum_network_adapters: int
+    maximum_ide_buses: int
+    maximum_parallel_ports: int
+    maximum_serial_ports: int
+
+
+class PathsRequest(Request):
+    """Set the folders; what is left out stays."""
+
+    default_vm_configuration_path: str | None = Field(default=None, max_length=MAX_PATH_CHARS)
+    search_paths: tuple[str, ...] | None = Field(default=None, max_length=100)
+
+
+class FileList(Message):
+    """Files, by path."""
+
+    files: tuple[str, ...]
+
+
+class FloppyRequest(Request):
+    """Make a floppy image."""
+
+    path: str = Field(min_length=1, max_length=MAX_PATH_CHARS)
+    type: FloppyDiskImageTypeName = FloppyDiskImageType.HIGH_DENSITY
+
+
+class FloppyMessage(Message):
+    """One floppy image."""
+
+    path: str
+    type: FloppyDiskImageTypeName
+
+
+class FirstBootRequest(Request):
+    """What a cloud image is told at its first boot."""
+
+    hostname: str = ""
+    user: str = ""
+    ssh_keys: tuple[str, ...] = Field(default=(), max_length=100)
+    #: Install Innkeeper's task agent.
+    agent: bool = True
+
+
+class CreateMachineRequest(Request):
+    """Create a machine."""
+
+    name: str
+    host: str = ""
+    memory_mib: int = 1024
+    processors: int = 1
+    #: An image that its disk comes from; an empty disk where none is named.
+    image: str = Field(default="", max_length=MAX_PATH_CHARS)
+    image_format: str = Field(default="", pattern=r"^[a-z0-9]{0,16}$")
+    #: Put an overlay over the image instead of copying it: the image must stay as it is.
+    overlay: bool = False
+    #: The disk's size; 0 for the image's own, or for no disk.
+    disk_bytes: int = Field(default=0, ge=0)
+    disk_path: str = Field(default="", max_length=MAX_PATH_CHARS)
+    #: A DVD image to boot from, such as an installer.
+    dvd: str = Field(default="", max_length=MAX_PATH_CHARS)
+    uefi: bool = False
+    #: Empty for no network.
+    network: str = "user"
+    notes: str = Field(default="", max_length=65_536)
+    labels: tuple[str, ...] = ()
+    first_boot: FirstBootRequest | None = None
+
+
+class RegisterRequest(Request):
+    """Take in a machine by its definition's file."""
+
+    path: str = Field(min_length=1, max_length=MAX_PATH_CHARS)
+    #: Its own where none is given.
+    name: str = ""
+    host: str = ""
+
+
+class UnregisteredMessage(Message):
+    """A machine was forgotten; its files are kept."""
+
+    machine: str
+    #: Its definition: give it to ``register``.
+    path: str
