@@ -19,6 +19,7 @@ from innkeeper.cli.exit_codes import ExitCode
 from innkeeper.client.virtual_pc import INTERFACES, Carriage, Member
 from innkeeper.machines.fitness import UndoRules
 from innkeeper.server.app import bare_app
+from innkeeper.server.identity.realm_settings import KerberosSettings, LdapSettings, PamSettings
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.updates.policy import Policy
 
@@ -137,6 +138,9 @@ def settings_reference() -> str:
     for title, kind in (
         ("", Settings),
         ("fake", FakeSettings),
+        ("pam", PamSettings),
+        ("[ldap]", LdapSettings),
+        ("[kerberos]", KerberosSettings),
         ("policy", Policy),
         ("policy.undo", UndoRules),
     ):

@@ -16,7 +16,7 @@ from innkeeper.identity.sessions import Session, Sessions
 from innkeeper.identity.tokens import Tokens
 
 if TYPE_CHECKING:
-    from innkeeper.identity.ports import Realm
+    from innkeeper.identity.ports import Realm, TicketRealm
 
 
 class Logins:
@@ -26,6 +26,7 @@ class Logins:
         self,
         *,
         realms: Sequence[Realm],
+        tickets: Sequence[TicketRealm] = (),
         grants: Grants,
         sessions: Sessions,
         tokens: Tokens,
@@ -33,6 +34,7 @@ class Logins:
         audit: Audit,
     ) -> None:
         self._realms: Mapping[str, Realm] = {realm.name.casefold(): realm for realm in realms}
+        self._tickets = tickets
         self._grants = grants
         self._sessions = sessions
         self._tokens = tokens
@@ -77,9 +79,18 @@ class Logins:
         await self._audit.entered(caller)
         return opened
 
-    async def by_ticket(self, realm: str, known: Known, address: str) -> Caller:
-        """Who was proven by a Kerberos ticket."""
-        return await self._caller(realm, known, Proof.TICKET, address)
+    @property
+    def takes_tickets(self) -> bool:
+        """Whether somebody can come with a Kerberos ticket."""
+        return bool(self._tickets)
+
+    async def by_ticket(self, ticket: bytes, address: str) -> Caller | None:
+        """Whose Kerberos ticket it is; ``None`` where it is nobody's."""
+        for realm in self._tickets:
+            known = await realm.by_ticket(ticket)
+            if known is not None:
+                return await self._caller(realm.name, known, Proof.TICKET, address)
+        return None
 
     async def by_session(self, secret: str, proof: Proof, address: str) -> Caller | None:
         """Who has this session open; ``None`` where it has ended."""

@@ -31,6 +31,13 @@ class Realm(Protocol):
         """Somebody who was known before, as the realm knows them now; ``None`` where it no longer does."""
 
 
+class TicketRealm(Realm, Protocol):
+    """A realm whose people can come with a ticket in place of a password."""
+
+    async def by_ticket(self, ticket: bytes) -> Known | None:
+        """Whose ticket for this service it is; ``None`` where it is not good."""
+
+
 class AccountStore(Protocol):
     """Keeps Innkeeper's own accounts."""
 

@@ -62,7 +62,7 @@ def make_app(house: House) -> FastAPI:
     app.add_middleware(Measured, metrics=house.metrics)
     people = house.people
     gate = Gate(peers=Peers(Admission.of(house.settings), people.grants), logins=people.logins)
-    app.add_middleware(Identify, recognise=gate.caller)
+    app.add_middleware(Identify, recognise=gate.caller, offers_tickets=people.logins.takes_tickets)
     app.add_middleware(PageHeaders)
     return app
 

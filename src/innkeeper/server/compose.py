@@ -33,7 +33,6 @@ from innkeeper.hypervisor.libvirt import (
     prepare_root,
 )
 from innkeeper.identity.audit import Audit
-from innkeeper.identity.sessions import Lifetime
 from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.creation import Creation
 from innkeeper.machines.display import Display
@@ -49,15 +48,14 @@ from innkeeper.schedule.ports import Starts
 from innkeeper.schedule.starts import MappedStarts
 from innkeeper.server.board import Board
 from innkeeper.server.channelling import looks_at
+from innkeeper.server.compose_people import compose_people
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.guests import guests
 from innkeeper.server.house import House
-from innkeeper.server.identity.people import People, Stores, people
 from innkeeper.server.lively import live
 from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
-from innkeeper.server.peers import Admission
 from innkeeper.server.scheduling import scheduling
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.store.opening import Store, open_store
@@ -230,7 +228,7 @@ async def _house(
         events=ground.events,
         metrics=ground.metrics,
         answers=store.answers,
-        people=await _people(ground, audit),
+        people=await compose_people(ground.settings, store, audit, ground.opened),
         audit=audit,
         tasks=tasks,
         machines=machines,
@@ -296,25 +294,6 @@ def _undo_watch(ground: Ground, machines: Machines) -> UndoWatch:
     watch = UndoWatch(machines=machines, clock=ground.clock)
     ground.events.tell(watch.heed)
     return watch
-
-
-# Who may come in
-
-
-async def _people(ground: Ground, audit: Audit) -> People:
-    store, settings = ground.store, ground.settings
-    found = people(
-        Stores(accounts=store.accounts, grants=store.grants, tokens=store.tokens, sessions=store.sessions),
-        clock=SystemClock(),  # people's sessions and tries go by their own clocks, also in a simulation
-        audit=audit,
-        standing=Admission.of(settings).standing,
-        lifetime=Lifetime(
-            idle=dt.timedelta(hours=settings.session_idle_hours),
-            whole=dt.timedelta(days=settings.session_days),
-        ),
-    )
-    ground.opened.callback(found.passwords.close)
-    return found
 
 
 def _reconciler(ground: Ground, tasks: Tasks, machines: Machines) -> Reconciler:

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.server.identity.realm_settings import KerberosSettings, LdapSettings, PamSettings
 from innkeeper.updates.policy import Policy
 from innkeeper.wire.places import SYSTEM_STATE_DIR, default_socket, default_state_dir
 
@@ -55,6 +56,12 @@ class Settings(BaseModel):
     tls_key: Path | None = None
     #: Whether to speak TLS there; where nothing is said, not on the loopback without a certificate.
     tls: bool | None = None
+    #: This computer's users, also from elsewhere.
+    pam: PamSettings | None = None
+    #: Directories.
+    ldap: tuple[LdapSettings, ...] = ()
+    #: Kerberos realms.
+    kerberos: tuple[KerberosSettings, ...] = ()
     #: Connections from other computers at once, and from one address.
     max_connections: int = Field(default=2000, ge=1)
     max_connections_from_one: int = Field(default=500, ge=1)

@@ -49,6 +49,8 @@ class Gate:
             found = await self._by_bearer(value.strip(), where)
         elif scheme.lower() == "basic":
             found = await self._by_basic(value.strip(), where)
+        elif scheme.lower() == "negotiate":
+            found = await self._by_ticket(value.strip(), where)
         if found is None:
             raise NotAuthenticated(
                 "What was sent to prove who asks is not right, or no longer.",
@@ -60,6 +62,13 @@ class Gate:
         if text.startswith(PREFIX):
             return await self._logins.by_token(text, where)
         return await self._logins.by_session(text, Proof.PASSWORD, where)
+
+    async def _by_ticket(self, text: str, where: str) -> Caller | None:
+        try:
+            ticket = base64.b64decode(text, validate=True)
+        except binascii.Error:
+            return None
+        return await self._logins.by_ticket(ticket, where)
 
     async def _by_basic(self, text: str, where: str) -> Caller | None:
         r"""A name as ``ana@LAB`` or ``LAB\ana``, and a password."""

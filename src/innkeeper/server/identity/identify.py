@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import InnkeeperError
 from innkeeper.identity.caller import Caller
@@ -21,12 +21,16 @@ Recognise = Callable[[HTTPConnection], Awaitable[Caller | None]]
 class Identify:
     """Middleware: names the caller to all that is behind it, or turns them away with 0x80070005."""
 
-    def __init__(self, app: ASGIApp, recognise: Recognise) -> None:
+    def __init__(self, app: ASGIApp, recognise: Recognise, *, offers_tickets: bool = False) -> None:
+        """``offers_tickets``: who is unknown is told that a Kerberos ticket would do."""
         self._app = app
         self._recognise = recognise
+        self._offers_tickets = offers_tickets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it."""
+        if self._offers_tickets and scope["type"] == "http":
+            send = _offering(send)
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -36,6 +40,17 @@ class Identify:
             await _turn_away(refused, scope, receive, send)
             return
         await self._app({**scope, CALLER: caller}, receive, send)
+
+
+def _offering(send: Send) -> Send:
+    """Add the offer to each answer that asks who it is."""
+
+    async def offering(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 401:
+            message["headers"] = [*message["headers"], (b"www-authenticate", b"Negotiate")]
+        await send(message)
+
+    return offering
 
 
 async def _turn_away(refused: InnkeeperError, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,7 +11,7 @@ from innkeeper.identity.grants import Grants, Standing
 from innkeeper.identity.lockout import Lockout
 from innkeeper.identity.logins import Logins
 from innkeeper.identity.passwords import Passwords
-from innkeeper.identity.ports import AccountStore, GrantStore, Realm, SessionStore, TokenStore
+from innkeeper.identity.ports import AccountStore, GrantStore, Realm, SessionStore, TicketRealm, TokenStore
 from innkeeper.identity.sessions import Lifetime, Sessions
 from innkeeper.identity.tokens import Tokens
 from innkeeper.tasks.ports import Clock
@@ -45,6 +45,7 @@ def people(
     clock: Clock,
     audit: Audit,
     realms: Sequence[Realm] = (),
+    tickets: Sequence[TicketRealm] = (),
     standing: Standing | None = None,
     lifetime: Lifetime,
 ) -> People:
@@ -55,7 +56,8 @@ def people(
     sessions = Sessions(stores.sessions, clock, lifetime)
     tokens = Tokens(stores.tokens, clock)
     logins = Logins(
-        realms=(accounts, *realms),
+        realms=(accounts, *realms, *tickets),
+        tickets=tickets,
         grants=grants,
         sessions=sessions,
         tokens=tokens,

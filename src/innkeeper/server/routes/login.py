@@ -5,11 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from innkeeper.errors import NotPermitted
+from innkeeper.identity.caller import Proof
+from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Role
 from innkeeper.server.identity.needs import needs, open_to_all
 from innkeeper.server.identity.sessions import address_of
 from innkeeper.server.identity.subjects import what_they_see
-from innkeeper.server.routes.asking import TheHouse
+from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.wire import identity as wire
 
 router = APIRouter(tags=["people"])
@@ -30,6 +32,25 @@ async def log_in(
             advice="Ask an administrator for a role (innkeeper user role).",
         )
     secret, session = await people.logins.open(caller, known)
+    response.headers["Cache-Control"] = "no-store"
+    return wire.LoginMessage(
+        token=secret, expires_at=session.expires_at, user=caller.user, domain=caller.realm
+    )
+
+
+@router.post(
+    "/login/ticket",
+    status_code=201,
+    operation_id="log_in_by_ticket",
+    dependencies=needs(Role.VIEWER, what_they_see),
+)
+async def log_in_by_ticket(house: TheHouse, caller: TheCaller, response: Response) -> wire.LoginMessage:
+    """Begin a session as whom the request's Kerberos ticket proves (``Authorization: Negotiate …``)."""
+    if caller.proof is not Proof.TICKET:
+        raise NotPermitted(
+            "This request carries no Kerberos ticket.", advice="Log in with a password: POST /v1/login."
+        )
+    secret, session = await house.people.logins.open(caller, Known(user=caller.user, groups=caller.groups))
     response.headers["Cache-Control"] = "no-store"
     return wire.LoginMessage(
         token=secret, expires_at=session.expires_at, user=caller.user, domain=caller.realm
