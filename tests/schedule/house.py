@@ -38,6 +38,8 @@ class Computer:
         self.batteries: bool | None = None
         self.network: bool | None = None
         self.idle: bool | None = None
+        self.busy = False
+        self.networks: set[str] = set()
         self.calendars: dict[str, NamedCalendar] = {}
 
     def find(self, name: str) -> str | None:
@@ -64,6 +66,12 @@ class Computer:
 
     def has_network(self) -> bool | None:
         return self.network
+
+    def has_this_network(self, name: str | None, identifier: str | None) -> bool | None:
+        return None if name is None else name in self.networks
+
+    def is_busy(self) -> bool:
+        return self.busy
 
     def is_idle(self) -> bool | None:
         return self.idle
@@ -95,7 +103,7 @@ class House:
             clock=self.clock,
             publish=self.events.append,
         )
-        instances = Instances(
+        self.instances = instances = Instances(
             store=self.store,
             clock=self.clock,
             accounts=self.computer,

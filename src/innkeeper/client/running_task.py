@@ -69,9 +69,23 @@ class RunningTask:
 
     def stop(self) -> None:
         """Stop it (``Stop``). Raises ``ScheduleError`` (0x8004130B) where it has ended."""
-        self._command("stop")
+        request = wire.InstanceRequest(instance=self.said.id)
+        call = Call(method="POST", path=f"{_INSTANCE}/stop", answer=wire.StopMessage, body=request)
+        self._transport.send(call)
+
+    def pause(self) -> None:
+        """Let it stand still (``ITaskHandler::Pause``): its program, with all that it has started.
+
+        Raises ``NotSupported`` (0x80004001) for an operation that cannot, ``ScheduleError`` (0x8004130B)
+        where it has ended.
+        """
+        self._command("pause")
+
+    def resume(self) -> None:
+        """Let it go on (``ITaskHandler::Resume``); raises as ``pause``."""
+        self._command("resume")
 
     def _command(self, verb: str) -> None:
         request = wire.InstanceRequest(instance=self.said.id)
-        call = Call(method="POST", path=f"{_INSTANCE}/{verb}", answer=wire.StopMessage, body=request)
-        self._transport.send(call)
+        call = Call(method="POST", path=f"{_INSTANCE}/{verb}", answer=wire.RunMessage, body=request)
+        self.said = self._transport.send(call)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from innkeeper.errors import ErrorCode, NotSupported
+from innkeeper.errors import ErrorCode, NotSupported, ScheduleError
+from innkeeper.schedule import mail_server
 from innkeeper.schedule.collection import Changeable
 from innkeeper.schedule.enumerations import ActionType
 from innkeeper.schedule.named_values import HeaderFields, NamedValueCollection
@@ -14,7 +15,7 @@ from innkeeper.schedule.xml import forms
 from innkeeper.schedule.xml.deviation import Findings
 from innkeeper.schedule.xml.element import Element, attribute, element
 from innkeeper.schedule.xml.markup import Tag, Verbatim
-from innkeeper.schedule.xml.node import NAMESPACE, Node
+from innkeeper.schedule.xml.node import NAMESPACE, Node, local
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -84,6 +85,15 @@ class EmailAction(Action):
     body: str | None = element("Body", forms.text())
     #: Paths of files to attach, at most 8 (``Attachments``).
     attachments: tuple[str, ...] = element("Attachments", forms.Texts(item="File", most=8), default=())
+
+    def check(self, node: Node, findings: Findings) -> None:
+        server = local(node.children, "Server")
+        if server is None or not self.server:
+            return
+        try:
+            mail_server.parse(self.server)
+        except ScheduleError as problem:
+            findings.invalid(server, problem.sentence.rstrip("."), value=problem.value, forgiven=True)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

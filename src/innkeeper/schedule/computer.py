@@ -8,12 +8,14 @@ import pwd
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from innkeeper.schedule.linux.idle import Idleness
 from innkeeper.schedule.security.guard import USER
+from innkeeper.tasks.clock import SystemClock
 
 _POWER = Path("/sys/class/power_supply")
 _NETWORK = Path("/sys/class/net")
-#: A host is idle when its processors have been, but for a tenth, over five minutes.
-_IDLE_LOAD = 0.1
+#: Where NetworkManager says which connection each device has up.
+_CONNECTIONS = Path("/run/NetworkManager/devices")
 
 #: Accounts that Windows knows by a security identifier or by name, and what they are here.
 _WELL_KNOWN = {
@@ -76,9 +78,18 @@ class LinuxAccounts:
 class LinuxConditions:
     """What this computer knows of itself; each ``None`` where it cannot be known."""
 
-    def __init__(self, *, power: Path = _POWER, network: Path = _NETWORK) -> None:
+    def __init__(
+        self,
+        *,
+        idleness: Idleness | None = None,
+        power: Path = _POWER,
+        network: Path = _NETWORK,
+        connections: Path = _CONNECTIONS,
+    ) -> None:
+        self._idleness = idleness or Idleness(clock=SystemClock())
         self._power = power
         self._network = network
+        self._connections = connections
 
     def on_batteries(self) -> bool | None:
         """Whether there is a battery, and no mains is on."""
@@ -93,9 +104,29 @@ class LinuxConditions:
         found = [each for each in _listed(self._network) if each.name != "lo"]
         return any(_text(each / "operstate") in ("up", "unknown") for each in found)
 
+    def has_this_network(self, name: str | None, identifier: str | None) -> bool | None:
+        """Whether an interface of the name is up, or NetworkManager has a connection of the identifier up."""
+        if identifier:
+            wanted = identifier.strip("{}").lower()
+            devices = [_text(each).lower() for each in _listed(self._connections)]
+            if devices:
+                return any(f"connection-uuid={wanted}" in said.splitlines() for said in devices)
+        if not name:
+            return None
+        return _text(self._network / name / "operstate") in ("up", "unknown") if _is_name(name) else None
+
     def is_idle(self) -> bool | None:
-        """Whether the load of the last five minutes leaves the processors idle."""
-        return os.getloadavg()[1] < _IDLE_LOAD * (os.cpu_count() or 1)
+        """Whether the computer has had nothing to do; ``None`` where that cannot be known."""
+        return self._idleness.is_idle()
+
+    def is_busy(self) -> bool:
+        """Whether idleness is over for what was started because of it."""
+        return self._idleness.is_busy()
+
+
+def _is_name(name: str) -> bool:
+    """Whether it can be an interface's name, and no path."""
+    return "/" not in name and name not in (".", "..") and len(name) < 16
 
 
 def _listed(directory: Path) -> list[Path]:

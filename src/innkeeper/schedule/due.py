@@ -99,7 +99,7 @@ def claim(
     starts = list(_starts(task, definition, plan, now))
     timely = [start for start in starts if now - start.due <= GRACE]
     missed = len(starts) - len(timely)
-    runs = [_run(task, start) for start in timely]
+    runs = [_run(task, start, definition, plan) for start in timely]
     if missed and not timely and can_catch_up(definition, plan):
         runs = [_catch_up(task, next(start for start in reversed(starts)), now)]
         missed -= 1
@@ -210,8 +210,11 @@ def _start(task: Registered, trigger: int, occurrence: dt.datetime, limit: dt.ti
     return Start(trigger=trigger, occurrence=occurrence, due=occurrence.astimezone(dt.UTC) + delay)
 
 
-def _run(task: Registered, start: Start) -> Run:
+def _run(
+    task: Registered, start: Start, definition: TaskDefinition | None = None, plan: Plan | None = None
+) -> Run:
     return Run(
+        ends_by=None if definition is None or plan is None else _pattern_end(task, start, definition, plan),
         id=new_run_id(),
         task_id=task.id,
         occurrence=occurrence_of(start),
@@ -219,6 +222,20 @@ def _run(task: Registered, start: Start) -> Run:
         due=start.due,
         state=RunState.CLAIMED,
     )
+
+
+def _pattern_end(
+    task: Registered, start: Start, definition: TaskDefinition, plan: Plan
+) -> dt.datetime | None:
+    """When the pattern that the start belongs to is over, where its instances are stopped then."""
+    repetition = definition.triggers[start.trigger].repetition
+    if not repetition.stop_at_duration_end or repetition.duration is None:
+        return None
+    for number, recurrence in _recurrences(task, definition, plan):
+        if number == start.trigger:
+            instant = recurrence.pattern_end(int(start.occurrence.timestamp() // 1))
+            return None if instant is None else dt.datetime.fromtimestamp(instant, dt.UTC)
+    return None
 
 
 def _catch_up(task: Registered, start: Start, now: dt.datetime) -> Run:

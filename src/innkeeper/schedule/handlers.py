@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from innkeeper.errors import ErrorCode, ScheduleError
+from innkeeper.errors import ErrorCode, NotSupported, ScheduleError
 
 
 class TaskHandlerStatus(Protocol):
@@ -18,28 +21,99 @@ class TaskHandlerStatus(Protocol):
         """Its result, where it is not 0 (``TaskCompleted``)."""
 
 
-#: A handler: given its status and the action's data, it returns when it is done (``Start``), and is stopped
-#: by cancelling it (``Stop``).
+class TaskHandler(Protocol):
+    """One call of an operation (``ITaskHandler``)."""
+
+    async def start(self, status: TaskHandlerStatus, data: str) -> None:
+        """Do the work, with the action's data, and return when it is done (``Start``).
+
+        Raises ``InnkeeperError`` where it fails. When it is cancelled, ``stop`` has been called.
+        """
+
+    async def stop(self) -> int:
+        """End the work as soon as it can be ended, and return its code (``Stop``)."""
+
+    async def pause(self) -> None:
+        """Let the work stand still (``Pause``). Raises ``NotSupported`` (0x80004001) where it cannot."""
+
+    async def resume(self) -> None:
+        """Let it go on (``Resume``)."""
+
+
+#: A handler as a function: given its status and the action's data, it returns when it is done, and is
+#: stopped by cancelling it.
 Handler = Callable[[TaskHandlerStatus, str], Awaitable[None]]
+
+
+class FunctionHandler:
+    """A function as a handler; it cannot be paused."""
+
+    def __init__(self, function: Handler) -> None:
+        self._function = function
+        self._work: asyncio.Task[None] | None = None
+
+    async def start(self, status: TaskHandlerStatus, data: str) -> None:
+        """Call the function, and wait for it."""
+        self._work = asyncio.ensure_future(self._called(status, data))
+        try:
+            await asyncio.shield(self._work)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> int:
+        """Cancel the function, and wait for its end."""
+        if self._work is not None and not self._work.done():
+            self._work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._work
+        return ErrorCode.S_OK
+
+    async def pause(self) -> None:
+        """A function cannot stand still."""
+        raise not_pausable()
+
+    async def resume(self) -> None:
+        """As ``pause``."""
+        raise not_pausable()
+
+    async def _called(self, status: TaskHandlerStatus, data: str) -> None:
+        await self._function(status, data)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    """An operation that can be called by its class id."""
+
+    name: str
+    make: Callable[[], TaskHandler]
+    #: What its data is, for a person.
+    data: str = ""
+    #: Raises ``InnkeeperError`` for data that it would not take.
+    check: Callable[[str], None] = lambda data: None
 
 
 class Handlers:
     """The handlers of this inn, by class id."""
 
     def __init__(self) -> None:
-        self._handlers: dict[str, tuple[str, Handler]] = {}
+        self._operations: dict[str, Operation] = {}
 
     def register(self, class_id: str, name: str, handler: Handler) -> None:
-        """Let ``class_id`` (with braces) mean this handler."""
-        self._handlers[class_id.casefold()] = (name, handler)
+        """Let ``class_id`` (with braces) mean this function."""
+        self.add(class_id, Operation(name=name, make=lambda: FunctionHandler(handler)))
+
+    def add(self, class_id: str, operation: Operation) -> None:
+        """Let ``class_id`` (with braces) mean this operation."""
+        self._operations[class_id.casefold()] = operation
 
     def names(self) -> dict[str, str]:
         """What each class id does, for a person."""
-        return {class_id: name for class_id, (name, _) in self._handlers.items()}
+        return {class_id: operation.name for class_id, operation in self._operations.items()}
 
-    def find(self, class_id: str) -> Handler:
-        """The handler of a class id. Raises ``ScheduleError`` (0x8004130E)."""
-        found = self._handlers.get(class_id.casefold())
+    def find(self, class_id: str) -> Operation:
+        """The operation of a class id. Raises ``ScheduleError`` (0x8004130E)."""
+        found = self._operations.get(class_id.casefold())
         if found is None:
             raise ScheduleError(
                 f"No operation of this inn has the class id {class_id}.",
@@ -48,4 +122,11 @@ class Handlers:
                 node="ClassId",
                 value=class_id,
             )
-        return found[1]
+        return found
+
+
+def not_pausable() -> NotSupported:
+    """The answer for work that cannot stand still."""
+    return NotSupported(
+        "This operation cannot be paused.", code=ErrorCode.E_NOTIMPL, advice="Stop it, or wait for its end."
+    )

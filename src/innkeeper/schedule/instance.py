@@ -9,15 +9,17 @@ import functools
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 
 from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.schedule.conditions import NOT_IDLE, Vigil, asks, unmet
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.handlers import Handlers
 from innkeeper.schedule.limits import Limits
-from innkeeper.schedule.perform import Setting, perform
-from innkeeper.schedule.ports import Accounts, Conditions, ScheduleStore, Starts
+from innkeeper.schedule.perform import Pausable, Setting, perform
+from innkeeper.schedule.ports import Accounts, Conditions, Messages, ScheduleStore, Secrets, Starts
 from innkeeper.schedule.registered import Registered, Run, RunState
 from innkeeper.schedule.settings import TaskSettings
 from innkeeper.schedule.variables import of_arguments
+from innkeeper.schedule.whom import account_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.task import LogLevel
@@ -47,12 +49,20 @@ class Instances:
         conditions: Conditions,
         handlers: Handlers,
         starts: Starts | None,
+        secrets: Secrets | None = None,
+        messages: Messages | None = None,
     ) -> None:
         """``starts`` is ``None`` where other servers work on the same store: they cannot look into it."""
         self._starts = starts
         #: Runs that were started here and not begun yet, with their tasks: not to be read again.
         self._given: dict[str, tuple[Run, Registered, Awaitable[object]]] = {}
         self._limits = Limits(clock)
+        self._vigil = Vigil(conditions, clock)
+        self._reasons: dict[str, str] = {}
+        #: What each instance is doing, to pause it.
+        self._under_way: dict[str, Pausable] = {}
+        self._secrets = secrets
+        self._messages = messages
         self._store = store
         self._clock = clock
         self._accounts = accounts
@@ -149,6 +159,10 @@ class Instances:
                 )
             else:
                 run, ending = await self._try(hand, run, definition)
+            if ending.reason == NOT_IDLE and definition.settings.idle_settings.restart_on_idle:
+                run, again = await self._again_when_idle(hand, run)
+                if again:
+                    continue
             if not ending.failed or run.attempt > settings.restart_count or settings.restart_interval is None:
                 return run, ending
             pause = settings.restart_interval.nominal.total_seconds()
@@ -160,14 +174,46 @@ class Instances:
             )
             await self._store.put_run(run)
             if await _first(self._clock.sleep(pause), hand.cancelled()):
-                return run, _STOPPED
+                return run, self._stopped(run)
             run = self._begun(run, hand.id)
             await self._store.put_run(run)
 
+    async def _again_when_idle(self, hand: RunningTask, run: Run) -> tuple[Run, bool]:
+        """Wait for the computer to be idle again (``RestartOnIdle``); whether nobody stopped the wait."""
+        hand.log("Stopped, as the computer is not idle any more. It goes on when it is.", LogLevel.WARNING)
+        run = dataclasses.replace(run, state=RunState.QUEUED, attempt=run.attempt + 1, reason=NOT_IDLE)
+        await self._store.put_run(run)
+        if await _first(self._vigil.until_idle(), hand.cancelled()):
+            return run, False
+        run = self._begun(run, hand.id)
+        await self._store.put_run(run)
+        return run, True
+
+    def work_of(self, run_id: str) -> Pausable | None:
+        """What an instance is doing here, to pause and resume it."""
+        return self._under_way.get(run_id)
+
+    def because(self, run_id: str, reason: str) -> None:
+        """Say why an instance that is about to be stopped is; a person did it where nothing is said."""
+        self._reasons[run_id] = reason
+
+    def _stopped(self, run: Run) -> Ending:
+        reason = self._reasons.pop(run.id, "")
+        return dataclasses.replace(_STOPPED, reason=reason) if reason else _STOPPED
+
+    def _limit(self, definition: TaskDefinition, run: Run) -> dt.timedelta | None:
+        """How long the instance may take: its limits, and the end of the pattern that started it."""
+        limit = time_limit(definition, run.trigger)
+        if run.ends_by is None:
+            return limit
+        left = max(run.ends_by - self._clock.now(), dt.timedelta(0))
+        return left if limit is None else min(limit, left)
+
     async def _try(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> tuple[Run, Ending]:
         """Do the actions in order, unless a limit or a cancel comes first."""
-        limit = time_limit(definition, run.trigger)
+        limit = self._limit(definition, run)
         stopped: list[Ending] = []
+        watching: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(None) as scope:
 
@@ -176,9 +222,14 @@ class Instances:
                         stopped.append(ending)
                         scope.reschedule(0)
 
-                hand.on_cancel(lambda: stop(_STOPPED))
+                hand.on_cancel(lambda: stop(self._stopped(run)))
                 if limit is not None:
                     self._limits.set(run.id, limit.total_seconds(), lambda: stop(_timed_out(limit)))
+                if await self._vigil.wants(definition, run.trigger):
+                    watching = asyncio.create_task(
+                        self._vigil.keep(definition, run.trigger, lambda why: stop(_forbidden(why))),
+                        name=f"conditions of {run.id}",
+                    )
                 return await self._actions(hand, run, definition)
         except TimeoutError:
             if not stopped:
@@ -187,6 +238,9 @@ class Instances:
         finally:
             hand.on_cancel(lambda: None)
             self._limits.drop(run.id)
+            self._under_way.pop(run.id, None)
+            if watching is not None:
+                watching.cancel()
 
     async def _actions(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> tuple[Run, Ending]:
         ending = Ending(state=RunState.FINISHED, result=0)
@@ -212,21 +266,22 @@ class Instances:
 
     async def _unmet(self, settings: TaskSettings) -> str:
         """Ask the computer only what the task wants to know: its answers come from files."""
-        asks = (
-            settings.disallow_start_if_on_batteries
-            or settings.run_only_if_network_available
-            or settings.run_only_if_idle
-        )
-        return await asyncio.to_thread(unmet, settings, self._conditions) if asks else ""
+        return await asyncio.to_thread(unmet, settings, self._conditions) if asks(settings) else ""
 
     async def _setting(self, hand: RunningTask, run: Run, definition: TaskDefinition) -> Setting:
-        user = definition.principal.user_id
+        principal = definition.principal
+        is_own = not run.run_as and principal.user_id is None and principal.group_id is None
+        user = None if is_own else await asyncio.to_thread(account_of, definition, run.run_as, self._accounts)
         return Setting(
             hand=hand,
             handlers=self._handlers,
             values={**run.given, **of_arguments(run.arguments)},
-            user=None if user is None else await asyncio.to_thread(self._accounts.find, user),
+            user=user,
             kill=definition.settings.allow_hard_terminate,
+            priority=definition.settings.priority,
+            under_way=lambda work: self._under_way.__setitem__(run.id, work),
+            secrets=self._secrets,
+            messages=self._messages,
             on_start=lambda: None if self._starts is None else self._starts.begin(run.id),
         )
 
@@ -291,23 +346,16 @@ def _timed_out(limit: dt.timedelta | None) -> Ending:
     )
 
 
+def _forbidden(reason: str) -> Ending:
+    return Ending(state=RunState.TERMINATED, result=ErrorCode.SCHED_S_TASK_TERMINATED, reason=reason)
+
+
 def time_limit(definition: TaskDefinition, trigger: int) -> dt.timedelta | None:
     """The shorter of the task's limit and the trigger's; zero is none."""
     found: list[Duration | None] = [definition.settings.execution_time_limit]
     if 1 <= trigger <= definition.triggers.count:
         found.append(definition.triggers[trigger].execution_time_limit)
     return min((each.nominal for each in found if each is not None and not each.is_zero), default=None)
-
-
-def unmet(settings: TaskSettings, conditions: Conditions) -> str:
-    """Why the task may not start now; nothing where it may. What cannot be known here is no obstacle."""
-    if settings.disallow_start_if_on_batteries and conditions.on_batteries():
-        return "the computer runs on batteries"
-    if settings.run_only_if_network_available and conditions.has_network() is False:
-        return "there is no network"
-    if settings.run_only_if_idle and conditions.is_idle() is False:
-        return "the computer is not idle"
-    return ""
 
 
 def _raise(ending: Ending, hand: RunningTask) -> None:

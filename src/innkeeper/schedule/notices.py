@@ -35,13 +35,11 @@ class Notices:
         journal: Missing = _nothing,
         wake: Missing = _nothing,
         idle: Missing = _nothing,
-        power: Missing = _nothing,
     ) -> None:
         self._sources = sources
         self._journal = journal
         self._wake = wake
         self._idle = idle
-        self._power = power
 
     def of(self, definition: TaskDefinition) -> tuple[str, ...]:
         """A sentence for each trigger and setting that has no effect here. May block for a moment."""
@@ -75,11 +73,6 @@ class Notices:
         wishes: list[tuple[bool, str, Missing]] = [
             (settings.wake_to_run, "WakeToRun", self._wake),
             (settings.run_only_if_idle, "RunOnlyIfIdle", self._idle),
-            (
-                settings.disallow_start_if_on_batteries or settings.stop_if_going_on_batteries,
-                "The battery condition",
-                self._power,
-            ),
         ]
         for is_wished, name, missing in wishes:
             if is_wished and (reason := missing()):

@@ -5,20 +5,28 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shlex
-import shutil
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from innkeeper.errors import ErrorCode, NotSupported, ScheduleError
-from innkeeper.schedule import email, process
+from innkeeper.schedule import email, mail_server, process
 from innkeeper.schedule.actions import Action, ComHandlerAction, EmailAction, ExecAction, ShowMessageAction
 from innkeeper.schedule.handlers import Handlers
+from innkeeper.schedule.ports import Messages, Secrets
 from innkeeper.schedule.process import Program
 from innkeeper.schedule.variables import replaced
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.task import LogLevel
 
 A = TypeVar("A", bound=Action)
+
+
+class Pausable(Protocol):
+    """Work that can stand still, or that says that it cannot."""
+
+    async def pause(self) -> None: ...
+
+    async def resume(self) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +41,12 @@ class Setting:
     user: str | None
     #: What does not stop when asked may be killed.
     kill: bool
+    #: 0 (highest) to 10.
+    priority: int = 7
+    secrets: Secrets | None = None
+    messages: Messages | None = None
+    #: Called with what can be paused, each time that some work has begun.
+    under_way: Callable[[Pausable], None] = lambda work: None
     #: Called the moment that an action has begun, or may have.
     on_start: Callable[[], None] = lambda: None
 
@@ -49,11 +63,7 @@ async def perform(action: Action, setting: Setting) -> int:
             setting.on_start()
             return await _handle(action, setting)
         case EmailAction():
-            ready = _filled(action, setting.values)
-            message = await asyncio.to_thread(email.composed, ready)
-            setting.on_start()
-            await asyncio.to_thread(email.send, ready, message)
-            return 0
+            return await _mail(_filled(action, setting.values), setting)
         case ShowMessageAction():
             return await _show(_filled(action, setting.values), setting)
     raise NotSupported(f"There is no way to do a {action.tag} here.")
@@ -72,13 +82,25 @@ async def _exec(action: ExecAction, setting: Setting) -> int:
         ) from problem
     directory = action.working_directory and replaced(action.working_directory, setting.values)
     argv = [action.path or "", *(replaced(word, setting.values) for word in words)]
-    return await _run(Program(argv=argv, directory=directory, user=setting.user), setting)
+    program = Program(argv=argv, directory=directory, user=setting.user, priority=setting.priority)
+    return await _run(program, setting)
+
+
+async def _mail(action: EmailAction, setting: Setting) -> int:
+    server = mail_server.parse(action.server or "")
+    attachments = await email.attached(action.attachments, setting.user)
+    message = await asyncio.to_thread(email.composed, action, attachments)
+    setting.on_start()
+    await email.send(server, message, setting.secrets)
+    setting.hand.log(f"The e-mail went through {server.host}.")
+    return 0
 
 
 async def _run(program: Program, setting: Setting) -> int:
     running = await process.start(
         program, lambda line: setting.hand.log(line, LogLevel.OUTPUT), setting.on_start
     )
+    setting.under_way(running)
     try:
         return await running.wait()
     except asyncio.CancelledError:
@@ -89,18 +111,25 @@ async def _run(program: Program, setting: Setting) -> int:
 async def _handle(action: ComHandlerAction, setting: Setting) -> int:
     status = _Status(setting.hand)
     data = replaced(action.data or "", setting.values)
-    await setting.handlers.find(action.class_id or "")(status, data)
+    handler = setting.handlers.find(action.class_id or "").make()
+    setting.under_way(handler)
+    await handler.start(status, data)
     return status.result
 
 
 async def _show(action: ShowMessageAction, setting: Setting) -> int:
-    wall = await asyncio.to_thread(shutil.which, "wall")
-    if wall is None:
-        raise NotSupported(
-            "Messages to who is logged on are not available here.", advice="Install wall (package bsdutils)."
+    if setting.messages is None:
+        raise NotSupported("Messages to who is logged on are not available here.")
+    setting.on_start()
+    shown = await setting.messages.show(action.title or "", action.message_body or "", None)
+    if not shown:
+        raise ScheduleError(
+            "Nobody is logged on whom the message could be shown to.",
+            code=ErrorCode.SCHED_E_USER_NOT_LOGGED_ON,
+            node="ShowMessage",
         )
-    words = ": ".join(part for part in (action.title, action.message_body) if part)
-    return await _run(Program(argv=[wall, words]), setting)
+    setting.hand.log(f"The message was shown in {shown} places.")
+    return 0
 
 
 class _Status:

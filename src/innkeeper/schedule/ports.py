@@ -162,7 +162,27 @@ class Conditions(Protocol):
 
     def has_network(self) -> bool | None: ...
 
+    def has_this_network(self, name: str | None, identifier: str | None) -> bool | None:
+        """Whether the network of a name, or of an identifier, is there; ``None`` where neither is said."""
+
     def is_idle(self) -> bool | None: ...
+
+    def is_busy(self) -> bool:
+        """Whether idleness is over for what was started because of it."""
+
+
+class Secrets(Protocol):
+    """What definitions name and never say."""
+
+    def find(self, name: str) -> str | None:
+        """The secret of a name. Blocks."""
+
+
+class Messages(Protocol):
+    """Shows messages to who is logged on."""
+
+    async def show(self, title: str, body: str, user: str | None) -> int:
+        """Show a message to a user, or to everybody; to how many it was."""
 
 
 class Calendars(Protocol):

@@ -122,6 +122,8 @@ class Run:
     given: Mapping[str, str] = dataclasses.field(default_factory=dict)
     #: The account it was started as by hand (``RunEx``); the principal's where empty.
     run_as: str = ""
+    #: When the pattern ends that started it, where it is stopped then (``StopAtDurationEnd``).
+    ends_by: dt.datetime | None = None
     #: The running operation that carries it, where there is one.
     operation: int | None = None
     started_at: dt.datetime | None = None

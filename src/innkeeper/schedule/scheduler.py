@@ -16,6 +16,7 @@ from innkeeper.schedule.calendar.named import NamedCalendar
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.enumerations import InstancesPolicy, TaskRunFlags, TaskState
 from innkeeper.schedule.instance import Instances, definition_of
+from innkeeper.schedule.perform import Pausable
 from innkeeper.schedule.ports import Calendars, Claim, ScheduleStore
 from innkeeper.schedule.registered import Registered, Run, RunState
 from innkeeper.schedule.variables import MOST_ARGUMENTS
@@ -147,20 +148,44 @@ class Scheduler:
             await self.stop_run(run)
         return bool(live)
 
-    async def stop_run(self, run: Run) -> None:
-        """Stop one instance (``IRunningTask::Stop``)."""
-        if run.operation is not None:
-            await self._tasks.cancel(run.operation)
+    async def stop_run(self, run: Run, reason: str = "") -> None:
+        """Stop one instance (``IRunningTask::Stop``); a person does where no reason is given."""
+        # That an operation carries it may not be written yet.
+        started = (
+            [] if run.operation is not None else await self._tasks.list(lock=f"instance:{run.id}", limit=1)
+        )
+        operation = started[0].id if started else run.operation
+        if operation is not None:
+            self._instances.because(run.id, reason)
+            await self._tasks.cancel(operation)
             return
         now = self._clock.now()
         stopped = dataclasses.replace(
             run,
             state=RunState.TERMINATED,
             ended_at=now,
-            reason="stopped before it began",
+            reason=reason or "stopped before it began",
             result=int(ErrorCode.SCHED_S_TASK_TERMINATED),
         )
         await self._store.end_run(stopped, None)
+
+    async def pause_run(self, run: Run) -> None:
+        """Let an instance stand still (``ITaskHandler::Pause``): its program, with all that it has started.
+
+        Raises ``ScheduleError`` (0x8004130B) where it does nothing here, ``NotSupported`` (0x80004001) for
+        an operation that cannot stand still.
+        """
+        await self._work_of(run).pause()
+
+    async def resume_run(self, run: Run) -> None:
+        """Let it go on (``ITaskHandler::Resume``); raises as ``pause_run``."""
+        await self._work_of(run).resume()
+
+    def _work_of(self, run: Run) -> Pausable:
+        work = self._instances.work_of(run.id)
+        if work is None:
+            raise not_running(run.id)
+        return work
 
     async def state(self, task: Registered) -> TaskState:
         """What a task is doing (``State``)."""

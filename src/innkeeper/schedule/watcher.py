@@ -156,6 +156,7 @@ class Watcher:
             state=RunState.QUEUED,
             reason=occasion.words,
             given=given,
+            ends_by=_pattern_end(trigger, moment),
         )
         if not await self._store.put_run(run):
             return False
@@ -251,6 +252,14 @@ def _listeners_of(task: Registered) -> Iterator[_Listener]:
 def _kept(known: _Listener | None, made: _Listener) -> _Listener:
     """The listener that has counted events already, where nothing of its task has changed."""
     return known if known is not None and known.task.xml == made.task.xml else made
+
+
+def _pattern_end(trigger: t.Trigger, moment: dt.datetime) -> dt.datetime | None:
+    """When what it starts is stopped (``StopAtDurationEnd``)."""
+    repetition = trigger.repetition
+    if not repetition.stop_at_duration_end or repetition.duration is None:
+        return None
+    return moment + repetition.duration.nominal
 
 
 def _delay(trigger: t.Trigger) -> dt.timedelta:

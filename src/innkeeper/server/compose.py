@@ -44,6 +44,7 @@ from innkeeper.machines.ports import BytePipe, Hypervisor
 from innkeeper.machines.service import Machines
 from innkeeper.machines.virtual_pc import VirtualPC
 from innkeeper.machines.watch import UndoWatch
+from innkeeper.schedule.maintenance import MaintenanceWindow
 from innkeeper.schedule.ports import Starts
 from innkeeper.schedule.starts import MappedStarts
 from innkeeper.server.board import Board
@@ -56,6 +57,7 @@ from innkeeper.server.house import House
 from innkeeper.server.lively import live
 from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
+from innkeeper.server.operations import operations
 from innkeeper.server.scheduling import scheduling
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.store.opening import Store, open_store
@@ -137,6 +139,9 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         ground.events.tell(house.schedule.heed)
         await _keep_running(house.schedule.scheduler.run(), "scheduler", opened)
         await _keep_running(house.schedule.watcher.run(), "occasions of scheduled tasks", opened)
+        await _keep_running(house.schedule.maintenance.run(), "automatic maintenance", opened)
+        if settings.fake is None:
+            await _keep_running(house.schedule.waker.run(), "wake alarm", opened)
         if settings.fake is not None and settings.fake.lively:
             await _keep_running(live(house), "a lively inn", opened)
         yield house
@@ -222,6 +227,7 @@ async def _house(
         default_path=ground.settings.state_dir / "machines",
     )
     await virtual_pc.open()
+    disks = await _disks(ground, tasks, machines)
     return House(
         settings=ground.settings,
         clock=ground.clock,
@@ -259,13 +265,19 @@ async def _house(
         schedule=scheduling(
             store=store.schedule,
             tasks=tasks,
-            machines=machines,
+            handlers=operations(
+                machines=machines, tasks=tasks, clock=ground.clock, disks=disks, bookings=bookings
+            ),
             clock=ground.clock,
             state_dir=ground.settings.state_dir,
+            window=MaintenanceWindow(
+                start=ground.settings.maintenance_start,
+                length=dt.timedelta(minutes=ground.settings.maintenance_minutes),
+            ),
             simulated=ground.settings.fake is not None,
             starts=await _starts(ground),
         ),
-        disks=await _disks(ground, tasks, machines),
+        disks=disks,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import tomllib
 from collections.abc import Mapping
@@ -82,6 +83,9 @@ class Settings(BaseModel):
     pipes: Path | None = None
     #: Use the simulated hypervisor.
     fake: FakeSettings | None = None
+    #: When automatic maintenance begins each day, on this computer's wall, and for how many minutes it is.
+    maintenance_start: dt.time = dt.time(3, 0)
+    maintenance_minutes: int = Field(default=60, ge=1, le=24 * 60)
     #: Days that ended tasks, their logs and reports are kept.
     history_days: int = Field(default=400, ge=1)
     #: Log lines as JSON; decided by the terminal where nothing is said.

@@ -214,6 +214,7 @@ schedule_runs = sa.Table(
     # A JSON object: what the event gave, by name.
     sa.Column("given", Words, nullable=False, server_default="{}"),
     sa.Column("run_as", Words, nullable=False, server_default=""),
+    sa.Column("ends_by", Instant),
     sa.Column("operation", sa.BigInteger),
     sa.Column("started_at", Instant),
     sa.Column("ended_at", Instant),

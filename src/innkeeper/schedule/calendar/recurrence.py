@@ -120,6 +120,11 @@ class Recurrence:
             passed = min(passed, self._duration)
         return base + passed // self._interval * self._interval
 
+    def pattern_end(self, instant: int) -> int | None:
+        """When the repetitions end that a run at an instant belongs to."""
+        base = self._base_upto(instant)
+        return None if base is None or self._duration is None else base + self._duration
+
     def between(self, begin: int, end: int | None) -> Iterator[int]:
         """The runs from ``begin`` on and before ``end``."""
         found = self.next_instant(begin - 1)

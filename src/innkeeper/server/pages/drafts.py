@@ -18,8 +18,8 @@ from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import ActionType, DaysOfWeek, TriggerType
 from innkeeper.schedule.triggers import DailyTrigger, TimeTrigger, Trigger, WeeklyTrigger
+from innkeeper.server.operations import MACHINE_OPERATIONS
 from innkeeper.server.pages.forms import Form, Mistake, mistake_of_field, wrong
-from innkeeper.server.scheduling import MACHINE_OPERATIONS
 
 #: The days as the form names them, Monday first as people count.
 DAYS: Final = tuple(

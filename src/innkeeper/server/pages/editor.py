@@ -15,12 +15,12 @@ from innkeeper.errors import InnkeeperError, ScheduleError
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.enumerations import TaskCreation
 from innkeeper.schedule.path import SchedulePath
+from innkeeper.server.operations import MACHINE_OPERATIONS
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.drafts import DAYS, Draft, Drafting
 from innkeeper.server.pages.forms import Form, Mistake, mistake_of, mistake_of_field, read_form, wrong
 from innkeeper.server.pages.rendering import answer, show
 from innkeeper.server.pages.schedule import coming
-from innkeeper.server.scheduling import MACHINE_OPERATIONS
 from innkeeper.wire.messages import MachineList
 from innkeeper.wire.schedule import FolderMessage, RegisterRequest, ScheduledTaskMessage
 

@@ -63,6 +63,30 @@ async def stop_instance(
     return wire.StopMessage(stopped=True)
 
 
+@router.post(
+    "/instance/pause", operation_id="pause_running_task", dependencies=needs(Role.OPERATOR, what_they_see)
+)
+async def pause_instance(
+    request: wire.InstanceRequest, house: TheHouse, caller: TheCaller
+) -> wire.RunMessage:
+    """Let one instance stand still (``ITaskHandler::Pause``)."""
+    run, task = await _instance(house, caller, Right.EXECUTE, request.instance)
+    await house.schedule.scheduler.pause_run(run)
+    return run_message(run, task)
+
+
+@router.post(
+    "/instance/resume", operation_id="resume_running_task", dependencies=needs(Role.OPERATOR, what_they_see)
+)
+async def resume_instance(
+    request: wire.InstanceRequest, house: TheHouse, caller: TheCaller
+) -> wire.RunMessage:
+    """Let one instance go on (``ITaskHandler::Resume``)."""
+    run, task = await _instance(house, caller, Right.EXECUTE, request.instance)
+    await house.schedule.scheduler.resume_run(run)
+    return run_message(run, task)
+
+
 @router.get(
     "/task/run-times",
     operation_id="list_run_times",

@@ -1,0 +1,232 @@
+"""Name Innkeeper's own operations by class id, so that scheduled tasks can call them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import datetime as dt
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from innkeeper.disks.service import Disks
+from innkeeper.errors import ErrorCode, InnkeeperError, ScheduleError, TaskNotCancelable
+from innkeeper.machines.service import Machines
+from innkeeper.schedule.duration import Duration
+from innkeeper.schedule.handlers import Handlers, Operation, TaskHandlerStatus, not_pausable
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import Task, TaskResult
+from innkeeper.updates.bookings import Bookings
+
+#: Whose name the operations bear that a schedule starts.
+OWNER: Final = "schedule"
+#: How often the progress of an operation is passed on.
+_LOOK_SECONDS: Final = 1.0
+_CLASS_ID: Final = "{{6F1D2A10-8C0E-4E7B-9C55-1B1F0E5A{:04X}}}"
+
+#: The operations on machines; their data is the machine's name. A number that was given stays.
+MACHINE_OPERATIONS: Final[Mapping[str, str]] = {
+    name: _CLASS_ID.format(number)
+    for number, name in (
+        (0x01, "startup"),
+        (0x02, "save"),
+        (0x03, "shut_down"),
+        (0x04, "turn_off"),
+        (0x05, "merge_undo_disks"),
+        (0x06, "discard_undo_disks"),
+        (0x07, "reset"),
+        (0x08, "pause"),
+        (0x09, "resume"),
+        (0x0A, "discard_saved_state"),
+    )
+}
+#: The operations on disks; their data is the disk's path, or a JSON object with it.
+COMPACT_DISK: Final = _CLASS_ID.format(0x20)
+MERGE_DISK: Final = _CLASS_ID.format(0x21)
+#: Booking an update; its data is a JSON object.
+BOOK_UPDATE: Final = _CLASS_ID.format(0x30)
+
+_DISK_DATA: Final = 'the disk\'s path, or {"path": …, "free_blocks": true}'
+_MERGE_DATA: Final = "the path of a differencing disk, which is merged into its parent"
+_BOOKING_DATA: Final = (
+    '{"machine": …, "label": …, "identifier": …}; also "start", "end" and "deadline", each a duration '
+    'from now such as "PT8H" or a moment, and "context", text (or "context_base64")'
+)
+_LONGEST_DATA: Final = 64 << 10
+
+
+def operations(
+    *, machines: Machines, tasks: Tasks, clock: Clock, disks: Disks, bookings: Bookings
+) -> Handlers:
+    """All operations of this inn, as handlers by class id."""
+    handlers = Handlers()
+    starts: Mapping[str, Callable[..., Awaitable[Task]]] = {
+        name: getattr(machines, name) for name in MACHINE_OPERATIONS
+    }
+    for name, class_id in MACHINE_OPERATIONS.items():
+        handlers.add(class_id, _on_machine(name, starts[name], tasks))
+
+    async def compact(data: Mapping[str, object]) -> Task:
+        return await disks.compact(
+            _text(data, "path"), owner=OWNER, free_blocks=data.get("free_blocks") is True
+        )
+
+    async def merge(data: Mapping[str, object]) -> Task:
+        return await disks.merge(_text(data, "path"), owner=OWNER)
+
+    for class_id, name, start, words in (
+        (COMPACT_DISK, "compact_disk", compact, _DISK_DATA),
+        (MERGE_DISK, "merge_disk", merge, _MERGE_DATA),
+    ):
+        handlers.add(class_id, _on_disk(name, start, words, tasks))
+
+    async def book(status: TaskHandlerStatus, data: str) -> None:
+        booking = await _book(bookings, clock, data)
+        status.update_status(100, f"{booking} is booked")
+
+    handlers.register(BOOK_UPDATE, "book_update", book)
+    return handlers
+
+
+class OperationHandler:
+    """Starts an operation of the inn, follows it to its end, and passes on how far it has come."""
+
+    def __init__(self, start: Callable[[str], Awaitable[Task]], tasks: Tasks) -> None:
+        self._start = start
+        self._tasks = tasks
+        self._task: int | None = None
+
+    async def start(self, status: TaskHandlerStatus, data: str) -> None:
+        """Start the operation and wait for its end, also where it may no longer be stopped."""
+        task = await self._start(data)
+        self._task = task.id
+        status.update_status(0, f"{task.description} (task {task.id})")
+        try:
+            while not await self._tasks.wait(task.id, _LOOK_SECONDS):
+                task = await self._tasks.get(task.id)
+                if task.progress.percent is not None:
+                    status.update_status(task.progress.percent, task.progress.phase or task.description)
+        except asyncio.CancelledError:
+            # What is past its point of no return comes to its end, whoever asks it to stop.
+            await asyncio.shield(self._stopped(task.id))
+            raise
+        ended = await self._tasks.get(task.id)
+        if ended.result is not TaskResult.SUCCESS:
+            raise ScheduleError(
+                ended.error_description or "The operation was cancelled.",
+                code=_code(ended.error),
+                advice=f"See innkeeper task show {ended.id}.",
+            )
+
+    async def stop(self) -> int:
+        """Cancel the operation, and wait for what the cancel does."""
+        if self._task is not None:
+            await self._stopped(self._task)
+        return ErrorCode.S_OK
+
+    async def pause(self) -> None:
+        """An operation of the inn does not stand still: it holds its machine or disk."""
+        raise not_pausable()
+
+    async def resume(self) -> None:
+        """As ``pause``."""
+        raise not_pausable()
+
+    async def _stopped(self, task: int) -> None:
+        with contextlib.suppress(TaskNotCancelable):
+            await self._tasks.cancel(task)
+        await self._tasks.wait(task)
+
+
+def _on_machine(name: str, start: Callable[..., Awaitable[Task]], tasks: Tasks) -> Operation:
+    async def begin(data: str) -> Task:
+        return await start(data.strip(), owner=OWNER)
+
+    return Operation(name=name, make=lambda: OperationHandler(begin, tasks), data="the machine's name")
+
+
+def _on_disk(
+    name: str, start: Callable[[Mapping[str, object]], Awaitable[Task]], words: str, tasks: Tasks
+) -> Operation:
+    async def begin(data: str) -> Task:
+        return await start(_object(data) if data.lstrip().startswith("{") else {"path": data.strip()})
+
+    return Operation(name=name, make=lambda: OperationHandler(begin, tasks), data=words)
+
+
+async def _book(bookings: Bookings, clock: Clock, text: str) -> str:
+    data, now = _object(text), clock.now()
+    booking = await bookings.book(
+        _text(data, "machine"),
+        label=_text(data, "label", "Scheduled update"),
+        identifier=_text(data, "identifier", f"schedule-{now:%Y-%m-%dT%H-%M-%S}"),
+        start=_moment(data, "start", now),
+        end=_moment(data, "end", now),
+        deadline=_moment(data, "deadline", now),
+        context=_context(data),
+        booked_by=OWNER,
+    )
+    return f"{booking.label} ({booking.identifier}) for {booking.machine}"
+
+
+def _object(text: str) -> Mapping[str, object]:
+    try:
+        found = json.loads(text) if len(text) <= _LONGEST_DATA else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise _refused("it is no JSON object", text)
+    return found
+
+
+def _text(data: Mapping[str, object], name: str, default: str | None = None) -> str:
+    found = data.get(name, default)
+    if not isinstance(found, str) or not found:
+        raise _refused(f"“{name}” is missing", json.dumps(dict(data))[:200])
+    return found
+
+
+def _moment(data: Mapping[str, object], name: str, now: dt.datetime) -> dt.datetime | None:
+    """A duration from now, or a moment with its offset."""
+    found = data.get(name)
+    if found is None:
+        return None
+    try:
+        if str(found).startswith("P"):
+            return now + Duration(str(found)).nominal
+        moment = dt.datetime.fromisoformat(str(found))
+    except ValueError as problem:
+        raise _refused(f"“{name}” is neither a duration nor a moment", str(found)) from problem
+    if moment.tzinfo is None:
+        raise _refused(f"“{name}” has no offset such as Z or +01:00", str(found))
+    return moment
+
+
+def _context(data: Mapping[str, object]) -> bytes:
+    if "context_base64" in data:
+        try:
+            return base64.b64decode(str(data["context_base64"]), validate=True)
+        except (binascii.Error, ValueError) as problem:
+            raise _refused("“context_base64” is no Base64", str(data["context_base64"])) from problem
+    found = data.get("context", "")
+    return (found if isinstance(found, str) else json.dumps(found)).encode()
+
+
+def _refused(sentence: str, value: str) -> InnkeeperError:
+    return ScheduleError(
+        f"The data of the action cannot be used: {sentence}.",
+        code=ErrorCode.SCHED_E_INVALIDVALUE,
+        advice=f"For a booking it is {_BOOKING_DATA}.",
+        node="Data",
+        value=value[:260],
+    )
+
+
+def _code(error: int) -> ErrorCode:
+    try:
+        return ErrorCode(error) if error else ErrorCode.E_FAIL
+    except ValueError:
+        return ErrorCode.E_FAIL
