@@ -20,19 +20,19 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from innkeeper.machines.service import Machines
 from innkeeper.schedule import triggers as t
 from innkeeper.schedule.actions import ExecAction
 from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import InstancesPolicy
+from innkeeper.schedule.handlers import Handlers
+from innkeeper.schedule.maintenance import MaintenanceWindow
 from innkeeper.schedule.starts import MappedStarts
 from innkeeper.server.scheduling import scheduling
 from innkeeper.store.opening import open_store
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.service import Tasks
-from innkeeper.updates.reports import run_has_merged
 
 KILLS = int(os.environ.get("KILLS", "100"))
 RATE = int(os.environ.get("RATE", "50"))
@@ -47,18 +47,13 @@ async def serve(directory: Path, *, register: bool, until_idle: bool) -> None:
     store = await open_store(f"sqlite:///{directory}/innkeeper.sqlite", server="bench")
     clock = SystemClock()
     tasks = Tasks(store=store.tasks, engine=store.engine, clock=clock, publish=lambda event: None)
-    machines = Machines(
-        hypervisors=(),
-        tasks=tasks,
-        clock=clock,
-        run_has_merged=lambda run: run_has_merged(store.reports, run),
-    )
     made = scheduling(
         store=store.schedule,
         tasks=tasks,
-        machines=machines,
+        handlers=Handlers(),
         clock=clock,
         state_dir=directory,
+        window=MaintenanceWindow(),
         starts=MappedStarts.open(directory / "starts"),
     )
     await tasks.launch()

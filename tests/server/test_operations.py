@@ -147,8 +147,16 @@ async def test_an_update_is_booked(house: House) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    ["", "web-1", "[]", "{}", '{"machine": 1}', '{"machine": "web-1", "end": "soon"}']
-    + ['{"machine": "web-1", "end": "2026-01-01T00:00"}', '{"machine": "web-1", "context_base64": "?"}'],
+    [
+        "",
+        "web-1",
+        "[]",
+        "{}",
+        '{"machine": 1}',
+        '{"machine": "web-1", "end": "soon"}',
+        '{"machine": "web-1", "end": "2026-01-01T00:00"}',
+        '{"machine": "web-1", "context_base64": "?"}',
+    ],
 )
 async def test_data_that_says_no_booking_is_refused(house: House, data: str) -> None:
     """0x80041318, with the node."""
