@@ -14,7 +14,7 @@ from innkeeper.schedule.actions import ComHandlerAction
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.enumerations import ActionType, TaskCreation, TriggerType
 from innkeeper.server.house import House
-from innkeeper.server.scheduling import MACHINE_OPERATIONS
+from innkeeper.server.operations import MACHINE_OPERATIONS
 from innkeeper.updates.window import Weekday, Window
 
 _log = structlog.get_logger(__name__)
