@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from innkeeper.identity.caller import Caller, Proof
 from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.server.app import bare_app
 from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.house import House
 from innkeeper.server.identity.identify import CALLER
 from innkeeper.server.identity.needs import declared
+from innkeeper.server.identity.seen import sees_event
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.tasks.clock import FakeClock
+from innkeeper.wire.events import Event
 
 #: What tells nothing of the inn: the description of the interface.
 _FREE = {"/v1/openapi.json"}
@@ -47,7 +51,8 @@ class _Told:
 class Inn:
     """An inn to which anybody can be sent."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, house: House) -> None:
+        self.house = house
         self._told = _Told(app)
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(self._told), base_url="http://inn")
 
@@ -85,7 +90,7 @@ async def inn(tmp_path: Path, blockbuster: BlockBuster) -> AsyncIterator[Inn]:
     async with open_house(settings, Overrides(clock=FakeClock(speed=60))) as house:
         app = bare_app()
         app.state.house = house
-        yield Inn(app)
+        yield Inn(app, house)
 
 
 def _on(role: Role, reach: Reach, name: str) -> Grant:
@@ -207,3 +212,47 @@ async def test_folders_are_seen_by_those_who_may_and_on_the_way_to_them(inn: Inn
         "POST", "/v1/schedule/folder", deep, body={"path": "Nightly\\Deep\\X", "sddl": ""}
     )
     assert refused.status_code == 403
+
+
+async def test_a_role_on_a_label_reaches_the_machines_that_carry_it(inn: Inn) -> None:
+    """From the moment that they do until they no longer do; in lists as by name."""
+    lab = _on(Role.OPERATOR, Reach.LABEL, "lab")
+    assert (await inn.ask("GET", "/v1/machines", lab)).json()["machines"] == []
+    assert (await inn.ask("GET", "/v1/machines/web-1", lab)).status_code == 404
+    labels = {"labels": ["lab"]}
+    given = await inn.ask("POST", "/v1/machines/web-1/labels", ADMINISTRATOR, body=labels)
+    assert given.status_code == 200, given.text
+    assert (await inn.ask("GET", "/v1/machines/WEB-1", lab)).status_code == 200
+    listed = (await inn.ask("GET", "/v1/machines", lab)).json()["machines"]
+    assert [machine["name"] for machine in listed] == ["web-1"]
+    assert (await inn.ask("POST", "/v1/machines/web-1/pause", lab)).status_code == 202
+    assert (await inn.ask("GET", "/v1/machines/db-1", lab)).status_code == 404
+    await inn.ask("DELETE", "/v1/machines/web-1/labels/lab", ADMINISTRATOR)
+    assert (await inn.ask("GET", "/v1/machines/web-1", lab)).status_code == 404
+
+
+async def test_events_are_heard_by_those_who_may_see_what_they_are_about(inn: Inn) -> None:
+    """A line of a log too, which says nothing of its machine."""
+    caller = Caller(user="ana", realm="LAB", proof=Proof.PASSWORD, grants=(WEB,))
+    hears = sees_event(inn.house, caller)
+
+    def happens(kind: str, subject: str, **data: str) -> bool:
+        return hears(Event(kind=kind, subject=subject, at=dt.datetime.now(dt.UTC), data=data))
+
+    assert happens("machine.started", "web-1")
+    assert not happens("machine.started", "db-1")
+    assert happens("update.booked", "web-1/x", machine="web-1")
+    assert not happens("update.booked", "db-1/x", machine="db-1")
+    assert not happens("task.logged", "7", text="secret")
+    assert happens("task.created", "7", owner="root", lock="machine:web-1")
+    assert happens("task.logged", "7", text="seen")
+    assert not happens("task.created", "8", owner="root", lock="machine:db-1")
+    assert not happens("task.logged", "8", text="secret")
+    assert happens("task.created", "9", owner="ana@LAB", lock="machine:db-1")
+    assert happens("task.ended", "9", owner="ana@LAB", lock="machine:db-1")
+    assert not happens("host.lost", "host-1")
+    assert happens("events.lost", "")
+    administrator = Caller(user="root", realm="system", proof=Proof.PEER, grants=(ADMINISTRATOR,))
+    assert sees_event(inn.house, administrator)(
+        Event(kind="host.lost", subject="h", at=dt.datetime.now(dt.UTC))
+    )

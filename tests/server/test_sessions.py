@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import types
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from innkeeper.identity.audit import Audit
 from innkeeper.identity.grants import Granted
@@ -54,6 +55,18 @@ async def act(request: Request) -> Response:
     return PlainTextResponse(str((await request.form()).get("what")))
 
 
+@router.get("/stream", dependencies=needs(Role.VIEWER))
+async def stream(request: Request) -> Response:
+    """As a page that stays open: it says the time until it is ended."""
+
+    async def saying() -> AsyncIterator[bytes]:
+        while True:
+            yield b"tick "
+            await asyncio.sleep(0.01)
+
+    return StreamingResponse(saying())
+
+
 async def _plain(request: Request) -> Response:
     return PlainTextResponse("done")
 
@@ -67,7 +80,8 @@ class Site:
         app.add_route("/plain", guarded(needs(Role.OPERATOR), _plain), methods=["POST"])
         problems.install(app)
         app.state.house = types.SimpleNamespace(people=people, audit=Audit(MemoryAuditStore(), FakeClock()))
-        app.add_middleware(Identify, recognise=Gate(peers=Peers(Admission()), logins=people.logins).caller)
+        gate = Gate(peers=Peers(Admission()), logins=people.logins)
+        app.add_middleware(Identify, recognise=gate.caller, look_seconds=0.05)
         transport = httpx.ASGITransport(app, client=("192.0.2.1", 1))
         self.people = people
         self.browser = httpx.AsyncClient(transport=transport, base_url=f"{scheme}://inn")
@@ -162,3 +176,22 @@ async def test_who_has_no_cookie_has_no_token_of_forms(site: Site) -> None:
     """A page that asks nobody can be rendered all the same."""
     request = Request({"type": "http", "headers": [], "scheme": "https", "server": ("inn", 443), "path": "/"})
     assert csrf_token(request) == ""
+
+
+@pytest.mark.parametrize("ended", ["log out", "new password", "other role"])
+async def test_an_open_stream_ends_with_its_session(site: Site, ended: str) -> None:
+    """Also when the password was changed, or a role: whoever comes again comes as they are now."""
+    await site.log_in()
+    token = (await site.browser.get("/form")).text
+    open_stream = asyncio.create_task(site.browser.get("/stream"))
+    await asyncio.sleep(0.2)
+    assert not open_stream.done()
+    if ended == "log out":
+        await site.browser.post("/logout", data={"csrf": token})
+    elif ended == "new password":
+        await site.people.accounts.set_password("ana", GOOD)
+    else:
+        raised = Granted(realm="local", name="ana", is_group=False, grant=Grant(role=Role.ADMINISTRATOR))
+        await site.people.grants.give(raised)
+    answer = await asyncio.wait_for(open_stream, 10)
+    assert answer.text.startswith("tick ")

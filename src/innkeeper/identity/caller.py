@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-from innkeeper.identity.roles import THE_INN, Grant, Resource, Role, role_on
+from innkeeper.identity.roles import THE_INN, Grant, Reach, Resource, Role, role_on
 
 #: The realm of this computer's own users: the kernel's word at the local door, PAM at the remote one.
 SYSTEM_REALM = "system"
@@ -73,6 +73,11 @@ class Caller:
     def is_administrator(self) -> bool:
         """Whether they rule the whole inn."""
         return self.may(Role.ADMINISTRATOR, THE_INN)
+
+    @property
+    def goes_by_labels(self) -> bool:
+        """Whether it takes a machine's labels to know their role on it."""
+        return any(grant.reach is Reach.LABEL for grant in (*self.grants, *(self.ceiling or ())))
 
     def role_on(self, resource: Resource) -> Role | None:
         """Their role on the resource; ``None`` where they may not even see it."""

@@ -9,6 +9,9 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
+import structlog
+
+from innkeeper.errors import ServiceError
 from innkeeper.identity.caller import Caller, Person
 from innkeeper.identity.realms import Known
 from innkeeper.tasks.ports import Clock
@@ -16,7 +19,10 @@ from innkeeper.tasks.ports import Clock
 if TYPE_CHECKING:
     from innkeeper.identity.ports import SessionStore
 
+_log = structlog.get_logger(__name__)
+
 _SECRET_BYTES = 32
+_PURGE_SECONDS = 3600.0
 #: A session's last use is written down this seldom.
 _SEEN_EVERY = dt.timedelta(minutes=1)
 
@@ -96,6 +102,15 @@ class Sessions:
     async def close_all(self, owner: Person) -> int:
         """End all of one person's; how many."""
         return await self._store.delete_of(owner)
+
+    async def purge_for_ever(self) -> None:
+        """Forget those that are over, every hour."""
+        while True:
+            try:
+                await self.purge()
+            except ServiceError as error:  # the next hour will do
+                _log.warning("sessions_not_purged", error=str(error))
+            await self._clock.sleep(_PURGE_SECONDS)
 
     async def purge(self) -> int:
         """Forget those that are over."""

@@ -111,6 +111,16 @@ class Board:
         machine = await self._machines.get(name)
         return self._put(machine)
 
+    def labels(self, name: str) -> frozenset[str]:
+        """The labels of a machine as it was last seen, whatever its case; none for no machine."""
+        for host in self._machines.hosts:
+            if notice := self._notices.get((name, host)):
+                return frozenset(notice.machine.labels)
+        folded = name.casefold()
+        found = (each for (called, _), each in self._notices.items() if called.casefold() == folded)
+        notice = next(found, None)
+        return frozenset() if notice is None else frozenset(notice.machine.labels)
+
     def _heed_task(self, event: Event) -> None:
         lock = event.data.get("lock")
         if not isinstance(lock, str) or not lock.startswith(_MACHINE):

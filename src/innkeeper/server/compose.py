@@ -132,6 +132,7 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         await _keep_running(_reconciler(ground, tasks, machines).run(), "reconciler", opened)
         await _keep_running(_undo_watch(ground, machines).run(), "undo watch", opened)
         await _keep_running(house.reports.forget_old(ground.clock, history), "report retention", opened)
+        await _keep_running(house.people.sessions.purge_for_ever(), "session retention", opened)
         await _keep_running(house.trigger.run(), "trigger agent", opened)
         await _keep_running(house.accountant.run(), "accountant", opened)
         await _keep_running(house.guests.heartbeats.run(), "heartbeats", opened)

@@ -7,9 +7,13 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from innkeeper.errors import InnkeeperError
-from innkeeper.identity.caller import Caller
+from innkeeper.errors import InnkeeperError, ServiceError
+from innkeeper.identity.caller import Caller, Proof
+from innkeeper.server.identity.visits import LOOK_SECONDS, Visit
 from innkeeper.server.problems import response_of
+
+#: What can end while a request goes on: sessions and tokens.
+_ENDING = (Proof.SESSION, Proof.TOKEN, Proof.PASSWORD)
 
 #: Where a request's scope names its caller; ``None`` there is somebody unknown at an open door.
 CALLER = "innkeeper.caller"
@@ -21,8 +25,19 @@ Recognise = Callable[[HTTPConnection], Awaitable[Caller | None]]
 class Identify:
     """Middleware: names the caller to all that is behind it, or turns them away with 0x80070005."""
 
-    def __init__(self, app: ASGIApp, recognise: Recognise, *, offers_tickets: bool = False) -> None:
-        """``offers_tickets``: who is unknown is told that a Kerberos ticket would do."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        recognise: Recognise,
+        *,
+        offers_tickets: bool = False,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        """``offers_tickets``: who is unknown is told that a Kerberos ticket would do.
+
+        Every ``look_seconds`` a request that goes on is ended where its session or token has ended.
+        """
+        self._look_seconds = look_seconds
         self._app = app
         self._recognise = recognise
         self._offers_tickets = offers_tickets
@@ -39,7 +54,22 @@ class Identify:
         except InnkeeperError as refused:
             await _turn_away(refused, scope, receive, send)
             return
-        await self._app({**scope, CALLER: caller}, receive, send)
+        named = {**scope, CALLER: caller}
+        if caller is None or caller.proof not in _ENDING or not caller.by:
+            await self._app(named, receive, send)
+            return
+        visit = Visit(lambda: self._is_still(scope, caller), self._look_seconds)
+        await visit.run(self._app, named, receive, send)
+
+    async def _is_still(self, scope: Scope, caller: Caller) -> bool:
+        """Whether what they brought proves the same person still, with the same roles."""
+        try:
+            now = await self._recognise(HTTPConnection(scope))
+        except ServiceError:  # a realm that is away ends nothing
+            return True
+        except InnkeeperError:
+            return False
+        return now is not None and (now.person, now.grants) == (caller.person, caller.grants)
 
 
 def _offering(send: Send) -> Send:

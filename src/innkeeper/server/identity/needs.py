@@ -23,7 +23,7 @@ from innkeeper.identity.roles import Reach, Resource, Role
 from innkeeper.server.identity.acts import is_act, is_reading, tell_refused, told
 from innkeeper.server.identity.identify import CALLER
 from innkeeper.server.identity.sessions import refuse_forgery
-from innkeeper.server.identity.subjects import Kind, Subject, the_inn, unseen
+from innkeeper.server.identity.subjects import Kind, Subject, house_of, the_inn, unseen
 
 _ASK = "Ask an administrator for a role (innkeeper user role)."
 
@@ -44,6 +44,7 @@ class Need:
     @contextlib.asynccontextmanager
     async def passed(self, connection: HTTPConnection) -> AsyncIterator[None]:
         """The same around what is done."""
+        await _see_labels(connection)
         if not is_act(connection) or self.role is None:
             await self._check(connection)
             yield
@@ -102,6 +103,13 @@ def guarded(need: Sequence[params.Depends], endpoint: Endpoint) -> Endpoint:
 
     checked.__dict__["need"] = wanted
     return checked
+
+
+async def _see_labels(connection: HTTPConnection) -> None:
+    """See which labels machines have now, for those whose roles are on labels."""
+    caller = cast("Caller | None", connection.scope.get(CALLER))
+    if caller is not None and caller.goes_by_labels:
+        await house_of(connection).board.all()
 
 
 def caller_of(connection: HTTPConnection) -> Caller:

@@ -123,8 +123,8 @@ def house_of(connection: HTTPConnection) -> House:
 
 
 def machine_called(house: House, name: str) -> Resource:
-    """A machine by its name, whether or not it is there."""
-    return machine(name)
+    """A machine by its name, whether or not it is there, with the labels that it was last seen with."""
+    return machine(name, house.board.labels(name))
 
 
 def resource_of_task(house: House, task: Task) -> Resource:

@@ -85,7 +85,7 @@ class Ready(Response):
 async def get_machine(request: Request) -> Response:
     """One machine."""
     notice = await house_of(request).board.one(request.path_params["name"])
-    role = caller_of(request).role_on(machine(notice.machine.name))
+    role = caller_of(request).role_on(machine(notice.machine.name, notice.machine.labels))
     return Ready(request, *notice.said(role or Role.VIEWER, _allowed(request)))
 
 
@@ -140,7 +140,7 @@ def _role_on_each(caller: Caller) -> Role | None:
 
 def _seen(notices: Sequence[Notice], caller: Caller) -> Iterator[Seen]:
     for notice in notices:
-        role = caller.role_on(machine(notice.machine.name))
+        role = caller.role_on(machine(notice.machine.name, notice.machine.labels))
         if role is not None:
             yield notice, role
 
