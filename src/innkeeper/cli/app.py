@@ -15,6 +15,7 @@ from innkeeper.cli import (
     configuration,
     creation,
     disk,
+    guest,
     host,
     login,
     machine,
@@ -26,6 +27,7 @@ from innkeeper.cli import (
     update,
     user,
     version,
+    watch,
     window,
 )
 from innkeeper.cli.exit_codes import ExitCode, of_error
@@ -91,7 +93,8 @@ def root(
 
 serve.add_to(app)
 app.add_typer(agent.app)
-screen.add_to(machine.app)
+for more in (screen, guest, watch):
+    more.add_to(machine.app)
 app.add_typer(channel.app)
 configuration.add_to(machine.app)
 creation.add_to(machine.app)

@@ -19,6 +19,7 @@ from innkeeper.client.tasks import TaskCollection
 from innkeeper.client.updates import UpdateCollection
 from innkeeper.client.windows import WindowCollection
 from innkeeper.errors import InnkeeperError
+from innkeeper.wire.documented_events import DocumentedEvent
 from innkeeper.wire.messages import AgentFilesMessage, EventMessage, HealthMessage, InnMessage, TonightMessage
 
 
@@ -103,10 +104,20 @@ class Inn:
         """What will happen, to whom, when, on which host, and whether it fits."""
         return self._transport.send(calls.tonight())
 
-    def events(self, kinds: Sequence[str] = (), *, last_id: str = "") -> Iterator[EventMessage]:
-        """Follow what happens from now on, or after ``last_id``; ``kinds`` are patterns such as ``task.*``.
+    def events(
+        self,
+        kinds: Sequence[str] = (),
+        *,
+        machine: str = "",
+        documented: Sequence[DocumentedEvent] = (),
+        last_id: str = "",
+    ) -> Iterator[EventMessage]:
+        """Follow what happens from now on, or after ``last_id`` (``IVMVirtualPCEvents`` and its like).
 
-        An event of the kind ``events.lost`` says that some before it can no longer be had: read anew.
+        ``kinds`` are patterns such as ``task.*``; ``machine`` leaves the events of one machine, and
+        ``documented`` those that are one of these documented events. An event of the kind ``events.lost``
+        says that some before it can no longer be had: read anew.
         """
-        params = {"kinds": ",".join(kinds)} if kinds else {}
+        asked = {"kinds": ",".join(kinds), "machine": machine, "documented": ",".join(documented)}
+        params = {name: value for name, value in asked.items() if value}
         return follow(self._transport, "/v1/events", params, last_id=last_id)

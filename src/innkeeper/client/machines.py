@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from innkeeper.client import calls
 from innkeeper.client.accountant import Accountant
 from innkeeper.client.channels import Channel, ChannelCollection, EndpointType
 from innkeeper.client.configuration import ConfiguredMachine
 from innkeeper.client.display import Display
+from innkeeper.client.events import follow
 from innkeeper.client.guest_os import GuestOS
 from innkeeper.client.host import VirtualPC
 from innkeeper.client.keyboard import Keyboard, Mouse
 from innkeeper.client.tasks import Task
 from innkeeper.client.transport import Transport
 from innkeeper.client.updates import MachineUpdates
+from innkeeper.wire.accountant import WatchedList, WatchedMessage
 from innkeeper.wire.configuration import DeleteMessage
+from innkeeper.wire.documented_events import DocumentedEvent
 from innkeeper.wire.host import UnregisteredMessage
-from innkeeper.wire.messages import Accepted, MachineMessage, PrepareRequest
+from innkeeper.wire.messages import Accepted, EventMessage, MachineMessage, PrepareRequest
 from innkeeper.wire.states import MachineState
 
 
@@ -55,6 +58,13 @@ class Machine(ConfiguredMachine):
     def state(self) -> MachineState:
         """What it is doing (``State``)."""
         return self.read().state
+
+    def events(
+        self, *, documented: Sequence[DocumentedEvent] = (), last_id: str = ""
+    ) -> Iterator[EventMessage]:
+        """Follow what happens to it from now on, or after ``last_id`` (``IVMVirtualMachineEvents``)."""
+        params = {"machine": self.name} | ({"documented": ",".join(documented)} if documented else {})
+        return follow(self._transport, "/v1/events", params, last_id=last_id)
 
     def startup(self) -> Task:
         """Turn it on, or restore its saved state (``Startup``)."""
@@ -164,6 +174,10 @@ class MachineCollection:
         """Take in a machine by its definition's file."""
         said = VirtualPC(self._transport).register_virtual_machine(path, name)
         return Machine(self._transport, said.name)
+
+    def accounts(self) -> tuple[WatchedMessage, ...]:
+        """What all machines do and use, in one call."""
+        return self._transport.send(calls.get("/v1/accounts", WatchedList)).machines
 
     def list(self) -> tuple[MachineMessage, ...]:
         """What the hosts say of all machines, in one call."""

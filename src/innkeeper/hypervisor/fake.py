@@ -28,6 +28,7 @@ from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports import BytePipe, ExecResult, OnProgress
+from innkeeper.machines.tidings import tidings
 from innkeeper.machines.usage import Usage
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event, Publish
@@ -273,7 +274,8 @@ class FakeHypervisor:
                 fake_definition.change(machine, change, scope)
 
         await self._do(name, act)
-        self._say("machine.configuration_changed", name)
+        kind, data = tidings(change)
+        self._publish(Event(kind=kind, subject=name, at=self._clock.now(), data=data))
 
     async def rename(self, name: str, new_name: str) -> None:
         """Give it another name."""
@@ -536,7 +538,10 @@ class FakeHypervisor:
         now = self._clock.now().timestamp()
         before = machine.to_bytes()
         try:
+            was_on = machine.is_on
             machine.live(now)
+            if was_on and not machine.is_on:
+                self._say("machine.stopping", machine.name, "guest")
             return act(machine, now)
         finally:
             after = machine.to_bytes()
@@ -544,11 +549,14 @@ class FakeHypervisor:
                 fake_disks.replace_file(str(self._record(machine)), after)
 
     def _tell(self, machine: SimulatedMachine, before: MachineState) -> None:
-        if machine.state is not before:
-            self._publish(Event(kind=_EVENTS[machine.state], subject=machine.name, at=self._clock.now()))
+        if machine.state is before:
+            return
+        resumed = (before, machine.state) == (MachineState.PAUSED, MachineState.RUNNING)
+        self._say("machine.resumed" if resumed else _EVENTS[machine.state], machine.name)
 
-    def _say(self, kind: str, name: str) -> None:
-        self._publish(Event(kind=kind, subject=name, at=self._clock.now()))
+    def _say(self, kind: str, name: str, reason: str = "") -> None:
+        data = {"reason": reason} if reason else {}
+        self._publish(Event(kind=kind, subject=name, at=self._clock.now(), data=data))
 
     async def _take(self, seconds: float, on_progress: OnProgress | None) -> None:
         """Let a long call take its time."""

@@ -35,6 +35,7 @@ from innkeeper.hypervisor.libvirt import (
 from innkeeper.identity.audit import Audit
 from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.creation import Creation
+from innkeeper.machines.disk_space import DiskSpaceWatch
 from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.keyboard import Keyboard
@@ -137,6 +138,8 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         await _keep_running(house.accountant.run(), "accountant", opened)
         await _keep_running(house.guests.heartbeats.run(), "heartbeats", opened)
         await _keep_running(house.guests.greeter.run(), "greeter", opened)
+        room = DiskSpaceWatch(machines, clock=ground.clock, publish=ground.events.publish)
+        await _keep_running(room.run(), "room for disks", opened)
         ground.events.tell(house.schedule.heed)
         await _keep_running(house.schedule.scheduler.run(), "scheduler", opened)
         await _keep_running(house.schedule.watcher.run(), "occasions of scheduled tasks", opened)

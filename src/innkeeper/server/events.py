@@ -16,6 +16,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from fnmatch import fnmatchcase
 
+from innkeeper.wire.documented_events import documented
 from innkeeper.wire.events import Event, Publish
 from innkeeper.wire.messages import EventMessage
 
@@ -42,7 +43,12 @@ class Numbered:
         if not self._json:
             event = self.event
             message = EventMessage(
-                id=self.id, kind=event.kind, subject=event.subject, at=event.at, data=dict(event.data)
+                id=self.id,
+                kind=event.kind,
+                subject=event.subject,
+                at=event.at,
+                data=dict(event.data),
+                documented=documented(event.kind, event.data),
             )
             self._json = message.model_dump_json().encode()
         return self._json

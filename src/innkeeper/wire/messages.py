@@ -22,6 +22,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from innkeeper.wire.documented_events import STATES, DocumentedEvent
 from innkeeper.wire.states import CancelEffect, LogLevel, MachineState, TaskResult, UpdateStatus, Verdict
 
 #: The documented interface's version that this service gives (``TaskService.HighestVersion``: 1.6).
@@ -441,6 +442,13 @@ class EventMessage(Message):
     subject: str
     at: AwareDatetime
     data: Mapping[str, object]
+    #: The documented events that it is.
+    documented: tuple[DocumentedEvent, ...] = ()
+
+    @property
+    def machine_state(self) -> MachineState | None:
+        """What the machine does now (``virtualMachineState``); nothing for events of another kind."""
+        return STATES.get(self.kind)
 
 
 class Problem(Message):

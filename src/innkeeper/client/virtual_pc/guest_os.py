@@ -81,7 +81,10 @@ GUEST_OS = Interface(
             "Whether anybody is logged on. RAIL sessions (0) are Windows' alone: E_INVALIDARG.",
         ),
         Member(
-            "Logoff", _NEAREST, "GuestOS.logoff", "logind ends every user's sessions, else each gets SIGHUP."
+            "Logoff",
+            _NEAREST,
+            "GuestOS.logoff",
+            "logind ends every user's sessions, else each gets SIGHUP.",
         ),
         Member(
             "MultipleUserSessionsAllowed",
@@ -97,7 +100,10 @@ GUEST_OS = Interface(
         ),
         Member("OSMajorVersion", _DIRECT, "GuestOS.os_major_version", "The first number of VERSION_ID."),
         Member(
-            "OSMinorVersion", _DIRECT, "GuestOS.os_minor_version", "The second number of VERSION_ID, or 0."
+            "OSMinorVersion",
+            _DIRECT,
+            "GuestOS.os_minor_version",
+            "The second number of VERSION_ID, or 0.",
         ),
         Member("OSName", _DIRECT, "GuestOS.os_name", "PRETTY_NAME of os-release."),
         Member(
@@ -108,7 +114,10 @@ GUEST_OS = Interface(
         ),
         Member("OSVersion", _DIRECT, "GuestOS.os_version", "VERSION of os-release."),
         Member(
-            "ProductType", _NEAREST, "GuestOS.product_type", "Windows' client or server; 0x0000000 elsewhere."
+            "ProductType",
+            _NEAREST,
+            "GuestOS.product_type",
+            "Windows' client or server; 0x0000000 elsewhere.",
         ),
         Member(
             "Restart",
@@ -124,7 +133,10 @@ GUEST_OS = Interface(
             "logind's LockedHint of any user's session; refused where nobody can say.",
         ),
         Member(
-            "ServicePackMajor", _NEAREST, "GuestOS.service_pack_major", "The number in CSDVersion, else 0."
+            "ServicePackMajor",
+            _NEAREST,
+            "GuestOS.service_pack_major",
+            "The number in CSDVersion, else 0.",
         ),
         Member("ServicePackMinor", _NEAREST, "GuestOS.service_pack_minor", "Always 0: no agent tells it."),
         Member(

@@ -35,6 +35,7 @@ from innkeeper.hypervisor.libvirt.near_files import NearFiles
 from innkeeper.hypervisor.libvirt.saved_states import SavedStates
 from innkeeper.hypervisor.libvirt.screens import LibvirtScreens
 from innkeeper.hypervisor.libvirt.surroundings import Surroundings
+from innkeeper.hypervisor.libvirt.trays import Trays
 from innkeeper.hypervisor.libvirt.undo_disks import BlockJobs, UndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.change import Change, Scope
@@ -43,6 +44,7 @@ from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports import BytePipe, DiskExports, ExecResult, ImageFiles, ImageMaker, OnProgress
+from innkeeper.machines.tidings import tidings
 from innkeeper.machines.usage import Usage
 from innkeeper.wire.events import Event, Publish
 
@@ -105,6 +107,7 @@ class LibvirtHypervisor:
         self._guest_agent = GuestAgentPort(self._connection)
         self._agent_ports = AgentPorts(self._uri, self._connection)
         self._screens = LibvirtScreens(self._uri, self._connection, self._domains)
+        self._trays = Trays(name, publish)
         self._gauges = Gauges(self._uri, self._connection)
         self._hands = LibvirtHands(self._uri, self._connection, self._domains)
 
@@ -260,8 +263,12 @@ class LibvirtHypervisor:
 
     async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
         """Change how it is made."""
-        await self._configurations.change(name, change, scope)
-        self._say(MachineEvent.CONFIGURATION_CHANGED, name)
+        kind, data = tidings(change)
+        with self._trays.changing(name):
+            await self._configurations.change(name, change, scope)
+        self._publish(
+            Event(kind=kind, subject=name, at=dt.datetime.now(dt.UTC), data={"host": self._name, **data})
+        )
 
     async def rename(self, name: str, new_name: str) -> None:
         """Give a machine that is off another name."""
@@ -455,6 +462,8 @@ class LibvirtHypervisor:
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._on_reboot),
             (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, self._on_guest_agent),
             (libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, self._on_block_job),
+            (libvirt.VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, self._on_tray),
+            (libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, self._on_disk_error),
         )
         callbacks = [connect.domainEventRegisterAny(None, event, handle, None) for event, handle in wanted]
         if not self._uri.is_test:
@@ -476,6 +485,25 @@ class LibvirtHypervisor:
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, _state: int, _reason: int, _o: object
     ) -> None:
         self._tell(self._say, MachineEvent.GUEST_AGENT_CHANGED, domain.name())
+
+    def _on_tray(
+        self, _c: libvirt.virConnect, domain: libvirt.virDomain, drive: str, reason: int, _o: object
+    ) -> None:
+        if reason == libvirt.VIR_DOMAIN_EVENT_TRAY_CHANGE_OPEN:
+            self._tell(self._trays.opened, domain.name(), drive)
+
+    def _on_disk_error(
+        self,
+        _c: libvirt.virConnect,
+        domain: libvirt.virDomain,
+        path: str,
+        _device: str,
+        _action: int,
+        reason: str,
+        _o: object,
+    ) -> None:
+        if reason == "enospc":
+            self._tell(self._trays.full, domain.name(), path)
 
     def _on_block_job(
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, _disk: str, _t: int, _s: int, _o: object

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 
+from innkeeper.errors import InvalidArgument
 from innkeeper.identity.roles import Role
+from innkeeper.server.events import LOST
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.seen import sees_event
 from innkeeper.server.identity.subjects import what_they_see
 from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.server.streams import STREAM, event_stream
+from innkeeper.wire.documented_events import DocumentedEvent
+from innkeeper.wire.documented_events import documented as documented_events
+from innkeeper.wire.events import Event
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -25,7 +31,43 @@ router = APIRouter(prefix="/events", tags=["events"])
     dependencies=needs(Role.VIEWER, what_they_see),
 )
 async def follow_events(
-    house: TheHouse, caller: TheCaller, kinds: str = "*", last_event_id: Annotated[str, Header()] = ""
+    house: TheHouse,
+    caller: TheCaller,
+    kinds: str = "*",
+    machine: str = "",
+    documented: str = "",
+    last_event_id: Annotated[str, Header()] = "",
 ) -> StreamingResponse:
-    """What happens from now on, or after ``Last-Event-ID``; ``kinds`` are patterns parted by commas."""
-    return event_stream(house.events, last_event_id, tuple(kinds.split(",")), sees=sees_event(house, caller))
+    """What happens from now on, or after ``Last-Event-ID``; ``kinds`` are patterns parted by commas.
+
+    ``machine`` leaves the events of that machine, and ``documented`` those that are one of these documented
+    events, parted by commas (``IVMVirtualMachineEvents.OnReset``).
+    """
+    sees, wanted = sees_event(house, caller), _wanted(machine, documented)
+    return event_stream(
+        house.events,
+        last_event_id,
+        tuple(kinds.split(",")),
+        sees=lambda event: event.kind == LOST or (wanted(event) and sees(event)),
+    )
+
+
+def _wanted(machine: str, names: str) -> Callable[[Event], bool]:
+    folded, events = machine.casefold(), _documented_events(names)
+
+    def wanted(event: Event) -> bool:
+        if folded and folded not in (event.subject.casefold(), str(event.data.get("machine", "")).casefold()):
+            return False
+        return not events or not events.isdisjoint(documented_events(event.kind, event.data))
+
+    return wanted
+
+
+def _documented_events(names: str) -> frozenset[DocumentedEvent]:
+    try:
+        return frozenset(DocumentedEvent(name.strip()) for name in names.split(",") if name.strip())
+    except ValueError as error:
+        raise InvalidArgument(
+            f"{error}.".replace("DocumentedEvent", "documented event"),
+            advice="The reference has a table of them: IVMVirtualMachineEvents.OnReset and the like.",
+        ) from None

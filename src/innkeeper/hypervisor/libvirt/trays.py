@@ -1,0 +1,44 @@
+"""Tell of what guests and hosts do to drives without being told: an eject, a disk without room."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import datetime as dt
+from collections.abc import Iterator, Mapping
+
+from innkeeper.machines.disk_space import OUT_OF_SPACE
+from innkeeper.machines.tidings import MEDIUM_EJECTED, medium
+from innkeeper.wire.events import Event, Json, Publish
+
+
+class Trays:
+    """The drives of one host's machines."""
+
+    def __init__(self, host: str, publish: Publish) -> None:
+        self._host = host
+        self._publish = publish
+        #: The machines whose media are changed from here just now: their trays open for it.
+        self._changing: collections.Counter[str] = collections.Counter()
+
+    @contextlib.contextmanager
+    def changing(self, name: str) -> Iterator[None]:
+        """Pass over what the machine's trays do meanwhile: whoever changes it tells of it."""
+        self._changing[name] += 1
+        try:
+            yield
+        finally:
+            self._changing[name] -= 1
+
+    def opened(self, name: str, drive: str) -> None:
+        """A tray was opened; by the guest, unless the medium is being changed."""
+        if not self._changing[name]:
+            self._say(MEDIUM_EJECTED, name, {**medium(drive), "media_path": ""})
+
+    def full(self, name: str, path: str) -> None:
+        """QEMU found no room for a write, and has paused the machine."""
+        self._say(OUT_OF_SPACE, name, {"critically_low": True, "free_bytes": 0, "directory": path})
+
+    def _say(self, kind: str, name: str, data: Mapping[str, Json]) -> None:
+        said = {"host": self._host, **data}
+        self._publish(Event(kind=kind, subject=name, at=dt.datetime.now(dt.UTC), data=said))

@@ -1,0 +1,102 @@
+"""Watch the room that is left for machines' disks, and pause machines before it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+import structlog
+
+from innkeeper.errors import InnkeeperError
+from innkeeper.machines.machine import DiskKind, Machine, MachineState
+from innkeeper.machines.service import Machines
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Event, Json, Publish
+
+_log = structlog.get_logger(__name__)
+
+OUT_OF_SPACE = "machine.disk_out_of_space"
+
+#: The documented bounds: a word of warning, and the end, in bytes.
+LOW_BYTES = 100 * 1024 * 1024
+CRITICAL_BYTES = 20 * 1024 * 1024
+_LOOK_SECONDS = 15.0
+
+#: A directory of a host.
+Place = tuple[str, str]
+
+
+class DiskSpaceWatch:
+    """Tells once of every machine whose disks' room falls below a bound (``OnDiskOutOfSpace``).
+
+    Below 20 MB the machine is paused, as documented: a guest that finds no room loses data.
+    """
+
+    def __init__(self, machines: Machines, *, clock: Clock, publish: Publish) -> None:
+        self._machines = machines
+        self._clock = clock
+        self._publish = publish
+        #: The bound that each machine was told to be below.
+        self._told: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Watch, until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except InnkeeperError as error:
+                _log.debug("room_not_seen", error=str(error))
+            await self._clock.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Look once at every directory that a running machine writes to."""
+        running = [each for each in await self._machines.list() if each.state is MachineState.RUNNING]
+        places = {place for machine in running for place in _places(machine)}
+        room = await self._room(sorted(places))
+        for machine in running:
+            known = [(room[place], place[1]) for place in _places(machine) if place in room]
+            if known:
+                await self._judge(machine, *min(known))
+        for name in self._told.keys() - {machine.name for machine in running}:
+            del self._told[name]
+
+    async def _judge(self, machine: Machine, free: int, directory: str) -> None:
+        bound = CRITICAL_BYTES if free < CRITICAL_BYTES else LOW_BYTES if free < LOW_BYTES else 0
+        before = self._told.pop(machine.name, 0)
+        if not bound:
+            return
+        self._told[machine.name] = bound
+        if before and before <= bound:
+            return
+        is_critical = bound == CRITICAL_BYTES
+        data: Mapping[str, Json] = {"critically_low": is_critical, "free_bytes": free, "directory": directory}
+        self._publish(Event(kind=OUT_OF_SPACE, subject=machine.name, at=self._clock.now(), data=data))
+        if is_critical:
+            await self._pause(machine)
+
+    async def _pause(self, machine: Machine) -> None:
+        try:
+            await self._machines.pause(machine.name, owner="innkeeper")
+        except InnkeeperError as error:
+            # Whoever holds it is told of the room by their own writes.
+            _log.warning("not_paused_without_room", machine=machine.name, error=str(error))
+
+    async def _room(self, places: list[Place]) -> Mapping[Place, int]:
+        asked = [self._machines.hosts[host].free_bytes(directory) for host, directory in places]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        room: dict[Place, int] = {}
+        for place, answer in zip(places, answers, strict=True):
+            if isinstance(answer, int):
+                room[place] = answer
+            elif not isinstance(answer, InnkeeperError):
+                raise answer
+        return room
+
+
+def _places(machine: Machine) -> set[Place]:
+    return {
+        (machine.host, str(PurePosixPath(disk.path).parent))
+        for disk in machine.disks
+        if disk.kind is DiskKind.FILE and disk.device == "disk" and not disk.read_only
+    }
