@@ -229,7 +229,7 @@ class VirtualNetwork:
     @property
     def network_adapters(self) -> Sequence[NetworkAdapter]:
         """The adapters that are attached to it (``NetworkAdapters``)."""
-        return [NetworkAdapter(self._transport, machine, number) for machine, number in self._said.adapters]
+        return [NetworkAdapter(self._transport, each.machine, each.id) for each in self._said.adapters]
 
 
 class USBDevice:
@@ -470,7 +470,7 @@ class VirtualPC:
     def unconnected_network_adapters(self) -> Sequence[NetworkAdapter]:
         """The adapters of all machines whose cable is out (``UnconnectedNetworkAdapters``)."""
         said = self._send("GET", "networks/unplugged", wire.AdapterList)
-        return [NetworkAdapter(self._transport, machine, number) for machine, number in said.adapters]
+        return [NetworkAdapter(self._transport, each.machine, each.id) for each in said.adapters]
 
     @property
     def usb_device_collection(self) -> Sequence[USBDevice]:

@@ -45,6 +45,13 @@ class HostList(Message):
     hosts: tuple[HostInfoMessage, ...]
 
 
+class AdapterName(Message):
+    """One network adapter, by its machine and its number."""
+
+    machine: str
+    id: int
+
+
 class NetworkMessage(Message):
     """One virtual network (``IVMVirtualNetwork``)."""
 
@@ -52,8 +59,8 @@ class NetworkMessage(Message):
     name: str
     id: str
     host_adapter: str
-    #: The adapters that are attached to it, as machine and number.
-    adapters: tuple[tuple[str, int], ...]
+    #: The adapters that are attached to it.
+    adapters: tuple[AdapterName, ...]
 
 
 class NetworkList(Message):
@@ -63,9 +70,9 @@ class NetworkList(Message):
 
 
 class AdapterList(Message):
-    """Network adapters, as machine and number."""
+    """Network adapters."""
 
-    adapters: tuple[tuple[str, int], ...]
+    adapters: tuple[AdapterName, ...]
 
 
 class UsbDeviceMessage(Message):

@@ -73,13 +73,15 @@ async def list_unplugged_adapters(house: TheHouse, caller: TheCaller) -> wire.Ad
     return wire.AdapterList(adapters=tuple(found))
 
 
-async def _plugged(house: House, caller: Caller, host: Hypervisor) -> dict[str, list[tuple[str, int]]]:
+async def _plugged(house: House, caller: Caller, host: Hypervisor) -> dict[str, list[wire.AdapterName]]:
     """The adapters of a host's machines, by the network that they are attached to."""
-    plugged: dict[str, list[tuple[str, int]]] = {}
+    plugged: dict[str, list[wire.AdapterName]] = {}
     for machine in await host.machines():
         if sees_machine(house, caller, machine.name):
             for adapter in (await host.configuration(machine.name)).adapters:
-                plugged.setdefault(adapter.network, []).append((machine.name, adapter.id))
+                plugged.setdefault(adapter.network, []).append(
+                    wire.AdapterName(machine=machine.name, id=adapter.id)
+                )
     return plugged
 
 
