@@ -17,6 +17,7 @@ from innkeeper.machines.undoing import (
     plan_at_end,
     plan_at_start,
     remember_parents_anew,
+    settle_without_action,
     take_at_start,
 )
 from innkeeper.machines.unless_cancelled import unless_cancelled
@@ -77,7 +78,10 @@ class Obey:
 
             await task.step(str(command), action)
             if command in (Command.TURN_OFF, Command.SHUT_DOWN):
-                await self.apply_undo_action(host, name, task)
+                if argument.get("keep_undo_disks"):
+                    await task.step("keep undo disks", lambda: settle_without_action(host, name))
+                else:
+                    await self.apply_undo_action(host, name, task)
 
         return work
 

@@ -34,6 +34,7 @@ def lock_of(machine: str) -> str:
 
 
 _RULES = UndoRules()
+_NO_ARGUMENT: Mapping[str, Json] = {}
 
 #: The kind of task that deals with the undo disks of a machine whose guest has powered off by itself.
 UNDO_ACTION = "machine_undo_action"
@@ -169,13 +170,13 @@ class Machines:
         """Keep its memory on the host's disk and stop it (``Save``)."""
         return await self._command(name, Command.SAVE, owner)
 
-    async def turn_off(self, name: str, *, owner: str) -> Task:
-        """Pull the plug (``TurnOff``)."""
-        return await self._command(name, Command.TURN_OFF, owner)
+    async def turn_off(self, name: str, *, owner: str, keep_undo_disks: bool = False) -> Task:
+        """Pull the plug (``TurnOff``); its undo action follows, unless its undo disks are to be kept."""
+        return await self._command(name, Command.TURN_OFF, owner, {"keep_undo_disks": keep_undo_disks})
 
-    async def shut_down(self, name: str, *, owner: str) -> Task:
-        """Ask the guest to power off, and wait until it has (``IVMGuestOS::Shutdown``)."""
-        return await self._command(name, Command.SHUT_DOWN, owner)
+    async def shut_down(self, name: str, *, owner: str, keep_undo_disks: bool = False) -> Task:
+        """Ask the guest to power off, and wait until it has (``IVMGuestOS::Shutdown``); as ``turn_off``."""
+        return await self._command(name, Command.SHUT_DOWN, owner, {"keep_undo_disks": keep_undo_disks})
 
     async def reset(self, name: str, *, owner: str) -> Task:
         """Press the reset button (``Reset``)."""
@@ -208,10 +209,12 @@ class Machines:
         merges = await self._tasks.list(kind=Command.MERGE_UNDO_DISKS.kind, lock=lock_of(machine))
         return any(task.id > run and task.result is not TaskResult.SUCCESS for task in merges)
 
-    async def _command(self, name: str, command: Command, owner: str) -> Task:
+    async def _command(
+        self, name: str, command: Command, owner: str, argument: Mapping[str, Json] = _NO_ARGUMENT
+    ) -> Task:
         machine = await self.get(name)
         refuse_state(machine, command)
-        return await self._start(machine, command, owner, {})
+        return await self._start(machine, command, owner, argument)
 
     async def _start(
         self, machine: Machine, command: Command, owner: str, argument: Mapping[str, Json]

@@ -86,6 +86,13 @@ async def plan_at_end(host: Hypervisor, name: str) -> Json:
     return Ahead(action=extras.undo_action, plan=plan).to_json()
 
 
+async def settle_without_action(host: Hypervisor, name: str) -> Json:
+    """Keep the undo disks, whatever the undo action: the machine goes on with them when it is started."""
+    if (await host.machine(name)).undo_pending:
+        await _note(host, name, {"undo_pending": False})
+    return None
+
+
 # Parents
 
 

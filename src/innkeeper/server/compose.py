@@ -42,6 +42,7 @@ from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.ports import BytePipe, Hypervisor
+from innkeeper.machines.quitting import quit_machines
 from innkeeper.machines.service import Machines
 from innkeeper.machines.virtual_pc import VirtualPC
 from innkeeper.machines.watch import UndoWatch
@@ -149,6 +150,9 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         if settings.fake is not None and settings.fake.lively:
             await _keep_running(live(house), "a lively inn", opened)
         yield house
+        # Not after a failure: then the machines had better stay as they are.
+        if settings.shutdown_actions:
+            await quit_machines(machines, tasks, timeout_seconds=settings.shutdown_seconds)
 
 
 async def _ground(settings: Settings, overrides: Overrides, opened: contextlib.AsyncExitStack) -> Ground:

@@ -88,6 +88,11 @@ class Settings(BaseModel):
     maintenance_minutes: int = Field(default=60, ge=1, le=24 * 60)
     #: Days that ended tasks, their logs and reports are kept.
     history_days: int = Field(default=400, ge=1)
+    #: Do with each running machine what its shutdown action says when the service ends orderly; machines
+    #: outlive the service where this is not set.
+    shutdown_actions: bool = False
+    #: How long one machine may take for it, in seconds; the service manager must have more patience.
+    shutdown_seconds: float = Field(default=60.0, gt=0, le=3600)
     #: Log lines as JSON; decided by the terminal where nothing is said.
     log_json: bool | None = None
 

@@ -1,0 +1,165 @@
+"""Undoable machines take undo disks at their start, and deal with them at their end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from innkeeper.hypervisor import fake_disks
+from innkeeper.hypervisor.fake_guests import GuestDisk
+from innkeeper.machines.change import Noted, Scope
+from innkeeper.machines.fitness import run_of
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.quitting import quit_machines
+from innkeeper.machines.watch import UndoWatch
+from innkeeper.tasks.task import TaskResult
+from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction
+from tests.updates.inn import Inn
+
+M = "web-1"
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> None:
+    """Off: the simulated host runs without threads, so that its clock is exact."""
+
+
+@pytest.fixture
+async def inn(tmp_path: Path) -> Inn:
+    """An inn with one machine, off and undoable."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.TURNED_OFF)
+    await inn.machines.set_undoable(M, True)
+    return inn
+
+
+@pytest.fixture
+async def watching(inn: Inn) -> AsyncIterator[Inn]:
+    """The same, with somebody who hears of machines that stop by themselves."""
+    watch = UndoWatch(machines=inn.machines, clock=inn.clock)
+    publish = inn.host._publish
+    inn.host._publish = lambda event: (publish(event), watch.heed(event))[0]
+    running = asyncio.create_task(watch.run())
+    yield inn
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def _act(inn: Inn, action: UndoAction) -> None:
+    await inn.host.change(M, Noted(extras={"undo_action": action}), Scope.BOTH)
+
+
+async def _do(inn: Inn, command: str) -> None:
+    task = await inn.ended((await getattr(inn.machines, command)(M, owner="ana")).id)
+    assert task.result is TaskResult.SUCCESS, task.error_description
+
+
+async def _boots(inn: Inn) -> int:
+    """How often the guest has booted, as it sees it on its disk."""
+    return GuestDisk.from_bytes(fake_disks.read((await inn.machine()).disks[0].path)).boots
+
+
+async def _stands_on_undo_disks(inn: Inn) -> bool:
+    return all(run_of(disk.path) is not None for disk in (await inn.machine()).disks)
+
+
+@pytest.mark.parametrize("end", ["turn_off", "shut_down"])
+@pytest.mark.parametrize("action", list(UndoAction))
+async def test_the_undo_action_follows_the_end(inn: Inn, action: UndoAction, end: str) -> None:
+    """Discarded, the disk has not booted; committed, it has, and nothing is left; kept, all is as it was."""
+    await _act(inn, action)
+    await _do(inn, "startup")
+    assert await _stands_on_undo_disks(inn)
+    assert (await _boots(inn), inn.guest_disk().boots) == (1, 0)
+    await _do(inn, end)
+    assert (await inn.machine()).state is MachineState.TURNED_OFF
+    assert await _stands_on_undo_disks(inn) is (action is UndoAction.KEEP)
+    assert await _boots(inn) == (0 if action is UndoAction.DISCARD else 1)
+    assert inn.guest_disk().boots == (1 if action is UndoAction.COMMIT else 0)
+    assert bool(inn.leftovers()) is (action is UndoAction.KEEP)
+    assert not (await inn.machine()).undo_pending
+
+
+async def test_kept_undo_disks_take_the_writes_of_the_next_start_too(inn: Inn) -> None:
+    """No second layer comes over them."""
+    await _act(inn, UndoAction.KEEP)
+    for boots in (1, 2):
+        await _do(inn, "startup")
+        assert await _boots(inn) == boots
+        await _do(inn, "turn_off")
+    assert len(inn.leftovers()) == 3  # two overlays, and the firmware's variables
+
+
+async def test_a_guest_that_powers_off_by_itself_has_its_undo_action_too(watching: Inn) -> None:
+    """The service hears of it."""
+    await _act(watching, UndoAction.DISCARD)
+    await _do(watching, "startup")
+    await watching.host.simulate(M, lambda machine, _: machine.turn_off())
+    for _ in range(200):
+        await watching.pass_time()
+        if not (await watching.machine()).undo_pending:
+            break
+    assert not await _stands_on_undo_disks(watching)
+    assert watching.guest_disk().boots == 0
+
+
+async def test_a_reset_keeps_the_undo_disks(inn: Inn) -> None:
+    """Only an end deals with them."""
+    await _act(inn, UndoAction.DISCARD)
+    await _do(inn, "startup")
+    await _do(inn, "reset")
+    assert await _stands_on_undo_disks(inn)
+
+
+async def test_a_saved_machine_is_merged_and_goes_on(inn: Inn) -> None:
+    """With its memory, on the merged disks."""
+    await _do(inn, "startup")
+    await _do(inn, "save")
+    await _do(inn, "merge_undo_disks")
+    machine = await inn.machine()
+    assert machine.state is MachineState.SAVED
+    assert not await _stands_on_undo_disks(inn)
+    assert inn.leftovers() == []
+    await _do(inn, "startup")
+    assert (await inn.machine()).state is MachineState.RUNNING
+
+
+async def test_no_longer_undoable_it_loses_what_its_undo_disks_hold(inn: Inn) -> None:
+    """As documented."""
+    await _act(inn, UndoAction.KEEP)
+    await _do(inn, "startup")
+    await _do(inn, "turn_off")
+    ending = asyncio.create_task(inn.machines.set_undoable(M, False))
+    while not ending.done():
+        await inn.pass_time()
+    await ending
+    assert inn.guest_disk().boots == 0
+    assert inn.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("action", "state"),
+    [
+        (ShutdownAction.SAVE, MachineState.SAVED),
+        (ShutdownAction.TURN_OFF, MachineState.TURNED_OFF),
+        (ShutdownAction.SHUTDOWN, MachineState.TURNED_OFF),
+    ],
+)
+async def test_at_the_services_end_machines_end_as_they_say(
+    inn: Inn, action: ShutdownAction, state: MachineState
+) -> None:
+    """And their undo disks are kept, whatever their undo action."""
+    await _act(inn, UndoAction.DISCARD)
+    await inn.host.change(M, Noted(extras={"shutdown_action": action}), Scope.BOTH)
+    await _do(inn, "startup")
+    quitting = asyncio.create_task(quit_machines(inn.machines, inn.tasks, timeout_seconds=600))
+    while not quitting.done():
+        await inn.pass_time()
+    await quitting
+    assert (await inn.machine()).state is state
+    assert await _stands_on_undo_disks(inn)
+    assert await _boots(inn) == 1
