@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.channels.ports import PackageChange, TaskStateChanged, UpdateStatus
+from innkeeper.wire.guest_facts import Ability
 from tests.agent.rig import Guest, Host, appears, ended, guest_of, host_of
 
 TOOLS = ("apt-get", "dpkg", "dpkg-deb", "apt-ftparchive")
@@ -189,3 +190,13 @@ async def test_package_that_wants_a_reboot_gets_it(apt_guest: AptGuest, apt_host
         (PackageChange(name="hello", old_version="1.0", new_version="2.0"),),
     )
     assert (await agent.health()).package_database_ok
+
+
+async def test_a_scan_names_what_waits_and_installs_nothing(apt_guest: AptGuest, apt_host: Host) -> None:
+    """Real apt: the newer version, and the one that is installed, which stays."""
+    apt_guest.publish("hello", "2.0")
+    agent = await apt_host.session()
+    assert agent.knows(Ability.SCAN)
+    for _ in range(2):
+        (update,) = await agent.scan()
+        assert (update.name, update.installed, update.available) == ("hello", "1.0", "2.0")

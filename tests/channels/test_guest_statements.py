@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.channels.guest_statements import read_count, read_facts, read_parameters, read_sessions
+from innkeeper.channels.guest_statements import (
+    read_count,
+    read_facts,
+    read_parameters,
+    read_sessions,
+    read_updates,
+)
 from innkeeper.channels.pulse import Pulse
 from innkeeper.channels.statements import Unbelievable
 from innkeeper.tasks.clock import FakeClock
@@ -17,13 +23,15 @@ _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
 )
-_NAMES = st.sampled_from(("sessions", "count", "parameters", "user", "since", "locked", "computer_name"))
+_NAMES = st.sampled_from(
+    ("sessions", "count", "parameters", "user", "since", "locked", "computer_name", "updates", "name")
+)
 
 
 @given(_JSON | st.dictionaries(_NAMES, _JSON))
 def test_any_word_is_read_or_not_believed(said: object) -> None:
     """No other exception, whatever the guest sends."""
-    for read in (read_facts, read_sessions, read_count, read_parameters):
+    for read in (read_facts, read_sessions, read_count, read_parameters, read_updates):
         with contextlib.suppress(Unbelievable):
             read(said)
 

@@ -23,6 +23,7 @@ from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.tasks.clock import FakeClock
+from innkeeper.wire.events import Event
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "schedule.md"
 
@@ -145,6 +146,19 @@ async def test_an_update_is_booked(house: House) -> None:
     assert booking.context == b'{"reboot": "never"}'
 
 
+async def test_a_guest_is_asked_which_updates_wait(house: House) -> None:
+    """The answer is the instance's progress, and an event that others can wait for."""
+    (machine, *_) = await house.machines.list()
+    told: list[Event] = []
+    house.events.tell(told.append)
+    run = await called(house, operations.SCAN, machine.name)
+    assert run.result == 0, run.reason
+    (event,) = [each for each in told if each.kind == "update.scanned"]
+    assert (event.subject, event.data["count"], event.data["packages"]) == (machine.name, 1, ["base"])
+    phases = [str(each.data.get("phase")) for each in told if each.kind in ("task.changed", "task.ended")]
+    assert any("1 updates wait: base 1.0-1 → 1.0-2" in phase for phase in phases)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -168,4 +182,4 @@ def test_the_reference_has_every_class_id() -> None:
     """And no other: what is written there is what the inn answers to."""
     written = set(re.findall(r"\{6F1D2A10-[0-9A-F-]+\}", DOCUMENT.read_text()))
     ours = {*operations.MACHINE_OPERATIONS.values(), operations.COMPACT_DISK, operations.MERGE_DISK}
-    assert written == ours | {operations.BOOK_UPDATE}
+    assert written == ours | {operations.BOOK_UPDATE, operations.SCAN}

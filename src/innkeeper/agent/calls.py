@@ -9,6 +9,7 @@ from innkeeper.agent.health import health
 from innkeeper.agent.loop import Loop
 from innkeeper.agent.places import Places
 from innkeeper.agent.plugin import PluginError
+from innkeeper.agent.waiting import waiting
 from innkeeper.wire.session import GuestSession, Message
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Calls:
             "health": lambda: {"health": health(places)},
             "sessions": lambda: {"sessions": logons.sessions(places)},
             "log_off": lambda: {"count": logons.log_off(places)},
+            "scan": waiting,
         }
 
     def answer(self, number: int, message: Message) -> None:
@@ -105,6 +107,8 @@ class Calls:
         def collect() -> None:
             try:
                 answer = collect_answer()
+            except PluginError as exc:
+                answer = {"error": str(exc)}
             except Exception as exc:  # The top of a thread: no answer would be waited for.
                 answer = {"error": f"The report broke: {exc!r}"}
             self._loop.call_from_thread(lambda: self._answer_late(session, number, answer))

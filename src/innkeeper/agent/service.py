@@ -30,7 +30,7 @@ _MAX_GREETING_TEXT = 100
 _MAX_GREETING_TASKS = 16
 
 #: What this agent can do beyond updates, as its greeting says.
-_ABILITIES = ("facts", "sessions", "parameters", "time")
+_ABILITIES = ("facts", "sessions", "parameters", "time", "scan")
 
 OnAnswer = Callable[[Message], None]
 

@@ -13,9 +13,11 @@ from innkeeper.wire.guest_facts import (
     GuestFacts,
     GuestParameter,
     LogonSession,
+    WaitingUpdate,
 )
 
 _MAX_FACT = 200
+_MAX_UPDATES = 2000
 _MAX_REVISION = (1 << 53) - 1
 
 
@@ -40,6 +42,11 @@ def read_sessions(said: object) -> Sequence[LogonSession]:
     return tuple(_read_session(each) for each in Reader(said).items("sessions", MAX_SESSIONS))
 
 
+def read_updates(said: object) -> Sequence[WaitingUpdate]:
+    """Read which updates wait."""
+    return tuple(_read_update(each) for each in Reader(said).items("updates", _MAX_UPDATES))
+
+
 def read_count(said: object) -> int:
     """Read how many sessions were told to end."""
     return Reader(said).number("count", 0, 1 << 20)
@@ -59,6 +66,16 @@ def _read_session(said: object) -> LogonSession:
         since=reader.time("since"),
         locked=None if said_nothing(said, "locked") else reader.truth("locked"),
         remote=None if said_nothing(said, "remote") else reader.truth("remote"),
+    )
+
+
+def _read_update(said: object) -> WaitingUpdate:
+    reader = Reader(said)
+    return WaitingUpdate(
+        name=reader.text("name", _MAX_FACT),
+        installed=reader.text("installed", _MAX_FACT),
+        available=reader.text("available", _MAX_FACT),
+        security=None if said_nothing(said, "security") else reader.truth("security"),
     )
 
 

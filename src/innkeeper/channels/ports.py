@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession
+from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 from innkeeper.wire.states import UpdateStatus as UpdateStatus
 
 
@@ -215,6 +215,9 @@ class GuestAgent(Protocol):
 
     async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
         """Keep a value; without one, forget the name."""
+
+    async def scan(self) -> Sequence[WaitingUpdate]:
+        """Which updates wait for the guest; it looks at its sources first, and installs nothing."""
 
     async def set_time(self, seconds: float) -> None:
         """Set the guest's clock to so many seconds since 1970."""

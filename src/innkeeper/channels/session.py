@@ -9,7 +9,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from innkeeper.channels.feed import Feed
-from innkeeper.channels.guest_statements import read_count, read_facts, read_parameters, read_sessions
+from innkeeper.channels.guest_statements import (
+    read_count,
+    read_facts,
+    read_parameters,
+    read_sessions,
+    read_updates,
+)
 from innkeeper.channels.patience import within
 from innkeeper.channels.ports import (
     AgentHello,
@@ -29,7 +35,7 @@ from innkeeper.channels.statements import (
 )
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.ports import Clock
-from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession
+from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 from innkeeper.wire.session import Message
 
 T = TypeVar("T")
@@ -40,6 +46,8 @@ CALL_S = 30.0
 HEALTH_S = 300.0
 #: What runs programs of the guest's.
 SLOW_S = 90.0
+#: A look at the guest's sources, over its network, and what waits.
+SCAN_S = 400.0
 
 
 class Line(Protocol):
@@ -167,6 +175,10 @@ class AgentSession:
         """Keep a value; without one, forget the name."""
         question: Message = {"do": "set_parameter", "name": name, "value": value, "revision": revision}
         await self._ask(question, _nothing)
+
+    async def scan(self) -> Sequence[WaitingUpdate]:
+        """Which updates wait for the guest."""
+        return await self._ask({"do": "scan"}, lambda answer: read_updates(answer), SCAN_S)
 
     async def set_time(self, seconds: float) -> None:
         """Set the guest's clock."""

@@ -26,7 +26,7 @@ from innkeeper.hypervisor.fake_streams import FakeStreams
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event
-from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession
+from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 from innkeeper.wire.streams import MAX_STREAMS
 
 T = TypeVar("T")
@@ -176,6 +176,10 @@ class FakeAgent:
     async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
         """Keep a value."""
         await self._call(lambda guest, _: words.set_parameter(guest, name, value, revision))
+
+    async def scan(self) -> Sequence[WaitingUpdate]:
+        """What its next update would change."""
+        return await self._call(lambda guest, _: words.scan(guest))
 
     async def set_time(self, seconds: float) -> None:
         """Keep that it was told the time."""

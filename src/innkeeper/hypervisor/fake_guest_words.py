@@ -9,7 +9,7 @@ from typing import TypeVar
 from innkeeper.hypervisor import fake_acts as acts
 from innkeeper.hypervisor.fake_guests import Due, Guest
 from innkeeper.hypervisor.fake_machines import SimulatedMachine, Simulation
-from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession
+from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 
 T = TypeVar("T")
 
@@ -41,6 +41,13 @@ def sessions(guest: Guest) -> Sequence[LogonSession]:
         )
         for user in guest.memory.users
     )
+
+
+def scan(guest: Guest) -> Sequence[WaitingUpdate]:
+    """There is always one newer."""
+    installed = guest.disk.packages["base"]
+    available = f"1.0-{int(installed.rpartition('-')[2]) + 1}"
+    return (WaitingUpdate(name="base", installed=installed, available=available, security=None),)
 
 
 def log_off(guest: Guest) -> int:

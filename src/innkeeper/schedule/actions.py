@@ -93,7 +93,7 @@ class EmailAction(Action):
         try:
             mail_server.parse(self.server)
         except ScheduleError as problem:
-            findings.invalid(server, problem.sentence.rstrip("."), value=problem.value, forgiven=True)
+            findings.invalid(server, problem.sentence.rstrip("."), value=problem.value)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

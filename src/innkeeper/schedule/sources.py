@@ -30,8 +30,12 @@ class Source(Protocol):
 class Sources:
     """All sources of one service."""
 
-    def __init__(self, sources: Sequence[Source] = ()) -> None:
+    def __init__(
+        self, sources: Sequence[Source] = (), *, otherwise: str = "this service does not watch for it"
+    ) -> None:
+        """``otherwise`` is why there is no source for a kind of occasion."""
         self._sources = tuple(sources)
+        self._otherwise = otherwise
 
     def __iter__(self) -> Iterator[Source]:
         return iter(self._sources)
@@ -40,5 +44,5 @@ class Sources:
         """Why occasions of a kind are not told of here; empty where they are."""
         found = [source.missing for source in self._sources if source.watches & watch]
         if not found:
-            return "this service does not watch for it"
+            return self._otherwise
         return "" if "" in found else found[0]

@@ -126,7 +126,7 @@ class EventTrigger(Trigger):
             try:
                 Subscription(self.subscription)
             except ScheduleError as problem:
-                findings.invalid(subscription, problem.sentence.rstrip("."), forgiven=True)
+                findings.invalid(subscription, problem.sentence.rstrip("."))
         queries = [("ValueQueries", pair.value) for pair in self.value_queries]
         for name, query in [*queries, ("MatchingElement", self.matching_element)]:
             place = local(node.children, name)
@@ -138,7 +138,7 @@ def _check_xpath(query: str, node: Node, findings: Findings) -> None:
     try:
         XPath(query)
     except XPathError as problem:
-        findings.invalid(node, f"it is no path into an event: {problem}", value=query[:260], forgiven=True)
+        findings.invalid(node, f"it is no path into an event: {problem}", value=query[:260])
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

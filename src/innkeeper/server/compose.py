@@ -274,7 +274,13 @@ async def _house(
             store=store.schedule,
             tasks=tasks,
             handlers=operations(
-                machines=machines, tasks=tasks, clock=ground.clock, disks=disks, bookings=bookings
+                machines=machines,
+                tasks=tasks,
+                clock=ground.clock,
+                disks=disks,
+                bookings=bookings,
+                agents=agents,
+                publish=ground.events.publish,
             ),
             clock=ground.clock,
             state_dir=ground.settings.state_dir,

@@ -8,11 +8,12 @@ import binascii
 import contextlib
 import datetime as dt
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from innkeeper.channels.ports import GuestAgents
 from innkeeper.disks.service import Disks
-from innkeeper.errors import ErrorCode, InnkeeperError, ScheduleError, TaskNotCancelable
+from innkeeper.errors import ErrorCode, InnkeeperError, NotSupported, ScheduleError, TaskNotCancelable
 from innkeeper.machines.service import Machines
 from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.handlers import Handlers, Operation, TaskHandlerStatus, not_pausable
@@ -20,6 +21,8 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskResult
 from innkeeper.updates.bookings import Bookings
+from innkeeper.wire.events import Event, Json, Publish
+from innkeeper.wire.guest_facts import Ability, WaitingUpdate
 
 #: Whose name the operations bear that a schedule starts.
 OWNER: Final = "schedule"
@@ -48,6 +51,12 @@ COMPACT_DISK: Final = _CLASS_ID.format(0x20)
 MERGE_DISK: Final = _CLASS_ID.format(0x21)
 #: Booking an update; its data is a JSON object.
 BOOK_UPDATE: Final = _CLASS_ID.format(0x30)
+#: Asking a guest which updates wait; its data is the machine's name.
+SCAN: Final = _CLASS_ID.format(0x31)
+#: How long a guest's agent may take to be there.
+_AGENT_SECONDS: Final = 60.0
+#: So many packages are named in the words of a scan.
+_MOST_NAMED: Final = 20
 
 _DISK_DATA: Final = 'the disk\'s path, or {"path": …, "free_blocks": true}'
 _MERGE_DATA: Final = "the path of a differencing disk, which is merged into its parent"
@@ -59,7 +68,14 @@ _LONGEST_DATA: Final = 64 << 10
 
 
 def operations(
-    *, machines: Machines, tasks: Tasks, clock: Clock, disks: Disks, bookings: Bookings
+    *,
+    machines: Machines,
+    tasks: Tasks,
+    clock: Clock,
+    disks: Disks,
+    bookings: Bookings,
+    agents: GuestAgents,
+    publish: Publish,
 ) -> Handlers:
     """All operations of this inn, as handlers by class id."""
     handlers = Handlers()
@@ -87,7 +103,17 @@ def operations(
         booking = await _book(bookings, clock, data)
         status.update_status(100, f"{booking} is booked")
 
+    async def scan(status: TaskHandlerStatus, data: str) -> None:
+        machine = (await machines.get(data.strip())).name
+        status.update_status(0, f"asking {machine} which updates wait")
+        found = await _scanned(agents, machine)
+        status.update_status(100, _words(found))
+        told: dict[str, Json] = {"count": len(found), "packages": [each.name for each in found[:_MOST_NAMED]]}
+        told["security"] = sum(each.security is True for each in found)
+        publish(Event(kind="update.scanned", subject=machine, at=clock.now(), data=told))
+
     handlers.register(BOOK_UPDATE, "book_update", book)
+    handlers.register(SCAN, "scan", scan)
     return handlers
 
 
@@ -170,6 +196,23 @@ async def _book(bookings: Bookings, clock: Clock, text: str) -> str:
         booked_by=OWNER,
     )
     return f"{booking.label} ({booking.identifier}) for {booking.machine}"
+
+
+async def _scanned(agents: GuestAgents, machine: str) -> Sequence[WaitingUpdate]:
+    agent = await agents.connected(machine, timeout=_AGENT_SECONDS)
+    if not agent.knows(Ability.SCAN):
+        raise NotSupported(
+            f"The task agent of {machine} does not know which updates wait.",
+            advice=f"Bring it up to date: innkeeper machine prepare {machine} --force",
+        )
+    return await agent.scan()
+
+
+def _words(found: Sequence[WaitingUpdate]) -> str:
+    named = [f"{each.name} {each.installed} → {each.available}" for each in found[:_MOST_NAMED]]
+    more = len(found) - len(named)
+    listed = ", ".join(named) + (f", and {more} more" if more else "")
+    return f"{len(found)} updates wait: {listed}" if found else "no update waits"
 
 
 def _object(text: str) -> Mapping[str, object]:

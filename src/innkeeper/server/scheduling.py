@@ -6,6 +6,7 @@ import dataclasses
 import secrets
 import socket
 from pathlib import Path
+from typing import Final
 
 from innkeeper.schedule.calendar.directory import CalendarDirectory
 from innkeeper.schedule.calendar.host import host_zone
@@ -33,6 +34,9 @@ from innkeeper.schedule.watcher import Watcher
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.wire.events import Publish
+
+#: Why a simulated house hears nothing of the computer that it is simulated on.
+_SIMULATED: Final = "the house is simulated"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +98,7 @@ def scheduling(
     inn_events = InnEvents(channels, life=secrets.token_hex(6), computer=socket.gethostname())
     journal = Journal(channels, clock=clock)
     computer = () if simulated else _sources(store, clock, logind, idleness, journal)
-    sources = Sources((inn_events, *computer))
+    sources = Sources((inn_events,), otherwise=_SIMULATED) if simulated else Sources((inn_events, *computer))
     registry = Registry(
         store=store,
         accounts=accounts,
@@ -120,7 +124,7 @@ def scheduling(
         watcher=watcher,
         notices=Notices(
             sources=sources,
-            journal=lambda: "the house is simulated" if simulated else journal.missing,
+            journal=lambda: _SIMULATED if simulated else journal.missing,
             idle=lambda: sources.missing(Watch.IDLE),
             wake=alarm.missing,
         ),

@@ -18,6 +18,8 @@ class Ability(enum.StrEnum):
     PARAMETERS = "parameters"
     #: Set the guest's clock.
     TIME = "time"
+    #: Say which updates wait.
+    SCAN = "scan"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +41,18 @@ class GuestFacts:
     kernel_version: str
     #: ``x86_64``
     architecture: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class WaitingUpdate:
+    """One package for which there is a newer version."""
+
+    name: str
+    #: Empty where it is not installed yet.
+    installed: str
+    available: str
+    #: Whether it mends a weakness; nothing where the guest cannot say.
+    security: bool | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

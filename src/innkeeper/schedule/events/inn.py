@@ -45,6 +45,7 @@ EVENT_IDS: Final[Mapping[str, int]] = {
     "update.started": 302,
     "update.state_changed": 303,
     "update.ended": 304,
+    "update.scanned": 305,
     "agent.connected": 400,
     "agent.lost": 401,
     "agent.quarantined": 402,
