@@ -15,6 +15,7 @@ import json
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -67,7 +68,8 @@ def main() -> None:
         bench = Bench(Path(folder), arguments.rounds, arguments.only)
         bench.run()
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(bench.results, indent=1))
+    RESULTS.write_text(json.dumps({"shortest": bench.results, "medians": bench.medians}, indent=1))
+    print(f"Load at the end: {os.getloadavg()[0]:.1f}")
     missed = bench.judge()
     if missed:
         print(f"{missed} goals missed on this run.")
@@ -80,8 +82,9 @@ class Bench:
         self.folder = folder
         self.rounds = rounds
         self.only = only
-        #: The shortest time in seconds by row and contender.
+        #: The shortest time in seconds by row and contender, and the one in the middle.
         self.results: dict[str, dict[str, float]] = {}
+        self.medians: dict[str, dict[str, float]] = {}
         self.goals: list[Goal] = []
 
     def run(self) -> None:
@@ -100,9 +103,13 @@ class Bench:
         missed = 0
         for goal in self.goals:
             ratio = self.results[goal.row][goal.ours] / self.results[goal.row][goal.theirs]
+            middle = self.medians[goal.row][goal.ours] / self.medians[goal.row][goal.theirs]
             verdict = "met" if ratio <= goal.most else "MISSED"
             missed += verdict != "met"
-            print(f"{goal.row}: {goal.ours} / {goal.theirs} = {ratio:.2f} (at most {goal.most}): {verdict}")
+            print(
+                f"{goal.row}: {goal.ours} / {goal.theirs} = {ratio:.2f}, of medians {middle:.2f} "
+                f"(at most {goal.most}): {verdict}"
+            )
         return missed
 
     # Rows
@@ -288,6 +295,7 @@ class Bench:
                 times[contender.name].append(time.perf_counter() - begun)
         best = {name: min(taken) for name, taken in times.items()}
         self.results[row] = best
+        self.medians[row] = {name: statistics.median(taken) for name, taken in times.items()}
         self.goals += [
             Goal(row=row, ours="innkeeper", theirs=name, most=ratio) for name, ratio in most.items()
         ]

@@ -131,12 +131,12 @@ def _misplaced(fault: Fault) -> Finding:
 
 
 def _room(image: Image) -> Iterator[Finding]:
-    """Find room nobody has; up to a page a block is the alignment of the data."""
+    """Find room nobody has, beside what the alignment of the blocks leaves between them."""
     if image.table is None:
         return
     slots = SlotMap(image)
     blocks = sum(1 for _ in slots.in_file_order())
-    used = blocks * (slots.slot_bytes + 4096) + image.table.entries * 4 + (64 << 10)
+    used = blocks * (slots.slot_bytes + image.alignment) + image.table.entries * 4 + (64 << 10)
     unused = image.layout.end - used
     if unused > 0:
         yield Finding(

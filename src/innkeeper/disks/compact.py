@@ -18,12 +18,15 @@ from innkeeper.disks.chain import Chain, open_chain
 from innkeeper.disks.footer import FOOTER_BYTES
 from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.guest.free import free_ranges
-from innkeeper.disks.image import ALIGNMENT, Image
+from innkeeper.disks.image import ALIGNMENT, SMALL_ALIGNMENT, Image
 from innkeeper.disks.progress import UNWATCHED, Watch, stop_if_asked
 from innkeeper.disks.slots import SlotMap, metadata
 from innkeeper.disks.table import ABSENT
 from innkeeper.disks.zeros import ZeroFinder
 from innkeeper.errors import DiskError, ErrorCode
+
+#: How blocks may be aligned: as new ones are, on pages of the host, on sectors.
+_STEPS = (ALIGNMENT, SMALL_ALIGNMENT, SECTOR)
 
 #: How much is moved before the table follows.
 BATCH_BYTES = 256 << 20
@@ -106,8 +109,10 @@ class _Compaction:
         last = slots.backwards()
         high = next(last, None)
         moved, pending, total = 0, 0, self._to_move(slots)
-        for gap, stop in self._gaps(slots):
-            while high and (target := self._fit(gap, stop, size)) is not None and target + size <= high[0]:
+        for start, stop in self._gaps(slots):
+            step = self._step(start, stop, size)
+            gap = start
+            while high and (target := self.image.aligned(gap, step)) + size <= min(stop, high[0]):
                 stop_if_asked(self.watch, str(self.file.path))
                 self._move(high[1], high[0], target, size)
                 moved, pending = moved + size, pending + size
@@ -117,6 +122,7 @@ class _Compaction:
                     self._commit()
                     pending = 0
         self._commit()
+        self._give_back_gaps()
         return self._end()
 
     def _gaps(self, slots: SlotMap) -> Iterator[tuple[int, int]]:
@@ -127,11 +133,14 @@ class _Compaction:
                 yield cursor, start
             cursor = max(cursor, stop)
 
-    def _fit(self, start: int, stop: int, size: int) -> int | None:
-        """Place a block in a gap, its data on a page of the host where the gap allows."""
-        aligned = -(-(start + self.image.bitmap_bytes) // ALIGNMENT) * ALIGNMENT - self.image.bitmap_bytes
-        exact = -(-start // SECTOR) * SECTOR
-        return next((place for place in (aligned, exact) if place + size <= stop), None)
+    def _step(self, start: int, stop: int, size: int) -> int:
+        """Choose how to align blocks in a gap: as coarsely as goes without room for one fewer."""
+
+        def room(step: int) -> int:
+            stride = -(-size // step) * step
+            return max(0, (stop - self.image.aligned(start, step) - size) // stride + 1)
+
+        return max(_STEPS, key=lambda step: (room(step), step))
 
     def _move(self, block: int, source: int, target: int, size: int) -> None:
         extents = list(self.file.data_extents(source, min(size, self.file.size - source)))
@@ -149,6 +158,12 @@ class _Compaction:
         end = sum(stop - start for start, stop in metadata(self.image))
         end += sum(size for _ in slots.in_file_order())
         return sum(size for place, _ in slots.in_file_order() if place + size > end)
+
+    def _give_back_gaps(self) -> None:
+        """Let go of what was dropped and still lies between the blocks."""
+        for gap, stop in self._gaps(SlotMap(self.image)):
+            if any(self.file.data_extents(gap, stop - gap)):
+                self.file.zero(gap, stop - gap)
 
     def _end(self) -> int:
         end = max((stop for _, stop in metadata(self.image)), default=0)

@@ -79,7 +79,9 @@ def convert_chain(
 def _dynamic(file: ImageFile, size_bytes: int) -> Image:
     check_size(file.path, size_bytes)
     format_dynamic(file, Footer.new(Kind.DYNAMIC, size_bytes))
-    return Image(file)
+    image = Image(file)
+    image.is_draft = True
+    return image
 
 
 def _flat(file: ImageFile, size_bytes: int, kind: Kind, watch: Watch) -> None:
