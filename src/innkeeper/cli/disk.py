@@ -31,6 +31,7 @@ from innkeeper.disks.repair import repair
 from innkeeper.disks.resize import resize
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
 from innkeeper.wire.disks import FindingMessage, HardDiskMessage
+from innkeeper.wire.states import TaskResult
 
 T = TypeVar("T")
 
@@ -114,7 +115,7 @@ def create(
             lambda far: far.create_dynamic(new, size_bytes),
             lambda watch: disks.create_dynamic(new, size_bytes),
         )
-    way.end()
+    way.end(f"{new} is made.")
 
 
 @app.command()
@@ -178,7 +179,7 @@ def convert(
         lambda far: far.convert(disk, target, to.value, source_kind=source.value if source else None),
         lambda watch: disks.convert(disk, target, to, source_kind=source, watch=watch),
     )
-    way.end()
+    way.end(f"{target} is made.")
 
 
 @app.command("merge")
@@ -222,7 +223,7 @@ def merge_to(
             opened.merge_to(target, to, watch=watch)
 
     way.go(lambda far: far.at(disk).merge_to(target, to.value), here)
-    way.end()
+    way.end(f"{target} is made.")
 
 
 @app.command()
@@ -261,7 +262,7 @@ def resize_disk(
         lambda far: far.at(disk).resize(size_bytes, lose_data=lose_data),
         lambda watch: resize(disk, size_bytes, lose_data=lose_data),
     )
-    way.end()
+    way.end(f"{disk} has {say_bytes(size_bytes)} now.")
 
 
 @app.command("check")
@@ -335,20 +336,18 @@ class _Way:
 
     def end(self, *sentences: str) -> None:
         """Say what came of it, and end the command."""
-        if self.task is None:
-            if self._session.json:
-                self._session.out.out(dumps({"done": [each for each in sentences if each]}, indent=2))
-                return
-            for sentence in filter(None, sentences):
-                self._session.out.print(Text(sentence))
-            return
-        said = self.task.read()
+        said = self.task.read() if self.task is not None else None
         if self._session.json:
-            self._session.answer(said)
-        elif said.is_complete:
-            for line in self.task.log():
-                self._session.out.print(Text(line.text))
-        raise typer.Exit(exit_code(said))
+            if said is not None:
+                self._session.answer(said)
+            else:
+                self._session.out.out(dumps({"done": [each for each in sentences if each]}, indent=2))
+        elif said is None or said.result is TaskResult.SUCCESS:
+            told = [line.text for line in self.task.log()] if self.task is not None else []
+            for sentence in told or filter(None, sentences):
+                self._session.out.print(Text(sentence), soft_wrap=True)
+        if said is not None:
+            raise typer.Exit(exit_code(said))
 
     def stop_where_it_failed(self) -> None:
         """End the command here where the task has ended with an error."""

@@ -8,17 +8,20 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+import rich.progress
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
+from rich.text import Text
 
+from innkeeper.cli.disk_words import say_bytes
 from innkeeper.cli.exit_codes import ExitCode, of_result
 from innkeeper.cli.live import REFRESH_SECONDS, outcome, patiently
 from innkeeper.cli.terminal import Session
@@ -43,6 +46,8 @@ class Bars:
 
     def move(self, phase: str, done: int, total: int) -> None:
         """Move the phase's bar."""
+        # Begun late: what is over at once draws nothing.
+        self._progress.start()
         if phase not in self._bars:
             self._bars[phase] = self._progress.add_task(phase, total=total)
         self._progress.update(self._bars[phase], completed=done, total=total)
@@ -81,13 +86,14 @@ class BarWatch:
 @contextlib.contextmanager
 def bar() -> Iterator[BarWatch]:
     """Follow an operation on standard error; while it runs, Ctrl-C asks it to stop."""
-    with _progress() as progress:
-        watch = BarWatch(progress)
-        before = signal.signal(signal.SIGINT, watch.interrupt)
-        try:
-            yield watch
-        finally:
-            signal.signal(signal.SIGINT, before)
+    progress = _progress()
+    watch = BarWatch(progress)
+    before = signal.signal(signal.SIGINT, watch.interrupt)
+    try:
+        yield watch
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _end(progress)
 
 
 def follow(session: Session, task: Task, *, no_wait: bool = False) -> TaskMessage:
@@ -97,20 +103,22 @@ def follow(session: Session, task: Task, *, no_wait: bool = False) -> TaskMessag
         if not session.json:
             session.out.print(f"Task {said.id} started: {said.description}", markup=False)
         return said
+    progress = _progress()
     try:
-        with _progress() as progress:
-            bars = Bars(progress)
-            while not said.is_complete:
-                time.sleep(REFRESH_SECONDS / 4)
-                said = patiently(task.read)
-                if said.bytes_total:
-                    bars.move(said.phase, said.bytes_done or 0, said.bytes_total)
+        bars = Bars(progress)
+        while not said.is_complete:
+            time.sleep(REFRESH_SECONDS / 4)
+            said = patiently(task.read)
+            if said.bytes_total:
+                bars.move(said.phase, said.bytes_done or 0, said.bytes_total)
     except KeyboardInterrupt:
         session.note(
             f"\nTask {said.id} goes on: innkeeper task watch {said.id}\n"
             f"Stop it with: innkeeper task cancel {said.id} ({_EFFECTS[said.cancel_effect]})"
         )
         raise
+    finally:
+        _end(progress)
     if said.result is not TaskResult.SUCCESS and not session.json:
         session.note(f"Error: {outcome(said)}\n       (task {said.id}, {said.error:#010x})")
     return said
@@ -121,12 +129,26 @@ def exit_code(said: TaskMessage) -> ExitCode:
     return of_result(said.result) if said.is_complete else ExitCode.DONE
 
 
+class _Rate(ProgressColumn):
+    """How fast it goes, once that can be told."""
+
+    def render(self, task: rich.progress.Task) -> Text:
+        """So many bytes a second."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{say_bytes(int(speed))}/s" if speed else "", style="progress.data.speed")
+
+
 def _progress() -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        _Rate(),
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=Console(stderr=True, highlight=False))
+
+
+def _end(progress: Progress) -> None:
+    if progress.live.is_started:
+        progress.stop()

@@ -57,6 +57,7 @@ class _Compaction:
         self.image: Image = chain.top
         self.table = chain.top.table
         self.file = chain.top.file
+        self.file.will_be_synced = True
         self.watch = watch
         self.modified = self.file.status().st_mtime_ns
 
@@ -122,7 +123,6 @@ class _Compaction:
                     self._commit()
                     pending = 0
         self._commit()
-        self._give_back_gaps()
         return self._end()
 
     def _gaps(self, slots: SlotMap) -> Iterator[tuple[int, int]]:
@@ -158,12 +158,6 @@ class _Compaction:
         end = sum(stop - start for start, stop in metadata(self.image))
         end += sum(size for _ in slots.in_file_order())
         return sum(size for place, _ in slots.in_file_order() if place + size > end)
-
-    def _give_back_gaps(self) -> None:
-        """Let go of what was dropped and still lies between the blocks."""
-        for gap, stop in self._gaps(SlotMap(self.image)):
-            if any(self.file.data_extents(gap, stop - gap)):
-                self.file.zero(gap, stop - gap)
 
     def _end(self) -> int:
         end = max((stop for _, stop in metadata(self.image)), default=0)

@@ -65,6 +65,7 @@ def convert_chain(
         with exported(chain) as url:
             return qemu_img.convert_url(url, chain.size_bytes, target, kind, watch=watch)
     with Draft(path) as draft:
+        draft.file.will_be_synced = durable
         if kind is Kind.DYNAMIC:
             image = _dynamic(draft.file, chain.size_bytes)
             copy_disk(chain, image, watch)

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,8 @@ from innkeeper.errors import DiskError, ErrorCode
 
 #: How much is copied by one call of the kernel: small enough to hear a cancel soon.
 COPY_BYTES = 16 << 20
+#: After how many bytes of a copy the host is told to begin to store them.
+STORED_AT_ONCE = 64 << 20
 #: How much is copied at a time where the kernel cannot do it by itself.
 BUFFER_BYTES = 1 << 20
 
@@ -27,6 +30,9 @@ FALLOC_ZERO_RANGE = 0x10
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = _libc.fallocate
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_sync_file_range = _libc.sync_file_range
+_sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+SYNC_FILE_RANGE_WRITE = 2
 
 #: The kernel has no copy for this pair of files.
 _CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ETXTBSY}
@@ -39,6 +45,9 @@ class ImageFile:
         self.descriptor = descriptor
         self.path = path
         self.writable = writable
+        #: What is copied into it will be waited for: the host may begin to store it meanwhile.
+        self.will_be_synced = False
+        self._copied = 0
         self._can_copy = True
         #: A stretch of the file that is known to be data.
         self._known_data = (0, 0)
@@ -80,9 +89,14 @@ class ImageFile:
 
     def close(self) -> None:
         """Close the file and end its hold; a second time does nothing."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def close_aside(self) -> None:
+        """Close a file that has lost its name, in a thread: freeing its room takes the host long."""
+        descriptor, self.descriptor = self.descriptor, -1
+        threading.Thread(target=os.close, args=[descriptor], name="freeing a file").start()
 
     def __del__(self) -> None:
         self.close()
@@ -187,6 +201,14 @@ class ImageFile:
                     advice="Run a check on the disk.",
                 )
             source_offset, offset, length = source_offset + count, offset + count, length - count
+            self._begin_to_store(count)
+
+    def _begin_to_store(self, copied: int) -> None:
+        self._copied += copied
+        if self.will_be_synced and self._copied >= STORED_AT_ONCE:
+            self._copied = 0
+            # Only a hint: what goes wrong is told by the sync at the end.
+            _sync_file_range(self.descriptor, 0, 0, SYNC_FILE_RANGE_WRITE)
 
     def _copy_some(self, source: ImageFile, source_offset: int, offset: int, length: int) -> int:
         try:

@@ -146,6 +146,7 @@ class _Merge:
 
     def _copy(self, begun: MergeJournal) -> MergeJournal:
         """Copy what is not merged yet, writing down now and then how far it came."""
+        self.parent.file.will_be_synced = True
         self.done = self.total - sum(length for _, length in self._to_merge(begun.done))
         since = 0
         size = self.child.size_bytes
@@ -185,4 +186,5 @@ class _Merge:
             with adapted(path):
                 path.unlink(missing_ok=True)
                 sync_folder(path.parent)
+            self.child.file.close_aside()
         journal.remove(self.parent.file.path)
