@@ -12,9 +12,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from innkeeper.errors import InnkeeperError, ScheduleError
+from innkeeper.identity.roles import Role, folder
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.enumerations import TaskCreation
 from innkeeper.schedule.path import SchedulePath
+from innkeeper.server.identity.needs import caller_of, refuse
 from innkeeper.server.operations import MACHINE_OPERATIONS
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.drafts import DAYS, Draft, Drafting
@@ -52,22 +54,22 @@ async def edit(request: Request) -> Response:
     if query.get("path"):
         found = await door.get("/schedule/task", ScheduledTaskMessage, path=query["path"])
         return await _page(request, _editing(found, as_xml=as_xml))
-    folder = await door.get("/schedule/folder", FolderMessage, path=query.get("folder") or "\\")
+    inside = await door.get("/schedule/folder", FolderMessage, path=query.get("folder") or "\\")
     tomorrow = request.app.state.house.clock.now() + dt.timedelta(days=1)
     draft = Draft(start=f"{tomorrow:%Y-%m-%d}T02:00")
     mode = "xml" if as_xml else "form"
-    return await _page(request, Editing(folder=folder.path, draft=draft, mode=mode))
+    return await _page(request, Editing(folder=inside.path, draft=draft, mode=mode))
 
 
 async def save(request: Request) -> Response:
     """Register what was filled in; or the editor again, with each mistake beside its field."""
     form = await read_form(request)
-    door, path, folder = Door(request), form.text("path"), form.text("folder") or "\\"
+    door, path, inside = Door(request), form.text("path"), form.text("folder") or "\\"
     known = await door.get("/schedule/task", ScheduledTaskMessage, path=path) if path else None
-    editing, xml = await _filled_in(form, known, folder)
+    editing, xml = await _filled_in(form, known, inside)
     if editing.mistakes:
         return await _page(request, editing, status=422)
-    wanted = path or f"{folder.rstrip(chr(92))}\\{form.text('name')}"
+    wanted = path or f"{inside.rstrip(chr(92))}\\{form.text('name')}"
     flags = TaskCreation.UPDATE if path else TaskCreation.CREATE
     try:
         saved = await door.post(
@@ -93,7 +95,7 @@ async def preview(request: Request) -> Response:
     return await answer(request, "schedule_preview.html", values)
 
 
-async def _filled_in(form: Form, known: ScheduledTaskMessage | None, folder: str) -> tuple[Editing, str]:
+async def _filled_in(form: Form, known: ScheduledTaskMessage | None, inside: str) -> tuple[Editing, str]:
     """What was filled in, and the XML that it makes."""
     path = known.path if known else ""
     if form.text("mode") == "xml":
@@ -101,14 +103,14 @@ async def _filled_in(form: Form, known: ScheduledTaskMessage | None, folder: str
         xml = form.verbatim("xml") if not given else _text_of(given)
         name = known.name if known else form.text("name")
         draft = Draft(name=name)
-        editing = Editing(folder=folder, path=path, mode="xml", xml=xml, draft=draft, only_xml=False)
+        editing = Editing(folder=inside, path=path, mode="xml", xml=xml, draft=draft, only_xml=False)
         return dataclasses.replace(editing, mistakes=_mistakes_of_xml(xml, name)), xml
     draft = Draft.of_form(form)
     if known:
         draft = dataclasses.replace(draft, name=known.name)
     base = TaskDefinition.from_xml(known.xml) if known else TaskDefinition.new()
     drafting = Drafting(draft, base)
-    editing = Editing(folder=folder, path=path, draft=draft, mistakes=drafting.mistakes)
+    editing = Editing(folder=inside, path=path, draft=draft, mistakes=drafting.mistakes)
     return editing, "" if drafting.mistakes else drafting.definition.xml_text
 
 
@@ -158,6 +160,8 @@ def _editing(found: ScheduledTaskMessage, *, as_xml: bool) -> Editing:
 
 
 async def _page(request: Request, editing: Editing, *, status: int = 200) -> Response:
+    """The editor, for who may save what it makes."""
+    refuse(caller_of(request), Role.ADMINISTRATOR, folder(editing.path or editing.folder))
     machines = (await Door(request).get("/machines", MachineList)).machines
     values: Mapping[str, object] = {
         "editing": editing,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import dataclasses
 import datetime as dt
@@ -13,6 +14,7 @@ from innkeeper.server.pages import words
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.words import Sign
 from innkeeper.updates.order import UPDATE_RUN
+from innkeeper.updates.window import Window
 from innkeeper.wire.messages import (
     MachineList,
     PlannedMessage,
@@ -82,7 +84,7 @@ class Stay:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Night:
-    """One night, from noon to noon in its zone."""
+    """One night, from noon to noon in its zone; a window that is open at noon belongs to the one before."""
 
     date: dt.date
     zone: str
@@ -103,7 +105,7 @@ class Night:
     @property
     def tally(self) -> Sequence[tuple[Sign, int]]:
         """How many came out how, those first that need somebody."""
-        counts = collections.Counter(stay.sign for stay in self.stays)
+        counts = collections.Counter(words.RUNS if stay.is_running else stay.sign for stay in self.stays)
         if self.left_out:
             counts[words.FITS_NOT] = len(self.left_out)
         order = ("bad", "warn", "busy", "good", "idle", "sleep")
@@ -129,23 +131,42 @@ class Night:
 async def night_of(door: Door, now: dt.datetime, date: dt.date | None) -> Night:
     """The night that begins on ``date``, or the one of this moment."""
     windows = (await door.get("/windows", WindowList)).windows
-    zone = _zone(windows)
-    there = now.astimezone(ZoneInfo(zone))
-    begins = date or (there.date() if there.time() >= _NOON else there.date() - _ONE_DAY)
-    start, end = _noon(begins, zone), _noon(begins + _ONE_DAY, zone)
+    # Off the loop: a zone's file may have to be read.
+    frame = await asyncio.to_thread(_frame, windows, now, date)
+    start, end = frame.start, frame.end
     plan = (await door.get("/tonight", TonightMessage)).entries if end > now else ()
     stays = await _stays(door, plan, start, end)
     return Night(
-        date=begins,
-        zone=zone,
+        date=frame.date,
+        zone=frame.zone,
         now=now,
         start=start,
         end=end,
-        openings=tuple(_openings(windows, start, end)),
+        openings=frame.openings,
         stays=tuple(stays),
         left_out=tuple(entry for entry in plan if not entry.fits) if start <= now else (),
         has_windows=bool(windows),
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Frame:
+    """Which night it is, and when its windows are open."""
+
+    date: dt.date
+    zone: str
+    start: dt.datetime
+    end: dt.datetime
+    openings: tuple[Opening, ...]
+
+
+def _frame(windows: Sequence[WindowMessage], now: dt.datetime, date: dt.date | None) -> _Frame:
+    zone = _zone(windows)
+    made = [(message, _window(message)) for message in windows]
+    today = now.astimezone(ZoneInfo(zone)).date()
+    begins = date or (today if _edge(today, zone, made) <= now else today - _ONE_DAY)
+    start, end = _edge(begins, zone, made), _edge(begins + _ONE_DAY, zone, made)
+    return _Frame(date=begins, zone=zone, start=start, end=end, openings=tuple(_openings(made, start, end)))
 
 
 def _zone(windows: Sequence[WindowMessage]) -> str:
@@ -154,27 +175,32 @@ def _zone(windows: Sequence[WindowMessage]) -> str:
     return zones.most_common(1)[0][0] if zones else "UTC"
 
 
-def _noon(date: dt.date, zone: str) -> dt.datetime:
-    return dt.datetime.combine(date, _NOON, tzinfo=ZoneInfo(zone)).astimezone(dt.UTC)
-
-
-def _openings(windows: Sequence[WindowMessage], start: dt.datetime, end: dt.datetime) -> list[Opening]:
-    found = []
-    for message in windows:
-        window = window_of(
-            WindowRequest.model_validate(message.model_dump(include=set(WindowRequest.model_fields)))
-        )
-        holding = window.occurrence(start)
-        following = window.next_after(start)
-        while following is not None and following.start < end:
-            found.append((message, following))
-            following = window.next_after(following.start)
-        if holding is not None:
-            found.append((message, holding))
-    return sorted(
-        (Opening(window=m.name, zone=m.zone, start=o.start, end=o.end) for m, o in found),
-        key=lambda opening: (opening.start, opening.window),
+def _window(message: WindowMessage) -> Window:
+    return window_of(
+        WindowRequest.model_validate(message.model_dump(include=set(WindowRequest.model_fields)))
     )
+
+
+def _edge(date: dt.date, zone: str, windows: Sequence[tuple[WindowMessage, Window]]) -> dt.datetime:
+    """Where one night ends and the next begins: at noon, or when what is open then has closed."""
+    noon = dt.datetime.combine(date, _NOON, tzinfo=ZoneInfo(zone)).astimezone(dt.UTC)
+    open_then = (window.occurrence(noon) for _, window in windows)
+    closes = [opening.end for opening in open_then if opening is not None and opening.start < noon]
+    return min(max(closes, default=noon), noon + _ONE_DAY / 2)
+
+
+def _openings(
+    windows: Sequence[tuple[WindowMessage, Window]], start: dt.datetime, end: dt.datetime
+) -> list[Opening]:
+    found = []
+    for message, window in windows:
+        opening = window.occurrence(start) or window.next_after(start)
+        while opening is not None and opening.start < end:
+            found.append(
+                Opening(window=message.name, zone=message.zone, start=opening.start, end=opening.end)
+            )
+            opening = window.next_after(opening.start)
+    return sorted(found, key=lambda opening: (opening.start, opening.window))
 
 
 async def _stays(

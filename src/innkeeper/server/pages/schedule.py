@@ -18,6 +18,7 @@ from innkeeper.schedule.path import SchedulePath
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.forms import read_form
 from innkeeper.server.pages.rendering import answer, is_fragment, show
+from innkeeper.server.pages.visitor import offered_on_folder
 from innkeeper.wire.schedule import (
     EnableRequest,
     FolderMessage,
@@ -57,7 +58,8 @@ async def schedule(request: Request) -> Response:
         "/schedule/folder", FolderMessage, path=request.query_params.get("folder") or "\\"
     )
     tasks = (await door.get("/schedule/tasks", ScheduledTaskList, folder=folder.path)).tasks
-    values = {"folder": folder, "tasks": tasks, "tree": await tree(door)}
+    may = offered_on_folder(request, folder.path)
+    values = {"folder": folder, "tasks": tasks, "tree": await tree(door), "may": may}
     if is_fragment(request):
         return await answer(request, "schedule_tasks.html", values)
     return await show(
@@ -91,6 +93,7 @@ async def task(request: Request) -> Response:
         "coming": await coming(definition, request.app.state.house.clock.now()),
         "zone": definition.extension.zone or "",
         "folder": str(SchedulePath.parse(found.path).parent),
+        "may": offered_on_folder(request, found.path),
         "saved": "saved" in request.query_params,
     }
     if is_fragment(request):
