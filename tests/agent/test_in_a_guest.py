@@ -112,3 +112,23 @@ async def test_update_with_a_reboot_in_a_real_guest(machine: Machine) -> None:
     await agent.start_task("", "u2", b"break fail")
     assert (await ended(agent, "u2", 60)).status is UpdateStatus.FAILED
     assert (await agent.health()).failed_checks == {"10-not-broken": "the update has broken this guest"}
+
+
+async def test_a_real_guest_says_what_it_is_and_keeps_what_it_is_given(machine: Machine) -> None:
+    """Its system, its users, its heart, its parameters; and its clock is set by root's agent."""
+    agent = await machine.agents.connected("tiny", timeout=120)
+    facts = await agent.facts()
+    assert facts.kernel_release[0].isdigit()
+    assert (facts.architecture, facts.os_name == "") == ("x86_64", False)
+    assert list(await agent.sessions()) == []
+    assert await agent.log_off() == 0
+    await agent.set_parameter("colour", "green", revision=1)
+    assert (await agent.parameters())["colour"].value == "green"
+    await agent.set_time(1_800_000_000.0)
+    assert machine.agents.heartbeat("tiny") == 100
+    await machine.command("stop")
+    async with asyncio.timeout(100):
+        while machine.agents.heartbeat("tiny") == 100:
+            await asyncio.sleep(0.2)
+    await machine.command("cont")
+    await agent.ping()

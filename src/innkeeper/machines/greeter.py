@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import AgentError, InnkeeperError
 from innkeeper.machines.guest_os import GuestOS
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.parameters import Parameters
@@ -66,9 +66,16 @@ class Greeter:
                 self._waiting.setdefault(name, left)
 
     async def _greet(self, name: str) -> None:
-        if await self._guests.is_time_synchronised(name):
-            _, program = await self._guests.program(name, Ability.TIME)
-            await program.set_time(self._clock.now().timestamp())
         machine, program = await self._guests.program(name, Ability.PARAMETERS)
         await self._parameters.greet(machine, program)
+        if await self._guests.is_time_synchronised(name):
+            await self._set_clock(name)
         _log.info("guest_greeted", machine=name)
+
+    async def _set_clock(self, name: str) -> None:
+        """Give it the time; a guest whose clock cannot be set keeps its own."""
+        try:
+            _, program = await self._guests.program(name, Ability.TIME)
+            await program.set_time(self._clock.now().timestamp())
+        except AgentError as error:
+            _log.info("clock_not_set", machine=name, error=str(error))
