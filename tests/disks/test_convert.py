@@ -178,3 +178,18 @@ def test_a_kind_nobody_knows_is_refused(tmp_path: Path) -> None:
         for kind in ("vdi", "differencing"):
             with pytest.raises(InvalidArgument):
                 disk.convert(tmp_path / "x", kind)
+
+
+def test_a_description_that_names_other_files_is_refused(tmp_path: Path) -> None:
+    """A VMDK of text could name any file of the host as its data."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret" * 1000)
+    hostile = tmp_path / "hostile.vmdk"
+    hostile.write_text(
+        "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n"
+        f'createType="monolithicFlat"\nRW 8 FLAT "{secret}" 0\n'
+    )
+    with pytest.raises(DiskError) as refused:
+        disks.convert(hostile, tmp_path / "out.raw", Kind.RAW, source_kind=Kind.VMDK)
+    assert refused.value.code is ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE
+    assert not (tmp_path / "out.raw").exists()
