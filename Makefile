@@ -46,7 +46,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 bench: $(READY)
-	@for program in $(basename $(notdir $(wildcard benchmarks/*.py))); do echo "== $$program" && $(BIN)/python -m "benchmarks.$$program" $(ARGS) || exit 1; done
+	@for program in $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py)))); do echo "== $$program" && $(BIN)/python -m "benchmarks.$$program" $(ARGS) || exit 1; done
 
 docs: $(READY)
 	@$(BIN)/python scripts/docs.py

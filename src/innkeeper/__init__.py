@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from innkeeper.client import HardDisk, Inn, Machine, Task, Update, connect
+from innkeeper.client import AsyncInn, HardDisk, Inn, Machine, Task, Update, connect, connect_async, show
 from innkeeper.errors import ErrorCode, InnkeeperError
 from innkeeper.wire.states import (
     CancelEffect,
@@ -19,6 +19,7 @@ from innkeeper.wire.version import VERSION as __version__  # noqa: N811  the nam
 from innkeeper.wire.virtual_pc import ShutdownAction, StartupOption, UndoAction
 
 __all__ = [
+    "AsyncInn",
     "CancelEffect",
     "ErrorCode",
     "HardDisk",
@@ -37,6 +38,8 @@ __all__ = [
     "Verdict",
     "__version__",
     "connect",
+    "connect_async",
+    "show",
 ]
 
 #: The rooms that programs use without a service; loaded at their first use.

@@ -52,6 +52,14 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(service: Servi
     assert answer.json()["code"] == "ERROR_BUFFER_OVERFLOW"
 
 
+def test_a_head_over_the_limit_is_refused(service: Service) -> None:
+    """Whether it comes at once or in pieces."""
+    with service.http() as http:
+        answer = http.get("/v1/machines", headers={"X-Much": "a" * 100_000})
+    assert answer.status_code in (400, 431)
+    assert "web-1" not in answer.text
+
+
 def test_what_is_no_http_costs_the_others_nothing(service: Service) -> None:
     """Garbage, a head without an end, and a connection that says nothing."""
     with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as rude:

@@ -30,6 +30,9 @@ from innkeeper.cli import (
     watch,
     window,
 )
+from innkeeper.cli import (
+    context as contexts,
+)
 from innkeeper.cli.exit_codes import ExitCode, of_error
 from innkeeper.cli.terminal import Session, session_of
 from innkeeper.cli.times import parse_zone
@@ -108,6 +111,7 @@ app.add_typer(disk.app)
 app.add_typer(user.app)
 app.add_typer(audit.app)
 login.add_to(app)
+app.add_typer(contexts.app)
 tonight.add_to(app)
 version.add_to(app)
 

@@ -19,8 +19,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from innkeeper.cli.times import say_both, say_moment
+from innkeeper.cli.times import parse_zone, say_both, say_moment
 from innkeeper.client import Inn, connect
+from innkeeper.client.contexts import Context, Contexts
 from innkeeper.errors import InnkeeperError
 
 
@@ -31,7 +32,7 @@ class Session:
     socket: Path | None = None
     #: The service on another computer that commands go to; the one on this computer where nothing is said.
     server: str | None = None
-    #: The zone that times are read and shown in; the computer's own where nothing is said.
+    #: The zone that times are read and shown in; the context's or the computer's own where nothing is said.
     zone: ZoneInfo | None = None
     #: Speak JSON.
     json: bool = False
@@ -50,7 +51,14 @@ class Session:
     @functools.cached_property
     def inn(self) -> Inn:
         """The service, connected at the first use."""
-        return connect(self.server, socket=self.socket)
+        if self.server or self.socket or self.context is None:
+            return connect(self.server, socket=self.socket)
+        return connect(self.context.server, socket=self.context.socket)
+
+    @functools.cached_property
+    def context(self) -> Context | None:
+        """The inn that commands go to where no option says which; nothing for the one on this computer."""
+        return Contexts.of_user().chosen()
 
     @property
     def now(self) -> dt.datetime:
@@ -64,6 +72,8 @@ class Session:
     @functools.cached_property
     def tz(self) -> dt.tzinfo:
         """The zone to read and show times in."""
+        if self.zone is None and self.context is not None and self.context.zone:
+            return parse_zone(self.context.zone)
         return self.zone or _local_zone()
 
     def moment(self, moment: dt.datetime | None) -> str:

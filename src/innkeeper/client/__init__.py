@@ -1,6 +1,8 @@
 """Connect to an inn and use its objects remotely."""
 
 from innkeeper.client.accountant import Accountant as Accountant
+from innkeeper.client.aio import AsyncInn as AsyncInn
+from innkeeper.client.aio import connect_async as connect_async
 from innkeeper.client.connect import connect as connect
 from innkeeper.client.devices import DVDDrive as DVDDrive
 from innkeeper.client.devices import FloppyDrive as FloppyDrive
@@ -21,6 +23,7 @@ from innkeeper.client.keyboard import Keyboard as Keyboard
 from innkeeper.client.keyboard import Mouse as Mouse
 from innkeeper.client.machines import Machine as Machine
 from innkeeper.client.machines import MachineCollection as MachineCollection
+from innkeeper.client.progress import show as show
 from innkeeper.client.tasks import Task as Task
 from innkeeper.client.updates import Update as Update
 from innkeeper.client.wires import Wire as Wire

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -43,19 +44,34 @@ def connect(
     ``InvalidArgument``: 0x8007000E for some but not all of user, domain and password, 0x800706AB for a server
     that is no address.
     """
-    given = [value for value in (user, domain, password) if value]
-    if given and len(given) < 3:
+    account = Account.given(user, domain, password)
+    return enter(reach(server, socket, fingerprint, as_oneself=account is None), account)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """Whom to connect as."""
+
+    user: str
+    domain: str
+    password: SecretStr
+
+    @classmethod
+    def given(cls, user: str | None, domain: str | None, password: str | None) -> Account | None:
+        """All three, or nobody; raises ``InvalidArgument`` (0x8007000E) for some but not all."""
+        if user and domain and password:
+            return cls(user=user, domain=domain, password=SecretStr(password))
+        if not user and not domain and not password:
+            return None
         raise InvalidArgument(
             "A user, a domain and a password come together or not at all.",
             code=ErrorCode.E_OUTOFMEMORY,
             advice="Give all three, or none to connect as the current user.",
         )
-    if user and domain and password:
-        return _as_somebody(_reach(server, socket, fingerprint, as_oneself=False), user, domain, password)
-    return Inn(_reach(server, socket, fingerprint, as_oneself=True))
 
 
-def _reach(server: str | None, socket: Path | str | None, fingerprint: str, *, as_oneself: bool) -> Transport:
+def reach(server: str | None, socket: Path | str | None, fingerprint: str, *, as_oneself: bool) -> Transport:
+    """Find the way to a service; with what is kept of oneself there, where nobody else is to be."""
     if server in _HERE or server is None:
         return transport.local(Path(socket) if socket is not None else None)
     address, inns = Address.parse(server), KnownInns.of_user()
@@ -65,12 +81,13 @@ def _reach(server: str | None, socket: Path | str | None, fingerprint: str, *, a
     return Transport(door, inns.token(address) or ticket_for(door, address.host))
 
 
-def _as_somebody(reached: Transport, user: str, domain: str, password: str) -> Inn:
-    """Begin a session, which the password is sent for once."""
+def enter(reached: Transport, account: Account | None) -> Inn:
+    """Begin: as oneself, or in a session of somebody, whose password is sent for it once."""
+    if account is None:
+        return Inn(reached)
+    request = LoginRequest(user=account.user, domain=account.domain, password=account.password)
     try:
-        entered = reached.send(
-            calls.log_in(LoginRequest(user=user, domain=domain, password=SecretStr(password)))
-        )
+        entered = reached.send(calls.log_in(request))
     finally:
         reached.close()
     within = reached.as_bearer(entered.token)

@@ -15,6 +15,9 @@ from innkeeper.client.addresses import Address
 from innkeeper.client.known_inns import KnownInns, changed, no_path
 from innkeeper.errors import InnkeeperError, NotPermitted, ServiceError
 
+#: On a loop many wait at the same time, each on a connection of its own.
+_MANY = httpx.Limits(max_connections=1000, max_keepalive_connections=20)
+
 _UNLIMITED: dict[str, None] = {"compression": None, "max_size": None, "proxy": None}
 
 
@@ -31,6 +34,9 @@ class Door(Protocol):
 
     def http(self, token: str) -> httpx.Client:
         """Speak HTTP through it, as whoever has the token; as oneself where it is empty."""
+
+    def on_loop(self) -> httpx.AsyncBaseTransport:
+        """Carry HTTP through it on an event loop."""
 
     def join(self, path: str, token: str) -> ClientConnection:
         """Open a WebSocket; raises websockets' errors."""
@@ -58,6 +64,10 @@ class LocalDoor:
         return httpx.Client(
             transport=transport, base_url="http://innkeeper", trust_env=False, headers=_proof(token)
         )
+
+    def on_loop(self) -> httpx.AsyncBaseTransport:
+        """Carry HTTP through it on an event loop."""
+        return httpx.AsyncHTTPTransport(uds=str(self._socket), limits=_MANY)
 
     def join(self, path: str, token: str) -> ClientConnection:
         """Open a WebSocket."""
@@ -97,6 +107,11 @@ class RemoteDoor:
         """Speak HTTP through it; proxies and passwords of the environment are left alone."""
         verify = self._context if self._context is not None else False
         return httpx.Client(base_url=self._address.url, verify=verify, trust_env=False, headers=_proof(token))
+
+    def on_loop(self) -> httpx.AsyncBaseTransport:
+        """Carry HTTP through it on an event loop."""
+        verify = self._context if self._context is not None else False
+        return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_MANY)
 
     def join(self, path: str, token: str) -> ClientConnection:
         """Open a WebSocket."""

@@ -28,4 +28,4 @@ def follow(
             away_since = away_since or time.monotonic()
             if time.monotonic() - away_since >= away_seconds:
                 raise
-            time.sleep(min(0.5, away_seconds))
+            transport.pause(min(0.5, away_seconds))

@@ -125,7 +125,7 @@ class Task:
                 away_since = away_since or time.monotonic()
                 if time.monotonic() - away_since > AWAY_SECONDS:
                     raise
-                time.sleep(min(0.5, max(left, 0)))
+                self._transport.pause(min(0.5, max(left, 0)))
         return True
 
     def _wait_once(self, seconds: float) -> None:

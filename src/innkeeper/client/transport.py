@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,22 +26,26 @@ class Transport:
     """One door of one service, used from one thread, by one caller."""
 
     def __init__(self, door: Door, token: str = "") -> None:
-        self._door = door
-        self._token = token
+        self.door = door
+        self.token = token
         self._http = door.http(token)
 
     @property
     def is_local(self) -> bool:
         """Whether the service's files and sockets are those of this computer."""
-        return self._door.is_local
+        return self.door.is_local
 
     def as_bearer(self, token: str) -> Transport:
         """Another connection through the same door, as whoever has the token."""
-        return Transport(self._door, token)
+        return type(self)(self.door, token)
 
     def close(self) -> None:
         """Let go of the connection."""
         self._http.close()
+
+    def pause(self, seconds: float) -> None:
+        """Let some time pass."""
+        time.sleep(seconds)
 
     def send(self, call: Call[Answer]) -> Answer:
         """Send a call and read its answer; raises the service's errors, or ``ServiceError``."""
@@ -66,7 +71,7 @@ class Transport:
 
     def join(self, path: str) -> ClientConnection:
         """Open a WebSocket; raises websockets' errors."""
-        return self._door.join(path, self._token)
+        return self.door.join(path, self.token)
 
     def stream(self, path: str, params: dict[str, str], last_id: str) -> Iterator[StreamEvent]:
         """Follow a stream of events until the service ends it; a lost connection is a ``ServiceError``."""
@@ -87,16 +92,16 @@ class Transport:
         try:
             yield
         except httpx.ConnectError as error:
-            raise self._door.unreachable(error) from error
+            raise self.door.unreachable(error) from error
         except httpx.TimeoutException as error:
             raise ServiceError(
-                f"The service at {self._door.place} did not answer in time.",
+                f"The service at {self.door.place} did not answer in time.",
                 code=ErrorCode.ERROR_TIMEOUT,
                 advice="Look at what it does: `innkeeper task list`, or its log.",
             ) from error
         except httpx.TransportError as error:
             raise ServiceError(
-                f"The service at {self._door.place} went away while it answered.",
+                f"The service at {self.door.place} went away while it answered.",
                 advice="What it had begun goes on when it is started again: `innkeeper serve`.",
             ) from error
 

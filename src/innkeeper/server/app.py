@@ -8,6 +8,7 @@ from innkeeper.server import problems
 from innkeeper.server.bodies import BodyLimit
 from innkeeper.server.conditional import ConditionalRequests
 from innkeeper.server.description import describe
+from innkeeper.server.heads import HeadLimit
 from innkeeper.server.house import House
 from innkeeper.server.idempotency import IdempotencyKeys
 from innkeeper.server.identity.gate import Gate
@@ -63,6 +64,7 @@ def make_app(house: House) -> FastAPI:
     people = house.people
     gate = Gate(peers=Peers(Admission.of(house.settings), people.grants), logins=people.logins)
     app.add_middleware(Identify, recognise=gate.caller, offers_tickets=people.logins.takes_tickets)
+    app.add_middleware(HeadLimit)
     app.add_middleware(PageHeaders)
     return app
 

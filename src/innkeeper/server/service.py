@@ -19,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from innkeeper.server import logs
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import open_house
+from innkeeper.server.heads import MAX_HEAD_BYTES
 from innkeeper.server.house import House
 from innkeeper.server.notify import notify
 from innkeeper.server.ownership import owned
@@ -35,9 +36,6 @@ _GRACE_SECONDS = 5
 
 #: One message of a WebSocket.
 _MAX_MESSAGE_BYTES = 1024 * 1024
-
-#: A request's line and headers, all together.
-_MAX_HEAD_BYTES = 64 * 1024
 
 
 def run(settings: Settings) -> None:
@@ -87,7 +85,7 @@ def _config(app: FastAPI, protocol: type[H11Protocol]) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 

@@ -1,0 +1,1 @@
+"""Measure Innkeeper beside its peers: one program a room."""
