@@ -73,7 +73,7 @@ def test_all_three_make_a_connection_as_somebody(server: str) -> None:
         with pytest.raises(NotPermitted) as refused:
             inn.people.list()
         assert refused.value.hresult == 0x80070005
-        secret = inn._transport._token
+        secret = inn._transport.token
     within = innkeeper.client.transport.Transport(_door(server), secret)
     with pytest.raises(NotAuthenticated):  # the session has ended with the connection
         innkeeper.Inn(within)
