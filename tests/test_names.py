@@ -11,8 +11,8 @@ import innkeeper
 def test_the_package_exports_what_is_documented() -> None:
     """A name is added here when it is documented, and never taken away."""
     assert set(innkeeper.__all__) == {
-        "AsyncInn", "CancelEffect", "ErrorCode", "HardDisk", "HardDiskType", "Inn", "InnkeeperError", "Machine",
-        "MachineState", "ShutdownAction", "StartupOption", "Task", "TaskResult",
+        "AsyncInn", "CancelEffect", "ErrorCode", "HardDisk", "HardDiskType", "Inn", "InnkeeperError",
+        "Machine", "MachineState", "ShutdownAction", "StartupOption", "Task", "TaskResult",
         "UndoAction", "Update", "UpdateStatus", "Verdict", "__version__", "connect",
             "connect_async", "show",
     }  # fmt: skip
