@@ -158,13 +158,32 @@ async def test_a_program_stands_still_and_goes_on(house):
     await begun(house, run)
     pid = house.instances.work_of(run.id).pid
     await house.scheduler.pause_run(run)
-    await until(lambda: state_is(pid, "T"))
+    await until(lambda: state_is(pid, _STOPPED))
     await house.scheduler.resume_run(run)
     await until(lambda: state_is(pid, "SR"))
     await house.scheduler.stop_run(await house.store.run(run.id))
     await house.ended(run)
     with pytest.raises(ScheduleError, match="No instance"):
         await house.scheduler.pause_run(run)
+
+
+async def test_a_paused_program_can_be_stopped(house):
+    """It hears that it is asked to end, and need not be killed."""
+    definition = running("sh", "-c 'trap \"echo bye; exit 0\" TERM; while :; do sleep 0.02; done'")
+    definition.settings.allow_hard_terminate = False
+    run = await house.scheduler.start(await house.register(definition))
+    await begun(house, run)
+    pid = house.instances.work_of(run.id).pid
+    await house.scheduler.pause_run(run)
+    await until(lambda: state_is(pid, _STOPPED))
+    await house.scheduler.stop_run(await house.store.run(run.id))
+    ended = await house.ended(run)
+    assert ended.state is RunState.TERMINATED
+    assert (await house.tasks.log(ended.operation))[-1].text == "bye"
+
+
+#: D: a shell whose child was stopped between its birth and its program.
+_STOPPED = "TD"
 
 
 async def state_is(pid: int, states: str):

@@ -197,6 +197,20 @@ async def test_a_server_without_tls_gets_no_password_and_no_message_that_needs_i
     assert inbox.secure == [False]
 
 
+async def test_who_starts_a_task_does_not_choose_its_server(house, serve):
+    """Arguments are put into the words, and not into the address that a password may go to."""
+    inbox, server = serve()
+    definition = mail(server, subject="$(Arg0)", body="$(Arg1)")
+    task = await house.register(definition)
+    run = await house.ended(await house.scheduler.start(task, ("hello", "there")))
+    assert run.result == 0, await said(house, run)
+    assert "Subject: hello" in inbox.messages[0][1]
+    definition.actions[1].server = "$(Arg0)"
+    run = await house.scheduler.start(await house.register(definition), (server,))
+    assert (await house.ended(run)).result != 0
+    assert len(inbox.messages) == 1
+
+
 async def test_a_certificate_that_nobody_trusts_is_refused(house, serve):
     """Mail is not handed to whoever answers."""
     inbox, server = serve(starttls=True)

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import shlex
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from innkeeper.errors import ErrorCode, NotSupported, ScheduleError
 from innkeeper.schedule import email, mail_server, process
@@ -132,6 +132,10 @@ async def _show(action: ShowMessageAction, setting: Setting) -> int:
     return 0
 
 
+#: Whoever may start a task must not choose to which server its password goes.
+_TRUSTED: Final = frozenset({"server"})
+
+
 class _Status:
     """What a handler tells goes to the task's own progress."""
 
@@ -147,10 +151,10 @@ class _Status:
 
 
 def _filled(action: A, values: Mapping[str, str]) -> A:
-    """The action with the values in all its texts."""
+    """The action with the values in all its texts, but for who is given a secret."""
     changes = {
         field.name: replaced(said, values)
         for field in dataclasses.fields(action)
-        if isinstance(said := getattr(action, field.name), str)
+        if field.name not in _TRUSTED and isinstance(said := getattr(action, field.name), str)
     }
     return dataclasses.replace(action, **changes)  # type: ignore[arg-type]  # texts for texts

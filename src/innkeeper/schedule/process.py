@@ -58,6 +58,8 @@ class Running:
         Where it has a scope, all that is in the scope is asked and ended, whatever group it has made.
         """
         await self._signal(signal.SIGTERM)
+        # What stands still hears nothing until it goes on.
+        await self._signal(signal.SIGCONT)
         if not await self._child.ends_within(GRACE_SECONDS) and kill:
             await self._signal(signal.SIGKILL)
 

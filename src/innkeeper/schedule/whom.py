@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from innkeeper.errors import ErrorCode, NotPermitted, ScheduleError
-from innkeeper.schedule.actions import ExecAction
+from innkeeper.schedule import mail_server
+from innkeeper.schedule.actions import ComHandlerAction, EmailAction, ExecAction
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.enumerations import RunLevel
 from innkeeper.schedule.ports import Accounts
@@ -31,6 +32,7 @@ def settle(definition: TaskDefinition, who: Who, accounts: Accounts) -> None:
     else:
         _check_own(definition, who, accounts)
     _check_heights(definition, who)
+    _check_powers(definition, who)
 
 
 def account_of(definition: TaskDefinition, run_as: str, accounts: Accounts) -> str | None:
@@ -118,6 +120,23 @@ def _check_heights(definition: TaskDefinition, who: Who) -> None:
             f"{who.name} may not have a task run before all others, or with the highest rights.",
             advice="Give it a Priority of 2 or more and RunLevel LeastPrivilege.",
         )
+
+
+def _check_powers(definition: TaskDefinition, who: Who) -> None:
+    """What is done with the inn's own power, whoever the task runs as."""
+    if who.rules_all:
+        return
+    for action in definition.actions:
+        if isinstance(action, ComHandlerAction):
+            raise NotPermitted(
+                f"{who.name} may not have a task call the inn's own operations.",
+                advice="Ask an administrator of the whole inn to register it.",
+            )
+        if isinstance(action, EmailAction) and action.server and mail_server.parse(action.server).user:
+            raise NotPermitted(
+                f"{who.name} may not have e-mail sent with a password of the inn's.",
+                advice="Name a server that takes mail without one, or ask an administrator of the whole inn.",
+            )
 
 
 def _no_account(name: str) -> ScheduleError:

@@ -127,7 +127,13 @@ class OperationHandler:
 
     async def start(self, status: TaskHandlerStatus, data: str) -> None:
         """Start the operation and wait for its end, also where it may no longer be stopped."""
-        task = await self._start(data)
+        starting = asyncio.ensure_future(self._start(data))
+        try:
+            task = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # It may have been written down already: then it is cancelled, and not left behind.
+            await asyncio.shield(self._stopped((await starting).id))
+            raise
         self._task = task.id
         status.update_status(0, f"{task.description} (task {task.id})")
         try:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from innkeeper.errors import ErrorCode, InnkeeperError, NotPermitted, ScheduleError
-from innkeeper.schedule.enumerations import RunLevel, TaskCreation, TaskRunFlags
+from innkeeper.schedule.enumerations import ActionType, RunLevel, TaskCreation, TaskRunFlags
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.registered import Folder
 from innkeeper.schedule.security.guard import Guard, Who
@@ -147,6 +147,24 @@ async def test_who_is_no_administrator_has_programs_run_as_themselves_alone(hous
         with pytest.raises(NotPermitted):
             await registered(house, definition, ANA)
         await registered(house, definition, ROOT)
+
+
+async def test_the_inns_own_power_is_its_administrators_to_give(house):
+    """Its operations on machines, and its passwords; mail without one is everybody's."""
+    for kind, fields, allowed in (
+        (ActionType.COM_HANDLER, {"class_id": "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}"}, False),
+        (ActionType.SEND_EMAIL, {"server": "smtp://ana@mail.example"}, False),
+        (ActionType.SEND_EMAIL, {"server": "mail.example"}, True),
+    ):
+        definition = as_user("ana")
+        definition.actions.clear()
+        action = definition.actions.create(kind)
+        for name, value in fields.items():
+            setattr(action, name, value)
+        if not allowed:
+            with pytest.raises(NotPermitted):
+                await registered(house, definition, ANA)
+        await registered(house, definition, ANA if allowed else ROOT)
 
 
 async def test_a_service_that_is_not_root_runs_programs_as_itself(house):
