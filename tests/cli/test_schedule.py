@@ -201,3 +201,22 @@ def _plain(directory: Path) -> Path:
     path = directory / "plain.xml"
     path.write_text(GOOD.replace(' encoding="UTF-16"', "").replace(' exclude="freeze"', ""))
     return path
+
+
+def test_a_task_is_paused_resumed_and_guarded(service: Service) -> None:
+    """What stands still goes on; a descriptor is shown, set, enforced and taken back."""
+    path = "\\Control\\Sleep"
+    ok(service, "add", path, "--daily", "02:00", "--", "/bin/sleep", "600")
+    nothing = service.run("schedule", "pause", path)
+    assert nothing.code != 0
+    assert "Nothing of" in nothing.err
+    ok(service, "run", path)
+    assert "stands still (one instance)" in ok(service, "pause", path)
+    assert "goes on" in ok(service, "resume", path)
+    ok(service, "stop", path)
+    assert "(A;;FA;;;BA)" in ok(service, "permissions", path)
+    ok(service, "permissions", path, "D:(D;;FX;;;AU)(A;;FR;;;AU)")
+    assert "may not start or stop" in service.run("schedule", "run", path).err
+    assert "is no right" in service.run("schedule", "permissions", path, "D:(A;;XX;;;AU)").err
+    assert not json.loads(ok(service, "permissions", "--json", path, ""))["is_own"]
+    ok(service, "delete", "--yes", path)

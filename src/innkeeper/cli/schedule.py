@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from innkeeper.cli import schedule_add, schedule_folder, schedule_next, schedule_validate
+from innkeeper.cli import schedule_add, schedule_control, schedule_folder, schedule_next, schedule_validate
 from innkeeper.cli.schedule_files import TaskPath, read
 from innkeeper.cli.schedule_words import say_action, say_settings, say_trigger
 from innkeeper.cli.terminal import Json, Session, facts, session_of, table
@@ -375,6 +375,7 @@ def _runs_table(session: Session, runs: Sequence[RunMessage], *, paths: bool) ->
     return made
 
 
+schedule_control.add_to(app)
 schedule_next.add_to(app)
 schedule_validate.add_to(app)
 app.add_typer(schedule_folder.app)

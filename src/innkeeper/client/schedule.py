@@ -128,7 +128,11 @@ class TaskFolder:
 
     def get_security_descriptor(self, information: int = _ALL_PARTS) -> str:
         """Who may do what with it, as SDDL (``GetSecurityDescriptor``): owner 1, group 2, list 4, audit 8."""
-        return _descriptor(self._transport, "folder", self.path, information)
+        return _descriptor(self._transport, "folder", self.path, information).sddl
+
+    def permissions(self) -> wire.DescriptorMessage:
+        """Its security descriptor, and whether it has one of its own."""
+        return _descriptor(self._transport, "folder", self.path, _ALL_PARTS)
 
     def set_security_descriptor(self, sddl: str, flags: int = 0) -> None:
         """Say who may do what with it (``SetSecurityDescriptor``); empty leaves it to roles again."""
@@ -297,7 +301,11 @@ class RegisteredTask:
 
     def get_security_descriptor(self, information: int = _ALL_PARTS) -> str:
         """Who may do what with it, as SDDL (``GetSecurityDescriptor``): owner 1, group 2, list 4, audit 8."""
-        return _descriptor(self._transport, "task", self.path, information)
+        return _descriptor(self._transport, "task", self.path, information).sddl
+
+    def permissions(self) -> wire.DescriptorMessage:
+        """Its security descriptor, and whether it has one of its own."""
+        return _descriptor(self._transport, "task", self.path, _ALL_PARTS)
 
     def set_security_descriptor(self, sddl: str, flags: int = 0) -> None:
         """Say who may do what with it (``SetSecurityDescriptor``); empty leaves it to roles again.
@@ -329,10 +337,10 @@ def _instances(transport: Transport, said: wire.RunList) -> NumberedCollection[R
     return NumberedCollection((RunningTask(transport, each) for each in said.runs), lambda run: run.name)
 
 
-def _descriptor(transport: Transport, noun: str, path: str, information: int) -> str:
+def _descriptor(transport: Transport, noun: str, path: str, information: int) -> wire.DescriptorMessage:
     query: Query = {"path": path, "information": information}
     where = f"/v1/schedule/{noun}/descriptor"
-    return transport.send(Call(method="GET", path=where, answer=wire.DescriptorMessage, query=query)).sddl
+    return transport.send(Call(method="GET", path=where, answer=wire.DescriptorMessage, query=query))
 
 
 def _set_descriptor(transport: Transport, noun: str, path: str, sddl: str, flags: int) -> None:
