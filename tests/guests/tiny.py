@@ -26,7 +26,8 @@ _GUEST_AGENT_PACKAGES = ("libglib2.0-0", "libmount1", "libblkid1", "libselinux1"
 _MODULES = ("drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci",
             "drivers/virtio/virtio_pci_modern_dev", "drivers/virtio/virtio_pci_legacy_dev",
             "drivers/char/virtio_console", "drivers/block/virtio_blk", "drivers/acpi/button",
-            "drivers/input/evdev")  # fmt: skip
+            "drivers/input/evdev",
+            "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net")  # fmt: skip
 #: Parts of the standard library that no agent needs.
 _STDLIB_LEFT_OUT = ("asyncio", "distutils", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test",
                     "tkinter", "turtledemo", "unittest", "venv", "xmlrpc", "sqlite3", "curses",

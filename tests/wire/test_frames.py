@@ -62,6 +62,23 @@ def test_flood_frees_a_reader_from_any_half_frame(frames: list[Frame], end: int,
     assert sum(isinstance(event, Interruption) for event in decoded) <= 1
 
 
+@given(
+    st.integers(4000, 20_000),
+    st.integers(0, 2000),
+    st.sampled_from([0x00, 0x41, 0xFF]),
+    st.integers(0, 10**6),
+)
+def test_data_cut_off_anywhere_is_never_delivered_changed(
+    size: int, padding: int, byte: int, end: int
+) -> None:
+    """However much of a long frame's end is padding itself, what the flood filled up does not pass for it."""
+    payload = bytes([byte]) * size + b"\xff" * padding
+    whole = encode(FrameKind.DATA, 1, payload)
+    cut = end % len(whole)
+    for event in decode(whole[:cut] + FLOOD + encode(FrameKind.HELLO, 0, b"nonce"), []):
+        assert not isinstance(event, Frame) or event.kind is FrameKind.HELLO or event.payload == payload
+
+
 @given(st.binary(max_size=2000), st.lists(st.integers(0, 10**6), max_size=20))
 def test_reader_finds_its_way_out_of_any_garbage(garbage: bytes, cuts: list[int]) -> None:
     """After any bytes at all, the frame behind a flood is read."""

@@ -14,6 +14,7 @@ from innkeeper.wire.session import Event, GuestSession
 from innkeeper.wire.streams import (
     DATA_BYTES,
     LEAST_CREDIT_BYTES,
+    WINDOW_BYTES,
     OpenAsked,
     StreamData,
     StreamEof,
@@ -105,13 +106,20 @@ class Channels:
         #: Send what there is; set by whoever has the port.
         self.flush: Callable[[], None] = _nothing
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether some wait for the host to take what is unsent."""
+        return bool(self._waiting)
+
+    def receive(self, event: StreamData) -> None:
+        """Pass on what the host sent."""
+        join = self._joins.get(event.stream)
+        if join is not None:
+            join.send(event.data)
+
     def take(self, event: Event) -> None:
-        """Take an event of a stream."""
-        if isinstance(event, StreamData):
-            join = self._joins.get(event.stream)
-            if join is not None:
-                join.send(event.data)
-        elif isinstance(event, OpenAsked):
+        """Take any other event of a stream."""
+        if isinstance(event, OpenAsked):
             self._open(event.stream, event.port)
         elif isinstance(event, StreamWritable):
             if event.stream in self._joins:
@@ -192,6 +200,7 @@ class _Join:
     def _connect(self, port: int) -> None:
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WINDOW_BYTES)
         error = self._socket.connect_ex((_HERE, port))
         if error == 0:
             self._connected()

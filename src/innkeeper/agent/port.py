@@ -4,7 +4,8 @@ import errno
 import glob
 import os
 import socket
-from typing import Callable, Optional
+import time
+from typing import Callable, List, Optional
 
 from innkeeper.agent.loop import Loop
 from innkeeper.agent.places import read_text
@@ -13,13 +14,19 @@ from innkeeper.wire.frames import Bytes
 _WRITE_BYTES = 64 * 1024
 #: The guest's driver hands out a page at a time; one call asks for many pages.
 _PAGE_BYTES = 4096
-_PAGES = 16
+_PAGES = 32
+#: While a frame wants so many bytes more, it is given so long to arrive.
+_NAP_BYTES = 16 * 1024
+_NAP_S = 0.00025
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 1.0
 #: errno values that say "there is no host just now".
 _ABSENT = (errno.EAGAIN, errno.EPIPE, errno.ECONNRESET, errno.ENODEV, errno.EIO)
 
-Receive = Callable[[Bytes], None]
+#: Gives the place for what is read next.
+Room = Callable[[], memoryview]
+#: Takes so many bytes that the host has sent and lie there; returns how many the frame in hand still wants.
+Receive = Callable[[int], int]
 TakeOutput = Callable[[int], bytes]
 
 
@@ -30,16 +37,17 @@ class Port:
     ``take`` gives what is to be sent.
     """
 
-    def __init__(self, loop: Loop, on_open: Callable[[], None], on_data: Receive, take: TakeOutput) -> None:
+    def __init__(
+        self, loop: Loop, on_open: Callable[[], None], room: Room, on_data: Receive, take: TakeOutput
+    ) -> None:
         self._loop = loop
         self._on_open = on_open
+        self._room = room
         self._on_data = on_data
         self._take = take
         self._fd = -1
         self._unsent: Bytes = b""
         self._paused = False
-        self._buffer = memoryview(bytearray(_PAGES * _PAGE_BYTES))
-        self._pages = [self._buffer[at : at + _PAGE_BYTES] for at in range(0, len(self._buffer), _PAGE_BYTES)]
         #: Whether the last read was a full page, so that more is to be expected.
         self._is_flowing = False
         self._pause_s = _FIRST_PAUSE_S
@@ -73,7 +81,7 @@ class Port:
 
     def _ready(self) -> None:
         try:
-            size = os.readv(self._fd, self._pages if self._is_flowing else self._pages[:1])
+            size = os.readv(self._fd, self._pages())
         except BlockingIOError:
             self.flush()
             return
@@ -82,10 +90,20 @@ class Port:
         if size:
             self._is_flowing = size >= _PAGE_BYTES
             self._pause_s = _FIRST_PAUSE_S
-            self._on_data(self._buffer[:size])
+            wanted = self._on_data(size)
             self.flush()
+            if wanted >= _NAP_BYTES:
+                # Pages come one by one: waking up for each of them costs more than the bytes do.
+                time.sleep(_NAP_S)
         else:
             self._lost()
+
+    def _pages(self) -> List[memoryview]:
+        room = self._room()
+        if not self._is_flowing:
+            return [room[:_PAGE_BYTES]]
+        ends = range(0, min(len(room), _PAGES * _PAGE_BYTES), _PAGE_BYTES)
+        return [room[at : at + _PAGE_BYTES] for at in ends]
 
     def _lost(self) -> None:
         raise NotImplementedError
@@ -99,9 +117,15 @@ class VirtioPort(Port):
     """
 
     def __init__(
-        self, loop: Loop, name: str, on_open: Callable[[], None], on_data: Receive, take: TakeOutput
+        self,
+        loop: Loop,
+        name: str,
+        on_open: Callable[[], None],
+        room: Room,
+        on_data: Receive,
+        take: TakeOutput,
     ) -> None:
-        super().__init__(loop, on_open, on_data, take)
+        super().__init__(loop, on_open, room, on_data, take)
         self._name = name
         self._loop.after(0, self._open)
 
@@ -131,9 +155,15 @@ class SocketPort(Port):
     """A Unix socket that stands for the port where there is no virtual machine; one host at a time."""
 
     def __init__(
-        self, loop: Loop, path: str, on_open: Callable[[], None], on_data: Receive, take: TakeOutput
+        self,
+        loop: Loop,
+        path: str,
+        on_open: Callable[[], None],
+        room: Room,
+        on_data: Receive,
+        take: TakeOutput,
     ) -> None:
-        super().__init__(loop, on_open, on_data, take)
+        super().__init__(loop, on_open, room, on_data, take)
         self._connection: Optional[socket.socket] = None
         if os.path.exists(path):
             os.unlink(path)
@@ -160,12 +190,12 @@ class SocketPort(Port):
 
 
 def open_port(
-    loop: Loop, address: str, on_open: Callable[[], None], on_data: Receive, take: TakeOutput
+    loop: Loop, address: str, on_open: Callable[[], None], room: Room, on_data: Receive, take: TakeOutput
 ) -> Port:
     """Open the port of this address: a virtio port's name, or ``unix:PATH``."""
     if address.startswith("unix:"):
-        return SocketPort(loop, address[len("unix:") :], on_open, on_data, take)
-    return VirtioPort(loop, address, on_open, on_data, take)
+        return SocketPort(loop, address[len("unix:") :], on_open, room, on_data, take)
+    return VirtioPort(loop, address, on_open, room, on_data, take)
 
 
 def find_port(name: str) -> Optional[str]:

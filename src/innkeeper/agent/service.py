@@ -15,10 +15,10 @@ from innkeeper.agent.plugin import S_OK, NotifySink, PluginError, TaskPlugin
 from innkeeper.agent.port import open_port
 from innkeeper.agent.status import Status, may_follow
 from innkeeper.agent.version import VERSION
-from innkeeper.wire.frames import Bytes, Fault, Interruption
+from innkeeper.wire.frames import Fault, Interruption
 from innkeeper.wire.session import VERSION as PROTOCOL_VERSION
 from innkeeper.wire.session import Began, Called, Event, GuestSession, Message, Noted
-from innkeeper.wire.streams import MAX_STREAMS
+from innkeeper.wire.streams import MAX_STREAMS, StreamData
 
 _POLL_S = 0.25
 _RESEND_S = 15.0
@@ -56,7 +56,9 @@ class Agent(NotifySink):
         #: Who waits for the host's answer to which notice.
         self._waiting: Dict[int, OnAnswer] = {}
         self._control = Control(self._loop, places.control, self)
-        self._port = open_port(self._loop, address, self._start_over, self._receive, self._take_output)
+        self._port = open_port(
+            self._loop, address, self._start_over, self._session.room, self._receive, self._take_output
+        )
         self._channels.flush = self.flush
 
     # Life
@@ -212,17 +214,21 @@ class Agent(NotifySink):
         self._channels.drop_all()
         self._session.ready()
 
-    def _receive(self, data: Bytes) -> None:
-        for event in self._session.receive(data):
+    def _receive(self, size: int) -> int:
+        for event in self._session.received(size):
             self._take(event)
+        return self._session.wanted
 
     def _take_output(self, size: int) -> bytes:
         output = self._session.take_output(size)
-        self._channels.resume()
+        if self._channels.has_waiting:
+            self._channels.resume()
         return output
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, Began):
+        if isinstance(event, StreamData):
+            self._channels.receive(event)
+        elif isinstance(event, Began):
             # What came before it belongs to a session that is lost.
             self._channels.drop_all()
             self._send_notices()

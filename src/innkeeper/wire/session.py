@@ -45,6 +45,7 @@ MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 #: Data of streams waits while more than this is unsent.
 BUSY_OUTPUT_BYTES = 256 * 1024
 _MAX_PING_BYTES = 64
+_DATA = FrameKind.DATA
 
 #: One JSON object, as it came: every reader checks what it takes from it.
 Message = Dict[str, object]
@@ -152,13 +153,37 @@ class _Session:
 
     def receive(self, data: Bytes) -> Events:
         """Take what the port gave and return what it means."""
+        return self._take_all(self._decoder.feed(data))
+
+    def room(self) -> memoryview:
+        """Return where the port may put what it gives next; then say ``received``."""
+        return self._decoder.room()
+
+    def received(self, size: int) -> Events:
+        """Take so many bytes that the port has put into ``room``, and return what they mean."""
+        return self._take_all(self._decoder.filled(size))
+
+    def _take_all(self, frames: Sequence[Decoded]) -> Events:
         events: Events = []
-        for decoded in self._decoder.feed(data):
-            events.extend(self._take(decoded))
+        for decoded in frames:
+            if isinstance(decoded, Frame) and decoded.kind is _DATA and self.is_begun:
+                # Nearly all bytes come this way: in a guest each call on it is felt.
+                event = self.streams.receive_data(decoded)
+                if isinstance(event, StreamData):
+                    events.append(event)
+                elif event is not None:
+                    events.append(self._fault(event.reason))
+            else:
+                events.extend(self._take(decoded))
         if self._output_size > MAX_OUTPUT_BYTES:
             self._forget_output()
             events.append(self._fault("it does not read what it is sent"))
         return events
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes are still to come of the frame that has begun."""
+        return self._decoder.wanted
 
     def take_output(self, size: int = MAX_OUTPUT_BYTES) -> bytes:
         """Remove and return up to ``size`` bytes to be sent: whole frames, or a part of a longer one."""

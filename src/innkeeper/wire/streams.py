@@ -79,6 +79,10 @@ class _Phase(enum.Enum):
     RESET = "reset"
 
 
+_OPENING, _OPEN, _RESET = _Phase
+_DATA = FrameKind.DATA
+
+
 class _Stream:
     """The accounts of one stream."""
 
@@ -133,19 +137,21 @@ class Streams:
     def may_send(self, number: int) -> int:
         """How many bytes the stream would take now."""
         stream = self._streams.get(number)
-        if stream is None or stream.phase is not _Phase.OPEN or stream.eof_sent:
+        if stream is None or stream.phase is not _OPEN or stream.eof_sent:
             return 0
         return stream.may_send
 
     def write(self, number: int, data: Bytes) -> int:
         """Send what the credit allows; returns how many bytes that was."""
-        allowed = min(len(data), self.may_send(number))
-        if allowed == len(data) <= MAX_PAYLOAD_BYTES:
-            if allowed:
-                self._send(FrameKind.DATA, number, data)
+        size, allowed = len(data), self.may_send(number)
+        if size <= allowed and size <= MAX_PAYLOAD_BYTES:
+            allowed = size
+            if size:
+                self._send(_DATA, number, data)
         else:
+            allowed = min(size, allowed)
             for begin in range(0, allowed, MAX_PAYLOAD_BYTES):
-                self._send(FrameKind.DATA, number, data[begin : min(begin + MAX_PAYLOAD_BYTES, allowed)])
+                self._send(_DATA, number, data[begin : min(begin + MAX_PAYLOAD_BYTES, allowed)])
         if allowed:
             self._streams[number].may_send -= allowed
         return allowed
@@ -153,7 +159,7 @@ class Streams:
     def consumed(self, number: int, size: int) -> None:
         """Say that ``size`` received bytes are out of the way: the sender gets them as credit again."""
         stream = self._streams.get(number)
-        if stream is None or stream.phase is not _Phase.OPEN:
+        if stream is None or stream.phase is not _OPEN:
             return
         stream.consumed += size
         if stream.consumed >= _CREDIT_STEP and not stream.eof_received:
@@ -197,7 +203,8 @@ class Streams:
         if frame.kind is FrameKind.OPENED:
             return self._receive_opened(frame.stream, stream)
         if frame.kind is FrameKind.DATA:
-            return self._receive_data(frame, stream)
+            event = self.receive_data(frame)
+            return [] if event is None else [event]
         if frame.kind is FrameKind.CREDIT:
             return self._receive_credit(frame, stream)
         if frame.kind is FrameKind.EOF:
@@ -218,14 +225,18 @@ class Streams:
         stream.phase = _Phase.OPEN
         return [StreamOpened(number)]
 
-    def _receive_data(self, frame: Frame, stream: _Stream) -> StreamEvents:
-        size = len(frame.payload)
-        if stream.phase is _Phase.OPENING or stream.eof_received:
-            return [Fault(f"DATA of stream {frame.stream} out of its time")]
-        if size > stream.may_receive:
-            return [Fault(f"DATA of stream {frame.stream} beyond its credit")]
-        stream.may_receive -= size
-        return [] if stream.phase is _Phase.RESET else [StreamData(frame.stream, frame.payload)]
+    def receive_data(self, frame: Frame) -> Union[StreamData, Fault, None]:
+        """Take a DATA; nothing follows from what comes for a stream that was reset."""
+        _, number, payload = frame
+        stream = self._streams.get(number)
+        if stream is None:
+            return Fault(f"DATA of stream {number}, which is not open")
+        if stream.phase is _OPENING or stream.eof_received:
+            return Fault(f"DATA of stream {number} out of its time")
+        if len(payload) > stream.may_receive:
+            return Fault(f"DATA of stream {number} beyond its credit")
+        stream.may_receive -= len(payload)
+        return None if stream.phase is _RESET else StreamData(number, payload)
 
     def _receive_credit(self, frame: Frame, stream: _Stream) -> StreamEvents:
         if len(frame.payload) != _NUMBER.size:
