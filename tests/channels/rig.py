@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from innkeeper.channels.agents import Agents
 from innkeeper.channels.ports import BytePipe, GuestAgent, ScheduleDeleted, ScheduleRequested
-from innkeeper.errors import AgentError
+from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.events import Event
 from innkeeper.wire.session import Began, Called, GuestSession, Message, Noted
@@ -125,6 +125,8 @@ class Inn:
         self.bookings: list[tuple[str, ScheduleRequested | ScheduleDeleted]] = []
         self.refusal = ""
         self.running = set(machines)
+        #: What is said of a machine without a guest here.
+        self.port_error: ErrorCode | None = None
         self.agents = Agents(
             open_port=self._open_port,
             running=self._running,
@@ -144,7 +146,7 @@ class Inn:
 
     async def _open_port(self, machine: str) -> BytePipe:
         if machine not in self.guests:
-            raise AgentError("There is no port.", machine=machine)
+            raise AgentError("There is no port.", machine=machine, code=self.port_error)
         return self.guests[machine]
 
     async def _running(self) -> set[str]:

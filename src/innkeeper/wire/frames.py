@@ -2,8 +2,9 @@
 
 A frame is ``u32 length | u8 kind | u24 check | u32 stream | payload``, big-endian; the check is the
 low part of a CRC-32 over the rest (of a long DATA frame over its end: see ``_covered``). Its first byte
-is always 0, so 0xFF where a frame should begin is padding. Whoever begins anew sends a flood of 0xFF longer than any frame: a half-read frame swallows
-some of it, fails its check, and the next frame after the flood is read cleanly.
+is always 0, so 0xFF where a frame should begin is padding. Whoever begins anew sends a flood of 0xFF
+longer than any frame: a half-read frame swallows some of it, fails its check, and the next frame after
+the flood is read cleanly.
 
 No I/O here, and no exception for any bytes: what breaks the protocol is a value too. Ships inside the
 agent, so it keeps to the standard library and the grammar of Python 3.6.
