@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, unix_connect
 
 from innkeeper.client.channels import Channel
 from innkeeper.errors import ErrorCode, InnkeeperError
-from tests.serving import Service
+from tests.serving import INNKEEPER, Service
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_channels_outlive_a_killed_service_and_end_with_their_machine(own_servic
     )
     assert page.stdout.startswith(b"This is web-1")
     with own_service.connect() as inn:
-        assert inn.machines["web-1"].turn_off().wait_for_completion(60_000)
+        inn.machines["web-1"].turn_off().wait_for_completion(60_000)
         _until_gone(socket)
         assert len(inn.channels) == 0
     assert own_service.stop() == 0
@@ -123,8 +123,6 @@ def _until_gone(socket: Path) -> None:
 
 
 def _command(service: Service) -> list[str]:
-    from tests.serving import INNKEEPER
-
     return [*INNKEEPER, "--socket", str(service.socket)]
 
 
