@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     ways: dict[str, Figures] = {}
     with booted() as guest, tempfile.TemporaryDirectory(prefix="ch-", dir="/tmp") as pipes:
-        service = ServiceProcess(guest, Path(pipes))
+        service = ServiceProcess(guest.agent_port, Path(pipes))
         try:
             _wait_for_network()
             raw, agent = RawPort(guest), GuestAgent(guest)

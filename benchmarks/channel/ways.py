@@ -27,10 +27,10 @@ Connect = Callable[[int], socket.socket]
 class ServiceProcess:
     """The service's half of channels (see ``service``)."""
 
-    def __init__(self, guest: BenchGuest, directory: Path) -> None:
+    def __init__(self, agent_port: Path, directory: Path) -> None:
         self._directory = directory
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.channel.service", str(guest.agent_port), str(directory)],
+            [sys.executable, "-m", "benchmarks.channel.service", str(agent_port), str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

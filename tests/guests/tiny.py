@@ -122,7 +122,8 @@ def _add_busybox(unpacked: Path, root: Path) -> None:
     shutil.copy(binary, root / "bin/busybox")
     applets = _run(str(binary), "--list").split()
     for applet in applets:
-        (root / "bin" / applet).exists() or (root / "bin" / applet).symlink_to("busybox")
+        if not (root / "bin" / applet).exists():
+            (root / "bin" / applet).symlink_to("busybox")
 
 
 def _add_modules(unpacked: Path, root: Path) -> None:

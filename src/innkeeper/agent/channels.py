@@ -7,7 +7,7 @@ import socket
 import struct
 from typing import Callable, Deque, Dict, Optional, Tuple
 
-from innkeeper.agent.loop import Loop
+from innkeeper.agent.loop import Loop, Timer
 from innkeeper.agent.places import read_text
 from innkeeper.wire.frames import Bytes
 from innkeeper.wire.session import Event, GuestSession
@@ -177,7 +177,17 @@ def _nothing() -> None:
 class _Join:
     """One stream and its connection to a server."""
 
-    __slots__ = ("_all", "_connecting", "_eof_read", "_eof_wanted", "_fd", "_number", "_pending", "_socket")
+    __slots__ = (
+        "_all",
+        "_connecting",
+        "_eof_read",
+        "_eof_wanted",
+        "_fd",
+        "_number",
+        "_pending",
+        "_socket",
+        "_timer",
+    )
 
     def __init__(self, channels: Channels, number: int, port: int) -> None:
         self._all = channels
@@ -185,6 +195,7 @@ class _Join:
         #: What the server has not taken yet; the stream's credit bounds it.
         self._pending: Deque[Bytes] = collections.deque()
         self._connecting = True
+        self._timer: Optional[Timer] = None
         #: The host sends no more; the server is told when it has taken all.
         self._eof_wanted = False
         #: The server sends no more.
@@ -206,16 +217,22 @@ class _Join:
             self._connected()
         elif error == errno.EINPROGRESS:
             self._all.loop.watch(self._fd, self._ready, writing=True)
-            self._all.loop.after(_CONNECT_S, self._give_up)
+            self._timer = self._all.loop.after(_CONNECT_S, self._give_up)
         else:
             raise OSError(error, os.strerror(error))
 
     def _connected(self) -> None:
         self._connecting = False
+        self._forget_timer()
         self._all.session.streams.accept(self._number)
         self.watch()
         if self._eof_wanted:
             self._shut_down()
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _give_up(self) -> None:
         if self._connecting and self._fd >= 0:
@@ -343,6 +360,7 @@ class _Join:
         """Close the connection; the server sees its end, or that it broke."""
         if self._fd < 0:
             return
+        self._forget_timer()
         self._all.loop.unwatch(self._fd)
         self._all.forget(self._number)
         self._fd = -1

@@ -5,9 +5,27 @@ import itertools
 import os
 import select
 import time
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 Callback = Callable[[], None]
+
+
+class Timer:
+    """A call that is to come."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callback) -> None:
+        self._callback: Optional[Callback] = callback
+
+    def cancel(self) -> None:
+        """Let it not come, and hold on to nothing."""
+        self._callback = None
+
+    def run(self) -> None:
+        """Call, unless cancelled."""
+        if self._callback is not None:
+            self._callback()
 
 
 class Loop:
@@ -15,7 +33,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._poll = select.epoll()
-        self._timers: List[Tuple[float, int, Callback]] = []
+        self._timers: List[Tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._running = False
         #: What is waited for on each file, and what is called then.
@@ -44,9 +62,11 @@ class Loop:
             del self._callbacks[fd]
             self._poll.unregister(fd)
 
-    def after(self, seconds: float, callback: Callback) -> None:
+    def after(self, seconds: float, callback: Callback) -> Timer:
         """Call back once, later."""
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), callback))
+        timer = Timer(callback)
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
+        return timer
 
     def call_from_thread(self, callback: Callback) -> None:
         """Call back in the loop's thread; may be called from any."""
@@ -81,7 +101,7 @@ class Loop:
     def _run_timers(self) -> None:
         now = time.monotonic()
         while self._running and self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
+            heapq.heappop(self._timers)[2].run()
 
     def _take_results(self) -> None:
         os.read(self._wake_read, 4096)

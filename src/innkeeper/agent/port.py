@@ -48,6 +48,9 @@ class Port:
         self._fd = -1
         self._unsent: Bytes = b""
         self._paused = False
+        #: Whether the loop waits for the port, and for room in it.
+        self._is_watched = False
+        self._is_writing = False
         #: Whether the last read was a full page, so that more is to be expected.
         self._is_flowing = False
         self._pause_s = _FIRST_PAUSE_S
@@ -64,20 +67,18 @@ class Port:
         """Send what can be sent, and watch for the rest."""
         if self._fd < 0 or self._paused:
             return
+        data = self._unsent or self._take(_WRITE_BYTES)
         try:
-            while self._more():
-                sent = os.write(self._fd, self._unsent)
-                self._unsent = memoryview(self._unsent)[sent:] if sent < len(self._unsent) else b""
+            while data:
+                sent = os.write(self._fd, data)
+                data = memoryview(data)[sent:] if sent < len(data) else self._take(_WRITE_BYTES)
         except OSError as exc:
             if exc.errno not in _ABSENT:
                 raise
-        if self._fd >= 0:
-            self._loop.watch(self._fd, self._ready, writing=bool(self._unsent))
-
-    def _more(self) -> bool:
-        if not self._unsent:
-            self._unsent = self._take(_WRITE_BYTES)
-        return bool(self._unsent)
+        self._unsent = data
+        if bool(data) is not self._is_writing or not self._is_watched:
+            self._is_writing, self._is_watched = bool(data), True
+            self._loop.watch(self._fd, self._ready, writing=self._is_writing)
 
     def _ready(self) -> None:
         try:
@@ -97,6 +98,10 @@ class Port:
                 time.sleep(_NAP_S)
         else:
             self._lost()
+
+    def _unwatch(self) -> None:
+        self._loop.unwatch(self._fd)
+        self._is_watched = False
 
     def _pages(self) -> List[memoryview]:
         room = self._room()
@@ -141,7 +146,7 @@ class VirtioPort(Port):
         self._opened(fd)
 
     def _lost(self) -> None:
-        self._loop.unwatch(self._fd)
+        self._unwatch()
         self._paused = True
         self._loop.after(self._pause_s, self._resume)
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
@@ -182,7 +187,7 @@ class SocketPort(Port):
         self._opened(self._connection.fileno())
 
     def _lost(self) -> None:
-        self._loop.unwatch(self._fd)
+        self._unwatch()
         self._fd = -1
         if self._connection is not None:
             self._connection.close()

@@ -187,6 +187,8 @@ class _Session:
 
     def take_output(self, size: int = MAX_OUTPUT_BYTES) -> bytes:
         """Remove and return up to ``size`` bytes to be sent: whole frames, or a part of a longer one."""
+        if not self._output:
+            return b""
         frames, room = [], size
         while self._output and len(self._output[0]) <= room:
             frames.append(self._output.popleft())
