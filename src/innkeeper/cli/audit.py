@@ -45,7 +45,7 @@ def list_audit(
             Text(entry.who),
             Text(entry.address),
             Text(entry.action),
-            Text(entry.on),
+            Text(_about(entry)),
             Text(_ended(entry), style=_STYLES.get(entry.outcome, "")),
         )
     session.out.print(made)
@@ -96,6 +96,12 @@ def export(
         return
     file.write_bytes(lines)
     session.note(f"The log is in {file}.")
+
+
+def _about(entry: AuditEntry) -> str:
+    """On what it was done, or what it was about; the request itself where nothing else is known."""
+    noted = entry.detail if entry.outcome == "done" else ""
+    return entry.on or noted
 
 
 def _ended(entry: AuditEntry) -> str:

@@ -45,6 +45,9 @@ def list_users(context: typer.Context, json: Json = False) -> None:
     if session.json:
         session.answer(found)
         return
+    if not found.users:
+        session.note("Nobody has an account or a role yet. Add one with: innkeeper user add NAME")
+        return
     made = table("WHO", "ACCOUNT", "ROLES")
     for user in found.users:
         made.add_row(Text(_who(user)), _account(user), Text(_roles(user.roles) or "none"))

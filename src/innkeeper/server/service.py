@@ -62,9 +62,9 @@ async def _serve(settings: Settings) -> None:
 
 def _tell_ready(settings: Settings, remotes: Sequence[RemoteDoor]) -> None:
     for remote in remotes:
-        _log.info("listening", addresses=remote.addresses, fingerprint=remote.fingerprint)
+        _log.info("listening", addresses=" ".join(remote.addresses), fingerprint=remote.fingerprint)
         if remote.tls is None and not all(map(_is_on_loopback, remote.sockets)):
-            _log.warning("listening_without_tls", addresses=remote.addresses)
+            _log.warning("listening_without_tls", addresses=" ".join(remote.addresses))
     _log.info("service_ready", socket=str(settings.socket), fake=settings.fake is not None)
     notify("READY=1")
 
