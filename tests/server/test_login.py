@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -263,3 +264,30 @@ def test_a_body_over_the_limit_is_refused_for_the_unknown_too(http: httpx.Client
     """Before it is read whole."""
     answer = http.post("/v1/login", content=json.dumps({"user": "x" * 2_000_000}).encode())
     assert answer.json()["code"] == "ERROR_BUFFER_OVERFLOW"
+
+
+def test_what_is_done_on_a_page_is_told_to_the_audit_log_once(remote: Service) -> None:
+    """As the operation that it is, by the session that did it; a forged form is not carried out."""
+    with httpx.Client(base_url=remote.url, timeout=30) as browser:
+        given = {"realm": "local", "user": "bob", "password": GOOD, "next": "/machines"}
+        assert browser.post("/login", data=given).status_code == 303
+        page = browser.get(
+            "/machines/desk-1" if "desk-1" in browser.get("/machines").text else "/machines/web-1"
+        )
+        name = str(page.url).rsplit("/", 1)[1]
+        (token,) = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', page.text))
+        path = f"/machines/{name}/commands/pause"
+        assert browser.post(path, data={"csrf": "0" * 64}).status_code == 403
+        with remote.connect() as root:
+            before = root.audit.list(who="bob@local", on=f"machine {name}").entries
+            browser.post(path, data={"csrf": token})
+            told = root.audit.list(who="bob@local", on=f"machine {name}").entries
+        new = [entry for entry in told if entry.number not in {each.number for each in before}]
+        assert sorted(entry.outcome for entry in new) in (["begun", "done"], ["begun", "failed"])
+        assert {entry.action for entry in new} == {"command_machine"}
+        assert all(entry.proof.startswith("session ") for entry in new)
+        stolen = dict(browser.cookies)
+        assert browser.post("/logout", data={"csrf": token}).status_code == 303
+    with httpx.Client(base_url=remote.url, cookies=stolen) as thief:
+        assert thief.get("/v1/inn").status_code == 401
+        assert thief.get("/machines").status_code in (303, 401)
