@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import BinaryIO, Final
+
+from innkeeper.schedule import spawning
 
 _LONGEST_LINE: Final = 64 << 10
 #: A child of its child may hold the pipe open: its output is not worth waiting for any longer.
 _LINGER_SECONDS: Final = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Begun:
+    """A process that has just begun."""
+
+    pid: int
+    #: What it prints.
+    pipe: BinaryIO
+    #: Its exit code, once it has ended; asked for once.
+    code: Callable[[], int]
 
 
 class Child:
@@ -23,24 +37,23 @@ class Child:
     costs one turn of a thread that is there, and an end two wake-ups.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
-        assert process.stdout is not None  # it was asked for
-        self._process = process
+    def __init__(self, begun: _Begun, on_line: Callable[[str], None]) -> None:
+        self._begun = begun
         self._on_line = on_line
-        self._pipe = process.stdout
+        self._pipe = begun.pipe
         self._rest = b""
         self._loop = loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = loop.create_future()
         self._drained: asyncio.Future[None] = loop.create_future()
         os.set_blocking(self._pipe.fileno(), False)
-        self._pidfd = os.pidfd_open(process.pid)
+        self._pidfd = os.pidfd_open(begun.pid)
         loop.add_reader(self._pipe, self._read)
         loop.add_reader(self._pidfd, self._end)
 
     @property
     def pid(self) -> int:
         """The first process of its group."""
-        return self._process.pid
+        return self._begun.pid
 
     async def wait(self) -> int:
         """Its exit code, once it has ended and its output is read; 128 + n for a signal n."""
@@ -58,12 +71,12 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its whole group. Does nothing where it has gone."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self._begun.pid, number)
 
     def _end(self) -> None:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self._ended.set_result(self._process.wait())  # it has ended: this only asks for its code
+        self._ended.set_result(self._begun.code())
 
     def _read(self) -> None:
         try:
@@ -97,33 +110,60 @@ async def spawn(
     argv: Sequence[str],
     on_line: Callable[[str], None],
     on_start: Callable[[], None],
+    *,
+    sign: bytes | None,
+    cwd: str,
+    env: Mapping[str, str],
     **options: object,
 ) -> Child:
     """Start a process in a session of its own; ``on_start`` is called, in any thread, once it runs.
 
-    Raises ``OSError``. Where the caller is cancelled meanwhile, the process is ended again.
+    ``sign`` is a file that it makes by itself before, where this computer can do that and it is to run as
+    the service's own user. Raises ``OSError``. Where the caller is cancelled meanwhile, it is ended again.
     """
+    signed = sign is not None and not options and spawning.library() is not None
 
-    def begin() -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(  # type: ignore[call-overload]  # its options are those of Popen
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            bufsize=0,
-            **options,
-        )
+    def begin() -> _Begun:
+        if signed and sign is not None:
+            begun = _begin_signed(argv, cwd, env, sign)
+        else:
+            begun = _begin(argv, cwd=cwd, env=env, **options)
         on_start()
-        return process  # type: ignore[no-any-return]  # for the same reason
+        return begun
 
     beginning = asyncio.get_running_loop().run_in_executor(_SPAWNERS, begin)
     try:
-        process = await asyncio.shield(beginning)
+        begun = await asyncio.shield(beginning)
     except asyncio.CancelledError:
         Child(await beginning, on_line).signal(signal.SIGKILL)
         raise
-    return Child(process, on_line)
+    return Child(begun, on_line)
+
+
+def _begin(argv: Sequence[str], **options: object) -> _Begun:
+    process = subprocess.Popen(  # type: ignore[call-overload]  # its options are those of Popen
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        bufsize=0,
+        **options,
+    )
+    return _Begun(pid=process.pid, pipe=process.stdout, code=process.wait)
+
+
+def _begin_signed(argv: Sequence[str], cwd: str, env: Mapping[str, str], sign: bytes) -> _Begun:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = spawning.spawn(argv, output=writing, directory=cwd, environment=env, sign=sign)
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    pipe = os.fdopen(reading, "rb", buffering=0)
+    return _Begun(pid=pid, pipe=pipe, code=lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 #: A start waits for the new program's file: not on the loop, and not behind more than a few others.

@@ -80,7 +80,7 @@ class Instances:
                 return
             run, task = found
             if self._may_have_begun(run):
-                self._end(hand, run, task, _INTERRUPTED)
+                await self._end(hand, run, task, _INTERRUPTED)
                 raise InnkeeperError(_INTERRUPTED.reason, code=ErrorCode.SCHED_S_TASK_TERMINATED)
             run = self._begun(run, hand.id)
             writing = self._store.begin_run(run)
@@ -94,10 +94,10 @@ class Instances:
         except Exception as crash:  # whatever broke, the history must not say that it still runs
             ending = Ending(state=RunState.FINISHED, result=ErrorCode.E_UNEXPECTED, reason=repr(crash))
             await writing
-            self._end(hand, run, task, ending)
+            await self._end(hand, run, task, ending)
             raise
         await writing
-        self._end(hand, run, task, ending)
+        await self._end(hand, run, task, ending)
         _raise(ending, hand)
 
     def intend(self, run: Run, task: Registered) -> Mapping[str, Json]:
@@ -283,9 +283,10 @@ class Instances:
             secrets=self._secrets,
             messages=self._messages,
             on_start=lambda: None if self._starts is None else self._starts.begin(run.id),
+            sign=None if self._starts is None else self._starts.sign(run.id),
         )
 
-    def _end(self, hand: RunningTask, run: Run, task: Registered, ending: Ending) -> None:
+    async def _end(self, hand: RunningTask, run: Run, task: Registered, ending: Ending) -> None:
         """Have the end written, together with that of the operation."""
         now = self._clock.now()
         run = dataclasses.replace(
@@ -296,8 +297,11 @@ class Instances:
         task = dataclasses.replace(
             task, last_run=run.started_at or now, last_result=ending.result, missed_runs=missed
         )
-        hand.end_with(self._store.end_run(run, task))
-        if self._starts is not None:
+        writing = self._store.end_run(run, task)
+        hand.end_with(writing)
+        if self._starts is None:
+            await writing  # elsewhere the two are written in the order they were asked for
+        else:
             self._starts.forget(run.id)
 
 

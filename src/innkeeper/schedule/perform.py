@@ -49,6 +49,8 @@ class Setting:
     under_way: Callable[[Pausable], None] = lambda work: None
     #: Called the moment that an action has begun, or may have.
     on_start: Callable[[], None] = lambda: None
+    #: A file that the first program makes by itself.
+    sign: bytes | None = None
 
 
 async def perform(action: Action, setting: Setting) -> int:
@@ -98,7 +100,7 @@ async def _mail(action: EmailAction, setting: Setting) -> int:
 
 async def _run(program: Program, setting: Setting) -> int:
     running = await process.start(
-        program, lambda line: setting.hand.log(line, LogLevel.OUTPUT), setting.on_start
+        program, lambda line: setting.hand.log(line, LogLevel.OUTPUT), setting.on_start, setting.sign
     )
     setting.under_way(running)
     try:

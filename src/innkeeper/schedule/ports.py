@@ -126,6 +126,9 @@ class Starts(Protocol):
     def begin(self, run_id: str) -> None:
         """Note that its first action has begun."""
 
+    def sign(self, run_id: str) -> bytes | None:
+        """The path of a file that its first program can make by itself: it begins with that, not after."""
+
     def forget(self, run_id: str) -> None:
         """It has ended, and the store says so."""
 

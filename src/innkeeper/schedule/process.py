@@ -79,15 +79,22 @@ class Running:
             await asking.wait()
 
 
-async def start(program: Program, on_line: OnLine, on_start: Callable[[], None] = lambda: None) -> Running:
+async def start(
+    program: Program,
+    on_line: OnLine,
+    on_start: Callable[[], None] = lambda: None,
+    sign: bytes | None = None,
+) -> Running:
     """Start a program; each line it prints goes to ``on_line``; ``on_start`` is called once it runs.
+
+    It makes the file ``sign`` by itself before, where that can be (see ``child.spawn``).
 
     Raises ``ScheduleError`` where there is no such program or account, ``NotPermitted`` where the service
     may not run programs as that user.
     """
     argv, options, scope = await _options_of(program)
     try:
-        child = await spawn(argv, on_line, on_start, **options)
+        child = await spawn(argv, on_line, on_start, sign=sign, **options)
     except OSError as problem:
         raise ScheduleError(
             f"{program.argv[0]} cannot be started: {problem.strerror}.",
@@ -168,12 +175,12 @@ class _Options(TypedDict, total=False):
 
 async def _options_of(program: Program) -> tuple[list[str], _Options, str]:
     """What starting needs, looked up once where it is always the same."""
-    if program.user is not None or program.directory is not None:
+    if program.directory is not None:
         return await asyncio.to_thread(_options, program)
     if not _own:
         _own.append(await asyncio.to_thread(_options, Program(argv=())))
     start, options, scope = _own[0]
-    if scope:
+    if scope or program.user not in (None, options["env"]["USER"]):
         return await asyncio.to_thread(_options, program)
     return [*start, *program.argv], options, scope
 

@@ -73,6 +73,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Start what is due, for as long as the service lives."""
+        await self._settle_left()
         while True:
             self._awake.clear()
             try:
@@ -81,6 +82,15 @@ class Scheduler:
                 _log.exception("scheduler.look_failed")
                 pause = _LONGEST_SLEEP
             await self._sleep(pause)
+
+    async def _settle_left(self) -> None:
+        """End in the history what has ended as an operation: its own end could not be written."""
+        for run in await self._store.runs(live=True, limit=10_000):
+            if run.operation is None:
+                continue
+            (operation,) = await self._tasks.list(before_id=run.operation + 1, limit=1) or (None,)
+            if operation is not None and operation.id == run.operation and operation.is_complete:
+                await self._store.end_run(_lost_end(run, self._clock.now()), None)
 
     def wake(self) -> None:
         """Look again now: something was registered, or an instance has ended."""
@@ -314,14 +324,20 @@ class Scheduler:
     async def _start_claimed(self) -> None:
         """Go on with what a crash left claimed, and with what has waited long enough."""
         now = self._clock.now()
+        ready: dict[int, list[Run]] = {}
         for run in await self._store.waiting():
-            if run.id in self._beginning:
-                continue
-            if run.state is RunState.CLAIMED or (run.state is RunState.QUEUED and run.due <= now):
+            is_due = run.state is RunState.CLAIMED or (run.state is RunState.QUEUED and run.due <= now)
+            if is_due and run.id not in self._beginning:
+                ready.setdefault(run.task_id, []).append(run)
+
+        async def begin(task_id: int) -> None:
+            for run in ready[task_id]:
                 await self._adopt_or_begin(run)
 
+        await asyncio.gather(*(begin(task_id) for task_id in ready))
+
     async def _adopt_or_begin(self, run: Run) -> None:
-        started = await self._tasks.list(lock=f"instance:{run.id}", limit=1)
+        started = await self._tasks.list(live=True, lock=f"instance:{run.id}", limit=1)
         if started:
             # It may be at its end by now: its operation is all that is news.
             await self._store.set_operation(run.id, started[0].id)
@@ -374,6 +390,16 @@ def not_running(identifier: str) -> ScheduleError:
         code=ErrorCode.SCHED_E_TASK_NOT_RUNNING,
         advice="See the task's history for how it ended.",
         value=identifier[:64],
+    )
+
+
+def _lost_end(run: Run, now: dt.datetime) -> Run:
+    return dataclasses.replace(
+        run,
+        state=RunState.INTERRUPTED,
+        ended_at=now,
+        result=int(ErrorCode.SCHED_S_TASK_TERMINATED),
+        reason="its end could not be written down; its operation tells more",
     )
 
 

@@ -313,6 +313,8 @@ async def _starts(ground: Ground) -> Starts | None:
         return None
     starts = await asyncio.to_thread(MappedStarts.open, ground.settings.state_dir / "starts")
     ground.opened.callback(starts.close)
+    if starts.is_crowded:
+        starts.keep({run.id: run for run in await ground.store.schedule.runs(live=True, limit=10_000)})
     return starts
 
 
