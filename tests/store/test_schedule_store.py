@@ -157,3 +157,43 @@ async def test_a_task_is_forgotten_with_its_history(store: ScheduleStore) -> Non
     assert await store.get(task.id) is None
     (again,) = await store.put([TASK])
     assert again.id > task.id
+
+
+async def test_a_task_and_its_folders_are_one_write(store: ScheduleStore) -> None:
+    """The folders around it are made; where its path is taken, nothing of it is stored."""
+    path = SchedulePath.parse("\\New\\Deep\\t")
+    around = [SchedulePath.parse("\\New"), SchedulePath.parse("\\New\\Deep")]
+    stored = await store.register(named("\\New\\Deep\\t"), around)
+    assert await store.find(path) == stored
+    assert [str(folder.path) for folder in await store.folders()] == ["\\New", "\\New\\Deep"]
+    changed = await store.register(dataclasses.replace(stored, owner="bo"), around)
+    assert await store.get(stored.id) == changed
+    for taken in ("\\NEW\\deep\\T", "\\new"):
+        with pytest.raises(ScheduleError) as refused:
+            await store.register(named(taken), [SchedulePath.parse("\\Half")])
+        assert refused.value.code is ErrorCode.ERROR_ALREADY_EXISTS
+    assert len(await store.folders()) == 2
+
+
+async def test_runs_are_searched_by_path_reason_and_state(store: ScheduleStore) -> None:
+    """In any case, newest first; what no operation carries is told apart."""
+    (night, day) = await store.put([named("\\Nightly\\Größe"), named("\\Day")])
+    runs = [
+        dataclasses.replace(RUN, id="{1}", task_id=night.id, occurrence="1", reason="missed"),
+        dataclasses.replace(RUN, id="{2}", task_id=day.id, occurrence="2", state=RunState.QUEUED),
+        dataclasses.replace(RUN, id="{3}", task_id=day.id, occurrence="3", reason="Missed 100%"),
+    ]
+    for run in runs:
+        await store.put_run(run)
+
+    async def found(text: str, *states: RunState) -> list[str]:
+        return [run.id for run in await store.search(text, states=states, limit=9)]
+
+    assert await found("") == ["{3}", "{2}", "{1}"]
+    assert await found("NIGHTLY") == ["{1}"]
+    assert await found("missed") == ["{3}", "{1}"]
+    assert await found("100%") == ["{3}"]
+    assert await found("", RunState.QUEUED) == ["{2}"]
+    assert [run.id for run in await store.waiting()] == ["{1}", "{2}", "{3}"]
+    await store.begin_run(dataclasses.replace(runs[0], state=RunState.RUNNING, operation=4))
+    assert [run.id for run in await store.waiting()] == ["{2}", "{3}"]

@@ -11,7 +11,7 @@ from innkeeper.errors import TaskNotFound
 from innkeeper.store.database import Database
 from innkeeper.store.task_store import SqlTaskStore
 from innkeeper.tasks.memory_store import MemoryTaskStore
-from innkeeper.tasks.ports import LockHeld, TaskStore
+from innkeeper.tasks.ports import LastWords, LockHeld, TaskStore
 from innkeeper.tasks.task import CancelEffect, LogLevel, Progress, Task, TaskResult
 
 NIGHT = dt.datetime(2026, 1, 10, 22, 0, tzinfo=dt.UTC)
@@ -232,3 +232,30 @@ async def test_what_is_written_outlives_the_process(database: Database) -> None:
             await create(SqlTaskStore(other), lock="machine:web-1")
     finally:
         await other.close()
+
+
+async def test_a_dead_server_s_tasks_go_to_one_other(store: TaskStore) -> None:
+    """Of two that find a peer dead, the first gets its live tasks; those that ended stay where they were."""
+    kept = {"kind": "run", "description": "Run", "lock": None, "parent_id": None, "owner": "ana"}
+    common = {"argument": {}, "cancel_effect": CancelEffect.NONE, "at": NIGHT}
+    live = await store.create(**kept, **common, carrier="one")
+    ended = await store.create(**kept, **common, carrier="one")
+    other = await store.create(**kept, **common, carrier="three")
+    await end(store, ended)
+    adopted = await store.adopt(["one", "dead"], "two")
+    assert [(task.id, task.carrier) for task in adopted] == [(live.id, "two")]
+    assert list(await store.adopt(["one"], "four")) == []
+    assert (await store.get(other.id)).carrier == "three"
+
+
+async def test_the_last_words_go_with_the_end(store: TaskStore) -> None:
+    """Progress and lines that were not written yet are written with it, and not after it."""
+    task = await create(store)
+    words = LastWords(progress=Progress(phase="done", percent=100), lines=[(NIGHT, LogLevel.OUTPUT, "bye")])
+    ending = {"result": TaskResult.SUCCESS, "error": 0, "error_description": "", "at": NIGHT}
+    (line,) = await store.end(task.id, **ending, words=words)
+    assert (line.number, line.text) == (1, "bye")
+    assert list(await store.log(task.id)) == [line]
+    assert (await store.get(task.id)).progress == words.progress
+    assert list(await store.end(task.id, **ending, words=words)) == []
+    assert len(await store.log(task.id)) == 1

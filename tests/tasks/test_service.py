@@ -511,3 +511,66 @@ async def test_a_flood_of_output_is_bounded() -> None:
     lines = await house.tasks.log(task.id, limit=100_000)
     assert len(lines) == 20_000
     assert lines[-1].level is LogLevel.WARNING
+
+
+async def test_stepless_work_is_begun_again_and_told_so() -> None:
+    """It has no journal: after a kill it starts from the start, knows it, and ends once."""
+    house = House()
+    lives: list[bool] = []
+
+    async def work(task: RunningTask, argument: Argument) -> None:
+        lives.append(task.resumed)
+        await asyncio.sleep(0)
+        if not task.resumed:
+            await task.cancelled()
+
+    house.tasks.register("quick", work, stepless=True)
+    await house.tasks.launch()
+    task = await house.tasks.start("quick", "Be quick", {"a": 1}, lock="instance:1")
+    await until(lambda: bool(lives))
+    assert await house.engine.unfinished() == [], "no journal is kept"
+    house.engine.kill()
+    house.restart()
+    house.tasks.register("quick", work, stepless=True)
+    await house.tasks.launch()
+    assert await house.tasks.wait(task.id)
+    assert lives == [False, True]
+    assert (await house.tasks.get(task.id)).result is TaskResult.SUCCESS
+    await house.tasks.close()
+
+
+async def test_a_write_of_the_work_is_waited_for_with_the_end() -> None:
+    """What the work has under way is on the disk when its task has ended, and its last lines too."""
+    house = House()
+    written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def work(task: RunningTask, argument: Argument) -> None:
+        task.log("the last word")
+        task.end_with(written)
+
+    house.tasks.register("quick", work, stepless=True)
+    await house.tasks.launch()
+    task = await house.tasks.start("quick", "Be quick", {})
+    await house.tasks.wait(task.id)
+    assert [line.text for line in await house.tasks.log(task.id)] == ["the last word"]
+    written.set_result(None)
+    await house.tasks.close()
+
+
+async def test_a_cancel_before_the_first_step_is_seen_by_it() -> None:
+    """Asked for the moment that the task has started: the work begins cancelled."""
+    house = House()
+    told: list[str] = []
+
+    async def work(task: RunningTask, argument: Argument) -> None:
+        task.on_cancel(lambda: told.append("cancelled"))
+        raise TaskCancelled
+
+    house.tasks.register("quick", work, stepless=True)
+    await house.tasks.launch()
+    task = await house.tasks.start("quick", "Be quick", {})
+    await house.tasks.cancel(task.id)
+    await house.tasks.wait(task.id)
+    assert told == ["cancelled"]
+    assert (await house.tasks.get(task.id)).result is TaskResult.CANCELLED
+    await house.tasks.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import resource
 import signal
 import socket
 import ssl
@@ -41,7 +42,15 @@ _MAX_MESSAGE_BYTES = 1024 * 1024
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Unfinished tasks go on at the next start."""
     logs.configure(settings.log_json)
+    _allow_many_files()
     asyncio.run(_serve(settings))
+
+
+def _allow_many_files() -> None:
+    """Take all the open files that this process may have: each program that runs holds two."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(settings: Settings) -> None:
