@@ -291,6 +291,8 @@ class UpdateList(Message):
     """Bookings, by start."""
 
     updates: tuple[UpdateMessage, ...]
+    #: Ask with this as ``after`` for the next page; nothing where there is no more.
+    next_after: str | None = None
 
 
 class PackageMessage(Message):

@@ -25,3 +25,20 @@ class MachineQuery(BaseModel):
     limit: int | None = Field(default=None, ge=1, le=MAX_LIMIT)
     #: What the page before said as ``next_after``.
     after: str | None = Field(default=None, max_length=512)
+
+
+class UpdateQuery(BaseModel):
+    """Which bookings: those for which all that is said holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Of this machine.
+    machine: str | None = Field(default=None, max_length=255)
+    #: Those that have come to an end, or those that have not.
+    ended: bool | None = None
+    #: With this in their label or identifier, whatever the case of its letters.
+    text: str | None = Field(default=None, max_length=255)
+    #: At the most so many; nothing for all.
+    limit: int | None = Field(default=None, ge=1, le=MAX_LIMIT)
+    #: What the page before said as ``next_after``.
+    after: str | None = Field(default=None, max_length=2048)

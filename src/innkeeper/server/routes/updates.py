@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import datetime as dt
+import json
+from typing import Annotated
 
-from innkeeper.errors import ErrorCode, MachineNotFound, UpdateError
+from fastapi import APIRouter, Query
+
+from innkeeper.errors import ErrorCode, InvalidArgument, MachineNotFound, UpdateError
 from innkeeper.identity.roles import Role
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
@@ -14,23 +18,48 @@ from innkeeper.server.messages import report_message, task_message, update_messa
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.updates.booking import Booking
 from innkeeper.wire import messages as wire
+from innkeeper.wire.queries import UpdateQuery
 
 router = APIRouter(prefix="/updates", tags=["updates"])
 
 
 @router.get("", operation_id="list_updates", dependencies=needs(Role.VIEWER, what_they_see))
-async def list_updates(house: TheHouse, caller: TheCaller, machine: str | None = None) -> wire.UpdateList:
-    """All bookings, by start, with the runs that are under way."""
-    name = await _known_name(house, machine) if machine is not None else None
-    bookings = sorted(await house.bookings.list(machine=name), key=lambda booking: booking.start)
+async def list_updates(
+    house: TheHouse, caller: TheCaller, query: Annotated[UpdateQuery, Query()]
+) -> wire.UpdateList:
+    """Bookings by start, with the runs that are under way: those that the caller may see, and asks for."""
+    name = await _known_name(house, query.machine) if query.machine is not None else None
+    found = await house.bookings.list(machine=name, ended=query.ended)
+    wanted = sorted((each for each in found if _is_wanted(each, query)), key=_place)
+    seen = [booking for booking in wanted if sees_machine(house, caller, booking.machine)]
+    page = seen[: query.limit]
     now = house.clock.now()
     running = {task.id: task_message(task, now) for task in await house.tasks.list(live=True, limit=100_000)}
-    updates = (
-        update_message(booking, running.get(booking.task_id or 0))
-        for booking in bookings
-        if sees_machine(house, caller, booking.machine)
+    return wire.UpdateList(
+        updates=tuple(update_message(booking, running.get(booking.task_id or 0)) for booking in page),
+        next_after=json.dumps(_place(page[-1])) if len(page) < len(seen) else None,
     )
-    return wire.UpdateList(updates=tuple(updates))
+
+
+def _is_wanted(booking: Booking, query: UpdateQuery) -> bool:
+    text = (query.text or "").casefold()
+    if text not in booking.label.casefold() and text not in booking.identifier.casefold():
+        return False
+    return query.after is None or _place(booking) > _place_of(query.after)
+
+
+def _place(booking: Booking) -> tuple[str, str, str]:
+    return booking.start.astimezone(dt.UTC).isoformat(), booking.machine, booking.identifier
+
+
+def _place_of(after: str) -> tuple[str, str, str]:
+    try:
+        start, machine, identifier = json.loads(after)
+    except (ValueError, TypeError) as error:
+        raise InvalidArgument(
+            "“after” is no place in this list.", advice="Send what the page before said as next_after."
+        ) from error
+    return str(start), str(machine), str(identifier)
 
 
 @router.post(
