@@ -192,6 +192,7 @@ _ASKED: list[tuple[str, Callable[[Machine], object]]] = [
     ("Logoff", lambda m: m.guest_os.logoff()),
     ("Restart", lambda m: m.guest_os.restart()),
     ("Shutdown", lambda m: m.guest_os.shutdown()),
+    ("InstallIntegrationComponents", lambda m: m.guest_os.install_integration_components()),
     ("HeartbeatPercentage", lambda m: m.guest_os.heartbeat_percentage),
     ("IsHeartbeating", lambda m: m.guest_os.is_heartbeating),
     ("IntegrationComponentsVersion", lambda m: m.guest_os.integration_components_version),

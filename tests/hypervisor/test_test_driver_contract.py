@@ -91,3 +91,12 @@ class TestConfiguration(ConfigurationContract):
 
 class TestUntouchable(UntouchableContract):
     """Made up."""
+
+
+async def test_what_a_made_up_machine_uses_is_made_up_too(subject: Subject) -> None:
+    """While it is on; without a network that anybody could count."""
+    assert await subject.hypervisor.usage() == []
+    await subject.hypervisor.start(subject.name)
+    (usage,) = await subject.hypervisor.usage()
+    assert (usage.machine, usage.vcpus, usage.network_sent_bytes) == (subject.name, 1, None)
+    assert usage.cpu_seconds > 0

@@ -126,8 +126,11 @@ class GuestOS:
         return self._transport.send(get(self._path("version"), ParameterMessage)).value
 
     def install_integration_components(self, *, force: bool = False) -> Task:
-        """Put the task agent into it, through qemu-guest-agent (``InstallIntegrationComponents``)."""
-        accepted = self._transport.send(command(self._name, "prepare", PrepareRequest(force=force)))
+        """Put the task agent into it, through qemu-guest-agent (``InstallIntegrationComponents``).
+
+        Raises ``WrongState`` (``VM_E_VM_NOT_RUNNING``) where it does not run.
+        """
+        accepted = self._transport.send(command(self._name, "guest/install", PrepareRequest(force=force)))
         return Task(self._transport, accepted.task)
 
     @property

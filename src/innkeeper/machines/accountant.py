@@ -91,13 +91,15 @@ class Accountant:
         self._clock = clock
         self._meters: dict[str, Meter] = {}
         self._looked_at = -math.inf
+        self._ticked_at = -math.inf
+        self._ticking = asyncio.Lock()
         self._asked = asyncio.Event()
 
     async def run(self) -> None:
         """Ask and ask again, until cancelled."""
         while True:
             began = self._clock.monotonic()
-            await self.tick()
+            await self._fresh(WATCHED_SECONDS / 2)
             now = self._clock.monotonic()
             watched = now - self._looked_at < _LOOKING_SECONDS
             pause = max(WATCHED_SECONDS if watched else UNWATCHED_SECONDS, (now - began) / _MOST_OF_THE_TIME)
@@ -107,6 +109,7 @@ class Accountant:
         """Ask every host once. One that does not answer keeps its machines' accounts as they are."""
         asked = [host.usage() for host in self._machines.hosts.values()]
         answers = await asyncio.gather(*asked, return_exceptions=True)
+        self._ticked_at = self._clock.monotonic()
         for host, answer in zip(self._machines.hosts, answers, strict=True):
             if isinstance(answer, InnkeeperError):
                 _log.debug("host.not_accounted", host=host, error=str(answer))
@@ -117,17 +120,17 @@ class Accountant:
 
     async def account(self, name: str) -> Account:
         """One machine's account (``CPUUtilization``, ``DiskBytesRead`` … ``UpTime``)."""
-        self._look()
+        await self.look()
         return self._account((await self._machines.get(name)).name)
 
     def accounts(self, names: Iterable[str]) -> Sequence[Account]:
-        """The accounts of many, without a question to any host."""
-        self._look()
+        """The accounts of many as they were last read, without a question to any host; see ``look``."""
+        self._mark_look()
         return [self._account(name) for name in names]
 
     async def history(self, name: str, span: Span) -> History:
         """One machine's history (``CPUUtilizationHistory`` and the like)."""
-        self._look()
+        await self.look()
         meter = self._meters.get((await self._machines.get(name)).name)
         points: Iterable[Rates] = () if meter is None else meter.history(span)
         length, step = (MINUTE, 1) if span is Span.MINUTE else (_DAY, _DAY_STEP_SECONDS)
@@ -136,11 +139,22 @@ class Accountant:
             until=self._clock.now(), step_seconds=step, points=(NONE,) * (length - len(known)) + known
         )
 
+    async def look(self) -> None:
+        """Somebody looks: what they see is no older than a moment."""
+        self._mark_look()
+        await self._fresh(2 * WATCHED_SECONDS)
+
     # Machinery
 
-    def _look(self) -> None:
+    def _mark_look(self) -> None:
         self._looked_at = self._clock.monotonic()
         self._asked.set()
+
+    async def _fresh(self, seconds: float) -> None:
+        """Ask the hosts where the last time is longer ago than this; once for all who wait."""
+        async with self._ticking:
+            if self._clock.monotonic() - self._ticked_at > seconds:
+                await self.tick()
 
     async def _wait(self, seconds: float, *, watched: bool) -> None:
         """Wait for the next tick; the first who looks ends a long wait."""

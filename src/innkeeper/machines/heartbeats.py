@@ -22,6 +22,8 @@ _LISTEN_SECONDS = 6.0
 #: qemu-guest-agent, where there is no agent of ours, is asked less: libvirt asks it one thing at a time.
 _ASK_SECONDS = 30.0
 _BLOCK_SECONDS = 60.0
+#: A host with many machines is looked at less often.
+_MOST_OF_THE_TIME = 0.05
 
 
 class Hearts(Protocol):
@@ -48,11 +50,13 @@ class Heartbeats:
     async def run(self) -> None:
         """Listen, until cancelled."""
         while True:
+            began = self._clock.monotonic()
             try:
                 await self._listen(await self._machines.list())
             except InnkeeperError as error:
                 _log.debug("heartbeats_unheard", error=str(error))
-            await self._clock.sleep(_LISTEN_SECONDS)
+            took = self._clock.monotonic() - began
+            await self._clock.sleep(max(_LISTEN_SECONDS, took / _MOST_OF_THE_TIME))
 
     async def percent(self, name: str) -> int:
         """Percent of the expected heartbeats of the last minute (``HeartbeatPercentage``).

@@ -20,7 +20,9 @@ _LOOK = needs(Role.VIEWER, machine_in_path("name"))
 @router.get("/accounts", operation_id="list_accounts", dependencies=needs(Role.VIEWER, what_they_see))
 async def list_accounts(house: TheHouse, caller: TheCaller) -> wire.WatchedList:
     """Every machine's state and account, by one question to each host."""
-    machines = [each for each in await house.machines.list() if sees_machine(house, caller, each.name)]
+    seen = [notice.machine for notice in await house.board.all()]
+    machines = [each for each in seen if sees_machine(house, caller, each.name)]
+    await house.accountant.look()
     accounts = house.accountant.accounts(machine.name for machine in machines)
     return wire.WatchedList(
         machines=tuple(

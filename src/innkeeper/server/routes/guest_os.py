@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from innkeeper.errors import AgentError, WrongState
 from innkeeper.identity.roles import Role
 from innkeeper.machines.guest_os import RDP_SESSION, version_of
+from innkeeper.machines.guest_words import expect_guest
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import machine_in_path
@@ -16,7 +17,7 @@ from innkeeper.server.messages import task_message
 from innkeeper.server.routes.asking import TheHouse, TheUser
 from innkeeper.tasks.task import Task
 from innkeeper.wire import guest_os as wire
-from innkeeper.wire.messages import Accepted, Nothing
+from innkeeper.wire.messages import Accepted, Nothing, PrepareRequest
 
 router = APIRouter(prefix="/machines/{name}/guest", tags=["guest"])
 
@@ -89,6 +90,13 @@ async def list_sessions(
         ),
         locked=any(known) if known or not sessions else None,
     )
+
+
+@router.post("/install", status_code=202, operation_id="install_integration_components", dependencies=_TOUCH)
+async def install(name: str, request: PrepareRequest, house: TheHouse, user: TheUser) -> Accepted:
+    """Put the task agent into it, through qemu-guest-agent; it runs."""
+    expect_guest(await house.machines.get(name))
+    return _accepted(house, await house.preparations.start(name, owner=user, force=request.force))
 
 
 @router.post("/log_off", status_code=202, operation_id="log_off_guest", dependencies=_TOUCH)
