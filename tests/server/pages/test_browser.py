@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,6 +53,7 @@ def _no_loop_of_ours(blockbuster: BlockBuster) -> None:
 def inn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A simulated inn with machines enough to scroll."""
     running = Service(tmp_path_factory.mktemp("inn"), machines=100, speed=20)
+    running.add_arguments("--listen", f"127.0.0.1:{_free_port()}")
     running.start()
     yield running
     running.end()
@@ -59,7 +61,7 @@ def inn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def address(inn: Service) -> Iterator[str]:
-    """Where a browser finds it."""
+    """Where a browser finds its local door, as an administrator."""
     with relayed(inn.socket) as found:
         yield found
 
@@ -99,6 +101,38 @@ def open_page(browser: Browser, address: str) -> Iterator[Opener]:
     yield opened
     for context in contexts:
         context.close()
+    assert complaints.said == []
+
+
+def test_somebody_logs_in_looks_around_and_logs_out(inn: Service, browser: Browser) -> None:
+    """Led to the way in from where they were going, told what is wrong, led back; and out again."""
+    front = re.search(r"http://127\.0\.0\.1:\d+", inn.log.read_text())
+    assert front is not None
+    password = inn.directory / "password"
+    password.write_text("correct horse battery staple")
+    inn.run("user", "add", "ana", "--role", "operator", "--password-file", str(password))
+    complaints = Complaints(front[0])
+    context = browser.new_context(base_url=front[0])
+    complaints.listen(context)
+    page = context.new_page()
+    page.goto("/machines?q=web")
+    page.get_by_label("Name").fill("ana")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator(".wrong")).to_contain_text("0x80070005")
+    page.get_by_label("Password").fill(password.read_text())
+    page.get_by_label("Password").press("Enter")
+    page.wait_for_url("**/machines?q=web")
+    expect(page.locator(".live")).to_have_attribute("data-state", "on")
+    expect(page.locator(".machine").first).to_contain_text("web")
+    page.locator("details.menu summary").click()
+    page.get_by_role("button", name="Dark").click()
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login")
+    page.goto("/tonight")
+    page.wait_for_url("**/login*")
+    context.close()
     assert complaints.said == []
 
 
@@ -258,6 +292,12 @@ def test_machines_are_painted_within_a_second_though_they_are_a_thousand(
             page.close()
     finally:
         many.end()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _first_paint(page: Page) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.schedule.actions import ComHandlerAction, ExecAction
+from innkeeper.schedule.actions import Action, ComHandlerAction, EmailAction, ExecAction, ShowMessageAction
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import ActionType, DaysOfWeek, TriggerType
@@ -251,3 +251,15 @@ def _minutes(duration: Duration | None) -> str:
         return ""
     seconds = duration.days * 86_400 + duration.time.total_seconds()
     return str(int(seconds // 60)) if seconds and seconds % 60 == 0 else ""
+
+
+def said(action: Action) -> str:
+    """An action in a line, for a person."""
+    if isinstance(action, ExecAction):
+        return f"{action.path} {action.arguments or ''}".rstrip()
+    if isinstance(action, ComHandlerAction):
+        operation = _OPERATIONS.get((action.class_id or "").upper(), action.class_id or "")
+        return f"{operation.replace('_', ' ')} {action.data or ''}".rstrip()
+    if isinstance(action, EmailAction):
+        return f"mail to {action.to or action.bcc or 'nobody'}: {action.subject or ''}".rstrip()
+    return f"message: {action.title or ''}" if isinstance(action, ShowMessageAction) else ""

@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.path import SchedulePath
+from innkeeper.server.pages import drafts
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.forms import read_form
 from innkeeper.server.pages.rendering import answer, is_fragment, show
@@ -93,6 +94,7 @@ async def task(request: Request) -> Response:
         "coming": await coming(definition, request.app.state.house.clock.now()),
         "zone": definition.extension.zone or "",
         "folder": str(SchedulePath.parse(found.path).parent),
+        "actions": [drafts.said(action) for action in definition.actions],
         "may": offered_on_folder(request, found.path),
         "saved": "saved" in request.query_params,
     }

@@ -25,6 +25,7 @@ from innkeeper.server.pages import (
     tasks,
     tonight,
 )
+from innkeeper.server.pages.shared import Shared
 
 router = APIRouter(include_in_schema=False)
 
@@ -103,5 +104,6 @@ _put(KNOWN, needs(Role.VIEWER, what_they_see))
 
 def install(app: FastAPI) -> None:
     """Serve the pages from this application."""
+    app.state.nights = Shared(tonight.NIGHT_SECONDS)
     app.include_router(router)
     problems.install(app)

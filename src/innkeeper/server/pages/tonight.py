@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from innkeeper.errors import InvalidArgument
+from innkeeper.identity.roles import THE_INN
+from innkeeper.server.identity.needs import caller_of
 from innkeeper.server.pages.door import Door
-from innkeeper.server.pages.nights import night_of
+from innkeeper.server.pages.nights import Night, night_of
 from innkeeper.server.pages.rendering import answer, is_fragment, show
+from innkeeper.server.pages.shared import Shared
 from innkeeper.server.pages.timeline import laid_out
 from innkeeper.server.pages.visitor import visitor_of
 
+#: For so many seconds a night is the same for all who look: two hundred pages hear of an update at once.
+NIGHT_SECONDS = 0.7
 #: Seconds between two looks at a night in which nothing is told: the line of this moment moves.
 _LOOK_SECONDS = 30
 #: Simulated time goes faster, and its nights are looked at more often.
@@ -23,7 +29,7 @@ _LOOK_SECONDS_FAKE = 3
 async def tonight(request: Request) -> Response:
     """The night of this moment, or the one that ``night`` names by the date of its evening."""
     inn = (await visitor_of(request)).inn
-    night = await night_of(Door(request), inn.now, _date(request.query_params.get("night")))
+    night = await _night(request, inn.now, _date(request.query_params.get("night")))
     one = dt.timedelta(days=1)
     values = {
         "night": night,
@@ -35,6 +41,14 @@ async def tonight(request: Request) -> Response:
     if is_fragment(request):
         return await answer(request, "tonight_night.html", values)
     return await show(request, "tonight.html", values, here="Tonight", live="update.*,task.*")
+
+
+async def _night(request: Request, now: dt.datetime, date: dt.date | None) -> Night:
+    """The night, as all see it in this moment who may see the same."""
+    caller = caller_of(request)
+    nights = cast("Shared[Night]", request.app.state.nights)
+    key = (date, caller.name if caller.role_on(THE_INN) is None else "", caller.grants, caller.ceiling)
+    return await nights.get(key, lambda: night_of(Door(request), now, date))
 
 
 def _date(text: str | None) -> dt.date | None:

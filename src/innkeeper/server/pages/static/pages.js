@@ -269,9 +269,17 @@ async function showAgain(picture) {
   const address = picture.dataset.from || picture.getAttribute("src");
   const answer = await fetch(address, { cache: "no-cache" });
   if (!answer.ok) return;
+  const next = new Image();
+  next.src = URL.createObjectURL(await answer.blob());
+  try {
+    await next.decode(); // else the screen would be black between two pictures
+  } catch {
+    return;
+  }
   const old = picture.dataset.from ? picture.src : "";
   picture.dataset.from = address;
-  picture.src = URL.createObjectURL(await answer.blob());
+  picture.decoding = "sync";
+  picture.src = next.src;
   if (old) URL.revokeObjectURL(old);
 }
 
@@ -332,6 +340,7 @@ document.addEventListener("htmx:load", (event) => ready(event.detail.elt));
 document.addEventListener("DOMContentLoaded", () => {
   ready(document);
   showTheme();
+  one("nav [aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "center" });
   listen();
 });
 // A menu closes when one looks elsewhere.
