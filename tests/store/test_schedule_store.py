@@ -11,7 +11,7 @@ from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule.memory_store import MemoryScheduleStore
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Claim, ScheduleStore
-from innkeeper.schedule.registered import Folder, Registered, Run, RunState
+from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Series, Watch
 from innkeeper.store.database import Database
 from innkeeper.store.schedule_store import SqlScheduleStore
 
@@ -29,6 +29,8 @@ TASK = Registered(
     seed=2**31 - 1,
     handled_until=NIGHT,
     next_due=NIGHT + HOUR,
+    watches=Watch.BOOT | Watch.WAKE,
+    series=(Series(trigger=2, since=NIGHT),),
 )
 RUN = Run(
     id="{A}",
@@ -38,6 +40,9 @@ RUN = Run(
     due=NIGHT,
     state=RunState.CLAIMED,
     arguments=("a", "ü"),
+    given={"who": "ä\n"},
+    run_as="ana",
+    ends_by=NIGHT + HOUR,
 )
 
 
@@ -197,3 +202,35 @@ async def test_runs_are_searched_by_path_reason_and_state(store: ScheduleStore) 
     assert [run.id for run in await store.waiting()] == ["{1}", "{2}", "{3}"]
     await store.begin_run(dataclasses.replace(runs[0], state=RunState.RUNNING, operation=4))
     assert [run.id for run in await store.waiting()] == ["{2}", "{3}"]
+
+
+async def test_tasks_are_found_by_what_concerns_them(store: ScheduleStore) -> None:
+    """Any of several kinds; not those that are disabled."""
+    stored = await store.put(
+        [
+            named("\\boot", watches=Watch.BOOT),
+            named("\\both", watches=Watch.BOOT | Watch.EVENT),
+            named("\\clock", watches=Watch.NOTHING),
+            named("\\off", watches=Watch.BOOT, enabled=False),
+        ]
+    )
+    assert list(await store.watching(Watch.BOOT)) == list(stored[:2])
+    assert list(await store.watching(Watch.EVENT | Watch.IDLE)) == [stored[1]]
+    assert list(await store.watching(Watch.MAINTENANCE)) == []
+
+
+async def test_repetitions_are_written_and_nothing_else(store: ScheduleStore) -> None:
+    """What else of the task has changed meanwhile stays."""
+    (stored,) = await store.put([TASK])
+    (newer,) = await store.put([dataclasses.replace(stored, missed_runs=3)])
+    series = (Series(trigger=1, since=NIGHT + HOUR),)
+    await store.set_series(dataclasses.replace(stored, series=series, next_due=None))
+    assert await store.get(stored.id) == dataclasses.replace(newer, series=series, next_due=None)
+
+
+async def test_a_boot_is_remembered_by_computer(store: ScheduleStore) -> None:
+    """Of one that was never seen nothing is known."""
+    assert await store.boot_id("host-1") == ""
+    for boot in ("b1", "b2"):
+        await store.set_boot_id("host-1", boot)
+    assert (await store.boot_id("host-1"), await store.boot_id("host-2")) == ("b2", "")
