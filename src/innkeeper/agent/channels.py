@@ -26,6 +26,8 @@ from innkeeper.wire.streams import (
 _HERE = "127.0.0.1"
 #: A server whose queue is full may take so long to answer, in seconds.
 _CONNECT_S = 10.0
+#: So much is passed on before the host is told: each word to it makes the guest stop for the host.
+_CREDIT_BYTES = WINDOW_BYTES // 2
 #: Closes a socket so that its server sees a broken connection, not an end.
 _BREAK = struct.pack("ii", 1, 0)
 #: What may be reached where nothing is configured: remote shells, web servers and what is no system service.
@@ -184,6 +186,7 @@ class _Join:
         "_eof_wanted",
         "_fd",
         "_number",
+        "_passed_on",
         "_pending",
         "_socket",
         "_timer",
@@ -194,6 +197,8 @@ class _Join:
         self._number = number
         #: What the server has not taken yet; the stream's credit bounds it.
         self._pending: Deque[Bytes] = collections.deque()
+        #: What the server has taken since the host was last told.
+        self._passed_on = 0
         self._connecting = True
         self._timer: Optional[Timer] = None
         #: The host sends no more; the server is told when it has taken all.
@@ -253,8 +258,9 @@ class _Join:
         except OSError:
             self._reset()
             return
-        if sent:
-            self._all.session.streams.consumed(self._number, sent)
+        self._passed_on += sent
+        if self._passed_on >= _CREDIT_BYTES:
+            self._give_credit()
         if sent < len(data):
             self._pending.append(memoryview(data)[sent:])
             self.watch()
@@ -264,6 +270,10 @@ class _Join:
         self._eof_wanted = True
         if not self._pending and not self._connecting:
             self._shut_down()
+
+    def _give_credit(self) -> None:
+        self._all.session.streams.consumed(self._number, self._passed_on)
+        self._passed_on = 0
 
     # From the server
 
@@ -318,7 +328,9 @@ class _Join:
         except OSError:
             self._reset()
             return
-        self._all.session.streams.consumed(self._number, consumed)
+        self._passed_on += consumed
+        if self._passed_on >= _CREDIT_BYTES:
+            self._give_credit()
         if not self._pending:
             self.watch()
             if self._eof_wanted:
