@@ -249,6 +249,10 @@ def test_a_disk_is_offered_to_other_programs(
     with pytest.raises(DiskError) as refused:
         disks.open(root / "d.vhd", writable=True)
     assert refused.value.code is ErrorCode.ERROR_SHARING_VIOLATION
+    for refused_at in (inn.disks.at(root / "d.vhd").compact, inn.disks.at(root / "d.vhd").repair):
+        with pytest.raises(DiskError) as refused:
+            refused_at()
+        assert "--end" in refused.value.advice
     own_service.kill()
     own_service.start()
     listed = own_service.run("disk", "exports")

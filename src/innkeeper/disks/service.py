@@ -148,7 +148,9 @@ class Disks:
 
     async def offer(self, path: str, *, writable: bool = False) -> str:
         """Offer a disk by NBD, parents and all, until ``end_offer``; returns its file's path."""
-        disk = await self._at(path, Change.CONTENT if writable else Change.NOTHING)
+        known = await asyncio.to_thread(self._checked, path)
+        is_offered = any(order.path == str(known) and order.stays for order in await self._exports.offered())
+        disk = known if is_offered else await self._at(path, Change.CONTENT if writable else Change.NOTHING)
         await self._exports.offer(str(disk), writable=writable)
         return str(disk)
 
@@ -195,9 +197,22 @@ class Disks:
         if change is not Change.NOTHING:
             for use in await self._users.users((found,)):
                 _refuse_use(found, use, change)
-            # A machine that has just ended may have left its export a second longer.
-            await self._exports.release(str(found))
+            await self._end_export_of_machine(found)
         return found
+
+    async def _end_export_of_machine(self, path: Path) -> None:
+        """End what a machine that has just ended may have left a second longer; refuse what is offered."""
+        for order in await self._exports.offered():
+            if order.path != str(path):
+                continue
+            if order.stays:
+                raise DiskError(
+                    f"{path}: the disk is offered by NBD.",
+                    path=str(path),
+                    code=ErrorCode.ERROR_SHARING_VIOLATION,
+                    advice=f"End that first: innkeeper disk export {path} --end",
+                )
+            await self._exports.release(str(path))
 
     async def _new(self, path: str) -> Path:
         """A place where nothing is yet."""

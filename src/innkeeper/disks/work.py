@@ -228,11 +228,15 @@ async def merge_work(running: RunningTask, argument: Mapping[str, Json]) -> None
 
     was_there = await running.step("look", look)
 
-    def finish(watch: Watch) -> None:
+    def finish(watch: Watch) -> Path | None:
         if path.exists() or not was_there:
-            merge(path, watch=watch, keep_child=keep_child, ignore_parent_time=ignore_time)
+            return merge(path, watch=watch, keep_child=keep_child, ignore_parent_time=ignore_time)
+        return None
 
-    await _do(running, "merge", finish, ("merging",))
+    def tell(parent: Path | None) -> None:
+        running.log(f"{parent} holds everything now." if parent else "The parent holds everything now.")
+
+    await _do(running, "merge", finish, ("merging",), tell)
 
 
 async def resize_work(running: RunningTask, argument: Mapping[str, Json]) -> None:

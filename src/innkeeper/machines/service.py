@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
-from innkeeper.errors import ErrorCode, InnkeeperError, MachineError, MachineNotFound
+from innkeeper.errors import ErrorCode, InnkeeperError, MachineError, MachineNotFound, WrongState
 from innkeeper.machines.change import Noted, Scope
 from innkeeper.machines.command import CANCEL_EFFECTS, Command, refuse_state
 from innkeeper.machines.fitness import UndoRules
@@ -102,6 +102,24 @@ class Machines:
     async def hypervisor_of(self, name: str) -> Hypervisor:
         """The host that has the machine. Raises ``MachineNotFound``."""
         return self._hosts[(await self.get(name)).host]
+
+    async def connect_disks(self, name: str) -> Sequence[str]:
+        """Let a machine that is off use an export for each of its VHDs, which QEMU itself misreads.
+
+        Returns the drives concerned. Raises ``WrongState`` where it is not turned off.
+        """
+        machine = await self.get(name)
+        if machine.state is not MachineState.TURNED_OFF:
+            raise WrongState(
+                f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}: "
+                "its disks can be connected when it is turned off.",
+                machine=machine.name,
+                state=machine.state.name,
+                command="connect_disks",
+                code=ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
+                advice=f"Shut it down first: innkeeper machine shutdown {machine.name}",
+            )
+        return await self._hosts[machine.host].connect_disks(machine.name)
 
     # Commands: each raises ``MachineNotFound``, ``WrongState`` or ``MachineBusy`` before a task is made
 

@@ -143,8 +143,9 @@ async def repair(request: wire.CheckRequest, house: TheHouse, user: TheUser) -> 
 async def connect(request: wire.ConnectRequest, house: TheHouse) -> wire.ConnectedMessage:
     """Let a machine that is off use an export for each of its VHDs, which QEMU would misread."""
     machine = await house.machines.get(request.machine)
-    host = await house.machines.hypervisor_of(machine.name)
-    return wire.ConnectedMessage(machine=machine.name, targets=tuple(await host.connect_disks(machine.name)))
+    return wire.ConnectedMessage(
+        machine=machine.name, targets=tuple(await house.machines.connect_disks(machine.name))
+    )
 
 
 @router.get("/exports", operation_id="list_disk_exports", dependencies=needs(Role.VIEWER))
