@@ -18,6 +18,8 @@ from innkeeper.channels.pipe_name import MAX_CHARS, MAX_SOCKET_PATH_BYTES, PREFI
 from innkeeper.channels.service import MAX_CHANNELS_OF_MACHINE, Channels, Needs
 from innkeeper.errors import ErrorCode, InnkeeperError, MachineNotFound
 from innkeeper.wire.events import Event
+from innkeeper.wire.frames import FrameKind, encode
+from innkeeper.wire.streams import WINDOW_BYTES
 from tests.channels.rig import Inn, greeting, inn_of
 
 PIPE = rf"{PREFIX}web-1-psql"
@@ -306,6 +308,32 @@ async def test_lost_event_of_a_machine_is_made_up_for(house: House) -> None:
     house.standing = Standing.OFF
     await house.inn.clock.advance(70)
     assert house.channels.list() == []
+
+
+async def test_guest_that_sends_beyond_its_credit_loses_its_session(house: House) -> None:
+    """However much a hostile guest sends to a client that does not read, the service keeps a window of it."""
+    state = await house.start()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await asyncio.get_running_loop().sock_connect(client, str(state.socket))
+        await _until(lambda: house.channels.list()[0].open_connections == 1)
+        house.guest.send(encode(FrameKind.OPENED, 1))
+        await _until(lambda: house.channels.list()[0].traffic.connections == 1)
+        for _ in range(200):
+            house.guest.send(encode(FrameKind.DATA, 1, bytes(65536)))
+        await _until(lambda: house.channels.list()[0].traffic.cut == 1)
+    await _until(lambda: house.channels.list()[0].open_connections == 0)
+    traffic = house.channels.list()[0].traffic
+    assert (traffic.cut, traffic.last_trouble) == (1, "DATA of stream 1 beyond its credit")
+    assert traffic.bytes_from_guest <= 4 * WINDOW_BYTES
+    assert "agent.lost" in house.inn.kinds()
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def test_system_without_sockets_is_out_of_memory(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,8 +192,13 @@ class Bridge(asyncio.BufferedProtocol):
         """The stream is gone; what has come of it still goes to the client, and then its end."""
         self._stream = None
         self._note_trouble(reason)
-        if self._transport is not None:
-            self._transport.close()
+        if self._transport is None:
+            return
+        self._transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        # A client that never takes the rest is not waited for.
+        self._timer = asyncio.get_running_loop().call_later(_LINGER_S, self._transport.abort)
 
     # Machinery
 
