@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 
 import httpx
 import pytest
 
+from innkeeper.client import Inn
 from innkeeper.server.pages.static import assets
+from innkeeper.wire.messages import Weekday, WindowRequest
 from tests.serving import Service
 
 _PAGES = (
@@ -145,6 +150,45 @@ def test_every_page_says_the_same_without_scripts(http: httpx.Client) -> None:
     times = re.findall(r"<time [^>]+>([^<]+)</time>", http.get("/tonight").text)
     assert times
     assert all(re.search(r"[A-Z]{3,4}$|^\d\d:\d\d$", said) for said in times)
+
+
+def test_a_running_task_is_on_each_page_that_it_concerns(tmp_path: Path) -> None:
+    """With its phase and a way to cancel it, which says beforehand what that does."""
+    slow = Service(tmp_path, machines=2, speed=4)
+    slow.start()
+    try:
+        transport = httpx.HTTPTransport(uds=str(slow.socket))
+        with slow.connect() as inn, httpx.Client(transport=transport, headers=_BROWSER) as http:
+            task_id = _started_run(inn, "web-1")
+            for path in ("/tasks", f"/tasks/{task_id}", "/machines/web-1"):
+                page = http.get(f"http://innkeeper{path}")
+                assert page.status_code == 200, path
+                assert f'data-task="{task_id}"' in page.text, path
+                assert f'href="/tasks/{task_id}/cancel"' in page.text, path
+            asked = http.get(f"http://innkeeper/tasks/{task_id}/cancel").text
+            assert "Everything is put back as it was before the task began." in asked
+    finally:
+        slow.end()
+
+
+def _started_run(inn: Inn, machine: str) -> int:
+    """The task of an update run that has just begun."""
+    opens = (inn.read().now - dt.timedelta(hours=1)).time().replace(microsecond=0)
+    inn.windows.add(
+        WindowRequest(name="now", opens_at=opens, duration_seconds=14_400, weekdays=tuple(Weekday))
+    )
+    update = inn.machines[machine].updates.book(label="Security", identifier="pages")
+    deadline = time.monotonic() + 20
+    while (task_id := update.read().task_id) is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert task_id is not None
+    return task_id
+
+
+def test_a_page_left_open_goes_over_to_the_next_night(http: httpx.Client) -> None:
+    """It asks for the night that is, while one that was asked for by its date stays."""
+    assert 'hx-get="/tonight"' in http.get("/tonight").text
+    assert 'hx-get="/tonight?night=2026-11-01"' in http.get("/tonight?night=2026-11-01").text
 
 
 def test_machines_are_found_by_name_and_state(http: httpx.Client) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from innkeeper.server.identity.sessions import csrf_token
 from innkeeper.server.pages import moments, static, words
 from innkeeper.server.pages.headers import HEADERS
-from innkeeper.server.pages.visitor import Visitor, visitor_of
+from innkeeper.server.pages.visitor import Visitor, may_cancel, visitor_of
 from innkeeper.wire.version import VERSION
 
 #: Below this, compressing costs more than it spares.
@@ -104,6 +104,7 @@ def environment() -> jinja2.Environment:
         "version": VERSION,
         "htmx_config": HTMX,
         "csrf_token": csrf_token,
+        "may_cancel": may_cancel,
     }
     for name in ("_parts.html", "_rows.html"):
         macros = made.get_template(name).module

@@ -29,10 +29,13 @@ _LOOK_SECONDS_FAKE = 3
 async def tonight(request: Request) -> Response:
     """The night of this moment, or the one that ``night`` names by the date of its evening."""
     inn = (await visitor_of(request)).inn
-    night = await _night(request, inn.now, _date(request.query_params.get("night")))
+    asked = _date(request.query_params.get("night"))
+    night = await _night(request, inn.now, asked)
     one = dt.timedelta(days=1)
     values = {
         "night": night,
+        # A page that is left open goes over to the next night by itself, unless it was asked for this one.
+        "url": f"/tonight?night={asked}" if asked else "/tonight",
         "timeline": laid_out(night),
         "before": night.date - one,
         "after": night.date + one,
