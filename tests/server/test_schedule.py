@@ -90,6 +90,9 @@ def test_the_object_model_is_whole_from_a_client(service: Service) -> None:
         with pytest.raises(innkeeper.InnkeeperError) as unknown:
             task.run_ex(user="no-such-account-here")
         assert unknown.value.hresult == ErrorCode.ERROR_NONE_MAPPED
+        for name in ("Hidden", "Long"):
+            folder.delete_task(name)
+        inn.schedule.folder().delete_folder("Model")
 
 
 def test_a_descriptor_is_read_set_and_enforced_through_the_door(service: Service) -> None:
