@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,12 +41,23 @@ def redefine(connect: libvirt.virConnect, definition: Definition) -> None:
     connect.defineXML(definition.text())
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Read:
+    """A definition, and what it says of its machine."""
+
+    text: str
+    machine: Machine
+    merging: bool
+
+
 class Domains:
     """The machines of one host, as values."""
 
     def __init__(self, host: str, uri: HostUri) -> None:
         self._host = host
         self._uri = uri
+        #: Each machine's definition as it was read last, by UUID, and what it says: most never change.
+        self._read: dict[str, _Read] = {}
 
     def machine(self, connect: libvirt.virConnect, name: str) -> Machine:
         """One machine."""
@@ -60,15 +73,15 @@ class Domains:
             return [self.machine(connect, domain.name()) for domain in connect.listAllDomains()]
         autostart = _names(connect, libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
         saved = _names(connect, libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
-        return [
-            self._value(
-                domain,
-                (stats["state.state"], stats["state.reason"]),
-                saved=domain.name() in saved or self._has_saved(domain),
-                autostart=domain.name() in autostart,
-            )
-            for domain, stats in connect.getAllDomainStats(_STATE_STATS, _NO_WAIT)
-        ]
+        put_back = self._images_there()
+        found = []
+        for domain, stats in connect.getAllDomainStats(_STATE_STATS, _NO_WAIT):
+            name, state = domain.name(), (stats["state.state"], stats["state.reason"])
+            is_off = state[0] == libvirt.VIR_DOMAIN_SHUTOFF
+            is_saved = name in saved or (is_off and f"{name}.save" in put_back)
+            found.append(self._value(domain, state, saved=is_saved, autostart=name in autostart))
+        self._forget_others(found)
+        return found
 
     def saved_image(self, domain: libvirt.virDomain) -> SavedImage:
         """What libvirt keeps of the machine's memory."""
@@ -115,22 +128,49 @@ class Domains:
         path = self._uri.saved_image(domain.name()) if self._uri.is_local else None
         return path is not None and not domain.isActive() and _is_there(path)
 
+    def _images_there(self) -> frozenset[str]:
+        """The files of saved states, by one look."""
+        folder = self._uri.saved_directory if self._uri.is_local else None
+        try:
+            return frozenset(path.name for path in folder.iterdir()) if folder else frozenset()
+        except OSError:
+            return frozenset()
+
     def _value(
         self, domain: libvirt.virDomain, state: tuple[int, int], *, saved: bool, autostart: bool
     ) -> Machine:
-        definition = current(domain)
-        noted = read_summary(definition.node)
-        path = self._uri.saved_image(domain.name()) if self._uri.is_local else None
+        text, key = domain.XMLDesc(0), domain.UUIDString()
+        read = self._read.get(key)
+        if read is None or read.text != text:
+            read = self._read[key] = self._parse(text)
+        path = self._uri.saved_image(read.machine.name) if saved and self._uri.is_local else None
         image = read_saved_image(path, exists=saved)
+        now = machine_state(*state, image, merging=read.merging)
+        return dataclasses.replace(read.machine, state=now, autostart=autostart)
+
+    def _forget_others(self, found: Sequence[Machine]) -> None:
+        """Keep no definition of a machine that is gone."""
+        if len(self._read) > 2 * len(found):
+            kept = {machine.uuid for machine in found}
+            self._read = {key: read for key, read in self._read.items() if key in kept}
+
+    def _parse(self, text: str) -> _Read:
+        definition = Definition.parse(text)
+        machine = self._machine(definition)
+        return _Read(text=text, machine=machine, merging=definition.is_merging())
+
+    def _machine(self, definition: Definition) -> Machine:
+        """What its definition says of it; its state and autostart are nowhere in it."""
+        noted = read_summary(definition.node)
         return Machine(
             name=definition.name,
             uuid=definition.uuid,
             host=self._host,
-            state=machine_state(*state, image, merging=definition.is_merging()),
+            state=MachineState.INVALID,
             memory_mib=definition.memory_mib(),
             vcpus=int(definition.vcpus or "1"),
             disks=tuple(disk.value() for disk in definition.disks()),
-            autostart=autostart,
+            autostart=False,
             has_agent_port=definition.channel(AGENT_PORT) is not None,
             has_guest_agent_port=definition.channel(GUEST_AGENT_PORT) is not None,
             passthrough=tuple(definition.passthrough()),
