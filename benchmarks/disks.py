@@ -379,8 +379,11 @@ def fill(path: Path, raw: Path) -> None:
 
 
 def run(*command: str | Path) -> None:
-    """Run a program quietly."""
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL, timeout=600)
+    """Run a program quietly.
+
+    With no time limit: waiting with one looks only every 50 ms, and would round each of these times up.
+    """
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
 
 
 def sync(path: Path) -> None:
