@@ -183,6 +183,28 @@ async def test_a_cancel_that_comes_at_the_point_of_no_return_is_heard(child: Pat
     assert await start_of(child) == EXPECTED
 
 
+@pytest.mark.parametrize("kind", ["disk_convert", "disk_merge_to"])
+@pytest.mark.parametrize("target_kind", ["fixed", "dynamic", "raw", "qcow2"])
+async def test_a_cancel_that_comes_while_all_is_stored_is_heard(
+    child: Path, kind: str, target_kind: str
+) -> None:
+    """The image gets its name only when no cancel was asked for, and from then on none is taken."""
+
+    class Late(Hand):
+        async def set_cancel_effect(self, effect: CancelEffect) -> None:
+            """The cancel was taken just before."""
+            await super().set_cancel_effect(effect)
+            self.cancel_requested = True
+
+    target = child.with_name("late.img")
+    hand = Late()
+    argument: dict[str, Json] = {"path": str(child), "target": str(target), "kind": target_kind}
+    with pytest.raises(TaskCancelled):
+        await WORKS[kind](hand, argument)
+    assert hand.effects[-1] is CancelEffect.NONE
+    assert not list(child.parent.glob("late*"))
+
+
 async def test_a_service_that_goes_down_leaves_its_operations(child: Path) -> None:
     """The thread ends as at a crash, and the step done again ends the work."""
     hand, target = Hand(), child.with_name("n.vhd")

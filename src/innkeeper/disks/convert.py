@@ -73,7 +73,7 @@ def convert_chain(
         else:
             _flat(draft.file, chain.size_bytes, kind, watch)
             copy_disk(chain, RawTarget(draft.file), watch)
-        draft.publish(durable=durable)
+        draft.publish(durable=durable, watch=watch)
         return draft.path
 
 
@@ -108,7 +108,7 @@ def _import(
         with exported(Chain([image]), writable=True) as url:
             qemu_img.convert_into_url(source, found, url, watch=watch)
         image.flush()
-        draft.publish(durable=durable)
+        draft.publish(durable=durable, watch=watch)
         return draft.path
 
 

@@ -47,7 +47,7 @@ def create_fixed(
     with Draft(path) as draft:
         check_size(draft.path, size_bytes)
         format_fixed(draft.file, Footer.new(Kind.FIXED, size_bytes), watch)
-        draft.publish(durable=durable)
+        draft.publish(durable=durable, watch=watch)
         return draft.path
 
 

@@ -15,6 +15,7 @@ from innkeeper.disks.file import ImageFile
 from innkeeper.disks.lock import Hold, hold
 from innkeeper.disks.oserror import adapted, disk_error
 from innkeeper.disks.paths import already_there, new_image_path
+from innkeeper.disks.progress import UNWATCHED, Watch
 
 #: File systems without nameless files: the draft gets this name's end until it is whole.
 SUFFIX = ".partial"
@@ -37,10 +38,14 @@ class Draft:
             os.close(self._folder)
             raise
 
-    def publish(self, *, durable: bool = True) -> None:
-        """Give the image its name, once it is safely stored; raises where the name is taken."""
+    def publish(self, *, durable: bool = True, watch: Watch = UNWATCHED) -> None:
+        """Give the image its name, once it is safely stored; raises where the name is taken.
+
+        Storing takes long, and a cancel that comes meanwhile is heard: it raises ``Cancelled``.
+        """
         if durable:
             self.file.sync()
+        watch.past_return()
         source = self._partial or Path(f"/proc/self/fd/{self.file.descriptor}")
         try:
             # Naming the folder by its descriptor is what makes the call follow the link in /proc.

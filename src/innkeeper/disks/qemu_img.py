@@ -108,6 +108,7 @@ def _to_new_file(source: list[str], size: int, target: Path, kind: Kind, watch: 
     partial = target.with_name(target.name[: 255 - len(SUFFIX)] + SUFFIX)
     try:
         _run([_program(), "convert", "-p", "-O", kind.value, *source, _name(partial)], target, size, watch)
+        watch.past_return()
         _publish(partial, target)
     finally:
         partial.unlink(missing_ok=True)
