@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from innkeeper.channels.ports import GuestAgents
@@ -17,6 +17,7 @@ from innkeeper.machines.service import Machines, lock_of
 from innkeeper.server.conditional import tag_of
 from innkeeper.server.messages import machine_message
 from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import Task
 from innkeeper.wire.events import Event
 
 #: Older than this, all hosts are asked again: beside the readers while they may wait no longer than …
@@ -77,11 +78,14 @@ class Board:
         self._clock = clock
         self._notices: dict[tuple[str, str], Notice] = {}
         self._order: list[tuple[str, str]] = []
-        self._holders: dict[str, int] = {}
-        #: The kind of the task that holds each: it tells more of a machine's state than its host does.
-        self._kinds: dict[str, str] = {}
+        #: The task that holds each, and its kind: that tells more of a machine's state than its host does.
+        self._holders: dict[str, tuple[int, str]] = {}
         self._changed: set[str] = set()
+        #: What has changed since all hosts were last asked: their answer may be older than that.
+        self._changed_since: set[str] = set()
         self._looked_at = float("-inf")
+        #: No machine has come or gone since.
+        self._is_whole = False
         self._looking: asyncio.Task[None] | None = None
         self._mending = asyncio.Lock()
         #: Another number whenever anything on it has changed.
@@ -92,9 +96,9 @@ class Board:
         if event.kind.startswith("task."):
             self._heed_task(event)
         elif event.kind in ("machine.defined", "machine.undefined") or event.kind.startswith("host."):
-            self._looked_at = float("-inf")
+            self._is_whole = False
         elif event.kind.startswith("machine."):
-            self._changed.add(event.subject)
+            self._note(event.subject)
 
     async def all(self) -> Sequence[Notice]:
         """Every machine, by name and host."""
@@ -127,21 +131,23 @@ class Board:
             return
         if event.kind == "task.ended":
             self._holders.pop(lock, None)
-            self._kinds.pop(lock, None)
         else:
-            self._holders[lock] = int(event.subject)
-            self._kinds[lock] = str(event.data.get("kind") or "")
-        self._changed.add(lock.removeprefix(_MACHINE))
+            self._holders[lock] = int(event.subject), str(event.data.get("kind") or "")
+        self._note(lock.removeprefix(_MACHINE))
+
+    def _note(self, name: str) -> None:
+        self._changed.add(name)
+        self._changed_since.add(name)
 
     # Keeping up
 
     async def _refresh(self) -> None:
-        age = self._clock() - self._looked_at
+        age = self._clock() - self._looked_at if self._is_whole else float("inf")
         if age > _FRESH_SECONDS or len(self._changed) > _MANY:
             looking = self._look()
             if age > _STALE_SECONDS or len(self._changed) > _MANY:
                 await asyncio.shield(looking)
-        if self._changed:
+        if self._changed or self._mending.locked():
             async with self._mending:
                 await self._mend()
 
@@ -152,19 +158,30 @@ class Board:
         return self._looking
 
     async def _look_at_all(self) -> None:
-        began = self._clock()
+        began, self._is_whole = self._clock(), True
         self._changed.clear()
-        machines = await self._machines.list()
-        live = await self._tasks.list(live=True, limit=_ALL)
-        self._holders = {task.lock: task.id for task in live if task.lock is not None}
-        self._kinds = {task.lock: task.kind for task in live if task.lock is not None}
-        found = {(machine.name, machine.host) for machine in machines}
-        for key in self._notices.keys() - found:
+        self._changed_since.clear()
+        try:
+            machines = await self._machines.list()
+            live = await self._tasks.list(live=True, limit=_ALL)
+        except BaseException:
+            self._is_whole = False
+            raise
+        self._hold(live)
+        for key in self._notices.keys() - {(machine.name, machine.host) for machine in machines}:
             del self._notices[key]
         for machine in machines:
             self._put(machine)
+        self._changed |= self._changed_since
         self._sort()
         self._looked_at = began
+
+    def _hold(self, live: Iterable[Task]) -> None:
+        """Believe what the store says of live tasks, but where an event has said something newer."""
+        newer = {lock_of(name) for name in self._changed_since}
+        found = {task.lock: (task.id, task.kind) for task in live if task.lock is not None}
+        said = {lock: held for lock, held in self._holders.items() if lock in newer}
+        self._holders = {lock: held for lock, held in found.items() if lock not in newer} | said
 
     async def _mend(self) -> None:
         """Ask for what has changed."""
@@ -175,7 +192,7 @@ class Board:
             except MachineNotFound:
                 self._forget(name)
             except InnkeeperError:
-                self._looked_at = float("-inf")
+                self._is_whole = False
             else:
                 self._put(machine)
         if len(self._order) != len(self._notices):
@@ -195,11 +212,12 @@ class Board:
 
     def _put(self, machine: Machine) -> Notice:
         key = machine.name, machine.host
-        state = seen_state(machine.state, self._kinds.get(lock_of(machine.name)))
+        task_id, kind = self._holders.get(lock_of(machine.name), (None, None))
+        state = seen_state(machine.state, kind)
         notice = Notice(
             machine=machine if state is machine.state else dataclasses.replace(machine, state=state),
             agent_connected=self._agents.is_connected(machine.name),
-            task_id=self._holders.get(lock_of(machine.name)),
+            task_id=task_id,
         )
         known = self._notices.get(key)
         if known == notice:

@@ -151,7 +151,7 @@ class ExportedDisks:
     def _needed(self, connect: libvirt.virConnect, name: str) -> Collection[str]:
         domain = connect.lookupByName(name)
         definitions = [persistent(domain), current(domain)]
-        if self._domains.saved_image(domain) is SavedImage.WHOLE:
+        if not self._uri.is_test and self._domains.saved_image(domain) is SavedImage.WHOLE:
             definitions.append(Definition.parse(domain.managedSaveGetXMLDesc(0)))
         return {path: None for each in definitions for path in _exported(each)}
 
