@@ -129,6 +129,11 @@ class EventBus:
         finally:
             self._wakers.discard(waker)
 
+    @property
+    def last_id(self) -> str:
+        """The id of the newest event, for a listener who wants all that comes after this moment."""
+        return f"{self._life}-{self._last}"
+
     def _place(self, last_id: str) -> int:
         """The number of an id; −1 for one of another life, or of none."""
         life, _, number = last_id.rpartition("-")

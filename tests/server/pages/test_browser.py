@@ -24,6 +24,8 @@ pytestmark = pytest.mark.slow
 
 #: First paint of Machines with a thousand machines, as the browser itself measures it.
 MAX_FIRST_PAINT_MS = 1000
+#: What a page without machines takes where nothing else runs.
+USUAL_PAINT_MS = 150
 
 _PLACES = (
     "/tonight",
@@ -219,7 +221,6 @@ def test_more_machines_come_as_one_scrolls_and_a_search_narrows_them(open_page: 
     cards = page.locator(".machine")
     expect(cards).to_have_count(60)
     page.mouse.wheel(0, 100_000)
-    page.locator("#more").scroll_into_view_if_needed()
     expect(cards).to_have_count(100, timeout=10_000)
     page.get_by_label("Name").fill("web-1")
     expect(cards.first).to_contain_text("web-1")
@@ -282,13 +283,18 @@ def test_no_page_has_a_serious_fault_of_accessibility_or_is_too_wide(open_page: 
 def test_machines_are_painted_within_a_second_though_they_are_a_thousand(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser
 ) -> None:
-    """By the browser's own measure, in a window that has seen the page's parts before."""
+    """By the browser's own measure, in a window that has seen the page's parts before.
+
+    A computer on which even a page without machines takes long is given as many times longer.
+    """
     many = Service(tmp_path_factory.mktemp("many"), machines=1000, speed=60)
     many.start()
     try:
         with relayed(many.socket) as address:
             page = browser.new_page(base_url=address)
-            assert min(_first_paint(page) for _ in range(3)) <= MAX_FIRST_PAINT_MS
+            empty = min(_first_paint(page, "/schedule") for _ in range(3))
+            allowed = MAX_FIRST_PAINT_MS * max(1.0, empty / USUAL_PAINT_MS)
+            assert min(_first_paint(page, "/machines") for _ in range(3)) <= allowed
             page.close()
     finally:
         many.end()
@@ -300,8 +306,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _first_paint(page: Page) -> float:
-    page.goto("/machines", wait_until="load")
+def _first_paint(page: Page, path: str) -> float:
+    page.goto(path, wait_until="load")
     script = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
     deadline = time.monotonic() + 10
     while (painted := page.evaluate(script)) is None and time.monotonic() < deadline:

@@ -26,13 +26,21 @@ _MAX_KINDS = 20
 
 
 async def stream(request: Request) -> Response:
-    """Follow what happens, as lists of events; resumes after ``Last-Event-ID``."""
+    """Follow what happens, as lists of events; resumes after ``Last-Event-ID``.
+
+    Begins ``after`` what the page was made of: what happened while it was on its way is told too.
+    """
     kinds = tuple(request.query_params.get("kinds", "*")[:400].split(",")[:_MAX_KINDS])
-    last_id = request.headers.get("last-event-id", "")
+    last_id = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
     house = house_of(request)
     pieces = _pieces(house.events, last_id, kinds, sees_event(house, caller_of(request)))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(pieces, media_type="text/event-stream", headers=headers)
+
+
+async def mark(request: Request) -> None:
+    """Note before a page is made what has happened up to now."""
+    request.state.since = house_of(request).events.last_id
 
 
 async def _pieces(

@@ -50,7 +50,8 @@ async def show(
 ) -> Response:
     """Answer with a page. ``live`` names the kinds of events it follows, ``here`` its place."""
     visitor = await visitor_of(request)
-    frame = {"visitor": visitor, "places": _places(visitor), "here": here, "live": live}
+    frame: dict[str, object] = {"visitor": visitor, "places": _places(visitor), "here": here, "live": live}
+    frame["since"] = getattr(request.state, "since", "")
     return await answer(request, template, {**values, **frame}, status=status)
 
 

@@ -95,7 +95,8 @@ KNOWN: tuple[tuple[str, str, Endpoint], ...] = (
 
 def _put(routes: Iterable[tuple[str, str, Endpoint]], need: Sequence[params.Depends]) -> None:
     for path, method, endpoint in routes:
-        router.add_api_route(path, endpoint, methods=[method], response_model=None, dependencies=need)
+        dependencies = [*need, params.Depends(live.mark)]
+        router.add_api_route(path, endpoint, methods=[method], response_model=None, dependencies=dependencies)
 
 
 _put(OPEN, open_to_all())

@@ -116,7 +116,10 @@ let lostAt = 0;
 function listen() {
   const kinds = document.body.dataset.live;
   if (!kinds || stream || document.hidden) return;
-  stream = new EventSource(`/pages/events?kinds=${encodeURIComponent(kinds)}`);
+  // After what the page was made of: what happened on its way here is news too.
+  const since = encodeURIComponent(document.body.dataset.since || "");
+  document.body.dataset.since = "";
+  stream = new EventSource(`/pages/events?kinds=${encodeURIComponent(kinds)}&after=${since}`);
   stream.onopen = () => {
     showLive("on");
     if (lostAt) happened("events.lost", {});
