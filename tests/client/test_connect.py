@@ -335,3 +335,35 @@ def test_no_other_user_reads_what_is_kept(config: Path) -> None:
     assert inns.token(Address.parse("inn.example:1")) == ""
     assert inns.forget(Address.parse("inn.example"))
     assert not inns.forget(Address.parse("inn.example"))
+
+
+def test_wires_and_streams_go_over_the_network_too(server: str) -> None:
+    """A screen, a serial port, a channel into a guest, and the stream of events: as on this computer."""
+    with innkeeper.connect(server, "ana", "local", GOOD) as inn:
+        machine = inn.machines["web-1"]
+        if machine.state is not innkeeper.MachineState.RUNNING:
+            assert machine.resume().wait(30)
+        screen = machine.display.open()
+        assert screen.read(10).startswith(b"RFB 003.")
+        screen.close()
+        serial = machine.display.open_console()
+        serial.close()
+        channel = machine.start_communication_channel(r"\\.\pipe\far", 7)
+        wire = channel.connect()
+        wire.send(b"over the hills")
+        heard = b""
+        while len(heard) < len(b"over the hills"):
+            heard += wire.receive()
+        assert heard == b"over the hills"
+        wire.close()
+        channel.close()
+        events = inn.events(("task.*",), last_id="another-0")
+        assert next(events).kind == "events.lost"
+
+
+async def test_a_loop_reaches_another_computer(server: str) -> None:
+    """The same objects, over TLS; the session ends with the connection."""
+    async with innkeeper.connect_async(server, "ana", "local", GOOD) as inn:
+        assert inn.connected_user == "ana"
+        names = await inn.run(lambda inn: [machine.name for machine in inn.machines])
+    assert "web-1" in names

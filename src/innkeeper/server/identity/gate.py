@@ -17,6 +17,11 @@ from innkeeper.server.peers import PEER, Peers
 #: Names that a secret could be sent by in an address, where logs and histories would keep it.
 _SECRETS = {"token", "access_token", "password", "session", "api_key"}
 
+#: Headers that browsers send by themselves, and programs do not.
+_BROWSERS = {"origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"}
+#: Names of the local door.
+_HERE = {"innkeeper", "localhost", "127.0.0.1", "::1"}
+
 
 class Gate:
     """Says who asks."""
@@ -40,7 +45,10 @@ class Gate:
             found = await self._logins.by_session(secret, Proof.SESSION, where)
             if found is not None:
                 return found
-        return None if credentials is None else await self._peers.caller(credentials)
+        if credentials is None:
+            return None
+        _refuse_borrowed_name(connection)
+        return await self._peers.caller(credentials)
 
     async def _by_header(self, header: str, where: str) -> Caller:
         scheme, _, value = header.partition(" ")
@@ -81,6 +89,22 @@ class Gate:
             realm, _, user = name.partition("\\")
         caller, _ = await self._logins.by_password(user, realm, password, where)
         return caller
+
+
+def _refuse_borrowed_name(connection: HTTPConnection) -> None:
+    """Refuse a browser that was led to the local door (through ssh -L, say) under another site's name.
+
+    The kernel vouches for the tunnel, and such a page would be of one origin with it (DNS rebinding).
+    """
+    headers = connection.headers
+    if not _BROWSERS & set(headers.keys()):
+        return
+    host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
+    if host.strip("[]") not in _HERE:
+        raise NotAuthenticated(
+            f"A browser came to the local door under the name “{host[:100]}”.",
+            advice="Open it as http://localhost or http://127.0.0.1, with the port of your tunnel.",
+        )
 
 
 def _refuse_secrets_in_address(connection: HTTPConnection) -> None:

@@ -1,0 +1,63 @@
+"""Clients that stop in the middle: put out in time, and the others are served."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.server.bodies import BodyLimit
+from innkeeper.server.remote import PATIENCE_SECONDS
+from tests.serving import Service
+
+
+async def test_a_body_that_stops_coming_is_given_up() -> None:
+    """With the documented identifier; what had come is dropped."""
+    pieces = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Message:
+        if not pieces:
+            await asyncio.Event().wait()
+        return pieces.pop()
+
+    async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body", False):
+            pass
+
+    async def send(message: Message) -> None:
+        raise AssertionError("nothing is answered here")
+
+    with pytest.raises(InvalidArgument) as late:
+        await BodyLimit(read_all, patience=0.05)({"type": "http"}, receive, send)
+    assert late.value.code is ErrorCode.ERROR_TIMEOUT
+
+
+def test_a_handshake_that_is_not_made_is_given_up(own_service: Service) -> None:
+    """Whoever connects to the TLS door and says nothing is hung up on."""
+    settings = own_service.directory / "inn.toml"
+    settings.write_text("tls = true\n")
+    own_service.listen()
+    own_service.add_arguments("--config", str(settings))
+    own_service.start()
+    host, _, port = own_service.url.removeprefix("https://").rpartition(":")
+    begun = time.monotonic()
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS + 15) as silent:
+        with own_service.connect() as inn:
+            assert inn.health().ok
+        assert silent.recv(1) == b""
+    assert time.monotonic() - begun < PATIENCE_SECONDS + 10
+
+
+def test_a_browser_under_another_name_is_turned_away(service: Service) -> None:
+    """A page of another site cannot use the local door by a name that leads to it."""
+    with service.http() as http:
+        foreign = {"Host": "evil.example:8080", "Origin": "http://evil.example:8080"}
+        refused = http.get("/v1/machines", headers=foreign)
+        assert (refused.status_code, refused.json()["hresult"]) == (401, 0x80070005)
+        here = {"Host": "localhost:8080", "Origin": "http://localhost:8080"}
+        assert http.get("/v1/machines", headers=here).status_code == 200
+        assert http.get("/v1/machines", headers={"Host": "evil.example"}).status_code == 200  # no browser
