@@ -32,6 +32,7 @@ from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.machines.service import lock_of
 from innkeeper.machines.settings import Wishes
+from innkeeper.machines.undoing import stands_on_undo_disks
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import Settings
@@ -42,6 +43,7 @@ from innkeeper.wire.virtual_pc import UndoAction
 
 #: No guest runs on the real machines, so none can be asked to shut down.
 _COMMANDS = tuple(command for command in Command if command is not Command.SHUT_DOWN)
+_ON_UNDO_DISKS = (Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS)
 _SETTLED = {MachineState.TURNED_OFF, MachineState.SAVED, MachineState.RUNNING, MachineState.PAUSED}
 _PATIENCE_S = 180.0
 _MIB = 1 << 20
@@ -118,7 +120,9 @@ async def _command(house: House, machine: Machine, chance: random.Random) -> Non
     elif roll < 0.2:
         await house.creation.delete(f"extra-{machine.name}", disks=True, owner="test")
     else:
-        possible = [command for command in _COMMANDS if (machine.state, command) in LIFE]
+        idle = () if stands_on_undo_disks(machine) else _ON_UNDO_DISKS
+        known = [command for command in _COMMANDS if command not in idle]
+        possible = [command for command in known if (machine.state, command) in LIFE]
         for command in chance.sample(possible, min(1, len(possible))):
             await getattr(house.machines, str(command))(machine.name, owner="test")
 

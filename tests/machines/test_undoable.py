@@ -14,6 +14,8 @@ from innkeeper.machines.change import Noted, Scope
 from innkeeper.machines.fitness import run_of
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.quitting import quit_machines
+from innkeeper.machines.undo import UndoPoint
+from innkeeper.machines.undoing import existing_plan
 from innkeeper.machines.watch import UndoWatch
 from innkeeper.tasks.task import TaskResult
 from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction
@@ -126,6 +128,24 @@ async def test_a_saved_machine_is_merged_and_goes_on(inn: Inn) -> None:
     assert inn.leftovers() == []
     await _do(inn, "startup")
     assert (await inn.machine()).state is MachineState.RUNNING
+
+
+async def test_a_merge_that_was_cut_at_its_very_end_is_ended(inn: Inn) -> None:
+    """The disks are merged and named; what merged them still stands, and is let go of."""
+    await _act(inn, UndoAction.KEEP)
+    await _do(inn, "startup")
+    await _do(inn, "turn_off")
+    plan = await existing_plan(inn.host, await inn.machine())
+    assert plan is not None
+    undo = UndoPoint(inn.host, plan, clock=inn.clock)
+    for _ in range(2):
+        merging = asyncio.create_task(undo.merge())
+        while not merging.done():
+            await inn.pass_time()
+        await merging
+        assert (await inn.machine()).state is MachineState.TURNED_OFF
+        await inn.host.simulate(M, lambda machine, _: setattr(machine, "merging", True))
+        assert (await inn.machine()).state is MachineState.MERGING_DRIVES
 
 
 async def test_no_longer_undoable_it_loses_what_its_undo_disks_hold(inn: Inn) -> None:

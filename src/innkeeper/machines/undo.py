@@ -166,7 +166,9 @@ class UndoPoint:
 
     async def merge(self, on_progress: OnProgress | None = None) -> None:
         """Write the overlays into their bases; a merge that has begun can only be finished."""
-        if await self.is_named():
+        machine = await self._hypervisor.machine(self._plan.machine)
+        # A crash may have come when all was merged, and before the QEMU that merged it had ended.
+        if machine.state is MachineState.MERGING_DRIVES or await self.is_named():
             await self._hypervisor.commit_overlays(self._plan.machine, self._plan.bases, on_progress)
         if await self.is_named():
             raise MachineError(
