@@ -51,6 +51,8 @@ class ConfiguredMachine:
     @name.setter
     def name(self, name: str) -> None:
         self._name = self.change(name=name).name
+        for kept in ("keyboard", "mouse"):  # they know it by its former name
+            vars(self).pop(kept, None)
 
     @property
     def config_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 from innkeeper.client import calls
@@ -31,23 +32,37 @@ class Machine(ConfiguredMachine):
     what goes wrong later is in the task.
     """
 
-    def __init__(self, transport: Transport, name: str) -> None:
-        super().__init__(transport, name)
-        #: What it shows (``VideoDevice``).
-        self.display = Display(transport, name)
-        self.keyboard = Keyboard(transport, name)
-        self.mouse = Mouse(transport, name)
-        #: What runs in it (``GuestOS``).
-        self.guest_os = GuestOS(transport, name)
-        #: What it uses (``Accountant``).
-        self.accountant = Accountant(transport, name)
-
     def __repr__(self) -> str:
         return f"<Machine {self.name}>"
 
     def read(self) -> MachineMessage:
         """All that its host says of it now."""
         return self._transport.send(calls.machine(self.name))
+
+    @property
+    def display(self) -> Display:
+        """What it shows (``Display``)."""
+        return Display(self._transport, self.name)
+
+    @functools.cached_property
+    def keyboard(self) -> Keyboard:
+        """Its keyboard (``Keyboard``); the same one each time, for it may be held exclusively."""
+        return Keyboard(self._transport, self.name)
+
+    @functools.cached_property
+    def mouse(self) -> Mouse:
+        """Its mouse (``Mouse``); the same one each time."""
+        return Mouse(self._transport, self.name)
+
+    @property
+    def guest_os(self) -> GuestOS:
+        """What runs in it (``GuestOS``)."""
+        return GuestOS(self._transport, self.name)
+
+    @property
+    def accountant(self) -> Accountant:
+        """What it uses (``Accountant``)."""
+        return Accountant(self._transport, self.name)
 
     @property
     def updates(self) -> MachineUpdates:

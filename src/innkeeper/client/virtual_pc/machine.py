@@ -9,7 +9,7 @@ _NEAREST = Carriage.NEAREST
 VIRTUAL_MACHINE = Interface(
     "IVMVirtualMachine",
     (
-        Member("Accountant", _EMULATED, "", "Object."),
+        Member("Accountant", _EMULATED, "Machine.accountant", "An object."),
         Member(
             "AddDVDROMDrive",
             _DIRECT,
@@ -97,7 +97,7 @@ VIRTUAL_MACHINE = Interface(
             "The overlays are deleted and the definition names the disks again. A task. Refused after a "
             "merge has begun.",
         ),
-        Member("Display", _EMULATED, "", "Object."),
+        Member("Display", _EMULATED, "Machine.display", "An object."),
         Member(
             "DVDROMDrives",
             _EMULATED,
@@ -129,7 +129,7 @@ VIRTUAL_MACHINE = Interface(
             "Machine.get_configuration_value",
             "The values of the definition’s metadata; documented keys have their documented defaults.",
         ),
-        Member("GuestOS", _EMULATED, "", "Object."),
+        Member("GuestOS", _EMULATED, "Machine.guest_os", "An object."),
         Member(
             "HardDiskConnections",
             _EMULATED,
@@ -160,7 +160,7 @@ VIRTUAL_MACHINE = Interface(
             "Machine.has_sse2",
             "True: every x86-64 processor has it. The guest is not asked.",
         ),
-        Member("Keyboard", _EMULATED, "", "Object."),
+        Member("Keyboard", _EMULATED, "Machine.keyboard", "An object."),
         Member(
             "Memory",
             _DIRECT,
@@ -174,7 +174,7 @@ VIRTUAL_MACHINE = Interface(
             "QEMU merges the overlays into the disks, also of a saved machine, which goes on with the "
             "merged disks.",
         ),
-        Member("Mouse", _EMULATED, "", "Object."),
+        Member("Mouse", _EMULATED, "Machine.mouse", "An object."),
         Member(
             "Name",
             _DIRECT,
@@ -211,7 +211,12 @@ VIRTUAL_MACHINE = Interface(
             "Machine.processor_speed",
             "The host’s, in MHz: the guest’s processor has no speed of its own.",
         ),
-        Member("RdpPipeName", _NEAREST, "", "Unix socket path of the display (VNC/SPICE/D-Bus)."),
+        Member(
+            "RdpPipeName",
+            _NEAREST,
+            "Display.address",
+            "Where the display server (VNC) listens on the host: there is no RDP.",
+        ),
         Member(
             "RemoveActivationValue",
             _EMULATED,
