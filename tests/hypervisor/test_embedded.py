@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.errors import AgentError, DiskError, ErrorCode, InnkeeperError, MachineUnfit, WrongState
+from innkeeper.errors import AgentError, DiskError, ErrorCode, InnkeeperError, MachineUnfit
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports import BytePipe
@@ -308,19 +308,23 @@ async def test_events_tell_a_machines_life_in_order(
     ]
 
 
-async def test_a_machine_that_merges_is_not_started_beside_it(
+async def test_a_saved_machine_is_merged_and_goes_on(
     embedded_hypervisor: LibvirtHypervisor, define_machine: DefineMachine, tmp_path: Path
 ) -> None:
-    """Saved memory that stands on overlays refuses a merge under it."""
+    """As documented: its saved memory then stands on the merged disk."""
     host = embedded_hypervisor
     machine = await define_machine("standing")
     await host.add_overlays("standing", {"vda": str(tmp_path / "undo")})
     await host.start("standing")
     await host.save("standing")
-    with pytest.raises(WrongState) as caught:
-        await host.commit_overlays("standing", {"vda": str(machine.disk)})
-    assert caught.value.state == "SAVED"
-    assert (await host.machine("standing")).state is MachineState.SAVED
+    await host.commit_overlays("standing", {"vda": str(machine.disk)})
+    merged = await host.machine("standing")
+    assert merged.state is MachineState.SAVED
+    assert [disk.path for disk in merged.disks] == [str(machine.disk)]
+    await host.start("standing")
+    running = await host.machine("standing")
+    assert running.state is MachineState.RUNNING
+    assert [disk.path for disk in running.disks] == [str(machine.disk)]
 
 
 async def agent_answers(host: LibvirtHypervisor, name: str) -> None:

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -49,6 +50,8 @@ from tests.hypervisor.service import Service
 _MERGE_MIB_PER_S = 2
 #: How long after a step has begun it is in its middle.
 _MIDDLE_S = 0.5
+#: How long a QEMU is waited for that is to be killed.
+_PATIENCE_S = 30.0
 #: A night that lasts longer is stuck.
 _PATIENCE_S = 150
 _POLICY = Policy(
@@ -110,11 +113,16 @@ class KillingTask:
         return result
 
     def _kill_qemu(self) -> None:
+        """Kill the machine's QEMU, as soon as there is one."""
         mark = f"guest={self._night.machine},".encode()
-        for process in Service(self._state).qemu_processes():
-            with contextlib.suppress(OSError):
-                if mark in Path(f"/proc/{process}/cmdline").read_bytes():
-                    os.kill(process, signal.SIGKILL)
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            for process in Service(self._state).qemu_processes():
+                with contextlib.suppress(OSError):
+                    if mark in Path(f"/proc/{process}/cmdline").read_bytes():
+                        os.kill(process, signal.SIGKILL)
+                        return
+            time.sleep(0.02)
 
 
 def _die() -> None:

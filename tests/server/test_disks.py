@@ -242,7 +242,9 @@ def test_a_disk_is_offered_to_other_programs(
     """By a process that outlives the service, until it is ended."""
     done(inn.disks.create_dynamic(root / "d.vhd", 20 * MIB))
     write(root / "d.vhd", b"offered")
-    address = own_service.run("disk", "export", str(root / "d.vhd")).out.strip()
+    exported = own_service.run("disk", "export", str(root / "d.vhd"))
+    assert exported.code == 0, exported
+    address = exported.out.strip()
     size = subprocess.run(["nbdinfo", "--size", address], capture_output=True, text=True, check=True)
     assert int(size.stdout) == 20 * MIB
     assert inn.disks[root / "d.vhd"].size_in_guest == 20 * MIB

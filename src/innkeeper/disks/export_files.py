@@ -23,6 +23,10 @@ TAKEN = 3
 MARK = "vhd:"
 
 
+#: What the name of a socket adds to its folder's path, in bytes.
+LONGEST_NAME = len("/0123456789abcdef") + len(_SOCKET)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ExportOrder:
     """What an export is to offer."""

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import structlog
 
-from innkeeper.disks.export_files import TAKEN, ExportFiles, ExportOrder
+from innkeeper.disks.export_files import LONGEST_NAME, TAKEN, ExportFiles, ExportOrder
 from innkeeper.disks.nbd.protocol import GREETING_MAGIC
 from innkeeper.disks.nbd.server import address
+from innkeeper.disks.short_way import LONGEST_SOCKET_PATH, short_way
 from innkeeper.errors import DiskError, ErrorCode
 
 _log = structlog.get_logger(__name__)
@@ -42,6 +43,11 @@ class Exports:
         self._turns: dict[str, asyncio.Lock] = {}
         #: Those that were started here: kept so that their ends are heard.
         self._processes: list[subprocess.Popen[bytes]] = []
+
+    @classmethod
+    def in_reach(cls, folder: Path) -> Exports:
+        """Those in a folder, however long its path: a socket's has an end."""
+        return cls(short_way(folder, LONGEST_SOCKET_PATH - LONGEST_NAME))
 
     def socket_of(self, path: str) -> str:
         """Where the export of this image listens, whether it runs or not."""

@@ -164,8 +164,9 @@ async def _ground(settings: Settings, overrides: Overrides, opened: contextlib.A
     events.tell(metrics.heed)
     store = await open_store(settings.database_url, server=socket.gethostname())
     opened.push_async_callback(store.close)
+    exports = await asyncio.to_thread(Exports.in_reach, settings.state_dir / "exports")
     return Ground(
-        exports=Exports(settings.state_dir / "exports"),
+        exports=exports,
         settings=settings,
         overrides=overrides,
         clock=clock,

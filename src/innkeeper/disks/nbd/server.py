@@ -16,6 +16,7 @@ from innkeeper.disks.chain import Chain, Segment
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.nbd import protocol as nbd
 from innkeeper.disks.oserror import adapted
+from innkeeper.disks.short_way import LONGEST_SOCKET_PATH
 from innkeeper.errors import DiskError, ErrorCode
 
 EXPORT_NAME = "disk"
@@ -24,8 +25,6 @@ MOST_CONNECTIONS = 64
 #: From this length on the kernel sends a file's bytes by itself.
 SENT_BY_KERNEL = 64 << 10
 MOST_EXTENTS = 2048
-#: ``sockaddr_un`` has room for no more.
-LONGEST_SOCKET_PATH = 107
 
 
 class NbdServer:

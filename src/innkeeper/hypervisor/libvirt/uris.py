@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hashlib
 import os
-import stat
 import threading
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import libvirt
 
-from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.disks.short_way import short_way
+from innkeeper.errors import InvalidArgument
 
 SYSTEM_URI = "qemu:///system"
 #: A local libvirtd answers in milliseconds, or does not.
@@ -113,39 +112,7 @@ def embedded_root(state_directory: Path) -> Path:
 
 def embedded_uri(root: Path) -> str:
     """The URI of the embedded driver in ``root``. Raises ``InvalidArgument`` where sockets would not fit."""
-    if len(os.fsencode(root)) > _LONGEST_ROOT:
-        root = _short_way_to(root)
-    return f"qemu:///embed?root={root}"
-
-
-def _short_way_to(root: Path) -> Path:
-    """A link to ``root`` whose path leaves room for sockets, in the user's runtime directory."""
-    link = _runtime_directory() / hashlib.sha256(os.fsencode(root)).hexdigest()[:4]
-    if len(os.fsencode(link)) > _LONGEST_ROOT:
-        raise InvalidArgument(
-            f"The directory {root} is too long a path for the embedded hypervisor's sockets.",
-            advice=f"Choose a state directory of at most {_LONGEST_ROOT - len('/hv')} characters.",
-        )
-    if not (link.is_symlink() and link.readlink() == root):
-        link.unlink(missing_ok=True)
-        link.symlink_to(root)
-    return link
-
-
-def _runtime_directory() -> Path:
-    """A directory that is this user's alone, with a short path."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    directory = Path(runtime) / "inn" if runtime else Path(f"/tmp/inn-{os.getuid()}")  # noqa: S108 - see below
-    directory.mkdir(mode=0o700, exist_ok=True)
-    found = directory.lstat()
-    # Anybody may make a directory of this name in /tmp: one that is not ours leads to somebody else's disks.
-    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
-        raise InvalidArgument(
-            f"{directory} is not this user's alone, so nothing is put there.",
-            code=ErrorCode.E_ACCESSDENIED,
-            advice="Remove it, or set XDG_RUNTIME_DIR.",
-        )
-    return directory
+    return f"qemu:///embed?root={short_way(root, _LONGEST_ROOT, letters=4)}"
 
 
 async def choose_uri(state_directory: Path) -> str:
