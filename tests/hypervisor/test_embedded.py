@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -123,18 +126,38 @@ async def test_the_host_is_served_while_one_machine_is_saved(
     await define_machine("other")
     await host.start("slow")
     await console_says(machine, "guest is up")
-    begun = asyncio.Event()
-    await host._connection.command(lambda c: c.lookupByName("slow").migrateSetMaxSpeed(4), "slow down")
-    saving = asyncio.ensure_future(host.save("slow", lambda _done, _total: begun.set()))
-    await asyncio.wait_for(begun.wait(), 120)
+    saving = await _stopped_in_a_save(host, "slow")
     async with asyncio.timeout(10):
         assert {each.name: each.state for each in await host.machines()}["slow"] is MachineState.SAVING
         assert await host.definition("slow")
         await host.start("other")
         await host.pause("other")
     assert not saving.done()
-    saving.cancel()
-    await asyncio.wait([saving])
+    os.kill(_qemu_of("slow"), signal.SIGCONT)
+    await saving
+
+
+async def _stopped_in_a_save(host: LibvirtHypervisor, name: str) -> asyncio.Future[None]:
+    """A save that is under way and goes no further: its QEMU is stopped as soon as its file is there."""
+    qemu, file = _qemu_of(name), host._uri.saved_image(name)
+    assert file is not None
+    saving = asyncio.ensure_future(host.save(name))
+
+    def stop() -> None:
+        while not file.exists():
+            time.sleep(0.0005)
+        os.kill(qemu, signal.SIGSTOP)
+
+    await asyncio.to_thread(stop)
+    return saving
+
+
+def _qemu_of(name: str) -> int:
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"guest={name},".encode() in (process / "cmdline").read_bytes():
+                return int(process.name)
+    raise ProcessLookupError(name)
 
 
 async def test_a_disk_that_is_named_already_is_no_half_made_overlay(
