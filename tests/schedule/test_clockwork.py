@@ -49,7 +49,19 @@ def test_a_key_is_due_once_at_its_last_moment():
     timer.set("c", 2.0)
     timer.remove("c")
     assert timer.next_due() == 2.0
-    assert timer.pop_due(2.5) == [(2.0, "b")]
-    assert timer.pop_due(9.0) == [(3.0, "a")]
+    assert [(at, key) for at, _, key in timer.pop_due(2.5)] == [(2.0, "b")]
+    assert [(at, key) for at, _, key in timer.pop_due(9.0)] == [(3.0, "a")]
     assert timer.next_due() is None
     assert len(timer) == 0
+
+
+def test_a_timer_does_not_grow_with_what_was_removed():
+    """Limits that are set and dropped all day leave no heap behind, and what counts is still in its order."""
+    timer: Timer[int] = Timer()
+    timer.set(-1, 2e9)
+    for number in range(20_000):
+        timer.set(number, 1e9 + number)
+        timer.remove(number)
+    assert len(timer._heap) < 3000
+    timer.set(-2, 1e9)
+    assert [key for _, _, key in timer.pop_due(3e9)] == [-2, -1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
@@ -14,6 +15,8 @@ K = TypeVar("K", bound=Hashable)
 
 #: The longest sleep: when somebody sets the wall clock, it is seen by then.
 _LONGEST_SLEEP: Final = 30.0
+#: For how many seconds a collection of garbage may be put off.
+_LONGEST_PUT_OFF: Final = 0.1
 
 
 class Clockwork(Generic[K]):
@@ -86,13 +89,28 @@ class Clockwork(Generic[K]):
                     self._changed.wait(min(pause, _LONGEST_SLEEP))
                     continue
                 found = self._timer.pop_due(time.time())
-            for _, key in found:
-                self._on_due(key)
+            self._call(found)
             self._set_next(found)
 
-    def _set_next(self, found: list[tuple[float, K]]) -> None:
+    def _call(self, found: list[tuple[float, int, K]]) -> None:
+        """Call back for all; what is due at one moment is not held up by a collection of garbage.
+
+        A full one takes a tenth of a second in a large process. It is put off, and not for long.
+        """
+        collects, begun = gc.isenabled(), time.monotonic()
+        gc.disable()
+        try:
+            for _, _, key in found:
+                if collects and time.monotonic() - begun > _LONGEST_PUT_OFF:
+                    gc.enable()
+                self._on_due(key)
+        finally:
+            if collects:
+                gc.enable()
+
+    def _set_next(self, found: list[tuple[float, int, K]]) -> None:
         with self._changed:
-            for at, key in found:
+            for at, _, key in found:
                 recurrence = self._recurrences.get(key)
                 # It may have been removed, or set anew, by what was called.
                 if recurrence is not None and key not in self._timer:

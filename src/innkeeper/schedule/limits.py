@@ -40,5 +40,5 @@ class Limits:
         while (due := self._timer.next_due()) is not None:
             self._wakes_at = due
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
-            for _, key in self._timer.pop_due(self._clock.monotonic()):
+            for _, _, key in self._timer.pop_due(self._clock.monotonic()):
                 self._calls.pop(key)()

@@ -54,12 +54,16 @@ class Timer(Generic[K]):
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
-    def pop_due(self, now: float) -> list[tuple[float, K]]:
-        """Take out all that is due, the earliest first, in the order it was set."""
+    def pop_due(self, now: float) -> list[tuple[float, int, K]]:
+        """Take out all that is due, the earliest first, in the order it was set: moment, number, key.
+
+        The entries themselves are returned: ten thousand new ones would set off a collection of garbage,
+        which takes ten times as long as the rest.
+        """
         heap, entries, found = self._heap, self._entries, []
         while heap and heap[0][0] <= now:
-            at, number, key = heapq.heappop(heap)
-            if entries.get(key) == number:
-                del entries[key]
-                found.append((at, key))
+            entry = heapq.heappop(heap)
+            if entries.get(entry[2]) == entry[1]:
+                del entries[entry[2]]
+                found.append(entry)
         return found
