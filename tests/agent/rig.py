@@ -123,9 +123,23 @@ class Guest:
         self._process = None
         return code
 
+    def last_words(self) -> str:
+        """How the agent has ended, or what it is doing: it is ended by that."""
+        if self._process is None:
+            return "The agent was not started."
+        if (code := self._process.poll()) is not None:
+            return f"The agent has ended with {code}."
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        state = next(line for line in status.splitlines() if line.startswith("State:"))
+        self._process.send_signal(signal.SIGABRT)
+        self._process.send_signal(signal.SIGCONT)
+        self._process.wait(10)
+        return f"The agent was there. {state} Its stacks are on standard error."
+
     def command(self, *words: str) -> list[str]:
         """The agent's command line in this guest."""
-        return [sys.executable, "-I", "-S", str(self._bundle), "--root", str(self.root), *words]
+        python = [sys.executable, "-X", "faulthandler", "-I", "-S"]
+        return [*python, str(self._bundle), "--root", str(self.root), *words]
 
     async def run(self, *words: str) -> tuple[int, str]:
         """Run a command of the agent inside the guest."""
@@ -172,8 +186,12 @@ class Host:
         )
 
     async def session(self, other_boot_than: str = "") -> GuestAgent:
-        """A live session."""
-        return await self.agents.connected(MACHINE, timeout=60, other_boot_than=other_boot_than)
+        """A live session; where none comes, the agent's own stacks are shown beside the error."""
+        try:
+            return await self.agents.connected(MACHINE, timeout=60, other_boot_than=other_boot_than)
+        except AgentError as silent:
+            silent.add_note(self._guest.last_words())
+            raise
 
     async def _open_port(self, machine: str) -> BytePipe:
         try:

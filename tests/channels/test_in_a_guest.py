@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -115,7 +116,9 @@ async def test_channel_lives_as_long_as_its_machines_run(
     writer.write(b"GET /os-release")
     await embedded_hypervisor.save(_NAME)
     inn.heed("machine.saved")
-    assert await reader.read(-1) == b""
+    # Cut while its bytes lie unread, it is reset.
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read(-1) == b""
     writer.close()
     await embedded_hypervisor.start(_NAME)
     inn.heed("machine.started")

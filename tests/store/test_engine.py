@@ -83,6 +83,13 @@ async def eventually(event: asyncio.Event) -> None:
     await asyncio.wait_for(event.wait(), 20)
 
 
+async def all_ended(engine: Engine) -> None:
+    """Wait until no run is unfinished."""
+    async with asyncio.timeout(20):
+        while await engine.unfinished():
+            await asyncio.sleep(0.01)
+
+
 async def test_a_run_does_its_steps_and_ends(process: Process) -> None:
     """Its key and argument reach the body, and it is no longer unfinished."""
     seen: list[object] = []
@@ -97,29 +104,25 @@ async def test_a_run_does_its_steps_and_ends(process: Process) -> None:
     await engine.start("key", "work", {"machine": "web-1"})
     await eventually(done)
     assert seen == [("key", {"machine": "web-1"}, 1, [2])]
-    async with asyncio.timeout(10):
-        while await engine.unfinished():
-            await asyncio.sleep(0.01)
+    await all_ended(engine)
 
 
 async def test_a_key_starts_one_run(process: Process) -> None:
     """Also when it is started twice at once, again later, and by the next process."""
     begun: list[str] = []
-    done = asyncio.Event()
 
     async def body(key: str, argument: Argument, steps: Steps) -> Json:
         begun.append(key)
-        if key == "last":
-            done.set()
         return None
 
     engine = await process.start(work=body)
     await asyncio.gather(*(engine.start("key", "work", {}) for _ in range(5)))
+    await all_ended(engine)
     engine = await process.start(work=body)
     await engine.start("key", "work", {})
     await engine.start("last", "work", {})
-    await eventually(done)
-    assert begun.count("key") == 1
+    await all_ended(engine)
+    assert sorted(begun) == ["key", "last"]
 
 
 async def test_values_come_back_as_json_keeps_them(process: Process) -> None:
@@ -232,9 +235,7 @@ async def test_a_body_that_raises_has_ended(process: Process) -> None:
 
     engine = await process.start(work=body)
     await engine.start("key", "work", {})
-    async with asyncio.timeout(10):
-        while await engine.unfinished():
-            await asyncio.sleep(0.01)
+    await all_ended(engine)
     engine = await process.start(work=body)
     await engine.start("last", "work", {})
     await eventually(last)

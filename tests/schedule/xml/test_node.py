@@ -37,10 +37,10 @@ LAUGHS = (
 def test_hostile_or_broken_xml_is_refused_quickly_and_in_bounded_memory(text):
     """Entities, document types, depth, number and broken tags end in an error with line and column."""
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = time.thread_time()
     with pytest.raises(ScheduleError) as refused:
         parse(text)
-    assert time.perf_counter() - begun < 1
+    assert time.thread_time() - begun < 1
     assert tracemalloc.get_traced_memory()[1] < 40_000_000
     tracemalloc.stop()
     assert refused.value.code is ErrorCode.SCHED_E_MALFORMEDXML
@@ -59,9 +59,9 @@ def test_hostile_or_broken_xml_is_refused_quickly_and_in_bounded_memory(text):
 def test_the_largest_allowed_documents_cost_little(text):
     """At the limits, reading is still a matter of moments and a few copies of the text."""
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = time.thread_time()
     parse(text)
-    assert time.perf_counter() - begun < 3
+    assert time.thread_time() - begun < 3
     assert tracemalloc.get_traced_memory()[1] < 60_000_000
     tracemalloc.stop()
 
