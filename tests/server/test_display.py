@@ -127,6 +127,7 @@ def test_a_wire_that_cannot_be_opened_is_refused_with_problem_details(
         _open(service, path, origin)
     assert caught.value.response.status_code == status
     assert b"urn:innkeeper:error" in caught.value.response.body
+    assert "Traceback" not in service.log.read_text()
 
 
 def _greet(viewer: ClientConnection) -> None:

@@ -6,9 +6,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
 from starlette.responses import Response
-from starlette.websockets import WebSocket
 
 from innkeeper import errors
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
@@ -91,12 +89,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _broken)
 
 
-async def _refused(request: HTTPConnection, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, InnkeeperError)  # the table above says so; the signature is Starlette's
-    response = response_of(error)
-    if isinstance(request, WebSocket):  # nobody else answers those
-        await request.send_denial_response(response)
-    return response
+    return response_of(error)
 
 
 async def _malformed(request: Request, error: Exception) -> Response:
