@@ -194,10 +194,12 @@ class Host:
             raise
 
     async def _open_port(self, machine: str) -> BytePipe:
-        try:
-            return SocketPipe(*await asyncio.open_unix_connection(str(self._guest.port)))
-        except OSError as exc:
-            raise AgentError(f"There is no port: {exc}", machine=machine) from exc
+        # A machine's port is there before its agent: a moment's patience spares the keeper's longer pauses.
+        for patience in (0.02,) * 50:
+            with contextlib.suppress(OSError):
+                return SocketPipe(*await asyncio.open_unix_connection(str(self._guest.port)))
+            await asyncio.sleep(patience)
+        raise AgentError("There is no port.", machine=machine)
 
     async def _running(self) -> list[str]:
         return [MACHINE]

@@ -76,6 +76,15 @@ async def test_machine_that_stops_loses_its_session(inn: Inn) -> None:
         await inn.agents.connected("web-1", timeout=0)
 
 
+async def test_what_changes_between_a_look_and_its_wait_is_not_missed(inn: Inn) -> None:
+    """Whoever waits counts from the moment it looked: a session that begins just then is found."""
+    session = await inn.session()
+    keeper = inn.agents._keepers["web-1"]
+    change = keeper.change()
+    keeper._begin_session(session)
+    await asyncio.wait_for(change, 1)
+
+
 async def test_waiting_for_another_boot_skips_the_present_one(inn: Inn, guest: MemoryGuest) -> None:
     """After a reboot only a session of the new boot will do."""
     await inn.session()

@@ -126,12 +126,9 @@ class Agents:
 
     # Machinery
 
-    async def _next_change(self, machine: str) -> None:
+    def _next_change(self, machine: str) -> Awaitable[object]:
         keeper = self._keepers.get(machine)
-        if keeper is None:
-            await self._needs.clock.sleep(_LOOK_S)
-        else:
-            await keeper.change()
+        return self._needs.clock.sleep(_LOOK_S) if keeper is None else keeper.change()
 
     def _silent(self, machine: str, timeout: float) -> AgentError:
         keeper = self._keepers.get(machine)
@@ -220,9 +217,12 @@ class Keeper:
         """Something happened to the machine: do not wait with the next try."""
         self._hurry.set()
 
-    async def change(self) -> None:
-        """Return when a session has begun or was lost, or the guest's standing has changed."""
-        await self._change.wait()
+    def change(self) -> Awaitable[object]:
+        """What comes when a session has begun or was lost, or the guest's standing has changed.
+
+        Counted from this call, not from the first time it is awaited: nothing between the two is missed.
+        """
+        return self._change.wait()
 
     async def _run(self) -> None:
         retry_s = _FIRST_RETRY_S
