@@ -1,4 +1,4 @@
-"""Channels into a real guest on libvirt: curl, many connections, save and restore, and turning it off."""
+"""Channels into a real guest on libvirt: curl, many connections, a new agent, save and restore, and off."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 _NAME = "channelled"
 _SERVE = ("/bin/busybox", "httpd", "-p", "127.0.0.1:8080", "-h", "/etc")
+#: The guest's init starts it again.
+_KILL_AGENT = (
+    "/bin/sh", "-c",
+    "for p in /proc/[0-9]*; do ! grep -q 'innkeeper-agent[.]pyz' $p/cmdline || kill -KILL ${p#/proc/}; done",
+)  # fmt: skip
 _STANDINGS = {MachineState.RUNNING: Standing.RUNNING, MachineState.TURNED_OFF: Standing.OFF}
 
 
@@ -104,28 +109,41 @@ async def curl(socket: Path) -> bytes:
     return page
 
 
+@contextlib.asynccontextmanager
+async def cut_in_the_middle(socket: Path) -> AsyncIterator[None]:
+    """A connection with half a request on it, which is over after what is done meanwhile."""
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    writer.write(b"GET /os-release")
+    yield
+    # Cut while its bytes lie unread, it is reset.
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(-1), 60) == b""
+    writer.close()
+
+
 async def test_channel_lives_as_long_as_its_machines_run(
     inn: Inn, embedded_hypervisor: LibvirtHypervisor
 ) -> None:
-    """curl reads the guest's file; save and restore cut what is open and nothing else; off is the end."""
+    """curl reads the guest's file; a new agent, save and restore cut what is open only; off is its end."""
     state = await _open(inn)
     page = await curl(state.socket)
     assert b"NAME=" in page
     assert await asyncio.gather(*(curl(state.socket) for _ in range(10))) == [page] * 10
-    reader, writer = await asyncio.open_unix_connection(str(state.socket))
-    writer.write(b"GET /os-release")
-    await embedded_hypervisor.save(_NAME)
-    inn.heed("machine.saved")
-    # Cut while its bytes lie unread, it is reset.
-    with contextlib.suppress(ConnectionResetError):
-        assert await reader.read(-1) == b""
-    writer.close()
+    async with cut_in_the_middle(state.socket):
+        killed = await embedded_hypervisor.guest_exec(_NAME, _KILL_AGENT, timeout=30)
+        assert killed.exit_code == 0, killed
+    await inn.agents.connected(_NAME, timeout=180)
+    assert await curl(state.socket) == page
+    async with cut_in_the_middle(state.socket):
+        await embedded_hypervisor.save(_NAME)
+        inn.heed("machine.saved")
     await embedded_hypervisor.start(_NAME)
     inn.heed("machine.started")
     await inn.agents.connected(_NAME, timeout=180)
     assert await curl(state.socket) == page
     traffic = inn.channels.list()[0].traffic
-    assert (traffic.cut, traffic.refused, traffic.connections) == (1, 0, 13)
+    # Cut before the guest has joined it, one counts as refused.
+    assert (traffic.cut + traffic.refused, traffic.connections + traffic.refused) == (2, 15)
     await embedded_hypervisor.turn_off(_NAME)
     inn.heed("machine.stopped")
     async with asyncio.timeout(30):
