@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from innkeeper.cli.terminal import Json, facts, session_of, table
+from innkeeper.cli.times import say_duration
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.configuration import ValueList, value_message
 from innkeeper.wire.host import FileList, FloppyMessage, HostList
@@ -48,7 +49,7 @@ def show(context: typer.Context, json: Json = False) -> None:
         return
     told = {
         "Version": f"{said.name} {said.version}",
-        "Runs for": f"{said.up_time_seconds:,} s",
+        "Runs for": say_duration(said.up_time_seconds),
         "Machines' files": said.default_vm_configuration_path,
         "Looked for files in": "\n".join(said.search_paths) or "nowhere: innkeeper host paths --search DIR",
         "Memory of a machine": f"{said.minimum_memory_mib:,} to {said.maximum_memory_mib:,} MiB "

@@ -18,7 +18,7 @@ def need(machine: SimulatedMachine, command: str, allowed: bool) -> None:
     """Raises ``WrongState`` where the machine may not do this now."""
     if not allowed:
         raise WrongState(
-            f"{machine.name} is {machine.state.name.lower()}, which does not allow to {command}.",
+            f"{machine.name} is {machine.state.name.lower()} and cannot {command}.",
             machine=machine.name,
             state=machine.state.name,
             command=command,

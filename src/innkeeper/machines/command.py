@@ -28,7 +28,7 @@ class Command(enum.StrEnum):
     @property
     def words(self) -> str:
         """It, for a person."""
-        return self.replace("_", " ")
+        return "start" if self is Command.STARTUP else self.replace("_", " ")
 
     @property
     def kind(self) -> str:
@@ -111,8 +111,7 @@ def refuse_state(machine: Machine, command: Command) -> None:
     allowed = [state.name.lower().replace("_", " ") for (state, known) in LIFE if known is command]
     default = _CODES.get(machine.state, ErrorCode.ERROR_BUSY)
     raise WrongState(
-        f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}, which does not allow to "
-        f"{command.words}.",
+        f"{machine.name} is {machine.state.name.lower().replace('_', ' ')} and cannot {command.words}.",
         machine=machine.name,
         state=machine.state.name,
         command=str(command),

@@ -39,8 +39,7 @@ class Devices:
         machine = await self.machines.get(name)
         if machine.state not in _RUNNING:
             raise WrongState(
-                f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}, "
-                f"which does not allow to {command}.",
+                f"{machine.name} is {machine.state.name.lower().replace('_', ' ')} and cannot {command}.",
                 machine=machine.name,
                 state=machine.state.name,
                 command=command,

@@ -157,7 +157,7 @@ def refuse_active(machine: Machine, command: str, code: ErrorCode) -> None:
         return
     state = machine.state.name.lower().replace("_", " ")
     raise WrongState(
-        f"{machine.name} is {state}, which does not allow to {command}.",
+        f"{machine.name} is {state} and cannot {command}.",
         machine=machine.name,
         state=machine.state.name,
         command=command,
