@@ -193,6 +193,10 @@ def test_a_schedule_is_edited_with_a_preview_and_its_mistakes_beside_their_field
         page.get_by_role("link", name="Export XML").click()
     assert Path(download.value.path()).read_bytes().startswith(b"\xff\xfe")
     page.get_by_role("link", name="Edit").click()
+    edited = page.url
+    page.goto(page.url.partition("/schedule")[0] + "/schedule")
+    expect(page.get_by_role("link", name="\\Nightly\\Compact")).to_be_visible()
+    page.goto(edited)
     page.get_by_role("link", name="XML").click()
     page.locator("#xml").fill("<Task><nonsense/></Task>")
     page.get_by_role("button", name="Save").click()

@@ -33,6 +33,7 @@ from innkeeper.wire.schedule import (
     TaskPathRequest,
 )
 
+_ROOT = "\\"
 #: Folders shown in the tree at most.
 _MAX_FOLDERS = 300
 #: Runs in a preview.
@@ -53,14 +54,20 @@ class Branch:
 
 
 async def schedule(request: Request) -> Response:
-    """A folder's tasks, and the tree of folders."""
+    """A folder's tasks, at the root those of all folders, and the tree of folders."""
     door = Door(request)
     folder = await door.get(
-        "/schedule/folder", FolderMessage, path=request.query_params.get("folder") or "\\"
+        "/schedule/folder", FolderMessage, path=request.query_params.get("folder") or _ROOT
     )
-    tasks = (await door.get("/schedule/tasks", ScheduledTaskList, folder=folder.path)).tasks
-    may = offered_on_folder(request, folder.path)
-    values = {"folder": folder, "tasks": tasks, "tree": await tree(door), "may": may}
+    branches = await tree(door)
+    listed = [branch.path for branch in branches] if folder.path == _ROOT else [folder.path]
+    values = {
+        "folder": folder,
+        "is_root": folder.path == _ROOT,
+        "tasks": [task for path in listed for task in await _tasks(door, path)],
+        "tree": branches,
+        "may": offered_on_folder(request, folder.path),
+    }
     if is_fragment(request):
         return await answer(request, "schedule_tasks.html", values)
     return await show(
@@ -68,10 +75,14 @@ async def schedule(request: Request) -> Response:
     )
 
 
+async def _tasks(door: Door, folder: str) -> Sequence[ScheduledTaskMessage]:
+    return (await door.get("/schedule/tasks", ScheduledTaskList, folder=folder)).tasks
+
+
 async def tree(door: Door) -> list[Branch]:
     """All folders that the visitor sees, each below the one it lies in."""
     found: list[Branch] = []
-    waiting = [("\\", 0)]
+    waiting = [(_ROOT, 0)]
     while waiting and len(found) < _MAX_FOLDERS:
         path, depth = waiting.pop()
         folder = await door.get("/schedule/folder", FolderMessage, path=path)
