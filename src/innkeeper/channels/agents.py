@@ -227,11 +227,12 @@ class Keeper:
     async def _run(self) -> None:
         retry_s = _FIRST_RETRY_S
         while True:
+            # What happens to the machine while a link is tried counts too.
+            self._hurry.clear()
             if await self._hold_link():
                 retry_s = _FIRST_RETRY_S
             if self._offences.are_too_many:
                 await self._quarantine()
-            self._hurry.clear()
             if await within(self._needs.clock, retry_s, self._hurry.wait()):
                 # The event may come before QEMU has made the port: a moment, never a busy loop.
                 await self._needs.clock.sleep(_LOOK_S)
