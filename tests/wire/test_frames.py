@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from innkeeper.wire.frames import (
     FLOOD,
+    HEADER_BYTES,
     MAX_PAYLOAD_BYTES,
     Decoded,
     Decoder,
@@ -21,6 +22,7 @@ from innkeeper.wire.frames import (
     FrameKind,
     Interruption,
     encode,
+    seal,
 )
 
 FRAMES = st.lists(
@@ -48,6 +50,30 @@ def test_frames_come_out_as_they_went_in(frames: list[Frame], cuts: list[int]) -
     """However the bytes are cut, and whatever padding lies between, the frames are the same."""
     data = b"\xff\xff".join(encode(*frame) for frame in frames)
     assert decode(data, cuts) == frames
+
+
+@given(FRAMES, st.lists(st.integers(0, 10**6), max_size=20))
+def test_frames_read_in_place_are_the_same(frames: list[Frame], cuts: list[int]) -> None:
+    """A port that reads into the decoder's own room gets the same frames, and is told what is to come."""
+    data, decoder, got = b"".join(encode(*frame) for frame in frames), Decoder(), []
+    while data:
+        room = decoder.room()
+        size = min(len(data), len(room), cuts.pop() if cuts else len(room))
+        room[:size] = data[:size]
+        data = data[size:]
+        got += [
+            Frame(f.kind, f.stream, bytes(f.payload)) for f in decoder.filled(size) if isinstance(f, Frame)
+        ]
+        assert decoder.wanted <= len(data)
+    assert got == frames
+
+
+@given(st.one_of(st.binary(max_size=300), st.sampled_from((bytes(60000), b"\xff" * 5000))))
+def test_sealed_frame_is_an_encoded_one(payload: bytes) -> None:
+    """A frame that is made where its payload lies has the same bytes as one that is built."""
+    frame = bytearray(HEADER_BYTES) + payload
+    seal(memoryview(frame), FrameKind.DATA, 7)
+    assert frame == encode(FrameKind.DATA, 7, payload)
 
 
 @given(FRAMES, st.integers(0, 10**6), st.lists(st.integers(0, 10**6), max_size=20))

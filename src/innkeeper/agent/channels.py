@@ -9,7 +9,7 @@ from typing import Callable, Deque, Dict, Optional, Tuple
 
 from innkeeper.agent.loop import Loop, Timer
 from innkeeper.agent.places import read_text
-from innkeeper.wire.frames import Bytes
+from innkeeper.wire.frames import HEADER_BYTES, Bytes
 from innkeeper.wire.session import Event, GuestSession
 from innkeeper.wire.streams import (
     DATA_BYTES,
@@ -28,6 +28,11 @@ _HERE = "127.0.0.1"
 _CONNECT_S = 10.0
 #: So much is passed on before the host is told: each word to it makes the guest stop for the host.
 _CREDIT_BYTES = WINDOW_BYTES // 2
+#: What is read from any server lies here, behind the place for a frame's header, until it is sent.
+_FRAME = memoryview(bytearray(HEADER_BYTES + DATA_BYTES))
+_PAYLOAD = _FRAME[HEADER_BYTES:]
+#: A server that is sent no more than this has often answered before the call returns.
+_WORD_BYTES = 4096
 #: Closes a socket so that its server sees a broken connection, not an end.
 _BREAK = struct.pack("ii", 1, 0)
 #: What may be reached where nothing is configured: remote shells, web servers and what is no system service.
@@ -105,19 +110,17 @@ class Channels:
         self._joins: Dict[int, "_Join"] = {}
         #: Those that may not read from their servers while too much is unsent to the host.
         self._waiting: Deque["_Join"] = collections.deque()
-        #: Send what there is; set by whoever has the port.
+        #: Send what there is; set by whoever has the port, as the next.
         self.flush: Callable[[], None] = _nothing
-
-    @property
-    def has_waiting(self) -> bool:
-        """Whether some wait for the host to take what is unsent."""
-        return bool(self._waiting)
+        #: Send this frame, which may be overwritten afterwards.
+        self.post: Callable[[memoryview], None] = _forget
 
     def receive(self, event: StreamData) -> None:
         """Pass on what the host sent."""
-        join = self._joins.get(event.stream)
+        number, data = event
+        join = self._joins.get(number)
         if join is not None:
-            join.send(event.data)
+            join.send(data)
 
     def take(self, event: Event) -> None:
         """Take any other event of a stream."""
@@ -173,6 +176,10 @@ class Channels:
 
 
 def _nothing() -> None:
+    return None
+
+
+def _forget(frame: memoryview) -> None:
     return None
 
 
@@ -246,10 +253,11 @@ class _Join:
 
     # From the host
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Bytes) -> None:
         """Pass on what the host sent, now or when the server takes it."""
+        size = len(data)
         if self._pending:
-            self._pending.append(data)
+            self._pending.append(bytes(data))
             return
         try:
             sent = self._socket.send(data)
@@ -261,9 +269,11 @@ class _Join:
         self._passed_on += sent
         if self._passed_on >= _CREDIT_BYTES:
             self._give_credit()
-        if sent < len(data):
-            self._pending.append(memoryview(data)[sent:])
+        if sent < size:
+            self._pending.append(bytes(data[sent:]))
             self.watch()
+        elif size <= _WORD_BYTES and not self._eof_read:
+            self._receive()
 
     def finish(self) -> None:
         """The host sends no more."""
@@ -278,6 +288,7 @@ class _Join:
     # From the server
 
     def _ready(self) -> None:
+        session = self._all.session
         if self._connecting:
             if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self._reset()
@@ -288,30 +299,37 @@ class _Join:
                 self._send_pending()
             if self._fd >= 0 and not self._eof_read:
                 self._receive()
-        self._all.flush()
+        if session.output_size:
+            self._all.flush()
 
     def _receive(self) -> None:
-        session = self._all.session
-        room = session.streams.may_send(self._number)
-        if room < LEAST_CREDIT_BYTES or session.is_busy:
-            self.watch()
-            return
-        try:
-            data = self._socket.recv(min(room, DATA_BYTES))
-        except BlockingIOError:
-            return
-        except OSError:
-            self._reset()
-            return
-        if data:
-            session.streams.write(self._number, data)
-            if room - len(data) < LEAST_CREDIT_BYTES or session.is_busy:
+        session, size, wanted = self._all.session, 0, 0
+        # What fills its place is seldom the last; credit bounds how long the others wait.
+        while size == wanted:
+            room = session.streams.may_send(self._number)
+            if room < LEAST_CREDIT_BYTES or session.is_busy:
                 self.watch()
-        else:
-            self._eof_read = True
-            session.streams.finish(self._number)
-            self.watch()
-            self._end_if_done()
+                return
+            wanted = min(room, DATA_BYTES)
+            try:
+                size = self._socket.recv_into(_PAYLOAD, wanted)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._reset()
+                return
+            if not size:
+                self._end_reading()
+                return
+            frame = _FRAME[: HEADER_BYTES + size]
+            session.streams.seal(self._number, frame)
+            self._all.post(frame)
+
+    def _end_reading(self) -> None:
+        self._eof_read = True
+        self._all.session.streams.finish(self._number)
+        self.watch()
+        self._end_if_done()
 
     def _send_pending(self) -> None:
         consumed = 0

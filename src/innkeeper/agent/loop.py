@@ -8,6 +8,8 @@ import time
 from typing import Callable, Dict, List, Optional, Tuple
 
 Callback = Callable[[], None]
+#: How long it waits where no timer is set.
+_LONGEST_S = 3600.0
 
 
 class Timer:
@@ -79,24 +81,22 @@ class Loop:
     def run(self) -> None:
         """Serve until ``stop``."""
         self._running = True
+        poll, find, now = self._poll.poll, self._callbacks.get, time.monotonic
         while self._running:
-            for fd, _ in self._poll.poll(self._patience()):
+            patience = self._timers[0][0] - now() if self._timers else _LONGEST_S
+            if patience <= 0.0:
+                self._run_timers()
+                patience = 0.0
+            for fd, _ in poll(patience):
                 # A callback before this one may have let the file go.
-                callback = self._callbacks.get(fd)
+                callback = find(fd)
                 if callback is not None:
                     callback()
-            if self._timers:
-                self._run_timers()
 
     def stop(self) -> None:
         """Return from ``run`` after the present callback; may be called from a signal handler."""
         self._running = False
         self.call_from_thread(lambda: None)
-
-    def _patience(self) -> float:
-        if not self._timers:
-            return 3600.0
-        return max(0.0, self._timers[0][0] - time.monotonic())
 
     def _run_timers(self) -> None:
         now = time.monotonic()

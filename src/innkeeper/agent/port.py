@@ -12,6 +12,8 @@ from innkeeper.agent.places import read_text
 from innkeeper.wire.frames import Bytes
 
 _WRITE_BYTES = 64 * 1024
+#: The guest's driver takes so much at a time.
+_DRIVER_BYTES = 32 * 1024
 #: The guest's driver hands out a page at a time; one call asks for many pages.
 _PAGE_BYTES = 4096
 _PAGES = 32
@@ -54,6 +56,10 @@ class Port:
         #: Whether the last read was a full page, so that more is to be expected.
         self._is_flowing = False
         self._pause_s = _FIRST_PAUSE_S
+        #: The room there was last, and its pages: nearly always it is the same.
+        self._whole = memoryview(b"")
+        self._one_page: List[memoryview] = []
+        self._many_pages: List[memoryview] = []
 
     def _opened(self, fd: int) -> None:
         self._fd = fd
@@ -80,6 +86,19 @@ class Port:
             self._is_writing, self._is_watched = bool(data), True
             self._loop.watch(self._fd, self._ready, writing=self._is_writing)
 
+    def write(self, frame: memoryview) -> int:
+        """Write what goes at once, where nothing else waits; returns how much that was."""
+        if self._unsent or self._paused or self._fd < 0:
+            return 0
+        try:
+            if len(frame) <= _DRIVER_BYTES:
+                return os.write(self._fd, frame)
+            return os.writev(self._fd, (frame[:_DRIVER_BYTES], frame[_DRIVER_BYTES:]))
+        except OSError as exc:
+            if exc.errno not in _ABSENT:
+                raise
+            return 0
+
     def _ready(self) -> None:
         try:
             size = os.readv(self._fd, self._pages())
@@ -92,7 +111,8 @@ class Port:
             self._is_flowing = size >= _PAGE_BYTES
             self._pause_s = _FIRST_PAUSE_S
             wanted = self._on_data(size)
-            self.flush()
+            if self._is_writing:
+                self.flush()
             if wanted >= _NAP_BYTES:
                 # Pages come one by one: waking up for each of them costs more than the bytes do.
                 time.sleep(_NAP_S)
@@ -105,10 +125,11 @@ class Port:
 
     def _pages(self) -> List[memoryview]:
         room = self._room()
-        if not self._is_flowing:
-            return [room[:_PAGE_BYTES]]
-        ends = range(0, min(len(room), _PAGES * _PAGE_BYTES), _PAGE_BYTES)
-        return [room[at : at + _PAGE_BYTES] for at in ends]
+        if room is not self._whole:
+            ends = range(0, min(len(room), _PAGES * _PAGE_BYTES), _PAGE_BYTES)
+            self._whole, self._many_pages = room, [room[at : at + _PAGE_BYTES] for at in ends]
+            self._one_page = self._many_pages[:1]
+        return self._many_pages if self._is_flowing else self._one_page
 
     def _lost(self) -> None:
         raise NotImplementedError

@@ -60,6 +60,7 @@ class Agent(NotifySink):
             self._loop, address, self._start_over, self._session.room, self._receive, self._take_output
         )
         self._channels.flush = self.flush
+        self._channels.post = self._post
 
     # Life
 
@@ -215,20 +216,30 @@ class Agent(NotifySink):
         self._session.ready()
 
     def _receive(self, size: int) -> int:
-        for event in self._session.received(size):
-            self._take(event)
-        return self._session.wanted
+        session = self._session
+        for event in session.received(size):
+            if type(event) is StreamData:
+                self._channels.receive(event)
+            else:
+                self._take(event)
+        if session.output_size:
+            self._port.flush()
+        return session.wanted
 
     def _take_output(self, size: int) -> bytes:
         output = self._session.take_output(size)
-        if self._channels.has_waiting:
-            self._channels.resume()
+        self._channels.resume()
         return output
 
+    def _post(self, frame: memoryview) -> None:
+        # At once where nothing goes before it, for its place is used again; what does not go is kept.
+        sent = 0 if self._session.output_size else self._port.write(frame)
+        if sent < len(frame):
+            self._session.put(bytes(frame[sent:]))
+            self._port.flush()
+
     def _take(self, event: Event) -> None:
-        if isinstance(event, StreamData):
-            self._channels.receive(event)
-        elif isinstance(event, Began):
+        if isinstance(event, Began):
             # What came before it belongs to a session that is lost.
             self._channels.drop_all()
             self._send_notices()

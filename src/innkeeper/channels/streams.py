@@ -47,7 +47,7 @@ class LinkStreams:
         listener = stream.listener
         match event:
             case StreamData(_, data):
-                listener.received(data)
+                listener.received(bytes(data))
             case StreamWritable():
                 listener.writable()
             case StreamOpened():

@@ -77,7 +77,7 @@ class FrameKind(enum.IntEnum):
 _KINDS = {int(kind): kind for kind in FrameKind}
 #: As a plain number: looking a member up costs a guest more than comparing it.
 _DATA = int(FrameKind.DATA)
-_pack, _unpack_from, _crc32 = _HEADER.pack, _HEADER.unpack_from, zlib.crc32
+_pack, _pack_into, _unpack_from, _crc32 = _HEADER.pack, _HEADER.pack_into, _HEADER.unpack_from, zlib.crc32
 
 
 class Frame(NamedTuple):
@@ -85,7 +85,8 @@ class Frame(NamedTuple):
 
     kind: FrameKind
     stream: int
-    payload: bytes
+    #: Of DATA that was read in place: good until the next is read. See ``Decoder.filled``.
+    payload: Bytes
 
 
 class Fault(NamedTuple):
@@ -101,6 +102,7 @@ class Interruption(NamedTuple):
 
 
 Decoded = Union[Frame, Fault, Interruption]
+_new = tuple.__new__
 
 
 def encode(kind: FrameKind, stream: int = 0, payload: Bytes = b"") -> bytes:
@@ -108,10 +110,20 @@ def encode(kind: FrameKind, stream: int = 0, payload: Bytes = b"") -> bytes:
     length = len(payload)
     if length > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a frame carries at most {MAX_PAYLOAD_BYTES} bytes")
-    word = kind << 24
+    return b"".join((_pack(length, _word(kind, stream, payload), stream), payload))
+
+
+def seal(frame: memoryview, kind: FrameKind, stream: int) -> None:
+    """Make a frame of a payload that lies behind the place for its header: nothing is copied."""
+    payload = frame[HEADER_BYTES:]
+    _pack_into(frame, 0, len(payload), _word(kind, stream, payload), stream)
+
+
+def _word(kind: int, stream: int, payload: Bytes) -> int:
+    """Return a header's second word: the kind, and the check."""
+    length, word = len(payload), kind << 24
     covered = payload if length <= _WHOLE_BYTES else _covered(word >> 24, payload)
-    word |= _crc32(covered, _crc32(_pack(length, word, stream))) & 0xFFFFFF
-    return b"".join((_pack(length, word, stream), payload))
+    return word | _crc32(covered, _crc32(_pack(length, word, stream))) & 0xFFFFFF
 
 
 def _covered(kind: int, payload: Bytes) -> Bytes:
@@ -143,28 +155,27 @@ class Decoder:
         #: Why it hunts for a sync, until that is reported.
         self._broken: Optional[str] = None
         self._hunting = False
-
-    @property
-    def wanted(self) -> int:
-        """How many bytes are still to come of the frame that has begun; 0 where none has."""
-        size = self._end - self._begin
-        if self._hunting or size < _HEADER.size:
-            return 0
-        return int(_HEADER.unpack_from(self._buffer, self._begin)[0]) + _HEADER.size - size
+        #: How many bytes are still to come of the frame that has begun; 0 where none has.
+        self.wanted = 0
 
     def room(self) -> memoryview:
         """Return where the next bytes belong: never nothing, and enough for the frame in hand."""
         if self._begin == self._end:
             self._begin = self._end = 0
-        elif self._end > _BUFFER_BYTES - MAX_PAYLOAD_BYTES - _HEADER.size:
+            return self._view
+        if self._end > _BUFFER_BYTES - MAX_PAYLOAD_BYTES - _HEADER.size:
             size = self._end - self._begin
             self._view[:size] = self._buffer[self._begin : self._end]
             self._begin, self._end = 0, size
         return self._view[self._end :]
 
     def filled(self, size: int) -> List[Decoded]:
-        """Take so many bytes that were put into ``room``, and return what they complete."""
+        """Take so many bytes that were put into ``room``, and return what they complete.
+
+        The payload of DATA is not copied: it lies where it was read until ``room`` is asked for again.
+        """
         self._end += size
+        self.wanted = 0
         decoded: List[Decoded] = []
         while self._find_sync(decoded) if self._hunting else self._read_frame(decoded):
             pass
@@ -178,34 +189,37 @@ class Decoder:
             size = min(len(data), len(room))
             room[:size] = data[:size]
             data = data[size:]
-            decoded += self.filled(size)
+            decoded += map(_kept, self.filled(size))
         return decoded
 
     def _hunt(self, reason: str) -> None:
         self._hunting, self._broken = True, reason
 
     def _read_frame(self, decoded: List[Decoded]) -> bool:
-        if self._begin < self._end and self._buffer[self._begin] == 0xFF:
+        filled = self._end
+        if self._begin < filled and self._buffer[self._begin] == 0xFF:
             self._skip_padding()
         begin = self._begin + HEADER_BYTES
-        if begin > self._end:
+        if begin > filled:
             return False
         length, word, stream = _unpack_from(self._buffer, self._begin)
         code = word >> 24
-        if code not in _KINDS or length > MAX_PAYLOAD_BYTES:
+        kind = _KINDS.get(code)
+        if kind is None or length > MAX_PAYLOAD_BYTES:
             self._hunt(f"a frame of kind {code} with {length} bytes")
             return True
-        end = begin + length
-        if end > self._end:
+        end: int = begin + length
+        if end > filled:
+            self.wanted = end - filled
             return False
-        payload = bytes(self._view[begin:end])
+        payload: Bytes = self._view[begin:end]
         self._begin = end
         covered = payload if length <= _WHOLE_BYTES else _covered(code, payload)
         if (_crc32(covered, _crc32(_pack(length, code << 24, stream))) ^ word) & 0xFFFFFF:
             self._hunt("a frame that fails its check")
         else:
-            decoded.append(Frame(_KINDS[code], stream, payload))
-        return self._begin < self._end
+            decoded.append(_new(Frame, (kind, stream, payload if code == _DATA else bytes(payload))))
+        return end < filled
 
     def _skip_padding(self) -> None:
         self._begin = self._end - len(self._buffer[self._begin : self._end].lstrip(_PAD))
@@ -227,3 +241,10 @@ class Decoder:
         if self._broken is not None:
             reason, self._broken = self._broken, None
             decoded.append(Interruption(reason) if interrupted else Fault(reason))
+
+
+def _kept(decoded: Decoded) -> Decoded:
+    """Return what may be kept for as long as one likes."""
+    if isinstance(decoded, Frame) and decoded.kind is FrameKind.DATA:
+        return Frame(decoded.kind, decoded.stream, bytes(decoded.payload))
+    return decoded

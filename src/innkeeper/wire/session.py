@@ -129,6 +129,8 @@ class _Session:
         #: Counts the sessions, so that what belongs to a lost one is known.
         self.serial = 0
         self._decoder = Decoder()
+        #: Return where the port may put what it gives next; then say ``received``.
+        self.room: Callable[[], memoryview] = self._decoder.room
         #: Whole frames that wait to be taken, and their bytes.
         self._output: Deque[bytes] = collections.deque()
         self._output_size = 0
@@ -155,23 +157,22 @@ class _Session:
         """Take what the port gave and return what it means."""
         return self._take_all(self._decoder.feed(data))
 
-    def room(self) -> memoryview:
-        """Return where the port may put what it gives next; then say ``received``."""
-        return self._decoder.room()
-
     def received(self, size: int) -> Events:
-        """Take so many bytes that the port has put into ``room``, and return what they mean."""
+        """Take so many bytes that the port has put into ``room``, and return what they mean.
+
+        Data of streams lies there until ``room`` is asked for again.
+        """
         return self._take_all(self._decoder.filled(size))
 
     def _take_all(self, frames: Sequence[Decoded]) -> Events:
         events: Events = []
         for decoded in frames:
-            if isinstance(decoded, Frame) and decoded.kind is _DATA and self.is_begun:
+            if type(decoded) is Frame and decoded[0] is _DATA and self.is_begun:
                 # Nearly all bytes come this way: in a guest each call on it is felt.
                 event = self.streams.receive_data(decoded)
-                if isinstance(event, StreamData):
+                if type(event) is StreamData:
                     events.append(event)
-                elif event is not None:
+                elif isinstance(event, Fault):
                     events.append(self._fault(event.reason))
             else:
                 events.extend(self._take(decoded))
@@ -212,9 +213,10 @@ class _Session:
         return self._output_size > BUSY_OUTPUT_BYTES
 
     def _send(self, kind: FrameKind, stream: int = 0, payload: Bytes = b"") -> None:
-        self._put(encode(kind, stream, payload))
+        self.put(encode(kind, stream, payload))
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
+        """Let these whole frames, or the rest of one that has begun, be taken after all else."""
         self._output.append(data)
         self._output_size += len(data)
 
@@ -225,7 +227,7 @@ class _Session:
     def _flood(self) -> None:
         """Send the flood, and nothing of what was to be sent before."""
         self._forget_output()
-        self._put(FLOOD)
+        self.put(FLOOD)
 
     def _send_greeting(self, kind: FrameKind, nonce: bytes, greeting: Message) -> None:
         # One frame, never parts: parts of a lost session may lie before it.
@@ -348,7 +350,7 @@ class HostSession(_Session):
         self._send(FrameKind.PING)
 
     def _take_ack(self, frame: Frame) -> Events:
-        payload = frame.payload
+        payload = bytes(frame.payload)
         if self.is_begun or not self._nonce or payload[:NONCE_BYTES] != self._nonce:
             return []
         try:
@@ -419,7 +421,7 @@ class GuestSession(_Session):
             self._send_message(FrameKind.NOTICE, number, message)
 
     def _take_hello(self, frame: Frame) -> Events:
-        payload = frame.payload
+        payload = bytes(frame.payload)
         nonce = payload[:NONCE_BYTES]
         self._forget_session()
         if len(nonce) < NONCE_BYTES:
