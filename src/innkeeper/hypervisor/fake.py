@@ -82,6 +82,8 @@ class FakeHypervisor:
         self._threads = threads
         self._machines: dict[str, SimulatedMachine] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        #: Machines to which nothing has been done since they were last seen, and as what.
+        self._seen: dict[str, tuple[SimulatedMachine, Machine]] = {}
         #: What ``free_bytes`` answers; a test fills the disk with it.
         self.room_bytes = free_bytes
         self._files = FakeFiles(threads=threads)
@@ -151,10 +153,11 @@ class FakeHypervisor:
 
     async def machines(self) -> Sequence[Machine]:
         """All machines, by name."""
+        now = self._clock.now().timestamp()
         for machine in list(self._machines.values()):
-            if machine.has_due(self._clock.now().timestamp()):
+            if machine.has_due(now):
                 await self._do(machine.name, lambda *_: None)
-        return [machine.snapshot(self._name) for _, machine in sorted(self._machines.items())]
+        return [self._snapshot(name, self._machines[name]) for name in sorted(self._machines)]
 
     async def machine(self, name: str) -> Machine:
         """Raises ``MachineNotFound``."""
@@ -526,6 +529,7 @@ class FakeHypervisor:
                 f"The host {self._name} has no machine “{name}”.", machine=name, advice="List the machines."
             )
         async with self._locks.setdefault(name, asyncio.Lock()):
+            self._seen.pop(name, None)
             before, boot = machine.state, machine.boot_id
             try:
                 return await self._blocking(lambda: self._act(machine, act))
@@ -533,6 +537,17 @@ class FakeHypervisor:
                 self._tell(machine, before)
                 if boot and machine.boot_id not in ("", boot):
                     self._publish(Event(kind="machine.rebooted", subject=name, at=self._clock.now()))
+
+    def _snapshot(self, name: str, machine: SimulatedMachine) -> Machine:
+        """A machine as it is: the same value again where nothing has been done to it."""
+        known, seen = self._seen.get(name, (None, None))
+        if known is machine and seen is not None:
+            return seen
+        seen = machine.snapshot(self._name)
+        lock = self._locks.get(name)
+        if lock is None or not lock.locked():  # else a thread is changing it right now
+            self._seen[name] = machine, seen
+        return seen
 
     def _act(self, machine: SimulatedMachine, act: Callable[[SimulatedMachine, float], T]) -> T:
         now = self._clock.now().timestamp()

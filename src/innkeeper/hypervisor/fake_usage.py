@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import functools
 import math
 import random
 
@@ -10,6 +12,8 @@ from innkeeper.hypervisor.fake_machines import SimulatedMachine
 from innkeeper.machines.usage import Usage
 
 _MIB = 1 << 20
+#: As many machines' rhythms are kept: to find one anew takes ten times as long as to use it.
+_KEPT = 16_384
 
 
 def usage(machine: SimulatedMachine, now: float) -> Usage | None:
@@ -18,45 +22,75 @@ def usage(machine: SimulatedMachine, now: float) -> Usage | None:
         return None
     until = now if machine.paused_at is None else machine.paused_at
     began = machine.memory.booted_at or until
-    rhythm = _Rhythm(machine.uuid, began, until)
+    rhythm = _rhythm_of(machine.uuid)
     return Usage(
         machine=machine.name,
         vcpus=machine.vcpus,
-        cpu_seconds=rhythm.used("cpu", 0.02, 0.4) * machine.vcpus,
-        memory_bytes=int(machine.memory_mib * _MIB * rhythm.level("memory", 0.4, 0.9)),
-        disk_read_bytes=int(rhythm.used("read", 0.01, 2.0) * _MIB),
-        disk_written_bytes=int(rhythm.used("written", 0.01, 1.0) * _MIB),
-        network_received_bytes=int(rhythm.used("received", 0.001, 0.5) * _MIB),
-        network_sent_bytes=int(rhythm.used("sent", 0.001, 0.8) * _MIB),
+        cpu_seconds=rhythm.cpu.used(began, until) * machine.vcpus,
+        memory_bytes=int(machine.memory_mib * _MIB * rhythm.memory_held(until - began)),
+        disk_read_bytes=int(rhythm.read.used(began, until) * _MIB),
+        disk_written_bytes=int(rhythm.written.used(began, until) * _MIB),
+        network_received_bytes=int(rhythm.received.used(began, until) * _MIB),
+        network_sent_bytes=int(rhythm.sent.used(began, until) * _MIB),
         started_at=dt.datetime.fromtimestamp(began, dt.UTC),
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Waves:
+    """The use of one thing: two waves over a mean, whose sum is never negative."""
+
+    #: What is used in a second.
+    mean: float
+    slow: float
+    quick: float
+    shift: float
+
+    @classmethod
+    def by(cls, chance: random.Random, least: float, most: float) -> _Waves:
+        """Waves of their own, between these means."""
+        return cls(
+            mean=least + (most - least) * chance.random() ** 2,
+            slow=math.tau / chance.uniform(120, 900),
+            quick=math.tau / chance.uniform(9, 40),
+            shift=chance.uniform(0, math.tau),
+        )
+
+    def used(self, began: float, until: float) -> float:
+        """All that was used between two moments: the waves' integral."""
+        return self.mean * (until - began - self._waves(until) + self._waves(began))
+
+    def _waves(self, at: float) -> float:
+        slow, quick = self.slow, self.quick
+        return 0.55 * math.cos(slow * at + self.shift) / slow + 0.35 * math.cos(quick * at) / quick
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Rhythm:
-    """The work of one machine between two moments: two waves over a mean that is its own."""
+    """The work of one machine."""
 
-    def __init__(self, seed: str, began: float, until: float) -> None:
-        self._seed = seed
-        self._began = began
-        self._until = until
+    cpu: _Waves
+    read: _Waves
+    written: _Waves
+    received: _Waves
+    sent: _Waves
+    #: The part of its memory that it comes to hold.
+    memory: float
 
-    def used(self, what: str, least: float, most: float) -> float:
-        """All that was used: the waves' integral, whose slope is never negative."""
-        return self._sum(what, least, most, self._until) - self._sum(what, least, most, self._began)
+    def memory_held(self, seconds: float) -> float:
+        """The part of its memory that it holds so long after its boot: rising, up to its own level."""
+        warm = 1 - math.exp(-max(0.0, seconds) / 120)
+        return self.memory * (0.3 + 0.7 * warm)
 
-    def level(self, what: str, least: float, most: float) -> float:
-        """How much is held: rising after the boot, up to its own level."""
-        chance = self._chance(what)
-        warm = 1 - math.exp(-max(0.0, self._until - self._began) / 120)
-        return chance.uniform(least, most) * (0.3 + 0.7 * warm)
 
-    def _sum(self, what: str, least: float, most: float, at: float) -> float:
-        chance = self._chance(what)
-        mean = least + (most - least) * chance.random() ** 2
-        slow, quick = math.tau / chance.uniform(120, 900), math.tau / chance.uniform(9, 40)
-        shift = chance.uniform(0, math.tau)
-        waves = 0.55 * math.cos(slow * at + shift) / slow + 0.35 * math.cos(quick * at) / quick
-        return mean * (at - waves)
-
-    def _chance(self, what: str) -> random.Random:
-        return random.Random(f"{self._seed}/{what}")  # noqa: S311 - the same rhythm every time is the point
+@functools.lru_cache(maxsize=_KEPT)
+def _rhythm_of(uuid: str) -> _Rhythm:
+    chance = random.Random(uuid)  # noqa: S311 - the same rhythm every time is the point
+    return _Rhythm(
+        cpu=_Waves.by(chance, 0.02, 0.4),
+        read=_Waves.by(chance, 0.01, 2.0),
+        written=_Waves.by(chance, 0.01, 1.0),
+        received=_Waves.by(chance, 0.001, 0.5),
+        sent=_Waves.by(chance, 0.001, 0.8),
+        memory=chance.uniform(0.4, 0.9),
+    )

@@ -94,6 +94,8 @@ DELETE = "machine_delete"
 
 def seen_state(state: MachineState, task_kind: str | None) -> MachineState:
     """What the machine is doing, where the task that holds it says more than its host."""
+    if task_kind is None:
+        return state
     if task_kind == DELETE:
         return MachineState.DELETE_MACHINE
     passages = (

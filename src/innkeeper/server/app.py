@@ -78,6 +78,8 @@ def bare_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # It would ask anew at every request whether anybody measures; what is measured is in our metrics.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.allowed = {}
     app.state.machine_lists = {}

@@ -43,6 +43,14 @@ class Notice:
     task_id: int | None
     _said: dict[Role, tuple[bytes, str]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
+    def says(self, machine: Machine, agent_connected: bool, task_id: int | None) -> bool:
+        """Whether it is up to date."""
+        return (
+            (self.machine is machine or self.machine == machine)
+            and self.agent_connected is agent_connected
+            and self.task_id == task_id
+        )
+
     def said(self, role: Role, allowed: AllowedTo) -> tuple[bytes, str]:
         """Its description for a caller of this role on it, and that description's ETag."""
         if (known := self._said.get(role)) is not None:
@@ -214,14 +222,13 @@ class Board:
         key = machine.name, machine.host
         task_id, kind = self._holders.get(lock_of(machine.name), (None, None))
         state = seen_state(machine.state, kind)
-        notice = Notice(
-            machine=machine if state is machine.state else dataclasses.replace(machine, state=state),
-            agent_connected=self._agents.is_connected(machine.name),
-            task_id=task_id,
-        )
+        if state is not machine.state:
+            machine = dataclasses.replace(machine, state=state)
+        connected = self._agents.is_connected(machine.name)
         known = self._notices.get(key)
-        if known == notice:
+        if known is not None and known.says(machine, connected, task_id):
             return known
+        notice = Notice(machine=machine, agent_connected=connected, task_id=task_id)
         self._notices[key] = notice
         self.version += 1
         return notice

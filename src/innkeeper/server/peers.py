@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from typing import Self, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from innkeeper.errors import NotPermitted
@@ -21,6 +20,7 @@ from innkeeper.identity.caller import SYSTEM_REALM, Caller, Proof
 from innkeeper.identity.grants import Grants
 from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant, Role
+from innkeeper.server.connections import HttpProtocol
 from innkeeper.server.settings import Settings
 
 #: Where a request's scope names the peer.
@@ -101,7 +101,7 @@ def group_names(credentials: Credentials, name: str) -> frozenset[str]:
     return frozenset(found)
 
 
-class PeerProtocol(H11Protocol):
+class PeerProtocol(HttpProtocol):
     """HTTP over a Unix socket that tells the application who is at the other end."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -139,7 +139,8 @@ def _with_peer(app: object, transport: asyncio.BaseTransport) -> ASGIApp:
     inner = cast("Callable[[Scope, Receive, Send], Awaitable[None]]", app)
 
     async def with_peer(scope: Scope, receive: Receive, send: Send) -> None:
-        await inner({**scope, PEER: credentials}, receive, send)
+        scope[PEER] = credentials
+        await inner(scope, receive, send)
 
     return with_peer
 

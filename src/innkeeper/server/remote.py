@@ -12,10 +12,10 @@ import ssl
 from collections.abc import Iterator, Sequence
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.identity.lockout import network_of
+from innkeeper.server.connections import HttpProtocol
 from innkeeper.server.identity.certificates import Certificate, self_made
 from innkeeper.server.settings import Settings
 
@@ -150,7 +150,7 @@ class Crowd:
             del self._by_network[network]
 
 
-class RemoteProtocol(H11Protocol):
+class RemoteProtocol(HttpProtocol):
     """HTTP for whoever comes: not too many at once, and none who takes for ever to say what they want."""
 
     crowd: Crowd

@@ -18,7 +18,7 @@ from innkeeper.server.peers import PEER, Peers
 _SECRETS = {"token", "access_token", "password", "session", "api_key"}
 
 #: Headers that browsers send by themselves, and programs do not.
-_BROWSERS = {"origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"}
+_BROWSERS = frozenset((b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"))
 #: Names of the local door.
 _HERE = {"innkeeper", "localhost", "127.0.0.1", "::1"}
 
@@ -38,11 +38,10 @@ class Gate:
         """
         _refuse_secrets_in_address(connection)
         credentials = connection.scope.get(PEER)
-        where = address_of(connection)
         if header := connection.headers.get("authorization"):
-            return await self._by_header(header, where)
+            return await self._by_header(header, address_of(connection))
         if secret := session_secret(connection):
-            found = await self._logins.by_session(secret, Proof.SESSION, where)
+            found = await self._logins.by_session(secret, Proof.SESSION, address_of(connection))
             if found is not None:
                 return found
         if credentials is None:
@@ -96,9 +95,9 @@ def _refuse_borrowed_name(connection: HTTPConnection) -> None:
 
     The kernel vouches for the tunnel, and such a page would be of one origin with it (DNS rebinding).
     """
-    headers = connection.headers
-    if not _BROWSERS & set(headers.keys()):
+    if _BROWSERS.isdisjoint(name for name, _ in connection.scope["headers"]):
         return
+    headers = connection.headers
     host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
     if host.strip("[]") not in _HERE:
         raise NotAuthenticated(
@@ -108,6 +107,8 @@ def _refuse_borrowed_name(connection: HTTPConnection) -> None:
 
 
 def _refuse_secrets_in_address(connection: HTTPConnection) -> None:
+    if not connection.scope["query_string"]:
+        return
     if _SECRETS & set(connection.query_params) or PREFIX in connection.url.query:
         raise NotAuthenticated(
             "A secret does not belong into an address, where logs and histories keep it.",

@@ -54,12 +54,12 @@ class Identify:
         except InnkeeperError as refused:
             await _turn_away(refused, scope, receive, send)
             return
-        named = {**scope, CALLER: caller}
+        scope[CALLER] = caller
         if caller is None or caller.proof not in _ENDING or not caller.by:
-            await self._app(named, receive, send)
+            await self._app(scope, receive, send)
             return
         visit = Visit(lambda: self._is_still(scope, caller), self._look_seconds)
-        await visit.run(self._app, named, receive, send)
+        await visit.run(self._app, scope, receive, send)
 
     async def _is_still(self, scope: Scope, caller: Caller) -> bool:
         """Whether what they brought proves the same person still, with the same roles."""

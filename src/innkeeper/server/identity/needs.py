@@ -44,11 +44,11 @@ class Need:
     @contextlib.asynccontextmanager
     async def passed(self, connection: HTTPConnection) -> AsyncIterator[None]:
         """The same around what is done."""
-        await _see_labels(connection)
-        if not is_act(connection) or self.role is None:
-            await self._check(connection)
+        if not self.is_told(connection):
+            await self.let_in(connection)
             yield
             return
+        await _see_labels(connection)
         caller, resource = caller_of(connection), await self._resource(connection)
         try:
             await self._check(connection)
@@ -57,6 +57,15 @@ class Need:
             raise
         async with told(connection, caller, resource):
             yield
+
+    def is_told(self, connection: HTTPConnection) -> bool:
+        """Whether the audit log is told of the request."""
+        return self.role is not None and is_act(connection)
+
+    async def let_in(self, connection: HTTPConnection) -> None:
+        """Raise what a caller is told who may not; for what the audit log is not told of."""
+        await _see_labels(connection)
+        await self._check(connection)
 
     async def _resource(self, connection: HTTPConnection) -> Resource | None:
         return await self.on.find(connection) if self.on.find is not None else None
@@ -98,6 +107,9 @@ def guarded(need: Sequence[params.Depends], endpoint: Endpoint) -> Endpoint:
 
     @functools.wraps(endpoint)
     async def checked(request: Request) -> Response:
+        if not wanted.is_told(request):
+            await wanted.let_in(request)
+            return await endpoint(request)
         async with wanted.passed(request):
             return await endpoint(request)
 

@@ -122,7 +122,7 @@ def _cookie(connection: HTTPConnection) -> str:
 
 
 def _is_safe(connection: HTTPConnection) -> bool:
-    return connection.url.scheme in ("https", "wss")
+    return connection.scope.get("scheme") in ("https", "wss")
 
 
 def _refuse_other_origin(connection: HTTPConnection) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -25,7 +26,10 @@ from innkeeper.server.problems import malformed, response_of
 from innkeeper.wire.queries import MachineQuery
 
 _JSON = b"application/json"
+_CONDITION = b"if-none-match"
 _MACHINES = "/v1/machines"
+#: What a connection takes at once, more or less.
+_PIECE_BYTES: Final = 256 * 1024
 
 #: A machine, and the caller's role on it.
 Seen = tuple[Notice, Role]
@@ -75,11 +79,28 @@ class Ready(Response):
     def __init__(self, request: Request, body: bytes, tag: str) -> None:
         self.background = None
         headers = [(b"etag", tag.encode()), (b"cache-control", b"no-cache")]
-        if is_known(tag, request.headers.get("if-none-match", "")):
+        if is_known(tag, _condition(request)):
             self.status_code, self.body, self.raw_headers = 304, b"", headers
         else:
             headers += [(b"content-type", _JSON), (b"content-length", str(len(body)).encode())]
             self.status_code, self.body, self.raw_headers = 200, body, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; a long one in pieces as they are taken, so that others are answered in between."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        body, sent = self.body, 0
+        while len(body) - sent > _PIECE_BYTES:
+            piece = body[sent : sent + _PIECE_BYTES]
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            sent += _PIECE_BYTES
+        await send({"type": "http.response.body", "body": body[sent:]})
+
+
+def _condition(request: Request) -> str:
+    """The ``If-None-Match`` of a request; empty where there is none."""
+    return next(
+        (value.decode("latin-1") for name, value in request.scope["headers"] if name == _CONDITION), ""
+    )
 
 
 async def get_machine(request: Request) -> Response:
@@ -121,7 +142,7 @@ def _allowed(request: Request) -> AllowedTo:
 
 def _query(request: Request) -> MachineQuery:
     """What the request asks for; a query that will not do is refused as FastAPI's own routes do."""
-    if not request.url.query:
+    if not request.scope["query_string"]:
         return _EVERYTHING
     try:
         return MachineQuery.model_validate(dict(request.query_params))
