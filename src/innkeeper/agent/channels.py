@@ -5,10 +5,10 @@ import errno
 import os
 import socket
 import struct
-from typing import Callable, Deque, Dict, Optional, Tuple
+from typing import Callable, Deque, Dict, List, Optional
 
+from innkeeper.agent.allowed_ports import AllowedPorts
 from innkeeper.agent.loop import Loop, Timer
-from innkeeper.agent.places import read_text
 from innkeeper.wire.frames import HEADER_BYTES, Bytes
 from innkeeper.wire.session import Event, GuestSession
 from innkeeper.wire.streams import (
@@ -35,69 +35,6 @@ _PAYLOAD = _FRAME[HEADER_BYTES:]
 _WORD_BYTES = 4096
 #: Closes a socket so that its server sees a broken connection, not an end.
 _BREAK = struct.pack("ii", 1, 0)
-#: What may be reached where nothing is configured: remote shells, web servers and what is no system service.
-DEFAULT_PORTS = "22, 80, 443, 1024-65535"
-
-
-class AllowedPorts:
-    """The ports that the host may reach: ``ports = …`` in the file, read again when it changes."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._read_at: Optional[int] = -1
-        self._ranges = parse_ports("none")
-
-    def __contains__(self, port: int) -> bool:
-        self._refresh()
-        return any(first <= port <= last for first, last in self._ranges)
-
-    def __str__(self) -> str:
-        self._refresh()
-        return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self._ranges) or "none"
-
-    def _refresh(self) -> None:
-        changed_at = _changed_at(self._path)
-        if changed_at == self._read_at:
-            return
-        self._read_at = changed_at
-        try:
-            self._ranges = parse_ports(_setting(read_text(self._path)))
-        except ValueError:
-            # Whoever wrote it meant to allow less than all.
-            self._ranges = ()
-
-
-def parse_ports(text: str) -> Tuple[Tuple[int, int], ...]:
-    """Read ``22, 80, 1024-65535``, ``all`` or ``none``; raises ``ValueError``."""
-    words = text.strip().lower()
-    if words == "none":
-        return ()
-    if words == "all":
-        return ((1, 65535),)
-    return tuple(_range(part) for part in words.split(","))
-
-
-def _range(text: str) -> Tuple[int, int]:
-    first, _, last = text.strip().partition("-")
-    bounds = int(first), int(last or first)
-    if not 1 <= bounds[0] <= bounds[1] <= 65535:
-        raise ValueError(text)
-    return bounds
-
-
-def _setting(text: str) -> str:
-    for line in text.splitlines():
-        name, found, value = line.partition("=")
-        if found and name.strip() == "ports":
-            return value
-    return DEFAULT_PORTS
-
-
-def _changed_at(path: str) -> Optional[int]:
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return None
 
 
 class Channels:
@@ -110,17 +47,26 @@ class Channels:
         self._joins: Dict[int, "_Join"] = {}
         #: Those that may not read from their servers while too much is unsent to the host.
         self._waiting: Deque["_Join"] = collections.deque()
+        #: Those that were sent something since it was last passed on.
+        self._arrived: List["_Join"] = []
         #: Send what there is; set by whoever has the port, as the next.
         self.flush: Callable[[], None] = _nothing
         #: Send this frame, which may be overwritten afterwards.
         self.post: Callable[[memoryview], None] = _forget
 
     def receive(self, event: StreamData) -> None:
-        """Pass on what the host sent."""
+        """Take what the host sent; ``pass_on`` follows."""
         number, data = event
         join = self._joins.get(number)
         if join is not None:
-            join.send(data)
+            if not join.arrived:
+                self._arrived.append(join)
+            join.arrived.append(data)
+
+    def pass_on(self) -> None:
+        """Pass on what was received, all of a stream at once: each call wakes a server up."""
+        while self._arrived:
+            self._arrived.pop().send()
 
     def take(self, event: Event) -> None:
         """Take any other event of a stream."""
@@ -197,11 +143,14 @@ class _Join:
         "_pending",
         "_socket",
         "_timer",
+        "arrived",
     )
 
     def __init__(self, channels: Channels, number: int, port: int) -> None:
         self._all = channels
         self._number = number
+        #: What has just come from the host, where the port has put it.
+        self.arrived: List[Bytes] = []
         #: What the server has not taken yet; the stream's credit bounds it.
         self._pending: Deque[Bytes] = collections.deque()
         #: What the server has taken since the host was last told.
@@ -253,14 +202,16 @@ class _Join:
 
     # From the host
 
-    def send(self, data: Bytes) -> None:
-        """Pass on what the host sent, now or when the server takes it."""
-        size = len(data)
+    def send(self) -> None:
+        """Pass on what has arrived, now or when the server takes it."""
+        arrived, self.arrived = self.arrived, []
+        if self._fd < 0:
+            return
         if self._pending:
-            self._pending.append(bytes(data))
+            self._pending.extend(map(bytes, arrived))
             return
         try:
-            sent = self._socket.send(data)
+            sent = self._socket.send(arrived[0]) if len(arrived) == 1 else self._socket.sendmsg(arrived)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -269,8 +220,9 @@ class _Join:
         self._passed_on += sent
         if self._passed_on >= _CREDIT_BYTES:
             self._give_credit()
+        size = sum(map(len, arrived))
         if sent < size:
-            self._pending.append(bytes(data[sent:]))
+            self._pending.append(b"".join(arrived)[sent:])
             self.watch()
         elif size <= _WORD_BYTES and not self._eof_read:
             self._receive()

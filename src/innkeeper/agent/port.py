@@ -16,7 +16,7 @@ _WRITE_BYTES = 64 * 1024
 _DRIVER_BYTES = 32 * 1024
 #: The guest's driver hands out a page at a time; one call asks for many pages.
 _PAGE_BYTES = 4096
-_PAGES = 32
+_PAGES = 64
 #: While a frame wants so many bytes more, it is given so long to arrive.
 _NAP_BYTES = 16 * 1024
 _NAP_S = 0.00025

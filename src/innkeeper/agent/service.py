@@ -3,9 +3,10 @@
 from typing import Callable, Dict, List, Optional
 
 from innkeeper.agent import power
+from innkeeper.agent.allowed_ports import AllowedPorts
 from innkeeper.agent.booking import booking, deletion
 from innkeeper.agent.calls import Calls
-from innkeeper.agent.channels import AllowedPorts, Channels
+from innkeeper.agent.channels import Channels
 from innkeeper.agent.control import MAX_WAITING_BOOKINGS, Control
 from innkeeper.agent.journal import Journal, Notice, PackageChange, TaskEntry
 from innkeeper.agent.loop import Loop
@@ -221,7 +222,9 @@ class Agent(NotifySink):
             if type(event) is StreamData:
                 self._channels.receive(event)
             else:
+                self._channels.pass_on()
                 self._take(event)
+        self._channels.pass_on()
         if session.output_size:
             self._port.flush()
         return session.wanted

@@ -23,8 +23,8 @@ Bytes = Union[bytes, memoryview]
 
 _HEADER = struct.Struct(">III")
 HEADER_BYTES = _HEADER.size
-#: A decoder's own: two frames and what comes with them.
-_BUFFER_BYTES = 3 * MAX_PAYLOAD_BYTES
+#: A decoder's own: a window of a stream, and a frame's beginning before it.
+_BUFFER_BYTES = 5 * MAX_PAYLOAD_BYTES
 _PAD = b"\xff"
 #: This many padding bytes in a row end the hunt for a frame's beginning.
 _SYNC = _PAD * 64
@@ -165,7 +165,7 @@ class Decoder:
             return self._view
         if self._end > _BUFFER_BYTES - MAX_PAYLOAD_BYTES - _HEADER.size:
             size = self._end - self._begin
-            self._view[:size] = self._buffer[self._begin : self._end]
+            self._view[:size] = self._view[self._begin : self._end]
             self._begin, self._end = 0, size
         return self._view[self._end :]
 
