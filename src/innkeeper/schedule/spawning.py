@@ -31,59 +31,67 @@ def library() -> ctypes.CDLL | None:
     return found if hasattr(found, "posix_spawn_file_actions_addchdir_np") else None
 
 
+@functools.cache
+def _quick() -> ctypes.PyDLL:
+    """The C library for what only writes to memory: not worth letting other threads in before and after."""
+    return ctypes.PyDLL(None)
+
+
 def spawn(
     argv: Sequence[str], *, output: int, directory: str, environment: Mapping[str, str], sign: bytes
 ) -> int:
     """Start ``argv[0]``, a path or a name on PATH, in a session of its own; returns its process id.
 
-    It reads nothing, prints to the descriptor ``output``, and has made the file ``sign`` before it runs.
-    Raises ``OSError``.
+    It reads nothing, prints to the descriptor ``output``, and has made the file ``sign``, or given it a new
+    time, before it runs. Raises ``OSError``.
     """
-    libc = library()
-    assert libc is not None
-    actions, attributes = (ctypes.create_string_buffer(_STRUCTURE_BYTES) for _ in range(2))
-    _check(libc.posix_spawn_file_actions_init(actions))
+    quick = _quick()
+    actions = ctypes.create_string_buffer(_STRUCTURE_BYTES)
+    _check(quick.posix_spawn_file_actions_init(actions))
     try:
-        _check(libc.posix_spawnattr_init(attributes))
-        try:
-            _describe(libc, actions, attributes, output=output, directory=directory, sign=sign)
-            return _started(libc, actions, attributes, argv, environment)
-        finally:
-            libc.posix_spawnattr_destroy(attributes)
+        _describe(quick, actions, output=output, directory=directory, sign=sign)
+        return _started(actions, argv, environment)
     finally:
-        libc.posix_spawn_file_actions_destroy(actions)
+        quick.posix_spawn_file_actions_destroy(actions)
 
 
-def _describe(
-    libc: ctypes.CDLL, actions: Any, attributes: Any, *, output: int, directory: str, sign: bytes
-) -> None:
-    add_open = libc.posix_spawn_file_actions_addopen
+def _describe(quick: ctypes.PyDLL, actions: Any, *, output: int, directory: str, sign: bytes) -> None:
+    add_open = quick.posix_spawn_file_actions_addopen
     _check(add_open(actions, 0, b"/dev/null", os.O_RDONLY, 0))
-    _check(libc.posix_spawn_file_actions_adddup2(actions, output, 1))
-    _check(libc.posix_spawn_file_actions_adddup2(actions, output, 2))
-    _check(libc.posix_spawn_file_actions_addchdir_np(actions, os.fsencode(directory)))
-    flags = os.O_CREAT | os.O_WRONLY
+    _check(quick.posix_spawn_file_actions_adddup2(actions, output, 1))
+    _check(quick.posix_spawn_file_actions_adddup2(actions, output, 2))
+    _check(quick.posix_spawn_file_actions_addchdir_np(actions, os.fsencode(directory)))
+    flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
     _check(add_open(actions, _SIGN_DESCRIPTOR, sign, flags, 0o600))
-    _check(libc.posix_spawn_file_actions_addclose(actions, _SIGN_DESCRIPTOR))
+    _check(quick.posix_spawn_file_actions_addclose(actions, _SIGN_DESCRIPTOR))
+
+
+@functools.cache
+def _attributes() -> Any:
+    """What is the same for all, and kept for good: a session, and signals as the program expects them."""
+    quick = _quick()
+    attributes = ctypes.create_string_buffer(_STRUCTURE_BYTES)
+    _check(quick.posix_spawnattr_init(attributes))
     # As subprocess does: what the interpreter ignores is as usual again in the program.
     defaults, nothing = (ctypes.create_string_buffer(_SIGSET_BYTES) for _ in range(2))
-    libc.sigemptyset(defaults)
-    libc.sigemptyset(nothing)
+    quick.sigemptyset(defaults)
+    quick.sigemptyset(nothing)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        libc.sigaddset(defaults, int(number))
-    _check(libc.posix_spawnattr_setsigdefault(attributes, defaults))
-    _check(libc.posix_spawnattr_setsigmask(attributes, nothing))
-    _check(libc.posix_spawnattr_setflags(attributes, ctypes.c_short(_SETSID | _SETSIGMASK | _SETSIGDEF)))
+        quick.sigaddset(defaults, int(number))
+    _check(quick.posix_spawnattr_setsigdefault(attributes, defaults))
+    _check(quick.posix_spawnattr_setsigmask(attributes, nothing))
+    _check(quick.posix_spawnattr_setflags(attributes, ctypes.c_short(_SETSID | _SETSIGMASK | _SETSIGDEF)))
+    return attributes
 
 
-def _started(
-    libc: ctypes.CDLL, actions: Any, attributes: Any, argv: Sequence[str], environment: Mapping[str, str]
-) -> int:
+def _started(actions: Any, argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    libc = library()
+    assert libc is not None
     pid = ctypes.c_int(0)
     words = _vector([os.fsencode(word) for word in argv])
     variables = _vector([os.fsencode(f"{name}={value}") for name, value in environment.items()])
     path = os.fsencode(_found(argv[0], environment))
-    error = libc.posix_spawn(ctypes.byref(pid), path, actions, attributes, words, variables)
+    error = libc.posix_spawn(ctypes.byref(pid), path, actions, _attributes(), words, variables)
     if error:
         raise OSError(error, os.strerror(error), argv[0])
     return pid.value

@@ -11,20 +11,20 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Self
 
 _SLOT_BYTES: Final = 64
 _SLOTS: Final = 16_384
-_MAGIC: Final = b"innkeeper starts 1 "
+_MAGIC: Final = b"innkeeper starts 2 "
 _FREE: Final = 0
 _INTENDED: Final = 1
 _BEGUN: Final = 2
-#: Signs are removed in groups: a single one is not worth a thread's turn.
-_SWEPT_TOGETHER: Final = 64
-_SWEEPER: Final = ThreadPoolExecutor(1, thread_name_prefix="innkeeper-signs")
+#: Signs are taken back in groups: a single one is not worth a thread's turn.
+_CLEARED_TOGETHER: Final = 64
+_CLEANER: Final = ThreadPoolExecutor(1, thread_name_prefix="innkeeper-signs")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -58,26 +58,33 @@ class MappedStarts:
     """``Starts`` in a file of fixed slots, mapped into memory.
 
     A slot's mark is written after its id, one byte: whatever moment a kill picks, a reader finds the slot
-    as it was before or after. Where all slots are taken nothing is noted, which counts as begun. The signs
-    that programs make themselves are files in a directory beside it.
+    as it was before or after. Where all slots are taken nothing is noted, which counts as begun.
+
+    The sign that a program makes itself is an empty file for its slot: one that is opened to be truncated
+    has a new time, and the time 0 takes the sign back. The files stay for the next instances, as to make and
+    remove one each time costs more than the start itself: ext4 gives out no inode again that was freed within
+    the last minute, and looks at each of them first.
     """
 
     def __init__(self, memory: mmap.mmap, signs: Path) -> None:
         """``signs`` is there. Blocks: what programs have left in it is taken over."""
         self._memory = memory
-        self._signs = signs
-        self._to_remove: list[str] = []
+        self._signs = os.fsencode(signs)
         self._slots: dict[str, int] = {}
         self._free: list[int] = []
+        #: Places whose sign a program was asked to make.
+        self._signed: set[int] = set()
+        self._to_clear: list[int] = []
+        for place in _made(signs):
+            if memory[place] != _FREE:
+                memory[place] = _BEGUN
+            self._clear_one(place)
         for place in range(_SLOTS * _SLOT_BYTES, 0, -_SLOT_BYTES):
             if memory[place] == _FREE:
                 self._free.append(place)
             else:
                 run_id = memory[place + 1 : place + _SLOT_BYTES].rstrip(b"\0").decode(errors="replace")
                 self._slots[run_id] = place
-        for sign in signs.iterdir():
-            self.begin(f"{{{sign.name}}}")
-            sign.unlink()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -126,28 +133,53 @@ class MappedStarts:
             self._memory[place] = _BEGUN
 
     def sign(self, run_id: str) -> bytes | None:
-        """The file of this instance."""
-        return os.fsencode(self._signs / run_id.strip("{}"))
+        """The file of this instance's slot."""
+        place = self._slots.get(run_id)
+        if place is None:
+            return None
+        self._signed.add(place)
+        return self._path(place)
 
     def forget(self, run_id: str) -> None:
         """It has ended."""
         place = self._slots.pop(run_id, None)
-        if place is not None:
-            self._memory[place] = _FREE
+        if place is None:
+            return
+        self._memory[place] = _FREE
+        if place not in self._signed:
             self._free.append(place)
-        # A sign that stays behind harms nobody: its id never comes again.
-        self._to_remove.append(run_id.strip("{}"))
-        if len(self._to_remove) >= _SWEPT_TOGETHER:
-            names, self._to_remove = self._to_remove, []
-            _SWEEPER.submit(_remove, self._signs, names)
+            return
+        self._signed.discard(place)
+        self._to_clear.append(place)
+        if len(self._to_clear) >= _CLEARED_TOGETHER:
+            places, self._to_clear = self._to_clear, []
+            _CLEANER.submit(self._clear, places)
 
     def may_have_begun(self, run_id: str) -> bool:
         """``False`` only where it certainly has not."""
         place = self._slots.get(run_id)
         return place is None or self._memory[place] == _BEGUN
 
+    def _path(self, place: int) -> bytes:
+        return b"%b/%d" % (self._signs, place)
 
-def _remove(directory: Path, names: Sequence[str]) -> None:
-    for name in names:
-        with contextlib.suppress(OSError):
-            (directory / name).unlink()
+    def _clear(self, places: Sequence[int]) -> None:
+        """In a thread: take signs back, and let their places be taken then."""
+        for place in places:
+            with contextlib.suppress(OSError):  # a place that keeps its sign is not taken again
+                self._clear_one(place)
+                self._free.append(place)
+
+    def _clear_one(self, place: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._path(place), ns=(0, 0))
+
+
+def _made(signs: Path) -> Iterator[int]:
+    """The places whose signs are made."""
+    places = range(_SLOT_BYTES, (_SLOTS + 1) * _SLOT_BYTES, _SLOT_BYTES)
+    for sign in os.scandir(signs):
+        if not sign.name.isdecimal() or int(sign.name) not in places:
+            os.unlink(sign)  # another version made it
+        elif sign.stat().st_mtime_ns:
+            yield int(sign.name)
