@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO, Final
+from typing import Final
 
 from innkeeper.schedule import spawning
 
@@ -24,10 +24,12 @@ class _Begun:
     """A process that has just begun."""
 
     pid: int
-    #: What it prints.
-    pipe: BinaryIO
     #: Its exit code, once it has ended; asked for once.
     code: Callable[[], int]
+    #: Readable once it has ended.
+    pidfd: int
+    #: What it prints: the end of a pipe, which does not block.
+    output: int
 
 
 class Child:
@@ -40,15 +42,12 @@ class Child:
     def __init__(self, begun: _Begun, on_line: Callable[[str], None]) -> None:
         self._begun = begun
         self._on_line = on_line
-        self._pipe = begun.pipe
         self._rest = b""
         self._loop = loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = loop.create_future()
         self._drained: asyncio.Future[None] = loop.create_future()
-        os.set_blocking(self._pipe.fileno(), False)
-        self._pidfd = os.pidfd_open(begun.pid)
-        loop.add_reader(self._pipe, self._read)
-        loop.add_reader(self._pidfd, self._end)
+        loop.add_reader(begun.output, self._read)
+        loop.add_reader(begun.pidfd, self._end)
 
     @property
     def pid(self) -> int:
@@ -74,13 +73,13 @@ class Child:
             os.killpg(self._begun.pid, number)
 
     def _end(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
+        self._loop.remove_reader(self._begun.pidfd)
+        os.close(self._begun.pidfd)
         self._ended.set_result(self._begun.code())
 
     def _read(self) -> None:
         try:
-            data = os.read(self._pipe.fileno(), _LONGEST_LINE)
+            data = os.read(self._begun.output, _LONGEST_LINE)
         except BlockingIOError:
             return
         if data:
@@ -101,8 +100,8 @@ class Child:
             return
         if self._rest:
             self._on_line(self._rest.decode(errors="replace").rstrip("\r"))
-        self._loop.remove_reader(self._pipe)
-        self._pipe.close()
+        self._loop.remove_reader(self._begun.output)
+        os.close(self._begun.output)
         self._drained.set_result(None)
 
 
@@ -121,13 +120,10 @@ async def spawn(
     ``sign`` is a file that it makes by itself before, where this computer can do that and it is to run as
     the service's own user. Raises ``OSError``. Where the caller is cancelled meanwhile, it is ended again.
     """
-    signed = sign is not None and not options and spawning.library() is not None
+    signed = sign if not options and spawning.library() is not None else None
 
     def begin() -> _Begun:
-        if signed and sign is not None:
-            begun = _begin_signed(argv, cwd, env, sign)
-        else:
-            begun = _begin(argv, cwd=cwd, env=env, **options)
+        begun = _begin(argv, signed, cwd=cwd, env=env, **options)
         on_start()
         return begun
 
@@ -140,30 +136,53 @@ async def spawn(
     return Child(begun, on_line)
 
 
-def _begin(argv: Sequence[str], **options: object) -> _Begun:
-    process = subprocess.Popen(  # type: ignore[call-overload]  # its options are those of Popen
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        bufsize=0,
-        **options,
-    )
-    return _Begun(pid=process.pid, pipe=process.stdout, code=process.wait)
-
-
-def _begin_signed(argv: Sequence[str], cwd: str, env: Mapping[str, str], sign: bytes) -> _Begun:
-    reading, writing = os.pipe2(os.O_CLOEXEC)
+def _begin(
+    argv: Sequence[str], sign: bytes | None, *, cwd: str, env: Mapping[str, str], **options: object
+) -> _Begun:
+    output, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        pid = spawning.spawn(argv, output=writing, directory=cwd, environment=env, sign=sign)
+        os.set_blocking(output, False)
+        if sign is None:
+            pid, code = _by_the_interpreter(argv, writing, cwd=cwd, env=env, **options)
+        else:
+            pid, code = _by_the_library(argv, writing, cwd, env, sign)
+        return _Begun(pid=pid, code=code, pidfd=_pidfd(pid, code), output=output)
     except BaseException:
-        os.close(reading)
+        os.close(output)
         raise
     finally:
         os.close(writing)
-    pipe = os.fdopen(reading, "rb", buffering=0)
-    return _Begun(pid=pid, pipe=pipe, code=lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _by_the_interpreter(
+    argv: Sequence[str], output: int, **options: object
+) -> tuple[int, Callable[[], int]]:
+    process = subprocess.Popen(  # type: ignore[call-overload]  # its options are those of Popen
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        **options,
+    )
+    return process.pid, process.wait
+
+
+def _by_the_library(
+    argv: Sequence[str], output: int, directory: str, environment: Mapping[str, str], sign: bytes
+) -> tuple[int, Callable[[], int]]:
+    pid = spawning.spawn(argv, output=output, directory=directory, environment=environment, sign=sign)
+    return pid, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _pidfd(pid: int, code: Callable[[], int]) -> int:
+    """What tells of its end; where there is none to be had, it is ended: nobody could stop it later."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        os.killpg(pid, signal.SIGKILL)
+        code()
+        raise
 
 
 #: A start waits for the new program's file: not on the loop, and not behind more than a few others.

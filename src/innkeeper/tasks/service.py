@@ -368,9 +368,13 @@ class Tasks:
 
     async def _either(self, ended: asyncio.Event, seconds: float | None) -> None:
         """Return when the event is set, or after ``seconds`` of the injected clock."""
-        races: list[asyncio.Task[object]] = [asyncio.create_task(ended.wait())]
-        if seconds is not None:
-            races.append(asyncio.create_task(self._clock.sleep(seconds)))
+        if seconds is None:
+            await ended.wait()
+            return
+        races: list[asyncio.Task[object]] = [
+            asyncio.create_task(ended.wait()),
+            asyncio.create_task(self._clock.sleep(seconds)),
+        ]
         try:
             await asyncio.wait(races, return_when=asyncio.FIRST_COMPLETED)
         finally:
