@@ -1,4 +1,4 @@
-"""Hold a child process on the event loop: its end through a pidfd, its output through a pipe."""
+"""Hold a child process on the event loop: its output through a pipe, and its end with it or by a pidfd."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from innkeeper.schedule import spawning
 _LONGEST_LINE: Final = 64 << 10
 #: A child of its child may hold the pipe open: its output is not worth waiting for any longer.
 _LINGER_SECONDS: Final = 1.0
+#: Most programs that end sooner have closed their output by that: a pidfd is not worth its calls.
+_SHORT_SECONDS: Final = 0.05
+#: Between two looks at a process for which no pidfd is to be had.
+_LOOK_SECONDS: Final = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,10 +28,8 @@ class _Begun:
     """A process that has just begun."""
 
     pid: int
-    #: Its exit code, once it has ended; asked for once.
-    code: Callable[[], int]
-    #: Readable once it has ended.
-    pidfd: int
+    #: Its exit code, once it has ended: asked for until there is one.
+    code: Callable[[], int | None]
     #: What it prints: the end of a pipe, which does not block.
     output: int
 
@@ -36,7 +38,7 @@ class Child:
     """A process, and the lines that it prints.
 
     The interpreter's own subprocesses on a loop take a thread or several wake-ups for each; here a start
-    costs one turn of a thread that is there, and an end two wake-ups.
+    costs one turn of a thread that is there, and the end of a short program one wake-up.
     """
 
     def __init__(self, begun: _Begun, on_line: Callable[[str], None]) -> None:
@@ -46,8 +48,9 @@ class Child:
         self._loop = loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = loop.create_future()
         self._drained: asyncio.Future[None] = loop.create_future()
+        self._pidfd: int | None = None
         loop.add_reader(begun.output, self._read)
-        loop.add_reader(begun.pidfd, self._end)
+        self._watching = loop.call_later(_SHORT_SECONDS, self._watch)
 
     @property
     def pid(self) -> int:
@@ -72,10 +75,28 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._begun.pid, number)
 
-    def _end(self) -> None:
-        self._loop.remove_reader(self._begun.pidfd)
-        os.close(self._begun.pidfd)
-        self._ended.set_result(self._begun.code())
+    def _look(self) -> bool:
+        """Whether it has ended."""
+        code = self._begun.code()
+        if code is None:
+            return False
+        self._watching.cancel()
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        self._ended.set_result(code)
+        return True
+
+    def _watch(self) -> None:
+        """Be told of its end, though others may hold its output open, or it has closed it and goes on."""
+        self._watching.cancel()
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError:  # too many files are open
+            if not self._look():
+                self._watching = self._loop.call_later(_LOOK_SECONDS, self._watch)
+        else:
+            self._loop.add_reader(self._pidfd, self._look)
 
     def _read(self) -> None:
         try:
@@ -84,8 +105,11 @@ class Child:
             return
         if data:
             self._take(data)
-        else:
-            self._close_pipe()
+            return
+        self._close_pipe()
+        # A process closes its files just before it has ended.
+        if self._pidfd is None and not self._look():
+            self._watch()
 
     def _take(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -146,7 +170,7 @@ def _begin(
             pid, code = _by_the_interpreter(argv, writing, cwd=cwd, env=env, **options)
         else:
             pid, code = _by_the_library(argv, writing, cwd, env, sign)
-        return _Begun(pid=pid, code=code, pidfd=_pidfd(pid, code), output=output)
+        return _Begun(pid=pid, code=code, output=output)
     except BaseException:
         os.close(output)
         raise
@@ -156,7 +180,7 @@ def _begin(
 
 def _by_the_interpreter(
     argv: Sequence[str], output: int, **options: object
-) -> tuple[int, Callable[[], int]]:
+) -> tuple[int, Callable[[], int | None]]:
     process = subprocess.Popen(  # type: ignore[call-overload]  # its options are those of Popen
         argv,
         stdin=subprocess.DEVNULL,
@@ -165,24 +189,19 @@ def _by_the_interpreter(
         start_new_session=True,
         **options,
     )
-    return process.pid, process.wait
+    return process.pid, process.poll
 
 
 def _by_the_library(
     argv: Sequence[str], output: int, directory: str, environment: Mapping[str, str], sign: bytes
-) -> tuple[int, Callable[[], int]]:
+) -> tuple[int, Callable[[], int | None]]:
     pid = spawning.spawn(argv, output=output, directory=directory, environment=environment, sign=sign)
-    return pid, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
+    def code() -> int | None:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else None
 
-def _pidfd(pid: int, code: Callable[[], int]) -> int:
-    """What tells of its end; where there is none to be had, it is ended: nobody could stop it later."""
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        os.killpg(pid, signal.SIGKILL)
-        code()
-        raise
+    return pid, code
 
 
 #: A start waits for the new program's file: not on the loop, and not behind more than a few others.

@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import sqlalchemy as sa
 
+from innkeeper.store.rows import Row, RowStatement
+
 #: No caller waits for more than this many others.
 _MOST_TOGETHER: Final = 500
 
 #: A statement that was made once, and the values for it; insertions return a number.
-RowChange = tuple[sa.UpdateBase, Mapping[str, object]]
+RowChange = tuple[sa.UpdateBase, Row]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -55,6 +57,7 @@ class GroupedWrites:
         self._durable = durable
         self._lazy = lazy
         self._guard = threading.Lock()
+        self._statements: dict[sa.UpdateBase, RowStatement] = {}
         self._waiting: list[_Change] = []
         self._writing = False
 
@@ -97,27 +100,32 @@ class GroupedWrites:
         begin = self._lazy if all(change.lazily for change in group) else self._durable
         try:
             with begin() as connection:
-                values = _made(connection, group)
+                values = self._made(connection, group)
         except BaseException as exc:  # it is for the caller whose change raised it
             return [(None, exc)] if len(group) == 1 else [self._outcomes([change])[0] for change in group]
         return [(value, None) for value in values]
 
-
-def _made(connection: sa.Connection, group: Sequence[_Change]) -> Sequence[object]:
-    """Make the changes of a group: nobody has waited for another one's, so that any order is right."""
-    values: list[object] = [None] * len(group)
-    rows: dict[sa.UpdateBase, list[tuple[int, Mapping[str, object]]]] = {}
-    for place, change in enumerate(group):
-        if change.work is not None:
-            values[place] = change.work(connection)
-        for statement, row in change.rows:
-            rows.setdefault(statement, []).append((place, row))
-    for statement, placed in rows.items():
-        result = connection.execute(statement, [row for _, row in placed])
-        if result.returns_rows:
-            for (place, _), number in zip(placed, result.scalars(), strict=True):
+    def _made(self, connection: sa.Connection, group: Sequence[_Change]) -> Sequence[object]:
+        """Make the changes of a group: nobody has waited for another one's, so that any order is right."""
+        values: list[object] = [None] * len(group)
+        rows: dict[sa.UpdateBase, list[tuple[int, Row]]] = {}
+        for place, change in enumerate(group):
+            if change.work is not None:
+                values[place] = change.work(connection)
+            for statement, row in change.rows:
+                rows.setdefault(statement, []).append((place, row))
+        for statement, placed in rows.items():
+            written = self._statement(statement, placed[0][1], connection.dialect)
+            numbers = written.write(connection, [row for _, row in placed])
+            for (place, _), number in zip(placed, numbers, strict=True):
                 values[place] = number
-    return values
+        return values
+
+    def _statement(self, statement: sa.UpdateBase, row: Row, dialect: sa.Dialect) -> RowStatement:
+        known = self._statements.get(statement)
+        if known is None:
+            known = self._statements[statement] = RowStatement(statement, dialect, tuple(row))
+        return known
 
 
 def _by_loop(
