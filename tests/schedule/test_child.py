@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -60,6 +61,29 @@ async def test_a_signal_reaches_the_whole_group(sign: bytes | None) -> None:
     child.signal(signal.SIGTERM)  # it has gone
 
 
+async def test_what_closes_its_output_has_not_ended(sign: bytes | None) -> None:
+    """Its code is waited for, however long it goes on without a word."""
+    child = await start(sign, "sh", "-c", "exec >&- 2>&-; sleep 0.2; exit 3")
+    assert not await child.ends_within(0.05)
+    assert await child.wait() == 3
+
+
+async def test_what_leaves_its_output_to_others_has_ended(sign: bytes | None) -> None:
+    """What it has started itself holds the pipe open: nobody waits for that."""
+    lines: list[str] = []
+    child = await start(sign, "sh", "-c", "echo said; sleep 60 & exit 4", lines=lines)
+    assert await asyncio.wait_for(child.wait(), 10) == 4
+    assert lines == ["said"]
+    child.signal(signal.SIGKILL)
+
+
+async def test_an_end_is_seen_without_a_pidfd(sign: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where too many files are open, it is looked at now and then."""
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    child = await start(sign, "sh", "-c", "exec >&- 2>&-; sleep 0.1; exit 5")
+    assert await asyncio.wait_for(child.wait(), 10) == 5
+
+
 async def test_what_cannot_be_started_says_why(sign: bytes | None) -> None:
     """No such program, no directory, a NUL in a word; and no descriptor stays open."""
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -103,6 +127,10 @@ for number in range(10_000):
     parent.kill()
     parent.wait()
     wait_for(lambda: names(ran) == names(signs))
+
+
+def refuse(pid: int) -> int:
+    raise OSError(errno.EMFILE, "too many open files")
 
 
 def names(directory: Path) -> set[str]:

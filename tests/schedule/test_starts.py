@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from innkeeper.schedule import spawning
 from innkeeper.schedule import starts as module
 from innkeeper.schedule.starts import MappedStarts, MemoryStarts
 
@@ -38,6 +39,36 @@ def test_a_kill_takes_nothing_along(tmp_path: Path) -> None:
     again.keep({B: None})
     assert again.may_have_begun(A), "it is forgotten, and counts as begun"
     again.close()
+
+
+def test_a_sign_tells_of_one_instance_alone(tmp_path: Path, monkeypatch) -> None:
+    """The next one of its slot has not begun with it; and one that a program has made is believed."""
+    monkeypatch.setattr(module, "_SLOTS", 2)
+    monkeypatch.setattr(module, "_CLEARED_TOGETHER", 1)
+    path = tmp_path / "starts"
+    first = MappedStarts.open(path)
+    for _ in range(5):
+        first.intend(A)
+        touch(first.sign(A))
+        first.forget(A)
+        module._CLEANER.submit(lambda: None).result()
+    first.intend(B)
+    first.intend(C)
+    touch(first.sign(C))
+    assert first.sign(A) is None, "there is no slot of it"
+    again = MappedStarts.open(path)
+    assert [again.may_have_begun(each) for each in (B, C)] == [False, True]
+    again.forget(C)
+    again.intend(A)
+    assert not MappedStarts.open(path).may_have_begun(A), "the sign was taken back when it was read"
+    assert len(list((tmp_path / "starts.signs").iterdir())) <= 2
+
+
+def touch(sign: bytes | None) -> None:
+    """Make a sign as a program does that is started with one."""
+    assert sign is not None
+    pid = spawning.spawn(["true"], output=1, directory="/", environment={}, sign=sign)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_after_the_computer_has_started_all_may_have_begun(tmp_path: Path, monkeypatch) -> None:

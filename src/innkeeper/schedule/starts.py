@@ -178,8 +178,8 @@ class MappedStarts:
 def _made(signs: Path) -> Iterator[int]:
     """The places whose signs are made."""
     places = range(_SLOT_BYTES, (_SLOTS + 1) * _SLOT_BYTES, _SLOT_BYTES)
-    for sign in os.scandir(signs):
+    for sign in signs.iterdir():
         if not sign.name.isdecimal() or int(sign.name) not in places:
-            os.unlink(sign)  # another version made it
+            sign.unlink()  # another version made it
         elif sign.stat().st_mtime_ns:
             yield int(sign.name)

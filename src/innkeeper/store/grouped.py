@@ -17,7 +17,8 @@ from innkeeper.store.rows import Row, RowStatement
 #: No caller waits for more than this many others.
 _MOST_TOGETHER: Final = 500
 
-#: A statement that was made once, and the values for it; insertions return a number.
+#: A statement that was made once, and the values for it, under the same names each time; insertions return
+#: a number.
 RowChange = tuple[sa.UpdateBase, Row]
 
 

@@ -18,13 +18,13 @@ Row = Mapping[str, object]
 class RowStatement:
     """A statement in the driver's own words, and what makes the driver's values of a row's.
 
-    What SQLAlchemy does anew at each execution (look the statement up, ask for its types, make a result) costs
-    more than SQLite's work on a few rows: here it is done once.
+    What SQLAlchemy does anew at each execution (look the statement up, ask for its types, make a result)
+    costs more than SQLite's work on a few rows: here it is done once.
     """
 
     def __init__(self, statement: sa.UpdateBase, dialect: sa.Dialect, names: Sequence[str]) -> None:
         """``names`` are those of the rows, the same for each."""
-        compiled = cast(SQLCompiler, statement.compile(dialect=dialect, column_keys=list(names)))
+        compiled = statement.compile(dialect=dialect, column_keys=list(names))
         self._text = compiled.string
         self._returns = bool(compiled.effective_returning)
         self._values = [_value(compiled, name, dialect, names) for name in compiled.positiontup or ()]
