@@ -9,10 +9,10 @@ import pytest
 from tests.channels.rig import Inn, MemoryGuest, inn_of
 
 
-@pytest.fixture
-async def inn() -> AsyncIterator[Inn]:
-    """An inn with the machine web-1."""
-    async with inn_of("web-1") as inn:
+@pytest.fixture(params=["awaited", "heard at once"])
+async def inn(request: pytest.FixtureRequest) -> AsyncIterator[Inn]:
+    """An inn with the machine web-1, by either kind of pipe."""
+    async with inn_of("web-1", quick=request.param == "heard at once") as inn:
         yield inn
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from innkeeper.channels.agents import Agents
 from innkeeper.channels.ports import BytePipe, GuestAgent, ScheduleDeleted, ScheduleRequested
@@ -44,6 +44,8 @@ class MemoryGuest:
         self.noted: list[tuple[int, Message]] = []
         self.answer: Message = {"task": TASK}
         self._is_read = asyncio.Event()
+        #: Offered what the guest sends, before it is there to be read.
+        self.take: Callable[[bytes | memoryview], bool] = lambda data: False
 
     # The host's end (``BytePipe``)
 
@@ -68,7 +70,8 @@ class MemoryGuest:
 
     def send(self, data: bytes) -> None:
         """Send any bytes."""
-        self.to_host.put_nowait(data)
+        if self.to_host.qsize() or not self.take(data):
+            self.to_host.put_nowait(data)
 
     def flush(self) -> None:
         """Send what the session wants to be sent."""
@@ -115,10 +118,33 @@ class MemoryGuest:
             self.session.take_output()
 
 
+class QuickMemoryPipe:
+    """The host's end of a guest's port that is heard without waiting (``QuickPipe``)."""
+
+    def __init__(self, guest: MemoryGuest) -> None:
+        self._guest = guest
+        self.read, self.write = guest.read, guest.write
+
+    @property
+    def is_free(self) -> bool:
+        """Never: what is written is answered in the same turn, which no socket does."""
+        return False
+
+    def send(self, data: bytes) -> None:
+        raise AssertionError("It is not free.")
+
+    def hear(self, take: Callable[[bytes | memoryview], bool]) -> None:
+        self._guest.take = take
+
+    async def close(self) -> None:
+        self._guest.take = lambda data: False
+
+
 class Inn:
     """Agents over guests in memory, on a clock that the test holds."""
 
-    def __init__(self, *machines: str) -> None:
+    def __init__(self, *machines: str, quick: bool = False) -> None:
+        self._quick = quick
         self.clock = FakeClock()
         self.guests = {machine: MemoryGuest() for machine in machines}
         self.events: list[Event] = []
@@ -147,7 +173,8 @@ class Inn:
     async def _open_port(self, machine: str) -> BytePipe:
         if machine not in self.guests:
             raise AgentError("There is no port.", machine=machine, code=self.port_error)
-        return self.guests[machine]
+        guest = self.guests[machine]
+        return QuickMemoryPipe(guest) if self._quick else guest
 
     async def _running(self) -> set[str]:
         return self.running
@@ -158,9 +185,9 @@ class Inn:
 
 
 @contextlib.asynccontextmanager
-async def inn_of(*machines: str) -> AsyncIterator[Inn]:
-    """An inn with these machines, running."""
-    inn = Inn(*machines)
+async def inn_of(*machines: str, quick: bool = False) -> AsyncIterator[Inn]:
+    """An inn with these machines, running; with pipes that are heard at once, if ``quick``."""
+    inn = Inn(*machines, quick=quick)
     await inn.agents.open()
     try:
         yield inn

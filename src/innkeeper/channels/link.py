@@ -110,6 +110,10 @@ class Link:
         self._notices = Allowance(clock, per_second=50, burst=600)
         self._booking_rate = Allowance(clock, per_second=1, burst=100)
         self._log = Allowance(clock, per_second=64 << 10, burst=2 << 20)
+        #: For how many seconds the guest is to be read no further.
+        self._debt = 0.0
+        if self._quick is not None:
+            self._quick.hear(self._hear)
 
     async def run(self) -> None:
         """Serve until the pipe is gone, or the guest has offended too often."""
@@ -159,14 +163,29 @@ class Link:
     async def _read(self) -> None:
         while not self._around.offences.are_too_many:
             data = await self._pipe.read()
+            # Whoever sends more than a guest has reason to is read no faster than it should send.
+            await self._pay()
             if not data:
                 return
-            # Whoever sends more than a guest has reason to is read no faster than it should send.
-            debt = self._bytes.owe(len(data) - self._receive(data))
-            if debt > 0:
-                await self._around.clock.sleep(debt)
+            self._account_for(data)
+            await self._pay()
 
-    def _receive(self, data: bytes) -> int:
+    def _hear(self, data: bytes | memoryview) -> bool:
+        """Take what has come in the turn that read it, unless the guest is read slowly just now."""
+        if self._debt > 0 or self._around.offences.are_too_many:
+            return False
+        self._account_for(data)
+        return True
+
+    def _account_for(self, data: bytes | memoryview) -> None:
+        self._debt = self._bytes.owe(len(data) - self._receive(data))
+
+    async def _pay(self) -> None:
+        if self._debt > 0:
+            await self._around.clock.sleep(self._debt)
+            self._debt = 0.0
+
+    def _receive(self, data: bytes | memoryview) -> int:
         """Take what the guest sent; returns how many bytes of it were data that it had credit for."""
         carried = 0
         for event in self._wire.receive(data):

@@ -258,7 +258,7 @@ class BytePipe(Protocol):
 
 @runtime_checkable
 class QuickPipe(Protocol):
-    """What a pipe may offer besides: to be written to without waiting."""
+    """What a pipe may offer besides: to be written to and heard without waiting."""
 
     @property
     def is_free(self) -> bool:
@@ -266,6 +266,10 @@ class QuickPipe(Protocol):
 
     def send(self, data: bytes) -> None:
         """Write all, now or later. Only where it is free; a pipe that is gone forgets it."""
+
+    def hear(self, take: Callable[[bytes | memoryview], bool]) -> None:
+        """Offer ``take`` what comes, in the turn that reads it; what it does not take, and all
+        until then, is there for ``read``. The bytes are not to be kept."""
 
 
 #: Open the host's end of a machine's agent port. Raises ``AgentError`` where there is none.

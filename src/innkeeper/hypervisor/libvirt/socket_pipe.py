@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+from collections.abc import Callable
 from typing import cast
 
 #: What is read at once, and what may lie unsent before somebody waits.
@@ -25,6 +26,7 @@ class SocketPipe(asyncio.BufferedProtocol):
         self._unread: collections.deque[bytes] = collections.deque()
         self._unread_bytes = 0
         self._reader: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes | memoryview], bool] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._closed = asyncio.Event()
@@ -65,6 +67,10 @@ class SocketPipe(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.write(data)
 
+    def hear(self, take: Callable[[bytes | memoryview], bool]) -> None:
+        """Offer ``take`` what comes, in the turn that reads it; what it leaves is there for ``read``."""
+        self._take = take
+
     async def close(self) -> None:
         """Hang up."""
         if self._transport is not None:
@@ -84,6 +90,9 @@ class SocketPipe(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
+        # Nothing overtakes what waits for ``read``.
+        if self._take is not None and not self._unread and self._take(self._buffer[:nbytes]):
+            return
         self._unread.append(bytes(self._buffer[:nbytes]))
         self._unread_bytes += nbytes
         if self._unread_bytes > _MOST_UNREAD_BYTES and self._transport is not None:
