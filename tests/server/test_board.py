@@ -73,3 +73,24 @@ def test_a_query_that_will_not_do_is_refused(http: httpx.Client, query: str) -> 
     answer = http.get(f"/v1/machines?{query}")
     assert answer.status_code == 422
     assert query.partition("=")[0] in json.dumps(answer.json())
+
+
+def test_a_list_has_another_tag_whenever_it_is_another(service: Service, http: httpx.Client) -> None:
+    """Unchanged it is not sent again; with one machine changed, or as another page, it is."""
+    with service.connect() as inn:
+        before = http.get("/v1/machines")
+        known = {"If-None-Match": before.headers["etag"]}
+        machine = inn.machines["web-1"]
+        is_running = machine.state.name == "RUNNING"
+        assert (machine.pause() if is_running else machine.resume()).wait(30)
+        after = http.get("/v1/machines", headers=known)
+        assert after.status_code == 200
+        assert after.content != before.content
+        assert after.headers["etag"] != before.headers["etag"]
+        assert (machine.resume() if is_running else machine.pause()).wait(30)
+    queries = ("?limit=1", "?limit=2", "?text=web-1", "?text=nothing-like-it", "")
+    answers = [http.get(f"/v1/machines{query}") for query in queries]
+    tags = {answer.headers["etag"]: answer.content for answer in answers}
+    assert len(tags) == len({answer.content for answer in answers})
+    for answer in answers:
+        assert tags[answer.headers["etag"]] == answer.content

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 
 import structlog
 
@@ -56,10 +56,10 @@ class DiskSpaceWatch:
     async def look(self) -> None:
         """Look once at every directory that a running machine writes to."""
         running = [each for each in await self._machines.list() if each.state is MachineState.RUNNING]
-        places = {place for machine in running for place in _places(machine)}
-        room = await self._room(sorted(places))
-        for machine in running:
-            known = [(room[place], place[1]) for place in _places(machine) if place in room]
+        places = [_places(machine) for machine in running]
+        room = await self._room(sorted(set().union(*places)))
+        for machine, its_places in zip(running, places, strict=True):
+            known = [(room[place], place[1]) for place in its_places if place in room]
             if known:
                 await self._judge(machine, *min(known))
         for name in self._told.keys() - {machine.name for machine in running}:
@@ -100,7 +100,7 @@ class DiskSpaceWatch:
 
 def _places(machine: Machine) -> set[Place]:
     return {
-        (machine.host, str(PurePosixPath(disk.path).parent))
+        (machine.host, posixpath.dirname(disk.path) or ".")
         for disk in machine.disks
         if disk.kind is DiskKind.FILE and disk.device == "disk" and not disk.read_only
     }
