@@ -20,7 +20,7 @@ DATA_BYTES = MAX_PAYLOAD_BYTES - HEADER_BYTES
 #: With less credit than this nothing is sent: the rest of the window is on its way back already.
 LEAST_CREDIT_BYTES = 4096
 #: Credit is given back when this much was consumed.
-_CREDIT_STEP = WINDOW_BYTES // 4
+_CREDIT_STEP = WINDOW_BYTES // 2
 _NUMBER = struct.Struct(">I")
 _LAST_NUMBER = (1 << 32) - 1
 
