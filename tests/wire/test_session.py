@@ -28,6 +28,7 @@ from innkeeper.wire.session import (
     encode_message,
 )
 from innkeeper.wire.streams import (
+    CREDIT_BYTES,
     WINDOW_BYTES,
     OpenAsked,
     StreamData,
@@ -217,13 +218,13 @@ def test_sender_stops_where_its_credit_ends(pair: Pair) -> None:
     number = open_stream(pair)
     assert pair.host.streams.write(number, bytes(2 * WINDOW_BYTES)) == WINDOW_BYTES
     pair.exchange()
-    pair.guest.streams.consumed(number, WINDOW_BYTES // 4 - 1)
+    pair.guest.streams.consumed(number, CREDIT_BYTES - 1)
     pair.exchange()
     assert pair.host.streams.may_send(number) == 0
     pair.guest.streams.consumed(number, 1)
     pair.exchange()
     assert pair.heard_by_host == [StreamWritable(number)]
-    assert pair.host.streams.may_send(number) == WINDOW_BYTES // 4
+    assert pair.host.streams.may_send(number) == CREDIT_BYTES
 
 
 @pytest.mark.parametrize("side", ["host", "guest"])

@@ -12,6 +12,7 @@ from innkeeper.agent.loop import Loop, Timer
 from innkeeper.wire.frames import HEADER_BYTES, Bytes
 from innkeeper.wire.session import Event, GuestSession
 from innkeeper.wire.streams import (
+    CREDIT_BYTES,
     DATA_BYTES,
     LEAST_CREDIT_BYTES,
     WINDOW_BYTES,
@@ -26,11 +27,11 @@ from innkeeper.wire.streams import (
 _HERE = "127.0.0.1"
 #: A server whose queue is full may take so long to answer, in seconds.
 _CONNECT_S = 10.0
-#: So much is passed on before the host is told: each word to it makes the guest stop for the host.
-_CREDIT_BYTES = WINDOW_BYTES // 2
 #: What is read from any server lies here, behind the place for a frame's header, until it is sent.
 _FRAME = memoryview(bytearray(HEADER_BYTES + DATA_BYTES))
 _PAYLOAD = _FRAME[HEADER_BYTES:]
+#: So many frames are read from a server before the others have their turn.
+_FRAMES_A_TURN = 2
 #: A server that is sent no more than this has often answered before the call returns.
 _WORD_BYTES = 4096
 #: Closes a socket so that its server sees a broken connection, not an end.
@@ -218,7 +219,7 @@ class _Join:
             self._reset()
             return
         self._passed_on += sent
-        if self._passed_on >= _CREDIT_BYTES:
+        if self._passed_on >= CREDIT_BYTES:
             self._give_credit()
         size = sum(map(len, arrived))
         if sent < size:
@@ -256,8 +257,10 @@ class _Join:
 
     def _receive(self) -> None:
         session, size, wanted = self._all.session, 0, 0
-        # What fills its place is seldom the last; credit bounds how long the others wait.
-        while size == wanted:
+        # What fills its place is seldom the last. But for more than this there may be new credit at the port.
+        for _ in range(_FRAMES_A_TURN):
+            if size < wanted:
+                return
             room = session.streams.may_send(self._number)
             if room < LEAST_CREDIT_BYTES or session.is_busy:
                 self.watch()
@@ -299,7 +302,7 @@ class _Join:
             self._reset()
             return
         self._passed_on += consumed
-        if self._passed_on >= _CREDIT_BYTES:
+        if self._passed_on >= CREDIT_BYTES:
             self._give_credit()
         if not self._pending:
             self.watch()

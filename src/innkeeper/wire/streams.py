@@ -19,8 +19,8 @@ MAX_STREAMS = 128
 DATA_BYTES = MAX_PAYLOAD_BYTES - HEADER_BYTES
 #: With less credit than this nothing is sent: the rest of the window is on its way back already.
 LEAST_CREDIT_BYTES = 4096
-#: Credit is given back when this much was consumed.
-_CREDIT_STEP = WINDOW_BYTES // 2
+#: Credit is given back when this much was consumed: each word of it makes an emulated guest stop.
+CREDIT_BYTES = WINDOW_BYTES // 2
 _NUMBER = struct.Struct(">I")
 _LAST_NUMBER = (1 << 32) - 1
 
@@ -80,8 +80,10 @@ class _Phase(enum.Enum):
     RESET = "reset"
 
 
+# By names of their own: Python 3.11 looks a member up by a call.
 _OPENING, _OPEN, _RESET = _Phase
-_DATA = FrameKind.DATA
+_OPENED, _DATA, _CREDIT = FrameKind.OPENED, FrameKind.DATA, FrameKind.CREDIT
+_EOF, _RST = FrameKind.EOF, FrameKind.RST
 _new = tuple.__new__
 
 
@@ -91,7 +93,7 @@ class _Stream:
     __slots__ = ("consumed", "eof_received", "eof_sent", "may_receive", "may_send", "phase")
 
     def __init__(self) -> None:
-        self.phase = _Phase.OPENING
+        self.phase = _OPENING
         self.may_send = WINDOW_BYTES
         self.may_receive = WINDOW_BYTES
         self.consumed = 0
@@ -132,9 +134,9 @@ class Streams:
     def accept(self, number: int) -> None:
         """Say that the stream is joined."""
         stream = self._streams.get(number)
-        if stream is not None and stream.phase is _Phase.OPENING:
-            stream.phase = _Phase.OPEN
-            self._send(FrameKind.OPENED, number, b"")
+        if stream is not None and stream.phase is _OPENING:
+            stream.phase = _OPEN
+            self._send(_OPENED, number, b"")
 
     def may_send(self, number: int) -> int:
         """How many bytes the stream would take now."""
@@ -172,26 +174,26 @@ class Streams:
         if stream is None or stream.phase is not _OPEN:
             return
         stream.consumed += size
-        if stream.consumed >= _CREDIT_STEP and not stream.eof_received:
+        if stream.consumed >= CREDIT_BYTES and not stream.eof_received:
             stream.may_receive += stream.consumed
-            self._send(FrameKind.CREDIT, number, _NUMBER.pack(stream.consumed))
+            self._send(_CREDIT, number, _NUMBER.pack(stream.consumed))
             stream.consumed = 0
 
     def finish(self, number: int) -> None:
         """Say that no more data follows from this side."""
         stream = self._streams.get(number)
-        if stream is None or stream.phase is _Phase.RESET or stream.eof_sent:
+        if stream is None or stream.phase is _RESET or stream.eof_sent:
             return
         stream.eof_sent = True
-        self._send(FrameKind.EOF, number, b"")
+        self._send(_EOF, number, b"")
         self._drop_finished(number)
 
     def reset(self, number: int) -> None:
         """Abandon the stream."""
         stream = self._streams.get(number)
-        if stream is not None and stream.phase is not _Phase.RESET:
-            stream.phase = _Phase.RESET
-            self._send(FrameKind.RST, number, b"")
+        if stream is not None and stream.phase is not _RESET:
+            stream.phase = _RESET
+            self._send(_RST, number, b"")
 
     # What the other side sent
 
@@ -210,29 +212,29 @@ class Streams:
         stream = self._streams.get(frame.stream)
         if stream is None:
             return self._receive_for_past(frame)
-        if frame.kind is FrameKind.OPENED:
+        if frame.kind is _CREDIT:
+            return self._receive_credit(frame, stream)
+        if frame.kind is _OPENED:
             return self._receive_opened(frame.stream, stream)
-        if frame.kind is FrameKind.DATA:
+        if frame.kind is _DATA:
             event = self.receive_data(frame)
             return [] if event is None else [event]
-        if frame.kind is FrameKind.CREDIT:
-            return self._receive_credit(frame, stream)
-        if frame.kind is FrameKind.EOF:
+        if frame.kind is _EOF:
             return self._receive_eof(frame.stream, stream)
         return self._receive_reset(frame.stream, stream)
 
     def _receive_for_past(self, frame: Frame) -> StreamEvents:
         # CREDIT and RST may cross the end of a stream on their way; nothing else can.
-        if frame.kind in (FrameKind.CREDIT, FrameKind.RST) and 0 < frame.stream <= self._last:
+        if frame.kind in (_CREDIT, _RST) and 0 < frame.stream <= self._last:
             return []
         return [Fault(f"{frame.kind.name} of stream {frame.stream}, which is not open")]
 
     def _receive_opened(self, number: int, stream: _Stream) -> StreamEvents:
-        if stream.phase is _Phase.RESET:
+        if stream.phase is _RESET:
             return []
-        if stream.phase is _Phase.OPEN:
+        if stream.phase is _OPEN:
             return [Fault(f"OPENED twice for stream {number}")]
-        stream.phase = _Phase.OPEN
+        stream.phase = _OPEN
         return [StreamOpened(number)]
 
     def receive_data(self, frame: Frame) -> Union[StreamData, Fault, None]:
@@ -256,21 +258,21 @@ class Streams:
         # Saturates: no lie about what was consumed makes this side send more than a window ahead.
         stream.may_send = min(stream.may_send + _NUMBER.unpack(frame.payload)[0], WINDOW_BYTES)
         has_some = had_none and stream.may_send >= LEAST_CREDIT_BYTES
-        return [StreamWritable(frame.stream)] if has_some and stream.phase is _Phase.OPEN else []
+        return [StreamWritable(frame.stream)] if has_some and stream.phase is _OPEN else []
 
     def _receive_eof(self, number: int, stream: _Stream) -> StreamEvents:
         if stream.eof_received:
             return [Fault(f"EOF twice for stream {number}")]
         stream.eof_received = True
-        was_reset = stream.phase is _Phase.RESET
+        was_reset = stream.phase is _RESET
         self._drop_finished(number)
         return [] if was_reset else [StreamEof(number)]
 
     def _receive_reset(self, number: int, stream: _Stream) -> StreamEvents:
         del self._streams[number]
-        if stream.phase is _Phase.RESET:
+        if stream.phase is _RESET:
             return []
-        self._send(FrameKind.RST, number, b"")
+        self._send(_RST, number, b"")
         return [StreamReset(number)]
 
     def _drop_finished(self, number: int) -> None:
