@@ -82,6 +82,9 @@ async def test_an_end_is_seen_without_a_pidfd(sign: bytes | None, monkeypatch: p
     monkeypatch.setattr(os, "pidfd_open", refuse)
     child = await start(sign, "sh", "-c", "exec >&- 2>&-; sleep 0.1; exit 5")
     assert await asyncio.wait_for(child.wait(), 10) == 5
+    other = await start(sign, "sh", "-c", "sleep 0.3 & exit 6")
+    assert await other.ends_within(10)
+    assert await asyncio.wait_for(other.wait(), 10) == 6
 
 
 async def test_what_cannot_be_started_says_why(sign: bytes | None) -> None:

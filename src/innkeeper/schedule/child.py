@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import os
+import queue
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from innkeeper.schedule import spawning
@@ -77,6 +79,8 @@ class Child:
 
     def _look(self) -> bool:
         """Whether it has ended."""
+        if self._ended.done():
+            return True
         code = self._begun.code()
         if code is None:
             return False
@@ -151,7 +155,7 @@ async def spawn(
         on_start()
         return begun
 
-    beginning = asyncio.get_running_loop().run_in_executor(_SPAWNERS, begin)
+    beginning = _SPAWNERS.submit(begin)
     try:
         begun = await asyncio.shield(beginning)
     except asyncio.CancelledError:
@@ -204,5 +208,42 @@ def _by_the_library(
     return pid, code
 
 
-#: A start waits for the new program's file: not on the loop, and not behind more than a few others.
-_SPAWNERS: Final = ThreadPoolExecutor(4, thread_name_prefix="innkeeper-spawn")
+#: How a program is started, and where to say so.
+_Asked = tuple[Callable[[], _Begun], asyncio.Future[_Begun]]
+
+
+class _Spawners:
+    """A few threads that start programs: to wait for a program's file is not for the loop to do.
+
+    An executor of the library's costs a quarter of a short program, for what is not needed here.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._threads: list[threading.Thread] = []
+        self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
+
+    def submit(self, begin: Callable[[], _Begun]) -> asyncio.Future[_Begun]:
+        """Have a program started; the future is the running loop's."""
+        begun: asyncio.Future[_Begun] = asyncio.get_running_loop().create_future()
+        self._asked.put((begin, begun))
+        if len(self._threads) < self._most:
+            thread = threading.Thread(target=self._serve, name="innkeeper-spawn", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return begun
+
+    def _serve(self) -> None:
+        while True:
+            begin, begun = self._asked.get()
+            settle: Callable[[], None]
+            try:
+                settle = functools.partial(begun.set_result, begin())
+            except Exception as problem:  # it is for who asked
+                settle = functools.partial(begun.set_exception, problem)
+            with contextlib.suppress(RuntimeError):  # the loop has gone, and nobody waits
+                begun.get_loop().call_soon_threadsafe(settle)
+
+
+#: Not behind more than a few others whose files are slow to come.
+_SPAWNERS: Final = _Spawners(4)
