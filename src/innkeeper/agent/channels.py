@@ -10,7 +10,7 @@ from typing import Callable, Deque, Dict, List, Optional
 from innkeeper.agent.allowed_ports import AllowedPorts
 from innkeeper.agent.loop import Loop, Timer
 from innkeeper.wire.frames import HEADER_BYTES, Bytes
-from innkeeper.wire.session import Event, GuestSession
+from innkeeper.wire.session import BUSY_OUTPUT_BYTES, Event, GuestSession
 from innkeeper.wire.streams import (
     CREDIT_BYTES,
     DATA_BYTES,
@@ -211,6 +211,7 @@ class _Join:
         if self._pending:
             self._pending.extend(map(bytes, arrived))
             return
+        size = len(arrived[0]) if len(arrived) == 1 else sum(map(len, arrived))
         try:
             sent = self._socket.send(arrived[0]) if len(arrived) == 1 else self._socket.sendmsg(arrived)
         except BlockingIOError:
@@ -221,7 +222,6 @@ class _Join:
         self._passed_on += sent
         if self._passed_on >= CREDIT_BYTES:
             self._give_credit()
-        size = sum(map(len, arrived))
         if sent < size:
             self._pending.append(b"".join(arrived)[sent:])
             self.watch()
@@ -262,7 +262,7 @@ class _Join:
             if size < wanted:
                 return
             room = session.streams.may_send(self._number)
-            if room < LEAST_CREDIT_BYTES or session.is_busy:
+            if room < LEAST_CREDIT_BYTES or session.output_size > BUSY_OUTPUT_BYTES:
                 self.watch()
                 return
             wanted = min(room, DATA_BYTES)

@@ -131,9 +131,10 @@ class _Session:
         self._decoder = Decoder()
         #: Return where the port may put what it gives next; then say ``received``.
         self.room: Callable[[], memoryview] = self._decoder.room
-        #: Whole frames that wait to be taken, and their bytes.
+        #: Whole frames that wait to be taken.
         self._output: Deque[bytes] = collections.deque()
-        self._output_size = 0
+        #: How many bytes wait to be taken.
+        self.output_size = 0
         self._takers = {
             FrameKind.PART: self._take_part,
             FrameKind.PING: self._take_ping,
@@ -176,7 +177,7 @@ class _Session:
                     events.append(self._fault(event.reason))
             else:
                 events.extend(self._take(decoded))
-        if self._output_size > MAX_OUTPUT_BYTES:
+        if self.output_size > MAX_OUTPUT_BYTES:
             self._forget_output()
             events.append(self._fault("it does not read what it is sent"))
         return events
@@ -199,18 +200,13 @@ class _Session:
             self._output.appendleft(long[size:])
             frames.append(long[:size])
         output = frames[0] if len(frames) == 1 else b"".join(frames)
-        self._output_size -= len(output)
+        self.output_size -= len(output)
         return output
-
-    @property
-    def output_size(self) -> int:
-        """How many bytes wait to be taken."""
-        return self._output_size
 
     @property
     def is_busy(self) -> bool:
         """Whether so much is unsent that data of streams should wait."""
-        return self._output_size > BUSY_OUTPUT_BYTES
+        return self.output_size > BUSY_OUTPUT_BYTES
 
     def _send(self, kind: FrameKind, stream: int = 0, payload: Bytes = b"") -> None:
         self.put(encode(kind, stream, payload))
@@ -218,11 +214,11 @@ class _Session:
     def put(self, data: bytes) -> None:
         """Let these whole frames, or the rest of one that has begun, be taken after all else."""
         self._output.append(data)
-        self._output_size += len(data)
+        self.output_size += len(data)
 
     def _forget_output(self) -> None:
         self._output.clear()
-        self._output_size = 0
+        self.output_size = 0
 
     def _flood(self) -> None:
         """Send the flood, and nothing of what was to be sent before."""
