@@ -29,6 +29,7 @@ from innkeeper.hypervisor.libvirt.far_images import FarImages
 from innkeeper.hypervisor.libvirt.gauges import Gauges
 from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentPort
 from innkeeper.hypervisor.libvirt.guest_program import QemuGuestProgram
+from innkeeper.hypervisor.libvirt.half_begun import clear_half_begun
 from innkeeper.hypervisor.libvirt.hands import LibvirtHands
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.near_files import NearFiles
@@ -145,8 +146,10 @@ class LibvirtHypervisor:
         return LocalImages() if here else FarImages(self._uri.text)
 
     async def open(self) -> None:
-        """Connect, publish events from now on, and remove what cut-off saves have left."""
+        """Connect, publish events from now on, and remove what cut-off starts and saves have left."""
         self._loop = asyncio.get_running_loop()
+        if self._uri.root is not None:
+            await asyncio.to_thread(clear_half_begun, self._uri.root)
         await self._connection.open()
         await self._exported.open()
 
