@@ -11,7 +11,6 @@ import pytest
 
 from innkeeper.hypervisor.libvirt.half_begun import clear_half_begun
 
-
 _HOLD = """
 import fcntl, sys, time
 lock = open(sys.argv[1], "r+")
