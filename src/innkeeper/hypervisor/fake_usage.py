@@ -22,16 +22,16 @@ def usage(machine: SimulatedMachine, now: float) -> Usage | None:
         return None
     until = now if machine.paused_at is None else machine.paused_at
     began = machine.memory.booted_at or until
-    rhythm = _rhythm_of(machine.uuid)
+    rhythm = _rhythm_of(machine.uuid, began)
     return Usage(
         machine=machine.name,
         vcpus=machine.vcpus,
-        cpu_seconds=rhythm.cpu.used(began, until) * machine.vcpus,
+        cpu_seconds=rhythm.cpu.used(until) * machine.vcpus,
         memory_bytes=int(machine.memory_mib * _MIB * rhythm.memory_held(until - began)),
-        disk_read_bytes=int(rhythm.read.used(began, until) * _MIB),
-        disk_written_bytes=int(rhythm.written.used(began, until) * _MIB),
-        network_received_bytes=int(rhythm.received.used(began, until) * _MIB),
-        network_sent_bytes=int(rhythm.sent.used(began, until) * _MIB),
+        disk_read_bytes=int(rhythm.read.used(until) * _MIB),
+        disk_written_bytes=int(rhythm.written.used(until) * _MIB),
+        network_received_bytes=int(rhythm.received.used(until) * _MIB),
+        network_sent_bytes=int(rhythm.sent.used(until) * _MIB),
         started_at=dt.datetime.fromtimestamp(began, dt.UTC),
     )
 
@@ -45,29 +45,32 @@ class _Waves:
     slow: float
     quick: float
     shift: float
+    #: The integral when the machine was turned on, for a mean of one.
+    before: float = 0.0
 
     @classmethod
-    def by(cls, chance: random.Random, least: float, most: float) -> _Waves:
-        """Waves of their own, between these means."""
-        return cls(
+    def by(cls, chance: random.Random, least: float, most: float, began: float) -> _Waves:
+        """Waves of their own, between these means, of a machine turned on at that moment."""
+        waves = cls(
             mean=least + (most - least) * chance.random() ** 2,
             slow=math.tau / chance.uniform(120, 900),
             quick=math.tau / chance.uniform(9, 40),
             shift=chance.uniform(0, math.tau),
         )
+        return dataclasses.replace(waves, before=waves._integral(began))
 
-    def used(self, began: float, until: float) -> float:
-        """All that was used between two moments: the waves' integral."""
-        return self.mean * (until - began - self._waves(until) + self._waves(began))
+    def used(self, until: float) -> float:
+        """All that was used since the machine was turned on."""
+        return self.mean * (self._integral(until) - self.before)
 
-    def _waves(self, at: float) -> float:
+    def _integral(self, at: float) -> float:
         slow, quick = self.slow, self.quick
-        return 0.55 * math.cos(slow * at + self.shift) / slow + 0.35 * math.cos(quick * at) / quick
+        return at - 0.55 * math.cos(slow * at + self.shift) / slow - 0.35 * math.cos(quick * at) / quick
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Rhythm:
-    """The work of one machine."""
+    """The work of one machine since it was turned on."""
 
     cpu: _Waves
     read: _Waves
@@ -84,13 +87,13 @@ class _Rhythm:
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _rhythm_of(uuid: str) -> _Rhythm:
+def _rhythm_of(uuid: str, began: float) -> _Rhythm:
     chance = random.Random(uuid)  # noqa: S311 - the same rhythm every time is the point
     return _Rhythm(
-        cpu=_Waves.by(chance, 0.02, 0.4),
-        read=_Waves.by(chance, 0.01, 2.0),
-        written=_Waves.by(chance, 0.01, 1.0),
-        received=_Waves.by(chance, 0.001, 0.5),
-        sent=_Waves.by(chance, 0.001, 0.8),
+        cpu=_Waves.by(chance, 0.02, 0.4, began),
+        read=_Waves.by(chance, 0.01, 2.0, began),
+        written=_Waves.by(chance, 0.01, 1.0, began),
+        received=_Waves.by(chance, 0.001, 0.5, began),
+        sent=_Waves.by(chance, 0.001, 0.8, began),
         memory=chance.uniform(0.4, 0.9),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import h11
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -32,8 +34,14 @@ class Connection(h11.Connection):
 class HttpProtocol(H11Protocol):
     """uvicorn's HTTP on h11, with answers that go out in one piece."""
 
-    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, object]) -> None:
-        super().__init__(config, server_state, app_state)
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, object],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
         limit = config.h11_max_incomplete_event_size
         self.conn = Connection(h11.SERVER) if limit is None else Connection(h11.SERVER, limit)
 

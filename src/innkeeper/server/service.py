@@ -33,6 +33,9 @@ from innkeeper.wire.version import VERSION
 
 _log = structlog.get_logger(__name__)
 
+#: By then every room has looked round once.
+_SETTLED_SECONDS = 5.0
+
 #: How long requests under way may take to end when the service stops.
 _GRACE_SECONDS = 5
 
@@ -63,6 +66,7 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    asyncio.get_running_loop().call_later(_SETTLED_SECONDS, gc.freeze)
 
 
 async def _serve(settings: Settings) -> None:

@@ -38,15 +38,17 @@ class Gate:
         """
         _refuse_secrets_in_address(connection)
         credentials = connection.scope.get(PEER)
-        if header := connection.headers.get("authorization"):
+        brought = {name for name, _ in connection.scope["headers"]}
+        if b"authorization" in brought and (header := connection.headers.get("authorization")):
             return await self._by_header(header, address_of(connection))
-        if secret := session_secret(connection):
+        if b"cookie" in brought and (secret := session_secret(connection)):
             found = await self._logins.by_session(secret, Proof.SESSION, address_of(connection))
             if found is not None:
                 return found
         if credentials is None:
             return None
-        _refuse_borrowed_name(connection)
+        if brought & _BROWSERS:
+            _refuse_borrowed_name(connection)
         return await self._peers.caller(credentials)
 
     async def _by_header(self, header: str, where: str) -> Caller:
@@ -95,8 +97,6 @@ def _refuse_borrowed_name(connection: HTTPConnection) -> None:
 
     The kernel vouches for the tunnel, and such a page would be of one origin with it (DNS rebinding).
     """
-    if _BROWSERS.isdisjoint(name for name, _ in connection.scope["headers"]):
-        return
     headers = connection.headers
     host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
     if host.strip("[]") not in _HERE:

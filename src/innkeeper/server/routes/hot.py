@@ -195,6 +195,8 @@ def _as_list(page: Iterable[Seen], more: str | None, allowed_to: AllowedTo) -> t
     """The list and its tag, which is made of the machines' own: a long list's bytes need no second look."""
     said = [notice.said(role, allowed_to) for notice, role in page]
     end = b'],"next_after":' + json.dumps(more).encode() + b"}"
-    machines = b",".join([body for body, _ in said])
-    tag = tag_of(b"".join([tag.encode() for _, tag in said]) + end)
-    return b"".join((b'{"machines":[', machines, end)), tag
+    tag = tag_of("".join([tag for _, tag in said]).encode() + end)
+    machines = [body for body, _ in said] or [b""]
+    machines[0] = b'{"machines":[' + machines[0]
+    machines[-1] += end
+    return b",".join(machines), tag  # once copied: that is most of the work
