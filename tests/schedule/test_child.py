@@ -23,7 +23,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "WORD": "a b"}
 @pytest.fixture(params=["signed", "plain"])
 def sign(request: pytest.FixtureRequest, tmp_path: Path) -> bytes | None:
     """With a sign of its own, through the C library, and without, as the interpreter does it."""
-    if request.param == "signed" and spawning.library() is None:
+    if request.param == "signed" and spawning.c_library() is None:
         pytest.skip("this C library cannot change directories for a child")
     return os.fsencode(tmp_path / "sign") if request.param == "signed" else None
 
@@ -112,7 +112,7 @@ async def test_what_is_cancelled_while_it_starts_is_ended(sign: bytes | None, tm
     raise AssertionError("it sleeps on")
 
 
-@pytest.mark.skipif(spawning.library() is None, reason="this C library cannot do it")
+@pytest.mark.skipif(spawning.c_library() is None, reason="this C library cannot do it")
 def test_a_program_is_signed_before_it_runs(tmp_path: Path) -> None:
     """A parent that is killed the moment its child is there leaves a sign, for every program that ran."""
     program = f"""

@@ -148,7 +148,7 @@ async def spawn(
     ``sign`` is a file that it makes by itself before, where this computer can do that and it is to run as
     the service's own user. Raises ``OSError``. Where the caller is cancelled meanwhile, it is ended again.
     """
-    signed = sign if not options and spawning.library() is not None else None
+    signed = sign if not options and spawning.c_library() is not None else None
 
     def begin() -> _Begun:
         begun = _begin(argv, signed, cwd=cwd, env=env, **options)

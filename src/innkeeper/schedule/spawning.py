@@ -25,7 +25,7 @@ _SIGN_DESCRIPTOR: Final = 3
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
+def c_library() -> ctypes.CDLL | None:
     """The C library, where it can do all that is needed (glibc 2.29 and later)."""
     found = ctypes.CDLL(None, use_errno=False)
     return found if hasattr(found, "posix_spawn_file_actions_addchdir_np") else None
@@ -85,7 +85,7 @@ def _attributes() -> Any:
 
 
 def _started(actions: Any, argv: Sequence[str], environment: Mapping[str, str]) -> int:
-    libc = library()
+    libc = c_library()
     assert libc is not None
     pid = ctypes.c_int(0)
     words = _vector([os.fsencode(word) for word in argv])
