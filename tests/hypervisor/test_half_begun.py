@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +19,15 @@ lock = open(sys.argv[1], "r+")
 fcntl.lockf(lock, fcntl.LOCK_EX)
 print(flush=True)
 time.sleep(600)
+"""
+
+
+_TRY = """
+import fcntl, sys
+try:
+    fcntl.lockf(open(sys.argv[1], "r+"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    sys.exit(1)
 """
 
 
@@ -78,6 +89,26 @@ def test_a_question_to_qemu_that_nobody_reads_is_ended(root: Root) -> None:
     clear_half_begun(root.path)
     assert process.wait(10) == -9
     assert not question.exists()
+
+
+def test_a_number_of_before_that_is_ours_now_is_no_use_of_the_driver(root: Root) -> None:
+    """In a container each start of the service has the same number."""
+    root.machine("half", pid="0", words="guest=half,debug-threads=on")
+    (root.run / "driver.pid").write_text(f"{os.getpid()}\n")
+    clear_half_begun(root.path)
+    assert not (root.run / "half.xml").exists()
+
+
+def test_a_driver_of_this_process_is_not_touched_and_keeps_its_lock(root: Root) -> None:
+    """A file that is opened and closed by the way would give the lock up."""
+    root.machine("half", pid="0", words="guest=half,debug-threads=on")
+    lock = root.run / "driver.pid"
+    with lock.open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        clear_half_begun(root.path)
+        held = subprocess.run([sys.executable, "-c", _TRY, str(lock)], check=False)
+    assert held.returncode == 1
+    assert (root.run / "half.xml").exists()
 
 
 def test_a_driver_in_use_is_not_touched(root: Root) -> None:

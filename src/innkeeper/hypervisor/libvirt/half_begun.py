@@ -43,8 +43,9 @@ def clear_half_begun(root: Path) -> None:
 
 def _is_in_use(lock: Path) -> bool:
     try:
-        # To close a file gives up its process's locks on it: where the driver is ours, it stays shut.
-        if lock.read_text().strip() == str(os.getpid()):
+        # To close a file gives up its process's locks on it: where the driver is ours, it stays shut. The
+        # number in it does not tell: in a container, each start of the service has the same.
+        if f":{lock.stat().st_ino} " in Path("/proc/locks").read_text():
             return True
         with lock.open("r+") as file:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
