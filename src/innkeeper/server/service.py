@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import ipaddress
 import resource
@@ -35,6 +36,9 @@ _log = structlog.get_logger(__name__)
 
 #: By then every room has looked round once.
 _SETTLED_SECONDS = 5.0
+
+#: Between two times at which free memory is given back.
+_GIVE_BACK_SECONDS = 30.0
 
 #: How long requests under way may take to end when the service stops.
 _GRACE_SECONDS = 5
@@ -69,6 +73,14 @@ def _settle() -> None:
     asyncio.get_running_loop().call_later(_SETTLED_SECONDS, gc.freeze)
 
 
+async def _give_back() -> None:
+    """Give free memory back to the system: the C library keeps what a crowd of requests has needed."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not every C library has it
+    while trim is not None:
+        await asyncio.sleep(_GIVE_BACK_SECONDS)
+        await asyncio.to_thread(trim, 0)
+
+
 async def _serve(settings: Settings) -> None:
     with owned(settings.state_dir):
         _log.info("service_starting", version=VERSION, state_dir=str(settings.state_dir))
@@ -81,7 +93,11 @@ async def _serve(settings: Settings) -> None:
                 _settle()
                 with _stopping(servers, house):
                     _tell_ready(settings, remotes)
-                    await asyncio.gather(*(server.serve() for server in servers))
+                    giving_back = asyncio.create_task(_give_back(), name="give memory back")
+                    try:
+                        await asyncio.gather(*(server.serve() for server in servers))
+                    finally:
+                        giving_back.cancel()
                 notify("STOPPING=1")
         _log.info("service_stopped")
 
