@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 from innkeeper import disks
@@ -54,6 +54,7 @@ _MIDDLE_S = 0.5
 _PATIENCE_S = 30.0
 #: A night that lasts longer is stuck.
 _PATIENCE_S = 150
+_SERVE = ("/bin/busybox", "httpd", "-p", "127.0.0.1:8080", "-h", "/etc")
 _POLICY = Policy(
     soak_seconds=1, poll_seconds=0.3, health_seconds=1, agent_seconds=60, shut_down_seconds=20,
     retry_seconds=1, look_seconds=1, default_run_seconds=60, rollback_reserve_seconds=30,
@@ -75,6 +76,8 @@ class Night:
     how: str
     #: The machines' disks are differencing VHDs, which they reach by exports.
     on_chains: bool = False
+    #: The machine to which a channel is open all night.
+    spoken_with: str = ""
 
 
 class KillingTask:
@@ -149,8 +152,18 @@ async def main(state: Path, night: Night) -> None:
         hypervisors=(embedded_uri(embedded_root(state)),),
     )  # fmt: skip
     async with open_house(settings) as house:
-        await _book(house, night, state)
-        print(json.dumps(await _reports(house, night)))
+        if not night.spoken_with:
+            print(json.dumps(await _night(house, night, state)))
+            return
+        async with _spoken_with(house, night.spoken_with) as heard:
+            said = await _night(house, night, state)
+        print(json.dumps(said | {"heard": heard}))
+
+
+async def _night(house: House, night: Night, state: Path) -> dict[str, Json]:
+    """Book what is to be done, and wait until it is; returns what became of each machine."""
+    await _book(house, night, state)
+    return await _reports(house, night)
 
 
 async def _book(house: House, night: Night, state: Path) -> None:
@@ -202,6 +215,48 @@ async def _bring(house: House, host: Hypervisor, name: str, *, runs: bool) -> No
         await host.turn_off(name)
 
 
+@contextlib.asynccontextmanager
+async def _spoken_with(house: House, machine: str) -> AsyncIterator[dict[str, Json]]:
+    """Keep a channel open to a machine that is there, with half a request on it.
+
+    Yields what it has heard in the end.
+    """
+    heard: dict[str, Json] = {}
+    [host] = house.machines.hosts.values()
+    await _bring(house, host, machine, runs=True)
+    state = await house.channels.start(
+        machine, host_endpoint_type=0, pipe_name=r"\\.\pipe\web", guest_endpoint_type=1, guest_port="8080",
+        owner="test",
+    )  # fmt: skip
+    before = await _page(host, machine, state.socket)
+    reader, writer = await asyncio.open_unix_connection(str(state.socket))
+    writer.write(b"GET /os-release")
+    try:
+        yield heard
+        heard["after half a request"] = ""
+        with contextlib.suppress(ConnectionResetError):  # cut while its bytes lie unread, it is reset
+            heard["after half a request"] = (await asyncio.wait_for(reader.read(-1), 5)).decode()
+    finally:
+        writer.close()
+    await house.agents.connected(machine, timeout=60)
+    [channel] = house.channels.list()
+    heard["same page"] = before == await _page(host, machine, channel.socket)
+    heard["cut"] = channel.traffic.cut
+
+
+async def _page(host: Hypervisor, machine: str, socket: Path) -> bytes:
+    """A page from a web server in the guest, which is started there first."""
+    await host.guest_exec(machine, _SERVE, timeout=30)
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    writer.write(b"GET /os-release HTTP/1.0\r\n\r\n")
+    try:
+        page = await asyncio.wait_for(reader.read(-1), 30)
+    finally:
+        writer.close()
+    assert b"NAME=" in page, page
+    return page.partition(b"\r\n\r\n")[2]  # its head tells the time
+
+
 def _open_window() -> Window:
     """A window that is open all day."""
     now = dt.datetime.now(dt.UTC)
@@ -211,7 +266,7 @@ def _open_window() -> Window:
     )  # fmt: skip
 
 
-async def _reports(house: House, night: Night) -> Json:
+async def _reports(house: House, night: Night) -> dict[str, Json]:
     """Wait for every verdict; returns what became of each machine."""
     said: dict[str, Json] = {}
     try:

@@ -1,6 +1,7 @@
 """Nights on real guests, cut short by ``kill -9`` of the service or of QEMU.
 
-The fake's tests cut a run at every one of its steps; here are those in which QEMU has a part.
+The fake's tests cut a run at every one of its steps; here are those in which QEMU has a part. And one night
+that nothing cuts short, but in which somebody has a channel open.
 """
 
 from __future__ import annotations
@@ -134,6 +135,16 @@ def test_a_killed_qemu_is_rolled_back_before_the_point_of_no_return_and_kept_aft
     assert said["good"]["verdict"] == verdict, said
     assert said["good"]["runs"] == (step != "wake")
     assert inn.holds("good", identifier) == (verdict == "kept")
+    _only_bases(inn, said)
+
+
+def test_a_channel_outlives_the_roll_back_of_its_machine(inn: Inn) -> None:
+    """What was on it is cut, as documented; new connections reach the guest that was put back."""
+    plan = night("spoken", "none", "bad", "before") | {"running": ["good", "bad"], "spoken_with": "bad"}
+    said = inn.live_through(plan)
+    assert said.pop("heard") == {"after half a request": "", "same page": True, "cut": 1}
+    assert {name: each["verdict"] for name, each in said.items()} == {"good": "kept", "bad": "rolled_back"}
+    assert said["bad"]["runs"]
     _only_bases(inn, said)
 
 
