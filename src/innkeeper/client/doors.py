@@ -72,7 +72,9 @@ class LocalDoor:
     def join(self, path: str, token: str) -> ClientConnection:
         """Open a WebSocket."""
         where = f"ws://innkeeper{path}"
-        return unix_connect(str(self._socket), where, additional_headers=_proof(token), **_UNLIMITED)
+        return _entered(
+            unix_connect(str(self._socket), where, additional_headers=_proof(token), **_UNLIMITED)
+        )
 
     def unreachable(self, error: httpx.ConnectError) -> InnkeeperError:
         """0x80070005 where the socket is closed to this user, else 0x80041315."""
@@ -116,7 +118,9 @@ class RemoteDoor:
     def join(self, path: str, token: str) -> ClientConnection:
         """Open a WebSocket."""
         where = f"{self._address.url.replace('http', 'ws', 1)}{path}"
-        return connect_socket(where, ssl=self._context, additional_headers=_proof(token), **_UNLIMITED)
+        return _entered(
+            connect_socket(where, ssl=self._context, additional_headers=_proof(token), **_UNLIMITED)
+        )
 
     def unreachable(self, error: httpx.ConnectError) -> InnkeeperError:
         """0x800B0109 for another certificate, else 53 as 0x80070035."""
@@ -133,6 +137,11 @@ def not_running(*sockets: Path) -> ServiceError:
         advice="Start it with `systemctl start innkeeper` or `innkeeper serve`, "
         "or name its socket with --socket or INNKEEPER_SOCKET.",
     )
+
+
+def _entered(joining: ClientConnection) -> ClientConnection:
+    # It outlives this call, so there is no `with`; websockets wants it entered all the same (from 17.1 on).
+    return joining.__enter__()
 
 
 def _proof(token: str) -> dict[str, str]:
