@@ -21,7 +21,7 @@ from innkeeper.disks.exports import Exports
 from innkeeper.errors import InnkeeperError
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor, embedded_root, embedded_uri, prepare_root
 from innkeeper.wire.events import Event
-from tests.guests import echo_agent, tiny
+from tests.guests import echo_agent, shown, tiny
 from tests.guests.machines import TinyMachine, define_tiny_machine, forget
 from tests.guests.tiny import TinyGuest
 
@@ -45,6 +45,12 @@ def tiny_guest(guest_cache: Path) -> TinyGuest:
     from innkeeper.machines.prepare import agent_bundle
 
     return tiny.build(guest_cache, agent_bundle())
+
+
+@pytest.fixture(scope="session")
+def shown_guest(guest_cache: Path) -> TinyGuest:
+    """A guest with the virtio graphics driver, which follows its screen's size."""
+    return shown.build(guest_cache)
 
 
 @pytest.fixture(scope="session")

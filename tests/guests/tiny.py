@@ -11,11 +11,11 @@ import hashlib
 import io
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.guests import cpio, packages
+from tests.guests import cpio, packages, system
+from tests.guests.system import Recipe, run
 
 _OVERLAY = Path(__file__).with_name("root")
 _AGENT = "lib/innkeeper/innkeeper-agent.pyz"
@@ -44,14 +44,13 @@ class TinyGuest:
 
 def build(cache: Path, agent: bytes | None) -> TinyGuest:
     """Return the guest with ``agent`` (a zipapp) in it, built under ``cache`` where it is not there yet."""
-    cache.mkdir(parents=True, exist_ok=True)
-    system = _system(cache)
+    built = _system(cache)
     if agent is None:
-        return TinyGuest(kernel=system / "vmlinuz", initrd=system / "initrd")
-    initrd = system / f"initrd-{hashlib.sha256(agent).hexdigest()[:16]}"
+        return TinyGuest(kernel=built / "vmlinuz", initrd=built / "initrd")
+    initrd = built / f"initrd-{hashlib.sha256(agent).hexdigest()[:16]}"
     if not initrd.exists():
-        _publish(initrd, (system / "initrd").read_bytes() + _agent_archive(agent))
-    return TinyGuest(kernel=system / "vmlinuz", initrd=initrd)
+        _publish(initrd, (built / "initrd").read_bytes() + _agent_archive(agent))
+    return TinyGuest(kernel=built / "vmlinuz", initrd=initrd)
 
 
 def data_disk(path: Path, *, format: str = "raw", size_mib: int = 16) -> None:  # noqa: A002 - libvirt's word
@@ -60,82 +59,42 @@ def data_disk(path: Path, *, format: str = "raw", size_mib: int = 16) -> None:  
     with raw.open("wb") as image:
         image.truncate(size_mib * 1024 * 1024)
     # No journal and no lazy work: the guest writes nothing that nobody asked for.
-    _run("mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=0", str(raw))
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=0", str(raw))
     if format == "raw":
         raw.rename(path)
         return
-    _run("qemu-img", "convert", "-f", "raw", "-O", format, str(raw), str(path))
+    run("qemu-img", "convert", "-f", "raw", "-O", format, str(raw), str(path))
     raw.unlink()
 
 
 def _system(cache: Path) -> Path:
-    names = _package_names()
-    built = cache / f"tiny-{_key(names)}"
-    if built.exists():
-        return built
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        _build_system(names, Path(scratch))
-        with_result = Path(scratch) / "result"
-        # Two sessions may build at once: whoever comes second throws its own away.
-        if not built.exists():
-            with_result.rename(built)
-    return built
+    sources = [Path(__file__), *sorted(path for path in _OVERLAY.rglob("*") if path.is_file())]
+    recipe = Recipe(name="tiny", packages=_package_names(), sources=sources, furnish=_furnish)
+    return system.build(cache, recipe)
 
 
 def _package_names() -> list[str]:
     [python] = [name for name in packages.dependencies("python3-minimal") if name.startswith("python3.")]
     version = python.removeprefix("python").removesuffix("-minimal")
-    kernels = [name for name in packages.dependencies(_KERNEL_PACKAGE) if name.startswith("linux-image-")]
-    return [*kernels, "busybox-static", python, f"libpython{version}-minimal", f"libpython{version}-stdlib",
+    kernel = system.kernel_packages(_KERNEL_PACKAGE)
+    return [*kernel, "busybox-static", python, f"libpython{version}-minimal", f"libpython{version}-stdlib",
             "libc6", "zlib1g", "libexpat1", "qemu-guest-agent", *_GUEST_AGENT_PACKAGES]  # fmt: skip
 
 
-def _key(names: list[str]) -> str:
-    digest = hashlib.sha256(packages.fingerprint(names).encode())
-    for source in [Path(__file__), *sorted(path for path in _OVERLAY.rglob("*") if path.is_file())]:
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _build_system(names: list[str], scratch: Path) -> None:
-    unpacked, root, result = scratch / "unpacked", scratch / "root", scratch / "result"
-    packages.unpack(names, unpacked)
-    result.mkdir()
-    [kernel] = (unpacked / "boot").glob("vmlinuz-*")
-    shutil.copyfile(kernel, result / "vmlinuz")
+def _furnish(root: Path, unpacked: Path) -> None:
     for name in ("bin", "dev", "proc", "sys", "run", "tmp", "data", "etc", "usr/bin", "usr/sbin"):
         (root / name).mkdir(parents=True)
-    _add_busybox(unpacked, root)
-    _add_modules(unpacked, root)
-    _add_libraries(unpacked, root)
-    _add_python(unpacked, root)
+    system.add_busybox(root, unpacked)
+    system.add_modules(root, unpacked, _MODULES)
+    _add_libraries(root, unpacked)
+    _add_python(root, unpacked)
     shutil.copyfile(unpacked / "usr/sbin/qemu-ga", root / "usr/sbin/qemu-ga")
     (root / "usr/sbin/qemu-ga").chmod(0o755)
     shutil.copytree(_OVERLAY, root, dirs_exist_ok=True)
     (root / "init").symlink_to("/bin/busybox")
-    with (result / "initrd").open("wb") as archive:
-        cpio.write_tree(root, archive)
 
 
-def _add_busybox(unpacked: Path, root: Path) -> None:
-    binary = unpacked / "bin/busybox"
-    shutil.copy(binary, root / "bin/busybox")
-    applets = _run(str(binary), "--list").split()
-    for applet in applets:
-        if not (root / "bin" / applet).exists():
-            (root / "bin" / applet).symlink_to("busybox")
-
-
-def _add_modules(unpacked: Path, root: Path) -> None:
-    [modules] = (unpacked / "lib/modules").iterdir()
-    for module in _MODULES:
-        source = modules / "kernel" / f"{module}.ko"
-        target = root / source.relative_to(unpacked)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-
-
-def _add_libraries(unpacked: Path, root: Path) -> None:
+def _add_libraries(root: Path, unpacked: Path) -> None:
     """Put every shared library in one directory: the loader looks there first."""
     target = root / "lib/x86_64-linux-gnu"
     target.mkdir(parents=True)
@@ -146,7 +105,7 @@ def _add_libraries(unpacked: Path, root: Path) -> None:
     (root / "lib64/ld-linux-x86-64.so.2").symlink_to("/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
 
 
-def _add_python(unpacked: Path, root: Path) -> None:
+def _add_python(root: Path, unpacked: Path) -> None:
     [library] = (unpacked / "usr/lib").glob("python3.*")
     target = root / "usr/lib" / library.name
     unwanted = shutil.ignore_patterns(*_STDLIB_LEFT_OUT, "config-*", "_sqlite3*", "_ssl*", "_hashlib*",
@@ -162,9 +121,9 @@ def _add_python(unpacked: Path, root: Path) -> None:
 def _compile(root: Path, binary: Path, library: Path) -> None:
     """Compile the library with the guest's own interpreter; only the compiled half is kept."""
     libraries = root / "lib/x86_64-linux-gnu"
-    _run(str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries), str(binary), "-S", "-m",
-         "compileall", "-q", "-b", "--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/",
-         str(library), environment={"PYTHONHOME": str(root / "usr"), "PYTHONHASHSEED": "0"})  # fmt: skip
+    run(str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries), str(binary), "-S", "-m",
+        "compileall", "-q", "-b", "--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/",
+        str(library), environment={"PYTHONHOME": str(root / "usr"), "PYTHONHASHSEED": "0"})  # fmt: skip
     for source in library.rglob("*.py"):
         source.unlink()
     for leftover in library.rglob("__pycache__"):
@@ -185,13 +144,3 @@ def _publish(path: Path, content: bytes) -> None:
     making = path.with_suffix(f".{os.getpid()}")
     making.write_bytes(content)
     making.rename(path)
-
-
-def _run(*command: str, environment: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"} | (environment or {}),
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[-2000:]}")
-    return done.stdout

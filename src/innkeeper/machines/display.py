@@ -133,7 +133,8 @@ class Display:
                     f"{picture.width} by {picture.height}.",
                     machine=name,
                     code=ErrorCode.VM_E_TIMED_OUT,
-                    advice="Text consoles do not follow; a desktop with the virtio graphics driver does.",
+                    advice="With the virtio graphics driver, a text console follows up to the size that it "
+                    "began with, and a desktop beyond it.",
                 )
             await self._clock.sleep(_LOOK_SECONDS)
 
