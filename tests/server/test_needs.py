@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from blockbuster import BlockBuster
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from starlette.routing import WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 
@@ -35,6 +38,26 @@ def test_every_route_has_declared_its_need() -> None:
     """A new one without a declaration does not pass."""
     bare = [getattr(route, "path", route) for route, need in declared(bare_app()) if need is None]
     assert set(bare) <= _FREE
+
+
+def test_no_request_takes_a_thread() -> None:
+    """What is not asynchronous is called in one: a hop there and back, and a stack, each time."""
+    routes = [route for route, _ in declared(bare_app()) if isinstance(route, APIRoute)]
+    assert routes
+    assert {call for route in routes for call in _calls(route.dependant) if not _is_async(call)} == set()
+
+
+def _calls(dependant: Dependant) -> Iterator[Callable[..., object]]:
+    """The endpoint, and all that it depends on."""
+    if dependant.call is not None:
+        yield dependant.call
+    for each in dependant.dependencies:
+        yield from _calls(each)
+
+
+def _is_async(call: Callable[..., object]) -> bool:
+    function = inspect.unwrap(call if inspect.isroutine(call) else type(call).__call__)
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 class _Told:

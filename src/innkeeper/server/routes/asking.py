@@ -1,4 +1,7 @@
-"""Give a request's handler what it needs: the house, and who asks."""
+"""Give a request's handler what it needs: the house, and who asks.
+
+All are asynchronous though none waits: FastAPI calls what is not in a thread.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,15 @@ from innkeeper.server.identity.needs import allowed, caller_of
 from innkeeper.server.identity.subjects import Kind, house_of
 
 
-def _house(connection: HTTPConnection) -> House:
+async def _house(connection: HTTPConnection) -> House:
     return house_of(connection)
 
 
-def _caller(connection: HTTPConnection) -> Caller:
+async def _caller(connection: HTTPConnection) -> Caller:
     return caller_of(connection)
 
 
-def _user(connection: HTTPConnection) -> str:
+async def _user(connection: HTTPConnection) -> str:
     return caller_of(connection).name
 
 
@@ -32,12 +35,12 @@ def _user(connection: HTTPConnection) -> str:
 Allowed = Callable[[Kind, Resource], tuple[str, ...]]
 
 
-def _allowed(connection: HTTPConnection) -> Allowed:
+async def _allowed(connection: HTTPConnection) -> Allowed:
     caller = caller_of(connection)
     return lambda kind, resource: allowed(connection.app, kind, caller.role_on(resource))
 
 
-def _note(connection: HTTPConnection) -> Callable[[str], None]:
+async def _note(connection: HTTPConnection) -> Callable[[str], None]:
     return lambda text: connection.scope.__setitem__(NOTE, text)
 
 
