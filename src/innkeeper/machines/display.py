@@ -134,7 +134,7 @@ class Display:
                     machine=name,
                     code=ErrorCode.VM_E_TIMED_OUT,
                     advice="With the virtio graphics driver, a text console follows up to the size that it "
-                    "began with, and a desktop beyond it.",
+                    "began with; a desktop can go beyond it.",
                 )
             await self._clock.sleep(_LOOK_SECONDS)
 

@@ -21,7 +21,8 @@ DISPLAY = Interface(
             _NEAREST,
             "Display.can_resize",
             "True for a virtio card with a VNC display: a display client can ask its guest. "
-            "Whether the guest follows depends on its driver.",
+            "Whether the guest follows depends on its driver: with Linux's, a text console goes as far "
+            "as it was when it began.",
         ),
         Member("Height", _DIRECT, "Display.height", "The size of the host's screenshot."),
         Member(
