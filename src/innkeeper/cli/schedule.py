@@ -85,6 +85,8 @@ def list_tasks(
         )  # fmt: skip
     if made.row_count:
         session.out.print(made)
+        if not tasks:
+            session.note("What is in the folders too: innkeeper schedule list --all")
     else:
         session.note(f"There is nothing in {top.path}. Register a task with: innkeeper schedule add")
 

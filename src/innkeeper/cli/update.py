@@ -92,7 +92,7 @@ def list_updates(
     if not updates:
         session.note("Nothing is booked. Book with: innkeeper update book MACHINE --label Security")
         return
-    made = table("MACHINE", "IDENTIFIER", "LABEL", "START", "STATUS", "VERDICT", "TASK")
+    made = table("MACHINE", "IDENTIFIER", "LABEL", "NOT BEFORE", "STATUS", "VERDICT", "TASK")
     for update in updates:
         made.add_row(
             Text(update.machine),
