@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from innkeeper.client import DocumentedEvent, EventMessage
-from innkeeper.errors import InvalidArgument
+from innkeeper.errors import InvalidArgument, ServiceError
 from innkeeper.wire.documented_events import STATES, documented
 from innkeeper.wire.states import MachineState
 from tests.serving import Service
@@ -34,8 +35,9 @@ class _Follower:
         threading.Thread(target=self._follow, args=(stream,), daemon=True).start()
 
     def _follow(self, stream: Iterator[EventMessage]) -> None:
-        for event in stream:
-            self.heard.put(event)
+        with contextlib.suppress(ServiceError):  # the service ends before the test session does
+            for event in stream:
+                self.heard.put(event)
 
     def next(self) -> EventMessage:
         """The next event."""
