@@ -34,7 +34,7 @@ def after(**changes: object) -> HealthReport:
         ({"failed_units": frozenset()}, ()),
         ({"listeners": frozenset({"tcp:0.0.0.0:22", "tcp:0.0.0.0:80"})}, ()),
         ({"failed_units": frozenset({"old.service", "new.service"})}, ("The unit new.service has failed.",)),
-        ({"listeners": frozenset()}, ("Nothing listens on tcp:0.0.0.0:22 any more.",)),
+        ({"listeners": frozenset()}, ("Nothing listens on tcp 0.0.0.0:22 any more.",)),
         ({"mounts": frozenset({"/"})}, ("/srv is not mounted any more.",)),
         ({"package_database_ok": False}, ("The package database is broken.",)),
         ({"failed_checks": {"backup": "none", "shop": "no answer"}}, ("The check shop failed: no answer",)),
@@ -43,6 +43,16 @@ def after(**changes: object) -> HealthReport:
 def test_only_what_is_worse_than_before_counts(changes: dict[str, object], found: tuple[str, ...]) -> None:
     """Each finding is a sentence."""
     assert health.findings(BEFORE, after(**changes), must_have_rebooted=False) == found
+
+
+def test_an_address_is_told_as_people_write_it() -> None:
+    """The guest writes it without brackets."""
+    before = dataclasses.replace(BEFORE, listeners=frozenset({"tcp:::1:631", "udp::::5353"}))
+    found = health.findings(before, after(listeners=frozenset()), must_have_rebooted=False)
+    assert found == (
+        "Nothing listens on tcp [::1]:631 any more.",
+        "Nothing listens on udp [::]:5353 any more.",
+    )
 
 
 def test_a_check_that_is_only_wanted_warns_and_does_not_roll_back() -> None:

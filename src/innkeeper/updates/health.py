@@ -13,7 +13,10 @@ def findings(before: HealthReport, after: HealthReport, *, must_have_rebooted: b
     """What is worse than before, a sentence each; empty for a guest that is no worse."""
     found = [
         *(f"The unit {unit} has failed." for unit in sorted(after.failed_units - before.failed_units)),
-        *(f"Nothing listens on {place} any more." for place in sorted(before.listeners - after.listeners)),
+        *(
+            f"Nothing listens on {_address(place)} any more."
+            for place in sorted(before.listeners - after.listeners)
+        ),
         *(f"{place} is not mounted any more." for place in sorted(before.mounts - after.mounts)),
         *(
             f"The check {name} failed: {text}"
@@ -40,6 +43,13 @@ def warnings(before: HealthReport, after: HealthReport) -> tuple[str, ...]:
 def is_settled(report: HealthReport) -> bool:
     """Whether the guest has finished booting, as far as it says."""
     return report.system_state not in ("initializing", "starting")
+
+
+def _address(listener: str) -> str:
+    """As people write it: ``tcp:::1:631`` is ``tcp [::1]:631``."""
+    protocol, _, place = listener.partition(":")
+    address, _, port = place.rpartition(":")
+    return f"{protocol} [{address}]:{port}" if ":" in address else f"{protocol} {place}"
 
 
 def _new_failures(before: HealthReport, after: HealthReport) -> list[tuple[str, str]]:
