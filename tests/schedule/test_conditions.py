@@ -167,12 +167,16 @@ async def test_a_program_stands_still_and_goes_on(house):
         await house.scheduler.pause_run(run)
 
 
-async def test_a_paused_program_can_be_stopped(house):
+async def test_a_paused_program_can_be_stopped(house, tmp_path):
     """It hears that it is asked to end, and need not be killed."""
-    definition = running("sh", "-c 'trap \"echo bye; exit 0\" TERM; while :; do sleep 0.02; done'")
+    hears = tmp_path / "hears"
+    definition = running(
+        "sh", f"-c 'trap \"echo bye; exit 0\" TERM; : > {hears}; while :; do sleep 0.02; done'"
+    )
     definition.settings.allow_hard_terminate = False
     run = await house.scheduler.start(await house.register(definition))
     await begun(house, run)
+    await until(lambda: is_there(hears))
     pid = house.instances.work_of(run.id).pid
     await house.scheduler.pause_run(run)
     await until(lambda: state_is(pid, _STOPPED))
@@ -184,6 +188,10 @@ async def test_a_paused_program_can_be_stopped(house):
 
 #: D: a shell whose child was stopped between its birth and its program.
 _STOPPED = "TD"
+
+
+async def is_there(path: Path):
+    return True if path.exists() else None
 
 
 async def state_is(pid: int, states: str):
