@@ -321,6 +321,24 @@ async def test_an_infinite_wait_ends_with_the_task() -> None:
     await until(waiting.done)
 
 
+async def test_a_wait_that_begins_while_the_task_ends_sees_its_end() -> None:
+    """Its end is written, and its last write of its own still on the way."""
+    house = House()
+    written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def work(task: RunningTask, argument: Argument) -> None:
+        task.end_with(written)
+
+    house.tasks.register("work", work)
+    await house.tasks.launch()
+    task = await house.tasks.start("work", "Work", {})
+    assert await house.tasks.wait(task.id)
+    again = asyncio.create_task(house.tasks.wait_for_completion(task.id, -1))
+    await until(again.done)
+    written.set_result(None)
+    await house.tasks.close()
+
+
 async def test_progress_is_seen_at_once_and_written_seldom() -> None:
     """A thousand reports are a thousand events, and a handful of writes; the last one is written."""
     house = House()

@@ -147,7 +147,11 @@ class Tasks:
             raise await self._busy(str(lock), held.task_id) from held
         self._publish(task_created(task))
         self._fresh[task.id] = task, _as_kept(argument)
-        await self._start_run(task)
+        try:
+            await self._start_run(task)
+        except BaseException:  # it begins at the next launch; until then its end is not seen here
+            self._fresh.pop(task.id, None)
+            raise
         return task
 
     async def refuse_held(self, lock: str) -> None:
@@ -274,7 +278,7 @@ class Tasks:
         finally:
             # Also when the service closes: what was reported must not be lost.
             await hand.close()
-            del self._hands[task.id]
+            self._hands.pop(task.id, None)
         return None
 
     async def _work(self, hand: Hand, argument: Mapping[str, Json]) -> Ending:
@@ -318,6 +322,8 @@ class Tasks:
         for line in lines:
             self._publish(task_logged(line))
         self._publish(task_ended(ended, self._clock.now()))
+        # In one turn: who begins to wait from here on finds the end in the store, and waits for no event.
+        self._hands.pop(task.id, None)
         ending_event = self._endings.pop(task.id, None)
         if ending_event is not None:
             ending_event.set()
