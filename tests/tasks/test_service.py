@@ -339,6 +339,28 @@ async def test_a_wait_that_begins_while_the_task_ends_sees_its_end() -> None:
     await house.tasks.close()
 
 
+async def test_a_task_whose_run_could_not_begin_is_looked_for_in_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever ends it, its end is seen: here it is another server."""
+    house = House()
+    house.tasks.register("work", wait_for_cancel)
+    await house.tasks.launch()
+
+    async def fail(*_: object) -> None:
+        raise ServiceError("The store is away.")
+
+    monkeypatch.setattr(house.engine, "start", fail)
+    with pytest.raises(ServiceError):
+        await house.tasks.start("work", "Work", {})
+    [task] = await house.tasks.list()
+    await house.store.end(
+        task.id, result=TaskResult.SUCCESS, error=0, error_description="", at=house.clock.now()
+    )
+    assert await asyncio.wait_for(house.tasks.wait(task.id), 5)
+    await house.tasks.close()
+
+
 async def test_progress_is_seen_at_once_and_written_seldom() -> None:
     """A thousand reports are a thousand events, and a handful of writes; the last one is written."""
     house = House()

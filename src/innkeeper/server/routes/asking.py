@@ -1,6 +1,6 @@
 """Give a request's handler what it needs: the house, and who asks.
 
-All are asynchronous though none waits: FastAPI calls what is not in a thread.
+All are asynchronous though none waits: FastAPI calls a plain function in a thread, at every request.
 """
 
 from __future__ import annotations
