@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
+from innkeeper.errors import ErrorCode
 from innkeeper.wire.messages import TaskMessage, UpdateMessage
 from innkeeper.wire.states import CancelEffect, MachineState, TaskResult, UpdateStatus, Verdict
 
@@ -141,5 +142,7 @@ def size(count: int | None) -> str:
 
 
 def result_code(code: int) -> str:
-    """A result as people know it: an exit code, or the documented identifier."""
+    """A result as people know it: an exit code, or the documented identifier; or that there is none yet."""
+    if code == ErrorCode.SCHED_S_TASK_HAS_NOT_RUN:
+        return "never ran"
     return str(code) if abs(code) < 256 else f"0x{code & 0xFFFFFFFF:08X}"
