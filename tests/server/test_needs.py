@@ -113,9 +113,7 @@ async def inn(tmp_path: Path, blockbuster: BlockBuster) -> AsyncIterator[Inn]:
     async with open_house(settings, Overrides(clock=FakeClock(speed=60))) as house:
         app = bare_app()
         app.state.house = house
-        blockbuster.activate()
         yield Inn(app, house)
-        blockbuster.deactivate()
 
 
 def _on(role: Role, reach: Reach, name: str) -> Grant:
