@@ -9,6 +9,8 @@ The tree::
     │   └── NotAuthenticated        nobody knows who asks, or what they say of themselves is not so
     │       └── TooManyTries        too many wrong passwords; carries ``retry_after``
     ├── ServiceError                the service cannot be reached or is going down
+    ├── JsonError                   kept data is not in the form that is read; carries ``path``
+    │   └── NewerVersion            a newer Innkeeper wrote it; carries ``version`` and ``newest``
     ├── TaskError                   about a running operation
     │   ├── TaskNotFound
     │   └── TaskNotCancelable
@@ -254,6 +256,45 @@ class ServiceError(InnkeeperError):
     """The service cannot be reached, is not running, or is going down."""
 
     default_code = ErrorCode.SCHED_E_SERVICE_NOT_RUNNING
+
+
+class JsonError(InnkeeperError):
+    """Data that was kept, such as a journal, is not in the form that this version reads."""
+
+    default_code = ErrorCode.ERROR_INVALID_DATA
+
+    def __init__(self, problem: str, *, path: str = "") -> None:
+        """``problem`` goes on after the path: ``is missing``."""
+        super().__init__(f"{path or 'It'} {problem}.")
+        self.problem = problem
+        #: The keys that lead to the value: ``disks[2].size``.
+        self.path = path
+
+    def within(self, place: str) -> JsonError:
+        """The same error, seen from the object or list that holds the value at ``place``."""
+        joint = "." if self.path and not self.path.startswith("[") else ""
+        return JsonError(self.problem, path=f"{place}{joint}{self.path}")
+
+
+class NewerVersion(JsonError):
+    """A newer Innkeeper wrote it, and this one cannot know what it means."""
+
+    default_code = ErrorCode.ERROR_REVISION_MISMATCH
+
+    def __init__(self, *, version: int, newest: int, path: str = "") -> None:
+        super().__init__(
+            f"was written by a newer Innkeeper: it has version {version}, "
+            f"and this one reads up to version {newest}",
+            path=path,
+        )
+        self.advice = "Install that newer version again. Nothing was changed."
+        self.version = version
+        self.newest = newest
+
+    def within(self, place: str) -> JsonError:
+        """As of every ``JsonError``."""
+        path = super().within(place).path
+        return NewerVersion(version=self.version, newest=self.newest, path=path)
 
 
 class TaskError(InnkeeperError):

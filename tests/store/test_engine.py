@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from innkeeper.errors import ErrorCode, MachineBusy, WrongState
+from innkeeper.errors import ErrorCode, MachineBusy, NewerVersion, WrongState
 from innkeeper.store.engine import DbosEngine
 from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal
 from innkeeper.tasks.outcome import JournalMismatch, StepFailed
@@ -290,6 +290,35 @@ async def test_changed_code_is_found_out(process: Process) -> None:
     await process.start(work=body)
     await eventually(ready)
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize("inside_a_step", [True, False])
+async def test_a_run_that_needs_what_a_newer_version_wrote_is_left_unfinished(
+    process: Process, inside_a_step: bool
+) -> None:
+    """It is no outcome of the step or of the run: the newer version, once installed again, ends it."""
+    refused, read = asyncio.Event(), asyncio.Event()
+
+    async def refuse() -> Json:
+        refused.set()
+        raise NewerVersion(version=2, newest=1)
+
+    async def old(key: str, argument: Argument, steps: Steps) -> Json:
+        if inside_a_step:
+            await steps.run("read", refuse)
+        return await refuse()
+
+    async def new(key: str, argument: Argument, steps: Steps) -> Json:
+        await steps.run("read", returns(None))
+        read.set()
+        return None
+
+    engine = await process.start(work=old)
+    await engine.start("key", "work", {})
+    await eventually(refused)
+    assert await engine.unfinished() == ["key"]
+    await process.start(work=new)
+    await eventually(read)
 
 
 async def test_a_step_inside_a_step_is_refused(process: Process) -> None:

@@ -27,6 +27,7 @@ from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Retention
 from innkeeper.tasks.task import CancelEffect, LogLevel, Task, TaskResult
 from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import refuse_newer
 
 from .house import House, until
 
@@ -489,6 +490,24 @@ async def test_a_task_of_a_forgotten_kind_ends_with_a_sentence() -> None:
     ended = await house.tasks.get(task.id)
     assert ended.result is TaskResult.UNEXPECTED_ERROR
     assert "forgotten" in ended.error_description
+
+
+async def test_a_task_that_a_newer_version_wrote_is_left_for_it() -> None:
+    """It does not end, its lock stays held, and its log says why."""
+    house = House()
+
+    async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
+        refuse_newer(argument, 1)
+
+    house.tasks.register("work", work)
+    await house.tasks.launch()
+    task = await house.tasks.start("work", "Work", {"version": 2}, lock="machine:web-1")
+    while not (log := await house.tasks.log(task.id)):
+        await asyncio.sleep(0)
+    assert "was written by a newer Innkeeper" in log[0].text
+    assert not (await house.tasks.get(task.id)).is_complete
+    with pytest.raises(MachineBusy):
+        await house.tasks.refuse_held("machine:web-1")
 
 
 async def test_close_leaves_the_task_for_the_next_launch() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import Final, cast
+from typing import Final
 from xml.sax.saxutils import escape
 
 from innkeeper.errors import (
@@ -33,6 +33,7 @@ from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import CancelEffect, Task
 from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import as_list, as_str
 from innkeeper.wire.virtual_pc import MIN_MEMORY_MIB
 
 CREATE: Final = "machine_create"
@@ -282,7 +283,7 @@ class Creation:
                     await host.images.remove_directory(directory)
             return None
 
-        paths = cast("list[str]", await task.step("plan", plan))
+        paths = as_list(await task.step("plan", plan), as_str)
         task.report("Delete", number=1, count=1)
         await task.step("undefine", undefine)
         await task.step("delete files", delete_files)

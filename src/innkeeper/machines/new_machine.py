@@ -5,9 +5,22 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
-from typing import cast
+from typing import Final
 
 from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import (
+    as_object,
+    get_bool,
+    get_enum,
+    get_int,
+    get_optional,
+    get_str,
+    get_strs,
+    refuse_newer,
+)
+
+#: The version of its JSON. See docs/decisions/0043-journals-are-versioned.md before it changes.
+_VERSION: Final = 1
 
 
 class Source(enum.StrEnum):
@@ -60,6 +73,7 @@ class NewMachine:
     def to_json(self) -> Json:
         """For the journal."""
         plain: Mapping[str, Json] = {
+            "version": _VERSION,
             **dataclasses.asdict(self),
             "source": str(self.source),
             "labels": list(self.labels),
@@ -71,18 +85,33 @@ class NewMachine:
 
     @classmethod
     def from_json(cls, data: Json) -> NewMachine:
-        """From the journal."""
-        fields = dict(cast("Mapping[str, Json]", data))
-        first_boot = cast("Mapping[str, Json] | None", fields.pop("first_boot"))
-        labels = cast("list[str]", fields.pop("labels"))
-        source = Source(str(fields.pop("source")))
-        told = None
-        if first_boot is not None:
-            keys = cast("list[str]", first_boot["ssh_keys"])
-            told = FirstBoot(
-                hostname=str(first_boot["hostname"]),
-                user=str(first_boot["user"]),
-                ssh_keys=tuple(keys),
-                agent=bool(first_boot["agent"]),
-            )
-        return cls(**fields, source=source, labels=tuple(labels), first_boot=told)  # type: ignore[arg-type]  # as written
+        """From the journal. Raises ``JsonError``."""
+        fields = as_object(data)
+        refuse_newer(fields, _VERSION)
+        return cls(
+            name=get_str(fields, "name"),
+            memory_mib=get_int(fields, "memory_mib"),
+            vcpus=get_int(fields, "vcpus"),
+            source=get_enum(fields, "source", Source),
+            image=get_str(fields, "image"),
+            image_format=get_str(fields, "image_format"),
+            disk_path=get_str(fields, "disk_path"),
+            disk_bytes=get_int(fields, "disk_bytes"),
+            uefi=get_bool(fields, "uefi"),
+            network=get_str(fields, "network"),
+            notes=get_str(fields, "notes"),
+            labels=get_strs(fields, "labels"),
+            first_boot=get_optional(fields, "first_boot", _first_boot),
+            seed_path=get_str(fields, "seed_path"),
+            dvd=get_str(fields, "dvd"),
+        )
+
+
+def _first_boot(data: Json) -> FirstBoot:
+    fields = as_object(data)
+    return FirstBoot(
+        hostname=get_str(fields, "hostname"),
+        user=get_str(fields, "user"),
+        ssh_keys=get_strs(fields, "ssh_keys"),
+        agent=get_bool(fields, "agent"),
+    )

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import enum
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import cast
+from typing import Final
 from xml.sax.saxutils import escape
 
 from innkeeper.errors import AgentError, DiskError, ErrorCode, MachineError, WrongState
@@ -15,6 +15,10 @@ from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import FileIdentity, Hypervisor, OnProgress
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import as_int, as_object, as_row, as_str, get_list, get_str, refuse_newer
+
+#: The version of a plan's JSON. See docs/decisions/0043-journals-are-versioned.md before it changes.
+_VERSION: Final = 1
 
 
 class Consistency(enum.StrEnum):
@@ -65,6 +69,7 @@ class UndoPlan:
     def to_json(self) -> Json:
         """For the journal."""
         return {
+            "version": _VERSION,
             "machine": self.machine,
             "disks": [[disk.target, disk.base, disk.overlay] for disk in self.disks],
             "nvram_path": self.nvram_path,
@@ -73,16 +78,14 @@ class UndoPlan:
 
     @classmethod
     def from_json(cls, data: Json) -> UndoPlan:
-        """From the journal."""
-        fields = cast("Mapping[str, str]", data)
-        rows = cast("list[list[str]]", fields["disks"])
+        """From the journal. Raises ``JsonError``."""
+        fields = as_object(data)
+        refuse_newer(fields, _VERSION)
         return cls(
-            machine=fields["machine"],
-            disks=tuple(
-                UndoDisk(target=target, base=base, overlay=overlay) for target, base, overlay in rows
-            ),
-            nvram_path=fields["nvram_path"],
-            nvram_copy=fields["nvram_copy"],
+            machine=get_str(fields, "machine"),
+            disks=get_list(fields, "disks", _undo_disk),
+            nvram_path=get_str(fields, "nvram_path"),
+            nvram_copy=get_str(fields, "nvram_copy"),
         )
 
 
@@ -108,10 +111,10 @@ class BaseRecord:
 
     @classmethod
     def from_json(cls, data: Json) -> BaseRecord:
-        """From the journal."""
-        path, size, mtime, inode, checksum = cast("tuple[str, int, str, int, str]", data)
-        identity = FileIdentity(size_bytes=size, mtime_ns=int(mtime), inode=inode)
-        return cls(path=path, identity=identity, checksum=checksum)
+        """From the journal. Raises ``JsonError``."""
+        path, size, mtime, inode, checksum = as_row(data, 5)
+        identity = FileIdentity(size_bytes=as_int(size), mtime_ns=int(as_str(mtime)), inode=as_int(inode))
+        return cls(path=as_str(path), identity=identity, checksum=as_str(checksum))
 
 
 class UndoPoint:
@@ -286,6 +289,11 @@ class _Hold:
     """Whether the guest is frozen at this moment."""
 
     holds: bool
+
+
+def _undo_disk(data: Json) -> UndoDisk:
+    target, base, overlay = map(as_str, as_row(data, 3))
+    return UndoDisk(target=target, base=base, overlay=overlay)
 
 
 def _paths(machine: Machine) -> set[str]:

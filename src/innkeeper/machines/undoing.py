@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Final
 
 from innkeeper.errors import ErrorCode, InvalidArgument, MachineError
 from innkeeper.machines.change import Noted, Scope
@@ -15,7 +15,11 @@ from innkeeper.machines.ports import Hypervisor
 from innkeeper.machines.undo import UndoDisk, UndoPlan, UndoPoint
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import as_object, get, get_enum, refuse_newer
 from innkeeper.wire.virtual_pc import UndoAction
+
+#: The version of what is kept of an undo action. See docs/decisions/0043-journals-are-versioned.md.
+_VERSION: Final = 1
 
 
 def stands_on_undo_disks(machine: Machine) -> bool:
@@ -64,13 +68,16 @@ class Ahead:
 
     def to_json(self) -> Json:
         """For the journal."""
-        return {"action": int(self.action), "plan": self.plan.to_json()}
+        return {"version": _VERSION, "action": int(self.action), "plan": self.plan.to_json()}
 
     @classmethod
     def from_json(cls, data: Json) -> Ahead:
-        """From the journal."""
-        fields = cast("Mapping[str, Json]", data)
-        return cls(action=UndoAction(cast("int", fields["action"])), plan=UndoPlan.from_json(fields["plan"]))
+        """From the journal. Raises ``JsonError``."""
+        fields = as_object(data)
+        refuse_newer(fields, _VERSION)
+        return cls(
+            action=get_enum(fields, "action", UndoAction), plan=get(fields, "plan", UndoPlan.from_json)
+        )
 
 
 async def plan_at_end(host: Hypervisor, name: str) -> Json:

@@ -1,4 +1,4 @@
-"""Keep what a step came to as JSON: its value, or the error it raised."""
+"""What a step came to, as JSON: its value, or the error it raised."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+import structlog
+
 from innkeeper import errors
-from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.errors import ErrorCode, InnkeeperError, NewerVersion
 from innkeeper.tasks.running import TaskCancelled
 from innkeeper.wire.events import Json
 
@@ -19,6 +21,8 @@ Record = Mapping[str, Json]
 #: The body cancelled the step and went on without it, as a time-out does.
 INTERRUPTED: Final[Record] = {"interrupted": True}
 
+_log = structlog.get_logger(__name__)
+
 
 class StepFailed(Exception):
     """A step raised an error that is none of Innkeeper's; only its text outlives a crash."""
@@ -26,6 +30,13 @@ class StepFailed(Exception):
 
 class JournalMismatch(Exception):
     """The body asked for another step than its journal holds: its code has changed under a live run."""
+
+
+class LeftUnfinished(asyncio.CancelledError):
+    """A newer version of Innkeeper wrote what the run needs: it is left as it is, for that version to end.
+
+    A cancellation, since that is what no body catches and no journal records.
+    """
 
 
 class StepTurn:
@@ -55,10 +66,14 @@ async def attempt(action: Callable[[], Awaitable[Json]]) -> tuple[Record, Except
     """Do ``action``; returns its record, and the live error where it raised one.
 
     A cancellation passes: whether it is the body's own or the end of the service shows only when the body
-    goes on, or does not.
+    goes on, or does not. So does what a newer version has written (``LeftUnfinished``): it must not be
+    recorded as the run's end.
     """
     try:
         return {"value": as_json(await action())}, None
+    except NewerVersion as newer:
+        _log.warning("engine.run_left", error=newer.sentence, advice=newer.advice)
+        raise LeftUnfinished(f"{newer.sentence} {newer.advice}") from newer
     except Exception as exc:  # the record must hold whatever the step raised, so that a replay raises it too
         error = bare(exc)
         return {"error": _describe(error)}, error

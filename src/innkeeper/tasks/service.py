@@ -15,13 +15,14 @@ from innkeeper.errors import (
     InnkeeperError,
     InvalidArgument,
     MachineBusy,
+    NewerVersion,
     ServiceError,
     TaskNotCancelable,
 )
 from innkeeper.tasks.ending import SUCCESS, Ending, ending_of
 from innkeeper.tasks.hand import Hand
 from innkeeper.tasks.happened import task_changed, task_created, task_ended, task_logged
-from innkeeper.tasks.outcome import as_json, traceback_of
+from innkeeper.tasks.outcome import LeftUnfinished, as_json, traceback_of
 from innkeeper.tasks.ports import NO_WORDS, Clock, Engine, LastWords, LockHeld, Steps, TaskStore
 from innkeeper.tasks.running import Work
 from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Task, TaskResult
@@ -287,6 +288,9 @@ class Tasks:
             return _unknown(hand.task)
         try:
             await work(hand, argument)
+        except (NewerVersion, LeftUnfinished) as left:
+            hand.log(str(left), LogLevel.WARNING)
+            raise
         except Exception as exc:  # the top of a task: whatever its work raises is how it ended
             ending = ending_of(exc, hand.task.cancel_effect)
             if ending.result is TaskResult.THREAD_CRASH_ERROR:

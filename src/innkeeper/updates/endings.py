@@ -1,38 +1,36 @@
-"""End an update run: keep what it did, or put everything back; each a table of phases."""
+"""The endings of an update run: keep what it did, or put everything back; each a table of phases."""
 
 from __future__ import annotations
 
 from innkeeper.errors import AgentError, ErrorCode, HypervisorError
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.task import LogLevel
-from innkeeper.updates.booking import MERGE
+from innkeeper.updates.booking import MERGE, DiskChecksum
+from innkeeper.updates.facts import Left, Verified
 from innkeeper.updates.outcome import Cause, Stop
-from innkeeper.updates.phase import Facts, Phase, Run
+from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.policy import UndoPointPolicy
 
 # Keep
 
 
-async def forget_memory(run: Run) -> Facts:
+async def forget_memory(run: Run) -> None:
     """Discard the saved state, before the first merged byte: it does not go with the updated disks."""
     if run.found in (MachineState.SAVED, MachineState.PAUSED):
         await run.hypervisor.discard_saved_state(run.machine)
-    return {}
 
 
-async def merge(run: Run) -> Facts:
+async def merge(run: Run) -> None:
     """Write the undo disks into their bases; begun is as good as done."""
     await run.undo.merge(run.on_progress)
-    return {"merged": True}
 
 
-async def delete_overlays(run: Run) -> Facts:
+async def delete_overlays(run: Run) -> None:
     """Delete the overlay files, which nothing names any more."""
     await run.undo.delete_files()
-    return {}
 
 
-async def restore_after_keep(run: Run) -> Facts:
+async def restore_after_keep(run: Run) -> Left:
     """Bring the updated machine to the state that it was found in."""
     state = (await run.state()).state
     if run.found is not MachineState.TURNED_OFF and state is MachineState.TURNED_OFF:
@@ -51,21 +49,19 @@ async def restore_after_keep(run: Run) -> Facts:
 # Roll back
 
 
-async def turn_off(run: Run) -> Facts:
+async def turn_off(run: Run) -> None:
     """Pull the plug of a machine that stands on its undo disks: nothing it still writes is wanted."""
     if run.plan is not None and await run.undo.is_taken():
         await run.hypervisor.turn_off(run.machine)
-    return {}
 
 
-async def discard(run: Run) -> Facts:
+async def discard(run: Run) -> None:
     """Let the machine stand on its bases again."""
-    if run.plan is not None and (run.fact("protected") or await run.undo.is_named()):
+    if run.plan is not None and (run.is_protected or await run.undo.is_named()):
         await run.undo.drop()
-    return {}
 
 
-async def verify(run: Run) -> Facts:
+async def verify(run: Run) -> Verified:
     """Look that the bases are what they were, by identity and by content."""
     changed = await run.undo.changed_bases(run.bases) if run.bases else ()
     after = await run.undo.checksums(run.bases, run.on_progress) if run.bases else {}
@@ -77,17 +73,21 @@ async def verify(run: Run) -> Facts:
             code=ErrorCode.VM_E_PARENT_MODIFIED,
             advice="The overlays are left in place. Find out who wrote to the disk.",
         )
-    return {"checksums": [[base.path, base.checksum, after.get(base.path, "")] for base in run.bases]}
+    return Verified(
+        checksums=tuple(
+            DiskChecksum(path=base.path, before=base.checksum, after=after.get(base.path, ""))
+            for base in run.bases
+        )
+    )
 
 
-async def delete_leftovers(run: Run) -> Facts:
+async def delete_leftovers(run: Run) -> None:
     """Delete the overlays, and the copy of the UEFI variables."""
     if run.plan is not None:
         await run.undo.delete_files()
-    return {}
 
 
-async def restore_after_roll_back(run: Run) -> Facts:
+async def restore_after_roll_back(run: Run) -> Left:
     """Bring the machine to the state that it was found in, as it was."""
     await _let_power_off_end(run)
     state = (await run.state()).state
@@ -121,7 +121,7 @@ async def _start_again(run: Run) -> None:
             run.task.log(f"It runs again, but its agent does not answer: {error}", LogLevel.WARNING)
 
 
-async def _left(run: Run) -> Facts:
+async def _left(run: Run) -> Left:
     state = (await run.state()).state
     if state is not run.found:
         raise HypervisorError(
@@ -129,20 +129,22 @@ async def _left(run: Run) -> Facts:
             code=ErrorCode.E_UNEXPECTED,
             advice="Look at QEMU's log on the host.",
         )
-    return {"left": state.name}
+    return Left(state=state)
 
 
 KEEP: tuple[Phase, ...] = (
     Phase(name="forget saved state", title="Discarding the old saved state", work=forget_memory),
     Phase(name=MERGE, title="Merging the undo disks", work=merge),
     Phase(name="tidy", title="Deleting the merged undo disks", work=delete_overlays),
-    Phase(name="restore", title="Restoring the former state", work=restore_after_keep),
+    Phase(name="restore", title="Restoring the former state", work=restore_after_keep, finds=Left),
 )
 
 ROLL_BACK: tuple[Phase, ...] = (
     Phase(name="turn off", title="Turning the machine off", work=turn_off),
     Phase(name="discard", title="Discarding the undo disks", work=discard),
-    Phase(name="verify", title="Verifying the disks", work=verify),
+    Phase(name="verify", title="Verifying the disks", work=verify, finds=Verified),
     Phase(name="tidy after discard", title="Deleting the discarded undo disks", work=delete_leftovers),
-    Phase(name="restore as found", title="Restoring the former state", work=restore_after_roll_back),
+    Phase(
+        name="restore as found", title="Restoring the former state", work=restore_after_roll_back, finds=Left
+    ),
 )

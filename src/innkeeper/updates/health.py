@@ -1,12 +1,23 @@
-"""Judge a guest's health as a difference: only what is new counts against an update."""
+"""A guest's health, judged as a difference: only what is new counts against an update."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import cast
+from typing import Final
 
 from innkeeper.channels.ports import WANTED, HealthReport
 from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import (
+    as_object,
+    as_str,
+    get_bool,
+    get_object,
+    get_str,
+    get_strs,
+    refuse_newer,
+)
+
+#: The version of a report's JSON. See docs/decisions/0043-journals-are-versioned.md before it changes.
+_VERSION: Final = 1
 
 
 def findings(before: HealthReport, after: HealthReport, *, must_have_rebooted: bool) -> tuple[str, ...]:
@@ -60,15 +71,33 @@ def _new_failures(before: HealthReport, after: HealthReport) -> list[tuple[str, 
 
 def to_json(report: HealthReport) -> Json:
     """For the journal."""
-    fields = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
-    return {name: sorted(v) if isinstance(v, frozenset) else v for name, v in fields.items()}
+    return {
+        "version": _VERSION,
+        "boot_id": report.boot_id,
+        "kernel": report.kernel,
+        "system_state": report.system_state,
+        "failed_units": [*sorted(report.failed_units)],
+        "listeners": [*sorted(report.listeners)],
+        "mounts": [*sorted(report.mounts)],
+        "package_database_ok": report.package_database_ok,
+        "reboot_required": report.reboot_required,
+        "failed_checks": report.failed_checks,
+    }
 
 
 def from_json(data: Json) -> HealthReport:
-    """From the journal."""
-    fields = dict(cast("dict[str, Json]", data))
-    sets = {name: frozenset(cast("list[str]", fields.pop(name))) for name in _SETS}
-    return HealthReport(**sets, **fields)  # type: ignore[arg-type] # the journal holds what to_json wrote
-
-
-_SETS = ("failed_units", "listeners", "mounts")
+    """From the journal. Raises ``JsonError``."""
+    fields = as_object(data)
+    refuse_newer(fields, _VERSION)
+    checks = get_object(fields, "failed_checks")
+    return HealthReport(
+        boot_id=get_str(fields, "boot_id"),
+        kernel=get_str(fields, "kernel"),
+        system_state=get_str(fields, "system_state"),
+        failed_units=frozenset(get_strs(fields, "failed_units")),
+        listeners=frozenset(get_strs(fields, "listeners")),
+        mounts=frozenset(get_strs(fields, "mounts")),
+        package_database_ok=get_bool(fields, "package_database_ok"),
+        reboot_required=get_bool(fields, "reboot_required"),
+        failed_checks={name: as_str(text) for name, text in checks.items()},
+    )

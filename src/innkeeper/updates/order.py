@@ -1,4 +1,4 @@
-"""Say what an update run is asked to do: the argument of its task."""
+"""What an update run is asked to do: the argument of its task."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import base64
 import dataclasses
 import datetime as dt
 from collections.abc import Mapping
-from typing import cast
+from typing import Final
 
 from innkeeper.updates.booking import Booking
 from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import JsonObject, get_bytes, get_moment, get_str, refuse_newer
 
 #: The kind of task that an update run is.
 UPDATE_RUN = "update_run"
+#: The version of an order's JSON. See docs/decisions/0043-journals-are-versioned.md before it changes.
+_VERSION: Final = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +53,7 @@ class RunOrder:
     def to_json(self) -> Mapping[str, Json]:
         """For the task's argument."""
         return {
+            "version": _VERSION,
             "machine": self.machine,
             "host": self.host,
             "identifier": self.identifier,
@@ -60,15 +64,15 @@ class RunOrder:
         }
 
     @classmethod
-    def from_json(cls, argument: Mapping[str, Json]) -> RunOrder:
-        """From the task's argument."""
-        fields = cast("Mapping[str, str]", argument)
+    def from_json(cls, argument: JsonObject) -> RunOrder:
+        """From the task's argument. Raises ``JsonError``."""
+        refuse_newer(argument, _VERSION)
         return cls(
-            machine=fields["machine"],
-            host=fields["host"],
-            identifier=fields["identifier"],
-            label=fields["label"],
-            context=base64.b64decode(fields["context"]),
-            stop_at=dt.datetime.fromisoformat(fields["stop_at"]),
-            started_at=dt.datetime.fromisoformat(fields["started_at"]),
+            machine=get_str(argument, "machine"),
+            host=get_str(argument, "host"),
+            identifier=get_str(argument, "identifier"),
+            label=get_str(argument, "label"),
+            context=get_bytes(argument, "context"),
+            stop_at=get_moment(argument, "stop_at"),
+            started_at=get_moment(argument, "started_at"),
         )

@@ -1,14 +1,26 @@
-"""Say how a phase of an update run went, in a form that outlives the service."""
+"""How a phase of an update run went, in a form that outlives the service."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
-from typing import cast
+from typing import Final
 
 from innkeeper.errors import ErrorCode, InnkeeperError
 from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import (
+    JsonObject,
+    as_object,
+    get_enum,
+    get_float,
+    get_object,
+    get_str,
+    get_strs,
+    refuse_newer,
+)
+
+#: The version of an outcome's JSON, facts included. See docs/decisions/0043-journals-are-versioned.md.
+_VERSION: Final = 1
 
 
 class Cause(enum.StrEnum):
@@ -55,8 +67,8 @@ class Outcome:
 
     #: What it took, in seconds; time during which the service was dead is not known to it.
     seconds: float
-    #: What it found out, for the phases after it.
-    facts: Mapping[str, Json]
+    #: What it found out, for the phases after it: the JSON of its ``Facts``.
+    facts: JsonObject
     #: Why the run stops here; ``None`` where it goes on.
     cause: Cause | None
     reasons: tuple[str, ...]
@@ -64,7 +76,7 @@ class Outcome:
     advice: str
 
     @classmethod
-    def went_on(cls, facts: Mapping[str, Json], seconds: float) -> Outcome:
+    def went_on(cls, facts: JsonObject, seconds: float) -> Outcome:
         """The phase did what it is for."""
         return cls(seconds=seconds, facts=facts, cause=None, reasons=(), code=ErrorCode.S_OK, advice="")
 
@@ -83,6 +95,7 @@ class Outcome:
     def to_json(self) -> Json:
         """For the journal."""
         return {
+            "version": _VERSION,
             "seconds": self.seconds,
             "facts": self.facts,
             "cause": self.cause,
@@ -93,13 +106,14 @@ class Outcome:
 
     @classmethod
     def from_json(cls, data: Json) -> Outcome:
-        """From the journal."""
-        fields = cast("dict[str, Json]", data)
+        """From the journal. Raises ``JsonError``."""
+        fields = as_object(data)
+        refuse_newer(fields, _VERSION)
         return cls(
-            seconds=cast("float", fields["seconds"]),
-            facts=cast("dict[str, Json]", fields["facts"]),
-            cause=Cause(str(fields["cause"])) if fields["cause"] else None,
-            reasons=tuple(cast("list[str]", fields["reasons"])),
-            code=ErrorCode(cast("int", fields["code"])),
-            advice=str(fields["advice"]),
+            seconds=get_float(fields, "seconds"),
+            facts=get_object(fields, "facts"),
+            cause=get_enum(fields, "cause", Cause) if fields.get("cause") else None,
+            reasons=get_strs(fields, "reasons"),
+            code=get_enum(fields, "code", ErrorCode),
+            advice=get_str(fields, "advice"),
         )

@@ -1,12 +1,12 @@
-"""Take an update run through a phase: once, recorded, and given up when it must be."""
+"""A phase of an update run: done once, recorded, and given up when it must be."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar, cast
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from innkeeper.channels.ports import AgentTask, GuestAgent, GuestAgents, HealthReport, UpdateStatus
 from innkeeper.errors import AgentError, ErrorCode, InnkeeperError
@@ -16,19 +16,18 @@ from innkeeper.machines.undo import BaseRecord, UndoPlan, UndoPoint
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.task import CancelEffect, LogLevel
-from innkeeper.updates import health
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
+from innkeeper.updates.facts import Admitted, Baseline, Facts, Protected, Recorded
 from innkeeper.updates.follow import session
 from innkeeper.updates.order import RunOrder
 from innkeeper.updates.outcome import Cause, Outcome, Stop
 from innkeeper.updates.policy import Policy
 from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import JsonObject
 
 T = TypeVar("T")
-
-#: What a phase found out, for the journal and for the phases after it.
-Facts = Mapping[str, Json]
+F = TypeVar("F", bound=Facts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +39,9 @@ class Phase:
     #: What it does, for a person.
     title: str
     #: The work: idempotent, for it is done again when a crash interrupts it.
-    work: Callable[[Run], Awaitable[Facts]]
+    work: Callable[[Run], Awaitable[Facts | None]]
+    #: What it finds out for the phases after it; ``None`` for nothing.
+    finds: type[Facts] | None = None
     #: Whether a cancel, the window's end or the limit may interrupt it; else they wait for its end.
     waits: bool = False
     #: The longest it may take, in seconds.
@@ -72,15 +73,20 @@ class Run:
         self.policy = policy
         #: How each phase went, in order.
         self.outcomes: dict[str, Outcome] = {}
+        self._facts: list[Facts] = []
 
     # What the phases found out
 
-    def fact(self, name: str) -> Json:
-        """What a phase has found out, or ``None`` where none has."""
-        for outcome in self.outcomes.values():
-            if name in outcome.facts:
-                return outcome.facts[name]
-        return None
+    def known(self, kind: type[F]) -> F | None:
+        """What a phase has found out of this kind, or ``None`` where none has yet."""
+        return next((facts for facts in self._facts if isinstance(facts, kind)), None)
+
+    def fact(self, kind: type[F]) -> F:
+        """What a phase before this one is sure to have found out."""
+        facts = self.known(kind)
+        if facts is None:
+            raise AssertionError(f"{kind.__name__} is asked for before its phase")
+        return facts
 
     @property
     def machine(self) -> str:
@@ -90,38 +96,41 @@ class Run:
     @property
     def found(self) -> MachineState:
         """The state that the machine was found in."""
-        return MachineState[str(self.fact("found"))]
+        return self.fact(Admitted).found
 
     @property
     def had_agent(self) -> bool:
         """Whether its agent answered before anything was begun."""
-        return bool(self.fact("had_agent"))
+        baseline = self.known(Baseline)
+        return baseline is not None and baseline.had_agent
 
     @property
     def plan(self) -> UndoPlan | None:
         """The undo point's plan, once there is one."""
-        plan = self.fact("plan")
-        return None if plan is None else UndoPlan.from_json(plan)
+        admitted = self.known(Admitted)
+        return None if admitted is None else admitted.plan
 
     @property
     def undo(self) -> UndoPoint:
         """The undo point."""
-        plan = self.plan
-        if plan is None:
-            raise AssertionError("no undo point before the machine was admitted")
-        return UndoPoint(self.hypervisor, plan, clock=self.clock)
+        return UndoPoint(self.hypervisor, self.fact(Admitted).plan, clock=self.clock)
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether the undo point is known to be taken."""
+        return self.known(Protected) is not None
 
     @property
     def bases(self) -> tuple[BaseRecord, ...]:
         """What the bases were like when the undo point had been taken."""
-        records = cast("list[Json]", self.fact("bases") or [])
-        return tuple(BaseRecord.from_json(record) for record in records)
+        recorded = self.known(Recorded)
+        return () if recorded is None else recorded.bases
 
     @property
     def baseline(self) -> HealthReport | None:
         """The guest's health before the update."""
-        report = self.fact("baseline")
-        return None if report is None else health.from_json(report)
+        baseline = self.known(Baseline)
+        return None if baseline is None else baseline.report
 
     # What phases do
 
@@ -218,7 +227,7 @@ class Run:
                 facts = await self._forward(phase)
             except Stop as stop:
                 return Outcome.stopped(stop, self.clock.monotonic() - began).to_json()
-            return Outcome.went_on(facts, self.clock.monotonic() - began).to_json()
+            return Outcome.went_on(_as_json(facts), self.clock.monotonic() - began).to_json()
 
         return await self._record(phase, action)
 
@@ -231,18 +240,20 @@ class Run:
                 facts = await self._insist(phase)
             except Stop as stop:
                 return Outcome.stopped(stop, self.clock.monotonic() - began).to_json()
-            return Outcome.went_on(facts, self.clock.monotonic() - began).to_json()
+            return Outcome.went_on(_as_json(facts), self.clock.monotonic() - began).to_json()
 
         return await self._record(phase, action)
 
     async def _record(self, phase: Phase, action: Callable[[], Awaitable[Json]]) -> Outcome:
         outcome = Outcome.from_json(await self.task.step(phase.name, action))
         self.outcomes[phase.name] = outcome
+        if phase.finds is not None and outcome.facts:
+            self._facts.append(phase.finds.from_json(outcome.facts))
         for reason in outcome.reasons:
             self.task.log(reason, LogLevel.WARNING)
         return outcome
 
-    async def _forward(self, phase: Phase) -> Facts:
+    async def _forward(self, phase: Phase) -> Facts | None:
         stop = self.must_stop()
         if stop is not None:
             raise stop
@@ -256,7 +267,7 @@ class Run:
             # The top of a phase: whatever broke, the machine is put back.
             raise _broken(phase, exc) from exc
 
-    async def _interruptible(self, phase: Phase) -> Facts:
+    async def _interruptible(self, phase: Phase) -> Facts | None:
         """Do the work until it ends, or until something ends the wait for it."""
         work = asyncio.ensure_future(phase.work(self))
         watches = {asyncio.ensure_future(waiting): stop for waiting, stop in self._interruptions(phase)}
@@ -281,7 +292,7 @@ class Run:
             interruptions.append((self.clock.sleep(limit), _out_of_time(phase, limit)))
         return interruptions
 
-    async def _insist(self, phase: Phase) -> Facts:
+    async def _insist(self, phase: Phase) -> Facts | None:
         for attempt in range(1, self.policy.retries + 1):
             try:
                 return await phase.work(self)
@@ -293,6 +304,10 @@ class Run:
                 self.task.log(f"{phase.title} failed ({attempt}): {exc}", LogLevel.WARNING)
             await self.clock.sleep(self.policy.retry_seconds)
         raise last
+
+
+def _as_json(facts: Facts | None) -> JsonObject:
+    return {} if facts is None else facts.to_json()
 
 
 def _cancelled() -> Stop:

@@ -1,4 +1,4 @@
-"""Do what an update run does on its way forward, a function a phase; the table at the end is the night."""
+"""The phases of an update run on its way forward, a function each; the table at the end is the night."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.undo import Consistency
 from innkeeper.tasks.task import LogLevel
 from innkeeper.updates import health
+from innkeeper.updates.facts import (
+    Accepted,
+    Admitted,
+    Applied,
+    Baseline,
+    Greeted,
+    Healthy,
+    Protected,
+    Rebooted,
+    Recorded,
+)
 from innkeeper.updates.follow import Follower
 from innkeeper.updates.outcome import Cause, Stop
-from innkeeper.updates.phase import Facts, Phase, Run
+from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.policy import RebootPolicy, UndoPointPolicy
 
 _FOUND = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
@@ -19,7 +30,7 @@ _FOUND = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, Machine
 _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 
 
-async def admit(run: Run) -> Facts:
+async def admit(run: Run) -> Admitted:
     """Look whether the machine can be maintained, and plan its undo point; touch nothing."""
     await run.bookings.started(run.machine, run.order.identifier, run.task.id)
     try:
@@ -30,48 +41,47 @@ async def admit(run: Run) -> Facts:
     except InnkeeperError as error:
         raise Stop.by(error, Cause.UNFIT) from error
     run.task.log(f"{machine.name} was found {machine.state.name.lower().replace('_', ' ')}.")
-    return {"found": machine.state.name, "plan": plan.to_json()}
+    return Admitted(found=machine.state, plan=plan)
 
 
-async def look_before(run: Run) -> Facts:
+async def look_before(run: Run) -> Baseline | None:
     """Take the baseline of a running guest; one that does not answer is left alone."""
     if run.found is not MachineState.RUNNING:
-        return {}
+        return None
     try:
         await run.agent(run.policy.answer_seconds)
-        return {"had_agent": True, "baseline": health.to_json(await _settled_health(run))}
+        return Baseline(report=await _settled_health(run), had_agent=True)
     except AgentError as error:
         raise Stop.by(error, Cause.UNFIT) from error
 
 
-async def settle(run: Run) -> Facts:
+async def settle(run: Run) -> None:
     """Bring the machine to the state that its undo point is taken in."""
     if run.found is MachineState.PAUSED and (await run.state()).state is MachineState.PAUSED:
         await run.hypervisor.save(run.machine, run.on_progress)
     if run.found is MachineState.RUNNING and run.policy.undo_point is UndoPointPolicy.OFF:
         await _power_off(run)
-    return {}
 
 
-async def protect(run: Run) -> Facts:
+async def protect(run: Run) -> Protected:
     """Take the undo point: from here on the bases are not written to."""
     consistency = await run.undo.take(freeze_seconds=run.policy.undo.freeze_seconds)
     if consistency is Consistency.CRASH:
         run.task.log("The undo point is crash-consistent: the guest could not be frozen.", LogLevel.WARNING)
     else:
         run.task.log(f"The undo point is taken ({consistency}).")
-    return {"protected": True, "consistency": str(consistency)}
+    return Protected(consistency=consistency)
 
 
-async def record(run: Run) -> Facts:
+async def record(run: Run) -> Recorded:
     """Write down what the bases are like."""
     records = await run.undo.record(
         read_up_to_bytes=run.policy.undo.checksum_max_bytes, on_progress=run.on_progress
     )
-    return {"bases": [record.to_json() for record in records]}
+    return Recorded(bases=records)
 
 
-async def wake(run: Run) -> Facts:
+async def wake(run: Run) -> None:
     """Let the machine run, on its undo disks."""
     await _refuse_changed_bases(run)
     state = (await run.state()).state
@@ -83,26 +93,25 @@ async def wake(run: Run) -> Facts:
     if (await run.state()).state is MachineState.PAUSED:
         await run.hypervisor.resume(run.machine)
     await run.check_alive()
-    return {}
 
 
-async def greet(run: Run) -> Facts:
+async def greet(run: Run) -> Greeted:
     """Wait for the guest's task agent."""
     async with run.boots.slot(run.hypervisor.name):
         agent = await run.agent(run.policy.agent_seconds)
     _refuse_done_before(run, agent.hello)
     run.task.log(f"{agent.hello.os_name} answers, with plug-in “{agent.hello.plugin_name}”.")
-    return {"first_boot": agent.hello.boot_id}
+    return Greeted(first_boot=agent.hello.boot_id)
 
 
-async def look_first(run: Run) -> Facts:
+async def look_first(run: Run) -> Baseline | None:
     """Take the baseline of a guest that had to be woken."""
     if run.baseline is not None:
-        return {}
-    return {"baseline": health.to_json(await _settled_health(run))}
+        return None
+    return Baseline(report=await _settled_health(run), had_agent=False)
 
 
-async def apply(run: Run) -> Facts:
+async def apply(run: Run) -> Applied:
     """Start the update in the guest and follow it to its end."""
     follower = Follower(
         machine=run.machine,
@@ -116,77 +125,70 @@ async def apply(run: Run) -> Facts:
         on_output=run.on_output,
     )
     task = await follower.run(run.order.label, run.order.context)
-    return {
-        "status": int(task.status),
-        "text": task.text,
-        "packages": [[p.name, p.old_version, p.new_version] for p in task.packages],
-        "saw_reboot": follower.saw_reboot,
-    }
+    return Applied(status=task.status, text=task.text, packages=task.packages, saw_reboot=follower.saw_reboot)
 
 
-async def accept(run: Run) -> Facts:
+async def accept(run: Run) -> Accepted:
     """Stop where the agent itself says that the update failed; note which boot it ended in."""
-    if run.fact("status") != UpdateStatus.SUCCESS:
-        raise Stop(Cause.FAILED, f"The update failed: {run.fact('text') or 'the agent does not say why'}.")
-    return {"last_boot": await run.ask(_boot_of)}
+    applied = run.fact(Applied)
+    if applied.status is not UpdateStatus.SUCCESS:
+        raise Stop(Cause.FAILED, f"The update failed: {applied.text or 'the agent does not say why'}.")
+    return Accepted(last_boot=await run.ask(_boot_of))
 
 
-async def reboot(run: Run) -> Facts:
+async def reboot(run: Run) -> Rebooted:
     """Reboot the guest, where the update asks for it and the policy allows it."""
-    before = str(run.fact("last_boot"))
+    before = run.fact(Accepted).last_boot
     if (await run.ask(_boot_of)) != before:
         # The service died after it had asked for the reboot.
-        return {"rebooted": True}
+        return Rebooted(rebooted=True)
     if not (await run.ask(_health_of)).reboot_required:
-        return {"rebooted": False}
+        return Rebooted(rebooted=False)
     if run.policy.reboot is RebootPolicy.NEVER:
         run.task.log("The update asks for a reboot, which the policy forbids.", LogLevel.WARNING)
-        return {"rebooted": False}
+        return Rebooted(rebooted=False)
     async with run.boots.slot(run.hypervisor.name):
         run.task.log("The guest reboots.")
         await (await run.agent(run.policy.agent_seconds)).reboot()
         await run.agent(run.policy.agent_seconds, other_boot_than=before)
-    return {"rebooted": True}
+    return Rebooted(rebooted=True)
 
 
-async def look_after(run: Run) -> Facts:
+async def look_after(run: Run) -> Healthy:
     """Compare the guest's health with the baseline; what may pass by itself has a while to do so."""
     give_up = run.clock.monotonic() + run.policy.health_seconds
     while True:
         report, found = await _compare(run)
         if not found:
             _warn(run, report)
-            return {"healthy_boot": report.boot_id}
+            return Healthy(healthy_boot=report.boot_id)
         if run.clock.monotonic() >= give_up:
             raise Stop(Cause.FAILED, *found)
         await run.clock.sleep(run.policy.poll_seconds)
 
 
-async def soak(run: Run) -> Facts:
+async def soak(run: Run) -> None:
     """Wait, and look a second time."""
     await run.clock.sleep(run.policy.soak_seconds)
     report, found = await _compare(run)
-    if report.boot_id != run.fact("healthy_boot"):
+    if report.boot_id != run.fact(Healthy).healthy_boot:
         found = (*found, "The guest has rebooted by itself after the update.")
     if found:
         raise Stop(Cause.FAILED, *found)
-    return {}
 
 
-async def rest(run: Run) -> Facts:
+async def rest(run: Run) -> None:
     """Power off a machine that was found off, so that its disks are merged at rest."""
     if run.found is MachineState.TURNED_OFF:
         await _power_off(run)
-    return {}
 
 
-async def check_bases(run: Run) -> Facts:
+async def check_bases(run: Run) -> None:
     """Look that nobody has written to the bases: merging into another disk would ruin both."""
     await _refuse_changed_bases(run)
-    return {}
 
 
-async def decide(run: Run) -> Facts:
+async def decide(run: Run) -> None:
     """Pass the point of no return: once this is recorded, the update stays.
 
     A cancel that comes while the effect is being taken back still counts.
@@ -195,7 +197,6 @@ async def decide(run: Run) -> Facts:
     stop = run.must_stop()
     if stop is not None:
         raise stop
-    return {"kept": True}
 
 
 # What phases share
@@ -295,24 +296,37 @@ async def _compare(run: Run) -> tuple[HealthReport, tuple[str, ...]]:
     baseline = run.baseline
     if baseline is None:
         raise AssertionError("an update is never applied without a baseline")
-    rebooted = bool(run.fact("rebooted")) or bool(run.fact("saw_reboot"))
+    rebooted = run.fact(Rebooted).rebooted or run.fact(Applied).saw_reboot
     return report, health.findings(baseline, report, must_have_rebooted=rebooted)
 
 
 #: The way forward. Before ``decide`` is recorded, a stop anywhere rolls back.
 FORWARD: tuple[Phase, ...] = (
-    Phase(name="admit", title="Looking at the machine", work=admit),
-    Phase(name="baseline", title="Taking the guest's baseline", work=look_before, waits=True),
+    Phase(name="admit", title="Looking at the machine", work=admit, finds=Admitted),
+    Phase(name="baseline", title="Taking the guest's baseline", work=look_before, finds=Baseline, waits=True),
     Phase(name="settle", title="Bringing the machine to rest", work=settle, waits=True),
-    Phase(name="undo point", title="Taking the undo point", work=protect),
-    Phase(name="record", title="Recording the disks", work=record, waits=True),
+    Phase(name="undo point", title="Taking the undo point", work=protect, finds=Protected),
+    Phase(name="record", title="Recording the disks", work=record, finds=Recorded, waits=True),
     Phase(name="wake", title="Waking the machine", work=wake),
-    Phase(name="agent", title="Waiting for the guest's agent", work=greet, waits=True),
-    Phase(name="baseline after wake", title="Taking the guest's baseline", work=look_first, waits=True),
-    Phase(name="update", title="Updating", work=apply, waits=True, limit=lambda policy: policy.apply_seconds),
-    Phase(name="answer", title="Hearing how it went", work=accept, waits=True),
-    Phase(name="reboot", title="Rebooting", work=reboot, waits=True),
-    Phase(name="health", title="Checking the guest's health", work=look_after, waits=True),
+    Phase(name="agent", title="Waiting for the guest's agent", work=greet, finds=Greeted, waits=True),
+    Phase(
+        name="baseline after wake",
+        title="Taking the guest's baseline",
+        work=look_first,
+        finds=Baseline,
+        waits=True,
+    ),
+    Phase(
+        name="update",
+        title="Updating",
+        work=apply,
+        finds=Applied,
+        waits=True,
+        limit=lambda policy: policy.apply_seconds,
+    ),
+    Phase(name="answer", title="Hearing how it went", work=accept, finds=Accepted, waits=True),
+    Phase(name="reboot", title="Rebooting", work=reboot, finds=Rebooted, waits=True),
+    Phase(name="health", title="Checking the guest's health", work=look_after, finds=Healthy, waits=True),
     Phase(name="soak", title="Watching it for a while", work=soak, waits=True),
     Phase(name="rest", title="Powering off", work=rest, waits=True),
     Phase(name="bases", title="Checking the disks", work=check_bases),

@@ -1,22 +1,22 @@
-"""Run an update: wake the machine, put an undo disk under it, update, verify, keep or roll back, restore."""
+"""An update run: wake the machine, put an undo disk under it, update, verify, keep or roll back, restore."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import cast
 
-from innkeeper.channels.ports import GuestAgents, PackageChange, UpdateStatus
+from innkeeper.channels.ports import GuestAgents, UpdateStatus
 from innkeeper.errors import ErrorCode, UpdateError
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import LogLevel
-from innkeeper.updates.booking import DiskChecksum, Report, Verdict
+from innkeeper.updates.booking import Report, Verdict
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.endings import KEEP, ROLL_BACK
+from innkeeper.updates.facts import Admitted, Applied, Left, Rebooted, Verified
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outcome import Cause, Outcome
 from innkeeper.updates.phase import Phase, Run
@@ -134,7 +134,7 @@ async def _roll_back(run: Run, stop: Outcome) -> Ending:
     trouble = await _end(run, ROLL_BACK, first=len(run.outcomes) + 1)
     if trouble is not None:
         return Ending(verdict=Verdict.NEEDS_HELP, stop=stop, trouble=trouble)
-    verdict = Verdict.ROLLED_BACK if run.fact("protected") else Verdict.NOT_STARTED
+    verdict = Verdict.ROLLED_BACK if run.is_protected else Verdict.NOT_STARTED
     return Ending(verdict=verdict, stop=stop)
 
 
@@ -158,8 +158,8 @@ def _status_of(ending: Ending) -> UpdateStatus | None:
 
 
 def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
-    packages = cast("list[tuple[str, str, str]]", run.fact("packages") or [])
-    checksums = cast("list[tuple[str, str, str]]", run.fact("checksums") or [])
+    admitted, left = run.known(Admitted), run.known(Left)
+    applied, rebooted, verified = run.known(Applied), run.known(Rebooted), run.known(Verified)
     return Report(
         task_id=run.task.id,
         machine=run.machine,
@@ -169,12 +169,12 @@ def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
         ended_at=now.now(),
         verdict=ending.verdict,
         reasons=ending.reasons,
-        packages=tuple(PackageChange(name=n, old_version=old, new_version=new) for n, old, new in packages),
+        packages=applied.packages if applied else (),
         phase_seconds=tuple((name, outcome.seconds) for name, outcome in run.outcomes.items()),
-        found_state=str(run.fact("found") or ""),
-        left_state=str(run.fact("left") or ""),
-        reboots=int(bool(run.fact("rebooted"))) + int(bool(run.fact("saw_reboot"))),
-        checksums=tuple(DiskChecksum(path=path, before=b, after=a) for path, b, a in checksums if b),
+        found_state=admitted.found.name if admitted else "",
+        left_state=left.state.name if left else "",
+        reboots=int(bool(rebooted and rebooted.rebooted)) + int(bool(applied and applied.saw_reboot)),
+        checksums=tuple(each for each in verified.checksums if each.before) if verified else (),
     )
 
 

@@ -7,7 +7,6 @@ import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from innkeeper.hypervisor.libvirt.definition import EXPORTED, exported_file
@@ -72,6 +71,6 @@ def _by_json(text: str) -> str:
     if not isinstance(said, dict):
         return ""
     inner = said.get("file")
-    driver = cast("Mapping[str, object]", inner) if isinstance(inner, dict) else said
+    driver: Mapping[str, object] = inner if isinstance(inner, dict) else said
     flat = {**said, **{f"file.{key}": value for key, value in driver.items()}}
     return exported_file(str(flat.get("file.driver", "")), str(flat.get("file.export", "")))

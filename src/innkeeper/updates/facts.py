@@ -1,0 +1,253 @@
+"""What each phase of an update run found out: values that the journal keeps for the phases after it.
+
+Their JSON is that of release 0.1.0, key by key: a change of it needs a new version of ``Outcome``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Protocol, Self
+
+from innkeeper.channels.ports import HealthReport, PackageChange, UpdateStatus
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.undo import BaseRecord, Consistency, UndoPlan
+from innkeeper.updates import health
+from innkeeper.updates.booking import DiskChecksum
+from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import (
+    JsonObject,
+    as_row,
+    as_str,
+    get,
+    get_bool,
+    get_enum,
+    get_enum_name,
+    get_list,
+    get_str,
+)
+
+
+class Facts(Protocol):
+    """What one phase found out."""
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal. Raises ``JsonError``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Admitted:
+    """The machine can be maintained."""
+
+    #: The state that it was found in.
+    found: MachineState
+    #: What its undo point will cover.
+    plan: UndoPlan
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"found": self.found.name, "plan": self.plan.to_json()}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(
+            found=get_enum_name(data, "found", MachineState), plan=get(data, "plan", UndoPlan.from_json)
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline:
+    """The guest's health before the update."""
+
+    report: HealthReport
+    #: Whether its agent answered before anything was begun.
+    had_agent: bool
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"had_agent": self.had_agent, "baseline": health.to_json(self.report)}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(
+            report=get(data, "baseline", health.from_json),
+            had_agent=data.get("had_agent") is True,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Protected:
+    """The undo point is taken: from here on a stop rolls back."""
+
+    consistency: Consistency
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"protected": True, "consistency": str(self.consistency)}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(consistency=get_enum(data, "consistency", Consistency))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """What the base disks were like when the undo point had been taken."""
+
+    bases: tuple[BaseRecord, ...]
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"bases": [base.to_json() for base in self.bases]}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(bases=get_list(data, "bases", BaseRecord.from_json))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Greeted:
+    """The guest's agent answered after the wake."""
+
+    #: The boot that it answered from.
+    first_boot: str
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"first_boot": self.first_boot}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(first_boot=get_str(data, "first_boot"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Applied:
+    """How the update ended in the guest."""
+
+    status: UpdateStatus
+    #: What the agent says of it.
+    text: str
+    packages: tuple[PackageChange, ...]
+    #: Whether the guest rebooted on the way.
+    saw_reboot: bool
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {
+            "status": int(self.status),
+            "text": self.text,
+            "packages": [[p.name, p.old_version, p.new_version] for p in self.packages],
+            "saw_reboot": self.saw_reboot,
+        }
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(
+            status=get_enum(data, "status", UpdateStatus),
+            text=get_str(data, "text"),
+            packages=get_list(data, "packages", _package),
+            saw_reboot=get_bool(data, "saw_reboot"),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The agent says that the update succeeded."""
+
+    #: The boot in which it ended.
+    last_boot: str
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"last_boot": self.last_boot}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(last_boot=get_str(data, "last_boot"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Rebooted:
+    """Whether the run itself rebooted the guest."""
+
+    rebooted: bool
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"rebooted": self.rebooted}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(rebooted=get_bool(data, "rebooted"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Healthy:
+    """The guest is no worse than before."""
+
+    #: The boot that was looked at.
+    healthy_boot: str
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"healthy_boot": self.healthy_boot}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(healthy_boot=get_str(data, "healthy_boot"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Verified:
+    """What the base disks hold before the update and after the roll back."""
+
+    checksums: tuple[DiskChecksum, ...]
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"checksums": [[each.path, each.before, each.after] for each in self.checksums]}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(checksums=get_list(data, "checksums", _checksum))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Left:
+    """The state that the machine was left in."""
+
+    state: MachineState
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"left": self.state.name}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(state=get_enum_name(data, "left", MachineState))
+
+
+def _package(value: Json) -> PackageChange:
+    name, old, new = map(as_str, as_row(value, 3))
+    return PackageChange(name=name, old_version=old, new_version=new)
+
+
+def _checksum(value: Json) -> DiskChecksum:
+    path, before, after = map(as_str, as_row(value, 3))
+    return DiskChecksum(path=path, before=before, after=after)
