@@ -34,11 +34,14 @@ class _Kept:
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], KeptParameter] = {}
+        self.breaks_for = ""
 
     async def put(self, machine: str, kept: KeptParameter) -> None:
         self.rows[machine, kept.name] = kept
 
     async def list(self, machine: str) -> Sequence[KeptParameter]:
+        if machine == self.breaks_for:
+            raise RuntimeError("It broke.")
         return [kept for (of, _), kept in sorted(self.rows.items()) if of == machine]
 
 
@@ -50,6 +53,7 @@ class _Guests:
     os: GuestOS
     tasks: GuestTasks
     parameters: Parameters
+    store: _Kept
     greeter: Greeter
     heartbeats: Heartbeats
 
@@ -60,10 +64,11 @@ async def guests(tmp_path: Path) -> AsyncIterator[_Guests]:
     inn = Inn(tmp_path)
     await inn.open()
     system = GuestOS(inn.machines, inn.agents)
+    kept = _Kept()
     parameters = Parameters(
         machines=inn.machines,
         guests=system,
-        store=_Kept(),
+        store=kept,
         clock=inn.clock,
         host=HostNames(name="inn", full_name="inn.example"),
     )
@@ -74,6 +79,7 @@ async def guests(tmp_path: Path) -> AsyncIterator[_Guests]:
             machines=inn.machines, guests=system, tasks=inn.tasks, clock=inn.clock, publish=inn.events.append
         ),
         parameters=parameters,
+        store=kept,
         greeter=Greeter(machines=inn.machines, guests=system, parameters=parameters, clock=inn.clock),
         heartbeats=Heartbeats(inn.machines, inn.agents, clock=inn.clock, publish=inn.events.append),
     )
@@ -129,6 +135,18 @@ async def test_a_guest_that_begins_to_answer_is_given_the_time_and_its_parameter
     assert known == {"colour": "green"}
     assert await guests.parameters.get("web-1", "colour") == "green"
     assert await guests.parameters.get("web-1", "PhysicalHostNameFullyQualified") == "inn.example"
+
+
+async def test_what_fails_with_one_guest_leaves_the_others(guests: _Guests) -> None:
+    """A store that breaks over one guest's words does not end the greeting of the next."""
+    await guests.inn.add(MachineState.RUNNING, name="broken-1")
+    machine = await guests.inn.add(MachineState.RUNNING)
+    guests.store.breaks_for = (await guests.inn.machines.get("broken-1")).uuid
+    guests.greeter.heed(Event(kind="machine.started", subject="broken-1", at=guests.inn.clock.now()))
+    guests.greeter.heed(_event(guests, "machine.started"))
+    await guests.inn.clock.advance(30)
+    assert machine.memory is not None
+    assert machine.memory.clock_set_at > 0
 
 
 async def test_what_the_guest_has_set_since_is_not_overwritten(guests: _Guests) -> None:

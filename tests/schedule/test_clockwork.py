@@ -65,3 +65,23 @@ def test_a_timer_does_not_grow_with_what_was_removed():
     assert len(timer._heap) < 3000
     timer.set(-2, 1e9)
     assert [key for _, _, key in timer.pop_due(3e9)] == [-2, -1]
+
+
+def test_a_call_that_fails_leaves_the_others_and_the_thread():
+    """What is due with it, and after it, is called."""
+    called: list[str] = []
+    enough = threading.Event()
+
+    def on_due(key: str) -> None:
+        called.append(key)
+        if key == "broken":
+            raise RuntimeError("It broke.")
+        if key == "later":
+            enough.set()
+
+    clockwork = Clockwork(on_due)
+    clockwork.start()
+    clockwork.set_all([("broken", in_seconds(1)), ("sound", in_seconds(1)), ("later", in_seconds(2))])
+    assert enough.wait(30)
+    clockwork.stop()
+    assert called == ["broken", "sound", "later"]

@@ -425,3 +425,19 @@ async def alive(pid: int) -> bool:
             return False
         await asyncio.sleep(0.02)
     return True
+
+
+async def test_a_task_that_fails_leaves_the_others_to_their_time(house):
+    """It is logged, looked at again after a while, and starts once it can be read again."""
+    definition = daily(running("true"))
+    definition.settings.start_when_available = True
+    broken = await house.register(definition, name="\\a")
+    sound = await house.register(daily(running("true")), name="\\b")
+    house.store._tasks[broken.id] = dataclasses.replace(house.store._tasks[broken.id], xml="<broken")
+    await house.at(NIGHT + TWO_HOURS)
+    run = await only_run(house)
+    assert run.task_id == sound.id
+    await house.ended(run)
+    house.store._tasks[broken.id] = dataclasses.replace(house.store._tasks[broken.id], xml=broken.xml)
+    await house.at(NIGHT + TWO_HOURS + dt.timedelta(minutes=6))
+    assert {each.task_id for each in await house.store.runs()} == {broken.id, sound.id}

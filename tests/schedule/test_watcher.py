@@ -1,6 +1,7 @@
 """What happens starts the tasks whose triggers wait for it, once, and nothing else."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 
 import pytest
@@ -300,3 +301,17 @@ async def test_what_is_not_available_here_is_said(house):
         "Trigger 3 (EventTrigger) is not available here: channel Security: no journal.",
         "WakeToRun has no effect here: no clock.",
     )
+
+
+async def test_a_task_that_fails_leaves_the_starts_of_the_others(house):
+    """A definition that cannot be read is passed over, whatever happens."""
+    for name in ("\\a", "\\b"):
+        await house.register(on_event("*"), name=name)
+        await house.register(on(TriggerType.BOOT), name=f"{name}-boot")
+    broken = [each for each in house.store._tasks.values() if str(each.path).startswith("\\a")]
+    for each in broken:
+        house.store._tasks[each.id] = dataclasses.replace(each, xml="<broken")
+    await house.watcher.tell(happened(house))
+    await house.watcher.tell(booted(house))
+    sound = {each.id for each in house.store._tasks.values() if str(each.path).startswith("\\b")}
+    assert {run.task_id for run in await runs(house)} == sound

@@ -8,6 +8,8 @@ import datetime as dt
 import threading
 from collections.abc import AsyncGenerator
 
+from structlog.testing import capture_logs
+
 from innkeeper.server.events import LOST, EventBus, Numbered
 from innkeeper.wire.events import Event
 
@@ -117,3 +119,22 @@ async def test_closing_ends_every_stream() -> None:
 def test_publishing_where_nobody_listens_does_nothing() -> None:
     """Rooms may tell things before the doors are open, and after they are shut."""
     EventBus("life").publish(_event(1))
+
+
+async def test_a_subscriber_that_fails_keeps_no_event_from_the_others() -> None:
+    """Those after it hear every event, and the log says which one failed."""
+    bus, heard = await _bus(), list[str]()
+
+    def broken(event: Event) -> None:
+        raise RuntimeError("It broke.")
+
+    bus.tell(broken)
+    bus.tell(lambda event: heard.append(event.subject))
+    with capture_logs() as logs:
+        for number in range(2):
+            bus.publish(_event(number))
+        await asyncio.sleep(0)
+    assert heard == ["0", "1"]
+    failures = [each for each in logs if each["event"] == "events.subscriber_failed"]
+    assert [each["kind"] for each in failures] == ["task.changed"] * 2
+    assert all("broken" in each["subscriber"] for each in failures)

@@ -633,3 +633,26 @@ async def test_a_cancel_before_the_first_step_is_seen_by_it() -> None:
     assert told == ["cancelled"]
     assert (await house.tasks.get(task.id)).result is TaskResult.CANCELLED
     await house.tasks.close()
+
+
+async def test_a_cancel_is_taken_although_who_is_told_of_it_fails() -> None:
+    """The work sees that it is cancelled, and the one who asked gets no error of the work's."""
+    house = House()
+
+    def broken() -> None:
+        raise RuntimeError("It broke.")
+
+    async def work(task: RunningTask, argument: Argument) -> None:
+        task.on_cancel(broken)
+        await task.cancelled()
+        raise TaskCancelled
+
+    house.tasks.register("quick", work, stepless=True)
+    await house.tasks.launch()
+    task = await house.tasks.start("quick", "Be quick", {})
+    await until(lambda: bool(house.tasks._hands))
+    await asyncio.sleep(0)
+    await house.tasks.cancel(task.id)
+    await house.tasks.wait(task.id)
+    assert (await house.tasks.get(task.id)).result is TaskResult.CANCELLED
+    await house.tasks.close()

@@ -17,6 +17,7 @@ from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
 from innkeeper.errors import AgentError, AgentQuarantined, ErrorCode, InnkeeperError
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.supervision import Loops
 from innkeeper.wire.events import Event, Publish
 
 _log = structlog.get_logger(__name__)
@@ -62,7 +63,9 @@ class Agents:
         clock: Clock,
         publish: Publish,
         pace: Pace = DEFAULT_PACE,
+        loops: Loops | None = None,
     ) -> None:
+        self._loops = loops or Loops(clock)
         self._needs = Needs(
             open_port=open_port,
             running=running,
@@ -80,7 +83,7 @@ class Agents:
     async def open(self) -> None:
         """Begin to keep sessions, now and until ``close``."""
         self._changed.set()
-        self._looking = asyncio.create_task(self._look_again_and_again(), name="agents")
+        self._looking = self._loops.start("agents", self._look_again_and_again)
 
     async def close(self) -> None:
         """Let all sessions go."""

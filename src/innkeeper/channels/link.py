@@ -7,6 +7,8 @@ import dataclasses
 import secrets
 from collections.abc import Callable
 
+import structlog
+
 from innkeeper.channels.allowance import Allowance, Offences
 from innkeeper.channels.patience import within
 from innkeeper.channels.ports import (
@@ -25,6 +27,7 @@ from innkeeper.channels.session import AgentSession
 from innkeeper.channels.statements import OtherVersion, Unbelievable, read_hello, read_notice, read_told
 from innkeeper.channels.streams import LinkStreams
 from innkeeper.errors import AgentError, InnkeeperError
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.frames import Fault, Interruption
 from innkeeper.wire.session import (
@@ -41,6 +44,8 @@ from innkeeper.wire.session import (
     Told,
 )
 from innkeeper.wire.streams import StreamData, StreamEof, StreamOpened, StreamReset, StreamWritable
+
+_log = structlog.get_logger(__name__)
 
 _CHUNK_BYTES = 64 * 1024
 #: How many bookings of one guest may be looked at at once.
@@ -342,6 +347,9 @@ class Link:
         try:
             refusal = await self._around.on_booking(self._around.machine, booking)
             answer = {"error": refusal} if refusal else {}
+        except Exception as exc:  # the guest asks again; others' bookings go on
+            _log.error("booking_broke", machine=self._around.machine, traceback=traceback_of(exc))
+            return
         finally:
             self._around.receipts.end(key, answer)
         # In a later session the guest asks again, and finds the receipt.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import os
 import pwd
@@ -35,7 +34,9 @@ from innkeeper.errors import (
     NotPermitted,
     WrongState,
 )
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.supervision import Loops
 from innkeeper.wire.events import Event, Publish
 
 _log = structlog.get_logger(__name__)
@@ -85,7 +86,8 @@ class Channels:
     There is no documented way to stop one: it ends with its machine's run. ``stop`` ends it before.
     """
 
-    def __init__(self, needs: Needs) -> None:
+    def __init__(self, needs: Needs, loops: Loops | None = None) -> None:
+        self._loops = loops or Loops(needs.clock)
         self._needs = needs
         self._open: dict[str, ChannelListener] = {}
         #: Names that are being opened, or whose connections are running down.
@@ -108,7 +110,7 @@ class Channels:
                 continue
             self._to_look_at.add(channel.machine)
         self._changed.set()
-        self._watching = asyncio.create_task(self._watch(), name="channels")
+        self._watching = self._loops.start("channels", self._watch)
 
     async def close(self) -> None:
         """Let all connections go; the channels are kept for the next start."""
@@ -322,9 +324,16 @@ class Channels:
             self._changed.clear()
             machines, self._to_look_at = self._to_look_at, set()
             for machine in machines & {each.channel.machine for each in self._open.values()}:
-                # A host that does not answer keeps its channels; the next look comes by itself.
-                with contextlib.suppress(InnkeeperError):
-                    await self._look(machine)
+                await self._look_safely(machine)
+
+    async def _look_safely(self, machine: str) -> None:
+        """Look at one machine; what fails there leaves the others' channels alone."""
+        try:
+            await self._look(machine)
+        except InnkeeperError:
+            return  # a host that does not answer keeps its channels; the next look comes by itself
+        except Exception as exc:
+            _log.error("channels.look_failed", machine=machine, traceback=traceback_of(exc))
 
     async def _look(self, machine: str) -> None:
         reason = "the machine was turned off"

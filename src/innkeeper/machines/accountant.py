@@ -15,6 +15,7 @@ import structlog
 from innkeeper.errors import InnkeeperError
 from innkeeper.machines.service import Machines
 from innkeeper.machines.usage import Usage
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 
 _log = structlog.get_logger(__name__)
@@ -113,6 +114,8 @@ class Accountant:
         for host, answer in zip(self._machines.hosts, answers, strict=True):
             if isinstance(answer, InnkeeperError):
                 _log.debug("host.not_accounted", host=host, error=str(answer))
+            elif isinstance(answer, Exception):  # what fails at one host leaves the others' accounts
+                _log.error("host.accounting_broke", host=host, traceback=traceback_of(answer))
             elif isinstance(answer, BaseException):
                 raise answer
             else:

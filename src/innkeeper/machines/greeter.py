@@ -11,6 +11,7 @@ from innkeeper.machines.guest_os import GuestOS
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.parameters import Parameters
 from innkeeper.machines.service import Machines
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event
 from innkeeper.wire.guest_facts import Ability
@@ -64,6 +65,8 @@ class Greeter:
             _log.debug("guest_not_greeted", machine=name, error=str(error))
             if left > 0:
                 self._waiting.setdefault(name, left)
+        except Exception as exc:  # what one guest does must not keep the others waiting
+            _log.error("guest_greeting_broke", machine=name, traceback=traceback_of(exc))
 
     async def _greet(self, name: str) -> None:
         machine, program = await self._guests.program(name, Ability.PARAMETERS)

@@ -9,6 +9,7 @@ import structlog
 from innkeeper.errors import InnkeeperError, MachineBusy, MachineNotFound
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.service import Machines
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event
 
@@ -59,5 +60,7 @@ class UndoWatch:
                 continue
             except InnkeeperError as error:
                 _log.warning("undo_action.not_applied", machine=name, error=str(error))
+            except Exception as exc:  # what fails with one machine must not keep the others waiting
+                _log.error("undo_action.broke", machine=name, traceback=traceback_of(exc))
         self._stopped |= busy
         return bool(busy)

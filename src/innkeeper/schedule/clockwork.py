@@ -8,8 +8,13 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, Generic, TypeVar
 
+import structlog
+
 from innkeeper.schedule.calendar.recurrence import Recurrence
 from innkeeper.schedule.timer import Timer
+from innkeeper.tasks.outcome import traceback_of
+
+_log = structlog.get_logger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 
@@ -103,10 +108,16 @@ class Clockwork(Generic[K]):
             for _, _, key in found:
                 if collects and time.monotonic() - begun > _LONGEST_PUT_OFF:
                     gc.enable()
-                self._on_due(key)
+                self._call_one(key)
         finally:
             if collects:
                 gc.enable()
+
+    def _call_one(self, key: K) -> None:
+        try:
+            self._on_due(key)
+        except Exception as exc:  # the thread outlives one call, and the other recurrences are called
+            _log.error("clockwork.call_failed", key=str(key), traceback=traceback_of(exc))
 
     def _set_next(self, found: list[tuple[float, int, K]]) -> None:
         with self._changed:

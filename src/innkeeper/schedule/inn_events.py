@@ -12,6 +12,7 @@ from innkeeper.schedule.events import inn
 from innkeeper.schedule.occasions import EventWritten
 from innkeeper.schedule.registered import Watch
 from innkeeper.schedule.sources import Tell
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.wire.events import Event
 
 #: How many events may wait; what comes on top of them, when nobody can keep up, is not heard.
@@ -48,12 +49,14 @@ class InnEvents:
         while True:
             event = await self._waiting.get()
             self._number += 1
-            wanted = await self._channels()
-            if inn.CHANNEL.casefold() in wanted or inn.channel_of(event.kind).casefold() in wanted:
-                record = inn.of_event(
-                    event, identifier=f"{self._life}-{self._number}", computer=self._computer
-                )
-                words = f"{event.kind} of {event.subject}" if event.subject else event.kind
-                await tell(
-                    EventWritten(key=f"event:{record.id}", at=event.at, words=words[:200], record=record)
-                )
+            try:
+                await self._pass_on(event, tell)
+            except Exception as exc:  # an event that fails must not keep back those that wait behind it
+                _log.error("schedule.event_failed", kind=event.kind, traceback=traceback_of(exc))
+
+    async def _pass_on(self, event: Event, tell: Tell) -> None:
+        wanted = await self._channels()
+        if inn.CHANNEL.casefold() in wanted or inn.channel_of(event.kind).casefold() in wanted:
+            record = inn.of_event(event, identifier=f"{self._life}-{self._number}", computer=self._computer)
+            words = f"{event.kind} of {event.subject}" if event.subject else event.kind
+            await tell(EventWritten(key=f"event:{record.id}", at=event.at, words=words[:200], record=record))

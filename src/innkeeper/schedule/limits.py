@@ -6,8 +6,13 @@ import asyncio
 import math
 from collections.abc import Callable, Hashable
 
+import structlog
+
 from innkeeper.schedule.timer import Timer
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
+
+_log = structlog.get_logger(__name__)
 
 
 class Limits:
@@ -41,4 +46,10 @@ class Limits:
             self._wakes_at = due
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
             for _, _, key in self._timer.pop_due(self._clock.monotonic()):
-                self._calls.pop(key)()
+                self._call(key)
+
+    def _call(self, key: Hashable) -> None:
+        try:
+            self._calls.pop(key)()
+        except Exception as exc:  # the other limits run out all the same
+            _log.error("limits.call_failed", key=str(key), traceback=traceback_of(exc))

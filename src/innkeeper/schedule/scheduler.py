@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 
@@ -20,6 +21,7 @@ from innkeeper.schedule.perform import Pausable
 from innkeeper.schedule.ports import Calendars, Claim, ScheduleStore
 from innkeeper.schedule.registered import Registered, Run, RunState
 from innkeeper.schedule.variables import MOST_ARGUMENTS
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.service import Tasks
@@ -34,6 +36,8 @@ _BATCH = 500
 _LONGEST_SLEEP = 30.0
 #: How many instances of one task may wait; more are refused, so that one hung run fills no queue.
 _LONGEST_QUEUE = 10
+#: A task that fails to be looked at is looked at again after this.
+_POSTPONED = dt.timedelta(minutes=1)
 _NO_CONSTRAINTS = TaskRunFlags.IGNORE_CONSTRAINTS
 
 _log = structlog.get_logger(__name__)
@@ -76,12 +80,7 @@ class Scheduler:
         await self._settle_left()
         while True:
             self._awake.clear()
-            try:
-                pause = await self.look()
-            except Exception:  # the scheduler outlives a store that is away
-                _log.exception("scheduler.look_failed")
-                pause = _LONGEST_SLEEP
-            await self._sleep(pause)
+            await self._sleep(await self.look())
 
     async def _settle_left(self) -> None:
         """End in the history what has ended as an operation: its own end could not be written."""
@@ -103,9 +102,7 @@ class Scheduler:
         now = self._clock.now()
         while found := await self._store.due(now, _BATCH):
             claims = [
-                self._claim(task, now, calendars)
-                for task in found
-                if not await self._delete_expired(task, calendars)
+                claim for task in found if (claim := await self._claim_unless_expired(task, now, calendars))
             ]
             claimed = [run.id for claim in claims for run in claim.runs]
             self._beginning.update(claimed)
@@ -246,6 +243,17 @@ class Scheduler:
         definition = definition_of(task)
         return due.claim(task, definition, now, home=self._home, calendars=calendars)
 
+    async def _claim_unless_expired(
+        self, task: Registered, now: dt.datetime, calendars: Mapping[str, NamedCalendar]
+    ) -> Claim | None:
+        """What is to be started of a task; nothing where it has expired, and is deleted."""
+        try:
+            claim = self._claim(task, now, calendars)
+        except Exception as exc:  # it is looked at again later, and leaves the other tasks alone
+            _log.error("scheduler.task_failed", path=str(task.path), traceback=traceback_of(exc))
+            return _postponed(task, now)
+        return None if await self._delete_expired(task, calendars) else claim
+
     async def _begin_all(self, runs: Sequence[Run], tasks: Mapping[int, Registered]) -> None:
         """Begin what was claimed: of one task in its order, of different ones together."""
         by_task: dict[int, list[Run]] = {}
@@ -254,8 +262,9 @@ class Scheduler:
                 by_task.setdefault(run.task_id, []).append(run)
 
         async def begin(task_id: int) -> None:
-            for run in by_task[task_id]:
-                await self._begin(run, tasks[task_id])
+            with _alone(task_id):
+                for run in by_task[task_id]:
+                    await self._begin(run, tasks[task_id])
 
         await asyncio.gather(*(begin(task_id) for task_id in by_task))
 
@@ -331,8 +340,9 @@ class Scheduler:
                 ready.setdefault(run.task_id, []).append(run)
 
         async def begin(task_id: int) -> None:
-            for run in ready[task_id]:
-                await self._adopt_or_begin(run)
+            with _alone(task_id):
+                for run in ready[task_id]:
+                    await self._adopt_or_begin(run)
 
         await asyncio.gather(*(begin(task_id) for task_id in ready))
 
@@ -381,6 +391,21 @@ class Scheduler:
         finally:
             for each in races:
                 each.cancel()
+
+
+@contextlib.contextmanager
+def _alone(task_id: int) -> Iterator[None]:
+    """Keep what fails with one task from the others; what was claimed is begun at the next look."""
+    try:
+        yield
+    except Exception as exc:
+        _log.error("scheduler.task_failed", task_id=task_id, traceback=traceback_of(exc))
+
+
+def _postponed(task: Registered, now: dt.datetime) -> Claim:
+    """A task that cannot be looked at now: nothing of it is started, and nothing is missed."""
+    later = now + _POSTPONED
+    return Claim(seen=task, handled_until=task.handled_until, next_due=later, missed_runs=0)
 
 
 def not_running(identifier: str) -> ScheduleError:

@@ -24,6 +24,7 @@ from innkeeper.schedule.occasions import Booted, EventWritten, LoggedOn, Occasio
 from innkeeper.schedule.ports import Accounts, Calendars, ScheduleStore
 from innkeeper.schedule.registered import Registered, Run, RunState, Series, Watch
 from innkeeper.schedule.sources import Source, Sources
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 
 #: So many sets of events are counted for one trigger.
@@ -97,7 +98,7 @@ class Watcher:
                 await self._disable(volatile)
         fired = 0
         for task, number, given in await self._waiting(occasion):
-            fired += await self._fire(task, number, occasion, given)
+            fired += await self._fire_safely(task, number, occasion, given)
         if fired:
             self._wake()
 
@@ -115,14 +116,23 @@ class Watcher:
         if isinstance(occasion, EventWritten):
             now = self._clock.now()
             listeners = await self._listening()
-            heard = [each for each in listeners if each.hears(occasion.record, now)]
-            return [(each.task, each.number, each.given(occasion.record, now)) for each in heard]
+            heard = [(each, _heard(each, occasion.record, now)) for each in listeners]
+            return [(each.task, each.number, given) for each, given in heard if given is not None]
         found: list[tuple[Registered, int, Mapping[str, str]]] = []
         for task in await self._store.watching(occasion.watch):
-            for number, trigger in enumerate(definition_of(task).triggers, 1):
-                if trigger.enabled and await asyncio.to_thread(self._waits, trigger, occasion):
-                    found.append((task, number, {}))
+            try:
+                found += [(task, number, {}) for number in await self._numbers(task, occasion)]
+            except Exception as exc:  # one task that fails leaves the others
+                _log.error("schedule.trigger_failed", path=str(task.path), traceback=traceback_of(exc))
         return found
+
+    async def _numbers(self, task: Registered, occasion: Occasion) -> Sequence[int]:
+        """The numbers of a task's triggers that wait for an occasion."""
+        return [
+            number
+            for number, trigger in enumerate(definition_of(task).triggers, 1)
+            if trigger.enabled and await asyncio.to_thread(self._waits, trigger, occasion)
+        ]
 
     def _waits(self, trigger: t.Trigger, occasion: Occasion) -> bool:
         """Whether a trigger waits for an occasion. Blocks: accounts are looked up."""
@@ -136,6 +146,16 @@ class Watcher:
 
     def _is_user(self, wanted: str | None, user: str) -> bool:
         return wanted is None or self._accounts.find(wanted) == user
+
+    async def _fire_safely(
+        self, task: Registered, number: int, occasion: Occasion, given: Mapping[str, str]
+    ) -> bool:
+        """Start one task; what fails with it leaves the other tasks' starts alone."""
+        try:
+            return await self._fire(task, number, occasion, given)
+        except Exception as exc:
+            _log.error("schedule.start_failed", path=str(task.path), traceback=traceback_of(exc))
+            return False
 
     async def _fire(
         self, task: Registered, number: int, occasion: Occasion, given: Mapping[str, str]
@@ -198,7 +218,7 @@ class Watcher:
             self._listeners = [
                 _kept(known.get((made.task.id, made.number)), made)
                 for task in tasks
-                for made in _listeners_of(task)
+                for made in _listeners_if_sound(task)
             ]
             self._listeners_until = now + _REMEMBER_SECONDS
         return self._listeners
@@ -241,6 +261,24 @@ class _Listener:
         if len(self._heard) > _MOST_SETS:  # what a guest makes up must not fill the memory
             self._heard.clear()
         return "" if self._matching is None else "\n".join(self._matching.values(record.tree, now))
+
+
+def _heard(listener: _Listener, record: Record, now: dt.datetime) -> Mapping[str, str] | None:
+    """What an event gives to a trigger's task; nothing where it does not fire, or fails."""
+    try:
+        return listener.given(record, now) if listener.hears(record, now) else None
+    except Exception as exc:  # one trigger that fails leaves the others
+        _log.error("schedule.trigger_failed", path=str(listener.task.path), traceback=traceback_of(exc))
+        return None
+
+
+def _listeners_if_sound(task: Registered) -> Sequence[_Listener]:
+    """A task's event triggers; none of one whose definition fails."""
+    try:
+        return list(_listeners_of(task))
+    except Exception as exc:  # the other tasks' triggers listen all the same
+        _log.error("schedule.trigger_failed", path=str(task.path), traceback=traceback_of(exc))
+        return ()
 
 
 def _listeners_of(task: Registered) -> Iterator[_Listener]:

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
+import functools
 import secrets
 import socket
-from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -66,6 +67,7 @@ from innkeeper.store.opening import Store, open_store
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.ports import Clock, Engine
 from innkeeper.tasks.service import Retention, Tasks
+from innkeeper.tasks.supervision import Loops, Work
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.preparations import Preparations
@@ -99,6 +101,7 @@ class Ground:
     metrics: Metrics
     store: Store
     exports: Exports
+    loops: Loops
     #: Closes what was opened, last first.
     opened: contextlib.AsyncExitStack
 
@@ -120,6 +123,7 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             publish=ground.events.publish,
             retention=Retention(age=history),
             shared=ground.store.is_shared,
+            loops=ground.loops,
         )
         machines = Machines(
             hypervisors=hypervisors,
@@ -131,24 +135,25 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         house = await _house(ground, tasks, machines, hypervisors)
         opened.push_async_callback(tasks.close)
         await tasks.launch()
-        await _keep_running(_reconciler(ground, tasks, machines).run(), "reconciler", opened)
-        await _keep_running(_undo_watch(ground, machines).run(), "undo watch", opened)
-        await _keep_running(house.reports.forget_old(ground.clock, history), "report retention", opened)
-        await _keep_running(house.people.sessions.purge_for_ever(), "session retention", opened)
-        await _keep_running(house.trigger.run(), "trigger agent", opened)
-        await _keep_running(house.accountant.run(), "accountant", opened)
-        await _keep_running(house.guests.heartbeats.run(), "heartbeats", opened)
-        await _keep_running(house.guests.greeter.run(), "greeter", opened)
+        keep = functools.partial(_keep_running, ground)
+        keep("reconciler", _reconciler(ground, tasks, machines).run)
+        keep("undo watch", _undo_watch(ground, machines).run)
+        keep("report retention", lambda: house.reports.forget_old(ground.clock, history))
+        keep("session retention", house.people.sessions.purge_for_ever)
+        keep("trigger agent", house.trigger.run)
+        keep("accountant", house.accountant.run)
+        keep("heartbeats", house.guests.heartbeats.run)
+        keep("greeter", house.guests.greeter.run)
         room = DiskSpaceWatch(machines, clock=ground.clock, publish=ground.events.publish)
-        await _keep_running(room.run(), "room for disks", opened)
+        keep("room for disks", room.run)
         ground.events.tell(house.schedule.heed)
-        await _keep_running(house.schedule.scheduler.run(), "scheduler", opened)
-        await _keep_running(house.schedule.watcher.run(), "occasions of scheduled tasks", opened)
-        await _keep_running(house.schedule.maintenance.run(), "automatic maintenance", opened)
+        keep("scheduler", house.schedule.scheduler.run)
+        keep("occasions of scheduled tasks", house.schedule.watcher.run)
+        keep("automatic maintenance", house.schedule.maintenance.run)
         if settings.fake is None:
-            await _keep_running(house.schedule.waker.run(), "wake alarm", opened)
+            keep("wake alarm", house.schedule.waker.run)
         if settings.fake is not None and settings.fake.lively:
-            await _keep_running(live(house), "a lively inn", opened)
+            keep("a lively inn", lambda: live(house))
         yield house
         # Not after a failure: then the machines had better stay as they are.
         if settings.shutdown_actions:
@@ -167,6 +172,7 @@ async def _ground(settings: Settings, overrides: Overrides, opened: contextlib.A
     exports = await asyncio.to_thread(Exports.in_reach, settings.state_dir / "exports")
     return Ground(
         exports=exports,
+        loops=Loops(clock),
         settings=settings,
         overrides=overrides,
         clock=clock,
@@ -241,6 +247,7 @@ async def _house(
         settings=ground.settings,
         clock=ground.clock,
         events=ground.events,
+        loops=ground.loops,
         metrics=ground.metrics,
         answers=store.answers,
         people=await compose_people(ground.settings, store, audit, ground.opened),
@@ -411,6 +418,7 @@ async def _agents(
         on_booking=on_booking,
         clock=ground.clock,
         publish=ground.events.publish,
+        loops=ground.loops,
     )
     ground.events.tell(agents.heed)
     ground.opened.push_async_callback(agents.close)
@@ -429,7 +437,8 @@ async def _channels(ground: Ground, tasks: Tasks, machines: Machines, agents: Gu
             publish=ground.events.publish,
             directory=ground.settings.pipe_directory,
             server=socket.gethostname(),
-        )
+        ),
+        ground.loops,
     )
     ground.events.tell(channels.heed)
     ground.opened.push_async_callback(channels.close)
@@ -437,15 +446,12 @@ async def _channels(ground: Ground, tasks: Tasks, machines: Machines, agents: Gu
     return channels
 
 
-async def _keep_running(
-    work: Coroutine[None, None, None], name: str, opened: contextlib.AsyncExitStack
-) -> None:
-    """Run something for as long as the house is open."""
-    running = asyncio.create_task(work, name=name)
+def _keep_running(ground: Ground, name: str, work: Work) -> None:
+    """Run a loop for as long as the house is open."""
+    running = ground.loops.start(name, work)
 
     async def stop() -> None:
         running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await asyncio.wait({running})
 
-    opened.push_async_callback(stop)
+    ground.opened.push_async_callback(stop)

@@ -16,9 +16,14 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from fnmatch import fnmatchcase
 
+import structlog
+
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.wire.documented_events import documented
 from innkeeper.wire.events import Event, Publish
 from innkeeper.wire.messages import EventMessage
+
+_log = structlog.get_logger(__name__)
 
 #: How many events a listener may lag behind, or have missed while it was away.
 RING_SIZE = 20_000
@@ -161,7 +166,15 @@ class EventBus:
     def _spread(self, event: Event) -> None:
         self._wake()
         for heed in self._heeding:
-            heed(event)
+            try:
+                heed(event)
+            except Exception as exc:  # one that fails must not keep the event from the others
+                _log.error(
+                    "events.subscriber_failed",
+                    subscriber=_name(heed),
+                    kind=event.kind,
+                    traceback=traceback_of(exc),
+                )
 
     def _wake(self) -> None:
         for waker in tuple(self._wakers):
@@ -176,6 +189,10 @@ async def _wakes(waker: asyncio.Event, patience_seconds: float | None) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _name(heed: Publish) -> str:
+    return str(getattr(heed, "__qualname__", heed))
 
 
 @functools.lru_cache(maxsize=4096)

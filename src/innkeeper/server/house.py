@@ -26,6 +26,7 @@ from innkeeper.server.scheduling import Scheduling
 from innkeeper.server.settings import Settings
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.supervision import Loops
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.preparations import Preparations
 from innkeeper.updates.reports import Reports
@@ -40,6 +41,7 @@ class House:
     settings: Settings
     clock: Clock
     events: EventBus
+    loops: Loops
     metrics: Metrics
     answers: AnswerStore
     people: People

@@ -11,6 +11,7 @@ import structlog
 
 from innkeeper.errors import ServiceError
 from innkeeper.tasks.happened import task_changed, task_logged
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock, LastWords, Steps, TaskStore
 from innkeeper.tasks.progress import Report, advanced
 from innkeeper.tasks.task import CancelEffect, LogLevel, Progress, Task
@@ -133,7 +134,10 @@ class Hand:
         if self._cancelled.is_set():
             return
         self._cancelled.set()
-        self._on_cancel()
+        try:
+            self._on_cancel()
+        except Exception as exc:  # the cancel is asked for all the same, and the work sees it
+            _log.error("task.on_cancel_failed", task_id=self.id, traceback=traceback_of(exc))
         self._change(dataclasses.replace(self.task, cancel_requested=True))
 
     def complete(self) -> None:

@@ -25,6 +25,7 @@ from innkeeper.tasks.happened import task_changed, task_created, task_ended, tas
 from innkeeper.tasks.outcome import LeftUnfinished, as_json, traceback_of
 from innkeeper.tasks.ports import NO_WORDS, Clock, Engine, LastWords, LockHeld, Steps, TaskStore
 from innkeeper.tasks.running import Work
+from innkeeper.tasks.supervision import Loops
 from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Task, TaskResult
 from innkeeper.wire.events import Json, Publish
 
@@ -68,8 +69,10 @@ class Tasks:
         publish: Publish,
         retention: Retention = Retention(),
         shared: bool = False,
+        loops: Loops | None = None,
     ) -> None:
         """``shared``: other servers work on the same store, and a cancel may be asked for at any of them."""
+        self._loops = loops or Loops(clock)
         self._store = store
         self._engine = engine
         self._clock = clock
@@ -108,10 +111,10 @@ class Tasks:
             elif task.carrier in (None, self._engine.name):
                 self._resume(task)
         await self._end_abandoned(journalled)
-        self._watching.append(asyncio.create_task(self._purge_for_ever(), name="history retention"))
+        self._watching.append(self._loops.start("history retention", self._purge_for_ever))
         if self._shared:
-            self._watching.append(asyncio.create_task(self._hear_cancels(), name="cancels of other servers"))
-            self._watching.append(asyncio.create_task(self._adopt_for_ever(), name="tasks of dead servers"))
+            self._watching.append(self._loops.start("cancels of other servers", self._hear_cancels))
+            self._watching.append(self._loops.start("tasks of dead servers", self._adopt_for_ever))
 
     async def close(self) -> None:
         """Stop; what is unfinished goes on at the next launch."""

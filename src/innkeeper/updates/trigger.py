@@ -10,6 +10,7 @@ import structlog
 from innkeeper.channels.ports import GuestMessage, ScheduleDeleted, ScheduleRequested
 from innkeeper.errors import ErrorCode, MachineBusy, UpdateError
 from innkeeper.machines.service import Machines, lock_of
+from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.updates.booking import Booking, Verdict
@@ -73,10 +74,11 @@ class TriggerAgent:
             await self._reconciler.run()
             while True:
                 self._woken.clear()
-                await self._rest(await self._look_safely())
+                await self._rest(await self._look())
         finally:
             for watch in self._watches.values():
                 watch.cancel()
+            self._watches.clear()
 
     def wake(self) -> None:
         """Look again now: a booking, a window or a machine has changed."""
@@ -112,15 +114,8 @@ class TriggerAgent:
 
     # Machinery
 
-    async def _look_safely(self) -> float:
-        """Look, and start what may start; returns for how many seconds nothing will change by itself."""
-        try:
-            return await self._look()
-        except Exception:  # the top of the loop: tonight must not end because of one bad look
-            _log.exception("trigger.look_failed")
-            return self._policy.look_seconds
-
     async def _look(self) -> float:
+        """Look, and start what may start; returns for how many seconds nothing will change by itself."""
         now = self._clock.now()
         outlook = await self._lookout.look(now, self._skips)
         for task in outlook.runs.values():
@@ -128,10 +123,18 @@ class TriggerAgent:
         placements = await outlook.plan(now)
         self._skips = {p.candidate.key: p.skips for p in placements if p.skips}
         for placement in placements:
-            await self._act(outlook, placement)
+            await self._act_safely(outlook, placement)
         chances = [p.next_chance for p in placements if p.next_chance is not None and p.next_chance > now]
         rest = (min(chances) - now).total_seconds() if chances else self._policy.look_seconds
         return min(rest, self._policy.look_seconds)
+
+    async def _act_safely(self, outlook: Outlook, placement: Placement) -> None:
+        """Act on one booking; what fails with it is looked at again, and leaves the others alone."""
+        try:
+            await self._act(outlook, placement)
+        except Exception as exc:
+            key = placement.candidate.key
+            _log.error("trigger.booking_failed", booking=key, traceback=traceback_of(exc))
 
     async def _act(self, outlook: Outlook, placement: Placement) -> None:
         booking = outlook.bookings[placement.candidate.key]
@@ -188,7 +191,8 @@ class TriggerAgent:
         try:
             await self._tasks.wait(task_id)
         finally:
-            del self._watches[task_id]
+            if self._watches.get(task_id) is asyncio.current_task():
+                del self._watches[task_id]
             self._lookout.forget_durations()
             self.wake()
 

@@ -131,12 +131,25 @@ class HostHealth(Message):
     detail: str = ""
 
 
+class LoopHealth(Message):
+    """How one long-lived loop of the service does, such as the scheduler."""
+
+    name: str
+    #: Whether it runs well; one that failed is restarted by itself.
+    ok: bool
+    #: How often it has failed since it last ran well.
+    failures: int
+    #: What it last failed of.
+    detail: str = ""
+
+
 class HealthMessage(Message):
-    """Whether the service and its hosts are well."""
+    """Whether the service, its hosts and its loops are well."""
 
     ok: bool
     live_tasks: int
     hosts: tuple[HostHealth, ...]
+    loops: tuple[LoopHealth, ...] = ()
 
 
 class DiskMessage(Message):

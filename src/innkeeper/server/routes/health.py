@@ -45,10 +45,15 @@ async def get_inn(house: TheHouse, caller: TheCaller, allowed: TheAllowed) -> wi
 
 @router.get("/health", operation_id="get_health", dependencies=needs(Role.VIEWER))
 async def get_health(house: TheHouse) -> wire.HealthMessage:
-    """Whether the service and its hosts are well."""
+    """Whether the service, its hosts and its loops are well."""
     hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
     live = await house.tasks.list(live=True, limit=100_000)
-    return wire.HealthMessage(ok=all(host.ok for host in hosts), live_tasks=len(live), hosts=tuple(hosts))
+    loops = [
+        wire.LoopHealth(name=each.name, ok=each.ok, failures=each.failures, detail=each.error)
+        for each in house.loops.health
+    ]
+    ok = all(host.ok for host in hosts) and all(loop.ok for loop in loops)
+    return wire.HealthMessage(ok=ok, live_tasks=len(live), hosts=tuple(hosts), loops=tuple(loops))
 
 
 async def _health(host: Hypervisor) -> wire.HostHealth:
@@ -69,15 +74,23 @@ async def is_alive() -> Response:
 
 @probes.get("/readyz", dependencies=open_to_all())
 async def is_ready(house: TheHouse) -> Response:
-    """Whether the service can do its work: 200, or 503 with what it lacks."""
+    """Whether the service can do its work: 200, or 503 with what it lacks.
+
+    It stays ready, and says that it is degraded, while a loop that has failed is being restarted.
+    """
     lacks = await _lacks(house)
-    return Response(lacks or "ready\n", 503 if lacks else 200, media_type="text/plain")
+    return Response(lacks or _readiness(house), 503 if lacks else 200, media_type="text/plain")
 
 
 @probes.get("/metrics", dependencies=needs(Role.VIEWER))
 async def metrics(house: TheHouse) -> Response:
     """The service's figures, for Prometheus."""
     return Response(await house.metrics.page(house.machines, house.tasks), media_type=MEDIA_TYPE)
+
+
+def _readiness(house: House) -> str:
+    degraded = [f"degraded: {name} has failed and is restarted\n" for name in house.loops.failing]
+    return "".join(["ready\n", *degraded])
 
 
 async def _lacks(house: House) -> str:
