@@ -42,7 +42,7 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy src/innkeeper demo $(wildcard benchmarks/*.py)
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 bench: $(READY)

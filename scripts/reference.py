@@ -9,10 +9,13 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import typer
+from pydantic import BaseModel
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from innkeeper.cli.app import app as cli
 from innkeeper.cli.exit_codes import ExitCode
@@ -77,34 +80,34 @@ http://innkeeper/v1/machines`.
 
 def cli_reference() -> str:
     """The commands, their arguments and options, and the exit codes."""
-    root = typer.main.get_command(cli)
+    root = cast("TyperGroup", typer.main.get_command(cli))
     lines = [_CLI_HEAD, "## Exit codes\n", "| code | meaning |", "|---|---|"]
     lines += [f"| {int(code)} | {code.meaning} |" for code in ExitCode]
-    lines += ["", "## Options before every command\n", *_parameters(root), ""]
+    lines += ["", "## Options before every command\n", *_parameters(root.params), ""]
     for path, command in _commands("innkeeper", root):
-        lines += [f"## {path}\n", (command.help or "").strip(), "", *_parameters(command), ""]
+        lines += [f"## {path}\n", (command.help or "").strip(), "", *_parameters(command.params), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _commands(path: str, command: object) -> Iterator[tuple[str, object]]:
-    below = getattr(command, "commands", None)
-    if below is None:
+def _commands(path: str, command: object) -> Iterator[tuple[str, TyperCommand]]:
+    if isinstance(command, TyperGroup):
+        for name in sorted(command.commands):
+            yield from _commands(f"{path} {name}", command.commands[name])
+    elif isinstance(command, TyperCommand):
         yield path, command
-        return
-    for name in sorted(below):
-        yield from _commands(f"{path} {name}", below[name])
 
 
-def _parameters(command: object) -> list[str]:
-    rows = [row for parameter in command.params if (row := _parameter(parameter))]
+def _parameters(parameters: Iterable[object]) -> list[str]:
+    kinds = (TyperArgument, TyperOption)
+    rows = [row for each in parameters if isinstance(each, kinds) and (row := _parameter(each))]
     return ["| | |", "|---|---|", *rows] if rows else []
 
 
-def _parameter(parameter: object) -> str:
+def _parameter(parameter: TyperArgument | TyperOption) -> str:
     if parameter.name in ("help", "install_completion", "show_completion"):
         return ""
-    if parameter.param_type_name == "argument":
-        name = parameter.make_metavar() if not parameter.metavar else parameter.metavar
+    if isinstance(parameter, TyperArgument):
+        name = parameter.metavar or (parameter.name or "").upper()
     else:
         name = ", ".join([*parameter.opts, *parameter.secondary_opts])
     text = (getattr(parameter, "help", None) or "").replace("|", "\\|")
@@ -172,7 +175,7 @@ def _default(kind: type, name: str) -> str:
     if dataclasses.is_dataclass(kind):
         value = next(field.default for field in dataclasses.fields(kind) if field.name == name)
     else:
-        value = kind.model_fields[name].default
+        value = cast("type[BaseModel]", kind).model_fields[name].default
     return f"`{json.dumps(value)}`" if isinstance(value, str | int | float | bool) else ""
 
 
@@ -194,14 +197,14 @@ def api_reference() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _takes(said: dict) -> str:
+def _takes(said: dict[str, Any]) -> str:
     taken = [f"`{each['name']}`" for each in said.get("parameters", []) if each["in"] == "query"]
     if "requestBody" in said:
         taken.insert(0, _named(said["requestBody"]))
     return ", ".join(taken)
 
 
-def _answers(said: dict) -> str:
+def _answers(said: dict[str, Any]) -> str:
     return ", ".join(
         f"{code} {_named(answer)}".strip()
         for code, answer in said["responses"].items()
@@ -209,10 +212,10 @@ def _answers(said: dict) -> str:
     )
 
 
-def _named(body: dict) -> str:
+def _named(body: dict[str, Any]) -> str:
     for schema in (content.get("schema", {}) for content in body.get("content", {}).values()):
         if "$ref" in schema:
-            return schema["$ref"].rpartition("/")[2]
+            return str(schema["$ref"]).rpartition("/")[2]
     return ""
 
 

@@ -96,7 +96,7 @@ class Service:
     @property
     def fingerprint(self) -> str:
         """Of its certificate, as it tells."""
-        return re.findall(r"([0-9A-F]{2}(?::[0-9A-F]{2}){31})", self._told("listening"))[-1]
+        return str(re.findall(r"([0-9A-F]{2}(?::[0-9A-F]{2}){31})", self._told("listening"))[-1])
 
     def _told(self, event: str) -> str:
         """The last line of its log about this."""

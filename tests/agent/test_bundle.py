@@ -58,7 +58,7 @@ def test_bundle_imports_the_standard_library_and_itself_alone(bundle: Path) -> N
 @pytest.mark.parametrize("python", [Path(sys.executable), *PYTHONS], ids=lambda path: path.parent.parent.name)
 def test_bundle_runs_alone(bundle: Path, python: Path, tmp_path: Path) -> None:
     """Isolated and without site packages it reports health, on every Python there is."""
-    command = [python, "-I", "-S", bundle, "--root", tmp_path, "health"]
+    command: list[str | Path] = [python, "-I", "-S", bundle, "--root", tmp_path, "health"]
     done = subprocess.run(command, stdout=subprocess.PIPE, cwd=tmp_path, timeout=60, check=True)
     assert json.loads(done.stdout)["package_database_ok"] in (True, False)
 
@@ -66,7 +66,7 @@ def test_bundle_runs_alone(bundle: Path, python: Path, tmp_path: Path) -> None:
 def test_bundle_installs_itself(bundle: Path, tmp_path: Path) -> None:
     """``install`` puts the file, a launcher and a unit into place, and may be done again."""
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
-    command = [sys.executable, "-I", "-S", bundle, "--root", tmp_path, "install"]
+    command: list[str | Path] = [sys.executable, "-I", "-S", bundle, "--root", tmp_path, "install"]
     for _ in range(2):
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
         assert done.stdout == "Installed; it starts with the next boot.\n"

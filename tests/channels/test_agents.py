@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import tracemalloc
+from typing import cast
 
 import pytest
 
@@ -16,6 +17,7 @@ from innkeeper.channels.ports import (
     TaskStateChanged,
     UpdateStatus,
 )
+from innkeeper.channels.session import AgentSession
 from innkeeper.errors import AgentError, AgentQuarantined
 from innkeeper.wire.events import Event
 from innkeeper.wire.frames import FLOOD, FrameKind, encode
@@ -81,7 +83,7 @@ async def test_what_changes_between_a_look_and_its_wait_is_not_missed(inn: Inn) 
     session = await inn.session()
     keeper = inn.agents._keepers["web-1"]
     change = keeper.change()
-    keeper._begin_session(session)
+    keeper._begin_session(cast("AgentSession", session))
     await asyncio.wait_for(change, 1)
 
 

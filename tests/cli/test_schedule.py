@@ -1,11 +1,13 @@
 """The verbs of ``innkeeper schedule``: on files with no service, and on the tasks of one."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 
 import icalendar
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from innkeeper.cli.app import app
 from tests.serving import Service
@@ -19,7 +21,7 @@ GOOD = """<?xml version="1.0" encoding="UTF-16"?>
 </Task>"""
 
 
-def run(*arguments: object):
+def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
@@ -42,14 +44,14 @@ def freeze(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_valid_file_is_said_to_be_valid(good):
+def test_a_valid_file_is_said_to_be_valid(good: Path) -> None:
     """No deviation, no failure."""
     said = run("schedule", "validate", good)
     assert said.exit_code == 0
     assert "valid" in said.output
 
 
-def test_each_deviation_is_printed_with_its_place(tmp_path):
+def test_each_deviation_is_printed_with_its_place(tmp_path: Path) -> None:
     """File, line and column, as a compiler does, and exit code 1; --json gives the same as data."""
     bad = tmp_path / "bad.xml"
     bad.write_text(GOOD.replace("<Command>x", "<Novel/><Command>x").replace(' encoding="UTF-16"', ""))
@@ -67,7 +69,7 @@ def test_each_deviation_is_printed_with_its_place(tmp_path):
     ]
 
 
-def test_next_shows_the_calendar_across_a_change_of_the_clock(good, freeze):
+def test_next_shows_the_calendar_across_a_change_of_the_clock(good: Path, freeze: Path) -> None:
     """The documented night is shown at 03:00, and the frozen week is left out."""
     said = run(
         "schedule",
@@ -89,7 +91,7 @@ def test_next_shows_the_calendar_across_a_change_of_the_clock(good, freeze):
     }
 
 
-def test_next_is_also_a_calendar_file(good, freeze):
+def test_next_is_also_a_calendar_file(good: Path, freeze: Path) -> None:
     """A person's calendar reads it, and reading it again makes no second event."""
     arguments = ["--from", "2022-03-12", "--days", "10", "--calendar", f"freeze={freeze}", "--ical"]
     events = icalendar.Calendar.from_ical(run("schedule", "next", good, *arguments).output).walk("VEVENT")
@@ -99,12 +101,12 @@ def test_next_is_also_a_calendar_file(good, freeze):
     assert [event["UID"] for event in again] == [event["UID"] for event in events]
 
 
-def test_a_calendar_that_is_missing_is_an_error(good):
+def test_a_calendar_that_is_missing_is_an_error(good: Path) -> None:
     """Without its freeze the schedule is not shown as if there were none."""
     assert run("schedule", "next", good).exit_code != 0
 
 
-def test_public_holidays_are_a_calendar(good):
+def test_public_holidays_are_a_calendar(good: Path) -> None:
     """A Sunday that is a holiday in Bavaria is left out."""
     arguments = ["--from", "2025-04-19", "--days", "10", "--json", "--calendar", "freeze=holidays:DE-BW"]
     said = run("schedule", "next", good, *arguments)
@@ -112,7 +114,7 @@ def test_public_holidays_are_a_calendar(good):
     assert "2025-04-27T02:30:00-07:00" in said.output
 
 
-def test_a_deviation_is_shown_with_a_caret_under_its_column(tmp_path):
+def test_a_deviation_is_shown_with_a_caret_under_its_column(tmp_path: Path) -> None:
     """The line as it stands, and where in it; a long line is cut around the place."""
     bad = tmp_path / "bad.xml"
     text = GOOD.replace(' encoding="UTF-16"', "").replace("Sunday", "sunday")

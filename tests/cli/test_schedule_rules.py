@@ -1,6 +1,9 @@
 """What people say of when becomes the trigger they mean, or a sentence that says what will not do."""
 
+from __future__ import annotations
+
 import datetime as dt
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,16 +14,24 @@ from innkeeper.errors import InvalidArgument
 from innkeeper.schedule.actions import ComHandlerAction, ExecAction
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.events.query import Subscription
+from innkeeper.schedule.triggers import Trigger
 
 PARIS = ZoneInfo("Europe/Paris")
 GUID = "{6F1D2A10-8C0E-4E7B-9C55-1B1F0E5A0005}"
 NOW = dt.datetime(2026, 11, 25, 10, 30, tzinfo=dt.UTC)
 
 
-def first_runs(count: int = 2, **said) -> list[str]:
+def rule(**said: Any) -> Trigger:
+    """The trigger that these words make."""
+    trigger = trigger_of(When(**said), NOW, PARIS)
+    assert trigger is not None
+    return trigger
+
+
+def first_runs(count: int = 2, **said: Any) -> list[str]:
     """The first runs of what was said, through the XML that is registered."""
     definition = TaskDefinition.new()
-    definition.triggers.append(trigger_of(When(**said), NOW, PARIS))
+    definition.triggers.append(rule(**said))
     definition.actions.append(ExecAction(path="x"))
     definition.extension.zone = "Europe/Paris"
     again = TaskDefinition.from_xml(definition.to_xml(), strict=True)
@@ -75,10 +86,10 @@ def first_runs(count: int = 2, **said) -> list[str]:
         ),
     ],
 )
-def test_a_rule_is_the_trigger_it_says(said, runs, words):
+def test_a_rule_is_the_trigger_it_says(said: dict[str, Any], runs: list[str], words: str) -> None:
     """In the zone's wall time, from now on; and it is said back in words."""
     assert first_runs(**said) == runs
-    assert say_trigger(trigger_of(When(**said), NOW, PARIS)) == words
+    assert say_trigger(rule(**said)) == words
 
 
 @pytest.mark.parametrize(
@@ -91,12 +102,12 @@ def test_a_rule_is_the_trigger_it_says(said, runs, words):
         ({"on_registration": True}, "when the task is registered"),
     ],
 )
-def test_what_no_clock_starts(said, words):
+def test_what_no_clock_starts(said: dict[str, Any], words: str) -> None:
     """Each such trigger, with its delay where it has one."""
-    assert say_trigger(trigger_of(When(**said), NOW, PARIS)) == words
+    assert say_trigger(rule(**said)) == words
 
 
-def test_an_event_is_a_channel_and_a_condition():
+def test_an_event_is_a_channel_and_a_condition() -> None:
     """Or a whole query list; a condition alone is about the inn's own events."""
     query = subscription("System:*[System[Level<=2]]")
     assert query.startswith('<QueryList><Query Id="0" Path="System"><Select Path="System">')
@@ -129,21 +140,23 @@ def test_an_event_is_a_channel_and_a_condition():
         {"once": "fri 02:00", "interval": 2},
     ],
 )
-def test_what_makes_no_rule_is_refused_with_advice(said):
+def test_what_makes_no_rule_is_refused_with_advice(
+    said: dict[str, Any],
+) -> None:
     """Two rules, words without effect, days that are none: a sentence, and what to write instead."""
     with pytest.raises(InvalidArgument) as refused:
         trigger_of(When(**said), NOW, PARIS)
     assert refused.value.advice
 
 
-def test_arguments_keep_their_spaces():
+def test_arguments_keep_their_spaces() -> None:
     """What the shell gave as one word stays one, whatever it holds."""
     action = action_of(["/bin/echo", "a b", "c'd", "$(Arg0)"], [], {})
     assert isinstance(action, ExecAction)
     assert (action.path, action.arguments) == ("/bin/echo", """'a b' 'c'"'"'d' '$(Arg0)'""")
 
 
-def test_an_operation_is_found_by_its_name():
+def test_an_operation_is_found_by_its_name() -> None:
     """With dashes or underscores; and there is a program or an operation, not both."""
     operations = {"merge_undo_disks": GUID}
     action = action_of([], ["merge-undo-disks", "web-1"], operations)

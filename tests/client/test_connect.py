@@ -23,6 +23,7 @@ from innkeeper.errors import (
     NotPermitted,
     ServiceError,
 )
+from innkeeper.wire.identity import RoleName
 from tests.identity.people import GOOD
 from tests.serving import Service
 
@@ -45,7 +46,7 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     running.add_arguments("--config", str(settings))
     running.start()
     with running.connect() as inn:
-        inn.people.add("ana", GOOD, innkeeper.client.people.wire.RoleName.OPERATOR)
+        inn.people.add("ana", GOOD, RoleName.OPERATOR)
         inn.people.add("guest", GOOD)
     yield running
     running.end()

@@ -69,7 +69,7 @@ def test_a_machine_is_made_from_an_image(inn: Inn) -> None:
     with pytest.raises(InnkeeperError) as refused:
         over.startup()
     assert refused.value.code is ErrorCode.VM_E_PARENT_MODIFIED
-    task = over.startup2(1)
+    task = over.startup2(1)  # type: ignore[arg-type]  # the documented number
     task.wait_for_completion(-1)
     assert task.result is TaskResult.SUCCESS
     over.turn_off().wait_for_completion(-1)
@@ -100,9 +100,9 @@ def test_a_machine_is_unregistered_and_comes_back_with_all_it_had(inn: Inn) -> N
     assert "old-1" not in [each.name for each in inn.machines.list()]
     assert path in inn.virtual_pc.get_virtual_machine_files(without_registered=True)
     back = inn.machines.register(path)
-    assert back.state is MachineState.SAVED
+    assert back.read().state is MachineState.SAVED
     back.startup().wait_for_completion(-1)
-    assert back.state is MachineState.RUNNING
+    assert back.read().state is MachineState.RUNNING
 
 
 @pytest.mark.parametrize(

@@ -139,10 +139,10 @@ def test_a_guest_restarts_and_shuts_down(inn: Inn) -> None:
     machine = inn.machines["db-1"]
     _until(lambda: machine.read().agent_connected)
     assert _ended(machine.guest_os.restart()).result is TaskResult.SUCCESS
-    assert machine.state is MachineState.RUNNING
+    assert machine.read().state is MachineState.RUNNING
     _until(lambda: machine.read().agent_connected)
     assert _ended(machine.guest_os.shutdown()).result is TaskResult.SUCCESS
-    assert machine.state is MachineState.TURNED_OFF
+    assert machine.read().state is MachineState.TURNED_OFF
 
 
 def test_an_accountant_has_figures(machine: Machine) -> None:

@@ -165,7 +165,12 @@ def test_a_wait_bears_a_service_that_is_killed_and_started_again(own_service: Se
     own_service.start()
     with own_service.connect() as inn:
         task = inn.machines["web-1"].save()
-        restarting = threading.Thread(target=lambda: (own_service.kill(), own_service.start()))
+
+        def restart() -> None:
+            own_service.kill()
+            own_service.start()
+
+        restarting = threading.Thread(target=restart)
         restarting.start()
         assert task.wait(60)
         restarting.join()

@@ -25,7 +25,7 @@ def disk(tmp_path: Path) -> Path:
     database.mkdir(parents=True)
     (database / "status").write_text(STATUS)
     raw, made = tmp_path / "disk.raw", tmp_path / "disk.qcow2"
-    command = ["/sbin/mke2fs", "-q", "-t", "ext4", "-d", tmp_path / "tree", raw, "8M"]
+    command: list[str | Path] = ["/sbin/mke2fs", "-q", "-t", "ext4", "-d", tmp_path / "tree", raw, "8M"]
     subprocess.run(command, check=True, capture_output=True)
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, made], check=True)
     return made
@@ -42,7 +42,7 @@ def test_a_forgotten_undo_disk_is_found(disk: Path, tmp_path: Path) -> None:
     place.machines.mkdir()
     base = place.machines / "left.qcow2"
     disk.rename(base)
-    overlay = [
+    overlay: list[str | Path] = [
         "qemu-img",
         "create",
         "-q",

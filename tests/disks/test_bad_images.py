@@ -172,8 +172,9 @@ def test_an_old_footer_of_511_bytes_is_read_and_written_behind(disk: Path) -> No
 def test_a_table_past_the_end_is_refused(disk: Path) -> None:
     """A header whose table lies outside the file, or is too short, is not a valid image."""
     header = Header.decode(disk.read_bytes()[512:TABLE_AT])
-    for change in ({"table_offset": 1 << 40}, {"entries": 3}, {"table_offset": 100}):
-        poke(disk, 512, dataclasses.replace(header, **change).encode())
+    past, short = dataclasses.replace(header, table_offset=1 << 40), dataclasses.replace(header, entries=3)
+    for wrong in (past, short, dataclasses.replace(header, table_offset=100)):
+        poke(disk, 512, wrong.encode())
         assert code_of(lambda: disks.open(disk)) == ErrorCode.VM_E_INVALID_HD_FILE
         assert problems(disk) == {Problem.UNUSABLE}
 

@@ -41,7 +41,7 @@ def test_filling_marks_the_range_and_nothing_else(case: tuple[bytes, int, int]) 
     expected = [value or first <= sector < last for sector, value in enumerate(bits_of(data))]
     if first < last:
         assert bitmap.fill(marks, first, last) == (expected != bits_of(data))
-        assert bits_of(marks) == expected
+        assert bits_of(bytes(marks)) == expected
 
 
 @given(st.binary(min_size=1, max_size=8), st.integers(1, 64))

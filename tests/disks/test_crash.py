@@ -64,8 +64,8 @@ class Record:
                 content.pop(path, None)
         for old in folder.iterdir():
             old.unlink()
-        for path, data in content.items():
-            (folder / path.name).write_bytes(data)
+        for path, rest in content.items():
+            (folder / path.name).write_bytes(rest)
 
     def _last_sync(self, path: Path, moment: int) -> int:
         numbers = [n for n, event in enumerate(self.events[:moment]) if event[:2] == (path, "sync")]

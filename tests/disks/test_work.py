@@ -31,6 +31,7 @@ class Hand:
     """The hand of a task, whose journal outlives a crash."""
 
     id = 1
+    resumed = False
 
     def __init__(self, *, crash_in: str = "", cancelled: bool = False) -> None:
         self.journal: dict[str, Json] = {}
@@ -70,6 +71,14 @@ class Hand:
     async def set_cancel_effect(self, effect: CancelEffect) -> None:
         """Remember it."""
         self.effects.append(effect)
+
+    def end_with(self, writing: Awaitable[object]) -> None:
+        """Never: disks write with no task's end."""
+        raise AssertionError
+
+    def on_cancel(self, call: Callable[[], None]) -> None:
+        """Never: disks look whether a cancel was asked for."""
+        raise AssertionError
 
     async def cancelled(self) -> None:
         """Never wait."""

@@ -30,7 +30,7 @@ from innkeeper.machines.change import (
     SerialPortRemoved,
     ValueSet,
 )
-from innkeeper.machines.configuration import Adapter, Configuration, Drive, Location
+from innkeeper.machines.configuration import Adapter, Configuration, Drive, Location, Value
 from innkeeper.machines.machine import DiskKind, MachineState
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.wire.virtual_pc import Attachment, BiosField, DriveBus, SerialPortType, UndoAction
@@ -392,7 +392,12 @@ class MediaContract:
                 assert _adapter(made, mac).network == network
 
 
-_VALUES = {"a/text": "x<y>\u00e4", "a/number": -5, "b": True, "c[@id=1]/raw": b"\x00\xff"}
+_VALUES: dict[str, Value] = {
+    "a/text": "x<y>\u00e4",
+    "a/number": -5,
+    "b": True,
+    "c[@id=1]/raw": b"\x00\xff",
+}
 
 
 def _adapter(made: Configuration, mac: str) -> Adapter:

@@ -245,13 +245,14 @@ async def test_a_drive_with_something_in_it_takes_nothing_more(world: World) -> 
     drives = world.made.drives
     dvd = (await drives.add_dvd_drive(M)).target
     floppy = (await drives.add_floppy_drive(M)).target
-    for call, code in (
+    refusals: tuple[tuple[Callable[[], Awaitable[object]], ErrorCode], ...] = (
         (lambda: drives.release(M, dvd, Attachment.IMAGE), ErrorCode.VM_E_MEDIA_WRONG_TYPE),
         (lambda: drives.release(M, floppy, Attachment.IMAGE), ErrorCode.VM_E_NO_MEDIA_CAPTURED),
         (lambda: drives.attach_host_drive(M, dvd, "/dev/sr9"), ErrorCode.E_INVALIDARG),
         (lambda: drives.attach_image(M, floppy, "/nowhere.vfd"), ErrorCode.VM_E_IMAGE_CAPTURE_FAIL),
         (lambda: drives.attach_image(M, dvd, "/nowhere.iso"), ErrorCode.ERROR_FILE_NOT_FOUND),
-    ):
+    )
+    for call, code in refusals:
         with pytest.raises(InnkeeperError) as refused:
             await call()
         assert refused.value.code is code

@@ -7,12 +7,13 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from innkeeper.errors import AgentError, HypervisorError
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import ExecResult
+from innkeeper.machines.ports import ExecResult, Hypervisor
 from innkeeper.machines.prepare import (
     BUNDLE_NAME,
     Prepared,
@@ -76,23 +77,28 @@ class Host:
         return word.replace(f"{BUNDLE_NAME} install", f"{BUNDLE_NAME} --root {self._root} install")
 
 
+async def put_agent(host: Host, *, force: bool = False) -> Prepared:
+    """Prepare the machine; of a hypervisor it takes no more than ``Host`` has."""
+    return await prepare(cast("Hypervisor", host), "web-1", force=force)
+
+
 async def test_agent_is_installed_once(tmp_path: Path) -> None:
     """A machine gets its port and its guest the agent; a second time nothing is done, unless forced."""
     host = Host(tmp_path)
-    assert await prepare(host, "web-1") == Prepared(port_attached=True, agent_installed=True)
+    assert await put_agent(host) == Prepared(port_attached=True, agent_installed=True)
     assert (tmp_path / "usr/local/lib/innkeeper" / BUNDLE_NAME).read_bytes() == BUNDLE
     assert (tmp_path / "etc/systemd/system/innkeeper-agent.service").exists()
     assert not (tmp_path / "root" / BUNDLE_NAME).exists()
-    assert await prepare(host, "web-1") == Prepared(port_attached=False, agent_installed=False)
-    assert await prepare(host, "web-1", force=True) == Prepared(port_attached=False, agent_installed=True)
+    assert await put_agent(host) == Prepared(port_attached=False, agent_installed=False)
+    assert await put_agent(host, force=True) == Prepared(port_attached=False, agent_installed=True)
 
 
 async def test_other_agent_is_replaced(tmp_path: Path) -> None:
     """An agent of another version gives way to this one."""
     host = Host(tmp_path)
-    await prepare(host, "web-1")
+    await put_agent(host)
     (tmp_path / "usr/local/lib/innkeeper" / BUNDLE_NAME).write_bytes(b"an older agent")
-    assert (await prepare(host, "web-1")).agent_installed
+    assert (await put_agent(host)).agent_installed
 
 
 async def test_blocked_guest_agent_is_explained(tmp_path: Path) -> None:
@@ -100,7 +106,7 @@ async def test_blocked_guest_agent_is_explained(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.is_blocked = True
     with pytest.raises(AgentError, match="guest-exec has been disabled") as refused:
-        await prepare(host, "web-1")
+        await put_agent(host)
     assert "/etc/sysconfig/qemu-ga" in refused.value.advice
     assert "install" in refused.value.advice
 
@@ -118,7 +124,7 @@ async def test_machine_that_cannot_be_reached_is_refused(
     """What stands in the way is said before anything is sent to the guest."""
     host = Host(tmp_path, dataclasses.replace(WEB, **change))  # type: ignore[arg-type]  # of every type
     with pytest.raises(AgentError, match=sentence):
-        await prepare(host, "web-1")
+        await put_agent(host)
     assert host.commands == 0
 
 
@@ -127,7 +133,7 @@ async def test_guest_without_python_is_refused(tmp_path: Path, monkeypatch: pyte
     host = Host(tmp_path)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(AgentError, match="no Python 3") as refused:
-        await prepare(host, "web-1")
+        await put_agent(host)
     assert "python3 package" in refused.value.advice
     assert list((tmp_path / "root").iterdir()) == []
 

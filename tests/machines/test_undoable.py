@@ -18,6 +18,7 @@ from innkeeper.machines.undo import UndoPoint
 from innkeeper.machines.undoing import existing_plan
 from innkeeper.machines.watch import UndoWatch
 from innkeeper.tasks.task import TaskResult
+from innkeeper.wire.events import Event
 from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction
 from tests.updates.inn import Inn
 
@@ -44,7 +45,12 @@ async def watching(inn: Inn) -> AsyncIterator[Inn]:
     """The same, with somebody who hears of machines that stop by themselves."""
     watch = UndoWatch(machines=inn.machines, clock=inn.clock)
     publish = inn.host._publish
-    inn.host._publish = lambda event: (publish(event), watch.heed(event))[0]
+
+    def publish_and_watch(event: Event) -> None:
+        publish(event)
+        watch.heed(event)
+
+    inn.host._publish = publish_and_watch
     running = asyncio.create_task(watch.run())
     yield inn
     running.cancel()

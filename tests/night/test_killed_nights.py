@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -51,7 +51,7 @@ class Inn:
             )  # fmt: skip
             if done.returncode != -signal.SIGKILL:
                 assert done.returncode == 0, done.stderr
-                return json.loads(done.stdout.splitlines()[-1])
+                return cast("dict[str, Any]", json.loads(done.stdout.splitlines()[-1]))
         raise AssertionError("the service was killed again and again")
 
     def was_cut(self, identifier: str) -> bool:

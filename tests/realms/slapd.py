@@ -116,7 +116,8 @@ class Slapd:
 
     def start(self) -> None:
         """Run it, and wait until it answers."""
-        command = [SLAPD, "-f", self.home / "slapd.conf", "-h", f"{self.url}/ {self.tls_url}/", "-d", "0"]
+        configuration, doors = str(self.home / "slapd.conf"), f"{self.url}/ {self.tls_url}/"
+        command = [str(SLAPD), "-f", configuration, "-h", doors, "-d", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -144,8 +145,8 @@ def running_slapd(home: Path) -> Iterator[Slapd]:
     self_made(home / "tls", ["127.0.0.1"])
     (home / "data").mkdir()
     (home / "slapd.conf").write_text(_CONFIG.format(home=home))
-    added = ["slapadd", "-f", home / "slapd.conf"]
-    subprocess.run(["/usr/sbin/slapadd", *added[1:]], input=_PEOPLE.encode(), check=True, capture_output=True)
+    command = ["/usr/sbin/slapadd", "-f", str(home / "slapd.conf")]
+    subprocess.run(command, input=_PEOPLE.encode(), check=True, capture_output=True)
     slapd = Slapd(home, free_port(), free_port())
     slapd.start()
     try:

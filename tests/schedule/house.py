@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 
+from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.calendar.named import NamedCalendar
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.enumerations import ActionType, TriggerType
@@ -178,5 +179,5 @@ def running(command: str, arguments: str = "") -> TaskDefinition:
 
 def daily(definition: TaskDefinition, start: str = "2026-01-10T22:00:00") -> TaskDefinition:
     """The definition with a daily trigger."""
-    definition.triggers.create(TriggerType.DAILY).start_boundary = start
+    definition.triggers.create(TriggerType.DAILY).start_boundary = Boundary(start)
     return definition

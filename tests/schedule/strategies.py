@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from enum import IntFlag
 
 from hypothesis import strategies as st
 
@@ -47,11 +48,11 @@ starts = st.builds(
 )
 
 
-def masks(kind, bits):
+def masks(kind: type[IntFlag], bits: int) -> st.SearchStrategy[IntFlag]:
     return st.builds(kind, st.integers(1, (1 << bits) - 1))
 
 
-def repetitions():
+def repetitions() -> st.SearchStrategy[t.RepetitionPattern]:
     lasting = st.sampled_from([Duration("P31D"), Duration("P60D"), None])
     repeated = st.builds(
         t.RepetitionPattern, interval=lengths, duration=lasting, stop_at_duration_end=st.booleans()
@@ -59,7 +60,12 @@ def repetitions():
     return st.one_of(st.builds(t.RepetitionPattern), repeated)
 
 
-def trigger(kind, *, start=starts, **fields):
+def trigger(
+    kind: type[t.Trigger],
+    *,
+    start: st.SearchStrategy[Boundary | None] = starts,
+    **fields: st.SearchStrategy[object],
+) -> st.SearchStrategy[t.Trigger]:
     return st.builds(
         kind,
         repetition=repetitions(),

@@ -1,6 +1,9 @@
 """Boundaries keep their text and know their wall and offset."""
 
+from __future__ import annotations
+
 import datetime as dt
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -17,7 +20,7 @@ from innkeeper.schedule.boundary import Boundary
         ("2022-12-31T24:00:00", dt.datetime(2023, 1, 1), None),
     ],
 )
-def test_the_wall_and_the_offset_are_read(text, wall, offset):
+def test_the_wall_and_the_offset_are_read(text: str, wall: datetime, offset: timedelta | None) -> None:
     """Local, absolute, seven digits and the end of a day are all understood, and the text is kept."""
     boundary = Boundary(text)
     assert (boundary.wall, boundary.offset) == (wall, offset)
@@ -42,13 +45,13 @@ def test_the_wall_and_the_offset_are_read(text, wall, offset):
         "",
     ],
 )
-def test_what_is_no_moment_is_refused(text):
+def test_what_is_no_moment_is_refused(text: str) -> None:
     """A date that does not exist, or a text of another shape, never becomes a boundary."""
     with pytest.raises(ValueError, match=r".+"):
         Boundary(text)
 
 
-def test_a_datetime_becomes_text():
+def test_a_datetime_becomes_text() -> None:
     """A naive datetime is local, one in UTC ends in Z, another keeps its offset."""
     assert Boundary.of(dt.datetime(2026, 1, 2, 3)) == "2026-01-02T03:00:00"
     assert Boundary.of(dt.datetime(2026, 1, 2, 3, tzinfo=dt.UTC)) == "2026-01-02T03:00:00Z"

@@ -19,7 +19,7 @@ def in_seconds(seconds: int) -> Recurrence:
     return Recurrence(days=Daily(day + zone.EPOCH_DAY), zone=UTC, second=second, start=at, interval=60)
 
 
-def test_what_is_due_is_called_and_what_was_removed_is_not():
+def test_what_is_due_is_called_and_what_was_removed_is_not() -> None:
     """Set while it runs, called within its second, removed in time."""
     called: list[str] = []
     enough = threading.Event()
@@ -40,7 +40,7 @@ def test_what_is_due_is_called_and_what_was_removed_is_not():
     assert len(clockwork) == 2
 
 
-def test_a_key_is_due_once_at_its_last_moment():
+def test_a_key_is_due_once_at_its_last_moment() -> None:
     """Setting a key anew forgets its old moment; removing it forgets both."""
     timer: Timer[str] = Timer()
     timer.set("a", 1.0)
@@ -55,7 +55,7 @@ def test_a_key_is_due_once_at_its_last_moment():
     assert len(timer) == 0
 
 
-def test_a_timer_does_not_grow_with_what_was_removed():
+def test_a_timer_does_not_grow_with_what_was_removed() -> None:
     """Limits that are set and dropped all day leave no heap behind, and what counts is still in its order."""
     timer: Timer[int] = Timer()
     timer.set(-1, 2e9)

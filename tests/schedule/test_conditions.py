@@ -1,5 +1,7 @@
 """Conditions are asked before a start and while it runs; patterns end what they started."""
 
+from __future__ import annotations
+
 import datetime as dt
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule.computer import LinuxConditions
+from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import TriggerType
 from innkeeper.schedule.occasions import BecameIdle
 from innkeeper.schedule.registered import RunState
@@ -51,7 +54,7 @@ def sleeping(**settings):
     return made
 
 
-async def test_a_task_that_goes_onto_batteries_is_stopped(house):
+async def test_a_task_that_goes_onto_batteries_is_stopped(house: House) -> None:
     """Where the computer has some, and the task says so."""
     house.computer.batteries = False
     run = await house.scheduler.start(await house.register(sleeping(stop_if_going_on_batteries=True)))
@@ -64,7 +67,7 @@ async def test_a_task_that_goes_onto_batteries_is_stopped(house):
     assert ended.result == ErrorCode.SCHED_S_TASK_TERMINATED
 
 
-async def test_a_task_started_in_idleness_ends_with_it(house):
+async def test_a_task_started_in_idleness_ends_with_it(house: House) -> None:
     """By an idle trigger, without any condition of its own; StopOnIdleEnd is the default."""
     definition = sleeping()
     definition.triggers.create(TriggerType.IDLE)
@@ -77,7 +80,7 @@ async def test_a_task_started_in_idleness_ends_with_it(house):
     assert (await forbidden(house, run)).reason == "the computer is not idle"
 
 
-async def test_a_task_that_may_goes_on_when_the_computer_is_idle_again(house):
+async def test_a_task_that_may_goes_on_when_the_computer_is_idle_again(house: House) -> None:
     """RestartOnIdle: stopped, waiting, started again."""
     definition = sleeping(run_only_if_idle=True)
     definition.settings.idle_settings.restart_on_idle = True
@@ -104,7 +107,7 @@ async def test_a_task_that_may_goes_on_when_the_computer_is_idle_again(house):
     assert (await house.ended(run)).state is RunState.TERMINATED
 
 
-async def test_a_network_is_asked_for_by_name(house):
+async def test_a_network_is_asked_for_by_name(house: House) -> None:
     """Another one is no replacement."""
     definition = running("true")
     definition.settings.run_only_if_network_available = True
@@ -117,7 +120,7 @@ async def test_a_network_is_asked_for_by_name(house):
     assert (await house.ended(await house.scheduler.start(task))).state is RunState.FINISHED
 
 
-def test_linux_knows_interfaces_and_connections(tmp_path):
+def test_linux_knows_interfaces_and_connections(tmp_path: Path) -> None:
     """By the interface's state, or by NetworkManager's word for an identifier."""
     net, connections = tmp_path / "net", tmp_path / "nm"
     (net / "eth0").mkdir(parents=True)
@@ -135,11 +138,15 @@ def test_linux_knows_interfaces_and_connections(tmp_path):
     assert computer.has_this_network("eth0", uuid.replace("1}", "2}")) is False
 
 
-async def test_what_a_pattern_started_is_stopped_at_its_end(house):
+async def test_what_a_pattern_started_is_stopped_at_its_end(house: House) -> None:
     """StopAtDurationEnd: every ten minutes for half an hour, and nothing of it runs after that."""
     definition = daily(sleeping())
     repetition = definition.triggers[1].repetition
-    repetition.interval, repetition.duration, repetition.stop_at_duration_end = "PT10M", "PT30M", True
+    repetition.interval, repetition.duration, repetition.stop_at_duration_end = (
+        Duration("PT10M"),
+        "PT30M",
+        True,
+    )
     await house.register(definition)
     await house.at(NIGHT + dt.timedelta(hours=2, minutes=10))
     (run, *_) = await house.store.runs()
@@ -151,7 +158,7 @@ async def test_what_a_pattern_started_is_stopped_at_its_end(house):
     assert (await house.ended(run)).state is RunState.TERMINATED
 
 
-async def test_a_program_stands_still_and_goes_on(house):
+async def test_a_program_stands_still_and_goes_on(house: House) -> None:
     """Pause and resume, of the whole group; what has ended can be neither."""
     definition = running("sh", "-c 'while :; do sleep 0.02; done'")
     run = await house.scheduler.start(await house.register(definition))
@@ -167,7 +174,7 @@ async def test_a_program_stands_still_and_goes_on(house):
         await house.scheduler.pause_run(run)
 
 
-async def test_a_paused_program_can_be_stopped(house, tmp_path):
+async def test_a_paused_program_can_be_stopped(house: House, tmp_path: Path) -> None:
     """It hears that it is asked to end, and need not be killed."""
     hears = tmp_path / "hears"
     definition = running(
@@ -199,7 +206,7 @@ async def state_is(pid: int, states: str):
         return True if file.read().rpartition(")")[2].split()[0] in states else None
 
 
-async def test_a_priority_is_niceness(house):
+async def test_a_priority_is_niceness(house: House) -> None:
     """7, the default, is below normal; 10 is nothing but idle time."""
     for priority, nice in ((7, "5"), (10, "19"), (5, "0")):
         definition = running("sh", "-c 'sleep 0.2; exec nice'")

@@ -1,6 +1,8 @@
 """A definition reads what Windows writes, writes what Windows reads, and says where a file deviates."""
 
 # ruff: noqa: E501 – the tables read better across
+from __future__ import annotations
+
 import functools
 import time
 from pathlib import Path
@@ -12,6 +14,7 @@ from lxml import etree
 
 import innkeeper.schedule.xml
 from innkeeper.errors import ErrorCode, InvalidArgument, ScheduleError
+from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.definition import TaskDefinition, deviations
 from innkeeper.schedule.enumerations import (
     ActionType,
@@ -63,7 +66,7 @@ def second_validator() -> xmlschema.XMLSchema:
 # What Windows writes
 
 
-def test_a_file_of_windows_is_written_back_byte_for_byte():
+def test_a_file_of_windows_is_written_back_byte_for_byte() -> None:
     """UTF-16 with its mark, line ends, order, defaults spelt out, seven digits: nothing changes."""
     exported = encode(NIGHTLY, Encoding.UTF_16)
     definition = TaskDefinition.from_xml(exported, strict=True)
@@ -71,7 +74,7 @@ def test_a_file_of_windows_is_written_back_byte_for_byte():
     assert exported.startswith(b"\xff\xfe")
 
 
-def test_a_file_of_windows_is_understood():
+def test_a_file_of_windows_is_understood() -> None:
     """Each value of the file is where the documented property says."""
     definition = TaskDefinition.from_xml(NIGHTLY, strict=True)
     night, logon = definition.triggers
@@ -89,7 +92,7 @@ def test_a_file_of_windows_is_understood():
     assert definition.actions.item(2).header_fields[1].name == "X-Inn"
 
 
-def test_the_documented_defaults_hold_where_a_file_is_silent():
+def test_the_documented_defaults_hold_where_a_file_is_silent() -> None:
     """What is absent has the documented value, also where the schema's own default says otherwise."""
     definition = TaskDefinition.from_xml(task(), strict=True)
     said = definition.settings
@@ -110,7 +113,7 @@ def test_the_documented_defaults_hold_where_a_file_is_silent():
 
 @given(definitions())
 @settings(max_examples=80, deadline=None)
-def test_every_definition_survives_the_round_trip(definition):
+def test_every_definition_survives_the_round_trip(definition) -> None:
     """Written and read again, strictly, a definition says the same, and is written the same."""
     for encoding in Encoding:
         written = definition.to_xml(encoding)
@@ -126,20 +129,20 @@ def test_every_definition_survives_the_round_trip(definition):
 
 @given(definitions())
 @settings(max_examples=25, deadline=None)
-def test_every_definition_written_is_valid_for_two_validators(definition):
+def test_every_definition_written_is_valid_for_two_validators(definition) -> None:
     """libxml2 and a validator that shares no code with it both accept what is written."""
     written = definition.to_xml(Encoding.UTF_8)
     libxml2().assertValid(etree.fromstring(written))
     second_validator().validate(written.decode())
 
 
-def test_the_two_validators_agree_on_the_file_of_windows():
+def test_the_two_validators_agree_on_the_file_of_windows() -> None:
     """The schema itself describes what Windows writes."""
     libxml2().assertValid(etree.fromstring(encode(NIGHTLY, Encoding.UTF_16)))
     second_validator().validate(NIGHTLY.partition("?>")[2])
 
 
-def test_a_feature_raises_the_version_that_is_written():
+def test_a_feature_raises_the_version_that_is_written() -> None:
     """Windows refuses a feature that is newer than the declared version, so the version follows."""
     definition = TaskDefinition.new()
     assert b'version="1.2"' in definition.to_xml(Encoding.UTF_8)
@@ -149,14 +152,14 @@ def test_a_feature_raises_the_version_that_is_written():
     assert b'version="1.4"' in definition.to_xml(Encoding.UTF_8)
 
 
-def test_no_limit_is_written_as_zero():
+def test_no_limit_is_written_as_zero() -> None:
     """The property's Nothing is PT0S in XML: leaving it out would mean 72 hours."""
     definition = TaskDefinition.new()
     definition.settings.execution_time_limit = None
     assert b"<ExecutionTimeLimit>PT0S<" in definition.to_xml(Encoding.UTF_8)
 
 
-def test_unknown_elements_are_kept_where_they_stood():
+def test_unknown_elements_are_kept_where_they_stood() -> None:
     """What a newer Windows, or another tool, wrote is still there afterwards, prefixes and all."""
     text = task(
         '<Settings><Enabled>true</Enabled><Novel a="1"><x:y/> t </Novel><Hidden>true</Hidden></Settings>'
@@ -174,7 +177,7 @@ def test_unknown_elements_are_kept_where_they_stood():
     assert TaskDefinition.from_xml(written).to_xml(Encoding.UTF_8).decode() == written
 
 
-def test_a_prefixed_document_means_the_same():
+def test_a_prefixed_document_means_the_same() -> None:
     """Namespaces count, prefixes do not."""
     text = (
         '<t:Task xmlns:t="http://schemas.microsoft.com/windows/2004/02/mit/task"><t:Actions><t:Exec>'
@@ -187,7 +190,7 @@ def test_a_prefixed_document_means_the_same():
     assert TaskDefinition.from_xml(written).to_xml(Encoding.UTF_8) == written
 
 
-def test_our_own_words_stay_inside_data():
+def test_our_own_words_stay_inside_data() -> None:
     """The time zone and calendars are kept in Data, beside what the user has there."""
     definition = TaskDefinition.new()
     definition.actions.create(ActionType.EXEC).path = "x"
@@ -252,7 +255,9 @@ PLACES = [
 @pytest.mark.parametrize(
     ("text", "code", "where", "node", "value"), [p[1:] for p in PLACES], ids=[p[0] for p in PLACES]
 )
-def test_a_wrong_value_is_refused_with_its_place(text, code, where, node, value):
+def test_a_wrong_value_is_refused_with_its_place(
+    text: str, code: str, where: str, node: str, value: str
+) -> None:
     """What has no sane meaning is refused in both modes, with code, line, column, node and value."""
     position = text.index(where)
     place = (text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position))
@@ -280,7 +285,7 @@ FORGIVEN = [
 
 
 @pytest.mark.parametrize(("text", "code", "node"), [p[1:] for p in FORGIVEN], ids=[p[0] for p in FORGIVEN])
-def test_what_can_be_meant_in_one_way_is_mended_with_a_warning(text, code, node):
+def test_what_can_be_meant_in_one_way_is_mended_with_a_warning(text: str, code: str, node: str) -> None:
     """A lenient reader reads on and lists the deviation; a strict one refuses it."""
     definition = TaskDefinition.from_xml(text)
     (found,) = definition.deviations
@@ -293,7 +298,7 @@ def test_what_can_be_meant_in_one_way_is_mended_with_a_warning(text, code, node)
         assert again.to_xml() == definition.to_xml()
 
 
-def test_every_deviation_is_listed_in_the_order_of_the_file():
+def test_every_deviation_is_listed_in_the_order_of_the_file() -> None:
     """A validation does not stop at the first."""
     text = task("<Settings><Enabled>FALSE</Enabled><Priority>x</Priority></Settings><Bad/>", actions="")
     found = [(each.node, each.line) for each in deviations(text)]
@@ -304,11 +309,11 @@ def test_every_deviation_is_listed_in_the_order_of_the_file():
 # Filling in
 
 
-def test_fields_take_what_scripts_have_at_hand():
+def test_fields_take_what_scripts_have_at_hand() -> None:
     """Texts, numbers and masks become the values they mean; others are refused with the field's name."""
     definition = TaskDefinition.new()
     trigger = definition.triggers.create(TriggerType.MONTHLY)
-    trigger.start_boundary = "2026-01-01T02:00:00"
+    trigger.start_boundary = Boundary("2026-01-01T02:00:00")
     trigger.days_of_month = 1
     trigger.run_on_last_day_of_month = True
     assert trigger.days_of_month == DaysOfMonth.DAY_1 | DaysOfMonth.LAST
@@ -333,7 +338,7 @@ def test_fields_take_what_scripts_have_at_hand():
 
 
 @pytest.mark.parametrize("kind", list(TriggerType))
-def test_every_type_of_trigger_can_be_made_and_written(kind):
+def test_every_type_of_trigger_can_be_made_and_written(kind: TriggerType) -> None:
     """Create knows each documented type, and so does the XML."""
     definition = TaskDefinition.new()
     definition.triggers.create(kind)
@@ -342,7 +347,7 @@ def test_every_type_of_trigger_can_be_made_and_written(kind):
 
 
 @pytest.mark.parametrize("kind", list(ActionType))
-def test_every_type_of_action_can_be_made_and_written(kind):
+def test_every_type_of_action_can_be_made_and_written(kind: ActionType) -> None:
     """Create knows each documented type, and so does the XML."""
     definition = TaskDefinition.new()
     definition.actions.create(kind)
@@ -350,7 +355,7 @@ def test_every_type_of_action_can_be_made_and_written(kind):
     assert definition.actions[1].tag.encode() in definition.to_xml(Encoding.UTF_8)
 
 
-def test_collections_count_from_one_and_are_bounded():
+def test_collections_count_from_one_and_are_bounded() -> None:
     """Item 0 does not exist; the 33rd action and the 49th trigger are refused."""
     definition = TaskDefinition.new()
     for _ in range(48):
@@ -367,12 +372,12 @@ def test_collections_count_from_one_and_are_bounded():
     assert list(definition.triggers) == []
 
 
-def test_a_large_definition_is_read_in_moments():
+def test_a_large_definition_is_read_in_moments() -> None:
     """All triggers with all days and all actions, some 3,000 elements, are read well within a second."""
     definition = TaskDefinition.new()
     for _ in range(48):
         trigger = definition.triggers.create(TriggerType.MONTHLY)
-        trigger.start_boundary, trigger.days_of_month = "2026-01-01T00:00:00", (1 << 32) - 1
+        trigger.start_boundary, trigger.days_of_month = Boundary("2026-01-01T00:00:00"), (1 << 32) - 1
     for _ in range(32):
         definition.actions.create(ActionType.EXEC).path = "x"
     written = definition.to_xml()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ class Inbox:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> Path:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for localhost, and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -111,7 +112,7 @@ def serve(certificate):
 
 
 @pytest.fixture
-async def house(tmp_path):
+async def house(tmp_path: Path):
     house = House()
     secret = tmp_path / "secrets" / "mail"
     secret.parent.mkdir()
@@ -124,7 +125,7 @@ async def house(tmp_path):
 
 
 @pytest.fixture
-def trusted(certificate, monkeypatch):
+def trusted(certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     """The computer trusts the certificate."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
 
@@ -146,7 +147,9 @@ async def said(house: House, run) -> str:
     return "\n".join(line.text for line in await house.tasks.log(run.operation)) + run.reason
 
 
-async def test_a_message_goes_with_tls_where_the_server_offers_it(house, serve, trusted, tmp_path):
+async def test_a_message_goes_with_tls_where_the_server_offers_it(
+    house: House, serve: Callable[..., object], trusted: None, tmp_path: Path
+) -> None:
     """To, Cc and Bcc get it; Bcc is in no header; values and attachments are in it."""
     inbox, server = serve(starttls=True)
     file = tmp_path / "report.txt"
@@ -162,7 +165,9 @@ async def test_a_message_goes_with_tls_where_the_server_offers_it(house, serve, 
     assert inbox.secure == [True]
 
 
-async def test_a_password_goes_by_name_and_over_tls_alone(house, serve, trusted):
+async def test_a_password_goes_by_name_and_over_tls_alone(
+    house: House, serve: Callable[..., object], trusted: None
+) -> None:
     """From the start or after STARTTLS; neither the definition nor the log has it."""
     for tls, scheme in ((True, "smtps"), (False, "smtp")):
         inbox, server = serve(tls=tls, starttls=not tls, login=True)
@@ -176,7 +181,9 @@ async def test_a_password_goes_by_name_and_over_tls_alone(house, serve, trusted)
             assert inbox.secure == [True]
 
 
-async def test_a_wrong_password_is_told_without_it(house, serve, trusted, tmp_path):
+async def test_a_wrong_password_is_told_without_it(
+    house: House, serve: Callable[..., object], trusted: None, tmp_path: Path
+) -> None:
     """And a missing one names the file to write."""
     _, server = serve(starttls=True, login=True)
     (tmp_path / "secrets" / "mail").write_text("wrong horse")
@@ -187,7 +194,9 @@ async def test_a_wrong_password_is_told_without_it(house, serve, trusted, tmp_pa
     assert run.result == ErrorCode.SCHED_E_ACCOUNT_INFORMATION_NOT_SET
 
 
-async def test_a_server_without_tls_gets_no_password_and_no_message_that_needs_it(house, serve):
+async def test_a_server_without_tls_gets_no_password_and_no_message_that_needs_it(
+    house: House, serve: Callable[..., object]
+) -> None:
     """What is only offered is not needed."""
     inbox, server = serve()
     for address in (f"smtp://ana@{server}?secret=mail", f"smtp://{server}?tls=required"):
@@ -197,7 +206,9 @@ async def test_a_server_without_tls_gets_no_password_and_no_message_that_needs_i
     assert inbox.secure == [False]
 
 
-async def test_who_starts_a_task_does_not_choose_its_server(house, serve):
+async def test_who_starts_a_task_does_not_choose_its_server(
+    house: House, serve: Callable[..., object]
+) -> None:
     """Arguments are put into the words, and not into the address that a password may go to."""
     inbox, server = serve()
     definition = mail(server, subject="$(Arg0)", body="$(Arg1)")
@@ -211,7 +222,9 @@ async def test_who_starts_a_task_does_not_choose_its_server(house, serve):
     assert len(inbox.messages) == 1
 
 
-async def test_a_certificate_that_nobody_trusts_is_refused(house, serve):
+async def test_a_certificate_that_nobody_trusts_is_refused(
+    house: House, serve: Callable[..., object]
+) -> None:
     """Mail is not handed to whoever answers."""
     inbox, server = serve(starttls=True)
     assert "certificate" in (await sent(house, mail(server))).reason.lower()
@@ -227,7 +240,12 @@ async def test_a_certificate_that_nobody_trusts_is_refused(house, serve):
         ({"attachments": ("/no/such/file",)}, "cannot be read"),
     ],
 )
-async def test_what_cannot_be_sent_says_why(house, serve, fields, words):
+async def test_what_cannot_be_sent_says_why(
+    house: House,
+    serve: Callable[..., object],
+    fields: dict[str, None] | dict[str, str] | dict[str, tuple[str]],
+    words: str,
+) -> None:
     """A line end in a header would add headers."""
     inbox, server = serve()
     assert words in (await sent(house, mail(server, **fields))).reason
@@ -249,7 +267,7 @@ async def test_what_cannot_be_sent_says_why(house, serve, fields, words):
         ),
     ],
 )
-def test_a_server_is_a_name_or_an_address(text, server):
+def test_a_server_is_a_name_or_an_address(text: str, server: MailServer) -> None:
     """With the port that its security has."""
     assert mail_server.parse(text) == server
 
@@ -267,7 +285,7 @@ def test_a_server_is_a_name_or_an_address(text, server):
         "smtp://ana@mail.example?tls=none",
     ],
 )
-async def test_what_is_no_server_is_refused_at_registration(house, text):
+async def test_what_is_no_server_is_refused_at_registration(house: House, text: str) -> None:
     """A password in it above all; and the refusal does not repeat it."""
     with pytest.raises(ScheduleError) as refused:
         await house.register(mail(text))
@@ -275,7 +293,7 @@ async def test_what_is_no_server_is_refused_at_registration(house, text):
     assert "hunter2" not in f"{refused.value} {refused.value.value}"
 
 
-def test_a_secret_that_others_can_read_is_none(tmp_path):
+def test_a_secret_that_others_can_read_is_none(tmp_path: Path) -> None:
     """Nor does a name climb out of its directory."""
     (tmp_path / "open").write_text("x")
     (tmp_path / "open").chmod(0o644)

@@ -1,11 +1,14 @@
 """Maintenance runs in its window: what is eligible, exclusive tasks alone, and no longer than it may."""
 
+from __future__ import annotations
+
 import asyncio
 import datetime as dt
 
 import pytest
 
 from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import ActionType
 from innkeeper.schedule.maintenance import Maintenance, MaintenanceWindow
 from innkeeper.schedule.registered import RunState
@@ -26,7 +29,7 @@ class Work:
         self.at_work: list[str] = []
         house.handlers.register(HANDLER, "work", self._work)
 
-    async def _work(self, status, data):
+    async def _work(self, status, data) -> None:
         self.at_work.append(data)
         try:
             await self.let_go.wait()
@@ -45,12 +48,15 @@ async def house():
     await house.tasks.close()
 
 
-def maintained(name: str, period: str = "P1D", deadline: str | None = None, *, exclusive: bool = False):
+def maintained(
+    name: str, period: str = "P1D", deadline: str | None = None, *, exclusive: bool = False
+) -> TaskDefinition:
     made = TaskDefinition.new()
     action = made.actions.create(ActionType.COM_HANDLER)
     action.class_id, action.data = HANDLER, name
     settings = made.settings.create_maintenance_settings()
-    settings.period, settings.deadline, settings.exclusive = period, deadline, exclusive
+    settings.period, settings.exclusive = Duration(period), exclusive
+    settings.deadline = None if deadline is None else Duration(deadline)
     return made
 
 
@@ -66,7 +72,7 @@ async def states(house: House, name: str):
     return [run.state for run in await house.store.runs(task.id)]
 
 
-async def test_a_task_runs_once_a_period_in_the_window(house):
+async def test_a_task_runs_once_a_period_in_the_window(house: House) -> None:
     """Registered on Saturday evening with a period of a day: not on Sunday at three, but on Monday."""
     work = Work(house)
     await house.registry.register("\\a", maintained("a"), owner="ana")
@@ -88,7 +94,7 @@ async def test_a_task_runs_once_a_period_in_the_window(house):
     assert len(await states(house, "\\a")) == 2
 
 
-async def test_the_windows_end_stops_what_is_not_overdue(house):
+async def test_the_windows_end_stops_what_is_not_overdue(house: House) -> None:
     """With a deadline passed, it is let finish; without one, it is stopped and says why."""
     work = Work(house)
     await house.registry.register("\\a", maintained("a"), owner="ana")
@@ -105,7 +111,7 @@ async def test_the_windows_end_stops_what_is_not_overdue(house):
     assert sorted(work.at_work) == ["a", "late"]
 
 
-async def test_exclusive_tasks_run_alone_and_last(house):
+async def test_exclusive_tasks_run_alone_and_last(house: House) -> None:
     """One after another, when all others have ended."""
     work = Work(house)
     for name, exclusive in (("x", True), ("a", False), ("y", True), ("b", False)):
@@ -120,7 +126,7 @@ async def test_exclusive_tasks_run_alone_and_last(house):
         assert work.at_work == expected
 
 
-def test_a_window_may_go_over_midnight():
+def test_a_window_may_go_over_midnight() -> None:
     """It belongs to the day that it begins on."""
     window = MaintenanceWindow(start=dt.time(23, 30), length=HOUR)
     begin = dt.datetime(2026, 1, 10, 23, 30, tzinfo=dt.UTC)
@@ -143,7 +149,7 @@ class Alarm:
         self.moments.append(moment)
 
 
-async def test_the_computer_is_woken_for_the_first_task_that_asks_for_it(house):
+async def test_the_computer_is_woken_for_the_first_task_that_asks_for_it(house: House) -> None:
     """A little before it is due; never for one that does not ask, and not at all where it cannot be."""
     alarm = Alarm()
     waker = Waker(store=house.store, clock=house.clock, alarm=alarm)

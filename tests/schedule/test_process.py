@@ -26,7 +26,7 @@ async def output(program: Program) -> tuple[int, list[str]]:
 
 
 @as_root
-async def test_a_program_runs_as_its_user_with_all_groups():
+async def test_a_program_runs_as_its_user_with_all_groups() -> None:
     """And with the user's own home and name, and no more of the service's world than its language."""
     account = pwd.getpwnam(OTHER)
     code, lines = await output(Program(argv=["sh", "-c", "id -u; id -g; id -G; env | sort"], user=OTHER))
@@ -39,7 +39,9 @@ async def test_a_program_runs_as_its_user_with_all_groups():
 
 
 @as_root
-async def test_a_program_gets_a_scope_before_it_becomes_its_user(tmp_path, monkeypatch):
+async def test_a_program_gets_a_scope_before_it_becomes_its_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Root asks for the scope; stopping it signals all that is in it."""
     asked = tmp_path / "asked"
     tools = tmp_path / "bin"
@@ -65,7 +67,7 @@ async def test_a_program_gets_a_scope_before_it_becomes_its_user(tmp_path, monke
 
 
 @as_root
-async def test_a_file_is_read_as_the_user_may(tmp_path):
+async def test_a_file_is_read_as_the_user_may(tmp_path: Path) -> None:
     """What root alone can read is not handed to another."""
     secret = tmp_path / "secret"
     secret.write_text("x")
@@ -75,7 +77,7 @@ async def test_a_file_is_read_as_the_user_may(tmp_path):
     assert await process.read_file("/etc/hostname", user=OTHER, most_bytes=3)
 
 
-async def test_a_file_is_read_up_to_a_bound(tmp_path):
+async def test_a_file_is_read_up_to_a_bound(tmp_path: Path) -> None:
     """And one that is not there says so."""
     (tmp_path / "a").write_bytes(b"x" * 100)
     assert await process.read_file(str(tmp_path / "a"), user=None, most_bytes=10) == b"x" * 10
@@ -83,7 +85,7 @@ async def test_a_file_is_read_up_to_a_bound(tmp_path):
         await process.read_file(str(tmp_path / "b"), user=None, most_bytes=10)
 
 
-async def test_a_priority_that_takes_root_is_told():
+async def test_a_priority_that_takes_root_is_told() -> None:
     """The program runs all the same, as others do."""
     code, lines = await output(Program(argv=["sh", "-c", "sleep 0.1; nice"], priority=1))
     if os.geteuid() == 0:

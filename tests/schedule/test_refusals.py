@@ -229,7 +229,9 @@ def house():
 
 
 @pytest.mark.parametrize(("xml", "code", "node"), REFUSED.values(), ids=REFUSED)
-async def test_a_definition_that_will_not_do_is_refused_whole(house, xml, code, node):
+async def test_a_definition_that_will_not_do_is_refused_whole(
+    house: House, xml: str, code: ErrorCode | None, node: str | None
+) -> None:
     """The documented code, the node at fault and its place; no task and no folder is there afterwards."""
     with pytest.raises(InnkeeperError) as refused:
         await house.registry.register("\\New\\t", xml, owner="ana")
@@ -259,7 +261,7 @@ PATHS = {
 
 
 @pytest.mark.parametrize(("path", "code"), PATHS.values(), ids=PATHS)
-async def test_a_path_that_will_not_do_is_refused(house, path, code):
+async def test_a_path_that_will_not_do_is_refused(house: House, path: str, code: ErrorCode) -> None:
     """Whatever the path says, nothing is made of it."""
     with pytest.raises(InnkeeperError) as refused:
         await house.registry.register(path, running("true"), owner="ana")
@@ -268,7 +270,7 @@ async def test_a_path_that_will_not_do_is_refused(house, path, code):
     assert list(await house.store.folders()) == []
 
 
-async def test_what_is_taken_or_missing_is_refused(house):
+async def test_what_is_taken_or_missing_is_refused(house: House) -> None:
     """A task that exists, one that does not, a folder of its name, a password, a log-on without user."""
     await house.registry.register("\\f\\t", running("true"), owner="ana")
     cases = [

@@ -1,10 +1,13 @@
 """Folders and registration refuse what the documents refuse, and store it whole or not at all."""
 
+from __future__ import annotations
+
 import datetime as dt
 
 import pytest
 
 from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.enumerations import LogonType, TaskCreation
 from innkeeper.schedule.path import SchedulePath
@@ -29,7 +32,7 @@ async def refused(call) -> InnkeeperError:
 # Folders
 
 
-async def test_a_folder_is_made_with_those_around_it(house):
+async def test_a_folder_is_made_with_those_around_it(house: House) -> None:
     """CreateFolder makes the whole tree, relative or absolute."""
     await house.registry.create_folder("\\a\\b\\c", "D:")
     assert [str(folder.path) for folder in await house.store.folders()] == ["\\a", "\\a\\b", "\\a\\b\\c"]
@@ -41,7 +44,7 @@ async def test_a_folder_is_made_with_those_around_it(house):
     ]
 
 
-async def test_folders_refuse_what_is_documented(house):
+async def test_folders_refuse_what_is_documented(house: House) -> None:
     """Taken, missing, not empty, the root, and flags that there are none of."""
     await house.registry.create_folder("\\a\\b")
     await house.registry.register("\\t", running("true"), owner="ana")
@@ -64,7 +67,7 @@ async def test_folders_refuse_what_is_documented(house):
 # Registration
 
 
-async def test_a_registered_task_is_found_with_its_folder(house):
+async def test_a_registered_task_is_found_with_its_folder(house: House) -> None:
     """The path, the owner, the account, the date and the next run are there; its folders are made."""
     definition = daily(running("true"))
     definition.principal.user_id, definition.principal.id = "ana", "Author"
@@ -78,7 +81,7 @@ async def test_a_registered_task_is_found_with_its_folder(house):
     assert task.last_result == ErrorCode.SCHED_S_TASK_HAS_NOT_RUN
 
 
-async def test_a_task_without_a_path_gets_a_name(house):
+async def test_a_task_without_a_path_gets_a_name(house: House) -> None:
     """The root folder and a GUID, as documented."""
     task = await house.registry.register(None, running("true"), owner="ana")
     assert task.path.parent.is_root
@@ -95,14 +98,14 @@ async def test_a_task_without_a_path_gets_a_name(house):
         0x40 | CREATE,
     ],
 )
-async def test_flags_that_do_not_go_together_are_refused(house, flags):
+async def test_flags_that_do_not_go_together_are_refused(house: House, flags: int | TaskCreation) -> None:
     """VALIDATE_ONLY stands alone; something must be asked for; unknown bits mean nothing."""
     error = await refused(house.registry.register("\\t", running("true"), flags, owner="ana"))
     assert error.code is ErrorCode.E_INVALIDARG
     assert await house.store.tasks() == []
 
 
-async def test_create_and_update_say_what_must_be_there(house):
+async def test_create_and_update_say_what_must_be_there(house: House) -> None:
     """CREATE refuses a task that exists, UPDATE one that does not, and the id survives an update."""
     error = await refused(house.registry.register("\\t", running("true"), UPDATE, owner="ana"))
     assert error.code is ErrorCode.ERROR_FILE_NOT_FOUND
@@ -113,14 +116,14 @@ async def test_create_and_update_say_what_must_be_there(house):
     assert (changed.id, "false" in changed.xml) == (task.id, True)
 
 
-async def test_validation_stores_nothing(house):
+async def test_validation_stores_nothing(house: House) -> None:
     """Neither the task nor its folders."""
     await house.registry.register("\\a\\t", running("true"), VALIDATE, owner="ana")
     assert await house.store.tasks() == []
     assert await house.store.folders() == []
 
 
-async def test_a_disabled_registration_is_disabled(house):
+async def test_a_disabled_registration_is_disabled(house: House) -> None:
     """DISABLE goes with creation, and shows in the XML."""
     task = await house.registry.register(
         "\\t", daily(running("true")), CREATE | TaskCreation.DISABLE, owner="ana"
@@ -130,7 +133,7 @@ async def test_a_disabled_registration_is_disabled(house):
 
 
 def ended(definition: TaskDefinition) -> TaskDefinition:
-    daily(definition, "2025-01-01T00:00:00").triggers[1].end_boundary = "2026-01-01T00:00:00"
+    daily(definition, "2025-01-01T00:00:00").triggers[1].end_boundary = Boundary("2026-01-01T00:00:00")
     return definition
 
 
@@ -144,7 +147,7 @@ def excluding(definition: TaskDefinition, name: str) -> TaskDefinition:
     return daily(definition)
 
 
-async def test_what_could_never_run_is_refused_at_registration(house):
+async def test_what_could_never_run_is_refused_at_registration(house: House) -> None:
     """A boundary in the past, an unknown user, a calendar that is not there, no actions, a bad path."""
     for name, definition, code, node in [
         ("\\t", ended(running("true")), ErrorCode.SCHED_E_PAST_END_BOUNDARY, "EndBoundary"),
@@ -162,7 +165,7 @@ async def test_what_could_never_run_is_refused_at_registration(house):
     assert await house.store.folders() == []
 
 
-async def test_the_callers_word_for_the_account_goes_first(house):
+async def test_the_callers_word_for_the_account_goes_first(house: House) -> None:
     """RegisterTask's user and logon type replace the definition's; a password is not kept."""
     task = await house.registry.register(
         "\\t", running("true"), user_id="ana", logon_type=LogonType.S4U, owner="ana"
@@ -177,7 +180,7 @@ async def test_the_callers_word_for_the_account_goes_first(house):
     assert error.code is ErrorCode.E_INVALIDARG
 
 
-async def test_hidden_tasks_are_shown_to_who_asks(house):
+async def test_hidden_tasks_are_shown_to_who_asks(house: House) -> None:
     """GetTasks with TASK_ENUM_HIDDEN."""
     definition = running("true")
     definition.settings.hidden = True
@@ -186,7 +189,7 @@ async def test_hidden_tasks_are_shown_to_who_asks(house):
     assert len(await house.registry.tasks(ROOT, hidden=True)) == 1
 
 
-async def test_a_task_is_disabled_enabled_and_deleted(house):
+async def test_a_task_is_disabled_enabled_and_deleted(house: House) -> None:
     """Disabled it is due no more; enabled again it does not make up for what it missed."""
     task = await house.registry.register("\\t", daily(running("true")), owner="ana")
     task = await house.registry.set_enabled(task, False)

@@ -1,5 +1,7 @@
 """What is due starts once, under its policy and conditions, and its history tells how it came out."""
 
+from __future__ import annotations
+
 import asyncio
 import dataclasses
 import datetime as dt
@@ -8,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import ErrorCode, InnkeeperError, ScheduleError
+from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import (
     ActionType,
     InstancesPolicy,
@@ -46,7 +50,7 @@ async def lasting(house: House) -> asyncio.Event:
     """A handler that works until it is let go."""
     let_go = asyncio.Event()
 
-    async def handler(status, data):
+    async def handler(status, data) -> None:
         status.update_status(50, f"at {data or 'work'}")
         await let_go.wait()
 
@@ -62,7 +66,7 @@ async def only_run(house: House):
 # By the clock
 
 
-async def test_a_due_task_runs_once_a_day(house):
+async def test_a_due_task_runs_once_a_day(house: House) -> None:
     """The program runs, its output is in the log, its result in the history, and tomorrow is next."""
     task = await house.register(daily(running("echo", "good night")))
     await house.at(NIGHT + TWO_HOURS)
@@ -78,10 +82,10 @@ async def test_a_due_task_runs_once_a_day(house):
     assert (await house.tasks.get(run.operation)).result is TaskResult.SUCCESS
 
 
-async def test_an_exit_code_is_the_result(house):
+async def test_an_exit_code_is_the_result(house: House) -> None:
     """A failing program ends its operation with an error, and is not run again by itself."""
     definition = running("sh", "-c 'exit 3'")
-    definition.settings.restart_count, definition.settings.restart_interval = 2, "PT1M"
+    definition.settings.restart_count, definition.settings.restart_interval = 2, Duration("PT1M")
     task = await house.register(definition)
     run = await house.ended(await house.scheduler.start(task))
     assert (run.state, run.result, run.attempt) == (RunState.FINISHED, 3, 1)
@@ -89,7 +93,7 @@ async def test_an_exit_code_is_the_result(house):
     assert (await house.tasks.get(run.operation)).result is TaskResult.UNEXPECTED_ERROR
 
 
-async def test_missed_starts_are_counted_and_not_made_up_for(house):
+async def test_missed_starts_are_counted_and_not_made_up_for(house: House) -> None:
     """Without StartWhenAvailable three missed nights are three missed runs."""
     task = await house.register(daily(running("true")))
     await house.at(NIGHT + TWO_HOURS + 2 * DAY + dt.timedelta(minutes=5))
@@ -99,7 +103,7 @@ async def test_missed_starts_are_counted_and_not_made_up_for(house):
     assert (await house.store.get(run.task_id)).missed_runs == 0
 
 
-async def test_a_missed_start_is_made_up_for_once_after_ten_minutes(house):
+async def test_a_missed_start_is_made_up_for_once_after_ten_minutes(house: House) -> None:
     """StartWhenAvailable: one catch-up for however many misses, ten minutes after the service is back."""
     definition = daily(running("true"))
     definition.settings.start_when_available = True
@@ -115,7 +119,7 @@ async def test_a_missed_start_is_made_up_for_once_after_ten_minutes(house):
     assert (await house.ended(run)).state is RunState.FINISHED
 
 
-async def test_a_random_delay_is_kept_and_drawn_again_alike(house):
+async def test_a_random_delay_is_kept_and_drawn_again_alike(house: House) -> None:
     """The start is late by its drawn delay, the same after a restart, and within the limit."""
     definition = daily(handling())
     definition.triggers[1].random_delay = "PT1H"
@@ -131,7 +135,7 @@ async def test_a_random_delay_is_kept_and_drawn_again_alike(house):
     assert (run.due, run.occurrence) == (task.next_due, "1@2026-01-10T22:00:00.000000Z")
 
 
-async def test_a_registration_trigger_starts_the_task_after_its_delay(house):
+async def test_a_registration_trigger_starts_the_task_after_its_delay(house: House) -> None:
     """On registration and on each change, unless the flags say no."""
     definition = running("true")
     definition.triggers.create(TriggerType.REGISTRATION).delay = "PT5M"
@@ -145,11 +149,11 @@ async def test_a_registration_trigger_starts_the_task_after_its_delay(house):
     assert (await house.ended(await only_run(house))).state is RunState.FINISHED
 
 
-async def test_an_expired_task_is_deleted_after_its_time(house):
+async def test_an_expired_task_is_deleted_after_its_time(house: House) -> None:
     """A day after its last trigger ended, and not before."""
     definition = daily(running("true"))
-    definition.triggers[1].end_boundary = "2026-01-10T23:00:00"
-    definition.settings.delete_expired_task_after = "P1D"
+    definition.triggers[1].end_boundary = Boundary("2026-01-10T23:00:00")
+    definition.settings.delete_expired_task_after = Duration("P1D")
     task = await house.register(definition)
     await house.at(NIGHT + TWO_HOURS)
     await house.ended(await only_run(house))
@@ -171,7 +175,7 @@ async def second_start(house: House, policy: InstancesPolicy):
     return let_go, task, first, second
 
 
-async def test_ignore_new_starts_none_beside_the_one_that_runs(house):
+async def test_ignore_new_starts_none_beside_the_one_that_runs(house: House) -> None:
     """The second start is in the history, with its reason."""
     let_go, _, first, second = await second_start(house, InstancesPolicy.IGNORE_NEW)
     assert (second.state, second.result) == (RunState.SKIPPED, ErrorCode.SCHED_E_ALREADY_RUNNING)
@@ -179,7 +183,7 @@ async def test_ignore_new_starts_none_beside_the_one_that_runs(house):
     assert (await house.ended(first)).state is RunState.FINISHED
 
 
-async def test_parallel_starts_another(house):
+async def test_parallel_starts_another(house: House) -> None:
     """Both run, and both end."""
     let_go, task, first, second = await second_start(house, InstancesPolicy.PARALLEL)
     assert await house.scheduler.state(task) is TaskState.RUNNING
@@ -187,7 +191,7 @@ async def test_parallel_starts_another(house):
     assert (await house.ended(first)).state is (await house.ended(second)).state is RunState.FINISHED
 
 
-async def test_queue_waits_for_the_one_before(house):
+async def test_queue_waits_for_the_one_before(house: House) -> None:
     """The second starts when the first has ended."""
     let_go, _, first, second = await second_start(house, InstancesPolicy.QUEUE)
     assert second.state is RunState.QUEUED
@@ -199,7 +203,7 @@ async def test_queue_waits_for_the_one_before(house):
     assert (await house.ended(second)).state is RunState.FINISHED
 
 
-async def test_a_queue_is_bounded(house):
+async def test_a_queue_is_bounded(house: House) -> None:
     """One instance that hangs does not fill the house."""
     let_go, task, _, _ = await second_start(house, InstancesPolicy.QUEUE)
     states = [(await house.scheduler.start(task)).state for _ in range(12)]
@@ -208,7 +212,7 @@ async def test_a_queue_is_bounded(house):
     let_go.set()
 
 
-async def test_stop_existing_stops_the_one_before(house):
+async def test_stop_existing_stops_the_one_before(house: House) -> None:
     """The first ends as terminated; the second runs."""
     let_go, _, first, second = await second_start(house, InstancesPolicy.STOP_EXISTING)
     assert (await house.ended(first)).result == ErrorCode.SCHED_S_TASK_TERMINATED
@@ -219,11 +223,11 @@ async def test_stop_existing_stops_the_one_before(house):
 # Conditions, limits, failures
 
 
-async def test_a_condition_that_is_not_met_is_told_and_tried_again(house):
+async def test_a_condition_that_is_not_met_is_told_and_tried_again(house: House) -> None:
     """No network: skipped with its reason, tried again as RestartOnFailure says, until there is one."""
     definition = running("true")
     definition.settings.run_only_if_network_available = True
-    definition.settings.restart_count, definition.settings.restart_interval = 3, "PT1M"
+    definition.settings.restart_count, definition.settings.restart_interval = 3, Duration("PT1M")
     house.computer.network = False
     task = await house.register(definition)
     run = await house.scheduler.start(task)
@@ -234,7 +238,7 @@ async def test_a_condition_that_is_not_met_is_told_and_tried_again(house):
     assert (ended.state, ended.attempt) == (RunState.FINISHED, 2)
 
 
-async def test_constraints_can_be_ignored_by_hand(house):
+async def test_constraints_can_be_ignored_by_hand(house: House) -> None:
     """IGNORE_CONSTRAINTS skips battery, network and idle; without it the run is skipped."""
     definition = running("true")
     definition.settings.disallow_start_if_on_batteries = True
@@ -246,10 +250,10 @@ async def test_constraints_can_be_ignored_by_hand(house):
     assert run.state is RunState.FINISHED
 
 
-async def test_the_shorter_limit_stops_the_program_and_all_its_children(house):
+async def test_the_shorter_limit_stops_the_program_and_all_its_children(house: House) -> None:
     """The trigger's limit is shorter than the task's; the whole group is gone."""
     definition = daily(running("sh", "-c 'sleep 1000 & echo $!; wait'"))
-    definition.triggers[1].execution_time_limit = "PT1M"
+    definition.triggers[1].execution_time_limit = Duration("PT1M")
     await house.register(definition)
     await house.at(NIGHT + TWO_HOURS)
 
@@ -266,7 +270,7 @@ async def test_the_shorter_limit_stops_the_program_and_all_its_children(house):
     assert not await alive(child)
 
 
-async def test_stop_ends_every_instance(house):
+async def test_stop_ends_every_instance(house: House) -> None:
     """Stop answers whether there were any, and the operation ends as cancelled."""
     task = await house.register(running("sleep", "1000"))
     assert not await house.scheduler.stop(task)
@@ -278,7 +282,7 @@ async def test_stop_ends_every_instance(house):
     assert (await house.tasks.get(run.operation)).result is TaskResult.CANCELLED
 
 
-async def test_all_actions_are_done_and_the_last_gives_the_result(house):
+async def test_all_actions_are_done_and_the_last_gives_the_result(house: House) -> None:
     """A failing action does not stop the next, unless the task says so."""
     definition = running("false")
     second = definition.actions.create(ActionType.EXEC)
@@ -293,10 +297,10 @@ async def test_all_actions_are_done_and_the_last_gives_the_result(house):
     assert (run.result, run.action) == (1, 1)
 
 
-async def test_a_program_that_is_not_there_is_tried_again(house):
+async def test_a_program_that_is_not_there_is_tried_again(house: House) -> None:
     """An action that cannot start is a failure, and its sentence is in the history."""
     definition = running("/no/such/program")
-    definition.settings.restart_count, definition.settings.restart_interval = 1, "PT1M"
+    definition.settings.restart_count, definition.settings.restart_interval = 1, Duration("PT1M")
     run = await house.scheduler.start(await house.register(definition))
     await retried(house, run.id)
     await house.clock.advance(61)
@@ -305,7 +309,7 @@ async def test_a_program_that_is_not_there_is_tried_again(house):
     assert "/no/such/program" in ended.reason
 
 
-async def test_no_shell_reads_the_arguments(house):
+async def test_no_shell_reads_the_arguments(house: House) -> None:
     """A semicolon, a dollar and a star are what they are."""
     task = await house.register(running("echo", "'; rm -rf /' $HOME * `id`"))
     run = await house.ended(await house.scheduler.start(task, ("$(id)",)))
@@ -315,7 +319,7 @@ async def test_no_shell_reads_the_arguments(house):
 # By hand
 
 
-async def test_a_start_by_hand_is_refused_as_documented(house):
+async def test_a_start_by_hand_is_refused_as_documented(house: House) -> None:
     """Disabled, not on demand, too many arguments, no session."""
     task = await house.register(running("true"))
     for change, arguments, flags, code in [
@@ -333,10 +337,10 @@ async def test_a_start_by_hand_is_refused_as_documented(house):
     assert refused.value.code is ErrorCode.SCHED_E_START_ON_DEMAND
 
 
-async def test_a_handler_is_an_operation_of_the_inn(house):
+async def test_a_handler_is_an_operation_of_the_inn(house: House) -> None:
     """Its status is the operation's progress, its result the run's; an unknown class id is an error."""
 
-    async def handler(status, data):
+    async def handler(status, data) -> None:
         status.update_status(40, data)
         status.task_completed(7)
 
@@ -354,7 +358,7 @@ async def test_a_handler_is_an_operation_of_the_inn(house):
 # Crashes
 
 
-async def test_a_claimed_start_goes_on_after_a_crash(house):
+async def test_a_claimed_start_goes_on_after_a_crash(house: House) -> None:
     """The crash came between the claim and the start: the new process makes it, once."""
     await house.register(daily(running("true")))
     await house.clock.advance(TWO_HOURS.total_seconds())
@@ -368,7 +372,7 @@ async def test_a_claimed_start_goes_on_after_a_crash(house):
     assert len(await house.tasks.list()) == 1
 
 
-async def test_an_instance_that_ran_at_a_crash_is_not_started_twice(house):
+async def test_an_instance_that_ran_at_a_crash_is_not_started_twice(house: House) -> None:
     """Its program may have done anything: the history says so, and no second one is started."""
     let_go = await lasting(house)
     task = await house.register(handling())
@@ -382,7 +386,7 @@ async def test_an_instance_that_ran_at_a_crash_is_not_started_twice(house):
     assert (ended.state, ended.result) == (RunState.INTERRUPTED, ErrorCode.SCHED_S_TASK_TERMINATED)
 
 
-async def test_two_servers_make_a_start_once(house):
+async def test_two_servers_make_a_start_once(house: House) -> None:
     """Both see the task due; the store lets one of them start it."""
     definition = daily(handling())
     house.handlers.register(HANDLER, "none", lambda status, data: asyncio.sleep(0))

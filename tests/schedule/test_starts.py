@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from innkeeper.schedule import spawning
 from innkeeper.schedule import starts as module
 from innkeeper.schedule.starts import MappedStarts, MemoryStarts
@@ -41,7 +43,7 @@ def test_a_kill_takes_nothing_along(tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_sign_tells_of_one_instance_alone(tmp_path: Path, monkeypatch) -> None:
+def test_a_sign_tells_of_one_instance_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one of its slot has not begun with it; and one that a program has made is believed."""
     monkeypatch.setattr(module, "_SLOTS", 2)
     monkeypatch.setattr(module, "_CLEARED_TOGETHER", 1)
@@ -71,7 +73,9 @@ def touch(sign: bytes | None) -> None:
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def test_after_the_computer_has_started_all_may_have_begun(tmp_path: Path, monkeypatch) -> None:
+def test_after_the_computer_has_started_all_may_have_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A power cut may have taken notes along: none is believed."""
     path = tmp_path / "starts"
     first = MappedStarts.open(path)
@@ -83,7 +87,7 @@ def test_after_the_computer_has_started_all_may_have_begun(tmp_path: Path, monke
     assert MappedStarts.open(path).may_have_begun(A)
 
 
-def test_a_full_or_broken_file_is_no_obstacle(tmp_path: Path, monkeypatch) -> None:
+def test_a_full_or_broken_file_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More instances than places, or rubbish in the file: what cannot be noted may have begun."""
     monkeypatch.setattr(module, "_SLOTS", 2)
     path = tmp_path / "starts"

@@ -1,5 +1,7 @@
 """What happens starts the tasks whose triggers wait for it, once, and nothing else."""
 
+from __future__ import annotations
+
 import asyncio
 import dataclasses
 import datetime as dt
@@ -8,7 +10,9 @@ import pytest
 
 from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule import registry as registries
+from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import SessionStateChange, TriggerType
 from innkeeper.schedule.events import inn
 from innkeeper.schedule.inn_events import InnEvents
@@ -65,7 +69,7 @@ async def runs(house: House):
 # Events
 
 
-async def test_an_event_starts_the_task_and_gives_it_values(house):
+async def test_an_event_starts_the_task_and_gives_it_values(house: House) -> None:
     """Each value query is one name in the action's words; what it does not find stays as it is."""
     definition = on_event("*[System[EventID=103]]")
     trigger = definition.triggers[1]
@@ -83,7 +87,7 @@ async def test_an_event_starts_the_task_and_gives_it_values(house):
     assert (ended.trigger, ended.result) == (1, 0)
 
 
-async def test_an_event_is_heard_once(house):
+async def test_an_event_is_heard_once(house: House) -> None:
     """Told twice, or by two servers: one start."""
     await house.register(on_event("*"))
     await house.watcher.tell(happened(house))
@@ -91,7 +95,7 @@ async def test_an_event_is_heard_once(house):
     assert len(await runs(house)) == 1
 
 
-async def test_a_delay_waits_as_a_queued_instance(house):
+async def test_a_delay_waits_as_a_queued_instance(house: House) -> None:
     """It is to be seen as queued, and starts when the delay is over."""
     await house.register(on_event("*", delay="PT5M"))
     await house.watcher.tell(happened(house))
@@ -103,7 +107,7 @@ async def test_a_delay_waits_as_a_queued_instance(house):
     assert (await house.ended(run)).state is RunState.FINISHED
 
 
-async def test_boundaries_gate_and_a_disabled_trigger_or_task_hears_nothing(house):
+async def test_boundaries_gate_and_a_disabled_trigger_or_task_hears_nothing(house: House) -> None:
     """Not before its start, not after its end, not while disabled."""
     start, end = "2026-01-10T20:10:00", "2026-01-10T20:20:00"
     task = await house.register(on_event("*", start_boundary=start, end_boundary=end))
@@ -117,7 +121,7 @@ async def test_boundaries_gate_and_a_disabled_trigger_or_task_hears_nothing(hous
     assert len(await runs(house)) == 1
 
 
-async def test_so_many_events_within_a_period_of_the_same_element_count_as_one(house):
+async def test_so_many_events_within_a_period_of_the_same_element_count_as_one(house: House) -> None:
     """Three crashes of one machine within an hour; those of another do not count."""
     await house.register(
         on_event(
@@ -135,7 +139,7 @@ async def test_so_many_events_within_a_period_of_the_same_element_count_as_one(h
     assert [run.due - NIGHT for run in await runs(house)] == [76 * MINUTE]
 
 
-async def test_a_task_is_not_started_by_its_own_instance(house):
+async def test_a_task_is_not_started_by_its_own_instance(house: House) -> None:
     """Else one that hears of ended operations would run for ever."""
     await house.register(on_event("*"))
     own = {"kind": "scheduled_task", "description": "Run \\t"}
@@ -146,7 +150,7 @@ async def test_a_task_is_not_started_by_its_own_instance(house):
     assert len(await runs(house)) == 1
 
 
-async def test_a_flood_of_events_starts_thirty_a_minute(house):
+async def test_a_flood_of_events_starts_thirty_a_minute(house: House) -> None:
     """A guest gone wild fills no history."""
     await house.register(on_event("*"))
     for number in range(100):
@@ -157,7 +161,7 @@ async def test_a_flood_of_events_starts_thirty_a_minute(house):
     assert len(await runs(house)) == 31
 
 
-async def test_a_malformed_query_is_refused_at_registration(house):
+async def test_a_malformed_query_is_refused_at_registration(house: House) -> None:
     """With the documented code, and nothing is stored."""
     for fields in (
         {"subscription": query("System")},
@@ -171,7 +175,7 @@ async def test_a_malformed_query_is_refused_at_registration(house):
     assert await house.store.tasks() == []
 
 
-async def test_only_so_many_tasks_may_wait_for_events(house, monkeypatch):
+async def test_only_so_many_tasks_may_wait_for_events(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """One above the documented number is refused; a changed one is none more."""
     monkeypatch.setattr(registries, "MOST_LISTENERS", 2)
     for name in ("\\a", "\\b", "\\b"):
@@ -181,7 +185,7 @@ async def test_only_so_many_tasks_may_wait_for_events(house, monkeypatch):
     assert refused.value.code is ErrorCode.SCHED_E_SERVICE_TOO_BUSY
 
 
-async def test_the_inns_own_events_are_heard_from_its_stream(house):
+async def test_the_inns_own_events_are_heard_from_its_stream(house: House) -> None:
     """Those of a channel that nobody listens to are not even shown."""
     source = InnEvents(lambda: house.watcher.channels(), life="x", computer="host-1")
     await house.registry.register(
@@ -199,7 +203,7 @@ async def test_the_inns_own_events_are_heard_from_its_stream(house):
 # Starts, people, idleness
 
 
-async def test_a_boot_starts_boot_triggers_once_and_disables_volatile_tasks(house):
+async def test_a_boot_starts_boot_triggers_once_and_disables_volatile_tasks(house: House) -> None:
     """A second start of the service in the same boot starts nothing."""
     volatile = on(TriggerType.BOOT)
     volatile.settings.volatile = True
@@ -213,7 +217,7 @@ async def test_a_boot_starts_boot_triggers_once_and_disables_volatile_tasks(hous
     assert len(await runs(house)) == 2
 
 
-async def test_a_logon_starts_the_triggers_of_that_user_and_of_anyone(house):
+async def test_a_logon_starts_the_triggers_of_that_user_and_of_anyone(house: House) -> None:
     """And not those of another."""
     house.computer.accounts["bob"] = "bob"
     for name, user in (("\\any", None), ("\\ana", "LAB\\ana"), ("\\bob", "bob")):
@@ -224,7 +228,7 @@ async def test_a_logon_starts_the_triggers_of_that_user_and_of_anyone(house):
     assert started == {"any", "ana"}
 
 
-async def test_a_session_starts_the_triggers_of_its_change(house):
+async def test_a_session_starts_the_triggers_of_its_change(house: House) -> None:
     """Locked is not unlocked."""
     for change in (SessionStateChange.SESSION_LOCK, SessionStateChange.SESSION_UNLOCK):
         await house.registry.register(
@@ -236,11 +240,11 @@ async def test_a_session_starts_the_triggers_of_its_change(house):
     assert (await house.store.get(run.task_id)).path.name == "SESSION_LOCK"
 
 
-async def test_a_trigger_that_fired_repeats_by_the_clock(house):
+async def test_a_trigger_that_fired_repeats_by_the_clock(house: House) -> None:
     """Idle with PT10M for PT30M: at 0, 10, 20 and 30 minutes, over a restart of the service, and no more."""
     definition = on(TriggerType.IDLE)
-    definition.triggers[1].repetition.interval = "PT10M"
-    definition.triggers[1].repetition.duration = "PT30M"
+    definition.triggers[1].repetition.interval = Duration("PT10M")
+    definition.triggers[1].repetition.duration = Duration("PT30M")
     task = await house.register(definition)
     assert task.next_due is None
     await house.watcher.tell(BecameIdle(key="idle:1", at=NIGHT, words=""))
@@ -256,10 +260,10 @@ async def test_a_trigger_that_fired_repeats_by_the_clock(house):
     assert (await house.store.get(task.id)).next_due is None
 
 
-async def test_a_registration_trigger_repeats_after_its_delay(house):
+async def test_a_registration_trigger_repeats_after_its_delay(house: House) -> None:
     """The first start is the registration's, the next ones the clock's, each once."""
     definition = on(TriggerType.REGISTRATION, delay="PT5M")
-    definition.triggers[1].repetition.interval = "PT10M"
+    definition.triggers[1].repetition.interval = Duration("PT10M")
     await house.register(definition)
     for minutes in (5, 15, 25):
         await house.at(NIGHT + minutes * MINUTE)
@@ -268,14 +272,14 @@ async def test_a_registration_trigger_repeats_after_its_delay(house):
     assert [run.due - NIGHT for run in await runs(house)] == [5 * MINUTE, 15 * MINUTE, 25 * MINUTE]
 
 
-async def test_one_source_that_breaks_leaves_the_others(house):
+async def test_one_source_that_breaks_leaves_the_others(house: House) -> None:
     """It is asked again after a while."""
     asked = []
 
     class Broken:
         watches, missing = 0, ""
 
-        async def run(self, tell):
+        async def run(self, tell) -> None:
             asked.append(house.clock.now())
             raise OSError("broken")
 
@@ -286,13 +290,13 @@ async def test_one_source_that_breaks_leaves_the_others(house):
     assert len(asked) == 3
 
 
-async def test_what_is_not_available_here_is_said(house):
+async def test_what_is_not_available_here_is_said(house: House) -> None:
     """A sentence for each trigger and setting without effect, and none for those that work."""
     definition = on(TriggerType.LOGON)
     definition.triggers.create(TriggerType.EVENT).subscription = query("*", "Microsoft-X/Y")
     definition.triggers.create(TriggerType.EVENT).subscription = query("*", "Security")
     definition.triggers.create(TriggerType.EVENT).subscription = query("*")
-    definition.triggers.create(TriggerType.DAILY).start_boundary = "2026-01-10T22:00:00"
+    definition.triggers.create(TriggerType.DAILY).start_boundary = Boundary("2026-01-10T22:00:00")
     definition.settings.wake_to_run = True
     notices = Notices(sources=Sources(), journal=lambda: "no journal", wake=lambda: "no clock")
     assert notices.of(definition) == (

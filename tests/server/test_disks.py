@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -134,7 +134,7 @@ def test_no_path_leads_out_of_the_folders(
     disks.create_differencing(root / "hostile.vhd", secret)
     before = secret.read_bytes()
     named = path.format(root=root)
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: inn.disks.at(named).read(),
         lambda: inn.disks.at(named).compact(),
         lambda: inn.disks.at(named).merge(),

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import ClientConnection, unix_connect
+from websockets.typing import Origin
 
 from tests.serving import Service
 
@@ -24,7 +25,8 @@ def http(service: Service) -> Iterator[httpx.Client]:
 
 
 def _open(service: Service, path: str, origin: str | None = None) -> ClientConnection:
-    return unix_connect(str(service.socket), f"ws://innkeeper/v1/machines/{path}", origin=origin)  # type: ignore[arg-type]
+    said = None if origin is None else Origin(origin)
+    return unix_connect(str(service.socket), f"ws://innkeeper/v1/machines/{path}", origin=said)
 
 
 def test_a_screenshot_is_a_picture_with_a_tag(http: httpx.Client) -> None:

@@ -9,6 +9,7 @@ import pytest
 import innkeeper
 from innkeeper.errors import ErrorCode, NotPermitted, ScheduleError
 from innkeeper.schedule import TaskDefinition
+from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.enumerations import ActionType, TriggerType
 from tests.serving import Service
 
@@ -16,7 +17,7 @@ from tests.serving import Service
 def definition(command: str) -> TaskDefinition:
     made = TaskDefinition.new()
     made.actions.create(ActionType.EXEC).path = command
-    made.triggers.create(TriggerType.DAILY).start_boundary = "2026-01-01T02:00:00"
+    made.triggers.create(TriggerType.DAILY).start_boundary = Boundary("2026-01-01T02:00:00")
     return made
 
 

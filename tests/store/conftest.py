@@ -44,7 +44,7 @@ def postgres() -> Iterator[sa.URL]:
         cwd="/",
     )
     options = f"-c listen_addresses='' -c unix_socket_directories={base} -c fsync=off -c max_connections=200"
-    control = [*run, programs / "pg_ctl", "-D", data, "-w", "-l", base / "log"]
+    control: list[str | Path] = [*run, programs / "pg_ctl", "-D", data, "-w", "-l", base / "log"]
     subprocess.run([*control, "-o", options, "start"], check=True, capture_output=True, cwd="/")
     try:
         yield sa.URL.create(

@@ -7,6 +7,7 @@ import dataclasses
 import datetime as dt
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ async def test_what_could_fool_a_terminal_is_shown_instead(place: Database | Non
 async def test_nothing_but_a_new_entry_is_taken(database: Database) -> None:
     """The database itself refuses to change or to remove one."""
     await _filled(SqlAuditStore(database))
-    changes = [
+    changes: list[sa.Executable] = [
         sa.update(audit).values(who="nobody"),
         sa.update(audit).where(audit.c.number == 1).values(detail=""),
         sa.delete(audit).where(audit.c.number == 6),
@@ -107,7 +108,7 @@ async def test_nothing_but_a_new_entry_is_taken(database: Database) -> None:
         changes.append(sa.text("TRUNCATE audit"))
     for change in changes:
         with pytest.raises((InnkeeperError, sa.exc.DBAPIError), match="only added to"):
-            await database.write(lambda c, change=change: c.execute(change))
+            await database.write(partial(sa.Connection.execute, statement=change))
     assert (await Audit(SqlAuditStore(database), FakeClock()).verify()).head.number == 6
 
 

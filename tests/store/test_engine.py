@@ -250,7 +250,7 @@ async def test_a_step_that_the_body_timed_out_is_interrupted_again(process: Proc
     async def body(key: str, argument: Argument, steps: Steps) -> Json:
         try:
             async with asyncio.timeout(0.05):
-                await steps.run("slow", asyncio.Event().wait)  # type: ignore[arg-type]
+                await steps.run("slow", asyncio.Event().wait)
         except TimeoutError:
             path.append("timed out")
         path.append(str(await steps.run("roll back", returns("rolled back"))))
@@ -402,7 +402,7 @@ async def test_close_is_quick_with_hundreds_of_live_runs(process: Process) -> No
         begun.add(key)
         if len(begun) == 300:
             all_begun.set()
-        await steps.run("wait", asyncio.Event().wait)  # type: ignore[arg-type]
+        await steps.run("wait", asyncio.Event().wait)
         return None
 
     engine = await process.start(work=body)

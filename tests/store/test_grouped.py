@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ UPDATE = sa.update(notes).where(notes.c.id == sa.bindparam("of_id")).values(text
 
 
 @pytest.fixture
-async def database(database_url: sa.URL):
+async def database(database_url: sa.URL) -> AsyncIterator[Database]:
     database = await Database.connect(database_url)
     await database.write(lambda c: notes.create(c))
     yield database

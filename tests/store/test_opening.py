@@ -25,7 +25,7 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(database: Datab
     """No column, index or constraint is in one and not in the other."""
 
     def differences(connection: sa.Connection) -> list[object]:
-        return compare_metadata(MigrationContext.configure(connection), metadata)
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
     assert await database.read(differences) == []
 

@@ -32,7 +32,7 @@ UPDATE = (
     .values(words=sa.bindparam("words"), number=table.c.number + 1)
 )
 BERLIN = dt.timezone(dt.timedelta(hours=2))
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {
         "at": dt.datetime(2026, 3, 29, 3, 30, 1, 7, tzinfo=BERLIN),
         "words": "a\0b",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def store(place: Database | None) -> ScheduleStore:
     return MemoryScheduleStore() if place is None else SqlScheduleStore(place)
 
 
-def named(name: str, **changes: object) -> Registered:
+def named(name: str, **changes: Any) -> Registered:
     return dataclasses.replace(TASK, path=SchedulePath.parse(name), **changes)
 
 
@@ -118,6 +119,7 @@ async def test_a_start_is_claimed_once(store: ScheduleStore) -> None:
     assert await store.claim([claim]) == [run]
     assert await store.claim([dataclasses.replace(claim, runs=(dataclasses.replace(run, id="{B}"),))]) == []
     moved = await store.get(task.id)
+    assert moved is not None
     assert (moved.handled_until, moved.next_due, moved.missed_runs) == (NIGHT + HOUR, None, 3)
     again = dataclasses.replace(claim, seen=moved, runs=(dataclasses.replace(run, id="{C}"),))
     assert await store.claim([again]) == []
@@ -138,7 +140,9 @@ async def test_a_run_is_changed_and_ended_with_its_task(store: ScheduleStore) ->
     await store.end_run(ended, dataclasses.replace(task, last_run=NIGHT, last_result=5, missed_runs=0))
     assert list(await store.runs(live=True)) == []
     assert list(await store.runs(live=False)) == [ended]
-    assert (await store.get(task.id)).last_result == 5
+    kept = await store.get(task.id)
+    assert kept is not None
+    assert kept.last_result == 5
 
 
 async def test_an_operation_is_named_without_touching_the_rest(store: ScheduleStore) -> None:

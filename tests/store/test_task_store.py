@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -236,11 +237,17 @@ async def test_what_is_written_outlives_the_process(database: Database) -> None:
 
 async def test_a_dead_server_s_tasks_go_to_one_other(store: TaskStore) -> None:
     """Of two that find a peer dead, the first gets its live tasks; those that ended stay where they were."""
-    kept = {"kind": "run", "description": "Run", "lock": None, "parent_id": None, "owner": "ana"}
-    common = {"argument": {}, "cancel_effect": CancelEffect.NONE, "at": NIGHT}
-    live = await store.create(**kept, **common, carrier="one")
-    ended = await store.create(**kept, **common, carrier="one")
-    other = await store.create(**kept, **common, carrier="three")
+    common: dict[str, Any] = {
+        "kind": "run",
+        "description": "Run",
+        "lock": None,
+        "parent_id": None,
+        "owner": "ana",
+    }
+    common |= {"argument": {}, "cancel_effect": CancelEffect.NONE, "at": NIGHT}
+    live = await store.create(**common, carrier="one")
+    ended = await store.create(**common, carrier="one")
+    other = await store.create(**common, carrier="three")
     await end(store, ended)
     adopted = await store.adopt(["one", "dead"], "two")
     assert [(task.id, task.carrier) for task in adopted] == [(live.id, "two")]
@@ -252,7 +259,7 @@ async def test_the_last_words_go_with_the_end(store: TaskStore) -> None:
     """Progress and lines that were not written yet are written with it, and not after it."""
     task = await create(store)
     words = LastWords(progress=Progress(phase="done", percent=100), lines=[(NIGHT, LogLevel.OUTPUT, "bye")])
-    ending = {"result": TaskResult.SUCCESS, "error": 0, "error_description": "", "at": NIGHT}
+    ending: dict[str, Any] = {"result": TaskResult.SUCCESS, "error": 0, "error_description": "", "at": NIGHT}
     (line,) = await store.end(task.id, **ending, words=words)
     assert (line.number, line.text) == (1, "bye")
     assert list(await store.log(task.id)) == [line]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ from innkeeper.errors import (
 from innkeeper.tasks.memory_engine import StepMoment
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Retention
-from innkeeper.tasks.task import CancelEffect, LogLevel, Task, TaskResult
+from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, TaskResult
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import refuse_newer
 
@@ -160,10 +161,10 @@ async def test_the_end_is_written_as_soon_as_the_store_can() -> None:
     house = House()
     end, failures = house.store.end, [ServiceError("full"), ServiceError("full"), ServiceError("full")]
 
-    async def fail_at_first(task_id: int, **how: object) -> Task:
+    async def fail_at_first(task_id: int, **how: Any) -> Sequence[LogLine]:
         if failures:
             raise failures.pop()
-        return await end(task_id, **how)  # type: ignore[arg-type]
+        return await end(task_id, **how)
 
     house.store.end = fail_at_first  # type: ignore[method-assign]
     house.tasks.register("nothing", do_nothing)
@@ -368,11 +369,11 @@ async def test_progress_is_seen_at_once_and_written_seldom() -> None:
     writes: list[int | None] = []
     write = house.store.progress
 
-    async def counted(task_id: int, progress: object) -> None:
-        writes.append(progress.percent)  # type: ignore[attr-defined]
-        await write(task_id, progress)  # type: ignore[arg-type]
+    async def counted(task_id: int, progress: Progress) -> None:
+        writes.append(progress.percent)
+        await write(task_id, progress)
 
-    house.store.progress = counted  # type: ignore[method-assign,assignment]
+    house.store.progress = counted  # type: ignore[method-assign]  # counts what is written
 
     async def copy(task: RunningTask, argument: Argument) -> None:
         for done in range(1, 1001):

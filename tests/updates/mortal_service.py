@@ -43,7 +43,7 @@ def die_once_at(steps: list[str], deaths: Path) -> None:
 
         return await _record(run, phase, mortal)
 
-    Run._record = record  # type: ignore[method-assign] # the only way in between action and record
+    Run._record = record  # type: ignore[method-assign,assignment]  # the only way in between action and record
 
 
 async def book(house: House, context: str) -> None:

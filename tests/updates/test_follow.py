@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 
-from innkeeper.channels.ports import AgentHello, AgentTask, GuestMessage, HealthReport, UpdateStatus
+from innkeeper.channels.ports import (
+    AgentHello,
+    AgentTask,
+    GuestAgents,
+    GuestMessage,
+    HealthReport,
+    UpdateStatus,
+)
 from innkeeper.errors import AgentError
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.updates.follow import Follower
@@ -73,7 +81,7 @@ def follower(*sessions: Session) -> Follower:
     return Follower(
         machine="m",
         identifier="u",
-        agents=Sessions(*sessions),
+        agents=cast("GuestAgents", Sessions(*sessions)),
         clock=FakeClock(speed=1000.0),
         agent_seconds=60.0,
         poll_seconds=1.0,

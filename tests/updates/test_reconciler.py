@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,5 +88,5 @@ async def test_the_overlays_of_a_live_run_are_its_own_affair(inn: Inn) -> None:
     assert len(inn.leftovers()) == 3
 
 
-def _fields(disk: object) -> dict[str, object]:
+def _fields(disk: object) -> dict[str, Any]:
     return {name: getattr(disk, name) for name in disk.__slots__}  # type: ignore[attr-defined] # a dataclass

@@ -93,13 +93,13 @@ def by_rule(seen: dict[int, int], wall: int) -> int | None:
     return min(instant for shown, instant in seen.items() if shown > wall)
 
 
-def test_there_are_forty_zones():
+def test_there_are_forty_zones() -> None:
     """The walk below is over at least forty zones."""
     assert len(set(ZONES)) == 40
 
 
 @pytest.mark.parametrize("key", ZONES)
-def test_every_wall_minute_around_every_change_happens_when_a_walk_says(key):
+def test_every_wall_minute_around_every_change_happens_when_a_walk_says(key: str) -> None:
     """Gaps run at the first instant after them, folds once and early, missing dates not at all."""
     subject = zone.named(key)
     for year in YEARS:
@@ -111,7 +111,7 @@ def test_every_wall_minute_around_every_change_happens_when_a_walk_says(key):
 
 
 @pytest.mark.parametrize("key", ZONES)
-def test_offsets_are_the_librarys(key):
+def test_offsets_are_the_librarys(key: str) -> None:
     """The offset at an instant is what the time zone library says, whatever was asked before."""
     tz, subject = ZoneInfo(key), Zone(ZoneInfo(key))
     begin = int(dt.datetime(2025, 1, 1, tzinfo=dt.UTC).timestamp())
@@ -121,7 +121,7 @@ def test_offsets_are_the_librarys(key):
 
 
 @given(st.integers(-62_000_000_000, 253_000_000_000), st.sampled_from(ZONES))
-def test_the_wall_leads_back_to_the_instant(instant, key):
+def test_the_wall_leads_back_to_the_instant(instant, key) -> None:
     """From year 5 to year 9987: what the wall shows at an instant happens then, or happened once before."""
     subject = zone.named(key)
     found = subject.instant(instant + subject.offset(instant))
@@ -142,21 +142,21 @@ VECTORS = [
 
 
 @pytest.mark.parametrize(("key", "wall", "happens"), VECTORS)
-def test_the_documented_case_and_its_kin(key, wall, happens):
+def test_the_documented_case_and_its_kin(key: str, wall: str, happens: str | None) -> None:
     """02:30 on the night of the change runs at 03:00, as documented, and so it is in every zone."""
     shown = int(dt.datetime.fromisoformat(wall + "+00:00").timestamp())
     expected = happens and int(dt.datetime.fromisoformat(happens).timestamp())
     assert zone.named(key).instant(shown) == expected
 
 
-def test_a_boundary_on_a_missing_date_is_the_end_of_that_date():
+def test_a_boundary_on_a_missing_date_is_the_end_of_that_date() -> None:
     """A boundary gates; it does not vanish with its date."""
     shown = int(dt.datetime(2011, 12, 30, 9, tzinfo=dt.UTC).timestamp())
     midnight = dt.datetime(2011, 12, 31, tzinfo=ZoneInfo("Pacific/Apia"))
     assert zone.named("Pacific/Apia").boundary(shown) == midnight.timestamp()
 
 
-def test_any_tzinfo_will_do():
+def test_any_tzinfo_will_do() -> None:
     """Fixed offsets and foreign classes work as named zones do."""
     east = dt.timezone(dt.timedelta(hours=5, minutes=45))
     assert zone.of(east).instant(0) == -20_700

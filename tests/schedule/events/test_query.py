@@ -22,7 +22,7 @@ def listed(*queries: str) -> str:
     return "<QueryList>" + "".join(f'<Query Id="0">{query}</Query>' for query in queries) + "</QueryList>"
 
 
-def test_suppress_takes_back_what_select_selects_in_its_own_query_alone():
+def test_suppress_takes_back_what_select_selects_in_its_own_query_alone() -> None:
     """What the second query selects is not suppressed by the first."""
     first = (
         '<Select Path="Innkeeper/Machines">*[System[EventID=103]]</Select>'
@@ -35,7 +35,7 @@ def test_suppress_takes_back_what_select_selects_in_its_own_query_alone():
     assert Subscription(listed(first, second)).matches(stopped("web-1"), NOON)
 
 
-def test_a_path_on_the_query_holds_for_its_selectors():
+def test_a_path_on_the_query_holds_for_its_selectors() -> None:
     """As Windows writes it; and channels' case does not matter."""
     text = '<QueryList><Query Id="0" Path="INNKEEPER/machines"><Select>*</Select></Query></QueryList>'
     assert Subscription(text).matches(stopped(), NOON)
@@ -59,14 +59,14 @@ def test_a_path_on_the_query_holds_for_its_selectors():
         "x" * 70_000,
     ],
 )
-def test_what_is_no_subscription_is_refused_with_its_node(text):
+def test_what_is_no_subscription_is_refused_with_its_node(text: str) -> None:
     """0x80041318 at Subscription, as for every value that is none."""
     with pytest.raises(ScheduleError) as refused:
         Subscription(text)
     assert (refused.value.code, refused.value.node) == (ErrorCode.SCHED_E_INVALIDVALUE, "Subscription")
 
 
-def test_an_event_of_the_inn_is_event_xml():
+def test_an_event_of_the_inn_is_event_xml() -> None:
     """In the namespace of the event log, with the inn's own data by name."""
     event = Event(kind="task.ended", subject="7", at=NOON, data={"error": 5, "phase": None, "list": [1]})
     shown = inn.of_event(event, identifier="a-2", computer="host-1")
@@ -82,7 +82,7 @@ def test_an_event_of_the_inn_is_event_xml():
     assert data == {"Kind": "task.ended", "Subject": "7", "error": "5", "list": "[1]"}
 
 
-def test_every_kind_of_event_has_a_number_of_its_own():
+def test_every_kind_of_event_has_a_number_of_its_own() -> None:
     """And no number is given twice."""
     assert len(set(inn.EVENT_IDS.values())) == len(inn.EVENT_IDS)
     assert inn.of_event(
@@ -99,7 +99,9 @@ def test_every_kind_of_event_has_a_number_of_its_own():
         ({"_TRANSPORT": "kernel"}, "system"),
     ],
 )
-def test_an_entry_of_the_journal_is_in_the_channel_that_windows_would_have_it_in(fields, channel):
+def test_an_entry_of_the_journal_is_in_the_channel_that_windows_would_have_it_in(
+    fields: dict[str, str], channel: str
+) -> None:
     """Beside the channel of all entries."""
     entry = {"__CURSOR": "s=1", "MESSAGE": "hello", "PRIORITY": "3", "__REALTIME_TIMESTAMP": "1", **fields}
     found = journal.of_line(json.dumps(entry).encode())
@@ -111,12 +113,12 @@ def test_an_entry_of_the_journal_is_in_the_channel_that_windows_would_have_it_in
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"{}", b'{"__CURSOR": 1}', b"\xff"])
-def test_what_is_no_entry_is_passed_over(line):
+def test_what_is_no_entry_is_passed_over(line: bytes) -> None:
     """The journal's reader is not stopped by a line that it cannot read."""
     assert journal.of_line(line) is None
 
 
-def test_bytes_and_doubled_fields_of_an_entry_are_text():
+def test_bytes_and_doubled_fields_of_an_entry_are_text() -> None:
     """As journalctl writes what is no UTF-8, and what is there twice."""
     entry = {
         "__CURSOR": "s=1",

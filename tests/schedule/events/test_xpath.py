@@ -53,7 +53,7 @@ def selects(query: str, *, later: float = 0.0) -> bool:
         "*[*[EventID]]",
     ],
 )
-def test_a_query_of_the_documents_selects_the_event(query):
+def test_a_query_of_the_documents_selects_the_event(query: str) -> None:
     """Every form that the documents show."""
     assert selects(query)
 
@@ -72,12 +72,12 @@ def test_a_query_of_the_documents_selects_the_event(query):
         "*[System[TimeCreated[@SystemTime<'2026-11-25T12:00:00Z']]]",
     ],
 )
-def test_a_query_that_means_others_does_not(query):
+def test_a_query_that_means_others_does_not(query: str) -> None:
     """Neither a wrong value, nor a missing one, nor another case."""
     assert not selects(query)
 
 
-def test_time_is_counted_from_now():
+def test_time_is_counted_from_now() -> None:
     """Timediff is in milliseconds, up to now."""
     assert selects("*[System[TimeCreated[timediff(@SystemTime) <= 1000]]]", later=1)
     assert not selects("*[System[TimeCreated[timediff(@SystemTime) <= 1000]]]", later=1.5)
@@ -105,14 +105,14 @@ def test_time_is_counted_from_now():
         ("\0", "means nothing"),
     ],
 )
-def test_what_is_none_of_the_subset_is_refused_with_its_place(query, words):
+def test_what_is_none_of_the_subset_is_refused_with_its_place(query: str, words: str) -> None:
     """Each refusal says what stands wrong."""
     with pytest.raises(XPathError, match=words):
         XPath(query)
 
 
 @given(st.text(alphabet="*Event[]()=<>/@'\"1andor, ", max_size=80))
-def test_no_text_breaks_the_reader(text):
+def test_no_text_breaks_the_reader(text) -> None:
     """It is a query, or it is refused; nothing else comes out."""
     try:
         query = XPath(text)
@@ -121,7 +121,7 @@ def test_no_text_breaks_the_reader(text):
     query.matches(EVENT, NOON)
 
 
-def test_the_worst_query_on_the_largest_event_costs_little():
+def test_the_worst_query_on_the_largest_event_costs_little() -> None:
     """A thousand parts over the most values that an event may have stay below half a second."""
     data = {f"n{number}": "x" * 100 for number in range(5000)}
     large = record(

@@ -1,9 +1,12 @@
 """Sessions are heard from logind on a real bus: who comes, goes and locks, and whether anybody is there."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import os
 import pwd
+from pathlib import Path
 
 from innkeeper.schedule.enumerations import SessionStateChange as Change
 from innkeeper.schedule.linux.logind import Logind
@@ -21,7 +24,7 @@ class Heard:
     def __init__(self) -> None:
         self.queue: asyncio.Queue = asyncio.Queue()
 
-    async def tell(self, occasion):
+    async def tell(self, occasion) -> None:
         self.queue.put_nowait(occasion)
 
     async def next(self):
@@ -55,7 +58,7 @@ async def met(condition) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_who_is_logged_on_already_is_told_with_a_key_of_the_session(tmp_path):
+async def test_who_is_logged_on_already_is_told_with_a_key_of_the_session(tmp_path: Path) -> None:
     """So that a restart of the service starts nothing twice."""
     async with listening(tmp_path, SessionObject("7", UID, ME)) as (source, _, heard):
         occasion = await heard.queue.get()
@@ -64,7 +67,7 @@ async def test_who_is_logged_on_already_is_told_with_a_key_of_the_session(tmp_pa
         assert [session.tty for session in source.sessions] == ["pts/0"]
 
 
-async def test_a_session_comes_locks_unlocks_leaves_and_ends(tmp_path):
+async def test_a_session_comes_locks_unlocks_leaves_and_ends(tmp_path: Path) -> None:
     """Each change is told once, as remote where the session is."""
     async with listening(tmp_path) as (source, logind, heard):
         session = logind.log_on(SessionObject("8", UID, ME, remote=True))
@@ -83,7 +86,7 @@ async def test_a_session_comes_locks_unlocks_leaves_and_ends(tmp_path):
         assert source.sessions == ()
 
 
-async def test_greeters_are_no_people(tmp_path):
+async def test_greeters_are_no_people(tmp_path: Path) -> None:
     """A login screen is a session, and nobody has logged on."""
     async with listening(tmp_path, SessionObject("c1", UID, "gdm", kind="greeter")) as (
         source,
@@ -95,7 +98,7 @@ async def test_greeters_are_no_people(tmp_path):
         assert len(source.sessions) == 1
 
 
-async def test_the_idle_hint_is_followed(tmp_path):
+async def test_the_idle_hint_is_followed(tmp_path: Path) -> None:
     """It says whether anybody does anything."""
     async with listening(tmp_path) as (source, logind, _):
         assert source.is_idle is False
@@ -103,7 +106,7 @@ async def test_the_idle_hint_is_followed(tmp_path):
         await met(lambda: source.is_idle is True)
 
 
-async def test_a_logind_that_goes_is_missing(tmp_path):
+async def test_a_logind_that_goes_is_missing(tmp_path: Path) -> None:
     """And what was known of it is not believed any more."""
     async with listening(tmp_path, SessionObject("7", UID, ME)) as (source, logind, _):
         logind.bus.disconnect()
@@ -111,7 +114,7 @@ async def test_a_logind_that_goes_is_missing(tmp_path):
         assert (source.sessions, source.is_idle) == ((), None)
 
 
-async def test_no_bus_is_said(tmp_path):
+async def test_no_bus_is_said(tmp_path: Path) -> None:
     """A computer without systemd-logind says so."""
     source = Logind(clock=FakeClock(), boot_id=lambda: "", address=f"unix:path={tmp_path}/none")
     await source.run(Heard().tell)

@@ -1,8 +1,11 @@
 """A Linux computer tells of its starts, its load and its journal; what it cannot tell, it says."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +23,7 @@ async def heard(source, count: int = 1, *, clock: FakeClock | None = None, secon
     found = []
     enough = asyncio.Event()
 
-    async def tell(occasion):
+    async def tell(occasion) -> None:
         found.append(occasion)
         if len(found) >= count:
             enough.set()
@@ -39,7 +42,7 @@ async def heard(source, count: int = 1, *, clock: FakeClock | None = None, secon
 # Starts of the computer
 
 
-async def test_a_boot_is_told_once_however_often_the_service_starts(tmp_path):
+async def test_a_boot_is_told_once_however_often_the_service_starts(tmp_path: Path) -> None:
     """And again after the computer has started anew."""
     store, clock, file = MemoryScheduleStore(), FakeClock(), tmp_path / "boot_id"
     file.write_text("b1\n")
@@ -54,13 +57,13 @@ async def test_a_boot_is_told_once_however_often_the_service_starts(tmp_path):
     assert [each.key for each in await heard(source())] == ["boot:b2"]
 
 
-async def test_a_boot_that_nobody_was_told_of_is_told_again(tmp_path):
+async def test_a_boot_that_nobody_was_told_of_is_told_again(tmp_path: Path) -> None:
     """The crash came before it was remembered."""
     store, file = MemoryScheduleStore(), tmp_path / "boot_id"
     file.write_text("b1")
     source = Boots(store=store, clock=FakeClock(), computer="host-1", boot_id=file)
 
-    async def broken(occasion):
+    async def broken(occasion) -> None:
         raise OSError("killed")
 
     with pytest.raises(OSError, match="killed"):
@@ -68,7 +71,7 @@ async def test_a_boot_that_nobody_was_told_of_is_told_again(tmp_path):
     assert len(await heard(source)) == 1
 
 
-async def test_a_kernel_without_boot_ids_says_so(tmp_path):
+async def test_a_kernel_without_boot_ids_says_so(tmp_path: Path) -> None:
     """The source ends, and tells why."""
     source = Boots(store=MemoryScheduleStore(), clock=FakeClock(), computer="h", boot_id=tmp_path / "none")
     assert await heard(source, 0, clock=FakeClock(), seconds=0) == []
@@ -88,7 +91,7 @@ def proc(root, *, load: str = "0.01", cpu: str = CALM, io: str = CALM):
     return root
 
 
-def test_idle_is_no_load_no_waiting_and_nobody_there(tmp_path):
+def test_idle_is_no_load_no_waiting_and_nobody_there(tmp_path: Path) -> None:
     """Each of them alone keeps the computer from being idle."""
     waits = CALM.replace("avg300=0.50", "avg300=3.00")
     assert Idleness(clock=FakeClock(), proc=proc(tmp_path)).is_idle() is True
@@ -104,7 +107,7 @@ def test_idle_is_no_load_no_waiting_and_nobody_there(tmp_path):
     assert "load" in unknown.missing
 
 
-def test_idleness_ends_where_somebody_comes_or_things_wait_for_the_processor(tmp_path):
+def test_idleness_ends_where_somebody_comes_or_things_wait_for_the_processor(tmp_path: Path) -> None:
     """Load alone ends nothing: the task that was started makes some."""
     idle = Idleness(clock=FakeClock(), proc=proc(tmp_path, load="99.0"))
     assert not idle.is_busy()
@@ -115,13 +118,13 @@ def test_idleness_ends_where_somebody_comes_or_things_wait_for_the_processor(tmp
     assert Idleness(clock=FakeClock(), proc=proc(tmp_path), people=lambda: False).is_busy()
 
 
-async def test_becoming_idle_is_told_and_being_idle_is_not(tmp_path):
+async def test_becoming_idle_is_told_and_being_idle_is_not(tmp_path: Path) -> None:
     """Idle from the start is nothing new; idle after work is."""
     clock = FakeClock()
     proc(tmp_path)
     found = []
 
-    async def tell(occasion):
+    async def tell(occasion) -> None:
         found.append(occasion.at)
 
     running = asyncio.create_task(Idleness(clock=clock, proc=tmp_path).run(tell))
@@ -172,7 +175,7 @@ async def everything() -> frozenset[str]:
     return frozenset({"journal"})
 
 
-async def test_entries_are_told_as_they_come(tmp_path):
+async def test_entries_are_told_as_they_come(tmp_path: Path) -> None:
     """What is no entry, or is longer than any, is passed over."""
     command = lines(entry("s=1"), b"no json", entry("s=2", LONG="HUGE"), entry("s=3"))
     source = Journal(everything, clock=SystemClock(), command=command, directories=directory(tmp_path))
@@ -182,7 +185,7 @@ async def test_entries_are_told_as_they_come(tmp_path):
     assert source.missing == ""
 
 
-async def test_nothing_runs_while_nobody_listens(tmp_path):
+async def test_nothing_runs_while_nobody_listens(tmp_path: Path) -> None:
     """The journal is followed from the moment that a task listens to it."""
     wanted: set[str] = set()
 
@@ -193,7 +196,7 @@ async def test_nothing_runs_while_nobody_listens(tmp_path):
     source = Journal(channels, clock=clock, command=lines(entry("s=1")), directories=directory(tmp_path))
     found = []
 
-    async def tell(occasion):
+    async def tell(occasion) -> None:
         found.append(occasion)
 
     running = asyncio.create_task(source.run(tell))
@@ -216,7 +219,7 @@ async def test_nothing_runs_while_nobody_listens(tmp_path):
         ([sys.executable, "-c", "import sys; sys.exit('denied')"], "denied"),
     ],
 )
-async def test_a_journal_that_cannot_be_read_says_why(tmp_path, command, words):
+async def test_a_journal_that_cannot_be_read_says_why(tmp_path: Path, command: list[str], words: str) -> None:
     """In the words of who refused."""
     source = Journal(everything, clock=SystemClock(), command=command, directories=directory(tmp_path))
     running = asyncio.create_task(source.run(None))
@@ -228,7 +231,7 @@ async def test_a_journal_that_cannot_be_read_says_why(tmp_path, command, words):
     assert words in source.missing
 
 
-async def test_a_computer_without_a_journal_says_so(tmp_path):
+async def test_a_computer_without_a_journal_says_so(tmp_path: Path) -> None:
     """Instead of waiting for it, as journalctl would."""
     source = Journal(everything, clock=FakeClock(), directories=[tmp_path])
     running = asyncio.create_task(source.run(None))

@@ -1,10 +1,13 @@
 """Messages reach terminals and desktops of who is logged on, and command neither."""
 # ruff: noqa: F722, F821  # signatures of D-Bus are no types
 
+from __future__ import annotations
+
 import asyncio
 import os
 import pwd
 import struct
+from pathlib import Path
 
 import pytest
 from dbus_fast.aio import MessageBus
@@ -35,12 +38,12 @@ def terminal():
     os.close(theirs)
 
 
-def terminals(tmp_path, *entries: bytes, sessions=()) -> Terminals:
+def terminals(tmp_path: Path, *entries: bytes, sessions=()) -> Terminals:
     (tmp_path / "utmp").write_bytes(b"".join(entries))
     return Terminals(lambda: sessions, utmp=tmp_path / "utmp", runtime=tmp_path)
 
 
-async def test_a_message_is_written_to_each_terminal_once(tmp_path, terminal):
+async def test_a_message_is_written_to_each_terminal_once(tmp_path: Path, terminal: tuple[str, int]) -> None:
     """By utmp or by logind; those of others, and what is no terminal, are passed over."""
     line, ours = terminal
     place = terminals(
@@ -61,7 +64,7 @@ async def test_a_message_is_written_to_each_terminal_once(tmp_path, terminal):
     assert await place.show("", "x", "somebody") == 0
 
 
-def test_a_message_commands_no_terminal():
+def test_a_message_commands_no_terminal() -> None:
     """Escapes and controls are spaces; the one bell is ours."""
     text = shown("a\x1b]0;title\x07", "b\x1b[2J\r\x9bc").decode()
     assert "\x1b" not in text
@@ -69,7 +72,7 @@ def test_a_message_commands_no_terminal():
     assert text.count("\a") == 1
 
 
-async def test_nobody_logged_on_is_an_error(tmp_path):
+async def test_nobody_logged_on_is_an_error(tmp_path: Path) -> None:
     """0x80041320: a message that nobody has seen is not done."""
     house = House()
     house.instances._messages = terminals(tmp_path)
@@ -91,20 +94,20 @@ class Notifications(ServiceInterface):
     @dbus_method()
     def Notify(  # noqa: N802  # the documented name
         self,
-        app: "s",
-        replaces: "u",
-        icon: "s",
-        title: "s",
-        body: "s",
+        app: s,
+        replaces: u,
+        icon: s,
+        title: s,
+        body: s,
         actions: "as",
         hints: "a{sv}",
-        expires: "i",
-    ) -> "u":
+        expires: i,
+    ) -> u:
         self.seen.put_nowait((app, title, body))
         return 1
 
 
-async def test_a_desktop_shows_it_where_the_user_has_a_bus(tmp_path):
+async def test_a_desktop_shows_it_where_the_user_has_a_bus(tmp_path: Path) -> None:
     """On a real bus, at the place where systemd puts it."""
     (tmp_path / str(os.getuid())).mkdir()
     place = terminals(tmp_path, sessions=[Session(id="1", user=ME)])

@@ -1,5 +1,7 @@
 """Descriptors narrow what callers may do: in their order, inherited from folders, and never for good."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import pytest
@@ -24,14 +26,14 @@ def may(right: Right, own: str = "", *, folder: str = "", who: Who = ANA, owner:
     return guard.may(who, right, TASK, own, owner, task=True)
 
 
-def test_without_a_descriptor_the_role_alone_decides():
+def test_without_a_descriptor_the_role_alone_decides() -> None:
     """Nobody said anything, and everybody where it is said so."""
     assert may(Right.WRITE)
     assert may(Right.WRITE, "D:NO_ACCESS_CONTROL")
     assert may(Right.WRITE, "O:BA")
 
 
-def test_an_empty_list_allows_nobody_anything():
+def test_an_empty_list_allows_nobody_anything() -> None:
     """But the administrators of the inn can change it."""
     assert not may(Right.READ, "D:")
     assert not may(Right.READ, "D:", who=ROOT)
@@ -39,21 +41,21 @@ def test_an_empty_list_allows_nobody_anything():
     assert not may(Right.WRITE_DAC, "D:")
 
 
-def test_the_first_entry_that_speaks_of_a_right_decides():
+def test_the_first_entry_that_speaks_of_a_right_decides() -> None:
     """A denial after the permission comes too late; one before it does not."""
     assert may(Right.EXECUTE, "D:(A;;FX;;;AU)(D;;FX;;;S-1-22-1-1000)")
     assert not may(Right.EXECUTE, "D:(D;;FX;;;S-1-22-1-1000)(A;;FX;;;AU)")
     assert may(Right.READ, "D:(D;;0x20;;;S-1-22-1-1000)(A;;FRFX;;;AU)")
 
 
-def test_an_entry_means_users_groups_and_roles():
+def test_an_entry_means_users_groups_and_roles() -> None:
     """And nobody else."""
     assert may(Right.READ, "D:(A;;FR;;;BU)")
     assert not may(Right.READ, "D:(A;;FR;;;S-1-22-1-1001)")
     assert not may(Right.WRITE, "D:(A;;FR;;;BU)")
 
 
-def test_owners_can_always_change_the_list():
+def test_owners_can_always_change_the_list() -> None:
     """By the descriptor's owner, or as who registered it; the owner's own entries hold for them."""
     assert may(Right.WRITE_DAC, "O:S-1-22-1-1000D:")
     assert may(Right.READ_CONTROL, "D:", owner="ana")
@@ -62,7 +64,7 @@ def test_owners_can_always_change_the_list():
     assert not may(Right.READ, "D:(A;;FR;;;OW)", owner="bob")
 
 
-def test_tasks_inherit_what_folders_pass_on():
+def test_tasks_inherit_what_folders_pass_on() -> None:
     """Only entries that say so; the task's own descriptor goes before."""
     assert not may(Right.WRITE, folder="D:(A;OICI;FR;;;AU)")
     assert may(Right.READ, folder="D:(A;OICI;FR;;;AU)")
@@ -79,7 +81,7 @@ async def house():
     await house.tasks.close()
 
 
-async def test_registration_asks_the_folder_and_the_task(house):
+async def test_registration_asks_the_folder_and_the_task(house: House) -> None:
     """A folder that lets nobody write takes no task; a task that may not be changed stays."""
     await house.registry.create_folder(r"\Shut", "D:(A;OICI;FR;;;AU)")
     for path in (r"\Shut\t", r"\Shut\New\t"):
@@ -91,7 +93,7 @@ async def test_registration_asks_the_folder_and_the_task(house):
     assert [str(each.path) for each in await house.store.folders()] == [r"\Shut"]
 
 
-async def test_the_principal_gets_an_entry_unless_the_flags_say_no(house):
+async def test_the_principal_gets_an_entry_unless_the_flags_say_no(house: House) -> None:
     """So that a task's own user can see and start it."""
     definition = running("true")
     definition.principal.id, definition.principal.user_id = "Author", "ana"
@@ -106,7 +108,7 @@ async def test_the_principal_gets_an_entry_unless_the_flags_say_no(house):
     assert task.sddl == "D:(A;;FR;;;BA)"
 
 
-async def test_a_bad_descriptor_is_refused_and_nothing_is_stored(house):
+async def test_a_bad_descriptor_is_refused_and_nothing_is_stored(house: House) -> None:
     """At each door that takes one."""
     definition = running("true")
     definition.registration_info.security_descriptor = "D:(A;;;"
@@ -132,13 +134,13 @@ async def registered(house: House, definition, who: Who):
     return await house.registry.register(r"\t", definition, owner=who.name, who=who)
 
 
-async def test_a_task_runs_as_its_registrar_where_it_names_nobody(house):
+async def test_a_task_runs_as_its_registrar_where_it_names_nobody(house: House) -> None:
     """Documented so; the definition tells."""
     task = await registered(house, as_user(), ANA)
     assert "<UserId>ana</UserId>" in task.xml
 
 
-async def test_who_is_no_administrator_has_programs_run_as_themselves_alone(house):
+async def test_who_is_no_administrator_has_programs_run_as_themselves_alone(house: House) -> None:
     """Neither as root, nor as a group's members, nor before all others."""
     house.computer.groups["staff"] = ("ana",)
     urgent, high = as_user("ana"), as_user("ana")
@@ -149,7 +151,7 @@ async def test_who_is_no_administrator_has_programs_run_as_themselves_alone(hous
         await registered(house, definition, ROOT)
 
 
-async def test_the_inns_own_power_is_its_administrators_to_give(house):
+async def test_the_inns_own_power_is_its_administrators_to_give(house: House) -> None:
     """Its operations on machines, and its passwords; mail without one is everybody's."""
     for kind, fields, allowed in (
         (ActionType.COM_HANDLER, {"class_id": "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}"}, False),
@@ -167,7 +169,7 @@ async def test_the_inns_own_power_is_its_administrators_to_give(house):
         await registered(house, definition, ANA if allowed else ROOT)
 
 
-async def test_a_service_that_is_not_root_runs_programs_as_itself(house):
+async def test_a_service_that_is_not_root_runs_programs_as_itself(house: House) -> None:
     """Another account is the documented error at registration; its own is an administrator's to give."""
     house.computer.is_root = False
     house.computer.accounts["innkeeper"] = "innkeeper"
@@ -181,7 +183,7 @@ async def test_a_service_that_is_not_root_runs_programs_as_itself(house):
         await registered(house, as_user(), who)
 
 
-async def test_unknown_accounts_and_groups_are_refused(house):
+async def test_unknown_accounts_and_groups_are_refused(house: House) -> None:
     """0x80070534, with the node."""
     for definition, node in ((as_user("nobody-here"), "UserId"), (as_user(group="none"), "GroupId")):
         with pytest.raises(ScheduleError) as refused:
@@ -189,7 +191,7 @@ async def test_unknown_accounts_and_groups_are_refused(house):
         assert (refused.value.code, refused.value.node) == (ErrorCode.ERROR_NONE_MAPPED, node)
 
 
-def test_a_start_by_hand_can_be_as_another_user():
+def test_a_start_by_hand_can_be_as_another_user() -> None:
     """As oneself, as the user of a session, as somebody named; and refused as documented."""
     computer = Computer()
     starters = Starters(computer, {7: "ana"}.get)

@@ -19,19 +19,19 @@ from innkeeper.schedule.security.sddl import ALL, Right
         "O:BAG:BAD:AI(A;;GA;;;BA)S:(AU;SAFA;FA;;;WD)",
     ],
 )
-def test_a_descriptor_is_written_as_it_was_read(text):
+def test_a_descriptor_is_written_as_it_was_read(text: str) -> None:
     """To the letter, with its parts in their order."""
     assert sddl.parse(text).text() == text
 
 
-def test_rights_are_those_of_files_and_generic_ones_stand_for_them():
+def test_rights_are_those_of_files_and_generic_ones_stand_for_them() -> None:
     """GA is FA, and a number is itself."""
     entries = sddl.parse("D:(A;;GA;;;WD)(A;;FRFX;;;WD)(A;;0x21;;;WD)(A;;GRSD;;;WD)").entries
     assert [each.rights for each in entries] == [ALL, 0x1200A9, 0x21, 0x130089]
     assert all(each.rights & Right.READ for each in entries)
 
 
-def test_parts_are_shown_where_they_are_asked_for():
+def test_parts_are_shown_where_they_are_asked_for() -> None:
     """SECURITY_INFORMATION chooses the owner, the group, the list."""
     found = sddl.parse("O:BAG:SYD:(A;;FA;;;BA)")
     assert found.text(group=False, entries=False) == "O:BA"
@@ -60,7 +60,7 @@ def test_parts_are_shown_where_they_are_asked_for():
         "D:" + "x" * 20_000,
     ],
 )
-def test_what_is_none_is_refused(text):
+def test_what_is_none_is_refused(text: str) -> None:
     """With the code of a bad argument, and its node."""
     with pytest.raises(ScheduleError) as refused:
         sddl.parse(text)
@@ -68,7 +68,7 @@ def test_what_is_none_is_refused(text):
 
 
 @given(st.text(alphabet="OGDS:()A;FRXBWD-S1 ", max_size=60))
-def test_no_text_breaks_the_reader(text):
+def test_no_text_breaks_the_reader(text) -> None:
     """It is a descriptor that reads again, or it is refused."""
     try:
         found = sddl.parse(text)

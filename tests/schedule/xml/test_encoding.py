@@ -28,7 +28,7 @@ TEXT = """<?xml version="1.0" encoding="UTF-16"?>
         (b"", "cp1252", False),
     ],
 )
-def test_a_wrongly_declared_encoding_is_read_with_a_warning(mark, encoding, honest):
+def test_a_wrongly_declared_encoding_is_read_with_a_warning(mark: bytes, encoding: str, honest: bool) -> None:
     """Half of all real files declare UTF-16 and are something else: they read the same."""
     definition = TaskDefinition.from_xml(mark + TEXT.encode(encoding))
     assert definition.registration_info.author == "Zoë"
@@ -38,7 +38,7 @@ def test_a_wrongly_declared_encoding_is_read_with_a_warning(mark, encoding, hone
             TaskDefinition.from_xml(mark + TEXT.encode(encoding), strict=True)
 
 
-def test_the_declaration_of_text_is_ignored():
+def test_the_declaration_of_text_is_ignored() -> None:
     """What is text already has no encoding, whatever its declaration says."""
     assert TaskDefinition.from_xml(TEXT, strict=True).registration_info.author == "Zoë"
 
@@ -56,7 +56,7 @@ def test_the_declaration_of_text_is_ignored():
         b"MZ\x90\x00\x03",
     ],
 )
-def test_what_is_no_text_is_refused(data):
+def test_what_is_no_text_is_refused(data: bytes) -> None:
     """Cut-off UTF-16, lone surrogates, NULs and programs are refused with the documented code."""
     with pytest.raises(ScheduleError) as refused:
         TaskDefinition.from_xml(data)
@@ -64,7 +64,7 @@ def test_what_is_no_text_is_refused(data):
     assert refused.value.line >= 1
 
 
-def test_fifty_megabytes_are_refused_at_once_and_in_little_memory():
+def test_fifty_megabytes_are_refused_at_once_and_in_little_memory() -> None:
     """What is too large is not even decoded."""
     data = b"<a>" + b" " * 50_000_000
     tracemalloc.start()

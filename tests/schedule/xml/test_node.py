@@ -35,7 +35,7 @@ LAUGHS = (
         "",
     ],
 )
-def test_hostile_or_broken_xml_is_refused_quickly_and_in_bounded_memory(text):
+def test_hostile_or_broken_xml_is_refused_quickly_and_in_bounded_memory(text: str) -> None:
     """Entities, document types, depth, number and broken tags end in an error with line and column."""
     assert cost(lambda: refusal(text)) < 1
     assert peak(lambda: refusal(text)) < 40_000_000
@@ -53,7 +53,7 @@ def test_hostile_or_broken_xml_is_refused_quickly_and_in_bounded_memory(text):
         "<r>" + "&#120;" * 150_000 + "</r>",
     ],
 )
-def test_the_largest_allowed_documents_cost_little(text):
+def test_the_largest_allowed_documents_cost_little(text: str) -> None:
     """At the limits, reading is still a matter of moments and a few copies of the text."""
     assert cost(lambda: parse(text)) < 3
     assert peak(lambda: parse(text)) < 60_000_000
@@ -83,7 +83,7 @@ def peak(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def test_nodes_know_their_place_and_their_source():
+def test_nodes_know_their_place_and_their_source() -> None:
     """Line and column count from 1 and in characters; the source of a node is kept to the character."""
     root = parse('<a>é<b x=">"/>\n  <c >t<d/></c ></a>')
     b, c = root.children

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 CHROMIUM: Final = "/usr/bin/chromium"
 FLAGS: Final = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
@@ -21,8 +21,12 @@ class Complaints:
     def listen(self, context: BrowserContext) -> None:
         """Hear of errors, violations of the policy, and requests to elsewhere."""
         context.on("request", lambda request: self._leaves(request.url))
-        context.on("console", lambda message: message.type == "error" and self._error(message.text))
+        context.on("console", self._console)
         context.on("weberror", lambda error: self.said.append(f"error: {error.error}"))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self._error(message.text)
 
     def _leaves(self, url: str) -> None:
         if not url.startswith((self.own, "data:", "blob:", self.own.replace("http", "ws", 1))):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.enumerations import ActionType, TriggerType
+from innkeeper.schedule.triggers import DailyTrigger
 from innkeeper.server.pages.drafts import DAYS, Draft, Drafting
 
 _DAILY = Draft(name="Compact", when="daily", start="2026-11-25T02:30", every="2", command="/bin/true")
@@ -64,10 +67,11 @@ def test_what_the_form_has_no_field_for_stays_as_it_was() -> None:
     base = TaskDefinition.new()
     base.actions.create(ActionType.EXEC).path = "/bin/false"
     trigger = base.triggers.create(TriggerType.DAILY)
-    trigger.start_boundary, trigger.random_delay = "2026-01-01T00:00:00", "PT10M"
+    trigger.start_boundary, trigger.random_delay = Boundary("2026-01-01T00:00:00"), Duration("PT10M")
     base.settings.priority = 3
     changed = _definition(_DAILY, base)
     (kept,) = changed.triggers
+    assert isinstance(kept, DailyTrigger)
     assert (kept.random_delay, kept.start_boundary) == ("PT10M", "2026-11-25T02:30:00")
     assert changed.settings.priority == 3
 
@@ -91,7 +95,7 @@ def test_what_the_form_has_no_field_for_stays_as_it_was() -> None:
         ("limit_minutes", {"limit_minutes": "lots"}),
     ],
 )
-def test_a_mistake_is_told_beside_its_field(field: str, changes: dict[str, object]) -> None:
+def test_a_mistake_is_told_beside_its_field(field: str, changes: dict[str, Any]) -> None:
     """With a sentence and the documented identifier."""
     drafting = Drafting(dataclasses.replace(_DAILY, **changes), TaskDefinition.new())
     assert [mistake.field for mistake in drafting.mistakes] == [field]
@@ -106,5 +110,5 @@ def test_a_task_with_more_than_the_form_can_say_is_edited_as_xml() -> None:
     definition.actions.create(ActionType.EXEC).path = "/bin/true"
     assert Draft.of_definition("x", definition, enabled=True) is None
     definition = _definition(_DAILY)
-    next(iter(definition.triggers)).end_boundary = dt.datetime(2027, 1, 1)
+    next(iter(definition.triggers)).end_boundary = Boundary("2027-01-01T00:00:00")
     assert Draft.of_definition("x", definition, enabled=True) is None
