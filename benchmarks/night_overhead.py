@@ -25,7 +25,7 @@ from rich.table import Table
 
 import innkeeper
 from demo.guest.image import GuestImage, build_image
-from demo.machines import GUESTS, Guest, disk_of, set_up
+from demo.machines import GUESTS, Guest, disk_of, how_they_run, set_up
 from demo.place import Place, image_cache
 from demo.service import Service, end_leftovers
 from innkeeper.wire.messages import WindowRequest
@@ -255,7 +255,7 @@ def measure(guest: Guest, image: GuestImage, place: Place) -> dict[str, Timing]:
     for name in ("innkeeper", "by hand"):
         end_leftovers(place)
         place.clear()
-        set_up([guest], image, place)
+        set_up([guest], image, place, how_they_run(image))
         try:
             if name == "innkeeper":
                 timings[name] = by_innkeeper(guest, place)

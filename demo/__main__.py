@@ -17,12 +17,15 @@ from rich.console import Console
 
 from demo.cast import Cast
 from demo.guest.image import GuestImage, ImageError, build_image, cached_image
-from demo.machines import GUESTS, SetupError, set_up
+from demo.machines import GUESTS, SetupError, how_they_run, set_up
 from demo.night import Night, NightError
 from demo.place import Place, demo_place, image_cache
 from demo.proof import Finding
 from demo.service import Service, StartError, end_leftovers
 from innkeeper.errors import InnkeeperError
+from innkeeper.machines.host_facts import Accelerator
+
+_HOW = {Accelerator.KVM: "KVM", Accelerator.TCG: "Software emulation"}
 
 
 def main() -> int:
@@ -67,8 +70,11 @@ def _run(console: Console, place: Place, *, crash: bool, cast: Cast | None) -> b
     place.clear()
     service = Service(place)
     try:
+        with _step(console, "Whether guests run with KVM here"):
+            acceleration = how_they_run(image)
+        console.print(f"  {_HOW[acceleration.accelerator]}: {acceleration.reason}", markup=False)
         with _step(console, "Three machines: disks, definitions, hypervisor"):
-            set_up(GUESTS, image, place)
+            set_up(GUESTS, image, place, acceleration)
         return _night(console, place, service, crash=crash, cast=cast)
     finally:
         service.stop()

@@ -10,7 +10,9 @@ from xml.sax.saxutils import quoteattr
 
 from demo.guest.image import GuestImage
 from demo.place import Place, image_cache
+from innkeeper.hypervisor.domain.template import domain_type, processor_mode
 from innkeeper.hypervisor.libvirt.acceleration import acceleration
+from innkeeper.machines.host_facts import Acceleration
 from innkeeper.wire.states import MachineState, Verdict
 
 _TEMPLATE = Path(__file__).with_name("machine.xml")
@@ -69,15 +71,20 @@ def disk_of(guest: Guest, directory: Path) -> Path:
     return directory / f"{guest.name}.qcow2"
 
 
-def set_up(guests: Sequence[Guest], image: GuestImage, place: Place) -> None:
+def how_they_run(image: GuestImage) -> Acceleration:
+    """Whether the demo's own kernel starts with KVM; remembered beside the image."""
+    return acceleration(image_cache(), image.kernel)
+
+
+def set_up(guests: Sequence[Guest], image: GuestImage, place: Place, acceleration: Acceleration) -> None:
     """Define the machines in a hypervisor of their own, which no service may hold at this moment."""
     _lay_disks(guests, image, place.machines)
     _keep_logs_plain(place)
-    domain_type = acceleration(image_cache()).domain_type
+    kind = domain_type(acceleration.accelerator)
     definitions = []
     for guest in guests:
         path = place.machines / f"{guest.name}.xml"
-        path.write_text(_definition(guest, image, place.machines, domain_type))
+        path.write_text(_definition(guest, image, place.machines, kind))
         definitions.append(f"define {path}")
     _run("virsh", "--quiet", "--connect", place.uri, "; ".join(definitions))
 
@@ -96,10 +103,10 @@ def _keep_logs_plain(place: Place) -> None:
     (settings / "qemu.conf").write_text('stdio_handler = "file"\n')
 
 
-def _definition(guest: Guest, image: GuestImage, directory: Path, domain_type: str) -> str:
+def _definition(guest: Guest, image: GuestImage, directory: Path, kind: str) -> str:
     values = {
-        "type": domain_type,
-        "cpu": "host-passthrough" if domain_type == "kvm" else "maximum",
+        "type": kind,
+        "cpu": processor_mode(kind),
         "name": guest.name,
         "role": guest.role,
         "kernel": image.kernel,

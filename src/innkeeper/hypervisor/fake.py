@@ -24,7 +24,7 @@ from innkeeper.hypervisor.fake_surroundings import NETWORKS, USB_DEVICES, simula
 from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.machines.change import Change, Scope, UsbAttached, UsbDetached
 from innkeeper.machines.configuration import Configuration
-from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
+from innkeeper.machines.host_facts import Acceleration, Accelerator, HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports import BytePipe, ExecResult, OnProgress
@@ -202,6 +202,10 @@ class FakeHypervisor:
     async def memory_free_mib(self) -> int:
         """What the machines that are on leave free."""
         return self._memory_mib - sum(m.memory_mib for m in self._machines.values() if m.is_on)
+
+    async def acceleration(self) -> Acceleration:
+        """None: nothing runs."""
+        return Acceleration(accelerator=Accelerator.NONE, reason="Its machines are simulated.")
 
     async def facts(self) -> HostFacts:
         """What the host is."""

@@ -11,7 +11,7 @@ from innkeeper.machines.change import Change, Scope
 from innkeeper.machines.configuration import Configuration
 from innkeeper.machines.guest_words import GuestProgram
 from innkeeper.machines.hands import Hands
-from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
+from innkeeper.machines.host_facts import Acceleration, HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.pipe import BytePipe as BytePipe
@@ -176,6 +176,9 @@ class Hypervisor(Protocol):
 
     async def facts(self) -> HostFacts:
         """What the host is, as far as it can be seen from here."""
+
+    async def acceleration(self) -> Acceleration:
+        """How new machines of the host run, and why so."""
 
     async def networks(self) -> Sequence[VirtualNetwork]:
         """The networks that adapters can be attached to; QEMU's own translation is always one."""

@@ -372,7 +372,7 @@ async def _libvirt(ground: Ground, uri: str) -> LibvirtHypervisor:
         acceleration = await prepare_root(
             state_dir, lambda phase: _log.info("hypervisor_probing", phase=phase)
         )
-        _log.info("hypervisor_probed", domain_type=acceleration.domain_type, reason=acceleration.reason)
+        _log.info("hypervisor_probed", accelerator=acceleration.accelerator, reason=acceleration.reason)
     hypervisor = LibvirtHypervisor(
         name=urlsplit(uri).hostname or socket.gethostname(),
         uri=uri,

@@ -10,8 +10,11 @@ from innkeeper.hypervisor.domain.extras import write_extras
 from innkeeper.hypervisor.domain.fields import child, written
 from innkeeper.hypervisor.domain.reading import USER_NETWORK
 from innkeeper.machines.configuration import Extras
+from innkeeper.machines.host_facts import Accelerator
 from innkeeper.machines.new_machine import NewMachine
 
+#: The chipset of new machines.
+MACHINE_TYPE = "q35"
 #: Ports to the guest: Innkeeper's task agent, and qemu-guest-agent.
 _PORTS = ("org.innkeeper.agent.0", "org.qemu.guest_agent.0")
 
@@ -24,6 +27,19 @@ class Ground:
     domain_type: str
     #: Whether the definition names what only QEMU has.
     is_qemu: bool = True
+
+
+def domain_type(accelerator: Accelerator) -> str:
+    """The ``<domain type>`` of machines that run so."""
+    return "kvm" if accelerator is Accelerator.KVM else "qemu"
+
+
+def processor_mode(domain_type: str) -> str:
+    """The ``<cpu mode>`` of new machines: all that the host, or the emulator, can do.
+
+    Machines are made for the host that they are made on.
+    """
+    return "host-passthrough" if domain_type == "kvm" else "maximum"
 
 
 def template(wanted: NewMachine, ground: Ground) -> str:
@@ -41,9 +57,7 @@ def template(wanted: NewMachine, ground: Ground) -> str:
     for feature in ("acpi", "apic"):
         etree.SubElement(features, feature)
     if ground.is_qemu:
-        # All that the host, or the emulator, can do: machines are made for the host that they are made on.
-        mode = "host-passthrough" if ground.domain_type == "kvm" else "maximum"
-        etree.SubElement(domain, "cpu", mode=mode)
+        etree.SubElement(domain, "cpu", mode=processor_mode(ground.domain_type))
     etree.SubElement(domain, "clock", offset="utc")
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(domain, f"on_{event}", action)
@@ -60,7 +74,7 @@ def _firmware(domain: etree._Element, wanted: NewMachine, ground: Ground) -> Non
     kind.text = "hvm"
     if ground.is_qemu:
         kind.set("arch", "x86_64")
-        kind.set("machine", "q35")
+        kind.set("machine", MACHINE_TYPE)
     # The first start of a new machine is from its installer; later ones find a disk that boots.
     for device in ("hd", "cdrom"):
         etree.SubElement(system, "boot", dev=device)

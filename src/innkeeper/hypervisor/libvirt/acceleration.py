@@ -1,131 +1,178 @@
-"""Find out whether guests really run with KVM here.
+"""Find out whether guests really run with KVM here, and remember the answer.
 
-``/dev/kvm`` can open and still hang every guest (nested virtualisation that is half there), so a real QEMU
-runs a few instructions, with a time-out. The answer is remembered with its reason.
+``/dev/kvm`` can open, run some code, and still hang or end every guest (nested virtualisation that is half
+there), so a real QEMU boots a kernel, with a time-out. All that starts QEMU goes by this one answer.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
+import functools
 import json
 import os
 import platform
 import shutil
+import stat
 import subprocess
-import tempfile
 from pathlib import Path
 
-_QEMU = f"qemu-system-{platform.machine()}"
-_PROBE_TIMEOUT_S = 10
-_FIRMWARE_BYTES = 64 * 1024
-#: Where a PC's processor begins, from the end of the firmware.
-_RESET_VECTOR = -16
-#: mov al, 0x10; out 0xf4, al; hlt; jmp to the hlt.
-_PROGRAM = bytes.fromhex("b010 e6f4 f4 ebfd")
-#: isa-debug-exit ends QEMU with (value << 1) | 1.
-_PROGRAM_RAN = 0x10 << 1 | 1
+import structlog
 
+from innkeeper.hypervisor.libvirt import boot_trial
+from innkeeper.hypervisor.libvirt.boot_trial import PROBE_KERNEL, TrialKernel, qemu_processor, why_not
+from innkeeper.machines.host_facts import Acceleration, Accelerator
 
-class DomainType(enum.StrEnum):
-    """How QEMU runs a guest's processor, in libvirt's words."""
+_log = structlog.get_logger(__name__)
 
-    KVM = "kvm"
-    #: Emulated: slower, and works everywhere.
-    QEMU = "qemu"
+#: What machines are; no other processor carries them with KVM.
+_ARCHITECTURE = "x86_64"
+_QEMU = f"qemu-system-{_ARCHITECTURE}"
+_DEVICE = Path("/dev/kvm")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_MEMORY = "acceleration.json"
+_VERSION_TIMEOUT_S = 10.0
+_WORKS = "A guest kernel started on it."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Acceleration:
-    """The answer of a probe."""
+class _Remembered:
+    """An answer, and what it is true for."""
 
-    domain_type: DomainType
-    #: Why, for a person.
-    reason: str
-    #: What the answer is true for: the QEMU and kernel it was found with.
+    answer: Acceleration
     found_with: str
 
 
-def acceleration(state_directory: Path) -> Acceleration:
-    """The remembered answer, or a fresh one where QEMU, kernel or rights have changed. Blocking."""
-    memory = state_directory / "acceleration.json"
-    found_with = _circumstances()
-    remembered = _read(memory)
+def acceleration(state_directory: Path, kernel: Path | None = None) -> Acceleration:
+    """The remembered answer, or a fresh one where rights, QEMU or the kernel have changed. Blocking.
+
+    ``kernel`` is a real Linux kernel on disk: KVM must then start that too.
+    """
+    found_with = circumstances(kernel)
+    remembered = _read(state_directory / _MEMORY)
     if remembered is not None and remembered.found_with == found_with:
-        return remembered
-    fresh = probe("kvm", found_with)
-    _write(memory, fresh)
+        return remembered.answer
+    fresh = probe("kvm", kernel)
+    _write(state_directory / _MEMORY, _Remembered(answer=fresh, found_with=found_with))
+    _log.info("acceleration_probed", accelerator=fresh.accelerator, reason=fresh.reason)
     return fresh
 
 
-def probe(accelerator: str, found_with: str = "") -> Acceleration:
-    """Run a guest of four instructions with ``accelerator`` (``kvm``; ``tcg`` always works). Blocking."""
-    reason = _why_not(accelerator)
+def remember_failure(state_directory: Path, words: str) -> Acceleration:
+    """Remember that a machine's start died of KVM, until the circumstances change. Blocking."""
+    answer = Acceleration(
+        accelerator=Accelerator.TCG, reason=f"/dev/kvm opens, but a machine's start died of it: {words}"
+    )
+    _write(state_directory / _MEMORY, _Remembered(answer=answer, found_with=circumstances()))
+    return answer
+
+
+def probe(accelerator: str, kernel: Path | None = None) -> Acceleration:
+    """Boot a kernel with ``accelerator`` (``kvm``; ``tcg`` always works). Blocking."""
+    reason = _why_not(accelerator, [PROBE_KERNEL, *([boot_trial.linux(kernel)] if kernel else [])])
     works = reason == ""
     return Acceleration(
-        domain_type=DomainType.KVM if works and accelerator == "kvm" else DomainType.QEMU,
-        reason="A guest ran with it." if works else reason,
-        found_with=found_with,
+        accelerator=Accelerator.KVM if works and accelerator == "kvm" else Accelerator.TCG,
+        reason=reason or _WORKS,
     )
 
 
-def _why_not(accelerator: str) -> str:
+def qemu_arguments(answer: Acceleration) -> list[str]:
+    """The accelerator and the processor for a QEMU that is started without libvirt."""
+    return ["-accel", answer.accelerator, "-cpu", qemu_processor(answer.accelerator)]
+
+
+def circumstances(kernel: Path | None = None) -> str:
+    """What an answer is true for: rights on the device, QEMU, and the computer's running kernel. Blocking."""
+    running = platform.uname()
+    parts = [
+        _rights(),
+        _qemu(),
+        f"{running.system} {running.release} {running.version} {running.machine}, boot {_boot_id()}",
+    ]
+    return "; ".join([*parts, f"tried with {kernel}"] if kernel else parts)
+
+
+def _why_not(accelerator: str, kernels: list[TrialKernel]) -> str:
     """Why no guest runs with it, or empty."""
-    if accelerator == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "/dev/kvm is not there, or this user may not use it."
-    if shutil.which(_QEMU) is None:
+    qemu = shutil.which(_QEMU)
+    if qemu is None:
         return f"{_QEMU} is not installed."
-    with tempfile.NamedTemporaryFile(suffix=".bin") as firmware:
-        firmware.write(_firmware())
-        firmware.flush()
-        return _run(accelerator, firmware.name)
-
-
-def _run(accelerator: str, firmware: str) -> str:
-    command = [_QEMU, "-accel", accelerator, "-machine", "pc", "-m", "16", "-nodefaults", "-display", "none",
-               "-no-user-config", "-bios", firmware,
-               "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]  # fmt: skip
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        return f"A guest of four instructions did not end in {_PROBE_TIMEOUT_S} s."
-    if done.returncode != _PROGRAM_RAN:
-        return f"QEMU ended with {done.returncode}: {done.stderr.strip()}"
+    if accelerator == "kvm" and (closed := _why_closed()):
+        return closed
+    for kernel in kernels:
+        if why := why_not(qemu, accelerator, kernel, boot_trial.TIMEOUT_S):
+            opens = "/dev/kvm opens, but a guest kernel does not start on it"
+            return f"{opens if accelerator == 'kvm' else f'No guest starts with {accelerator}'}: {why}."
     return ""
 
 
-def _firmware() -> bytes:
-    image = bytearray(b"\xf4" * _FIRMWARE_BYTES)
-    image[_RESET_VECTOR : _RESET_VECTOR + len(_PROGRAM)] = _PROGRAM
-    return bytes(image)
+def _why_closed() -> str:
+    if platform.machine() != _ARCHITECTURE:
+        return f"Machines are {_ARCHITECTURE}, and this computer is {platform.machine()}."
+    if not _DEVICE.exists():
+        return f"{_DEVICE} is not there."
+    if not _opens():
+        return f"{_DEVICE} is there, but this user may not use it ({_rights()})."
+    return ""
 
 
-def _circumstances() -> str:
-    qemu = shutil.which(_QEMU)
-    changed = Path(qemu).stat().st_mtime_ns if qemu else 0
-    may = os.access("/dev/kvm", os.R_OK | os.W_OK)
-    return f"{_QEMU} {changed}, Linux {platform.release()}, /dev/kvm {'open' if may else 'closed'}"
+def _opens() -> bool:
+    return os.access(_DEVICE, os.R_OK | os.W_OK)
 
 
-def _read(memory: Path) -> Acceleration | None:
+def _rights() -> str:
+    try:
+        about = _DEVICE.stat()
+    except OSError:
+        return f"no {_DEVICE}"
+    access = "open" if _opens() else "closed"
+    return f"{_DEVICE} {access}, {stat.filemode(about.st_mode)} {about.st_uid}:{about.st_gid}"
+
+
+def _qemu() -> str:
+    path = shutil.which(_QEMU)
+    if path is None:
+        return f"no {_QEMU}"
+    about = Path(path).stat()
+    return f"{path} {_version(path, about.st_mtime_ns, about.st_size)} {about.st_mtime_ns}"
+
+
+@functools.lru_cache(maxsize=8)
+def _version(path: str, _mtime_ns: int, _size_bytes: int) -> str:
+    """The first line of ``--version``; asked once for each file."""
+    try:
+        done = subprocess.run(
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=_VERSION_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "of unknown version"
+    return done.stdout.partition("\n")[0].strip() or "of unknown version"
+
+
+def _boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def _read(memory: Path) -> _Remembered | None:
     try:
         kept = json.loads(memory.read_text())
-        return Acceleration(
-            domain_type=DomainType(kept["domain_type"]), reason=kept["reason"], found_with=kept["found_with"]
-        )
+        answer = Acceleration(accelerator=Accelerator(kept["accelerator"]), reason=str(kept["reason"]))
+        return _Remembered(answer=answer, found_with=str(kept["found_with"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _write(memory: Path, answer: Acceleration) -> None:
+def _write(memory: Path, remembered: _Remembered) -> None:
     memory.parent.mkdir(parents=True, exist_ok=True)
-    making = memory.with_suffix(".making")
-    making.write_text(json.dumps(dataclasses.asdict(answer), indent=1))
+    making = memory.with_suffix(f".{os.getpid()}")
+    kept = {**dataclasses.asdict(remembered.answer), "found_with": remembered.found_with}
+    making.write_text(json.dumps(kept, indent=1))
     making.replace(memory)

@@ -13,10 +13,10 @@ import libvirt
 import structlog
 
 from innkeeper.errors import MachineNotFound
-from innkeeper.hypervisor.domain.template import Ground, template
+from innkeeper.hypervisor.domain.template import Ground, domain_type, template
 from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.hypervisor.image_maker import LocalImages
-from innkeeper.hypervisor.libvirt.acceleration import Acceleration, acceleration
+from innkeeper.hypervisor.libvirt.acceleration import acceleration
 from innkeeper.hypervisor.libvirt.agent_port import AgentPorts
 from innkeeper.hypervisor.libvirt.configurations import Configurations
 from innkeeper.hypervisor.libvirt.connection import Connection
@@ -41,7 +41,7 @@ from innkeeper.hypervisor.libvirt.undo_disks import BlockJobs, UndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.change import Change, Scope
 from innkeeper.machines.configuration import Configuration
-from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
+from innkeeper.machines.host_facts import Acceleration, Accelerator, HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports import BytePipe, DiskExports, ExecResult, ImageFiles, ImageMaker, OnProgress
@@ -224,8 +224,14 @@ class LibvirtHypervisor:
         return await self._surroundings.usb_devices()
 
     async def acceleration(self) -> Acceleration:
-        """How a new machine of this host should run, and why: as ``kvm`` or ``qemu``."""
-        return await asyncio.to_thread(acceleration, self._state_directory)
+        """How a new machine should run, and why; of another computer, what libvirt offers there."""
+        if self._uri.is_test:
+            return Acceleration(
+                accelerator=Accelerator.NONE, reason="libvirt's test driver makes machines up."
+            )
+        if self._uri.is_local:
+            return await asyncio.to_thread(acceleration, self._state_directory)
+        return await self._surroundings.offered_acceleration()
 
     # Life
 
@@ -245,7 +251,7 @@ class LibvirtHypervisor:
         if self._uri.is_test:
             ground = Ground(domain_type="test", is_qemu=False)
         else:
-            ground = Ground(domain_type=(await self.acceleration()).domain_type)
+            ground = Ground(domain_type=domain_type((await self.acceleration()).accelerator))
         return await self.define(template(wanted, ground))
 
     async def release(self, name: str, saved_state: str) -> None:

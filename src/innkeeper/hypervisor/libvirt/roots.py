@@ -8,11 +8,12 @@ from pathlib import Path
 
 import libvirt
 
-from innkeeper.hypervisor.libvirt.acceleration import Acceleration, acceleration
+from innkeeper.hypervisor.libvirt.acceleration import acceleration
 from innkeeper.hypervisor.libvirt.event_loop import ensure_event_loop
 from innkeeper.hypervisor.libvirt.faults import translated
 from innkeeper.hypervisor.libvirt.half_begun import clear_half_begun
 from innkeeper.hypervisor.libvirt.uris import embedded_root, embedded_uri
+from innkeeper.machines.host_facts import Acceleration
 
 #: Told what is being done, in a few words.
 OnPhase = Callable[[str], None]

@@ -10,10 +10,11 @@ import libvirt
 
 from innkeeper.hypervisor.domain.fields import Attribute, Element, parse
 from innkeeper.hypervisor.domain.reading import USER_NETWORK, configuration_of
+from innkeeper.hypervisor.domain.template import MACHINE_TYPE
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.hypervisor.local_facts import local_facts, local_usb_devices
-from innkeeper.machines.host_facts import HostFacts, UsbDevice, VirtualNetwork
+from innkeeper.machines.host_facts import Acceleration, Accelerator, HostFacts, UsbDevice, VirtualNetwork
 
 #: The documented identifier of the network that is translated on the host.
 SHARED_NETWORK_ID = "01" * 16
@@ -57,6 +58,10 @@ class Surroundings:
         holders = await self._connection.ask(_usb_holders, "see who has the USB devices")
         return [dataclasses.replace(each, machine=holders.get((each.bus, each.device), "")) for each in found]
 
+    async def offered_acceleration(self) -> Acceleration:
+        """What libvirt on another computer offers; no guest can be tried there from here."""
+        return await self._connection.ask(_offered_acceleration, "see whether the host has KVM")
+
     def _far_facts(self, connect: libvirt.virConnect) -> HostFacts:
         _, memory_mib, processors, mhz, _nodes, sockets, *_ = connect.getInfo()
         return HostFacts(
@@ -67,6 +72,16 @@ class Surroundings:
             physical_processors=sockets,
             processor_mhz=mhz,
         )
+
+
+def _offered_acceleration(connect: libvirt.virConnect) -> Acceleration:
+    try:
+        connect.getDomainCapabilities(None, "x86_64", MACHINE_TYPE, "kvm", 0)
+    except libvirt.libvirtError as error:
+        return Acceleration(
+            accelerator=Accelerator.TCG, reason=f"libvirt offers no KVM there: {error.get_error_message()}"
+        )
+    return Acceleration(accelerator=Accelerator.KVM, reason="libvirt offers it there; no guest was tried.")
 
 
 def _networks(connect: libvirt.virConnect) -> list[VirtualNetwork]:
