@@ -33,13 +33,13 @@ from innkeeper.server.house import House
 from innkeeper.server.peers import PeerProtocol
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.server.sockets import local_door
-from innkeeper.wire.events import Event, Json
+from innkeeper.wire.events import Event, EventKind, Json
 
 _REQUEST = b"GET /pages/events?kinds=task.* HTTP/1.1\r\nHost: innkeeper\r\nAccept: text/event-stream\r\n\r\n"
 _SENT = re.compile(rb'"number":(\d+),"sent":(\d+)')
 #: No event's text is longer: what is kept of a chunk, in case one was cut in two.
 _TAIL_BYTES = 120
-_KIND = "task.measured"
+_KIND = EventKind.TASK_CHANGED
 _TOLD: dict[str, Json] = {
     "description": "Update web-1: Security",
     "phase": "Waiting for the guest's agent",

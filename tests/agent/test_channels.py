@@ -18,6 +18,7 @@ from innkeeper.channels.channel import ChannelState, MachineStanding, MemoryChan
 from innkeeper.channels.service import Channels, Needs
 from innkeeper.errors import NotPermitted
 from innkeeper.tasks.clock import SystemClock
+from innkeeper.wire.events import EventKind
 from tests.agent.rig import MACHINE, Guest, Host
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -234,8 +235,8 @@ async def test_closing_a_channel_cuts_its_connections_and_removes_its_socket(rig
     assert not socket.exists()
     assert rig.channels.list() == []
     assert [event.kind for event in rig.host.events if event.kind.startswith("channel.")] == [
-        "channel.opened",
-        "channel.closed",
+        EventKind.CHANNEL_OPENED,
+        EventKind.CHANNEL_CLOSED,
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from innkeeper.channels.ports import GuestOutput, TaskStateChanged, UpdateStatus
 from innkeeper.errors import AgentError
+from innkeeper.wire.events import EventKind
 from tests.agent.rig import MACHINE, Guest, Host, appears, ended, host_of
 
 
@@ -286,4 +287,4 @@ async def test_kills_in_the_middle_of_transfers_lose_nothing_but_time(guest: Gue
     task = await (await host.session()).task("u1")
     assert task is not None
     assert task.status is UpdateStatus.APPLYING
-    assert "agent.quarantined" not in {event.kind for event in host.events}
+    assert EventKind.AGENT_QUARANTINED not in {event.kind for event in host.events}

@@ -19,7 +19,7 @@ from innkeeper.channels.ports import (
 )
 from innkeeper.channels.session import AgentSession
 from innkeeper.errors import AgentError, AgentQuarantined
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.frames import FLOOD, FrameKind, encode
 from tests.channels.rig import TASK, Inn, MemoryGuest, greeting, inn_of
 
@@ -29,7 +29,7 @@ async def test_session_is_told_to_the_house(inn: Inn) -> None:
     session = await inn.session()
     assert session.hello.boot_id == "boot-1"
     assert inn.agents.is_connected("web-1")
-    assert [event.kind for event in inn.events] == ["agent.connected"]
+    assert [event.kind for event in inn.events] == [EventKind.AGENT_CONNECTED]
     assert inn.events[0].data == {"boot_id": "boot-1", "plugin": "apt"}
 
 
@@ -62,14 +62,14 @@ async def test_answer_in_the_pause_before_the_next_greeting_counts(inn: Inn, gue
     guest.begin_to_read()
     await inn.clock.advance(10)
     assert guest.greetings == 1
-    assert inn.kinds() == ["agent.connected"]
+    assert inn.kinds() == [EventKind.AGENT_CONNECTED]
 
 
 async def test_machine_that_stops_loses_its_session(inn: Inn) -> None:
     """A machine that runs no more is looked at no more, and who waits is told."""
     session = await inn.session()
     inn.running.clear()
-    inn.agents.heed(Event(kind="machine.stopped", subject="web-1", at=inn.clock.now()))
+    inn.agents.heed(Event(kind=EventKind.MACHINE_STOPPED, subject="web-1", at=inn.clock.now()))
     await inn.clock.advance(1)
     assert not inn.agents.is_connected("web-1")
     with pytest.raises(AgentError, match="lost"):
@@ -210,11 +210,11 @@ FAULTS = [
 async def test_third_fault_in_a_minute_is_quarantine(inn: Inn, guest: MemoryGuest, fault: bytes) -> None:
     """Three broken rules in a minute, and the guest is left alone for a minute; then it is heard again."""
     for number in range(3):
-        assert inn.kinds()[-1:] != ["agent.quarantined"], number
+        assert inn.kinds()[-1:] != [EventKind.AGENT_QUARANTINED], number
         await inn.session()
         guest.send(fault)
         await inn.clock.advance(0.6)
-    assert inn.kinds()[-1] == "agent.quarantined"
+    assert inn.kinds()[-1] == EventKind.AGENT_QUARANTINED
     with pytest.raises(AgentQuarantined, match="too often"):
         await inn.agents.connected("web-1", timeout=600)
     while not guest.to_host.empty():
@@ -229,7 +229,7 @@ async def test_faults_far_apart_are_forgiven(inn: Inn, guest: MemoryGuest) -> No
         await inn.session()
         guest.send(FAULTS[0])
         await inn.clock.advance(45)
-    assert "agent.quarantined" not in inn.kinds()
+    assert EventKind.AGENT_QUARANTINED not in inn.kinds()
 
 
 async def test_guest_that_begins_anew_for_ever_is_quarantined(inn: Inn, guest: MemoryGuest) -> None:
@@ -238,7 +238,7 @@ async def test_guest_that_begins_anew_for_ever_is_quarantined(inn: Inn, guest: M
     for _ in range(1000):
         guest.send(FLOOD[:64] + encode(FrameKind.READY))
     await inn.clock.advance(30)
-    assert inn.kinds()[-1] == "agent.quarantined"
+    assert inn.kinds()[-1] == EventKind.AGENT_QUARANTINED
     assert guest.greetings < 20
 
 
@@ -250,7 +250,7 @@ async def test_wrong_answer_is_an_error_and_a_fault(inn: Inn, guest: MemoryGuest
     await inn.clock.advance(0.1)
     with pytest.raises(AgentError, match="cannot be read: it reports state 8"):
         await asking
-    assert inn.kinds() == ["agent.connected", "agent.lost"]
+    assert inn.kinds() == [EventKind.AGENT_CONNECTED, EventKind.AGENT_LOST]
 
 
 async def test_guest_that_books_10000_updates_is_bounded() -> None:

@@ -17,7 +17,7 @@ from innkeeper.channels.channel import ChannelState, MachineStanding, MemoryChan
 from innkeeper.channels.pipe_name import MAX_CHARS, MAX_SOCKET_PATH_BYTES, PREFIX, parse_pipe_name
 from innkeeper.channels.service import MAX_CHANNELS_OF_MACHINE, Channels, Needs
 from innkeeper.errors import ErrorCode, InnkeeperError, MachineNotFound
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.frames import FrameKind, encode
 from innkeeper.wire.streams import WINDOW_BYTES
 from tests.channels.rig import Inn, greeting, inn_of
@@ -188,7 +188,7 @@ async def test_agent_of_another_version_is_no_offender(house: House) -> None:
     """It is greeted again and again, and is heard as soon as it was replaced."""
     _of_another_version(house)
     await house.inn.clock.advance(120)
-    assert "agent.quarantined" not in house.inn.kinds()
+    assert EventKind.AGENT_QUARANTINED not in house.inn.kinds()
     house.guest.greeting = {**greeting(), "channels": 128}
     await house.inn.clock.advance(60)
     assert house.inn.agents.is_connected("web-1")
@@ -274,15 +274,17 @@ async def test_channel_is_there_again_after_a_crash(house: House) -> None:
         await asyncio.get_running_loop().sock_connect(client, str(state.socket))
 
 
-@pytest.mark.parametrize("kind", ["machine.stopped", "machine.undefined", "machine.crashed"])
-async def test_channel_ends_with_its_machines_run(house: House, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", [EventKind.MACHINE_STOPPED, EventKind.MACHINE_UNDEFINED, EventKind.MACHINE_CRASHED]
+)
+async def test_channel_ends_with_its_machines_run(house: House, kind: EventKind) -> None:
     """A machine that is turned off, or is no more, has no channels; that is told."""
     state = await house.start()
-    house.standing, house.is_there = Standing.OFF, kind != "machine.undefined"
+    house.standing, house.is_there = Standing.OFF, kind != EventKind.MACHINE_UNDEFINED
     house.channels.heed(Event(kind=kind, subject="web-1", at=house.inn.clock.now()))
     await house.inn.clock.advance(2)
     async with asyncio.timeout(10):
-        while house.inn.kinds()[-1] != "channel.closed":
+        while house.inn.kinds()[-1] != EventKind.CHANNEL_CLOSED:
             await asyncio.sleep(0.01)
     assert house.channels.list() == []
     assert await house.store.list("here") == []
@@ -293,11 +295,11 @@ async def test_channel_waits_while_a_task_works_at_its_machine(house: House) -> 
     """Save, restore and a roll back leave it; a machine that the task leaves off ends it."""
     await house.start()
     house.standing = Standing.RESTING
-    house.channels.heed(Event(kind="machine.stopped", subject="web-1", at=house.inn.clock.now()))
+    house.channels.heed(Event(kind=EventKind.MACHINE_STOPPED, subject="web-1", at=house.inn.clock.now()))
     await house.inn.clock.advance(600)
     assert len(house.channels.list()) == 1
     house.standing = Standing.OFF
-    house.channels.heed(Event(kind="task.ended", subject="7", at=house.inn.clock.now()))
+    house.channels.heed(Event(kind=EventKind.TASK_ENDED, subject="7", at=house.inn.clock.now()))
     await house.inn.clock.advance(2)
     assert house.channels.list() == []
 
@@ -327,7 +329,7 @@ async def test_guest_that_sends_beyond_its_credit_loses_its_session(house: House
     traffic = house.channels.list()[0].traffic
     assert (traffic.cut, traffic.last_trouble) == (1, "DATA of stream 1 beyond its credit")
     assert traffic.bytes_from_guest <= 4 * WINDOW_BYTES
-    assert "agent.lost" in house.inn.kinds()
+    assert EventKind.AGENT_LOST in house.inn.kinds()
 
 
 async def _until(condition: Callable[[], bool]) -> None:

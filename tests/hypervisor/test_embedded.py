@@ -17,7 +17,7 @@ from innkeeper.errors import AgentError, DiskError, ErrorCode, InnkeeperError, M
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports import BytePipe
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from tests.guests.machines import TinyMachine
 from tests.guests.tiny import TinyGuest
 
@@ -280,7 +280,9 @@ async def test_a_port_that_is_plugged_in_carries_bytes(
     await define_machine("ported", guest=echo_guest, agent_port=False)
     await host.start("ported")
     await host.attach_agent_port("ported")
-    assert [e.subject for e in hypervisor_events if e.kind == "machine.agent_port_changed"][-1] == "ported"
+    assert [e.subject for e in hypervisor_events if e.kind == EventKind.MACHINE_AGENT_PORT_CHANGED][
+        -1
+    ] == "ported"
     ports = host._agent_ports
     pipe = await (ports.open_stream("ported") if through_libvirt else host.open_agent_port("ported"))
     data = b"x" + os.urandom(1 << 20)
@@ -323,15 +325,15 @@ async def test_events_tell_a_machines_life_in_order(
     await host.start("told")
     await host.turn_off("told")
     async with asyncio.timeout(10):
-        while "machine.stopped" not in [e.kind for e in hypervisor_events if e.subject == "told"]:
+        while EventKind.MACHINE_STOPPED not in [e.kind for e in hypervisor_events if e.subject == "told"]:
             await asyncio.sleep(0.05)
-    wanted = {"machine.started", "machine.saved", "machine.stopped"}
+    wanted = {EventKind.MACHINE_STARTED, EventKind.MACHINE_SAVED, EventKind.MACHINE_STOPPED}
     told = [(e.kind, e.data["reason"]) for e in hypervisor_events if e.subject == "told" and e.kind in wanted]
     assert told == [
-        ("machine.started", "booted"),
-        ("machine.saved", "saved"),
-        ("machine.started", "restored"),
-        ("machine.stopped", "turned_off"),
+        (EventKind.MACHINE_STARTED, "booted"),
+        (EventKind.MACHINE_SAVED, "saved"),
+        (EventKind.MACHINE_STARTED, "restored"),
+        (EventKind.MACHINE_STOPPED, "turned_off"),
     ]
 
 

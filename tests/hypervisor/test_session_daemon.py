@@ -16,7 +16,7 @@ import pytest
 from innkeeper.errors import ErrorCode, HypervisorError
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from innkeeper.machines.machine import MachineState
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from tests.guests.machines import TinyMachine, define_tiny_machine, forget
 from tests.guests.tiny import TinyGuest
 
@@ -113,15 +113,15 @@ async def test_a_connection_that_is_lost_comes_back(
     await hypervisor.start("far-1")
     events.clear()
     daemon.kill()
-    await happened(events, "host.lost")
+    await happened(events, EventKind.HOST_LOST)
     with pytest.raises(HypervisorError) as caught:
         await hypervisor.machine("far-1")
     assert caught.value.code is ErrorCode.ERROR_NOT_CONNECTED
     daemon.start()
-    await happened(events, "host.connected")
+    await happened(events, EventKind.HOST_CONNECTED)
     assert (await hypervisor.machine("far-1")).state is MachineState.RUNNING
     await hypervisor.pause("far-1")
-    await happened(events, "machine.paused")
+    await happened(events, EventKind.MACHINE_PAUSED)
 
 
 async def test_the_whole_way_works_over_the_wire(

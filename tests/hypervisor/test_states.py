@@ -7,9 +7,10 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from innkeeper.hypervisor.libvirt.events import MachineEvent, lifecycle_event, lifecycle_reason
+from innkeeper.hypervisor.libvirt.events import lifecycle_event, lifecycle_reason
 from innkeeper.hypervisor.libvirt.states import SavedImage, machine_state, read_saved_image
 from innkeeper.machines.machine import MachineState
+from innkeeper.wire.events import EventKind
 
 _STARTING_UP = libvirt.VIR_DOMAIN_PAUSED_STARTING_UP
 
@@ -71,18 +72,16 @@ def test_no_state_of_libvirt_is_unknown(name: str) -> None:
 @pytest.mark.parametrize(
     ("event", "detail", "kind", "reason"),
     [
-        (libvirt.VIR_DOMAIN_EVENT_STARTED, 0, MachineEvent.STARTED, "booted"),
-        (libvirt.VIR_DOMAIN_EVENT_STARTED, 2, MachineEvent.STARTED, "restored"),
-        (libvirt.VIR_DOMAIN_EVENT_STOPPED, 1, MachineEvent.STOPPED, "turned_off"),
-        (libvirt.VIR_DOMAIN_EVENT_STOPPED, 4, MachineEvent.SAVED, "saved"),
-        (libvirt.VIR_DOMAIN_EVENT_STOPPED, 5, MachineEvent.CRASHED, "hypervisor_failed"),
-        (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, 2, MachineEvent.PAUSED, "disk_error"),
-        (libvirt.VIR_DOMAIN_EVENT_UNDEFINED, 0, MachineEvent.UNDEFINED, ""),
+        (libvirt.VIR_DOMAIN_EVENT_STARTED, 0, EventKind.MACHINE_STARTED, "booted"),
+        (libvirt.VIR_DOMAIN_EVENT_STARTED, 2, EventKind.MACHINE_STARTED, "restored"),
+        (libvirt.VIR_DOMAIN_EVENT_STOPPED, 1, EventKind.MACHINE_STOPPED, "turned_off"),
+        (libvirt.VIR_DOMAIN_EVENT_STOPPED, 4, EventKind.MACHINE_SAVED, "saved"),
+        (libvirt.VIR_DOMAIN_EVENT_STOPPED, 5, EventKind.MACHINE_CRASHED, "hypervisor_failed"),
+        (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, 2, EventKind.MACHINE_PAUSED, "disk_error"),
+        (libvirt.VIR_DOMAIN_EVENT_UNDEFINED, 0, EventKind.MACHINE_UNDEFINED, ""),
     ],
 )
-def test_events_are_told_in_the_houses_words(
-    event: int, detail: int, kind: MachineEvent, reason: str
-) -> None:
+def test_events_are_told_in_the_houses_words(event: int, detail: int, kind: EventKind, reason: str) -> None:
     """A save is no stop, and a QEMU that died is a crash."""
     assert lifecycle_event(event, detail) is kind
     assert lifecycle_reason(event, detail) == reason

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.machines.disk_space import CRITICAL_BYTES, LOW_BYTES, OUT_OF_SPACE, DiskSpaceWatch
+from innkeeper.machines.disk_space import CRITICAL_BYTES, LOW_BYTES, DiskSpaceWatch
 from innkeeper.machines.machine import MachineState
+from innkeeper.wire.events import EventKind
 from tests.updates.inn import Inn
 
 
@@ -27,7 +28,11 @@ async def inn(tmp_path: Path) -> Inn:
 
 
 def _told(inn: Inn) -> list[tuple[str, object]]:
-    return [(e.subject, e.data["critically_low"]) for e in inn.events if e.kind == OUT_OF_SPACE]
+    return [
+        (e.subject, e.data["critically_low"])
+        for e in inn.events
+        if e.kind is EventKind.MACHINE_DISK_OUT_OF_SPACE
+    ]
 
 
 async def test_a_machine_is_warned_once_and_paused_at_the_end(inn: Inn) -> None:

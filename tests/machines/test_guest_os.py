@@ -19,7 +19,7 @@ from innkeeper.machines.heartbeats import Heartbeats
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.parameters import HostNames, KeptParameter, Parameters
 from innkeeper.tasks.task import TaskResult
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.guest_facts import GuestFacts
 from tests.updates.inn import Inn
 
@@ -91,7 +91,7 @@ async def guests(tmp_path: Path) -> AsyncIterator[_Guests]:
             await each
 
 
-def _event(guests: _Guests, kind: str) -> Event:
+def _event(guests: _Guests, kind: EventKind) -> Event:
     return Event(kind=kind, subject="web-1", at=guests.inn.clock.now())
 
 
@@ -127,7 +127,7 @@ async def test_a_guest_that_begins_to_answer_is_given_the_time_and_its_parameter
         machine.write(guest)
 
     await guests.inn.host.simulate("web-1", forget)
-    guests.greeter.heed(_event(guests, "machine.started"))
+    guests.greeter.heed(_event(guests, EventKind.MACHINE_STARTED))
     await guests.inn.clock.advance(30)
     assert machine.memory is not None
     assert machine.memory.clock_set_at > 0
@@ -142,8 +142,8 @@ async def test_what_fails_with_one_guest_leaves_the_others(guests: _Guests) -> N
     await guests.inn.add(MachineState.RUNNING, name="broken-1")
     machine = await guests.inn.add(MachineState.RUNNING)
     guests.store.breaks_for = (await guests.inn.machines.get("broken-1")).uuid
-    guests.greeter.heed(Event(kind="machine.started", subject="broken-1", at=guests.inn.clock.now()))
-    guests.greeter.heed(_event(guests, "machine.started"))
+    guests.greeter.heed(Event(kind=EventKind.MACHINE_STARTED, subject="broken-1", at=guests.inn.clock.now()))
+    guests.greeter.heed(_event(guests, EventKind.MACHINE_STARTED))
     await guests.inn.clock.advance(30)
     assert machine.memory is not None
     assert machine.memory.clock_set_at > 0
@@ -160,7 +160,7 @@ async def test_what_the_guest_has_set_since_is_not_overwritten(guests: _Guests) 
         machine.write(guest)
 
     await guests.inn.host.simulate("web-1", repaint)
-    guests.greeter.heed(_event(guests, "agent.connected"))
+    guests.greeter.heed(_event(guests, EventKind.AGENT_CONNECTED))
     await guests.inn.clock.advance(30)
     assert await guests.parameters.get("web-1", "colour") == "blue"
     (kept,) = await guests.parameters.list("web-1")
@@ -195,7 +195,9 @@ async def test_a_heart_that_stops_is_told_of_once(guests: _Guests) -> None:
     assert await guests.heartbeats.percent("web-1") == 100
     await guests.inn.host.freeze("web-1")
     await guests.inn.clock.advance(30)
-    stopped = [event.subject for event in guests.inn.events if event.kind == "machine.heartbeat_stopped"]
+    stopped = [
+        event.subject for event in guests.inn.events if event.kind == EventKind.MACHINE_HEARTBEAT_STOPPED
+    ]
     assert stopped == ["web-1"]
     assert await guests.heartbeats.percent("web-1") == 0
 

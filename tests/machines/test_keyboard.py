@@ -13,7 +13,7 @@ from innkeeper.machines.display import Display
 from innkeeper.machines.keyboard import LEASE_SECONDS, Keyboard
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.mouse import Mouse
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.states import MouseButton
 from tests.updates.inn import Inn
 
@@ -44,7 +44,7 @@ def display(inn: Inn) -> Display:
     return Display(inn.machines, clock=inn.clock)
 
 
-def _began(inn: Inn, kind: str) -> Event:
+def _began(inn: Inn, kind: EventKind) -> Event:
     return Event(kind=kind, subject="web-1", at=inn.clock.now())
 
 
@@ -52,7 +52,7 @@ async def test_a_guest_that_begins_anew_has_no_key_down(inn: Inn, keyboard: Keyb
     """Whoever held one before."""
     await keyboard.press("web-1", "Key_A", session="one")
     assert await keyboard.pressed("web-1") == ("Key_A",)
-    keyboard.heed(_began(inn, "machine.rebooted"))
+    keyboard.heed(_began(inn, EventKind.MACHINE_REBOOTED))
     assert await keyboard.pressed("web-1") == ()
 
 
@@ -73,7 +73,7 @@ async def test_a_silent_session_loses_the_keyboard(inn: Inn, keyboard: Keyboard)
 async def test_a_machine_that_stops_gives_its_keyboard_back(inn: Inn, keyboard: Keyboard) -> None:
     """To everybody."""
     await keyboard.set_exclusive_access("web-1", True, session="one")
-    keyboard.heed(_began(inn, "machine.stopped"))
+    keyboard.heed(_began(inn, EventKind.MACHINE_STOPPED))
     assert not await keyboard.has_exclusive_access("web-1", session="one")
 
 

@@ -20,7 +20,7 @@ from innkeeper.schedule.notices import Notices
 from innkeeper.schedule.occasions import BecameIdle, Booted, EventWritten, LoggedOn, SessionChanged
 from innkeeper.schedule.registered import RunState
 from innkeeper.schedule.sources import Sources
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from tests.schedule.house import NIGHT, House, running
 
 MINUTE = dt.timedelta(minutes=1)
@@ -52,7 +52,13 @@ def on_event(select: str, **fields) -> TaskDefinition:
     return on(TriggerType.EVENT, subscription=query(select), **fields)
 
 
-def happened(house: House, subject: str = "web-1", kind: str = "machine.stopped", number: int = 1, data=()):
+def happened(
+    house: House,
+    subject: str = "web-1",
+    kind: EventKind = EventKind.MACHINE_STOPPED,
+    number: int = 1,
+    data=(),
+):
     event = Event(kind=kind, subject=subject, at=house.clock.now(), data=dict(data))
     record = inn.of_event(event, identifier=f"a-{number}", computer="host-1")
     return EventWritten(key=f"event:{record.id}", at=event.at, words=kind, record=record)
@@ -76,7 +82,7 @@ async def test_an_event_starts_the_task_and_gives_it_values(house: House) -> Non
     trigger.value_queries.create("who", "Event/EventData/Data[@Name='Subject']")
     trigger.value_queries.create("what", "Event/System/Provider/@Name")
     await house.register(definition)
-    await house.watcher.tell(happened(house, kind="machine.started"))
+    await house.watcher.tell(happened(house, kind=EventKind.MACHINE_STARTED))
     assert await runs(house) == []
     await house.watcher.tell(happened(house))
     await house.scheduler.look()
@@ -134,7 +140,7 @@ async def test_so_many_events_within_a_period_of_the_same_element_count_as_one(h
     told = [("a", 0), ("b", 1), ("a", 10), ("b", 20), ("a", 70), ("a", 75), ("a", 76)]
     for number, (machine, minutes) in enumerate(told):
         await house.clock.advance((NIGHT + minutes * MINUTE - house.clock.now()).total_seconds())
-        await house.watcher.tell(happened(house, machine, "machine.crashed", number))
+        await house.watcher.tell(happened(house, machine, EventKind.MACHINE_CRASHED, number))
     # From 10 to 75 is more than an hour; 70 to 76 with the one between is three.
     assert [run.due - NIGHT for run in await runs(house)] == [76 * MINUTE]
 
@@ -143,10 +149,10 @@ async def test_a_task_is_not_started_by_its_own_instance(house: House) -> None:
     """Else one that hears of ended operations would run for ever."""
     await house.register(on_event("*"))
     own = {"kind": "scheduled_task", "description": "Run \\t"}
-    await house.watcher.tell(happened(house, "1", "task.ended", 1, own))
+    await house.watcher.tell(happened(house, "1", EventKind.TASK_ENDED, 1, own))
     assert await runs(house) == []
     other = own | {"description": "Run \\u"}
-    await house.watcher.tell(happened(house, "1", "task.ended", 2, other))
+    await house.watcher.tell(happened(house, "1", EventKind.TASK_ENDED, 2, other))
     assert len(await runs(house)) == 1
 
 
@@ -192,7 +198,7 @@ async def test_the_inns_own_events_are_heard_from_its_stream(house: House) -> No
         "\\t", on(TriggerType.EVENT, subscription=query("*", "Innkeeper/Machines")), owner="ana"
     )
     hearing = asyncio.create_task(source.run(house.watcher.tell))
-    for kind in ("task.ended", "machine.stopped"):
+    for kind in (EventKind.TASK_ENDED, EventKind.MACHINE_STOPPED):
         source.heed(Event(kind=kind, subject="web-1", at=NIGHT))
     while not (found := await runs(house)):
         await asyncio.sleep(0)

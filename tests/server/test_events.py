@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator
 
 from structlog.testing import capture_logs
 
-from innkeeper.server.events import LOST, EventBus, Numbered
-from innkeeper.wire.events import Event
+from innkeeper.server.events import EventBus, Numbered
+from innkeeper.wire.events import Event, EventKind
 
 _AT = dt.datetime(2026, 11, 21, 22, tzinfo=dt.UTC)
 
 
-def _event(number: int, kind: str = "task.changed") -> Event:
+def _event(number: int, kind: EventKind = EventKind.TASK_CHANGED) -> Event:
     return Event(kind=kind, subject=str(number), at=_AT)
 
 
@@ -60,7 +60,7 @@ async def test_events_that_the_ring_let_go_of_are_said_to_be_lost() -> None:
         bus.publish(_event(number))
     async with contextlib.aclosing(bus.listen("life-1")) as events:
         read = await _take(events, 4)
-    assert read[0].event.kind == LOST
+    assert read[0].event.kind == EventKind.EVENTS_LOST
     assert [numbered.event.subject for numbered in read[1:]] == ["7", "8", "9"]
 
 
@@ -70,7 +70,7 @@ async def test_an_id_of_another_life_is_answered_with_lost_and_all_that_is_known
     bus.publish(_event(1))
     async with contextlib.aclosing(bus.listen("former-99")) as events:
         read = await _take(events, 2)
-    assert [numbered.event.kind for numbered in read] == [LOST, "task.changed"]
+    assert [numbered.event.kind for numbered in read] == [EventKind.EVENTS_LOST, EventKind.TASK_CHANGED]
 
 
 async def test_an_id_of_another_life_is_answered_with_lost_where_nothing_has_happened_yet() -> None:
@@ -80,17 +80,17 @@ async def test_an_id_of_another_life_is_answered_with_lost_where_nothing_has_hap
         (lost,) = await _take(events, 1)
         bus.publish(_event(1))
         (following,) = await _take(events, 1)
-    assert (lost.event.kind, following.event.kind) == (LOST, "task.changed")
+    assert (lost.event.kind, following.event.kind) == (EventKind.EVENTS_LOST, EventKind.TASK_CHANGED)
 
 
 async def test_only_the_kinds_asked_for_are_told() -> None:
     """Patterns choose, as in ``task.*``."""
     bus = await _bus()
-    for kind in ("machine.started", "task.changed", "update.booked"):
+    for kind in (EventKind.MACHINE_STARTED, EventKind.TASK_CHANGED, EventKind.UPDATE_BOOKED):
         bus.publish(_event(1, kind))
     async with contextlib.aclosing(bus.listen("life-0", ("task.*", "update.*"))) as events:
         read = await _take(events, 2)
-    assert [numbered.event.kind for numbered in read] == ["task.changed", "update.booked"]
+    assert [numbered.event.kind for numbered in read] == [EventKind.TASK_CHANGED, EventKind.UPDATE_BOOKED]
 
 
 async def test_a_listener_is_woken_from_another_thread() -> None:

@@ -26,7 +26,7 @@ from innkeeper.server.identity.needs import declared
 from innkeeper.server.identity.seen import sees_event
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.tasks.clock import FakeClock
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 
 #: What tells nothing of the inn: the description of the interface.
 _FREE = {"/v1/openapi.json"}
@@ -259,23 +259,23 @@ async def test_events_are_heard_by_those_who_may_see_what_they_are_about(inn: In
     caller = Caller(user="ana", realm="LAB", proof=Proof.PASSWORD, grants=(WEB,))
     hears = sees_event(inn.house, caller)
 
-    def happens(kind: str, subject: str, **data: str) -> bool:
+    def happens(kind: EventKind, subject: str, **data: str) -> bool:
         return hears(Event(kind=kind, subject=subject, at=dt.datetime.now(dt.UTC), data=data))
 
-    assert happens("machine.started", "web-1")
-    assert not happens("machine.started", "db-1")
-    assert happens("update.booked", "web-1/x", machine="web-1")
-    assert not happens("update.booked", "db-1/x", machine="db-1")
-    assert not happens("task.logged", "7", text="secret")
-    assert happens("task.created", "7", owner="root", lock="machine:web-1")
-    assert happens("task.logged", "7", text="seen")
-    assert not happens("task.created", "8", owner="root", lock="machine:db-1")
-    assert not happens("task.logged", "8", text="secret")
-    assert happens("task.created", "9", owner="ana@LAB", lock="machine:db-1")
-    assert happens("task.ended", "9", owner="ana@LAB", lock="machine:db-1")
-    assert not happens("host.lost", "host-1")
-    assert happens("events.lost", "")
+    assert happens(EventKind.MACHINE_STARTED, "web-1")
+    assert not happens(EventKind.MACHINE_STARTED, "db-1")
+    assert happens(EventKind.UPDATE_BOOKED, "web-1/x", machine="web-1")
+    assert not happens(EventKind.UPDATE_BOOKED, "db-1/x", machine="db-1")
+    assert not happens(EventKind.TASK_LOGGED, "7", text="secret")
+    assert happens(EventKind.TASK_CREATED, "7", owner="root", lock="machine:web-1")
+    assert happens(EventKind.TASK_LOGGED, "7", text="seen")
+    assert not happens(EventKind.TASK_CREATED, "8", owner="root", lock="machine:db-1")
+    assert not happens(EventKind.TASK_LOGGED, "8", text="secret")
+    assert happens(EventKind.TASK_CREATED, "9", owner="ana@LAB", lock="machine:db-1")
+    assert happens(EventKind.TASK_ENDED, "9", owner="ana@LAB", lock="machine:db-1")
+    assert not happens(EventKind.HOST_LOST, "host-1")
+    assert happens(EventKind.EVENTS_LOST, "")
     administrator = Caller(user="root", realm="system", proof=Proof.PEER, grants=(ADMINISTRATOR,))
     assert sees_event(inn.house, administrator)(
-        Event(kind="host.lost", subject="h", at=dt.datetime.now(dt.UTC))
+        Event(kind=EventKind.HOST_LOST, subject="h", at=dt.datetime.now(dt.UTC))
     )

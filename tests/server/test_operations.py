@@ -23,7 +23,7 @@ from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.tasks.clock import FakeClock
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "schedule.md"
 
@@ -153,9 +153,13 @@ async def test_a_guest_is_asked_which_updates_wait(house: House) -> None:
     house.events.tell(told.append)
     run = await called(house, operations.SCAN, machine.name)
     assert run.result == 0, run.reason
-    (event,) = [each for each in told if each.kind == "update.scanned"]
+    (event,) = [each for each in told if each.kind == EventKind.UPDATE_SCANNED]
     assert (event.subject, event.data["count"], event.data["packages"]) == (machine.name, 1, ["base"])
-    phases = [str(each.data.get("phase")) for each in told if each.kind in ("task.changed", "task.ended")]
+    phases = [
+        str(each.data.get("phase"))
+        for each in told
+        if each.kind in (EventKind.TASK_CHANGED, EventKind.TASK_ENDED)
+    ]
     assert any("1 updates wait: base 1.0-1 → 1.0-2" in phase for phase in phases)
 
 

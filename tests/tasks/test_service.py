@@ -27,7 +27,7 @@ from innkeeper.tasks.memory_engine import StepMoment
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Retention
 from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, TaskResult
-from innkeeper.wire.events import Json
+from innkeeper.wire.events import EventKind, Json
 from innkeeper.wire.json_fields import refuse_newer
 
 from .house import House, until
@@ -56,8 +56,8 @@ async def test_a_task_that_succeeds_is_complete_at_100_percent() -> None:
     ended = await house.tasks.get(task.id)
     assert (ended.result, ended.error, ended.error_description) == (TaskResult.SUCCESS, 0, "")
     assert ended.percent_completed == 100
-    assert house.kinds(task.id)[0] == "task.created"
-    assert house.kinds(task.id)[-1] == "task.ended"
+    assert house.kinds(task.id)[0] == EventKind.TASK_CREATED
+    assert house.kinds(task.id)[-1] == EventKind.TASK_ENDED
 
 
 async def test_work_gets_the_argument_it_was_started_with() -> None:
@@ -257,7 +257,7 @@ async def test_cancel_past_the_point_of_no_return_is_refused() -> None:
     await house.tasks.launch()
     task = await house.tasks.start("merge", "Merge", {})
     assert task.is_cancelable
-    await until(lambda: "task.changed" in house.kinds(task.id))
+    await until(lambda: EventKind.TASK_CHANGED in house.kinds(task.id))
     assert not (await house.tasks.get(task.id)).is_cancelable
     with pytest.raises(TaskNotCancelable) as refusal:
         await house.tasks.cancel(task.id)
@@ -388,7 +388,7 @@ async def test_progress_is_seen_at_once_and_written_seldom() -> None:
     task = await house.tasks.start("copy", "Copy", {})
     await house.tasks.wait(task.id)
     assert seen == [500]
-    assert house.kinds(task.id).count("task.changed") == 1000
+    assert house.kinds(task.id).count(EventKind.TASK_CHANGED) == 1000
     assert len(writes) <= 3
     assert (await house.store.get(task.id)).progress.bytes_done == 1000
 
@@ -419,7 +419,7 @@ async def test_progress_never_goes_back(
     task = await house.tasks.start("work", "Work", {})
     await house.tasks.wait(task.id)
     await house.tasks.close()
-    changes = [event.data for event in house.events if event.kind == "task.changed"]
+    changes = [event.data for event in house.events if event.kind == EventKind.TASK_CHANGED]
     for old, new in itertools.pairwise(changes):
         assert (old["percent"] or 0) <= (new["percent"] or 0) <= 100  # type: ignore[operator]
         assert old["percent"] is None or new["percent"] is not None
@@ -459,7 +459,7 @@ async def test_a_killed_task_goes_on_after_its_last_recorded_step() -> None:
     await house.tasks.launch()
     assert await house.tasks.wait(task.id)
     assert done == ["undo", "start", "merge"]
-    percents = [e.data["percent"] for e in house.events if e.kind == "task.changed"]
+    percents = [e.data["percent"] for e in house.events if e.kind == EventKind.TASK_CHANGED]
     assert percents == sorted(percents)  # type: ignore[type-var]
 
 

@@ -12,6 +12,7 @@ from innkeeper.machines.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo import UndoPoint
 from innkeeper.updates.reconciler import Reconciler
+from innkeeper.wire.events import EventKind
 from tests.updates.inn import Inn
 
 
@@ -48,14 +49,14 @@ def leave(inn: Inn, run: int) -> Path:
 async def test_a_leftover_of_a_settled_run_is_deleted(inn: Inn) -> None:
     """Its update was kept, and nothing stands on the file."""
     path = leave(inn, run=1)
-    assert await reconcile(inn) == ["undo.leftover_deleted"]
+    assert await reconcile(inn) == [EventKind.UNDO_LEFTOVER_DELETED]
     assert not path.exists()
 
 
 async def test_a_leftover_of_an_unknown_run_is_told_and_kept(inn: Inn) -> None:
     """It may be all there is of somebody's data."""
     path = leave(inn, run=999)
-    assert await reconcile(inn) == ["undo.needs_help"]
+    assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP]
     assert path.exists()
 
 
@@ -64,7 +65,7 @@ async def test_what_a_machine_stands_on_is_never_deleted(inn: Inn) -> None:
     plan = await plan_undo_point(inn.host, await inn.machine(), 1, UndoRules())
     await UndoPoint(inn.host, plan, clock=inn.clock).take(freeze_seconds=10)
     kinds = await reconcile(inn)
-    assert kinds.count("undo.needs_help") == 2
+    assert kinds.count(EventKind.UNDO_NEEDS_HELP) == 2
     assert all(Path(disk.overlay).exists() for disk in plan.disks)
 
 
@@ -76,7 +77,7 @@ async def test_what_another_image_stands_on_is_never_deleted(inn: Inn) -> None:
     await inn.host.simulate(
         "web-1", lambda m, _: setattr(m, "disks", [type(m.disks[0])(**{**_fields(m.disks[0]), "path": top})])
     )
-    assert await reconcile(inn) == ["undo.needs_help"]
+    assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP]
     assert path.exists()
 
 

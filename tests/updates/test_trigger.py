@@ -23,6 +23,7 @@ from innkeeper.updates.policy import Policy
 from innkeeper.updates.trigger import TriggerAgent
 from innkeeper.updates.window import Weekday, Window
 from innkeeper.updates.windows import Windows
+from innkeeper.wire.events import EventKind
 from tests.updates.inn import Inn, settle
 
 #: The clock starts at 20:00 UTC.
@@ -100,7 +101,7 @@ async def test_an_update_starts_when_its_window_opens(night: Night) -> None:
         await night.until(3)
     booking = await night.bookings.get("web-1", "u")
     assert booking.verdict is Verdict.KEPT
-    started = next(event for event in night.events if event.kind == "update.started")
+    started = next(event for event in night.events if event.kind == EventKind.UPDATE_STARTED)
     assert started.at == dt.datetime(2026, 1, 10, 22, tzinfo=dt.UTC)
 
 

@@ -18,7 +18,7 @@ from innkeeper.channels.session import AgentSession
 from innkeeper.errors import AgentError, AgentQuarantined, ErrorCode, InnkeeperError
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.supervision import Loops
-from innkeeper.wire.events import Event, Publish
+from innkeeper.wire.events import Event, EventGroup, EventKind, Publish
 
 _log = structlog.get_logger(__name__)
 
@@ -95,7 +95,7 @@ class Agents:
 
     def heed(self, event: Event) -> None:
         """Take an event of the house (a ``Publish``)."""
-        if event.kind.startswith("machine."):
+        if event.kind.group is EventGroup.MACHINE:
             keeper = self._keepers.get(event.subject)
             if keeper is not None:
                 keeper.hurry()
@@ -278,11 +278,11 @@ class Keeper:
     def _begin_session(self, session: AgentSession) -> None:
         self.session, self.code = session, None
         self.pulse.beat()
-        self._tell("agent.connected", boot_id=session.hello.boot_id, plugin=session.hello.plugin_name)
+        self._tell(EventKind.AGENT_CONNECTED, boot_id=session.hello.boot_id, plugin=session.hello.plugin_name)
 
     def _lose_session(self, reason: str) -> None:
         self.session, self.reason = None, reason
-        self._tell("agent.lost", reason=reason)
+        self._tell(EventKind.AGENT_LOST, reason=reason)
 
     def _meet_other_version(self, reason: str) -> None:
         # The agent is greeted again with the usual pauses: it may be replaced at any moment.
@@ -292,14 +292,14 @@ class Keeper:
     async def _quarantine(self) -> None:
         """Leave the guest alone, longer each time."""
         self.is_quarantined, self.reason = True, self._offences.reason
-        self._tell("agent.quarantined", reason=self.reason, seconds=self._quarantine_s)
+        self._tell(EventKind.AGENT_QUARANTINED, reason=self.reason, seconds=self._quarantine_s)
         await self._needs.clock.sleep(self._quarantine_s)
         self._quarantine_s = min(2 * self._quarantine_s, _LONGEST_QUARANTINE_S)
         self._offences.forget()
         self.is_quarantined = False
-        self._tell("agent.released")
+        self._tell(EventKind.AGENT_RELEASED)
 
-    def _tell(self, kind: str, **data: str | float) -> None:
+    def _tell(self, kind: EventKind, **data: str | float) -> None:
         now = self._needs.clock.now()
         self._needs.publish(Event(kind=kind, subject=self._machine, at=now, data=data))
         self._wake_waiting()

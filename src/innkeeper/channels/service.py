@@ -37,7 +37,7 @@ from innkeeper.errors import (
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.supervision import Loops
-from innkeeper.wire.events import Event, Publish
+from innkeeper.wire.events import Event, EventGroup, EventKind, Publish
 
 _log = structlog.get_logger(__name__)
 
@@ -122,10 +122,10 @@ class Channels:
 
     def heed(self, event: Event) -> None:
         """Take an event of the house (a ``Publish``)."""
-        if event.kind.startswith("machine."):
+        if event.kind.group is EventGroup.MACHINE:
             self._to_look_at.add(event.subject)
             self._changed.set()
-        elif event.kind == "task.ended" and self._worked_at:
+        elif event.kind is EventKind.TASK_ENDED and self._worked_at:
             self._to_look_at |= self._worked_at
             self._changed.set()
 
@@ -251,7 +251,7 @@ class Channels:
             del self._open[channel.name.key]
             await listener.close("it could not be kept")
             raise
-        self._tell("channel.opened", channel)
+        self._tell(EventKind.CHANNEL_OPENED, channel)
         # It may have stopped in the meantime, and its event have been heeded too early.
         self._to_look_at.add(channel.machine)
         self._changed.set()
@@ -301,10 +301,10 @@ class Channels:
             await listener.close(reason)
         finally:
             self._in_work.discard(key)
-        self._tell("channel.closed", channel, reason=reason)
+        self._tell(EventKind.CHANNEL_CLOSED, channel, reason=reason)
         return state
 
-    def _tell(self, kind: str, channel: Channel, **more: str) -> None:
+    def _tell(self, kind: EventKind, channel: Channel, **more: str) -> None:
         data: dict[str, str | int] = {
             "pipe_name": channel.pipe_name,
             "guest_port": channel.guest_port,

@@ -22,6 +22,7 @@ from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.enumerations import TaskCreation, TaskRunFlags
 from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.wire.schedule import RunList, RunMessage, ScheduledTaskList, ScheduledTaskMessage
+from innkeeper.wire.states import RunState
 
 app = typer.Typer(
     name="schedule",
@@ -32,17 +33,22 @@ app = typer.Typer(
 
 #: Exit codes are bytes; what is above is a documented result.
 _HIGHEST_EXIT_CODE = 255
-_STYLES = {"finished": "green", "running": "cyan", "interrupted": "bold red", "terminated": "yellow"}
+_STYLES = {
+    RunState.FINISHED: "green",
+    RunState.RUNNING: "cyan",
+    RunState.INTERRUPTED: "bold red",
+    RunState.TERMINATED: "yellow",
+}
 
 #: What a state of the history is asked for by.
 _STATES = {
-    "running": ("claimed", "running"),
-    "queued": ("queued",),
-    "finished": ("finished",),
-    "stopped": ("terminated",),
-    "skipped": ("skipped",),
-    "interrupted": ("interrupted",),
-    "failed": ("finished", "terminated", "skipped", "interrupted"),
+    "running": (RunState.CLAIMED, RunState.RUNNING),
+    "queued": (RunState.QUEUED,),
+    "finished": (RunState.FINISHED,),
+    "stopped": (RunState.TERMINATED,),
+    "skipped": (RunState.SKIPPED,),
+    "interrupted": (RunState.INTERRUPTED,),
+    "failed": (RunState.FINISHED, RunState.TERMINATED, RunState.SKIPPED, RunState.INTERRUPTED),
 }
 
 schedule_add.add_to(app)
@@ -354,7 +360,7 @@ def _history(session: Session, path: str | None, search: str, state: str | None)
             for run in session.inn.schedule.task(path).runs()
             if (not states or run.state in states) and search.casefold() in run.reason.casefold()
         )
-    return [run for run in found if state != "failed" or run.state != "finished" or run.result]
+    return [run for run in found if state != "failed" or run.state is not RunState.FINISHED or run.result]
 
 
 def _runs_table(session: Session, runs: Sequence[RunMessage], *, paths: bool) -> Table:
@@ -364,7 +370,7 @@ def _runs_table(session: Session, runs: Sequence[RunMessage], *, paths: bool) ->
     for each in runs:
         began = each.started_at or each.due
         ended = each.started_at and each.ended_at
-        failed = bool(each.result) and each.state == "finished"
+        failed = bool(each.result) and each.state is RunState.FINISHED
         made.add_row(
             session.moment(began),
             *([Text(each.path)] if paths else []),

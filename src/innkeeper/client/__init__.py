@@ -28,4 +28,5 @@ from innkeeper.client.tasks import Task as Task
 from innkeeper.client.updates import Update as Update
 from innkeeper.client.wires import Wire as Wire
 from innkeeper.wire.documented_events import DocumentedEvent as DocumentedEvent
+from innkeeper.wire.events import EventKind as EventKind
 from innkeeper.wire.messages import EventMessage as EventMessage

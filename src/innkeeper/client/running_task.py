@@ -1,4 +1,4 @@
-"""Hold one instance of a scheduled task while it lives."""
+"""One instance of a scheduled task while it lives."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Final
 from innkeeper.client.calls import Call, Query
 from innkeeper.client.transport import Transport
 from innkeeper.wire import schedule as wire
+from innkeeper.wire.states import RunState, TaskState
 
 _INSTANCE: Final = "/v1/schedule/instance"
-_STATES: Final = {"claimed": "RUNNING", "running": "RUNNING", "queued": "QUEUED"}
+_STATES: Final = {
+    RunState.CLAIMED: TaskState.RUNNING,
+    RunState.RUNNING: TaskState.RUNNING,
+    RunState.QUEUED: TaskState.QUEUED,
+}
 
 
 class RunningTask:
@@ -46,10 +51,10 @@ class RunningTask:
         return self.said.action
 
     @property
-    def state(self) -> str:
+    def state(self) -> TaskState:
         """``RUNNING`` or ``QUEUED``, as of now (``State``). Raises as ``refresh`` does."""
         self.refresh()
-        return _STATES.get(self.said.state, "UNKNOWN")
+        return _STATES.get(self.said.state, TaskState.UNKNOWN)
 
     @property
     def reason(self) -> str:

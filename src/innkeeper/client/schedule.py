@@ -14,6 +14,7 @@ from innkeeper.errors import InvalidArgument
 from innkeeper.wire import schedule as wire
 from innkeeper.wire.messages import Nothing
 from innkeeper.wire.schedule_times import OperationList, RunCalendar, TaskRunsMessage
+from innkeeper.wire.states import RunState, TaskState
 
 _TASK = "/v1/schedule/task"
 _FOLDER = "/v1/schedule/folder"
@@ -23,7 +24,6 @@ _FOLDER = "/v1/schedule/folder"
 _HIDDEN: Final = 1
 #: SECURITY_INFORMATION: owner, group, list, audits.
 _ALL_PARTS: Final = 15
-_STATE_NUMBERS: Final = {"DISABLED": 1, "QUEUED": 2, "READY": 3, "RUNNING": 4}
 
 
 class Definition(Protocol):
@@ -66,12 +66,9 @@ class Schedule:
         return self._transport.send(call).tasks
 
     def history(
-        self, text: str = "", *, states: Sequence[str] = (), limit: int = 100
+        self, text: str = "", *, states: Sequence[RunState] = (), limit: int = 100
     ) -> tuple[wire.RunMessage, ...]:
-        """Instances of all tasks whose path, or whose reason, has a text, newest first.
-
-        ``states``: ``queued``, ``running``, ``finished``, ``terminated``, ``skipped``, ``interrupted``.
-        """
+        """Instances of all tasks whose path, or whose reason, has a text, newest first, of these states."""
         query: Query = {"text": text, "state": tuple(states), "limit": limit}
         call = Call(method="GET", path="/v1/schedule/history", answer=wire.RunList, query=query)
         return self._transport.send(call).runs
@@ -214,7 +211,7 @@ class RegisteredTask:
         )
 
     @property
-    def state(self) -> str:
+    def state(self) -> TaskState:
         """``READY``, ``RUNNING``, ``QUEUED`` or ``DISABLED`` (``State``)."""
         return self.read().state
 
@@ -257,7 +254,7 @@ class RegisteredTask:
     @property
     def state_number(self) -> int:
         """``State`` as the documented number of ``TASK_STATE``."""
-        return _STATE_NUMBERS.get(self.state, 0)
+        return self.state.number
 
     @property
     def notices(self) -> tuple[str, ...]:

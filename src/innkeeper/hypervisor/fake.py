@@ -31,7 +31,7 @@ from innkeeper.machines.ports import BytePipe, ExecResult, OnProgress
 from innkeeper.machines.tidings import tidings
 from innkeeper.machines.usage import Usage
 from innkeeper.tasks.ports import Clock
-from innkeeper.wire.events import Event, Publish
+from innkeeper.wire.events import Event, EventKind, Publish
 
 T = TypeVar("T")
 
@@ -47,11 +47,11 @@ MERGE_SECONDS = 4.0
 _PIECES = 8
 
 _EVENTS = {
-    MachineState.RUNNING: "machine.started",
-    MachineState.PAUSED: "machine.paused",
-    MachineState.SAVED: "machine.saved",
-    MachineState.TURNED_OFF: "machine.stopped",
-    MachineState.MERGING_DRIVES: "machine.merging",
+    MachineState.RUNNING: EventKind.MACHINE_STARTED,
+    MachineState.PAUSED: EventKind.MACHINE_PAUSED,
+    MachineState.SAVED: EventKind.MACHINE_SAVED,
+    MachineState.TURNED_OFF: EventKind.MACHINE_STOPPED,
+    MachineState.MERGING_DRIVES: EventKind.MACHINE_MERGING,
 }
 
 
@@ -256,7 +256,7 @@ class FakeHypervisor:
             await self.images.move(str(self._record(machine)), saved_state)
         else:
             await self._blocking(lambda: self._record(machine).unlink(missing_ok=True))
-        self._say("machine.undefined", name)
+        self._say(EventKind.MACHINE_UNDEFINED, name)
 
     async def take_in(self, definition: str, saved_state: str) -> Machine:
         """Define a machine again, and give it its saved state."""
@@ -266,7 +266,7 @@ class FakeHypervisor:
             machine.saved = before.saved
             await self._blocking(lambda: Path(saved_state).unlink(missing_ok=True))
         await self.add(machine)
-        self._say("machine.defined", machine.name)
+        self._say(EventKind.MACHINE_DEFINED, machine.name)
         return await self.machine(machine.name)
 
     async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
@@ -299,8 +299,8 @@ class FakeHypervisor:
         self._machines[new_name] = self._machines.pop(name)
         if record is not None:
             await self._blocking(lambda: record.unlink(missing_ok=True))
-        self._say("machine.undefined", name)
-        self._say("machine.defined", new_name)
+        self._say(EventKind.MACHINE_UNDEFINED, name)
+        self._say(EventKind.MACHINE_DEFINED, new_name)
 
     async def undefine(self, name: str) -> None:
         """Forget a machine that is off."""
@@ -392,7 +392,7 @@ class FakeHypervisor:
     async def set_autostart(self, name: str, autostart: bool) -> None:
         """Whether the host starts it when it starts itself."""
         await self._do(name, lambda machine, _: setattr(machine, "autostart", autostart))
-        self._say("machine.configuration_changed", name)
+        self._say(EventKind.MACHINE_CONFIGURATION_CHANGED, name)
 
     # Undo disks
 
@@ -540,7 +540,7 @@ class FakeHypervisor:
             finally:
                 self._tell(machine, before)
                 if boot and machine.boot_id not in ("", boot):
-                    self._publish(Event(kind="machine.rebooted", subject=name, at=self._clock.now()))
+                    self._publish(Event(kind=EventKind.MACHINE_REBOOTED, subject=name, at=self._clock.now()))
 
     def _snapshot(self, name: str, machine: SimulatedMachine) -> Machine:
         """A machine as it is: the same value again where nothing has been done to it."""
@@ -560,7 +560,7 @@ class FakeHypervisor:
             was_on = machine.is_on
             machine.live(now)
             if was_on and not machine.is_on:
-                self._say("machine.stopping", machine.name, "guest")
+                self._say(EventKind.MACHINE_STOPPING, machine.name, "guest")
             return act(machine, now)
         finally:
             after = machine.to_bytes()
@@ -571,9 +571,9 @@ class FakeHypervisor:
         if machine.state is before:
             return
         resumed = (before, machine.state) == (MachineState.PAUSED, MachineState.RUNNING)
-        self._say("machine.resumed" if resumed else _EVENTS[machine.state], machine.name)
+        self._say(EventKind.MACHINE_RESUMED if resumed else _EVENTS[machine.state], machine.name)
 
-    def _say(self, kind: str, name: str, reason: str = "") -> None:
+    def _say(self, kind: EventKind, name: str, reason: str = "") -> None:
         data = {"reason": reason} if reason else {}
         self._publish(Event(kind=kind, subject=name, at=self._clock.now(), data=data))
 

@@ -25,7 +25,7 @@ from innkeeper.hypervisor.fake_machines import SimulatedMachine
 from innkeeper.hypervisor.fake_streams import FakeStreams
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.ports import Clock
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 from innkeeper.wire.streams import MAX_STREAMS
 
@@ -34,7 +34,14 @@ T = TypeVar("T")
 #: How often a waiting host looks at a simulated guest, in simulated seconds.
 _LOOK_SECONDS = 5.0
 #: Events after which nothing of the guest's memory, or of its connections, is there any more.
-_ENDS = frozenset({"machine.stopped", "machine.saved", "machine.crashed", "machine.rebooted"})
+_ENDS = frozenset(
+    {
+        EventKind.MACHINE_STOPPED,
+        EventKind.MACHINE_SAVED,
+        EventKind.MACHINE_CRASHED,
+        EventKind.MACHINE_REBOOTED,
+    }
+)
 
 
 class FakeAgents:

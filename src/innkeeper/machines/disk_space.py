@@ -12,11 +12,10 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.machines.machine import DiskKind, Machine, MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
-from innkeeper.wire.events import Event, Json, Publish
+from innkeeper.wire.events import Event, EventKind, Json, Publish
 
 _log = structlog.get_logger(__name__)
 
-OUT_OF_SPACE = "machine.disk_out_of_space"
 
 #: The documented bounds: a word of warning, and the end, in bytes.
 LOW_BYTES = 100 * 1024 * 1024
@@ -75,7 +74,14 @@ class DiskSpaceWatch:
             return
         is_critical = bound == CRITICAL_BYTES
         data: Mapping[str, Json] = {"critically_low": is_critical, "free_bytes": free, "directory": directory}
-        self._publish(Event(kind=OUT_OF_SPACE, subject=machine.name, at=self._clock.now(), data=data))
+        self._publish(
+            Event(
+                kind=EventKind.MACHINE_DISK_OUT_OF_SPACE,
+                subject=machine.name,
+                at=self._clock.now(),
+                data=data,
+            )
+        )
         if is_critical:
             await self._pause(machine)
 

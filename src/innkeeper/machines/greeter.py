@@ -13,13 +13,15 @@ from innkeeper.machines.parameters import Parameters
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.guest_facts import Ability
 
 _log = structlog.get_logger(__name__)
 
 #: After these a guest's clock may be wrong, and its disk another than before.
-_GREETING = frozenset({"agent.connected", "machine.resumed", "machine.guest_agent_changed"})
+_GREETING = frozenset(
+    {EventKind.AGENT_CONNECTED, EventKind.MACHINE_RESUMED, EventKind.MACHINE_GUEST_AGENT_CHANGED}
+)
 #: A guest that does not answer yet is looked at again so often, and so many times.
 _AGAIN_SECONDS = 5.0
 _TRIES = 24
@@ -39,8 +41,8 @@ class Greeter:
 
     def heed(self, event: Event) -> None:
         """Take an event of the house."""
-        if event.kind in _GREETING or event.kind == "machine.started":
-            self._waiting[event.subject] = _TRIES if event.kind == "machine.started" else 1
+        if event.kind in _GREETING or event.kind is EventKind.MACHINE_STARTED:
+            self._waiting[event.subject] = _TRIES if event.kind is EventKind.MACHINE_STARTED else 1
             self._woken.set()
 
     async def run(self) -> None:

@@ -16,7 +16,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import CancelEffect, Task
-from innkeeper.wire.events import Event, Json, Publish
+from innkeeper.wire.events import Event, EventKind, Json, Publish
 from innkeeper.wire.guest_facts import Ability
 from innkeeper.wire.states import LogoffType
 
@@ -60,7 +60,7 @@ class GuestTasks:
 
     def heed(self, event: Event) -> None:
         """Take an event of the house: a guest has rebooted."""
-        if event.kind == "machine.rebooted":
+        if event.kind is EventKind.MACHINE_REBOOTED:
             self._reboots[event.subject] += 1
 
     async def log_off(self, name: str, *, owner: str) -> Task:
@@ -120,7 +120,9 @@ class GuestTasks:
             )
         task.log(f"{ended} sessions were told to end.")
         data = {"logoff_type": LogoffType.EXTERNAL.name}
-        self._publish(Event(kind="machine.guest_logged_off", subject=name, at=self._clock.now(), data=data))
+        self._publish(
+            Event(kind=EventKind.MACHINE_GUEST_LOGGED_OFF, subject=name, at=self._clock.now(), data=data)
+        )
 
     async def _restart(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
         host, name, forced = self._read(argument)

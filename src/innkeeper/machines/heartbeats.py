@@ -13,7 +13,7 @@ from innkeeper.machines.guest_words import expect_guest
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
-from innkeeper.wire.events import Event, Publish
+from innkeeper.wire.events import Event, EventKind, Publish
 
 _log = structlog.get_logger(__name__)
 
@@ -93,7 +93,9 @@ class Heartbeats:
                 self._beating.add(name)
             elif percent == 0 and name in self._beating:
                 self._beating.discard(name)
-                self._publish(Event(kind="machine.heartbeat_stopped", subject=name, at=self._clock.now()))
+                self._publish(
+                    Event(kind=EventKind.MACHINE_HEARTBEAT_STOPPED, subject=name, at=self._clock.now())
+                )
 
     def _forget(self, running: Mapping[str, Machine]) -> None:
         """A machine that does not run, or is paused, has no heart to stop."""

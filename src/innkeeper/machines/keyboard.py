@@ -12,7 +12,7 @@ from innkeeper.machines.keys import BY_CODE, Key, find_key, strokes
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 
 #: The longest text that is typed at once: about 30 seconds of typing.
 MAX_TEXT = 1000
@@ -26,7 +26,13 @@ LEASE_SECONDS = 300.0
 
 #: What ends or begins a guest's life: no key of before is down any more.
 _FORGETTING = frozenset(
-    {"machine.started", "machine.stopped", "machine.saved", "machine.rebooted", "machine.crashed"}
+    {
+        EventKind.MACHINE_STARTED,
+        EventKind.MACHINE_STOPPED,
+        EventKind.MACHINE_SAVED,
+        EventKind.MACHINE_REBOOTED,
+        EventKind.MACHINE_CRASHED,
+    }
 )
 
 
@@ -53,7 +59,7 @@ class Keyboard:
         """Take an event of the house: a guest that begins anew has no key down."""
         if event.kind in _FORGETTING:
             self._pressed.pop(event.subject, None)
-            if event.kind != "machine.rebooted":
+            if event.kind is not EventKind.MACHINE_REBOOTED:
                 self._leases.pop(event.subject, None)
 
     # Keys

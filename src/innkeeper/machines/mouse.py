@@ -19,7 +19,7 @@ from innkeeper.machines.hands import (
 )
 from innkeeper.machines.keyboard import expect_running
 from innkeeper.machines.service import Machines
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.states import MouseButton
 
 #: The longest way, and the most notches, of one call.
@@ -27,7 +27,13 @@ MAX_WAY = 10_000
 MAX_NOTCHES = 100
 
 _FORGETTING = frozenset(
-    {"machine.started", "machine.stopped", "machine.saved", "machine.rebooted", "machine.crashed"}
+    {
+        EventKind.MACHINE_STARTED,
+        EventKind.MACHINE_STOPPED,
+        EventKind.MACHINE_SAVED,
+        EventKind.MACHINE_REBOOTED,
+        EventKind.MACHINE_CRASHED,
+    }
 )
 
 

@@ -6,25 +6,21 @@ import re
 from collections.abc import Mapping
 
 from innkeeper.machines.change import Change, MediumChanged, ValueSet
-from innkeeper.wire.events import Json
+from innkeeper.wire.events import EventKind, Json
 from innkeeper.wire.virtual_pc import Attachment
 
-CONFIGURATION_CHANGED = "machine.configuration_changed"
-MEDIUM_INSERTED = "machine.medium_inserted"
-MEDIUM_EJECTED = "machine.medium_ejected"
 
-
-def tidings(change: Change) -> tuple[str, Mapping[str, Json]]:
+def tidings(change: Change) -> tuple[EventKind, Mapping[str, Json]]:
     """The kind of the event, and its data."""
     if isinstance(change, MediumChanged):
         inserted = change.attachment is not Attachment.NONE
-        kind = MEDIUM_INSERTED if inserted else MEDIUM_EJECTED
+        kind = EventKind.MACHINE_MEDIUM_INSERTED if inserted else EventKind.MACHINE_MEDIUM_EJECTED
         return kind, {**medium(change.target), "media_path": change.path}
     if isinstance(change, ValueSet):
         value = change.value if isinstance(change.value, str | int | bool) else None
-        return CONFIGURATION_CHANGED, {"config_key": change.key, "config_data": value}
+        return EventKind.MACHINE_CONFIGURATION_CHANGED, {"config_key": change.key, "config_data": value}
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(change).__name__).lower()
-    return CONFIGURATION_CHANGED, {"config_key": words, "config_data": None}
+    return EventKind.MACHINE_CONFIGURATION_CHANGED, {"config_key": words, "config_data": None}
 
 
 def medium(target: str) -> Mapping[str, Json]:

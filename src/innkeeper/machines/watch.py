@@ -11,9 +11,8 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 
-_STOPPED = "machine.stopped"
 #: Seconds until a machine that a task holds is looked at again.
 _AGAIN_SECONDS = 2.0
 
@@ -31,7 +30,7 @@ class UndoWatch:
 
     def heed(self, event: Event) -> None:
         """Hear that a machine has stopped."""
-        if event.kind == _STOPPED:
+        if event.kind is EventKind.MACHINE_STOPPED:
             self._stopped.add(event.subject)
             self._woken.set()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from innkeeper.wire.states import TaskState as TaskState
+
 
 class TaskCreation(enum.IntFlag):
     """How to register a task (``TASK_CREATION``)."""
@@ -58,17 +60,6 @@ class RunLevel(enum.IntEnum):
     #: The least (``TASK_RUNLEVEL_LUA``).
     LUA = 0
     HIGHEST = 1
-
-
-class TaskState(enum.IntEnum):
-    """What a registered task is doing (``TASK_STATE``)."""
-
-    UNKNOWN = 0
-    DISABLED = 1
-    #: An instance waits for its turn.
-    QUEUED = 2
-    READY = 3
-    RUNNING = 4
 
 
 class InstancesPolicy(enum.IntEnum):

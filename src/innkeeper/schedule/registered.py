@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from innkeeper.errors import ErrorCode
 from innkeeper.schedule.path import SchedulePath
+from innkeeper.wire.states import RunState as RunState
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,29 +78,6 @@ class Registered:
     watches: Watch = Watch.NOTHING
     #: The repetitions that are under way, one a trigger at most.
     series: tuple[Series, ...] = ()
-
-
-class RunState(enum.StrEnum):
-    """The life of an instance."""
-
-    #: Claimed, and about to start.
-    CLAIMED = "claimed"
-    #: Waits for a delay, or for the instance before it.
-    QUEUED = "queued"
-    RUNNING = "running"
-    #: Its actions came to an end, well or not.
-    FINISHED = "finished"
-    #: Stopped by a limit or by a person.
-    TERMINATED = "terminated"
-    #: Not started: a condition was not met, or another instance ran.
-    SKIPPED = "skipped"
-    #: The service died while it ran; how it ended is not known.
-    INTERRUPTED = "interrupted"
-
-    @property
-    def is_live(self) -> bool:
-        """Whether something is still to come."""
-        return self in (RunState.CLAIMED, RunState.QUEUED, RunState.RUNNING)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

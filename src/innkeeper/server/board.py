@@ -18,7 +18,7 @@ from innkeeper.server.conditional import tag_of
 from innkeeper.server.messages import machine_message
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventGroup, EventKind
 
 #: Older than this, all hosts are asked again: beside the readers while they may wait no longer than …
 _FRESH_SECONDS: Final = 2.0
@@ -28,6 +28,7 @@ _STALE_SECONDS: Final = 5.0
 _MANY: Final = 50
 _ALL: Final = 100_000
 _MACHINE: Final = lock_of("")
+_COMING_AND_GOING: Final = (EventKind.MACHINE_DEFINED, EventKind.MACHINE_UNDEFINED)
 
 
 #: What a caller with this role on a machine may do with it, by ``operation_id``.
@@ -101,11 +102,11 @@ class Board:
 
     def heed(self, event: Event) -> None:
         """Note what an event makes out of date."""
-        if event.kind.startswith("task."):
+        if event.kind.group is EventGroup.TASK:
             self._heed_task(event)
-        elif event.kind in ("machine.defined", "machine.undefined") or event.kind.startswith("host."):
+        elif event.kind in _COMING_AND_GOING or event.kind.group is EventGroup.HOST:
             self._is_whole = False
-        elif event.kind.startswith("machine."):
+        elif event.kind.group is EventGroup.MACHINE:
             self._note(event.subject)
 
     async def all(self) -> Sequence[Notice]:
@@ -137,7 +138,7 @@ class Board:
         lock = event.data.get("lock")
         if not isinstance(lock, str) or not lock.startswith(_MACHINE):
             return
-        if event.kind == "task.ended":
+        if event.kind is EventKind.TASK_ENDED:
             self._holders.pop(lock, None)
         else:
             self._holders[lock] = int(event.subject), str(event.data.get("kind") or "")

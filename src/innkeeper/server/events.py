@@ -20,16 +20,13 @@ import structlog
 
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.wire.documented_events import documented
-from innkeeper.wire.events import Event, Publish
+from innkeeper.wire.events import Event, EventKind, Publish
 from innkeeper.wire.messages import EventMessage
 
 _log = structlog.get_logger(__name__)
 
 #: How many events a listener may lag behind, or have missed while it was away.
 RING_SIZE = 20_000
-
-#: Told to a listener in place of events that can no longer be had.
-LOST = "events.lost"
 
 
 @dataclasses.dataclass(kw_only=True, slots=True, eq=False)
@@ -151,7 +148,7 @@ class EventBus:
             events = list(itertools.islice(reversed(self._ring), last - place))[::-1]
         first = events[0].number if events else last + 1
         if place < 0 or place + 1 < first:
-            lost = Event(kind=LOST, subject="", at=dt.datetime.now(dt.UTC))
+            lost = Event(kind=EventKind.EVENTS_LOST, subject="", at=dt.datetime.now(dt.UTC))
             events.insert(0, self._numbered(first - 1, lost))
         return last, events
 
@@ -197,4 +194,4 @@ def _name(heed: Publish) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _matches(kind: str, kinds: tuple[str, ...]) -> bool:
-    return kind == LOST or any(fnmatchcase(kind, pattern) for pattern in kinds)
+    return kind == EventKind.EVENTS_LOST or any(fnmatchcase(kind, pattern) for pattern in kinds)

@@ -13,7 +13,7 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.service import Tasks
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.states import MachineState, TaskResult
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -70,10 +70,10 @@ class Metrics:
     def heed(self, event: Event) -> None:
         """Count one event."""
         self._events.labels(event.kind).inc()
-        if event.kind == "task.ended":
+        if event.kind is EventKind.TASK_ENDED:
             result = TaskResult(int(str(event.data["result"]))).name
             self._ended.labels(str(event.data["kind"]), result).inc()
-        elif event.kind == "update.ended":
+        elif event.kind is EventKind.UPDATE_ENDED:
             self._verdicts.labels(str(event.data["verdict"])).inc()
 
     async def page(self, machines: Machines, tasks: Tasks) -> bytes:

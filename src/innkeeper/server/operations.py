@@ -21,7 +21,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskResult
 from innkeeper.updates.bookings import Bookings
-from innkeeper.wire.events import Event, Json, Publish
+from innkeeper.wire.events import Event, EventKind, Json, Publish
 from innkeeper.wire.guest_facts import Ability, WaitingUpdate
 
 #: Whose name the operations bear that a schedule starts.
@@ -110,7 +110,7 @@ def operations(
         status.update_status(100, _words(found))
         told: dict[str, Json] = {"count": len(found), "packages": [each.name for each in found[:_MOST_NAMED]]}
         told["security"] = sum(each.security is True for each in found)
-        publish(Event(kind="update.scanned", subject=machine, at=clock.now(), data=told))
+        publish(Event(kind=EventKind.UPDATE_SCANNED, subject=machine, at=clock.now(), data=told))
 
     handlers.register(BOOK_UPDATE, "book_update", book)
     handlers.register(SCAN, "scan", scan)

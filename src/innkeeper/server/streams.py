@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from innkeeper.server.events import EventBus, Numbered
 from innkeeper.wire.event_stream import HEARTBEAT, StreamEvent, encode
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 
 #: What the description says of such an answer.
 STREAM: dict[int | str, dict[str, object]] = {200: {"content": {"text/event-stream": {}}}}
@@ -25,7 +25,7 @@ def event_stream(
     kinds: tuple[str, ...],
     *,
     subject: str | None = None,
-    until: str | None = None,
+    until: EventKind | None = None,
     sees: Callable[[Event], bool] = lambda event: True,
 ) -> StreamingResponse:
     """The response that carries the events of these kinds and this subject; ends after one ``until``.
@@ -42,7 +42,7 @@ async def _pieces(
     last_id: str,
     kinds: tuple[str, ...],
     subject: str | None,
-    until: str | None,
+    until: EventKind | None,
     sees: Callable[[Event], bool],
 ) -> AsyncIterator[bytes]:
     async with contextlib.aclosing(bus.listen(last_id, kinds)) as events:

@@ -1,4 +1,4 @@
-"""Tell the house what happened to a task."""
+"""The events of tasks."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import datetime as dt
 from collections.abc import Mapping
 
 from innkeeper.tasks.task import LogLine, Task
-from innkeeper.wire.events import Event, Json
+from innkeeper.wire.events import Event, EventKind, Json
 
 
 def task_created(task: Task) -> Event:
     """``task.created``: it is written down, and will run."""
-    return _event("task.created", task, task.created_at)
+    return _event(EventKind.TASK_CREATED, task, task.created_at)
 
 
 def task_changed(task: Task, at: dt.datetime) -> Event:
     """``task.changed``: its progress, its cancel or the effect of one."""
-    return _event("task.changed", task, at)
+    return _event(EventKind.TASK_CHANGED, task, at)
 
 
 def task_ended(task: Task, at: dt.datetime) -> Event:
     """``task.ended``: it has a result."""
-    return _event("task.ended", task, at)
+    return _event(EventKind.TASK_ENDED, task, at)
 
 
 def task_logged(line: LogLine) -> Event:
     """``task.logged``: its log has one more line."""
     data: Mapping[str, Json] = {"number": line.number, "level": line.level.value, "text": line.text}
-    return Event(kind="task.logged", subject=str(line.task_id), at=line.at, data=data)
+    return Event(kind=EventKind.TASK_LOGGED, subject=str(line.task_id), at=line.at, data=data)
 
 
-def _event(kind: str, task: Task, at: dt.datetime) -> Event:
+def _event(kind: EventKind, task: Task, at: dt.datetime) -> Event:
     return Event(kind=kind, subject=str(task.id), at=at, data=_as_json(task))
 
 

@@ -14,7 +14,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.updates.booking import MAX_CONTEXT_BYTES, Booking, Verdict
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import BookingStore
-from innkeeper.wire.events import Event, Json, Publish
+from innkeeper.wire.events import Event, EventKind, Json, Publish
 
 #: Who a booking is by when the guest made it.
 GUEST = "guest"
@@ -76,7 +76,7 @@ class Bookings:
             await self._refuse_started(booking)
             await self._refuse_flood(booking)
             await self._store.put(booking)
-        self._tell("update.booked", booking, {"label": label, "by": booked_by})
+        self._tell(EventKind.UPDATE_BOOKED, booking, {"label": label, "by": booked_by})
         return booking
 
     async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
@@ -98,7 +98,7 @@ class Bookings:
                     advice=f"Cancel task {booking.task_id} first.",
                 )
             await self._store.delete(machine, identifier)
-        self._tell("update.deleted", booking, {})
+        self._tell(EventKind.UPDATE_DELETED, booking, {})
 
     # What the trigger agent and the update runs write down
 
@@ -114,7 +114,7 @@ class Bookings:
                 return
             booking = dataclasses.replace(booking, status=status)
             await self._store.put(booking)
-        self._tell("update.state_changed", booking, {"status": status.name, "task": booking.task_id})
+        self._tell(EventKind.UPDATE_STATE_CHANGED, booking, {"status": status.name, "task": booking.task_id})
 
     async def waits(
         self, machine: str, identifier: str, *, reason: str, next_chance: dt.datetime | None
@@ -130,7 +130,9 @@ class Bookings:
         """Note what became of it."""
         booking = await self._change(machine, identifier, verdict=verdict, reason=reason, next_chance=None)
         self._tell(
-            "update.ended", booking, {"verdict": str(verdict), "reason": reason, "task": booking.task_id}
+            EventKind.UPDATE_ENDED,
+            booking,
+            {"verdict": str(verdict), "reason": reason, "task": booking.task_id},
         )
 
     async def _change(
@@ -185,7 +187,7 @@ class Bookings:
                 advice="It may book again once some of them have run or are deleted.",
             )
 
-    def _tell(self, kind: str, booking: Booking, data: dict[str, Json]) -> None:
+    def _tell(self, kind: EventKind, booking: Booking, data: dict[str, Json]) -> None:
         told: dict[str, Json] = {"machine": booking.machine, "identifier": booking.identifier, **data}
         subject = f"{booking.machine}/{booking.identifier}"
         self._publish(Event(kind=kind, subject=subject, at=self._clock.now(), data=told))

@@ -13,7 +13,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.ports import ReportStore
-from innkeeper.wire.events import Event, Publish
+from innkeeper.wire.events import Event, EventKind, Publish
 
 _log = structlog.get_logger(__name__)
 
@@ -59,17 +59,21 @@ class Reconciler:
         )
         if settled and not leftover.machine:
             await hypervisor.delete_file(leftover.path)
-            self._tell("undo.leftover_deleted", leftover, "Its run has ended, and nothing stands on it.")
+            self._tell(
+                EventKind.UNDO_LEFTOVER_DELETED, leftover, "Its run has ended, and nothing stands on it."
+            )
         elif leftover.machine:
             self._tell(
-                "undo.needs_help",
+                EventKind.UNDO_NEEDS_HELP,
                 leftover,
                 f"{leftover.machine} still stands on it, and its run has ended. "
                 "Merge or discard the machine's undo disks.",
             )
         else:
             self._tell(
-                "undo.needs_help", leftover, "Nobody knows how its run ended. Look before you delete it."
+                EventKind.UNDO_NEEDS_HELP,
+                leftover,
+                "Nobody knows how its run ended. Look before you delete it.",
             )
 
     async def _was_of_a_command(self, run: int) -> bool:
@@ -79,8 +83,8 @@ class Reconciler:
         except TaskNotFound:
             return False
 
-    def _tell(self, kind: str, leftover: Leftover, sentence: str) -> None:
-        _log.warning(kind, path=leftover.path, run=leftover.run, machine=leftover.machine)
+    def _tell(self, kind: EventKind, leftover: Leftover, sentence: str) -> None:
+        _log.warning(kind.value, path=leftover.path, run=leftover.run, machine=leftover.machine)
         self._publish(
             Event(
                 kind=kind,

@@ -23,7 +23,7 @@ from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
 from innkeeper.updates.reconciler import Reconciler
 from innkeeper.updates.windows import Windows
-from innkeeper.wire.events import Event, Publish
+from innkeeper.wire.events import Event, EventKind, Publish
 
 _log = structlog.get_logger(__name__)
 
@@ -176,7 +176,7 @@ class TriggerAgent:
         self._watch(task.id)
         self._publish(
             Event(
-                kind="update.started",
+                kind=EventKind.UPDATE_STARTED,
                 subject=f"{booking.machine}/{booking.identifier}",
                 at=self._clock.now(),
                 data={"machine": booking.machine, "identifier": booking.identifier, "task": task.id},

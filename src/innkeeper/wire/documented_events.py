@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
+from innkeeper.wire.events import EventKind
 from innkeeper.wire.states import MachineState
 
 
@@ -37,32 +38,32 @@ class DocumentedEvent(enum.StrEnum):
 
 #: What a machine does once an event of this kind has happened to it.
 STATES: Mapping[str, MachineState] = {
-    "machine.started": MachineState.RUNNING,
-    "machine.resumed": MachineState.RUNNING,
-    "machine.paused": MachineState.PAUSED,
-    "machine.stopping": MachineState.TURNING_OFF,
-    "machine.stopped": MachineState.TURNED_OFF,
-    "machine.crashed": MachineState.TURNED_OFF,
-    "machine.saved": MachineState.SAVED,
-    "machine.merging": MachineState.MERGING_DRIVES,
+    EventKind.MACHINE_STARTED: MachineState.RUNNING,
+    EventKind.MACHINE_RESUMED: MachineState.RUNNING,
+    EventKind.MACHINE_PAUSED: MachineState.PAUSED,
+    EventKind.MACHINE_STOPPING: MachineState.TURNING_OFF,
+    EventKind.MACHINE_STOPPED: MachineState.TURNED_OFF,
+    EventKind.MACHINE_CRASHED: MachineState.TURNED_OFF,
+    EventKind.MACHINE_SAVED: MachineState.SAVED,
+    EventKind.MACHINE_MERGING: MachineState.MERGING_DRIVES,
 }
 
 _BY_KIND: Mapping[str, tuple[DocumentedEvent, ...]] = {
-    "machine.stopping": (DocumentedEvent.REQUEST_SHUTDOWN,),
-    "machine.rebooted": (DocumentedEvent.RESET,),
-    "machine.crashed": (DocumentedEvent.TRIPLE_FAULT,),
-    "machine.heartbeat_stopped": (DocumentedEvent.HEARTBEAT_STOPPED,),
-    "machine.configuration_changed": (DocumentedEvent.CONFIGURATION_CHANGED,),
-    "machine.guest_logged_off": (DocumentedEvent.GUEST_LOGOFF,),
-    "machine.disk_out_of_space": (DocumentedEvent.DISK_OUT_OF_SPACE,),
-    "agent.connected": (DocumentedEvent.ADDITIONS_AVAILABLE,),
-    "agent.lost": (DocumentedEvent.ADDITIONS_UNINSTALLED,),
+    EventKind.MACHINE_STOPPING: (DocumentedEvent.REQUEST_SHUTDOWN,),
+    EventKind.MACHINE_REBOOTED: (DocumentedEvent.RESET,),
+    EventKind.MACHINE_CRASHED: (DocumentedEvent.TRIPLE_FAULT,),
+    EventKind.MACHINE_HEARTBEAT_STOPPED: (DocumentedEvent.HEARTBEAT_STOPPED,),
+    EventKind.MACHINE_CONFIGURATION_CHANGED: (DocumentedEvent.CONFIGURATION_CHANGED,),
+    EventKind.MACHINE_GUEST_LOGGED_OFF: (DocumentedEvent.GUEST_LOGOFF,),
+    EventKind.MACHINE_DISK_OUT_OF_SPACE: (DocumentedEvent.DISK_OUT_OF_SPACE,),
+    EventKind.AGENT_CONNECTED: (DocumentedEvent.ADDITIONS_AVAILABLE,),
+    EventKind.AGENT_LOST: (DocumentedEvent.ADDITIONS_UNINSTALLED,),
 }
 _DRIVES: Mapping[tuple[str, object], DocumentedEvent] = {
-    ("machine.medium_inserted", "dvd"): DocumentedEvent.DVD_INSERT,
-    ("machine.medium_ejected", "dvd"): DocumentedEvent.DVD_EJECT,
-    ("machine.medium_inserted", "floppy"): DocumentedEvent.FLOPPY_INSERT,
-    ("machine.medium_ejected", "floppy"): DocumentedEvent.FLOPPY_EJECT,
+    (EventKind.MACHINE_MEDIUM_INSERTED, "dvd"): DocumentedEvent.DVD_INSERT,
+    (EventKind.MACHINE_MEDIUM_EJECTED, "dvd"): DocumentedEvent.DVD_EJECT,
+    (EventKind.MACHINE_MEDIUM_INSERTED, "floppy"): DocumentedEvent.FLOPPY_INSERT,
+    (EventKind.MACHINE_MEDIUM_EJECTED, "floppy"): DocumentedEvent.FLOPPY_EJECT,
 }
 
 
@@ -71,7 +72,7 @@ def documented(kind: str, data: Mapping[str, object]) -> tuple[DocumentedEvent, 
     found = list(_BY_KIND.get(kind, ()))
     if kind in STATES:
         found += [DocumentedEvent.STATE_CHANGE, DocumentedEvent.VM_STATE_CHANGE]
-    if kind == "machine.stopping" and data.get("reason") == "guest":
+    if kind == EventKind.MACHINE_STOPPING and data.get("reason") == "guest":
         found.append(DocumentedEvent.GUEST_SHUTDOWN)
     drive = _DRIVES.get((kind, data.get("device")))
     if drive is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import AwareDatetime, Field
 
 from innkeeper.wire.messages import Message, Request
+from innkeeper.wire.states import RunState, TaskState
 
 #: CREATE_OR_UPDATE of the documented flags of registration.
 CREATE_OR_UPDATE = 6
@@ -31,8 +32,7 @@ class ScheduledTaskMessage(Message):
 
     path: str
     name: str
-    #: The documented name: ``READY``, ``RUNNING``, ``QUEUED``, ``DISABLED``.
-    state: str
+    state: TaskState
     enabled: bool
     hidden: bool
     owner: str
@@ -103,8 +103,7 @@ class RunMessage(Message):
     action: int = 0
     #: The service's process (``EnginePID``).
     engine_pid: int = 0
-    #: ``claimed``, ``queued``, ``running``, ``finished``, ``terminated``, ``skipped``, ``interrupted``.
-    state: str
+    state: RunState
     #: The trigger's number from 1; 0 where a person started it.
     trigger: int
     due: AwareDatetime

@@ -1,4 +1,4 @@
-"""Name the documented values that both sides of a door speak of.
+"""The documented values that both sides of a door speak of.
 
 They lie here because the client knows no room of the house; the rooms that they belong to name them
 as their own.
@@ -147,3 +147,42 @@ class LogoffType(enum.IntEnum):
     FORCED = 1
     #: From outside the guest, by ``IVMGuestOS::Logoff``.
     EXTERNAL = 2
+
+
+class TaskState(enum.StrEnum):
+    """What a registered task of the scheduler is doing (``TASK_STATE``)."""
+
+    UNKNOWN = "UNKNOWN"
+    DISABLED = "DISABLED"
+    #: An instance waits for its turn.
+    QUEUED = "QUEUED"
+    READY = "READY"
+    RUNNING = "RUNNING"
+
+    @property
+    def number(self) -> int:
+        """The documented number."""
+        return tuple(TaskState).index(self)
+
+
+class RunState(enum.StrEnum):
+    """The life of an instance."""
+
+    #: Claimed, and about to start.
+    CLAIMED = "claimed"
+    #: Waits for a delay, or for the instance before it.
+    QUEUED = "queued"
+    RUNNING = "running"
+    #: Its actions came to an end, well or not.
+    FINISHED = "finished"
+    #: Stopped by a limit or by a person.
+    TERMINATED = "terminated"
+    #: Not started: a condition was not met, or another instance ran.
+    SKIPPED = "skipped"
+    #: The service died while it ran; how it ended is not known.
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether something is still to come."""
+        return self in (RunState.CLAIMED, RunState.QUEUED, RunState.RUNNING)

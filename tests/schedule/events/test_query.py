@@ -9,12 +9,12 @@ from lxml import etree
 from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule.events import inn, journal
 from innkeeper.schedule.events.query import Subscription
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 
 NOON = dt.datetime(2026, 11, 25, 12, 0, tzinfo=dt.UTC)
 
 
-def stopped(machine: str = "web-1", kind: str = "machine.stopped"):
+def stopped(machine: str = "web-1", kind: EventKind = EventKind.MACHINE_STOPPED):
     return inn.of_event(Event(kind=kind, subject=machine, at=NOON), identifier="a-1", computer="host-1")
 
 
@@ -68,7 +68,9 @@ def test_what_is_no_subscription_is_refused_with_its_node(text: str) -> None:
 
 def test_an_event_of_the_inn_is_event_xml() -> None:
     """In the namespace of the event log, with the inn's own data by name."""
-    event = Event(kind="task.ended", subject="7", at=NOON, data={"error": 5, "phase": None, "list": [1]})
+    event = Event(
+        kind=EventKind.TASK_ENDED, subject="7", at=NOON, data={"error": 5, "phase": None, "list": [1]}
+    )
     shown = inn.of_event(event, identifier="a-2", computer="host-1")
     root = etree.fromstring(shown.xml)
     ns = {"e": "http://schemas.microsoft.com/win/2004/08/events/event"}
@@ -79,14 +81,14 @@ def test_an_event_of_the_inn_is_event_xml() -> None:
         == "2026-11-25T12:00:00.000000Z"
     )
     data = {each.get("Name"): each.text for each in root.findall("e:EventData/e:Data", ns)}
-    assert data == {"Kind": "task.ended", "Subject": "7", "error": "5", "list": "[1]"}
+    assert data == {"Kind": EventKind.TASK_ENDED, "Subject": "7", "error": "5", "list": "[1]"}
 
 
 def test_every_kind_of_event_has_a_number_of_its_own() -> None:
     """And no number is given twice."""
     assert len(set(inn.EVENT_IDS.values())) == len(inn.EVENT_IDS)
     assert inn.of_event(
-        Event(kind="new.kind", subject="", at=NOON), identifier="1", computer="h"
+        Event(kind=EventKind.EVENTS_LOST, subject="", at=NOON), identifier="1", computer="h"
     ).channels == {"innkeeper"}
 
 

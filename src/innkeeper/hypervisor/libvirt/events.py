@@ -1,61 +1,35 @@
-"""Say libvirt's events in the house's words."""
+"""The kinds of event that libvirt's events are."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 
 import libvirt
 
-
-class MachineEvent(enum.StrEnum):
-    """What can happen to a machine or its host, as others are told."""
-
-    DEFINED = "machine.defined"
-    UNDEFINED = "machine.undefined"
-    #: Booted, or restored: ``data["reason"]`` says which.
-    STARTED = "machine.started"
-    PAUSED = "machine.paused"
-    RESUMED = "machine.resumed"
-    REBOOTED = "machine.rebooted"
-    #: The guest has powered off; QEMU still ends.
-    STOPPING = "machine.stopping"
-    STOPPED = "machine.stopped"
-    SAVED = "machine.saved"
-    #: The guest or QEMU broke.
-    CRASHED = "machine.crashed"
-    #: Somebody has changed how it is made.
-    CONFIGURATION_CHANGED = "machine.configuration_changed"
-    #: The task agent's port was added.
-    AGENT_PORT_CHANGED = "machine.agent_port_changed"
-    #: qemu-guest-agent came or went.
-    GUEST_AGENT_CHANGED = "machine.guest_agent_changed"
-    HOST_CONNECTED = "host.connected"
-    HOST_LOST = "host.lost"
-
+from innkeeper.wire.events import EventKind
 
 #: By libvirt's event alone.
-_BY_EVENT: Mapping[int, MachineEvent] = {
-    libvirt.VIR_DOMAIN_EVENT_DEFINED: MachineEvent.DEFINED,
-    libvirt.VIR_DOMAIN_EVENT_UNDEFINED: MachineEvent.UNDEFINED,
-    libvirt.VIR_DOMAIN_EVENT_STARTED: MachineEvent.STARTED,
-    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: MachineEvent.PAUSED,
-    libvirt.VIR_DOMAIN_EVENT_RESUMED: MachineEvent.RESUMED,
-    libvirt.VIR_DOMAIN_EVENT_STOPPED: MachineEvent.STOPPED,
-    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: MachineEvent.STOPPING,
-    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: MachineEvent.PAUSED,
-    libvirt.VIR_DOMAIN_EVENT_CRASHED: MachineEvent.CRASHED,
+_BY_EVENT: Mapping[int, EventKind] = {
+    libvirt.VIR_DOMAIN_EVENT_DEFINED: EventKind.MACHINE_DEFINED,
+    libvirt.VIR_DOMAIN_EVENT_UNDEFINED: EventKind.MACHINE_UNDEFINED,
+    libvirt.VIR_DOMAIN_EVENT_STARTED: EventKind.MACHINE_STARTED,
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: EventKind.MACHINE_PAUSED,
+    libvirt.VIR_DOMAIN_EVENT_RESUMED: EventKind.MACHINE_RESUMED,
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: EventKind.MACHINE_STOPPED,
+    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: EventKind.MACHINE_STOPPING,
+    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: EventKind.MACHINE_PAUSED,
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: EventKind.MACHINE_CRASHED,
 }
 
 #: Where the detail says more.
-_BY_DETAIL: Mapping[tuple[int, int], MachineEvent] = {
-    (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED): MachineEvent.SAVED,
-    (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED): MachineEvent.CRASHED,
-    (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED): MachineEvent.CRASHED,
+_BY_DETAIL: Mapping[tuple[int, int], EventKind] = {
+    (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED): EventKind.MACHINE_SAVED,
+    (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED): EventKind.MACHINE_CRASHED,
+    (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED): EventKind.MACHINE_CRASHED,
 }
 
 
-def lifecycle_event(event: int, detail: int) -> MachineEvent | None:
+def lifecycle_event(event: int, detail: int) -> EventKind | None:
     """What one lifecycle event means, or ``None`` for one this table does not know."""
     return _BY_DETAIL.get((event, detail)) or _BY_EVENT.get(event)
 

@@ -22,7 +22,7 @@ from innkeeper.hypervisor.libvirt.configurations import Configurations
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.domains import Domains, wrong_state
-from innkeeper.hypervisor.libvirt.events import MachineEvent, lifecycle_event, lifecycle_reason
+from innkeeper.hypervisor.libvirt.events import lifecycle_event, lifecycle_reason
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.far_files import FarFiles
 from innkeeper.hypervisor.libvirt.far_images import FarImages
@@ -47,7 +47,7 @@ from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports import BytePipe, DiskExports, ExecResult, ImageFiles, ImageMaker, OnProgress
 from innkeeper.machines.tidings import tidings
 from innkeeper.machines.usage import Usage
-from innkeeper.wire.events import Event, Publish
+from innkeeper.wire.events import Event, EventKind, Publish
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -282,8 +282,8 @@ class LibvirtHypervisor:
     async def rename(self, name: str, new_name: str) -> None:
         """Give a machine that is off another name."""
         await self._configurations.rename(name, new_name)
-        self._say(MachineEvent.UNDEFINED, name, "renamed")
-        self._say(MachineEvent.DEFINED, new_name, "renamed")
+        self._say(EventKind.MACHINE_UNDEFINED, name, "renamed")
+        self._say(EventKind.MACHINE_DEFINED, new_name, "renamed")
 
     async def undefine(self, name: str) -> None:
         """Forget a machine that is off; its disks stay."""
@@ -365,7 +365,7 @@ class LibvirtHypervisor:
     async def set_autostart(self, name: str, autostart: bool) -> None:
         """Say whether it starts with its host."""
         await self._on(name, "set the autostart of", lambda domain: domain.setAutostart(int(autostart)))
-        self._say(MachineEvent.CONFIGURATION_CHANGED, name)
+        self._say(EventKind.MACHINE_CONFIGURATION_CHANGED, name)
 
     # Undo disks
 
@@ -423,7 +423,7 @@ class LibvirtHypervisor:
     async def attach_agent_port(self, name: str) -> None:
         """Give the machine the task agent's port, live where it runs."""
         if await self._agent_ports.attach(name):
-            self._say(MachineEvent.AGENT_PORT_CHANGED, name)
+            self._say(EventKind.MACHINE_AGENT_PORT_CHANGED, name)
 
     async def open_agent_port(self, name: str) -> BytePipe:
         """Open the host's end of the task agent's port."""
@@ -452,13 +452,13 @@ class LibvirtHypervisor:
         await self._on(name, doing, work, is_long=True)
 
     def _connected(self) -> None:
-        self._say(MachineEvent.HOST_CONNECTED, self._name)
+        self._say(EventKind.HOST_CONNECTED, self._name)
 
     def _lost(self, why: str) -> None:
         _log.warning("host_lost", host=self._name, why=why)
-        self._say(MachineEvent.HOST_LOST, self._name, why)
+        self._say(EventKind.HOST_LOST, self._name, why)
 
-    def _say(self, kind: MachineEvent, subject: str, reason: str = "") -> None:
+    def _say(self, kind: EventKind, subject: str, reason: str = "") -> None:
         data = {"host": self._name, "reason": reason} if reason else {"host": self._name}
         self._publish(Event(kind=kind, subject=subject, at=dt.datetime.now(dt.UTC), data=data))
 
@@ -488,12 +488,12 @@ class LibvirtHypervisor:
             self._tell(self._say, kind, domain.name(), lifecycle_reason(event, detail))
 
     def _on_reboot(self, _c: libvirt.virConnect, domain: libvirt.virDomain, _o: object) -> None:
-        self._tell(self._say, MachineEvent.REBOOTED, domain.name())
+        self._tell(self._say, EventKind.MACHINE_REBOOTED, domain.name())
 
     def _on_guest_agent(
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, _state: int, _reason: int, _o: object
     ) -> None:
-        self._tell(self._say, MachineEvent.GUEST_AGENT_CHANGED, domain.name())
+        self._tell(self._say, EventKind.MACHINE_GUEST_AGENT_CHANGED, domain.name())
 
     def _on_tray(
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, drive: str, reason: int, _o: object

@@ -7,9 +7,8 @@ import contextlib
 import datetime as dt
 from collections.abc import Iterator, Mapping
 
-from innkeeper.machines.disk_space import OUT_OF_SPACE
-from innkeeper.machines.tidings import MEDIUM_EJECTED, medium
-from innkeeper.wire.events import Event, Json, Publish
+from innkeeper.machines.tidings import medium
+from innkeeper.wire.events import Event, EventKind, Json, Publish
 
 
 class Trays:
@@ -33,12 +32,16 @@ class Trays:
     def opened(self, name: str, drive: str) -> None:
         """A tray was opened; by the guest, unless the medium is being changed."""
         if not self._changing[name]:
-            self._say(MEDIUM_EJECTED, name, {**medium(drive), "media_path": ""})
+            self._say(EventKind.MACHINE_MEDIUM_EJECTED, name, {**medium(drive), "media_path": ""})
 
     def full(self, name: str, path: str) -> None:
         """QEMU found no room for a write, and has paused the machine."""
-        self._say(OUT_OF_SPACE, name, {"critically_low": True, "free_bytes": 0, "directory": path})
+        self._say(
+            EventKind.MACHINE_DISK_OUT_OF_SPACE,
+            name,
+            {"critically_low": True, "free_bytes": 0, "directory": path},
+        )
 
-    def _say(self, kind: str, name: str, data: Mapping[str, Json]) -> None:
+    def _say(self, kind: EventKind, name: str, data: Mapping[str, Json]) -> None:
         said = {"host": self._host, **data}
         self._publish(Event(kind=kind, subject=name, at=dt.datetime.now(dt.UTC), data=said))

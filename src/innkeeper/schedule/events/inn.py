@@ -1,4 +1,4 @@
-"""Show the inn's own events as events of the log, each kind under a number of its own."""
+"""The service's own events as events of the log, each kind under a number of its own."""
 
 from __future__ import annotations
 
@@ -7,74 +7,75 @@ from collections.abc import Mapping
 from typing import Final
 
 from innkeeper.schedule.events.record import Facts, Level, Record, record
-from innkeeper.wire.events import Event, Json
+from innkeeper.wire.events import Event, EventGroup, EventKind, Json
 
 PROVIDER: Final = "Innkeeper"
 #: All of the inn's events; those about one noun are in a channel of their own beside it.
 CHANNEL: Final = "Innkeeper"
-#: By the first word of the kind.
-CHANNELS: Final[Mapping[str, str]] = {
-    "machine": "Innkeeper/Machines",
-    "task": "Innkeeper/Tasks",
-    "update": "Innkeeper/Updates",
-    "agent": "Innkeeper/Agents",
-    "host": "Innkeeper/Hosts",
-    "undo": "Innkeeper/UndoDisks",
+#: By what they are about.
+CHANNELS: Final[Mapping[EventGroup, str]] = {
+    EventGroup.MACHINE: "Innkeeper/Machines",
+    EventGroup.TASK: "Innkeeper/Tasks",
+    EventGroup.UPDATE: "Innkeeper/Updates",
+    EventGroup.AGENT: "Innkeeper/Agents",
+    EventGroup.HOST: "Innkeeper/Hosts",
+    EventGroup.UNDO: "Innkeeper/UndoDisks",
 }
 #: ``System/EventID`` of each kind. A number that was given stays.
-EVENT_IDS: Final[Mapping[str, int]] = {
-    "machine.defined": 100,
-    "machine.undefined": 101,
-    "machine.started": 102,
-    "machine.stopped": 103,
-    "machine.stopping": 104,
-    "machine.saved": 105,
-    "machine.paused": 106,
-    "machine.resumed": 107,
-    "machine.rebooted": 108,
-    "machine.crashed": 109,
-    "machine.agent_port_changed": 110,
-    "machine.guest_agent_changed": 111,
-    "machine.merging": 112,
-    "task.created": 200,
-    "task.changed": 201,
-    "task.ended": 202,
-    "task.logged": 203,
-    "update.booked": 300,
-    "update.deleted": 301,
-    "update.started": 302,
-    "update.state_changed": 303,
-    "update.ended": 304,
-    "update.scanned": 305,
-    "agent.connected": 400,
-    "agent.lost": 401,
-    "agent.quarantined": 402,
-    "agent.released": 403,
-    "host.connected": 500,
-    "host.lost": 501,
-    "host.silent": 502,
-    "undo.needs_help": 600,
-    "undo.leftover_deleted": 601,
+EVENT_IDS: Final[Mapping[EventKind, int]] = {
+    EventKind.MACHINE_DEFINED: 100,
+    EventKind.MACHINE_UNDEFINED: 101,
+    EventKind.MACHINE_STARTED: 102,
+    EventKind.MACHINE_STOPPED: 103,
+    EventKind.MACHINE_STOPPING: 104,
+    EventKind.MACHINE_SAVED: 105,
+    EventKind.MACHINE_PAUSED: 106,
+    EventKind.MACHINE_RESUMED: 107,
+    EventKind.MACHINE_REBOOTED: 108,
+    EventKind.MACHINE_CRASHED: 109,
+    EventKind.MACHINE_AGENT_PORT_CHANGED: 110,
+    EventKind.MACHINE_GUEST_AGENT_CHANGED: 111,
+    EventKind.MACHINE_MERGING: 112,
+    EventKind.TASK_CREATED: 200,
+    EventKind.TASK_CHANGED: 201,
+    EventKind.TASK_ENDED: 202,
+    EventKind.TASK_LOGGED: 203,
+    EventKind.UPDATE_BOOKED: 300,
+    EventKind.UPDATE_DELETED: 301,
+    EventKind.UPDATE_STARTED: 302,
+    EventKind.UPDATE_STATE_CHANGED: 303,
+    EventKind.UPDATE_ENDED: 304,
+    EventKind.UPDATE_SCANNED: 305,
+    EventKind.AGENT_CONNECTED: 400,
+    EventKind.AGENT_LOST: 401,
+    EventKind.AGENT_QUARANTINED: 402,
+    EventKind.AGENT_RELEASED: 403,
+    EventKind.HOST_CONNECTED: 500,
+    EventKind.HOST_LOST: 501,
+    EventKind.HOST_SILENT: 502,
+    EventKind.UNDO_NEEDS_HELP: 600,
+    EventKind.UNDO_LEFTOVER_DELETED: 601,
 }
 #: What has no number of its own yet.
 OTHER: Final = 999
 
-_LEVELS: Final[Mapping[str, Level]] = {
-    "machine.crashed": Level.ERROR,
-    "agent.lost": Level.WARNING,
-    "agent.quarantined": Level.WARNING,
-    "host.lost": Level.ERROR,
-    "host.silent": Level.WARNING,
-    "undo.needs_help": Level.ERROR,
+_LEVELS: Final[Mapping[EventKind, Level]] = {
+    EventKind.TASK_CHANGED: Level.VERBOSE,
+    EventKind.MACHINE_CRASHED: Level.ERROR,
+    EventKind.AGENT_LOST: Level.WARNING,
+    EventKind.AGENT_QUARANTINED: Level.WARNING,
+    EventKind.HOST_LOST: Level.ERROR,
+    EventKind.HOST_SILENT: Level.WARNING,
+    EventKind.UNDO_NEEDS_HELP: Level.ERROR,
 }
 _LOG_LEVELS: Final[Mapping[str, Level]] = {"warning": Level.WARNING, "error": Level.ERROR}
 #: How the operations that carry instances are described.
 _INSTANCE = "scheduled_task"
 
 
-def channel_of(kind: str) -> str:
+def channel_of(kind: EventKind) -> str:
     """The channel of a kind of event."""
-    return CHANNELS.get(kind.partition(".")[0], CHANNEL)
+    return CHANNELS.get(kind.group, CHANNEL)
 
 
 def of_event(event: Event, *, identifier: str, computer: str) -> Record:
@@ -98,11 +99,11 @@ def of_event(event: Event, *, identifier: str, computer: str) -> Record:
 
 
 def _level(event: Event) -> Level:
-    if event.kind == "task.ended":
+    if event.kind is EventKind.TASK_ENDED:
         return Level.ERROR if event.data.get("error") else Level.INFORMATION
-    if event.kind == "task.logged":
+    if event.kind is EventKind.TASK_LOGGED:
         return _LOG_LEVELS.get(str(event.data.get("level")), Level.VERBOSE)
-    return _LEVELS.get(event.kind, Level.VERBOSE if event.kind == "task.changed" else Level.INFORMATION)
+    return _LEVELS.get(event.kind, Level.INFORMATION)
 
 
 def _cause(event: Event) -> str:

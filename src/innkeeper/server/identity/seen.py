@@ -9,10 +9,10 @@ from innkeeper.identity.roles import Reach, Role, folder
 from innkeeper.server.house import House
 from innkeeper.server.identity.subjects import MACHINE_LOCK, machine_called, resource_of_task
 from innkeeper.tasks.task import Task
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventGroup, EventKind
 
-#: Kinds of events whose subject is a machine's name.
-_OF_MACHINES = ("machine.", "agent.", "guest.", "channel.")
+#: Groups of events whose subject is a machine's name.
+_OF_MACHINES = frozenset({EventGroup.MACHINE, EventGroup.AGENT, EventGroup.CHANNEL})
 
 
 def sees_machine(house: House, caller: Caller, name: str) -> bool:
@@ -46,10 +46,10 @@ def sees_event(house: House, caller: Caller) -> Callable[[Event], bool]:
     def sees(event: Event) -> bool:
         if not event.subject:
             return True
-        if event.kind.startswith("task."):
+        if event.kind.group is EventGroup.TASK:
             if "owner" in event.data:
                 tasks[event.subject] = event.data["owner"] == caller.name or _sees(_machine_of_task(event))
-                if event.kind == "task.ended":
+                if event.kind is EventKind.TASK_ENDED:
                     return tasks.pop(event.subject)
             return tasks.get(event.subject, False)
         return _sees(_machine_of(event))
@@ -66,6 +66,6 @@ def _machine_of_task(event: Event) -> str:
 
 
 def _machine_of(event: Event) -> str:
-    if event.kind.startswith(_OF_MACHINES):
+    if event.kind.group in _OF_MACHINES:
         return event.subject
     return str(event.data.get("machine") or "")

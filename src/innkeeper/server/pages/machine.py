@@ -23,6 +23,7 @@ from innkeeper.server.routes.machines import Verb
 from innkeeper.wire.accountant import AccountMessage
 from innkeeper.wire.chains import DiskChainList, DiskChainMessage
 from innkeeper.wire.channels import ChannelList
+from innkeeper.wire.events import EventGroup, filter_of
 from innkeeper.wire.messages import Accepted, BookRequest, MachineMessage, TaskList, UpdateList, UpdateMessage
 
 
@@ -212,7 +213,7 @@ async def _chains(door: Door, found: MachineMessage) -> Sequence[DiskChainMessag
 
 
 async def _page(request: Request, values: Mapping[str, object], *, status: int = 200) -> Response:
-    live = "machine.*,task.*,update.*,channel.*"
+    live = filter_of(EventGroup.MACHINE, EventGroup.TASK, EventGroup.UPDATE, EventGroup.CHANNEL)
     return await show(request, "machine.html", values, here="Machines", live=live, status=status)
 
 

@@ -18,6 +18,7 @@ from innkeeper.server.pages import words
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.numbers import number_in
 from innkeeper.server.pages.rendering import answer, is_fragment, show
+from innkeeper.wire.events import EventGroup, EventKind, filter_of
 from innkeeper.wire.messages import MachineList, MachineMessage
 from innkeeper.wire.states import MachineState
 
@@ -81,7 +82,7 @@ async def machines(request: Request) -> Response:
         "hosts": _counted(each.host for each in everyone),
         "labels": _counted(label for each in everyone for label in labels_of(each)),
     }
-    live = "machine.*,task.created,task.ended"
+    live = filter_of(EventGroup.MACHINE, EventKind.TASK_CREATED, EventKind.TASK_ENDED)
     return await show(request, "machines.html", values, here="Machines", live=live)
 
 

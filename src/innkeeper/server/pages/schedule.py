@@ -20,6 +20,7 @@ from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.forms import read_form
 from innkeeper.server.pages.rendering import answer, is_fragment, show
 from innkeeper.server.pages.visitor import offered_on_folder
+from innkeeper.wire.events import EventKind, filter_of
 from innkeeper.wire.schedule import (
     EnableRequest,
     FolderMessage,
@@ -34,6 +35,8 @@ from innkeeper.wire.schedule import (
 )
 
 _ROOT = "\\"
+#: What makes its pages read anew: instances are tasks.
+_LIVE = filter_of(EventKind.TASK_CREATED, EventKind.TASK_ENDED)
 #: Folders shown in the tree at most.
 _MAX_FOLDERS = 300
 #: Runs in a preview.
@@ -70,9 +73,7 @@ async def schedule(request: Request) -> Response:
     }
     if is_fragment(request):
         return await answer(request, "schedule_tasks.html", values)
-    return await show(
-        request, "schedule.html", values, here="Schedule", live="schedule.*,task.created,task.ended"
-    )
+    return await show(request, "schedule.html", values, here="Schedule", live=_LIVE)
 
 
 async def _tasks(door: Door, folder: str) -> Sequence[ScheduledTaskMessage]:
@@ -100,7 +101,7 @@ async def task(request: Request) -> Response:
     values = {
         "task": found,
         "runs": runs[:50],
-        "running": [run for run in runs if run.state in ("claimed", "queued", "running")],
+        "running": [run for run in runs if run.state.is_live],
         "definition": definition,
         "coming": await coming(definition, request.app.state.house.clock.now()),
         "zone": definition.extension.zone or "",
@@ -111,8 +112,7 @@ async def task(request: Request) -> Response:
     }
     if is_fragment(request):
         return await answer(request, "schedule_task_now.html", values)
-    live = "schedule.*,task.created,task.ended"
-    return await show(request, "schedule_task.html", values, here="Schedule", live=live)
+    return await show(request, "schedule_task.html", values, here="Schedule", live=_LIVE)
 
 
 async def coming(definition: TaskDefinition, now: dt.datetime) -> Sequence[dt.datetime]:

@@ -11,6 +11,7 @@ from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.forms import read_form
 from innkeeper.server.pages.numbers import number_in
 from innkeeper.server.pages.rendering import answer, is_fragment, show
+from innkeeper.wire.events import EventGroup
 from innkeeper.wire.messages import LogMessage, TaskList, TaskMessage
 
 #: Ended tasks on one page of the history.
@@ -46,7 +47,9 @@ async def tasks(request: Request) -> Response:
     running = (await door.get("/tasks", TaskList, live=True, limit=1000)).tasks
     if is_fragment(request):
         return await answer(request, "tasks_running.html", {"running": running})
-    return await show(request, "tasks.html", {**values, "running": running}, here="Tasks", live="task.*")
+    return await show(
+        request, "tasks.html", {**values, "running": running}, here="Tasks", live=EventGroup.TASK.pattern
+    )
 
 
 async def task(request: Request) -> Response:
@@ -64,7 +67,7 @@ async def task(request: Request) -> Response:
     }
     if is_fragment(request):
         return await answer(request, "task_state.html", values)
-    live = "" if found.is_complete else "task.*"
+    live = "" if found.is_complete else EventGroup.TASK.pattern
     return await show(request, "task.html", values, here="Tasks", live=live)
 
 

@@ -17,6 +17,7 @@ from innkeeper.server.pages.rendering import answer, is_fragment, show
 from innkeeper.server.pages.shared import Shared
 from innkeeper.server.pages.timeline import laid_out
 from innkeeper.server.pages.visitor import visitor_of
+from innkeeper.wire.events import EventGroup, filter_of
 
 #: For so many seconds a night is the same for all who look: two hundred pages hear of an update at once.
 NIGHT_SECONDS = 0.7
@@ -43,7 +44,9 @@ async def tonight(request: Request) -> Response:
     }
     if is_fragment(request):
         return await answer(request, "tonight_night.html", values)
-    return await show(request, "tonight.html", values, here="Tonight", live="update.*,task.*")
+    return await show(
+        request, "tonight.html", values, here="Tonight", live=filter_of(EventGroup.UPDATE, EventGroup.TASK)
+    )
 
 
 async def _night(request: Request, now: dt.datetime, date: dt.date | None) -> Night:

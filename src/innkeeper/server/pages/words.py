@@ -7,7 +7,15 @@ from typing import Final
 
 from innkeeper.errors import ErrorCode
 from innkeeper.wire.messages import TaskMessage, UpdateMessage
-from innkeeper.wire.states import CancelEffect, MachineState, TaskResult, UpdateStatus, Verdict
+from innkeeper.wire.states import (
+    CancelEffect,
+    MachineState,
+    RunState,
+    TaskResult,
+    TaskState,
+    UpdateStatus,
+    Verdict,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,20 +66,21 @@ _RESULTS: Final = {
 }
 
 _SCHEDULED: Final = {
-    "READY": Sign("ready", "good", "good"),
-    "RUNNING": Sign("running", "run", "busy"),
-    "QUEUED": Sign("queued", "wait", "busy"),
-    "DISABLED": Sign("disabled", "none", "idle"),
+    TaskState.UNKNOWN: Sign("unknown", "wait", "idle"),
+    TaskState.READY: Sign("ready", "good", "good"),
+    TaskState.RUNNING: Sign("running", "run", "busy"),
+    TaskState.QUEUED: Sign("queued", "wait", "busy"),
+    TaskState.DISABLED: Sign("disabled", "none", "idle"),
 }
 
 _RUNS: Final = {
-    "finished": Sign("finished", "good", "good"),
-    "running": RUNS,
-    "claimed": Sign("starting", "run", "busy"),
-    "queued": Sign("queued", "wait", "busy"),
-    "terminated": Sign("stopped", "none", "warn"),
-    "skipped": Sign("skipped", "none", "idle"),
-    "interrupted": Sign("interrupted", "help", "bad"),
+    RunState.FINISHED: Sign("finished", "good", "good"),
+    RunState.RUNNING: RUNS,
+    RunState.CLAIMED: Sign("starting", "run", "busy"),
+    RunState.QUEUED: Sign("queued", "wait", "busy"),
+    RunState.TERMINATED: Sign("stopped", "none", "warn"),
+    RunState.SKIPPED: Sign("skipped", "none", "idle"),
+    RunState.INTERRUPTED: Sign("interrupted", "help", "bad"),
 }
 
 _OUTCOMES: Final = {
@@ -112,16 +121,16 @@ def update_sign(update: UpdateMessage) -> Sign:
     return Sign(status.name.lower(), "run", "busy") if known else RUNS
 
 
-def scheduled_sign(state: str) -> Sign:
+def scheduled_sign(state: TaskState) -> Sign:
     """How a scheduled task is shown."""
-    return _SCHEDULED.get(state, Sign(state.lower(), "wait", "idle"))
+    return _SCHEDULED[state]
 
 
-def run_sign(state: str, result: int) -> Sign:
+def run_sign(state: RunState, result: int) -> Sign:
     """How an instance of a scheduled task is shown."""
-    if state == "finished" and result != 0:
+    if state is RunState.FINISHED and result != 0:
         return Sign("failed", "bad", "bad")
-    return _RUNS.get(state, Sign(state, "wait", "idle"))
+    return _RUNS[state]
 
 
 def outcome_sign(outcome: str) -> Sign:

@@ -10,7 +10,6 @@ from fastapi.responses import StreamingResponse
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.identity.roles import Role
-from innkeeper.server.events import LOST
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.seen import sees_event
 from innkeeper.server.identity.subjects import what_they_see
@@ -18,7 +17,7 @@ from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.server.streams import STREAM, event_stream
 from innkeeper.wire.documented_events import DocumentedEvent
 from innkeeper.wire.documented_events import documented as documented_events
-from innkeeper.wire.events import Event
+from innkeeper.wire.events import Event, EventKind
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -48,7 +47,7 @@ async def follow_events(
         house.events,
         last_event_id,
         tuple(kinds.split(",")),
-        sees=lambda event: event.kind == LOST or (wanted(event) and sees(event)),
+        sees=lambda event: event.kind is EventKind.EVENTS_LOST or (wanted(event) and sees(event)),
     )
 
 

@@ -224,7 +224,7 @@ async def _message(house: House, task: Registered) -> wire.ScheduledTaskMessage:
     return wire.ScheduledTaskMessage(
         path=str(task.path),
         name=task.path.name,
-        state=(await house.schedule.scheduler.state(task)).name,
+        state=await house.schedule.scheduler.state(task),
         enabled=task.enabled,
         hidden=task.hidden,
         owner=task.owner,
@@ -245,7 +245,7 @@ def run_message(run: Run, task: Registered) -> wire.RunMessage:
         name=task.path.name,
         action=run.action,
         engine_pid=os.getpid(),
-        state=run.state.value,
+        state=run.state,
         trigger=run.trigger,
         due=run.due,
         started_at=run.started_at,

@@ -18,6 +18,7 @@ from innkeeper.server.messages import log_message, task_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.server.streams import STREAM, event_stream
 from innkeeper.wire import messages as wire
+from innkeeper.wire.events import EventGroup, EventKind
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
@@ -96,10 +97,10 @@ async def follow_task(
 ) -> StreamingResponse:
     """What happens to one task, until it has ended; resumes after ``Last-Event-ID``."""
     task = await house.tasks.get(task_id)
-    kinds = ("task.*",)
+    kinds = (EventGroup.TASK.pattern,)
     if task.is_complete:
         return StreamingResponse(_nothing(), media_type="text/event-stream")
-    return event_stream(house.events, last_event_id, kinds, subject=str(task_id), until="task.ended")
+    return event_stream(house.events, last_event_id, kinds, subject=str(task_id), until=EventKind.TASK_ENDED)
 
 
 async def _said(house: House, task_id: int) -> wire.TaskMessage:
