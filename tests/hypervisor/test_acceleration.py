@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import time
@@ -76,7 +77,7 @@ class FakeQemu:
         self._started = directory / "started"
         monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
         monkeypatch.setattr(room, "_DEVICE", self.device)
-        monkeypatch.setattr(room.platform, "machine", lambda: "x86_64")
+        monkeypatch.setattr(platform, "machine", lambda: "x86_64")
 
     def does(self, script: str, version: str = "7.2.0") -> None:
         """Let it do this when it is to run a guest."""
@@ -138,7 +139,7 @@ def test_what_is_closed_is_said(qemu: FakeQemu, monkeypatch: pytest.MonkeyPatch)
     qemu.device.touch()
     monkeypatch.setattr(room, "_opens", lambda: False)
     assert "this user may not use it" in probe("kvm").reason
-    monkeypatch.setattr(room.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert "this computer is aarch64" in probe("kvm").reason
     assert qemu.starts == 0
 
@@ -177,8 +178,8 @@ def _qemu_is_elsewhere(qemu: FakeQemu, patch: pytest.MonkeyPatch) -> None:
 
 
 def _the_kernel_is_another(_qemu: FakeQemu, patch: pytest.MonkeyPatch) -> None:
-    other = room.platform.uname()._replace(release="99.0")
-    patch.setattr(room.platform, "uname", lambda: other)
+    other = platform.uname()._replace(release="99.0")
+    patch.setattr(platform, "uname", lambda: other)
 
 
 def _the_computer_was_started_again(qemu: FakeQemu, patch: pytest.MonkeyPatch) -> None:
