@@ -5,26 +5,19 @@ Run as ``python scripts/reference.py``; a test sees that what is written is what
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import json
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import typer
-from pydantic import BaseModel
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+import decisions
 from innkeeper.cli.app import app as cli
 from innkeeper.cli.exit_codes import ExitCode
 from innkeeper.client.virtual_pc import INTERFACES, Carriage, Member
-from innkeeper.machines.fitness import UndoRules
 from innkeeper.server.app import bare_app
-from innkeeper.server.identity.realm_settings import KerberosSettings, LdapSettings, PamSettings
-from innkeeper.server.settings import FakeSettings, Settings
-from innkeeper.updates.policy import Policy
+from settings_reference import settings_reference
 
 _REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -116,69 +109,6 @@ def _parameter(parameter: TyperArgument | TyperOption) -> str:
     return f"| `{name}` | {text}{f' Default: `{default}`.' if shown else ''} |"
 
 
-_SETTINGS_HEAD = """# The settings
-
-Written by `scripts/reference.py` from the service's own definitions.
-
-The service reads a TOML file: the one that `--config` or `INNKEEPER_CONFIG` names, else
-`/etc/innkeeper/innkeeper.toml` for the system's service and `~/.config/innkeeper/innkeeper.toml` for a
-user's own. The environment wins over the file (`INNKEEPER_STATE_DIR`, `INNKEEPER_SOCKET`,
-`INNKEEPER_SOCKET_GROUP`, `INNKEEPER_DATABASE`, `INNKEEPER_HYPERVISORS` parted by spaces), and flags of
-`innkeeper serve` over both. A setting that nobody knows is refused by name.
-
-```toml
-socket_group = "libvirt"
-hypervisors = ["qemu:///system", "qemu+ssh://host2/system"]
-
-[policy] slots = 8
-
-[policy.undo] checksum = "never" ```
-"""
-
-
-def settings_reference() -> str:
-    """Every setting with its default and what it is for."""
-    lines = [_SETTINGS_HEAD]
-    for title, kind in (
-        ("", Settings),
-        ("fake", FakeSettings),
-        ("pam", PamSettings),
-        ("[ldap]", LdapSettings),
-        ("[kerberos]", KerberosSettings),
-        ("policy", Policy),
-        ("policy.undo", UndoRules),
-    ):
-        lines += [
-            f"## `[{title}]`\n" if title else "## At the top\n",
-            "| setting | default | |",
-            "|---|---|---|",
-        ]
-        lines += [f"| `{name}` | {default} | {text} |" for name, default, text in _explained(kind)]
-        lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _explained(kind: type) -> Iterator[tuple[str, str, str]]:
-    """Each field of a class with its default and the comment above it."""
-    comment: list[str] = []
-    for line in inspect.getsource(kind).splitlines():
-        words = line.strip()
-        if words.startswith("#:"):
-            comment.append(words.removeprefix("#:").strip())
-        elif field := re.match(r"(\w+): ", words):
-            yield field[1], _default(kind, field[1]), " ".join(comment).replace("|", "\\|")
-            comment = []
-
-
-def _default(kind: type, name: str) -> str:
-    """A field's default as TOML would have it; nothing where it has none of its own."""
-    if dataclasses.is_dataclass(kind):
-        value = next(field.default for field in dataclasses.fields(kind) if field.name == name)
-    else:
-        value = cast("type[BaseModel]", kind).model_fields[name].default
-    return f"`{json.dumps(value)}`" if isinstance(value, str | int | float | bool) else ""
-
-
 def api_reference() -> str:
     """The requests: what they are for, what they take and what they answer."""
     description = bare_app().openapi()
@@ -259,6 +189,7 @@ def main() -> None:
     (_REFERENCE / "settings.md").write_text(settings_reference())
     (_REFERENCE / "http-api.md").write_text(api_reference())
     (_REFERENCE / "virtual-pc.md").write_text(virtual_pc_reference())
+    (decisions.DECISIONS / "README.md").write_text(decisions.index())
 
 
 if __name__ == "__main__":

@@ -2,39 +2,70 @@
 
 from __future__ import annotations
 
-import importlib.util
+import dataclasses
 import re
 import shlex
 from pathlib import Path
-from types import ModuleType
+from typing import cast
 
 import pytest
+from pydantic import BaseModel
 
+import decisions
+import docs
+import reference
+import settings_reference
+from innkeeper.machines.fitness import UndoRules
+from innkeeper.server.identity.realm_settings import KerberosSettings, LdapSettings, PamSettings
+from innkeeper.server.settings import FakeSettings, Settings
+from innkeeper.updates.policy import Policy
 from tests.serving import Service
 
 _ROOT = Path(__file__).parents[1]
 _PAGES = {"api": "http-api.md", "virtual_pc": "virtual-pc.md"}
 
 
-def _script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, _ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("name", ["cli", "settings", "api", "virtual_pc"])
 def test_the_reference_is_what_the_programs_say(name: str) -> None:
     """Run ``python scripts/reference.py`` after changing a command, a setting or a message."""
     page = _ROOT / "docs" / "reference" / _PAGES.get(name, f"{name}.md")
-    assert getattr(_script("reference"), f"{name}_reference")() == page.read_text()
+    assert getattr(reference, f"{name}_reference")() == page.read_text()
+
+
+def test_every_decision_record_is_in_the_index_with_its_status() -> None:
+    """Run ``python scripts/reference.py`` after adding a record."""
+    index = (decisions.DECISIONS / "README.md").read_text()
+    assert decisions.index() == index
+    numbers = [path.name[:4] for path in decisions.records()]
+    assert len(numbers) == len(set(numbers)), "two records with one number"
+    assert all(f"]({path.name}) | " in index for path in decisions.records())
+
+
+@pytest.mark.parametrize(
+    "kind", [Settings, Policy, UndoRules, LdapSettings, KerberosSettings, PamSettings, FakeSettings]
+)
+def test_every_setting_says_what_it_is_for(kind: type) -> None:
+    """None shares its neighbour's comment: the reference would have an empty cell."""
+    meanings = dict(settings_reference.fields_of(kind))
+    names = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else None
+    assert set(meanings) == (names or set(cast("type[BaseModel]", kind).model_fields))
+    assert [name for name, meaning in meanings.items() if not meaning] == []
+
+
+def test_every_environment_variable_is_documented() -> None:
+    """Each name that the code reads is on the page of the settings, or on the agent's."""
+    read = {
+        name
+        for path in (_ROOT / "src").rglob("*.py")
+        for name in re.findall(r"\bINNKEEPER_[A-Z_]*[A-Z]\b", path.read_text())
+    }
+    pages = ((_ROOT / "docs/reference" / page).read_text() for page in ("settings.md", "agent.md"))
+    assert {"INNKEEPER_SOCKET", "INNKEEPER_ZONE"} <= read
+    assert read <= set(re.findall(r"INNKEEPER_[A-Z_]+", "".join(pages)))
 
 
 def test_no_link_leads_nowhere() -> None:
     """Every file that a page names is there."""
-    docs = _script("docs")
     assert [(str(page), target) for page in docs.pages() for target in docs.dead_links(page)] == []
 
 

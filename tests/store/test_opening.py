@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from innkeeper.errors import ServiceError
+from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.store.database import Database
 from innkeeper.store.opening import open_store
 from innkeeper.store.servers import Servers
@@ -35,6 +35,18 @@ async def test_a_database_is_migrated_once(database: Database) -> None:
     executor_id = await Servers(database).enrol("one")
     await database.migrate()
     assert await Servers(database).enrol("one") == executor_id
+
+
+async def test_tables_of_a_newer_release_are_refused(database: Database) -> None:
+    """With what to do, and they are left as they are."""
+    await database.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")))
+    with pytest.raises(ServiceError, match="newer release") as refused:
+        await database.migrate()
+    assert refused.value.code is ErrorCode.ERROR_REVISION_MISMATCH
+    assert "backup" in refused.value.advice
+    assert (
+        await database.read(lambda c: c.scalar(sa.text("SELECT version_num FROM alembic_version"))) == "9999"
+    )
 
 
 async def test_a_migration_that_is_cut_off_leaves_nothing(

@@ -25,6 +25,7 @@ class UndoRules:
     #: Room an overlay must find: this share of the disk's virtual size, or ``reserve_bytes`` where
     #: that is less.
     reserve_share: float = 0.1
+    #: The most room that is asked for an overlay.
     reserve_bytes: int = 2 << 30
     #: Backing files that are no surprise under a machine's disk: paths or globs.
     known_parents: tuple[str, ...] = ()

@@ -18,6 +18,16 @@ from innkeeper.wire.places import SYSTEM_STATE_DIR, default_socket, default_stat
 
 #: The longest path that fits a Unix socket's address on Linux.
 MAX_SOCKET_PATH_BYTES = 107
+#: The settings that the environment can set, each with what parts the values of one that is a list.
+ENVIRONMENT: Mapping[str, str] = {
+    "state_dir": "",
+    "socket": "",
+    "socket_group": "",
+    "database": "",
+    "hypervisors": " ",
+    "listen": " ",
+    "disk_roots": ":",
+}
 
 
 class FakeSettings(BaseModel):
@@ -63,11 +73,13 @@ class Settings(BaseModel):
     ldap: tuple[LdapSettings, ...] = ()
     #: Kerberos realms.
     kerberos: tuple[KerberosSettings, ...] = ()
-    #: Connections from other computers at once, and from one address.
+    #: Connections from other computers at once.
     max_connections: int = Field(default=2000, ge=1)
+    #: Of these, connections from one address.
     max_connections_from_one: int = Field(default=500, ge=1)
-    #: Hours after which a session that is not used ends, and days after which each one does.
+    #: Hours after which a session that is not used ends.
     session_idle_hours: float = Field(default=12.0, gt=0)
+    #: Days after which each session ends.
     session_days: float = Field(default=7.0, gt=0)
     #: libvirt URIs of the hosts; empty for this computer's own: the system's libvirt where it answers,
     #: else the embedded driver.
@@ -83,8 +95,10 @@ class Settings(BaseModel):
     pipes: Path | None = None
     #: Use the simulated hypervisor.
     fake: FakeSettings | None = None
-    #: When automatic maintenance begins each day, on this computer's wall, and for how many minutes it is.
+    #: When the computer's own maintenance begins each day, by its wall clock: scheduled tasks with
+    #: maintenance settings run then.
     maintenance_start: dt.time = dt.time(3, 0)
+    #: How many minutes it is open.
     maintenance_minutes: int = Field(default=60, ge=1, le=24 * 60)
     #: Days that ended tasks, their logs and reports are kept.
     history_days: int = Field(default=400, ge=1)
@@ -169,17 +183,16 @@ def _read(file: Path) -> dict[str, object]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
-    """Names in capitals behind ``INNKEEPER_``; lists parted by spaces, ``INNKEEPER_DISK_ROOTS`` by colons."""
-    found: dict[str, object] = {}
-    for name in ("state_dir", "socket", "database", "socket_group"):
-        if value := environ.get(f"INNKEEPER_{name.upper()}"):
-            found[name] = value
-    if roots := environ.get("INNKEEPER_DISK_ROOTS"):
-        found["disk_roots"] = tuple(roots.split(":"))
-    for name in ("hypervisors", "listen"):
-        if values := environ.get(f"INNKEEPER_{name.upper()}"):
-            found[name] = tuple(values.split())
-    return found
+    return {
+        name: tuple(value.split(None if parting == " " else parting)) if parting else value
+        for name, parting in ENVIRONMENT.items()
+        if (value := environ.get(variable_of(name)))
+    }
+
+
+def variable_of(setting: str) -> str:
+    """The environment variable that sets a setting of ``ENVIRONMENT``."""
+    return f"INNKEEPER_{setting.upper()}"
 
 
 def _explained(error: ValidationError, file: Path | None) -> InvalidArgument:

@@ -14,6 +14,7 @@ from typing import Final, Self, TypeVar, cast
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy.dialects import postgresql, sqlite
 
 from innkeeper.errors import ErrorCode, ServiceError
@@ -160,7 +161,8 @@ class Database:
                 # the middle would leave half of the tables, and no note of them.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            with _refusing_newer_tables():
+                command.upgrade(config, "head")
 
 
 def upsert(connection: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> None:
@@ -197,6 +199,19 @@ def _transact(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
 def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     with _our_errors(), engine.begin() as connection:
         yield connection
+
+
+@contextlib.contextmanager
+def _refusing_newer_tables() -> Iterator[None]:
+    """Refuse a database whose tables a newer Innkeeper has made: they migrate forward only."""
+    try:
+        yield
+    except CommandError as exc:
+        raise ServiceError(
+            "Innkeeper's database was made or migrated by a newer release than this one.",
+            code=ErrorCode.ERROR_REVISION_MISMATCH,
+            advice="Start the newer release, or put back the backup that was made before the upgrade.",
+        ) from exc
 
 
 @contextlib.contextmanager

@@ -66,7 +66,7 @@ class Policy:
     reboot: RebootPolicy = RebootPolicy.WHEN_REQUIRED
     #: How often a step that must not fail (merge, discard, former state) is tried again.
     retries: int = 5
-    #: And how long after the last try.
+    #: How long after the last try the next one is made.
     retry_seconds: float = 5.0
 
     # Time
