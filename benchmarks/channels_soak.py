@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.channel.guest import ECHO_PORT
 from benchmarks.channel.ways import ServiceProcess
-from innkeeper.machines.bundle import agent_bundle
+from innkeeper.machines.guest.bundle import agent_bundle
 
 _OUT = Path(__file__).resolve().parent.parent / "build" / "bench" / "channels_soak.json"
 _CLIENTS = 8

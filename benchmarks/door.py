@@ -30,7 +30,7 @@ RESULTS = Path("build/bench/door.json")
 #: with the service's own protocol class, so that what that one gains is gained on both sides.
 BARE = """
 import sys, uvicorn
-from innkeeper.server.connections import HttpProtocol
+from innkeeper.server.http.connections import HttpProtocol
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route

@@ -79,9 +79,9 @@ def broken_head(chance: random.Random) -> bytes:
 
 def lying_length(chance: random.Random) -> bytes:
     """Lengths that are none, and chunks that are none."""
-    said = chance.choice(("-1", "1e3", "99999999999999999999", "0x10", "5, 6"))
+    message = chance.choice(("-1", "1e3", "99999999999999999999", "0x10", "5, 6"))
     more = chance.choice(("", "Transfer-Encoding: chunked\r\n"))
-    return f"POST /v1/windows HTTP/1.1\r\nHost: x\r\n{more}Content-Length: {said}\r\n\r\nzz\r\n".encode()
+    return f"POST /v1/windows HTTP/1.1\r\nHost: x\r\n{more}Content-Length: {message}\r\n\r\nzz\r\n".encode()
 
 
 def endless_head(chance: random.Random) -> bytes:

@@ -26,23 +26,24 @@ from pathlib import Path
 from statistics import median
 from zoneinfo import ZoneInfo
 
-from innkeeper.schedule import triggers as t
-from innkeeper.schedule.actions import ExecAction
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.calendar import plan, zone
+from innkeeper.schedule.calendar import zone
 from innkeeper.schedule.calendar.days import Daily
 from innkeeper.schedule.calendar.named import NamedCalendar
 from innkeeper.schedule.calendar.recurrence import Recurrence
-from innkeeper.schedule.clockwork import Clockwork
-from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import DaysOfMonth, DaysOfWeek, InstancesPolicy, WeeksOfMonth
-from innkeeper.schedule.handlers import Handlers
-from innkeeper.schedule.instance import Instances
+from innkeeper.schedule.model import plan
+from innkeeper.schedule.model import triggers as t
+from innkeeper.schedule.model.actions import ExecAction
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import DaysOfMonth, DaysOfWeek, InstancesPolicy, WeeksOfMonth
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.registered import Registered, RunState
 from innkeeper.schedule.registry import Registry
-from innkeeper.schedule.scheduler import Scheduler
-from innkeeper.schedule.starts import MappedStarts
+from innkeeper.schedule.running.clockwork import Clockwork
+from innkeeper.schedule.running.handlers import Handlers
+from innkeeper.schedule.running.instance import Instances
+from innkeeper.schedule.running.scheduler import Scheduler
+from innkeeper.schedule.running.starts import MappedStarts
 from innkeeper.store.opening import open_store
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.service import Tasks

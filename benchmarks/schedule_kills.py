@@ -20,15 +20,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from innkeeper.schedule import triggers as t
-from innkeeper.schedule.actions import ExecAction
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
-from innkeeper.schedule.enumerations import InstancesPolicy
-from innkeeper.schedule.handlers import Handlers
-from innkeeper.schedule.maintenance import MaintenanceWindow
-from innkeeper.schedule.starts import MappedStarts
+from innkeeper.schedule.model import triggers as t
+from innkeeper.schedule.model.actions import ExecAction
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import InstancesPolicy
+from innkeeper.schedule.running.handlers import Handlers
+from innkeeper.schedule.running.maintenance import MaintenanceWindow
+from innkeeper.schedule.running.starts import MappedStarts
 from innkeeper.server.scheduling import scheduling
 from innkeeper.store.opening import open_store
 from innkeeper.tasks.clock import SystemClock

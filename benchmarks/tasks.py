@@ -142,9 +142,9 @@ def child(directory: str) -> float:
         [sys.executable, __file__, "--serve", directory], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        said = float(process.stdout.readline())
+        message = float(process.stdout.readline())
         process.kill()
-    return said - before
+    return message - before
 
 
 async def serve_for_ever(directory: Path) -> None:

@@ -15,9 +15,9 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 import decisions
 from innkeeper.cli.app import app as cli
 from innkeeper.cli.exit_codes import ExitCode
-from innkeeper.client.virtual_pc import INTERFACES, Carriage, Member
 from innkeeper.server.app import bare_app
 from settings_reference import settings_reference
+from virtual_pc import INTERFACES, Carriage, Member
 
 _REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -151,7 +151,7 @@ def _named(body: dict[str, Any]) -> str:
 
 _VIRTUAL_PC_HEAD = """# The Virtual PC object model
 
-Written by `scripts/reference.py` from the declarations in `innkeeper.client.virtual_pc`, which a test holds
+Written by `scripts/reference.py` from the declarations in `scripts/virtual_pc`, which a test holds
 against the code: each named attribute exists below `innkeeper.client`.
 
 The documented names are kept in Python's spelling: `IVMVirtualMachine::Startup` is `Machine.startup()`. A

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from innkeeper.machines.fitness import UndoRules
+from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.server.identity.realm_settings import KerberosSettings, LdapSettings, PamSettings
 from innkeeper.server.settings import ENVIRONMENT, FakeSettings, Settings, variable_of
 from innkeeper.updates.policy import Policy

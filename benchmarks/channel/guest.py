@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from innkeeper.machines.bundle import agent_bundle
+from innkeeper.machines.guest.bundle import agent_bundle
 from tests.guests import cpio, tiny
 
 ECHO_PORT, SINK_PORT, SOURCE_PORT = 7001, 7002, 7003

@@ -64,9 +64,9 @@ class ServiceProcess:
         self._process.wait()
 
     def _line(self) -> str:
-        said: IO[str] | None = self._process.stdout
-        assert said is not None
-        return said.readline().strip()
+        message: IO[str] | None = self._process.stdout
+        assert message is not None
+        return message.readline().strip()
 
 
 def forwarded(port: int) -> socket.socket:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from demo.guest.archive import Archive, host_archive
 from demo.guest.packages import make_packages
-from innkeeper.machines.prepare import BUNDLE_NAME, agent_bundle
+from innkeeper.machines.guest.prepare import BUNDLE_NAME, agent_bundle
 
 _RECIPE = Path(__file__).parent
 _DISK_SIZE = "1G"

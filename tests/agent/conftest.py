@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.machines.bundle import BUNDLE_NAME, agent_bundle
+from innkeeper.machines.guest.bundle import BUNDLE_NAME, agent_bundle
 from tests.agent.rig import Guest, Host, guest_of, host_of
 
 

@@ -194,11 +194,11 @@ class Host:
             raise
 
     async def _open_port(self, machine: str) -> BytePipe:
-        # A machine's port is there before its agent: a moment's patience spares the keeper's longer pauses.
-        for patience in (0.02,) * 50:
+        # A machine's port is there before its agent: a short pause spares the keeper's longer pauses.
+        for pause_seconds in (0.02,) * 50:
             with contextlib.suppress(OSError):
                 return SocketPipe(*await asyncio.open_unix_connection(str(self._guest.port)))
-            await asyncio.sleep(patience)
+            await asyncio.sleep(pause_seconds)
         raise AgentError("There is no port.", machine=machine)
 
     async def _running(self) -> list[str]:
@@ -230,9 +230,9 @@ async def host_of(guest: Guest) -> AsyncIterator[Host]:
         await host.agents.close()
 
 
-async def ended(agent: GuestAgent, identifier: str, patience: float = 60.0) -> AgentTask:
+async def ended(agent: GuestAgent, identifier: str, timeout_seconds: float = 60.0) -> AgentTask:
     """The update, once it has ended or its guest wants to go down."""
-    async with asyncio.timeout(patience):
+    async with asyncio.timeout(timeout_seconds):
         while True:
             task = await agent.task(identifier)
             assert task is not None
@@ -241,8 +241,8 @@ async def ended(agent: GuestAgent, identifier: str, patience: float = 60.0) -> A
             await asyncio.sleep(0.05)
 
 
-async def appears(path: Path, patience: float = 20.0) -> None:
+async def appears(path: Path, timeout_seconds: float = 20.0) -> None:
     """Return when the file is there."""
-    async with asyncio.timeout(patience):
+    async with asyncio.timeout(timeout_seconds):
         while not path.exists():
             await asyncio.sleep(0.02)

@@ -56,8 +56,8 @@ async def test_booking_made_without_a_host_is_kept(guest: Guest) -> None:
     async with asyncio.timeout(10):
         while (await guest.run("status"))[0] == 3:
             await asyncio.sleep(0.05)
-    code, said = await guest.run(*BOOK, "--wait", "0.1")
-    assert (code, "keeps the request" in said) == (4, True)
+    code, message = await guest.run(*BOOK, "--wait", "0.1")
+    assert (code, "keeps the request" in message) == (4, True)
     guest.kill()
     guest.start()
     async with host_of(guest) as host:
@@ -70,9 +70,9 @@ async def test_booking_made_without_a_host_is_kept(guest: Guest) -> None:
 
 async def test_without_an_agent_nothing_can_be_booked(guest: Guest) -> None:
     """Exit code 3 says that no agent runs."""
-    code, said = await guest.run(*BOOK)
+    code, message = await guest.run(*BOOK)
     assert code == 3
-    assert "Is it running?" in said
+    assert "Is it running?" in message
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.machines.bundle import agent_bundle
+from innkeeper.machines.guest.bundle import agent_bundle
 
 #: Real older Pythons, where the computer has them beside the one that runs this.
 PYTHONS = sorted(

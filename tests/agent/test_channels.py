@@ -106,9 +106,9 @@ async def digest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
-async def until(condition: Callable[[], bool], patience: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], timeout_seconds: float = 20.0) -> None:
     """Return when it holds."""
-    async with asyncio.timeout(patience):
+    async with asyncio.timeout(timeout_seconds):
         while not condition():
             await asyncio.sleep(0.01)
 

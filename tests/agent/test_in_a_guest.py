@@ -14,7 +14,7 @@ import pytest
 from innkeeper.channels.agents import Agents
 from innkeeper.channels.ports import BytePipe, ScheduleDeleted, ScheduleRequested, UpdateStatus
 from innkeeper.errors import AgentError
-from innkeeper.machines.bundle import agent_bundle
+from innkeeper.machines.guest.bundle import agent_bundle
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.events import Event
 from tests.agent.rig import SocketPipe, ended

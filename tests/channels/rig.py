@@ -11,7 +11,7 @@ from innkeeper.channels.ports import BytePipe, GuestAgent, ScheduleDeleted, Sche
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.events import Event
-from innkeeper.wire.session import Began, Called, GuestSession, Message, Noted
+from innkeeper.wire.session import Began, Called, GuestSession, Message, NoticeAcknowledged
 
 TASK: Message = {"identifier": "u1", "status": 3, "percent": 5, "text": "", "packages": []}
 
@@ -110,7 +110,7 @@ class MemoryGuest:
                 self.questions.append(event.message)
                 if self.answers:
                     self.session.answer(event.number, self.answer)
-            elif isinstance(event, Noted):
+            elif isinstance(event, NoticeAcknowledged):
                 self.noted.append((event.number, event.message))
         if self.answers:
             self.flush()

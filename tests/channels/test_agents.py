@@ -69,7 +69,7 @@ async def test_machine_that_stops_loses_its_session(inn: Inn) -> None:
     """A machine that runs no more is looked at no more, and who waits is told."""
     session = await inn.session()
     inn.running.clear()
-    inn.agents.heed(Event(kind=EventKind.MACHINE_STOPPED, subject="web-1", at=inn.clock.now()))
+    inn.agents.on_event(Event(kind=EventKind.MACHINE_STOPPED, subject="web-1", at=inn.clock.now()))
     await inn.clock.advance(1)
     assert not inn.agents.is_connected("web-1")
     with pytest.raises(AgentError, match="lost"):
@@ -141,7 +141,7 @@ async def test_lost_session_ends_its_messages(inn: Inn, guest: MemoryGuest) -> N
     """Who listens hears what came before the loss, and then the end."""
     session = await inn.session()
     messages = session.messages()
-    guest.session.tell({"tell": "output", "identifier": "u1", "text": "hello"})
+    guest.session.send_message({"tell": "output", "identifier": "u1", "text": "hello"})
     guest.flush()
     guest.give_notice(1, tell="task_state", task=TASK)
     guest.give_notice(2, tell="terminated", hresult=0x80004005)

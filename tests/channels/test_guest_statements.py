@@ -15,7 +15,7 @@ from innkeeper.channels.guest_statements import (
     read_sessions,
     read_updates,
 )
-from innkeeper.channels.pulse import Pulse
+from innkeeper.channels.heartbeat import HeartbeatCounter
 from innkeeper.channels.statements import Unbelievable
 from innkeeper.tasks.clock import FakeClock
 
@@ -29,11 +29,11 @@ _NAMES = st.sampled_from(
 
 
 @given(_JSON | st.dictionaries(_NAMES, _JSON))
-def test_any_word_is_read_or_not_believed(said: object) -> None:
+def test_any_word_is_read_or_not_believed(message: object) -> None:
     """No other exception, whatever the guest sends."""
     for read in (read_facts, read_sessions, read_count, read_parameters, read_updates):
         with contextlib.suppress(Unbelievable):
-            read(said)
+            read(message)
 
 
 _FACTS = dict.fromkeys(
@@ -60,7 +60,7 @@ def test_facts_are_cut_and_cleaned() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         {"parameters": {"a\\b": ["v", 0, True]}},
         {"parameters": {"": ["v", 0, True]}},
@@ -73,10 +73,10 @@ def test_facts_are_cut_and_cleaned() -> None:
         {"parameters": {str(number): ["v", 0, True] for number in range(257)}},
     ],
 )
-def test_parameters_out_of_bounds_are_not_believed(said: object) -> None:
+def test_parameters_out_of_bounds_are_not_believed(message: object) -> None:
     """Each bound by itself."""
     with pytest.raises(Unbelievable):
-        read_parameters(said)
+        read_parameters(message)
 
 
 def test_sessions_without_an_end_are_not_believed() -> None:
@@ -88,15 +88,15 @@ def test_sessions_without_an_end_are_not_believed() -> None:
 async def test_a_pulse_counts_the_beats_of_the_last_minute() -> None:
     """Ten are expected in it; fewer where the first was less than a minute ago."""
     clock = FakeClock()
-    pulse = Pulse(clock)
-    assert pulse.percent is None
-    pulse.beat()
-    assert pulse.percent == 100
+    heartbeat = HeartbeatCounter(clock)
+    assert heartbeat.percent is None
+    heartbeat.beat()
+    assert heartbeat.percent == 100
     for _ in range(20):
         await clock.advance(6)
-        pulse.beat()
-    assert pulse.percent == 100
+        heartbeat.beat()
+    assert heartbeat.percent == 100
     await clock.advance(31)
-    assert pulse.percent == 50
+    assert heartbeat.percent == 50
     await clock.advance(30)
-    assert pulse.percent == 0
+    assert heartbeat.percent == 0

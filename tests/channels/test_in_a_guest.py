@@ -58,11 +58,11 @@ class Inn:
             )
         )
 
-    def heed(self, kind: EventKind) -> None:
+    def on_event(self, kind: EventKind) -> None:
         """Tell both what has happened to the machine."""
         event = Event(kind=kind, subject=_NAME, at=SystemClock().now())
-        self.agents.heed(event)
-        self.channels.heed(event)
+        self.agents.on_event(event)
+        self.channels.on_event(event)
 
     async def _running(self) -> list[str]:
         machines = await self._hypervisor.machines()
@@ -136,16 +136,16 @@ async def test_channel_lives_as_long_as_its_machines_run(
     assert await curl(state.socket) == page
     async with cut_in_the_middle(state.socket):
         await embedded_hypervisor.save(_NAME)
-        inn.heed(EventKind.MACHINE_SAVED)
+        inn.on_event(EventKind.MACHINE_SAVED)
     await embedded_hypervisor.start(_NAME)
-    inn.heed(EventKind.MACHINE_STARTED)
+    inn.on_event(EventKind.MACHINE_STARTED)
     await inn.agents.connected(_NAME, timeout=180)
     assert await curl(state.socket) == page
     traffic = inn.channels.list()[0].traffic
     # Cut before the guest has joined it, one counts as refused.
     assert (traffic.cut + traffic.refused, traffic.connections + traffic.refused) == (2, 15)
     await embedded_hypervisor.turn_off(_NAME)
-    inn.heed(EventKind.MACHINE_STOPPED)
+    inn.on_event(EventKind.MACHINE_STOPPED)
     async with asyncio.timeout(30):
         while state.socket.exists():
             await asyncio.sleep(0.05)

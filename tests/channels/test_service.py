@@ -281,7 +281,7 @@ async def test_channel_ends_with_its_machines_run(house: House, kind: EventKind)
     """A machine that is turned off, or is no more, has no channels; that is told."""
     state = await house.start()
     house.standing, house.is_there = Standing.OFF, kind != EventKind.MACHINE_UNDEFINED
-    house.channels.heed(Event(kind=kind, subject="web-1", at=house.inn.clock.now()))
+    house.channels.on_event(Event(kind=kind, subject="web-1", at=house.inn.clock.now()))
     await house.inn.clock.advance(2)
     async with asyncio.timeout(10):
         while house.inn.kinds()[-1] != EventKind.CHANNEL_CLOSED:
@@ -295,11 +295,11 @@ async def test_channel_waits_while_a_task_works_at_its_machine(house: House) -> 
     """Save, restore and a roll back leave it; a machine that the task leaves off ends it."""
     await house.start()
     house.standing = Standing.RESTING
-    house.channels.heed(Event(kind=EventKind.MACHINE_STOPPED, subject="web-1", at=house.inn.clock.now()))
+    house.channels.on_event(Event(kind=EventKind.MACHINE_STOPPED, subject="web-1", at=house.inn.clock.now()))
     await house.inn.clock.advance(600)
     assert len(house.channels.list()) == 1
     house.standing = Standing.OFF
-    house.channels.heed(Event(kind=EventKind.TASK_ENDED, subject="7", at=house.inn.clock.now()))
+    house.channels.on_event(Event(kind=EventKind.TASK_ENDED, subject="7", at=house.inn.clock.now()))
     await house.inn.clock.advance(2)
     assert house.channels.list() == []
 

@@ -133,8 +133,8 @@ def test_any_json_is_a_value_or_unbelievable(read: object, data: st.DataObject) 
     """Whatever a guest says in place of one member, the answer is a value or ``Unbelievable``."""
     assert callable(read)
     good = {read_hello: greeting(), read_task: TASK, read_health: HEALTH}.get(read, SCHEDULE)
-    said = {**good, data.draw(st.sampled_from(sorted(good))): data.draw(JSON)}
+    message = {**good, data.draw(st.sampled_from(sorted(good))): data.draw(JSON)}
     try:
-        read(said)
+        read(message)
     except Unbelievable:
         return

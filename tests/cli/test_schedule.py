@@ -46,9 +46,9 @@ def freeze(tmp_path: Path) -> Path:
 
 def test_a_valid_file_is_said_to_be_valid(good: Path) -> None:
     """No deviation, no failure."""
-    said = run("schedule", "validate", good)
-    assert said.exit_code == 0
-    assert "valid" in said.output
+    message = run("schedule", "validate", good)
+    assert message.exit_code == 0
+    assert "valid" in message.output
 
 
 def test_each_deviation_is_printed_with_its_place(tmp_path: Path) -> None:
@@ -58,10 +58,10 @@ def test_each_deviation_is_printed_with_its_place(tmp_path: Path) -> None:
     assert run("schedule", "validate", bad).exit_code == 0
     assert run("schedule", "validate", "--strict", bad).exit_code == 1
     bad.write_text(bad.read_text().replace("Sunday", "sunday"))
-    said = run("schedule", "validate", bad)
-    assert said.exit_code == 1
-    assert f"{bad}:4:33: error sunday" in said.output
-    assert f"{bad}:6:18: warning Novel" in said.output
+    message = run("schedule", "validate", bad)
+    assert message.exit_code == 1
+    assert f"{bad}:4:33: error sunday" in message.output
+    assert f"{bad}:6:18: warning Novel" in message.output
     places = json.loads(run("schedule", "validate", "--json", bad).output)
     assert [(place["node"], place["code"], place["forgiven"]) for place in places] == [
         ("sunday", "SCHED_E_UNEXPECTEDNODE", False),
@@ -71,7 +71,7 @@ def test_each_deviation_is_printed_with_its_place(tmp_path: Path) -> None:
 
 def test_next_shows_the_calendar_across_a_change_of_the_clock(good: Path, freeze: Path) -> None:
     """The documented night is shown at 03:00, and the frozen week is left out."""
-    said = run(
+    message = run(
         "schedule",
         "next",
         good,
@@ -83,8 +83,8 @@ def test_next_shows_the_calendar_across_a_change_of_the_clock(good: Path, freeze
         f"freeze={freeze}",
         "--json",
     )
-    assert said.exit_code == 0, said.output
-    (task,) = json.loads(said.output)
+    assert message.exit_code == 0, message.output
+    (task,) = json.loads(message.output)
     assert task == {
         "task": "night",
         "runs": ["2022-03-13T03:00:00-07:00", "2022-04-03T02:30:00-07:00", "2022-04-10T02:30:00-07:00"],
@@ -109,9 +109,9 @@ def test_a_calendar_that_is_missing_is_an_error(good: Path) -> None:
 def test_public_holidays_are_a_calendar(good: Path) -> None:
     """A Sunday that is a holiday in Bavaria is left out."""
     arguments = ["--from", "2025-04-19", "--days", "10", "--json", "--calendar", "freeze=holidays:DE-BW"]
-    said = run("schedule", "next", good, *arguments)
-    assert said.exit_code == 0, said.output
-    assert "2025-04-27T02:30:00-07:00" in said.output
+    message = run("schedule", "next", good, *arguments)
+    assert message.exit_code == 0, message.output
+    assert "2025-04-27T02:30:00-07:00" in message.output
 
 
 def test_a_deviation_is_shown_with_a_caret_under_its_column(tmp_path: Path) -> None:
@@ -137,13 +137,13 @@ def ok(service: Service, *arguments: str) -> str:
 def test_a_task_is_added_shown_run_and_forgotten(service: Service) -> None:
     """From the rule on the command line to its history, in words and as JSON."""
     path = "\\Cli\\Greet"
-    said = ok(
+    message = ok(
         service, "add", path, "--daily", "02:00", "--zone", "Europe/Paris", "--description", "Says hello",
         "--", "/bin/echo", "good night", "$(Arg0)",
     )  # fmt: skip
-    assert f"{path} is registered." in said
-    assert "every day at 02:00" in said
-    assert said.count(" 02:00 ") >= 3, "the next runs are shown"
+    assert f"{path} is registered." in message
+    assert "every day at 02:00" in message
+    assert message.count(" 02:00 ") >= 3, "the next runs are shown"
     refused = service.run("schedule", "add", path, "--daily", "03:00", "--", "/bin/true")
     assert refused.code != 0
     assert "already" in refused.err

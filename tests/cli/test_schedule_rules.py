@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from innkeeper.cli.schedule_rules import When, action_of, subscription, trigger_of
-from innkeeper.cli.schedule_words import say_action, say_trigger
+from innkeeper.cli.schedule.rules import When, action_of, subscription, trigger_of
+from innkeeper.cli.schedule.words import say_action, say_trigger
 from innkeeper.errors import InvalidArgument
-from innkeeper.schedule.actions import ComHandlerAction, ExecAction
-from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.events.query import Subscription
-from innkeeper.schedule.triggers import Trigger
+from innkeeper.schedule.model.actions import ComHandlerAction, ExecAction
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.triggers import Trigger
 
 PARIS = ZoneInfo("Europe/Paris")
 GUID = "{6F1D2A10-8C0E-4E7B-9C55-1B1F0E5A0005}"

@@ -183,7 +183,7 @@ def test_a_stranger_is_turned_away_with_access_denied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("serve", "5"), 2, "--fake"),
         (("serve", "--fake", "--config", "/nowhere.toml"), 3, "cannot be read"),
@@ -191,8 +191,8 @@ def test_a_stranger_is_turned_away_with_access_denied(tmp_path: Path) -> None:
     ],
 )
 def test_a_service_that_cannot_start_says_why(
-    tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+    tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     """An exit code of the table and one sentence, no traceback."""
     ended = Service(tmp_path).run_apart(*arguments)
-    assert (ended.code, said in ended.err, "Traceback" in ended.err) == (code, True, False), ended
+    assert (ended.code, message in ended.err, "Traceback" in ended.err) == (code, True, False), ended

@@ -67,7 +67,7 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "message"),
     [
         (0.42, "0.4 s"),
         (3, "3 s"),
@@ -79,13 +79,13 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
         (2 * 86400 + 3 * 3600, "2 d 3 h"),
     ],
 )
-def test_a_length_of_time_is_said_in_at_most_two_units(seconds: float, said: str) -> None:
+def test_a_length_of_time_is_said_in_at_most_two_units(seconds: float, message: str) -> None:
     """Precise where it is short, calm where it is long."""
-    assert times.say_duration(seconds) == said
+    assert times.say_duration(seconds) == message
 
 
 @pytest.mark.parametrize(
-    ("moment", "said"),
+    ("moment", "message"),
     [
         ("2026-11-21T21:00Z", "22:00 CET (in 30 min)"),
         ("2026-11-21T20:18Z", "21:18 CET (12 min ago)"),
@@ -93,9 +93,9 @@ def test_a_length_of_time_is_said_in_at_most_two_units(seconds: float, said: str
         ("2027-07-01T00:00Z", "2027-07-01 02:00 CEST (in 221 d 4 h)"),
     ],
 )
-def test_a_moment_is_said_in_the_zone_with_its_distance(moment: str, said: str) -> None:
+def test_a_moment_is_said_in_the_zone_with_its_distance(moment: str, message: str) -> None:
     """The day is named only where it is not today."""
-    assert times.say_both(dt.datetime.fromisoformat(moment), _NOW, _PARIS) == said
+    assert times.say_both(dt.datetime.fromisoformat(moment), _NOW, _PARIS) == message
 
 
 def test_an_unknown_zone_is_refused() -> None:

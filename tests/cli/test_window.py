@@ -58,7 +58,7 @@ def test_the_list_says_when_each_window_is_open(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--for", "4h"), "--at"),
         (("--at", "22:00", "--for", "4h"), "never open"),
@@ -72,12 +72,12 @@ def test_the_list_says_when_each_window_is_open(service: Service) -> None:
     ],
 )
 def test_a_window_that_makes_no_sense_is_refused(
-    service: Service, options: tuple[str, ...], said: str
+    service: Service, options: tuple[str, ...], message: str
 ) -> None:
     """Before anything is kept, with a sentence that names the fault."""
     ended = service.run("window", "add", "bad", *options)
     assert ended.code == 2, ended
-    assert said in ended.err
+    assert message in ended.err
     assert "bad" not in service.run("window", "list").out
 
 

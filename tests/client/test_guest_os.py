@@ -64,7 +64,7 @@ def test_a_guest_says_what_it_is(machine: Machine) -> None:
     """Each documented member, for a guest that is no Windows."""
     guest = machine.guest_os
     assert guest.computer_name == "web-1"
-    assert (guest.os_name, guest.os_version) == ("Simulated Linux 1", "1 (village)")
+    assert (guest.os_name, guest.os_version) == ("Simulated Linux 1", "1 (simulated)")
     assert (guest.os_major_version, guest.os_minor_version, guest.os_platform_id) == ("1", "0", "simulated")
     assert guest.os_build_number.startswith("6.1.0")
     assert (guest.csd_version, guest.service_pack_major, guest.service_pack_minor) == ("", "0", "0")

@@ -9,7 +9,7 @@ import pytest
 from innkeeper import errors
 from innkeeper.client.problems import revive
 from innkeeper.errors import ErrorCode, InnkeeperError
-from innkeeper.server.problems import STATUS, problem_of
+from innkeeper.server.http.problems import STATUS, problem_of
 from innkeeper.wire.messages import Problem
 
 

@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from innkeeper import client
-from innkeeper.client.virtual_pc import INTERFACES, Carriage, Interface, Member
+from virtual_pc import INTERFACES, Carriage, Interface, Member
 
 _BOUND = [
     pytest.param(member, id=f"{interface.name}.{member.name}")

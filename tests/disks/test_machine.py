@@ -101,7 +101,7 @@ class Guest:
         )  # fmt: skip
         self._until(self._control.exists)
 
-    def said(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Return when the guest has printed this."""
         self._until(lambda: self._console.exists() and text in self._console.read_text())
 
@@ -165,7 +165,7 @@ def test_a_machine_lives_on_a_chain_over_nbd(chain: Path, tmp_path: Path, run: C
     with disks.open(chain) as disk, exported(disk.chain) as url:
         run("qemu-img", "create", "-f", "qcow2", "-b", url, "-F", "raw", overlay)
         with guest(tmp_path, overlay) as machine:
-            machine.said("from the parent, from the child: .....")
+            machine.message("from the parent, from the child: .....")
             machine.save(state)
         with guest(tmp_path, overlay, "-incoming", f"exec:cat {state}") as machine:
             machine.go_on()

@@ -27,7 +27,7 @@ class Crash(Exception):
     """The service dies after a step's action and before its result is recorded."""
 
 
-class Hand:
+class TaskContext:
     """The hand of a task, whose journal outlives a crash."""
 
     id = 1
@@ -135,7 +135,7 @@ def arguments(child: Path) -> dict[str, tuple[dict[str, Json], Path]]:
 async def test_a_step_that_a_crash_cut_off_may_be_done_again(child: Path, kind: str, crash_in: str) -> None:
     """Every kind ends with the same disk, though its step was done and not recorded."""
     argument, result = arguments(child)[kind]
-    hand = Hand(crash_in=crash_in)
+    hand = TaskContext(crash_in=crash_in)
     try:
         await WORKS[kind](hand, argument)
     except Crash:
@@ -149,7 +149,7 @@ async def test_a_name_that_is_taken_ends_the_task(child: Path) -> None:
     argument, result = arguments(child)["disk_convert"]
     result.write_text("mine")
     with pytest.raises(DiskError) as refused:
-        await WORKS["disk_convert"](Hand(), argument)
+        await WORKS["disk_convert"](TaskContext(), argument)
     assert refused.value.code == ErrorCode.ERROR_ALREADY_EXISTS
     assert result.read_text() == "mine"
 
@@ -157,7 +157,7 @@ async def test_a_name_that_is_taken_ends_the_task(child: Path) -> None:
 async def test_a_path_is_absolute() -> None:
     """A path that depends on where the service runs is refused as documented."""
     with pytest.raises(DiskError) as refused:
-        await WORKS["disk_compact"](Hand(), {"path": "d.vhd"})
+        await WORKS["disk_compact"](TaskContext(), {"path": "d.vhd"})
     assert refused.value.code == ErrorCode.ERROR_BAD_PATHNAME
 
 
@@ -166,14 +166,14 @@ async def test_a_cancel_takes_the_stated_effect(child: Path, kind: str) -> None:
     """A task cancelled before its point of no return leaves the disks as they were."""
     argument, result = arguments(child)[kind]
     with pytest.raises(TaskCancelled):
-        await WORKS[kind](Hand(cancelled=True), argument)
+        await WORKS[kind](TaskContext(cancelled=True), argument)
     assert result.exists() == (kind in {"disk_compact", "disk_merge"})
     assert await start_of(child) == EXPECTED
 
 
 async def test_a_merge_says_when_it_can_only_be_finished(child: Path) -> None:
     """Past the point of no return the task states that a cancel has no effect, before the first byte."""
-    hand = Hand()
+    hand = TaskContext()
     await WORKS["disk_merge"](hand, {"path": str(child)})
     assert hand.effects == [CancelEffect.NONE]
 
@@ -181,7 +181,7 @@ async def test_a_merge_says_when_it_can_only_be_finished(child: Path) -> None:
 async def test_a_cancel_that_comes_at_the_point_of_no_return_is_heard(child: Path) -> None:
     """The merge asks once more after no further cancel is taken, and leaves no journal."""
 
-    class Late(Hand):
+    class Late(TaskContext):
         async def set_cancel_effect(self, effect: CancelEffect) -> None:
             """The cancel was taken just before."""
             self.cancel_requested = True
@@ -199,7 +199,7 @@ async def test_a_cancel_that_comes_while_all_is_stored_is_heard(
 ) -> None:
     """The image gets its name only when no cancel was asked for, and from then on none is taken."""
 
-    class Late(Hand):
+    class Late(TaskContext):
         async def set_cancel_effect(self, effect: CancelEffect) -> None:
             """The cancel was taken just before."""
             await super().set_cancel_effect(effect)
@@ -216,7 +216,7 @@ async def test_a_cancel_that_comes_while_all_is_stored_is_heard(
 
 async def test_a_service_that_goes_down_leaves_its_operations(child: Path) -> None:
     """The thread ends as at a crash, and the step done again ends the work."""
-    hand, target = Hand(), child.with_name("n.vhd")
+    hand, target = TaskContext(), child.with_name("n.vhd")
     argument: dict[str, Json] = {"path": str(child), "target": str(target), "kind": "fixed"}
 
     async def cut(name: str, action: Callable[[], Awaitable[Json]]) -> Json:
@@ -229,7 +229,7 @@ async def test_a_service_that_goes_down_leaves_its_operations(child: Path) -> No
             await step
         raise Crash
 
-    cutting = Hand()
+    cutting = TaskContext()
     cutting.step = cut  # type: ignore[method-assign]
     with pytest.raises(Crash):
         await WORKS["disk_convert"](cutting, argument)
@@ -239,7 +239,7 @@ async def test_a_service_that_goes_down_leaves_its_operations(child: Path) -> No
 
 async def test_a_check_tells_its_findings_in_the_log(child: Path) -> None:
     """Each with the identifier and the block, so that a client can read it again."""
-    hand = Hand()
+    hand = TaskContext()
     child.with_name("p.vhd").unlink()
     await WORKS["disk_check"](hand, {"path": str(child)})
     assert f"[parent {ErrorCode.VM_E_PARENT_PATH_NOT_FOUND:#010x}]" in hand.lines[0]
@@ -258,7 +258,7 @@ async def test_a_work_of_the_service_looks_again_where_its_paths_end(child: Path
         "path": str(inside / "folder" / "n.vhd"), "kind": "dynamic", "size_bytes": SIZE,
     }  # fmt: skip
     with pytest.raises(DiskError) as refused:
-        await works["disk_create"](Hand(), argument)
+        await works["disk_create"](TaskContext(), argument)
     assert refused.value.code is ErrorCode.ERROR_BAD_PATHNAME
     assert not list(outside.iterdir())
 

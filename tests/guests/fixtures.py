@@ -42,7 +42,7 @@ def echo_guest(guest_cache: Path) -> TinyGuest:
 @pytest.fixture(scope="session")
 def tiny_guest(guest_cache: Path) -> TinyGuest:
     """The tiny guest with Innkeeper's task agent, set up with its script-directory plug-in."""
-    from innkeeper.machines.prepare import agent_bundle
+    from innkeeper.machines.guest.prepare import agent_bundle
 
     return tiny.build(guest_cache, agent_bundle())
 

@@ -24,7 +24,7 @@ from innkeeper.machines.change import (
     DriveRemoved,
     Hardware,
     MediumChanged,
-    Noted,
+    MetadataChanged,
     Scope,
     SerialPortConfigured,
     SerialPortRemoved,
@@ -272,7 +272,7 @@ class ConfigurationContract:
         """Whatever their characters; and the machine is listed with its labels."""
         extras = {"labels": ("web", "a.b"), "undo_action": UndoAction.COMMIT, "undoable": True}
         notes = "first <line>\nsecond & last ä"
-        await subject.hypervisor.change(subject.name, Noted(notes=notes, extras=extras), Scope.BOTH)
+        await subject.hypervisor.change(subject.name, MetadataChanged(notes=notes, extras=extras), Scope.BOTH)
         for key, value in _VALUES.items():
             await subject.hypervisor.change(subject.name, ValueSet(key=key, value=value))
         made = await self._made(subject)

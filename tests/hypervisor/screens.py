@@ -11,7 +11,8 @@ import asyncio
 import pytest
 
 from innkeeper.errors import ErrorCode, MachineError, NotSupported, WrongState
-from innkeeper.machines.hands import (
+from innkeeper.machines.pipe import BytePipe
+from innkeeper.machines.screen.input_devices import (
     ButtonMoved,
     KeyMoved,
     PointerMoved,
@@ -19,9 +20,8 @@ from innkeeper.machines.hands import (
     Pointers,
     WheelTurned,
 )
-from innkeeper.machines.keys import KEYS
-from innkeeper.machines.picture import read_picture
-from innkeeper.machines.pipe import BytePipe
+from innkeeper.machines.screen.keys import KEYS
+from innkeeper.machines.screen.picture import read_picture
 from innkeeper.wire.states import MouseButton
 from tests.hypervisor.contract import Subject
 
@@ -125,9 +125,9 @@ class TypingContract:
         """In a running machine alone."""
         keys = [KEYS["Key_LeftShift"], KEYS["Key_A"]]
         with pytest.raises(WrongState):
-            await shown.hypervisor.hands.press(shown.name, keys, hold_ms=20)
+            await shown.hypervisor.input_devices.press(shown.name, keys, hold_ms=20)
         await shown.hypervisor.start(shown.name)
-        await shown.hypervisor.hands.press(shown.name, keys, hold_ms=20)
+        await shown.hypervisor.input_devices.press(shown.name, keys, hold_ms=20)
 
 
 class HandsContract(TypingContract):
@@ -138,20 +138,22 @@ class HandsContract(TypingContract):
         await shown.hypervisor.start(shown.name)
         for key in KEYS.values():
             if key.name not in ("Key_SysReq", "Key_Delete"):
-                await shown.hypervisor.hands.feed(shown.name, [KeyMoved(key, True), KeyMoved(key, False)])
+                await shown.hypervisor.input_devices.feed(
+                    shown.name, [KeyMoved(key, True), KeyMoved(key, False)]
+                )
 
     async def test_a_mouse_moves_clicks_and_scrolls(self, shown: Subject) -> None:
         """By steps, and to places."""
-        hands = shown.hypervisor.hands
+        input_devices = shown.hypervisor.input_devices
         with pytest.raises(WrongState):
-            await hands.pointers(shown.name)
+            await input_devices.pointers(shown.name)
         await shown.hypervisor.start(shown.name)
-        assert await hands.pointers(shown.name) == Pointers(any=True, absolute=True)
-        await hands.feed(shown.name, [PointerMoved(5, -5), PointerPlaced(100, None), WheelTurned(-3)])
+        assert await input_devices.pointers(shown.name) == Pointers(any=True, absolute=True)
+        await input_devices.feed(shown.name, [PointerMoved(5, -5), PointerPlaced(100, None), WheelTurned(-3)])
         for button in MouseButton:
-            await hands.feed(shown.name, [ButtonMoved(button, True)])
-            await hands.feed(shown.name, [ButtonMoved(button, False)])
-        await hands.feed(shown.name, [PointerMoved(0, 0)])
+            await input_devices.feed(shown.name, [ButtonMoved(button, True)])
+            await input_devices.feed(shown.name, [ButtonMoved(button, False)])
+        await input_devices.feed(shown.name, [PointerMoved(0, 0)])
 
 
 class UntouchableContract(TypingContract):
@@ -161,6 +163,6 @@ class UntouchableContract(TypingContract):
         """A clear word for each."""
         await shown.hypervisor.start(shown.name)
         with pytest.raises(NotSupported):
-            await shown.hypervisor.hands.feed(shown.name, [KeyMoved(KEYS["Key_A"], True)])
+            await shown.hypervisor.input_devices.feed(shown.name, [KeyMoved(KEYS["Key_A"], True)])
         with pytest.raises(NotSupported):
-            await shown.hypervisor.hands.pointers(shown.name)
+            await shown.hypervisor.input_devices.pointers(shown.name)

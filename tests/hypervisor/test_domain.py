@@ -16,7 +16,7 @@ from innkeeper.hypervisor.domain.elements import index_of
 from innkeeper.hypervisor.domain.extras import read_extras, write_extras
 from innkeeper.hypervisor.domain.fields import parse, written
 from innkeeper.hypervisor.domain.reading import configuration_of
-from innkeeper.hypervisor.domain.template import Ground, template
+from innkeeper.hypervisor.domain.template import Platform, template
 from innkeeper.machines import change as changes
 from innkeeper.machines.change import Change
 from innkeeper.machines.configuration import (
@@ -64,7 +64,7 @@ GOLDEN: dict[str, Sequence[Change]] = {
             vcpus=3,
             bios={BiosField.SERIAL_NUMBER: "S-1", BiosField.CHASSIS_ASSET_TAG: "A & B"},
         ),
-        changes.Noted(
+        changes.MetadataChanged(
             notes="Two\nlines.",
             extras={
                 "labels": ("web", "night-a"),
@@ -139,7 +139,7 @@ def test_what_is_not_there_is_not_changed(change: Change) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted", "ground"),
+    ("name", "wanted", "platform"),
     [
         (
             "new-from-image.xml",
@@ -153,7 +153,7 @@ def test_what_is_not_there_is_not_changed(change: Change) -> None:
                 notes="Serves.",
                 first_boot=FirstBoot(user="ana"),
             ),
-            Ground(domain_type="kvm"),
+            Platform(domain_type="kvm"),
         ),
         (
             "new-uefi-installer.xml",
@@ -164,12 +164,12 @@ def test_what_is_not_there_is_not_changed(change: Change) -> None:
                 uefi=True,
                 network="Lab",
             ),
-            Ground(domain_type="qemu"),
+            Platform(domain_type="qemu"),
         ),
     ],
 )
 def test_a_new_machine_is_made_as_machines_are_best_made(
-    name: str, wanted: NewMachine, ground: Ground
+    name: str, wanted: NewMachine, ground: Platform
 ) -> None:
     """q35, virtio, ports for both agents."""
     expect_golden(template(wanted, ground), name)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.hypervisor.fake import FakeHypervisor
-from innkeeper.hypervisor.fake_machines import SimulatedMachine, file_disk
+from innkeeper.hypervisor.simulated.host import FakeHypervisor
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.tasks.clock import FakeClock
 from tests.hypervisor.contract import (
     ConfigurationContract,

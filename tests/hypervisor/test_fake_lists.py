@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.hypervisor import fake_usage
-from innkeeper.hypervisor.fake import FakeHypervisor
-from innkeeper.hypervisor.fake_machines import SimulatedMachine
+from innkeeper.hypervisor.simulated import usage as fake_usage
+from innkeeper.hypervisor.simulated.host import FakeHypervisor
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.tasks.clock import FakeClock
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import AgentError, InnkeeperError
-from innkeeper.hypervisor.fake import FakeHypervisor
-from innkeeper.hypervisor.fake_machines import SimulatedMachine, file_disk
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor
-from innkeeper.machines.guest_words import GuestProgram
+from innkeeper.hypervisor.simulated.host import FakeHypervisor
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
+from innkeeper.machines.guest.program import GuestProgram
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.guest_facts import Ability

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from innkeeper.errors import TooManyTries
-from innkeeper.identity.lockout import Lockout, Patience, network_of
+from innkeeper.identity.lockout import Lockout, LockoutRules, network_of
 from innkeeper.tasks.clock import FakeClock
 
 
@@ -24,7 +24,7 @@ def _guess(lockout: Lockout, account: str = "ana@local", address: str = "192.0.2
 async def test_a_few_tries_are_free_and_then_each_waits_twice_as_long() -> None:
     """Until the longest wait."""
     clock = FakeClock()
-    lockout = Lockout(clock, Patience(account_tries=3, first_wait=1, longest_wait=8))
+    lockout = Lockout(clock, LockoutRules(account_tries=3, first_wait=1, longest_wait=8))
     assert _guess(lockout, times=10) == 3
     for wait in (1, 2, 4, 8, 8):
         with pytest.raises(TooManyTries) as shut:
@@ -49,7 +49,7 @@ async def test_ten_thousand_guesses_in_a_day_are_a_hundred() -> None:
 def test_many_accounts_from_one_address_are_shut_out_too() -> None:
     """One password tried on everybody."""
     lockout = Lockout(FakeClock())
-    assert sum(_guess(lockout, f"user{n}@local") for n in range(200)) == Patience().address_tries
+    assert sum(_guess(lockout, f"user{n}@local") for n in range(200)) == LockoutRules().address_tries
     assert _guess(lockout, "bob@local", "198.51.100.7") == 1
 
 
@@ -66,7 +66,7 @@ def test_the_guesses_of_others_do_not_shut_out_who_came_from_elsewhere_before() 
     lockout = Lockout(FakeClock())
     lockout.charge("ana@local", "198.51.100.7")
     lockout.right("ana@local", "198.51.100.7")
-    assert _guess(lockout, address="192.0.2.1", times=100) == Patience().account_tries
+    assert _guess(lockout, address="192.0.2.1", times=100) == LockoutRules().account_tries
     assert _guess(lockout, address="198.51.100.7") == 1
     assert _guess(lockout, address="198.51.100.8") == 0
 
@@ -100,7 +100,7 @@ async def test_wrong_tries_are_forgotten_after_an_hour() -> None:
 
 def test_memory_is_bounded() -> None:
     """Whatever names and addresses are tried."""
-    lockout = Lockout(FakeClock(), Patience(remembered=100))
+    lockout = Lockout(FakeClock(), LockoutRules(remembered=100))
     for number in range(10_000):
         _guess(lockout, f"user{number}@local", f"10.{number % 200}.{number // 200}.1")
     assert len(lockout) <= 100

@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import TextIO
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.hypervisor import fake_disks
-from innkeeper.hypervisor.fake import FakeHypervisor
-from innkeeper.hypervisor.fake_guests import GuestDisk
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor, embedded_root, embedded_uri, prepare_root
+from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.guests import GuestDisk
+from innkeeper.hypervisor.simulated.host import FakeHypervisor
 from innkeeper.machines.command import LIFE, Command
-from innkeeper.machines.leftovers import find_leftovers
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.machines.service import lock_of
-from innkeeper.machines.settings import Wishes
-from innkeeper.machines.undoing import stands_on_undo_disks
+from innkeeper.machines.settings import MachineChanges
+from innkeeper.machines.undo.leftovers import find_leftovers
+from innkeeper.machines.undo.undoable import stands_on_undo_disks
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import Settings
@@ -45,7 +45,7 @@ from innkeeper.wire.virtual_pc import UndoAction
 _COMMANDS = tuple(command for command in Command if command is not Command.SHUT_DOWN)
 _ON_UNDO_DISKS = (Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS)
 _SETTLED = {MachineState.TURNED_OFF, MachineState.SAVED, MachineState.RUNNING, MachineState.PAUSED}
-_PATIENCE_S = 180.0
+_TIMEOUT_S = 180.0
 _MIB = 1 << 20
 
 
@@ -112,7 +112,7 @@ async def _commands(house: House) -> None:
 async def _command(house: House, machine: Machine, chance: random.Random) -> None:
     roll = chance.random()
     if roll < 0.1:
-        wishes = Wishes(undoable=chance.random() < 0.8, undo_action=chance.choice(list(UndoAction)))
+        wishes = MachineChanges(undoable=chance.random() < 0.8, undo_action=chance.choice(list(UndoAction)))
         await house.equipment.settings.change(machine.name, wishes)
     elif roll < 0.15:
         extra = NewMachine(name=f"extra-{machine.name}", memory_mib=32, disk_bytes=16 * _MIB, network="")
@@ -129,7 +129,7 @@ async def _command(house: House, machine: Machine, chance: random.Random) -> Non
 
 async def _idle(house: House) -> None:
     """Wait until every task has ended, and nothing more is begun."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _TIMEOUT_S
     while await house.tasks.list(live=True) or await _pending(house):
         if time.monotonic() > deadline:
             return
@@ -236,9 +236,9 @@ def kill_again_and_again(
     life = _life(directory, fake, real, "idle")
     _await_ready(life)
     assert life.stdout is not None
-    said = life.stdout.readline()
-    life.wait(_PATIENCE_S)
-    report: dict[str, object] = json.loads(said or '{"faults": ["the last life did not end"]}')
+    message = life.stdout.readline()
+    life.wait(_TIMEOUT_S)
+    report: dict[str, object] = json.loads(message or '{"faults": ["the last life did not end"]}')
     return {"kills": kills, "fake": fake, "real": real, "seconds": round(time.monotonic() - began), **report}
 
 

@@ -14,7 +14,7 @@ from innkeeper.machines.creation import Creation
 from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.new_machine import FirstBoot, NewMachine, Source
-from innkeeper.machines.settings import Wishes
+from innkeeper.machines.settings import MachineChanges
 from innkeeper.wire.virtual_pc import Attachment, BiosField, SerialPortType
 from tests.updates.inn import Inn
 
@@ -43,7 +43,7 @@ Call = Callable[[World], Awaitable[object]]
 
 
 def _wish(**wishes: object) -> Call:
-    return lambda w: w.made.settings.change(M, Wishes(**wishes))  # type: ignore[arg-type]  # by name
+    return lambda w: w.made.settings.change(M, MachineChanges(**wishes))  # type: ignore[arg-type]  # by name
 
 
 def _create(**wishes: object) -> Call:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import AgentError, ErrorCode
-from innkeeper.hypervisor.fake_guests import Behaviour
-from innkeeper.machines.greeter import Greeter
-from innkeeper.machines.guest_os import GuestOS, version_of
-from innkeeper.machines.guest_tasks import GuestTasks
-from innkeeper.machines.heartbeats import Heartbeats
+from innkeeper.hypervisor.simulated.guests import Behaviour
+from innkeeper.machines.guest.heartbeats import Heartbeats
+from innkeeper.machines.guest.initialiser import GuestInitialiser
+from innkeeper.machines.guest.os import GuestOS, version_of
+from innkeeper.machines.guest.parameters import HostNames, KeptParameter, Parameters
+from innkeeper.machines.guest.power_tasks import GuestTasks
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.parameters import HostNames, KeptParameter, Parameters
 from innkeeper.tasks.task import TaskResult
 from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.guest_facts import GuestFacts
@@ -54,13 +54,13 @@ class _Guests:
     tasks: GuestTasks
     parameters: Parameters
     store: _Kept
-    greeter: Greeter
+    initialiser: GuestInitialiser
     heartbeats: Heartbeats
 
 
 @pytest.fixture
 async def guests(tmp_path: Path) -> AsyncIterator[_Guests]:
-    """An inn with a greeter and a listener at work."""
+    """An inn with a initialiser and a listener at work."""
     inn = Inn(tmp_path)
     await inn.open()
     system = GuestOS(inn.machines, inn.agents)
@@ -80,10 +80,12 @@ async def guests(tmp_path: Path) -> AsyncIterator[_Guests]:
         ),
         parameters=parameters,
         store=kept,
-        greeter=Greeter(machines=inn.machines, guests=system, parameters=parameters, clock=inn.clock),
+        initialiser=GuestInitialiser(
+            machines=inn.machines, guests=system, parameters=parameters, clock=inn.clock
+        ),
         heartbeats=Heartbeats(inn.machines, inn.agents, clock=inn.clock, publish=inn.events.append),
     )
-    running = [asyncio.create_task(each.run()) for each in (made.greeter, made.heartbeats)]
+    running = [asyncio.create_task(each.run()) for each in (made.initialiser, made.heartbeats)]
     yield made
     for each in running:
         each.cancel()
@@ -127,7 +129,7 @@ async def test_a_guest_that_begins_to_answer_is_given_the_time_and_its_parameter
         machine.write(guest)
 
     await guests.inn.host.simulate("web-1", forget)
-    guests.greeter.heed(_event(guests, EventKind.MACHINE_STARTED))
+    guests.initialiser.on_event(_event(guests, EventKind.MACHINE_STARTED))
     await guests.inn.clock.advance(30)
     assert machine.memory is not None
     assert machine.memory.clock_set_at > 0
@@ -142,8 +144,10 @@ async def test_what_fails_with_one_guest_leaves_the_others(guests: _Guests) -> N
     await guests.inn.add(MachineState.RUNNING, name="broken-1")
     machine = await guests.inn.add(MachineState.RUNNING)
     guests.store.breaks_for = (await guests.inn.machines.get("broken-1")).uuid
-    guests.greeter.heed(Event(kind=EventKind.MACHINE_STARTED, subject="broken-1", at=guests.inn.clock.now()))
-    guests.greeter.heed(_event(guests, EventKind.MACHINE_STARTED))
+    guests.initialiser.on_event(
+        Event(kind=EventKind.MACHINE_STARTED, subject="broken-1", at=guests.inn.clock.now())
+    )
+    guests.initialiser.on_event(_event(guests, EventKind.MACHINE_STARTED))
     await guests.inn.clock.advance(30)
     assert machine.memory is not None
     assert machine.memory.clock_set_at > 0
@@ -160,7 +164,7 @@ async def test_what_the_guest_has_set_since_is_not_overwritten(guests: _Guests) 
         machine.write(guest)
 
     await guests.inn.host.simulate("web-1", repaint)
-    guests.greeter.heed(_event(guests, EventKind.AGENT_CONNECTED))
+    guests.initialiser.on_event(_event(guests, EventKind.AGENT_CONNECTED))
     await guests.inn.clock.advance(30)
     assert await guests.parameters.get("web-1", "colour") == "blue"
     (kept,) = await guests.parameters.list("web-1")

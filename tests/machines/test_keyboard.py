@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
-from innkeeper.machines.display import Display
-from innkeeper.machines.keyboard import LEASE_SECONDS, Keyboard
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.mouse import Mouse
+from innkeeper.machines.screen.display import Display
+from innkeeper.machines.screen.keyboard import LEASE_SECONDS, Keyboard
+from innkeeper.machines.screen.mouse import Mouse
 from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.states import MouseButton
 from tests.updates.inn import Inn
@@ -52,7 +52,7 @@ async def test_a_guest_that_begins_anew_has_no_key_down(inn: Inn, keyboard: Keyb
     """Whoever held one before."""
     await keyboard.press("web-1", "Key_A", session="one")
     assert await keyboard.pressed("web-1") == ("Key_A",)
-    keyboard.heed(_began(inn, EventKind.MACHINE_REBOOTED))
+    keyboard.on_event(_began(inn, EventKind.MACHINE_REBOOTED))
     assert await keyboard.pressed("web-1") == ()
 
 
@@ -73,7 +73,7 @@ async def test_a_silent_session_loses_the_keyboard(inn: Inn, keyboard: Keyboard)
 async def test_a_machine_that_stops_gives_its_keyboard_back(inn: Inn, keyboard: Keyboard) -> None:
     """To everybody."""
     await keyboard.set_exclusive_access("web-1", True, session="one")
-    keyboard.heed(_began(inn, EventKind.MACHINE_STOPPED))
+    keyboard.on_event(_began(inn, EventKind.MACHINE_STOPPED))
     assert not await keyboard.has_exclusive_access("web-1", session="one")
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innkeeper.errors import ErrorCode, InvalidArgument
-from innkeeper.machines.key_sequence import Step, Stroke, read_sequence
-from innkeeper.machines.keys import KEYS, US_LAYOUT, find_key, strokes
+from innkeeper.machines.screen.key_sequence import Step, Stroke, read_sequence
+from innkeeper.machines.screen.keys import KEYS, US_LAYOUT, find_key, strokes
 
 _TYPEABLE = string.printable.replace("\x0b", "").replace("\x0c", "")
 

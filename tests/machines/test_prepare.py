@@ -12,15 +12,15 @@ from typing import cast
 import pytest
 
 from innkeeper.errors import AgentError, HypervisorError
-from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import ExecResult, Hypervisor
-from innkeeper.machines.prepare import (
+from innkeeper.machines.guest.prepare import (
     BUNDLE_NAME,
     Prepared,
     agent_bundle,
     cloud_init_user_data,
     prepare,
 )
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports import ExecResult, Hypervisor
 
 BUNDLE = agent_bundle()
 WEB = Machine(

@@ -9,9 +9,9 @@ import pytest
 
 from innkeeper.errors import ErrorCode, HypervisorError, MachineBusy, MachineNotFound, WrongState
 from innkeeper.machines.command import LIFE, Command
-from innkeeper.machines.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.undo import UndoPoint
+from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.undo.point import UndoPoint
 from innkeeper.tasks.task import TaskResult
 from tests.updates.inn import Inn
 

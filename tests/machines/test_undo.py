@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import MachineError, MachineUnfit
-from innkeeper.hypervisor import fake_disks
-from innkeeper.machines.fitness import UndoRules, plan_undo_point, run_of
+from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.machines.machine import Disk, DiskKind, MachineState
-from innkeeper.machines.undo import BaseRecord, Consistency, UndoPlan, UndoPoint
+from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point, run_of
+from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan, UndoPoint
 from tests.updates.inn import Inn
 
 RUN = 7
@@ -48,7 +48,7 @@ async def change_disk(inn: Inn, **changes: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"kind": DiskKind.BLOCK, "path": "/dev/sdb"}, "block device /dev/sdb, passed through"),
         ({"device": "lun", "path": "/dev/sdb"}, "block device /dev/sdb, passed through"),
@@ -60,12 +60,12 @@ async def change_disk(inn: Inn, **changes: object) -> None:
     ],
 )
 async def test_a_disk_that_cannot_be_undone_is_refused_by_name(
-    inn: Inn, changes: dict[str, object], said: str
+    inn: Inn, changes: dict[str, object], message: str
 ) -> None:
     """The sentence names the disk, the machine and what is wrong; nothing was touched."""
     before = inn.content()
     await change_disk(inn, **changes)
-    with pytest.raises(MachineUnfit, match=f"vdb of web-1 is .*{said}|vdb of web-1.*{said}") as caught:
+    with pytest.raises(MachineUnfit, match=f"vdb of web-1 is .*{message}|vdb of web-1.*{message}") as caught:
         await plan_of(inn)
     assert caught.value.advice
     assert inn.content() == before

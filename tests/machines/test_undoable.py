@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.hypervisor import fake_disks
-from innkeeper.hypervisor.fake_guests import GuestDisk
-from innkeeper.machines.change import Noted, Scope
-from innkeeper.machines.fitness import run_of
+from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.guests import GuestDisk
+from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.quitting import quit_machines
-from innkeeper.machines.undo import UndoPoint
-from innkeeper.machines.undoing import existing_plan
-from innkeeper.machines.watch import UndoWatch
+from innkeeper.machines.shutdown_actions import apply_shutdown_actions
+from innkeeper.machines.undo.fitness import run_of
+from innkeeper.machines.undo.point import UndoPoint
+from innkeeper.machines.undo.undoable import existing_plan
+from innkeeper.machines.undo_action_watch import UndoActionWatch
 from innkeeper.tasks.task import TaskResult
 from innkeeper.wire.events import Event
 from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction
@@ -43,12 +43,12 @@ async def inn(tmp_path: Path) -> Inn:
 @pytest.fixture
 async def watching(inn: Inn) -> AsyncIterator[Inn]:
     """The same, with somebody who hears of machines that stop by themselves."""
-    watch = UndoWatch(machines=inn.machines, clock=inn.clock)
+    watch = UndoActionWatch(machines=inn.machines, clock=inn.clock)
     publish = inn.host._publish
 
     def publish_and_watch(event: Event) -> None:
         publish(event)
-        watch.heed(event)
+        watch.on_event(event)
 
     inn.host._publish = publish_and_watch
     running = asyncio.create_task(watch.run())
@@ -58,7 +58,7 @@ async def watching(inn: Inn) -> AsyncIterator[Inn]:
 
 
 async def _act(inn: Inn, action: UndoAction) -> None:
-    await inn.host.change(M, Noted(extras={"undo_action": action}), Scope.BOTH)
+    await inn.host.change(M, MetadataChanged(extras={"undo_action": action}), Scope.BOTH)
 
 
 async def _do(inn: Inn, command: str) -> None:
@@ -180,9 +180,9 @@ async def test_at_the_services_end_machines_end_as_they_say(
 ) -> None:
     """And their undo disks are kept, whatever their undo action."""
     await _act(inn, UndoAction.DISCARD)
-    await inn.host.change(M, Noted(extras={"shutdown_action": action}), Scope.BOTH)
+    await inn.host.change(M, MetadataChanged(extras={"shutdown_action": action}), Scope.BOTH)
     await _do(inn, "startup")
-    quitting = asyncio.create_task(quit_machines(inn.machines, inn.tasks, timeout_seconds=600))
+    quitting = asyncio.create_task(apply_shutdown_actions(inn.machines, inn.tasks, timeout_seconds=600))
     while not quitting.done():
         await inn.pass_time()
     await quitting

@@ -24,9 +24,9 @@ from innkeeper.disks.kind import Kind
 from innkeeper.errors import BookingNotFound, MachineNotFound
 from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri
 from innkeeper.hypervisor.libvirt.undo_disks import UndoDisks
+from innkeeper.machines.guest.prepare import agent_bundle
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports import Hypervisor
-from innkeeper.machines.prepare import agent_bundle
 from innkeeper.server.compose import open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import Settings
@@ -51,9 +51,9 @@ _MERGE_MIB_PER_S = 2
 #: How long after a step has begun it is in its middle.
 _MIDDLE_S = 0.5
 #: How long a QEMU is waited for that is to be killed.
-_PATIENCE_S = 30.0
+_TIMEOUT_S = 30.0
 #: A night that lasts longer is stuck.
-_PATIENCE_S = 150
+_TIMEOUT_S = 150
 _SERVE = ("/bin/busybox", "httpd", "-p", "127.0.0.1:8080", "-h", "/etc")
 _POLICY = Policy(
     soak_seconds=1, poll_seconds=0.3, health_seconds=1, agent_seconds=60, shut_down_seconds=20,
@@ -118,7 +118,7 @@ class KillingTask:
     def _kill_qemu(self) -> None:
         """Kill the machine's QEMU, as soon as there is one."""
         mark = f"guest={self._night.machine},".encode()
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _TIMEOUT_S
         while time.monotonic() < deadline:
             for process in Service(self._state).qemu_processes():
                 with contextlib.suppress(OSError):
@@ -156,8 +156,8 @@ async def main(state: Path, night: Night) -> None:
             print(json.dumps(await _night(house, night, state)))
             return
         async with _spoken_with(house, night.spoken_with) as heard:
-            said = await _night(house, night, state)
-        print(json.dumps(said | {"heard": heard}))
+            message = await _night(house, night, state)
+        print(json.dumps(message | {"heard": heard}))
 
 
 async def _night(house: House, night: Night, state: Path) -> dict[str, Json]:
@@ -268,23 +268,23 @@ def _open_window() -> Window:
 
 async def _reports(house: House, night: Night) -> dict[str, Json]:
     """Wait for every verdict; returns what became of each machine."""
-    said: dict[str, Json] = {}
+    message: dict[str, Json] = {}
     try:
-        await asyncio.wait_for(_all_ended(house, night), _PATIENCE_S)
+        await asyncio.wait_for(_all_ended(house, night), _TIMEOUT_S)
     except TimeoutError:
         await _say_why(house, night)
         raise
     for name in night.updates:
         report = await house.reports.of_booking(name, night.identifier)
         machine = await house.machines.get(name)
-        said[name] = {
+        message[name] = {
             "verdict": report.verdict.value,
             "reasons": list(report.reasons),
             "disks": [disk.path for disk in machine.disks],
             "runs": machine.state is MachineState.RUNNING,
             "phases": {phase: round(seconds, 2) for phase, seconds in report.phase_seconds},
         }
-    return said
+    return message
 
 
 async def _all_ended(house: House, night: Night) -> None:

@@ -76,8 +76,8 @@ def inn(tiny_guest: TinyGuest, guest_cache: Path) -> Iterator[Inn]:
     """An inn with two machines, which have had a first, undisturbed night."""
     state = Path(tempfile.mkdtemp(prefix="ik-", dir="/tmp"))
     inn = Inn(state, guest_cache)
-    said = inn.live_through(night("first", "none", "good", "before"))
-    assert {name: each["verdict"] for name, each in said.items()} == {"good": "kept", "bad": "rolled_back"}
+    message = inn.live_through(night("first", "none", "good", "before"))
+    assert {name: each["verdict"] for name, each in message.items()} == {"good": "kept", "bad": "rolled_back"}
     yield inn
     Service(state).kill_qemu()
     with contextlib.suppress(OSError):
@@ -109,14 +109,14 @@ def test_a_killed_service_takes_the_night_up_and_ends_it_as_it_should(
     """Good is kept, bad is rolled back byte for byte, and nothing is left over."""
     identifier = f"service-{step}-{how}"
     before = inn.checksum("bad")
-    said = inn.live_through(night(identifier, step, machine, how))
-    assert inn.was_cut(identifier), said
-    assert {name: each["verdict"] for name, each in said.items()} == {"good": "kept", "bad": "rolled_back"}
-    assert said["good"]["runs"]
-    assert not said["bad"]["runs"]
+    message = inn.live_through(night(identifier, step, machine, how))
+    assert inn.was_cut(identifier), message
+    assert {name: each["verdict"] for name, each in message.items()} == {"good": "kept", "bad": "rolled_back"}
+    assert message["good"]["runs"]
+    assert not message["bad"]["runs"]
     assert inn.checksum("bad") == before
     assert inn.holds("good", identifier)
-    _only_bases(inn, said)
+    _only_bases(inn, message)
 
 
 @pytest.mark.parametrize(
@@ -130,27 +130,27 @@ def test_a_killed_qemu_is_rolled_back_before_the_point_of_no_return_and_kept_aft
     plan = night(identifier, step, "good", "qemu") | {"updates": {"good": "fill slow"}}
     if step == "wake":
         plan["running"] = []
-    said = inn.live_through(plan)
-    assert inn.was_cut(identifier), said
-    assert said["good"]["verdict"] == verdict, said
-    assert said["good"]["runs"] == (step != "wake")
+    message = inn.live_through(plan)
+    assert inn.was_cut(identifier), message
+    assert message["good"]["verdict"] == verdict, message
+    assert message["good"]["runs"] == (step != "wake")
     assert inn.holds("good", identifier) == (verdict == "kept")
-    _only_bases(inn, said)
+    _only_bases(inn, message)
 
 
 def test_a_channel_outlives_the_roll_back_of_its_machine(inn: Inn) -> None:
     """What was on it is cut, as documented; new connections reach the guest that was put back."""
     plan = night("spoken", "none", "bad", "before") | {"running": ["good", "bad"], "spoken_with": "bad"}
-    said = inn.live_through(plan)
-    assert said.pop("heard") == {"after half a request": "", "same page": True, "cut": 1}
-    assert {name: each["verdict"] for name, each in said.items()} == {"good": "kept", "bad": "rolled_back"}
-    assert said["bad"]["runs"]
-    _only_bases(inn, said)
+    message = inn.live_through(plan)
+    assert message.pop("heard") == {"after half a request": "", "same page": True, "cut": 1}
+    assert {name: each["verdict"] for name, each in message.items()} == {"good": "kept", "bad": "rolled_back"}
+    assert message["bad"]["runs"]
+    _only_bases(inn, message)
 
 
-def _only_bases(inn: Inn, said: dict[str, Any]) -> None:
+def _only_bases(inn: Inn, message: dict[str, Any]) -> None:
     """Every machine stands on its base alone, and no undo disk is left over."""
-    assert {name: each["disks"] for name, each in said.items()} == {
-        name: [str(inn.state / f"{name}.raw")] for name in said
+    assert {name: each["disks"] for name, each in message.items()} == {
+        name: [str(inn.state / f"{name}.raw")] for name in message
     }
     assert inn.leftovers() == []

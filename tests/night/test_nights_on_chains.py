@@ -39,11 +39,11 @@ def content(path: Path) -> bytes:
 def test_a_night_on_chains_ends_as_it_should(inn: Inn) -> None:
     """Good is merged into its child though the service was killed in it; bad's child is as it was."""
     plan = night("chains", "merge", "good", "middle") | {"on_chains": True}
-    said = inn.live_through(plan)
-    assert inn.was_cut("chains"), said
-    assert {name: each["verdict"] for name, each in said.items()} == {"good": "kept", "bad": "rolled_back"}
-    assert {name: each["disks"] for name, each in said.items()} == {
-        name: [str(inn.state / f"{name}.vhd")] for name in said
+    message = inn.live_through(plan)
+    assert inn.was_cut("chains"), message
+    assert {name: each["verdict"] for name, each in message.items()} == {"good": "kept", "bad": "rolled_back"}
+    assert {name: each["disks"] for name, each in message.items()} == {
+        name: [str(inn.state / f"{name}.vhd")] for name in message
     }
     assert inn.leftovers() == []
     # "good" runs on, by its export: end both, so that the disk can be read.
@@ -53,4 +53,4 @@ def test_a_night_on_chains_ends_as_it_should(inn: Inn) -> None:
             pass
     assert b"chains" in content(inn.state / "good.vhd")
     assert content(inn.state / "bad.vhd") == content(inn.state / "bad.parent.vhd")
-    assert [finding for name in said for finding in check(inn.state / f"{name}.vhd", deep=True)] == []
+    assert [finding for name in message for finding in check(inn.state / f"{name}.vhd", deep=True)] == []

@@ -8,17 +8,17 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.calendar.named import NamedCalendar
-from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import ActionType, TriggerType
-from innkeeper.schedule.handlers import Handlers
-from innkeeper.schedule.instance import Instances
 from innkeeper.schedule.memory_store import MemoryScheduleStore
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import ActionType, TriggerType
 from innkeeper.schedule.registered import Registered, Run
 from innkeeper.schedule.registry import Registry
-from innkeeper.schedule.scheduler import Scheduler
-from innkeeper.schedule.sources import Source, Sources
-from innkeeper.schedule.starts import MemoryStarts
-from innkeeper.schedule.watcher import Watcher
+from innkeeper.schedule.running.handlers import Handlers
+from innkeeper.schedule.running.instance import Instances
+from innkeeper.schedule.running.scheduler import Scheduler
+from innkeeper.schedule.running.sources import Source, Sources
+from innkeeper.schedule.running.starts import MemoryStarts
+from innkeeper.schedule.running.watcher import Watcher
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal
 from innkeeper.tasks.memory_store import MemoryTaskStore

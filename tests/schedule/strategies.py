@@ -7,13 +7,13 @@ from enum import IntFlag
 
 from hypothesis import strategies as st
 
-from innkeeper.schedule import actions as a
-from innkeeper.schedule import triggers as t
-from innkeeper.schedule.actions import ActionCollection
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
-from innkeeper.schedule.enumerations import (
+from innkeeper.schedule.model import actions as a
+from innkeeper.schedule.model import triggers as t
+from innkeeper.schedule.model.actions import ActionCollection
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import (
     DaysOfMonth,
     DaysOfWeek,
     InstancesPolicy,
@@ -23,10 +23,10 @@ from innkeeper.schedule.enumerations import (
     SessionStateChange,
     WeeksOfMonth,
 )
-from innkeeper.schedule.principal import Principal
-from innkeeper.schedule.registration_info import RegistrationInfo
-from innkeeper.schedule.settings import TaskSettings
-from innkeeper.schedule.trigger_collection import TriggerCollection
+from innkeeper.schedule.model.principal import Principal
+from innkeeper.schedule.model.registration_info import RegistrationInfo
+from innkeeper.schedule.model.settings import TaskSettings
+from innkeeper.schedule.model.trigger_collection import TriggerCollection
 
 _LETTERS = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
 texts = st.text(st.one_of(_LETTERS, st.sampled_from("<>&\"'\n\t\r ]")), max_size=30)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.schedule import spawning
-from innkeeper.schedule.child import Child, spawn
+from innkeeper.schedule.running import spawning
+from innkeeper.schedule.running.child import Child, spawn
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "WORD": "a b"}
 
@@ -117,7 +117,7 @@ def test_a_program_is_signed_before_it_runs(tmp_path: Path) -> None:
     """A parent that is killed the moment its child is there leaves a sign, for every program that ran."""
     program = f"""
 import os, sys
-from innkeeper.schedule import spawning
+from innkeeper.schedule.running import spawning
 for number in range(10_000):
     spawning.spawn(["/bin/sh", "-c", f"echo >> {tmp_path}/ran/{{number}}"], output=1, directory="/",
         environment={{}}, sign=f"{tmp_path}/signs/{{number}}".encode())

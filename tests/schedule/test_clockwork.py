@@ -6,8 +6,8 @@ import time
 from innkeeper.schedule.calendar import zone
 from innkeeper.schedule.calendar.days import Daily
 from innkeeper.schedule.calendar.recurrence import Recurrence
-from innkeeper.schedule.clockwork import Clockwork
-from innkeeper.schedule.timer import Timer
+from innkeeper.schedule.running.clockwork import Clockwork
+from innkeeper.schedule.running.timer import Timer
 
 UTC = zone.named("UTC")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import ErrorCode, ScheduleError
-from innkeeper.schedule.computer import LinuxConditions
 from innkeeper.schedule.duration import Duration
-from innkeeper.schedule.enumerations import TriggerType
-from innkeeper.schedule.occasions import BecameIdle
+from innkeeper.schedule.linux.computer import LinuxConditions
+from innkeeper.schedule.model.enumerations import TriggerType
 from innkeeper.schedule.registered import RunState
+from innkeeper.schedule.running.occasions import BecameIdle
 from tests.schedule.house import NIGHT, House, daily, running, until
 
 MINUTE = dt.timedelta(minutes=1)
@@ -72,7 +72,7 @@ async def test_a_task_started_in_idleness_ends_with_it(house: House) -> None:
     definition = sleeping()
     definition.triggers.create(TriggerType.IDLE)
     await house.register(definition)
-    await house.watcher.tell(BecameIdle(key="idle:1", at=NIGHT, words="idle"))
+    await house.watcher.on_occasion(BecameIdle(key="idle:1", at=NIGHT, words="idle"))
     await house.scheduler.look()
     (run,) = await house.store.runs()
     await begun(house, run)

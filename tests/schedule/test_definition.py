@@ -15,8 +15,8 @@ from lxml import etree
 import innkeeper.schedule.xml
 from innkeeper.errors import ErrorCode, InvalidArgument, ScheduleError
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.definition import TaskDefinition, deviations
-from innkeeper.schedule.enumerations import (
+from innkeeper.schedule.model.definition import TaskDefinition, deviations
+from innkeeper.schedule.model.enumerations import (
     ActionType,
     Compatibility,
     DaysOfMonth,

@@ -18,10 +18,10 @@ from cryptography.x509.oid import NameOID
 
 from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule import mail_server
-from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import ActionType
 from innkeeper.schedule.mail_server import MailServer, Security
-from innkeeper.schedule.secrets import SecretFiles
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import ActionType
+from innkeeper.schedule.running.secrets import SecretFiles
 from tests.schedule.house import House
 
 PASSWORD = "corréct horse"
@@ -143,7 +143,7 @@ async def sent(house: House, definition: TaskDefinition):
     return await house.ended(await house.scheduler.start(await house.register(definition)))
 
 
-async def said(house: House, run) -> str:
+async def message(house: House, run) -> str:
     return "\n".join(line.text for line in await house.tasks.log(run.operation)) + run.reason
 
 
@@ -156,7 +156,7 @@ async def test_a_message_goes_with_tls_where_the_server_offers_it(
     file.write_text("the report")
     definition = mail(server, cc="bob@example", bcc="eve@example", attachments=(str(file),))
     run = await sent(house, definition)
-    assert run.result == 0, await said(house, run)
+    assert run.result == 0, await message(house, run)
     ((recipients, text),) = inbox.messages
     assert sorted(recipients) == ["ana@example", "bob@example", "eve@example"]
     assert "eve@" not in text
@@ -173,10 +173,10 @@ async def test_a_password_goes_by_name_and_over_tls_alone(
         inbox, server = serve(tls=tls, starttls=not tls, login=True)
         definition = mail(f"{scheme}://ana%40example@{server}?secret=mail")
         run = await sent(house, definition)
-        assert run.result == 0, await said(house, run)
+        assert run.result == 0, await message(house, run)
         assert inbox.logins == ["ana@example"]
         task = await house.store.get(run.task_id)
-        assert PASSWORD not in task.xml + await said(house, run)
+        assert PASSWORD not in task.xml + await message(house, run)
         if not tls:
             assert inbox.secure == [True]
 
@@ -189,7 +189,7 @@ async def test_a_wrong_password_is_told_without_it(
     (tmp_path / "secrets" / "mail").write_text("wrong horse")
     run = await sent(house, mail(f"smtp://ana@{server}?secret=mail"))
     assert "does not accept ana's password" in run.reason
-    assert "wrong horse" not in await said(house, run)
+    assert "wrong horse" not in await message(house, run)
     run = await sent(house, mail(f"smtp://ana@{server}?secret=none"))
     assert run.result == ErrorCode.SCHED_E_ACCOUNT_INFORMATION_NOT_SET
 
@@ -214,7 +214,7 @@ async def test_who_starts_a_task_does_not_choose_its_server(
     definition = mail(server, subject="$(Arg0)", body="$(Arg1)")
     task = await house.register(definition)
     run = await house.ended(await house.scheduler.start(task, ("hello", "there")))
-    assert run.result == 0, await said(house, run)
+    assert run.result == 0, await message(house, run)
     assert "Subject: hello" in inbox.messages[0][1]
     definition.actions[1].server = "$(Arg0)"
     run = await house.scheduler.start(await house.register(definition), (server,))

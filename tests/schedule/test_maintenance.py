@@ -7,12 +7,12 @@ import datetime as dt
 
 import pytest
 
-from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
-from innkeeper.schedule.enumerations import ActionType
-from innkeeper.schedule.maintenance import Maintenance, MaintenanceWindow
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import ActionType
 from innkeeper.schedule.registered import RunState
-from innkeeper.schedule.waker import Waker
+from innkeeper.schedule.running.maintenance import Maintenance, MaintenanceWindow
+from innkeeper.schedule.running.waker import Waker
 from tests.schedule.house import NIGHT, House, daily, running
 
 HANDLER = "{3F2504E0-4F89-11D3-9A0C-0305E82C3301}"

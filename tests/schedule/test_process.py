@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import ScheduleError
-from innkeeper.schedule import process
-from innkeeper.schedule.process import Program
+from innkeeper.schedule.running import process
+from innkeeper.schedule.running.process import Program
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
 OTHER = "nobody"
@@ -60,10 +60,10 @@ async def test_a_program_gets_a_scope_before_it_becomes_its_user(
         await asyncio.sleep(0.01)
     await running.stop(kill=True)
     assert lines == [str(pwd.getpwnam(OTHER).pw_uid)]
-    said = asked.read_text()
-    assert said.startswith("0 --scope --quiet --collect --unit=innkeeper-")
-    scope = said.split("--unit=")[1].split()[0]
-    assert f"systemctl kill --signal=SIGTERM -- {scope}" in said
+    message = asked.read_text()
+    assert message.startswith("0 --scope --quiet --collect --unit=innkeeper-")
+    scope = message.split("--unit=")[1].split()[0]
+    assert f"systemctl kill --signal=SIGTERM -- {scope}" in message
 
 
 @as_root

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from innkeeper.errors import ErrorCode, InnkeeperError
-from innkeeper.schedule.enumerations import LogonType, TaskCreation
+from innkeeper.schedule.model.enumerations import LogonType, TaskCreation
 from tests.schedule.house import House, running
 
 HEAD = '<Task version="{version}" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">\n'

@@ -8,8 +8,8 @@ import pytest
 
 from innkeeper.errors import ErrorCode, InnkeeperError
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import LogonType, TaskCreation
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import LogonType, TaskCreation
 from innkeeper.schedule.path import SchedulePath
 from tests.schedule.house import NIGHT, House, daily, running
 

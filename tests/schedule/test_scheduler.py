@@ -11,9 +11,9 @@ import pytest
 
 from innkeeper.errors import ErrorCode, InnkeeperError, ScheduleError
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
-from innkeeper.schedule.enumerations import (
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import (
     ActionType,
     InstancesPolicy,
     TaskCreation,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.schedule import spawning
-from innkeeper.schedule import starts as module
-from innkeeper.schedule.starts import MappedStarts, MemoryStarts
+from innkeeper.schedule.running import spawning
+from innkeeper.schedule.running import starts as module
+from innkeeper.schedule.running.starts import MappedStarts, MemoryStarts
 
 A, B, C = (f"{{0000000{n}-0000-0000-0000-000000000000}}" for n in range(3))
 
@@ -31,7 +31,8 @@ def test_a_kill_takes_nothing_along(tmp_path: Path) -> None:
     """A process that is killed with -9 right after its notes leaves them to the next one."""
     path = tmp_path / "starts"
     program = (
-        "import os, signal; from innkeeper.schedule.starts import MappedStarts; from pathlib import Path\n"
+        "import os, signal; from pathlib import Path\n"
+        "from innkeeper.schedule.running.starts import MappedStarts\n"
         f"s = MappedStarts.open(Path({str(path)!r})); s.intend({A!r}); s.intend({B!r}); s.begin({B!r})\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

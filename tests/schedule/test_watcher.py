@@ -11,15 +11,15 @@ import pytest
 from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule import registry as registries
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
-from innkeeper.schedule.enumerations import SessionStateChange, TriggerType
 from innkeeper.schedule.events import inn
-from innkeeper.schedule.inn_events import InnEvents
-from innkeeper.schedule.notices import Notices
-from innkeeper.schedule.occasions import BecameIdle, Booted, EventWritten, LoggedOn, SessionChanged
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import SessionStateChange, TriggerType
 from innkeeper.schedule.registered import RunState
-from innkeeper.schedule.sources import Sources
+from innkeeper.schedule.running.inn_events import InnEvents
+from innkeeper.schedule.running.notices import Notices
+from innkeeper.schedule.running.occasions import BecameIdle, Booted, EventWritten, LoggedOn, SessionChanged
+from innkeeper.schedule.running.sources import Sources
 from innkeeper.wire.events import Event, EventKind
 from tests.schedule.house import NIGHT, House, running
 
@@ -82,9 +82,9 @@ async def test_an_event_starts_the_task_and_gives_it_values(house: House) -> Non
     trigger.value_queries.create("who", "Event/EventData/Data[@Name='Subject']")
     trigger.value_queries.create("what", "Event/System/Provider/@Name")
     await house.register(definition)
-    await house.watcher.tell(happened(house, kind=EventKind.MACHINE_STARTED))
+    await house.watcher.on_occasion(happened(house, kind=EventKind.MACHINE_STARTED))
     assert await runs(house) == []
-    await house.watcher.tell(happened(house))
+    await house.watcher.on_occasion(happened(house))
     await house.scheduler.look()
     (run,) = await runs(house)
     ended = await house.ended(run)
@@ -96,15 +96,15 @@ async def test_an_event_starts_the_task_and_gives_it_values(house: House) -> Non
 async def test_an_event_is_heard_once(house: House) -> None:
     """Told twice, or by two servers: one start."""
     await house.register(on_event("*"))
-    await house.watcher.tell(happened(house))
-    await house.watcher.tell(happened(house))
+    await house.watcher.on_occasion(happened(house))
+    await house.watcher.on_occasion(happened(house))
     assert len(await runs(house)) == 1
 
 
 async def test_a_delay_waits_as_a_queued_instance(house: House) -> None:
     """It is to be seen as queued, and starts when the delay is over."""
     await house.register(on_event("*", delay="PT5M"))
-    await house.watcher.tell(happened(house))
+    await house.watcher.on_occasion(happened(house))
     (run,) = await runs(house)
     assert (run.state, run.due) == (RunState.QUEUED, NIGHT + 5 * MINUTE)
     await house.at(NIGHT + 4 * MINUTE)
@@ -119,11 +119,11 @@ async def test_boundaries_gate_and_a_disabled_trigger_or_task_hears_nothing(hous
     task = await house.register(on_event("*", start_boundary=start, end_boundary=end))
     for number, minutes in enumerate((5, 15, 25)):
         await house.clock.advance((NIGHT + minutes * MINUTE - house.clock.now()).total_seconds())
-        await house.watcher.tell(happened(house, number=number))
+        await house.watcher.on_occasion(happened(house, number=number))
     assert [run.due for run in await runs(house)] == [NIGHT + 15 * MINUTE]
     await house.registry.register("\\off", on_event("*", enabled=False), owner="ana")
     await house.registry.set_enabled(task, False)
-    await house.watcher.tell(happened(house, number=9))
+    await house.watcher.on_occasion(happened(house, number=9))
     assert len(await runs(house)) == 1
 
 
@@ -140,7 +140,7 @@ async def test_so_many_events_within_a_period_of_the_same_element_count_as_one(h
     told = [("a", 0), ("b", 1), ("a", 10), ("b", 20), ("a", 70), ("a", 75), ("a", 76)]
     for number, (machine, minutes) in enumerate(told):
         await house.clock.advance((NIGHT + minutes * MINUTE - house.clock.now()).total_seconds())
-        await house.watcher.tell(happened(house, machine, EventKind.MACHINE_CRASHED, number))
+        await house.watcher.on_occasion(happened(house, machine, EventKind.MACHINE_CRASHED, number))
     # From 10 to 75 is more than an hour; 70 to 76 with the one between is three.
     assert [run.due - NIGHT for run in await runs(house)] == [76 * MINUTE]
 
@@ -149,10 +149,10 @@ async def test_a_task_is_not_started_by_its_own_instance(house: House) -> None:
     """Else one that hears of ended operations would run for ever."""
     await house.register(on_event("*"))
     own = {"kind": "scheduled_task", "description": "Run \\t"}
-    await house.watcher.tell(happened(house, "1", EventKind.TASK_ENDED, 1, own))
+    await house.watcher.on_occasion(happened(house, "1", EventKind.TASK_ENDED, 1, own))
     assert await runs(house) == []
     other = own | {"description": "Run \\u"}
-    await house.watcher.tell(happened(house, "1", EventKind.TASK_ENDED, 2, other))
+    await house.watcher.on_occasion(happened(house, "1", EventKind.TASK_ENDED, 2, other))
     assert len(await runs(house)) == 1
 
 
@@ -160,10 +160,10 @@ async def test_a_flood_of_events_starts_thirty_a_minute(house: House) -> None:
     """A guest gone wild fills no history."""
     await house.register(on_event("*"))
     for number in range(100):
-        await house.watcher.tell(happened(house, number=number))
+        await house.watcher.on_occasion(happened(house, number=number))
     assert len(await runs(house)) == 30
     await house.clock.advance(61)
-    await house.watcher.tell(happened(house, number=101))
+    await house.watcher.on_occasion(happened(house, number=101))
     assert len(await runs(house)) == 31
 
 
@@ -199,7 +199,7 @@ async def test_the_inns_own_events_are_heard_from_its_stream(house: House) -> No
     )
     hearing = asyncio.create_task(source.run(house.watcher.tell))
     for kind in (EventKind.TASK_ENDED, EventKind.MACHINE_STOPPED):
-        source.heed(Event(kind=kind, subject="web-1", at=NIGHT))
+        source.on_event(Event(kind=kind, subject="web-1", at=NIGHT))
     while not (found := await runs(house)):
         await asyncio.sleep(0)
     hearing.cancel()
@@ -215,11 +215,11 @@ async def test_a_boot_starts_boot_triggers_once_and_disables_volatile_tasks(hous
     volatile.settings.volatile = True
     await house.registry.register("\\volatile", volatile, owner="ana")
     task = await house.register(on(TriggerType.BOOT, delay="PT1M"))
-    await house.watcher.tell(booted(house))
-    await house.watcher.tell(booted(house))
+    await house.watcher.on_occasion(booted(house))
+    await house.watcher.on_occasion(booted(house))
     assert [(run.task_id, run.due) for run in await runs(house)] == [(task.id, NIGHT + MINUTE)]
     assert not (await house.registry.task("\\volatile")).enabled
-    await house.watcher.tell(booted(house, "b2"))
+    await house.watcher.on_occasion(booted(house, "b2"))
     assert len(await runs(house)) == 2
 
 
@@ -229,7 +229,7 @@ async def test_a_logon_starts_the_triggers_of_that_user_and_of_anyone(house: Hou
     for name, user in (("\\any", None), ("\\ana", "LAB\\ana"), ("\\bob", "bob")):
         await house.registry.register(name, on(TriggerType.LOGON, user_id=user), owner="ana")
     house.computer.accounts["LAB\\ana"] = "ana"
-    await house.watcher.tell(LoggedOn(key="logon:b1:7", at=NIGHT, words="", user="ana"))
+    await house.watcher.on_occasion(LoggedOn(key="logon:b1:7", at=NIGHT, words="", user="ana"))
     started = {(await house.store.get(run.task_id)).path.name for run in await runs(house)}
     assert started == {"any", "ana"}
 
@@ -241,7 +241,7 @@ async def test_a_session_starts_the_triggers_of_its_change(house: House) -> None
             f"\\{change.name}", on(TriggerType.SESSION_STATE_CHANGE, state_change=change), owner="ana"
         )
     change = SessionStateChange.SESSION_LOCK
-    await house.watcher.tell(SessionChanged(key="s:1", at=NIGHT, words="", user="ana", change=change))
+    await house.watcher.on_occasion(SessionChanged(key="s:1", at=NIGHT, words="", user="ana", change=change))
     (run,) = await runs(house)
     assert (await house.store.get(run.task_id)).path.name == "SESSION_LOCK"
 
@@ -253,7 +253,7 @@ async def test_a_trigger_that_fired_repeats_by_the_clock(house: House) -> None:
     definition.triggers[1].repetition.duration = Duration("PT30M")
     task = await house.register(definition)
     assert task.next_due is None
-    await house.watcher.tell(BecameIdle(key="idle:1", at=NIGHT, words=""))
+    await house.watcher.on_occasion(BecameIdle(key="idle:1", at=NIGHT, words=""))
     assert (await house.store.get(task.id)).next_due == NIGHT + 10 * MINUTE
     for minutes in (0, 10, 20, 30, 40, 50):
         await house.at(NIGHT + minutes * MINUTE)
@@ -321,7 +321,7 @@ async def test_a_task_that_fails_leaves_the_starts_of_the_others(house):
     broken = [each for each in house.store._tasks.values() if str(each.path).startswith("\\a")]
     for each in broken:
         house.store._tasks[each.id] = dataclasses.replace(each, xml="<broken")
-    await house.watcher.tell(happened(house))
-    await house.watcher.tell(booted(house))
+    await house.watcher.on_occasion(happened(house))
+    await house.watcher.on_occasion(booted(house))
     sound = {each.id for each in house.store._tasks.values() if str(each.path).startswith("\\b")}
     assert {run.task_id for run in await runs(house)} == sound

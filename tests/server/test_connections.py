@@ -11,7 +11,7 @@ from pathlib import Path
 import h11
 import pytest
 
-from innkeeper.server.connections import Connection
+from innkeeper.server.http.connections import Connection
 from tests.serving import Service
 
 _ASKED = b"GET /v1/machines HTTP/1.1\r\nHost: innkeeper\r\n\r\n"

@@ -71,8 +71,8 @@ def test_a_disk_lives_its_whole_life_as_tasks(inn: innkeeper.Inn, root: Path) ->
     assert child.host_free_disk_space > 0
     assert [each.file for each in child.chain] == [child.file, str(base)]
     task = done(child.convert(root / "flat.raw", "raw"))
-    said = task.read()
-    assert said.bytes_done == said.bytes_total == 20 * MIB
+    message = task.read()
+    assert message.bytes_done == message.bytes_total == 20 * MIB
     assert (root / "flat.raw").read_bytes()[:8] == b"bachilde"
     done(child.merge_to(root / "whole.vhd", HardDiskType.FIXED_SIZE))
     assert inn.disks[root / "whole.vhd"].type is HardDiskType.FIXED_SIZE
@@ -270,8 +270,8 @@ def test_a_machine_without_a_vhd_has_nothing_to_connect(inn: innkeeper.Inn, own_
     refused = own_service.run("disk", "connect", "web-1")
     assert (refused.code, "running" in refused.err) == (4, True)
     done(inn.machines["web-1"].turn_off())
-    said = own_service.run("disk", "connect", "web-1")
-    assert (said.code, "no disk" in said.err) == (0, True)
+    message = own_service.run("disk", "connect", "web-1")
+    assert (message.code, "no disk" in message.err) == (0, True)
 
 
 def test_the_terminal_goes_through_the_service_where_it_has_the_disk(

@@ -12,7 +12,7 @@ from blockbuster import BlockBuster
 
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor
-from innkeeper.machines.display import Display
+from innkeeper.machines.screen.display import Display
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.settings import Settings
 from tests.guests.machines import TinyMachine

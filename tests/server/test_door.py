@@ -75,7 +75,7 @@ def test_the_service_describes_itself(service: Service) -> None:
     with service.http() as http:
         description = http.get("/v1/openapi.json").json()
         names = [
-            said["operationId"] for methods in description["paths"].values() for said in methods.values()
+            each["operationId"] for methods in description["paths"].values() for each in methods.values()
         ]
         assert len(names) == len(set(names)) > 15
         health = http.get("/v1/health").json()

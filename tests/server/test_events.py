@@ -128,8 +128,8 @@ async def test_a_subscriber_that_fails_keeps_no_event_from_the_others() -> None:
     def broken(event: Event) -> None:
         raise RuntimeError("It broke.")
 
-    bus.tell(broken)
-    bus.tell(lambda event: heard.append(event.subject))
+    bus.subscribe(broken)
+    bus.subscribe(lambda event: heard.append(event.subject))
     with capture_logs() as logs:
         for number in range(2):
             bus.publish(_event(number))

@@ -151,16 +151,16 @@ def test_people_change_their_own_password(remote: Service, http: httpx.Client) -
 
 def test_no_secret_is_in_any_answer_or_log(remote: Service, http: httpx.Client) -> None:
     """Not in a refusal either: neither a password that was right nor one that was wrong."""
-    said = [
+    message = [
         http.post("/v1/login", json={"user": "bob", "domain": "local", "password": GOOD, "extra": 1}).text,
         http.post("/v1/login", json={"user": 1, "domain": "local", "password": GOOD}).text,
         http.post("/v1/login", json={"user": "bob", "domain": "local", "password": [GOOD]}).text,
         _log_in(http, "bob", "a wrong secret one").text,
     ]
     with _local(remote) as root:
-        said.append(root.post("/v1/users", json={"name": "x\n", "password": GOOD}).text)
-        said.append(root.get("/v1/users").text)
-    everything = "".join(said) + remote.log.read_text()
+        message.append(root.post("/v1/users", json={"name": "x\n", "password": GOOD}).text)
+        message.append(root.get("/v1/users").text)
+    everything = "".join(message) + remote.log.read_text()
     assert GOOD not in everything
     assert "a wrong secret one" not in everything
     assert "argon2" not in everything
@@ -169,8 +169,8 @@ def test_no_secret_is_in_any_answer_or_log(remote: Service, http: httpx.Client) 
 def test_a_request_from_another_site_is_refused(http: httpx.Client) -> None:
     """Whatever proof the browser adds by itself."""
     mine = _bearer(_log_in(http))
-    for said in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
-        answer = http.post("/v1/machines/web-1/resume", headers=mine | said)
+    for message in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
+        answer = http.post("/v1/machines/web-1/resume", headers=mine | message)
         assert (answer.status_code, answer.json()["hresult"]) == (403, 0x80070005)
     own = str(http.base_url).rstrip("/")
     answer = http.post("/v1/machines/none/resume", headers=mine | {"Origin": own})

@@ -21,9 +21,9 @@ from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.server.app import bare_app
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
-from innkeeper.server.identity.identify import CALLER
+from innkeeper.server.http.callers import CALLER
 from innkeeper.server.identity.needs import declared
-from innkeeper.server.identity.seen import sees_event
+from innkeeper.server.identity.visibility import sees_event
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.events import Event, EventKind
@@ -87,17 +87,17 @@ class Inn:
     async def knock_unknown(self, path: str) -> int:
         """The status with which it refuses a WebSocket to nobody it knows."""
         self._told.caller = None
-        said: list[Message] = []
+        response: list[Message] = []
 
         async def receive() -> Message:
             return {"type": "websocket.connect"}
 
         async def send(message: Message) -> None:
-            said.append(message)
+            response.append(message)
 
         scope = {"type": "websocket", "path": path, "headers": [], "query_string": b"", "subprotocols": []}
         await self._told({**scope, "extensions": {"websocket.http.response": {}}}, receive, send)
-        return int(said[0]["status"])
+        return int(response[0]["status"])
 
     async def ask_unknown(self, method: str, path: str) -> httpx.Response:
         """What it answers to nobody it knows."""

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster
 
-from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import ActionType, TriggerType
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import ActionType, TriggerType
+from innkeeper.schedule.model.triggers import EventTrigger
 from innkeeper.schedule.registered import RunState
-from innkeeper.schedule.triggers import EventTrigger
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import FakeSettings, Settings

@@ -15,8 +15,8 @@ from blockbuster import BlockBuster
 from innkeeper.disks.create import create_differencing, create_dynamic
 from innkeeper.errors import ErrorCode
 from innkeeper.machines.machine import MachineState
-from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import ActionType
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import ActionType
 from innkeeper.schedule.registered import Run, RunState
 from innkeeper.server import operations
 from innkeeper.server.compose import Overrides, open_house
@@ -150,7 +150,7 @@ async def test_a_guest_is_asked_which_updates_wait(house: House) -> None:
     """The answer is the instance's progress, and an event that others can wait for."""
     (machine, *_) = await house.machines.list()
     told: list[Event] = []
-    house.events.tell(told.append)
+    house.events.subscribe(told.append)
     run = await called(house, operations.SCAN, machine.name)
     assert run.result == 0, run.reason
     (event,) = [each for each in told if each.kind == EventKind.UPDATE_SCANNED]

@@ -11,8 +11,9 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from innkeeper.identity.roles import Role
+from innkeeper.server.http.callers import CALLER
 from innkeeper.server.identity.gate import Gate
-from innkeeper.server.identity.identify import CALLER, Identify
+from innkeeper.server.identity.identify import Identify
 from innkeeper.server.peers import PEER, Admission, Credentials, Peers, user_name
 from innkeeper.tasks.clock import FakeClock
 from tests.identity.people import memory_people

@@ -10,7 +10,7 @@ import innkeeper
 from innkeeper.errors import ErrorCode, NotPermitted, ScheduleError
 from innkeeper.schedule import TaskDefinition
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.enumerations import ActionType, TriggerType
+from innkeeper.schedule.model.enumerations import ActionType, TriggerType
 from tests.serving import Service
 
 

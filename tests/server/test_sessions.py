@@ -16,7 +16,7 @@ from innkeeper.identity.audit import Audit
 from innkeeper.identity.grants import Granted
 from innkeeper.identity.memory import MemoryAuditStore
 from innkeeper.identity.roles import Grant, Role
-from innkeeper.server import problems
+from innkeeper.server.http import problems
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
 from innkeeper.server.identity.needs import guarded, needs, open_to_all
@@ -105,14 +105,14 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
 
 async def test_the_cookie_is_for_no_script_and_no_other_site(site: Site) -> None:
     """Over TLS for this very host and never without."""
-    said = (await site.log_in()).headers["set-cookie"]
-    assert "HttpOnly" in said
-    assert re.search("samesite=strict", said, re.I)
-    assert "Path=/" in said
-    assert "Domain" not in said
+    message = (await site.log_in()).headers["set-cookie"]
+    assert "HttpOnly" in message
+    assert re.search("samesite=strict", message, re.I)
+    assert "Path=/" in message
+    assert "Domain" not in message
     is_safe = site.browser.base_url.scheme == "https"
-    assert said.startswith("__Host-innkeeper_session=") is is_safe
-    assert ("Secure" in said) is is_safe
+    assert message.startswith("__Host-innkeeper_session=") is is_safe
+    assert ("Secure" in message) is is_safe
 
 
 async def test_a_cookie_that_was_stolen_is_worth_nothing_after_the_logout(site: Site) -> None:
@@ -153,15 +153,15 @@ async def test_a_form_without_its_token_is_refused(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}]
+    "message", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}]
 )
-async def test_another_site_logs_nobody_in_and_acts_for_nobody(site: Site, said: dict[str, str]) -> None:
+async def test_another_site_logs_nobody_in_and_acts_for_nobody(site: Site, message: dict[str, str]) -> None:
     """What the browser says of where it began decides, before any token."""
     given = {"realm": "local", "user": "ana", "password": GOOD}
-    assert (await site.browser.post("/login", data=given, headers=said)).status_code == 403
+    assert (await site.browser.post("/login", data=given, headers=message)).status_code == 403
     await site.log_in()
     token = (await site.browser.get("/form")).text
-    assert (await site.browser.post("/act", data={"csrf": token}, headers=said)).status_code == 403
+    assert (await site.browser.post("/act", data={"csrf": token}, headers=message)).status_code == 403
 
 
 async def test_a_wrong_password_begins_no_session(site: Site) -> None:

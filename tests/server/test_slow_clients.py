@@ -10,8 +10,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from innkeeper.errors import ErrorCode, InvalidArgument
-from innkeeper.server.bodies import BodyLimit
-from innkeeper.server.remote import PATIENCE_SECONDS
+from innkeeper.server.http.body_limit import BodyLimit
+from innkeeper.server.remote import TIMEOUT_SECONDS
 from tests.serving import Service
 
 
@@ -32,7 +32,7 @@ async def test_a_body_that_stops_coming_is_given_up() -> None:
         raise AssertionError("nothing is answered here")
 
     with pytest.raises(InvalidArgument) as late:
-        await BodyLimit(read_all, patience=0.05)({"type": "http"}, receive, send)
+        await BodyLimit(read_all, timeout_seconds=0.05)({"type": "http"}, receive, send)
     assert late.value.code is ErrorCode.ERROR_TIMEOUT
 
 
@@ -45,11 +45,11 @@ def test_a_handshake_that_is_not_made_is_given_up(own_service: Service) -> None:
     own_service.start()
     host, _, port = own_service.url.removeprefix("https://").rpartition(":")
     begun = time.monotonic()
-    with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS + 15) as silent:
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS + 15) as silent:
         with own_service.connect() as inn:
             assert inn.health().ok
         assert silent.recv(1) == b""
-    assert time.monotonic() - begun < PATIENCE_SECONDS + 10
+    assert time.monotonic() - begun < TIMEOUT_SECONDS + 10
 
 
 def test_a_browser_under_another_name_is_turned_away(service: Service) -> None:

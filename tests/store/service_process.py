@@ -21,7 +21,7 @@ from innkeeper.tasks.service import Tasks
 from innkeeper.wire.events import Json
 
 #: Seconds in the place of minutes: nobody sleeps on these machines.
-PEERS = Peers(beat=dt.timedelta(seconds=0.2), patience=dt.timedelta(seconds=2))
+PEERS = Peers(beat=dt.timedelta(seconds=0.2), longest_silence=dt.timedelta(seconds=2))
 
 
 async def serve(

@@ -210,11 +210,11 @@ def test_every_entry_is_there_after_kill_9(tmp_path: Path) -> None:
             [sys.executable, str(_WRITER), url, "ana", "100000"], stdout=subprocess.PIPE, text=True
         ) as writer:
             assert writer.stdout is not None
-            said = [int(writer.stdout.readline()) for _ in range(25)]
+            message = [int(writer.stdout.readline()) for _ in range(25)]
             writer.kill()
-            said += [int(line) for line in writer.stdout.read().splitlines() if line]
-        assert said[0] > last
-        last = said[-1]
+            message += [int(line) for line in writer.stdout.read().splitlines() if line]
+        assert message[0] > last
+        last = message[-1]
     assert _verified(url).head.number >= last
 
 

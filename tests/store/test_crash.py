@@ -37,8 +37,8 @@ def run_until_killed(url: sa.URL, effects: Path, seconds: float | None) -> bool:
     """Run the service, for so many seconds at most; whether it ended by itself."""
     process = service(url, effects)
     try:
-        said, _ = process.communicate(timeout=seconds)
-        assert process.returncode == 0, said.decode()
+        message, _ = process.communicate(timeout=seconds)
+        assert process.returncode == 0, message.decode()
     except subprocess.TimeoutExpired:
         return False
     else:
@@ -76,9 +76,9 @@ async def test_a_dead_server_s_tasks_go_on_at_another(postgres_database: sa.URL,
     one.kill()
     one.communicate()
     assert len(effects.read_text().splitlines()) < TASKS * STEPS
-    said, _ = two.communicate(timeout=60)
+    message, _ = two.communicate(timeout=60)
     assert two.returncode == 0
-    assert b"runs_taken_over" in said
+    assert b"runs_taken_over" in message
     await check(postgres_database, effects, 1)
 
 

@@ -651,7 +651,7 @@ async def test_a_cancel_is_taken_although_who_is_told_of_it_fails() -> None:
     house.tasks.register("quick", work, stepless=True)
     await house.tasks.launch()
     task = await house.tasks.start("quick", "Be quick", {})
-    await until(lambda: bool(house.tasks._hands))
+    await until(lambda: bool(house.tasks._contexts))
     await asyncio.sleep(0)
     await house.tasks.cancel(task.id)
     await house.tasks.wait(task.id)

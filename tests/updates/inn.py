@@ -7,11 +7,11 @@ import dataclasses
 import datetime as dt
 from pathlib import Path
 
-from innkeeper.hypervisor import fake_disks
-from innkeeper.hypervisor.fake import FakeHypervisor
-from innkeeper.hypervisor.fake_agents import FakeAgents
-from innkeeper.hypervisor.fake_guests import Behaviour, GuestDisk
-from innkeeper.hypervisor.fake_machines import SimulatedMachine, file_disk
+from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.agents import FakeAgents
+from innkeeper.hypervisor.simulated.guests import Behaviour, GuestDisk
+from innkeeper.hypervisor.simulated.host import FakeHypervisor
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.clock import FakeClock

@@ -26,7 +26,7 @@ async def inn(tmp_path: Path) -> Inn:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"end": NOW - HOUR}, "The end .* is before the start"),
         ({"deadline": NOW - HOUR}, "The deadline .* is before the start"),
@@ -37,10 +37,10 @@ async def inn(tmp_path: Path) -> Inn:
         ({"start": NOW.replace(tzinfo=None)}, "no time zone"),
     ],
 )
-async def test_what_could_never_be_done_is_refused(inn: Inn, values: dict[str, object], said: str) -> None:
+async def test_what_could_never_be_done_is_refused(inn: Inn, values: dict[str, object], message: str) -> None:
     """With a sentence, and what to do instead."""
     booked: dict[str, object] = {"label": "l", "identifier": "u", "booked_by": "ana", **values}
-    with pytest.raises(InvalidArgument, match=said) as caught:
+    with pytest.raises(InvalidArgument, match=message) as caught:
         await inn.bookings.book("web-1", **booked)  # type: ignore[arg-type] # a test's shorthand
     assert caught.value.advice
     assert await inn.bookings.list() == []

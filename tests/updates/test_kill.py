@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.hypervisor import fake_disks
-from innkeeper.hypervisor.fake_guests import GuestDisk
+from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.guests import GuestDisk
 from innkeeper.updates.endings import KEEP, ROLL_BACK
 from innkeeper.updates.phases import FORWARD
 from tests.updates import mortal_service
@@ -18,14 +18,14 @@ from tests.updates import mortal_service
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("context", "steps", "said", "version"),
+    ("context", "steps", "message", "version"),
     [
         ("good", [phase.name for phase in (*FORWARD, *KEEP)], "kept RUNNING", "1.0-2"),
         ("bad", [phase.name for phase in ROLL_BACK], "rolled_back RUNNING", "1.0-1"),
     ],
 )
 def test_a_service_killed_at_every_step_ends_the_night_as_it_should(
-    tmp_path: Path, context: str, steps: list[str], said: str, version: str
+    tmp_path: Path, context: str, steps: list[str], message: str, version: str
 ) -> None:
     """Each step is done twice and dies once in between; simulated guests go on meanwhile."""
     command = [sys.executable, mortal_service.__file__, str(tmp_path), context, ",".join(steps)]
@@ -36,7 +36,7 @@ def test_a_service_killed_at_every_step_ends_the_night_as_it_should(
         if ended.returncode != -signal.SIGKILL:
             break
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.split() == said.split()
+    assert ended.stdout.split() == message.split()
     assert (tmp_path / "deaths").read_text().splitlines() == steps
     assert lives == len(steps) + 1
     assert list(tmp_path.rglob("*.innkeeper-*")) == []

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from innkeeper.hypervisor import fake_disks
-from innkeeper.machines.fitness import UndoRules, plan_undo_point
+from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.undo import UndoPoint
+from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.undo.point import UndoPoint
 from innkeeper.updates.reconciler import Reconciler
 from innkeeper.wire.events import EventKind
 from tests.updates.inn import Inn

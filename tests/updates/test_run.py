@@ -9,7 +9,7 @@ import pytest
 
 from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import ErrorCode
-from innkeeper.hypervisor.fake_guests import Behaviour
+from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.task import TaskResult
 from innkeeper.updates.booking import Verdict

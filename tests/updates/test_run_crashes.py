@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import TaskNotCancelable
-from innkeeper.hypervisor.fake import MERGE_SECONDS
-from innkeeper.hypervisor.fake_guests import Behaviour
+from innkeeper.hypervisor.simulated.guests import Behaviour
+from innkeeper.hypervisor.simulated.host import MERGE_SECONDS
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal, StepMoment
 from innkeeper.tasks.ports import Clock

@@ -13,8 +13,8 @@ import pytest
 
 from innkeeper.channels.ports import ScheduleDeleted, ScheduleRequested
 from innkeeper.errors import UpdateError
-from innkeeper.hypervisor.fake_guests import Behaviour
-from innkeeper.hypervisor.fake_village import settle_village
+from innkeeper.hypervisor.simulated.fleet import settle_fleet
+from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.machines.machine import MachineState
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.memory import MemoryWindowStore
@@ -206,11 +206,11 @@ async def test_tonight_tells_who_when_and_where(night: Night) -> None:
     assert all(entry.task_id is not None and entry.host == "fake" for entry in running.entries)
 
 
-async def test_a_village_is_maintained_in_one_night(tmp_path: Path) -> None:
+async def test_a_fleet_is_maintained_in_one_night(tmp_path: Path) -> None:
     """Forty machines of all kinds: every booking ends, every state is restored, no slot too many."""
     night = Night(tmp_path, Policy(slots=6, boots=2, poll_seconds=20.0, apply_seconds=1800.0))
     await night.open_night()
-    await settle_village(night.host, 40)
+    await settle_fleet(night.host, 40)
     before = {machine.name: machine.state for machine in await night.machines.list()}
     for name in before:
         await night.book_update(name)

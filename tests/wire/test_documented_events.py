@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from innkeeper.client.virtual_pc import INTERFACES
 from innkeeper.wire.documented_events import DocumentedEvent
+from virtual_pc import INTERFACES
 
 _PAGE = Path(__file__).parents[2] / "docs/reference/events.md"
 

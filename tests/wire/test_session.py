@@ -19,11 +19,11 @@ from innkeeper.wire.session import (
     GuestSession,
     HostSession,
     Message,
-    Noted,
+    MessageReceived,
+    NoticeAcknowledged,
     Noticed,
     Ponged,
     Readied,
-    Told,
     decode_message,
     encode_message,
 )
@@ -89,16 +89,16 @@ def test_other_nonce_is_no_session(pair: Pair) -> None:
 def test_questions_notices_and_pings_are_answered(pair: Pair) -> None:
     """Each kind of message arrives with its number, once."""
     number = pair.host.call({"do": "health"})
-    pair.guest.tell({"tell": "output"})
+    pair.guest.send_message({"tell": "output"})
     pair.guest.give_notice(4, {"tell": "schedule"})
     pair.host.ping()
     pair.exchange()
     pair.guest.answer(number, {"ok": True})
     pair.host.note(4, {"error": "no"})
     pair.exchange()
-    assert pair.heard_by_guest == [Called(number, {"do": "health"}), Noted(4, {"error": "no"})]
+    assert pair.heard_by_guest == [Called(number, {"do": "health"}), NoticeAcknowledged(4, {"error": "no"})]
     assert pair.heard_by_host == [
-        Told({"tell": "output"}),
+        MessageReceived({"tell": "output"}),
         Noticed(4, {"tell": "schedule"}),
         Ponged(),
         Answered(number, {"ok": True}),
@@ -182,7 +182,7 @@ def test_guest_that_never_reads_loses_its_session(pair: Pair) -> None:
 
 def test_guest_drops_what_may_be_lost_while_much_is_unsent(pair: Pair) -> None:
     """Output waits for nobody: what the host does not take is lost."""
-    told = [pair.guest.tell({"text": "x" * 60000}) for _ in range(10)]
+    told = [pair.guest.send_message({"text": "x" * 60000}) for _ in range(10)]
     assert told == [True] * 5 + [False] * 5
 
 

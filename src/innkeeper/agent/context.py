@@ -8,7 +8,7 @@ _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:~-]{0,254}\Z")
 _REBOOTS = ("if_needed", "never", "always")
 
 
-class Wishes(NamedTuple):
+class UpdateOptions(NamedTuple):
     """What a context asks of a package plug-in."""
 
     #: The packages to bring up to date; all where it is empty.
@@ -17,7 +17,7 @@ class Wishes(NamedTuple):
     reboot: str
 
 
-def read_context(context: bytes) -> Wishes:
+def read_context(context: bytes) -> UpdateOptions:
     """Return the wishes; raises ``ValueError``, with a sentence, for JSON that is not ours to act on.
 
     What is no JSON object wishes nothing: everything is updated, with a reboot if needed.
@@ -28,7 +28,7 @@ def read_context(context: bytes) -> Wishes:
         data = {}
     if not isinstance(data, dict):
         data = {}
-    return Wishes(_packages(data.get("packages", [])), _reboot(data.get("reboot", "if_needed")))
+    return UpdateOptions(_packages(data.get("packages", [])), _reboot(data.get("reboot", "if_needed")))
 
 
 def _packages(value: object) -> List[str]:

@@ -18,7 +18,7 @@ def facts(places: Places) -> Message:
     """What the host may want to know of this guest."""
     release = os_release(places)
     system = os.uname()
-    said = {
+    message = {
         "computer_name": socket.gethostname(),
         "os_id": release.get("ID", system.sysname.lower()),
         "os_name": release.get("PRETTY_NAME", system.sysname),
@@ -29,7 +29,7 @@ def facts(places: Places) -> Message:
         "kernel_version": system.version,
         "architecture": platform.machine(),
     }
-    return {name: text[:_MAX_TEXT] for name, text in said.items()}
+    return {name: text[:_MAX_TEXT] for name, text in message.items()}
 
 
 def os_release(places: Places) -> Dict[str, str]:

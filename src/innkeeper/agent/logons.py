@@ -52,9 +52,9 @@ def _of_logind() -> Sessions:
         words = line.split()
         if not words or listed.code != 0:
             continue
-        said = _properties(words[0])
-        if said.get("Class") == "user" and said.get("State") != "closing":
-            yield _session(said), partial(_terminate, words[0])
+        message = _properties(words[0])
+        if message.get("Class") == "user" and message.get("State") != "closing":
+            yield _session(message), partial(_terminate, words[0])
 
 
 def _properties(number: str) -> Dict[str, str]:
@@ -66,12 +66,12 @@ def _properties(number: str) -> Dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _session(said: Dict[str, str]) -> Message:
+def _session(message: Dict[str, str]) -> Message:
     return {
-        "user": said.get("Name", "")[:_MAX_TEXT],
+        "user": message.get("Name", "")[:_MAX_TEXT],
         "since": 0,
-        "locked": {"yes": True, "no": False}.get(said.get("LockedHint", "")),
-        "remote": {"yes": True, "no": False}.get(said.get("Remote", "")),
+        "locked": {"yes": True, "no": False}.get(message.get("LockedHint", "")),
+        "remote": {"yes": True, "no": False}.get(message.get("Remote", "")),
     }
 
 

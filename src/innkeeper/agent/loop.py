@@ -83,11 +83,11 @@ class Loop:
         self._running = True
         poll, find, now = self._poll.poll, self._callbacks.get, time.monotonic
         while self._running:
-            patience = self._timers[0][0] - now() if self._timers else _LONGEST_S
-            if patience <= 0.0:
+            timeout_s = self._timers[0][0] - now() if self._timers else _LONGEST_S
+            if timeout_s <= 0.0:
                 self._run_timers()
-                patience = 0.0
-            for fd, _ in poll(patience):
+                timeout_s = 0.0
+            for fd, _ in poll(timeout_s):
                 # A callback before this one may have let the file go.
                 callback = find(fd)
                 if callback is not None:

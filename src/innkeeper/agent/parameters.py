@@ -73,10 +73,10 @@ def _expect_small(changed: Dict[str, Parameter], value: str) -> None:
 
 def _load(path: str) -> Dict[str, Parameter]:
     try:
-        said = json.loads(read_text(path) or "{}")
+        message = json.loads(read_text(path) or "{}")
         return {
             str(name): Parameter(str(value), int(revision), bool(by_guest))
-            for name, (value, revision, by_guest) in said.items()
+            for name, (value, revision, by_guest) in message.items()
         }
     except (ValueError, TypeError, AttributeError):
         return {}  # A broken file is as good as none: the host sends what it has set again.

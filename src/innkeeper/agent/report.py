@@ -32,9 +32,9 @@ class Report:
 
     def state(self, status: Status, text: str, percent: Optional[int] = None) -> None:
         """Say what is being done now; percent is of the whole update, and never goes back."""
-        said = (status, percent, text)
-        if said != self._said:
-            self._said, self._status = said, status
+        message = (status, percent, text)
+        if message != self._said:
+            self._said, self._status = message, status
             self._run.write({"status": int(status), "percent": percent, "text": text[:MAX_TEXT_CHARS]})
 
     def progress(self, percent: int, text: str) -> None:

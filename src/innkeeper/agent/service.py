@@ -18,7 +18,7 @@ from innkeeper.agent.status import Status, may_follow
 from innkeeper.agent.version import VERSION
 from innkeeper.wire.frames import Fault, Interruption
 from innkeeper.wire.session import VERSION as PROTOCOL_VERSION
-from innkeeper.wire.session import Began, Called, Event, GuestSession, Message, Noted
+from innkeeper.wire.session import Began, Called, Event, GuestSession, Message, NoticeAcknowledged
 from innkeeper.wire.streams import MAX_STREAMS, StreamData
 
 _POLL_S = 0.25
@@ -145,7 +145,7 @@ class Agent(NotifySink):
         if task is None:
             return
         if task.status is status:
-            self._session.tell(dict(task.report(), tell="progress"))
+            self._session.send_message(dict(task.report(), tell="progress"))
         elif may_follow(task.status, status):
             task.status, task.boot_id = status, self._boot_id
             self._notify({"tell": "task_state", "task": task.full_report()})
@@ -164,7 +164,7 @@ class Agent(NotifySink):
 
     def on_task_output(self, identifier: str, text: str) -> None:
         """Pass it on, if the host can take it now."""
-        self._session.tell({"tell": "output", "identifier": identifier, "text": text})
+        self._session.send_message({"tell": "output", "identifier": identifier, "text": text})
 
     def on_task_packages(self, identifier: str, packages: List[PackageChange]) -> None:
         """Remember them; the next state change tells them."""
@@ -248,7 +248,7 @@ class Agent(NotifySink):
             self._send_notices()
         elif isinstance(event, Called):
             self._calls.answer(event.number, event.message)
-        elif isinstance(event, Noted):
+        elif isinstance(event, NoticeAcknowledged):
             self._noted(event.number, event.message)
         elif isinstance(event, (Fault, Interruption)):
             if not self._session.is_begun:

@@ -34,16 +34,16 @@ def work(places: Places, run: Run) -> int:
 
 
 def _update(backend: Backend, report: Report, request: Request) -> None:
-    wishes = read_context(request.context)
+    options = read_context(request.context)
     before = backend.installed()
     try:
-        backend.update(request, wishes.packages)
+        backend.update(request, options.packages)
     finally:
         changed = changes(before, backend.installed())
         report.packages(changed)
     _expect_sound(backend)
     summary = _summary(len(changed))
-    if wishes.reboot == "always" or (wishes.reboot == "if_needed" and backend.needs_reboot()):
+    if options.reboot == "always" or (options.reboot == "if_needed" and backend.needs_reboot()):
         report.end("reboot", f"{summary}; a reboot is due.")
     else:
         report.end("success", f"{summary}.")

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Collection
 import structlog
 
 from innkeeper.channels.allowance import Offences
+from innkeeper.channels.heartbeat import HeartbeatCounter
 from innkeeper.channels.link import DEFAULT_PACE, Link, Pace, Surroundings
-from innkeeper.channels.patience import within
 from innkeeper.channels.ports import GuestAgent, OnBooking, OpenPort
-from innkeeper.channels.pulse import Pulse
 from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
+from innkeeper.channels.timeouts import within
 from innkeeper.errors import AgentError, AgentQuarantined, ErrorCode, InnkeeperError
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.supervision import Loops
@@ -50,7 +50,7 @@ class Needs:
 class Agents:
     """The task agents of all running machines (``GuestAgents``).
 
-    A keeper for each running machine opens its port and makes sessions over it. ``heed`` takes the
+    A keeper for each running machine opens its port and makes sessions over it. ``on_event`` takes the
     house's events; any event of a machine makes it look again at which machines run.
     """
 
@@ -93,7 +93,7 @@ class Agents:
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         self._keepers.clear()
 
-    def heed(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take an event of the house (a ``Publish``)."""
         if event.kind.group is EventGroup.MACHINE:
             keeper = self._keepers.get(event.subject)
@@ -125,7 +125,7 @@ class Agents:
     def heartbeat(self, machine: str) -> int | None:
         """Percent of the heartbeats of the last minute; nothing before the first, or where it is off."""
         keeper = self._keepers.get(machine)
-        return None if keeper is None else keeper.pulse.percent
+        return None if keeper is None else keeper.heartbeat.percent
 
     # Machinery
 
@@ -204,7 +204,7 @@ class Keeper:
         self.session: AgentSession | None = None
         self.is_quarantined = False
         #: Its heartbeats.
-        self.pulse = Pulse(needs.clock)
+        self.heartbeat = HeartbeatCounter(needs.clock)
         #: Why there is no session, and the documented identifier of that.
         self.reason = "no agent has answered yet"
         self.code: ErrorCode | None = None
@@ -267,7 +267,7 @@ class Keeper:
             clock=self._needs.clock,
             on_booking=self._needs.on_booking,
             on_session=self._begin_session,
-            on_pulse=self.pulse.beat,
+            on_heartbeat=self.heartbeat.beat,
             on_lost=self._lose_session,
             on_other_version=self._meet_other_version,
             offences=self._offences,
@@ -277,7 +277,7 @@ class Keeper:
 
     def _begin_session(self, session: AgentSession) -> None:
         self.session, self.code = session, None
-        self.pulse.beat()
+        self.heartbeat.beat()
         self._tell(EventKind.AGENT_CONNECTED, boot_id=session.hello.boot_id, plugin=session.hello.plugin_name)
 
     def _lose_session(self, reason: str) -> None:

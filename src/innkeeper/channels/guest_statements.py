@@ -21,9 +21,9 @@ _MAX_UPDATES = 2000
 _MAX_REVISION = (1 << 53) - 1
 
 
-def read_facts(said: object) -> GuestFacts:
+def read_facts(message: object) -> GuestFacts:
     """Read what the guest is."""
-    reader = Reader(said)
+    reader = Reader(message)
     return GuestFacts(
         computer_name=reader.text("computer_name", _MAX_FACT),
         os_id=reader.text("os_id", _MAX_FACT),
@@ -37,45 +37,45 @@ def read_facts(said: object) -> GuestFacts:
     )
 
 
-def read_sessions(said: object) -> Sequence[LogonSession]:
+def read_sessions(message: object) -> Sequence[LogonSession]:
     """Read who is logged on."""
-    return tuple(_read_session(each) for each in Reader(said).items("sessions", MAX_SESSIONS))
+    return tuple(_read_session(each) for each in Reader(message).items("sessions", MAX_SESSIONS))
 
 
-def read_updates(said: object) -> Sequence[WaitingUpdate]:
+def read_updates(message: object) -> Sequence[WaitingUpdate]:
     """Read which updates wait."""
-    return tuple(_read_update(each) for each in Reader(said).items("updates", _MAX_UPDATES))
+    return tuple(_read_update(each) for each in Reader(message).items("updates", _MAX_UPDATES))
 
 
-def read_count(said: object) -> int:
+def read_count(message: object) -> int:
     """Read how many sessions were told to end."""
-    return Reader(said).number("count", 0, 1 << 20)
+    return Reader(message).number("count", 0, 1 << 20)
 
 
-def read_parameters(said: object) -> Mapping[str, GuestParameter]:
+def read_parameters(message: object) -> Mapping[str, GuestParameter]:
     """Read the named values that the guest keeps."""
-    named = Reader(said).mapping("parameters", MAX_PARAMETERS)
+    named = Reader(message).mapping("parameters", MAX_PARAMETERS)
     return {_read_name(name): _read_parameter(entry) for name, entry in named}
 
 
-def _read_session(said: object) -> LogonSession:
-    reader = Reader(said)
+def _read_session(message: object) -> LogonSession:
+    reader = Reader(message)
     return LogonSession(
         user=reader.text("user", _MAX_FACT),
         domain="",
         since=reader.time("since"),
-        locked=None if said_nothing(said, "locked") else reader.truth("locked"),
-        remote=None if said_nothing(said, "remote") else reader.truth("remote"),
+        locked=None if said_nothing(message, "locked") else reader.truth("locked"),
+        remote=None if said_nothing(message, "remote") else reader.truth("remote"),
     )
 
 
-def _read_update(said: object) -> WaitingUpdate:
-    reader = Reader(said)
+def _read_update(message: object) -> WaitingUpdate:
+    reader = Reader(message)
     return WaitingUpdate(
         name=reader.text("name", _MAX_FACT),
         installed=reader.text("installed", _MAX_FACT),
         available=reader.text("available", _MAX_FACT),
-        security=None if said_nothing(said, "security") else reader.truth("security"),
+        security=None if said_nothing(message, "security") else reader.truth("security"),
     )
 
 
@@ -85,10 +85,10 @@ def _read_name(name: str) -> str:
     return name
 
 
-def _read_parameter(said: object) -> GuestParameter:
-    if not isinstance(said, list) or len(said) != 3:
+def _read_parameter(message: object) -> GuestParameter:
+    if not isinstance(message, list) or len(message) != 3:
         raise Unbelievable("a parameter is not value, revision and who set it")
-    value, revision, by_guest = said
+    value, revision, by_guest = message
     if not isinstance(value, str) or len(value) > MAX_PARAMETER_VALUE or "\0" in value:
         raise Unbelievable("a parameter's value is no text that one may have")
     if not isinstance(revision, int) or isinstance(revision, bool) or not 0 <= revision <= _MAX_REVISION:

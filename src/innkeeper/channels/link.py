@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from innkeeper.channels.allowance import Allowance, Offences
-from innkeeper.channels.patience import within
+from innkeeper.channels.heartbeat import BEATS, BLOCK_SECONDS
 from innkeeper.channels.ports import (
     BytePipe,
     GuestOutput,
@@ -21,11 +21,11 @@ from innkeeper.channels.ports import (
     ScheduleRequested,
     StreamListener,
 )
-from innkeeper.channels.pulse import BEATS, BLOCK_SECONDS
 from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
 from innkeeper.channels.statements import OtherVersion, Unbelievable, read_hello, read_notice, read_told
 from innkeeper.channels.streams import LinkStreams
+from innkeeper.channels.timeouts import within
 from innkeeper.errors import AgentError, InnkeeperError
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
@@ -38,10 +38,10 @@ from innkeeper.wire.session import (
     Event,
     HostSession,
     Message,
+    MessageReceived,
     Noticed,
     Ponged,
     Readied,
-    Told,
 )
 from innkeeper.wire.streams import StreamData, StreamEof, StreamOpened, StreamReset, StreamWritable
 
@@ -81,7 +81,7 @@ class Surroundings:
     #: Told of each session that begins.
     on_session: Callable[[AgentSession], None]
     #: Told of every answer to a ping.
-    on_pulse: Callable[[], None]
+    on_heartbeat: Callable[[], None]
     #: Told when it is lost, and why.
     on_lost: Callable[[str], None]
     #: Told of an agent that speaks another version of the protocol, in words.
@@ -222,13 +222,15 @@ class Link:
 
     async def _keep(self) -> None:
         """Begin sessions, and watch over the one there is."""
-        pace, patience = self._around.pace, self._around.pace.first_greeting
+        pace, pause_seconds = self._around.pace, self._around.pace.first_greeting
         while not self._around.offences.are_too_many:
             # The answer to the greeting before may have come in the pause.
             if self._session is None:
                 self._begin()
-                was_heard = await within(self._around.clock, patience, self._turn.wait())
-                patience = pace.first_greeting if was_heard else min(2 * patience, pace.longest_greeting)
+                was_heard = await within(self._around.clock, pause_seconds, self._turn.wait())
+                pause_seconds = (
+                    pace.first_greeting if was_heard else min(2 * pause_seconds, pace.longest_greeting)
+                )
             await self._watch()
             await self._around.clock.sleep(pace.between_greetings)
 
@@ -280,10 +282,10 @@ class Link:
                     self._answers[number].set_result(message)
             case Noticed(number, message):
                 self._believing(lambda: self._take_notice(number, message))
-            case Told(message):
+            case MessageReceived(message):
                 self._believing(lambda: self._take_told(message))
             case Ponged():
-                self._around.on_pulse()
+                self._around.on_heartbeat()
                 self._ponged.set()
             case StreamOpened() | StreamData() | StreamWritable() | StreamEof() | StreamReset():
                 self._streams.take(event)

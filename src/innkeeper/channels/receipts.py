@@ -24,9 +24,9 @@ class Receipts:
         self._in_work: set[str] = set()
 
     @staticmethod
-    def key(said: Message) -> str:
+    def key(message: Message) -> str:
         """What the notice is known by."""
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(message, sort_keys=True).encode()).hexdigest()
 
     def answer(self, key: str) -> Message | None:
         """The answer it was given, or ``None``."""

@@ -28,9 +28,9 @@ def require_endpoints(
         )
 
 
-def parse_guest_port(said: str | int | None) -> int:
+def parse_guest_port(message: str | int | None) -> int:
     """Read the port, a number as text or as itself. Raises ``InvalidArgument`` (E_INVALIDARG)."""
-    text = str(said).strip()
+    text = str(message).strip()
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= 65535):
         raise InvalidArgument(
             f"“{text[:40]}” is no TCP port.", advice="Give a number from 1 to 65535, such as 5432."

@@ -20,10 +20,10 @@ from innkeeper.channels.channel import (
     Standing,
 )
 from innkeeper.channels.listener import ChannelListener
-from innkeeper.channels.patience import within
 from innkeeper.channels.pipe_name import MAX_SOCKET_PATH_BYTES, PipeName, parse_pipe_name
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.channels.rules import parse_guest_port, require_endpoints
+from innkeeper.channels.timeouts import within
 from innkeeper.errors import (
     AgentError,
     ErrorCode,
@@ -120,7 +120,7 @@ class Channels:
         await asyncio.gather(*(each.close("the service stops") for each in self._open.values()))
         self._open.clear()
 
-    def heed(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take an event of the house (a ``Publish``)."""
         if event.kind.group is EventGroup.MACHINE:
             self._to_look_at.add(event.subject)

@@ -8,7 +8,6 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from innkeeper.channels.feed import Feed
 from innkeeper.channels.guest_statements import (
     read_count,
     read_facts,
@@ -16,7 +15,7 @@ from innkeeper.channels.guest_statements import (
     read_sessions,
     read_updates,
 )
-from innkeeper.channels.patience import within
+from innkeeper.channels.message_queue import MessageQueue
 from innkeeper.channels.ports import (
     AgentHello,
     AgentTask,
@@ -33,6 +32,7 @@ from innkeeper.channels.statements import (
     read_optional_task,
     read_task,
 )
+from innkeeper.channels.timeouts import within
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
@@ -76,7 +76,7 @@ class AgentSession:
         self._clock = clock
         #: Why it is over, or empty while it lasts.
         self._lost = ""
-        self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
+        self._queues: weakref.WeakSet[MessageQueue] = weakref.WeakSet()
 
     @property
     def hello(self) -> AgentHello:
@@ -186,31 +186,33 @@ class AgentSession:
 
     def messages(self) -> AsyncIterator[GuestMessage]:
         """What the guest tells from this call on, until the session is lost."""
-        feed = Feed()
+        feed = MessageQueue()
         if self._lost:
             feed.end()
-        self._feeds.add(feed)
+        self._queues.add(feed)
         return feed
 
     # For the link
 
     def hear(self, message: GuestMessage) -> None:
         """Pass on what the guest told."""
-        for feed in self._feeds:
+        for feed in self._queues:
             feed.put(message)
 
     def lose(self, reason: str) -> None:
         """Say that the session is over, and why."""
         self._lost = self._lost or reason
-        for feed in self._feeds:
+        for feed in self._queues:
             feed.end()
 
     # Machinery
 
-    async def _ask(self, question: Message, read: Callable[[Message], T], patience: float = CALL_S) -> T:
+    async def _ask(
+        self, question: Message, read: Callable[[Message], T], timeout_seconds: float = CALL_S
+    ) -> T:
         if self._lost:
             raise self._error(f"The session with the task agent of {self._machine} is lost: {self._lost}.")
-        answer = await self._answer(question, patience)
+        answer = await self._answer(question, timeout_seconds)
         if "error" in answer:
             raise self._refusal(answer["error"])
         try:
@@ -221,24 +223,24 @@ class AgentSession:
                 f"The task agent of {self._machine} gave an answer that cannot be read: {exc}."
             ) from exc
 
-    async def _answer(self, question: Message, patience: float) -> Message:
+    async def _answer(self, question: Message, timeout_seconds: float) -> Message:
         try:
             number, answer = self._line.ask(question)
         except ValueError as exc:
             raise self._error(f"The task agent of {self._machine} cannot be asked: {exc}.") from exc
         try:
-            if not await within(self._clock, patience, asyncio.shield(answer)):
+            if not await within(self._clock, timeout_seconds, asyncio.shield(answer)):
                 raise self._error(
-                    f"The task agent of {self._machine} did not answer within {patience:g} seconds.",
+                    f"The task agent of {self._machine} did not answer within {timeout_seconds:g} seconds.",
                     ErrorCode.VM_E_TIMED_OUT,
                 )
             return answer.result()
         finally:
             self._line.forget(number)
 
-    def _refusal(self, said: object) -> AgentError:
+    def _refusal(self, response: object) -> AgentError:
         try:
-            sentence = clean_sentence(said)
+            sentence = clean_sentence(response)
         except Unbelievable:
             sentence = "no reason given"
         return self._error(f"The task agent of {self._machine} refused: {sentence}")

@@ -57,9 +57,9 @@ class Notice:
     message: GuestMessage
 
 
-def read_hello(said: Mapping[str, object]) -> AgentHello:
+def read_hello(response: Mapping[str, object]) -> AgentHello:
     """Read the agent's greeting."""
-    reader = Reader(said)
+    reader = Reader(response)
     version = reader.number("protocol", 0, 1 << 16)
     if version != VERSION:
         raise OtherVersion(f"it speaks version {version} of the protocol, not {VERSION}")
@@ -69,22 +69,22 @@ def read_hello(said: Mapping[str, object]) -> AgentHello:
         plugin_name=reader.text("plugin_name", MAX_NAME_CHARS),
         os_name=reader.text("os_name", MAX_NAME_CHARS),
         tasks=tuple(read_task(task) for task in reader.items("tasks", MAX_TASKS)),
-        max_streams=0 if said_nothing(said, "channels") else reader.number("channels", 0, 1 << 16),
-        knows=_read_abilities(reader, said),
+        max_streams=0 if said_nothing(response, "channels") else reader.number("channels", 0, 1 << 16),
+        knows=_read_abilities(reader, response),
     )
 
 
-def _read_abilities(reader: Reader, said: Mapping[str, object]) -> frozenset[Ability]:
+def _read_abilities(reader: Reader, response: Mapping[str, object]) -> frozenset[Ability]:
     """What it can do: a newer agent's are passed over, and an old one's greeting has none."""
-    named = () if said_nothing(said, "knows") else reader.texts("knows", MAX_ABILITIES)
+    named = () if said_nothing(response, "knows") else reader.texts("knows", MAX_ABILITIES)
     return frozenset(Ability(name) for name in named if name in list(Ability))
 
 
-def read_task(said: object) -> AgentTask:
+def read_task(response: object) -> AgentTask:
     """Read what the agent's journal says of one update; without packages there are none."""
-    reader = Reader(said)
-    percent = None if said_nothing(said, "percent") else reader.number("percent", 0, 100)
-    packages = () if said_nothing(said, "packages") else reader.items("packages", MAX_PACKAGES)
+    reader = Reader(response)
+    percent = None if said_nothing(response, "percent") else reader.number("percent", 0, 100)
+    packages = () if said_nothing(response, "packages") else reader.items("packages", MAX_PACKAGES)
     return AgentTask(
         identifier=reader.name("identifier"),
         status=_read_status(reader),
@@ -94,14 +94,14 @@ def read_task(said: object) -> AgentTask:
     )
 
 
-def read_optional_task(said: object) -> AgentTask | None:
+def read_optional_task(response: object) -> AgentTask | None:
     """Read an update, or that there is none."""
-    return None if said is None else read_task(said)
+    return None if response is None else read_task(response)
 
 
-def read_health(said: object) -> HealthReport:
+def read_health(response: object) -> HealthReport:
     """Read the guest's report of its own health."""
-    reader = Reader(said)
+    reader = Reader(response)
     checks = reader.mapping("failed_checks", MAX_CHECKS)
     return HealthReport(
         boot_id=reader.name("boot_id"),
@@ -116,9 +116,9 @@ def read_health(said: object) -> HealthReport:
     )
 
 
-def read_notice(said: Mapping[str, object]) -> Notice:
+def read_notice(response: Mapping[str, object]) -> Notice:
     """Read a message that must be answered."""
-    reader = Reader(said)
+    reader = Reader(response)
     read = _NOTICES.get(reader.text("tell", 64))
     if read is None:
         raise Unbelievable("it gives notice of something unknown")
@@ -127,30 +127,30 @@ def read_notice(said: Mapping[str, object]) -> Notice:
     )
 
 
-def read_told(said: Mapping[str, object]) -> GuestMessage:
+def read_told(response: Mapping[str, object]) -> GuestMessage:
     """Read a message that may be lost: progress or output."""
-    reader = Reader(said)
+    reader = Reader(response)
     kind = reader.text("tell", 64)
     if kind == "output":
         return GuestOutput(identifier=reader.name("identifier"), text=reader.text("text", MAX_TEXT_CHARS))
     if kind == "progress":
-        return TaskStateChanged(task=read_task(said))
+        return TaskStateChanged(task=read_task(response))
     raise Unbelievable("it tells something unknown")
 
 
-def read_may_reach(said: Mapping[str, object]) -> bool:
+def read_may_reach(response: Mapping[str, object]) -> bool:
     """Read whether channels may reach a port."""
-    return Reader(said).truth("allowed")
+    return Reader(response).truth("allowed")
 
 
-def said_nothing(said: object, name: str) -> bool:
+def said_nothing(response: object, name: str) -> bool:
     """Whether the object has no such member, or null."""
-    return isinstance(said, dict) and said.get(name) is None
+    return isinstance(response, dict) and response.get(name) is None
 
 
-def clean_sentence(said: object) -> str:
+def clean_sentence(response: object) -> str:
     """Return a refusal's text, fit to be shown to a person."""
-    return _clean(said, 500)
+    return _clean(response, 500)
 
 
 def _read_schedule(reader: Reader) -> ScheduleRequested:
@@ -180,29 +180,29 @@ def _read_status(reader: Reader) -> UpdateStatus:
     return UpdateStatus(status)
 
 
-def _read_package(said: object) -> PackageChange:
-    if not isinstance(said, list) or len(said) != 3:
+def _read_package(response: object) -> PackageChange:
+    if not isinstance(response, list) or len(response) != 3:
         raise Unbelievable("a package is not name, old and new version")
-    name, old, new = (_clean(part, MAX_NAME_CHARS) for part in said)
+    name, old, new = (_clean(part, MAX_NAME_CHARS) for part in response)
     return PackageChange(name=name, old_version=old, new_version=new)
 
 
-def _clean(said: object, most: int) -> str:
+def _clean(text: object, most: int) -> str:
     """Cut a text to its bound, and take out what would act on a terminal or break an encoding."""
-    if not isinstance(said, str):
+    if not isinstance(text, str):
         raise Unbelievable("a text is none")
     return "".join(
-        c if c.isprintable() else " " if c in "\t\r\n" else "\N{REPLACEMENT CHARACTER}" for c in said[:most]
+        c if c.isprintable() else " " if c in "\t\r\n" else "\N{REPLACEMENT CHARACTER}" for c in text[:most]
     )
 
 
 class Reader:
     """Takes members out of one JSON object, each with its type and bounds."""
 
-    def __init__(self, said: object) -> None:
-        if not isinstance(said, dict):
+    def __init__(self, response: object) -> None:
+        if not isinstance(response, dict):
             raise Unbelievable("an object is none")
-        self._said: dict[str, object] = said
+        self._said: dict[str, object] = response
 
     def member(self, name: str) -> object:
         """Any value, which must be there."""

@@ -14,12 +14,10 @@ from innkeeper.cli import (
     channel,
     configuration,
     creation,
-    disk,
     guest,
     host,
     login,
     machine,
-    schedule,
     screen,
     serve,
     task,
@@ -33,7 +31,9 @@ from innkeeper.cli import (
 from innkeeper.cli import (
     context as contexts,
 )
+from innkeeper.cli.disk import verbs as disk
 from innkeeper.cli.exit_codes import ExitCode, of_error
+from innkeeper.cli.schedule import verbs as schedule
 from innkeeper.cli.terminal import Session, session_of
 from innkeeper.cli.times import parse_zone
 from innkeeper.errors import InnkeeperError

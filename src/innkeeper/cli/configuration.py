@@ -272,8 +272,8 @@ def _show_values(session: Session, shown: Mapping[str, Value]) -> None:
         return
     made = table("KEY", "VALUE")
     for key, value in shown.items():
-        said = value.hex(" ") if isinstance(value, bytes) else str(value)
-        made.add_row(Text(key), Text(said.lower() if isinstance(value, bool) else said))
+        message = value.hex(" ") if isinstance(value, bytes) else str(value)
+        made.add_row(Text(key), Text(message.lower() if isinstance(value, bool) else message))
     session.out.print(made)
 
 

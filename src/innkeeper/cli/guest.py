@@ -149,14 +149,14 @@ def _ask(machine: Machine) -> GuestAnswer:
     """Ask what can be asked; a guest that is silent is an answer too."""
     integration = machine.guest_os.integration()
     try:
-        said = machine.guest_os.read()
+        message = machine.guest_os.read()
     except InnkeeperError as error:
         reason = f"{error.sentence} {error.advice}".strip()
         return GuestAnswer(
             machine=machine.name, integration=integration, guest=None, sessions=None, reason=reason
         )
     return GuestAnswer(
-        machine=machine.name, integration=integration, guest=said, sessions=_sessions(machine), reason=""
+        machine=machine.name, integration=integration, guest=message, sessions=_sessions(machine), reason=""
     )
 
 
@@ -168,15 +168,15 @@ def _sessions(machine: Machine) -> SessionList | None:
 
 
 def _facts(answer: GuestAnswer) -> dict[str, str]:
-    said, agent = answer.guest, answer.integration
+    message, agent = answer.guest, answer.integration
     shown = {"Machine": answer.machine}
-    if said is not None:
+    if message is not None:
         shown |= {
-            "Computer": said.computer_name,
-            "System": said.os_name,
-            "Version": said.os_version,
-            "Kernel": said.kernel,
-            "Architecture": said.architecture,
+            "Computer": message.computer_name,
+            "System": message.os_name,
+            "Version": message.os_version,
+            "Kernel": message.kernel,
+            "Architecture": message.architecture,
         }
     heart = "" if agent.heartbeat is None else f"{agent.heartbeat} %"
     return shown | {

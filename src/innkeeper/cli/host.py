@@ -43,21 +43,22 @@ def list_hosts(context: typer.Context, json: Json = False) -> None:
 def show(context: typer.Context, json: Json = False) -> None:
     """Show the service's version, folders and limits."""
     session = session_of(context)
-    said = session.inn.virtual_pc.read()
+    service = session.inn.virtual_pc.read()
     if session.json:
-        session.answer(said)
+        session.answer(service)
         return
-    told = {
-        "Version": f"{said.name} {said.version}",
-        "Runs for": say_duration(said.up_time_seconds),
-        "Machines' files": said.default_vm_configuration_path,
-        "Looked for files in": "\n".join(said.search_paths) or "nowhere: innkeeper host paths --search DIR",
-        "Memory of a machine": f"{said.minimum_memory_mib:,} to {said.maximum_memory_mib:,} MiB "
-        f"({said.suggested_maximum_memory_mib:,} at most is wise now)",
-        "Network adapters": f"{said.maximum_network_adapters} at most",
-        "Serial ports": f"{said.maximum_serial_ports} at most",
+    rows = {
+        "Version": f"{service.name} {service.version}",
+        "Runs for": say_duration(service.up_time_seconds),
+        "Machines' files": service.default_vm_configuration_path,
+        "Looked for files in": "\n".join(service.search_paths)
+        or "nowhere: innkeeper host paths --search DIR",
+        "Memory of a machine": f"{service.minimum_memory_mib:,} to {service.maximum_memory_mib:,} MiB "
+        f"({service.suggested_maximum_memory_mib:,} at most is wise now)",
+        "Network adapters": f"{service.maximum_network_adapters} at most",
+        "Serial ports": f"{service.maximum_serial_ports} at most",
     }
-    session.out.print(facts(told))
+    session.out.print(facts(rows))
 
 
 @app.command()

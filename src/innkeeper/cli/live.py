@@ -44,7 +44,7 @@ def watch(session: Session, read: Callable[[], Sequence[TaskMessage]]) -> Sequen
         with Live(rows(tasks), console=session.out, refresh_per_second=8, transient=False) as live:
             while not all(task.is_complete for task in tasks):
                 time.sleep(REFRESH_SECONDS)
-                tasks = patiently(read)
+                tasks = with_retries(read)
                 live.update(rows(tasks))
         return tasks
     except KeyboardInterrupt:
@@ -59,20 +59,20 @@ def watch(session: Session, read: Callable[[], Sequence[TaskMessage]]) -> Sequen
 
 def _watch_lines(session: Session, read: Callable[[], Sequence[TaskMessage]]) -> Sequence[TaskMessage]:
     """Print a line at each new phase (none in JSON)."""
-    said: dict[int, str] = {}
+    response: dict[int, str] = {}
     while True:
-        tasks = patiently(read)
+        tasks = with_retries(read)
         for task in tasks:
             line = _line(task)
-            if said.get(task.id) != line and not session.json:
+            if response.get(task.id) != line and not session.json:
                 session.out.print(Text(line))
-            said[task.id] = line
+            response[task.id] = line
         if all(task.is_complete for task in tasks):
             return tasks
         time.sleep(REFRESH_SECONDS)
 
 
-def patiently(read: Callable[[], Answer]) -> Answer:
+def with_retries(read: Callable[[], Answer]) -> Answer:
     """Read, and bear a service that is away for a while."""
     gone_at = time.monotonic()
     while True:

@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel
 from rich.text import Text
 
-from innkeeper.cli.sitting import sit_at
+from innkeeper.cli.console import sit_at
 from innkeeper.cli.terminal import Json, MachineName, session_of
 from innkeeper.client import Machine
 from innkeeper.errors import ErrorCode, InvalidArgument

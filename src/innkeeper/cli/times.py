@@ -128,8 +128,8 @@ def say_distance(moment: dt.datetime, now: dt.datetime) -> str:
     seconds = (moment - now).total_seconds()
     if abs(seconds) < 1:
         return "now"
-    said = say_duration(abs(seconds))
-    return f"in {said}" if seconds > 0 else f"{said} ago"
+    message = say_duration(abs(seconds))
+    return f"in {message}" if seconds > 0 else f"{message} ago"
 
 
 def say_both(moment: dt.datetime | None, now: dt.datetime, zone: dt.tzinfo) -> str:

@@ -111,7 +111,7 @@ def _watch(session: Session) -> ExitCode:
 
 
 def _watch_lines(session: Session, known: dict[tuple[str, str], UpdateMessage]) -> None:
-    said: dict[tuple[str, str], str] = {}
+    message: dict[tuple[str, str], str] = {}
     more = True
     while more:
         more = _read(session, known)
@@ -119,9 +119,9 @@ def _watch_lines(session: Session, known: dict[tuple[str, str], UpdateMessage]) 
             line = (
                 f"{update.machine}  {update.identifier}  {_phase(update).plain}  {say_status(update).plain}"
             )
-            if said.get(key) != line and not session.json:
+            if message.get(key) != line and not session.json:
                 session.out.print(Text(line))
-            said[key] = line
+            message[key] = line
         if more:
             time.sleep(live.REFRESH_SECONDS)
 
@@ -129,9 +129,9 @@ def _watch_lines(session: Session, known: dict[tuple[str, str], UpdateMessage]) 
 def _read(session: Session, known: dict[tuple[str, str], UpdateMessage]) -> bool:
     """Bring what is known up to date; whether there is anything left to do tonight."""
     tonight = {
-        (entry.machine, entry.identifier): entry for entry in live.patiently(session.inn.tonight).entries
+        (entry.machine, entry.identifier): entry for entry in live.with_retries(session.inn.tonight).entries
     }
-    for update in live.patiently(session.inn.updates.list):
+    for update in live.with_retries(session.inn.updates.list):
         key = (update.machine, update.identifier)
         if key in known or key in tonight:
             known[key] = update

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from innkeeper.cli.live import patiently
+from innkeeper.cli.live import with_retries
 from innkeeper.cli.machine import say_state
 from innkeeper.cli.terminal import Json, Session, session_of, table
 from innkeeper.cli.times import say_duration
@@ -52,7 +52,7 @@ def watch(
     with Live(_picture(session, seen, watched), console=session.out, screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(_REFRESH_SECONDS)
-            seen = patiently(lambda: _read(session, watched))
+            seen = with_retries(lambda: _read(session, watched))
             live.update(_picture(session, seen, watched), refresh=True)
 
 

@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection
 
 from innkeeper.client.connect import Account, enter, reach
 from innkeeper.client.doors import Door
-from innkeeper.client.hops import on_loop, wait_for
+from innkeeper.client.greenlet_bridge import on_loop, wait_for
 from innkeeper.client.inn import Inn
 from innkeeper.client.transport import Transport
 from innkeeper.errors import InnkeeperError

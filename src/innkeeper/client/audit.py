@@ -40,7 +40,7 @@ class AuditLog:
         """Whether an entry was changed, removed or moved; a head known from before shows a forged whole."""
         query = {"number": number, "seal": seal}
         call = Call(
-            method="GET", path="/v1/audit/verify", answer=wire.AuditVerdict, query=query, patience=600
+            method="GET", path="/v1/audit/verify", answer=wire.AuditVerdict, query=query, timeout_seconds=600
         )
         return self._transport.send(call)
 

@@ -32,7 +32,7 @@ class Call(Generic[Answer]):
     query: Query = dataclasses.field(default_factory=dict)
     body: BaseModel | None = None
     #: Seconds that the service may take to answer.
-    patience: float = 60.0
+    timeout_seconds: float = 60.0
 
     @property
     def params(self) -> dict[str, str | tuple[str, ...]]:
@@ -146,7 +146,7 @@ def tasks(
 def task(task_id: int, wait_seconds: float | None = None) -> Call[wire.TaskMessage]:
     """One task: at once, or when it has ended or the wait is over."""
     call = _get(f"/v1/tasks/{task_id}", wire.TaskMessage, wait_seconds=wait_seconds)
-    return dataclasses.replace(call, patience=60.0 + (wait_seconds or 0))
+    return dataclasses.replace(call, timeout_seconds=60.0 + (wait_seconds or 0))
 
 
 def cancel(task_id: int) -> Call[wire.TaskMessage]:

@@ -358,7 +358,7 @@ class ConfiguredMachine:
     def configuration_values(self, *, activation: bool = False) -> Mapping[str, Value]:
         """All its configuration values, or with ``activation`` all its activation values."""
         values = self._send("GET", "values", wire.ValueList, activation=activation).values
-        return {each.key: each.said for each in values}
+        return {each.key: each.message for each in values}
 
     def get_configuration_value(self, key: str) -> Value:
         """One configuration value (``GetConfigurationValue``). Raises VM_E_PREF_NOT_FOUND."""
@@ -390,9 +390,9 @@ class ConfiguredMachine:
         """How it is made: as it starts, or with ``running`` as it runs."""
         return self._send("GET", "configuration", wire.ConfigurationMessage, running=running)
 
-    def change(self, **wishes: object) -> wire.ConfigurationMessage:
+    def change(self, **changes: object) -> wire.ConfigurationMessage:
         """Change several properties at once, or none of them; the names are those of ``ChangeRequest``."""
-        request = wire.ChangeRequest.model_validate(wishes)
+        request = wire.ChangeRequest.model_validate(changes)
         return self._send("PATCH", "", wire.ConfigurationMessage, request)
 
     # Machinery
@@ -402,11 +402,11 @@ class ConfiguredMachine:
         return [kind(self._transport, self.name, each.target) for each in drives]
 
     def _get_value(self, key: str, *, activation: bool) -> Value:
-        return self._send("GET", "value", wire.ValueMessage, key=key, activation=activation).said
+        return self._send("GET", "value", wire.ValueMessage, key=key, activation=activation).message
 
     def _set_value(self, key: str, value: Value, *, activation: bool) -> None:
-        said = wire.value_message(key, value)
-        request = wire.ValueRequest(key=key, kind=said.kind, value=said.value, activation=activation)
+        message = wire.value_message(key, value)
+        request = wire.ValueRequest(key=key, kind=message.kind, value=message.value, activation=activation)
         self._send("PUT", "value", wire.ValueMessage, request)
 
     def _send(

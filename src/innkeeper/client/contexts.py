@@ -96,7 +96,7 @@ class Contexts:
     def _read(self) -> tuple[str | None, dict[str, Context]]:
         try:
             kept = json.loads(self._file.read_text())
-            known = {name: Context(name=name, **said) for name, said in kept["contexts"].items()}
+            known = {name: Context(name=name, **message) for name, message in kept["contexts"].items()}
             return kept.get("current"), known
         except FileNotFoundError:
             return None, {}
@@ -108,10 +108,10 @@ class Contexts:
             ) from error
 
     def _write(self, current: str | None, known: Mapping[str, Context]) -> None:
-        said = {name: _said(context) for name, context in sorted(known.items())}
+        message = {name: _said(context) for name, context in sorted(known.items())}
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self._file.with_name(f"{self._file.name}.{os.getpid()}.new")
-        draft.write_text(json.dumps({"current": current, "contexts": said}, indent=2) + "\n")
+        draft.write_text(json.dumps({"current": current, "contexts": message}, indent=2) + "\n")
         draft.replace(self._file)
 
 

@@ -65,10 +65,10 @@ class HardDisk:
     @property
     def type(self) -> HardDiskType:
         """The documented type (``IVMHardDisk::Type``); of other formats, by whether it has a parent."""
-        said = self.read()
-        if said.kind in _TYPES:
-            return _TYPES[said.kind]
-        return HardDiskType.DIFFERENCING if said.parent else HardDiskType.DYNAMIC
+        message = self.read()
+        if message.kind in _TYPES:
+            return _TYPES[message.kind]
+        return HardDiskType.DIFFERENCING if message.parent else HardDiskType.DYNAMIC
 
     @property
     def parent(self) -> HardDisk | None:
@@ -264,13 +264,13 @@ class HardDiskCollection:
 def findings_of(task: Task) -> Iterator[wire.FindingMessage]:
     """What a check has found, from its task's log."""
     for line in task.log():
-        if said := _FINDING.fullmatch(line.text):
+        if message := _FINDING.fullmatch(line.text):
             yield wire.FindingMessage(
-                problem=said["problem"],
-                sentence=said["sentence"],
-                code=int(said["code"], 16),
-                block=int(said["block"]) if said["block"] else None,
-                is_harmless=said["problem"] in _HARMLESS,
+                problem=message["problem"],
+                sentence=message["sentence"],
+                code=int(message["code"], 16),
+                block=int(message["block"]) if message["block"] else None,
+                is_harmless=message["problem"] in _HARMLESS,
             )
 
 

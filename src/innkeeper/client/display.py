@@ -81,10 +81,10 @@ class Display:
         return open_wire(self._transport, machine_path(self._name, "console"))
 
     def _shown(self) -> tuple[int, int, VideoMode]:
-        said = self.read()
-        if said.width is not None and said.height is not None and said.video_mode is not None:
-            return said.width, said.height, said.video_mode
-        if said.video_model:
+        message = self.read()
+        if message.width is not None and message.height is not None and message.video_mode is not None:
+            return message.width, message.height, message.video_mode
+        if message.video_model:
             raise WrongState(
                 f"{self._name} does not run: it shows nothing.",
                 machine=self._name,

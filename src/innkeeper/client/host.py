@@ -39,8 +39,8 @@ _FEATURES: Mapping[str, str] = {
 class HostInfo:
     """One host, as it was when it was asked for (``IVMHostInfo``)."""
 
-    def __init__(self, said: wire.HostInfoMessage) -> None:
-        self._said = said
+    def __init__(self, message: wire.HostInfoMessage) -> None:
+        self._said = message
 
     def __repr__(self) -> str:
         return f"<HostInfo {self.name}>"
@@ -199,9 +199,9 @@ class HostInfo:
 class VirtualNetwork:
     """One virtual network, as it was when it was asked for (``IVMVirtualNetwork``)."""
 
-    def __init__(self, transport: Transport, said: wire.NetworkMessage) -> None:
+    def __init__(self, transport: Transport, message: wire.NetworkMessage) -> None:
         self._transport = transport
-        self._said = said
+        self._said = message
 
     def __repr__(self) -> str:
         return f"<VirtualNetwork {self.name}>"
@@ -235,8 +235,8 @@ class VirtualNetwork:
 class USBDevice:
     """One USB device of a host, as it was when it was asked for (``IVMUSBDevice``)."""
 
-    def __init__(self, said: wire.UsbDeviceMessage) -> None:
-        self._said = said
+    def __init__(self, message: wire.UsbDeviceMessage) -> None:
+        self._said = message
 
     def __repr__(self) -> str:
         return f"<USBDevice {self.bus}:{self.device} {self.device_string}>"
@@ -418,16 +418,16 @@ class VirtualPC:
 
     def configuration_values(self) -> Mapping[str, Value]:
         """Every option."""
-        return {each.key: each.said for each in self._send("GET", "virtual-pc/values", ValueList).values}
+        return {each.key: each.message for each in self._send("GET", "virtual-pc/values", ValueList).values}
 
     def get_configuration_value(self, key: str) -> Value:
         """One option (``GetConfigurationValue``). Raises VM_E_PREF_NOT_FOUND."""
-        return self._send("GET", "virtual-pc/value", ValueMessage, key=key).said
+        return self._send("GET", "virtual-pc/value", ValueMessage, key=key).message
 
     def set_configuration_value(self, key: str, value: Value) -> None:
         """Set one option (``SetConfigurationValue``)."""
-        said = value_message(key, value)
-        request = ValueRequest(key=key, kind=said.kind, value=said.value)
+        message = value_message(key, value)
+        request = ValueRequest(key=key, kind=message.kind, value=message.value)
         self._send("PUT", "virtual-pc/value", ValueMessage, request)
 
     def remove_configuration_value(self, key: str) -> None:
@@ -469,8 +469,8 @@ class VirtualPC:
     @property
     def unconnected_network_adapters(self) -> Sequence[NetworkAdapter]:
         """The adapters of all machines whose cable is out (``UnconnectedNetworkAdapters``)."""
-        said = self._send("GET", "networks/unplugged", wire.AdapterList)
-        return [NetworkAdapter(self._transport, each.machine, each.id) for each in said.adapters]
+        message = self._send("GET", "networks/unplugged", wire.AdapterList)
+        return [NetworkAdapter(self._transport, each.machine, each.id) for each in message.adapters]
 
     @property
     def usb_device_collection(self) -> Sequence[USBDevice]:
@@ -479,9 +479,9 @@ class VirtualPC:
 
     # Machines
 
-    def create_virtual_machine(self, name: str, **wishes: object) -> Task:
+    def create_virtual_machine(self, name: str, **changes: object) -> Task:
         """Create a machine (``CreateVirtualMachine``); the wishes are those of ``CreateMachineRequest``."""
-        request = wire.CreateMachineRequest.model_validate({"name": name, **wishes})
+        request = wire.CreateMachineRequest.model_validate({"name": name, **changes})
         return Task(self._transport, self._send("POST", "machines", Accepted, request).task)
 
     def register_virtual_machine(self, path: str, name: str = "") -> MachineMessage:

@@ -24,7 +24,7 @@ from innkeeper.wire.messages import Nothing
 from innkeeper.wire.states import MouseButton
 
 #: Typing takes its time: 30 ms a key.
-_PATIENCE_SECONDS = 180.0
+_TIMEOUT_SECONDS = 180.0
 #: The longest text of one call.
 _TEXT = 500
 
@@ -85,7 +85,7 @@ class Keyboard:
     def _send(self, what: str, body: BaseModel, method: str = "POST") -> None:
         path = machine_path(self._name, f"keyboard/{what}")
         self._transport.send(
-            Call(method=method, path=path, answer=Nothing, body=body, patience=_PATIENCE_SECONDS)
+            Call(method=method, path=path, answer=Nothing, body=body, timeout_seconds=_TIMEOUT_SECONDS)
         )
 
 

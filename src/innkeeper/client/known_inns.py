@@ -14,7 +14,7 @@ from typing import Final
 from innkeeper.client.addresses import Address
 from innkeeper.errors import ErrorCode, ServiceError
 
-_PATIENCE_SECONDS: Final = 10.0
+_TIMEOUT_SECONDS: Final = 10.0
 
 #: Told of a certificate that is seen for the first time: the address and the fingerprint.
 Meet = Callable[[Address, str], None]
@@ -140,7 +140,7 @@ def _met(address: Address) -> str:
 def _shake_hands(address: Address, context: ssl.SSLContext) -> bytes:
     try:
         with (
-            socket.create_connection((address.host, address.port), timeout=_PATIENCE_SECONDS) as plain,
+            socket.create_connection((address.host, address.port), timeout=_TIMEOUT_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname=address.host) as wrapped,
         ):
             return wrapped.getpeercert(binary_form=True) or b""

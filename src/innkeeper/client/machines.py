@@ -181,14 +181,14 @@ class MachineCollection:
     def __len__(self) -> int:
         return len(self.list())
 
-    def create(self, name: str, **wishes: object) -> Task:
+    def create(self, name: str, **changes: object) -> Task:
         """Create a machine; the wishes are those of ``CreateMachineRequest``: ``image``, ``memory_mib`` …"""
-        return VirtualPC(self._transport).create_virtual_machine(name, **wishes)
+        return VirtualPC(self._transport).create_virtual_machine(name, **changes)
 
     def register(self, path: str, name: str = "") -> Machine:
         """Take in a machine by its definition's file."""
-        said = VirtualPC(self._transport).register_virtual_machine(path, name)
-        return Machine(self._transport, said.name)
+        response = VirtualPC(self._transport).register_virtual_machine(path, name)
+        return Machine(self._transport, response.name)
 
     def accounts(self) -> tuple[WatchedMessage, ...]:
         """What all machines do and use, in one call."""

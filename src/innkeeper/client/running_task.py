@@ -20,61 +20,61 @@ _STATES: Final = {
 class RunningTask:
     """One instance of a task (``IRunningTask``); ``refresh`` and ``state`` ask the service anew."""
 
-    def __init__(self, transport: Transport, said: wire.RunMessage) -> None:
+    def __init__(self, transport: Transport, message: wire.RunMessage) -> None:
         self._transport = transport
         #: What the service said of it last.
-        self.said = said
+        self.message = message
 
     @property
     def name(self) -> str:
         """The task's name (``Name``)."""
-        return self.said.name
+        return self.message.name
 
     @property
     def path(self) -> str:
         """The task's path (``Path``)."""
-        return self.said.path
+        return self.message.path
 
     @property
     def instance_guid(self) -> str:
         """What tells it from every other instance (``InstanceGuid``)."""
-        return self.said.id
+        return self.message.id
 
     @property
     def engine_pid(self) -> int:
         """The process that runs it: the service (``EnginePID``)."""
-        return self.said.engine_pid
+        return self.message.engine_pid
 
     @property
     def current_action(self) -> int:
         """The number of the action being done, from 1; 0 before the first (``CurrentAction``)."""
-        return self.said.action
+        return self.message.action
 
     @property
     def state(self) -> TaskState:
         """``RUNNING`` or ``QUEUED``, as of now (``State``). Raises as ``refresh`` does."""
         self.refresh()
-        return _STATES.get(self.said.state, TaskState.UNKNOWN)
+        return _STATES.get(self.message.state, TaskState.UNKNOWN)
 
     @property
     def reason(self) -> str:
         """Why it is in its state, for a person."""
-        return self.said.reason
+        return self.message.reason
 
     @property
     def task_id(self) -> int | None:
         """The running operation that carries it: its log has the output."""
-        return self.said.task_id
+        return self.message.task_id
 
     def refresh(self) -> None:
         """Ask the service anew (``Refresh``). Raises ``ScheduleError`` (0x8004130B) where it has ended."""
-        query: Query = {"instance": self.said.id}
+        query: Query = {"instance": self.message.id}
         call = Call(method="GET", path=_INSTANCE, answer=wire.RunMessage, query=query)
-        self.said = self._transport.send(call)
+        self.message = self._transport.send(call)
 
     def stop(self) -> None:
         """Stop it (``Stop``). Raises ``ScheduleError`` (0x8004130B) where it has ended."""
-        request = wire.InstanceRequest(instance=self.said.id)
+        request = wire.InstanceRequest(instance=self.message.id)
         call = Call(method="POST", path=f"{_INSTANCE}/stop", answer=wire.StopMessage, body=request)
         self._transport.send(call)
 
@@ -91,6 +91,6 @@ class RunningTask:
         self._command("resume")
 
     def _command(self, verb: str) -> None:
-        request = wire.InstanceRequest(instance=self.said.id)
+        request = wire.InstanceRequest(instance=self.message.id)
         call = Call(method="POST", path=f"{_INSTANCE}/{verb}", answer=wire.RunMessage, body=request)
-        self.said = self._transport.send(call)
+        self.message = self._transport.send(call)

@@ -93,11 +93,11 @@ class Schedule:
 class TaskFolder:
     """A folder of scheduled tasks (``ITaskFolder``), as it was when it was asked for."""
 
-    def __init__(self, transport: Transport, said: wire.FolderMessage) -> None:
+    def __init__(self, transport: Transport, message: wire.FolderMessage) -> None:
         self._transport = transport
-        self.path = said.path
-        self.name = said.name
-        self._inside = said.folders
+        self.path = message.path
+        self.name = message.name
+        self._inside = message.folders
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -139,8 +139,8 @@ class TaskFolder:
         """The tasks directly in it, hidden ones where they are asked for."""
         query: Query = {"folder": self.path, "hidden": hidden}
         call = Call(method="GET", path="/v1/schedule/tasks", answer=wire.ScheduledTaskList, query=query)
-        for said in self._transport.send(call).tasks:
-            yield RegisteredTask(self._transport, said.path, said)
+        for message in self._transport.send(call).tasks:
+            yield RegisteredTask(self._transport, message.path, message)
 
     def task(self, name: str) -> RegisteredTask:
         """The task of this name or path (``GetTask``)."""
@@ -179,8 +179,8 @@ class TaskFolder:
             sddl=sddl,
         )
         call = Call(method="POST", path=_TASK, answer=wire.ScheduledTaskMessage, body=request)
-        said = self._transport.send(call)
-        return RegisteredTask(self._transport, said.path, said)
+        message = self._transport.send(call)
+        return RegisteredTask(self._transport, message.path, message)
 
     def delete_task(self, name: str) -> None:
         """Forget a task in it (``DeleteTask``)."""
@@ -197,11 +197,11 @@ class RegisteredTask:
     """A registered task (``IRegisteredTask``); each property is what the service says now."""
 
     def __init__(
-        self, transport: Transport, path: str, said: wire.ScheduledTaskMessage | None = None
+        self, transport: Transport, path: str, message: wire.ScheduledTaskMessage | None = None
     ) -> None:
         self._transport = transport
         self.path = path
-        self.name = (said or self.read()).name
+        self.name = (message or self.read()).name
 
     def read(self) -> wire.ScheduledTaskMessage:
         """All that the service says of it now."""
@@ -330,8 +330,8 @@ def _flags(flags: int) -> int:
     return flags
 
 
-def _instances(transport: Transport, said: wire.RunList) -> NumberedCollection[RunningTask]:
-    return NumberedCollection((RunningTask(transport, each) for each in said.runs), lambda run: run.name)
+def _instances(transport: Transport, message: wire.RunList) -> NumberedCollection[RunningTask]:
+    return NumberedCollection((RunningTask(transport, each) for each in message.runs), lambda run: run.name)
 
 
 def _descriptor(transport: Transport, noun: str, path: str, information: int) -> wire.DescriptorMessage:

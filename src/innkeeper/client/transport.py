@@ -56,7 +56,7 @@ class Transport:
                 params=call.params,
                 content=call.content,
                 headers={"Content-Type": "application/json"} if call.body is not None else {},
-                timeout=httpx.Timeout(call.patience, connect=5.0),
+                timeout=httpx.Timeout(call.timeout_seconds, connect=5.0),
             )
         return call.read(response.status_code, response.content)
 

@@ -24,7 +24,7 @@ import structlog
 from innkeeper.disks.export_files import LONGEST_NAME, TAKEN, ExportFiles, ExportOrder
 from innkeeper.disks.nbd.protocol import GREETING_MAGIC
 from innkeeper.disks.nbd.server import address
-from innkeeper.disks.short_way import LONGEST_SOCKET_PATH, short_way
+from innkeeper.disks.short_socket_path import LONGEST_SOCKET_PATH, short_way
 from innkeeper.errors import DiskError, ErrorCode
 
 _log = structlog.get_logger(__name__)
@@ -206,13 +206,13 @@ def _end(files: ExportFiles) -> bool:
 def _problem(path: str, word: bytes) -> DiskError | None:
     """What it said was in the way; nothing where it is ready, or where another one runs already."""
     try:
-        said = json.loads(word or b"{}")
+        message = json.loads(word or b"{}")
     except ValueError:
-        said = {}
-    if "sentence" not in said:
+        message = {}
+    if "sentence" not in message:
         return None
     try:
-        code = ErrorCode(said["code"])
+        code = ErrorCode(message["code"])
     except ValueError:
         code = ErrorCode.VM_E_HD_IMAGE_ACCESS
-    return DiskError(str(said["sentence"]), path=path, code=code, advice=str(said["advice"]))
+    return DiskError(str(message["sentence"]), path=path, code=code, advice=str(message["advice"]))

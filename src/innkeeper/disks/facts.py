@@ -114,21 +114,21 @@ def _facts(image: Image, parent: Path | None, warnings: tuple[str, ...]) -> Disk
 
 def _foreign(file: ImageFile, kind: Kind) -> DiskFacts:
     """Describe an image of a format that is QEMU's own."""
-    said = qemu_img.look(file.path, kind)
+    message = qemu_img.look(file.path, kind)
     status = file.status()
     return DiskFacts(
         file=file.path,
         kind=kind,
-        size_in_guest=said.virtual_size,
+        size_in_guest=message.virtual_size,
         size_on_host=status.st_size,
         allocated_on_host=status.st_blocks * 512,
         host_free_disk_space=_free(file.path),
         unique_id=None,
         created_at=None,
         creator="",
-        block_bytes=said.cluster_bytes,
+        block_bytes=message.cluster_bytes,
         blocks_present=0,
-        parent=said.backing,
+        parent=message.backing,
     )
 
 

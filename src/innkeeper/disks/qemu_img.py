@@ -79,10 +79,10 @@ def look(path: Path, kind: Kind) -> Look:
 
 def virtual_size(path: Path, kind: Kind) -> int:
     """Ask for the size of the disk in an image; refuses one that leads to other files."""
-    said = look(path, kind)
-    if said.needs_other_files:
+    message = look(path, kind)
+    if message.needs_other_files:
         raise _other_files(path)
-    return said.virtual_size
+    return message.virtual_size
 
 
 def convert(source: Path, source_kind: Kind, target: Path, kind: Kind, *, watch: Watch) -> Path:

@@ -233,10 +233,10 @@ async def merge_work(running: RunningTask, argument: Mapping[str, Json]) -> None
             return merge(path, watch=watch, keep_child=keep_child, ignore_parent_time=ignore_time)
         return None
 
-    def tell(parent: Path | None) -> None:
+    def log_result(parent: Path | None) -> None:
         running.log(f"{parent} holds everything now." if parent else "The parent holds everything now.")
 
-    await _do(running, "merge", finish, ("merging",), tell)
+    await _do(running, "merge", finish, ("merging",), log_result)
 
 
 async def resize_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
@@ -250,23 +250,23 @@ async def check_work(running: RunningTask, argument: Mapping[str, Json]) -> None
     """Check the disk at ``path``; what is found goes to the task's log, one line each."""
     path, deep = _path(argument, "path"), argument.get("deep") is True
 
-    def tell(findings: Sequence[Finding]) -> None:
+    def log_result(findings: Sequence[Finding]) -> None:
         for finding in findings:
             running.log(finding.as_line(), LogLevel.INFO if finding.is_harmless else LogLevel.WARNING)
         running.log(f"{len(findings)} found." if findings else "Nothing is wrong.")
 
-    await _do(running, "check", lambda watch: check(path, deep=deep, watch=watch), ("reading",), tell)
+    await _do(running, "check", lambda watch: check(path, deep=deep, watch=watch), ("reading",), log_result)
 
 
 async def repair_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
     """Mend the disk at ``path``; what was done goes to the task's log, one line each."""
     path, deep = _path(argument, "path"), argument.get("deep") is True
 
-    def tell(done: Sequence[str]) -> None:
+    def log_result(done: Sequence[str]) -> None:
         for sentence in done or ["There was nothing to mend."]:
             running.log(sentence)
 
-    await _do(running, "repair", lambda watch: repair(path, deep=deep, watch=watch), ("reading",), tell)
+    await _do(running, "repair", lambda watch: repair(path, deep=deep, watch=watch), ("reading",), log_result)
 
 
 #: The kinds of task of this room.

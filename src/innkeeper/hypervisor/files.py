@@ -39,8 +39,8 @@ class LocalFiles:
 
     async def checksum(self, path: str, on_progress: OnProgress | None = None) -> str:
         """The SHA-256 of the whole file, as ``sha256sum`` gives it; holes are counted without being read."""
-        tell = None if on_progress is None else _on_loop(on_progress)
-        return await self._blocking(path, lambda: _checksum(Path(path), tell))
+        report = None if on_progress is None else _on_loop(on_progress)
+        return await self._blocking(path, lambda: _checksum(Path(path), report))
 
     async def copy(self, source: str, target: str) -> None:
         """Copy a small file whole or not at all, over what is there."""
@@ -70,10 +70,10 @@ def _on_loop(on_progress: OnProgress) -> OnProgress:
     """Tell it on this event loop, from whatever thread."""
     loop = asyncio.get_running_loop()
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         loop.call_soon_threadsafe(on_progress, done, total)
 
-    return tell
+    return report
 
 
 def _identity(path: Path) -> FileIdentity | None:
@@ -113,7 +113,7 @@ def _format(path: Path) -> str:
 
 
 def _checksum(path: Path, on_progress: OnProgress | None) -> str:
-    tell = on_progress or (lambda _done, _total: None)
+    report = on_progress or (lambda _done, _total: None)
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as image:
         size = os.fstat(image.fileno()).st_size
@@ -121,8 +121,8 @@ def _checksum(path: Path, on_progress: OnProgress | None) -> str:
             for offset in range(start, end, _BLOCK):
                 length = min(_BLOCK, end - offset)
                 digest.update(os.pread(image.fileno(), length, offset) if is_data else _ZEROS[:length])
-                tell(offset, size)
-    tell(size, size)
+                report(offset, size)
+    report(size, size)
     return f"sha256:{digest.hexdigest()}"
 
 

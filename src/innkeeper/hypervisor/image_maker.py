@@ -43,11 +43,13 @@ class LocalImages:
         """A qcow2 image that stands alone, with another's content."""
         if not await asyncio.to_thread(_made_folder, path):
             return
-        tell = on_progress or (lambda _done, _total: None)
+        report = on_progress or (lambda _done, _total: None)
         part = _part(path)
         try:
             arguments = ("convert", "-p", "-f", source_format, "-O", "qcow2", _file(source), part)
-            await _qemu_img(path, *arguments, tell=lambda share: tell(int(size_bytes * share), size_bytes))
+            await _qemu_img(
+                path, *arguments, report=lambda part_done: report(int(size_bytes * part_done), size_bytes)
+            )
             # An image is never made smaller: -f qcow2 knows its size.
             await _grow(path, part, size_bytes)
             await asyncio.to_thread(_give_name, path)
@@ -122,11 +124,11 @@ async def _grow(path: str, part: str, size_bytes: int) -> None:
         await _qemu_img(path, "resize", "-q", "-f", "qcow2", part, str(size_bytes))
 
 
-async def _qemu_img(path: str, *arguments: str, tell: ShareDone | None = None) -> None:
-    await _run(path, "qemu-img", *arguments, tell=tell)
+async def _qemu_img(path: str, *arguments: str, report: ShareDone | None = None) -> None:
+    await _run(path, "qemu-img", *arguments, report=report)
 
 
-async def _run(path: str, *command: str, tell: ShareDone | None = None) -> bytes:
+async def _run(path: str, *command: str, report: ShareDone | None = None) -> bytes:
     """Run to the end; a cancel ends the program first. Returns what it printed."""
     await asyncio.to_thread(_expect_program, command[0])
     process = await asyncio.create_subprocess_exec(
@@ -136,7 +138,7 @@ async def _run(path: str, *command: str, tell: ShareDone | None = None) -> bytes
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, complaint = await asyncio.gather(_heard(process.stdout, tell), _heard(process.stderr, None))
+        out, complaint = await asyncio.gather(_heard(process.stdout, report), _heard(process.stderr, None))
         code = await process.wait()
     finally:
         if process.returncode is None:
@@ -147,13 +149,13 @@ async def _run(path: str, *command: str, tell: ShareDone | None = None) -> bytes
     return out
 
 
-async def _heard(stream: asyncio.StreamReader | None, tell: ShareDone | None) -> bytes:
+async def _heard(stream: asyncio.StreamReader | None, report: ShareDone | None) -> bytes:
     """What a program prints, its last 64 KiB; a percentage in it is told."""
     heard = b""
     while stream is not None and (data := await stream.read(4096)):
         heard = (heard + data)[-65536:]
-        if tell is not None and (shares := _PERCENT.findall(heard[-256:])):
-            tell(float(shares[-1]) / 100)
+        if report is not None and (shares := _PERCENT.findall(heard[-256:])):
+            report(float(shares[-1]) / 100)
     return heard
 
 

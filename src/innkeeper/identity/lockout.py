@@ -11,7 +11,7 @@ from innkeeper.tasks.ports import Clock
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class LockoutRules:
     """How many wrong tries are free, and how long the next ones wait."""
 
     #: For one account.
@@ -37,9 +37,9 @@ class _Tries:
 class Lockout:
     """Counts wrong tries by account and by address, in bounded memory."""
 
-    def __init__(self, clock: Clock, patience: Patience = Patience()) -> None:
+    def __init__(self, clock: Clock, rules: LockoutRules = LockoutRules()) -> None:
         self._clock = clock
-        self._patience = patience
+        self._rules = rules
         self._tries: collections.OrderedDict[str, _Tries] = collections.OrderedDict()
         #: Accounts with addresses that they logged in from: the guesses of others do not shut these out.
         self._trusted: collections.OrderedDict[tuple[str, str], None] = collections.OrderedDict()
@@ -80,18 +80,18 @@ class Lockout:
             self._tries.pop(key, None)
         self._trusted[account, network] = None
         self._trusted.move_to_end((account, network))
-        while len(self._trusted) > self._patience.remembered:
+        while len(self._trusted) > self._rules.remembered:
             self._trusted.popitem(last=False)
 
     def _count(self, key: str, now: float) -> None:
         tries = self._tries.setdefault(key, _Tries())
         self._tries.move_to_end(key)
         tries.wrong, tries.last = tries.wrong + 1, now
-        free = self._patience.address_tries if key[0] == "@" else self._patience.account_tries
+        free = self._rules.address_tries if key[0] == "@" else self._rules.account_tries
         if tries.wrong >= free:
-            wait = self._patience.first_wait * 2.0 ** min(tries.wrong - free, 32)
-            tries.shut_until = now + min(wait, self._patience.longest_wait)
-        while len(self._tries) > self._patience.remembered:
+            wait = self._rules.first_wait * 2.0 ** min(tries.wrong - free, 32)
+            tries.shut_until = now + min(wait, self._rules.longest_wait)
+        while len(self._tries) > self._rules.remembered:
             self._tries.popitem(last=False)
 
     def _keys(self, account: str, address: str) -> tuple[str, str]:
@@ -103,7 +103,7 @@ class Lockout:
         tries = self._tries.get(key)
         if tries is None:
             return 0.0
-        if now - tries.last > self._patience.forgotten_after:
+        if now - tries.last > self._rules.forgotten_after:
             del self._tries[key]
             return 0.0
         return tries.shut_until - now

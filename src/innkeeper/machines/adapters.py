@@ -110,7 +110,7 @@ class Adapters(Devices):
         self, host: Hypervisor, name: str, made: Configuration, mac: str, *, add: bool
     ) -> None:
         static = made.extras.static_macs | {mac} if add else made.extras.static_macs - {mac}
-        await host.change(name, changes.Noted(extras={"static_macs": static}), Scope.BOTH)
+        await host.change(name, changes.MetadataChanged(extras={"static_macs": static}), Scope.BOTH)
 
 
 def checked_mac(mac: str) -> str:

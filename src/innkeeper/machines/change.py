@@ -31,7 +31,7 @@ class Hardware:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Noted:
+class MetadataChanged:
     """What Innkeeper notes of it; what is ``None`` stays."""
 
     notes: str | None = None
@@ -151,7 +151,7 @@ class UsbDetached:
 
 Change = (
     Hardware
-    | Noted
+    | MetadataChanged
     | ValueSet
     | DriveAdded
     | DriveRemoved

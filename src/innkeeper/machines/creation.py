@@ -20,14 +20,14 @@ from innkeeper.errors import (
     WrongState,
 )
 from innkeeper.machines.command import DELETE
-from innkeeper.machines.first_boot import refuse_first_boot, seed_files
-from innkeeper.machines.fitness import run_of
+from innkeeper.machines.guest.first_boot import refuse_first_boot, seed_files
 from innkeeper.machines.machine import DiskKind, Machine, MachineState
 from innkeeper.machines.naming import checked_label, checked_name, checked_path
 from innkeeper.machines.new_machine import NewMachine, Source
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.machines.service import Machines, lock_of
-from innkeeper.machines.undoing import existing_plan, remember_parents
+from innkeeper.machines.undo.fitness import run_of
+from innkeeper.machines.undo.undoable import existing_plan, remember_parents
 from innkeeper.machines.unless_cancelled import unless_cancelled
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from innkeeper.machines.adapters import Adapters
 from innkeeper.machines.drives import Drives
-from innkeeper.machines.guest_ports import GuestPorts, GuestUsb
+from innkeeper.machines.port_connections import GuestPorts, GuestUsb
 from innkeeper.machines.service import Machines
 from innkeeper.machines.settings import MachineSettings
 from innkeeper.machines.values import MachineValues

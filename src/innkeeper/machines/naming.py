@@ -26,9 +26,9 @@ def checked_name(name: str, taken: Iterable[str] = ()) -> str:
         )
     bad = sorted({each for each in name if each in FORBIDDEN_IN_NAMES or not each.isprintable()})
     if bad or name in (".", ".."):
-        said = " ".join(each if each.isprintable() else repr(each) for each in bad) or name
+        message = " ".join(each if each.isprintable() else repr(each) for each in bad) or name
         raise _refused(
-            f"The name “{name}” holds {said}, which no name may hold.",
+            f"The name “{name}” holds {message}, which no name may hold.",
             ErrorCode.VM_E_CONFIG_NAME_INVALID_CHAR,
         )
     clash = next((each for each in taken if each.casefold() == name.casefold()), None)

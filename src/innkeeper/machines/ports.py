@@ -9,13 +9,13 @@ from typing import Protocol
 
 from innkeeper.machines.change import Change, Scope
 from innkeeper.machines.configuration import Configuration
-from innkeeper.machines.guest_words import GuestProgram
-from innkeeper.machines.hands import Hands
+from innkeeper.machines.guest.program import GuestProgram
 from innkeeper.machines.host_facts import Acceleration, HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.pipe import BytePipe as BytePipe
-from innkeeper.machines.screens import Screens
+from innkeeper.machines.screen.input_devices import InputDevices
+from innkeeper.machines.screen.ports import Screens
 from innkeeper.machines.usage import Usage
 
 #: Told, on the event loop, how far a long call has come: bytes done, bytes in all.
@@ -131,7 +131,7 @@ class Hypervisor(Protocol):
         """What its machines show, and their serial ports."""
 
     @property
-    def hands(self) -> Hands:
+    def input_devices(self) -> InputDevices:
         """Their keyboards and mice."""
 
     @property

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 
 from innkeeper.errors import ErrorCode, InnkeeperError, MachineError, MachineNotFound, WrongState
-from innkeeper.machines.change import Noted, Scope
+from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.command import CANCEL_EFFECTS, Command, refuse_state
-from innkeeper.machines.fitness import UndoRules
+from innkeeper.machines.command_work import CommandWork
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.obey import Obey
 from innkeeper.machines.ports import Hypervisor
-from innkeeper.machines.undoing import (
+from innkeeper.machines.undo.fitness import UndoRules
+from innkeeper.machines.undo.undoable import (
     checked_startup_option,
     refuse_changed_parents,
     stands_on_undo_disks,
@@ -56,10 +56,10 @@ class Machines:
         self._hosts = {hypervisor.name: hypervisor for hypervisor in hypervisors}
         self._tasks = tasks
         self._run_has_merged = run_has_merged
-        obey = Obey(self._hosts, clock=clock, merge_has_begun=self.merge_has_begun, rules=rules)
+        work = CommandWork(self._hosts, clock=clock, merge_has_begun=self.merge_has_begun, rules=rules)
         for command in Command:
-            tasks.register(command.kind, obey.work_of(command))
-        tasks.register(UNDO_ACTION, obey.undo_action)
+            tasks.register(command.kind, work.work_of(command))
+        tasks.register(UNDO_ACTION, work.undo_action)
 
     @property
     def hosts(self) -> Mapping[str, Hypervisor]:
@@ -156,7 +156,7 @@ class Machines:
         """
         machine = await self.get(name)
         host = self._hosts[machine.host]
-        await host.change(machine.name, Noted(extras={"undoable": undoable}), Scope.BOTH)
+        await host.change(machine.name, MetadataChanged(extras={"undoable": undoable}), Scope.BOTH)
         if not undoable and stands_on_undo_disks(machine):
             task = await self.discard_undo_disks(machine.name, owner=owner)
             await self._tasks.wait(task.id)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from innkeeper.errors import ErrorCode, InvalidArgument, NotSupported, WrongState
-from innkeeper.machines.change import Hardware, Noted, Scope
+from innkeeper.machines.change import Hardware, MetadataChanged, Scope
 from innkeeper.machines.configuration import Configuration
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.naming import checked_label, checked_name
@@ -31,7 +31,7 @@ MAX_LABELS: Final = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Wishes:
+class MachineChanges:
     """What is to be changed about a machine; what is ``None`` stays."""
 
     name: str | None = None
@@ -57,7 +57,7 @@ class MachineSettings:
         host = self._machines.hosts[machine.host]
         return machine, await host.configuration(machine.name, running=running)
 
-    async def change(self, name: str, wishes: Wishes) -> Machine:
+    async def change(self, name: str, wanted: MachineChanges) -> Machine:
         """Change what is wished, or nothing at all.
 
         Raises ``WrongState`` (VM_E_PREF_VM_ACTIVE for name, memory and undoable, VM_E_VM_RUNNING_OR_SAVED
@@ -66,11 +66,11 @@ class MachineSettings:
         """
         machine = await self._machines.get(name)
         host = self._machines.hosts[machine.host]
-        await self._refuse(machine, wishes)
-        await self._apply(host, machine.name, wishes)
-        if wishes.name is not None and wishes.name != machine.name:
-            await host.rename(machine.name, wishes.name)
-        return await host.machine(wishes.name or machine.name)
+        await self._refuse(machine, wanted)
+        await self._apply(host, machine.name, wanted)
+        if wanted.name is not None and wanted.name != machine.name:
+            await host.rename(machine.name, wanted.name)
+        return await host.machine(wanted.name or machine.name)
 
     async def add_labels(self, name: str, labels: list[str]) -> tuple[str, ...]:
         """Add labels to those that the machine has; returns all. Allowed in every state."""
@@ -98,33 +98,33 @@ class MachineSettings:
 
     async def _label(self, machine: Machine, labels: tuple[str, ...]) -> tuple[str, ...]:
         host = self._machines.hosts[machine.host]
-        await host.change(machine.name, Noted(extras={"labels": labels}), Scope.BOTH)
+        await host.change(machine.name, MetadataChanged(extras={"labels": labels}), Scope.BOTH)
         return labels
 
-    async def _refuse(self, machine: Machine, wishes: Wishes) -> None:
+    async def _refuse(self, machine: Machine, wanted: MachineChanges) -> None:
         """Look at everything before anything is touched."""
-        _refuse_values(wishes)
-        if wishes.name is not None and wishes.name != machine.name:
+        _refuse_values(wanted)
+        if wanted.name is not None and wanted.name != machine.name:
             others = [each.name for each in await self._machines.list() if each.name != machine.name]
-            checked_name(wishes.name, others)
+            checked_name(wanted.name, others)
         active = [
             word
             for word, wish in (
-                ("name", wishes.name if wishes.name != machine.name else None),
-                ("memory", wishes.memory_mib),
-                ("processors", wishes.vcpus),
-                ("undo disks", wishes.undoable),
+                ("name", wanted.name if wanted.name != machine.name else None),
+                ("memory", wanted.memory_mib),
+                ("processors", wanted.vcpus),
+                ("undo disks", wanted.undoable),
             )
             if wish is not None
         ]
         if active:
             refuse_active(machine, f"change its {active[0]}", ErrorCode.VM_E_PREF_VM_ACTIVE)
-        if wishes.bios:
+        if wanted.bios:
             refuse_active(machine, "change its firmware's strings", ErrorCode.VM_E_VM_RUNNING_OR_SAVED)
-        if active or wishes.bios:
+        if active or wanted.bios:
             await self._machines.refuse_busy(machine.name)
-        if wishes.memory_mib is not None:
-            await self._refuse_memory(machine, wishes.memory_mib)
+        if wanted.memory_mib is not None:
+            await self._refuse_memory(machine, wanted.memory_mib)
 
     async def _refuse_memory(self, machine: Machine, memory_mib: int) -> None:
         most = (await self._machines.hosts[machine.host].facts()).memory_mib
@@ -134,21 +134,21 @@ class MachineSettings:
                 advice=f"Give {MIN_MEMORY_MIB} to {most:,} MiB, which is what the host has.",
             )
 
-    async def _apply(self, host: Hypervisor, name: str, wishes: Wishes) -> None:
-        if wishes.memory_mib is not None or wishes.vcpus is not None or wishes.bios:
-            hardware = Hardware(memory_mib=wishes.memory_mib, vcpus=wishes.vcpus, bios=wishes.bios)
+    async def _apply(self, host: Hypervisor, name: str, wanted: MachineChanges) -> None:
+        if wanted.memory_mib is not None or wanted.vcpus is not None or wanted.bios:
+            hardware = Hardware(memory_mib=wanted.memory_mib, vcpus=wanted.vcpus, bios=wanted.bios)
             await host.change(name, hardware)
         extras = {
             field: value
             for field in ("undo_action", "shutdown_action")
-            if (value := getattr(wishes, field)) is not None
+            if (value := getattr(wanted, field)) is not None
         }
-        if wishes.notes is not None or extras:
-            await host.change(name, Noted(notes=wishes.notes, extras=extras), Scope.BOTH)
-        if wishes.undoable is not None:
-            await self._machines.set_undoable(name, wishes.undoable)
-        if wishes.autostart is not None:
-            await host.set_autostart(name, wishes.autostart)
+        if wanted.notes is not None or extras:
+            await host.change(name, MetadataChanged(notes=wanted.notes, extras=extras), Scope.BOTH)
+        if wanted.undoable is not None:
+            await self._machines.set_undoable(name, wanted.undoable)
+        if wanted.autostart is not None:
+            await host.set_autostart(name, wanted.autostart)
 
 
 def refuse_active(machine: Machine, command: str, code: ErrorCode) -> None:
@@ -167,19 +167,19 @@ def refuse_active(machine: Machine, command: str, code: ErrorCode) -> None:
     )
 
 
-def _refuse_values(wishes: Wishes) -> None:
-    if wishes.notes is not None and len(wishes.notes) > MAX_NOTES_LENGTH:
+def _refuse_values(wanted: MachineChanges) -> None:
+    if wanted.notes is not None and len(wanted.notes) > MAX_NOTES_LENGTH:
         raise InvalidArgument(
-            f"The notes have {len(wishes.notes):,} characters.",
+            f"The notes have {len(wanted.notes):,} characters.",
             advice=f"At most {MAX_NOTES_LENGTH:,} are kept.",
         )
-    if wishes.notes is not None and any(_unwritable(each) for each in wishes.notes):
+    if wanted.notes is not None and any(_unwritable(each) for each in wanted.notes):
         raise InvalidArgument("The notes hold a control character that no definition can keep.")
-    if wishes.vcpus is not None and not 1 <= wishes.vcpus <= MAX_VCPUS:
+    if wanted.vcpus is not None and not 1 <= wanted.vcpus <= MAX_VCPUS:
         raise InvalidArgument(
-            f"A machine cannot have {wishes.vcpus} processors.", advice=f"Give 1 to {MAX_VCPUS}."
+            f"A machine cannot have {wanted.vcpus} processors.", advice=f"Give 1 to {MAX_VCPUS}."
         )
-    for field, value in wishes.bios.items():
+    for field, value in wanted.bios.items():
         _refuse_bios(field, value)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from innkeeper.errors import ErrorCode, InvalidArgument, WrongState
-from innkeeper.machines.change import Hardware, Noted, Scope, ValueSet
+from innkeeper.machines.change import Hardware, MetadataChanged, Scope, ValueSet
 from innkeeper.machines.configuration import Configuration, Value
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import Hypervisor
@@ -154,7 +154,7 @@ async def _set_undo_action(host: Hypervisor, machine: Machine, value: Value) -> 
     number = _integer(value)
     if number not in list(UndoAction):
         raise InvalidArgument(f"There is no undo action {number}.", advice="0 discards, 1 keeps, 2 commits.")
-    await host.change(machine.name, Noted(extras={"undo_action": UndoAction(number)}), Scope.BOTH)
+    await host.change(machine.name, MetadataChanged(extras={"undo_action": UndoAction(number)}), Scope.BOTH)
 
 
 def _integer(value: Value) -> int:

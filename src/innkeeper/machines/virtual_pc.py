@@ -77,8 +77,8 @@ class VirtualPC:
 
     async def search_paths(self) -> tuple[str, ...]:
         """Where files are looked for (``SearchPaths``)."""
-        said = str((await self._options.all()).get(_SEARCH_PATHS, ""))
-        return tuple(path for path in said.split("\n") if path)
+        message = str((await self._options.all()).get(_SEARCH_PATHS, ""))
+        return tuple(path for path in message.split("\n") if path)
 
     async def set_search_paths(self, paths: Sequence[str]) -> None:
         """Say where files are looked for: absolute folders that are there."""

@@ -53,7 +53,7 @@ class Directory:
     ca_file: Path | None = None
     #: Only ``False`` for a test: passwords would travel in the clear.
     start_tls: bool = True
-    patience: float = 10.0
+    timeout_seconds: float = 10.0
 
 
 class DirectoryRealm:
@@ -119,7 +119,7 @@ class DirectoryRealm:
         try:
             connection = ldap.initialize(directory.url)
             for option in (ldap.OPT_NETWORK_TIMEOUT, ldap.OPT_TIMEOUT):
-                connection.set_option(option, directory.patience)
+                connection.set_option(option, directory.timeout_seconds)
             connection.set_option(ldap.OPT_REFERRALS, 0)
             connection.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
             if directory.ca_file is not None:

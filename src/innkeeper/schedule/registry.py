@@ -9,18 +9,18 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from innkeeper.errors import ErrorCode, InvalidArgument, ScheduleError
-from innkeeper.schedule import due
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import LogonType, TaskCreation
 from innkeeper.schedule.memory_store import folder_taken, taken
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import LogonType, TaskCreation
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Accounts, Calendars, ScheduleStore
 from innkeeper.schedule.registered import Folder, Registered, Watch
+from innkeeper.schedule.running import due
+from innkeeper.schedule.running.whom import settle
 from innkeeper.schedule.security.guard import Guard, Who, with_principal
 from innkeeper.schedule.security.sddl import Right
 from innkeeper.schedule.security.sddl import parse as parse_sddl
-from innkeeper.schedule.whom import settle
 from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.tasks.ports import Clock
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
 
-from innkeeper.server import problems
-from innkeeper.server.bodies import BodyLimit
-from innkeeper.server.conditional import ConditionalRequests
-from innkeeper.server.description import describe
-from innkeeper.server.heads import HeadLimit
 from innkeeper.server.house import House
-from innkeeper.server.idempotency import IdempotencyKeys
+from innkeeper.server.http import problems
+from innkeeper.server.http.body_limit import BodyLimit
+from innkeeper.server.http.conditional import ConditionalRequests
+from innkeeper.server.http.description import describe
+from innkeeper.server.http.header_limit import HeadLimit
+from innkeeper.server.http.idempotency import IdempotencyKeys
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
 from innkeeper.server.metrics import Measured

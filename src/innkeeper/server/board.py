@@ -14,7 +14,7 @@ from innkeeper.identity.roles import Role
 from innkeeper.machines.command import seen_state
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines, lock_of
-from innkeeper.server.conditional import tag_of
+from innkeeper.server.http.conditional import tag_of
 from innkeeper.server.messages import machine_message
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task
@@ -42,9 +42,11 @@ class Notice:
     machine: Machine
     agent_connected: bool
     task_id: int | None
-    _said: dict[Role, tuple[bytes, str]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    _responses: dict[Role, tuple[bytes, str]] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
 
-    def says(self, machine: Machine, agent_connected: bool, task_id: int | None) -> bool:
+    def is_current(self, machine: Machine, agent_connected: bool, task_id: int | None) -> bool:
         """Whether it is up to date."""
         return (
             (self.machine is machine or self.machine == machine)
@@ -52,9 +54,9 @@ class Notice:
             and self.task_id == task_id
         )
 
-    def said(self, role: Role, allowed: AllowedTo) -> tuple[bytes, str]:
+    def response(self, role: Role, allowed: AllowedTo) -> tuple[bytes, str]:
         """Its description for a caller of this role on it, and that description's ETag."""
-        if (known := self._said.get(role)) is not None:
+        if (known := self._responses.get(role)) is not None:
             return known
         message = machine_message(
             self.machine,
@@ -63,7 +65,7 @@ class Notice:
             allowed=allowed(role),
         )
         body = message.model_dump_json().encode()
-        return self._said.setdefault(role, (body, tag_of(body)))
+        return self._responses.setdefault(role, (body, tag_of(body)))
 
 
 class Board:
@@ -100,7 +102,7 @@ class Board:
         #: Another number whenever anything on it has changed.
         self.version = 0
 
-    def heed(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Note what an event makes out of date."""
         if event.kind.group is EventGroup.TASK:
             self._heed_task(event)
@@ -189,8 +191,8 @@ class Board:
         """Believe what the store says of live tasks, but where an event has said something newer."""
         newer = {lock_of(name) for name in self._changed_since}
         found = {task.lock: (task.id, task.kind) for task in live if task.lock is not None}
-        said = {lock: held for lock, held in self._holders.items() if lock in newer}
-        self._holders = {lock: held for lock, held in found.items() if lock not in newer} | said
+        response = {lock: held for lock, held in self._holders.items() if lock in newer}
+        self._holders = {lock: held for lock, held in found.items() if lock not in newer} | response
 
     async def _mend(self) -> None:
         """Ask for what has changed."""
@@ -227,7 +229,7 @@ class Board:
             machine = dataclasses.replace(machine, state=state)
         connected = self._agents.is_connected(machine.name)
         known = self._notices.get(key)
-        if known is not None and known.says(machine, connected, task_id):
+        if known is not None and known.is_current(machine, connected, task_id):
             return known
         notice = Notice(machine=machine, agent_connected=connected, task_id=task_id)
         self._notices[key] = notice

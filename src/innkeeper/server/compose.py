@@ -23,9 +23,6 @@ from innkeeper.disks.exports import Exports
 from innkeeper.disks.roots import Roots
 from innkeeper.disks.service import Disks
 from innkeeper.errors import InnkeeperError
-from innkeeper.hypervisor.fake import FakeHypervisor
-from innkeeper.hypervisor.fake_agents import FakeAgents
-from innkeeper.hypervisor.fake_village import settle_village
 from innkeeper.hypervisor.libvirt import (
     LibvirtHypervisor,
     choose_uri,
@@ -33,31 +30,34 @@ from innkeeper.hypervisor.libvirt import (
     embedded_uri,
     prepare_root,
 )
+from innkeeper.hypervisor.simulated.agents import FakeAgents
+from innkeeper.hypervisor.simulated.fleet import settle_fleet
+from innkeeper.hypervisor.simulated.host import FakeHypervisor
 from innkeeper.identity.audit import Audit
 from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.creation import Creation
 from innkeeper.machines.disk_space import DiskSpaceWatch
-from innkeeper.machines.display import Display
 from innkeeper.machines.equipment import Equipment
-from innkeeper.machines.keyboard import Keyboard
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.mouse import Mouse
 from innkeeper.machines.ports import BytePipe, Hypervisor
-from innkeeper.machines.quitting import quit_machines
+from innkeeper.machines.screen.display import Display
+from innkeeper.machines.screen.keyboard import Keyboard
+from innkeeper.machines.screen.mouse import Mouse
 from innkeeper.machines.service import Machines
+from innkeeper.machines.shutdown_actions import apply_shutdown_actions
+from innkeeper.machines.undo_action_watch import UndoActionWatch
 from innkeeper.machines.virtual_pc import VirtualPC
-from innkeeper.machines.watch import UndoWatch
-from innkeeper.schedule.maintenance import MaintenanceWindow
 from innkeeper.schedule.ports import Starts
-from innkeeper.schedule.starts import MappedStarts
+from innkeeper.schedule.running.maintenance import MaintenanceWindow
+from innkeeper.schedule.running.starts import MappedStarts
 from innkeeper.server.board import Board
-from innkeeper.server.channelling import looks_at
+from innkeeper.server.channel_composition import looks_at
 from innkeeper.server.compose_people import compose_people
+from innkeeper.server.demo_activity import demo_activity
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.guests import guests
 from innkeeper.server.house import House
-from innkeeper.server.lively import live
 from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
 from innkeeper.server.operations import operations
@@ -91,7 +91,7 @@ class Overrides:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Ground:
+class Foundations:
     """What every room of one service stands on."""
 
     settings: Settings
@@ -113,64 +113,66 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
     What a crash left unfinished goes on from here.
     """
     async with contextlib.AsyncExitStack() as opened:
-        ground = await _ground(settings, overrides, opened)
-        hypervisors = await _hypervisors(ground)
+        foundations = await _foundations(settings, overrides, opened)
+        hypervisors = await _hypervisors(foundations)
         history = dt.timedelta(days=settings.history_days)
         tasks = Tasks(
-            store=ground.store.tasks,
-            engine=overrides.engine or ground.store.engine,
-            clock=ground.clock,
-            publish=ground.events.publish,
+            store=foundations.store.tasks,
+            engine=overrides.engine or foundations.store.engine,
+            clock=foundations.clock,
+            publish=foundations.events.publish,
             retention=Retention(age=history),
-            shared=ground.store.is_shared,
-            loops=ground.loops,
+            shared=foundations.store.is_shared,
+            loops=foundations.loops,
         )
         machines = Machines(
             hypervisors=hypervisors,
             tasks=tasks,
-            clock=ground.clock,
-            run_has_merged=lambda run: run_has_merged(ground.store.reports, run),
+            clock=foundations.clock,
+            run_has_merged=lambda run: run_has_merged(foundations.store.reports, run),
             rules=settings.policy.undo,
         )
-        house = await _house(ground, tasks, machines, hypervisors)
+        house = await _house(foundations, tasks, machines, hypervisors)
         opened.push_async_callback(tasks.close)
         await tasks.launch()
-        keep = functools.partial(_keep_running, ground)
-        keep("reconciler", _reconciler(ground, tasks, machines).run)
-        keep("undo watch", _undo_watch(ground, machines).run)
-        keep("report retention", lambda: house.reports.forget_old(ground.clock, history))
+        keep = functools.partial(_keep_running, foundations)
+        keep("reconciler", _reconciler(foundations, tasks, machines).run)
+        keep("undo watch", _undo_action_watch(foundations, machines).run)
+        keep("report retention", lambda: house.reports.forget_old(foundations.clock, history))
         keep("session retention", house.people.sessions.purge_for_ever)
         keep("trigger agent", house.trigger.run)
         keep("accountant", house.accountant.run)
         keep("heartbeats", house.guests.heartbeats.run)
-        keep("greeter", house.guests.greeter.run)
-        room = DiskSpaceWatch(machines, clock=ground.clock, publish=ground.events.publish)
+        keep("guest initialiser", house.guests.initialiser.run)
+        room = DiskSpaceWatch(machines, clock=foundations.clock, publish=foundations.events.publish)
         keep("room for disks", room.run)
-        ground.events.tell(house.schedule.heed)
+        foundations.events.subscribe(house.schedule.on_event)
         keep("scheduler", house.schedule.scheduler.run)
         keep("occasions of scheduled tasks", house.schedule.watcher.run)
         keep("automatic maintenance", house.schedule.maintenance.run)
         if settings.fake is None:
             keep("wake alarm", house.schedule.waker.run)
         if settings.fake is not None and settings.fake.lively:
-            keep("a lively inn", lambda: live(house))
+            keep("demo activity", lambda: demo_activity(house))
         yield house
         # Not after a failure: then the machines had better stay as they are.
         if settings.shutdown_actions:
-            await quit_machines(machines, tasks, timeout_seconds=settings.shutdown_seconds)
+            await apply_shutdown_actions(machines, tasks, timeout_seconds=settings.shutdown_seconds)
 
 
-async def _ground(settings: Settings, overrides: Overrides, opened: contextlib.AsyncExitStack) -> Ground:
+async def _foundations(
+    settings: Settings, overrides: Overrides, opened: contextlib.AsyncExitStack
+) -> Foundations:
     clock = overrides.clock or _clock(settings)
     events = EventBus(life=secrets.token_hex(4))
     events.attach(asyncio.get_running_loop())
     opened.callback(events.close)
     metrics = Metrics()
-    events.tell(metrics.heed)
+    events.subscribe(metrics.on_event)
     store = await open_store(settings.database_url, server=socket.gethostname())
     opened.push_async_callback(store.close)
     exports = await asyncio.to_thread(Exports.in_reach, settings.state_dir / "exports")
-    return Ground(
+    return Foundations(
         exports=exports,
         loops=Loops(clock),
         settings=settings,
@@ -187,23 +189,23 @@ def _clock(settings: Settings) -> Clock:
     if settings.fake is None:
         return SystemClock()
     now = dt.datetime.now(dt.UTC)
-    return simulated_clock(_village(settings) / "clock.json", settings.fake.speed, now)
+    return simulated_clock(_fleet(settings) / "clock.json", settings.fake.speed, now)
 
 
-def _village(settings: Settings) -> Path:
+def _fleet(settings: Settings) -> Path:
     return settings.state_dir / "fake"
 
 
 async def _house(
-    ground: Ground, tasks: Tasks, machines: Machines, hypervisors: Sequence[Hypervisor]
+    foundations: Foundations, tasks: Tasks, machines: Machines, hypervisors: Sequence[Hypervisor]
 ) -> House:
     """Put the rooms of the night on top of machines and tasks."""
-    policy, store = ground.settings.policy, ground.store
+    policy, store = foundations.settings.policy, foundations.store
     bookings = Bookings(
         store=store.bookings,
         machines=machines,
-        clock=ground.clock,
-        publish=ground.events.publish,
+        clock=foundations.clock,
+        publish=foundations.events.publish,
         policy=policy,
     )
     windows = Windows(store.windows)
@@ -213,13 +215,13 @@ async def _house(
         bookings=bookings,
         windows=windows,
         reports=store.reports,
-        clock=ground.clock,
-        publish=ground.events.publish,
+        clock=foundations.clock,
+        publish=foundations.events.publish,
         policy=policy,
     )
-    agents = await _agents(ground, machines, hypervisors, trigger)
+    agents = await _agents(foundations, machines, hypervisors, trigger)
     board = Board(machines=machines, agents=agents, tasks=tasks)
-    ground.events.tell(board.heed)
+    foundations.events.subscribe(board.on_event)
     UpdateRuns(
         tasks=tasks,
         machines=machines,
@@ -227,30 +229,30 @@ async def _house(
         bookings=bookings,
         reports=store.reports,
         boots=BootSlots(policy.boots),
-        clock=ground.clock,
+        clock=foundations.clock,
         policy=policy,
     )
-    display = Display(machines, clock=ground.clock)
-    keyboard, mouse = Keyboard(machines, clock=ground.clock), Mouse(machines, display)
-    for heed in (keyboard.heed, mouse.heed):
-        ground.events.tell(heed)
+    display = Display(machines, clock=foundations.clock)
+    keyboard, mouse = Keyboard(machines, clock=foundations.clock), Mouse(machines, display)
+    for on_event in (keyboard.on_event, mouse.on_event):
+        foundations.events.subscribe(on_event)
     audit = Audit(store.audit, SystemClock())
     virtual_pc = VirtualPC(
         machines=machines,
         options=store.options,
-        clock=ground.clock,
-        default_path=ground.settings.state_dir / "machines",
+        clock=foundations.clock,
+        default_path=foundations.settings.state_dir / "machines",
     )
     await virtual_pc.open()
-    disks = await _disks(ground, tasks, machines)
+    disks = await _disks(foundations, tasks, machines)
     return House(
-        settings=ground.settings,
-        clock=ground.clock,
-        events=ground.events,
-        loops=ground.loops,
-        metrics=ground.metrics,
+        settings=foundations.settings,
+        clock=foundations.clock,
+        events=foundations.events,
+        loops=foundations.loops,
+        metrics=foundations.metrics,
         answers=store.answers,
-        people=await compose_people(ground.settings, store, audit, ground.opened),
+        people=await compose_people(foundations.settings, store, audit, foundations.opened),
         audit=audit,
         tasks=tasks,
         machines=machines,
@@ -261,18 +263,18 @@ async def _house(
         equipment=Equipment(machines),
         creation=Creation(machines=machines, tasks=tasks, directory=lambda: virtual_pc.configuration_path),
         virtual_pc=virtual_pc,
-        accountant=Accountant(machines, clock=ground.clock),
+        accountant=Accountant(machines, clock=foundations.clock),
         guests=await guests(
             machines=machines,
             agents=agents,
             tasks=tasks,
             store=store.parameters,
-            clock=ground.clock,
-            publish=ground.events.publish,
-            tell=ground.events.tell,
+            clock=foundations.clock,
+            publish=foundations.events.publish,
+            subscribe=foundations.events.subscribe,
         ),
         agents=agents,
-        channels=await _channels(ground, tasks, machines, agents),
+        channels=await _channels(foundations, tasks, machines, agents),
         bookings=bookings,
         windows=windows,
         preparations=Preparations(tasks=tasks, machines=machines, agents=agents),
@@ -284,80 +286,82 @@ async def _house(
             handlers=operations(
                 machines=machines,
                 tasks=tasks,
-                clock=ground.clock,
+                clock=foundations.clock,
                 disks=disks,
                 bookings=bookings,
                 agents=agents,
-                publish=ground.events.publish,
+                publish=foundations.events.publish,
             ),
-            clock=ground.clock,
-            state_dir=ground.settings.state_dir,
+            clock=foundations.clock,
+            state_dir=foundations.settings.state_dir,
             window=MaintenanceWindow(
-                start=ground.settings.maintenance_start,
-                length=dt.timedelta(minutes=ground.settings.maintenance_minutes),
+                start=foundations.settings.maintenance_start,
+                length=dt.timedelta(minutes=foundations.settings.maintenance_minutes),
             ),
-            simulated=ground.settings.fake is not None,
-            starts=await _starts(ground),
+            simulated=foundations.settings.fake is not None,
+            starts=await _starts(foundations),
         ),
         disks=disks,
     )
 
 
-async def _disks(ground: Ground, tasks: Tasks, machines: Machines) -> Disks:
-    own = ground.settings.state_dir / "disks"
-    if own in ground.settings.disk_folders:
+async def _disks(foundations: Foundations, tasks: Tasks, machines: Machines) -> Disks:
+    own = foundations.settings.state_dir / "disks"
+    if own in foundations.settings.disk_folders:
         await asyncio.to_thread(own.mkdir, mode=0o750, parents=True, exist_ok=True)
     return Disks(
         tasks=tasks,
-        roots=Roots(ground.settings.disk_folders),
+        roots=Roots(foundations.settings.disk_folders),
         users=MachineDisks(machines),
-        exports=ground.exports,
+        exports=foundations.exports,
     )
 
 
-async def _starts(ground: Ground) -> Starts | None:
+async def _starts(foundations: Foundations) -> Starts | None:
     """What this server has begun: of use where no other one takes up its work."""
-    if ground.store.is_shared:
+    if foundations.store.is_shared:
         return None
-    starts = await asyncio.to_thread(MappedStarts.open, ground.settings.state_dir / "starts")
-    ground.opened.callback(starts.close)
+    starts = await asyncio.to_thread(MappedStarts.open, foundations.settings.state_dir / "starts")
+    foundations.opened.callback(starts.close)
     if starts.is_crowded:
-        starts.keep({run.id: run for run in await ground.store.schedule.runs(live=True, limit=10_000)})
+        starts.keep({run.id: run for run in await foundations.store.schedule.runs(live=True, limit=10_000)})
     return starts
 
 
-def _undo_watch(ground: Ground, machines: Machines) -> UndoWatch:
-    watch = UndoWatch(machines=machines, clock=ground.clock)
-    ground.events.tell(watch.heed)
+def _undo_action_watch(foundations: Foundations, machines: Machines) -> UndoActionWatch:
+    watch = UndoActionWatch(machines=machines, clock=foundations.clock)
+    foundations.events.subscribe(watch.on_event)
     return watch
 
 
-def _reconciler(ground: Ground, tasks: Tasks, machines: Machines) -> Reconciler:
+def _reconciler(foundations: Foundations, tasks: Tasks, machines: Machines) -> Reconciler:
     return Reconciler(
         tasks=tasks,
         machines=machines,
-        reports=ground.store.reports,
-        clock=ground.clock,
-        publish=ground.events.publish,
+        reports=foundations.store.reports,
+        clock=foundations.clock,
+        publish=foundations.events.publish,
     )
 
 
 # Who carries the machines
 
 
-async def _hypervisors(ground: Ground) -> Sequence[Hypervisor]:
-    if ground.overrides.hypervisors is not None:
-        return ground.overrides.hypervisors
-    if ground.settings.fake is not None:
-        return (await _fake(ground, ground.settings.fake),)
-    return [await _libvirt(ground, uri) for uri in await _uris(ground.settings)]
+async def _hypervisors(foundations: Foundations) -> Sequence[Hypervisor]:
+    if foundations.overrides.hypervisors is not None:
+        return foundations.overrides.hypervisors
+    if foundations.settings.fake is not None:
+        return (await _fake(foundations, foundations.settings.fake),)
+    return [await _libvirt(foundations, uri) for uri in await _uris(foundations.settings)]
 
 
-async def _fake(ground: Ground, fake: FakeSettings) -> FakeHypervisor:
-    hypervisor = FakeHypervisor(_village(ground.settings), clock=ground.clock, publish=ground.events.publish)
-    ground.opened.push_async_callback(hypervisor.close)
+async def _fake(foundations: Foundations, fake: FakeSettings) -> FakeHypervisor:
+    hypervisor = FakeHypervisor(
+        _fleet(foundations.settings), clock=foundations.clock, publish=foundations.events.publish
+    )
+    foundations.opened.push_async_callback(hypervisor.close)
     await hypervisor.open()
-    await settle_village(hypervisor, fake.machines)
+    await settle_fleet(hypervisor, fake.machines)
     return hypervisor
 
 
@@ -365,9 +369,9 @@ async def _uris(settings: Settings) -> Sequence[str]:
     return settings.hypervisors or (await choose_uri(settings.state_dir),)
 
 
-async def _libvirt(ground: Ground, uri: str) -> LibvirtHypervisor:
+async def _libvirt(foundations: Foundations, uri: str) -> LibvirtHypervisor:
     """Open one host; the embedded driver's first look at QEMU is done here, where it is told of."""
-    state_dir = ground.settings.state_dir
+    state_dir = foundations.settings.state_dir
     if uri == embedded_uri(embedded_root(state_dir)):
         acceleration = await prepare_root(
             state_dir, lambda phase: _log.info("hypervisor_probing", phase=phase)
@@ -376,11 +380,11 @@ async def _libvirt(ground: Ground, uri: str) -> LibvirtHypervisor:
     hypervisor = LibvirtHypervisor(
         name=urlsplit(uri).hostname or socket.gethostname(),
         uri=uri,
-        publish=ground.events.publish,
+        publish=foundations.events.publish,
         state_directory=state_dir,
-        exports=ground.exports,
+        exports=foundations.exports,
     )
-    ground.opened.push_async_callback(hypervisor.close)
+    foundations.opened.push_async_callback(hypervisor.close)
     await hypervisor.open()
     _log.info("hypervisor_opened", host=hypervisor.name, uri=uri)
     return hypervisor
@@ -390,13 +394,13 @@ async def _libvirt(ground: Ground, uri: str) -> LibvirtHypervisor:
 
 
 async def _agents(
-    ground: Ground, machines: Machines, hypervisors: Sequence[Hypervisor], trigger: TriggerAgent
+    foundations: Foundations, machines: Machines, hypervisors: Sequence[Hypervisor], trigger: TriggerAgent
 ) -> GuestAgents:
-    if ground.overrides.agents is not None:
-        return ground.overrides.agents
-    if ground.settings.fake is not None and isinstance(hypervisors[0], FakeHypervisor):
-        simulated = FakeAgents(hypervisors[0], clock=ground.clock)
-        ground.events.tell(simulated.heed)
+    if foundations.overrides.agents is not None:
+        return foundations.overrides.agents
+    if foundations.settings.fake is not None and isinstance(hypervisors[0], FakeHypervisor):
+        simulated = FakeAgents(hypervisors[0], clock=foundations.clock)
+        foundations.events.subscribe(simulated.on_event)
         return simulated
 
     async def open_port(name: str) -> BytePipe:
@@ -416,42 +420,44 @@ async def _agents(
         open_port=open_port,
         running=running,
         on_booking=on_booking,
-        clock=ground.clock,
-        publish=ground.events.publish,
-        loops=ground.loops,
+        clock=foundations.clock,
+        publish=foundations.events.publish,
+        loops=foundations.loops,
     )
-    ground.events.tell(agents.heed)
-    ground.opened.push_async_callback(agents.close)
+    foundations.events.subscribe(agents.on_event)
+    foundations.opened.push_async_callback(agents.close)
     await agents.open()
     return agents
 
 
-async def _channels(ground: Ground, tasks: Tasks, machines: Machines, agents: GuestAgents) -> Channels:
+async def _channels(
+    foundations: Foundations, tasks: Tasks, machines: Machines, agents: GuestAgents
+) -> Channels:
     """The channels; they begin to listen with the house, and again after a restart."""
     channels = Channels(
         ChannelNeeds(
             agents=agents,
             look_at=looks_at(machines, tasks),
-            store=ground.store.channels,
-            clock=ground.clock,
-            publish=ground.events.publish,
-            directory=ground.settings.pipe_directory,
+            store=foundations.store.channels,
+            clock=foundations.clock,
+            publish=foundations.events.publish,
+            directory=foundations.settings.pipe_directory,
             server=socket.gethostname(),
         ),
-        ground.loops,
+        foundations.loops,
     )
-    ground.events.tell(channels.heed)
-    ground.opened.push_async_callback(channels.close)
+    foundations.events.subscribe(channels.on_event)
+    foundations.opened.push_async_callback(channels.close)
     await channels.open()
     return channels
 
 
-def _keep_running(ground: Ground, name: str, work: Work) -> None:
+def _keep_running(foundations: Foundations, name: str, work: Work) -> None:
     """Run a loop for as long as the house is open."""
-    running = ground.loops.start(name, work)
+    running = foundations.loops.start(name, work)
 
     async def stop() -> None:
         running.cancel()
         await asyncio.wait({running})
 
-    ground.opened.push_async_callback(stop)
+    foundations.opened.push_async_callback(stop)

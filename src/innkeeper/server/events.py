@@ -77,9 +77,9 @@ class EventBus:
         """Say on which loop the listeners wait."""
         self._loop = loop
 
-    def tell(self, heed: Publish) -> None:
-        """Call ``heed`` with every event, on the loop: for rooms that act on what others do."""
-        self._heeding.append(heed)
+    def subscribe(self, on_event: Publish) -> None:
+        """Call ``on_event`` with every event, on the loop: for rooms that act on what others do."""
+        self._heeding.append(on_event)
 
     def publish(self, event: Event) -> None:
         """Take an event from any thread. Never blocks, never raises."""
@@ -108,11 +108,11 @@ class EventBus:
         kinds: tuple[str, ...] = ("*",),
         *,
         gather_seconds: float = 0.0,
-        patience_seconds: float | None = None,
+        timeout_seconds: float | None = None,
     ) -> AsyncGenerator[Sequence[Numbered], None]:
         """As ``listen``, together what came together: within ``gather_seconds`` of the first.
 
-        Empty after each ``patience_seconds`` in which nothing came.
+        Empty after each ``timeout_seconds`` in which nothing came.
         """
         waker = asyncio.Event()
         self._wakers.add(waker)
@@ -124,7 +124,7 @@ class EventBus:
                 found = [numbered for numbered in events if _matches(numbered.event.kind, kinds)]
                 if found:
                     yield found
-                elif not events and not await _wakes(waker, patience_seconds):
+                elif not events and not await _wakes(waker, timeout_seconds):
                     yield ()
                 elif gather_seconds and not self._closed:
                     await asyncio.sleep(gather_seconds)
@@ -162,13 +162,13 @@ class EventBus:
 
     def _spread(self, event: Event) -> None:
         self._wake()
-        for heed in self._heeding:
+        for on_event in self._heeding:
             try:
-                heed(event)
+                on_event(event)
             except Exception as exc:  # one that fails must not keep the event from the others
                 _log.error(
                     "events.subscriber_failed",
-                    subscriber=_name(heed),
+                    subscriber=_name(on_event),
                     kind=event.kind,
                     traceback=traceback_of(exc),
                 )
@@ -178,18 +178,18 @@ class EventBus:
             waker.set()
 
 
-async def _wakes(waker: asyncio.Event, patience_seconds: float | None) -> bool:
+async def _wakes(waker: asyncio.Event, timeout_seconds: float | None) -> bool:
     """Whether it woke within that time."""
     try:
-        async with asyncio.timeout(patience_seconds):
+        async with asyncio.timeout(timeout_seconds):
             await waker.wait()
     except TimeoutError:
         return False
     return True
 
 
-def _name(heed: Publish) -> str:
-    return str(getattr(heed, "__qualname__", heed))
+def _name(on_event: Publish) -> str:
+    return str(getattr(on_event, "__qualname__", on_event))
 
 
 @functools.lru_cache(maxsize=4096)

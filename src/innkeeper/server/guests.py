@@ -8,11 +8,11 @@ import socket
 from collections.abc import Callable
 
 from innkeeper.channels.ports import GuestAgents
-from innkeeper.machines.greeter import Greeter
-from innkeeper.machines.guest_os import GuestOS
-from innkeeper.machines.guest_tasks import GuestTasks
-from innkeeper.machines.heartbeats import Heartbeats
-from innkeeper.machines.parameters import HostNames, Parameters, ParameterStore
+from innkeeper.machines.guest.heartbeats import Heartbeats
+from innkeeper.machines.guest.initialiser import GuestInitialiser
+from innkeeper.machines.guest.os import GuestOS
+from innkeeper.machines.guest.parameters import HostNames, Parameters, ParameterStore
+from innkeeper.machines.guest.power_tasks import GuestTasks
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
@@ -27,7 +27,7 @@ class Guests:
     tasks: GuestTasks
     parameters: Parameters
     heartbeats: Heartbeats
-    greeter: Greeter
+    initialiser: GuestInitialiser
 
 
 async def guests(
@@ -38,9 +38,9 @@ async def guests(
     store: ParameterStore,
     clock: Clock,
     publish: Publish,
-    tell: Callable[[Publish], None],
+    subscribe: Callable[[Publish], None],
 ) -> Guests:
-    """Wire them; ``tell`` lets them hear the house's events."""
+    """Wire them; ``subscribe`` lets them hear the house's events."""
     system = GuestOS(machines, agents)
     parameters = Parameters(
         machines=machines, guests=system, store=store, clock=clock, host=await asyncio.to_thread(_host_names)
@@ -50,10 +50,10 @@ async def guests(
         tasks=GuestTasks(machines=machines, guests=system, tasks=tasks, clock=clock, publish=publish),
         parameters=parameters,
         heartbeats=Heartbeats(machines, agents, clock=clock, publish=publish),
-        greeter=Greeter(machines=machines, guests=system, parameters=parameters, clock=clock),
+        initialiser=GuestInitialiser(machines=machines, guests=system, parameters=parameters, clock=clock),
     )
-    tell(made.tasks.heed)
-    tell(made.greeter.heed)
+    subscribe(made.tasks.on_event)
+    subscribe(made.initialiser.on_event)
     return made
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from innkeeper.disks.facts import describe
 from innkeeper.disks.ports import DiskUse
 from innkeeper.errors import InnkeeperError
-from innkeeper.machines.fitness import run_of
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.service import Machines
+from innkeeper.machines.undo.fitness import run_of
 
 
 class MachineDisks:

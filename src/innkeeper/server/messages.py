@@ -78,8 +78,8 @@ def _seconds_left(task: Task, now: dt.datetime) -> int | None:
 
 def log_message(task_id: int, lines: list[LogLine]) -> wire.LogMessage:
     """Lines of a task's log."""
-    said = tuple(wire.LogLineMessage.model_validate(line, from_attributes=True) for line in lines)
-    return wire.LogMessage(task_id=task_id, lines=said)
+    message = tuple(wire.LogLineMessage.model_validate(line, from_attributes=True) for line in lines)
+    return wire.LogMessage(task_id=task_id, lines=message)
 
 
 def update_message(booking: Booking, task: wire.TaskMessage | None) -> wire.UpdateMessage:

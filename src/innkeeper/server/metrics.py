@@ -67,7 +67,7 @@ class Metrics:
                 clock = self._clocks[operation] = self.seconds.labels(operation)
             clock.observe(seconds)
 
-    def heed(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Count one event."""
         self._events.labels(event.kind).inc()
         if event.kind is EventKind.TASK_ENDED:

@@ -16,7 +16,7 @@ from innkeeper.disks.service import Disks
 from innkeeper.errors import ErrorCode, InnkeeperError, NotSupported, ScheduleError, TaskNotCancelable
 from innkeeper.machines.service import Machines
 from innkeeper.schedule.duration import Duration
-from innkeeper.schedule.handlers import Handlers, Operation, TaskHandlerStatus, not_pausable
+from innkeeper.schedule.running.handlers import Handlers, Operation, TaskHandlerStatus, not_pausable
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskResult

@@ -20,7 +20,7 @@ from innkeeper.identity.caller import SYSTEM_REALM, Caller, Proof
 from innkeeper.identity.grants import Grants
 from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant, Role
-from innkeeper.server.connections import HttpProtocol
+from innkeeper.server.http.connections import HttpProtocol
 from innkeeper.server.settings import Settings
 
 #: Where a request's scope names the peer.

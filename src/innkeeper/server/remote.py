@@ -15,12 +15,12 @@ import h11
 
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.identity.lockout import network_of
-from innkeeper.server.connections import HttpProtocol
+from innkeeper.server.http.connections import HttpProtocol
 from innkeeper.server.identity.certificates import Certificate, self_made
 from innkeeper.server.settings import Settings
 
 #: A TLS handshake, and a request's line and headers, must be there within this.
-PATIENCE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 
 _BACKLOG = 512
 
@@ -193,7 +193,7 @@ class RemoteProtocol(HttpProtocol):
 
     def _await_head(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(PATIENCE_SECONDS, self.transport.abort)
+            self._deadline = self.loop.call_later(TIMEOUT_SECONDS, self.transport.abort)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:

@@ -10,27 +10,27 @@ from typing import Final
 
 from innkeeper.schedule.calendar.directory import CalendarDirectory
 from innkeeper.schedule.calendar.host import host_zone
-from innkeeper.schedule.computer import LinuxAccounts, LinuxConditions
-from innkeeper.schedule.handlers import Handlers
-from innkeeper.schedule.inn_events import InnEvents
-from innkeeper.schedule.instance import Instances
 from innkeeper.schedule.linux.boot import Boots
+from innkeeper.schedule.linux.computer import LinuxAccounts, LinuxConditions
 from innkeeper.schedule.linux.idle import Idleness
 from innkeeper.schedule.linux.journalctl import Journal
 from innkeeper.schedule.linux.logind import Logind
 from innkeeper.schedule.linux.terminals import Terminals
 from innkeeper.schedule.linux.wake import WakeAlarm
-from innkeeper.schedule.maintenance import Maintenance, MaintenanceWindow
-from innkeeper.schedule.notices import Notices
 from innkeeper.schedule.ports import Accounts, Calendars, ScheduleStore, Starts
 from innkeeper.schedule.registered import Watch
 from innkeeper.schedule.registry import Registry
-from innkeeper.schedule.scheduler import Scheduler
-from innkeeper.schedule.secrets import SecretFiles, directories
-from innkeeper.schedule.sources import Source, Sources
-from innkeeper.schedule.starters import Starters
-from innkeeper.schedule.waker import Waker
-from innkeeper.schedule.watcher import Watcher
+from innkeeper.schedule.running.handlers import Handlers
+from innkeeper.schedule.running.inn_events import InnEvents
+from innkeeper.schedule.running.instance import Instances
+from innkeeper.schedule.running.maintenance import Maintenance, MaintenanceWindow
+from innkeeper.schedule.running.notices import Notices
+from innkeeper.schedule.running.scheduler import Scheduler
+from innkeeper.schedule.running.secrets import SecretFiles, directories
+from innkeeper.schedule.running.sources import Source, Sources
+from innkeeper.schedule.running.starters import Starters
+from innkeeper.schedule.running.waker import Waker
+from innkeeper.schedule.running.watcher import Watcher
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.wire.events import Publish
@@ -49,7 +49,7 @@ class Scheduling:
     watcher: Watcher
     notices: Notices
     #: Takes every event of the inn, for event triggers.
-    heed: Publish
+    on_event: Publish
     accounts: Accounts
     calendars: Calendars
     maintenance: Maintenance
@@ -132,7 +132,7 @@ def scheduling(
             store=store, scheduler=scheduler, clock=clock, home=lambda: home, window=window
         ),
         waker=Waker(store=store, clock=clock, alarm=alarm),
-        heed=inn_events.heed,
+        on_event=inn_events.on_event,
         accounts=accounts,
         calendars=calendars,
         starters=Starters(accounts, logind.user_of),

@@ -22,12 +22,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from innkeeper.server import logs
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import open_house
-from innkeeper.server.heads import MAX_HEAD_BYTES
 from innkeeper.server.house import House
+from innkeeper.server.http.header_limit import MAX_HEAD_BYTES
 from innkeeper.server.notify import notify
 from innkeeper.server.ownership import owned
 from innkeeper.server.peers import PeerProtocol, PeerSocketProtocol, SocketProtocol
-from innkeeper.server.remote import PATIENCE_SECONDS, RemoteDoor, remote_doors, remote_protocol
+from innkeeper.server.remote import TIMEOUT_SECONDS, RemoteDoor, remote_doors, remote_protocol
 from innkeeper.server.settings import Settings
 from innkeeper.server.sockets import local_door
 from innkeeper.wire.version import VERSION
@@ -146,9 +146,11 @@ class _Server(uvicorn.Server):
         """Take connections; a TLS handshake must be done in time."""
         await self.lifespan.startup()
         loop = asyncio.get_running_loop()
-        patience = PATIENCE_SECONDS if self._tls is not None else None
+        timeout_seconds = TIMEOUT_SECONDS if self._tls is not None else None
         self.servers = [
-            await loop.create_server(self._protocol, sock=each, ssl=self._tls, ssl_handshake_timeout=patience)
+            await loop.create_server(
+                self._protocol, sock=each, ssl=self._tls, ssl_handshake_timeout=timeout_seconds
+            )
             for each in self._listening
         ]
         self.started = True

@@ -105,7 +105,7 @@ class Settings(BaseModel):
     #: Do with each running machine what its shutdown action says when the service ends orderly; machines
     #: outlive the service where this is not set.
     shutdown_actions: bool = False
-    #: How long one machine may take for it, in seconds; the service manager must have more patience.
+    #: How long one machine may take for it, in seconds; set systemd's ``TimeoutStopSec`` higher.
     shutdown_seconds: float = Field(default=60.0, gt=0, le=3600)
     #: Log lines as JSON; decided by the terminal where nothing is said.
     log_json: bool | None = None

@@ -22,7 +22,7 @@ from innkeeper.store.servers import Servers
 from innkeeper.store.sqlite import Synchronous, sqlite_engine
 from innkeeper.tasks.outcome import Record, attempt, traceback_of
 from innkeeper.tasks.ports import Body
-from innkeeper.tasks.unrecorded import Unrecorded
+from innkeeper.tasks.unjournalled_steps import UnjournalledSteps
 from innkeeper.wire.events import Json
 
 #: Never changed: DBOS takes up only the runs of its own version, and ours must outlive every upgrade.
@@ -36,7 +36,7 @@ _PURGE_BATCH: Final = 500
 #: SQLite lets one writer in at a time: more connections only wait for one another.
 _SQLITE_CONNECTIONS: Final = 4
 #: How long bodies may take to let go when the service closes.
-_CLOSE_PATIENCE: Final = 1.0
+_CLOSE_TIMEOUT: Final = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class Peers:
     beat: dt.timedelta = dt.timedelta(seconds=10)
     #: Without a sign of life for so long, a server is dead: far longer than a beat, since one that only
     #: paused would meet its successor on the same machine.
-    patience: dt.timedelta = dt.timedelta(seconds=90)
+    longest_silence: dt.timedelta = dt.timedelta(seconds=90)
 
 
 class DbosEngine:
@@ -100,7 +100,7 @@ class DbosEngine:
 
     def carry(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
         """Run a body without a journal, on the loop alone."""
-        body = partial(self._bodies[kind], key, argument, Unrecorded())
+        body = partial(self._bodies[kind], key, argument, UnjournalledSteps())
         carried = asyncio.get_running_loop().create_task(_unrecorded(key, body), name=f"run {key}")
         self._unrecorded.add(carried)
         carried.add_done_callback(self._unrecorded.discard)
@@ -114,7 +114,7 @@ class DbosEngine:
         """The executor ids of peers that were not seen for too long."""
         if self._servers is None:
             return ()
-        unseen = await self._servers.unseen_for(self._peers.patience)
+        unseen = await self._servers.unseen_for(self._peers.longest_silence)
         return [executor_id for executor_id in unseen if executor_id != self._executor_id]
 
     async def unfinished(self) -> Sequence[str]:
@@ -139,7 +139,7 @@ class DbosEngine:
             carried.cancel()
         bodies.extend(self._unrecorded)
         if bodies:
-            await asyncio.wait(bodies, timeout=_CLOSE_PATIENCE)
+            await asyncio.wait(bodies, timeout=_CLOSE_TIMEOUT)
         if self._workflow is not None:
             await self._in_thread(lambda: DBOS.destroy(destroy_registry=True))
         self._threads.shutdown(wait=False)

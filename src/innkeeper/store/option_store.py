@@ -42,8 +42,8 @@ def _body(value: Value) -> str:
 
 
 def _value(body: str) -> Value:
-    said = json.loads(body)
-    if "bytes" in said:
-        return base64.b64decode(said["bytes"])
-    value: Value = said["value"]
+    message = json.loads(body)
+    if "bytes" in message:
+        return base64.b64decode(message["bytes"])
+    value: Value = message["value"]
     return value

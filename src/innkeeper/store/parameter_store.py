@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from innkeeper.machines.parameters import KeptParameter
+from innkeeper.machines.guest.parameters import KeptParameter
 from innkeeper.store.database import Database, upsert
 from innkeeper.store.tables import parameters
 

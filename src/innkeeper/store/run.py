@@ -59,13 +59,13 @@ class _Step:
 
     def perform(self) -> Record:
         """In the thread, where the journal holds nothing: have it done, and return its record."""
-        self.tell(self.looked, None)
+        self.set_result_of(self.looked, None)
         answer = self.answers.get()
         if isinstance(answer, _Word):
             raise Parked
         return answer
 
-    def tell(self, future: asyncio.Future[T], value: T) -> None:
+    def set_result_of(self, future: asyncio.Future[T], value: T) -> None:
         """In the thread: set a future of the loop."""
         self._call(lambda: None if future.done() else future.set_result(value))
 
@@ -126,8 +126,8 @@ class Run:
             call_on(self._loop, self.park)
             raise Parked from exc
         else:
-            step.tell(step.looked, record)
-            step.tell(step.kept, None)
+            step.set_result_of(step.looked, record)
+            step.set_result_of(step.kept, None)
 
     # -- on the loop ------------------------------------------------------------------------------------
 

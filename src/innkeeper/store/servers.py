@@ -37,7 +37,7 @@ class Servers:
         )
         await self._database.write(lambda c: c.execute(update), lazily=True)
 
-    async def unseen_for(self, patience: dt.timedelta) -> Sequence[str]:
+    async def unseen_for(self, longest_silence: dt.timedelta) -> Sequence[str]:
         """The executor ids of the servers that were not seen for so long (on PostgreSQL)."""
-        query = sa.select(servers.c.executor_id).where(servers.c.last_seen < sa.func.now() - patience)
+        query = sa.select(servers.c.executor_id).where(servers.c.last_seen < sa.func.now() - longest_silence)
         return await self._database.read(lambda c: c.scalars(query).all())

@@ -23,7 +23,7 @@ from innkeeper.tasks.outcome import (
     traceback_of,
 )
 from innkeeper.tasks.ports import Body, Clock
-from innkeeper.tasks.unrecorded import Unrecorded
+from innkeeper.tasks.unjournalled_steps import UnjournalledSteps
 from innkeeper.wire.events import Json
 
 _log = structlog.get_logger(__name__)
@@ -161,11 +161,11 @@ class MemoryEngine:
             _log.error("engine.run_broke", key=run.key, kind=run.kind, traceback=traceback_of(error))
 
     async def _do_unrecorded(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
-        _, error = await attempt(partial(self._bodies[kind], key, argument, Unrecorded()))
+        _, error = await attempt(partial(self._bodies[kind], key, argument, UnjournalledSteps()))
         if error is not None:
             _log.error("engine.run_broke", key=key, kind=kind, traceback=traceback_of(error))
 
-    async def tell(self, run: MemoryRun, name: str, number: int, *, done: bool) -> None:
+    async def notify(self, run: MemoryRun, name: str, number: int, *, done: bool) -> None:
         """Tell the hook of a moment."""
         if self.on_step is not None:
             await self.on_step(StepMoment(key=run.key, kind=run.kind, number=number, name=name, done=done))
@@ -204,11 +204,11 @@ class _MemorySteps:
     async def _do(
         self, name: str, number: int, action: Callable[[], Awaitable[Json]]
     ) -> tuple[Record, Exception | None]:
-        await self._engine.tell(self._run, name, number, done=False)
+        await self._engine.notify(self._run, name, number, done=False)
         record, error = await attempt(action)
         await self._engine.stand_still_if_killed()
         self._run.steps.append((name, record))
-        await self._engine.tell(self._run, name, number, done=True)
+        await self._engine.notify(self._run, name, number, done=True)
         return record, error
 
     def _settle_interrupted(self) -> None:

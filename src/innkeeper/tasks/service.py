@@ -19,9 +19,9 @@ from innkeeper.errors import (
     ServiceError,
     TaskNotCancelable,
 )
+from innkeeper.tasks.context import TaskContext
 from innkeeper.tasks.ending import SUCCESS, Ending, ending_of
-from innkeeper.tasks.hand import Hand
-from innkeeper.tasks.happened import task_changed, task_created, task_ended, task_logged
+from innkeeper.tasks.events import task_changed, task_created, task_ended, task_logged
 from innkeeper.tasks.outcome import LeftUnfinished, as_json, traceback_of
 from innkeeper.tasks.ports import NO_WORDS, Clock, Engine, LastWords, LockHeld, Steps, TaskStore
 from innkeeper.tasks.running import Work
@@ -83,7 +83,7 @@ class Tasks:
         self._stepless: set[str] = set()
         #: Tasks that were started here and have not begun yet, with their arguments: not to be read again.
         self._fresh: dict[int, tuple[Task, Mapping[str, Json]]] = {}
-        self._hands: dict[int, Hand] = {}
+        self._contexts: dict[int, TaskContext] = {}
         self._endings: dict[int, asyncio.Event] = {}
         self._watching: list[asyncio.Task[None]] = []
         engine.register(_RUN_KIND, self._run)
@@ -199,9 +199,9 @@ class Tasks:
         """Ask for a cancel (``IVMTask::Cancel``). Raises ``TaskNotCancelable`` (0x80004005)."""
         if not await self._store.request_cancel(task_id):
             raise _not_cancelable(await self._store.get(task_id))
-        hand = self._hands.get(task_id)
-        if hand is not None:
-            hand.cancel()
+        context = self._contexts.get(task_id)
+        if context is not None:
+            context.cancel()
         else:
             if task_id in self._fresh:  # it begins cancelled
                 task, argument = self._fresh[task_id]
@@ -253,7 +253,7 @@ class Tasks:
 
     def _is_here(self, task_id: int) -> bool:
         """Whether its end will be seen here, the moment it comes."""
-        return task_id in self._hands or task_id in self._fresh
+        return task_id in self._contexts or task_id in self._fresh
 
     async def _has_ended(self, task_id: int) -> bool:
         return (await self._store.get(task_id)).is_complete
@@ -267,7 +267,7 @@ class Tasks:
         if task.is_complete:
             # The crash came between the task's end and the run's.
             return None
-        hand = Hand(
+        context = TaskContext(
             task,
             steps,
             store=self._store,
@@ -275,38 +275,38 @@ class Tasks:
             publish=self._publish,
             resumed=bool(argument.get("resumed")),
         )
-        self._hands[task.id] = hand
+        self._contexts[task.id] = context
         self._fresh.pop(task_id, None)
         try:
-            await self._end(hand, await self._work(hand, given))
+            await self._end(context, await self._work(context, given))
         finally:
             # Also when the service closes: what was reported must not be lost.
-            await hand.close()
-            self._hands.pop(task.id, None)
+            await context.close()
+            self._contexts.pop(task.id, None)
         return None
 
-    async def _work(self, hand: Hand, argument: Mapping[str, Json]) -> Ending:
-        work = self._works.get(hand.task.kind)
+    async def _work(self, context: TaskContext, argument: Mapping[str, Json]) -> Ending:
+        work = self._works.get(context.task.kind)
         if work is None:
-            return _unknown(hand.task)
+            return _unknown(context.task)
         try:
-            await work(hand, argument)
+            await work(context, argument)
         except (NewerVersion, LeftUnfinished) as left:
-            hand.log(str(left), LogLevel.WARNING)
+            context.log(str(left), LogLevel.WARNING)
             raise
         except Exception as exc:  # the top of a task: whatever its work raises is how it ended
-            ending = ending_of(exc, hand.task.cancel_effect)
+            ending = ending_of(exc, context.task.cancel_effect)
             if ending.result is TaskResult.THREAD_CRASH_ERROR:
-                hand.log(traceback_of(exc), LogLevel.ERROR)
+                context.log(traceback_of(exc), LogLevel.ERROR)
             return ending
-        hand.complete()
+        context.complete()
         return SUCCESS
 
-    async def _end(self, hand: Hand, ending: Ending) -> None:
-        words = await hand.last_words()
-        await self._write_end(hand.task, ending, words)
-        if hand.closing is not None:
-            await hand.closing
+    async def _end(self, context: TaskContext, ending: Ending) -> None:
+        words = await context.last_words()
+        await self._write_end(context.task, ending, words)
+        if context.closing is not None:
+            await context.closing
 
     async def _write_end(self, task: Task, ending: Ending, words: LastWords) -> None:
         ended = dataclasses.replace(
@@ -330,7 +330,7 @@ class Tasks:
             self._publish(task_logged(line))
         self._publish(task_ended(ended, self._clock.now()))
         # In one turn: who begins to wait from here on finds the end in the store, and waits for no event.
-        self._hands.pop(task.id, None)
+        self._contexts.pop(task.id, None)
         ending_event = self._endings.pop(task.id, None)
         if ending_event is not None:
             ending_event.set()
@@ -364,10 +364,10 @@ class Tasks:
 
     def _up_to_date(self, task: Task) -> Task:
         """``task`` with the progress that is not written yet."""
-        hand = self._hands.get(task.id)
-        if hand is None or task.is_complete:
+        context = self._contexts.get(task.id)
+        if context is None or task.is_complete:
             return task
-        return dataclasses.replace(task, progress=hand.task.progress)
+        return dataclasses.replace(task, progress=context.task.progress)
 
     async def _busy(self, lock: str, task_id: int) -> MachineBusy:
         holder = await self._store.get(task_id)
@@ -399,13 +399,13 @@ class Tasks:
         while True:
             await self._clock.sleep(_LOOK_INTERVAL)
             try:
-                live = await self._all_live() if self._hands else ()
+                live = await self._all_live() if self._contexts else ()
             except ServiceError as exc:
                 _log.warning("tasks.look_failed", error=str(exc))
                 continue
             for task in live:
-                if task.cancel_requested and task.id in self._hands:
-                    self._hands[task.id].cancel()
+                if task.cancel_requested and task.id in self._contexts:
+                    self._contexts[task.id].cancel()
 
     async def _adopt_for_ever(self) -> None:
         """Take up the stepless tasks of servers that have died."""

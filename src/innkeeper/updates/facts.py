@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from innkeeper.channels.ports import HealthReport, PackageChange, UpdateStatus
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.undo import BaseRecord, Consistency, UndoPlan
+from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan
 from innkeeper.updates import health
 from innkeeper.updates.booking import DiskChecksum
 from innkeeper.wire.events import Json

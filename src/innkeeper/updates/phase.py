@@ -12,7 +12,7 @@ from innkeeper.channels.ports import AgentTask, GuestAgent, GuestAgents, HealthR
 from innkeeper.errors import AgentError, ErrorCode, InnkeeperError
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports import Hypervisor
-from innkeeper.machines.undo import BaseRecord, UndoPlan, UndoPoint
+from innkeeper.machines.undo.point import BaseRecord, UndoPlan, UndoPoint
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.task import CancelEffect, LogLevel

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from innkeeper.channels.ports import AgentHello, GuestAgent, HealthReport, UpdateStatus
 from innkeeper.errors import AgentError, ErrorCode, InnkeeperError
-from innkeeper.machines.fitness import plan_undo_point
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.undo import Consistency
+from innkeeper.machines.undo.fitness import plan_undo_point
+from innkeeper.machines.undo.point import Consistency
 from innkeeper.tasks.task import LogLevel
 from innkeeper.updates import health
 from innkeeper.updates.facts import (

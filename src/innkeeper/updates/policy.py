@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-from innkeeper.machines.fitness import UndoRules
+from innkeeper.machines.undo.fitness import UndoRules
 
 
 class UndoPointPolicy(enum.StrEnum):

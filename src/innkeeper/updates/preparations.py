@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from innkeeper.channels.ports import GuestAgents
-from innkeeper.machines.prepare import prepare
+from innkeeper.machines.guest.prepare import prepare
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.service import Tasks

@@ -6,9 +6,9 @@ import structlog
 
 from innkeeper.errors import InnkeeperError, TaskNotFound
 from innkeeper.machines.command import Command
-from innkeeper.machines.leftovers import Leftover, find_leftovers
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.machines.service import Machines
+from innkeeper.machines.undo.leftovers import Leftover, find_leftovers
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.updates.booking import Verdict

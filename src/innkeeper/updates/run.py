@@ -188,10 +188,10 @@ def _raise_for(run: Run, ending: Ending) -> None:
         )
     if ending.stop is None:
         return
-    said = " ".join(ending.stop.reasons)
+    message = " ".join(ending.stop.reasons)
     if ending.stop.cause is not None and ending.stop.cause.is_wish:
-        raise TaskCancelled(said)
+        raise TaskCancelled(message)
     done = "was rolled back" if ending.verdict is Verdict.ROLLED_BACK else "was not begun"
     raise UpdateError(
-        f"The update of {run.machine} {done}: {said}", code=ending.stop.code, advice=ending.stop.advice
+        f"The update of {run.machine} {done}: {message}", code=ending.stop.code, advice=ending.stop.advice
     )

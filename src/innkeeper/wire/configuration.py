@@ -173,7 +173,7 @@ class ValueMessage(Message):
     value: StrictBool | StrictInt | StrictStr
 
     @property
-    def said(self) -> bytes | str | int | bool:
+    def message(self) -> bytes | str | int | bool:
         """The value itself."""
         return base64.b64decode(str(self.value)) if self.kind is ValueKind.BYTES else self.value
 

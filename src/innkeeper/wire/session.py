@@ -75,7 +75,7 @@ class Answered(NamedTuple):
     message: Message
 
 
-class Told(NamedTuple):
+class MessageReceived(NamedTuple):
     """Something that may be lost (host)."""
 
     message: Message
@@ -88,7 +88,7 @@ class Noticed(NamedTuple):
     message: Message
 
 
-class Noted(NamedTuple):
+class NoticeAcknowledged(NamedTuple):
     """The host's answer to a notice (guest)."""
 
     number: int
@@ -104,9 +104,9 @@ Event = Union[
     Readied,
     Called,
     Answered,
-    Told,
+    MessageReceived,
     Noticed,
-    Noted,
+    NoticeAcknowledged,
     Ponged,
     OpenAsked,
     StreamOpened,
@@ -300,7 +300,7 @@ class HostSession(_Session):
                 FrameKind.READY: lambda frame: [Readied()],
                 FrameKind.ACK: self._take_ack,
                 FrameKind.RESULT: self._take_result,
-                FrameKind.TELL: lambda frame: self._message(frame, Told),
+                FrameKind.TELL: lambda frame: self._message(frame, MessageReceived),
                 FrameKind.NOTICE: self._take_notice,
                 FrameKind.PONG: self._take_pong,
             }
@@ -404,7 +404,7 @@ class GuestSession(_Session):
         """Answer a question."""
         self._send_message(FrameKind.RESULT, number, message)
 
-    def tell(self, message: Message) -> bool:
+    def send_message(self, message: Message) -> bool:
         """Tell something that may be lost; it is, while there is no session or much is unsent."""
         if not self.is_begun or self.is_busy:
             return False
@@ -412,7 +412,7 @@ class GuestSession(_Session):
         return True
 
     def give_notice(self, number: int, message: Message) -> None:
-        """Send a notice; to be sent again until ``Noted``."""
+        """Send a notice; to be sent again until ``NoticeAcknowledged``."""
         if self.is_begun:
             self._send_message(FrameKind.NOTICE, number, message)
 
@@ -436,7 +436,7 @@ class GuestSession(_Session):
         return self._message(frame, lambda message: Called(frame.stream, message))
 
     def _take_noted(self, frame: Frame) -> Events:
-        return self._message(frame, lambda message: Noted(frame.stream, message))
+        return self._message(frame, lambda message: NoticeAcknowledged(frame.stream, message))
 
     def _take_open(self, frame: Frame) -> Events:
         return self._checked(self.streams.receive_open(frame))

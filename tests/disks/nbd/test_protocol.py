@@ -96,10 +96,10 @@ def test_unknown_options_are_refused_and_the_talk_goes_on() -> None:
 @given(st.integers(1, 30))
 def test_a_talk_in_crumbs_is_the_same_talk(size: int) -> None:
     """However the bytes come in, the answers are the same."""
-    said = FLAGS + option(nbd.Option.STRUCTURED_REPLY) + contexts(nbd.Option.LIST_META_CONTEXT) + go()
+    message = FLAGS + option(nbd.Option.STRUCTURED_REPLY) + contexts(nbd.Option.LIST_META_CONTEXT) + go()
     whole, crumbs = nbd.Handshake(EXPORT), nbd.Handshake(EXPORT)
-    expected = whole.feed(said)
-    assert b"".join(crumbs.feed(said[at : at + size]) for at in range(0, len(said), size)) == expected
+    expected = whole.feed(message)
+    assert b"".join(crumbs.feed(message[at : at + size]) for at in range(0, len(message), size)) == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.binary(max_size=40)), max_size=8), st.binary(max_size=20))

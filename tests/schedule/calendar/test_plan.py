@@ -10,8 +10,8 @@ import pytest
 from innkeeper.errors import InvalidArgument, ScheduleError
 from innkeeper.schedule.boundary import Boundary
 from innkeeper.schedule.calendar.named import NamedCalendar
-from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import DaysOfWeek, TriggerType
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import DaysOfWeek, TriggerType
 
 PARIS = ZoneInfo("Europe/Paris")
 

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.schedule import triggers as t
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.calendar import plan, zone
+from innkeeper.schedule.calendar import zone
 from innkeeper.schedule.calendar.recurrence import Recurrence
 from innkeeper.schedule.calendar.spans import Spans
 from innkeeper.schedule.duration import Duration
-from innkeeper.schedule.enumerations import DaysOfMonth, DaysOfWeek, WeeksOfMonth
-from innkeeper.schedule.triggers import DailyTrigger, MonthlyDOWTrigger, MonthlyTrigger, WeeklyTrigger
+from innkeeper.schedule.model import plan
+from innkeeper.schedule.model import triggers as t
+from innkeeper.schedule.model.enumerations import DaysOfMonth, DaysOfWeek, WeeksOfMonth
+from innkeeper.schedule.model.triggers import DailyTrigger, MonthlyDOWTrigger, MonthlyTrigger, WeeklyTrigger
 from tests.schedule.calendar.test_zone import ZONES
 
 DAY = 86_400

@@ -8,9 +8,9 @@ import os
 import pwd
 from pathlib import Path
 
-from innkeeper.schedule.enumerations import SessionStateChange as Change
 from innkeeper.schedule.linux.logind import Logind
-from innkeeper.schedule.occasions import LoggedOn
+from innkeeper.schedule.model.enumerations import SessionStateChange as Change
+from innkeeper.schedule.running.occasions import LoggedOn
 from innkeeper.tasks.clock import FakeClock
 from tests.schedule.linux.logind_object import FakeLogind, SessionObject, private_bus
 

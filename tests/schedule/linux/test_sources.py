@@ -155,9 +155,9 @@ async def sleeping(clock: FakeClock) -> None:
 
 def lines(*entries: bytes) -> list[str]:
     """A program that prints these lines and stays, as journalctl does."""
-    said = b"\n".join((*entries, b""))
+    message = b"\n".join((*entries, b""))
     huge = "said.replace(b'HUGE', b'x' * (2 << 20))"
-    code = f"import sys, time; said = {said!r}; sys.stdout.buffer.write({huge}); sys.stdout.flush()"
+    code = f"import sys, time; said = {message!r}; sys.stdout.buffer.write({huge}); sys.stdout.flush()"
     return [sys.executable, "-c", code + "; time.sleep(60)"]
 
 

@@ -14,10 +14,10 @@ from dbus_fast.aio import MessageBus
 from dbus_fast.service import ServiceInterface, dbus_method
 
 from innkeeper.errors import ErrorCode
-from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import ActionType
 from innkeeper.schedule.linux.logind import Session
 from innkeeper.schedule.linux.terminals import Terminals, shown
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import ActionType
 from tests.schedule.house import House
 from tests.schedule.linux.logind_object import private_bus
 

@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 
 from innkeeper.errors import ErrorCode, InnkeeperError, NotPermitted, ScheduleError
-from innkeeper.schedule.enumerations import ActionType, RunLevel, TaskCreation, TaskRunFlags
+from innkeeper.schedule.model.enumerations import ActionType, RunLevel, TaskCreation, TaskRunFlags
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.registered import Folder
+from innkeeper.schedule.running.starters import Starters
 from innkeeper.schedule.security.guard import Guard, Who
 from innkeeper.schedule.security.sddl import Right
-from innkeeper.schedule.starters import Starters
 from tests.schedule.house import Computer, House, running
 
 TASK = SchedulePath.parse(r"\Nightly\Compact")

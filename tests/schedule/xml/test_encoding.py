@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from innkeeper.errors import ErrorCode, ScheduleError
-from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.xml.encoding import decode
 
 TEXT = """<?xml version="1.0" encoding="UTF-16"?>

@@ -16,13 +16,13 @@ class Complaints:
     """What a page did that no page of ours does."""
 
     own: str
-    said: list[str] = dataclasses.field(default_factory=list)
+    messages: list[str] = dataclasses.field(default_factory=list)
 
     def listen(self, context: BrowserContext) -> None:
         """Hear of errors, violations of the policy, and requests to elsewhere."""
         context.on("request", lambda request: self._leaves(request.url))
         context.on("console", self._console)
-        context.on("weberror", lambda error: self.said.append(f"error: {error.error}"))
+        context.on("weberror", lambda error: self.messages.append(f"error: {error.error}"))
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -30,12 +30,12 @@ class Complaints:
 
     def _leaves(self, url: str) -> None:
         if not url.startswith((self.own, "data:", "blob:", self.own.replace("http", "ws", 1))):
-            self.said.append(f"request to {url}")
+            self.messages.append(f"request to {url}")
 
     def _error(self, text: str) -> None:
         # A status that a test provokes on purpose is no complaint of the page.
         if "Failed to load resource: the server responded with a status of" not in text:
-            self.said.append(text)
+            self.messages.append(text)
 
 
 def fits(page: Page) -> bool:

@@ -103,7 +103,7 @@ def open_page(browser: Browser, address: str) -> Iterator[Opener]:
     yield opened
     for context in contexts:
         context.close()
-    assert complaints.said == []
+    assert complaints.messages == []
 
 
 def test_somebody_logs_in_looks_around_and_logs_out(inn: Service, browser: Browser) -> None:
@@ -135,7 +135,7 @@ def test_somebody_logs_in_looks_around_and_logs_out(inn: Service, browser: Brows
     page.goto("/tonight")
     page.wait_for_url("**/login*")
     context.close()
-    assert complaints.said == []
+    assert complaints.messages == []
 
 
 def test_a_night_is_watched_from_its_start_to_its_report(inn: Service, open_page: Opener) -> None:

@@ -28,7 +28,7 @@ from tests.server.pages.browsing import CHROMIUM, FLAGS
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 #: Booting in software takes its time on a busy computer.
-_PATIENCE_SECONDS = 150
+_TIMEOUT_SECONDS = 150
 
 
 async def test_what_is_typed_into_the_console_reaches_the_guest(
@@ -49,7 +49,7 @@ async def test_what_is_typed_into_the_console_reaches_the_guest(
         page = await browser.new_page()
         await page.goto(f"{address}/machines/typed/console")
         await page.wait_for_selector("#console[data-connected] canvas")
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
             while (await embedded_hypervisor.machine("typed")).state is MachineState.RUNNING:
                 await page.locator("#console canvas").click()
                 await page.keyboard.type("poweroff -f", delay=20)
@@ -59,7 +59,7 @@ async def test_what_is_typed_into_the_console_reaches_the_guest(
             while (await embedded_hypervisor.machine("typed")).state is not MachineState.TURNED_OFF:
                 await asyncio.sleep(0.1)  # QEMU ends
         # This host's events go elsewhere: what the service cannot hear, it sees within seconds.
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
             while await _badge(page, f"{address}/machines/typed") != "off":
                 await asyncio.sleep(0.5)
         await browser.close()

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innkeeper.schedule.boundary import Boundary
-from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
-from innkeeper.schedule.enumerations import ActionType, TriggerType
-from innkeeper.schedule.triggers import DailyTrigger
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import ActionType, TriggerType
+from innkeeper.schedule.model.triggers import DailyTrigger
 from innkeeper.server.pages.drafts import DAYS, Draft, Drafting
 
 _DAILY = Draft(name="Compact", when="daily", start="2026-11-25T02:30", every="2", command="/bin/true")

@@ -101,7 +101,7 @@ def test_the_libraries_are_those_that_are_written_down() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "said"),
+    ("path", "status", "message"),
     [
         ("/nothing", 404, "There is no GET /nothing"),
         ("/tasks/99999", 404, "There is no task 99999."),
@@ -116,12 +116,12 @@ def test_the_libraries_are_those_that_are_written_down() -> None:
     ],
 )
 def test_a_problem_is_a_page_with_its_sentence_and_identifier(
-    http: httpx.Client, path: str, status: int, said: str
+    http: httpx.Client, path: str, status: int, message: str
 ) -> None:
     """A person reads the page, and a program the same as problem details."""
     page = http.get(path)
     assert (page.status_code, page.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
-    assert said in page.text
+    assert message in page.text
     assert re.search(r"<code>[A-Z_a-z]+ \(0x[0-9A-F]{8}\)</code>", page.text)
     other = http.get(path, headers={"Accept": "application/json"})
     assert other.headers["Content-Type"] == "application/problem+json"
@@ -149,7 +149,7 @@ def test_every_page_says_the_same_without_scripts(http: httpx.Client) -> None:
     assert "running" in page
     times = re.findall(r"<time [^>]+>([^<]+)</time>", http.get("/tonight").text)
     assert times
-    assert all(re.search(r"[A-Z]{3,4}$|^\d\d:\d\d$", said) for said in times)
+    assert all(re.search(r"[A-Z]{3,4}$|^\d\d:\d\d$", message) for message in times)
 
 
 def test_a_running_task_is_on_each_page_that_it_concerns(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from innkeeper.agent.report import Report
 _TIMERS = ["apt-daily.timer", "apt-daily-upgrade.timer"]
 _SERVICES = ["apt-daily.service", "apt-daily-upgrade.service"]
 #: How long a run of theirs is waited for; apt's own lock has the last word.
-_PATIENCE_S = 600
+_TIMEOUT_S = 600
 
 
 class Quiet:
@@ -46,7 +46,7 @@ class Quiet:
             ask(["systemctl", "start", *self._stopped])
 
     def _wait(self) -> None:
-        end = time.monotonic() + _PATIENCE_S
+        end = time.monotonic() + _TIMEOUT_S
         while _active(_SERVICES) and time.monotonic() < end:
             self._report.output("Waiting for apt's own daily run to end")
             time.sleep(2)

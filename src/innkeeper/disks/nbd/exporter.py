@@ -78,9 +78,9 @@ def _until_unwanted(server: NbdServer, asked_to_end: threading.Event, *, stays: 
     while True:
         if server.clients or server.served != served:
             served, seen = server.served, time.monotonic()
-        patience = NEXT_CLIENT_SECONDS if served else FIRST_CLIENT_SECONDS
+        idle_seconds = NEXT_CLIENT_SECONDS if served else FIRST_CLIENT_SECONDS
         if not server.clients and (
-            asked_to_end.is_set() or (not stays and time.monotonic() - seen > patience)
+            asked_to_end.is_set() or (not stays and time.monotonic() - seen > idle_seconds)
         ):
             return
         if asked_to_end.is_set():

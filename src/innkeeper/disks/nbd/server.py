@@ -16,7 +16,7 @@ from innkeeper.disks.chain import Chain, Segment
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.nbd import protocol as nbd
 from innkeeper.disks.oserror import adapted
-from innkeeper.disks.short_way import LONGEST_SOCKET_PATH
+from innkeeper.disks.short_socket_path import LONGEST_SOCKET_PATH
 from innkeeper.errors import DiskError, ErrorCode
 
 EXPORT_NAME = "disk"

@@ -70,7 +70,7 @@ def _(change: changes.Hardware, domain: Domain) -> None:
 
 
 @edit.register
-def _(change: changes.Noted, domain: Domain) -> None:
+def _(change: changes.MetadataChanged, domain: Domain) -> None:
     if change.notes is not None:
         remove(domain.node, "description")
         if change.notes:

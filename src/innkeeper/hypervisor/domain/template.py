@@ -20,7 +20,7 @@ _PORTS = ("org.innkeeper.agent.0", "org.qemu.guest_agent.0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Ground:
+class Platform:
     """What the host has for a new machine."""
 
     #: ``kvm``, ``qemu``, ``test`` or ``fake``.
@@ -42,9 +42,9 @@ def processor_mode(domain_type: str) -> str:
     return "host-passthrough" if domain_type == "kvm" else "maximum"
 
 
-def template(wanted: NewMachine, ground: Ground) -> str:
+def template(wanted: NewMachine, platform: Platform) -> str:
     """A q35 machine with virtio devices, two ports to its guest, a screen, and a source of random numbers."""
-    domain = etree.Element("domain", type=ground.domain_type)
+    domain = etree.Element("domain", type=platform.domain_type)
     _text(domain, "name", wanted.name)
     if wanted.labels:
         write_extras(domain, Extras(labels=wanted.labels))
@@ -52,12 +52,12 @@ def template(wanted: NewMachine, ground: Ground) -> str:
         _text(domain, "description", wanted.notes)
     _text(domain, "memory", str(wanted.memory_mib), unit="MiB")
     _text(domain, "vcpu", str(wanted.vcpus))
-    _firmware(domain, wanted, ground)
+    _firmware(domain, wanted, platform)
     features = etree.SubElement(domain, "features")
     for feature in ("acpi", "apic"):
         etree.SubElement(features, feature)
-    if ground.is_qemu:
-        etree.SubElement(domain, "cpu", mode=processor_mode(ground.domain_type))
+    if platform.is_qemu:
+        etree.SubElement(domain, "cpu", mode=processor_mode(platform.domain_type))
     etree.SubElement(domain, "clock", offset="utc")
     for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
         _text(domain, f"on_{event}", action)
@@ -66,13 +66,13 @@ def template(wanted: NewMachine, ground: Ground) -> str:
     return written(domain) + "\n"
 
 
-def _firmware(domain: etree._Element, wanted: NewMachine, ground: Ground) -> None:
+def _firmware(domain: etree._Element, wanted: NewMachine, platform: Platform) -> None:
     system = etree.SubElement(domain, "os")
     if wanted.uefi:
         system.set("firmware", "efi")
     kind = etree.SubElement(system, "type")
     kind.text = "hvm"
-    if ground.is_qemu:
+    if platform.is_qemu:
         kind.set("arch", "x86_64")
         kind.set("machine", MACHINE_TYPE)
     # The first start of a new machine is from its installer; later ones find a disk that boots.

@@ -16,7 +16,7 @@ from innkeeper.machines.change import (
     AdapterAttached,
     Change,
     MediumChanged,
-    Noted,
+    MetadataChanged,
     Scope,
     UsbAttached,
     UsbDetached,
@@ -79,7 +79,7 @@ class Configurations:
 
 def _change_persistent(connect: libvirt.virConnect, domain: libvirt.virDomain, change: Change) -> None:
     definition = edited(domain.XMLDesc(_PERSISTENT), change)
-    if isinstance(change, Noted | ValueSet):
+    if isinstance(change, MetadataChanged | ValueSet):
         _note(domain, definition, change, Scope.PERSISTENT)
     else:
         connect.defineXML(definition)
@@ -87,7 +87,7 @@ def _change_persistent(connect: libvirt.virConnect, domain: libvirt.virDomain, c
 
 def _change_live(domain: libvirt.virDomain, change: Change) -> None:
     definition = edited(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE), change)
-    if isinstance(change, Noted | ValueSet):
+    if isinstance(change, MetadataChanged | ValueSet):
         _note(domain, definition, change, Scope.RUNNING)
     elif isinstance(change, MediumChanged | AdapterAttached):
         domain.updateDeviceFlags(device_of(definition, change), libvirt.VIR_DOMAIN_AFFECT_LIVE)
@@ -95,10 +95,12 @@ def _change_live(domain: libvirt.virDomain, change: Change) -> None:
         raise TypeError(f"{type(change).__name__} is no change of a running machine")
 
 
-def _note(domain: libvirt.virDomain, definition: str, change: Noted | ValueSet, scope: Scope) -> None:
+def _note(
+    domain: libvirt.virDomain, definition: str, change: MetadataChanged | ValueSet, scope: Scope
+) -> None:
     """Write the machine's notes alone: its other fields may be changing at the same moment."""
     wanted = configuration_of(definition)
-    if isinstance(change, Noted) and change.notes is not None:
+    if isinstance(change, MetadataChanged) and change.notes is not None:
         notes = wanted.notes or None
         domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_DESCRIPTION, notes, None, None, _AFFECT[scope])
     if isinstance(change, ValueSet) or change.extras:

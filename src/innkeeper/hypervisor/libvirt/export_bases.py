@@ -65,12 +65,12 @@ def exported_by(name: str) -> str | None:
 
 def _by_json(text: str) -> str:
     try:
-        said = json.loads(text)
+        message = json.loads(text)
     except ValueError:
         return ""
-    if not isinstance(said, dict):
+    if not isinstance(message, dict):
         return ""
-    inner = said.get("file")
-    driver: Mapping[str, object] = inner if isinstance(inner, dict) else said
-    flat = {**said, **{f"file.{key}": value for key, value in driver.items()}}
+    inner = message.get("file")
+    driver: Mapping[str, object] = inner if isinstance(inner, dict) else message
+    flat = {**message, **{f"file.{key}": value for key, value in driver.items()}}
     return exported_file(str(flat.get("file.driver", "")), str(flat.get("file.export", "")))

@@ -97,7 +97,7 @@ class GuestAgentPort:
         """Ask the agent anything; what comes back is the guest's word."""
         return await self._call(name, command, arguments)
 
-    async def tell(self, name: str, command: str, arguments: Mapping[str, Json]) -> None:
+    async def send(self, name: str, command: str, arguments: Mapping[str, Json]) -> None:
         """Ask what has no answer once it is done."""
         line = json.dumps({"execute": command, "arguments": arguments})
 

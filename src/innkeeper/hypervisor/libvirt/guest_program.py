@@ -31,7 +31,7 @@ _LOCKED = (
 
 
 class QemuGuestProgram:
-    """qemu-guest-agent in one guest (``machines.guest_words.GuestProgram``)."""
+    """qemu-guest-agent in one guest (``machines.guest.program.GuestProgram``)."""
 
     def __init__(self, machine: str, port: GuestAgentPort) -> None:
         self._machine = machine
@@ -43,14 +43,14 @@ class QemuGuestProgram:
 
     async def version(self) -> str:
         """Its own version."""
-        said = await self._ask("guest-info")
-        version = said.get("version") if isinstance(said, Mapping) else ""
+        message = await self._ask("guest-info")
+        version = message.get("version") if isinstance(message, Mapping) else ""
         return f"qemu-guest-agent {clean_sentence(version)}"
 
     async def boot_id(self) -> str:
         """What Linux tells this boot from every other by."""
-        said = await self._port.read_file(self._machine, "/proc/sys/kernel/random/boot_id", 64)
-        return clean_sentence(said.decode("ascii", "replace").strip())
+        message = await self._port.read_file(self._machine, "/proc/sys/kernel/random/boot_id", 64)
+        return clean_sentence(message.decode("ascii", "replace").strip())
 
     async def ping(self) -> None:
         """Return when it has answered."""
@@ -61,7 +61,7 @@ class QemuGuestProgram:
         name, system = await self._ask("guest-get-host-name"), await self._ask("guest-get-osinfo")
         if not isinstance(name, Mapping) or not isinstance(system, Mapping):
             raise self._liar()
-        said = {
+        message = {
             "computer_name": name.get("host-name", ""),
             "os_id": system.get("id", ""),
             "os_name": system.get("pretty-name", ""),
@@ -72,7 +72,7 @@ class QemuGuestProgram:
             "kernel_version": system.get("kernel-version", ""),
             "architecture": system.get("machine", ""),
         }
-        return self._believed(lambda: read_facts(said))
+        return self._believed(lambda: read_facts(message))
 
     async def sessions(self) -> Sequence[LogonSession]:
         """Who is logged on; whether a screen is locked, where logind runs and commands may be."""
@@ -80,7 +80,7 @@ class QemuGuestProgram:
         if not isinstance(users, list):
             raise self._liar()
         locked = await self._locked_users()
-        said = [
+        message = [
             {
                 "user": user.get("user", ""),
                 "since": int(seconds) if isinstance(seconds := user.get("login-time"), int | float) else 0,
@@ -90,7 +90,7 @@ class QemuGuestProgram:
             for user in users[:MAX_SESSIONS]
             if isinstance(user, Mapping)
         ]
-        return self._believed(lambda: read_sessions({"sessions": said}))
+        return self._believed(lambda: read_sessions({"sessions": message}))
 
     async def log_off(self) -> int:
         """Tell logind to end every user's sessions."""
@@ -105,10 +105,10 @@ class QemuGuestProgram:
         if not content:
             return {}
         try:
-            said = json.loads(content)
+            message = json.loads(content)
         except (ValueError, RecursionError):
             return {}
-        return self._believed(lambda: read_parameters({"parameters": said}))
+        return self._believed(lambda: read_parameters({"parameters": message}))
 
     async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
         """Write the file anew; two who write at once would lose one value, so the host does it alone."""
@@ -134,16 +134,16 @@ class QemuGuestProgram:
 
     async def _go_down(self, mode: str) -> None:
         await self._ask("guest-ping")
-        await self._port.tell(self._machine, "guest-shutdown", {"mode": mode})
+        await self._port.send(self._machine, "guest-shutdown", {"mode": mode})
 
     async def _locked_users(self) -> Mapping[str, bool]:
         """Whether each user's screen is locked, as far as logind says."""
         try:
-            said = await self._port.run(self._machine, ["/bin/sh", "-c", _LOCKED], _EXEC_SECONDS)
+            message = await self._port.run(self._machine, ["/bin/sh", "-c", _LOCKED], _EXEC_SECONDS)
         except AgentError:
             return {}
         found = {}
-        for line in said.stdout.decode("utf-8", "replace").splitlines()[:MAX_SESSIONS]:
+        for line in message.stdout.decode("utf-8", "replace").splitlines()[:MAX_SESSIONS]:
             words = dict(word.split("=", 1) for word in line.split() if "=" in word)
             if words.get("LockedHint") in ("yes", "no"):
                 found[words.get("Name", "")] = words["LockedHint"] == "yes"

@@ -13,7 +13,7 @@ import libvirt
 import structlog
 
 from innkeeper.errors import MachineNotFound
-from innkeeper.hypervisor.domain.template import Ground, domain_type, template
+from innkeeper.hypervisor.domain.template import Platform, domain_type, template
 from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.hypervisor.image_maker import LocalImages
 from innkeeper.hypervisor.libvirt.acceleration import acceleration
@@ -24,28 +24,28 @@ from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.domains import Domains, wrong_state
 from innkeeper.hypervisor.libvirt.events import lifecycle_event, lifecycle_reason
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
-from innkeeper.hypervisor.libvirt.far_files import FarFiles
-from innkeeper.hypervisor.libvirt.far_images import FarImages
 from innkeeper.hypervisor.libvirt.gauges import Gauges
 from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentPort
 from innkeeper.hypervisor.libvirt.guest_program import QemuGuestProgram
-from innkeeper.hypervisor.libvirt.half_begun import clear_half_begun
-from innkeeper.hypervisor.libvirt.hands import LibvirtHands
 from innkeeper.hypervisor.libvirt.images import Images
-from innkeeper.hypervisor.libvirt.near_files import NearFiles
+from innkeeper.hypervisor.libvirt.input_devices import LibvirtInputDevices
+from innkeeper.hypervisor.libvirt.local_files import NearFiles
+from innkeeper.hypervisor.libvirt.remote_files import FarFiles
+from innkeeper.hypervisor.libvirt.remote_images import FarImages
 from innkeeper.hypervisor.libvirt.saved_states import SavedStates
 from innkeeper.hypervisor.libvirt.screens import LibvirtScreens
+from innkeeper.hypervisor.libvirt.stale_starts import clear_stale_starts
 from innkeeper.hypervisor.libvirt.surroundings import Surroundings
 from innkeeper.hypervisor.libvirt.trays import Trays
 from innkeeper.hypervisor.libvirt.undo_disks import BlockJobs, UndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.change import Change, Scope
+from innkeeper.machines.change_events import change_event
 from innkeeper.machines.configuration import Configuration
 from innkeeper.machines.host_facts import Acceleration, Accelerator, HostFacts, UsbDevice, VirtualNetwork
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports import BytePipe, DiskExports, ExecResult, ImageFiles, ImageMaker, OnProgress
-from innkeeper.machines.tidings import tidings
 from innkeeper.machines.usage import Usage
 from innkeeper.wire.events import Event, EventKind, Publish
 
@@ -110,7 +110,7 @@ class LibvirtHypervisor:
         self._screens = LibvirtScreens(self._uri, self._connection, self._domains)
         self._trays = Trays(name, publish)
         self._gauges = Gauges(self._uri, self._connection)
-        self._hands = LibvirtHands(self._uri, self._connection, self._domains)
+        self._hands = LibvirtInputDevices(self._uri, self._connection, self._domains)
 
     @property
     def name(self) -> str:
@@ -135,7 +135,7 @@ class LibvirtHypervisor:
         return self._screens
 
     @property
-    def hands(self) -> LibvirtHands:
+    def input_devices(self) -> LibvirtInputDevices:
         """Their keyboards and mice."""
         return self._hands
 
@@ -149,7 +149,7 @@ class LibvirtHypervisor:
         """Connect, publish events from now on, and remove what cut-off starts and saves have left."""
         self._loop = asyncio.get_running_loop()
         if self._uri.root is not None:
-            await asyncio.to_thread(clear_half_begun, self._uri.root)
+            await asyncio.to_thread(clear_stale_starts, self._uri.root)
         await self._connection.open()
         await self._exported.open()
 
@@ -249,10 +249,10 @@ class LibvirtHypervisor:
         with contextlib.suppress(MachineNotFound):
             return await self.machine(wanted.name)
         if self._uri.is_test:
-            ground = Ground(domain_type="test", is_qemu=False)
+            platform = Platform(domain_type="test", is_qemu=False)
         else:
-            ground = Ground(domain_type=domain_type((await self.acceleration()).accelerator))
-        return await self.define(template(wanted, ground))
+            platform = Platform(domain_type=domain_type((await self.acceleration()).accelerator))
+        return await self.define(template(wanted, platform))
 
     async def release(self, name: str, saved_state: str) -> None:
         """Forget a machine that is off or saved, and keep its NVRAM and its saved state."""
@@ -272,7 +272,7 @@ class LibvirtHypervisor:
 
     async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
         """Change how it is made."""
-        kind, data = tidings(change)
+        kind, data = change_event(change)
         with self._trays.changing(name):
             await self._configurations.change(name, change, scope)
         self._publish(
@@ -485,21 +485,21 @@ class LibvirtHypervisor:
     ) -> None:
         kind = lifecycle_event(event, detail)
         if kind is not None:
-            self._tell(self._say, kind, domain.name(), lifecycle_reason(event, detail))
+            self._notify(self._say, kind, domain.name(), lifecycle_reason(event, detail))
 
     def _on_reboot(self, _c: libvirt.virConnect, domain: libvirt.virDomain, _o: object) -> None:
-        self._tell(self._say, EventKind.MACHINE_REBOOTED, domain.name())
+        self._notify(self._say, EventKind.MACHINE_REBOOTED, domain.name())
 
     def _on_guest_agent(
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, _state: int, _reason: int, _o: object
     ) -> None:
-        self._tell(self._say, EventKind.MACHINE_GUEST_AGENT_CHANGED, domain.name())
+        self._notify(self._say, EventKind.MACHINE_GUEST_AGENT_CHANGED, domain.name())
 
     def _on_tray(
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, drive: str, reason: int, _o: object
     ) -> None:
         if reason == libvirt.VIR_DOMAIN_EVENT_TRAY_CHANGE_OPEN:
-            self._tell(self._trays.opened, domain.name(), drive)
+            self._notify(self._trays.opened, domain.name(), drive)
 
     def _on_disk_error(
         self,
@@ -512,17 +512,17 @@ class LibvirtHypervisor:
         _o: object,
     ) -> None:
         if reason == "enospc":
-            self._tell(self._trays.full, domain.name(), path)
+            self._notify(self._trays.full, domain.name(), path)
 
     def _on_block_job(
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, _disk: str, _t: int, _s: int, _o: object
     ) -> None:
-        self._tell(self._jobs.happened, domain.name())
+        self._notify(self._jobs.happened, domain.name())
 
-    def _tell(self, tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    def _notify(self, callback: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         assert self._loop is not None
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(lambda: tell(*args, **kwargs))
+            self._loop.call_soon_threadsafe(lambda: callback(*args, **kwargs))
 
 
 def _release(domain: libvirt.virDomain) -> None:

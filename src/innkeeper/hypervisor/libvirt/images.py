@@ -145,8 +145,8 @@ def _recorded_base(overlay: str) -> tuple[str, str]:
     done = _qemu_img("info", "--output=json", "-U", "-f", "qcow2", overlay)
     if done.returncode != 0:
         raise _unreadable(overlay, done.stderr)
-    said = json.loads(done.stdout)
-    return said.get("full-backing-filename", ""), said.get("backing-filename-format", "")
+    message = json.loads(done.stdout)
+    return message.get("full-backing-filename", ""), message.get("backing-filename-format", "")
 
 
 def _volume_base(connect: libvirt.virConnect, overlay: str) -> tuple[str, str]:

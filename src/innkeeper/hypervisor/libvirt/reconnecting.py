@@ -68,15 +68,15 @@ def _lost(
     for node in nodes:
         name = str(node["node-name"])
         if node["drv"] == "nbd" and name.endswith(_STORAGE) and not name.startswith(_OURS):
-            said = _options(str(node["file"]))
-            if said.get("export") in exports:
+            message = _options(str(node["file"]))
+            if message.get("export") in exports:
                 server = {
                     key.removeprefix("server."): value
-                    for key, value in said.items()
+                    for key, value in message.items()
                     if key.startswith("server.")
                 }
-                server = server or dict(said.get("server", {}))
-                yield name, {"driver": "nbd", "export": said["export"], "server": server}
+                server = server or dict(message.get("server", {}))
+                yield name, {"driver": "nbd", "export": message["export"], "server": server}
 
 
 def _options(filename: str) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _by_address(filename: str) -> dict[str, Any]:
 def _ask(domain: libvirt.virDomain, command: str, **arguments: Any) -> Any:
     """Say one command to the machine's QEMU."""
     words = json.dumps({"execute": command, "arguments": arguments})
-    said = json.loads(libvirt_qemu.qemuMonitorCommand(domain, words, 0))
-    if "error" in said:
-        raise libvirt.libvirtError(f"QEMU refused {command}: {said['error'].get('desc', '')}")
-    return said["return"]
+    message = json.loads(libvirt_qemu.qemuMonitorCommand(domain, words, 0))
+    if "error" in message:
+        raise libvirt.libvirtError(f"QEMU refused {command}: {message['error'].get('desc', '')}")
+    return message["return"]

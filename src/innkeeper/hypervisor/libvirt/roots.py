@@ -11,7 +11,7 @@ import libvirt
 from innkeeper.hypervisor.libvirt.acceleration import acceleration
 from innkeeper.hypervisor.libvirt.event_loop import ensure_event_loop
 from innkeeper.hypervisor.libvirt.faults import translated
-from innkeeper.hypervisor.libvirt.half_begun import clear_half_begun
+from innkeeper.hypervisor.libvirt.stale_starts import clear_stale_starts
 from innkeeper.hypervisor.libvirt.uris import embedded_root, embedded_uri
 from innkeeper.machines.host_facts import Acceleration
 
@@ -38,7 +38,7 @@ def _probe_qemu(root: Path, uri: str) -> None:
     # Saved states hold guests' memory: nobody else may read them.
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     _keep_logs_plain(root / "etc" / "qemu.conf")
-    clear_half_begun(root)
+    clear_stale_starts(root)
     ensure_event_loop()
     with translated("prepare the embedded hypervisor"):
         connect = libvirt.open(uri)

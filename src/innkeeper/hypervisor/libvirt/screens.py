@@ -20,7 +20,7 @@ from innkeeper.hypervisor.libvirt.streams import StreamPipe
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.pipe import BytePipe
-from innkeeper.machines.screens import DisplayAddress, Video
+from innkeeper.machines.screen.ports import DisplayAddress, Video
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, never bound
 
 
 class LibvirtScreens:
-    """The screens and serial ports of one host's machines (``machines.screens.Screens``)."""
+    """The screens and serial ports of one host's machines (``machines.screen.ports.Screens``)."""
 
     def __init__(self, uri: HostUri, connection: Connection, domains: Domains) -> None:
         self._uri = uri

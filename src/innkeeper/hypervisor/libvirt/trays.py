@@ -7,7 +7,7 @@ import contextlib
 import datetime as dt
 from collections.abc import Iterator, Mapping
 
-from innkeeper.machines.tidings import medium
+from innkeeper.machines.change_events import medium
 from innkeeper.wire.events import Event, EventKind, Json, Publish
 
 

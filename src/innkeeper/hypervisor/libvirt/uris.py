@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import libvirt
 
-from innkeeper.disks.short_way import short_way
+from innkeeper.disks.short_socket_path import short_way
 from innkeeper.errors import InvalidArgument
 
 SYSTEM_URI = "qemu:///system"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule.calendar.spans import Spans
 from innkeeper.schedule.calendar.zone import DAY, EPOCH_DAY, Zone
-from innkeeper.schedule.extension import Extension
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,24 +40,3 @@ def _instant(moment: dt.datetime, zone: Zone) -> int:
     if moment.tzinfo is not None:
         return int(moment.timestamp() // 1)
     return zone.boundary(_midnight(moment.date()) + moment.hour * 3600 + moment.minute * 60 + moment.second)
-
-
-def blackout(extension: Extension, calendars: Mapping[str, NamedCalendar], zone: Zone) -> Spans | None:
-    """When a task must not start: in its excluded calendars, and outside its included ones."""
-    spans = [span for name in extension.exclude for span in _find(name, calendars).spans(zone)]
-    if extension.include:
-        wanted = Spans(span for name in extension.include for span in _find(name, calendars).spans(zone))
-        spans.extend(wanted.gaps())
-    return Spans(spans) if spans else None
-
-
-def _find(name: str, calendars: Mapping[str, NamedCalendar]) -> NamedCalendar:
-    if name not in calendars:
-        raise ScheduleError(
-            f"There is no calendar {name!r}.",
-            code=ErrorCode.SCHED_E_INVALIDVALUE,
-            advice="Add the calendar, or take its name out of the schedule.",
-            node="calendar",
-            value=name,
-        )
-    return calendars[name]

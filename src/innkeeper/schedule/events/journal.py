@@ -37,12 +37,12 @@ _FIRST_PERSON = 1000
 def of_line(line: bytes) -> Record | None:
     """The event of one line of ``journalctl -o json``; ``None`` for one that says none."""
     try:
-        said = json.loads(line)
+        message = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(said, dict) or not isinstance(said.get("__CURSOR"), str):
+    if not isinstance(message, dict) or not isinstance(message.get("__CURSOR"), str):
         return None
-    return of_entry({str(name): _text(value) for name, value in said.items() if value is not None})
+    return of_entry({str(name): _text(value) for name, value in message.items() if value is not None})
 
 
 def of_entry(entry: Mapping[str, str]) -> Record:

@@ -6,10 +6,10 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from innkeeper.schedule.occasions import Booted
 from innkeeper.schedule.ports import ScheduleStore
 from innkeeper.schedule.registered import Watch
-from innkeeper.schedule.sources import Tell
+from innkeeper.schedule.running.occasions import Booted
+from innkeeper.schedule.running.sources import OnOccasion
 from innkeeper.tasks.ports import Clock
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -29,7 +29,7 @@ class Boots:
         self._path = boot_id
         self.missing = ""
 
-    async def run(self, tell: Tell) -> None:
+    async def run(self, on_occasion: OnOccasion) -> None:
         """Tell of this start of the computer, if nobody has been told; then there is nothing to hear."""
         try:
             boot_id = (await asyncio.to_thread(self._path.read_text)).strip()
@@ -37,7 +37,9 @@ class Boots:
             self.missing = f"the kernel does not tell the boot's id ({problem.strerror})"
             return
         if boot_id != await self._store.boot_id(self._computer):
-            await tell(Booted(key=f"boot:{boot_id}", at=self._clock.now(), words="the computer has started"))
+            await on_occasion(
+                Booted(key=f"boot:{boot_id}", at=self._clock.now(), words="the computer has started")
+            )
             # Last: where a crash comes between, it is told again, and starts nothing twice.
             await self._store.set_boot_id(self._computer, boot_id)
         await asyncio.Event().wait()

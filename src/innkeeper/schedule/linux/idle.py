@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from innkeeper.schedule.occasions import BecameIdle
 from innkeeper.schedule.registered import Watch
-from innkeeper.schedule.sources import Tell
+from innkeeper.schedule.running.occasions import BecameIdle
+from innkeeper.schedule.running.sources import OnOccasion
 from innkeeper.tasks.ports import Clock
 
 _PROC: Final = Path("/proc")
@@ -60,14 +60,14 @@ class Idleness:
         """
         return self._people() is False or self._pressure("cpu")[0] > _BUSY_PRESSURE
 
-    async def run(self, tell: Tell) -> None:
+    async def run(self, on_occasion: OnOccasion) -> None:
         """Tell each time the computer becomes idle, until cancelled."""
         was_idle: bool | None = None
         while True:
             is_idle = await asyncio.to_thread(self.is_idle)
             if is_idle and was_idle is False:
                 now = self._clock.now()
-                await tell(
+                await on_occasion(
                     BecameIdle(key=f"idle:{now.isoformat()}", at=now, words="the computer became idle")
                 )
             was_idle = is_idle

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from innkeeper.schedule.events import journal
-from innkeeper.schedule.occasions import EventWritten
 from innkeeper.schedule.registered import Watch
-from innkeeper.schedule.sources import Tell
+from innkeeper.schedule.running.occasions import EventWritten
+from innkeeper.schedule.running.sources import OnOccasion
 from innkeeper.tasks.ports import Clock
 
 _COMMAND: Final = ("journalctl", "--output=json", "--follow", "--lines=0", "--quiet", "--all")
@@ -42,12 +42,12 @@ class Journal:
         self._directories = directories
         self.missing = "the service has not looked for systemd's journal yet"
 
-    async def run(self, tell: Tell) -> None:
+    async def run(self, on_occasion: OnOccasion) -> None:
         """Follow the journal for as long as somebody listens; nothing runs while nobody does."""
         while True:
             self.missing = await asyncio.to_thread(self._look)
             if not self.missing and await self._is_wanted():
-                await self._follow(tell)
+                await self._follow(on_occasion)
             await self._clock.sleep(_LOOK_SECONDS)
 
     def _look(self) -> str:
@@ -64,7 +64,7 @@ class Journal:
     async def _is_wanted(self) -> bool:
         return bool(await self._channels() & _CHANNELS)
 
-    async def _follow(self, tell: Tell) -> None:
+    async def _follow(self, on_occasion: OnOccasion) -> None:
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -83,7 +83,7 @@ class Journal:
                 record = journal.of_line(line)
                 if record is not None:
                     words = f"the journal's {record.id}"
-                    await tell(
+                    await on_occasion(
                         EventWritten(
                             key=f"journal:{record.id}", at=self._clock.now(), words=words, record=record
                         )
@@ -98,11 +98,11 @@ class Journal:
     async def _note_end(self, process: asyncio.subprocess.Process) -> None:
         """A journal that can be read is followed without end."""
         assert process.stderr is not None  # it was asked for
-        said = (await process.stderr.read(4096)).decode(errors="replace").strip()
+        message = (await process.stderr.read(4096)).decode(errors="replace").strip()
         if process.returncode is None:
             await process.wait()
         if process.returncode and process.returncode > 0:
-            self.missing = f"systemd's journal cannot be read: {said or 'journalctl failed'}"
+            self.missing = f"systemd's journal cannot be read: {message or 'journalctl failed'}"
 
     async def _stop_unwanted(self, process: asyncio.subprocess.Process) -> None:
         while await self._is_wanted():

@@ -13,11 +13,11 @@ import structlog
 from dbus_fast import BusType, DBusError, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
-from innkeeper.schedule.enumerations import SessionStateChange
 from innkeeper.schedule.linux.boot import boot_id
-from innkeeper.schedule.occasions import LoggedOn, Occasion, SessionChanged
+from innkeeper.schedule.model.enumerations import SessionStateChange
 from innkeeper.schedule.registered import Watch
-from innkeeper.schedule.sources import Tell
+from innkeeper.schedule.running.occasions import LoggedOn, Occasion, SessionChanged
+from innkeeper.schedule.running.sources import OnOccasion
 from innkeeper.tasks.ports import Clock
 
 _LOGIND: Final = "org.freedesktop.login1"
@@ -100,7 +100,7 @@ class Logind:
         """Whether nobody does anything (``IdleHint``); ``None`` where it is not known."""
         return None if self.missing else self._idle
 
-    async def run(self, tell: Tell) -> None:
+    async def run(self, on_occasion: OnOccasion) -> None:
         """Tell of who is logged on, and of all that changes, until the bus goes."""
         self._boot_id = await asyncio.to_thread(self._read_boot_id)
         try:
@@ -109,7 +109,7 @@ class Logind:
             self.missing = f"systemd-logind does not answer on the system bus ({_words(problem)})"
             return
         try:
-            await self._listen(bus, tell)
+            await self._listen(bus, on_occasion)
         except (DBusError, EOFError, TimeoutError, OSError) as problem:
             self.missing = f"systemd-logind does not answer ({_words(problem)})"
         finally:
@@ -123,7 +123,7 @@ class Logind:
         bus = MessageBus(bus_address=self._address, bus_type=BusType.SYSTEM)
         return await asyncio.wait_for(bus.connect(), _TIMEOUT_SECONDS)
 
-    async def _listen(self, bus: MessageBus, tell: Tell) -> None:
+    async def _listen(self, bus: MessageBus, on_occasion: OnOccasion) -> None:
         signals: asyncio.Queue[Message] = asyncio.Queue()
         bus.add_message_handler(lambda message: _take(message, signals))
         # Subscribed first, asked second: a session that comes in between is seen by one of them.
@@ -136,7 +136,7 @@ class Logind:
             await _call(
                 bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", rule
             )
-        await self._look(bus, tell)
+        await self._look(bus, on_occasion)
         self.missing = ""
         gone = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]  # theirs
         try:
@@ -146,40 +146,42 @@ class Logind:
                 if not taking.done():
                     taking.cancel()
                     break
-                await self._on_signal(bus, taking.result(), tell)
+                await self._on_signal(bus, taking.result(), on_occasion)
         finally:
             gone.cancel()
             with contextlib.suppress(asyncio.CancelledError, EOFError, OSError):
                 await gone
         self.missing = "the system bus has gone"
 
-    async def _look(self, bus: MessageBus, tell: Tell) -> None:
+    async def _look(self, bus: MessageBus, on_occasion: OnOccasion) -> None:
         manager = await _properties(bus, _ROOT, _MANAGER)
         self._idle = _flag(manager, "IdleHint")
         (listed,) = await _call(bus, _LOGIND, _ROOT, _MANAGER, "ListSessions")
         for row in listed:
-            await self._learn(bus, str(row[0]), str(row[4]), tell)
+            await self._learn(bus, str(row[0]), str(row[4]), on_occasion)
 
-    async def _on_signal(self, bus: MessageBus, message: Message, tell: Tell) -> None:
+    async def _on_signal(self, bus: MessageBus, message: Message, on_occasion: OnOccasion) -> None:
         body = message.body
         match message.member:
             case "SessionNew":
-                await self._learn(bus, str(body[0]), str(body[1]), tell)
+                await self._learn(bus, str(body[0]), str(body[1]), on_occasion)
             case "SessionRemoved":
-                await self._lose(str(body[0]), str(body[1]), tell)
+                await self._lose(str(body[0]), str(body[1]), on_occasion)
             case "PropertiesChanged" if message.path == _ROOT:
                 changed = {name: variant.value for name, variant in body[1].items()}
                 self._idle = bool(changed.get("IdleHint", self._idle))
             case "PropertiesChanged" if message.path in self._ids:
-                await self._learn(bus, self._ids[message.path], str(message.path), tell)
+                await self._learn(bus, self._ids[message.path], str(message.path), on_occasion)
             case "Lock" | "Unlock" if message.path in self._ids:
                 # LockedHint follows where the desktop tells; many screens of locks do not.
                 session = self._sessions[self._ids[str(message.path)]]
-                await self._note(dataclasses.replace(session, is_locked=message.member == "Lock"), tell)
+                await self._note(
+                    dataclasses.replace(session, is_locked=message.member == "Lock"), on_occasion
+                )
             case "NameOwnerChanged" if not body[2]:
                 raise EOFError("it has gone")
 
-    async def _learn(self, bus: MessageBus, identifier: str, path: str, tell: Tell) -> None:
+    async def _learn(self, bus: MessageBus, identifier: str, path: str, on_occasion: OnOccasion) -> None:
         try:
             properties = await _properties(bus, path, _SESSION)
         except DBusError:
@@ -187,24 +189,24 @@ class Logind:
         if properties.get("Class", Variant("s", "user")).value not in _PEOPLE:
             return
         self._ids[path] = identifier
-        await self._note(await asyncio.to_thread(_session, identifier, properties), tell)
+        await self._note(await asyncio.to_thread(_session, identifier, properties), on_occasion)
 
-    async def _note(self, session: Session, tell: Tell) -> None:
+    async def _note(self, session: Session, on_occasion: OnOccasion) -> None:
         before = self._sessions.get(session.id)
         self._sessions[session.id] = session
         if before is None:
             words = f"{session.user} has logged on"
             key = f"logon:{self._boot_id}:{session.id}"
-            await tell(LoggedOn(key=key, at=self._clock.now(), words=words, user=session.user))
+            await on_occasion(LoggedOn(key=key, at=self._clock.now(), words=words, user=session.user))
         for change in session.changes(before):
-            await tell(self._changed(session, change))
+            await on_occasion(self._changed(session, change))
 
-    async def _lose(self, identifier: str, path: str, tell: Tell) -> None:
+    async def _lose(self, identifier: str, path: str, on_occasion: OnOccasion) -> None:
         self._ids.pop(path, None)
         session = self._sessions.pop(identifier, None)
         if session is not None and session.is_active:
             for change in dataclasses.replace(session, is_active=False).changes(session):
-                await tell(self._changed(session, change))
+                await on_occasion(self._changed(session, change))
 
     def _changed(self, session: Session, change: SessionStateChange) -> Occasion:
         now = self._clock.now()

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.schedule import process
 from innkeeper.schedule.linux.logind import Session
-from innkeeper.schedule.process import Program
+from innkeeper.schedule.running import process
+from innkeeper.schedule.running.process import Program
 
 _UTMP: Final = Path("/run/utmp")
 _DEVICES: Final = Path("/dev")
@@ -23,7 +23,7 @@ _ENTRY: Final = struct.Struct("hi32s4s32s256shhiii4i20s")
 _USER_PROCESS: Final = 7
 _LONGEST: Final = 4000
 #: How long a desktop may take to show it.
-_PATIENCE_SECONDS: Final = 5.0
+_TIMEOUT_SECONDS: Final = 5.0
 
 
 class Terminals:
@@ -99,7 +99,7 @@ class Terminals:
         )
         try:
             running = await process.start(program, lambda line: None)
-            return await asyncio.wait_for(running.wait(), _PATIENCE_SECONDS) == 0
+            return await asyncio.wait_for(running.wait(), _TIMEOUT_SECONDS) == 0
         except (InnkeeperError, TimeoutError):
             return False
 

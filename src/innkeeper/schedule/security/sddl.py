@@ -143,17 +143,17 @@ class Descriptor:
         self, *, owner: bool = True, group: bool = True, entries: bool = True, audits: bool = True
     ) -> str:
         """The descriptor's text, with the parts that are asked for."""
-        said = ""
+        message = ""
         if owner and self.owner:
-            said += f"O:{_letters(self.owner)}"
+            message += f"O:{_letters(self.owner)}"
         if group and self.group:
-            said += f"G:{_letters(self.group)}"
+            message += f"G:{_letters(self.group)}"
         if entries:
             flags = self.flags if self.entries is not None else "NO_ACCESS_CONTROL"
-            said += f"D:{flags}" + "".join(f"({entry.text})" for entry in self.entries or ())
+            message += f"D:{flags}" + "".join(f"({entry.text})" for entry in self.entries or ())
         if audits and self.audits is not None:
-            said += f"S:{self.audits}"
-        return said
+            message += f"S:{self.audits}"
+        return message
 
 
 def parse(text: str) -> Descriptor:
@@ -184,10 +184,10 @@ def entry(rights: str, identifier: str, *, flags: str = "") -> Entry:
     return _entry(f"A;{flags};{rights};;;{_letters(identifier)}", rights)
 
 
-def _list(said: str, text: str) -> tuple[str, tuple[Entry, ...] | None]:
-    match = _LIST.fullmatch(said.replace(" ", ""))
+def _list(message: str, text: str) -> tuple[str, tuple[Entry, ...] | None]:
+    match = _LIST.fullmatch(message.replace(" ", ""))
     if match is None:
-        raise _refused(text, f"“{said[:40]}” is no list")
+        raise _refused(text, f"“{message[:40]}” is no list")
     flags, entries = match.group(1), match.group(2)
     if flags == "NO_ACCESS_CONTROL" and not entries:
         return "", None
@@ -199,15 +199,15 @@ def _list(said: str, text: str) -> tuple[str, tuple[Entry, ...] | None]:
     return flags, found
 
 
-def _entry(said: str, text: str) -> Entry:
-    fields = said.split(";")
+def _entry(message: str, text: str) -> Entry:
+    fields = message.split(";")
     if len(fields) != 6:
-        raise _refused(text, f"“({said[:60]})” has not six fields")
+        raise _refused(text, f"“({message[:60]})” has not six fields")
     kind, flags, rights, of_object, of_inherited, identifier = fields
     if kind not in ("A", "D"):
-        raise _refused(text, f"“({said[:60]})” neither allows (A) nor denies (D)")
+        raise _refused(text, f"“({message[:60]})” neither allows (A) nor denies (D)")
     if of_object or of_inherited:
-        raise _refused(text, f"“({said[:60]})” is about an object type, of which tasks have none")
+        raise _refused(text, f"“({message[:60]})” is about an object type, of which tasks have none")
     words = frozenset(flags[place : place + 2] for place in range(0, len(flags), 2))
     if words - _ENTRY_FLAGS:
         raise _refused(text, f"“{flags[:20]}” are no flags of an entry")
@@ -216,17 +216,17 @@ def _entry(said: str, text: str) -> Entry:
         flags=words,
         rights=_rights(rights, text),
         identifier=_identifier(identifier, text),
-        text=said,
+        text=message,
     )
 
 
-def _rights(said: str, text: str) -> int:
-    if re.fullmatch(r"0[xX][0-9A-Fa-f]{1,8}", said):
-        mask = int(said, 16)
+def _rights(message: str, text: str) -> int:
+    if re.fullmatch(r"0[xX][0-9A-Fa-f]{1,8}", message):
+        mask = int(message, 16)
     else:
         mask = 0
-        for place in range(0, len(said), 2):
-            word = said[place : place + 2]
+        for place in range(0, len(message), 2):
+            word = message[place : place + 2]
             if word not in _RIGHTS:
                 raise _refused(text, f"“{word}” is no right")
             mask |= _RIGHTS[word]
@@ -236,10 +236,10 @@ def _rights(said: str, text: str) -> int:
     return mask & ALL
 
 
-def _identifier(said: str, text: str) -> str:
-    found = ALIASES.get(said, said)
+def _identifier(message: str, text: str) -> str:
+    found = ALIASES.get(message, message)
     if not _IDENTIFIER.fullmatch(found):
-        raise _refused(text, f"“{said[:40]}” is no identifier")
+        raise _refused(text, f"“{message[:40]}” is no identifier")
     return found
 
 

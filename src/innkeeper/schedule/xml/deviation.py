@@ -31,9 +31,9 @@ class Deviation:
     def error(self) -> ScheduleError:
         """The error that a strict reader raises for it."""
         shown = self.value if len(self.value) <= 80 else self.value[:80] + "…"
-        said = f" ({shown!r})" if shown else ""
+        message = f" ({shown!r})" if shown else ""
         return ScheduleError(
-            f"Line {self.line}, column {self.column}: {self.node}{said}: {self.sentence}.",
+            f"Line {self.line}, column {self.column}: {self.node}{message}: {self.sentence}.",
             code=self.code,
             line=self.line,
             column=self.column,

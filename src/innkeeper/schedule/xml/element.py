@@ -284,9 +284,9 @@ def write(name: str, value: Element) -> Tag:
 def _attributes(value: Element) -> Iterator[tuple[str, str]]:
     defaults = _defaults(type(value))
     for key, spec in specs(type(value)).items():
-        said = getattr(value, key)
-        if spec.is_attribute and said is not None and said != getattr(defaults, key):
-            tag = spec.form.write(spec.name, said)
+        message = getattr(value, key)
+        if spec.is_attribute and message is not None and message != getattr(defaults, key):
+            tag = spec.form.write(spec.name, message)
             assert isinstance(tag, Tag)  # an attribute is a leaf
             yield spec.name, tag.text
 
@@ -311,17 +311,17 @@ def _ready(value: Element, inside: str, origin: Origin) -> Iterator[tuple[str, T
     defaults = _defaults(type(value))
     groups: set[str] = set()
     for key, spec in specs(type(value)).items():
-        said = getattr(value, key)
+        message = getattr(value, key)
         if spec.is_attribute:
             continue
         if spec.inside != inside:
             if not inside and spec.inside not in groups:
                 groups.add(spec.inside)
                 yield from _group(value, spec.inside, origin)
-        elif said is not None and (
-            spec.name in origin.order(inside) or spec.always or said != getattr(defaults, key)
+        elif message is not None and (
+            spec.name in origin.order(inside) or spec.always or message != getattr(defaults, key)
         ):
-            tag = spec.form.write(spec.name, said)
+            tag = spec.form.write(spec.name, message)
             if tag is not None:
                 yield spec.name, tag
 

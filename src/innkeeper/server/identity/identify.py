@@ -9,14 +9,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import InnkeeperError, ServiceError
 from innkeeper.identity.caller import Caller, Proof
-from innkeeper.server.identity.visits import LOOK_SECONDS, Visit
-from innkeeper.server.problems import response_of
+from innkeeper.server.http.callers import CALLER
+from innkeeper.server.http.problems import response_of
+from innkeeper.server.identity.session_revocation import LOOK_SECONDS, RevocableRequest
 
 #: What can end while a request goes on: sessions and tokens.
 _ENDING = (Proof.SESSION, Proof.TOKEN, Proof.PASSWORD)
-
-#: Where a request's scope names its caller; ``None`` there is somebody unknown at an open door.
-CALLER = "innkeeper.caller"
 
 #: Who asks; ``None`` for somebody unknown. Raises ``NotPermitted`` for who may not use the door.
 Recognise = Callable[[HTTPConnection], Awaitable[Caller | None]]
@@ -58,7 +56,7 @@ class Identify:
         if caller is None or caller.proof not in _ENDING or not caller.by:
             await self._app(scope, receive, send)
             return
-        visit = Visit(lambda: self._is_still(scope, caller), self._look_seconds)
+        visit = RevocableRequest(lambda: self._is_still(scope, caller), self._look_seconds)
         await visit.run(self._app, scope, receive, send)
 
     async def _is_still(self, scope: Scope, caller: Caller) -> bool:

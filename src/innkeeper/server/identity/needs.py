@@ -20,8 +20,8 @@ from starlette.routing import BaseRoute, Mount
 from innkeeper.errors import InnkeeperError, NotAuthenticated, NotPermitted
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Reach, Resource, Role
+from innkeeper.server.http.callers import CALLER
 from innkeeper.server.identity.acts import is_act, is_reading, tell_refused, told
-from innkeeper.server.identity.identify import CALLER
 from innkeeper.server.identity.sessions import refuse_forgery
 from innkeeper.server.identity.subjects import Kind, Subject, house_of, the_inn, unseen
 

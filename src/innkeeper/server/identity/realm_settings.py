@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 RoleWord = Literal["viewer", "operator", "administrator"]
 
@@ -48,8 +48,10 @@ class LdapSettings(BaseModel):
     bind_password_file: Path | None = None
     #: The authorities that its certificate is checked by; the system's where nothing is said.
     ca_file: Path | None = None
-    #: Seconds within which it must answer.
-    patience: float = Field(default=10.0, gt=0)
+    #: Within how many seconds it must answer (version 0.1.0 called this ``patience``).
+    timeout_seconds: float = Field(
+        default=10.0, gt=0, validation_alias=AliasChoices("timeout_seconds", "patience")
+    )
     #: Roles of its groups on the whole inn; more are given with ``innkeeper user role %GROUP@NAME``.
     roles: dict[str, RoleWord] = {}
 

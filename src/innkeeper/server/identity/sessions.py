@@ -24,7 +24,7 @@ from starlette.responses import Response
 from innkeeper.errors import NotPermitted
 from innkeeper.identity.caller import Caller, Proof
 from innkeeper.identity.sessions import csrf_token_of
-from innkeeper.server.identity.identify import CALLER
+from innkeeper.server.http.callers import CALLER
 from innkeeper.server.identity.subjects import house_of
 from innkeeper.server.peers import PEER
 

@@ -13,11 +13,17 @@ from collections.abc import Iterator
 from typing import Final
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.schedule.actions import Action, ComHandlerAction, EmailAction, ExecAction, ShowMessageAction
-from innkeeper.schedule.definition import TaskDefinition
 from innkeeper.schedule.duration import Duration
-from innkeeper.schedule.enumerations import ActionType, DaysOfWeek, TriggerType
-from innkeeper.schedule.triggers import DailyTrigger, TimeTrigger, Trigger, WeeklyTrigger
+from innkeeper.schedule.model.actions import (
+    Action,
+    ComHandlerAction,
+    EmailAction,
+    ExecAction,
+    ShowMessageAction,
+)
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import ActionType, DaysOfWeek, TriggerType
+from innkeeper.schedule.model.triggers import DailyTrigger, TimeTrigger, Trigger, WeeklyTrigger
 from innkeeper.server.operations import MACHINE_OPERATIONS
 from innkeeper.server.pages.forms import Form, Mistake, mistake_of_field, wrong
 
@@ -253,7 +259,7 @@ def _minutes(duration: Duration | None) -> str:
     return str(int(seconds // 60)) if seconds and seconds % 60 == 0 else ""
 
 
-def said(action: Action) -> str:
+def message(action: Action) -> str:
     """An action in a line, for a person."""
     if isinstance(action, ExecAction):
         return f"{action.path} {action.arguments or ''}".rstrip()

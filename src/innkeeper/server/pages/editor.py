@@ -13,8 +13,8 @@ from starlette.responses import RedirectResponse, Response
 
 from innkeeper.errors import InnkeeperError, ScheduleError
 from innkeeper.identity.roles import Role, folder
-from innkeeper.schedule.definition import TaskDefinition
-from innkeeper.schedule.enumerations import TaskCreation
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import TaskCreation
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.server.identity.needs import caller_of, refuse
 from innkeeper.server.operations import MACHINE_OPERATIONS

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from innkeeper.server.events import EventBus
 from innkeeper.server.identity.needs import caller_of
-from innkeeper.server.identity.seen import sees_event
 from innkeeper.server.identity.subjects import house_of
+from innkeeper.server.identity.visibility import sees_event
 from innkeeper.wire.event_stream import HEARTBEAT
 from innkeeper.wire.events import Event
 
@@ -46,7 +46,7 @@ async def mark(request: Request) -> None:
 async def _pieces(
     bus: EventBus, last_id: str, kinds: tuple[str, ...], sees: Callable[[Event], bool]
 ) -> AsyncIterator[bytes]:
-    batches = bus.batches(last_id, kinds, gather_seconds=GATHER_SECONDS, patience_seconds=HEARTBEAT_SECONDS)
+    batches = bus.batches(last_id, kinds, gather_seconds=GATHER_SECONDS, timeout_seconds=HEARTBEAT_SECONDS)
     yield HEARTBEAT
     async with contextlib.aclosing(batches):
         async for batch in batches:

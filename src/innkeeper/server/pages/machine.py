@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
 from innkeeper.machines.command import LIFE, Command
-from innkeeper.machines.fitness import run_of
+from innkeeper.machines.undo.fitness import run_of
 from innkeeper.server.pages.disks import trees
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.forms import Mistake, mistake_of, read_form, wrong
@@ -195,13 +195,13 @@ async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
 def _now_of(account: AccountMessage) -> Callable[[str], str]:
     """What each graph says of this moment, for who sees no graphs."""
     rates = account.rates
-    said = {
+    message = {
         "cpu": f"{rates.cpu_percent:.0f} %",
         "memory": size(rates.memory_bytes),
         "disk": f"{size(round(rates.disk_read))}/s read, {size(round(rates.disk_written))}/s written",
         "network": f"{size(round(rates.network_received))}/s in, {size(round(rates.network_sent))}/s out",
     }
-    return lambda key: said[key] if account.is_on else ""
+    return lambda key: message[key] if account.is_on else ""
 
 
 async def _chains(door: Door, found: MachineMessage) -> Sequence[DiskChainMessage]:

@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from innkeeper.machines.accountant import Account
 from innkeeper.server.identity.needs import caller_of
-from innkeeper.server.identity.seen import sees_machine
 from innkeeper.server.identity.subjects import house_of
+from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.pages import words
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.numbers import number_in
@@ -104,8 +104,8 @@ async def figures(request: Request) -> Response:
     house, caller = house_of(request), caller_of(request)
     asked = request.query_params.get("names", "").split(",")[:MAX_FIGURES]
     names = [name for name in asked if name and sees_machine(house, caller, name)]
-    said = {account.machine: _figures(account) for account in house.accountant.accounts(names)}
-    return JSONResponse(said, headers={"Cache-Control": "no-store"})
+    message = {account.machine: _figures(account) for account in house.accountant.accounts(names)}
+    return JSONResponse(message, headers={"Cache-Control": "no-store"})
 
 
 def _figures(account: Account) -> dict[str, float]:

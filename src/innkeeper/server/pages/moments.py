@@ -26,10 +26,10 @@ def moment(at: dt.datetime | None, shape: str = "full", zone: str = "") -> Marku
     there = at.astimezone(_zone(zone))
     if shape == "full" and there.year != dt.datetime.now(dt.UTC).year:
         shape = "far"
-    said = f"{there:{_SHAPES[shape]}}" + ("" if shape == "bare" else f" {there.tzname()}")
+    message = f"{there:{_SHAPES[shape]}}" + ("" if shape == "bare" else f" {there.tzname()}")
     stamp = at.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Markup('<time datetime="{}" data-shape="{}" data-zone="{}">{}</time>').format(
-        stamp, shape, zone, said
+        stamp, shape, zone, message
     )
 
 

@@ -114,12 +114,12 @@ class Night:
     @property
     def summary(self) -> str:
         """The night in one sentence."""
-        said = [f"{count} {sign.word}" for sign, count in self.tally if sign is not words.PLANNED]
+        response = [f"{count} {sign.word}" for sign, count in self.tally if sign is not words.PLANNED]
         planned = sum(stay.is_planned for stay in self.stays)
         if planned:
-            said.append(f"{planned} to come")
-        if said:
-            return f"{', '.join(said)}."
+            response.append(f"{planned} to come")
+        if response:
+            return f"{', '.join(response)}."
         return "Nothing is booked." if self.end > self.now else "Nothing happened."
 
     @property

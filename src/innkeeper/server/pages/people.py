@@ -186,7 +186,7 @@ async def _people(
         "roles": [role.value for role in RoleName],
         "reaches": [reach.value for reach in ReachName],
         "mistakes": mistakes or [],
-        "said": (lambda name: form.text(name)) if form else (lambda name: ""),
+        "entered": (lambda name: form.text(name)) if form else (lambda name: ""),
     }
     return await show(request, "people.html", values, here="People", status=status)
 

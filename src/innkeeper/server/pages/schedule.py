@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from innkeeper.schedule.calendar.host import host_zone
-from innkeeper.schedule.definition import TaskDefinition
+from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.server.pages import drafts
 from innkeeper.server.pages.door import Door
@@ -44,7 +44,7 @@ PREVIEWED = 8
 #: How far ahead a preview looks.
 _HORIZON = dt.timedelta(days=3653)
 #: How long it may look for them, in seconds.
-_PATIENCE = 2.0
+_TIMEOUT_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +106,7 @@ async def task(request: Request) -> Response:
         "coming": await coming(definition, request.app.state.house.clock.now()),
         "zone": definition.extension.zone or "",
         "folder": str(SchedulePath.parse(found.path).parent),
-        "actions": [drafts.said(action) for action in definition.actions],
+        "actions": [drafts.message(action) for action in definition.actions],
         "may": offered_on_folder(request, found.path),
         "saved": "saved" in request.query_params,
     }
@@ -123,7 +123,7 @@ async def coming(definition: TaskDefinition, now: dt.datetime) -> Sequence[dt.da
         return list(itertools.islice(runs, PREVIEWED))
 
     try:
-        return await asyncio.wait_for(asyncio.to_thread(find), _PATIENCE)
+        return await asyncio.wait_for(asyncio.to_thread(find), _TIMEOUT_SECONDS)
     except TimeoutError:
         return ()
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from innkeeper.identity.roles import Role
 from innkeeper.machines.accountant import Account, Rates, Span
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.seen import sees_machine
 from innkeeper.server.identity.subjects import machine_in_path, what_they_see
+from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.wire import accountant as wire
 

@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter
 
 from innkeeper.identity.roles import Role
-from innkeeper.machines.prepare import agent_bundle, cloud_init_user_data
+from innkeeper.machines.guest.prepare import agent_bundle, cloud_init_user_data
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import what_they_see
 from innkeeper.wire import messages as wire

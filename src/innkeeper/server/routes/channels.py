@@ -11,9 +11,9 @@ from innkeeper.channels.channel import ChannelState
 from innkeeper.channels.pipe_name import PREFIX, PipeName
 from innkeeper.errors import InnkeeperError
 from innkeeper.identity.roles import Resource, Role
-from innkeeper.server.carrying import carry
+from innkeeper.server.http.websocket_channel import carry
+from innkeeper.server.http.websocket_pipe import expect_same_origin
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.seen import sees_machine
 from innkeeper.server.identity.subjects import (
     Kind,
     Subject,
@@ -22,7 +22,7 @@ from innkeeper.server.identity.subjects import (
     machine_in_body,
     what_they_see,
 )
-from innkeeper.server.joining import expect_same_origin
+from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.wire import channels as wire
 

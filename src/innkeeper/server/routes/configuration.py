@@ -22,9 +22,9 @@ from innkeeper.machines.configuration import (
     UsbAddress,
     Value,
 )
-from innkeeper.machines.fitness import run_of
 from innkeeper.machines.machine import Machine
-from innkeeper.machines.settings import Wishes
+from innkeeper.machines.settings import MachineChanges
+from innkeeper.machines.undo.fitness import run_of
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import machine_in_path
@@ -54,7 +54,7 @@ async def change_machine(
     """Change what is asked for, or nothing at all. A name stays while updates are booked under it."""
     if request.name is not None:
         await _refuse_booked(house, name)
-    machine = await house.equipment.settings.change(name, _wishes(request))
+    machine = await house.equipment.settings.change(name, _machine_changes(request))
     return await _said(house, *await house.equipment.settings.read(machine.name))
 
 
@@ -321,9 +321,9 @@ def sent_value(request: wire.ValueRequest) -> Value:
         raise InvalidArgument("The bytes are no base64.") from exc
 
 
-def _wishes(request: wire.ChangeRequest) -> Wishes:
+def _machine_changes(request: wire.ChangeRequest) -> MachineChanges:
     bios = {field: value for field in BiosField if (value := getattr(request, field.value)) is not None}
-    return Wishes(
+    return MachineChanges(
         name=request.name,
         notes=request.notes,
         memory_mib=request.memory_mib,

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Header, Query, Response, WebSocket
 
 from innkeeper.errors import ErrorCode, MachineError, WrongState
 from innkeeper.identity.roles import Role
-from innkeeper.machines.display import MAX_PICTURE, MIN_PICTURE, video_mode
-from innkeeper.machines.picture import Picture
 from innkeeper.machines.pipe import BytePipe
+from innkeeper.machines.screen.display import MAX_PICTURE, MIN_PICTURE, video_mode
+from innkeeper.machines.screen.picture import Picture
 from innkeeper.server.house import House
+from innkeeper.server.http.websocket_pipe import expect_same_origin, join
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import machine_in_path
-from innkeeper.server.joining import expect_same_origin, join
 from innkeeper.server.routes.asking import TheHouse
 from innkeeper.wire import display as wire
 

@@ -10,11 +10,11 @@ from fastapi.responses import StreamingResponse
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.identity.roles import Role
+from innkeeper.server.http.event_stream import STREAM, event_stream
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.seen import sees_event
 from innkeeper.server.identity.subjects import what_they_see
+from innkeeper.server.identity.visibility import sees_event
 from innkeeper.server.routes.asking import TheCaller, TheHouse
-from innkeeper.server.streams import STREAM, event_stream
 from innkeeper.wire.documented_events import DocumentedEvent
 from innkeeper.wire.documented_events import documented as documented_events
 from innkeeper.wire.events import Event, EventKind

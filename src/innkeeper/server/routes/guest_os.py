@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 
 from innkeeper.errors import AgentError, WrongState
 from innkeeper.identity.roles import Role
-from innkeeper.machines.guest_os import RDP_SESSION, version_of
-from innkeeper.machines.guest_words import expect_guest
+from innkeeper.machines.guest.os import RDP_SESSION, version_of
+from innkeeper.machines.guest.program import expect_guest
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import machine_in_path

@@ -23,7 +23,7 @@ router = APIRouter(tags=["service"])
 probes = APIRouter(include_in_schema=False)
 
 #: A host that takes longer to answer is not well.
-PATIENCE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 
 
 @router.get("/inn", operation_id="get_inn", dependencies=needs(Role.VIEWER, what_they_see))
@@ -58,7 +58,7 @@ async def get_health(house: TheHouse) -> wire.HealthMessage:
 
 async def _health(host: Hypervisor) -> wire.HostHealth:
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             machines = len(await host.machines())
     except (InnkeeperError, TimeoutError) as error:
         detail = str(error) or "It does not answer."
@@ -96,7 +96,7 @@ def _readiness(house: House) -> str:
 async def _lacks(house: House) -> str:
     # Anybody may ask: what the hosts are, and what is wrong with them, /v1/health tells those it knows.
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await house.tasks.list(live=True, limit=1)
     except (InnkeeperError, TimeoutError):
         return "The database does not answer.\n"

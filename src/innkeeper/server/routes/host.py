@@ -12,12 +12,12 @@ from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.machines.adapters import MAX_ADAPTERS
 from innkeeper.machines.drives import MAX_FLOPPIES
-from innkeeper.machines.guest_ports import MAX_PARALLEL_PORTS, MAX_SERIAL_PORTS
+from innkeeper.machines.port_connections import MAX_PARALLEL_PORTS, MAX_SERIAL_PORTS
 from innkeeper.machines.ports import Hypervisor
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.seen import sees_machine
 from innkeeper.server.identity.subjects import what_they_see
+from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.server.routes.configuration import sent_value
 from innkeeper.wire import host as wire

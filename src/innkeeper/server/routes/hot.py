@@ -19,10 +19,10 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import THE_INN, Reach, Role, machine
 from innkeeper.server.board import AllowedTo, Notice
-from innkeeper.server.conditional import is_known, tag_of
+from innkeeper.server.http.conditional import is_known, tag_of
+from innkeeper.server.http.problems import malformed, response_of
 from innkeeper.server.identity.needs import Endpoint, allowed, caller_of, guarded, needs
 from innkeeper.server.identity.subjects import Kind, house_of, machine_in_path, what_they_see
-from innkeeper.server.problems import malformed, response_of
 from innkeeper.wire.queries import MachineQuery
 
 _JSON = b"application/json"
@@ -107,7 +107,7 @@ async def get_machine(request: Request) -> Response:
     """One machine."""
     notice = await house_of(request).board.one(request.path_params["name"])
     role = caller_of(request).role_on(machine(notice.machine.name, notice.machine.labels))
-    return Ready(request, *notice.said(role or Role.VIEWER, _allowed(request)))
+    return Ready(request, *notice.response(role or Role.VIEWER, _allowed(request)))
 
 
 async def list_machines(request: Request) -> Response:
@@ -193,10 +193,10 @@ def _key(place: str) -> tuple[str, str]:
 
 def _as_list(page: Iterable[Seen], more: str | None, allowed_to: AllowedTo) -> tuple[bytes, str]:
     """The list and its tag, which is made of the machines' own: a long list's bytes need no second look."""
-    said = [notice.said(role, allowed_to) for notice, role in page]
+    message = [notice.response(role, allowed_to) for notice, role in page]
     end = b'],"next_after":' + json.dumps(more).encode() + b"}"
-    tag = tag_of("".join([tag for _, tag in said]).encode() + end)
-    machines = [body for body, _ in said] or [b""]
+    tag = tag_of("".join([tag for _, tag in message]).encode() + end)
+    machines = [body for body, _ in message] or [b""]
     machines[0] = b'{"machines":[' + machines[0]
     machines[-1] += end
     return b",".join(machines), tag  # once copied: that is most of the work

@@ -12,16 +12,16 @@ from innkeeper.identity import roles
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.schedule.calendar.host import host_zone
-from innkeeper.schedule.enumerations import LogonType, TaskCreation, TaskRunFlags
-from innkeeper.schedule.instance import definition_of
+from innkeeper.schedule.model.enumerations import LogonType, TaskCreation, TaskRunFlags
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.registered import Registered, Run
+from innkeeper.schedule.running.instance import definition_of
 from innkeeper.schedule.security.sddl import Right
-from innkeeper.server.callers import who
 from innkeeper.server.house import House
+from innkeeper.server.http.callers import who
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.seen import sees_folder
 from innkeeper.server.identity.subjects import folder_in_body, folder_in_query, unseen, what_they_see
+from innkeeper.server.identity.visibility import sees_folder
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.wire import schedule as wire
 

@@ -12,8 +12,8 @@ from innkeeper.identity.roles import Role
 from innkeeper.schedule.security import sddl
 from innkeeper.schedule.security.guard import by_roles
 from innkeeper.schedule.security.sddl import Descriptor, Right
-from innkeeper.server.callers import who
 from innkeeper.server.house import House
+from innkeeper.server.http.callers import who
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import folder_in_body, folder_in_query
 from innkeeper.server.routes.asking import TheCaller, TheHouse

@@ -15,12 +15,12 @@ from innkeeper.identity import roles
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.schedule.calendar.host import host_zone
-from innkeeper.schedule.instance import definition_of
 from innkeeper.schedule.registered import Registered, Run
-from innkeeper.schedule.scheduler import not_running
+from innkeeper.schedule.running.instance import definition_of
+from innkeeper.schedule.running.scheduler import not_running
 from innkeeper.schedule.security.sddl import Right
-from innkeeper.server.callers import who
 from innkeeper.server.house import House
+from innkeeper.server.http.callers import who
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import folder_in_query, what_they_see
 from innkeeper.server.routes.asking import TheCaller, TheHouse

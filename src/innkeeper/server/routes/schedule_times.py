@@ -14,8 +14,8 @@ from innkeeper.errors import InvalidArgument
 from innkeeper.identity.roles import Role
 from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.calendar.named import NamedCalendar
-from innkeeper.schedule.instance import definition_of
 from innkeeper.schedule.registered import Registered, RunState
+from innkeeper.schedule.running.instance import definition_of
 from innkeeper.schedule.security.sddl import Right
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import what_they_see

@@ -11,12 +11,12 @@ from fastapi.responses import StreamingResponse
 from innkeeper.identity.roles import Role
 from innkeeper.machines.service import lock_of
 from innkeeper.server.house import House
+from innkeeper.server.http.event_stream import STREAM, event_stream
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.seen import sees_task
 from innkeeper.server.identity.subjects import MAX_ID, task_in_path, what_they_see
+from innkeeper.server.identity.visibility import sees_task
 from innkeeper.server.messages import log_message, task_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse
-from innkeeper.server.streams import STREAM, event_stream
 from innkeeper.wire import messages as wire
 from innkeeper.wire.events import EventGroup, EventKind
 

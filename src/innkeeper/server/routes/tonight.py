@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 from innkeeper.identity.roles import Role
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.seen import sees_machine
 from innkeeper.server.identity.subjects import what_they_see
+from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.messages import tonight_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.wire import messages as wire

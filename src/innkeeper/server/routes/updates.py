@@ -12,8 +12,8 @@ from innkeeper.errors import ErrorCode, InvalidArgument, MachineNotFound, Update
 from innkeeper.identity.roles import Role
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.seen import sees_machine
 from innkeeper.server.identity.subjects import machine_in_body, machine_in_path, what_they_see
+from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.messages import report_message, task_message, update_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.updates.booking import Booking

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.identity.roles import Role
-from innkeeper.server.conditional import tag_of
+from innkeeper.server.http.conditional import tag_of
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.messages import window_message, window_of
 from innkeeper.server.routes.asking import TheHouse

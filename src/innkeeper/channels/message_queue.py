@@ -1,0 +1,43 @@
+"""Hand a session's messages to whoever listens, however slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from collections.abc import AsyncIterator
+
+from innkeeper.channels.ports import GuestMessage, GuestOutput
+
+#: How many messages wait for a listener.
+_MOST = 1000
+
+
+class MessageQueue(AsyncIterator[GuestMessage]):
+    """One listener's messages; ends with its session."""
+
+    def __init__(self) -> None:
+        self._messages: collections.deque[GuestMessage] = collections.deque()
+        self._ended = False
+        self._something = asyncio.Event()
+
+    def put(self, message: GuestMessage) -> None:
+        """Add a message. Where too many wait, output goes first, then the oldest."""
+        if len(self._messages) >= _MOST:
+            if isinstance(message, GuestOutput):
+                return
+            self._messages.popleft()
+        self._messages.append(message)
+        self._something.set()
+
+    def end(self) -> None:
+        """Say that no more will come."""
+        self._ended = True
+        self._something.set()
+
+    async def __anext__(self) -> GuestMessage:
+        while not self._messages:
+            if self._ended:
+                raise StopAsyncIteration
+            self._something.clear()
+            await self._something.wait()
+        return self._messages.popleft()

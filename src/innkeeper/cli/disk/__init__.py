@@ -1,0 +1,1 @@
+"""Virtual hard disks on the command line."""

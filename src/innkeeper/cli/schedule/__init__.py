@@ -1,0 +1,1 @@
+"""Scheduled tasks on the command line."""

@@ -1,0 +1,1 @@
+"""The simulated host: machines, disks, guests and screens without QEMU."""

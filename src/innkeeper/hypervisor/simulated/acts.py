@@ -1,0 +1,120 @@
+"""Do to a simulated machine what a host's calls do, and refuse what a host would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from innkeeper.errors import AgentError, DiskError, ErrorCode, WrongState
+from innkeeper.hypervisor.domain.fields import child, parse, written
+from innkeeper.hypervisor.simulated import definition as fake_definition
+from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.guests import Due
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine, with_paths
+from innkeeper.machines.change import Change, DriveAdded
+from innkeeper.machines.machine import MachineState
+
+
+def need(machine: SimulatedMachine, command: str, allowed: bool) -> None:
+    """Raises ``WrongState`` where the machine may not do this now."""
+    if not allowed:
+        raise WrongState(
+            f"{machine.name} is {machine.state.name.lower()} and cannot {command}.",
+            machine=machine.name,
+            state=machine.state.name,
+            command=command,
+        )
+
+
+def refuse_real_image(change: Change) -> None:
+    """A simulated guest writes to its disks: never to an image that is somebody's."""
+    if not isinstance(change, DriveAdded) or change.drive.device != "disk":
+        return
+    path = Path(change.drive.path)
+    if (
+        path.exists()
+        and path.stat().st_size != fake_disks.DISK_BYTES
+        and not fake_disks.is_overlay(str(path))
+    ):
+        raise DiskError(
+            f"{path} is no disk of a simulated machine.",
+            path=str(path),
+            code=ErrorCode.VM_E_INVALID_HD_FILE,
+            advice=f"Simulated disks have {fake_disks.DISK_BYTES:,} bytes; create one with the machine.",
+        )
+
+
+def rename(machine: SimulatedMachine, new_name: str) -> None:
+    """Give it another name, in its definition too."""
+    definition = fake_definition.write(machine, machine.disks)
+    domain = parse(definition, "domain")
+    child(domain, "name").text = new_name
+    machine.name = new_name
+    fake_definition.adopt(machine, written(domain))
+
+
+def need_guest_agent(machine: SimulatedMachine) -> None:
+    """Raises ``AgentError`` where no qemu-guest-agent would answer."""
+    if not machine.has_guest_agent_port or machine.state is not MachineState.RUNNING:
+        raise AgentError(
+            f"No qemu-guest-agent answers in {machine.name}.",
+            machine=machine.name,
+            advice="Install qemu-guest-agent in the guest.",
+        )
+
+
+def saved_definition(machine: SimulatedMachine, now: float) -> str:
+    """The definition inside the saved state."""
+    if machine.saved is None:
+        raise WrongState(
+            f"{machine.name} has no saved state.",
+            machine=machine.name,
+            state=machine.state.name,
+            command="saved definition",
+            code=ErrorCode.VM_E_VM_NO_SAVED_STATE,
+        )
+    return fake_definition.write(machine, machine.saved.disks)
+
+
+def pause(machine: SimulatedMachine, now: float) -> None:
+    """Hold its processors."""
+    need(machine, "pause", machine.is_on)
+    machine.pause(now)
+
+
+def resume(machine: SimulatedMachine, now: float) -> None:
+    """Let its processors go on."""
+    need(machine, "resume", machine.is_on)
+    machine.resume(now)
+
+
+def ask(machine: SimulatedMachine, what: Due, now: float) -> None:
+    """Ask the guest to go down or to reboot, once."""
+    need(machine, what.replace("_", " "), machine.state is MachineState.RUNNING)
+    guest = machine.guest()
+    if not any(due[1] == what for due in guest.memory.due):
+        guest.schedule(now + guest.pace.shut_down, what)
+
+
+def merging(bases: Mapping[str, str], first: int, last: int) -> Callable[[SimulatedMachine, float], None]:
+    """The act that merges some blocks."""
+    return lambda machine, _: merge_piece(machine, bases, first, last)
+
+
+def merge_piece(machine: SimulatedMachine, bases: Mapping[str, str], first: int, last: int) -> None:
+    """Write some blocks of every overlay into its base."""
+    machine.merging = True
+    for disk in machine.active_disks:
+        base = bases.get(disk.target, disk.path)
+        if base != disk.path:
+            fake_disks.merge_blocks(disk.path, base, first, last)
+
+
+def pivot(machine: SimulatedMachine, bases: Mapping[str, str]) -> None:
+    """Merge what was written meanwhile, and go over to the bases."""
+    merge_piece(machine, bases, 0, fake_disks.BLOCK_COUNT)
+    machine.disks = with_paths(machine.disks, dict(bases))
+    machine.live_disks = with_paths(machine.live_disks, dict(bases))
+    if machine.saved is not None:
+        machine.saved.disks = with_paths(machine.saved.disks, dict(bases))
+    machine.merging = False

@@ -1,0 +1,280 @@
+"""Speak with the task agents of simulated guests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from innkeeper.channels.ports import (
+    AgentHello,
+    AgentTask,
+    GuestAgent,
+    GuestMessage,
+    GuestStream,
+    HealthReport,
+    PackageChange,
+    StreamListener,
+    TaskStateChanged,
+    UpdateStatus,
+)
+from innkeeper.errors import AgentError, ErrorCode, MachineNotFound
+from innkeeper.hypervisor.simulated import guest_program as words
+from innkeeper.hypervisor.simulated.guests import Due, Guest, GuestTask
+from innkeeper.hypervisor.simulated.host import FakeHypervisor
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.hypervisor.simulated.streams import FakeStreams
+from innkeeper.machines.machine import MachineState
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Event, EventKind
+from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
+from innkeeper.wire.streams import MAX_STREAMS
+
+T = TypeVar("T")
+
+#: How often a waiting host looks at a simulated guest, in simulated seconds.
+_LOOK_SECONDS = 5.0
+#: Events after which nothing of the guest's memory, or of its connections, is there any more.
+_ENDS = frozenset(
+    {
+        EventKind.MACHINE_STOPPED,
+        EventKind.MACHINE_SAVED,
+        EventKind.MACHINE_CRASHED,
+        EventKind.MACHINE_REBOOTED,
+    }
+)
+
+
+class FakeAgents:
+    """The task agents of all simulated machines."""
+
+    def __init__(self, hypervisor: FakeHypervisor, *, clock: Clock) -> None:
+        self._hypervisor = hypervisor
+        self._clock = clock
+        self._streams = FakeStreams()
+
+    def on_event(self, event: Event) -> None:
+        """Take an event of the house (a ``Publish``)."""
+        if event.kind in _ENDS:
+            self._streams.lose(event.subject, "the machine has stopped")
+
+    async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> GuestAgent:
+        """A session, once the guest's agent is up."""
+        give_up = self._clock.monotonic() + timeout
+        while True:
+            hello = await self._hello(machine)
+            if hello is not None and hello.boot_id != other_boot_than:
+                return FakeAgent(self._hypervisor, machine, hello, self._clock, self._streams)
+            if self._clock.monotonic() >= give_up:
+                raise AgentError(
+                    f"The task agent of {machine} did not answer within {timeout:g} seconds.",
+                    machine=machine,
+                    advice="Look at the machine's console.",
+                )
+            await self._clock.sleep(min(_LOOK_SECONDS, max(0.01, give_up - self._clock.monotonic())))
+
+    def is_connected(self, machine: str) -> bool:
+        """Whether the agent is up, as of the last look at its machine."""
+        return self._hypervisor.has_agent_up(machine)
+
+    def heartbeat(self, machine: str) -> int | None:
+        """All or none: simulated agents lose no ping."""
+        return self._hypervisor.heartbeat(machine)
+
+    async def _hello(self, machine: str) -> AgentHello | None:
+        try:
+            return await self._hypervisor.simulate(machine, _hello)
+        except MachineNotFound:
+            return None
+
+
+class FakeAgent:
+    """One session with a simulated agent; it ends with the guest's boot."""
+
+    def __init__(
+        self,
+        hypervisor: FakeHypervisor,
+        machine: str,
+        hello: AgentHello,
+        clock: Clock,
+        streams: FakeStreams,
+    ) -> None:
+        self._streams = streams
+        self._hypervisor = hypervisor
+        self._machine = machine
+        self._hello = hello
+        self._clock = clock
+
+    @property
+    def hello(self) -> AgentHello:
+        """Who answered."""
+        return self._hello
+
+    async def start_task(self, label: str, identifier: str, context: bytes) -> AgentTask:
+        """``StartTask``."""
+        return await self._call(lambda g, now: _told(identifier, g.start_task(identifier, context, now)))
+
+    async def task(self, identifier: str) -> AgentTask | None:
+        """What the agent's journal says."""
+        return await self._call(lambda guest, _: _journal_of(guest).get(identifier))
+
+    async def cancel_task(self, identifier: str) -> None:
+        """Stop an update: what was due of it does not happen."""
+        await self._call(lambda guest, _: _cancel(guest, identifier))
+
+    async def health(self) -> HealthReport:
+        """The guest's health now."""
+        return await self._call(lambda guest, _: _health(guest))
+
+    async def reboot(self) -> None:
+        """The guest goes down a little later."""
+        await self._call(lambda guest, now: guest.schedule(now + 1.0, Due.REBOOT))
+
+    async def shut_down(self) -> None:
+        """The guest powers off a little later."""
+        await self._call(lambda guest, now: guest.schedule(now + guest.pace.shut_down, Due.POWER_OFF))
+
+    async def may_reach(self, port: int) -> bool:
+        """As the agent's default has it, and the echo besides."""
+        return port in (7, 22, 80, 443) or port >= 1024
+
+    def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
+        """Connect to one of the guest's servers."""
+        try:
+            return self._streams.open(self._machine, port, listener)
+        except ValueError as error:
+            raise AgentError(
+                f"{self._machine} carries no further connection: {error}.",
+                machine=self._machine,
+                code=ErrorCode.ERROR_MAX_SESSIONS_REACHED,
+            ) from error
+
+    def knows(self, ability: Ability) -> bool:
+        """All of it."""
+        return True
+
+    async def version(self) -> str:
+        """The agent's version."""
+        return self._hello.agent_version
+
+    async def boot_id(self) -> str:
+        """What tells this boot from every other."""
+        return await self._call(lambda guest, _: guest.memory.boot_id)
+
+    async def ping(self) -> None:
+        """Return when it has answered."""
+        await self._call(lambda guest, _: None)
+
+    async def facts(self) -> GuestFacts:
+        """What the guest is."""
+        return await self._call(lambda guest, _: words.facts(guest, self._machine))
+
+    async def sessions(self) -> Sequence[LogonSession]:
+        """Who is logged on."""
+        return await self._call(lambda guest, _: words.sessions(guest))
+
+    async def log_off(self) -> int:
+        """Everybody goes."""
+        return await self._call(lambda guest, _: words.log_off(guest))
+
+    async def parameters(self) -> Mapping[str, GuestParameter]:
+        """What it keeps."""
+        return await self._call(lambda guest, _: words.parameters(guest))
+
+    async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
+        """Keep a value."""
+        await self._call(lambda guest, _: words.set_parameter(guest, name, value, revision))
+
+    async def scan(self) -> Sequence[WaitingUpdate]:
+        """What its next update would change."""
+        return await self._call(lambda guest, _: words.scan(guest))
+
+    async def set_time(self, seconds: float) -> None:
+        """Keep that it was told the time."""
+        await self._call(lambda guest, _: setattr(guest.memory, "clock_set_at", seconds))
+
+    async def messages(self) -> AsyncIterator[GuestMessage]:
+        """Every change of the agent's journal, until the session is lost."""
+        known: dict[str, AgentTask] = {}
+        while True:
+            try:
+                journal = await self._call(lambda guest, _: _journal_of(guest))
+            except AgentError:
+                return
+            for identifier, task in journal.items():
+                if known.get(identifier, task) != task:
+                    yield TaskStateChanged(task=task)
+            known = journal
+            await self._clock.sleep(_LOOK_SECONDS)
+
+    async def _call(self, ask: Callable[[Guest, float], T]) -> T:
+        def answer(machine: SimulatedMachine, now: float) -> T:
+            if not _is_up(machine) or machine.memory is None or machine.memory.boot_id != self._hello.boot_id:
+                raise AgentError(
+                    f"The session with the task agent of {self._machine} is lost.",
+                    machine=self._machine,
+                    advice="Wait for the guest to come back.",
+                )
+            guest = machine.guest()
+            told = ask(guest, now)
+            machine.write(guest)
+            return told
+
+        return await self._hypervisor.simulate(self._machine, answer)
+
+
+def _is_up(machine: SimulatedMachine) -> bool:
+    running = machine.state is MachineState.RUNNING and not machine.frozen and machine.has_agent_port
+    return running and machine.memory is not None and machine.memory.agent_up
+
+
+def _hello(machine: SimulatedMachine, now: float) -> AgentHello | None:
+    if not _is_up(machine) or machine.memory is None:
+        return None
+    guest = machine.guest()
+    return AgentHello(
+        agent_version="simulated",
+        boot_id=machine.memory.boot_id,
+        plugin_name="simulated",
+        os_name=guest.disk.os_name,
+        tasks=tuple(_journal_of(guest).values()),
+        max_streams=MAX_STREAMS,
+        knows=frozenset(Ability),
+    )
+
+
+def _journal_of(guest: Guest) -> dict[str, AgentTask]:
+    return {identifier: _told(identifier, task) for identifier, task in guest.disk.journal.items()}
+
+
+def _told(identifier: str, task: GuestTask) -> AgentTask:
+    return AgentTask(
+        identifier=identifier,
+        status=UpdateStatus(task.status),
+        percent=None,
+        text=task.text,
+        packages=tuple(
+            PackageChange(name=name, old_version=old, new_version=new) for name, old, new in task.packages
+        ),
+    )
+
+
+def _health(guest: Guest) -> HealthReport:
+    failed = frozenset(guest.memory.failed_units)
+    return HealthReport(
+        boot_id=guest.memory.boot_id,
+        kernel=guest.disk.kernel,
+        system_state="degraded" if failed else "running",
+        failed_units=failed,
+        listeners=frozenset({"tcp:0.0.0.0:22"}),
+        mounts=frozenset({"/"}),
+        package_database_ok=guest.disk.package_database_ok,
+        reboot_required=guest.memory.reboot_required,
+        failed_checks={},
+    )
+
+
+def _cancel(guest: Guest, identifier: str) -> None:
+    guest.memory.due = [due for due in guest.memory.due if due[2] != identifier]
+    task = guest.disk.journal.get(identifier)
+    if task is not None and not UpdateStatus(task.status).is_final:
+        task.status, task.text = int(UpdateStatus.FAILED), "Cancelled"

@@ -1,0 +1,320 @@
+"""Simulate a machine around a guest: power, disks, a saved state; all of it outlives the service."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.guests import Behaviour, Fate, Guest, GuestDisk, GuestMemory, Pace
+from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
+
+T = TypeVar("T")
+
+
+class Simulation(Protocol):
+    """Whoever has simulated machines, and lets things be done to them."""
+
+    async def simulate(self, name: str, act: Callable[[SimulatedMachine, float], T]) -> T:
+        """Let the machine live up to now, and act on it. Raises ``MachineNotFound``."""
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class SavedState:
+    """A saved state: the guest's memory, the disks it believes in, and whether it was paused."""
+
+    memory: GuestMemory
+    disks: list[Disk]
+    paused: bool
+    saved_at: float
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class SimulatedMachine:
+    """One simulated machine; changed in place under its lock, and written down after every change."""
+
+    name: str
+    uuid: str
+    memory_mib: int = 512
+    vcpus: int = 1
+    autostart: bool = False
+    #: The persistent definition's disks.
+    disks: list[Disk] = dataclasses.field(default_factory=list)
+    #: The running machine's disks; empty while it is off.
+    live_disks: list[Disk] = dataclasses.field(default_factory=list)
+    #: The guest's memory; ``None`` while it is off.
+    memory: GuestMemory | None = None
+    #: Since when it is paused.
+    paused_at: float | None = None
+    saved: SavedState | None = None
+    frozen: bool = False
+    merging: bool = False
+    has_agent_port: bool = True
+    has_guest_agent_port: bool = True
+    nvram_path: str = ""
+    has_tpm: bool = False
+    #: The model of its video card, or empty.
+    video: str = "virtio"
+    passthrough: list[str] = dataclasses.field(default_factory=list)
+    labels: list[str] = dataclasses.field(default_factory=list)
+    known_parents: list[str] = dataclasses.field(default_factory=list)
+    undoable: bool = False
+    undo_pending: bool = False
+    #: Its definition as it was changed last; empty where it says no more than the fields above.
+    definition: str = ""
+    #: The definition it runs with; empty while it is off.
+    live_definition: str = ""
+    pace: Pace = dataclasses.field(default_factory=Pace)
+    behaviour: str = Behaviour.GOOD
+
+    # Questions
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it runs, or is paused."""
+        return self.memory is not None
+
+    @property
+    def state(self) -> MachineState:
+        """As the host says it."""
+        if self.memory is not None:
+            return MachineState.RUNNING if self.paused_at is None else MachineState.PAUSED
+        if self.merging:
+            return MachineState.MERGING_DRIVES
+        return MachineState.SAVED if self.saved is not None else MachineState.TURNED_OFF
+
+    @property
+    def boot_id(self) -> str:
+        """What tells its present boot from every other; empty while it is off."""
+        return self.memory.boot_id if self.memory is not None else ""
+
+    @property
+    def active_disks(self) -> list[Disk]:
+        """The disks in use: the running machine's, else the definition's."""
+        return self.live_disks if self.is_on else self.disks
+
+    def snapshot(self, host: str) -> Machine:
+        """As the rest of the house sees it."""
+        return Machine(
+            name=self.name,
+            uuid=self.uuid,
+            host=host,
+            state=self.state,
+            memory_mib=self.memory_mib,
+            vcpus=self.vcpus,
+            disks=tuple(self.active_disks),
+            autostart=self.autostart,
+            has_agent_port=self.has_agent_port,
+            has_guest_agent_port=self.has_guest_agent_port,
+            passthrough=tuple(self.passthrough),
+            nvram_path=self.nvram_path,
+            has_tpm=self.has_tpm,
+            labels=tuple(self.labels),
+            known_parents=tuple(self.known_parents),
+            undoable=self.undoable,
+            undo_pending=self.undo_pending,
+        )
+
+    # Life
+
+    def boot(self, now: float) -> None:
+        """Switch it on, cold."""
+        self.live_disks = list(self.disks)
+        self.live_definition = self.definition
+        self._boot_guest(now)
+        self._crash_at_wake()
+
+    def restore(self, now: float, sources: dict[str, str] | None = None) -> None:
+        """Go on from the saved state, on its own disks or on others; the saved state stays."""
+        saved = self.saved
+        if saved is None:
+            return
+        self.live_disks = with_paths(saved.disks, sources or {})
+        self.live_definition = self.definition
+        self.memory = GuestMemory(**dataclasses.asdict(saved.memory))
+        self.memory.shift(now - saved.saved_at)
+        self.paused_at = now if saved.paused else None
+        self._crash_at_wake()
+
+    def save(self, now: float) -> None:
+        """Keep the memory, and stop."""
+        if self.memory is None:
+            return
+        paused = self.paused_at is not None
+        self.resume(now)
+        self.saved = SavedState(memory=self.memory, disks=list(self.live_disks), paused=paused, saved_at=now)
+        self.turn_off()
+
+    def pause(self, now: float) -> None:
+        """Hold its processors: nothing becomes due any more."""
+        if self.is_on and self.paused_at is None:
+            self.paused_at = now
+
+    def resume(self, now: float) -> None:
+        """Let it go on."""
+        if self.memory is not None and self.paused_at is not None:
+            self.memory.shift(now - self.paused_at)
+            self.paused_at = None
+
+    def turn_off(self) -> None:
+        """Pull the plug."""
+        self.memory = None
+        self.live_disks = []
+        self.live_definition = ""
+        self.paused_at = None
+        self.frozen = False
+
+    def reset(self, now: float) -> None:
+        """Boot again, from the disks in use."""
+        self.paused_at = None
+        self._boot_guest(now)
+
+    def has_due(self, now: float) -> bool:
+        """Whether something has become due in its guest."""
+        due = self.memory.due if self.memory is not None and self.paused_at is None else []
+        return bool(due) and due[0][0] <= now
+
+    def live(self, now: float) -> None:
+        """Let the guest do what has become due since the last look."""
+        while self.has_due(now) and not self.frozen:
+            guest = self.guest()
+            fate, at = guest.live(now)
+            self.write(guest)
+            if fate in (Fate.CRASHED, Fate.POWERED_OFF):
+                self.turn_off()
+            elif fate is Fate.REBOOTED:
+                self._boot_guest(at)
+
+    # The guest
+
+    def guest(self) -> Guest:
+        """The guest of a machine that is on: its memory, and its disk as read now."""
+        if self.memory is None:
+            raise AssertionError(f"{self.name} is off")
+        disk = GuestDisk.from_bytes(self._read_boot_disk())
+        return Guest(memory=self.memory, disk=disk, pace=self.pace, behaviour=Behaviour(self.behaviour))
+
+    def write(self, guest: Guest) -> None:
+        """Write the guest's disk, and keep its memory."""
+        self.memory = guest.memory
+        path = self._boot_disk
+        if path:
+            fake_disks.write(path, guest.disk.to_bytes())
+
+    @property
+    def _boot_disk(self) -> str:
+        """The first hard disk's file; empty where there is none: its guest forgets all when it is off."""
+        hard_disks = (disk for disk in self.live_disks if disk.device == "disk" and disk.path)
+        return next((disk.path for disk in hard_disks), "")
+
+    def _read_boot_disk(self) -> bytes:
+        path = self._boot_disk
+        return fake_disks.read(path) if path else bytes(fake_disks.DISK_BYTES)
+
+    def _crash_at_wake(self) -> None:
+        """QEMU dies right after the wake, once."""
+        if self.behaviour == Behaviour.CRASH_AT_WAKE:
+            self.behaviour = Behaviour.GOOD
+            self.turn_off()
+
+    def _boot_guest(self, now: float) -> None:
+        disk = GuestDisk.from_bytes(self._read_boot_disk())
+        behaviour = Behaviour(self.behaviour)
+        guest = Guest.boot(disk, now=now, pace=self.pace, behaviour=behaviour, seed=self.uuid)
+        self.write(guest)
+
+    # On disk
+
+    def to_bytes(self) -> bytes:
+        """As it is written down."""
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> SimulatedMachine:
+        """Read what was written down."""
+        parsed = json.loads(content)
+        parsed["disks"] = _disks(parsed["disks"])
+        parsed["live_disks"] = _disks(parsed["live_disks"])
+        parsed["memory"] = _memory(parsed["memory"]) if parsed["memory"] else None
+        parsed["pace"] = Pace(**parsed["pace"])
+        if parsed["saved"]:
+            saved = parsed["saved"]
+            parsed["saved"] = SavedState(
+                memory=_memory(saved["memory"]),
+                disks=_disks(saved["disks"]),
+                paused=saved["paused"],
+                saved_at=saved["saved_at"],
+            )
+        return cls(**parsed)
+
+
+def file_disk(target: str, path: str, image_format: str = "raw") -> Disk:
+    """An ordinary disk on an image file."""
+    return Disk(
+        target=target,
+        device="disk",
+        kind=DiskKind.FILE,
+        path=path,
+        format=image_format,
+        read_only=False,
+        shared=False,
+        transient=False,
+    )
+
+
+def with_paths(disks: Sequence[Disk], paths: dict[str, str]) -> list[Disk]:
+    """The same disks, with other files behind some targets; an overlay is qcow2, a base is raw."""
+    return [
+        dataclasses.replace(disk, path=paths[disk.target], format=format_of(paths[disk.target]))
+        if disk.target in paths
+        else disk
+        for disk in disks
+    ]
+
+
+def format_of(path: str) -> str:
+    """The format a simulated image calls itself: what a real host would have in its place."""
+    return "qcow2" if fake_disks.is_overlay(path) else "raw"
+
+
+def _disks(parsed: list[dict[str, object]]) -> list[Disk]:
+    return [
+        Disk(
+            target=str(disk["target"]),
+            device=str(disk["device"]),
+            kind=DiskKind(str(disk["kind"])),
+            path=str(disk["path"]),
+            format=str(disk["format"]),
+            read_only=bool(disk["read_only"]),
+            shared=bool(disk["shared"]),
+            transient=bool(disk["transient"]),
+        )
+        for disk in parsed
+    ]
+
+
+def _memory(parsed: dict[str, object]) -> GuestMemory:
+    due = parsed["due"]
+    units = parsed["failed_units"]
+    if not isinstance(due, list) or not isinstance(units, list):
+        raise TypeError("a simulated machine's memory is not what was written")
+    return GuestMemory(
+        boot_id=str(parsed["boot_id"]),
+        booted_at=float(str(parsed.get("booted_at", 0.0))),
+        agent_up=bool(parsed["agent_up"]),
+        failed_units=[str(unit) for unit in units],
+        reboot_required=bool(parsed["reboot_required"]),
+        typed=str(parsed.get("typed", "")),
+        pointer=_pair(parsed.get("pointer")),
+        size=_pair(parsed.get("size")),
+        users=[str(user) for user in users] if isinstance(users := parsed.get("users"), list) else [],
+        locked=bool(parsed.get("locked", False)),
+        clock_set_at=float(str(parsed.get("clock_set_at", 0.0))),
+        due=[(float(at), str(what), str(about)) for at, what, about in due],
+    )
+
+
+def _pair(parsed: object) -> tuple[int, int] | None:
+    return (int(parsed[0]), int(parsed[1])) if isinstance(parsed, list) else None

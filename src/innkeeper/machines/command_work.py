@@ -1,0 +1,211 @@
+"""Carry out the commands given to machines: the work behind their tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from innkeeper.errors import ErrorCode, MachineError
+from innkeeper.machines.command import Command
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.undo.fitness import UndoRules, run_of
+from innkeeper.machines.undo.point import UndoPlan, UndoPoint
+from innkeeper.machines.undo.undoable import (
+    Ahead,
+    existing_plan,
+    forget_undo_disks,
+    plan_at_end,
+    plan_at_start,
+    remember_parents_anew,
+    settle_without_action,
+    take_at_start,
+)
+from innkeeper.machines.unless_cancelled import unless_cancelled
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.running import RunningTask, Work
+from innkeeper.wire.events import Json
+from innkeeper.wire.virtual_pc import UndoAction
+
+#: A guest asked to power off must have done so within this, in seconds.
+SHUT_DOWN_SECONDS = 300.0
+_LOOK_SECONDS = 1.0
+_RULES = UndoRules()
+
+#: Says whether a merge of this machine's undo disks, which this run made, has begun and not ended.
+MergeHasBegun = Callable[[str, int], Awaitable[bool]]
+
+
+class CommandWork:
+    """The works of all commands, on all hosts."""
+
+    def __init__(
+        self,
+        hosts: Mapping[str, Hypervisor],
+        *,
+        clock: Clock,
+        merge_has_begun: MergeHasBegun,
+        rules: UndoRules = _RULES,
+    ) -> None:
+        self._hosts = hosts
+        self._clock = clock
+        self._merge_has_begun = merge_has_begun
+        self._rules = rules
+        self._deeds: dict[Command, Callable[[Hypervisor, str, RunningTask], Awaitable[None]]] = {
+            Command.STARTUP: lambda host, name, task: host.start(name, on_progress=_progress(task)),
+            Command.SAVE: self._save,
+            Command.TURN_OFF: lambda host, name, _: host.turn_off(name),
+            Command.SHUT_DOWN: self._shut_down,
+            Command.RESET: lambda host, name, _: host.reset(name),
+            Command.PAUSE: lambda host, name, _: host.pause(name),
+            Command.RESUME: lambda host, name, _: host.resume(name),
+            Command.DISCARD_SAVED_STATE: lambda host, name, _: host.discard_saved_state(name),
+        }
+
+    def work_of(self, command: Command) -> Work:
+        """The work of a command: one step, done again where a crash interrupts it."""
+        if command in (Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS):
+            return self._work_on_undo_disks(command)
+
+        async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
+            host, name = self._hosts[str(argument["host"])], str(argument["machine"])
+            task.report(command.words.capitalize(), number=1, count=1)
+            if command is Command.STARTUP:
+                await self._before_start(host, name, task, argument)
+
+            async def action() -> Json:
+                await self._deeds[command](host, name, task)
+                return None
+
+            await task.step(str(command), action)
+            if command in (Command.TURN_OFF, Command.SHUT_DOWN):
+                if argument.get("keep_undo_disks"):
+                    await task.step("keep undo disks", lambda: settle_without_action(host, name))
+                else:
+                    await self.apply_undo_action(host, name, task)
+
+        return work
+
+    async def undo_action(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
+        """The work that deals with the undo disks of a machine whose guest has powered off by itself."""
+        await self.apply_undo_action(self._hosts[str(argument["host"])], str(argument["machine"]), task)
+
+    async def apply_undo_action(self, host: Hypervisor, name: str, task: RunningTask) -> None:
+        """Keep, discard or merge the undo disks of a machine that is off now, as its undo action says."""
+        planned = await task.step("plan undo action", lambda: plan_at_end(host, name))
+        if planned is None:
+            return
+        ahead = Ahead.from_json(planned)
+        if ahead.action is UndoAction.DISCARD and not await self._is_half_merged(ahead.plan):
+            task.report("Discard undo disks", number=2, count=2)
+            await self._step_on_undo_disks(Command.DISCARD_UNDO_DISKS, host, ahead.plan, task)
+        else:
+            task.report("Merge undo disks", number=2, count=2)
+            await self._step_on_undo_disks(Command.MERGE_UNDO_DISKS, host, ahead.plan, task)
+
+    async def _before_start(
+        self, host: Hypervisor, name: str, task: RunningTask, argument: Mapping[str, Json]
+    ) -> None:
+        """Accept changed parents where that was asked for, and take the undo disks of an undoable machine."""
+        if argument.get("fix_parents"):
+
+            async def accept() -> Json:
+                await remember_parents_anew(host, name)
+                return None
+
+            await task.step("accept parents", accept)
+        if argument.get("undoable"):
+            planned = await task.step(
+                "plan undo disks", lambda: plan_at_start(host, name, task.id, self._rules)
+            )
+
+            async def take() -> Json:
+                await take_at_start(host, name, planned, self._clock)
+                return None
+
+            await task.step("take undo disks", take)
+
+    async def _save(self, host: Hypervisor, name: str, task: RunningTask) -> None:
+        """Save, unless a cancel comes first: the machine runs on then."""
+        await unless_cancelled(task, host.save(name, _progress(task)))
+
+    async def _shut_down(self, host: Hypervisor, name: str, task: RunningTask) -> None:
+        if (await host.machine(name)).state is MachineState.RUNNING:
+            await host.shut_down(name)
+        give_up = self._clock.monotonic() + SHUT_DOWN_SECONDS
+        while (await host.machine(name)).state is not MachineState.TURNED_OFF:
+            if self._clock.monotonic() >= give_up:
+                raise MachineError(
+                    f"The guest of {name} did not power off within {SHUT_DOWN_SECONDS:g} seconds.",
+                    machine=name,
+                    code=ErrorCode.VM_E_TIMED_OUT,
+                    advice="Look at its console, or turn it off.",
+                )
+            await self._clock.sleep(_LOOK_SECONDS)
+
+    def _work_on_undo_disks(self, command: Command) -> Work:
+        """Merge or discard: which disks is a step of its own, for afterwards the machine does not tell."""
+
+        async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
+            host, name = self._hosts[str(argument["host"])], str(argument["machine"])
+            plan = UndoPlan.from_json(await task.step("plan", lambda: _plan_of_undo_disks(host, name)))
+            if command is Command.DISCARD_UNDO_DISKS:
+                await self._refuse_half_merged(plan)
+            task.report(command.words.capitalize(), number=1, count=1)
+            await self._step_on_undo_disks(command, host, plan, task)
+
+        return work
+
+    async def _step_on_undo_disks(
+        self, command: Command, host: Hypervisor, plan: UndoPlan, task: RunningTask
+    ) -> None:
+        undo = UndoPoint(host, plan, clock=self._clock)
+
+        async def action() -> Json:
+            if command is Command.MERGE_UNDO_DISKS:
+                await undo.merge(_progress(task))
+            else:
+                await undo.drop()
+            await undo.delete_files()
+            await forget_undo_disks(host, plan.machine, list(plan.bases.values()))
+            return None
+
+        await task.step(str(command), action)
+
+    async def _refuse_half_merged(self, plan: UndoPlan) -> None:
+        """A base that a merge has begun to write to is whole only together with its overlay."""
+        if await self._is_half_merged(plan):
+            raise MachineError(
+                f"A merge of the undo disks of {plan.machine} has begun, so they can only be merged now.",
+                machine=plan.machine,
+                code=ErrorCode.E_FAIL,
+                advice=f"Run: innkeeper machine undo {plan.machine} --merge",
+            )
+
+    async def _is_half_merged(self, plan: UndoPlan) -> bool:
+        runs = {run for overlay in plan.overlays.values() if (run := run_of(overlay)) is not None}
+        for run in runs:
+            if await self._merge_has_begun(plan.machine, run):
+                return True
+        return False
+
+
+async def _plan_of_undo_disks(host: Hypervisor, name: str) -> Json:
+    """The undo disks that the machine stands on, whichever run put them there."""
+    machine = await host.machine(name)
+    plan = await existing_plan(host, machine)
+    if plan is None:
+        raise _no_undo_disks(machine)
+    return plan.to_json()
+
+
+def _progress(task: RunningTask) -> Callable[[int, int], None]:
+    return lambda done, total: task.report(bytes_done=done, bytes_total=total)
+
+
+def _no_undo_disks(machine: Machine) -> MachineError:
+    return MachineError(
+        f"{machine.name} has no undo disks.",
+        machine=machine.name,
+        code=ErrorCode.ERROR_FILE_NOT_FOUND,
+        advice="There is nothing to merge or to discard.",
+    )

@@ -1,0 +1,86 @@
+"""Greet guests that begin to answer: give them the time and their parameters."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from innkeeper.errors import AgentError, InnkeeperError
+from innkeeper.machines.guest.os import GuestOS
+from innkeeper.machines.guest.parameters import Parameters
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.service import Machines
+from innkeeper.tasks.outcome import traceback_of
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Event, EventKind
+from innkeeper.wire.guest_facts import Ability
+
+_log = structlog.get_logger(__name__)
+
+#: After these a guest's clock may be wrong, and its disk another than before.
+_GREETING = frozenset(
+    {EventKind.AGENT_CONNECTED, EventKind.MACHINE_RESUMED, EventKind.MACHINE_GUEST_AGENT_CHANGED}
+)
+#: A guest that does not answer yet is looked at again so often, and so many times.
+_AGAIN_SECONDS = 5.0
+_TRIES = 24
+
+
+class GuestInitialiser:
+    """Greets each guest once it answers: after a start, a restore, a resume, and a roll back."""
+
+    def __init__(self, *, machines: Machines, guests: GuestOS, parameters: Parameters, clock: Clock) -> None:
+        self._machines = machines
+        self._guests = guests
+        self._parameters = parameters
+        self._clock = clock
+        #: How often each guest is still to be tried.
+        self._waiting: dict[str, int] = {}
+        self._woken = asyncio.Event()
+
+    def on_event(self, event: Event) -> None:
+        """Take an event of the house."""
+        if event.kind in _GREETING or event.kind is EventKind.MACHINE_STARTED:
+            self._waiting[event.subject] = _TRIES if event.kind is EventKind.MACHINE_STARTED else 1
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Greet, until cancelled."""
+        while True:
+            self._woken.clear()
+            for name in list(self._waiting):
+                await self._try(name)
+            if self._waiting:
+                await self._clock.sleep(_AGAIN_SECONDS)
+            else:
+                await self._woken.wait()
+
+    async def _try(self, name: str) -> None:
+        left = self._waiting.pop(name) - 1
+        try:
+            machine = await self._machines.get(name)
+            if machine.state is not MachineState.RUNNING:
+                return
+            await self._greet(name)
+        except InnkeeperError as error:
+            _log.debug("guest_not_greeted", machine=name, error=str(error))
+            if left > 0:
+                self._waiting.setdefault(name, left)
+        except Exception as exc:  # what one guest does must not keep the others waiting
+            _log.error("guest_greeting_broke", machine=name, traceback=traceback_of(exc))
+
+    async def _greet(self, name: str) -> None:
+        machine, program = await self._guests.program(name, Ability.PARAMETERS)
+        await self._parameters.greet(machine, program)
+        if await self._guests.is_time_synchronised(name):
+            await self._set_clock(name)
+        _log.info("guest_greeted", machine=name)
+
+    async def _set_clock(self, name: str) -> None:
+        """Give it the time; a guest whose clock cannot be set keeps its own."""
+        try:
+            _, program = await self._guests.program(name, Ability.TIME)
+            await program.set_time(self._clock.now().timestamp())
+        except AgentError as error:
+            _log.info("clock_not_set", machine=name, error=str(error))

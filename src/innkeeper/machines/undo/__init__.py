@@ -1,0 +1,1 @@
+"""Undo points and undo disks of machines."""

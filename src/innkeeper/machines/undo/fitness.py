@@ -1,0 +1,174 @@
+"""Say whether an undo point can be put under a machine, and plan it; nothing is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import re
+from collections.abc import Callable
+from pathlib import PurePath
+
+from innkeeper.errors import ErrorCode, MachineError, MachineUnfit
+from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.undo.point import UndoDisk, UndoPlan
+
+#: What marks a file as part of an undo point; the number of the run follows it.
+MARK = ".innkeeper-"
+_OVERLAY = re.compile(r"\.innkeeper-(?P<run>\d+)(\.qcow2)?$")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class UndoRules:
+    """What an inn allows of undo points."""
+
+    #: Room an overlay must find: this share of the disk's virtual size, or ``reserve_bytes`` where
+    #: that is less.
+    reserve_share: float = 0.1
+    #: The most room that is asked for an overlay.
+    reserve_bytes: int = 2 << 30
+    #: Backing files that are no surprise under a machine's disk: paths or globs.
+    known_parents: tuple[str, ...] = ()
+    #: Maintain machines with a software TPM although its state is not part of the undo point.
+    leave_tpm_out: bool = False
+    #: Bases up to this size are read whole, to prove that a roll back left them as they were; 0 for none.
+    checksum_max_bytes: int = 4 << 30
+    #: The longest a guest's file systems stay frozen; the host thaws them then.
+    freeze_seconds: float = 10.0
+
+
+def run_of(path: str) -> int | None:
+    """The run whose undo point a file belongs to, by its name; ``None`` where it is not one's."""
+    found = _OVERLAY.search(path)
+    return int(found["run"]) if found else None
+
+
+async def plan_undo_point(hypervisor: Hypervisor, machine: Machine, run: int, rules: UndoRules) -> UndoPlan:
+    """Plan the undo point of a run. Raises ``MachineUnfit`` or ``MachineError`` naming what is in the way."""
+    _refuse_devices(machine, rules)
+    disks = [disk for disk in machine.disks if _takes_writes(disk)]
+    for disk in disks:
+        _refuse_disk(machine, disk)
+        await _refuse_chain(hypervisor, machine, disk, run, rules)
+    await _refuse_lack_of_room(hypervisor, machine, disks, rules)
+    return UndoPlan(
+        machine=machine.name,
+        disks=tuple(_plan_disk(machine, disk, run) for disk in disks),
+        nvram_path=machine.nvram_path,
+        nvram_copy=f"{machine.nvram_path}{MARK}{run}" if machine.nvram_path else "",
+    )
+
+
+def _plan_disk(machine: Machine, disk: Disk, run: int) -> UndoDisk:
+    directory = PurePath(disk.path).parent
+    overlay = directory / f"{machine.name}.{disk.target}{MARK}{run}.qcow2"
+    return UndoDisk(target=disk.target, base=disk.path, overlay=str(overlay))
+
+
+def _takes_writes(disk: Disk) -> bool:
+    return disk.device in ("disk", "lun") and not disk.read_only
+
+
+def _refuse_devices(machine: Machine, rules: UndoRules) -> None:
+    if machine.has_tpm and not rules.leave_tpm_out:
+        raise MachineUnfit(
+            f"{machine.name} has a TPM, whose state an undo point cannot keep.",
+            machine=machine.name,
+            advice="Set leave_tpm_out where a roll back may leave the TPM as the update made it.",
+        )
+    if machine.passthrough and machine.state is MachineState.PAUSED:
+        raise MachineUnfit(
+            f"{machine.name} is paused and has the host's {machine.passthrough[0]}: it cannot be saved.",
+            machine=machine.name,
+            code=ErrorCode.VM_E_UNSUPPORTED_HARDWARE,
+            advice="Resume it or shut it down before its window.",
+        )
+
+
+#: What is wrong with a disk, and what to do about it; the first that holds is said.
+_FAULTS: tuple[tuple[Callable[[Disk], bool], str, str], ...] = (
+    (
+        lambda disk: disk.device == "lun" or disk.kind is DiskKind.BLOCK,
+        "is the host's block device {path}, passed through: what is written to it cannot be undone",
+        "Move the disk to an image file.",
+    ),
+    (
+        lambda disk: disk.shared,
+        "is shared with other machines, which would not see the undo disk",
+        "Stop sharing {path}, or leave the machine out.",
+    ),
+    (
+        lambda disk: disk.transient,
+        "is declared transient, and would lose the update at the next power-off",
+        "Remove <transient/> from its definition.",
+    ),
+    (
+        lambda disk: disk.kind is DiskKind.NETWORK,
+        "is a network disk ({path}), which no undo disk can be put over yet",
+        "Move the disk to an image file of the host.",
+    ),
+    (
+        lambda disk: disk.kind is DiskKind.VOLUME,
+        "is a volume of a storage pool that is not resolved to a file",
+        "Name the volume's file in the definition.",
+    ),
+    (
+        lambda disk: disk.kind is not DiskKind.FILE or not disk.path,
+        "is of a kind that Innkeeper does not know",
+        "Move the disk to an image file.",
+    ),
+)
+
+
+def _refuse_disk(machine: Machine, disk: Disk) -> None:
+    for is_so, sentence, advice in _FAULTS:
+        if is_so(disk):
+            raise MachineUnfit(
+                f"The disk {disk.target} of {machine.name} {sentence.format(path=disk.path)}.",
+                machine=machine.name,
+                advice=advice.format(path=disk.path),
+            )
+
+
+async def _refuse_chain(
+    hypervisor: Hypervisor, machine: Machine, disk: Disk, run: int, rules: UndoRules
+) -> None:
+    chain = await hypervisor.backing_chain(disk.path)
+    for path in chain:
+        if run_of(path) is not None:
+            raise MachineError(
+                f"The disk {disk.target} of {machine.name} still has the undo disk {path}.",
+                machine=machine.name,
+                code=ErrorCode.VM_E_DRIVE_IN_USE,
+                advice=f"Turn it off, and run: innkeeper machine undo {machine.name} --merge (or --discard)",
+            )
+    for parent in chain[1:]:
+        if parent in machine.known_parents:
+            continue
+        if not any(fnmatch.fnmatchcase(parent, known) for known in rules.known_parents):
+            raise MachineUnfit(
+                f"The disk {disk.target} of {machine.name} stands on {parent}, "
+                "which Innkeeper did not put there.",
+                machine=machine.name,
+                advice="Declare the file in known_parents, or flatten the image.",
+            )
+
+
+async def _refuse_lack_of_room(
+    hypervisor: Hypervisor, machine: Machine, disks: list[Disk], rules: UndoRules
+) -> None:
+    needed: dict[str, int] = {}
+    for disk in disks:
+        directory = str(PurePath(disk.path).parent)
+        size = await hypervisor.files.virtual_size(disk.path)
+        reserve = min(int(size * rules.reserve_share), rules.reserve_bytes)
+        needed[directory] = needed.get(directory, 0) + reserve
+        free = await hypervisor.free_bytes(directory)
+        if free < needed[directory]:
+            raise MachineError(
+                f"There is no room for the undo disk of {disk.target} of {machine.name}: {directory} has "
+                f"{free} bytes free, and {needed[directory]} are asked for.",
+                machine=machine.name,
+                code=ErrorCode.ERROR_DISK_FULL,
+                advice="Free some room, or lower the reserve.",
+            )

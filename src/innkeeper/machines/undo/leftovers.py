@@ -1,0 +1,65 @@
+"""Find the files of undo points on a host, and say whether anything still stands on them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from pathlib import PurePath
+from xml.sax.saxutils import escape
+
+from innkeeper.errors import DiskError, WrongState
+from innkeeper.machines.machine import DiskKind, Machine
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.undo.fitness import MARK, run_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Leftover:
+    """One file of an undo point."""
+
+    path: str
+    #: The run that made it.
+    run: int
+    #: The machine that stands on it, by a definition or through another image; empty where none does.
+    machine: str
+
+
+async def find_leftovers(hypervisor: Hypervisor) -> Sequence[Leftover]:
+    """Every file of an undo point that lies beside a machine's disks or firmware variables."""
+    machines = await hypervisor.machines()
+    found = [path for directory in _directories(machines) for path in await _marked(hypervisor, directory)]
+    if not found:
+        return ()
+    named = [(machine.name, await _named_by(hypervisor, machine)) for machine in machines]
+    return [
+        Leftover(path=path, run=run, machine=next((name for name, text in named if _names(text, path)), ""))
+        for path in found
+        if (run := run_of(path)) is not None
+    ]
+
+
+def _directories(machines: Sequence[Machine]) -> list[str]:
+    files = [disk.path for machine in machines for disk in machine.disks if disk.kind is DiskKind.FILE]
+    files += [machine.nvram_path for machine in machines]
+    return sorted({str(PurePath(path).parent) for path in files if path})
+
+
+async def _marked(hypervisor: Hypervisor, directory: str) -> Sequence[str]:
+    return await hypervisor.files.find(directory, MARK)
+
+
+async def _named_by(hypervisor: Hypervisor, machine: Machine) -> list[str]:
+    """All that a machine stands on: its definitions' text, and the images below its disks."""
+    texts = [await hypervisor.definition(machine.name), *(disk.path for disk in machine.disks)]
+    with contextlib.suppress(WrongState):
+        texts.append(await hypervisor.saved_definition(machine.name))
+    for disk in machine.disks:
+        if disk.kind is DiskKind.FILE and disk.path:
+            with contextlib.suppress(DiskError):
+                texts.extend(await hypervisor.backing_chain(disk.path))
+    return texts
+
+
+def _names(texts: Sequence[str], path: str) -> bool:
+    return any(path in text or escape(path) in text for text in texts)

@@ -1,0 +1,169 @@
+"""Keep undo disks under machines that are undoable: taken at the start, dealt with at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from innkeeper.errors import ErrorCode, InvalidArgument, MachineError
+from innkeeper.machines.change import MetadataChanged, Scope
+from innkeeper.machines.configuration import Extras, ParentRecord
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.undo.fitness import MARK, UndoRules, plan_undo_point, run_of
+from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import as_object, get, get_enum, refuse_newer
+from innkeeper.wire.virtual_pc import UndoAction
+
+#: The version of what is kept of an undo action. See docs/decisions/0043-journals-are-versioned.md.
+_VERSION: Final = 1
+
+
+def stands_on_undo_disks(machine: Machine) -> bool:
+    """Whether any of its disks is an undo disk."""
+    return any(run_of(disk.path) is not None for disk in machine.disks)
+
+
+async def existing_plan(host: Hypervisor, machine: Machine) -> UndoPlan | None:
+    """The undo disks that the machine stands on, whichever run put them there; ``None`` for none."""
+    disks = [
+        UndoDisk(target=disk.target, overlay=disk.path, base=(await host.backing_chain(disk.path))[1])
+        for disk in machine.disks
+        if run_of(disk.path) is not None
+    ]
+    if not disks:
+        return None
+    nvram_copy = f"{machine.nvram_path}{MARK}{run_of(disks[0].overlay)}" if machine.nvram_path else ""
+    return UndoPlan(
+        machine=machine.name, disks=tuple(disks), nvram_path=machine.nvram_path, nvram_copy=nvram_copy
+    )
+
+
+async def plan_at_start(host: Hypervisor, name: str, run: int, rules: UndoRules) -> Json:
+    """The undo disks to be taken before the machine is started; nothing where it has some, or is saved."""
+    machine = await host.machine(name)
+    if machine.state is not MachineState.TURNED_OFF or stands_on_undo_disks(machine):
+        return None
+    return (await plan_undo_point(host, machine, run, rules)).to_json()
+
+
+async def take_at_start(host: Hypervisor, name: str, planned: Json, clock: Clock) -> None:
+    """Put them under the machine, remember what their parents are like, and that it runs now."""
+    if planned is not None:
+        plan = UndoPlan.from_json(planned)
+        await UndoPoint(host, plan, clock=clock).take(freeze_seconds=0)
+        await remember_parents(host, name, list(plan.bases.values()))
+    await _note(host, name, {"undo_pending": True})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Ahead:
+    """What is to be done with the undo disks of a machine that has just been turned off."""
+
+    action: UndoAction
+    plan: UndoPlan
+
+    def to_json(self) -> Json:
+        """For the journal."""
+        return {"version": _VERSION, "action": int(self.action), "plan": self.plan.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Json) -> Ahead:
+        """From the journal. Raises ``JsonError``."""
+        fields = as_object(data)
+        refuse_newer(fields, _VERSION)
+        return cls(
+            action=get_enum(fields, "action", UndoAction), plan=get(fields, "plan", UndoPlan.from_json)
+        )
+
+
+async def plan_at_end(host: Hypervisor, name: str) -> Json:
+    """What the machine's undo action asks for now; nothing where it asks for nothing."""
+    machine = await host.machine(name)
+    if machine.state is not MachineState.TURNED_OFF or not machine.undo_pending:
+        return None
+    extras = (await host.configuration(name)).extras
+    plan = await existing_plan(host, machine)
+    if plan is None or extras.undo_action is UndoAction.KEEP:
+        await _note(host, name, {"undo_pending": False})
+        return None
+    return Ahead(action=extras.undo_action, plan=plan).to_json()
+
+
+async def settle_without_action(host: Hypervisor, name: str) -> Json:
+    """Keep the undo disks, whatever the undo action: the machine goes on with them when it is started."""
+    if (await host.machine(name)).undo_pending:
+        await _note(host, name, {"undo_pending": False})
+    return None
+
+
+# Parents
+
+
+async def refuse_changed_parents(host: Hypervisor, name: str, extras: Extras) -> None:
+    """Raises ``MachineError`` where a parent is not the file it was when a disk was put over it.
+
+    (VM_E_PARENT_MODIFIED, or VM_E_PARENT_PATH_NOT_FOUND where it is gone.) QEMU would not notice.
+    """
+    for known in extras.parents:
+        now = await host.files.identity(known.path)
+        if now is None:
+            raise MachineError(
+                f"{known.path}, which a disk of {name} stands on, is gone.",
+                machine=name,
+                code=ErrorCode.VM_E_PARENT_PATH_NOT_FOUND,
+                advice="Put the file back.",
+            )
+        if (now.size_bytes, now.mtime_ns, now.inode) != (known.size_bytes, known.mtime_ns, known.inode):
+            raise MachineError(
+                f"{known.path}, which a disk of {name} stands on, was changed since.",
+                machine=name,
+                code=ErrorCode.VM_E_PARENT_MODIFIED,
+                advice="What the disk holds may not fit it any more. Put the former file back, or start the "
+                f"machine all the same: innkeeper machine start {name} --fix-parents",
+            )
+
+
+async def remember_parents(host: Hypervisor, name: str, paths: Sequence[str]) -> None:
+    """Write down what these parents are like now, in place of what was known of them."""
+    kept = [each for each in (await host.configuration(name)).extras.parents if each.path not in paths]
+    records = [await _record(host, path) for path in dict.fromkeys(paths)]
+    await _note(host, name, {"parents": (*kept, *(each for each in records if each is not None))})
+
+
+async def remember_parents_anew(host: Hypervisor, name: str) -> None:
+    """Take the parents for what they are now (``vmStartupOption_FixParentTimestampMismatch``)."""
+    extras = (await host.configuration(name)).extras
+    await remember_parents(host, name, [each.path for each in extras.parents])
+
+
+async def forget_undo_disks(host: Hypervisor, name: str, bases: Sequence[str]) -> None:
+    """The undo disks are gone: their bases are nobody's parents any more, and nothing is pending."""
+    extras = (await host.configuration(name)).extras
+    parents = tuple(each for each in extras.parents if each.path not in bases)
+    if parents != extras.parents or extras.undo_pending:
+        await _note(host, name, {"parents": parents, "undo_pending": False})
+
+
+async def _record(host: Hypervisor, path: str) -> ParentRecord | None:
+    now = await host.files.identity(path)
+    if now is None:
+        return None
+    return ParentRecord(path=path, size_bytes=now.size_bytes, mtime_ns=now.mtime_ns, inode=now.inode)
+
+
+async def _note(host: Hypervisor, name: str, extras: Mapping[str, object]) -> None:
+    await host.change(name, MetadataChanged(extras=extras), Scope.BOTH)
+
+
+def checked_startup_option(option: int) -> bool:
+    """Whether changed parents are accepted. Raises ``InvalidArgument`` for an unknown option."""
+    if option not in (0, 1):
+        raise InvalidArgument(
+            f"There is no way {option} to start a machine.",
+            advice="0 is the normal one, and 1 accepts parents that were changed.",
+        )
+    return option == 1

@@ -1,0 +1,143 @@
+"""Answer conditional requests: an unchanged page is not sent again, and a changed one is not overwritten."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.server.http.problems import response_of
+
+_CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class ConditionalRequests:
+    """Middleware: tags every JSON answer (``ETag``), and heeds ``If-None-Match`` and ``If-Match`` (RFC 9110).
+
+    A request that changes something with ``If-Match`` is carried out only where a GET of the same address
+    answers with that tag; those with a condition on one address take turns.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, where its condition holds."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if scope["method"] == "GET":
+            await self._app(scope, receive, _Tagging(send, headers.get("if-none-match", "")))
+        elif scope["method"] in _CHANGES and "if-match" in headers:
+            await self._change(scope, receive, send, headers["if-match"])
+        else:
+            await self._app(scope, receive, send)
+
+    async def _change(self, scope: Scope, receive: Receive, send: Send, wanted: str) -> None:
+        async with self._turn(scope["path"]):
+            tag = await self._tag(scope)
+            if tag and (wanted.strip() == "*" or tag in _tags(wanted)):
+                await self._app(scope, receive, send)
+                return
+        await response_of(_changed(scope), status=412)(scope, receive, send)
+
+    @asynccontextmanager
+    async def _turn(self, path: str) -> AsyncIterator[None]:
+        lock = self._turns.setdefault(path, asyncio.Lock())
+        async with lock:
+            yield
+
+    async def _tag(self, scope: Scope) -> str:
+        """What a GET of this address would be tagged with now, or empty."""
+        heard = _Heard()
+        headers = [(name, value) for name, value in scope["headers"] if not name.startswith(b"content-")]
+        asked = {**scope, "method": "GET", "headers": headers, "state": dict(scope.get("state", {}))}
+        await self._app(asked, _no_body, _Tagging(heard, ""))
+        return heard.tag
+
+
+class _Tagging:
+    """Sends an answer on, tagged by its bytes unless it has a tag of its own; or 304 in its place."""
+
+    def __init__(self, send: Send, known: str) -> None:
+        self._send = send
+        self._known = known
+        self._start: Message | None = None
+
+    async def __call__(self, message: Message) -> None:
+        """Hold the head of a JSON answer back until its body is there: it comes in one piece."""
+        if message["type"] == "http.response.start" and _may_be_tagged(message):
+            self._start = message
+        elif self._start is not None and message["type"] == "http.response.body":
+            start, self._start = self._start, None
+            await self._send_tagged(start, message)
+        else:
+            await self._send(message)
+
+    async def _send_tagged(self, start: Message, body: Message) -> None:
+        headers = MutableHeaders(scope=start)
+        if "etag" not in headers and not body.get("more_body", False):
+            headers["ETag"] = tag_of(body.get("body", b""))
+        headers.setdefault("Cache-Control", "no-cache")
+        if is_known(headers.get("etag", ""), self._known):
+            start["status"] = 304
+            del headers["content-length"]
+            del headers["content-type"]
+            body = {"type": "http.response.body", "body": b""}
+        await self._send(start)
+        await self._send(body)
+
+
+class _Heard:
+    """Listens to an answer for its tag alone."""
+
+    def __init__(self) -> None:
+        self.tag = ""
+
+    async def __call__(self, message: Message) -> None:
+        """Keep the tag of an answer that is one."""
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            self.tag = Headers(raw=message["headers"]).get("etag", "")
+
+
+def tag_of(body: bytes) -> str:
+    """The tag of an answer with these bytes."""
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def is_known(tag: str, if_none_match: str) -> bool:
+    """Whether the one who asks has the answer with this tag already."""
+    known = _tags(if_none_match) if if_none_match else ()
+    return tag in known or "*" in known
+
+
+def _may_be_tagged(start: Message) -> bool:
+    headers = Headers(raw=start["headers"])
+    is_json = headers.get("content-type", "").startswith("application/json")
+    return start["status"] == 200 and (is_json or "etag" in headers)
+
+
+def _tags(header: str) -> frozenset[str]:
+    """The tags of a condition; weak ones count as their strong selves, for a GET may compare so."""
+    return frozenset(tag.strip().removeprefix("W/") for tag in header.split(",") if tag.strip())
+
+
+def _changed(scope: Scope) -> InvalidArgument:
+    return InvalidArgument(
+        f"{scope['path']} is not what it was when you read it: somebody has changed or removed it since.",
+        code=ErrorCode.ERROR_REVISION_MISMATCH,
+        advice="Read it again, and send your change with its new ETag.",
+    )
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}

@@ -1,0 +1,230 @@
+"""Carry a repeated request out once: a POST with a known ``Idempotency-Key`` is answered as before."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import re
+from typing import Final, Protocol
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
+from innkeeper.server.http.callers import CALLER
+from innkeeper.server.http.problems import response_of
+from innkeeper.tasks.ports import Clock
+
+HEADER: Final = "idempotency-key"
+#: How long an answer is kept for a repetition.
+KEPT_FOR: Final = dt.timedelta(hours=24)
+#: An answer longer than this is not kept; what asks for so much is no command.
+_MAX_KEPT_BYTES: Final = 64 * 1024
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class KeptAnswer(Protocol):
+    """What is known of the first request with a key."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What was asked, in short."""
+
+    @property
+    def status(self) -> int | None:
+        """The answer's status; nothing while there is none."""
+
+    @property
+    def media_type(self) -> str:
+        """What the body is."""
+
+    @property
+    def body(self) -> bytes | None:
+        """The answer's body; nothing where it may not be kept."""
+
+
+class AnswerStore(Protocol):
+    """Keeps the answers to requests with a key, across restarts."""
+
+    async def claim(
+        self, key: str, *, fingerprint: str, now: dt.datetime, forget_before: dt.datetime
+    ) -> KeptAnswer | None:
+        """Take a key for a request that is about to be carried out, or say what has it already.
+
+        Keys taken before ``forget_before`` are free again.
+        """
+
+    async def keep(self, key: str, *, status: int, media_type: str, body: bytes | None) -> None:
+        """Keep the answer."""
+
+    async def release(self, key: str) -> None:
+        """Give the key back: the request was refused, and nothing was done."""
+
+
+class IdempotencyKeys:
+    """Middleware: heeds ``Idempotency-Key`` on POST.
+
+    The key belongs to the one who sends it. It is taken before anything is done; a refused request gives it
+    back. Where the service broke or ended in the middle, nobody knows
+    the outcome, and a repetition is told so.
+    """
+
+    def __init__(self, app: ASGIApp, store: AnswerStore, clock: Clock) -> None:
+        self._app = app
+        self._store = store
+        self._clock = clock
+        self._under_way: set[str] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it as before."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        caller = scope.get(CALLER)
+        # What one who is unknown was told is nobody else's to be told again.
+        if HEADER not in headers or scope["method"] != "POST" or caller is None:
+            await self._app(scope, receive, send)
+            return
+        if not _KEY.fullmatch(headers[HEADER]):
+            await response_of(_bad_key())(scope, receive, send)
+            return
+        try:
+            body = await _whole(receive)
+        except InnkeeperError as error:  # too long
+            await response_of(error)(scope, receive, send)
+            return
+        key = _digest(caller.name, headers[HEADER])
+        fingerprint = _digest("POST", scope["path"], scope.get("query_string", b"").decode("latin-1"), body)
+        now = self._clock.now()
+        first = await self._store.claim(key, fingerprint=fingerprint, now=now, forget_before=now - KEPT_FOR)
+        if first is not None:
+            await self._again(key, first, fingerprint)(scope, receive, send)
+            return
+        self._under_way.add(key)
+        try:
+            await self._first(key, scope, _replayed(body, receive), send)
+        finally:
+            self._under_way.discard(key)
+
+    async def _first(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Carry it out; the answer is kept before it is sent, so that nobody sees one that is forgotten."""
+        answer = _Answer()
+        await self._app(scope, receive, answer)
+        if answer.status >= 400:
+            await self._store.release(key)
+        else:
+            await self._store.keep(
+                key, status=answer.status, media_type=answer.media_type, body=answer.body_to_keep
+            )
+        for message in answer.messages:
+            await send(message)
+
+    def _again(self, key: str, first: KeptAnswer, fingerprint: str) -> Response:
+        if first.fingerprint != fingerprint:
+            return response_of(_other_request())
+        if first.status is None:
+            return response_of(_under_way() if key in self._under_way else _cut_short(), status=409)
+        if first.body is None:
+            return response_of(_not_kept(), status=409)
+        headers = {"Idempotent-Replayed": "true"}
+        return Response(first.body, first.status, headers, first.media_type or None)
+
+
+@dataclasses.dataclass
+class _Answer:
+    """Holds an answer back until it is whole."""
+
+    messages: list[Message] = dataclasses.field(default_factory=list)
+
+    async def __call__(self, message: Message) -> None:
+        """Take one more piece."""
+        self.messages.append(message)
+
+    @property
+    def status(self) -> int:
+        """The answer's status."""
+        return int(self.messages[0]["status"])
+
+    @property
+    def media_type(self) -> str:
+        """What its body is."""
+        return self._headers.get("content-type", "")
+
+    @property
+    def body_to_keep(self) -> bytes | None:
+        """Its body, unless that is a secret or too long."""
+        body = b"".join(message.get("body", b"") for message in self.messages[1:])
+        is_secret = "no-store" in self._headers.get("cache-control", "")
+        return None if is_secret or len(body) > _MAX_KEPT_BYTES else body
+
+    @property
+    def _headers(self) -> Headers:
+        return Headers(raw=self.messages[0]["headers"])
+
+
+async def _whole(receive: Receive) -> bytes:
+    """The body of a request; what is too long has been refused outside."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that gives the body, and then what comes after it."""
+    pieces = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return pieces.pop() if pieces else await receive()
+
+    return again
+
+
+def _digest(*parts: str | bytes) -> str:
+    """One short name for several parts, whose borders count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+def _bad_key() -> InnkeeperError:
+    return InvalidArgument(
+        "The Idempotency-Key will not do: it is 1 to 255 visible ASCII characters.",
+        advice="Use a new UUID for each thing that you want done once.",
+    )
+
+
+def _other_request() -> InnkeeperError:
+    return InvalidArgument(
+        "This Idempotency-Key came with another request before.",
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice="Use a key of its own for each thing that you want done once.",
+    )
+
+
+def _under_way() -> InnkeeperError:
+    return InvalidArgument(
+        "The first request with this Idempotency-Key is still being answered.",
+        code=ErrorCode.ERROR_BUSY,
+        advice="Send it again in a second.",
+    )
+
+
+def _cut_short() -> InnkeeperError:
+    return InvalidArgument(
+        "The service broke off while it answered the first request with this Idempotency-Key.",
+        code=ErrorCode.ERROR_BUSY,
+        advice="Look whether it was done (GET /v1/tasks); if not, send it with a new key.",
+    )
+
+
+def _not_kept() -> InnkeeperError:
+    return InvalidArgument(
+        "The first request with this Idempotency-Key was carried out; its answer is not kept.",
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice="Read what it made; a secret is shown once.",
+    )
