@@ -13,7 +13,9 @@ import pytest
 from innkeeper import disks
 from innkeeper.disks.check import check
 from innkeeper.disks.compact import compact
+from innkeeper.disks.resize import resize
 from innkeeper.errors import DiskError, ErrorCode
+from tests.disks.killing import killed_everywhere
 
 SIZE = 16 << 20
 BLOCK = 64 << 10
@@ -79,6 +81,41 @@ def test_compacting_twice_gives_nothing_more(loose: tuple[Path, bytes]) -> None:
     before = loose[0].read_bytes()
     assert compact(loose[0]) == 0
     assert loose[0].read_bytes() == before
+
+
+def test_room_behind_the_blocks_is_given_back_whatever_lies_there(
+    tmp_path: Path, content: Callable[[Path], bytes]
+) -> None:
+    """A table that a growth moved, and the locators of a new parent, hold no room between."""
+    parent = disks.create_dynamic(tmp_path / "p.vhd", SIZE, block_bytes=BLOCK)
+    child = disks.create_differencing(tmp_path / "c.vhd", parent)
+    for path in (parent, child):
+        with disks.open(path, writable=True) as disk:
+            for offset in range(0, SIZE, BLOCK):
+                disk.pwrite(path.name.encode() * 1000, offset)
+        if path == parent:
+            resize(parent, 200 << 20)
+            disks.reparent(child, parent)
+        else:
+            disks.reparent(child, parent)
+        with disks.open(path, writable=True) as disk:
+            for offset in range(0, SIZE, BLOCK):
+                if offset % (16 * BLOCK):
+                    disk.pwrite(bytes(BLOCK), offset)
+            before = disk.pread(SIZE, 0)
+        if path == child:
+            # The parent has data below: only what it lacks can go.
+            with disks.open(parent, writable=True) as disk:
+                disk.write_zeroes(SIZE, 0)
+            disks.open(parent).compact()
+            disks.reparent(child, parent)
+        saved = disks.open(path).compact()
+        assert saved > SIZE * 3 // 4
+        assert path.stat().st_size < SIZE // BLOCK // 16 * SLOT + 64 * 1024
+        assert content(path)[:SIZE] == before
+        assert not check(path, deep=True)
+        disks.reparent(child, parent)
+    assert disks.open(parent).compact() == 0
 
 
 def test_a_fixed_disk_cannot_be_compacted(tmp_path: Path) -> None:
@@ -166,3 +203,29 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
     monkeypatch.setenv("PYTHONPATH", str(Path(disks.__file__).parents[2]))
     peak = int(run(sys.executable, "-c", program, tmp_path / "huge.vhd"))
     assert peak < 64 << 10, f"{peak} KiB"
+
+
+def test_a_compaction_killed_at_every_change_leaves_a_whole_disk(
+    in_memory: Path, content: Callable[[Path], bytes]
+) -> None:
+    """kill -9 before each change, the move of a table among them: the disk reads as before."""
+    source, copy = in_memory / "d.vhd", in_memory / "copy.vhd"
+    disks.create_dynamic(source, SIZE, block_bytes=BLOCK)
+    with disks.open(source, writable=True) as disk:
+        for offset in range(0, SIZE, 4 * BLOCK):
+            disk.pwrite(bytes([offset // BLOCK % 255 + 1]) * 3 * BLOCK, offset)
+    resize(source, 3 * SIZE)
+    with disks.open(source, writable=True) as disk:
+        disk.pwrite(bytes(SIZE - 2 * BLOCK), BLOCK)
+    before = content(source)
+
+    def prepare(_number: int) -> Callable[[], object]:
+        shutil.copy2(source, copy)
+        return lambda: compact(copy)
+
+    for _ in killed_everywhere(prepare):
+        assert content(copy) == before
+        assert not [finding for finding in check(copy, deep=True) if not finding.is_harmless]
+        compact(copy)
+        assert content(copy) == before
+    assert copy.stat().st_size < 4 * SLOT

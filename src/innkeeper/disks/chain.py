@@ -210,6 +210,7 @@ def _opened(stack: contextlib.ExitStack, path: Path, *, writable: bool, held: bo
     if writable:
         # Nothing is ever written into an image whose blocks are not where they should be.
         SlotMap(image)
+        image.finish_growth()
     return image
 
 

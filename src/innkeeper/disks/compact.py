@@ -3,24 +3,25 @@
 The disk keeps its identity and its modification time, so its children stay valid. At every moment the file
 is a whole image: blocks that read the same without their room are taken out of the table first; the last
 blocks of the file are then copied into the room that is free, and only when the copies are durable does the
-table point to them.
+table point to them. A table or locators behind all of the blocks follow in the same way.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from innkeeper.disks.batmap import forget_full_blocks
+from innkeeper.disks.batmap import batmap_regions, forget_full_blocks
 from innkeeper.disks.chain import Chain, open_chain
 from innkeeper.disks.footer import FOOTER_BYTES
 from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.guest.free import free_ranges
 from innkeeper.disks.image import ALIGNMENT, SMALL_ALIGNMENT, Image
 from innkeeper.disks.progress import UNWATCHED, Watch, stop_if_asked
-from innkeeper.disks.slots import SlotMap, metadata
+from innkeeper.disks.slots import SlotMap, locator_region, metadata
 from innkeeper.disks.table import ABSENT
 from innkeeper.disks.zeros import ZeroFinder
 from innkeeper.errors import DiskError, ErrorCode
@@ -67,7 +68,8 @@ class _Compaction:
             if self._drop(free_blocks=free_blocks):
                 forget_full_blocks(self.file, self.image.layout)
             self._commit()
-            self._cut(self._pack())
+            self._pack()
+            self._cut(self._settle())
         finally:
             self._commit()
         return before - self.file.size
@@ -103,8 +105,8 @@ class _Compaction:
 
     # Packing
 
-    def _pack(self) -> int:
-        """Move the last blocks into free room near the start; returns where the blocks end."""
+    def _pack(self) -> None:
+        """Move the last blocks into free room near the start."""
         slots = SlotMap(self.image)
         size = slots.slot_bytes
         last = slots.backwards()
@@ -123,7 +125,6 @@ class _Compaction:
                     self._commit()
                     pending = 0
         self._commit()
-        return self._end()
 
     def _gaps(self, slots: SlotMap) -> Iterator[tuple[int, int]]:
         """Find the free room between what is in the file, first gap first."""
@@ -159,17 +160,67 @@ class _Compaction:
         end += sum(size for _ in slots.in_file_order())
         return sum(size for place, _ in slots.in_file_order() if place + size > end)
 
-    def _end(self) -> int:
-        end = max((stop for _, stop in metadata(self.image)), default=0)
-        for _, stop in _spans(SlotMap(self.image)):
-            end = max(end, stop)
+    # Settling
+
+    def _settle(self) -> int:
+        """Move table and locators that lie far behind the last block to it; returns where the image ends.
+
+        A growth puts a longer table behind all blocks, and a new parent its locators: they would hold the
+        room between.
+        """
+        table, locators = self._movable()
+        end = self._end_without(table, *locators)
+        far = sorted(region for region in (table, *locators) if region and region[0] >= end)
+        total = sum(stop - start for start, stop in far)
+        if not far or end + total > far[0][0]:
+            return max([end, *(stop for _, stop in far)])
+        moved: dict[tuple[int, int], int] = {}
+        for start, stop in far:
+            self.file.copy_from(self.file, start, end, stop - start)
+            moved[start, stop] = end
+            end += stop - start
+        self.file.sync()
+        self._point_to(moved)
+        return end
+
+    def _movable(self) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+        """Where table and locators lie; XenServer looks for its batmap behind the table, which stays then."""
+        layout = self.image.layout
+        assert layout.header is not None
+        at = layout.header.table_offset
+        table = (at, min(at + layout.header.table_bytes, self.image.end))
+        found = [locator_region(entry) for entry in layout.header.locators]
+        whole = [region for region in found if region[0] < region[1] <= self.image.end]
+        return (0, 0) if batmap_regions(self.file, layout) else table, whole
+
+    def _end_without(self, *movable: tuple[int, int]) -> int:
+        """Where the blocks end, with all that cannot be moved and what lies before their end."""
+        others = [region for region in metadata(self.image) if region not in movable]
+        end = max([stop for _, stop in (*others, *_spans(SlotMap(self.image)))], default=0)
+        for start, stop in sorted(movable):
+            end = max(end, stop) if start < end else end
         return -(-end // SECTOR) * SECTOR
+
+    def _point_to(self, moved: Mapping[tuple[int, int], int]) -> None:
+        """Let the header name the new places: one write, in one page of the host."""
+        header = self.image.layout.header
+        assert header is not None
+        locators = tuple(
+            dataclasses.replace(entry, offset=moved.get(locator_region(entry), entry.offset))
+            for entry in header.locators
+        )
+        table, _ = self._movable()
+        new = dataclasses.replace(
+            header, table_offset=moved.get(table, header.table_offset), locators=locators
+        )
+        self.image.put_header(new)
 
     # Finishing
 
     def _cut(self, end: int) -> None:
         """Put the footer behind the last block, and only then let go of the rest."""
-        if end + FOOTER_BYTES >= self.file.size:
+        if end + FOOTER_BYTES > self.image.end:
+            # The footer there counts until the file is shorter: the new one must not lie over a part of it.
             return
         self.file.pwrite(self.image.layout.footer.encode(), end)
         self.file.sync()

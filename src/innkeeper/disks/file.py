@@ -227,6 +227,26 @@ class ImageFile:
         with adapted(self.path):
             os.posix_fallocate(self.descriptor, offset, length)
 
+    def reserve(self, offset: int, length: int) -> bool:
+        """Take room without changing the file's length; says whether the file system can.
+
+        Where the room is not there, what was taken is given back: raises ``DiskError``.
+        """
+        while _fallocate(self.descriptor, FALLOC_KEEP_SIZE, offset, length):
+            error = ctypes.get_errno()
+            if error == errno.EINTR:
+                continue
+            self.release()
+            if error in {errno.EOPNOTSUPP, errno.ENOSYS}:
+                return False
+            raise disk_error(OSError(error, os.strerror(error)), self.path)
+        return True
+
+    def release(self) -> None:
+        """Give back room that was taken past the end of the file."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self.descriptor, os.fstat(self.descriptor).st_size)
+
     def zero(self, offset: int, length: int, *, keep_room: bool = False) -> None:
         """Make a range read as zero, and keep its room or give it back where the file system can."""
         self._known_data = (0, 0)

@@ -11,8 +11,10 @@ import struct
 import time
 import uuid
 
+from innkeeper.disks import mark as marks
 from innkeeper.disks.geometry import SECTOR, Geometry
 from innkeeper.disks.kind import Kind
+from innkeeper.disks.mark import Mark
 
 COOKIE = b"conectix"
 FOOTER_BYTES = 512
@@ -114,6 +116,18 @@ class Footer:
             self.unique_id.bytes, self.saved_state, self.reserved,
         )  # fmt: skip
         return with_checksum(data, CHECKSUM_AT)
+
+    @property
+    def mark(self) -> Mark | None:
+        """The note of an operation that has begun and is not finished."""
+        return Mark.decode(self.reserved)
+
+    def with_mark(self, mark: Mark | None) -> Footer:
+        """The same footer with this note, or with none; raises ``Damaged`` where there is no room for it."""
+        try:
+            return dataclasses.replace(self, reserved=marks.put(self.reserved, mark))
+        except ValueError as exc:
+            raise Damaged(str(exc)) from exc
 
     @property
     def has_old_bitmaps(self) -> bool:

@@ -11,17 +11,21 @@ reads as what was there before.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Iterator
 
 from innkeeper.disks import bitmap as bits
 from innkeeper.disks import maps
 from innkeeper.disks.file import ImageFile
-from innkeeper.disks.footer import FOOTER_BYTES
+from innkeeper.disks.footer import FOOTER_BYTES, Damaged, Footer
 from innkeeper.disks.geometry import SECTOR
+from innkeeper.disks.header import Header
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.layout import Layout, invalid, read_layout
-from innkeeper.disks.maps import Claim, MapJournal, Mark
+from innkeeper.disks.maps import Claim, MapJournal, Marked
+from innkeeper.disks.mark import Mark, Operation
 from innkeeper.disks.table import ABSENT, BlockTable
 from innkeeper.errors import DiskError, ErrorCode
 
@@ -60,6 +64,7 @@ class Image:
         #: Nobody else sees the file yet: footers are left for the end.
         self.is_draft = False
         self._journal: MapJournal | None = None
+        self._stale = self._stale_footer()
         self._was_left = self._take_up() if self.table is not None else False
 
     # Questions
@@ -88,8 +93,7 @@ class Image:
         """Say where each part of a range lies in this file, in order; ``None`` where it holds nothing."""
         end = min(offset + length, self.size_bytes)
         if self.table is None:
-            if offset < end:
-                yield offset, end - offset, offset
+            yield from self._flat_runs(offset, end)
             return
         while offset < end:
             block, inner = divmod(offset, self.block_bytes)
@@ -100,6 +104,14 @@ class Image:
                 stop = min(end, (block + 1) * self.block_bytes)
                 yield from self._runs_in(block, inner, stop - offset)
             offset = stop
+
+    def _flat_runs(self, offset: int, end: int) -> Iterator[Run]:
+        """Say it of a fixed disk, where the former footer of a cut off growth is no data of the disk."""
+        stale, stop = self._stale
+        for start, last, place in ((offset, stale, True), (stale, stop, False), (stop, end, True)):
+            first, last = max(offset, start), min(last, end)
+            if first < last:
+                yield first, last - first, first if place else None
 
     def block_runs(self, block: int) -> Iterator[Run]:
         """Say the same for one whole block."""
@@ -126,14 +138,14 @@ class Image:
     def _place(self, block: int) -> int:
         assert self.table is not None
         place = self.table[block] * SECTOR
-        if place + self._slot_bytes > self._length or place < FOOTER_BYTES:
+        if place + self._slot_bytes > self._end or place < FOOTER_BYTES:
             self._check_last(block, place)
         return place
 
     def _check_last(self, block: int, place: int) -> None:
         """Accept a block that is cut off where the disk ends, as old writers leave it, and no other."""
         used = min(self.block_bytes, self.size_bytes - block * self.block_bytes)
-        if place < FOOTER_BYTES or place + self.bitmap_bytes + used > self._length:
+        if place < FOOTER_BYTES or place + self.bitmap_bytes + used > self._end:
             raise invalid(self.file, f"block {block} lies outside the file")
 
     def marks(self, block: int) -> bytes | None:
@@ -211,7 +223,7 @@ class Image:
         assert self.table is not None
         if self.table[block] != ABSENT:
             return self._place(block)
-        place = self.next_place(self._end)
+        place = self.next_place()
         end = place + self.bitmap_bytes + self.block_bytes
         if end // SECTOR >= ABSENT:
             raise DiskError(
@@ -238,9 +250,10 @@ class Image:
         """Copy a block that shares its room with another to fresh room; durable after ``flush``."""
         assert self.table is not None
         source, size = self._place(block), self._slot_bytes
-        place = self.next_place(self._end)
-        self._write_footer(place + size)
-        self.file.copy_from(self.file, source, place, min(size, self._length - source))
+        place = self.next_place()
+        there = min(size, self._end - source)
+        with self.room_until(place + size):
+            self.file.copy_from(self.file, source, place, there)
         self.table[block] = place // SECTOR
         self.touch()
 
@@ -249,9 +262,34 @@ class Image:
         self._write_footer(max(end, self._end))
         self.touch()
 
-    def next_place(self, end: int) -> int:
-        """Find where a block may begin behind ``end``: past the footer, its data aligned."""
-        return self.aligned(end + FOOTER_BYTES, self.alignment)
+    @contextlib.contextmanager
+    def room_until(self, end: int) -> Iterator[None]:
+        """Put the footer behind ``end`` first; where filling the room fails, cut the file back."""
+        before = self._end, self._length
+        self.extend(end)
+        try:
+            yield
+        except BaseException:
+            self._end, self._length = before
+            self.file.truncate(self._length)
+            raise
+
+    @property
+    def free_from(self) -> int:
+        """Where room begins that nothing in the file has: behind the footer and behind every block.
+
+        Old writers cut the last block off where the disk ends. It may still need its whole room.
+        """
+        behind = self._end + FOOTER_BYTES
+        if self.table is not None and self.size_bytes % self.block_bytes:
+            sector = self.table[self.table.entries - 1]
+            if sector != ABSENT:
+                behind = max(behind, sector * SECTOR + self._slot_bytes)
+        return behind
+
+    def next_place(self) -> int:
+        """Find where a new block may begin: behind all that is there, its data aligned."""
+        return self.aligned(self.free_from, self.alignment)
 
     def aligned(self, start: int, step: int) -> int:
         """Find the first place from ``start`` on where a block's data would begin at a multiple."""
@@ -265,6 +303,85 @@ class Image:
             self.file.truncate(self._length)
             raise
         self._end, self._length = end, end + FOOTER_BYTES
+
+    # Footers
+
+    @property
+    def mark(self) -> Mark | None:
+        """The note of an operation that has begun and is not finished."""
+        return self.layout.footer.mark
+
+    def put_footer(self, footer: Footer) -> None:
+        """Replace the footer, durably; at every moment one of the two is whole and in its place."""
+        data = footer.encode()
+        if self.table is None:
+            self._append_footer(data)
+            self.file.pwrite(data, self._end)
+            self.file.sync()
+            self.file.truncate(self._end + FOOTER_BYTES)
+        else:
+            # The footer's copy at the start stands in for it; where it is the only one, the end goes first.
+            places = (0, self._end)
+            for place in reversed(places) if self.layout.lost_footer else places:
+                self.file.pwrite(data, place)
+                self.file.sync()
+        self.file.sync()
+        self._length = self._end + FOOTER_BYTES
+        self.layout = dataclasses.replace(self.layout, footer=footer, end=self._end, lost_footer="")
+        self._stale = self._stale_footer()
+
+    def put_mark(self, mark: Mark | None) -> None:
+        """Leave a note of an operation that begins, durably, or take it away."""
+        self.put_footer(self.marked(self.layout.footer, mark))
+
+    def marked(self, footer: Footer, mark: Mark | None) -> Footer:
+        """A footer with this note; raises ``DiskError`` where another program took the room for it."""
+        try:
+            return footer.with_mark(mark)
+        except Damaged as exc:
+            raise invalid(self.file, str(exc)) from exc
+
+    def move_footer(self, footer: Footer, end: int) -> None:
+        """Give a fixed disk its footer further on, durably; the former one stays where it is."""
+        self.layout = dataclasses.replace(self.layout, footer=footer)
+        self._write_footer(end)
+        self.file.sync()
+        self.layout = dataclasses.replace(self.layout, end=end)
+        self._stale = self._stale_footer()
+
+    def put_header(self, header: Header) -> None:
+        """Write the dynamic header, durably: both of its sectors lie in one page of the host."""
+        assert self.table is not None
+        self.file.pwrite(header.encode(), self.layout.footer.data_offset)
+        self.file.sync()
+        self.layout = dataclasses.replace(self.layout, header=header)
+        self.table.move(header.table_offset)
+
+    def _append_footer(self, data: bytes) -> None:
+        """Write a footer behind the last one, durably; a file that cannot take it stays as it was."""
+        try:
+            self.file.pwrite(data, self._end + FOOTER_BYTES)
+            self.file.sync()
+        except DiskError:
+            self.file.truncate(self._length)
+            raise
+
+    def _stale_footer(self) -> tuple[int, int]:
+        """Where a growth that was cut off left the former footer, as (start, stop)."""
+        mark = self.mark
+        if self.table is None and mark is not None and mark.operation is Operation.GROWING:
+            return mark.number, mark.number + FOOTER_BYTES
+        return 0, 0
+
+    def finish_growth(self) -> bool:
+        """Finish a growth that was cut off; says whether there was one."""
+        start, stop = self._stale
+        if start == stop:
+            return False
+        self.file.zero(start, min(stop, self._end) - start, keep_room=True)
+        self.file.sync()
+        self.put_mark(None)
+        return True
 
     def _mark(self, block: int, first: int, last: int) -> None:
         marks = self._marks(block)
@@ -337,7 +454,7 @@ class Image:
         self._written = found and self.file.writable
         return found
 
-    def _is_possible(self, change: Claim | Mark) -> bool:
+    def _is_possible(self, change: Claim | Marked) -> bool:
         assert self.table is not None
         if change.block >= self.table.entries:
             return False
@@ -345,7 +462,7 @@ class Image:
             return FOOTER_BYTES <= change.sector * SECTOR <= self._length - self._slot_bytes
         return self.table[change.block] != ABSENT and change.first < change.last <= self.block_bytes // SECTOR
 
-    def _take(self, change: Claim | Mark) -> None:
+    def _take(self, change: Claim | Marked) -> None:
         if isinstance(change, Claim):
             self._give(change.block, change.sector)
             return

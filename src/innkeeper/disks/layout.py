@@ -116,6 +116,8 @@ def _read_header(file: ImageFile, footer: Footer) -> Header | None:
         return None
     if footer.data_offset % SECTOR or footer.data_offset > file.size - HEADER_BYTES:
         raise Damaged("the dynamic header would lie outside the file")
+    if footer.data_offset < FOOTER_BYTES:
+        raise Damaged("the dynamic header would lie over the footer's copy")
     return Header.decode(file.pread(HEADER_BYTES, footer.data_offset))
 
 
@@ -133,6 +135,12 @@ def _hold_against_file(layout: Layout, size: int) -> None:
         raise Damaged("the block table is too short for the disk's size")
     if header.table_offset % SECTOR or header.table_offset + 4 * layout.table_entries > size:
         raise Damaged("the block table lies outside the file")
+    stop = header.table_offset + 4 * layout.table_entries
+    header_at = layout.footer.data_offset
+    if header.table_offset < FOOTER_BYTES or (
+        header.table_offset < header_at + HEADER_BYTES and header_at < stop
+    ):
+        raise Damaged("the block table lies over the disk's own headers")
 
 
 def _no_disk(file: ImageFile, reason: str) -> DiskError:

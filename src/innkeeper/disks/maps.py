@@ -34,7 +34,7 @@ class Claim(NamedTuple):
     sector: int
 
 
-class Mark(NamedTuple):
+class Marked(NamedTuple):
     """Sectors of a block that were written: from the first up to the last, which is not among them."""
 
     block: int
@@ -83,7 +83,7 @@ class MapJournal:
             os.write(self._descriptor, record)
 
 
-def read(image: Path, identity: uuid.UUID) -> Iterator[Claim | Mark]:
+def read(image: Path, identity: uuid.UUID) -> Iterator[Claim | Marked]:
     """Read what a killed export has left for this image since the host was started, in order."""
     try:
         data = journal_path(image).read_bytes()
@@ -97,7 +97,7 @@ def read(image: Path, identity: uuid.UUID) -> Iterator[Claim | Mark]:
         if kind == _CLAIM:
             yield Claim(block, one)
         elif kind == _MARK:
-            yield Mark(block, one, two)
+            yield Marked(block, one, two)
 
 
 def remove(image: Path) -> None:

@@ -1,22 +1,25 @@
 """Mend an image as far as it can be, losing nothing that can still be read.
 
-What is overwritten is kept first, in a file beside the image.
+What is overwritten or cut off is kept first, in a file beside the image; each repair has one of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from innkeeper.disks.check import MENDABLE, Finding, Problem, check, hidden_parts
 from innkeeper.disks.draft import Draft
-from innkeeper.disks.file import ImageFile
+from innkeeper.disks.file import BUFFER_BYTES, ImageFile
 from innkeeper.disks.footer import CHECKSUM_AT, COOKIE, FOOTER_BYTES, Damaged, Footer, with_checksum
+from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.layout import read_layout
-from innkeeper.disks.paths import image_path
+from innkeeper.disks.paths import LONGEST_NAME, image_path
 from innkeeper.disks.progress import UNWATCHED, Watch, stop_if_asked
 from innkeeper.disks.slots import Fault, SlotMap, metadata
 from innkeeper.disks.table import ABSENT
@@ -31,13 +34,15 @@ def repair(path: str | os.PathLike[str], *, deep: bool = False, watch: Watch = U
     Raises VM_E_INVALID_HD_FILE where too little is left to mend.
     """
     image_file = image_path(path)
-    done = _mend_fixed_footer(image_file)
+    done = _mend_fixed_footer(image_file) or _cut_to_footer_inside(image_file, watch)
     findings = [finding for finding in check(image_file, deep=deep, watch=watch) if _is_for_us(finding)]
     if not findings:
         return done
     with ImageFile.open(image_file, writable=True) as file:
         image = Image(file)
-        _keep(image)
+        _keep(image, findings)
+        if image.finish_growth():
+            done.append("A growth that was cut off was finished.")
         done += _mend_blocks(image, watch)
         done += _mend_hidden(image, findings, watch)
         done += _mend_footers(image, findings)
@@ -57,40 +62,113 @@ def _is_for_us(finding: Finding) -> bool:
     return finding.problem in MENDABLE
 
 
+# A fixed disk's only footer
+
+
 def _mend_fixed_footer(path: Path) -> list[str]:
     """Put the checksum right where all else in a fixed disk's only footer fits the file."""
     with ImageFile.open(path) as file:
-        with contextlib.suppress(DiskError):
-            read_layout(file)
+        if _is_usable(file):
             return []
         at = file.size - FOOTER_BYTES
         data = file.pread(FOOTER_BYTES, at) if at > 0 else b""
-    if not data.startswith(COOKIE):
-        return []
     mended = with_checksum(data, CHECKSUM_AT)
-    try:
-        footer = Footer.decode(mended)
-    except Damaged:
-        return []
-    if footer.kind is not Kind.FIXED or footer.current_size != at:
+    if not _is_fixed(mended, at):
         return []
     with ImageFile.open(path, writable=True) as file:
+        _keep_parts(file, [(at, at + FOOTER_BYTES)])
         file.pwrite(mended, at)
         file.sync()
     return ["The footer's checksum was put right; all else in it fits the file."]
 
 
-def _keep(image: Image) -> None:
-    """Keep what is not a block, at its place in a file of the same length."""
-    target = image.file.path.with_name(image.file.path.name[: 255 - len(KEPT_SUFFIX)] + KEPT_SUFFIX)
-    if target.exists():
-        return
-    with Draft(target) as draft:
-        size = image.file.size
+def _cut_to_footer_inside(path: Path, watch: Watch) -> list[str]:
+    """Cut a fixed disk's file off behind its footer, where the file became longer than the disk."""
+    with ImageFile.open(path) as file:
+        if _is_usable(file):
+            return []
+        end = next((at for at in _footers_inside(file, watch)), None)
+    if end is None:
+        return []
+    with ImageFile.open(path, writable=True) as file:
+        size = file.size
+        _keep_parts(file, [(end + FOOTER_BYTES, size)])
+        file.truncate(end + FOOTER_BYTES)
+        file.sync()
+    return [
+        f"The file was cut off behind its footer, which lay {size - end - FOOTER_BYTES:,} bytes inside it."
+    ]
+
+
+def _is_usable(file: ImageFile) -> bool:
+    with contextlib.suppress(DiskError):
+        read_layout(file)
+        return True
+    return False
+
+
+def _footers_inside(file: ImageFile, watch: Watch) -> Iterator[int]:
+    """Find footers of fixed disks that lie where such a disk ends, the last in the file first.
+
+    One that a guest keeps inside a disk of its own lies elsewhere: a footer tells how far from the start of
+    its file it belongs.
+    """
+    offset = file.size // BUFFER_BYTES * BUFFER_BYTES
+    while offset >= 0:
+        stop_if_asked(watch, str(file.path))
+        data = file.pread(BUFFER_BYTES + FOOTER_BYTES, offset)
+        at = data.rfind(COOKIE, 0, BUFFER_BYTES + len(COOKIE) - 1)
+        while at >= 0:
+            if _is_fixed(data[at : at + FOOTER_BYTES], offset + at):
+                yield offset + at
+            at = data.rfind(COOKIE, 0, at)
+        offset -= BUFFER_BYTES
+
+
+def _is_fixed(data: bytes, at: int) -> bool:
+    """Whether these bytes are the footer of a fixed disk that ends where they lie."""
+    with contextlib.suppress(Damaged):
+        footer = Footer.decode(data)
+        return footer.kind is Kind.FIXED and footer.current_size == at
+    return False
+
+
+# What is kept
+
+
+def _keep(image: Image, findings: list[Finding]) -> None:
+    """Keep what is not a block, and the parts of blocks that will be cleared."""
+    size = image.file.size
+    parts = [*metadata(image), (max(0, size - FOOTER_BYTES), size)]
+    for finding in findings:
+        if finding.problem is Problem.HIDDEN_DATA and finding.block is not None:
+            parts += [(place, place + length) for place, length in hidden_parts(image, finding.block)]
+    _keep_parts(image.file, parts)
+
+
+def _keep_parts(file: ImageFile, parts: list[tuple[int, int]]) -> None:
+    """Copy these parts, each given as (start, stop), to their place in a new file of the same length."""
+    with Draft(_free_name(file.path)) as draft:
+        size = file.size
         draft.file.truncate(size)
-        for start, stop in [*metadata(image), (max(0, size - FOOTER_BYTES), size)]:
-            draft.file.copy_from(image.file, start, start, stop - start)
+        for start, stop in parts:
+            for at, length in file.data_extents(start, min(stop, size) - start):
+                draft.file.copy_from(file, at, at, length)
         draft.publish()
+
+
+def _free_name(path: Path) -> Path:
+    """Name the file for what is kept: each repair has one of its own."""
+    for number in itertools.count(1):
+        suffix = KEPT_SUFFIX if number == 1 else f"{KEPT_SUFFIX}-{number}"
+        room = LONGEST_NAME - len(os.fsencode(suffix))
+        name = os.fsdecode(os.fsencode(path.name)[:room])
+        if not os.path.lexists(target := path.with_name(name + suffix)):
+            return target
+    raise AssertionError("numbers do not end")
+
+
+# What is mended
 
 
 def _mend_blocks(image: Image, watch: Watch) -> list[str]:
@@ -104,12 +182,14 @@ def _mend_blocks(image: Image, watch: Watch) -> list[str]:
 def _mend_block(image: Image, fault: Fault) -> str:
     assert image.table is not None
     size = image.file.size
-    place = image.table[fault.block] * 512
+    place = image.table[fault.block] * SECTOR
     if fault.other is not None:
         image.move_to_end(fault.block)
         return f"Block {fault.block}, which overlapped block {fault.other}, has room of its own now."
-    inside = place < size and not any(start < place + 512 and place < stop for start, stop in metadata(image))
-    if inside and place + image.bitmap_bytes + image.block_bytes > size:
+    inside = place < size and not any(
+        start < place + SECTOR and place < stop for start, stop in metadata(image)
+    )
+    if inside and place + image.bitmap_bytes + image.block_bytes > image.end:
         image.extend(place + image.bitmap_bytes + image.block_bytes)
         return f"Block {fault.block}, which was cut off, was filled up with zeros."
     image.table[fault.block] = ABSENT
@@ -134,6 +214,7 @@ def _mend_footers(image: Image, findings: list[Finding]) -> list[str]:
         image.extend(0)
         done.append("The footer at the end was written again from its copy.")
     if Problem.COPY_LOST in problems:
+        image.file.sync()
         image.file.pwrite(image.layout.footer.encode(), 0)
         done.append("The footer's copy at the start was written again.")
     return done

@@ -9,7 +9,7 @@ import os
 from innkeeper.disks import locator
 from innkeeper.disks.chain import open_chain, parent_time
 from innkeeper.disks.file import ImageFile
-from innkeeper.disks.footer import FOOTER_BYTES
+from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.header import Header
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
@@ -49,13 +49,12 @@ def point_to(child: Image, parent: Image) -> None:
     until then.
     """
     header = _header(child)
-    end = child.layout.end
-    at = end + FOOTER_BYTES
+    at = -(-child.free_from // SECTOR) * SECTOR
     entries, data = locator.encode(child.file.path, parent.file.path, at)
-    child.file.pwrite(data + child.layout.footer.encode(), at)
-    child.file.sync()
-    _write_header(
-        child,
+    with child.room_until(at + len(data)):
+        child.file.pwrite(data, at)
+        child.file.sync()
+    child.put_header(
         dataclasses.replace(
             header,
             parent_id=parent.layout.footer.unique_id,
@@ -68,18 +67,12 @@ def point_to(child: Image, parent: Image) -> None:
 
 def stamp_parent(child: Image, parent: Image) -> None:
     """Accept the parent's modification time as it is now."""
-    _write_header(child, dataclasses.replace(_header(child), parent_timestamp=parent_time(parent.file)))
+    child.put_header(dataclasses.replace(_header(child), parent_timestamp=parent_time(parent.file)))
 
 
 def _header(child: Image) -> Header:
     assert child.layout.header is not None, "a differencing disk has a header"
     return child.layout.header
-
-
-def _write_header(child: Image, header: Header) -> None:
-    # Both sectors of the header lie in one page of the host, which goes to the disk as one.
-    child.file.pwrite(header.encode(), child.layout.footer.data_offset)
-    child.file.sync()
 
 
 def _check_child(child: Image, parent: Image, *, accept_other_id: bool) -> None:

@@ -1,4 +1,8 @@
-"""Change the size of a disk; what is in it stays where it is."""
+"""Change the size of a disk in place; what is in it stays where it is.
+
+The new size counts from one write on: that of a footer, which is durable before anything is given up that
+the old one needs. A kill, a loss of power or a full host leaves the disk with its old size or its new one.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,12 @@ import os
 from innkeeper.disks.chain import Chain, open_chain
 from innkeeper.disks.create import check_size
 from innkeeper.disks.footer import FOOTER_BYTES, Footer
-from innkeeper.disks.geometry import Geometry
+from innkeeper.disks.geometry import SECTOR, Geometry
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
+from innkeeper.disks.mark import Mark, Operation
 from innkeeper.disks.paths import image_path
+from innkeeper.disks.slots import metadata
 from innkeeper.disks.table import ABSENT
 from innkeeper.disks.zeros import ZeroFinder
 from innkeeper.errors import DiskError, ErrorCode
@@ -59,59 +65,120 @@ def _refuse_loss(chain: Chain, size_bytes: int) -> None:
             )
 
 
+# Fixed disks
+
+
 def _resize_fixed(image: Image, footer: Footer) -> None:
-    """Put the new footer in place, then let the old one go; the old one counts until then."""
-    file, old, new = image.file, image.size_bytes, footer.current_size
+    old, new, end = image.size_bytes, footer.current_size, image.end
     if new > old:
-        file.allocate(0, new + FOOTER_BYTES)
-        file.zero(
-            image.layout.end + FOOTER_BYTES, max(0, new - image.layout.end - FOOTER_BYTES), keep_room=True
-        )
-    file.pwrite(footer.encode(), new)
-    file.sync()
-    if new > old:
-        file.zero(old, min(new, image.layout.end + FOOTER_BYTES) - old, keep_room=True)
-    file.truncate(new + FOOTER_BYTES)
-    file.sync()
+        # What other writers left between the disk and its footer never was the disk's.
+        image.file.zero(old, min(new, end) - old, keep_room=True)
+    if new > end:
+        _grow_file(image, footer)
+    else:
+        image.put_footer(footer)
+        _cut_behind(image, footer)
+
+
+def _grow_file(image: Image, footer: Footer) -> None:
+    """Take the room first, then write the new footer, then clear the old one, which lies in the disk now."""
+    file, old_end = image.file, image.end
+    new_end = max(footer.current_size, old_end + FOOTER_BYTES)
+    behind, length = old_end + FOOTER_BYTES, new_end - old_end
+    is_reserved = file.reserve(behind, length)
+    growing = Mark(operation=Operation.GROWING, number=old_end)
+    try:
+        image.move_footer(image.marked(footer, growing), new_end)
+        if not is_reserved:
+            file.allocate(behind, length)
+    except BaseException:
+        # The old footer is still where it was.
+        file.truncate(old_end + FOOTER_BYTES)
+        raise
+    image.finish_growth()
+
+
+def _cut_behind(image: Image, footer: Footer) -> None:
+    """Shorten the file to the disk and its footer; the footer at the end counts until then."""
+    file, size = image.file, footer.current_size
+    if size + FOOTER_BYTES <= image.end:
+        file.pwrite(footer.encode(), size)
+        file.sync()
+        file.truncate(size + FOOTER_BYTES)
+        file.sync()
+
+
+# Dynamic disks
 
 
 def _resize_dynamic(image: Image, footer: Footer) -> None:
-    header = image.layout.header
-    assert header is not None
-    needed = -(-footer.current_size // header.block_bytes)
-    if needed > header.entries:
-        _move_table(image, needed)
-    elif footer.current_size < image.size_bytes:
-        _drop(image, footer.current_size)
+    if footer.current_size < image.size_bytes:
+        _shrink_table(image, footer)
+        return
+    _clear_last_block(image)
+    _clear_entries(image, -(-footer.current_size // image.block_bytes))
     image.touch()
     image.flush()
-    # The one at the end counts: until it is written the disk has its old size.
-    image.file.pwrite(footer.encode(), 0)
-    image.file.sync()
-    image.file.pwrite(footer.encode(), image.end)
-    image.file.sync()
+    image.put_footer(footer)
 
 
-def _drop(image: Image, size_bytes: int) -> None:
-    """Forget the blocks past the new end, and make the rest of the last one zero for a later growth."""
+def _shrink_table(image: Image, footer: Footer) -> None:
+    """Make the disk smaller, and then forget the blocks past its new end: no reader asks for them."""
     assert image.table is not None
-    for start, length, place in list(image.runs(size_bytes, image.size_bytes - size_bytes)):
-        if place is not None:
-            image.file.zero(place, length)
-        block = start // image.block_bytes
-        if start % image.block_bytes == 0 and image.table[block] != ABSENT:
+    image.flush()
+    image.put_footer(footer)
+    for block, sector in image.table.present():
+        if block * image.block_bytes >= footer.current_size:
+            place = sector * SECTOR
+            stop = min(place + image.bitmap_bytes + image.block_bytes, image.end)
+            image.file.zero(place, max(0, stop - place))
             image.table[block] = ABSENT
+    image.touch()
+    image.flush()
+
+
+def _clear_last_block(image: Image) -> None:
+    """Make the part of the last block that lies past the disk's end zero, and whole where it is cut off."""
+    assert image.table is not None
+    block, used = divmod(image.size_bytes, image.block_bytes)
+    if not used or image.table[block] == ABSENT:
+        return
+    data = image.table[block] * SECTOR + image.bitmap_bytes
+    if data + image.block_bytes > image.end:
+        image.extend(data + image.block_bytes)
+        image.file.sync()
+    image.file.zero(data + used, image.block_bytes - used)
+
+
+def _clear_entries(image: Image, needed: int) -> None:
+    """Have a table with an empty entry for each block to come: nobody has cleared those past the old end."""
+    header, entries = image.layout.header, image.layout.table_entries
+    assert header is not None
+    start, stop = header.table_offset + 4 * entries, header.table_offset + 4 * needed
+    if needed > header.entries or not _is_free(image, start, stop):
+        _move_table(image, needed)
+    else:
+        image.file.pwrite(b"\xff" * (stop - start), start)
+
+
+def _is_free(image: Image, start: int, stop: int) -> bool:
+    """Whether this part of the table's room has nothing else in it."""
+    header = image.layout.header
+    assert header is not None
+    table = header.table_offset, min(header.table_offset + header.table_bytes, image.file.size)
+    others = [region for region in metadata(image) if region != table]
+    return stop <= image.end and not any(first < stop and start < last for first, last in others)
 
 
 def _move_table(image: Image, entries: int) -> None:
     """Write a longer table behind the last block; the header, one sector of it, goes over to it at once."""
     header = image.layout.header
     assert header is not None
-    at = image.end + FOOTER_BYTES
+    at = -(-image.free_from // SECTOR) * SECTOR
     longer = dataclasses.replace(header, table_offset=at, entries=entries)
-    image.file.pwrite(b"\xff" * longer.table_bytes, at)
-    image.file.copy_from(image.file, header.table_offset, at, 4 * image.layout.table_entries)
-    image.extend(at + longer.table_bytes)
-    image.file.sync()
-    image.file.pwrite(longer.encode(), image.layout.footer.data_offset)
-    image.file.sync()
+    image.flush()
+    with image.room_until(at + longer.table_bytes):
+        image.file.pwrite(b"\xff" * longer.table_bytes, at)
+        image.file.copy_from(image.file, header.table_offset, at, 4 * image.layout.table_entries)
+        image.file.sync()
+    image.put_header(longer)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from innkeeper.disks.batmap import batmap_regions
 from innkeeper.disks.footer import FOOTER_BYTES
 from innkeeper.disks.geometry import SECTOR
-from innkeeper.disks.header import HEADER_BYTES
+from innkeeper.disks.header import HEADER_BYTES, LocatorEntry
 from innkeeper.disks.image import Image
 from innkeeper.disks.layout import invalid
 from innkeeper.disks.table import ABSENT
@@ -68,7 +68,7 @@ class SlotMap:
         image = self._image
         if image.table is None:
             return
-        end = image.file.size
+        end = image.end
         taken = metadata(image)
         self._owners = array("I", [ABSENT]) * (end // self.slot_bytes + 2)
         for block, sector in image.table.present():
@@ -106,11 +106,16 @@ def metadata(image: Image) -> list[tuple[int, int]]:
         (0, FOOTER_BYTES),
         (header_at, header_at + HEADER_BYTES),
         (header.table_offset, header.table_offset + header.table_bytes),
-        *((entry.offset, entry.offset + _room(entry.space, entry.length_bytes)) for entry in header.locators),
+        *map(locator_region, header.locators),
         *batmap_regions(image.file, image.layout),
     ]
     end = image.file.size
     return sorted((start, min(stop, end)) for start, stop in regions if start < end)
+
+
+def locator_region(entry: LocatorEntry) -> tuple[int, int]:
+    """Say which part of the file a locator takes, as (start, stop)."""
+    return entry.offset, entry.offset + _room(entry.space, entry.length_bytes)
 
 
 def _room(space: int, length: int) -> int:

@@ -46,6 +46,10 @@ class BlockTable:
         low, high = self._dirty.get(number, (index, index))
         self._dirty[number] = min(low, index), max(high, index)
 
+    def move(self, offset: int) -> None:
+        """Take it from now on that the table lies elsewhere in the file, with all that was flushed."""
+        self._offset = offset
+
     def next_page(self, block: int) -> int:
         """Find the first block after ``block`` that may be present: the next one, or past an empty page."""
         number = block >> _SHIFT
