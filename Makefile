@@ -13,7 +13,7 @@ help:
 	@echo 'make demo    one night on three real machines: kept, rolled back, woken (ARGS=--crash kills the service in it)'
 	@echo 'make test    all tests, those on real QEMU too'
 	@echo 'make lint    formatting, style, types, and who may import whom'
-	@echo 'make docs    the documentation as pages, under build/docs'
+	@echo 'make docs    the documentation as a site, under build/docs; fails where a link, an anchor or a picture leads nowhere'
 	@echo 'make bench   the benchmarks; tables here, numbers under build/bench'
 	@echo 'make serve   the service, from this checkout (ARGS=--fake: with simulated machines)'
 	@echo 'make clean   remove all that the others made, the cached guest images too'

@@ -64,9 +64,69 @@ def test_every_environment_variable_is_documented() -> None:
     assert read <= set(re.findall(r"INNKEEPER_[A-Z_]+", "".join(pages)))
 
 
-def test_no_link_leads_nowhere() -> None:
-    """Every file that a page names is there."""
-    assert [(str(page), target) for page in docs.pages() for target in docs.dead_links(page)] == []
+def test_no_link_leads_nowhere(tmp_path: Path) -> None:
+    """Every page and picture that a page names is there, and every page is named by the start page."""
+    assert docs.lay(_ROOT, tmp_path) == []
+    assert docs.unlisted(_ROOT) == []
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a start page, one more page, and a picture."""
+    (tmp_path / "docs/decisions").mkdir(parents=True)
+    (tmp_path / "README.md").write_text("# About\n\n[Start](docs/README.md)\n")
+    (tmp_path / "docs/site.css").write_text("")
+    (tmp_path / "docs/a.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    (tmp_path / "docs/README.md").write_text("# Start\n\n[B](b.md#here) [D](decisions/) [A](../README.md)\n")
+    (tmp_path / "docs/decisions/README.md").write_text("# Decisions\n")
+    (tmp_path / "docs/b.md").write_text("# B\n\n## Here\n\n![A](a.svg)\n")
+    return tmp_path
+
+
+def test_a_site_is_made_of_pages_inside_and_outside_the_folder(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With links between them, a search, and nothing that is fetched from elsewhere."""
+    (project / "build").mkdir()
+    assert docs.main(project) == 0, capsys.readouterr().err
+    site = project / "build/docs"
+    assert 'href="project/about.html"' in (site / "index.html").read_text()
+    assert 'href="../index.html"' in (site / "project/about.html").read_text()
+    assert (site / "search.json").exists()
+    assert "fonts.g" not in (site / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("[x](missing.md)", "missing.md is no page"),
+        ("[x](../setup.cfg)", "../setup.cfg is no page"),
+        ("![x](missing.svg)", "missing.svg is no page and no picture"),
+        ('<img src="missing.png" alt="x">', "missing.png is no page and no picture"),
+        ("[x](README.md#nowhere)", "nowhere"),
+        ("[x](#nowhere)", "nowhere"),
+        ("![x][p]\n\n[p]: missing.svg", "missing.svg is not there"),
+        ("![x](https://pictures.example/x.svg)", "is fetched from elsewhere"),
+    ],
+)
+def test_what_leads_nowhere_fails_the_build(
+    project: Path, words: str, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing page, picture or anchor, in Markdown or HTML, ends it with what it is and where."""
+    (project / "build").mkdir()
+    with (project / "docs/b.md").open("a") as page:
+        page.write(f"\n{words}\n")
+    assert docs.main(project) == 1
+    said = capsys.readouterr().err
+    assert fault in said
+    assert re.search(r"\bb\.(md|html)\b", said)
+
+
+def test_a_page_that_nobody_finds_fails_the_build(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The start page names every page, for the navigation is made of it."""
+    (project / "docs/c.md").write_text("# C\n")
+    assert docs.main(project) == 1
+    assert "docs/c.md: docs/README.md does not name it" in capsys.readouterr().err
 
 
 def _commands(page: str) -> list[list[str]]:
