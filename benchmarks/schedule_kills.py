@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 from innkeeper.schedule.boundary import Boundary
+from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.model import triggers as t
 from innkeeper.schedule.model.actions import ExecAction
@@ -54,6 +55,7 @@ async def serve(directory: Path, *, register: bool, until_idle: bool) -> None:
         tasks=tasks,
         handlers=Handlers(),
         clock=clock,
+        home=host_zone(),
         state_dir=directory,
         window=MaintenanceWindow(),
         starts=MappedStarts.open(directory / "starts"),

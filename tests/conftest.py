@@ -5,16 +5,22 @@ An ``async def test_…`` needs no marker: anyio's pytest plugin runs it (``anyi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from innkeeper.hypervisor.simulated.host import FakeFiles, FakeHypervisor
+from innkeeper.schedule.calendar import zone_database
 from tests.serving import Service
 
 #: Real guests, for every room's tests.
 pytest_plugins = ("tests.guests.fixtures",)
+
+#: Where a simulated host without threads does what it else does in one.
+_THREADLESS = (FakeHypervisor._blocking, FakeFiles._run)
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +29,21 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _zones() -> None:
+    """Read the time zones, as the service does when it starts."""
+    zone_database.load()
+
+
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    """A call of ours that blocks the event loop raises ``BlockingError`` at the line that made it."""
+    """A call of ours that blocks the event loop raises ``BlockingError`` at the line that made it.
+
+    Only a simulated host that was made without threads, for its clock to be exact, may read its tiny files.
+    """
     with blockbuster_ctx("innkeeper") as guard:
+        for function, threadless in itertools.product(guard.functions.values(), _THREADLESS):
+            function.can_block_in(threadless.__code__.co_filename, threadless.__code__.co_name)
         yield guard
 
 

@@ -12,11 +12,6 @@ from innkeeper.wire.events import EventKind
 from tests.updates.inn import Inn
 
 
-@pytest.fixture(autouse=True)
-def blockbuster() -> None:
-    """Off: the simulated host runs without threads, so that its clock is exact."""
-
-
 @pytest.fixture
 async def inn(tmp_path: Path) -> Inn:
     """An inn with one running machine and one that is off."""

@@ -202,11 +202,6 @@ TABLE: list[tuple[str, MachineState, Call, ErrorCode]] = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def blockbuster() -> None:
-    """Off: the simulated host runs without threads, so that its clock is exact."""
-
-
 @pytest.fixture
 async def world(tmp_path: Path) -> World:
     """An inn with two machines; the second is off."""

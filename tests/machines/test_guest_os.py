@@ -24,11 +24,6 @@ from innkeeper.wire.guest_facts import GuestFacts
 from tests.updates.inn import Inn
 
 
-@pytest.fixture(autouse=True)
-def blockbuster() -> None:
-    """Off: the simulated host runs without threads, so that its clock is exact."""
-
-
 class _Kept:
     """A store of parameters in memory."""
 

@@ -21,11 +21,6 @@ _RUN = 0
 ON_UNDO_DISKS = (Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS)
 
 
-@pytest.fixture(autouse=True)
-def blockbuster() -> None:
-    """Off: the simulated host runs without threads, so that its clock is exact."""
-
-
 @pytest.fixture
 async def inn(tmp_path: Path) -> Inn:
     """An inn without machines."""

@@ -13,14 +13,10 @@ from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.machines.machine import Disk, DiskKind, MachineState
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point, run_of
 from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan, UndoPoint
+from tests.threads import in_thread
 from tests.updates.inn import Inn
 
 RUN = 7
-
-
-@pytest.fixture(autouse=True)
-def blockbuster() -> None:
-    """Off: the simulated host runs without threads, so that its clock is exact."""
 
 
 @pytest.fixture
@@ -82,9 +78,9 @@ async def test_what_takes_no_writes_is_left_out(inn: Inn, changes: dict[str, obj
 async def test_a_foreign_backing_file_is_refused_unless_it_is_declared(inn: Inn) -> None:
     """Innkeeper did not put it there: somebody else may be standing on it."""
     parent = str(inn.directory / "golden.img")
-    fake_disks.create_base(parent)
+    in_thread(fake_disks.create_base, parent)
     os.remove(inn.disk(target="vdb"))  # noqa: PTH107
-    fake_disks.create_overlay(inn.disk(target="vdb"), parent)
+    in_thread(fake_disks.create_overlay, inn.disk(target="vdb"), parent)
     with pytest.raises(MachineUnfit, match=r"golden\.img, which Innkeeper did not put there"):
         await plan_of(inn)
     plan = await plan_of(inn, UndoRules(known_parents=("*/golden.img",)))

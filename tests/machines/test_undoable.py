@@ -20,14 +20,10 @@ from innkeeper.machines.undo_action_watch import UndoActionWatch
 from innkeeper.tasks.task import TaskResult
 from innkeeper.wire.events import Event
 from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction
+from tests.threads import in_thread
 from tests.updates.inn import Inn
 
 M = "web-1"
-
-
-@pytest.fixture(autouse=True)
-def blockbuster() -> None:
-    """Off: the simulated host runs without threads, so that its clock is exact."""
 
 
 @pytest.fixture
@@ -68,7 +64,7 @@ async def _do(inn: Inn, command: str) -> None:
 
 async def _boots(inn: Inn) -> int:
     """How often the guest has booted, as it sees it on its disk."""
-    return GuestDisk.from_bytes(fake_disks.read((await inn.machine()).disks[0].path)).boots
+    return GuestDisk.from_bytes(in_thread(fake_disks.read, (await inn.machine()).disks[0].path)).boots
 
 
 async def _stands_on_undo_disks(inn: Inn) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from blockbuster import BlockBuster
 
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.hypervisor.libvirt import LibvirtHypervisor
@@ -28,10 +27,8 @@ async def test_a_guest_takes_another_size_and_one_that_it_cannot_take_is_told(
     shown_guest: TinyGuest,
     define_machine: Callable[..., Awaitable[TinyMachine]],
     tmp_path: Path,
-    blockbuster: BlockBuster,
 ) -> None:
     """Linux's text console goes as far as it was when it began; the picture is of the new size."""
-    blockbuster.deactivate()  # the house opens its files here
     await define_machine("sized", guest=shown_guest, agent_port=False, display=True)
     definition = await embedded_hypervisor.definition("sized")
     await embedded_hypervisor.define(re.sub("<model type='vga'[^>]*/>", "<model type='virtio'/>", definition))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from blockbuster import BlockBuster
 
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import Overrides, open_house
@@ -18,9 +17,8 @@ from innkeeper.tasks.clock import FakeClock
 
 
 @pytest.fixture
-async def house(tmp_path: Path, blockbuster: BlockBuster) -> AsyncIterator[House]:
+async def house(tmp_path: Path) -> AsyncIterator[House]:
     """A simulated service whose time stands still."""
-    blockbuster.deactivate()  # the house opens its files here
     settings = Settings(state_dir=tmp_path / "state", socket=tmp_path / "s", fake=FakeSettings(machines=2))
     async with open_house(settings, Overrides(clock=FakeClock())) as house:
         yield house

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from blockbuster import BlockBuster
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -106,9 +105,8 @@ class Inn:
 
 
 @pytest.fixture
-async def inn(tmp_path: Path, blockbuster: BlockBuster) -> AsyncIterator[Inn]:
+async def inn(tmp_path: Path) -> AsyncIterator[Inn]:
     """A simulated inn with three machines."""
-    blockbuster.deactivate()  # the house opens its files here, on the loop that the requests share
     settings = Settings(state_dir=tmp_path, socket=tmp_path / "s", fake=FakeSettings(machines=3, speed=60))
     async with open_house(settings, Overrides(clock=FakeClock(speed=60))) as house:
         app = bare_app()

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from blockbuster import BlockBuster
 
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import ActionType, TriggerType
@@ -20,9 +19,8 @@ from innkeeper.tasks.clock import FakeClock
 
 
 @pytest.fixture
-async def house(tmp_path: Path, blockbuster: BlockBuster) -> AsyncIterator[House]:
+async def house(tmp_path: Path) -> AsyncIterator[House]:
     """A simulated inn with two machines."""
-    blockbuster.deactivate()  # the house opens its files here
     settings = Settings(state_dir=tmp_path, socket=tmp_path / "s", fake=FakeSettings(machines=2, speed=600))
     async with open_house(settings, Overrides(clock=FakeClock(speed=600))) as house:
         yield house

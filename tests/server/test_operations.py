@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from blockbuster import BlockBuster
 
 from innkeeper.disks.create import create_differencing, create_dynamic
 from innkeeper.errors import ErrorCode
@@ -29,9 +28,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "schedule.md"
 
 
 @pytest.fixture
-async def house(tmp_path: Path, blockbuster: BlockBuster) -> AsyncIterator[House]:
+async def house(tmp_path: Path) -> AsyncIterator[House]:
     """A simulated inn with two machines and a folder of disks."""
-    blockbuster.deactivate()  # the house opens its files here
     settings = Settings(
         state_dir=tmp_path / "state",
         socket=tmp_path / "s",
@@ -115,8 +113,8 @@ async def test_disks_are_compacted_and_merged(house: House) -> None:
     """By path, or by an object with more to say; within the folders of the service alone."""
     folder = house.settings.state_dir / "disks"
     parent, child = folder / "a.vhd", folder / "b.vhd"
-    create_dynamic(parent, 8 << 20)
-    create_differencing(child, parent)
+    await asyncio.to_thread(create_dynamic, parent, 8 << 20)
+    await asyncio.to_thread(create_differencing, child, parent)
     for data in (str(parent), json.dumps({"path": str(parent)})):
         run = await called(house, operations.COMPACT_DISK, data)
         assert run.result == 0, run.reason

@@ -28,6 +28,7 @@ from innkeeper.updates.policy import Policy
 from innkeeper.updates.reports import run_has_merged
 from innkeeper.updates.run import UpdateRuns
 from innkeeper.wire.events import Event
+from tests.threads import in_thread
 
 IDENTIFIER = "2026-11"
 #: Looks seldom, and gives up soon: a simulated night is made of few moments.
@@ -123,7 +124,7 @@ class Inn:
 
     def guest_disk(self, name: str = "web-1") -> GuestDisk:
         """What the guest would find on its base disk."""
-        return GuestDisk.from_bytes(fake_disks.read(self.disk(name)))
+        return GuestDisk.from_bytes(in_thread(fake_disks.read, self.disk(name)))
 
     def leftovers(self) -> list[str]:
         """The files of undo points that are still there."""

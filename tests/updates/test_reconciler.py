@@ -13,6 +13,7 @@ from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
 from innkeeper.updates.reconciler import Reconciler
 from innkeeper.wire.events import EventKind
+from tests.threads import in_thread
 from tests.updates.inn import Inn
 
 
@@ -42,7 +43,7 @@ async def reconcile(inn: Inn) -> list[str]:
 def leave(inn: Inn, run: int) -> Path:
     """Leave an overlay of a run behind."""
     path = Path(inn.disk()).parent / f"web-1.vda.innkeeper-{run}.qcow2"
-    fake_disks.create_overlay(str(path), inn.disk())
+    in_thread(fake_disks.create_overlay, str(path), inn.disk())
     return path
 
 
@@ -73,7 +74,7 @@ async def test_what_another_image_stands_on_is_never_deleted(inn: Inn) -> None:
     """A snapshot that somebody put over the overlay needs it."""
     path = leave(inn, run=1)
     top = str(inn.directory / "disks" / "snapshot.qcow2")
-    fake_disks.create_overlay(top, str(path))
+    in_thread(fake_disks.create_overlay, top, str(path))
     await inn.host.simulate(
         "web-1", lambda m, _: setattr(m, "disks", [type(m.disks[0])(**{**_fields(m.disks[0]), "path": top})])
     )

@@ -47,6 +47,8 @@ from innkeeper.machines.service import Machines
 from innkeeper.machines.shutdown_actions import apply_shutdown_actions
 from innkeeper.machines.undo_action_watch import UndoActionWatch
 from innkeeper.machines.virtual_pc import VirtualPC
+from innkeeper.schedule.calendar import zone_database
+from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.ports import Starts
 from innkeeper.schedule.running.maintenance import MaintenanceWindow
 from innkeeper.schedule.running.starts import MappedStarts
@@ -113,6 +115,7 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
     What a crash left unfinished goes on from here.
     """
     async with contextlib.AsyncExitStack() as opened:
+        await asyncio.to_thread(zone_database.load)
         foundations = await _foundations(settings, overrides, opened)
         hypervisors = await _hypervisors(foundations)
         history = dt.timedelta(days=settings.history_days)
@@ -293,6 +296,7 @@ async def _house(
                 publish=foundations.events.publish,
             ),
             clock=foundations.clock,
+            home=await asyncio.to_thread(host_zone),
             state_dir=foundations.settings.state_dir,
             window=MaintenanceWindow(
                 start=foundations.settings.maintenance_start,

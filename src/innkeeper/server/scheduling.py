@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import secrets
 import socket
 from pathlib import Path
 from typing import Final
 
 from innkeeper.schedule.calendar.directory import CalendarDirectory
-from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.linux.boot import Boots
 from innkeeper.schedule.linux.computer import LinuxAccounts, LinuxConditions
 from innkeeper.schedule.linux.idle import Idleness
@@ -64,6 +64,7 @@ def scheduling(
     tasks: Tasks,
     handlers: Handlers,
     clock: Clock,
+    home: dt.tzinfo,
     state_dir: Path,
     window: MaintenanceWindow,
     starts: Starts | None,
@@ -71,11 +72,12 @@ def scheduling(
 ) -> Scheduling:
     """The scheduler of this service; its calendars are the files in ``calendars`` of the state directory.
 
-    A ``simulated`` house hears nothing of the real computer's starts, people, load and journal.
+    Local times are in the zone ``home``. A ``simulated`` house hears nothing of the real computer's starts,
+    people, load and journal.
     """
     logind = Logind(clock=clock)
     accounts = LinuxAccounts(logged_on=logind.users)
-    calendars, home = CalendarDirectory(state_dir / "calendars"), host_zone()
+    calendars = CalendarDirectory(state_dir / "calendars")
     idleness = Idleness(clock=clock, people=lambda: logind.is_idle)
     conditions, alarm = LinuxConditions(idleness=idleness), WakeAlarm()
     instances = Instances(

@@ -9,7 +9,8 @@ import fnmatch
 import functools
 import re
 from collections.abc import Iterator
-from zoneinfo import ZoneInfo
+
+from innkeeper.schedule.calendar import zone_database
 
 #: How far ahead the next opening is looked for.
 HORIZON_DAYS = 800
@@ -78,14 +79,14 @@ class Window:
 
     def occurrence(self, at: dt.datetime) -> Occurrence | None:
         """The opening that holds ``at``; the one that closes last, where several do."""
-        first = at.astimezone(ZoneInfo(self.zone)).date() - self.duration - dt.timedelta(days=2)
+        first = at.astimezone(zone_database.find(self.zone)).date() - self.duration - dt.timedelta(days=2)
         days = self.duration.days + 5
         holding = [found for found in self._opened(first, days) if found.holds(at)]
         return max(holding, key=lambda found: found.end, default=None)
 
     def next_after(self, at: dt.datetime) -> Occurrence | None:
         """The first opening that starts later than ``at``, or ``None`` within two years."""
-        first = at.astimezone(ZoneInfo(self.zone)).date() - dt.timedelta(days=2)
+        first = at.astimezone(zone_database.find(self.zone)).date() - dt.timedelta(days=2)
         return next((found for found in self._opened(first, HORIZON_DAYS) if found.start > at), None)
 
     def _opened(self, first: dt.date, days: int) -> Iterator[Occurrence]:
@@ -112,7 +113,7 @@ def _selector(machines: tuple[str, ...]) -> re.Pattern[str]:
 def _opening(window: Window, day: dt.date) -> Occurrence | None:
     if day in window.blackouts or not (day in window.dates or day.weekday() in window.weekdays):
         return None
-    zone = ZoneInfo(window.zone)
+    zone = zone_database.find(window.zone)
     start = dt.datetime.combine(day, window.start, tzinfo=zone).astimezone(dt.UTC)
     end = start + window.duration
     for number in range(1, window.duration.days + 3):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from zoneinfo import ZoneInfo
 
 from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
+from innkeeper.schedule.calendar import zone_database
 from innkeeper.updates.ports import WindowStore
 from innkeeper.updates.window import Window
 
@@ -79,7 +79,7 @@ def _refuse_impossible(window: Window) -> None:
 
 def _refuse_unknown_zone(window: Window) -> None:
     try:
-        ZoneInfo(window.zone)
+        zone_database.find(window.zone)
     except (KeyError, ValueError, OSError) as exc:
         raise InvalidArgument(
             f"The window “{window.name}” names the time zone “{window.zone}”, which nobody knows.",

@@ -47,7 +47,10 @@ _PLACES = (
 
 @pytest.fixture(autouse=True)
 def _no_loop_of_ours(blockbuster: BlockBuster) -> None:
-    """The browser's driver runs these tests on a loop of its own, which they may block."""
+    """The browser's driver runs these tests on a loop of its own, which they may block.
+
+    The service is another process, which the guard never reached.
+    """
     blockbuster.deactivate()
 
 

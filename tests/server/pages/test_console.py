@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from blockbuster import BlockBuster
 from playwright.async_api import Page, async_playwright
 from playwright.async_api import TimeoutError as NotYet
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,10 +35,8 @@ async def test_what_is_typed_into_the_console_reaches_the_guest(
     echo_guest: TinyGuest,
     define_machine: Callable[..., Awaitable[TinyMachine]],
     tmp_path: Path,
-    blockbuster: BlockBuster,
 ) -> None:
     """A shell on the machine's own screen is told to power off, key by key, and the machine is off."""
-    blockbuster.deactivate()  # the browser's driver reads its own files
     await define_machine("typed", guest=echo_guest, agent_port=False, display=True)
     definition = await embedded_hypervisor.definition("typed")
     await embedded_hypervisor.define(definition.replace("console=ttyS0", "console=tty0 rdinit=/bin/sh"))

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from innkeeper.schedule.calendar import zone_database
+
 _LOCALTIME = Path("/etc/localtime")
 
 
@@ -16,7 +18,7 @@ def host_zone() -> dt.tzinfo:
     for key in (named, _linked()):
         if key and not key.startswith("/"):
             try:
-                return ZoneInfo(key)
+                return zone_database.find(key)
             except (KeyError, ValueError, OSError):  # not a zone's name: a rule in letters, or a typing error
                 continue
     return _from_file()

@@ -11,6 +11,8 @@ import functools
 from bisect import bisect_right
 from zoneinfo import ZoneInfo
 
+from innkeeper.schedule.calendar import zone_database
+
 #: 1970-01-01 as a day number.
 EPOCH_DAY = dt.date(1970, 1, 1).toordinal()
 DAY = 86_400
@@ -148,7 +150,7 @@ def _new_year(year: int) -> int:
 @functools.cache
 def named(key: str) -> Zone:
     """The zone of this IANA name; one for all who use it."""
-    return Zone(ZoneInfo(key))
+    return Zone(zone_database.find(key))
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from zoneinfo import ZoneInfo
 
+from innkeeper.schedule.calendar import zone_database
 from innkeeper.schedule.xml import forms
 from innkeeper.schedule.xml.deviation import Findings
 from innkeeper.schedule.xml.element import Element, attribute, read, write
@@ -22,7 +23,7 @@ def _zone(text: str) -> str:
     if not text:
         raise ValueError("it is empty")
     try:
-        return ZoneInfo(text).key
+        return zone_database.find(text).key
     except (KeyError, ValueError, OSError) as problem:  # an unknown key, a path, a directory
         raise ValueError("it is no time zone such as Europe/Paris") from problem
 

@@ -6,13 +6,13 @@ import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
-from zoneinfo import available_timezones
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from innkeeper.errors import InnkeeperError, ScheduleError
 from innkeeper.identity.roles import Role, folder
+from innkeeper.schedule.calendar import zone_database
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import TaskCreation
 from innkeeper.schedule.path import SchedulePath
@@ -170,6 +170,6 @@ async def _page(request: Request, editing: Editing, *, status: int = 200) -> Res
         "days": [name for name, _ in DAYS],
         "operations": list(MACHINE_OPERATIONS),
         "machines": [machine.name for machine in machines],
-        "zones": sorted(available_timezones()),
+        "zones": zone_database.names(),
     }
     return await show(request, "schedule_edit.html", values, here="Schedule", status=status)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
+
+from innkeeper.schedule.calendar import zone_database
 
 _SHAPES = {
     "time": "%H:%M",
@@ -62,4 +63,4 @@ def day(date: dt.date) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _zone(name: str) -> dt.tzinfo:
-    return ZoneInfo(name) if name else dt.UTC
+    return zone_database.find(name) if name else dt.UTC

@@ -7,8 +7,8 @@ import collections
 import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from zoneinfo import ZoneInfo
 
+from innkeeper.schedule.calendar import zone_database
 from innkeeper.server.messages import window_of
 from innkeeper.server.pages import words
 from innkeeper.server.pages.door import Door
@@ -163,7 +163,7 @@ class _Frame:
 def _frame(windows: Sequence[WindowMessage], now: dt.datetime, date: dt.date | None) -> _Frame:
     zone = _zone(windows)
     made = [(message, _window(message)) for message in windows]
-    today = now.astimezone(ZoneInfo(zone)).date()
+    today = now.astimezone(zone_database.find(zone)).date()
     begins = date or (today if _edge(today, zone, made) <= now else today - _ONE_DAY)
     start, end = _edge(begins, zone, made), _edge(begins + _ONE_DAY, zone, made)
     return _Frame(date=begins, zone=zone, start=start, end=end, openings=tuple(_openings(made, start, end)))
@@ -183,7 +183,7 @@ def _window(message: WindowMessage) -> Window:
 
 def _edge(date: dt.date, zone: str, windows: Sequence[tuple[WindowMessage, Window]]) -> dt.datetime:
     """Where one night ends and the next begins: at noon, or when what is open then has closed."""
-    noon = dt.datetime.combine(date, _NOON, tzinfo=ZoneInfo(zone)).astimezone(dt.UTC)
+    noon = dt.datetime.combine(date, _NOON, tzinfo=zone_database.find(zone)).astimezone(dt.UTC)
     open_then = (window.occurrence(noon) for _, window in windows)
     closes = [opening.end for opening in open_then if opening is not None and opening.start < noon]
     return min(max(closes, default=noon), noon + _ONE_DAY / 2)

@@ -9,8 +9,8 @@ import collections
 import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
-from zoneinfo import ZoneInfo
 
+from innkeeper.schedule.calendar import zone_database
 from innkeeper.server.pages.moments import clock
 from innkeeper.server.pages.nights import Night, Opening, Stay
 
@@ -132,7 +132,9 @@ def _extent(night: Night) -> tuple[dt.datetime, dt.datetime]:
 def _marks(axis: _Axis, zone: str) -> Iterator[Mark]:
     span = axis.end - axis.start
     step = next((step for step in _STEPS if span / step <= _MARKS), _STEPS[-1])
-    midnight = axis.start.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = axis.start.astimezone(zone_database.find(zone)).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
     at = midnight.astimezone(dt.UTC)
     while at < axis.end:
         if at > axis.start:
