@@ -15,7 +15,7 @@ import decisions
 import docs
 import reference
 import settings_reference
-from innkeeper.machines.fitness import UndoRules
+from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.server.identity.realm_settings import KerberosSettings, LdapSettings, PamSettings
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.updates.policy import Policy
