@@ -49,7 +49,7 @@ bench: $(READY)
 	@for program in $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py)))); do echo "== $$program" && $(BIN)/python -m "benchmarks.$$program" $(ARGS) || exit 1; done
 
 docs: $(READY)
-	@$(BIN)/python scripts/docs.py
+	@$(BIN)/python scripts/documentation.py
 
 serve: $(READY)
 	@$(BIN)/innkeeper serve $(ARGS)

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 import decisions
-import docs
+import documentation
 import reference
 import settings_reference
 from innkeeper.machines.undo.fitness import UndoRules
@@ -66,8 +66,8 @@ def test_every_environment_variable_is_documented() -> None:
 
 def test_no_link_leads_nowhere(tmp_path: Path) -> None:
     """Every page and picture that a page names is there, and every page is named by the start page."""
-    assert docs.lay(_ROOT, tmp_path) == []
-    assert docs.unlisted(_ROOT) == []
+    assert documentation.lay(_ROOT, tmp_path) == []
+    assert documentation.unlisted(_ROOT) == []
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_site_is_made_of_pages_inside_and_outside_the_folder(
 ) -> None:
     """With links between them, a search, and nothing that is fetched from elsewhere."""
     (project / "build").mkdir()
-    assert docs.main(project) == 0, capsys.readouterr().err
+    assert documentation.main(project) == 0, capsys.readouterr().err
     site = project / "build/docs"
     assert 'href="project/about.html"' in (site / "index.html").read_text()
     assert 'href="../index.html"' in (site / "project/about.html").read_text()
@@ -116,7 +116,7 @@ def test_what_leads_nowhere_fails_the_build(
     (project / "build").mkdir()
     with (project / "docs/b.md").open("a") as page:
         page.write(f"\n{words}\n")
-    assert docs.main(project) == 1
+    assert documentation.main(project) == 1
     said = capsys.readouterr().err
     assert fault in said
     assert re.search(r"\bb\.(md|html)\b", said)
@@ -125,7 +125,7 @@ def test_what_leads_nowhere_fails_the_build(
 def test_a_page_that_nobody_finds_fails_the_build(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The start page names every page, for the navigation is made of it."""
     (project / "docs/c.md").write_text("# C\n")
-    assert docs.main(project) == 1
+    assert documentation.main(project) == 1
     assert "docs/c.md: docs/README.md does not name it" in capsys.readouterr().err
 
 
