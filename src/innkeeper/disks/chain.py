@@ -193,7 +193,7 @@ def open_chain(
                 raise invalid(layers[0].file, f"its chain is deeper than {DEEPEST} disks")
             writes = merging and len(layers) == 1
             parent = _find_parent(stack, layers[-1], seen, writable=writes, held=held)
-            if not ignore_parent_time and journal.read(parent.file.path) is None:
+            if not ignore_parent_time and not _is_merging(layers[-1], parent):
                 _check_time(layers[-1], parent)
             seen.add(parent.file.identity)
             layers.append(parent)
@@ -211,7 +211,16 @@ def _opened(stack: contextlib.ExitStack, path: Path, *, writable: bool, held: bo
         # Nothing is ever written into an image whose blocks are not where they should be.
         SlotMap(image)
         image.finish_growth()
+        _forget_merge(image)
     return image
+
+
+def _forget_merge(image: Image) -> None:
+    """Take away what a merge has left of which nothing else is to be done."""
+    begun = journal.begun_in(image)
+    if begun is not None and begun.is_over:
+        image.put_mark(None)
+        journal.remove(image.file.path)
 
 
 def _find_parent(
@@ -275,15 +284,20 @@ def parent_time(file: ImageFile) -> int:
     return vhd_time(file.status().st_mtime)
 
 
+def _is_merging(child: Image, parent: Image) -> bool:
+    """Whether this child is being merged into this parent, whose time changes with every byte."""
+    begun = journal.begun_in(parent)
+    return journal.is_kept(child, parent) if begun is None else journal.is_child_of(begun, child)
+
+
 def _refuse_half_merged(layers: Sequence[Image]) -> None:
     """Keep what a begun merge must not share: the parent without its child, and writes to the child."""
     child: Image | None = None
     for image in layers:
-        begun = journal.read(image.file.path)
-        if begun is not None and begun.parent_id == image.layout.footer.unique_id:
-            is_merging_child = child is not None and child.layout.footer.unique_id == begun.child_id
-            if child is None and begun.is_over:
-                continue
-            if not is_merging_child or (child is layers[0] and child.file.writable):
+        begun = journal.begun_in(image)
+        if begun is not None:
+            is_merging_child = child is not None and journal.is_child_of(begun, child)
+            takes_writes = is_merging_child and child is layers[0] and layers[0].file.writable
+            if takes_writes or not (is_merging_child or begun.is_over):
                 raise journal.half_merged(image.file.path, begun)
         child = image

@@ -7,7 +7,6 @@ import dataclasses
 import enum
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from innkeeper.disks import journal
 from innkeeper.disks.chain import open_chain
@@ -105,7 +104,7 @@ def _findings(file: ImageFile, *, deep: bool, watch: Watch) -> Iterator[Finding]
         yield from _room(image)
         if deep:
             yield from _hidden(image, watch)
-    yield from _family(file.path, layout)
+    yield from _family(image)
 
 
 def _footers(file: ImageFile, layout: Layout) -> Iterator[Finding]:
@@ -113,7 +112,8 @@ def _footers(file: ImageFile, layout: Layout) -> Iterator[Finding]:
         yield Finding(problem=Problem.FOOTER_LOST, sentence=f"{layout.lost_footer}.")
     elif layout.kind is not Kind.FIXED:
         try:
-            same = Footer.decode(file.pread(FOOTER_BYTES, 0)) == layout.footer
+            copy = Footer.decode(file.pread(FOOTER_BYTES, 0))
+            same = copy.with_mark(None) == layout.footer.with_mark(None)
             reason = "" if same else "the footer's copy at the start differs from the footer"
         except Damaged as exc:
             reason = f"at the start of the file, where a copy should be, {exc}"
@@ -170,13 +170,14 @@ def hidden_parts(image: Image, block: int) -> Iterator[tuple[int, int]]:
             yield place + image.bitmap_bytes + start - block * image.block_bytes, length
 
 
-def _family(path: Path, layout: Layout) -> Iterator[Finding]:
+def _family(image: Image) -> Iterator[Finding]:
     """See whether the chain opens, and whether a merge into the disk has begun."""
-    begun = journal.read(path)
+    path = image.file.path
+    begun = journal.begun_in(image)
     if begun is not None and not begun.is_over:
         error = journal.half_merged(path, begun)
         yield Finding(problem=Problem.HALF_MERGED, sentence=f"{error} {error.advice}.", code=error.hresult)
-    if layout.kind is Kind.DIFFERENCING:
+    if image.kind is Kind.DIFFERENCING:
         try:
             with contextlib.closing(open_chain(path)):
                 pass

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -24,8 +25,8 @@ from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.header import Header
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.layout import Layout, invalid, read_layout
-from innkeeper.disks.maps import Claim, MapJournal, Marked
-from innkeeper.disks.mark import Mark, Operation
+from innkeeper.disks.maps import Claim, MapJournal, Marked, Session
+from innkeeper.disks.mark import NOBODY, Mark, Operation
 from innkeeper.disks.table import ABSENT, BlockTable
 from innkeeper.errors import DiskError, ErrorCode
 
@@ -320,9 +321,8 @@ class Image:
             self.file.sync()
             self.file.truncate(self._end + FOOTER_BYTES)
         else:
-            # The footer's copy at the start stands in for it; where it is the only one, the end goes first.
-            places = (0, self._end)
-            for place in reversed(places) if self.layout.lost_footer else places:
+            # The one at the end counts; the copy at the start stands in for it meanwhile.
+            for place in (self._end, 0):
                 self.file.pwrite(data, place)
                 self.file.sync()
         self.file.sync()
@@ -331,8 +331,13 @@ class Image:
         self._stale = self._stale_footer()
 
     def put_mark(self, mark: Mark | None) -> None:
-        """Leave a note of an operation that begins, durably, or take it away."""
+        """Leave a note of an operation that begins, durably, or take it away.
+
+        The file keeps its time, by which its children know it: what the guest reads is what it was.
+        """
+        modified = self.file.status().st_mtime_ns
         self.put_footer(self.marked(self.layout.footer, mark))
+        self.file.set_modified(modified)
 
     def marked(self, footer: Footer, mark: Mark | None) -> Footer:
         """A footer with this note; raises ``DiskError`` where another program took the room for it."""
@@ -410,8 +415,9 @@ class Image:
             self.file.sync()
         self._written = False
         if self._journal is not None:
-            self._journal.clear()
+            self._journal.begin(self._session())
         elif self._was_left:
+            self.put_mark(None)
             maps.remove(self.file.path)
             self._was_left = False
 
@@ -427,7 +433,17 @@ class Image:
         self._dirty.clear()
         if self.table is not None:
             self.table.flush()
+        if changed and self._journal is not None:
+            self._end_of_journal()
         return changed
+
+    def _end_of_journal(self) -> None:
+        """Note that the maps have all that the journal says: what it says is of no more use from here on."""
+        mark = self.mark
+        assert mark is not None
+        footer = self.marked(self.layout.footer, dataclasses.replace(mark, number=mark.number + 1))
+        self.file.pwrite(footer.encode(), self._end)
+        self.layout = dataclasses.replace(self.layout, footer=footer)
 
     def _write_marks(self, block: int, marks: bytearray) -> None:
         data = marks.translate(bits.MIRRORED) if self.layout.footer.has_old_bitmaps else marks
@@ -441,13 +457,30 @@ class Image:
         """From now on write each change of the maps down at once: clients rely on it without a flush."""
         if self.table is not None:
             self.flush()
-            self._journal = MapJournal(self.file.path, self.layout.footer.unique_id)
+            journal = MapJournal(self.file.path)
+            self.put_mark(Mark(operation=Operation.EXPORTING, token=uuid.uuid4()))
+            journal.begin(self._session())
+            self._journal = journal
+
+    def _session(self) -> Session:
+        """What the image says now of the export that writes to it, for the journal to begin with."""
+        status, mark = self.file.status(), self.mark
+        is_exporting = mark is not None and mark.operation is Operation.EXPORTING
+        return Session(
+            identity=self.layout.footer.unique_id,
+            token=mark.token if mark is not None and is_exporting else NOBODY,
+            number=mark.number if mark is not None and is_exporting else 0,
+            device=status.st_dev,
+            inode=status.st_ino,
+            length=status.st_size,
+            modified_ns=status.st_mtime_ns,
+        )
 
     def _take_up(self) -> bool:
         """Take up what a killed export had not put in the file yet; says whether there was anything."""
         assert self.table is not None
         found = False
-        for change in maps.read(self.file.path, self.layout.footer.unique_id):
+        for change in maps.read(self.file.path, self._session):
             if self._is_possible(change):
                 found = True
                 self._take(change)
@@ -472,10 +505,14 @@ class Image:
 
     def close(self) -> None:
         """Write what is waiting and close the file."""
+        journal, self._journal = self._journal, None
         try:
             if self.file.descriptor >= 0:
                 self.flush()
+                if journal is not None:
+                    self.put_mark(None)
+                    journal.remove()
         finally:
-            if self._journal is not None:
-                self._journal.close()
+            if journal is not None:
+                journal.close()
             self.file.close()

@@ -1,9 +1,13 @@
-"""Remember that a merge has begun, beside the parent, until it is finished.
+"""Journal of a merge that has begun: notes in both images, and a file beside the parent for people.
 
-The journal is there, and durable, before the first byte of the parent changes. While it is there the parent
-alone is neither one disk nor the other: nobody gets it by itself, and the child that is merged takes no
-more writes. The child over the parent still reads right at every moment, as its own sectors hide those
+The notes are there, and durable, before the first byte of the parent changes. While they are there the
+parent alone is neither one disk nor the other: nobody gets it by itself, and the child that is merged takes
+no more writes. The child over the parent still reads right at every moment, as its own sectors hide those
 already copied.
+
+How far the merge came is noted in the parent itself, so it is true of whatever file is found in its place:
+a parent restored from a backup knows of no merge, and a child restored from one is not the child that the
+merge began with. The file names the child's path; without its note in the parent it counts for nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ import os
 import uuid
 from pathlib import Path
 
+from innkeeper.disks.image import Image
+from innkeeper.disks.mark import Mark, Operation
 from innkeeper.disks.oserror import adapted
-from innkeeper.disks.paths import sync_folder
+from innkeeper.disks.paths import beside, sync_folder
 from innkeeper.errors import DiskError, ErrorCode
 
 SUFFIX = ".merging"
@@ -41,26 +47,44 @@ class MergeJournal:
     #: The child, by its identity: files move.
     child_id: uuid.UUID
     parent_id: uuid.UUID
-    #: Where the child was, for the sentence that tells how to finish.
-    child: Path
+    #: Where the child was, for the sentence that tells how to finish; ``None`` where the file is gone.
+    child: Path | None
     #: Everything before this byte of the disk is merged, durably.
     done: int = 0
+    #: Tells this merge from every other of the two; ``None`` in the files of former releases.
+    token: uuid.UUID | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left but to remove the journal."""
-        return self.state is MergeState.MERGED and not self.child.exists()
+        return self.state is MergeState.MERGED and (self.child is None or not self.child.exists())
+
+    @property
+    def mark(self) -> Mark:
+        """The note of it in the parent."""
+        assert self.token is not None
+        return Mark(
+            operation=Operation.MERGING_INTO,
+            token=self.token,
+            other=self.child_id,
+            is_over=self.state is MergeState.MERGED,
+            number=self.done,
+        )
 
     def write(self, parent: Path) -> None:
-        """Put the journal beside the parent, durably, all of it or none."""
+        """Put the file beside the parent, durably, all of it or none."""
         target = journal_path(parent)
         draft = target.with_name(target.name + ".new")
         with adapted(target):
-            with draft.open("w", encoding="utf-8") as stream:
-                stream.write(self._text())
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.replace(target)
+            try:
+                with draft.open("w", encoding="utf-8", errors="surrogateescape") as stream:
+                    stream.write(self._text())
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                draft.replace(target)
+            except OSError:
+                draft.unlink(missing_ok=True)
+                raise
             sync_folder(target.parent)
 
     def _text(self) -> str:
@@ -68,34 +92,96 @@ class MergeJournal:
             {
                 "what": "A merge of virtual hard disks has begun. Finish it: innkeeper disk merge <child>",
                 "state": self.state,
-                "child": os.fspath(self.child),
+                "child": os.fspath(self.child) if self.child is not None else None,
                 "child_id": str(self.child_id),
                 "parent_id": str(self.parent_id),
                 "done": self.done,
+                "token": str(self.token),
             },
             indent=1,
+            ensure_ascii=False,
         )
 
 
+def begun_in(parent: Image) -> MergeJournal | None:
+    """Look whether a merge into this disk has begun and is not finished."""
+    noted, mark = read(parent.file.path), parent.mark
+    identity = parent.layout.footer.unique_id
+    if mark is not None and mark.operation is Operation.MERGING_INTO:
+        return MergeJournal(
+            state=MergeState.MERGED if mark.is_over else MergeState.BEGUN,
+            child_id=mark.other,
+            parent_id=identity,
+            child=noted.child if noted is not None and noted.token == mark.token else None,
+            done=mark.number,
+            token=mark.token,
+        )
+    if noted is not None and noted.token is None and noted.parent_id == identity:
+        # Of a former release, which left no notes: begun, and done from the start where it is not over.
+        state = MergeState.MERGED if noted.is_over else MergeState.BEGUN
+        return dataclasses.replace(noted, state=state, done=0)
+    return None
+
+
+def is_child_of(begun: MergeJournal, child: Image) -> bool:
+    """Whether this is the child of that merge, by its identity; raises where it is so no more.
+
+    One that came from a backup lacks the note that the merge left in it. What it does not hold any more may
+    be in the parent already: together they are no disk that ever was.
+    """
+    if begun.child_id != child.layout.footer.unique_id:
+        return False
+    mark = child.mark
+    if begun.token is None or (
+        mark is not None and mark.operation is Operation.MERGING_FROM and mark.token == begun.token
+    ):
+        return True
+    raise DiskError(
+        f"{child.file.path}: it is not as it was when its merge into its parent began, "
+        "so the merge cannot be finished with it.",
+        path=str(child.file.path),
+        code=ErrorCode.VM_E_PARENT_MODIFIED,
+        advice="Restore the parent of the same time too, or put back the child that the merge began with.",
+    )
+
+
+def is_kept(child: Image, parent: Image) -> bool:
+    """Whether a merge of this child, which is kept, was cut off after its end and before the last note went.
+
+    The child still holds all that it gave, so with its parent of before or of after it is the same disk.
+    """
+    noted, mark = read(parent.file.path), child.mark
+    return (
+        noted is not None
+        and noted.state is MergeState.MERGED
+        and mark is not None
+        and mark.operation is Operation.MERGING_FROM
+        and mark.token == noted.token
+        and noted.parent_id == parent.layout.footer.unique_id
+    )
+
+
 def read(parent: Path) -> MergeJournal | None:
-    """Look whether a merge into this disk has begun."""
+    """Read the file beside a disk, whether it is still true or not."""
     path = journal_path(parent)
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8", errors="surrogateescape") as stream:
             fields = json.loads(stream.read(_LONGEST))
+        token = fields.get("token")
         return MergeJournal(
             state=MergeState(fields["state"]),
             child_id=uuid.UUID(fields["child_id"]),
             parent_id=uuid.UUID(fields["parent_id"]),
-            child=Path(fields["child"]),
+            child=Path(fields["child"]) if fields["child"] is not None else None,
             done=int(fields["done"]),
+            token=uuid.UUID(token) if token is not None else None,
         )
     except FileNotFoundError:
         return None
     except OSError as exc:
         with adapted(path):
             raise exc
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise DiskError(
             f"{path}: the journal of a merge cannot be read.",
             path=str(parent),
@@ -106,7 +192,7 @@ def read(parent: Path) -> MergeJournal | None:
 
 
 def remove(parent: Path) -> None:
-    """Forget the merge, durably."""
+    """Take the file away, durably."""
     path = journal_path(parent)
     with adapted(path):
         with contextlib.suppress(FileNotFoundError):
@@ -115,9 +201,8 @@ def remove(parent: Path) -> None:
 
 
 def journal_path(parent: Path) -> Path:
-    """Name the journal of merges into this disk, by the file and not by a link to it."""
-    real = Path(os.path.realpath(parent))
-    return real.with_name(real.name[: 250 - len(SUFFIX)] + SUFFIX)
+    """Name the file of merges into this disk, by the disk's file and not by a link to it."""
+    return beside(parent, SUFFIX)
 
 
 def half_merged(parent: Path, journal: MergeJournal) -> DiskError:
@@ -126,5 +211,5 @@ def half_merged(parent: Path, journal: MergeJournal) -> DiskError:
         f"{parent}: a merge into this disk has begun and is not finished.",
         path=str(parent),
         code=ErrorCode.ERROR_SHARING_VIOLATION,
-        advice=f"Finish it: innkeeper disk merge {journal.child}",
+        advice=f"Finish it: innkeeper disk merge {journal.child or 'CHILD'}",
     )

@@ -5,6 +5,10 @@ killed. The table and the bitmaps that lead to it are in the process's memory un
 that runs on would flush after the kill, and take for stored what nobody can find. So each change of the maps
 goes to a file beside the image first, which is of use until the host itself restarts: then the guest has
 ended too, and what it had not flushed it may lose.
+
+The file is true of one image in one state. The image has a note of the export in its footer, with a count of
+its flushes, and the file begins with the same: one restored from a backup has another note or none. Nor is
+the file believed where the image is another file, shorter, or was last written long before it.
 """
 
 from __future__ import annotations
@@ -13,18 +17,48 @@ import contextlib
 import os
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from innkeeper.disks.mark import NOBODY
 from innkeeper.disks.oserror import adapted
+from innkeeper.disks.paths import beside
 
 SUFFIX = ".maps"
-_MAGIC = b"IKMAPS1\n"
-_HEAD = struct.Struct(">8s36s16s")
+_MAGIC = b"IKMAPS2\n"
+#: Boot, identity, token, flushes, device, inode, length.
+_HEAD = struct.Struct(">8s36s16s16sQQQQ")
+#: As former releases begin it: without what ties it to the state of the image.
+_FORMER_MAGIC = b"IKMAPS1\n"
+_FORMER_HEAD = struct.Struct(">8s36s16s")
+#: How much later than the image the file may have been written: a write comes first, and what tells of it
+#: at once after it.
+_LATEST_NS = 10_000_000_000
 _RECORD = struct.Struct(">BIII")
 _CLAIM, _MARK = 1, 2
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Session(NamedTuple):
+    """The state of an image that a journal speaks of."""
+
+    identity: uuid.UUID
+    #: Of the note in its footer, and how many flushes it counts.
+    token: uuid.UUID
+    number: int
+    device: int
+    inode: int
+    length: int
+    modified_ns: int
+
+    @property
+    def head(self) -> bytes:
+        """The beginning of a journal for it."""
+        return _HEAD.pack(
+            _MAGIC, _boot_id(), self.identity.bytes, self.token.bytes,
+            self.number, self.device, self.inode, self.length,
+        )  # fmt: skip
 
 
 class Claim(NamedTuple):
@@ -45,14 +79,20 @@ class Marked(NamedTuple):
 class MapJournal:
     """The file beside an image, open for appending."""
 
-    def __init__(self, image: Path, identity: uuid.UUID) -> None:
+    def __init__(self, image: Path) -> None:
         self._path = journal_path(image)
         with adapted(self._path):
-            self._descriptor = os.open(
-                self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
-            )
-            os.write(self._descriptor, _HEAD.pack(_MAGIC, _boot_id(), identity.bytes))
-        self._is_clear = True
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._end = 0
+        self._session: tuple[object, ...] = ()
+
+    def begin(self, session: Session) -> None:
+        """Begin anew: the image itself has all that was said so far, durably."""
+        if self._end != _HEAD.size or self._session != session[:3]:
+            with adapted(self._path):
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, session.head, 0)
+            self._end, self._session = _HEAD.size, session[:3]
 
     def claim(self, block: int, sector: int) -> None:
         """Write down that a block got room."""
@@ -62,42 +102,49 @@ class MapJournal:
         """Write down that sectors were written."""
         self._append(_RECORD.pack(_MARK, block, first, last))
 
-    def clear(self) -> None:
-        """Forget all: the image itself has it, durably."""
-        if not self._is_clear:
-            with adapted(self._path):
-                os.ftruncate(self._descriptor, _HEAD.size)
-            self._is_clear = True
+    def remove(self) -> None:
+        """Take the file away: the image itself has all that it said."""
+        self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file; where nothing is in it, it goes."""
+        """Let go of the file; a second time does nothing."""
         if self._descriptor >= 0:
-            if self._is_clear:
-                self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _append(self, record: bytes) -> None:
-        self._is_clear = False
         with adapted(self._path):
-            os.write(self._descriptor, record)
+            self._end += os.pwrite(self._descriptor, record, self._end)
 
 
-def read(image: Path, identity: uuid.UUID) -> Iterator[Claim | Marked]:
-    """Read what a killed export has left for this image since the host was started, in order."""
+def read(image: Path, session: Callable[[], Session]) -> Iterator[Claim | Marked]:
+    """Read what a killed export has left for this state of the image since the host was started, in order."""
     try:
-        data = journal_path(image).read_bytes()
+        with journal_path(image).open("rb") as stream:
+            data, written_ns = stream.read(), os.fstat(stream.fileno()).st_mtime_ns
     except OSError:
         return
-    if len(data) < _HEAD.size or _HEAD.unpack_from(data) != (_MAGIC, _boot_id(), identity.bytes):
+    found = session()
+    head = _head_size(data, found)
+    if not head or written_ns - found.modified_ns > _LATEST_NS:
         return
     # The last record may be cut short: its change was told to nobody.
-    whole = (len(data) - _HEAD.size) // _RECORD.size * _RECORD.size
-    for kind, block, one, two in _RECORD.iter_unpack(data[_HEAD.size : _HEAD.size + whole]):
+    whole = (len(data) - head) // _RECORD.size * _RECORD.size
+    for kind, block, one, two in _RECORD.iter_unpack(data[head : head + whole]):
         if kind == _CLAIM:
             yield Claim(block, one)
         elif kind == _MARK:
             yield Marked(block, one, two)
+
+
+def _head_size(data: bytes, found: Session) -> int:
+    """The size of the head where it speaks of this state of the image, else 0."""
+    if data.startswith(_MAGIC) and len(data) >= _HEAD.size:
+        length = _HEAD.unpack_from(data)[-1]
+        is_ours = found.token != NOBODY and found.length >= length
+        return _HEAD.size if is_ours and data.startswith(found._replace(length=length).head) else 0
+    former = _FORMER_HEAD.pack(_FORMER_MAGIC, _boot_id(), found.identity.bytes)
+    return _FORMER_HEAD.size if found.token == NOBODY and data.startswith(former) else 0
 
 
 def remove(image: Path) -> None:
@@ -108,8 +155,7 @@ def remove(image: Path) -> None:
 
 def journal_path(image: Path) -> Path:
     """Name the file beside the image, by the file and not by a link to it."""
-    real = Path(os.path.realpath(image))
-    return real.with_name(real.name[: 250 - len(SUFFIX)] + SUFFIX)
+    return beside(image, SUFFIX)
 
 
 def _boot_id() -> bytes:

@@ -1,8 +1,8 @@
 """Merge a differencing disk into its parent (``IVMHardDisk::Merge``).
 
 Once the first byte of the parent may have changed, the merge can only be finished. It can be finished after
-any interruption: the child keeps everything until the parent has it durably, and a journal beside the
-parent says how far it came.
+any interruption: the child keeps everything until the parent has it durably, and a note in the parent says
+how far it came. Files that were restored from a backup meanwhile have no such note, or an older one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from innkeeper.disks.file import ImageFile
 from innkeeper.disks.image import Image
 from innkeeper.disks.journal import MergeJournal, MergeState
 from innkeeper.disks.kind import Kind
+from innkeeper.disks.mark import Mark, Operation
 from innkeeper.disks.oserror import adapted
 from innkeeper.disks.paths import image_path, sync_folder
 from innkeeper.disks.progress import UNWATCHED, Watch, stop_if_asked
@@ -80,6 +82,8 @@ class _Merge:
         else:
             self.total = sum(length for _, length in self._to_merge(0))
             self.watch.past_return()
+            if begun.token is None:
+                begun = self._note(dataclasses.replace(begun, token=uuid.uuid4()))
         if begun.state is MergeState.BEGUN:
             begun = self._copy(begun)
         self._finish(keep_child=keep_child)
@@ -87,10 +91,8 @@ class _Merge:
 
     def _look(self) -> MergeJournal | None:
         """See whether this merge has begun already; another one must be finished first."""
-        begun = journal.read(self.parent.file.path)
-        if begun is None or begun.parent_id != self.parent.layout.footer.unique_id:
-            return None
-        if begun.child_id == self.child.layout.footer.unique_id:
+        begun = journal.begun_in(self.parent)
+        if begun is None or journal.is_child_of(begun, self.child):
             return begun
         if begun.is_over:
             return None
@@ -108,13 +110,22 @@ class _Merge:
         self._check_room()
         stop_if_asked(self.watch, str(self.child.file.path))
         self.watch.past_return()
-        begun = MergeJournal(
-            state=MergeState.BEGUN,
-            child_id=self.child.layout.footer.unique_id,
-            parent_id=self.parent.layout.footer.unique_id,
-            child=self.child.file.path,
+        return self._note(
+            MergeJournal(
+                state=MergeState.BEGUN,
+                child_id=self.child.layout.footer.unique_id,
+                parent_id=self.parent.layout.footer.unique_id,
+                child=self.child.file.path,
+                token=uuid.uuid4(),
+            )
         )
+
+    def _note(self, begun: MergeJournal) -> MergeJournal:
+        """Write down that it begins: the file, then the child's note, then the parent's, which counts."""
+        assert begun.token is not None
         begun.write(self.parent.file.path)
+        self.child.put_mark(Mark(operation=Operation.MERGING_FROM, token=begun.token))
+        self.parent.put_mark(begun.mark)
         return begun
 
     def _check_room(self) -> None:
@@ -159,11 +170,12 @@ class _Merge:
             if since >= CHECKPOINT_BYTES:
                 self.below.flush()
                 begun = dataclasses.replace(begun, done=offset + length)
-                begun.write(self.parent.file.path)
+                self.parent.put_mark(begun.mark)
                 since = 0
         self.below.flush()
         merged = dataclasses.replace(begun, state=MergeState.MERGED, done=size)
         merged.write(self.parent.file.path)
+        self.parent.put_mark(merged.mark)
         return merged
 
     def _copy_run(self, offset: int, length: int, place: int) -> None:
@@ -178,13 +190,23 @@ class _Merge:
             self.below.zero(offset, end - place)
 
     def _finish(self, *, keep_child: bool) -> None:
-        """Remove the child, whose changes the parent has, and then the journal."""
-        path = self.child.file.path
+        """Remove the child, whose changes the parent has, and then the notes."""
         if keep_child:
             stamp_parent(self.child, self.parent)
+            self.parent.put_mark(None)
+            self.child.put_mark(None)
         else:
-            with adapted(path):
-                path.unlink(missing_ok=True)
-                sync_folder(path.parent)
-            self.child.file.close_aside()
+            self._remove_child()
+            self.parent.put_mark(None)
         journal.remove(self.parent.file.path)
+
+    def _remove_child(self) -> None:
+        """Remove the child's file, and the link to it by which it was named."""
+        path = self.child.file.path
+        with adapted(path):
+            real = Path(os.path.realpath(path))
+            real.unlink(missing_ok=True)
+            sync_folder(real.parent)
+            if path.is_symlink():
+                path.unlink(missing_ok=True)
+        self.child.file.close_aside()

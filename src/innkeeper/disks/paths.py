@@ -74,3 +74,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def beside(image: Path, suffix: str) -> Path:
+    """Name a file of ours beside an image: by the image's file, not by a link to it, cut to what fits."""
+    real = os.path.realpath(image)
+    folder, name = os.path.split(real)
+    room = LONGEST_NAME - len(os.fsencode(suffix)) - len(".new")
+    return Path(folder, os.fsdecode(os.fsencode(name)[:room]) + suffix)
