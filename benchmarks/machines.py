@@ -20,8 +20,10 @@ import libvirt
 from rich.console import Console
 from rich.table import Table
 
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor, embedded_root, embedded_uri, prepare_root
+from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_host, prepare_root
+from innkeeper.hypervisor.libvirt.link import Link
 from innkeeper.machines.new_machine import NewMachine
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.store.opening import open_store
 from innkeeper.tasks.clock import SystemClock
@@ -39,26 +41,32 @@ async def main() -> None:
         directory = Path(name)
         await prepare_root(directory)
         uri = embedded_uri(embedded_root(directory))
-        host = LibvirtHypervisor(name="here", uri=uri, publish=lambda _event: None, state_directory=directory)
-        await host.open()
+        host = libvirt_host(name="here", uri=uri, publish=lambda _event: None, state_directory=directory)
+        await host.connection.open()
         rows = [*await _starts(host, directory), *await _lists(host)]
-        await host.close()
+        await host.connection.close()
     _show(rows)
 
 
 Row = dict[str, str | float]
 
 
-async def _starts(host: LibvirtHypervisor, directory: Path) -> list[Row]:
+def _connect_of(host: Host) -> libvirt.virConnect:
+    """The host's own connection, to measure libvirt without Innkeeper."""
+    assert isinstance(host.connection, Link)
+    return host.connection.libvirt._connect
+
+
+async def _starts(host: Host, directory: Path) -> list[Row]:
     await host.images.create(str(directory / "disk.qcow2"), 16 * _MIB)
     wanted = NewMachine(name="one", memory_mib=64, disk_path=str(directory / "disk.qcow2"), network="")
-    await host.define_new(wanted)
+    await host.definitions.define_new(wanted)
     store = await open_store(f"sqlite:///{directory}/innkeeper.sqlite", server="bench")
     clock = SystemClock()
     tasks = Tasks(store=store.tasks, engine=store.engine, clock=clock, publish=lambda _event: None)
     machines = Machines(hypervisors=[host], tasks=tasks, clock=clock, run_has_merged=_never)
     await tasks.launch()
-    connect = host._connection._connect
+    connect = _connect_of(host)
     assert connect is not None
     ours: list[float] = []
     theirs: list[float] = []
@@ -72,18 +80,18 @@ async def _starts(host: LibvirtHypervisor, directory: Path) -> list[Row]:
 
     for _ in range(ROUNDS):
         ours.append(await _timed(start))
-        await host.turn_off("one")
+        await host.lifecycle.turn_off("one")
         theirs.append(await _timed(lambda: asyncio.to_thread(create)))
-        await host.turn_off("one")
+        await host.lifecycle.turn_off("one")
     await tasks.close()
     await store.close()
     return [_row("startup until running", ours, theirs, 1.1)]
 
 
-async def _lists(host: LibvirtHypervisor) -> list[Row]:
-    connect = host._connection._connect
+async def _lists(host: Host) -> list[Row]:
+    connect = _connect_of(host)
     assert connect is not None
-    definition = await host.definition("one")
+    definition = await host.definitions.read("one")
     uuid = definition.split("<uuid>")[1].split("</uuid>")[0]
     for number in range(MACHINES):
         text = definition.replace(f"<uuid>{uuid}</uuid>", "").replace("<name>one<", f"<name>m-{number}<")
@@ -99,7 +107,7 @@ async def _lists(host: LibvirtHypervisor) -> list[Row]:
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(ROUNDS):
-        ours.append(await _timed(host.machines))
+        ours.append(await _timed(host.inventory.list))
         theirs.append(await _timed(lambda: asyncio.to_thread(look)))
     return [_row(f"list of {MACHINES + 1:,} machines", ours, theirs, 1.3)]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from innkeeper.hypervisor.simulated.host import FakeFiles, FakeHypervisor
+from innkeeper.hypervisor.simulated.files import FakeFiles
+from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.schedule.calendar import zone_database
 from tests.serving import Service
 
@@ -20,7 +21,7 @@ from tests.serving import Service
 pytest_plugins = ("tests.guests.fixtures",)
 
 #: Where a simulated host without threads does what it else does in one.
-_THREADLESS = (FakeHypervisor._blocking, FakeFiles._run)
+_THREADLESS = (Simulation.blocking, FakeFiles._run)
 
 
 @pytest.fixture(scope="session")

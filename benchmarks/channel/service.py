@@ -16,11 +16,12 @@ from pathlib import Path
 from benchmarks.channel.guest import ECHO_PORT, SINK_PORT, SOURCE_PORT
 from innkeeper.channels.agents import Agents
 from innkeeper.channels.channel import MachineStanding, MemoryChannelStore, Standing
-from innkeeper.channels.ports import BytePipe, ScheduleDeleted, ScheduleRequested
+from innkeeper.channels.ports import ScheduleDeleted, ScheduleRequested
 from innkeeper.channels.service import Channels, Needs
 from innkeeper.errors import AgentError
 from innkeeper.hypervisor.libvirt.socket_pipe import SocketPipe
 from innkeeper.tasks.clock import SystemClock
+from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.events import Event
 
 MACHINE = "bench"

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from innkeeper.channels.agents import Agents
 from innkeeper.channels.link import Pace
-from innkeeper.channels.ports import AgentTask, BytePipe, GuestAgent, ScheduleDeleted, ScheduleRequested
+from innkeeper.channels.ports import AgentTask, GuestAgent, ScheduleDeleted, ScheduleRequested
 from innkeeper.errors import AgentError
 from innkeeper.tasks.clock import SystemClock
+from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.events import Event
 
 #: As the product's, in a tenth of the time.

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from innkeeper.channels.agents import Agents
-from innkeeper.channels.ports import BytePipe, ScheduleDeleted, ScheduleRequested, UpdateStatus
+from innkeeper.channels.ports import ScheduleDeleted, ScheduleRequested, UpdateStatus
 from innkeeper.errors import AgentError
 from innkeeper.machines.guest.bundle import agent_bundle
 from innkeeper.tasks.clock import SystemClock
+from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.events import Event
 from tests.agent.rig import SocketPipe, ended
 from tests.guests import tiny

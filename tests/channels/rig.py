@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from innkeeper.channels.agents import Agents
-from innkeeper.channels.ports import BytePipe, GuestAgent, ScheduleDeleted, ScheduleRequested
+from innkeeper.channels.ports import GuestAgent, ScheduleDeleted, ScheduleRequested
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.clock import FakeClock
+from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.events import Event
 from innkeeper.wire.session import Began, Called, GuestSession, Message, NoticeAcknowledged
 

@@ -15,8 +15,8 @@ from innkeeper.channels.agents import Agents
 from innkeeper.channels.channel import ChannelState, MachineStanding, MemoryChannelStore, Standing
 from innkeeper.channels.ports import ScheduleDeleted, ScheduleRequested
 from innkeeper.channels.service import Channels, Needs
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports.host import Host
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.events import Event, EventKind
 from tests.guests.machines import TinyMachine
@@ -36,11 +36,11 @@ _STANDINGS = {MachineState.RUNNING: Standing.RUNNING, MachineState.TURNED_OFF: S
 class Inn:
     """Agents and channels over a real host."""
 
-    def __init__(self, hypervisor: LibvirtHypervisor, directory: Path) -> None:
+    def __init__(self, hypervisor: Host, directory: Path) -> None:
         self._hypervisor = hypervisor
         self.events: list[Event] = []
         self.agents = Agents(
-            open_port=hypervisor.open_agent_port,
+            open_port=hypervisor.agent_ports.open,
             running=self._running,
             on_booking=self._book,
             clock=SystemClock(),
@@ -65,14 +65,14 @@ class Inn:
         self.channels.on_event(event)
 
     async def _running(self) -> list[str]:
-        machines = await self._hypervisor.machines()
+        machines = await self._hypervisor.inventory.list()
         return [machine.name for machine in machines if machine.state is MachineState.RUNNING]
 
     async def _book(self, machine: str, booking: ScheduleRequested | ScheduleDeleted) -> str:
         return ""
 
     async def _look_at(self, machine: str) -> MachineStanding:
-        state = (await self._hypervisor.machine(machine)).state
+        state = (await self._hypervisor.inventory.get(machine)).state
         return MachineStanding(
             machine=machine, standing=_STANDINGS.get(state, Standing.RESTING), state=state.name.lower()
         )
@@ -80,18 +80,18 @@ class Inn:
 
 @pytest.fixture
 async def inn(
-    embedded_hypervisor: LibvirtHypervisor, define_machine: Callable[..., Awaitable[TinyMachine]]
+    embedded_hypervisor: Host, define_machine: Callable[..., Awaitable[TinyMachine]]
 ) -> AsyncIterator[Inn]:
     """A running guest with a web server on its loopback."""
     directory = Path(tempfile.mkdtemp(prefix="ch-", dir="/tmp"))
     inn = Inn(embedded_hypervisor, directory)
     await define_machine(_NAME)
-    await embedded_hypervisor.start(_NAME)
+    await embedded_hypervisor.lifecycle.start(_NAME)
     await inn.agents.open()
     await inn.channels.open()
     try:
         await inn.agents.connected(_NAME, timeout=180)
-        assert (await embedded_hypervisor.guest_exec(_NAME, _SERVE, timeout=30)).exit_code == 0
+        assert (await embedded_hypervisor.guest_agents.run(_NAME, _SERVE, timeout=30)).exit_code == 0
         yield inn
     finally:
         await inn.channels.close()
@@ -121,30 +121,28 @@ async def cut_in_the_middle(socket: Path) -> AsyncIterator[None]:
     writer.close()
 
 
-async def test_channel_lives_as_long_as_its_machines_run(
-    inn: Inn, embedded_hypervisor: LibvirtHypervisor
-) -> None:
+async def test_channel_lives_as_long_as_its_machines_run(inn: Inn, embedded_hypervisor: Host) -> None:
     """curl reads the guest's file; a new agent, save and restore cut what is open only; off is its end."""
     state = await _open(inn)
     page = await curl(state.socket)
     assert b"NAME=" in page
     assert await asyncio.gather(*(curl(state.socket) for _ in range(10))) == [page] * 10
     async with cut_in_the_middle(state.socket):
-        killed = await embedded_hypervisor.guest_exec(_NAME, _KILL_AGENT, timeout=30)
+        killed = await embedded_hypervisor.guest_agents.run(_NAME, _KILL_AGENT, timeout=30)
         assert killed.exit_code == 0, killed
     await inn.agents.connected(_NAME, timeout=180)
     assert await curl(state.socket) == page
     async with cut_in_the_middle(state.socket):
-        await embedded_hypervisor.save(_NAME)
+        await embedded_hypervisor.saved_states.save(_NAME)
         inn.on_event(EventKind.MACHINE_SAVED)
-    await embedded_hypervisor.start(_NAME)
+    await embedded_hypervisor.lifecycle.start(_NAME)
     inn.on_event(EventKind.MACHINE_STARTED)
     await inn.agents.connected(_NAME, timeout=180)
     assert await curl(state.socket) == page
     traffic = inn.channels.list()[0].traffic
     # Cut before the guest has joined it, one counts as refused.
     assert (traffic.cut + traffic.refused, traffic.connections + traffic.refused) == (2, 15)
-    await embedded_hypervisor.turn_off(_NAME)
+    await embedded_hypervisor.lifecycle.turn_off(_NAME)
     inn.on_event(EventKind.MACHINE_STOPPED)
     async with asyncio.timeout(30):
         while state.socket.exists():

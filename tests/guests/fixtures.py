@@ -19,7 +19,8 @@ import pytest
 
 from innkeeper.disks.exports import Exports
 from innkeeper.errors import InnkeeperError
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor, embedded_root, embedded_uri, prepare_root
+from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_host, prepare_root
+from innkeeper.machines.ports.host import Host
 from innkeeper.wire.events import Event
 from tests.guests import echo_agent, shown, tiny
 from tests.guests.machines import TinyMachine, define_tiny_machine, forget
@@ -71,28 +72,26 @@ def hypervisor_events() -> list[Event]:
 
 
 @pytest.fixture(scope="session")
-async def embedded_hypervisor(
-    state_directory: Path, hypervisor_events: list[Event]
-) -> AsyncIterator[LibvirtHypervisor]:
+async def embedded_hypervisor(state_directory: Path, hypervisor_events: list[Event]) -> AsyncIterator[Host]:
     """libvirt's embedded driver in a directory of its own, for the whole session."""
-    hypervisor = LibvirtHypervisor(
+    hypervisor = libvirt_host(
         name="here",
         uri=embedded_uri(embedded_root(state_directory)),
         publish=hypervisor_events.append,
         state_directory=state_directory,
         exports=Exports(state_directory / "exports"),
     )
-    await hypervisor.open()
+    await hypervisor.connection.open()
     yield hypervisor
-    for machine in await hypervisor.machines():
+    for machine in await hypervisor.inventory.list():
         with contextlib.suppress(InnkeeperError):
             await forget(hypervisor, machine.name)
-    await hypervisor.close()
+    await hypervisor.connection.close()
 
 
 @pytest.fixture
 async def define_machine(
-    embedded_hypervisor: LibvirtHypervisor, tiny_guest: TinyGuest, tmp_path: Path
+    embedded_hypervisor: Host, tiny_guest: TinyGuest, tmp_path: Path
 ) -> AsyncIterator[Callable[..., Awaitable[TinyMachine]]]:
     """Define machines with the tiny guest; they are turned off and forgotten after the test."""
     names: list[str] = []

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from tests.guests import tiny
 from tests.guests.tiny import TinyGuest
 
@@ -27,7 +27,7 @@ class TinyMachine:
 
 
 async def define_tiny_machine(
-    hypervisor: Hypervisor,
+    hypervisor: Host,
     guest: TinyGuest,
     directory: Path,
     name: str,
@@ -44,7 +44,7 @@ async def define_tiny_machine(
     await asyncio.to_thread(tiny.data_disk, machine.disk, format=disk_format)
     ports = AGENT_PORT * agent_port + GUEST_AGENT_PORT * guest_agent_port
     definition = tiny_definition(machine, guest, disk_format, ports)
-    await hypervisor.define(with_display(definition, machine) if display else definition)
+    await hypervisor.definitions.define(with_display(definition, machine) if display else definition)
     return machine
 
 
@@ -94,14 +94,14 @@ def with_display(definition: str, machine: TinyMachine) -> str:
     return definition.replace(silent, shown).replace("quiet panic", "panic")
 
 
-async def until(hypervisor: Hypervisor, name: str, *states: MachineState, timeout: float = 180) -> None:
+async def until(hypervisor: Host, name: str, *states: MachineState, timeout: float = 180) -> None:
     """Wait until the machine is in one of these states."""
     async with asyncio.timeout(timeout):
-        while (await hypervisor.machine(name)).state not in states:
+        while (await hypervisor.inventory.get(name)).state not in states:
             await asyncio.sleep(0.1)
 
 
-async def forget(hypervisor: Hypervisor, name: str) -> None:
+async def forget(hypervisor: Host, name: str) -> None:
     """Turn a machine off and forget it."""
-    await hypervisor.turn_off(name)
-    await hypervisor.undefine(name)
+    await hypervisor.lifecycle.turn_off(name)
+    await hypervisor.definitions.undefine(name)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import AgentError
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor
-from innkeeper.machines.ports import ExecResult
+from innkeeper.machines.ports.guest_agents import ExecResult
+from innkeeper.machines.ports.host import Host
 from tests.guests import cpio
 from tests.guests.machines import TinyMachine
 
@@ -36,19 +36,19 @@ def test_an_archive_depends_on_its_content_alone(tmp_path: Path) -> None:
 
 @pytest.mark.qemu
 async def test_the_task_agent_runs_in_it(
-    embedded_hypervisor: LibvirtHypervisor, define_machine: Callable[..., Awaitable[TinyMachine]]
+    embedded_hypervisor: Host, define_machine: Callable[..., Awaitable[TinyMachine]]
 ) -> None:
     """It answers in the guest, and keeps its journal on the data disk."""
     await define_machine("tiny")
-    await embedded_hypervisor.start("tiny")
+    await embedded_hypervisor.lifecycle.start("tiny")
     async with asyncio.timeout(180):
         while (answer := await _status(embedded_hypervisor)).exit_code != 0:
             await asyncio.sleep(0.3)
     assert b"scripts" in answer.stdout, answer
 
 
-async def _status(hypervisor: LibvirtHypervisor) -> ExecResult:
+async def _status(hypervisor: Host) -> ExecResult:
     try:
-        return await hypervisor.guest_exec("tiny", _STATUS, timeout=20)
+        return await hypervisor.guest_agents.run("tiny", _STATUS, timeout=20)
     except AgentError as error:
         return ExecResult(exit_code=-1, stdout=b"", stderr=str(error).encode())

@@ -32,7 +32,7 @@ from innkeeper.machines.change import (
 )
 from innkeeper.machines.configuration import Adapter, Configuration, Drive, Location, Value
 from innkeeper.machines.machine import DiskKind, MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.wire.virtual_pc import Attachment, BiosField, DriveBus, SerialPortType, UndoAction
 
 _TIMEOUT_S = 180
@@ -42,7 +42,7 @@ _TIMEOUT_S = 180
 class Subject:
     """One implementation under test, and a machine of it that is off."""
 
-    hypervisor: Hypervisor
+    hypervisor: Host
     #: The machine's name.
     name: str
     #: Where overlays may be put.
@@ -50,7 +50,7 @@ class Subject:
 
     async def state(self) -> MachineState:
         """What the machine does now."""
-        return (await self.hypervisor.machine(self.name)).state
+        return (await self.hypervisor.inventory.get(self.name)).state
 
     async def until(self, wanted: MachineState) -> None:
         """Wait for a state that the guest, or the end of QEMU, brings about."""
@@ -60,7 +60,7 @@ class Subject:
 
     async def sources(self) -> Mapping[str, str]:
         """The file that takes the writes of each disk."""
-        return {disk.target: disk.path for disk in (await self.hypervisor.machine(self.name)).disks}
+        return {disk.target: disk.path for disk in (await self.hypervisor.inventory.get(self.name)).disks}
 
     def overlays(self, bases: Mapping[str, str], suffix: str = "undo") -> dict[str, str]:
         """A path for an overlay of each disk."""
@@ -72,66 +72,66 @@ class LifeContract:
 
     async def test_a_machine_is_found_by_name_and_in_the_list(self, subject: Subject) -> None:
         """Both ways of asking give the same value."""
-        one = await subject.hypervisor.machine(subject.name)
+        one = await subject.hypervisor.inventory.get(subject.name)
         assert one.state is MachineState.TURNED_OFF
-        assert one in await subject.hypervisor.machines()
+        assert one in await subject.hypervisor.inventory.list()
         assert one.host == subject.hypervisor.name
 
     async def test_an_unknown_machine_is_refused_by_name(self, subject: Subject) -> None:
         """The error carries the name that was asked for."""
         with pytest.raises(MachineNotFound) as caught:
-            await subject.hypervisor.machine("nobody")
+            await subject.hypervisor.inventory.get("nobody")
         assert caught.value.machine == "nobody"
 
     async def test_start_and_turn_off_may_be_repeated(self, subject: Subject) -> None:
         """A step that runs again after a crash changes nothing."""
-        await subject.hypervisor.start(subject.name)
-        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.lifecycle.start(subject.name)
+        await subject.hypervisor.lifecycle.start(subject.name)
         assert await subject.state() is MachineState.RUNNING
-        await subject.hypervisor.turn_off(subject.name)
-        await subject.hypervisor.turn_off(subject.name)
+        await subject.hypervisor.lifecycle.turn_off(subject.name)
+        await subject.hypervisor.lifecycle.turn_off(subject.name)
         assert await subject.state() is MachineState.TURNED_OFF
 
     async def test_pause_and_resume_may_be_repeated(self, subject: Subject) -> None:
         """The second call finds the work done."""
-        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.lifecycle.start(subject.name)
         for _ in range(2):
-            await subject.hypervisor.pause(subject.name)
+            await subject.hypervisor.lifecycle.pause(subject.name)
             assert await subject.state() is MachineState.PAUSED
         for _ in range(2):
-            await subject.hypervisor.resume(subject.name)
+            await subject.hypervisor.lifecycle.resume(subject.name)
             assert await subject.state() is MachineState.RUNNING
 
     async def test_a_machine_can_be_started_paused(self, subject: Subject) -> None:
         """No instruction of the guest runs before somebody lets it."""
-        await subject.hypervisor.start(subject.name, paused=True)
+        await subject.hypervisor.lifecycle.start(subject.name, paused=True)
         assert await subject.state() is MachineState.PAUSED
 
     async def test_a_running_machine_cannot_be_forgotten(self, subject: Subject) -> None:
         """The refusal names the state and the command."""
-        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.lifecycle.start(subject.name)
         with pytest.raises(WrongState) as caught:
-            await subject.hypervisor.undefine(subject.name)
+            await subject.hypervisor.definitions.undefine(subject.name)
         assert caught.value.state == "RUNNING"
 
     async def test_a_machine_that_is_off_cannot_be_paused(self, subject: Subject) -> None:
         """Nothing is started by accident."""
         with pytest.raises(WrongState):
-            await subject.hypervisor.pause(subject.name)
+            await subject.hypervisor.lifecycle.pause(subject.name)
         assert await subject.state() is MachineState.TURNED_OFF
 
     async def test_autostart_is_kept(self, subject: Subject) -> None:
         """What was set is what is seen."""
         for wanted in (True, False):
-            await subject.hypervisor.set_autostart(subject.name, wanted)
-            assert (await subject.hypervisor.machine(subject.name)).autostart is wanted
+            await subject.hypervisor.configurations.set_autostart(subject.name, wanted)
+            assert (await subject.hypervisor.inventory.get(subject.name)).autostart is wanted
 
     async def test_the_agents_port_is_added_once(self, subject: Subject) -> None:
         """Live and in the definition, however often it is asked for."""
         for _ in range(2):
-            await subject.hypervisor.attach_agent_port(subject.name)
-        assert (await subject.hypervisor.machine(subject.name)).has_agent_port
-        assert (await subject.hypervisor.definition(subject.name)).count("org.innkeeper.agent.0") == 1
+            await subject.hypervisor.agent_ports.attach(subject.name)
+        assert (await subject.hypervisor.inventory.get(subject.name)).has_agent_port
+        assert (await subject.hypervisor.definitions.read(subject.name)).count("org.innkeeper.agent.0") == 1
 
 
 class SavedStateContract:
@@ -139,35 +139,35 @@ class SavedStateContract:
 
     async def test_a_saved_machine_runs_again(self, subject: Subject) -> None:
         """A save may be repeated, and a restore uses the saved state up."""
-        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.lifecycle.start(subject.name)
         for _ in range(2):
-            await subject.hypervisor.save(subject.name)
+            await subject.hypervisor.saved_states.save(subject.name)
             assert await subject.state() is MachineState.SAVED
-        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.lifecycle.start(subject.name)
         assert await subject.state() is MachineState.RUNNING
-        await subject.hypervisor.turn_off(subject.name)
+        await subject.hypervisor.lifecycle.turn_off(subject.name)
         assert await subject.state() is MachineState.TURNED_OFF
 
     async def test_a_machine_saved_while_paused_comes_back_paused(self, subject: Subject) -> None:
         """No instruction runs that did not run before."""
-        await subject.hypervisor.start(subject.name)
-        await subject.hypervisor.pause(subject.name)
-        await subject.hypervisor.save(subject.name)
-        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.lifecycle.start(subject.name)
+        await subject.hypervisor.lifecycle.pause(subject.name)
+        await subject.hypervisor.saved_states.save(subject.name)
+        await subject.hypervisor.lifecycle.start(subject.name)
         assert await subject.state() is MachineState.PAUSED
 
     async def test_a_saved_state_can_be_discarded(self, subject: Subject) -> None:
         """Nothing is left to restore, and asking again is no error."""
-        await subject.hypervisor.start(subject.name)
-        await subject.hypervisor.save(subject.name)
+        await subject.hypervisor.lifecycle.start(subject.name)
+        await subject.hypervisor.saved_states.save(subject.name)
         for _ in range(2):
-            await subject.hypervisor.discard_saved_state(subject.name)
+            await subject.hypervisor.saved_states.discard(subject.name)
         assert await subject.state() is MachineState.TURNED_OFF
 
     async def test_a_machine_without_a_saved_state_shows_none(self, subject: Subject) -> None:
         """There is no definition inside it."""
         with pytest.raises(WrongState):
-            await subject.hypervisor.saved_definition(subject.name)
+            await subject.hypervisor.saved_states.definition(subject.name)
 
 
 class UndoDiskContract:
@@ -175,7 +175,7 @@ class UndoDiskContract:
 
     async def test_disks_are_image_files(self, subject: Subject) -> None:
         """The suite needs one to put an overlay over."""
-        machine = await subject.hypervisor.machine(subject.name)
+        machine = await subject.hypervisor.inventory.get(subject.name)
         assert machine.disks
         assert all(disk.kind is DiskKind.FILE for disk in machine.disks)
 
@@ -188,45 +188,45 @@ class UndoDiskContract:
         bases = await subject.sources()
         overlays = subject.overlays(bases)
         for _ in range(2):
-            await subject.hypervisor.add_overlays(subject.name, overlays)
+            await subject.hypervisor.undo_disks.add(subject.name, overlays)
             assert await subject.sources() == overlays
         for target, path in overlays.items():
-            assert list(await subject.hypervisor.backing_chain(path))[:2] == [path, bases[target]]
+            assert list(await subject.hypervisor.disks.backing_chain(path))[:2] == [path, bases[target]]
         for _ in range(2):
-            await subject.hypervisor.commit_overlays(subject.name, bases)
+            await subject.hypervisor.undo_disks.merge(subject.name, bases)
             assert await subject.sources() == bases
         assert await subject.state() is state
         for path in (*overlays.values(), *overlays.values()):
-            await subject.hypervisor.delete_file(path)
+            await subject.hypervisor.disks.delete(path)
             assert not Path(path).exists()
 
     async def test_overlays_are_dropped_from_a_machine_that_is_off(self, subject: Subject) -> None:
         """The definition names the bases again; a running machine is refused."""
         bases = await subject.sources()
-        await subject.hypervisor.add_overlays(subject.name, subject.overlays(bases))
-        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.undo_disks.add(subject.name, subject.overlays(bases))
+        await subject.hypervisor.lifecycle.start(subject.name)
         with pytest.raises(WrongState):
-            await subject.hypervisor.drop_overlays(subject.name, bases)
-        await subject.hypervisor.turn_off(subject.name)
+            await subject.hypervisor.undo_disks.drop(subject.name, bases)
+        await subject.hypervisor.lifecycle.turn_off(subject.name)
         for _ in range(2):
-            await subject.hypervisor.drop_overlays(subject.name, bases)
+            await subject.hypervisor.undo_disks.drop(subject.name, bases)
             assert await subject.sources() == bases
 
     async def test_trying_on_a_saved_machine_leaves_its_saved_state(self, subject: Subject) -> None:
         """It runs on overlays; turned off, it is saved again, and restores onto its own disks."""
         await bring_to(subject, MachineState.RUNNING)
         bases = await subject.sources()
-        await subject.hypervisor.save(subject.name)
+        await subject.hypervisor.saved_states.save(subject.name)
         overlays = subject.overlays(bases)
-        await subject.hypervisor.add_overlays(subject.name, overlays)
+        await subject.hypervisor.undo_disks.add(subject.name, overlays)
         for _ in range(2):
-            await subject.hypervisor.restore_keeping_saved_state(subject.name, overlays)
+            await subject.hypervisor.saved_states.restore_keeping(subject.name, overlays)
             assert await subject.state() is MachineState.RUNNING
             assert await subject.sources() == overlays
-        await subject.hypervisor.turn_off(subject.name)
+        await subject.hypervisor.lifecycle.turn_off(subject.name)
         assert await subject.state() is MachineState.SAVED
-        await subject.hypervisor.drop_overlays(subject.name, bases)
-        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.undo_disks.drop(subject.name, bases)
+        await subject.hypervisor.lifecycle.start(subject.name)
         assert await subject.state() is MachineState.RUNNING
         assert await subject.sources() == bases
 
@@ -237,17 +237,17 @@ class SavedUndoContract:
     async def test_a_machine_saved_on_undo_disks_is_merged_and_restored(self, subject: Subject) -> None:
         """Its memory goes on with the bases; the merge may be repeated."""
         bases = await subject.sources()
-        await subject.hypervisor.add_overlays(subject.name, subject.overlays(bases))
+        await subject.hypervisor.undo_disks.add(subject.name, subject.overlays(bases))
         await bring_to(subject, MachineState.RUNNING)
-        await subject.hypervisor.save(subject.name)
+        await subject.hypervisor.saved_states.save(subject.name)
         for _ in range(2):
-            await subject.hypervisor.commit_overlays(subject.name, bases)
+            await subject.hypervisor.undo_disks.merge(subject.name, bases)
             assert await subject.state() is MachineState.SAVED
             assert await subject.sources() == bases
         for path in subject.overlays(bases).values():
-            assert path not in await subject.hypervisor.saved_definition(subject.name)
-            await subject.hypervisor.delete_file(path)
-        await subject.hypervisor.start(subject.name)
+            assert path not in await subject.hypervisor.saved_states.definition(subject.name)
+            await subject.hypervisor.disks.delete(path)
+        await subject.hypervisor.lifecycle.start(subject.name)
         assert await subject.state() is MachineState.RUNNING
         assert await subject.sources() == bases
 
@@ -256,43 +256,49 @@ class ConfigurationContract:
     """How a machine is made is read and changed."""
 
     async def _made(self, subject: Subject, *, running: bool = False) -> Configuration:
-        return await subject.hypervisor.configuration(subject.name, running=running)
+        return await subject.hypervisor.configurations.read(subject.name, running=running)
 
     async def test_memory_processors_and_firmware_strings_are_kept(self, subject: Subject) -> None:
         """What was set is what is read, and what the machine is listed with."""
         bios = {BiosField.SERIAL_NUMBER: "S-1", BiosField.CHASSIS_ASSET_TAG: "T & 1"}
-        await subject.hypervisor.change(subject.name, Hardware(memory_mib=200, vcpus=2, bios=bios))
+        await subject.hypervisor.configurations.change(
+            subject.name, Hardware(memory_mib=200, vcpus=2, bios=bios)
+        )
         made = await self._made(subject)
         assert (made.memory_mib, made.vcpus) == (200, 2)
         assert {field: made.bios[field] for field in bios} == bios
-        machine = await subject.hypervisor.machine(subject.name)
+        machine = await subject.hypervisor.inventory.get(subject.name)
         assert (machine.memory_mib, machine.vcpus) == (200, 2)
 
     async def test_notes_labels_and_values_are_kept(self, subject: Subject) -> None:
         """Whatever their characters; and the machine is listed with its labels."""
         extras = {"labels": ("web", "a.b"), "undo_action": UndoAction.COMMIT, "undoable": True}
         notes = "first <line>\nsecond & last ä"
-        await subject.hypervisor.change(subject.name, MetadataChanged(notes=notes, extras=extras), Scope.BOTH)
+        await subject.hypervisor.configurations.change(
+            subject.name, MetadataChanged(notes=notes, extras=extras), Scope.BOTH
+        )
         for key, value in _VALUES.items():
-            await subject.hypervisor.change(subject.name, ValueSet(key=key, value=value))
+            await subject.hypervisor.configurations.change(subject.name, ValueSet(key=key, value=value))
         made = await self._made(subject)
         assert made.notes == notes
         assert (made.extras.labels, made.extras.undo_action) == (("web", "a.b"), UndoAction.COMMIT)
         assert made.extras.values == _VALUES
-        machine = await subject.hypervisor.machine(subject.name)
+        machine = await subject.hypervisor.inventory.get(subject.name)
         assert (machine.labels, machine.undoable) == (("web", "a.b"), True)
-        await subject.hypervisor.change(subject.name, ValueSet(key="a/text", value=None))
+        await subject.hypervisor.configurations.change(subject.name, ValueSet(key="a/text", value=None))
         assert "a/text" not in (await self._made(subject)).extras.values
 
     async def test_activation_values_are_gone_when_it_is_off(self, subject: Subject) -> None:
         """They begin as a copy, and change neither way."""
-        await subject.hypervisor.change(subject.name, ValueSet(key="a", value=1))
-        await subject.hypervisor.start(subject.name)
-        await subject.hypervisor.change(subject.name, ValueSet(key="a", value=2), Scope.RUNNING)
-        await subject.hypervisor.change(subject.name, ValueSet(key="b", value=3))
+        await subject.hypervisor.configurations.change(subject.name, ValueSet(key="a", value=1))
+        await subject.hypervisor.lifecycle.start(subject.name)
+        await subject.hypervisor.configurations.change(
+            subject.name, ValueSet(key="a", value=2), Scope.RUNNING
+        )
+        await subject.hypervisor.configurations.change(subject.name, ValueSet(key="b", value=3))
         assert (await self._made(subject, running=True)).extras.values == {"a": 2}
         assert (await self._made(subject)).extras.values == {"a": 1, "b": 3}
-        await subject.hypervisor.turn_off(subject.name)
+        await subject.hypervisor.lifecycle.turn_off(subject.name)
         assert (await self._made(subject, running=True)).extras.values == {"a": 1, "b": 3}
 
     async def test_drives_come_move_and_go(self, subject: Subject) -> None:
@@ -308,29 +314,29 @@ class ConfigurationContract:
         )
         dvd = Drive(target="sdd", device="cdrom", bus=DriveBus.SATA, location=Location(bus=1, device=1))
         for drive in (disk, dvd):
-            await subject.hypervisor.change(subject.name, DriveAdded(drive=drive))
+            await subject.hypervisor.configurations.change(subject.name, DriveAdded(drive=drive))
         made = {drive.target: drive for drive in (await self._made(subject)).drives}
         assert made["vdc"].path == image
         assert (made["vdc"].location, made["sdd"].location) == (disk.location, dvd.location)
         assert (made["sdd"].device, made["sdd"].attachment) == ("cdrom", Attachment.NONE)
         moved = DriveMoved(target="vdc", new_target="vde", location=Location(bus=2, device=0))
-        await subject.hypervisor.change(subject.name, moved)
+        await subject.hypervisor.configurations.change(subject.name, moved)
         for target in ("vde", "sdd"):
-            await subject.hypervisor.change(subject.name, DriveRemoved(target=target))
+            await subject.hypervisor.configurations.change(subject.name, DriveRemoved(target=target))
         assert {"vdc", "vde", "sdd"}.isdisjoint(d.target for d in (await self._made(subject)).drives)
         with pytest.raises(MachineError):
-            await subject.hypervisor.change(subject.name, DriveRemoved(target="vde"))
+            await subject.hypervisor.configurations.change(subject.name, DriveRemoved(target="vde"))
 
     async def test_network_adapters_come_and_go(self, subject: Subject) -> None:
         """Plugged in, unplugged, under another address."""
         mac, other = "52:54:00:00:00:01", "52:54:00:00:00:02"
-        await subject.hypervisor.change(subject.name, AdapterAdded(mac=mac, network="user"))
+        await subject.hypervisor.configurations.change(subject.name, AdapterAdded(mac=mac, network="user"))
         assert _adapter(await self._made(subject), mac).network == "user"
-        await subject.hypervisor.change(subject.name, AdapterAttached(mac=mac, network=""))
+        await subject.hypervisor.configurations.change(subject.name, AdapterAttached(mac=mac, network=""))
         assert _adapter(await self._made(subject), mac).network == ""
-        await subject.hypervisor.change(subject.name, AdapterAddressed(mac=mac, new_mac=other))
+        await subject.hypervisor.configurations.change(subject.name, AdapterAddressed(mac=mac, new_mac=other))
         assert _adapter(await self._made(subject), other)
-        await subject.hypervisor.change(subject.name, AdapterRemoved(mac=other))
+        await subject.hypervisor.configurations.change(subject.name, AdapterRemoved(mac=other))
         assert other not in [adapter.mac for adapter in (await self._made(subject)).adapters]
 
     async def test_serial_and_parallel_ports_are_joined(self, subject: Subject) -> None:
@@ -338,28 +344,28 @@ class ConfigurationContract:
         count = len((await self._made(subject)).serial_ports)
         text = str(subject.directory / "serial.txt")
         configured = SerialPortConfigured(id=count, type=SerialPortType.TEXT_FILE, name=text)
-        await subject.hypervisor.change(subject.name, configured)
+        await subject.hypervisor.configurations.change(subject.name, configured)
         port = (await self._made(subject)).serial_ports[count]
         assert (port.type, port.name) == (SerialPortType.TEXT_FILE, text)
-        await subject.hypervisor.change(subject.name, SerialPortRemoved(id=count))
+        await subject.hypervisor.configurations.change(subject.name, SerialPortRemoved(id=count))
         assert len((await self._made(subject)).serial_ports) == count
 
     async def test_a_machine_is_renamed_once(self, subject: Subject) -> None:
         """Asked again, nothing happens; running, it is refused."""
         for _ in range(2):
-            await subject.hypervisor.rename(subject.name, "another name")
-        assert (await subject.hypervisor.machine("another name")).state is MachineState.TURNED_OFF
+            await subject.hypervisor.definitions.rename(subject.name, "another name")
+        assert (await subject.hypervisor.inventory.get("another name")).state is MachineState.TURNED_OFF
         with pytest.raises(MachineNotFound):
-            await subject.hypervisor.machine(subject.name)
-        await subject.hypervisor.rename("another name", subject.name)
+            await subject.hypervisor.inventory.get(subject.name)
+        await subject.hypervisor.definitions.rename("another name", subject.name)
 
     async def test_the_host_is_described(self, subject: Subject) -> None:
         """With memory and processors, and the network that every host has."""
-        facts = await subject.hypervisor.facts()
+        facts = await subject.hypervisor.information.facts()
         assert facts.memory_mib > 0
         assert facts.logical_processors > 0
-        assert "user" in [network.name for network in await subject.hypervisor.networks()]
-        assert isinstance(list(await subject.hypervisor.usb_devices()), list)
+        assert "user" in [network.name for network in await subject.hypervisor.information.networks()]
+        assert isinstance(list(await subject.hypervisor.information.usb_devices()), list)
 
 
 class MediaContract:
@@ -369,26 +375,26 @@ class MediaContract:
         """Live, and in the definition that it starts with next."""
         image = await an_image(subject)
         dvd = Drive(target="sdd", device="cdrom", bus=DriveBus.SATA, location=Location(bus=1, device=1))
-        await subject.hypervisor.change(subject.name, DriveAdded(drive=dvd))
-        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.configurations.change(subject.name, DriveAdded(drive=dvd))
+        await subject.hypervisor.lifecycle.start(subject.name)
         for attachment, path in ((Attachment.IMAGE, image), (Attachment.NONE, "")):
             changed = MediumChanged(target="sdd", attachment=attachment, path=path)
-            await subject.hypervisor.change(subject.name, changed, Scope.BOTH)
+            await subject.hypervisor.configurations.change(subject.name, changed, Scope.BOTH)
             for running in (True, False):
-                made = await subject.hypervisor.configuration(subject.name, running=running)
+                made = await subject.hypervisor.configurations.read(subject.name, running=running)
                 drive = next(drive for drive in made.drives if drive.target == "sdd")
                 assert (drive.attachment, drive.path) == (attachment, path)
 
     async def test_a_cable_is_pulled_from_a_running_machine(self, subject: Subject) -> None:
         """And put back in."""
         mac = "52:54:00:00:00:01"
-        await subject.hypervisor.change(subject.name, AdapterAdded(mac=mac, network="user"))
-        await subject.hypervisor.start(subject.name)
+        await subject.hypervisor.configurations.change(subject.name, AdapterAdded(mac=mac, network="user"))
+        await subject.hypervisor.lifecycle.start(subject.name)
         for network in ("", "user"):
             attached = AdapterAttached(mac=mac, network=network)
-            await subject.hypervisor.change(subject.name, attached, Scope.BOTH)
+            await subject.hypervisor.configurations.change(subject.name, attached, Scope.BOTH)
             for running in (True, False):
-                made = await subject.hypervisor.configuration(subject.name, running=running)
+                made = await subject.hypervisor.configurations.read(subject.name, running=running)
                 assert _adapter(made, mac).network == network
 
 
@@ -416,5 +422,5 @@ async def an_image(subject: Subject) -> str:
 async def bring_to(subject: Subject, state: MachineState) -> None:
     """Bring a machine that is off to a settled state."""
     if state is not MachineState.TURNED_OFF:
-        await subject.hypervisor.start(subject.name, paused=state is MachineState.PAUSED)
+        await subject.hypervisor.lifecycle.start(subject.name, paused=state is MachineState.PAUSED)
     assert await subject.state() is state

@@ -11,8 +11,7 @@ import asyncio
 import pytest
 
 from innkeeper.errors import ErrorCode, MachineError, NotSupported, WrongState
-from innkeeper.machines.pipe import BytePipe
-from innkeeper.machines.screen.input_devices import (
+from innkeeper.machines.ports.input_devices import (
     ButtonMoved,
     KeyMoved,
     PointerMoved,
@@ -22,6 +21,7 @@ from innkeeper.machines.screen.input_devices import (
 )
 from innkeeper.machines.screen.keys import KEYS
 from innkeeper.machines.screen.picture import read_picture
+from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.states import MouseButton
 from tests.hypervisor.contract import Subject
 
@@ -40,12 +40,12 @@ class PictureContract:
 
     async def test_a_running_machine_shows_a_picture(self, shown: Subject) -> None:
         """Of a size that a screen has; one that is paused shows what it last showed."""
-        await shown.hypervisor.start(shown.name)
+        await shown.hypervisor.lifecycle.start(shown.name)
         picture = read_picture(await shown.hypervisor.screens.picture(shown.name))
         assert 320 <= picture.width <= 4096
         assert 200 <= picture.height <= 4096
         assert picture.png.startswith(b"\x89PNG")
-        await shown.hypervisor.pause(shown.name)
+        await shown.hypervisor.lifecycle.pause(shown.name)
         still = [read_picture(await shown.hypervisor.screens.picture(shown.name)) for _ in range(2)]
         assert still[0].width == still[1].width
 
@@ -55,7 +55,7 @@ class DisplayContract(PictureContract):
 
     async def test_a_display_greets_every_viewer(self, shown: Subject) -> None:
         """Two at once, and the machine knows where its server listens."""
-        await shown.hypervisor.start(shown.name)
+        await shown.hypervisor.lifecycle.start(shown.name)
         viewers = [await shown.hypervisor.screens.open_display(shown.name) for _ in range(2)]
         assert [await _read(viewer, len(_GREETING)) for viewer in viewers] == [_GREETING] * 2
         for viewer in viewers:
@@ -66,7 +66,7 @@ class DisplayContract(PictureContract):
 
     async def test_a_display_ends_for_whoever_hangs_up(self, shown: Subject) -> None:
         """What is read afterwards is the end."""
-        await shown.hypervisor.start(shown.name)
+        await shown.hypervisor.lifecycle.start(shown.name)
         viewer = await shown.hypervisor.screens.open_display(shown.name)
         await _read(viewer, len(_GREETING))
         await viewer.close()
@@ -81,7 +81,7 @@ class DisplayContract(PictureContract):
 
     async def test_a_machine_without_a_screen_is_refused(self, blind: Subject) -> None:
         """As documented, at each way of looking."""
-        await blind.hypervisor.start(blind.name)
+        await blind.hypervisor.lifecycle.start(blind.name)
         for looking in (blind.hypervisor.screens.picture, blind.hypervisor.screens.open_display):
             with pytest.raises(MachineError) as caught:
                 await looking(blind.name)
@@ -91,7 +91,7 @@ class DisplayContract(PictureContract):
 
     async def test_a_serial_port_can_be_read(self, shown: Subject) -> None:
         """Whatever the guest says there first."""
-        await shown.hypervisor.start(shown.name)
+        await shown.hypervisor.lifecycle.start(shown.name)
         console = await shown.hypervisor.screens.open_console(shown.name)
         assert await _read(console, 1)
         await console.close()
@@ -102,7 +102,7 @@ class UnopenableContract:
 
     async def test_no_display_and_no_serial_port_can_be_opened(self, shown: Subject) -> None:
         """A clear word, and the documented identifier."""
-        await shown.hypervisor.start(shown.name)
+        await shown.hypervisor.lifecycle.start(shown.name)
         with pytest.raises(MachineError) as caught:
             await shown.hypervisor.screens.open_display(shown.name)
         assert caught.value.code is ErrorCode.VM_E_NO_DISPLAY
@@ -126,7 +126,7 @@ class TypingContract:
         keys = [KEYS["Key_LeftShift"], KEYS["Key_A"]]
         with pytest.raises(WrongState):
             await shown.hypervisor.input_devices.press(shown.name, keys, hold_ms=20)
-        await shown.hypervisor.start(shown.name)
+        await shown.hypervisor.lifecycle.start(shown.name)
         await shown.hypervisor.input_devices.press(shown.name, keys, hold_ms=20)
 
 
@@ -135,7 +135,7 @@ class HandsContract(TypingContract):
 
     async def test_every_key_of_the_table_is_known(self, shown: Subject) -> None:
         """Pressed and released one by one."""
-        await shown.hypervisor.start(shown.name)
+        await shown.hypervisor.lifecycle.start(shown.name)
         for key in KEYS.values():
             if key.name not in ("Key_SysReq", "Key_Delete"):
                 await shown.hypervisor.input_devices.feed(
@@ -147,7 +147,7 @@ class HandsContract(TypingContract):
         input_devices = shown.hypervisor.input_devices
         with pytest.raises(WrongState):
             await input_devices.pointers(shown.name)
-        await shown.hypervisor.start(shown.name)
+        await shown.hypervisor.lifecycle.start(shown.name)
         assert await input_devices.pointers(shown.name) == Pointers(any=True, absolute=True)
         await input_devices.feed(shown.name, [PointerMoved(5, -5), PointerPlaced(100, None), WheelTurned(-3)])
         for button in MouseButton:
@@ -161,7 +161,7 @@ class UntouchableContract(TypingContract):
 
     async def test_no_key_stays_down_and_no_mouse_moves(self, shown: Subject) -> None:
         """A clear word for each."""
-        await shown.hypervisor.start(shown.name)
+        await shown.hypervisor.lifecycle.start(shown.name)
         with pytest.raises(NotSupported):
             await shown.hypervisor.input_devices.feed(shown.name, [KeyMoved(KEYS["Key_A"], True)])
         with pytest.raises(NotSupported):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor
+from innkeeper.machines.ports.host import Host
 from tests.guests.machines import TinyMachine
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor.contract import (
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.qemu
 
 @pytest.fixture
 async def subject(
-    embedded_hypervisor: LibvirtHypervisor,
+    embedded_hypervisor: Host,
     echo_guest: TinyGuest,
     define_machine: Callable[..., Awaitable[TinyMachine]],
     tmp_path: Path,
@@ -50,7 +50,7 @@ class TestUndoDisk(UndoDiskContract):
 
 @pytest.fixture
 async def shown(
-    embedded_hypervisor: LibvirtHypervisor,
+    embedded_hypervisor: Host,
     echo_guest: TinyGuest,
     define_machine: Callable[..., Awaitable[TinyMachine]],
     tmp_path: Path,

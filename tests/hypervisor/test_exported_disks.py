@@ -15,9 +15,9 @@ from innkeeper import disks
 from innkeeper.disks.export_files import ExportFiles
 from innkeeper.disks.kind import Kind
 from innkeeper.errors import DiskError, ErrorCode, InnkeeperError, MachineUnfit
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from innkeeper.machines.machine import DiskKind, MachineState
-from innkeeper.machines.ports import BytePipe
+from innkeeper.machines.ports.host import Host
+from innkeeper.wire.byte_pipe import BytePipe
 from tests.guests import tiny
 from tests.guests.machines import TinyMachine, forget, tiny_definition, until
 from tests.guests.tiny import TinyGuest
@@ -44,20 +44,20 @@ def child(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def machine(
-    embedded_hypervisor: LibvirtHypervisor, echo_guest: TinyGuest, child: Path
+    embedded_hypervisor: Host, echo_guest: TinyGuest, child: Path
 ) -> AsyncIterator[TinyMachine]:
     """A machine, off, whose definition names the VHD as a person would: as QEMU must not have it."""
     made = TinyMachine(name="vhd", disk=child, console=child.with_name("console"))
-    await embedded_hypervisor.define(tiny_definition(made, echo_guest, "vpc", _PORT))
+    await embedded_hypervisor.definitions.define(tiny_definition(made, echo_guest, "vpc", _PORT))
     yield made
     with contextlib.suppress(InnkeeperError):
-        await embedded_hypervisor.discard_saved_state("vhd")
+        await embedded_hypervisor.saved_states.discard("vhd")
         await forget(embedded_hypervisor, "vhd")
 
 
-async def say(host: LibvirtHypervisor, words: bytes) -> bytes:
+async def say(host: Host, words: bytes) -> bytes:
     """Say words to the program in the guest; returns its answer."""
-    pipe: BytePipe = await host.open_agent_port("vhd")
+    pipe: BytePipe = await host.agent_ports.open("vhd")
     try:
         async with asyncio.timeout(60):
             await pipe.write(words)
@@ -66,9 +66,9 @@ async def say(host: LibvirtHypervisor, words: bytes) -> bytes:
         await pipe.close()
 
 
-async def path_of(host: LibvirtHypervisor) -> str:
+async def path_of(host: Host) -> str:
     """The file that takes the writes of the machine's disk."""
-    (disk,) = (await host.machine("vhd")).disks
+    (disk,) = (await host.inventory.get("vhd")).disks
     assert disk.kind is DiskKind.FILE
     return disk.path
 
@@ -82,83 +82,83 @@ async def released(state_directory: Path, path: Path) -> None:
 
 
 async def test_qemu_never_gets_a_differencing_disk_itself(
-    embedded_hypervisor: LibvirtHypervisor, machine: TinyMachine
+    embedded_hypervisor: Host, machine: TinyMachine
 ) -> None:
     """It would read it as if it had no parent. The refusal says what to do, and that can be done."""
     host = embedded_hypervisor
     with pytest.raises(MachineUnfit) as refused:
-        await host.start("vhd")
+        await host.lifecycle.start("vhd")
     assert refused.value.code is ErrorCode.VM_E_UNSUPPORTED_HD_DISK_TYPE
     assert "innkeeper disk connect vhd" in refused.value.advice
-    assert (await host.machine("vhd")).state is MachineState.TURNED_OFF
-    assert await host.connect_disks("vhd") == ["vda"]
-    assert await host.connect_disks("vhd") == []
-    (disk,) = (await host.machine("vhd")).disks
+    assert (await host.inventory.get("vhd")).state is MachineState.TURNED_OFF
+    assert await host.disks.use_exports("vhd") == ["vda"]
+    assert await host.disks.use_exports("vhd") == []
+    (disk,) = (await host.inventory.get("vhd")).disks
     assert (disk.path, disk.format, disk.kind) == (str(machine.disk), "vhd", DiskKind.FILE)
-    assert list(await host.backing_chain(disk.path)) == [disk.path]
+    assert list(await host.disks.backing_chain(disk.path)) == [disk.path]
     assert await host.files.virtual_size(disk.path) == 16 << 20
-    (drive,) = (await host.configuration("vhd")).drives
+    (drive,) = (await host.configurations.read("vhd")).drives
     assert drive.path == str(machine.disk)
 
 
 async def test_a_chain_that_cannot_be_opened_is_not_connected(
-    embedded_hypervisor: LibvirtHypervisor, machine: TinyMachine
+    embedded_hypervisor: Host, machine: TinyMachine
 ) -> None:
     """The definition stays as it is, and the documented error says why."""
     machine.disk.with_name("p.vhd").rename(machine.disk.with_name("gone.vhd"))
-    before = await embedded_hypervisor.definition("vhd")
+    before = await embedded_hypervisor.definitions.read("vhd")
     with pytest.raises(DiskError) as refused:
-        await embedded_hypervisor.connect_disks("vhd")
+        await embedded_hypervisor.disks.use_exports("vhd")
     assert refused.value.code is ErrorCode.VM_E_PARENT_PATH_NOT_FOUND
-    assert await embedded_hypervisor.definition("vhd") == before
+    assert await embedded_hypervisor.definitions.read("vhd") == before
 
 
 async def test_a_machine_lives_on_a_chain(
-    embedded_hypervisor: LibvirtHypervisor, machine: TinyMachine, state_directory: Path
+    embedded_hypervisor: Host, machine: TinyMachine, state_directory: Path
 ) -> None:
     """Written, saved, restored, undone while it runs and while it is off, discarded and merged."""
     host, vhd = embedded_hypervisor, str(machine.disk)
-    await host.connect_disks("vhd")
-    await host.start("vhd")
+    await host.disks.use_exports("vhd")
+    await host.lifecycle.start("vhd")
     assert await say(host, b"write first") == b"written"
-    await host.save("vhd")
+    await host.saved_states.save("vhd")
     await released(state_directory, machine.disk)
-    await host.start("vhd")
+    await host.lifecycle.start("vhd")
     assert await say(host, b"read") == b"first"
     # An undo disk while it runs, and a save on top of it.
     undo = str(machine.disk.with_name("vhd.vda.innkeeper-7.qcow2"))
-    await host.add_overlays("vhd", {"vda": undo})
+    await host.undo_disks.add("vhd", {"vda": undo})
     assert await path_of(host) == undo
-    assert list(await host.backing_chain(undo)) == [undo, vhd]
+    assert list(await host.disks.backing_chain(undo)) == [undo, vhd]
     assert await say(host, b"write second") == b"written"
-    await host.save("vhd")
+    await host.saved_states.save("vhd")
     await released(state_directory, machine.disk)
-    assert list(await host.backing_chain(undo)) == [undo, vhd], "also with no export running"
-    await host.start("vhd")
+    assert list(await host.disks.backing_chain(undo)) == [undo, vhd], "also with no export running"
+    await host.lifecycle.start("vhd")
     assert await say(host, b"read") == b"second"
-    await host.commit_overlays("vhd", {"vda": vhd})
+    await host.undo_disks.merge("vhd", {"vda": vhd})
     assert await path_of(host) == vhd
     assert await say(host, b"read") == b"second"
-    await host.turn_off("vhd")
-    await host.delete_file(undo)
+    await host.lifecycle.turn_off("vhd")
+    await host.disks.delete(undo)
     # One while it is off: discarded.
-    await host.add_overlays("vhd", {"vda": undo})
-    await host.start("vhd")
+    await host.undo_disks.add("vhd", {"vda": undo})
+    await host.lifecycle.start("vhd")
     assert await say(host, b"write third") == b"written"
-    await host.turn_off("vhd")
-    await host.drop_overlays("vhd", {"vda": vhd})
-    await host.delete_file(undo)
+    await host.lifecycle.turn_off("vhd")
+    await host.undo_disks.drop("vhd", {"vda": vhd})
+    await host.disks.delete(undo)
     assert await path_of(host) == vhd
     # And one that is merged while it is off.
-    await host.add_overlays("vhd", {"vda": undo})
-    await host.start("vhd")
+    await host.undo_disks.add("vhd", {"vda": undo})
+    await host.lifecycle.start("vhd")
     assert await say(host, b"read") == b"second"
     assert await say(host, b"write fourth") == b"written"
-    await host.turn_off("vhd")
-    await host.commit_overlays("vhd", {"vda": vhd})
-    assert (await host.machine("vhd")).state is MachineState.TURNED_OFF
+    await host.lifecycle.turn_off("vhd")
+    await host.undo_disks.merge("vhd", {"vda": vhd})
+    assert (await host.inventory.get("vhd")).state is MachineState.TURNED_OFF
     assert await path_of(host) == vhd
-    await host.delete_file(undo)
+    await host.disks.delete(undo)
     # At last the child goes into its parent.
     await released(state_directory, machine.disk)
     findings = await asyncio.to_thread(lambda: disks_check(machine.disk))
@@ -175,31 +175,31 @@ def disks_check(path: Path) -> list[str]:
 
 
 async def test_a_saved_machine_is_tried_on_an_undo_disk_and_put_back(
-    embedded_hypervisor: LibvirtHypervisor, machine: TinyMachine, state_directory: Path
+    embedded_hypervisor: Host, machine: TinyMachine, state_directory: Path
 ) -> None:
     """As a night does with a machine found saved: its memory is kept for the way back."""
     host, vhd = embedded_hypervisor, str(machine.disk)
-    await host.connect_disks("vhd")
-    await host.start("vhd")
+    await host.disks.use_exports("vhd")
+    await host.lifecycle.start("vhd")
     assert await say(host, b"write before") == b"written"
-    await host.save("vhd")
+    await host.saved_states.save("vhd")
     undo = str(machine.disk.with_name("vhd.vda.innkeeper-8.qcow2"))
-    await host.restore_keeping_saved_state("vhd", {"vda": undo})
+    await host.saved_states.restore_keeping("vhd", {"vda": undo})
     assert await say(host, b"write meanwhile") == b"written"
-    await host.turn_off("vhd")
-    await host.drop_overlays("vhd", {"vda": vhd})
-    assert (await host.machine("vhd")).state is MachineState.SAVED
-    await host.start("vhd")
+    await host.lifecycle.turn_off("vhd")
+    await host.undo_disks.drop("vhd", {"vda": vhd})
+    assert (await host.inventory.get("vhd")).state is MachineState.SAVED
+    await host.lifecycle.start("vhd")
     assert await say(host, b"read") == b"before"
 
 
 async def test_a_killed_export_is_started_again_and_the_guest_goes_on(
-    embedded_hypervisor: LibvirtHypervisor, machine: TinyMachine, state_directory: Path
+    embedded_hypervisor: Host, machine: TinyMachine, state_directory: Path
 ) -> None:
     """The machine waits for its disk meanwhile; what it had written is there."""
     host = embedded_hypervisor
-    await host.connect_disks("vhd")
-    await host.start("vhd")
+    await host.disks.use_exports("vhd")
+    await host.lifecycle.start("vhd")
     assert await say(host, b"write before") == b"written"
     files = ExportFiles.of(state_directory / "exports", str(machine.disk))
     process = await asyncio.to_thread(files.process)
@@ -210,7 +210,7 @@ async def test_a_killed_export_is_started_again_and_the_guest_goes_on(
     await until(host, "vhd", MachineState.RUNNING, timeout=30)
     again = await asyncio.to_thread(files.process)
     assert again not in (None, process)
-    await host.turn_off("vhd")
+    await host.lifecycle.turn_off("vhd")
     await released(state_directory, machine.disk)
     await asyncio.to_thread(lambda: disks.open(machine.disk).convert(machine.disk.with_name("flat"), "raw"))
     assert b"after" in await asyncio.to_thread(machine.disk.with_name("flat").read_bytes)

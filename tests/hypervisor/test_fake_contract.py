@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.hypervisor.simulated.host import FakeHypervisor
+from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.tasks.clock import FakeClock
 from tests.hypervisor.contract import (
@@ -24,12 +24,12 @@ from tests.hypervisor.screens import DisplayContract, HandsContract
 @pytest.fixture
 async def subject(tmp_path: Path) -> Subject:
     """A simulated machine with two disks, on a fast clock."""
-    hypervisor = FakeHypervisor(
+    hypervisor = simulated_host(
         tmp_path / "host", clock=FakeClock(speed=1000), publish=lambda _event: None, name="fake"
     )
-    await hypervisor.open()
+    await hypervisor.connection.open()
     disks = [file_disk(target, str(tmp_path / f"{target}.img")) for target in ("vda", "vdb")]
-    await hypervisor.add(SimulatedMachine(name="subject", uuid="subject", disks=disks))
+    await hypervisor.simulation.add(SimulatedMachine(name="subject", uuid="subject", disks=disks))
     return Subject(hypervisor=hypervisor, name="subject", directory=tmp_path)
 
 
@@ -54,8 +54,10 @@ def shown(subject: Subject) -> Subject:
 @pytest.fixture
 async def blind(subject: Subject) -> Subject:
     """Unless they have no video card."""
-    assert isinstance(subject.hypervisor, FakeHypervisor)
-    await subject.hypervisor.simulate(subject.name, lambda machine, _: setattr(machine, "video", ""))
+    assert isinstance(subject.hypervisor, SimulatedHost)
+    await subject.hypervisor.simulation.simulate(
+        subject.name, lambda machine, _: setattr(machine, "video", "")
+    )
     return subject
 
 

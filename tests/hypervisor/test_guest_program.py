@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import AgentError, InnkeeperError
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor
-from innkeeper.hypervisor.simulated.host import FakeHypervisor
+from innkeeper.hypervisor.simulated.host import simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
-from innkeeper.machines.guest.program import GuestProgram
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.guest_program import GuestProgram
+from innkeeper.machines.ports.host import Host
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.guest_facts import Ability
 from tests.guests.machines import TinyMachine
@@ -38,12 +37,12 @@ class GuestProgramContract:
 
     can_set_clock = True
 
-    async def test_a_guest_answers_for_itself(self, host: Hypervisor, name: str) -> None:
+    async def test_a_guest_answers_for_itself(self, host: Host, name: str) -> None:
         """What it is, who is on, what it keeps; one test, for a boot takes its time."""
-        program = host.guest_program(name)
+        program = host.guest_agents.program(name)
         with pytest.raises(InnkeeperError):
             await program.ping()
-        await host.start(name)
+        await host.lifecycle.start(name)
         await _answering(program)
         assert all(program.knows(ability) for ability in Ability)
         assert (await program.version()).startswith("qemu-guest-agent")
@@ -70,12 +69,12 @@ class GuestProgramContract:
         else:
             with pytest.raises(AgentError, match="guest-set-time"):
                 await program.set_time(1_800_000_000.0)
-        usage = next(each for each in await host.usage() if each.machine == name)
+        usage = next(each for each in await host.usage.read() if each.machine == name)
         assert usage.cpu_seconds > 0
         assert usage.memory_bytes > 0
         assert usage.started_at is not None
-        await host.turn_off(name)
-        assert [each for each in await host.usage() if each.machine == name] == []
+        await host.lifecycle.turn_off(name)
+        assert [each for each in await host.usage.read() if each.machine == name] == []
         with pytest.raises(AgentError):
             await program.ping()
 
@@ -89,11 +88,11 @@ class TestSimulated(GuestProgramContract):
         return "subject"
 
     @pytest.fixture
-    async def host(self, tmp_path: Path) -> Hypervisor:
+    async def host(self, tmp_path: Path) -> Host:
         """A simulated host."""
-        host = FakeHypervisor(tmp_path, clock=FakeClock(speed=1000), publish=lambda _event: None)
-        await host.open()
-        await host.add(
+        host = simulated_host(tmp_path, clock=FakeClock(speed=1000), publish=lambda _event: None)
+        await host.connection.open()
+        await host.simulation.add(
             SimulatedMachine(
                 name="subject", uuid="subject", disks=[file_disk("vda", str(tmp_path / "a.img"))]
             )
@@ -114,6 +113,6 @@ class TestQemuGuestAgent(GuestProgramContract):
         return "asked"
 
     @pytest.fixture
-    def host(self, embedded_hypervisor: LibvirtHypervisor) -> Hypervisor:
+    def host(self, embedded_hypervisor: Host) -> Host:
         """Embedded."""
         return embedded_hypervisor

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import ErrorCode, HypervisorError
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor
+from innkeeper.hypervisor.libvirt import libvirt_host
+from innkeeper.hypervisor.libvirt.agent_ports import LibvirtAgentPorts
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports.host import Host
 from innkeeper.wire.events import Event, EventKind
 from tests.guests.machines import TinyMachine, define_tiny_machine, forget
 from tests.guests.tiny import TinyGuest
@@ -73,25 +75,23 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
 
 
 @pytest.fixture
-async def host(daemon: Daemon, tmp_path: Path) -> AsyncIterator[tuple[LibvirtHypervisor, list[Event]]]:
+async def host(daemon: Daemon, tmp_path: Path) -> AsyncIterator[tuple[Host, list[Event]]]:
     """A connection to the daemon, and what it publishes."""
     events: list[Event] = []
-    hypervisor = LibvirtHypervisor(
-        name="far", uri=daemon.uri, publish=events.append, state_directory=tmp_path
-    )
+    hypervisor = libvirt_host(name="far", uri=daemon.uri, publish=events.append, state_directory=tmp_path)
     async with asyncio.timeout(180):
         while True:
             with contextlib.suppress(HypervisorError):
-                await hypervisor.open()
+                await hypervisor.connection.open()
                 break
             await asyncio.sleep(0.1)
     yield hypervisor, events
-    await hypervisor.close()
+    await hypervisor.connection.close()
 
 
 @pytest.fixture
 async def machine(
-    host: tuple[LibvirtHypervisor, list[Event]], echo_guest: TinyGuest, tmp_path: Path
+    host: tuple[Host, list[Event]], echo_guest: TinyGuest, tmp_path: Path
 ) -> AsyncIterator[TinyMachine]:
     """A machine of the daemon's."""
     yield await define_tiny_machine(host[0], echo_guest, tmp_path, "far-1")
@@ -106,42 +106,44 @@ async def happened(events: list[Event], kind: str) -> None:
 
 
 async def test_a_connection_that_is_lost_comes_back(
-    daemon: Daemon, host: tuple[LibvirtHypervisor, list[Event]], machine: TinyMachine
+    daemon: Daemon, host: tuple[Host, list[Event]], machine: TinyMachine
 ) -> None:
     """Callers are told at once, the machine runs on, and events arrive again."""
     hypervisor, events = host
-    await hypervisor.start("far-1")
+    await hypervisor.lifecycle.start("far-1")
     events.clear()
     daemon.kill()
     await happened(events, EventKind.HOST_LOST)
     with pytest.raises(HypervisorError) as caught:
-        await hypervisor.machine("far-1")
+        await hypervisor.inventory.get("far-1")
     assert caught.value.code is ErrorCode.ERROR_NOT_CONNECTED
     daemon.start()
     await happened(events, EventKind.HOST_CONNECTED)
-    assert (await hypervisor.machine("far-1")).state is MachineState.RUNNING
-    await hypervisor.pause("far-1")
+    assert (await hypervisor.inventory.get("far-1")).state is MachineState.RUNNING
+    await hypervisor.lifecycle.pause("far-1")
     await happened(events, EventKind.MACHINE_PAUSED)
 
 
 async def test_the_whole_way_works_over_the_wire(
-    host: tuple[LibvirtHypervisor, list[Event]], machine: TinyMachine, tmp_path: Path
+    host: tuple[Host, list[Event]], machine: TinyMachine, tmp_path: Path
 ) -> None:
     """Save, try on an overlay, speak to the guest through libvirt, merge."""
     hypervisor, _ = host
     overlay, bases = {"vda": str(tmp_path / "undo")}, {"vda": str(machine.disk)}
-    await hypervisor.start("far-1")
-    pipe = await hypervisor._agent_ports.open_stream("far-1")
+    await hypervisor.lifecycle.start("far-1")
+    ports = hypervisor.agent_ports
+    assert isinstance(ports, LibvirtAgentPorts)
+    pipe = await ports.open_stream("far-1")
     async with asyncio.timeout(180):
         await pipe.write(b"write before")
         assert await pipe.read() == b"written"
     await pipe.close()
-    await hypervisor.save("far-1")
-    await hypervisor.restore_keeping_saved_state("far-1", overlay)
-    await hypervisor.turn_off("far-1")
-    assert (await hypervisor.machine("far-1")).state is MachineState.SAVED
-    await hypervisor.restore_keeping_saved_state("far-1", overlay)
-    await hypervisor.commit_overlays("far-1", bases)
-    assert (await hypervisor.machine("far-1")).disks[0].path == str(machine.disk)
-    await hypervisor.delete_file(overlay["vda"])
-    assert await hypervisor.free_bytes(str(tmp_path)) > 0
+    await hypervisor.saved_states.save("far-1")
+    await hypervisor.saved_states.restore_keeping("far-1", overlay)
+    await hypervisor.lifecycle.turn_off("far-1")
+    assert (await hypervisor.inventory.get("far-1")).state is MachineState.SAVED
+    await hypervisor.saved_states.restore_keeping("far-1", overlay)
+    await hypervisor.undo_disks.merge("far-1", bases)
+    assert (await hypervisor.inventory.get("far-1")).disks[0].path == str(machine.disk)
+    await hypervisor.disks.delete(overlay["vda"])
+    assert await hypervisor.disks.free_bytes(str(tmp_path)) > 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import NotSupported
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor
+from innkeeper.hypervisor.libvirt import libvirt_host
 from innkeeper.machines.machine import MachineState
 from tests.hypervisor.contract import ConfigurationContract, LifeContract, SavedStateContract, Subject
 from tests.hypervisor.screens import PictureContract, UnopenableContract, UntouchableContract
@@ -28,13 +28,13 @@ async def subject(tmp_path: Path) -> AsyncIterator[Subject]:
     """A made-up machine on a made-up host of its own."""
     node = tmp_path / "node.xml"
     node.write_text("<node/>")
-    hypervisor = LibvirtHypervisor(
+    hypervisor = libvirt_host(
         name="made-up", uri=f"test://{node}", publish=lambda _event: None, state_directory=tmp_path
     )
-    await hypervisor.open()
-    await hypervisor.define(_MACHINE.format(path=tmp_path / "disk.raw"))
+    await hypervisor.connection.open()
+    await hypervisor.definitions.define(_MACHINE.format(path=tmp_path / "disk.raw"))
     yield Subject(hypervisor=hypervisor, name="subject", directory=tmp_path)
-    await hypervisor.close()
+    await hypervisor.connection.close()
 
 
 class TestLife(LifeContract):
@@ -43,7 +43,7 @@ class TestLife(LifeContract):
     async def test_a_machine_can_be_started_paused(self, subject: Subject) -> None:
         """Not here: a clear word, and nothing started."""
         with pytest.raises(NotSupported):
-            await subject.hypervisor.start(subject.name, paused=True)
+            await subject.hypervisor.lifecycle.start(subject.name, paused=True)
         assert await subject.state() is MachineState.TURNED_OFF
 
 
@@ -57,18 +57,18 @@ class TestSavedState(SavedStateContract):
 async def test_what_the_driver_lacks_is_said(subject: Subject) -> None:
     """No overlay, and a clear word about it."""
     with pytest.raises(NotSupported):
-        await subject.hypervisor.add_overlays("subject", {"vda": str(subject.directory / "undo")})
+        await subject.hypervisor.undo_disks.add("subject", {"vda": str(subject.directory / "undo")})
 
 
 async def test_the_default_test_host_is_there(tmp_path: Path) -> None:
     """``test:///default`` comes with one running machine."""
-    hypervisor = LibvirtHypervisor(
+    hypervisor = libvirt_host(
         name="default", uri="test:///default", publish=lambda _event: None, state_directory=tmp_path
     )
-    await hypervisor.open()
-    assert [machine.state for machine in await hypervisor.machines()] == [MachineState.RUNNING]
-    assert await hypervisor.memory_free_mib() > 0
-    await hypervisor.close()
+    await hypervisor.connection.open()
+    assert [machine.state for machine in await hypervisor.inventory.list()] == [MachineState.RUNNING]
+    assert await hypervisor.information.memory_free_mib() > 0
+    await hypervisor.connection.close()
 
 
 @pytest.fixture
@@ -95,8 +95,8 @@ class TestUntouchable(UntouchableContract):
 
 async def test_what_a_made_up_machine_uses_is_made_up_too(subject: Subject) -> None:
     """While it is on; without a network that anybody could count."""
-    assert await subject.hypervisor.usage() == []
-    await subject.hypervisor.start(subject.name)
-    (usage,) = await subject.hypervisor.usage()
+    assert await subject.hypervisor.usage.read() == []
+    await subject.hypervisor.lifecycle.start(subject.name)
+    (usage,) = await subject.hypervisor.usage.read()
     assert (usage.machine, usage.vcpus, usage.network_sent_bytes) == (subject.name, 1, None)
     assert usage.cpu_seconds > 0

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from innkeeper.disks.exports import Exports
 from innkeeper.errors import InnkeeperError
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor, embedded_root, embedded_uri
-from innkeeper.hypervisor.libvirt.undo_disks import UndoDisks
+from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_host
+from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
+from innkeeper.machines.ports.host import Host
 from innkeeper.wire.events import Json
 
 #: Slow enough to be killed in the middle.
@@ -30,28 +31,28 @@ def _progress(done: int, total: int) -> None:
     _say("progress", [done, total])
 
 
-async def _define(host: LibvirtHypervisor, definition: str) -> Json:
-    return (await host.define(definition)).name
+async def _define(host: Host, definition: str) -> Json:
+    return (await host.definitions.define(definition)).name
 
 
-async def _look(host: LibvirtHypervisor, name: str) -> Json:
-    machine = await host.machine(name)
+async def _look(host: Host, name: str) -> Json:
+    machine = await host.inventory.get(name)
     sources: Mapping[str, Json] = {disk.target: disk.path for disk in machine.disks}
     return {"state": machine.state.name, "sources": sources}
 
 
-async def _start(host: LibvirtHypervisor, name: str) -> None:
-    await host.start(name, on_progress=_progress)
+async def _start(host: Host, name: str) -> None:
+    await host.lifecycle.start(name, on_progress=_progress)
 
 
-async def _save(host: LibvirtHypervisor, name: str) -> None:
-    await host.save(name, _progress)
+async def _save(host: Host, name: str) -> None:
+    await host.saved_states.save(name, _progress)
 
 
-async def _merge(host: LibvirtHypervisor, name: str, bases: Mapping[str, str], slowly: bool = False) -> None:
+async def _merge(host: Host, name: str, bases: Mapping[str, str], slowly: bool = False) -> None:
     if slowly:
-        UndoDisks.bandwidth_mib = _MERGE_MIB_PER_S
-    await host.commit_overlays(name, bases, _progress)
+        LibvirtUndoDisks.bandwidth_mib = _MERGE_MIB_PER_S
+    await host.undo_disks.merge(name, bases, _progress)
 
 
 _STEPS: Mapping[str, Callable[..., Awaitable[Json]]] = {
@@ -60,31 +61,33 @@ _STEPS: Mapping[str, Callable[..., Awaitable[Json]]] = {
     "start": _start,
     "save": _save,
     "merge": _merge,
-    "pause": lambda host, name: host.pause(name),
-    "restore_keeping": lambda host, name, sources: host.restore_keeping_saved_state(name, sources, _progress),
-    "add_overlays": lambda host, name, overlays: host.add_overlays(name, overlays),
-    "drop_overlays": lambda host, name, bases: host.drop_overlays(name, bases),
-    "turn_off": lambda host, name: host.turn_off(name),
-    "undefine": lambda host, name: host.undefine(name),
+    "pause": lambda host, name: host.lifecycle.pause(name),
+    "restore_keeping": lambda host, name, sources: host.saved_states.restore_keeping(
+        name, sources, _progress
+    ),
+    "add_overlays": lambda host, name, overlays: host.undo_disks.add(name, overlays),
+    "drop_overlays": lambda host, name, bases: host.undo_disks.drop(name, bases),
+    "turn_off": lambda host, name: host.lifecycle.turn_off(name),
+    "undefine": lambda host, name: host.definitions.undefine(name),
 }
 
 
 async def main(state_directory: Path, step: str, arguments: list[Json]) -> None:
     """Do the step."""
-    host = LibvirtHypervisor(
+    host = libvirt_host(
         name="here",
         uri=embedded_uri(embedded_root(state_directory)),
         publish=lambda _event: None,
         state_directory=state_directory,
         exports=Exports(state_directory / "exports"),
     )
-    await host.open()
+    await host.connection.open()
     try:
         _say("result", await _STEPS[step](host, *arguments))
     except InnkeeperError as error:
         _say("error", f"{type(error).__name__}: {error} {error.advice}")
     finally:
-        await host.close()
+        await host.connection.close()
 
 
 if __name__ == "__main__":

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import TextIO
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor, embedded_root, embedded_uri, prepare_root
+from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_host, prepare_root
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.guests import GuestDisk
-from innkeeper.hypervisor.simulated.host import FakeHypervisor
+from innkeeper.hypervisor.simulated.host import simulated_host
 from innkeeper.machines.command import LIFE, Command
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.new_machine import NewMachine
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import lock_of
 from innkeeper.machines.settings import MachineChanges
 from innkeeper.machines.undo.leftovers import find_leftovers
@@ -57,16 +57,16 @@ async def live(directory: Path, fake: int, real: int, *, until_idle: bool, out: 
         if told:
             told[0].events.publish(event)
 
-    hosts: list[Hypervisor] = []
+    hosts: list[Host] = []
     if fake:
-        simulated = FakeHypervisor(directory / "fake", clock=SystemClock(), publish=publish, name="fake")
-        await simulated.open()
+        simulated = simulated_host(directory / "fake", clock=SystemClock(), publish=publish, name="fake")
+        await simulated.connection.open()
         hosts.append(simulated)
     if real:
         await prepare_root(directory)
         uri = embedded_uri(embedded_root(directory))
-        qemu = LibvirtHypervisor(name="real", uri=uri, publish=publish, state_directory=directory)
-        await qemu.open()
+        qemu = libvirt_host(name="real", uri=uri, publish=publish, state_directory=directory)
+        await qemu.connection.open()
         hosts.append(qemu)
     settings = Settings(state_dir=directory, socket=directory / "s")
     async with open_house(settings, Overrides(hypervisors=hosts)) as house:
@@ -79,9 +79,9 @@ async def live(directory: Path, fake: int, real: int, *, until_idle: bool, out: 
         else:
             await _commands(house)
     for host in hosts:
-        for machine in await host.machines() if until_idle else ():
-            await host.turn_off(machine.name)
-        await host.close()
+        for machine in await host.inventory.list() if until_idle else ():
+            await host.lifecycle.turn_off(machine.name)
+        await host.connection.close()
 
 
 async def _settle(house: House, counts: dict[str, int]) -> None:
@@ -170,7 +170,7 @@ async def _judge_machine(house: House, machine: Machine) -> list[str]:
         if disk.device != "disk" or not disk.path:
             continue
         try:
-            chain = await host.backing_chain(disk.path)
+            chain = await host.disks.backing_chain(disk.path)
         except InnkeeperError as error:
             faults.append(f"{machine.name} has lost a disk: {error}")
             continue

@@ -64,7 +64,7 @@ async def _told(
 ) -> None:
     """Let the accountant ask once for each answer, ten seconds apart."""
     host = _Host(list(answers))
-    monkeypatch.setattr(inn.host, "usage", host.usage)
+    monkeypatch.setattr(inn.host.usage, "read", host.usage)
     for number in range(len(answers)):
         await inn.clock.advance(10 if number else 0)
         await accountant.tick()
@@ -123,14 +123,14 @@ async def test_a_host_that_does_not_answer_leaves_accounts_as_they_were(
 async def test_it_asks_more_often_while_somebody_looks(inn: Inn, accountant: Accountant) -> None:
     """Every second for a minute, then every ten; a day has 288 points."""
     asked = 0
-    usage = inn.host.usage
+    read = inn.host.usage.read
 
     async def counted() -> Sequence[Usage]:
         nonlocal asked
         asked += 1
-        return await usage()
+        return await read()
 
-    inn.host.usage = counted  # type: ignore[method-assign]
+    inn.host.usage.read = counted  # type: ignore[method-assign]
     running = asyncio.create_task(accountant.run())
     await inn.clock.advance(100)
     assert 9 <= asked <= 12

@@ -33,14 +33,14 @@ def _told(inn: Inn) -> list[tuple[str, object]]:
 async def test_a_machine_is_warned_once_and_paused_at_the_end(inn: Inn) -> None:
     """Below 100 MB a word, below 20 MB another, and no write that would fail."""
     watch = DiskSpaceWatch(inn.machines, clock=inn.clock, publish=inn.events.append)
-    inn.host.room_bytes = LOW_BYTES
+    inn.host.simulation.room_bytes = LOW_BYTES
     await watch.look()
     assert _told(inn) == []
-    inn.host.room_bytes = LOW_BYTES - 1
+    inn.host.simulation.room_bytes = LOW_BYTES - 1
     await watch.look()
     await watch.look()
     assert _told(inn) == [("web-1", False)]
-    inn.host.room_bytes = CRITICAL_BYTES - 1
+    inn.host.simulation.room_bytes = CRITICAL_BYTES - 1
     await watch.look()
     assert _told(inn) == [("web-1", False), ("web-1", True)]
     await inn.clock.advance(10)
@@ -51,6 +51,6 @@ async def test_room_that_comes_back_is_watched_anew(inn: Inn) -> None:
     """The next time is told again."""
     watch = DiskSpaceWatch(inn.machines, clock=inn.clock, publish=inn.events.append)
     for room in (LOW_BYTES - 1, LOW_BYTES, LOW_BYTES - 1):
-        inn.host.room_bytes = room
+        inn.host.simulation.room_bytes = room
         await watch.look()
     assert _told(inn) == [("web-1", False)] * 2

@@ -101,7 +101,7 @@ TABLE: list[tuple[str, MachineState, Call, ErrorCode]] = [
     ],
     ("BIOSSerialNumber", OFF, _wish(bios={BiosField.SERIAL_NUMBER: "x" * 64}), ErrorCode.E_INVALIDARG),
     ("BIOSGUID", OFF, _wish(bios={BiosField.GUID: "no"}), ErrorCode.E_INVALIDARG),
-    ("SavedStateFilePath", OFF, lambda w: w.inn.host.saved_state_path(M), ErrorCode.VM_E_VM_NO_SAVED_STATE),
+    ("SavedStateFilePath", OFF, lambda w: w.inn.host.saved_states.path(M), ErrorCode.VM_E_VM_NO_SAVED_STATE),
     *[
         ("AddHardDiskConnection", state, lambda w: w.made.drives.add_hard_disk(M, w.file()),
          ErrorCode.VM_E_VM_RUNNING_OR_SAVED)
@@ -222,7 +222,7 @@ async def test_a_refusal_has_the_documented_identifier(
 ) -> None:
     """It comes at the call, says what to do, and nothing has been touched: no task, and the same machine."""
     await world.inn.add(state, name=M)
-    before = await world.inn.host.configuration(M)
+    before = await world.inn.host.configurations.read(M)
     with pytest.raises(InnkeeperError) as refused:
         await call(world)
     assert refused.value.code is code, refused.value
@@ -230,7 +230,7 @@ async def test_a_refusal_has_the_documented_identifier(
     if isinstance(refused.value, WrongState):
         assert refused.value.state == state.name
         assert refused.value.advice or refused.value.command
-    assert await world.inn.host.configuration(M) == before
+    assert await world.inn.host.configurations.read(M) == before
     assert await world.inn.tasks.list() == []
 
 

@@ -95,10 +95,10 @@ def _event(guests: _Guests, kind: EventKind) -> Event:
 async def test_where_only_qemu_guest_agent_is_it_is_asked(guests: _Guests) -> None:
     """And where neither is, the documented identifier says so."""
     await guests.inn.add(MachineState.RUNNING, behaviour=Behaviour.NO_AGENT)
-    await guests.inn.host.simulate("web-1", lambda machine, now: machine.reset(now))
+    await guests.inn.host.simulation.simulate("web-1", lambda machine, now: machine.reset(now))
     assert (await guests.os.version("web-1")).startswith("qemu-guest-agent")
     assert (await guests.os.facts("web-1")).computer_name == "web-1"
-    await guests.inn.host.simulate(
+    await guests.inn.host.simulation.simulate(
         "web-1", lambda machine, _: setattr(machine, "has_guest_agent_port", False)
     )
     with pytest.raises(AgentError) as feature:
@@ -123,7 +123,7 @@ async def test_a_guest_that_begins_to_answer_is_given_the_time_and_its_parameter
         guest.disk.parameters.clear()
         machine.write(guest)
 
-    await guests.inn.host.simulate("web-1", forget)
+    await guests.inn.host.simulation.simulate("web-1", forget)
     guests.initialiser.on_event(_event(guests, EventKind.MACHINE_STARTED))
     await guests.inn.clock.advance(30)
     assert machine.memory is not None
@@ -158,7 +158,7 @@ async def test_what_the_guest_has_set_since_is_not_overwritten(guests: _Guests) 
         guest.disk.parameters["colour"] = ["blue", 1, True]
         machine.write(guest)
 
-    await guests.inn.host.simulate("web-1", repaint)
+    await guests.inn.host.simulation.simulate("web-1", repaint)
     guests.initialiser.on_event(_event(guests, EventKind.AGENT_CONNECTED))
     await guests.inn.clock.advance(30)
     assert await guests.parameters.get("web-1", "colour") == "blue"
@@ -174,7 +174,7 @@ async def test_a_locked_screen_takes_force(guests: _Guests) -> None:
         assert machine.memory is not None
         machine.memory.users, machine.memory.locked = ["ana"], True
 
-    await guests.inn.host.simulate("web-1", lock)
+    await guests.inn.host.simulation.simulate("web-1", lock)
     assert await guests.os.is_screen_locked("web-1")
     for order in (guests.tasks.restart, guests.tasks.shut_down):
         refused = await guests.inn.ended((await order("web-1", owner="ana")).id)
@@ -192,7 +192,7 @@ async def test_a_heart_that_stops_is_told_of_once(guests: _Guests) -> None:
     await guests.inn.add(MachineState.RUNNING)
     await guests.inn.clock.advance(10)
     assert await guests.heartbeats.percent("web-1") == 100
-    await guests.inn.host.freeze("web-1")
+    await guests.inn.host.guest_agents.freeze("web-1")
     await guests.inn.clock.advance(30)
     stopped = [
         event.subject for event in guests.inn.events if event.kind == EventKind.MACHINE_HEARTBEAT_STOPPED

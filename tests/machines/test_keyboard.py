@@ -98,7 +98,7 @@ async def _run(inn: Inn, typing: Awaitable[None]) -> None:
 @pytest.mark.parametrize("text", ["x" * 1001, "ok\x07"])
 async def test_nothing_of_a_bad_text_is_typed(inn: Inn, keyboard: Keyboard, text: str) -> None:
     """Too long, or of no key."""
-    machine = await inn.host.simulate("web-1", lambda machine, _: machine)
+    machine = await inn.host.simulation.simulate("web-1", lambda machine, _: machine)
     with pytest.raises(InvalidArgument):
         await keyboard.type_text("web-1", text, session="")
     assert machine.memory is not None
@@ -129,7 +129,7 @@ async def test_a_machine_without_a_screen_refuses_as_documented(
     code: ErrorCode,
 ) -> None:
     """No mouse, no display: each by its identifier; and its thumbnail is black."""
-    await inn.host.simulate("web-1", lambda machine, _: setattr(machine, "video", ""))
+    await inn.host.simulation.simulate("web-1", lambda machine, _: setattr(machine, "video", ""))
     with pytest.raises(InnkeeperError) as caught:
         await ask(Mouse(inn.machines, display), display)
     assert caught.value.code is code, member
@@ -138,7 +138,7 @@ async def test_a_machine_without_a_screen_refuses_as_documented(
 
 async def test_a_card_that_cannot_ask_for_another_size_says_so(inn: Inn, display: Display) -> None:
     """The feature is not there; the machine runs on."""
-    await inn.host.simulate("web-1", lambda machine, _: setattr(machine, "video", "vga"))
+    await inn.host.simulation.simulate("web-1", lambda machine, _: setattr(machine, "video", "vga"))
     with pytest.raises(InnkeeperError) as caught:
         await display.set_dimensions("web-1", 800, 600)
     assert caught.value.code is ErrorCode.VM_E_ADDITIONS_FEATURE_NOT_AVAIL

@@ -12,6 +12,7 @@ from typing import cast
 import pytest
 
 from innkeeper.errors import AgentError, HypervisorError
+from innkeeper.hypervisor.simulated.host import simulated_host
 from innkeeper.machines.guest.prepare import (
     BUNDLE_NAME,
     Prepared,
@@ -20,7 +21,9 @@ from innkeeper.machines.guest.prepare import (
     prepare,
 )
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import ExecResult, Hypervisor
+from innkeeper.machines.ports.agent_ports import AgentPorts
+from innkeeper.machines.ports.guest_agents import ExecResult, QemuGuestAgents
+from innkeeper.tasks.clock import FakeClock
 
 BUNDLE = agent_bundle()
 WEB = Machine(
@@ -37,8 +40,8 @@ WEB = Machine(
 )
 
 
-class Host:
-    """A hypervisor whose guest is a directory: commands run on this computer, with its paths put below it."""
+class GuestDirectory:
+    """A guest that is a directory: commands run on this computer, with its paths put below it."""
 
     def __init__(self, root: Path, machine: Machine = WEB) -> None:
         self._root = root
@@ -48,13 +51,16 @@ class Host:
         (root / "root").mkdir()
         (root / "etc/systemd/system").mkdir(parents=True)
 
-    async def machine(self, name: str) -> Machine:
+    async def list(self) -> Sequence[Machine]:
+        return [self.found]
+
+    async def get(self, name: str) -> Machine:
         return self.found
 
-    async def attach_agent_port(self, name: str) -> None:
+    async def attach(self, name: str) -> None:
         self.found = dataclasses.replace(self.found, has_agent_port=True)
 
-    async def guest_exec(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+    async def run(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         if self.is_blocked:
             raise HypervisorError("Command guest-exec has been disabled.")
         self.commands += 1
@@ -65,7 +71,7 @@ class Host:
         stdout, stderr = await process.communicate()
         return ExecResult(exit_code=process.returncode or 0, stdout=stdout, stderr=stderr)
 
-    async def guest_write_file(self, name: str, path: str, data: bytes) -> None:
+    async def write_file(self, name: str, path: str, data: bytes) -> None:
         await asyncio.to_thread((self._root / path.lstrip("/")).write_bytes, data)
 
     def _below(self, word: str) -> str:
@@ -77,14 +83,20 @@ class Host:
         return word.replace(f"{BUNDLE_NAME} install", f"{BUNDLE_NAME} --root {self._root} install")
 
 
-async def put_agent(host: Host, *, force: bool = False) -> Prepared:
-    """Prepare the machine; of a hypervisor it takes no more than ``Host`` has."""
-    return await prepare(cast("Hypervisor", host), "web-1", force=force)
+async def put_agent(guest: GuestDirectory, *, force: bool = False) -> Prepared:
+    """Prepare the machine through a host of which three ports alone are used."""
+    host = dataclasses.replace(
+        simulated_host(Path("/nowhere"), clock=FakeClock(), publish=lambda _event: None),
+        inventory=guest,
+        agent_ports=cast("AgentPorts", guest),
+        guest_agents=cast("QemuGuestAgents", guest),
+    )
+    return await prepare(host, "web-1", force=force)
 
 
 async def test_agent_is_installed_once(tmp_path: Path) -> None:
     """A machine gets its port and its guest the agent; a second time nothing is done, unless forced."""
-    host = Host(tmp_path)
+    host = GuestDirectory(tmp_path)
     assert await put_agent(host) == Prepared(port_attached=True, agent_installed=True)
     assert (tmp_path / "usr/local/lib/innkeeper" / BUNDLE_NAME).read_bytes() == BUNDLE
     assert (tmp_path / "etc/systemd/system/innkeeper-agent.service").exists()
@@ -95,7 +107,7 @@ async def test_agent_is_installed_once(tmp_path: Path) -> None:
 
 async def test_other_agent_is_replaced(tmp_path: Path) -> None:
     """An agent of another version gives way to this one."""
-    host = Host(tmp_path)
+    host = GuestDirectory(tmp_path)
     await put_agent(host)
     (tmp_path / "usr/local/lib/innkeeper" / BUNDLE_NAME).write_bytes(b"an older agent")
     assert (await put_agent(host)).agent_installed
@@ -103,7 +115,7 @@ async def test_other_agent_is_replaced(tmp_path: Path) -> None:
 
 async def test_blocked_guest_agent_is_explained(tmp_path: Path) -> None:
     """Where qemu-guest-agent may run nothing, the error names the file to change and the way by hand."""
-    host = Host(tmp_path)
+    host = GuestDirectory(tmp_path)
     host.is_blocked = True
     with pytest.raises(AgentError, match="guest-exec has been disabled") as refused:
         await put_agent(host)
@@ -122,7 +134,7 @@ async def test_machine_that_cannot_be_reached_is_refused(
     tmp_path: Path, change: dict[str, object], sentence: str
 ) -> None:
     """What stands in the way is said before anything is sent to the guest."""
-    host = Host(tmp_path, dataclasses.replace(WEB, **change))  # type: ignore[arg-type]  # of every type
+    host = GuestDirectory(tmp_path, dataclasses.replace(WEB, **change))  # type: ignore[arg-type]  # of every type
     with pytest.raises(AgentError, match=sentence):
         await put_agent(host)
     assert host.commands == 0
@@ -130,7 +142,7 @@ async def test_machine_that_cannot_be_reached_is_refused(
 
 async def test_guest_without_python_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is copied into a guest that could not run it."""
-    host = Host(tmp_path)
+    host = GuestDirectory(tmp_path)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(AgentError, match="no Python 3") as refused:
         await put_agent(host)

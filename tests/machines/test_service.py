@@ -55,8 +55,8 @@ async def test_undo_disks_are_merged_or_discarded(inn: Inn) -> None:
     await inn.add(MachineState.TURNED_OFF)
     for command, boots in ((inn.machines.merge_undo_disks, 1), (inn.machines.discard_undo_disks, 1)):
         await _take_undo_point(inn)
-        await inn.host.simulate("web-1", lambda machine, now: machine.boot(now))
-        await inn.host.turn_off("web-1")
+        await inn.host.simulation.simulate("web-1", lambda machine, now: machine.boot(now))
+        await inn.host.lifecycle.turn_off("web-1")
         await inn.ended((await command("web-1", owner="ana")).id)
         assert inn.guest_disk().boots == boots
         assert inn.leftovers() == []

@@ -40,7 +40,7 @@ async def change_disk(inn: Inn, **changes: object) -> None:
         disks: list[Disk] = machine.disks  # type: ignore[attr-defined] # a simulated machine
         disks[1] = dataclasses.replace(disks[1], **changes)  # type: ignore[arg-type] # a test's shorthand
 
-    await inn.host.simulate("web-1", change)
+    await inn.host.simulation.simulate("web-1", change)
 
 
 @pytest.mark.parametrize(
@@ -97,16 +97,16 @@ async def test_a_second_undo_point_is_refused(inn: Inn) -> None:
 async def test_lack_of_room_is_said_before_anything_is_touched(inn: Inn) -> None:
     """Both disks' reserves must fit into their directory together."""
     reserve = int(fake_disks.DISK_BYTES * 0.1)
-    inn.host.room_bytes = 2 * reserve
+    inn.host.simulation.room_bytes = 2 * reserve
     await plan_of(inn)
-    inn.host.room_bytes = 2 * reserve - 1
+    inn.host.simulation.room_bytes = 2 * reserve - 1
     with pytest.raises(MachineError, match="no room for the undo disk of vdb"):
         await plan_of(inn)
 
 
 async def test_a_tpm_is_refused_unless_it_may_be_left_out(inn: Inn) -> None:
     """Its state cannot be kept, and a roll back would not take it back."""
-    await inn.host.simulate("web-1", lambda machine, _: setattr(machine, "has_tpm", True))
+    await inn.host.simulation.simulate("web-1", lambda machine, _: setattr(machine, "has_tpm", True))
     with pytest.raises(MachineUnfit, match="TPM"):
         await plan_of(inn)
     await plan_of(inn, UndoRules(leave_tpm_out=True))
@@ -146,7 +146,7 @@ async def test_a_guest_that_a_crash_left_frozen_is_thawed_first(tmp_path: Path) 
     machine = await inn.add(MachineState.RUNNING)
     undo = UndoPoint(inn.host, await plan_of(inn), clock=inn.clock)
     await undo.take(freeze_seconds=10)
-    await inn.host.freeze("web-1")
+    await inn.host.guest_agents.freeze("web-1")
     await undo.take(freeze_seconds=10)
     assert not machine.frozen
 

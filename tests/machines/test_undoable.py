@@ -40,13 +40,13 @@ async def inn(tmp_path: Path) -> Inn:
 async def watching(inn: Inn) -> AsyncIterator[Inn]:
     """The same, with somebody who hears of machines that stop by themselves."""
     watch = UndoActionWatch(machines=inn.machines, clock=inn.clock)
-    publish = inn.host._publish
+    publish = inn.host.simulation._publish
 
     def publish_and_watch(event: Event) -> None:
         publish(event)
         watch.on_event(event)
 
-    inn.host._publish = publish_and_watch
+    inn.host.simulation._publish = publish_and_watch
     running = asyncio.create_task(watch.run())
     yield inn
     running.cancel()
@@ -54,7 +54,7 @@ async def watching(inn: Inn) -> AsyncIterator[Inn]:
 
 
 async def _act(inn: Inn, action: UndoAction) -> None:
-    await inn.host.change(M, MetadataChanged(extras={"undo_action": action}), Scope.BOTH)
+    await inn.host.configurations.change(M, MetadataChanged(extras={"undo_action": action}), Scope.BOTH)
 
 
 async def _do(inn: Inn, command: str) -> None:
@@ -102,7 +102,7 @@ async def test_a_guest_that_powers_off_by_itself_has_its_undo_action_too(watchin
     """The service hears of it."""
     await _act(watching, UndoAction.DISCARD)
     await _do(watching, "startup")
-    await watching.host.simulate(M, lambda machine, _: machine.turn_off())
+    await watching.host.simulation.simulate(M, lambda machine, _: machine.turn_off())
     for _ in range(200):
         await watching.pass_time()
         if not (await watching.machine()).undo_pending:
@@ -146,7 +146,7 @@ async def test_a_merge_that_was_cut_at_its_very_end_is_ended(inn: Inn) -> None:
             await inn.pass_time()
         await merging
         assert (await inn.machine()).state is MachineState.TURNED_OFF
-        await inn.host.simulate(M, lambda machine, _: setattr(machine, "merging", True))
+        await inn.host.simulation.simulate(M, lambda machine, _: setattr(machine, "merging", True))
         assert (await inn.machine()).state is MachineState.MERGING_DRIVES
 
 
@@ -176,7 +176,7 @@ async def test_at_the_services_end_machines_end_as_they_say(
 ) -> None:
     """And their undo disks are kept, whatever their undo action."""
     await _act(inn, UndoAction.DISCARD)
-    await inn.host.change(M, MetadataChanged(extras={"shutdown_action": action}), Scope.BOTH)
+    await inn.host.configurations.change(M, MetadataChanged(extras={"shutdown_action": action}), Scope.BOTH)
     await _do(inn, "startup")
     quitting = asyncio.create_task(apply_shutdown_actions(inn.machines, inn.tasks, timeout_seconds=600))
     while not quitting.done():

@@ -23,10 +23,10 @@ from innkeeper import disks
 from innkeeper.disks.kind import Kind
 from innkeeper.errors import BookingNotFound, MachineNotFound
 from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri
-from innkeeper.hypervisor.libvirt.undo_disks import UndoDisks
+from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.machines.guest.prepare import agent_bundle
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.server.compose import open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import Settings
@@ -145,7 +145,7 @@ def _kill_at(night: Night, state: Path) -> None:
 
 async def main(state: Path, night: Night) -> None:
     """Live through the night."""
-    UndoDisks.bandwidth_mib = _MERGE_MIB_PER_S
+    LibvirtUndoDisks.bandwidth_mib = _MERGE_MIB_PER_S
     _kill_at(night, state)
     settings = Settings(
         state_dir=state, socket=state / "s", policy=_POLICY,
@@ -181,9 +181,9 @@ async def _book(house: House, night: Night, state: Path) -> None:
     await house.windows.add(_open_window())
 
 
-async def _have(host: Hypervisor, name: str, state: Path, *, on_chain: bool) -> None:
+async def _have(host: Host, name: str, state: Path, *, on_chain: bool) -> None:
     try:
-        await host.machine(name)
+        await host.inventory.get(name)
     except MachineNotFound:
         guest = await asyncio.to_thread(tiny.build, Path(os.environ["INNKEEPER_TEST_CACHE"]), agent_bundle())
         if on_chain:
@@ -192,7 +192,7 @@ async def _have(host: Hypervisor, name: str, state: Path, *, on_chain: bool) -> 
             await define_tiny_machine(host, guest, state, name, disk_format="raw")
 
 
-async def _define_on_chain(host: Hypervisor, guest: TinyGuest, state: Path, name: str) -> None:
+async def _define_on_chain(host: Host, guest: TinyGuest, state: Path, name: str) -> None:
     """A machine whose disk is the child of a VHD with its file system."""
 
     def make() -> Path:
@@ -203,16 +203,16 @@ async def _define_on_chain(host: Hypervisor, guest: TinyGuest, state: Path, name
         return disks.create_differencing(state / f"{name}.vhd", parent)
 
     machine = TinyMachine(name=name, disk=await asyncio.to_thread(make), console=state / f"{name}.console")
-    await host.define(tiny_definition(machine, guest, "vpc", AGENT_PORT + GUEST_AGENT_PORT))
-    await host.connect_disks(name)
+    await host.definitions.define(tiny_definition(machine, guest, "vpc", AGENT_PORT + GUEST_AGENT_PORT))
+    await host.disks.use_exports(name)
 
 
-async def _bring(house: House, host: Hypervisor, name: str, *, runs: bool) -> None:
+async def _bring(house: House, host: Host, name: str, *, runs: bool) -> None:
     if runs:
-        await host.start(name)
+        await host.lifecycle.start(name)
         await house.agents.connected(name, timeout=60)
     else:
-        await host.turn_off(name)
+        await host.lifecycle.turn_off(name)
 
 
 @contextlib.asynccontextmanager
@@ -244,9 +244,9 @@ async def _spoken_with(house: House, machine: str) -> AsyncIterator[dict[str, Js
     heard["cut"] = channel.traffic.cut
 
 
-async def _page(host: Hypervisor, machine: str, socket: Path) -> bytes:
+async def _page(host: Host, machine: str, socket: Path) -> bytes:
     """A page from a web server in the guest, which is started there first."""
-    await host.guest_exec(machine, _SERVE, timeout=30)
+    await host.guest_agents.run(machine, _SERVE, timeout=30)
     reader, writer = await asyncio.open_unix_connection(str(socket))
     writer.write(b"GET /os-release HTTP/1.0\r\n\r\n")
     try:

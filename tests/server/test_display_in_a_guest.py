@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import ErrorCode, MachineError
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.screen.display import Display
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.settings import Settings
@@ -23,16 +23,18 @@ _FIRST_SIZE = (1280, 800)
 
 
 async def test_a_guest_takes_another_size_and_one_that_it_cannot_take_is_told(
-    embedded_hypervisor: LibvirtHypervisor,
+    embedded_hypervisor: Host,
     shown_guest: TinyGuest,
     define_machine: Callable[..., Awaitable[TinyMachine]],
     tmp_path: Path,
 ) -> None:
     """Linux's text console goes as far as it was when it began; the picture is of the new size."""
     await define_machine("sized", guest=shown_guest, agent_port=False, display=True)
-    definition = await embedded_hypervisor.definition("sized")
-    await embedded_hypervisor.define(re.sub("<model type='vga'[^>]*/>", "<model type='virtio'/>", definition))
-    await embedded_hypervisor.start("sized")
+    definition = await embedded_hypervisor.definitions.read("sized")
+    await embedded_hypervisor.definitions.define(
+        re.sub("<model type='vga'[^>]*/>", "<model type='virtio'/>", definition)
+    )
+    await embedded_hypervisor.lifecycle.start("sized")
     settings = Settings(state_dir=tmp_path / "state", socket=tmp_path / "s.sock")
     async with open_house(settings, Overrides(hypervisors=[embedded_hypervisor])) as house:
         async with asyncio.timeout(120):

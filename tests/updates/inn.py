@@ -10,7 +10,7 @@ from pathlib import Path
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.agents import FakeAgents
 from innkeeper.hypervisor.simulated.guests import Behaviour, GuestDisk
-from innkeeper.hypervisor.simulated.host import FakeHypervisor
+from innkeeper.hypervisor.simulated.host import simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.service import Machines, lock_of
@@ -57,10 +57,10 @@ class Inn:
         """Start the service, anew or again."""
         _left.append(self)
         self.engine = MemoryEngine(self.journal, clock=self.clock) if engine is None else engine
-        self.host = FakeHypervisor(
+        self.host = simulated_host(
             self.directory, clock=self.clock, publish=self.events.append, threads=False
         )
-        await self.host.open()
+        await self.host.connection.open()
         self.tasks = Tasks(
             store=self.task_store, engine=self.engine, clock=self.clock, publish=self.events.append
         )
@@ -78,7 +78,7 @@ class Inn:
             policy=self.policy,
         )
         self.boots = BootSlots(self.policy.boots)
-        self.agents = FakeAgents(self.host, clock=self.clock)
+        self.agents = FakeAgents(self.host.simulation, clock=self.clock)
         self.runs = UpdateRuns(
             tasks=self.tasks,
             machines=self.machines,
@@ -102,16 +102,16 @@ class Inn:
         Path(nvram).parent.mkdir(exist_ok=True)
         Path(nvram).write_bytes(b"variables of the firmware")
         machine = SimulatedMachine(name=name, uuid=name, disks=disks, nvram_path=nvram)
-        await self.host.add(machine)
+        await self.host.simulation.add(machine)
         if state is not MachineState.TURNED_OFF:
-            await self.host.simulate(name, lambda m, now: m.boot(now - 3600))
-            await self.host.machine(name)
+            await self.host.simulation.simulate(name, lambda m, now: m.boot(now - 3600))
+            await self.host.inventory.get(name)
         if state is MachineState.SAVED:
-            await self.host.simulate(name, lambda m, now: m.save(now))
+            await self.host.simulation.simulate(name, lambda m, now: m.save(now))
         if state is MachineState.PAUSED:
-            await self.host.pause(name)
+            await self.host.lifecycle.pause(name)
         machine.behaviour = behaviour
-        await self.host.machine(name)
+        await self.host.inventory.get(name)
         return machine
 
     def disk(self, name: str = "web-1", target: str = "vda") -> str:
@@ -132,7 +132,7 @@ class Inn:
 
     async def machine(self, name: str = "web-1") -> Machine:
         """The machine now."""
-        return await self.host.machine(name)
+        return await self.host.inventory.get(name)
 
     # Updates
 
@@ -204,7 +204,7 @@ class Before:
         saved = machine.saved
         return cls(
             state=machine.state,
-            definition=await inn.host.definition(machine.name),
+            definition=await inn.host.definitions.read(machine.name),
             content=inn.content(machine.name),
             memory=saved.memory.boot_id if saved else machine.memory.boot_id if machine.memory else None,
         )

@@ -75,7 +75,7 @@ async def test_what_another_image_stands_on_is_never_deleted(inn: Inn) -> None:
     path = leave(inn, run=1)
     top = str(inn.directory / "disks" / "snapshot.qcow2")
     in_thread(fake_disks.create_overlay, top, str(path))
-    await inn.host.simulate(
+    await inn.host.simulation.simulate(
         "web-1", lambda m, _: setattr(m, "disks", [type(m.disks[0])(**{**_fields(m.disks[0]), "path": top})])
     )
     assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP]

@@ -43,7 +43,7 @@ async def test_a_good_update_is_kept_and_the_former_state_restored(
 
     assert (task.result, task.error_description) == (TaskResult.SUCCESS, "")
     assert (await inn.machine()).state is state
-    assert await inn.host.definition("web-1") == before.definition
+    assert await inn.host.definitions.read("web-1") == before.definition
     assert inn.guest_disk().packages["base"] == "1.0-2"
     assert inn.leftovers() == []
     report = await inn.report(task.id)
@@ -193,7 +193,7 @@ async def test_an_undo_point_may_be_taken_with_the_machine_off(tmp_path: Path, b
     inn = Inn(tmp_path, Policy(poll_seconds=5.0, undo_point=UndoPointPolicy.OFF))
     await inn.open()
     machine = await inn.add(MachineState.RUNNING)
-    definition = await inn.host.definition("web-1")
+    definition = await inn.host.definitions.read("web-1")
 
     task = await inn.ended((await inn.start(context=behaviour.encode())).id)
 
@@ -201,15 +201,15 @@ async def test_an_undo_point_may_be_taken_with_the_machine_off(tmp_path: Path, b
     assert report.verdict is (Verdict.KEPT if behaviour is Behaviour.GOOD else Verdict.ROLLED_BACK)
     assert machine.name == "web-1"
     assert (await inn.machine()).state is MachineState.RUNNING
-    assert await inn.host.definition("web-1") == definition
+    assert await inn.host.definitions.read("web-1") == definition
     assert inn.leftovers() == []
 
 
 async def _assert_as_before(inn: Inn, before: Before) -> None:
     """State, definition, every byte of the disks (as far as nobody has run on them since), saved memory."""
-    machine = inn.host._machines["web-1"]
+    machine = inn.host.simulation.machines["web-1"]
     assert machine.state is before.state
-    assert await inn.host.definition("web-1") == before.definition
+    assert await inn.host.definitions.read("web-1") == before.definition
     assert inn.leftovers() == []
     if before.state in (MachineState.SAVED, MachineState.PAUSED):
         memory = machine.saved.memory if machine.saved else machine.memory

@@ -9,7 +9,7 @@ import pytest
 
 from innkeeper.errors import TaskNotCancelable
 from innkeeper.hypervisor.simulated.guests import Behaviour
-from innkeeper.hypervisor.simulated.host import MERGE_SECONDS
+from innkeeper.hypervisor.simulated.undo_disks import MERGE_SECONDS
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal, StepMoment
 from innkeeper.tasks.ports import Clock
@@ -83,7 +83,7 @@ async def test_a_good_update_is_kept_whenever_the_service_dies(
 
     assert (await inn.report(1)).verdict is Verdict.KEPT
     assert (await inn.machine()).state is state
-    assert await inn.host.definition("web-1") == before.definition
+    assert await inn.host.definitions.read("web-1") == before.definition
     assert inn.leftovers() == []
     assert inn.guest_disk().packages["base"] == "1.0-2"
     # Once before or at the wake, and once for the update: no step boots it a second time.
@@ -101,7 +101,7 @@ async def test_a_bad_update_is_rolled_back_whenever_the_service_dies(
 
     assert (await inn.report(1)).verdict is Verdict.ROLLED_BACK
     assert (await inn.machine()).state is state
-    assert await inn.host.definition("web-1") == before.definition
+    assert await inn.host.definitions.read("web-1") == before.definition
     assert inn.leftovers() == []
     assert inn.guest_disk().packages["base"] == "1.0-1"
     if state is not MachineState.RUNNING:
@@ -126,7 +126,7 @@ async def _die_and_restart(
     assert engine.is_dead, f"the run never came to {step}"
     await settle()
     # The chain is one of three things, whenever anybody looks.
-    chain = await inn.host.backing_chain((await inn.machine()).disks[0].path)
+    chain = await inn.host.disks.backing_chain((await inn.machine()).disks[0].path)
     assert chain[-1] == inn.disk()
     assert len(chain) <= 2
     await inn.open()
@@ -155,7 +155,7 @@ async def test_a_merge_that_was_cut_short_is_finished(tmp_path: Path) -> None:
 
     assert (await inn.report(started.id)).verdict is Verdict.KEPT
     assert inn.guest_disk().packages["base"] == "1.0-2"
-    assert await inn.host.definition("web-1") == before.definition
+    assert await inn.host.definitions.read("web-1") == before.definition
     assert inn.leftovers() == []
 
 
@@ -167,7 +167,7 @@ async def test_qemu_may_die_in_the_merge(tmp_path: Path, state: MachineState) ->
     await inn.add(state)
     started = await inn.start()
     await inn.until_phase(started.id, "Merging the undo disks")
-    await inn.host.turn_off("web-1")
+    await inn.host.lifecycle.turn_off("web-1")
     await inn.ended(started.id)
 
     assert (await inn.report(started.id)).verdict is Verdict.KEPT

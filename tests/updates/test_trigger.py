@@ -210,7 +210,7 @@ async def test_a_fleet_is_maintained_in_one_night(tmp_path: Path) -> None:
     """Forty machines of all kinds: every booking ends, every state is restored, no slot too many."""
     night = Night(tmp_path, Policy(slots=6, boots=2, poll_seconds=20.0, apply_seconds=1800.0))
     await night.open_night()
-    await settle_fleet(night.host, 40)
+    await settle_fleet(night.host.simulation, 40)
     before = {machine.name: machine.state for machine in await night.machines.list()}
     for name in before:
         await night.book_update(name)

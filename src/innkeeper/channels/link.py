@@ -12,7 +12,6 @@ import structlog
 from innkeeper.channels.allowance import Allowance, Offences
 from innkeeper.channels.heartbeat import BEATS, BLOCK_SECONDS
 from innkeeper.channels.ports import (
-    BytePipe,
     GuestOutput,
     GuestStream,
     OnBooking,
@@ -29,6 +28,7 @@ from innkeeper.channels.timeouts import within
 from innkeeper.errors import AgentError, InnkeeperError
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
+from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.frames import Fault, Interruption
 from innkeeper.wire.session import (
     NONCE_BYTES,

@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 from innkeeper.wire.states import UpdateStatus as UpdateStatus
 
@@ -242,18 +243,6 @@ class GuestAgents(Protocol):
 
 
 # What the agents need from the house
-
-
-class BytePipe(Protocol):
-    """A two-way pipe of bytes to a port in the guest. It has no end that the guest can see."""
-
-    async def read(self) -> bytes:
-        """At least one byte, or empty when the pipe is gone."""
-
-    async def write(self, data: bytes) -> None:
-        """Write all, waiting while the guest does not read."""
-
-    async def close(self) -> None: ...
 
 
 @runtime_checkable

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from innkeeper.disks.facts import peek
 from innkeeper.errors import DiskError, ErrorCode
-from innkeeper.machines.ports import FileIdentity, OnProgress
+from innkeeper.machines.ports.image_files import FileIdentity
+from innkeeper.machines.ports.progress import OnProgress
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from innkeeper.errors import DiskError, ErrorCode, NotSupported
-from innkeeper.machines.ports import OnProgress
+from innkeeper.machines.ports.progress import OnProgress
 
 _PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
 _MAX_TEXT_BYTES = 1 << 20
@@ -25,7 +25,7 @@ _WORDS = (
 
 
 class LocalImages:
-    """The image files of this computer (``machines.ports.ImageMaker``)."""
+    """The image files of this computer (``machines.ports.image_maker.ImageMaker``)."""
 
     async def create(self, path: str, size_bytes: int) -> None:
         """An empty qcow2 image."""

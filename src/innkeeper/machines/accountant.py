@@ -108,7 +108,7 @@ class Accountant:
 
     async def tick(self) -> None:
         """Ask every host once. One that does not answer keeps its machines' accounts as they are."""
-        asked = [host.usage() for host in self._machines.hosts.values()]
+        asked = [host.usage.read() for host in self._machines.hosts.values()]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         self._ticked_at = self._clock.monotonic()
         for host, answer in zip(self._machines.hosts, answers, strict=True):

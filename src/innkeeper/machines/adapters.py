@@ -13,7 +13,7 @@ from innkeeper.machines.configuration import Adapter, Configuration
 from innkeeper.machines.devices import Devices, full
 from innkeeper.machines.host_facts import VirtualNetwork
 from innkeeper.machines.machine import Machine
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 
 MAX_ADAPTERS: Final = 8
 
@@ -25,7 +25,7 @@ class Adapters(Devices):
 
     async def networks(self, host_name: str) -> list[VirtualNetwork]:
         """The networks of a host."""
-        return list(await self.machines.hosts[host_name].networks())
+        return list(await self.machines.hosts[host_name].information.networks())
 
     async def add_adapter(
         self, name: str, network: str = "", *, mac: str = "", model: str = "virtio"
@@ -38,31 +38,37 @@ class Adapters(Devices):
             network = await self._network(host, network)
         wanted = checked_mac(mac) if mac else _new_mac(made)
         _refuse_same_mac(machine, made, wanted)
-        await host.change(machine.name, changes.AdapterAdded(mac=wanted, network=network, model=model))
+        await host.configurations.change(
+            machine.name, changes.AdapterAdded(mac=wanted, network=network, model=model)
+        )
         if mac:
             await self._set_static(host, machine.name, made, wanted, add=True)
-        return _adapter_by_mac(machine, await host.configuration(machine.name), wanted)
+        return _adapter_by_mac(machine, await host.configurations.read(machine.name), wanted)
 
     async def remove_adapter(self, name: str, adapter_id: int) -> None:
         """Take a network adapter out (``RemoveNetworkAdapter``)."""
         machine, host, made = await self.off(name, "lose a network adapter")
         adapter = _adapter(machine, made, adapter_id)
-        await host.change(machine.name, changes.AdapterRemoved(mac=adapter.mac))
+        await host.configurations.change(machine.name, changes.AdapterRemoved(mac=adapter.mac))
 
     async def attach_adapter(self, name: str, adapter_id: int, network: str) -> Adapter:
         """Attach it to a network (``AttachToVirtualNetwork``), also while the machine runs."""
         machine, host, made = await self.any(name)
         adapter = _adapter(machine, made, adapter_id)
         network = await self._network(host, network)
-        await host.change(machine.name, changes.AdapterAttached(mac=adapter.mac, network=network), Scope.BOTH)
-        return _adapter(machine, await host.configuration(machine.name), adapter_id)
+        await host.configurations.change(
+            machine.name, changes.AdapterAttached(mac=adapter.mac, network=network), Scope.BOTH
+        )
+        return _adapter(machine, await host.configurations.read(machine.name), adapter_id)
 
     async def detach_adapter(self, name: str, adapter_id: int) -> Adapter:
         """Take its cable out (``DetachFromVirtualNetwork``), also while the machine runs."""
         machine, host, made = await self.any(name)
         adapter = _adapter(machine, made, adapter_id)
-        await host.change(machine.name, changes.AdapterAttached(mac=adapter.mac, network=""), Scope.BOTH)
-        return _adapter(machine, await host.configuration(machine.name), adapter_id)
+        await host.configurations.change(
+            machine.name, changes.AdapterAttached(mac=adapter.mac, network=""), Scope.BOTH
+        )
+        return _adapter(machine, await host.configurations.read(machine.name), adapter_id)
 
     async def set_mac(self, name: str, adapter_id: int, mac: str) -> Adapter:
         """Give it another Ethernet address (``EthernetAddress``): off only, and not while it is dynamic."""
@@ -78,11 +84,13 @@ class Adapters(Devices):
             )
         if wanted != adapter.mac:
             _refuse_same_mac(machine, made, wanted)
-            await host.change(machine.name, changes.AdapterAddressed(mac=adapter.mac, new_mac=wanted))
+            await host.configurations.change(
+                machine.name, changes.AdapterAddressed(mac=adapter.mac, new_mac=wanted)
+            )
             await self._set_static(host, machine.name, made, adapter.mac, add=False)
-            made = await host.configuration(machine.name)
+            made = await host.configurations.read(machine.name)
             await self._set_static(host, machine.name, made, wanted, add=True)
-        return _adapter(machine, await host.configuration(machine.name), adapter_id)
+        return _adapter(machine, await host.configurations.read(machine.name), adapter_id)
 
     async def set_dynamic(self, name: str, adapter_id: int, dynamic: bool) -> Adapter:
         """Say whether Innkeeper makes its address (``IsEthernetAddressDynamic``)."""
@@ -90,13 +98,13 @@ class Adapters(Devices):
         adapter = _adapter(machine, made, adapter_id)
         if adapter.dynamic != dynamic:
             await self._set_static(host, machine.name, made, adapter.mac, add=not dynamic)
-        return _adapter(machine, await host.configuration(machine.name), adapter_id)
+        return _adapter(machine, await host.configurations.read(machine.name), adapter_id)
 
     # Machinery
 
-    async def _network(self, host: Hypervisor, network: str) -> str:
+    async def _network(self, host: Host, network: str) -> str:
         """The network of this name, whatever the case of its letters."""
-        known = await host.networks()
+        known = await host.information.networks()
         for each in known:
             if each.name.casefold() == network.casefold():
                 return each.name
@@ -106,11 +114,11 @@ class Adapters(Devices):
             advice=f"It has: {', '.join(each.name for each in known)}.",
         )
 
-    async def _set_static(
-        self, host: Hypervisor, name: str, made: Configuration, mac: str, *, add: bool
-    ) -> None:
+    async def _set_static(self, host: Host, name: str, made: Configuration, mac: str, *, add: bool) -> None:
         static = made.extras.static_macs | {mac} if add else made.extras.static_macs - {mac}
-        await host.change(name, changes.MetadataChanged(extras={"static_macs": static}), Scope.BOTH)
+        await host.configurations.change(
+            name, changes.MetadataChanged(extras={"static_macs": static}), Scope.BOTH
+        )
 
 
 def checked_mac(mac: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.machines.command import Command
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules, run_of
 from innkeeper.machines.undo.point import UndoPlan, UndoPoint
 from innkeeper.machines.undo.undoable import (
@@ -40,7 +40,7 @@ class CommandWork:
 
     def __init__(
         self,
-        hosts: Mapping[str, Hypervisor],
+        hosts: Mapping[str, Host],
         *,
         clock: Clock,
         merge_has_begun: MergeHasBegun,
@@ -50,15 +50,15 @@ class CommandWork:
         self._clock = clock
         self._merge_has_begun = merge_has_begun
         self._rules = rules
-        self._deeds: dict[Command, Callable[[Hypervisor, str, RunningTask], Awaitable[None]]] = {
-            Command.STARTUP: lambda host, name, task: host.start(name, on_progress=_progress(task)),
+        self._deeds: dict[Command, Callable[[Host, str, RunningTask], Awaitable[None]]] = {
+            Command.STARTUP: lambda host, name, task: host.lifecycle.start(name, on_progress=_progress(task)),
             Command.SAVE: self._save,
-            Command.TURN_OFF: lambda host, name, _: host.turn_off(name),
+            Command.TURN_OFF: lambda host, name, _: host.lifecycle.turn_off(name),
             Command.SHUT_DOWN: self._shut_down,
-            Command.RESET: lambda host, name, _: host.reset(name),
-            Command.PAUSE: lambda host, name, _: host.pause(name),
-            Command.RESUME: lambda host, name, _: host.resume(name),
-            Command.DISCARD_SAVED_STATE: lambda host, name, _: host.discard_saved_state(name),
+            Command.RESET: lambda host, name, _: host.lifecycle.reset(name),
+            Command.PAUSE: lambda host, name, _: host.lifecycle.pause(name),
+            Command.RESUME: lambda host, name, _: host.lifecycle.resume(name),
+            Command.DISCARD_SAVED_STATE: lambda host, name, _: host.saved_states.discard(name),
         }
 
     def work_of(self, command: Command) -> Work:
@@ -89,7 +89,7 @@ class CommandWork:
         """The work that deals with the undo disks of a machine whose guest has powered off by itself."""
         await self.apply_undo_action(self._hosts[str(argument["host"])], str(argument["machine"]), task)
 
-    async def apply_undo_action(self, host: Hypervisor, name: str, task: RunningTask) -> None:
+    async def apply_undo_action(self, host: Host, name: str, task: RunningTask) -> None:
         """Keep, discard or merge the undo disks of a machine that is off now, as its undo action says."""
         planned = await task.step("plan undo action", lambda: plan_at_end(host, name))
         if planned is None:
@@ -103,7 +103,7 @@ class CommandWork:
             await self._step_on_undo_disks(Command.MERGE_UNDO_DISKS, host, ahead.plan, task)
 
     async def _before_start(
-        self, host: Hypervisor, name: str, task: RunningTask, argument: Mapping[str, Json]
+        self, host: Host, name: str, task: RunningTask, argument: Mapping[str, Json]
     ) -> None:
         """Accept changed parents where that was asked for, and take the undo disks of an undoable machine."""
         if argument.get("fix_parents"):
@@ -124,15 +124,15 @@ class CommandWork:
 
             await task.step("take undo disks", take)
 
-    async def _save(self, host: Hypervisor, name: str, task: RunningTask) -> None:
+    async def _save(self, host: Host, name: str, task: RunningTask) -> None:
         """Save, unless a cancel comes first: the machine runs on then."""
-        await unless_cancelled(task, host.save(name, _progress(task)))
+        await unless_cancelled(task, host.saved_states.save(name, _progress(task)))
 
-    async def _shut_down(self, host: Hypervisor, name: str, task: RunningTask) -> None:
-        if (await host.machine(name)).state is MachineState.RUNNING:
-            await host.shut_down(name)
+    async def _shut_down(self, host: Host, name: str, task: RunningTask) -> None:
+        if (await host.inventory.get(name)).state is MachineState.RUNNING:
+            await host.lifecycle.shut_down(name)
         give_up = self._clock.monotonic() + SHUT_DOWN_SECONDS
-        while (await host.machine(name)).state is not MachineState.TURNED_OFF:
+        while (await host.inventory.get(name)).state is not MachineState.TURNED_OFF:
             if self._clock.monotonic() >= give_up:
                 raise MachineError(
                     f"The guest of {name} did not power off within {SHUT_DOWN_SECONDS:g} seconds.",
@@ -156,7 +156,7 @@ class CommandWork:
         return work
 
     async def _step_on_undo_disks(
-        self, command: Command, host: Hypervisor, plan: UndoPlan, task: RunningTask
+        self, command: Command, host: Host, plan: UndoPlan, task: RunningTask
     ) -> None:
         undo = UndoPoint(host, plan, clock=self._clock)
 
@@ -189,9 +189,9 @@ class CommandWork:
         return False
 
 
-async def _plan_of_undo_disks(host: Hypervisor, name: str) -> Json:
+async def _plan_of_undo_disks(host: Host, name: str) -> Json:
     """The undo disks that the machine stands on, whichever run put them there."""
-    machine = await host.machine(name)
+    machine = await host.inventory.get(name)
     plan = await existing_plan(host, machine)
     if plan is None:
         raise _no_undo_disks(machine)

@@ -24,7 +24,7 @@ from innkeeper.machines.guest.first_boot import refuse_first_boot, seed_files
 from innkeeper.machines.machine import DiskKind, Machine, MachineState
 from innkeeper.machines.naming import checked_label, checked_name, checked_path
 from innkeeper.machines.new_machine import NewMachine, Source
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.machines.undo.fitness import run_of
 from innkeeper.machines.undo.undoable import existing_plan, remember_parents
@@ -104,7 +104,7 @@ class Creation:
         checked_name(wanted, [each.name for each in await self._machines.list()])
         if name:
             definition = definition.replace(found[0], f"<name>{escape(name)}</name>", 1)
-        return await hypervisor.take_in(definition, _saved_beside(path))
+        return await hypervisor.definitions.take_in(definition, _saved_beside(path))
 
     async def unregister(self, name: str) -> str:
         """Forget a machine and keep all its files (``UnregisterVirtualMachine``); returns its definition's.
@@ -116,8 +116,8 @@ class Creation:
         await self._machines.refuse_busy(machine.name)
         hypervisor = self._machines.hosts[machine.host]
         path = f"{self._directory()}/{machine.name}.xml"
-        await hypervisor.images.write(path, await hypervisor.definition(machine.name))
-        await hypervisor.release(machine.name, _saved_beside(path))
+        await hypervisor.images.write(path, await hypervisor.definitions.read(machine.name))
+        await hypervisor.definitions.release(machine.name, _saved_beside(path))
         return path
 
     async def plan_deletion(self, name: str, *, disks: bool = False) -> Deletion:
@@ -156,7 +156,7 @@ class Creation:
 
     # Planning
 
-    def _host(self, name: str) -> Hypervisor:
+    def _host(self, name: str) -> Host:
         hosts = self._machines.hosts
         if not name:
             return next(iter(hosts.values()))
@@ -168,7 +168,7 @@ class Creation:
             )
         return hosts[name]
 
-    async def _plan(self, host: Hypervisor, wanted: NewMachine) -> NewMachine:
+    async def _plan(self, host: Host, wanted: NewMachine) -> NewMachine:
         name = checked_name(wanted.name, [each.name for each in await self._machines.list()])
         labels = tuple(dict.fromkeys(map(checked_label, wanted.labels)))
         if wanted.first_boot is not None:
@@ -185,7 +185,7 @@ class Creation:
         )
         return await self._plan_disk(host, planned)
 
-    async def _plan_disk(self, host: Hypervisor, wanted: NewMachine) -> NewMachine:
+    async def _plan_disk(self, host: Host, wanted: NewMachine) -> NewMachine:
         size, image_format = wanted.disk_bytes, wanted.image_format
         if wanted.dvd:
             await _refuse_absent(host, checked_path(wanted.dvd, what="DVD image"))
@@ -213,8 +213,8 @@ class Creation:
                 )
         return dataclasses.replace(wanted, disk_bytes=size, image_format=image_format)
 
-    async def _refuse_network(self, host: Hypervisor, network: str) -> None:
-        known = [each.name for each in await host.networks()]
+    async def _refuse_network(self, host: Host, network: str) -> None:
+        known = [each.name for each in await host.information.networks()]
         if network and network not in known:
             raise InvalidArgument(
                 f"{host.name} has no network “{network}”.",
@@ -238,7 +238,7 @@ class Creation:
         task.report("Define", number=3, count=3)
         await task.step("define", lambda: self._define(host, wanted))
 
-    async def _make_images(self, host: Hypervisor, wanted: NewMachine, task: RunningTask) -> None:
+    async def _make_images(self, host: Host, wanted: NewMachine, task: RunningTask) -> None:
         async def make_disk() -> Json:
             await unless_cancelled(task, _disk(host, wanted, _progress(task)))
             return None
@@ -255,8 +255,8 @@ class Creation:
         task.report("Make the seed", number=2, count=3)
         await task.step("seed", make_seed)
 
-    async def _define(self, host: Hypervisor, wanted: NewMachine) -> Json:
-        await host.define_new(wanted)
+    async def _define(self, host: Host, wanted: NewMachine) -> Json:
+        await host.definitions.define_new(wanted)
         if wanted.source is Source.OVERLAY:
             await remember_parents(host, wanted.name, [wanted.image])
         return None
@@ -266,18 +266,18 @@ class Creation:
         with_disks = bool(argument["disks"])
 
         async def plan() -> Json:
-            machine = await host.machine(name)
+            machine = await host.inventory.get(name)
             return [*(await self._deletion(host, machine, with_disks)).deleted]
 
         async def undefine() -> Json:
             # Gone already where a crash came right after it.
             with contextlib.suppress(MachineNotFound):
-                await host.undefine(name)
+                await host.definitions.undefine(name)
             return None
 
         async def delete_files() -> Json:
             for path in paths:
-                await host.delete_file(path)
+                await host.disks.delete(path)
             for directory in dict.fromkeys(str(PurePosixPath(path).parent) for path in paths):
                 if PurePosixPath(directory).name == name:
                     await host.images.remove_directory(directory)
@@ -288,7 +288,7 @@ class Creation:
         await task.step("undefine", undefine)
         await task.step("delete files", delete_files)
 
-    async def _deletion(self, host: Hypervisor, machine: Machine, with_disks: bool) -> Deletion:
+    async def _deletion(self, host: Host, machine: Machine, with_disks: bool) -> Deletion:
         undo = await existing_plan(host, machine)
         deleted = [] if undo is None else [*undo.overlays.values()]
         disks = [
@@ -301,7 +301,7 @@ class Creation:
         if machine.nvram_path:
             deleted.append(machine.nvram_path)
         with contextlib.suppress(InnkeeperError):
-            deleted.append(await host.saved_state_path(machine.name))
+            deleted.append(await host.saved_states.path(machine.name))
         deleted += seeds
         deleted += bases if with_disks else []
         others = [disk.path for disk in machine.disks if disk.path not in (*deleted, *bases) and disk.path]
@@ -313,7 +313,7 @@ class Creation:
         )
 
 
-async def _disk(host: Hypervisor, wanted: NewMachine, on_progress: Callable[[int, int], None]) -> None:
+async def _disk(host: Host, wanted: NewMachine, on_progress: Callable[[int, int], None]) -> None:
     match wanted.source:
         case Source.EMPTY:
             await host.images.create(wanted.disk_path, wanted.disk_bytes)
@@ -329,17 +329,17 @@ def _progress(task: RunningTask) -> Callable[[int, int], None]:
     return lambda done, total: task.report(bytes_done=done, bytes_total=total)
 
 
-async def _clear(host: Hypervisor, wanted: NewMachine) -> Json:
+async def _clear(host: Host, wanted: NewMachine) -> Json:
     """Put all back as it was: no file of the machine that did not come to be."""
     for path in (wanted.disk_path, wanted.seed_path):
         if path:
-            await host.delete_file(path)
+            await host.disks.delete(path)
     if wanted.disk_path:
         await host.images.remove_directory(str(PurePosixPath(wanted.disk_path).parent))
     return None
 
 
-async def _refuse_absent(host: Hypervisor, path: str) -> None:
+async def _refuse_absent(host: Host, path: str) -> None:
     if await host.files.identity(path) is None:
         raise DiskError(
             f"There is no image {path}.",
@@ -349,8 +349,8 @@ async def _refuse_absent(host: Hypervisor, path: str) -> None:
         )
 
 
-async def _refuse_hardware(host: Hypervisor, wanted: NewMachine) -> None:
-    facts = await host.facts()
+async def _refuse_hardware(host: Host, wanted: NewMachine) -> None:
+    facts = await host.information.facts()
     if not MIN_MEMORY_MIB <= wanted.memory_mib <= facts.memory_mib:
         raise InvalidArgument(
             f"A machine cannot have {wanted.memory_mib:,} MiB of memory.",

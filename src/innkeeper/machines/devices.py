@@ -5,7 +5,7 @@ from __future__ import annotations
 from innkeeper.errors import ErrorCode, MachineError, WrongState
 from innkeeper.machines.configuration import Configuration
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.settings import refuse_active
 
@@ -18,24 +18,24 @@ class Devices:
     def __init__(self, machines: Machines) -> None:
         self.machines = machines
 
-    async def any(self, name: str) -> tuple[Machine, Hypervisor, Configuration]:
+    async def any(self, name: str) -> tuple[Machine, Host, Configuration]:
         machine = await self.machines.get(name)
         host = self.machines.hosts[machine.host]
-        return machine, host, await host.configuration(machine.name)
+        return machine, host, await host.configurations.read(machine.name)
 
-    async def not_busy(self, name: str) -> tuple[Machine, Hypervisor, Configuration]:
+    async def not_busy(self, name: str) -> tuple[Machine, Host, Configuration]:
         found = await self.any(name)
         await self.machines.refuse_busy(found[0].name)
         return found
 
-    async def off(self, name: str, command: str) -> tuple[Machine, Hypervisor, Configuration]:
+    async def off(self, name: str, command: str) -> tuple[Machine, Host, Configuration]:
         """Raises ``WrongState`` (VM_E_VM_RUNNING_OR_SAVED) where it is not off."""
         machine, host, made = await self.any(name)
         refuse_active(machine, command, ErrorCode.VM_E_VM_RUNNING_OR_SAVED)
         await self.machines.refuse_busy(machine.name)
         return machine, host, made
 
-    async def up(self, name: str, command: str) -> tuple[Machine, Hypervisor]:
+    async def up(self, name: str, command: str) -> tuple[Machine, Host]:
         machine = await self.machines.get(name)
         if machine.state not in _RUNNING:
             raise WrongState(

@@ -93,7 +93,7 @@ class DiskSpaceWatch:
             _log.warning("not_paused_without_room", machine=machine.name, error=str(error))
 
     async def _room(self, places: list[Place]) -> Mapping[Place, int]:
-        asked = [self._machines.hosts[host].free_bytes(directory) for host, directory in places]
+        asked = [self._machines.hosts[host].disks.free_bytes(directory) for host, directory in places]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         room: dict[Place, int] = {}
         for place, answer in zip(places, answers, strict=True):

@@ -12,7 +12,7 @@ from innkeeper.machines.configuration import Configuration, Drive, Location, dri
 from innkeeper.machines.devices import Devices, full
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.naming import checked_path
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.wire.virtual_pc import Attachment, DriveBus
 
 #: Two drives a bus.
@@ -57,7 +57,7 @@ class Drives(Devices):
             format=image_format or await host.files.format(path),
             attachment=Attachment.IMAGE,
         )
-        await host.change(machine.name, changes.DriveAdded(drive=drive))
+        await host.configurations.change(machine.name, changes.DriveAdded(drive=drive))
         return drive
 
     async def remove_hard_disk(self, name: str, target: str) -> None:
@@ -75,7 +75,7 @@ class Drives(Devices):
             raise _bad_location(location, 1)
         target = drive_name(bus, location)
         drive = Drive(target=target, device="cdrom", bus=bus, location=location, read_only=True)
-        await host.change(machine.name, changes.DriveAdded(drive=drive))
+        await host.configurations.change(machine.name, changes.DriveAdded(drive=drive))
         return drive
 
     async def remove_dvd_drive(self, name: str, target: str) -> None:
@@ -93,7 +93,7 @@ class Drives(Devices):
             raise full(machine, MAX_FLOPPIES, "floppy drives")
         target = drive_name(DriveBus.FLOPPY, location)
         drive = Drive(target=target, device="floppy", bus=DriveBus.FLOPPY, location=location)
-        await host.change(machine.name, changes.DriveAdded(drive=drive))
+        await host.configurations.change(machine.name, changes.DriveAdded(drive=drive))
         return drive
 
     async def remove_floppy_drive(self, name: str, target: str) -> None:
@@ -112,8 +112,8 @@ class Drives(Devices):
         _refuse_taken(machine, made, location)
         new_target = drive_name(drive.bus, location)
         moved = changes.DriveMoved(target=target, new_target=new_target, location=location)
-        await host.change(machine.name, moved)
-        return _drive(machine, await host.configuration(machine.name), new_target, None)
+        await host.configurations.change(machine.name, moved)
+        return _drive(machine, await host.configurations.read(machine.name), new_target, None)
 
     async def attach_image(self, name: str, target: str, path: str) -> Drive:
         """Put an image into a DVD or floppy drive (``AttachImage``), also while the machine runs."""
@@ -142,28 +142,28 @@ class Drives(Devices):
                 code=code,
                 advice=f"innkeeper machine show {machine.name} shows what it has.",
             )
-        await host.change(
+        await host.configurations.change(
             machine.name, changes.MediumChanged(target=target, attachment=Attachment.NONE), Scope.BOTH
         )
-        return _drive(machine, await host.configuration(machine.name), target, None)
+        return _drive(machine, await host.configurations.read(machine.name), target, None)
 
     # Machinery
 
     async def _remove_drive(self, name: str, target: str, kinds: frozenset[str], command: str) -> None:
         machine, host, made = await self.off(name, command)
         _drive(machine, made, target, kinds)
-        await host.change(machine.name, changes.DriveRemoved(target=target))
+        await host.configurations.change(machine.name, changes.DriveRemoved(target=target))
 
     async def _attach(self, name: str, target: str, attachment: Attachment, path: str) -> Drive:
         machine, host, made = await self.any(name)
         drive = _drive(machine, made, target, frozenset({"cdrom", "floppy"}))
         await self._refuse_medium(machine, host, drive, attachment, path)
         medium = changes.MediumChanged(target=target, attachment=attachment, path=path)
-        await host.change(machine.name, medium, Scope.BOTH)
-        return _drive(machine, await host.configuration(machine.name), target, None)
+        await host.configurations.change(machine.name, medium, Scope.BOTH)
+        return _drive(machine, await host.configurations.read(machine.name), target, None)
 
     async def _refuse_medium(
-        self, machine: Machine, host: Hypervisor, drive: Drive, attachment: Attachment, path: str
+        self, machine: Machine, host: Host, drive: Drive, attachment: Attachment, path: str
     ) -> None:
         if drive.attachment is not Attachment.NONE:
             raise MachineError(
@@ -179,14 +179,14 @@ class Drives(Devices):
                     code = ErrorCode.VM_E_IMAGE_CAPTURE_FAIL
                 raise DiskError(f"There is no image {path}.", path=path, code=code, advice="Check the path.")
             return
-        facts = await host.facts()
+        facts = await host.information.facts()
         known = facts.dvd_drives if drive.device == "cdrom" else facts.floppy_drives
         if path not in known:
             raise InvalidArgument(
                 f"The host has no drive {path}.", advice=f"It has: {', '.join(known) or 'none'}."
             )
 
-    async def _refuse_image(self, host: Hypervisor, path: str) -> None:
+    async def _refuse_image(self, host: Host, path: str) -> None:
         if await host.files.identity(path) is not None:
             return
         folder = await host.files.identity(str(PurePosixPath(path).parent))

@@ -27,18 +27,18 @@ class GuestPorts(Devices):
         path = "" if port_type is SerialPortType.NULL else checked_path(path, what="serial port")
         machine, host, made = await self.not_busy(name)
         configured = changes.SerialPortConfigured(id=port, type=port_type, name=path)
-        await host.change(machine.name, configured)
+        await host.configurations.change(machine.name, configured)
         ports = made.extras.immediate_ports - {port} | ({port} if immediately else set())
         if ports != made.extras.immediate_ports:
-            await host.change(
+            await host.configurations.change(
                 machine.name, changes.MetadataChanged(extras={"immediate_ports": ports}), Scope.BOTH
             )
-        return (await host.configuration(machine.name)).serial_ports[port]
+        return (await host.configurations.read(machine.name)).serial_ports[port]
 
     async def remove_serial(self, name: str, port: int) -> None:
         """Take the last serial port out."""
         machine, host, _ = await self.off(name, "lose a serial port")
-        await host.change(machine.name, changes.SerialPortRemoved(id=port))
+        await host.configurations.change(machine.name, changes.SerialPortRemoved(id=port))
 
     async def name_parallel(self, name: str, port: int, path: str) -> ParallelPort | None:
         """Join a parallel port to a device or file of the host (``Name``); an empty path takes it out."""
@@ -52,8 +52,8 @@ class GuestPorts(Devices):
                 f"{len(made.parallel_ports)}.",
                 advice="Ports are added one after the other.",
             )
-        await host.change(machine.name, changes.ParallelPortNamed(id=port, name=path))
-        ports = (await host.configuration(machine.name)).parallel_ports
+        await host.configurations.change(machine.name, changes.ParallelPortNamed(id=port, name=path))
+        ports = (await host.configurations.read(machine.name)).parallel_ports
         return ports[port] if port < len(ports) else None
 
 
@@ -66,7 +66,7 @@ class GuestUsb(Devices):
         device = next(
             (
                 each
-                for each in await host.usb_devices()
+                for each in await host.information.usb_devices()
                 if (each.bus, each.device) == (address.bus, address.device)
             ),
             None,
@@ -84,19 +84,19 @@ class GuestUsb(Devices):
                 code=ErrorCode.VM_E_USB_ATTACH_FAILED_ALREADY_ASSIGNED,
                 advice="Detach it there first.",
             )
-        await host.change(machine.name, changes.UsbAttached(address=address), Scope.RUNNING)
+        await host.configurations.change(machine.name, changes.UsbAttached(address=address), Scope.RUNNING)
 
     async def detach_usb(self, name: str, address: UsbAddress) -> None:
         """Give a USB device back to the host (``DetachUSBDevice``)."""
         machine, host = await self.up(name, "give a USB device back")
-        if address not in (await host.configuration(machine.name, running=True)).usb:
+        if address not in (await host.configurations.read(machine.name, running=True)).usb:
             raise MachineError(
                 f"{machine.name} has no USB device {address.bus}:{address.device}.",
                 machine=machine.name,
                 code=ErrorCode.VM_E_USB_DETACH_FAILED,
                 advice="innkeeper host usb lists them, and who has them.",
             )
-        await host.change(machine.name, changes.UsbDetached(address=address), Scope.RUNNING)
+        await host.configurations.change(machine.name, changes.UsbDetached(address=address), Scope.RUNNING)
 
 
 def _refuse_port(port: int, count: int, kind: str) -> None:

@@ -12,7 +12,7 @@ from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.command import CANCEL_EFFECTS, Command, refuse_state
 from innkeeper.machines.command_work import CommandWork
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.machines.undo.undoable import (
     checked_startup_option,
@@ -46,7 +46,7 @@ class Machines:
     def __init__(
         self,
         *,
-        hypervisors: Sequence[Hypervisor],
+        hypervisors: Sequence[Host],
         tasks: Tasks,
         clock: Clock,
         run_has_merged: Callable[[int], Awaitable[bool]],
@@ -62,13 +62,13 @@ class Machines:
         tasks.register(UNDO_ACTION, work.undo_action)
 
     @property
-    def hosts(self) -> Mapping[str, Hypervisor]:
+    def hosts(self) -> Mapping[str, Host]:
         """The hosts, by name."""
         return self._hosts
 
     async def list(self) -> Sequence[Machine]:
         """All machines of the hosts that answer, by name."""
-        asked = [hypervisor.machines() for hypervisor in self._hosts.values()]
+        asked = [hypervisor.inventory.list() for hypervisor in self._hosts.values()]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         found: list[Machine] = []
         for host, answer in zip(self._hosts, answers, strict=True):
@@ -87,7 +87,7 @@ class Machines:
         """
         for hypervisor in self._hosts.values():
             try:
-                return await hypervisor.machine(name)
+                return await hypervisor.inventory.get(name)
             except MachineNotFound:
                 continue
         for machine in await self.list():
@@ -99,7 +99,7 @@ class Machines:
             advice="innkeeper machine list shows all of them.",
         )
 
-    async def hypervisor_of(self, name: str) -> Hypervisor:
+    async def hypervisor_of(self, name: str) -> Host:
         """The host that has the machine. Raises ``MachineNotFound``."""
         return self._hosts[(await self.get(name)).host]
 
@@ -119,7 +119,7 @@ class Machines:
                 code=ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
                 advice=f"Shut it down first: innkeeper machine shutdown {machine.name}",
             )
-        return await self._hosts[machine.host].connect_disks(machine.name)
+        return await self._hosts[machine.host].disks.use_exports(machine.name)
 
     # Commands: each raises ``MachineNotFound``, ``WrongState`` or ``MachineBusy`` before a task is made
 
@@ -135,7 +135,7 @@ class Machines:
         argument: dict[str, Json] = {}
         if machine.undoable or machine.known_parents:
             host = self._hosts[machine.host]
-            extras = (await host.configuration(machine.name)).extras
+            extras = (await host.configurations.read(machine.name)).extras
             if not fix_parents:
                 await refuse_changed_parents(host, machine.name, extras)
             argument = {"undoable": extras.undoable, "fix_parents": fix_parents}
@@ -156,7 +156,9 @@ class Machines:
         """
         machine = await self.get(name)
         host = self._hosts[machine.host]
-        await host.change(machine.name, MetadataChanged(extras={"undoable": undoable}), Scope.BOTH)
+        await host.configurations.change(
+            machine.name, MetadataChanged(extras={"undoable": undoable}), Scope.BOTH
+        )
         if not undoable and stands_on_undo_disks(machine):
             task = await self.discard_undo_disks(machine.name, owner=owner)
             await self._tasks.wait(task.id)

@@ -12,7 +12,7 @@ from innkeeper.machines.change import Hardware, MetadataChanged, Scope
 from innkeeper.machines.configuration import Configuration
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.naming import checked_label, checked_name
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.wire.virtual_pc import (
     MAX_NOTES_LENGTH,
@@ -55,7 +55,7 @@ class MachineSettings:
         """A machine, and how it is made. Raises ``MachineNotFound``."""
         machine = await self._machines.get(name)
         host = self._machines.hosts[machine.host]
-        return machine, await host.configuration(machine.name, running=running)
+        return machine, await host.configurations.read(machine.name, running=running)
 
     async def change(self, name: str, wanted: MachineChanges) -> Machine:
         """Change what is wished, or nothing at all.
@@ -69,8 +69,8 @@ class MachineSettings:
         await self._refuse(machine, wanted)
         await self._apply(host, machine.name, wanted)
         if wanted.name is not None and wanted.name != machine.name:
-            await host.rename(machine.name, wanted.name)
-        return await host.machine(wanted.name or machine.name)
+            await host.definitions.rename(machine.name, wanted.name)
+        return await host.inventory.get(wanted.name or machine.name)
 
     async def add_labels(self, name: str, labels: list[str]) -> tuple[str, ...]:
         """Add labels to those that the machine has; returns all. Allowed in every state."""
@@ -98,7 +98,7 @@ class MachineSettings:
 
     async def _label(self, machine: Machine, labels: tuple[str, ...]) -> tuple[str, ...]:
         host = self._machines.hosts[machine.host]
-        await host.change(machine.name, MetadataChanged(extras={"labels": labels}), Scope.BOTH)
+        await host.configurations.change(machine.name, MetadataChanged(extras={"labels": labels}), Scope.BOTH)
         return labels
 
     async def _refuse(self, machine: Machine, wanted: MachineChanges) -> None:
@@ -127,28 +127,30 @@ class MachineSettings:
             await self._refuse_memory(machine, wanted.memory_mib)
 
     async def _refuse_memory(self, machine: Machine, memory_mib: int) -> None:
-        most = (await self._machines.hosts[machine.host].facts()).memory_mib
+        most = (await self._machines.hosts[machine.host].information.facts()).memory_mib
         if not MIN_MEMORY_MIB <= memory_mib <= most:
             raise InvalidArgument(
                 f"{machine.name} cannot have {memory_mib:,} MiB of memory.",
                 advice=f"Give {MIN_MEMORY_MIB} to {most:,} MiB, which is what the host has.",
             )
 
-    async def _apply(self, host: Hypervisor, name: str, wanted: MachineChanges) -> None:
+    async def _apply(self, host: Host, name: str, wanted: MachineChanges) -> None:
         if wanted.memory_mib is not None or wanted.vcpus is not None or wanted.bios:
             hardware = Hardware(memory_mib=wanted.memory_mib, vcpus=wanted.vcpus, bios=wanted.bios)
-            await host.change(name, hardware)
+            await host.configurations.change(name, hardware)
         extras = {
             field: value
             for field in ("undo_action", "shutdown_action")
             if (value := getattr(wanted, field)) is not None
         }
         if wanted.notes is not None or extras:
-            await host.change(name, MetadataChanged(notes=wanted.notes, extras=extras), Scope.BOTH)
+            await host.configurations.change(
+                name, MetadataChanged(notes=wanted.notes, extras=extras), Scope.BOTH
+            )
         if wanted.undoable is not None:
             await self._machines.set_undoable(name, wanted.undoable)
         if wanted.autostart is not None:
-            await host.set_autostart(name, wanted.autostart)
+            await host.configurations.set_autostart(name, wanted.autostart)
 
 
 def refuse_active(machine: Machine, command: str, code: ErrorCode) -> None:

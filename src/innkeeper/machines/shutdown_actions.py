@@ -33,7 +33,7 @@ async def apply_shutdown_actions(machines: Machines, tasks: Tasks, *, timeout_se
 
 async def _quit(machines: Machines, tasks: Tasks, machine: Machine, timeout_seconds: float) -> None:
     try:
-        made = await machines.hosts[machine.host].configuration(machine.name)
+        made = await machines.hosts[machine.host].configurations.read(machine.name)
         task = await _begin(machines, machine, made.extras.shutdown_action)
         ended = await tasks.wait(task.id, timeout_seconds)
         if ended and _failed(await tasks.get(task.id)) and task.kind != "machine_save":

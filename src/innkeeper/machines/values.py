@@ -10,7 +10,7 @@ from innkeeper.errors import ErrorCode, InvalidArgument, WrongState
 from innkeeper.machines.change import Hardware, MetadataChanged, Scope, ValueSet
 from innkeeper.machines.configuration import Configuration, Value
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.settings import refuse_active
 from innkeeper.wire.virtual_pc import UndoAction
@@ -51,7 +51,7 @@ class MachineValues:
     async def all(self, name: str, *, activation: bool = False) -> Mapping[str, Value]:
         """Every value of the machine, by key."""
         machine, host = await self._find(name, activation)
-        made = await host.configuration(machine.name, running=activation)
+        made = await host.configurations.read(machine.name, running=activation)
         return dict(sorted({**DEFAULTS, **_mapped(made), **made.extras.values}.items()))
 
     async def get(self, name: str, key: str, *, activation: bool = False) -> Value:
@@ -74,19 +74,19 @@ class MachineValues:
         if key == _SECONDS_TO_SAVE and isinstance(value, int):
             value = _seconds_to_save(value)
         scope = Scope.RUNNING if activation else Scope.PERSISTENT
-        await host.change(machine.name, ValueSet(key=key, value=value), scope)
+        await host.configurations.change(machine.name, ValueSet(key=key, value=value), scope)
 
     async def remove(self, name: str, key: str, *, activation: bool = False) -> None:
         """Remove one value. Raises as ``get`` does."""
         _checked(key)
         machine, host = await self._find(name, activation)
-        made = await host.configuration(machine.name, running=activation)
+        made = await host.configurations.read(machine.name, running=activation)
         if key not in made.extras.values:
             raise _unknown(name, key)
         scope = Scope.RUNNING if activation else Scope.PERSISTENT
-        await host.change(machine.name, ValueSet(key=key, value=None), scope)
+        await host.configurations.change(machine.name, ValueSet(key=key, value=None), scope)
 
-    async def _find(self, name: str, activation: bool) -> tuple[Machine, Hypervisor]:
+    async def _find(self, name: str, activation: bool) -> tuple[Machine, Host]:
         machine = await self._machines.get(name)
         if activation and machine.state not in _RUNNING:
             raise WrongState(
@@ -145,16 +145,18 @@ def _seconds_to_save(seconds: int) -> int:
     return min(max(seconds, 20), 4_294_968)
 
 
-async def _set_memory(host: Hypervisor, machine: Machine, value: Value) -> None:
+async def _set_memory(host: Host, machine: Machine, value: Value) -> None:
     refuse_active(machine, "change its memory", ErrorCode.VM_E_PREF_VM_ACTIVE)
-    await host.change(machine.name, Hardware(memory_mib=_integer(value)))
+    await host.configurations.change(machine.name, Hardware(memory_mib=_integer(value)))
 
 
-async def _set_undo_action(host: Hypervisor, machine: Machine, value: Value) -> None:
+async def _set_undo_action(host: Host, machine: Machine, value: Value) -> None:
     number = _integer(value)
     if number not in list(UndoAction):
         raise InvalidArgument(f"There is no undo action {number}.", advice="0 discards, 1 keeps, 2 commits.")
-    await host.change(machine.name, MetadataChanged(extras={"undo_action": UndoAction(number)}), Scope.BOTH)
+    await host.configurations.change(
+        machine.name, MetadataChanged(extras={"undo_action": UndoAction(number)}), Scope.BOTH
+    )
 
 
 def _integer(value: Value) -> int:
@@ -163,7 +165,7 @@ def _integer(value: Value) -> int:
     return value
 
 
-_OWN: Mapping[str, Callable[[Hypervisor, Machine, Value], Awaitable[None]]] = {
+_OWN: Mapping[str, Callable[[Host, Machine, Value], Awaitable[None]]] = {
     _MEMORY: _set_memory,
     _UNDO_ACTION: _set_undo_action,
 }

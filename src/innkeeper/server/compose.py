@@ -24,22 +24,22 @@ from innkeeper.disks.roots import Roots
 from innkeeper.disks.service import Disks
 from innkeeper.errors import InnkeeperError
 from innkeeper.hypervisor.libvirt import (
-    LibvirtHypervisor,
     choose_uri,
     embedded_root,
     embedded_uri,
+    libvirt_host,
     prepare_root,
 )
 from innkeeper.hypervisor.simulated.agents import FakeAgents
 from innkeeper.hypervisor.simulated.fleet import settle_fleet
-from innkeeper.hypervisor.simulated.host import FakeHypervisor
+from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.identity.audit import Audit
 from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.creation import Creation
 from innkeeper.machines.disk_space import DiskSpaceWatch
 from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.ports import BytePipe, Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.screen.display import Display
 from innkeeper.machines.screen.keyboard import Keyboard
 from innkeeper.machines.screen.mouse import Mouse
@@ -78,6 +78,7 @@ from innkeeper.updates.reports import Reports, run_has_merged
 from innkeeper.updates.run import UpdateRuns
 from innkeeper.updates.trigger import TriggerAgent
 from innkeeper.updates.windows import Windows
+from innkeeper.wire.byte_pipe import BytePipe
 
 _log = structlog.get_logger(__name__)
 
@@ -88,7 +89,7 @@ class Overrides:
 
     clock: Clock | None = None
     engine: Engine | None = None
-    hypervisors: Sequence[Hypervisor] | None = None
+    hypervisors: Sequence[Host] | None = None
     agents: GuestAgents | None = None
 
 
@@ -200,7 +201,7 @@ def _fleet(settings: Settings) -> Path:
 
 
 async def _house(
-    foundations: Foundations, tasks: Tasks, machines: Machines, hypervisors: Sequence[Hypervisor]
+    foundations: Foundations, tasks: Tasks, machines: Machines, hypervisors: Sequence[Host]
 ) -> House:
     """Put the rooms of the night on top of machines and tasks."""
     policy, store = foundations.settings.policy, foundations.store
@@ -351,7 +352,7 @@ def _reconciler(foundations: Foundations, tasks: Tasks, machines: Machines) -> R
 # Who carries the machines
 
 
-async def _hypervisors(foundations: Foundations) -> Sequence[Hypervisor]:
+async def _hypervisors(foundations: Foundations) -> Sequence[Host]:
     if foundations.overrides.hypervisors is not None:
         return foundations.overrides.hypervisors
     if foundations.settings.fake is not None:
@@ -359,13 +360,13 @@ async def _hypervisors(foundations: Foundations) -> Sequence[Hypervisor]:
     return [await _libvirt(foundations, uri) for uri in await _uris(foundations.settings)]
 
 
-async def _fake(foundations: Foundations, fake: FakeSettings) -> FakeHypervisor:
-    hypervisor = FakeHypervisor(
+async def _fake(foundations: Foundations, fake: FakeSettings) -> SimulatedHost:
+    hypervisor = simulated_host(
         _fleet(foundations.settings), clock=foundations.clock, publish=foundations.events.publish
     )
-    foundations.opened.push_async_callback(hypervisor.close)
-    await hypervisor.open()
-    await settle_fleet(hypervisor, fake.machines)
+    foundations.opened.push_async_callback(hypervisor.connection.close)
+    await hypervisor.connection.open()
+    await settle_fleet(hypervisor.simulation, fake.machines)
     return hypervisor
 
 
@@ -373,7 +374,7 @@ async def _uris(settings: Settings) -> Sequence[str]:
     return settings.hypervisors or (await choose_uri(settings.state_dir),)
 
 
-async def _libvirt(foundations: Foundations, uri: str) -> LibvirtHypervisor:
+async def _libvirt(foundations: Foundations, uri: str) -> Host:
     """Open one host; the embedded driver's first look at QEMU is done here, where it is told of."""
     state_dir = foundations.settings.state_dir
     if uri == embedded_uri(embedded_root(state_dir)):
@@ -381,15 +382,15 @@ async def _libvirt(foundations: Foundations, uri: str) -> LibvirtHypervisor:
             state_dir, lambda phase: _log.info("hypervisor_probing", phase=phase)
         )
         _log.info("hypervisor_probed", accelerator=acceleration.accelerator, reason=acceleration.reason)
-    hypervisor = LibvirtHypervisor(
+    hypervisor = libvirt_host(
         name=urlsplit(uri).hostname or socket.gethostname(),
         uri=uri,
         publish=foundations.events.publish,
         state_directory=state_dir,
         exports=foundations.exports,
     )
-    foundations.opened.push_async_callback(hypervisor.close)
-    await hypervisor.open()
+    foundations.opened.push_async_callback(hypervisor.connection.close)
+    await hypervisor.connection.open()
     _log.info("hypervisor_opened", host=hypervisor.name, uri=uri)
     return hypervisor
 
@@ -398,17 +399,17 @@ async def _libvirt(foundations: Foundations, uri: str) -> LibvirtHypervisor:
 
 
 async def _agents(
-    foundations: Foundations, machines: Machines, hypervisors: Sequence[Hypervisor], trigger: TriggerAgent
+    foundations: Foundations, machines: Machines, hypervisors: Sequence[Host], trigger: TriggerAgent
 ) -> GuestAgents:
     if foundations.overrides.agents is not None:
         return foundations.overrides.agents
-    if foundations.settings.fake is not None and isinstance(hypervisors[0], FakeHypervisor):
-        simulated = FakeAgents(hypervisors[0], clock=foundations.clock)
+    if foundations.settings.fake is not None and isinstance(hypervisors[0], SimulatedHost):
+        simulated = FakeAgents(hypervisors[0].simulation, clock=foundations.clock)
         foundations.events.subscribe(simulated.on_event)
         return simulated
 
     async def open_port(name: str) -> BytePipe:
-        return await (await machines.hypervisor_of(name)).open_agent_port(name)
+        return await (await machines.hypervisor_of(name)).agent_ports.open(name)
 
     async def running() -> Collection[str]:
         return [each.name for each in await machines.list() if each.state is MachineState.RUNNING]

@@ -52,7 +52,7 @@ class MachineDisks:
 
     async def _chain(self, machine: Machine, path: str) -> Sequence[str]:
         try:
-            return await self._machines.hosts[machine.host].backing_chain(path)
+            return await self._machines.hosts[machine.host].disks.backing_chain(path)
         except InnkeeperError:
             # Not to be read at this moment: its own name is all that is known.
             return [path]

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.service import Tasks
 from innkeeper.wire.events import Event, EventKind
@@ -85,10 +85,10 @@ class Metrics:
             self._live.labels(kind).set(count)
         return generate_latest(self._registry)
 
-    async def _look_at(self, host: Hypervisor) -> None:
+    async def _look_at(self, host: Host) -> None:
         states: Tally[tuple[str, ...]] = Tally({(host.name, state.name): 0 for state in MachineState})
         try:
-            states.update((host.name, machine.state.name) for machine in await host.machines())
+            states.update((host.name, machine.state.name) for machine in await host.inventory.list())
             self._hosts.labels(host.name).set(1)
         except InnkeeperError:
             self._hosts.labels(host.name).set(0)

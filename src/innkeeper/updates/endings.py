@@ -17,7 +17,7 @@ from innkeeper.updates.policy import UndoPointPolicy
 async def forget_memory(run: Run) -> None:
     """Discard the saved state, before the first merged byte: it does not go with the updated disks."""
     if run.found in (MachineState.SAVED, MachineState.PAUSED):
-        await run.hypervisor.discard_saved_state(run.machine)
+        await run.hypervisor.saved_states.discard(run.machine)
 
 
 async def merge(run: Run) -> None:
@@ -38,11 +38,11 @@ async def restore_after_keep(run: Run) -> Left:
         await _start_again(run)
         state = MachineState.RUNNING
     if run.found is MachineState.SAVED and state in (MachineState.RUNNING, MachineState.PAUSED):
-        await run.hypervisor.save(run.machine, run.on_progress)
+        await run.hypervisor.saved_states.save(run.machine, run.on_progress)
     if run.found is MachineState.PAUSED and state is MachineState.RUNNING:
-        await run.hypervisor.pause(run.machine)
+        await run.hypervisor.lifecycle.pause(run.machine)
     if run.found is MachineState.RUNNING and state is MachineState.PAUSED:
-        await run.hypervisor.resume(run.machine)
+        await run.hypervisor.lifecycle.resume(run.machine)
     return await _left(run)
 
 
@@ -52,7 +52,7 @@ async def restore_after_keep(run: Run) -> Left:
 async def turn_off(run: Run) -> None:
     """Pull the plug of a machine that stands on its undo disks: nothing it still writes is wanted."""
     if run.plan is not None and await run.undo.is_taken():
-        await run.hypervisor.turn_off(run.machine)
+        await run.hypervisor.lifecycle.turn_off(run.machine)
 
 
 async def discard(run: Run) -> None:
@@ -94,7 +94,7 @@ async def restore_after_roll_back(run: Run) -> Left:
     if run.found is MachineState.RUNNING and state is not MachineState.RUNNING:
         await _start_again(run)
     if run.found is MachineState.PAUSED and state in (MachineState.SAVED, MachineState.TURNED_OFF):
-        await run.hypervisor.start(run.machine, paused=True, on_progress=run.on_progress)
+        await run.hypervisor.lifecycle.start(run.machine, paused=True, on_progress=run.on_progress)
     return await _left(run)
 
 
@@ -111,7 +111,7 @@ async def _let_power_off_end(run: Run) -> None:
 async def _start_again(run: Run) -> None:
     """Start a machine that was found running, and see that its agent is back if it was there before."""
     async with run.boots.slot(run.hypervisor.name):
-        await run.hypervisor.start(run.machine, on_progress=run.on_progress)
+        await run.hypervisor.lifecycle.start(run.machine, on_progress=run.on_progress)
         if not run.had_agent:
             return
         try:

@@ -173,7 +173,7 @@ class Lookout:
     async def _host(self, name: str) -> Host | None:
         """What a host can carry; ``None`` where it does not answer."""
         try:
-            free = await self._machines.hosts[name].memory_free_mib()
+            free = await self._machines.hosts[name].information.memory_free_mib()
         except InnkeeperError as error:
             _log.warning("host.silent", host=name, error=str(error))
             return None

@@ -11,7 +11,7 @@ from typing import TypeVar
 from innkeeper.channels.ports import AgentTask, GuestAgent, GuestAgents, HealthReport, UpdateStatus
 from innkeeper.errors import AgentError, ErrorCode, InnkeeperError
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.point import BaseRecord, UndoPlan, UndoPoint
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
@@ -56,7 +56,7 @@ class Run:
         *,
         order: RunOrder,
         task: RunningTask,
-        hypervisor: Hypervisor,
+        hypervisor: Host,
         agents: GuestAgents,
         bookings: Bookings,
         boots: BootSlots,
@@ -136,7 +136,7 @@ class Run:
 
     async def state(self) -> Machine:
         """The machine as its host has it now."""
-        return await self.hypervisor.machine(self.machine)
+        return await self.hypervisor.inventory.get(self.machine)
 
     async def check_alive(self) -> None:
         """Raises ``Stop`` where the machine does not run, and so no guest can answer."""

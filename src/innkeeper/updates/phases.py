@@ -58,7 +58,7 @@ async def look_before(run: Run) -> Baseline | None:
 async def settle(run: Run) -> None:
     """Bring the machine to the state that its undo point is taken in."""
     if run.found is MachineState.PAUSED and (await run.state()).state is MachineState.PAUSED:
-        await run.hypervisor.save(run.machine, run.on_progress)
+        await run.hypervisor.saved_states.save(run.machine, run.on_progress)
     if run.found is MachineState.RUNNING and run.policy.undo_point is UndoPointPolicy.OFF:
         await _power_off(run)
 
@@ -91,7 +91,7 @@ async def wake(run: Run) -> None:
     elif state is MachineState.SAVED and run.found in _KEPT_MEMORY:
         await _restore(run)
     if (await run.state()).state is MachineState.PAUSED:
-        await run.hypervisor.resume(run.machine)
+        await run.hypervisor.lifecycle.resume(run.machine)
     await run.check_alive()
 
 
@@ -251,19 +251,19 @@ async def _refuse_changed_bases(run: Run) -> None:
 
 async def _boot(run: Run) -> None:
     async with run.boots.slot(run.hypervisor.name):
-        await run.hypervisor.start(run.machine, on_progress=run.on_progress)
+        await run.hypervisor.lifecycle.start(run.machine, on_progress=run.on_progress)
 
 
 async def _restore(run: Run) -> None:
     """Go on from the saved memory, on overlays that nothing was written to: the host sees to that."""
     overlays = run.undo.plan.overlays
-    await run.hypervisor.restore_keeping_saved_state(run.machine, overlays, run.on_progress)
+    await run.hypervisor.saved_states.restore_keeping(run.machine, overlays, run.on_progress)
 
 
 async def _power_off(run: Run) -> None:
     """Ask the guest to power off, and see that it does."""
     if (await run.state()).state is MachineState.RUNNING:
-        await run.hypervisor.shut_down(run.machine)
+        await run.hypervisor.lifecycle.shut_down(run.machine)
     if not await run.wait_for(MachineState.TURNED_OFF, run.policy.shut_down_seconds):
         raise Stop(
             Cause.TIME_OUT,

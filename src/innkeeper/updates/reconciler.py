@@ -6,7 +6,7 @@ import structlog
 
 from innkeeper.errors import InnkeeperError, TaskNotFound
 from innkeeper.machines.command import Command
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.leftovers import Leftover, find_leftovers
 from innkeeper.tasks.ports import Clock
@@ -44,7 +44,7 @@ class Reconciler:
         live = {task.id for task in await self._tasks.list(live=True, limit=_ALL)}
         for host, hypervisor in self._machines.hosts.items():
             try:
-                undoable = {each.name for each in await hypervisor.machines() if each.undoable}
+                undoable = {each.name for each in await hypervisor.inventory.list() if each.undoable}
                 for leftover in await find_leftovers(hypervisor):
                     # An undoable machine stands on undo disks as it should.
                     if leftover.run not in live and leftover.machine not in undoable:
@@ -52,13 +52,13 @@ class Reconciler:
             except InnkeeperError as error:
                 _log.warning("undo.not_reconciled", host=host, error=str(error))
 
-    async def _resolve(self, hypervisor: Hypervisor, leftover: Leftover) -> None:
+    async def _resolve(self, hypervisor: Host, leftover: Leftover) -> None:
         report = await self._reports.get(leftover.run)
         settled = await self._was_of_a_command(leftover.run) or (
             report is not None and report.verdict in _SETTLED
         )
         if settled and not leftover.machine:
-            await hypervisor.delete_file(leftover.path)
+            await hypervisor.disks.delete(leftover.path)
             self._tell(
                 EventKind.UNDO_LEFTOVER_DELETED, leftover, "Its run has ended, and nothing stands on it."
             )

@@ -14,8 +14,8 @@ from playwright.async_api import Page, async_playwright
 from playwright.async_api import TimeoutError as NotYet
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from innkeeper.hypervisor.libvirt import LibvirtHypervisor
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports.host import Host
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.pages import rendering
@@ -32,29 +32,31 @@ _TIMEOUT_SECONDS = 150
 
 
 async def test_what_is_typed_into_the_console_reaches_the_guest(
-    embedded_hypervisor: LibvirtHypervisor,
+    embedded_hypervisor: Host,
     echo_guest: TinyGuest,
     define_machine: Callable[..., Awaitable[TinyMachine]],
     tmp_path: Path,
 ) -> None:
     """A shell on the machine's own screen is told to power off, key by key, and the machine is off."""
     await define_machine("typed", guest=echo_guest, agent_port=False, display=True)
-    definition = await embedded_hypervisor.definition("typed")
-    await embedded_hypervisor.define(definition.replace("console=ttyS0", "console=tty0 rdinit=/bin/sh"))
-    await embedded_hypervisor.start("typed")
+    definition = await embedded_hypervisor.definitions.read("typed")
+    await embedded_hypervisor.definitions.define(
+        definition.replace("console=ttyS0", "console=tty0 rdinit=/bin/sh")
+    )
+    await embedded_hypervisor.lifecycle.start("typed")
     async with _served(embedded_hypervisor, tmp_path) as address, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         page = await browser.new_page()
         await page.goto(f"{address}/machines/typed/console")
         await page.wait_for_selector("#console[data-connected] canvas")
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            while (await embedded_hypervisor.machine("typed")).state is MachineState.RUNNING:
+            while (await embedded_hypervisor.inventory.get("typed")).state is MachineState.RUNNING:
                 await page.locator("#console canvas").click()
                 await page.keyboard.type("poweroff -f", delay=20)
                 await page.keyboard.press("Enter")
                 with contextlib.suppress(NotYet):
                     await page.wait_for_selector("#console:not([data-connected])", timeout=5000)
-            while (await embedded_hypervisor.machine("typed")).state is not MachineState.TURNED_OFF:
+            while (await embedded_hypervisor.inventory.get("typed")).state is not MachineState.TURNED_OFF:
                 await asyncio.sleep(0.1)  # QEMU ends
         # This host's events go elsewhere: what the service cannot hear, it sees within seconds.
         async with asyncio.timeout(_TIMEOUT_SECONDS):
@@ -70,7 +72,7 @@ async def _badge(page: Page, url: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _served(hypervisor: LibvirtHypervisor, directory: Path) -> AsyncIterator[str]:
+async def _served(hypervisor: Host, directory: Path) -> AsyncIterator[str]:
     """A service over this host, at an address of its own."""
     settings = Settings(state_dir=directory / "state", socket=directory / "s.sock")
     with socket.socket() as listening:

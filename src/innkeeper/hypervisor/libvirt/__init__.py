@@ -1,13 +1,13 @@
 """Carry machines with libvirt: this computer's, another's, or an embedded one."""
 
-from innkeeper.hypervisor.libvirt.host import LibvirtHypervisor
+from innkeeper.hypervisor.libvirt.host import libvirt_host
 from innkeeper.hypervisor.libvirt.roots import prepare_root
 from innkeeper.hypervisor.libvirt.uris import choose_uri, embedded_root, embedded_uri
 
 __all__ = [
-    "LibvirtHypervisor",
     "choose_uri",
     "embedded_root",
     "embedded_uri",
+    "libvirt_host",
     "prepare_root",
 ]

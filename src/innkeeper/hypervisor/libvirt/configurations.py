@@ -1,4 +1,4 @@
-"""Read and change how libvirt's machines are made: their definitions, and their devices while they run."""
+"""Hardware and settings of a libvirt host's machines: in their definitions, and live while they run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from innkeeper.hypervisor.domain.editing import device_of, edited, usb_element
 from innkeeper.hypervisor.domain.extras import NAMESPACE, PREFIX, extras_text
 from innkeeper.hypervisor.domain.fields import written
 from innkeeper.hypervisor.domain.reading import configuration_of
+from innkeeper.hypervisor.libvirt.announcer import Announcer
 from innkeeper.hypervisor.libvirt.connection import Connection
-from innkeeper.hypervisor.libvirt.domains import Domains
-from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.hypervisor.libvirt.trays import Trays
 from innkeeper.machines.change import (
     AdapterAttached,
     Change,
@@ -22,10 +22,10 @@ from innkeeper.machines.change import (
     UsbDetached,
     ValueSet,
 )
+from innkeeper.machines.change_events import change_event
 from innkeeper.machines.configuration import Configuration, Extras
-from innkeeper.machines.machine import MachineState
+from innkeeper.wire.events import EventKind
 
-_OFF = frozenset({MachineState.TURNED_OFF})
 _PERSISTENT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _AFFECT = {
     Scope.PERSISTENT: libvirt.VIR_DOMAIN_AFFECT_CONFIG,
@@ -33,23 +33,37 @@ _AFFECT = {
 }
 
 
-class Configurations:
-    """How the machines of one host are made."""
+class LibvirtConfigurations:
+    """The configurations of one host's machines (``machines.ports.configurations.Configurations``)."""
 
-    def __init__(self, uri: HostUri, connection: Connection, domains: Domains) -> None:
-        self._uri = uri
+    def __init__(self, connection: Connection, announcer: Announcer, trays: Trays) -> None:
         self._connection = connection
-        self._domains = domains
+        self._announcer = announcer
+        self._trays = trays
 
-    async def read(self, name: str, *, running: bool) -> Configuration:
-        """How it is made: as it starts, or as it runs."""
+    async def read(self, name: str, *, running: bool = False) -> Configuration:
+        """The configuration for the next start, or the one in use."""
         flags = 0 if running else _PERSISTENT
         definition = await self._connection.ask(lambda c: c.lookupByName(name).XMLDesc(flags), "read", name)
         return configuration_of(str(definition))
 
-    async def change(self, name: str, change: Change, scope: Scope) -> None:
-        """Change how it is made."""
+    async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
+        """Change the configuration, and publish what was changed."""
+        kind, data = change_event(change)
+        with self._trays.changing(name):
+            await self._change(name, change, scope)
+        self._announcer.publish(kind, name, data)
 
+    async def set_autostart(self, name: str, autostart: bool) -> None:
+        """Set whether the machine starts with its host."""
+
+        def work(connect: libvirt.virConnect) -> None:
+            connect.lookupByName(name).setAutostart(int(autostart))
+
+        await self._connection.ask(work, "set the autostart of", name)
+        self._announcer.say(EventKind.MACHINE_CONFIGURATION_CHANGED, name)
+
+    async def _change(self, name: str, change: Change, scope: Scope) -> None:
         def work(connect: libvirt.virConnect) -> None:
             domain = connect.lookupByName(name)
             live = scope is not Scope.PERSISTENT and bool(domain.isActive())
@@ -62,19 +76,6 @@ class Configurations:
                 _change_persistent(connect, domain, change)
 
         await self._connection.command(work, "change", name)
-
-    async def rename(self, name: str, new_name: str) -> None:
-        """Give it another name."""
-
-        def work(connect: libvirt.virConnect) -> None:
-            known = {domain.name() for domain in connect.listAllDomains()}
-            if name not in known and new_name in known:
-                return
-            domain = connect.lookupByName(name)
-            self._domains.require(domain, _OFF, "be renamed")
-            domain.rename(new_name)
-
-        await self._connection.command(work, "rename", name)
 
 
 def _change_persistent(connect: libvirt.virConnect, domain: libvirt.virDomain, change: Change) -> None:

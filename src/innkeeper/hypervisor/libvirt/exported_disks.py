@@ -26,7 +26,7 @@ from innkeeper.hypervisor.libvirt.reconnecting import reconnect
 from innkeeper.hypervisor.libvirt.states import SavedImage
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.ports import DiskExports
+from innkeeper.machines.ports.exports import DiskExports
 
 _log = structlog.get_logger()
 

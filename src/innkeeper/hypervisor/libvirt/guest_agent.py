@@ -18,7 +18,7 @@ import libvirt_qemu
 
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.hypervisor.libvirt.connection import Connection
-from innkeeper.machines.ports import ExecResult
+from innkeeper.machines.ports.guest_agents import ExecResult
 from innkeeper.wire.events import Json
 
 #: Any one answer of the agent.
@@ -34,8 +34,8 @@ _WRITE_BYTES = 48 * 1024
 _ADVICE = "See that qemu-guest-agent is installed and runs in the guest, and allows this command."
 
 
-class GuestAgentPort:
-    """qemu-guest-agent of one host's machines."""
+class GuestAgentCalls:
+    """Calls to qemu-guest-agent in one host's machines."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -48,7 +48,7 @@ class GuestAgentPort:
         """Thaw them; returns how many."""
         return await self._count(name, "thaw the file systems of", lambda domain: domain.fsThaw())
 
-    async def run(self, name: str, argv: Sequence[str], timeout: float) -> ExecResult:
+    async def run(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         """Run a command in the guest and wait for its end."""
         deadline = time.monotonic() + timeout
         started = await self._ask(

@@ -12,7 +12,7 @@ from typing import TypeVar
 from innkeeper.channels.guest_statements import read_facts, read_parameters, read_sessions
 from innkeeper.channels.statements import Unbelievable, clean_sentence
 from innkeeper.errors import AgentError
-from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentPort
+from innkeeper.hypervisor.libvirt.guest_agent import GuestAgentCalls
 from innkeeper.wire.events import Json
 from innkeeper.wire.guest_facts import MAX_SESSIONS, Ability, GuestFacts, GuestParameter, LogonSession
 
@@ -31,9 +31,9 @@ _LOCKED = (
 
 
 class QemuGuestProgram:
-    """qemu-guest-agent in one guest (``machines.guest.program.GuestProgram``)."""
+    """qemu-guest-agent in one guest (``machines.ports.guest_program.GuestProgram``)."""
 
-    def __init__(self, machine: str, port: GuestAgentPort) -> None:
+    def __init__(self, machine: str, port: GuestAgentCalls) -> None:
         self._machine = machine
         self._port = port
 
@@ -96,7 +96,7 @@ class QemuGuestProgram:
         """Tell logind to end every user's sessions."""
         users = {session.user for session in await self.sessions()}
         for user in sorted(users):
-            await self._port.run(self._machine, ["loginctl", "terminate-user", user], _EXEC_SECONDS)
+            await self._port.run(self._machine, ["loginctl", "terminate-user", user], timeout=_EXEC_SECONDS)
         return len(users)
 
     async def parameters(self) -> Mapping[str, GuestParameter]:
@@ -117,7 +117,9 @@ class QemuGuestProgram:
         if value is not None:
             kept[name] = GuestParameter(value=value, revision=revision, by_guest=False)
         entries = {key: [each.value, each.revision, each.by_guest] for key, each in kept.items()}
-        await self._port.run(self._machine, ["mkdir", "-p", "-m", "700", "/var/lib/innkeeper"], _EXEC_SECONDS)
+        await self._port.run(
+            self._machine, ["mkdir", "-p", "-m", "700", "/var/lib/innkeeper"], timeout=_EXEC_SECONDS
+        )
         await self._port.write_file(self._machine, _PARAMETERS, json.dumps(entries).encode())
 
     async def set_time(self, seconds: float) -> None:
@@ -139,7 +141,7 @@ class QemuGuestProgram:
     async def _locked_users(self) -> Mapping[str, bool]:
         """Whether each user's screen is locked, as far as logind says."""
         try:
-            message = await self._port.run(self._machine, ["/bin/sh", "-c", _LOCKED], _EXEC_SECONDS)
+            message = await self._port.run(self._machine, ["/bin/sh", "-c", _LOCKED], timeout=_EXEC_SECONDS)
         except AgentError:
             return {}
         found = {}

@@ -17,16 +17,16 @@ from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.domains import Domains
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.screen.input_devices import (
+from innkeeper.machines.ports.input_devices import (
     ButtonMoved,
     InputEvent,
+    Key,
     KeyMoved,
     PointerMoved,
     PointerPlaced,
     Pointers,
     WheelTurned,
 )
-from innkeeper.machines.screen.keys import Key
 from innkeeper.wire.events import Json
 from innkeeper.wire.states import MouseButton
 
@@ -39,7 +39,7 @@ _BUTTONS: Mapping[MouseButton, str] = {
 
 
 class LibvirtInputDevices:
-    """The keyboards and mice of one host's machines (``machines.screen.input_devices.InputDevices``)."""
+    """The keyboards and mice of one host's machines (``machines.ports.input_devices.InputDevices``)."""
 
     def __init__(self, uri: HostUri, connection: Connection, domains: Domains) -> None:
         self._uri = uri

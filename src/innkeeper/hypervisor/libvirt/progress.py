@@ -9,7 +9,7 @@ from pathlib import Path
 
 import libvirt
 
-from innkeeper.machines.ports import OnProgress
+from innkeeper.machines.ports.progress import OnProgress
 
 _POLL_S = 0.2
 

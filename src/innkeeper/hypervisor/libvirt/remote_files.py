@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from innkeeper.errors import NotSupported
-from innkeeper.machines.ports import FileIdentity, OnProgress
+from innkeeper.machines.ports.image_files import FileIdentity
+from innkeeper.machines.ports.progress import OnProgress
 
 
 class FarFiles:
-    """The image files of a host that is not this computer (``machines.ports.ImageFiles``)."""
+    """The image files of a host that is not this computer (``machines.ports.image_files.ImageFiles``)."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from innkeeper.errors import NotSupported
-from innkeeper.machines.ports import OnProgress
+from innkeeper.machines.ports.progress import OnProgress
 
 
 class FarImages:
-    """The image files of a host that is not this computer (``machines.ports.ImageMaker``)."""
+    """The image files of a host that is not this computer (``machines.ports.image_maker.ImageMaker``)."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri

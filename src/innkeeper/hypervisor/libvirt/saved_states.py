@@ -1,4 +1,4 @@
-"""Save machines' memory, and restore it: for good, or only to try something."""
+"""Saved states of a libvirt host's machines: made, restored for good or for a trial, discarded."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.progress import Look, followed, restore_progress, save_progress
 from innkeeper.hypervisor.libvirt.states import SavedImage
-from innkeeper.hypervisor.libvirt.undo_disks import UndoDisks
+from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.ports import OnProgress
+from innkeeper.machines.ports.progress import OnProgress
 
 _UP = frozenset({MachineState.RUNNING, MachineState.PAUSED})
 _STARTABLE = frozenset({MachineState.TURNED_OFF, MachineState.SAVED})
@@ -26,8 +26,8 @@ _STARTABLE = frozenset({MachineState.TURNED_OFF, MachineState.SAVED})
 _ABORT_RETRY_S = 0.1
 
 
-class SavedStates:
-    """The saved states of one host's machines."""
+class LibvirtSavedStates:
+    """The saved states of one host's machines (``machines.ports.saved_states.SavedStates``)."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class SavedStates:
         connection: Connection,
         domains: Domains,
         images: Images,
-        undo_disks: UndoDisks,
+        undo_disks: LibvirtUndoDisks,
         exported: ExportedDisks,
     ) -> None:
         self._uri = uri
@@ -80,7 +80,7 @@ class SavedStates:
             await self._connection.command(work, "start", name)
 
     async def restore_keeping(
-        self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None
+        self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None = None
     ) -> None:
         """Restore onto fresh overlays over the saved disks; the saved state is kept for the way back.
 
@@ -94,7 +94,7 @@ class SavedStates:
         async with self._exported.held(name), followed(self._look_at_restore(name), on_progress):
             await self._connection.command(lambda c: self._restore(c, name, sources), "restore", name)
 
-    async def save(self, name: str, on_progress: OnProgress | None) -> None:
+    async def save(self, name: str, on_progress: OnProgress | None = None) -> None:
         """Save memory and stop; a cancel puts the machine back to running."""
         domain = await self._connection.ask(lambda c: self._saveable(c, name), "save", name)
         if domain is None:

@@ -19,8 +19,8 @@ from innkeeper.hypervisor.libvirt.socket_pipe import SocketPipe
 from innkeeper.hypervisor.libvirt.streams import StreamPipe
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.pipe import BytePipe
-from innkeeper.machines.screen.ports import DisplayAddress, Video
+from innkeeper.machines.ports.screens import DisplayAddress, Video
+from innkeeper.wire.byte_pipe import BytePipe
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, never bound
 
 
 class LibvirtScreens:
-    """The screens and serial ports of one host's machines (``machines.screen.ports.Screens``)."""
+    """The screens and serial ports of one host's machines (``machines.ports.screens.Screens``)."""
 
     def __init__(self, uri: HostUri, connection: Connection, domains: Domains) -> None:
         self._uri = uri

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from innkeeper.hypervisor.libvirt.announcer import Announcer
 from innkeeper.machines.change_events import medium
-from innkeeper.wire.events import Event, EventKind, Json, Publish
+from innkeeper.wire.events import EventKind
 
 
 class Trays:
     """The drives of one host's machines."""
 
-    def __init__(self, host: str, publish: Publish) -> None:
-        self._host = host
-        self._publish = publish
+    def __init__(self, announcer: Announcer) -> None:
+        self._announcer = announcer
         #: The machines whose media are changed from here just now: their trays open for it.
         self._changing: collections.Counter[str] = collections.Counter()
 
@@ -32,16 +31,14 @@ class Trays:
     def opened(self, name: str, drive: str) -> None:
         """A tray was opened; by the guest, unless the medium is being changed."""
         if not self._changing[name]:
-            self._say(EventKind.MACHINE_MEDIUM_EJECTED, name, {**medium(drive), "media_path": ""})
+            self._announcer.publish(
+                EventKind.MACHINE_MEDIUM_EJECTED, name, {**medium(drive), "media_path": ""}
+            )
 
     def full(self, name: str, path: str) -> None:
         """QEMU found no room for a write, and has paused the machine."""
-        self._say(
+        self._announcer.publish(
             EventKind.MACHINE_DISK_OUT_OF_SPACE,
             name,
             {"critically_low": True, "free_bytes": 0, "directory": path},
         )
-
-    def _say(self, kind: EventKind, name: str, data: Mapping[str, Json]) -> None:
-        said = {"host": self._host, **data}
-        self._publish(Event(kind=kind, subject=name, at=dt.datetime.now(dt.UTC), data=said))

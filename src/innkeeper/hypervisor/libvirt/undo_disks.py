@@ -1,4 +1,4 @@
-"""Put undo disks over a machine's disks, merge them, or take them away.
+"""Undo disks of a libvirt host's machines: added, merged, dropped.
 
 Every step looks before it does, because it may be the one that a crash cut short.
 """
@@ -21,7 +21,7 @@ from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.states import SavedImage
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.ports import OnProgress
+from innkeeper.machines.ports.progress import OnProgress
 
 _OFF = frozenset({MachineState.TURNED_OFF, MachineState.SAVED})
 _SETTLED = _OFF | {MachineState.RUNNING, MachineState.PAUSED}
@@ -77,8 +77,8 @@ class BlockJobs:
             self._waiting.pop(machine, None)
 
 
-class UndoDisks:
-    """The undo disks of one host's machines."""
+class LibvirtUndoDisks:
+    """The undo disks of one host's machines (``machines.ports.undo_disks.UndoDisks``)."""
 
     #: How fast a merge may write, in MiB a second; 0 for as fast as it can.
     bandwidth_mib = 0
@@ -112,7 +112,7 @@ class UndoDisks:
 
         await self._connection.command(work, "put an undo disk under", name)
 
-    async def merge(self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None) -> None:
+    async def merge(self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None = None) -> None:
         """Merge every overlay into its base, with the machine as it is: running, paused or off."""
         async with self._exported.held(name):
             await self._merge(name, bases, on_progress)

@@ -20,8 +20,8 @@ from innkeeper.channels.ports import (
 from innkeeper.errors import AgentError, ErrorCode, MachineNotFound
 from innkeeper.hypervisor.simulated import guest_program as words
 from innkeeper.hypervisor.simulated.guests import Due, Guest, GuestTask
-from innkeeper.hypervisor.simulated.host import FakeHypervisor
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.hypervisor.simulated.streams import FakeStreams
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.ports import Clock
@@ -47,8 +47,8 @@ _ENDS = frozenset(
 class FakeAgents:
     """The task agents of all simulated machines."""
 
-    def __init__(self, hypervisor: FakeHypervisor, *, clock: Clock) -> None:
-        self._hypervisor = hypervisor
+    def __init__(self, simulation: Simulation, *, clock: Clock) -> None:
+        self._simulation = simulation
         self._clock = clock
         self._streams = FakeStreams()
 
@@ -63,7 +63,7 @@ class FakeAgents:
         while True:
             hello = await self._hello(machine)
             if hello is not None and hello.boot_id != other_boot_than:
-                return FakeAgent(self._hypervisor, machine, hello, self._clock, self._streams)
+                return FakeAgent(self._simulation, machine, hello, self._clock, self._streams)
             if self._clock.monotonic() >= give_up:
                 raise AgentError(
                     f"The task agent of {machine} did not answer within {timeout:g} seconds.",
@@ -74,15 +74,15 @@ class FakeAgents:
 
     def is_connected(self, machine: str) -> bool:
         """Whether the agent is up, as of the last look at its machine."""
-        return self._hypervisor.has_agent_up(machine)
+        return self._simulation.has_agent_up(machine)
 
     def heartbeat(self, machine: str) -> int | None:
         """All or none: simulated agents lose no ping."""
-        return self._hypervisor.heartbeat(machine)
+        return self._simulation.heartbeat(machine)
 
     async def _hello(self, machine: str) -> AgentHello | None:
         try:
-            return await self._hypervisor.simulate(machine, _hello)
+            return await self._simulation.simulate(machine, _hello)
         except MachineNotFound:
             return None
 
@@ -92,14 +92,14 @@ class FakeAgent:
 
     def __init__(
         self,
-        hypervisor: FakeHypervisor,
+        simulation: Simulation,
         machine: str,
         hello: AgentHello,
         clock: Clock,
         streams: FakeStreams,
     ) -> None:
         self._streams = streams
-        self._hypervisor = hypervisor
+        self._simulation = simulation
         self._machine = machine
         self._hello = hello
         self._clock = clock
@@ -219,7 +219,7 @@ class FakeAgent:
             machine.write(guest)
             return told
 
-        return await self._hypervisor.simulate(self._machine, answer)
+        return await self._simulation.simulate(self._machine, answer)
 
 
 def _is_up(machine: SimulatedMachine) -> bool:

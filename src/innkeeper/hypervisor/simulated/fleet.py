@@ -7,8 +7,8 @@ import uuid
 from pathlib import Path
 
 from innkeeper.hypervisor.simulated.guests import Behaviour, Pace
-from innkeeper.hypervisor.simulated.host import FakeHypervisor, Lead
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
+from innkeeper.hypervisor.simulated.simulation import Lead, Simulation
 from innkeeper.machines.machine import MachineState
 
 #: The first machines of every fleet, as in the tutorial: name, state, how its updates go.
@@ -35,11 +35,11 @@ _BEHAVIOURS = (
 )
 
 
-async def settle_fleet(hypervisor: FakeHypervisor, count: int) -> None:
+async def settle_fleet(simulation: Simulation, count: int) -> None:
     """Let ``count`` machines live on a host; those that are there already stay as they are."""
-    known = {machine.name for machine in await hypervisor.machines()}
-    fleet = (_member(number, hypervisor.disk_directory) for number in range(count))
-    await hypervisor.settle(
+    known = {machine.name for machine in await simulation.now()}
+    fleet = (_member(number, simulation.disk_directory) for number in range(count))
+    await simulation.settle(
         (machine, _LEAD_TO[state]) for machine, state in fleet if machine.name not in known
     )
 

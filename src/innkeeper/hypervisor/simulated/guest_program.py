@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated.guests import Due, Guest
-from innkeeper.hypervisor.simulated.machines import SimulatedMachine, Simulation
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ def set_parameter(guest: Guest, name: str, value: str | None, revision: int) -> 
 
 
 class FakeGuestProgram:
-    """qemu-guest-agent of a simulated guest (``machines.guest.program.GuestProgram``)."""
+    """qemu-guest-agent of a simulated guest (``machines.ports.guest_program.GuestProgram``)."""
 
     def __init__(self, simulation: Simulation, name: str) -> None:
         self._simulation = simulation

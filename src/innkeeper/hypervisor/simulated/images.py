@@ -7,7 +7,7 @@ from pathlib import Path
 
 from innkeeper.hypervisor.image_maker import LocalImages
 from innkeeper.hypervisor.simulated import disks as fake_disks
-from innkeeper.machines.ports import OnProgress
+from innkeeper.machines.ports.progress import OnProgress
 from innkeeper.tasks.ports import Clock
 
 #: How long the copy of an image takes, in simulated seconds, and in how many pieces it is made.
@@ -16,7 +16,7 @@ _PIECES = 8
 
 
 class FakeImages(LocalImages):
-    """The image files of a simulated host (``machines.ports.ImageMaker``)."""
+    """The image files of a simulated host (``machines.ports.image_maker.ImageMaker``)."""
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock

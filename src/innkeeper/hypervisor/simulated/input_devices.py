@@ -6,17 +6,19 @@ from collections.abc import Sequence
 
 from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated.guests import Due
-from innkeeper.hypervisor.simulated.machines import SimulatedMachine, Simulation
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.screen.input_devices import (
+from innkeeper.machines.ports.input_devices import (
     MAX_PLACE,
     InputEvent,
+    Key,
     KeyMoved,
     PointerMoved,
     PointerPlaced,
     Pointers,
 )
-from innkeeper.machines.screen.keys import BY_CODE, US_LAYOUT, Key
+from innkeeper.machines.screen.keys import BY_CODE, US_LAYOUT
 
 #: What a login line holds.
 _MOST_TYPED = 2000
@@ -37,7 +39,7 @@ _TYPES: dict[tuple[int, bool], str] = {
 
 
 class FakeInputDevices:
-    """The keyboards and mice of all simulated machines (``machines.screen.input_devices.InputDevices``)."""
+    """The keyboards and mice of all simulated machines (``machines.ports.input_devices.InputDevices``)."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation

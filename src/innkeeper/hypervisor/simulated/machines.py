@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.guests import Behaviour, Fate, Guest, GuestDisk, GuestMemory, Pace
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 
 T = TypeVar("T")
-
-
-class Simulation(Protocol):
-    """Whoever has simulated machines, and lets things be done to them."""
-
-    async def simulate(self, name: str, act: Callable[[SimulatedMachine, float], T]) -> T:
-        """Let the machine live up to now, and act on it. Raises ``MachineNotFound``."""
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

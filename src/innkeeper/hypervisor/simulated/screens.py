@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated import input_devices as devices
-from innkeeper.hypervisor.simulated.machines import SimulatedMachine, Simulation
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.hypervisor.simulated.rfb import (
     ClientEvent,
     KeyEvent,
@@ -24,8 +24,9 @@ from innkeeper.hypervisor.simulated.rfb import (
     SizeAsked,
     UpdateAsked,
 )
-from innkeeper.machines.pipe import BytePipe
-from innkeeper.machines.screen.ports import DisplayAddress, Video
+from innkeeper.hypervisor.simulated.simulation import Simulation
+from innkeeper.machines.ports.screens import DisplayAddress, Video
+from innkeeper.wire.byte_pipe import BytePipe
 
 T = TypeVar("T")
 
@@ -41,34 +42,34 @@ _PIPE_CHUNKS = 64
 
 
 class FakeScreens:
-    """The screens and serial ports of all simulated machines (``machines.screen.ports.Screens``)."""
+    """The screens and serial ports of all simulated machines (``machines.ports.screens.Screens``)."""
 
-    def __init__(self, hypervisor: Simulation) -> None:
-        self._hypervisor = hypervisor
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
 
     async def video(self, name: str) -> Video:
         """What it shows with."""
-        return await self._hypervisor.simulate(name, _video)
+        return await self._simulation.simulate(name, _video)
 
     async def picture(self, name: str) -> bytes:
         """What it shows now, as PNG."""
-        lines, size, pointer = await self._hypervisor.simulate(name, _look)
+        lines, size, pointer = await self._simulation.simulate(name, _look)
         return await asyncio.to_thread(lambda: _png(_draw(lines, size, pointer)))
 
     async def open_display(self, name: str) -> BytePipe:
         """A connection to its RFB server."""
-        video = await self._hypervisor.simulate(name, _showing(_video))
+        video = await self._simulation.simulate(name, _showing(_video))
         if not video.has_display:
             raise _no_screen(name)
         ours, theirs = pipe_pair()
-        _keep(asyncio.create_task(_Viewer(self._hypervisor, name, ours).run(), name=f"display of {name}"))
+        _keep(asyncio.create_task(_Viewer(self._simulation, name, ours).run(), name=f"display of {name}"))
         return theirs
 
     async def open_console(self, name: str) -> BytePipe:
         """Its serial port, with a simulated login on it."""
-        await self._hypervisor.simulate(name, _showing(_video))
+        await self._simulation.simulate(name, _showing(_video))
         ours, theirs = pipe_pair()
-        _keep(asyncio.create_task(_serve_console(self._hypervisor, name, ours), name=f"console of {name}"))
+        _keep(asyncio.create_task(_serve_console(self._simulation, name, ours), name=f"console of {name}"))
         return theirs
 
 
@@ -84,8 +85,8 @@ def _keep(task: asyncio.Task[None]) -> None:
 class _Viewer:
     """One viewer's connection."""
 
-    def __init__(self, hypervisor: Simulation, name: str, pipe: BytePipe) -> None:
-        self._hypervisor = hypervisor
+    def __init__(self, simulation: Simulation, name: str, pipe: BytePipe) -> None:
+        self._simulation = simulation
         self._name = name
         self._pipe = pipe
         self._shown: object = None
@@ -95,7 +96,7 @@ class _Viewer:
 
     async def run(self) -> None:
         """Serve until the viewer hangs up, says nonsense, or the machine goes off."""
-        _, size, _ = await self._hypervisor.simulate(self._name, _look)
+        _, size, _ = await self._simulation.simulate(self._name, _look)
         self._protocol = RfbServer(self._name, size)
         drawing = asyncio.create_task(self._draw_again_and_again())
         try:
@@ -116,17 +117,17 @@ class _Viewer:
                 self._whole = self._whole or not incremental
                 self._wanted.set()
             case KeyEvent(keysym, down):
-                await self._hypervisor.simulate(self._name, lambda m, _: devices.keysym(m, keysym, down))
+                await self._simulation.simulate(self._name, lambda m, _: devices.keysym(m, keysym, down))
             case PointerEvent(x, y, _):
-                await self._hypervisor.simulate(self._name, lambda m, _: devices.move_to(m, x, y))
+                await self._simulation.simulate(self._name, lambda m, _: devices.move_to(m, x, y))
             case SizeAsked(width, height):
-                await self._hypervisor.simulate(self._name, lambda m, _: devices.resize(m, width, height))
+                await self._simulation.simulate(self._name, lambda m, _: devices.resize(m, width, height))
 
     async def _draw_again_and_again(self) -> None:
         with contextlib.suppress(MachineError, Malformed, ConnectionError):
             while True:
                 await self._wanted.wait()
-                look = await self._hypervisor.simulate(self._name, _look)
+                look = await self._simulation.simulate(self._name, _look)
                 if look == self._shown and not self._whole:
                     await asyncio.sleep(_LOOK_SECONDS)
                     continue
@@ -138,14 +139,14 @@ class _Viewer:
         await self._pipe.close()
 
 
-async def _serve_console(hypervisor: Simulation, name: str, pipe: BytePipe) -> None:
+async def _serve_console(simulation: Simulation, name: str, pipe: BytePipe) -> None:
     """A line at a time: what is typed comes back, and the guest answers nothing more."""
     with contextlib.suppress(MachineError, ConnectionError):
-        lines, _, _ = await hypervisor.simulate(name, _look)
+        lines, _, _ = await simulation.simulate(name, _look)
         await pipe.write("\r\n".join(lines).encode())
         while data := await pipe.read():
             text = data.decode("ascii", "replace")
-            await hypervisor.simulate(name, _showing(partial(devices.type_text, text=text)))
+            await simulation.simulate(name, _showing(partial(devices.type_text, text=text)))
             prompt = f"\r\n{name} login: ".encode()
             await pipe.write(data.replace(b"\r", prompt).replace(b"\x7f", b"\b \b"))
     await pipe.close()

@@ -1,4 +1,4 @@
-"""Make up what simulated machines use: each its own rhythm, and counters that never go back."""
+"""Made-up use of simulated machines: each its own rhythm, and counters that never go back."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import datetime as dt
 import functools
 import math
 import random
+from collections.abc import Sequence
 
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.machines.usage import Usage
 
 _MIB = 1 << 20
@@ -16,8 +18,21 @@ _MIB = 1 << 20
 _KEPT = 16_384
 
 
+class SimulatedUsage:
+    """The use of simulated machines (``machines.ports.usage_meter.UsageMeter``)."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    async def read(self) -> Sequence[Usage]:
+        """The use of the machines that are on, by their own rhythms."""
+        now = self._simulation.clock.now().timestamp()
+        machines = list(self._simulation.machines.values())
+        return [used for machine in machines if (used := usage(machine, now))]
+
+
 def usage(machine: SimulatedMachine, now: float) -> Usage | None:
-    """What it has used since it was turned on; nothing where it is off."""
+    """The machine's use since it was turned on; ``None`` where it is off."""
     if machine.memory is None:
         return None
     until = now if machine.paused_at is None else machine.paused_at

@@ -118,7 +118,7 @@ class Heartbeats:
     async def _ask(self, machine: Machine, now: float) -> None:
         self._asked_at[machine.name] = now
         try:
-            await self._machines.hosts[machine.host].guest_program(machine.name).ping()
+            await self._machines.hosts[machine.host].guest_agents.program(machine.name).ping()
         except InnkeeperError:
             return
         self._answered[machine.name] = self._clock.monotonic()

@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 
 from innkeeper.errors import AgentError, ErrorCode, InvalidArgument, MachineError
-from innkeeper.machines.guest.program import GuestProgram, TaskAgents, expect_guest, featured, no_such_feature
+from innkeeper.machines.guest.program import expect_guest, featured, no_such_feature
 from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports.guest_program import GuestProgram, TaskAgents
 from innkeeper.machines.service import Machines
 from innkeeper.machines.settings import refuse_active
 from innkeeper.machines.values import MachineValues
@@ -64,7 +65,7 @@ class GuestOS:
         if agent is not None and agent.knows(ability):
             return machine, agent
         if machine.has_guest_agent_port:
-            return machine, self._machines.hosts[machine.host].guest_program(machine.name)
+            return machine, self._machines.hosts[machine.host].guest_agents.program(machine.name)
         if agent is not None:
             raise no_such_feature(machine.name, f"its task agent is too old for {ability}")
         raise no_such_feature(machine.name, "no agent answers in it")
@@ -82,7 +83,7 @@ class GuestOS:
         if not machine.has_guest_agent_port:
             raise no_such_feature(machine.name, "no agent answers in it", ErrorCode.VM_E_ADDITIONS_NOT_AVAIL)
         try:
-            return await self._machines.hosts[machine.host].guest_program(machine.name).version()
+            return await self._machines.hosts[machine.host].guest_agents.program(machine.name).version()
         except AgentError as error:
             error.code = ErrorCode.VM_E_ADDITIONS_NOT_AVAIL
             raise
@@ -97,7 +98,7 @@ class GuestOS:
         if not machine.has_guest_agent_port:
             return False
         try:
-            await self._machines.hosts[machine.host].guest_program(machine.name).ping()
+            await self._machines.hosts[machine.host].guest_agents.program(machine.name).ping()
         except (AgentError, MachineError):
             return False
         return True

@@ -15,8 +15,9 @@ import structlog
 
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
 from innkeeper.machines.guest.os import GuestOS
-from innkeeper.machines.guest.program import GuestProgram, featured
+from innkeeper.machines.guest.program import featured
 from innkeeper.machines.machine import Machine
+from innkeeper.machines.ports.guest_program import GuestProgram
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.guest_facts import (

@@ -10,7 +10,7 @@ from innkeeper.errors import AgentError, ErrorCode, InnkeeperError, MachineError
 from innkeeper.machines.guest.os import GuestOS
 from innkeeper.machines.guest.program import featured
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
@@ -146,7 +146,7 @@ class GuestTasks:
                 if not forced:
                     raise _stays(name, "reboot")
                 task.log("The guest did not go: it is reset.")
-                await host.reset(name)
+                await host.lifecycle.reset(name)
             return None
 
         await task.step("wait", wait)
@@ -157,7 +157,7 @@ class GuestTasks:
         task.report("Asking the guest to power off", number=1, count=2)
 
         async def ask() -> Json:
-            if (await host.machine(name)).state is MachineState.RUNNING:
+            if (await host.inventory.get(name)).state is MachineState.RUNNING:
                 await self._ask(host, name, "power off", forced)
             return None
 
@@ -170,14 +170,14 @@ class GuestTasks:
                 if not forced:
                     raise _stays(name, "power off")
                 task.log("The guest did not go: it is turned off.")
-                await host.turn_off(name)
+                await host.lifecycle.turn_off(name)
             return None
 
         await task.step("wait", wait)
 
     # Machinery
 
-    def _read(self, argument: Mapping[str, Json]) -> tuple[Hypervisor, str, bool]:
+    def _read(self, argument: Mapping[str, Json]) -> tuple[Host, str, bool]:
         host = self._machines.hosts[str(argument["host"])]
         return host, str(argument["machine"]), argument["forced"] is True
 
@@ -198,7 +198,7 @@ class GuestTasks:
                 advice="Ask whoever it is, or do it with --force.",
             )
 
-    async def _ask(self, host: Hypervisor, name: str, what: str, forced: bool) -> None:
+    async def _ask(self, host: Host, name: str, what: str, forced: bool) -> None:
         """Through the agent; forced, by the power button where none answers."""
         try:
             _, program = await self._guests.program(name, Ability.FACTS)
@@ -207,7 +207,7 @@ class GuestTasks:
             if not forced:
                 error.code = ErrorCode.ERROR_NOT_READY
                 raise
-            await (host.reboot(name) if what == "reboot" else host.shut_down(name))
+            await (host.lifecycle.reboot(name) if what == "reboot" else host.lifecycle.shut_down(name))
 
     async def _boot_of(self, name: str) -> str:
         """What tells this boot from the next; empty while nobody can say."""
@@ -217,8 +217,8 @@ class GuestTasks:
         except InnkeeperError:
             return ""
 
-    async def _is_off(self, host: Hypervisor, name: str) -> bool:
-        return (await host.machine(name)).state is MachineState.TURNED_OFF
+    async def _is_off(self, host: Host, name: str) -> bool:
+        return (await host.inventory.get(name)).state is MachineState.TURNED_OFF
 
     async def _until(self, seconds: float, look: Callable[[], Awaitable[bool]]) -> bool:
         give_up = self._clock.monotonic() + seconds

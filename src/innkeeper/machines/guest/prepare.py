@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from innkeeper.errors import AgentError, InnkeeperError
 from innkeeper.machines.guest.bundle import BUNDLE_NAME, agent_bundle
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import ExecResult, Hypervisor
+from innkeeper.machines.ports.guest_agents import ExecResult, QemuGuestAgents
+from innkeeper.machines.ports.host import Host
 
 __all__ = ["BUNDLE_NAME", "INSTALLED_BUNDLE", "Prepared", "agent_bundle", "cloud_init_user_data", "prepare"]
 
@@ -50,16 +51,16 @@ class Prepared:
     agent_installed: bool
 
 
-async def prepare(hypervisor: Hypervisor, name: str, *, force: bool = False) -> Prepared:
+async def prepare(host: Host, name: str, *, force: bool = False) -> Prepared:
     """Give the machine the agent's port, and install the agent in its guest through qemu-guest-agent.
 
     May be done again: what is there is left as it is, unless ``force`` installs the agent anew.
     Raises ``AgentError``, with what to do, where the guest cannot be reached or has no Python.
     """
-    machine = await hypervisor.machine(name)
+    machine = await host.inventory.get(name)
     if not machine.has_agent_port:
-        await hypervisor.attach_agent_port(name)
-    installed = await _install(hypervisor, machine, force=force)
+        await host.agent_ports.attach(name)
+    installed = await _install(host.guest_agents, machine, force=force)
     return Prepared(port_attached=not machine.has_agent_port, agent_installed=installed)
 
 
@@ -84,17 +85,17 @@ def cloud_init_config() -> Mapping[str, object]:
     }
 
 
-async def _install(hypervisor: Hypervisor, machine: Machine, *, force: bool) -> bool:
+async def _install(agents: QemuGuestAgents, machine: Machine, *, force: bool) -> bool:
     _expect_reachable(machine)
-    await _expect_python(hypervisor, machine.name)
+    await _expect_python(agents, machine.name)
     bundle = await asyncio.to_thread(agent_bundle)
-    if not force and await _is_installed(hypervisor, machine.name, bundle):
+    if not force and await _is_installed(agents, machine.name, bundle):
         return False
     try:
-        await hypervisor.guest_write_file(machine.name, _ARRIVED_BUNDLE, bundle)
+        await agents.write_file(machine.name, _ARRIVED_BUNDLE, bundle)
     except InnkeeperError as exc:
         raise _blocked(machine.name, exc) from exc
-    done = await _run(hypervisor, machine.name, _install_script(), timeout=_INSTALL_S)
+    done = await _run(agents, machine.name, _install_script(), timeout=_INSTALL_S)
     if done.exit_code != 0:
         raise AgentError(
             f"The task agent could not install itself in {machine.name}: {_last_words(done)}",
@@ -119,8 +120,8 @@ def _expect_reachable(machine: Machine) -> None:
         )
 
 
-async def _expect_python(hypervisor: Hypervisor, name: str) -> None:
-    found = await _run(hypervisor, name, _FIND_PYTHON, timeout=_ASK_S)
+async def _expect_python(agents: QemuGuestAgents, name: str) -> None:
+    found = await _run(agents, name, _FIND_PYTHON, timeout=_ASK_S)
     if found.exit_code == _NO_PYTHON:
         raise AgentError(
             f"The guest of {name} has no Python 3, which the task agent needs.",
@@ -129,20 +130,20 @@ async def _expect_python(hypervisor: Hypervisor, name: str) -> None:
         )
 
 
-async def _is_installed(hypervisor: Hypervisor, name: str, bundle: bytes) -> bool:
+async def _is_installed(agents: QemuGuestAgents, name: str, bundle: bytes) -> bool:
     """Whether this very agent lies in the guest, and runs where systemd can say so."""
     script = (
         f"sha256sum {INSTALLED_BUNDLE} 2>/dev/null && "
         "{ [ ! -d /run/systemd/system ] || systemctl is-active -q innkeeper-agent.service; }"
     )
-    answer = await _run(hypervisor, name, script, timeout=_ASK_S)
+    answer = await _run(agents, name, script, timeout=_ASK_S)
     digest = hashlib.sha256(bundle).hexdigest().encode()
     return answer.exit_code == 0 and answer.stdout.startswith(digest)
 
 
-async def _run(hypervisor: Hypervisor, name: str, script: str, *, timeout: float) -> ExecResult:
+async def _run(agents: QemuGuestAgents, name: str, script: str, *, timeout: float) -> ExecResult:
     try:
-        return await hypervisor.guest_exec(name, ["/bin/sh", "-c", script], timeout=timeout)
+        return await agents.run(name, ["/bin/sh", "-c", script], timeout=timeout)
     except InnkeeperError as exc:
         raise _blocked(name, exc) from exc
 

@@ -7,12 +7,12 @@ import enum
 
 from innkeeper.errors import ErrorCode, InvalidArgument, MachineError, WrongState
 from innkeeper.machines.machine import MachineState
-from innkeeper.machines.pipe import BytePipe
+from innkeeper.machines.ports.screens import Screens, Video
 from innkeeper.machines.screen.picture import Picture, black_pixels, read_picture, scaled, thumbnail_pixels
-from innkeeper.machines.screen.ports import Screens, Video
 from innkeeper.machines.screen.resize import ask_for_size
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
+from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.states import VideoMode
 
 #: What a display can be set to, in pixels; a width is cut to a multiple of 8.

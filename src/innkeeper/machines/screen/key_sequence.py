@@ -6,7 +6,8 @@ import dataclasses
 import enum
 
 from innkeeper.errors import InvalidArgument
-from innkeeper.machines.screen.keys import Key, find_key
+from innkeeper.machines.ports.input_devices import Key
+from innkeeper.machines.screen.keys import find_key
 
 #: The longest sequence, in words.
 MAX_WORDS = 500

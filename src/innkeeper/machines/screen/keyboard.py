@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from innkeeper.errors import ErrorCode, InvalidArgument, MachineError, WrongState
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.screen.input_devices import InputDevices, KeyMoved
+from innkeeper.machines.ports.input_devices import InputDevices, Key, KeyMoved
 from innkeeper.machines.screen.key_sequence import Step, Stroke, read_sequence
-from innkeeper.machines.screen.keys import BY_CODE, Key, find_key, strokes
+from innkeeper.machines.screen.keys import BY_CODE, find_key, strokes
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event, EventKind

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 from innkeeper.errors import InvalidArgument
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a US keyboard of 101 keys."""
-
-    #: The documented identifier: ``Key_LeftCtrl``.
-    name: str
-    #: Linux's code of it (``input-event-codes.h``).
-    code: int
-    #: QEMU's name of it (``QKeyCode``).
-    qcode: str
-
+from innkeeper.machines.ports.input_devices import Key
 
 #: Documented identifier, Linux's code, QEMU's name; in the documented order.
 _TABLE = """

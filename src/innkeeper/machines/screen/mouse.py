@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from innkeeper.errors import ErrorCode, InvalidArgument, MachineError
-from innkeeper.machines.screen.display import Display
-from innkeeper.machines.screen.input_devices import (
+from innkeeper.machines.ports.input_devices import (
     MAX_PLACE,
     ButtonMoved,
     InputDevices,
@@ -17,6 +16,7 @@ from innkeeper.machines.screen.input_devices import (
     Pointers,
     WheelTurned,
 )
+from innkeeper.machines.screen.display import Display
 from innkeeper.machines.screen.keyboard import expect_running
 from innkeeper.machines.service import Machines
 from innkeeper.wire.events import Event, EventKind

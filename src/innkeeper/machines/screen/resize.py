@@ -6,7 +6,7 @@ import asyncio
 import struct
 
 from innkeeper.errors import ErrorCode, HypervisorError
-from innkeeper.machines.pipe import BytePipe
+from innkeeper.wire.byte_pipe import BytePipe
 
 _VERSION = b"RFB 003.008\n"
 _SECURITY_NONE = 1

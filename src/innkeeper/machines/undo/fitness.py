@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from innkeeper.errors import ErrorCode, MachineError, MachineUnfit
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan
 
 #: What marks a file as part of an undo point; the number of the run follows it.
@@ -43,7 +43,7 @@ def run_of(path: str) -> int | None:
     return int(found["run"]) if found else None
 
 
-async def plan_undo_point(hypervisor: Hypervisor, machine: Machine, run: int, rules: UndoRules) -> UndoPlan:
+async def plan_undo_point(hypervisor: Host, machine: Machine, run: int, rules: UndoRules) -> UndoPlan:
     """Plan the undo point of a run. Raises ``MachineUnfit`` or ``MachineError`` naming what is in the way."""
     _refuse_devices(machine, rules)
     disks = [disk for disk in machine.disks if _takes_writes(disk)]
@@ -130,10 +130,8 @@ def _refuse_disk(machine: Machine, disk: Disk) -> None:
             )
 
 
-async def _refuse_chain(
-    hypervisor: Hypervisor, machine: Machine, disk: Disk, run: int, rules: UndoRules
-) -> None:
-    chain = await hypervisor.backing_chain(disk.path)
+async def _refuse_chain(hypervisor: Host, machine: Machine, disk: Disk, run: int, rules: UndoRules) -> None:
+    chain = await hypervisor.disks.backing_chain(disk.path)
     for path in chain:
         if run_of(path) is not None:
             raise MachineError(
@@ -155,7 +153,7 @@ async def _refuse_chain(
 
 
 async def _refuse_lack_of_room(
-    hypervisor: Hypervisor, machine: Machine, disks: list[Disk], rules: UndoRules
+    hypervisor: Host, machine: Machine, disks: list[Disk], rules: UndoRules
 ) -> None:
     needed: dict[str, int] = {}
     for disk in disks:
@@ -163,7 +161,7 @@ async def _refuse_lack_of_room(
         size = await hypervisor.files.virtual_size(disk.path)
         reserve = min(int(size * rules.reserve_share), rules.reserve_bytes)
         needed[directory] = needed.get(directory, 0) + reserve
-        free = await hypervisor.free_bytes(directory)
+        free = await hypervisor.disks.free_bytes(directory)
         if free < needed[directory]:
             raise MachineError(
                 f"There is no room for the undo disk of {disk.target} of {machine.name}: {directory} has "

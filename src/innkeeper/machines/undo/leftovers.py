@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from innkeeper.errors import DiskError, WrongState
 from innkeeper.machines.machine import DiskKind, Machine
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import MARK, run_of
 
 
@@ -25,9 +25,9 @@ class Leftover:
     machine: str
 
 
-async def find_leftovers(hypervisor: Hypervisor) -> Sequence[Leftover]:
+async def find_leftovers(hypervisor: Host) -> Sequence[Leftover]:
     """Every file of an undo point that lies beside a machine's disks or firmware variables."""
-    machines = await hypervisor.machines()
+    machines = await hypervisor.inventory.list()
     found = [path for directory in _directories(machines) for path in await _marked(hypervisor, directory)]
     if not found:
         return ()
@@ -45,19 +45,19 @@ def _directories(machines: Sequence[Machine]) -> list[str]:
     return sorted({str(PurePath(path).parent) for path in files if path})
 
 
-async def _marked(hypervisor: Hypervisor, directory: str) -> Sequence[str]:
+async def _marked(hypervisor: Host, directory: str) -> Sequence[str]:
     return await hypervisor.files.find(directory, MARK)
 
 
-async def _named_by(hypervisor: Hypervisor, machine: Machine) -> list[str]:
+async def _named_by(hypervisor: Host, machine: Machine) -> list[str]:
     """All that a machine stands on: its definitions' text, and the images below its disks."""
-    texts = [await hypervisor.definition(machine.name), *(disk.path for disk in machine.disks)]
+    texts = [await hypervisor.definitions.read(machine.name), *(disk.path for disk in machine.disks)]
     with contextlib.suppress(WrongState):
-        texts.append(await hypervisor.saved_definition(machine.name))
+        texts.append(await hypervisor.saved_states.definition(machine.name))
     for disk in machine.disks:
         if disk.kind is DiskKind.FILE and disk.path:
             with contextlib.suppress(DiskError):
-                texts.extend(await hypervisor.backing_chain(disk.path))
+                texts.extend(await hypervisor.disks.backing_chain(disk.path))
     return texts
 
 

@@ -12,7 +12,9 @@ from xml.sax.saxutils import escape
 
 from innkeeper.errors import AgentError, DiskError, ErrorCode, MachineError, WrongState
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import FileIdentity, Hypervisor, OnProgress
+from innkeeper.machines.ports.host import Host
+from innkeeper.machines.ports.image_files import FileIdentity
+from innkeeper.machines.ports.progress import OnProgress
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import as_int, as_object, as_row, as_str, get_list, get_str, refuse_newer
@@ -120,7 +122,7 @@ class BaseRecord:
 class UndoPoint:
     """The undo point that a plan describes, on the host that has the machine."""
 
-    def __init__(self, hypervisor: Hypervisor, plan: UndoPlan, *, clock: Clock) -> None:
+    def __init__(self, hypervisor: Host, plan: UndoPlan, *, clock: Clock) -> None:
         self._hypervisor = hypervisor
         self._plan = plan
         self._clock = clock
@@ -134,15 +136,15 @@ class UndoPoint:
 
     async def is_taken(self) -> bool:
         """Whether the machine stands on the overlays, or on any of them."""
-        machine = await self._hypervisor.machine(self._plan.machine)
+        machine = await self._hypervisor.inventory.get(self._plan.machine)
         return bool(_paths(machine) & set(self._plan.overlays.values()))
 
     async def is_named(self) -> bool:
         """Whether any of the machine's definitions (live, persistent, saved) names an overlay."""
-        machine = await self._hypervisor.machine(self._plan.machine)
-        texts = [await self._hypervisor.definition(self._plan.machine)]
+        machine = await self._hypervisor.inventory.get(self._plan.machine)
+        texts = [await self._hypervisor.definitions.read(self._plan.machine)]
         with contextlib.suppress(WrongState):
-            texts.append(await self._hypervisor.saved_definition(self._plan.machine))
+            texts.append(await self._hypervisor.saved_states.definition(self._plan.machine))
         overlays = set(self._plan.overlays.values())
         return bool(_paths(machine) & overlays) or any(escape(o) in text for o in overlays for text in texts)
 
@@ -151,7 +153,7 @@ class UndoPoint:
     async def take(self, *, freeze_seconds: float) -> Consistency:
         """Put the overlays over the disks, all at once; a running guest is frozen meanwhile."""
         name = self._plan.machine
-        machine = await self._hypervisor.machine(name)
+        machine = await self._hypervisor.inventory.get(name)
         if machine.state is MachineState.RUNNING and machine.has_guest_agent_port:
             # A crash may have left it frozen, and a frozen guest helps nobody.
             await self._thaw()
@@ -160,19 +162,19 @@ class UndoPoint:
         await self._clear_leftovers()
         await self._copy_nvram()
         if machine.state is not MachineState.RUNNING:
-            await self._hypervisor.add_overlays(name, self._plan.overlays)
+            await self._hypervisor.undo_disks.add(name, self._plan.overlays)
             return _consistency(machine.state, frozen=False)
         async with self._frozen(machine, freeze_seconds) as hold:
-            await self._hypervisor.add_overlays(name, self._plan.overlays)
+            await self._hypervisor.undo_disks.add(name, self._plan.overlays)
             frozen = hold.holds
         return _consistency(machine.state, frozen=frozen)
 
     async def merge(self, on_progress: OnProgress | None = None) -> None:
         """Write the overlays into their bases; a merge that has begun can only be finished."""
-        machine = await self._hypervisor.machine(self._plan.machine)
+        machine = await self._hypervisor.inventory.get(self._plan.machine)
         # A crash may have come when all was merged, and before the QEMU that merged it had ended.
         if machine.state is MachineState.MERGING_DRIVES or await self.is_named():
-            await self._hypervisor.commit_overlays(self._plan.machine, self._plan.bases, on_progress)
+            await self._hypervisor.undo_disks.merge(self._plan.machine, self._plan.bases, on_progress)
         if await self.is_named():
             raise MachineError(
                 f"{self._plan.machine} still stands on its undo disks after they were merged.",
@@ -184,7 +186,7 @@ class UndoPoint:
     async def drop(self) -> None:
         """Let the machine, which is off or saved, stand on its bases again."""
         if await self.is_named():
-            await self._hypervisor.drop_overlays(self._plan.machine, self._plan.bases)
+            await self._hypervisor.undo_disks.drop(self._plan.machine, self._plan.bases)
         if self._plan.nvram_copy and await self._hypervisor.files.identity(self._plan.nvram_copy) is not None:
             await self._hypervisor.files.copy(self._plan.nvram_copy, self._plan.nvram_path)
 
@@ -199,7 +201,7 @@ class UndoPoint:
             )
         for path in (*self._plan.overlays.values(), self._plan.nvram_copy):
             if path:
-                await self._hypervisor.delete_file(path)
+                await self._hypervisor.disks.delete(path)
 
     # The bases
 
@@ -251,7 +253,7 @@ class UndoPoint:
         """Delete what a crash left of an earlier attempt: overlays that no definition names."""
         if not await self.is_named():
             for overlay in self._plan.overlays.values():
-                await self._hypervisor.delete_file(overlay)
+                await self._hypervisor.disks.delete(overlay)
 
     async def _copy_nvram(self) -> None:
         files = self._hypervisor.files
@@ -264,7 +266,7 @@ class UndoPoint:
         hold = _Hold(holds=False)
         if machine.has_guest_agent_port:
             with contextlib.suppress(AgentError):
-                hold.holds = await self._hypervisor.freeze(machine.name) > 0
+                hold.holds = await self._hypervisor.guest_agents.freeze(machine.name) > 0
         watch = asyncio.ensure_future(self._thaw_after(seconds, hold))
         try:
             yield hold
@@ -281,7 +283,7 @@ class UndoPoint:
     async def _thaw(self) -> None:
         # Without an agent to ask there was none to freeze it either.
         with contextlib.suppress(AgentError):
-            await self._hypervisor.thaw(self._plan.machine)
+            await self._hypervisor.guest_agents.thaw(self._plan.machine)
 
 
 @dataclasses.dataclass(slots=True)

@@ -10,7 +10,7 @@ from innkeeper.errors import ErrorCode, InvalidArgument, MachineError
 from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.configuration import Extras, ParentRecord
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import MARK, UndoRules, plan_undo_point, run_of
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
 from innkeeper.tasks.ports import Clock
@@ -27,10 +27,10 @@ def stands_on_undo_disks(machine: Machine) -> bool:
     return any(run_of(disk.path) is not None for disk in machine.disks)
 
 
-async def existing_plan(host: Hypervisor, machine: Machine) -> UndoPlan | None:
+async def existing_plan(host: Host, machine: Machine) -> UndoPlan | None:
     """The undo disks that the machine stands on, whichever run put them there; ``None`` for none."""
     disks = [
-        UndoDisk(target=disk.target, overlay=disk.path, base=(await host.backing_chain(disk.path))[1])
+        UndoDisk(target=disk.target, overlay=disk.path, base=(await host.disks.backing_chain(disk.path))[1])
         for disk in machine.disks
         if run_of(disk.path) is not None
     ]
@@ -42,15 +42,15 @@ async def existing_plan(host: Hypervisor, machine: Machine) -> UndoPlan | None:
     )
 
 
-async def plan_at_start(host: Hypervisor, name: str, run: int, rules: UndoRules) -> Json:
+async def plan_at_start(host: Host, name: str, run: int, rules: UndoRules) -> Json:
     """The undo disks to be taken before the machine is started; nothing where it has some, or is saved."""
-    machine = await host.machine(name)
+    machine = await host.inventory.get(name)
     if machine.state is not MachineState.TURNED_OFF or stands_on_undo_disks(machine):
         return None
     return (await plan_undo_point(host, machine, run, rules)).to_json()
 
 
-async def take_at_start(host: Hypervisor, name: str, planned: Json, clock: Clock) -> None:
+async def take_at_start(host: Host, name: str, planned: Json, clock: Clock) -> None:
     """Put them under the machine, remember what their parents are like, and that it runs now."""
     if planned is not None:
         plan = UndoPlan.from_json(planned)
@@ -80,12 +80,12 @@ class Ahead:
         )
 
 
-async def plan_at_end(host: Hypervisor, name: str) -> Json:
+async def plan_at_end(host: Host, name: str) -> Json:
     """What the machine's undo action asks for now; nothing where it asks for nothing."""
-    machine = await host.machine(name)
+    machine = await host.inventory.get(name)
     if machine.state is not MachineState.TURNED_OFF or not machine.undo_pending:
         return None
-    extras = (await host.configuration(name)).extras
+    extras = (await host.configurations.read(name)).extras
     plan = await existing_plan(host, machine)
     if plan is None or extras.undo_action is UndoAction.KEEP:
         await _note(host, name, {"undo_pending": False})
@@ -93,9 +93,9 @@ async def plan_at_end(host: Hypervisor, name: str) -> Json:
     return Ahead(action=extras.undo_action, plan=plan).to_json()
 
 
-async def settle_without_action(host: Hypervisor, name: str) -> Json:
+async def settle_without_action(host: Host, name: str) -> Json:
     """Keep the undo disks, whatever the undo action: the machine goes on with them when it is started."""
-    if (await host.machine(name)).undo_pending:
+    if (await host.inventory.get(name)).undo_pending:
         await _note(host, name, {"undo_pending": False})
     return None
 
@@ -103,7 +103,7 @@ async def settle_without_action(host: Hypervisor, name: str) -> Json:
 # Parents
 
 
-async def refuse_changed_parents(host: Hypervisor, name: str, extras: Extras) -> None:
+async def refuse_changed_parents(host: Host, name: str, extras: Extras) -> None:
     """Raises ``MachineError`` where a parent is not the file it was when a disk was put over it.
 
     (VM_E_PARENT_MODIFIED, or VM_E_PARENT_PATH_NOT_FOUND where it is gone.) QEMU would not notice.
@@ -127,36 +127,36 @@ async def refuse_changed_parents(host: Hypervisor, name: str, extras: Extras) ->
             )
 
 
-async def remember_parents(host: Hypervisor, name: str, paths: Sequence[str]) -> None:
+async def remember_parents(host: Host, name: str, paths: Sequence[str]) -> None:
     """Write down what these parents are like now, in place of what was known of them."""
-    kept = [each for each in (await host.configuration(name)).extras.parents if each.path not in paths]
+    kept = [each for each in (await host.configurations.read(name)).extras.parents if each.path not in paths]
     records = [await _record(host, path) for path in dict.fromkeys(paths)]
     await _note(host, name, {"parents": (*kept, *(each for each in records if each is not None))})
 
 
-async def remember_parents_anew(host: Hypervisor, name: str) -> None:
+async def remember_parents_anew(host: Host, name: str) -> None:
     """Take the parents for what they are now (``vmStartupOption_FixParentTimestampMismatch``)."""
-    extras = (await host.configuration(name)).extras
+    extras = (await host.configurations.read(name)).extras
     await remember_parents(host, name, [each.path for each in extras.parents])
 
 
-async def forget_undo_disks(host: Hypervisor, name: str, bases: Sequence[str]) -> None:
+async def forget_undo_disks(host: Host, name: str, bases: Sequence[str]) -> None:
     """The undo disks are gone: their bases are nobody's parents any more, and nothing is pending."""
-    extras = (await host.configuration(name)).extras
+    extras = (await host.configurations.read(name)).extras
     parents = tuple(each for each in extras.parents if each.path not in bases)
     if parents != extras.parents or extras.undo_pending:
         await _note(host, name, {"parents": parents, "undo_pending": False})
 
 
-async def _record(host: Hypervisor, path: str) -> ParentRecord | None:
+async def _record(host: Host, path: str) -> ParentRecord | None:
     now = await host.files.identity(path)
     if now is None:
         return None
     return ParentRecord(path=path, size_bytes=now.size_bytes, mtime_ns=now.mtime_ns, inode=now.inode)
 
 
-async def _note(host: Hypervisor, name: str, extras: Mapping[str, object]) -> None:
-    await host.change(name, MetadataChanged(extras=extras), Scope.BOTH)
+async def _note(host: Host, name: str, extras: Mapping[str, object]) -> None:
+    await host.configurations.change(name, MetadataChanged(extras=extras), Scope.BOTH)
 
 
 def checked_startup_option(option: int) -> bool:

@@ -10,7 +10,7 @@ from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from innkeeper.errors import InnkeeperError, NotPermitted
-from innkeeper.machines.pipe import BytePipe
+from innkeeper.wire.byte_pipe import BytePipe
 
 #: Close codes: all went well, and the other side went away.
 _DONE = 1000

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from innkeeper.identity.roles import Role
 from innkeeper.machines.machine import Disk, DiskKind
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import run_of
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import machine_in_path
@@ -29,7 +29,7 @@ async def list_chains(name: str, house: TheHouse) -> wire.DiskChainList:
     return wire.DiskChainList(disks=tuple(await asyncio.gather(*(_chain(host, disk) for disk in files))))
 
 
-async def _chain(host: Hypervisor, disk: Disk) -> wire.DiskChainMessage:
-    paths = await host.backing_chain(disk.path)
+async def _chain(host: Host, disk: Disk) -> wire.DiskChainMessage:
+    paths = await host.disks.backing_chain(disk.path)
     images = tuple(wire.BackingMessage(path=path, undo_run=run_of(path)) for path in paths)
     return wire.DiskChainMessage(target=disk.target, images=images)

@@ -349,7 +349,7 @@ async def _refuse_booked(house: House, name: str) -> None:
 async def _said(house: House, machine: Machine, made: Configuration) -> wire.ConfigurationMessage:
     saved_state = ""
     with contextlib.suppress(InnkeeperError):
-        saved_state = await house.machines.hosts[machine.host].saved_state_path(machine.name)
+        saved_state = await house.machines.hosts[machine.host].saved_states.path(machine.name)
     host = house.machines.hosts[machine.host]
     return wire.ConfigurationMessage(
         name=machine.name,
@@ -358,7 +358,7 @@ async def _said(house: House, machine: Machine, made: Configuration) -> wire.Con
         notes=made.notes,
         memory_mib=made.memory_mib,
         vcpus=made.vcpus,
-        processor_mhz=(await host.facts()).processor_mhz,
+        processor_mhz=(await host.information.facts()).processor_mhz,
         chipset=made.chipset,
         firmware=made.firmware,
         **{field.value: made.bios.get(field, "") for field in BiosField},
@@ -373,7 +373,7 @@ async def _said(house: House, machine: Machine, made: Configuration) -> wire.Con
         shutdown_action=made.extras.shutdown_action,
         autostart=machine.autostart,
         saved_state_path=saved_state,
-        file=await host.definition_path(machine.name),
+        file=await host.definitions.path(machine.name),
         parents=tuple(each.path for each in made.extras.parents),
     )
 
@@ -382,7 +382,7 @@ async def _drive(house: House, machine: Machine, drive: Drive) -> wire.DriveMess
     has_undo = run_of(drive.path) is not None
     base = drive.path if drive.device in ("disk", "lun") else ""
     if has_undo:
-        chain = await house.machines.hosts[machine.host].backing_chain(drive.path)
+        chain = await house.machines.hosts[machine.host].disks.backing_chain(drive.path)
         base = next((path for path in chain if run_of(path) is None), "")
     return wire.DriveMessage(
         target=drive.target,

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Header, Query, Response, WebSocket
 
 from innkeeper.errors import ErrorCode, MachineError, WrongState
 from innkeeper.identity.roles import Role
-from innkeeper.machines.pipe import BytePipe
 from innkeeper.machines.screen.display import MAX_PICTURE, MIN_PICTURE, video_mode
 from innkeeper.machines.screen.picture import Picture
 from innkeeper.server.house import House
@@ -19,6 +18,7 @@ from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import machine_in_path
 from innkeeper.server.routes.asking import TheHouse
 from innkeeper.wire import display as wire
+from innkeeper.wire.byte_pipe import BytePipe
 
 router = APIRouter(prefix="/machines/{name}", tags=["display"])
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 
 from innkeeper.errors import InnkeeperError
 from innkeeper.identity.roles import THE_INN, Role
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs, open_to_all
 from innkeeper.server.identity.subjects import Kind, what_they_see
@@ -56,10 +56,10 @@ async def get_health(house: TheHouse) -> wire.HealthMessage:
     return wire.HealthMessage(ok=ok, live_tasks=len(live), hosts=tuple(hosts), loops=tuple(loops))
 
 
-async def _health(host: Hypervisor) -> wire.HostHealth:
+async def _health(host: Host) -> wire.HostHealth:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            machines = len(await host.machines())
+            machines = len(await host.inventory.list())
     except (InnkeeperError, TimeoutError) as error:
         detail = str(error) or "It does not answer."
         return wire.HostHealth(name=host.name, uri=host.uri, ok=False, machines=0, detail=detail)

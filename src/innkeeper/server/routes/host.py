@@ -13,7 +13,7 @@ from innkeeper.identity.roles import Role
 from innkeeper.machines.adapters import MAX_ADAPTERS
 from innkeeper.machines.drives import MAX_FLOPPIES
 from innkeeper.machines.port_connections import MAX_PARALLEL_PORTS, MAX_SERIAL_PORTS
-from innkeeper.machines.ports import Hypervisor
+from innkeeper.machines.ports.host import Host
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import what_they_see
@@ -60,7 +60,7 @@ async def list_networks(house: TheHouse, caller: TheCaller) -> wire.NetworkList:
                 host_adapter=each.host_adapter,
                 adapters=tuple(plugged.get(each.name, ())),
             )
-            for each in await host.networks()
+            for each in await host.information.networks()
         ]
     return wire.NetworkList(networks=tuple(networks))
 
@@ -73,12 +73,12 @@ async def list_unplugged_adapters(house: TheHouse, caller: TheCaller) -> wire.Ad
     return wire.AdapterList(adapters=tuple(found))
 
 
-async def _plugged(house: House, caller: Caller, host: Hypervisor) -> dict[str, list[wire.AdapterName]]:
+async def _plugged(house: House, caller: Caller, host: Host) -> dict[str, list[wire.AdapterName]]:
     """The adapters of a host's machines, by the network that they are attached to."""
     plugged: dict[str, list[wire.AdapterName]] = {}
-    for machine in await host.machines():
+    for machine in await host.inventory.list():
         if sees_machine(house, caller, machine.name):
-            for adapter in (await host.configuration(machine.name)).adapters:
+            for adapter in (await host.configurations.read(machine.name)).adapters:
                 plugged.setdefault(adapter.network, []).append(
                     wire.AdapterName(machine=machine.name, id=adapter.id)
                 )
@@ -88,7 +88,11 @@ async def _plugged(house: House, caller: Caller, host: Hypervisor) -> dict[str, 
 @router.get("/usb", operation_id="list_usb_devices", dependencies=_INN)
 async def list_usb_devices(house: TheHouse) -> wire.UsbDeviceList:
     """The USB devices of the hosts, and which machine has each."""
-    found = [(host.name, each) for host in house.machines.hosts.values() for each in await host.usb_devices()]
+    found = [
+        (host.name, each)
+        for host in house.machines.hosts.values()
+        for each in await host.information.usb_devices()
+    ]
     return wire.UsbDeviceList(
         devices=tuple(
             wire.UsbDeviceMessage(
@@ -112,7 +116,7 @@ async def list_usb_devices(house: TheHouse) -> wire.UsbDeviceList:
 @router.get("/virtual-pc", operation_id="get_virtual_pc", dependencies=_INN)
 async def get_virtual_pc(house: TheHouse) -> wire.VirtualPCMessage:
     """The inn as the documented host object: paths and limits."""
-    facts = await _first_host(house).facts()
+    facts = await _first_host(house).information.facts()
     return wire.VirtualPCMessage(
         version=VERSION,
         up_time_seconds=int(house.virtual_pc.up_time.total_seconds()),
@@ -207,9 +211,9 @@ async def remove_option(key: Annotated[str, Query()], house: TheHouse) -> None:
     await house.virtual_pc.remove_value(key)
 
 
-async def _host(house: House, host: Hypervisor) -> wire.HostInfoMessage:
+async def _host(house: House, host: Host) -> wire.HostInfoMessage:
     try:
-        facts = await host.facts()
+        facts = await host.information.facts()
     except InnkeeperError as error:
         raise HypervisorError(f"{host.name} does not answer.") from error
     return wire.HostInfoMessage(
@@ -236,5 +240,5 @@ async def _host(house: House, host: Hypervisor) -> wire.HostInfoMessage:
     )
 
 
-def _first_host(house: House) -> Hypervisor:
+def _first_host(house: House) -> Host:
     return next(iter(house.machines.hosts.values()))

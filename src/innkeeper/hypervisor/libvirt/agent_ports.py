@@ -1,4 +1,4 @@
-"""Open the host's end of the task agent's port."""
+"""Task agents' ports of a libvirt host's machines."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ from pathlib import Path
 import libvirt
 
 from innkeeper.errors import AgentError, ErrorCode
+from innkeeper.hypervisor.libvirt.announcer import Announcer
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import AGENT_PORT, Definition, agent_port_xml
 from innkeeper.hypervisor.libvirt.domains import current, persistent, redefine
 from innkeeper.hypervisor.libvirt.socket_pipe import SocketPipe
 from innkeeper.hypervisor.libvirt.streams import StreamPipe
 from innkeeper.hypervisor.libvirt.uris import HostUri
-from innkeeper.machines.ports import BytePipe
+from innkeeper.wire.byte_pipe import BytePipe
+from innkeeper.wire.events import EventKind
 
 _CONTROLLER_XML = "<controller type='virtio-serial'/>"
 
 
-class AgentPorts:
-    """The task agents' ports of one host's machines."""
+class LibvirtAgentPorts:
+    """The task agents' ports of one host's machines (``machines.ports.agent_ports.AgentPorts``)."""
 
-    def __init__(self, uri: HostUri, connection: Connection) -> None:
+    def __init__(self, uri: HostUri, connection: Connection, announcer: Announcer) -> None:
         self._uri = uri
         self._connection = connection
+        self._announcer = announcer
 
-    async def attach(self, name: str) -> bool:
-        """Give the machine the port, live where it runs. Returns whether it had it not yet."""
+    async def attach(self, name: str) -> None:
+        """Add the port to the machine, live where it runs. Does nothing where it has one."""
 
         def work(connect: libvirt.virConnect) -> bool:
             domain = connect.lookupByName(name)
@@ -43,7 +46,8 @@ class AgentPorts:
             redefine(connect, definition)
             return True
 
-        return await self._connection.command(work, "give the agent's port to", name)
+        if await self._connection.command(work, "give the agent's port to", name):
+            self._announcer.say(EventKind.MACHINE_AGENT_PORT_CHANGED, name)
 
     async def open(self, name: str) -> BytePipe:
         """Connect to the port, through the file system where possible, else through libvirt."""

@@ -1,4 +1,4 @@
-"""Read what libvirt's machines use: one bulk call for all of them."""
+"""Use of a libvirt host's machines: one bulk call for all of them."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _KIB = 1024
 Stats = Mapping[str, int]
 
 
-class Gauges:
-    """The gauges of one host's machines."""
+class LibvirtUsage:
+    """The use of one host's machines (``machines.ports.usage_meter.UsageMeter``)."""
 
     def __init__(self, uri: HostUri, connection: Connection) -> None:
         self._uri = uri
         self._connection = connection
 
-    async def usage(self) -> Sequence[Usage]:
-        """What every machine that is on has used."""
-        return await self._connection.ask(self._read, "read what the machines use")
+    async def read(self) -> Sequence[Usage]:
+        """The use of every machine that is on."""
+        return await self._connection.ask(self._read_all, "read what the machines use")
 
-    def _read(self, connect: libvirt.virConnect) -> Sequence[Usage]:
+    def _read_all(self, connect: libvirt.virConnect) -> Sequence[Usage]:
         if self._uri.is_test:  # this driver has no bulk statistics
             active = connect.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
             return [_made_up(domain) for domain in active]

@@ -1,4 +1,4 @@
-"""Reach into a machine: the port that its keyboard and its mouse go through."""
+"""Port for the keyboards and mice of a host's machines."""
 
 from __future__ import annotations
 
@@ -6,11 +6,22 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
-from innkeeper.machines.screen.keys import Key
 from innkeeper.wire.states import MouseButton
 
 #: An absolute pointer's coordinates run from 0 to this, whatever the screen's size.
 MAX_PLACE = 32767
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a US keyboard of 101 keys."""
+
+    #: The documented identifier: ``Key_LeftCtrl``.
+    name: str
+    #: Linux's code of the key (``input-event-codes.h``).
+    code: int
+    #: QEMU's name of the key (``QKeyCode``).
+    qcode: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,7 +34,7 @@ class KeyMoved:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PointerMoved:
-    """The pointer goes so far, in the mouse's own steps."""
+    """The pointer moves by this many of the mouse's own steps."""
 
     right: int
     down: int
@@ -31,7 +42,7 @@ class PointerMoved:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PointerPlaced:
-    """The pointer goes there: 0 to ``MAX_PLACE`` each; nothing leaves that coordinate as it is."""
+    """The pointer moves to a place, 0 to ``MAX_PLACE`` each; ``None`` leaves that coordinate as it is."""
 
     x: int | None
     y: int | None
@@ -57,11 +68,11 @@ InputEvent = KeyMoved | PointerMoved | PointerPlaced | ButtonMoved | WheelTurned
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pointers:
-    """What a machine has for a mouse."""
+    """The pointing devices of a machine."""
 
     #: Whether there is any.
     any: bool
-    #: Whether one takes places on the screen instead of ways: a tablet.
+    #: Whether one takes places on the screen instead of steps: a tablet.
     absolute: bool
 
 
@@ -72,7 +83,7 @@ class InputDevices(Protocol):
         """Press up to 16 keys together, hold them, and release them. Returns at once."""
 
     async def feed(self, name: str, events: Sequence[InputEvent]) -> None:
-        """Let these things happen, in order. Raises ``NotSupported`` where the host cannot."""
+        """Send these events, in order. Raises ``NotSupported`` where the host cannot."""
 
     async def pointers(self, name: str) -> Pointers:
-        """What it has for a mouse."""
+        """The machine's pointing devices."""

@@ -1,4 +1,4 @@
-"""Say what a pipe of bytes to a guest is."""
+"""A two-way pipe of bytes to a port in a guest."""
 
 from __future__ import annotations
 
@@ -14,4 +14,5 @@ class BytePipe(Protocol):
     async def write(self, data: bytes) -> None:
         """Write all, waiting while the guest does not read."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Hang up."""

@@ -1,21 +1,24 @@
-"""See what a libvirt host is and has around its machines: memory, networks, USB devices."""
+"""Facts of a libvirt host: memory, networks, USB devices, acceleration."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import libvirt
 
 from innkeeper.hypervisor.domain.fields import Attribute, Element, parse
 from innkeeper.hypervisor.domain.reading import USER_NETWORK, configuration_of
 from innkeeper.hypervisor.domain.template import MACHINE_TYPE
+from innkeeper.hypervisor.libvirt.acceleration import acceleration
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.hypervisor.local_facts import local_facts, local_usb_devices
 from innkeeper.machines.host_facts import Acceleration, Accelerator, HostFacts, UsbDevice, VirtualNetwork
 
+_MIB = 1024 * 1024
 #: The documented identifier of the network that is translated on the host.
 SHARED_NETWORK_ID = "01" * 16
 
@@ -27,19 +30,32 @@ class NetworkElement(Element):
     bridge = Attribute("bridge", "name")
 
 
-class Surroundings:
-    """What is around the machines of one host."""
+class LibvirtInformation:
+    """Facts of one host (``machines.ports.information.HostInformation``)."""
 
-    def __init__(self, uri: HostUri, connection: Connection, name: str) -> None:
+    def __init__(self, uri: HostUri, connection: Connection, name: str, state_directory: Path) -> None:
+        """``state_directory`` is where the answer of the KVM probe is remembered."""
         self._uri = uri
         self._connection = connection
         self._name = name
+        self._state_directory = state_directory
 
     async def facts(self) -> HostFacts:
-        """What the host is; of another computer, what libvirt says of it."""
+        """The host's hardware and software; of another computer, what libvirt tells of it."""
         if self._uri.is_local and not self._uri.is_test:
             return await asyncio.to_thread(local_facts, self._name)
-        return await self._connection.ask(self._far_facts, "look at the host")
+        return await self._connection.ask(self._remote_facts, "look at the host")
+
+    async def memory_free_mib(self) -> int:
+        """Memory that machines could get: free, or held by caches that give way."""
+
+        def look(connect: libvirt.virConnect) -> int:
+            if self._uri.is_test:
+                return int(connect.getFreeMemory()) // _MIB
+            stats = connect.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)
+            return int(sum(stats.get(kind, 0) for kind in ("free", "buffers", "cached"))) // 1024
+
+        return await self._connection.ask(look, "see the free memory")
 
     async def networks(self) -> Sequence[VirtualNetwork]:
         """libvirt's networks where its driver has them, and QEMU's own translation."""
@@ -58,11 +74,17 @@ class Surroundings:
         holders = await self._connection.ask(_usb_holders, "see who has the USB devices")
         return [dataclasses.replace(each, machine=holders.get((each.bus, each.device), "")) for each in found]
 
-    async def offered_acceleration(self) -> Acceleration:
-        """What libvirt on another computer offers; no guest can be tried there from here."""
+    async def acceleration(self) -> Acceleration:
+        """How a new machine should run, and why; of another computer, what libvirt offers there."""
+        if self._uri.is_test:
+            return Acceleration(
+                accelerator=Accelerator.NONE, reason="libvirt's test driver makes machines up."
+            )
+        if self._uri.is_local:
+            return await asyncio.to_thread(acceleration, self._state_directory)
         return await self._connection.ask(_offered_acceleration, "see whether the host has KVM")
 
-    def _far_facts(self, connect: libvirt.virConnect) -> HostFacts:
+    def _remote_facts(self, connect: libvirt.virConnect) -> HostFacts:
         _, memory_mib, processors, mhz, _nodes, sockets, *_ = connect.getInfo()
         return HostFacts(
             name=self._name,
@@ -75,6 +97,7 @@ class Surroundings:
 
 
 def _offered_acceleration(connect: libvirt.virConnect) -> Acceleration:
+    """The acceleration that libvirt on another computer offers; no guest can be tried there from here."""
     try:
         connect.getDomainCapabilities(None, "x86_64", MACHINE_TYPE, "kvm", 0)
     except libvirt.libvirtError as error:

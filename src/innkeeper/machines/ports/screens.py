@@ -1,16 +1,16 @@
-"""What a machine shows, and the wires to it: the port that a host's screens and serial ports go through."""
+"""Port for the screens and serial consoles of a host's machines."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Protocol
 
-from innkeeper.machines.pipe import BytePipe
+from innkeeper.wire.byte_pipe import BytePipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DisplayAddress:
-    """Where a machine's display server (VNC) listens: a Unix socket, or a port of its host."""
+    """Address of a machine's display server (VNC): a Unix socket, or a port of its host."""
 
     #: The socket's path on the host, or empty.
     socket: str = ""
@@ -19,13 +19,13 @@ class DisplayAddress:
     port: int = 0
 
     def __str__(self) -> str:
-        """As viewers take it: ``unix:PATH`` or ``HOST::PORT``."""
+        """The address as viewers take it: ``unix:PATH`` or ``HOST::PORT``."""
         return f"unix:{self.socket}" if self.socket else f"{self.host}::{self.port}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Video:
-    """What a machine can show with, by its definition."""
+    """A machine's video card and display server, by its definition."""
 
     #: The model of its video card (``virtio``, ``vga`` …); empty where it has none.
     model: str
@@ -48,13 +48,13 @@ class Screens(Protocol):
     """
 
     async def video(self, name: str) -> Video:
-        """What it shows with."""
+        """The machine's video card and display."""
 
     async def picture(self, name: str) -> bytes:
-        """What it shows now, as PNG."""
+        """The present picture of the screen, as PNG."""
 
     async def open_display(self, name: str) -> BytePipe:
-        """A connection to its display server, at the server's greeting (RFB). Many may be open at once."""
+        """A connection to the display server, at the server's greeting (RFB). Many may be open at once."""
 
     async def open_console(self, name: str) -> BytePipe:
-        """Its first serial port. Whoever had it loses it."""
+        """A connection to the first serial port. An earlier one is closed."""

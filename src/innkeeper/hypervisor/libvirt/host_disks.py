@@ -1,0 +1,37 @@
+"""Disk images of a libvirt host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
+from innkeeper.hypervisor.libvirt.images import Images
+
+
+class LibvirtDisks:
+    """The disk images of one host (``machines.ports.disks.Disks``)."""
+
+    def __init__(self, connection: Connection, images: Images, exported: ExportedDisks) -> None:
+        self._connection = connection
+        self._images = images
+        self._exported = exported
+
+    async def backing_chain(self, path: str) -> Sequence[str]:
+        """The image file and the images it stands on, top first."""
+        chain = await self._connection.ask(lambda c: self._images.chain(c, path), f"read the chain of {path}")
+        return [each for each, _ in chain]
+
+    async def free_bytes(self, directory: str) -> int:
+        """Room left in a directory of the host."""
+        return await self._connection.ask(
+            lambda c: self._images.free_bytes(c, directory), f"see the room left in {directory}"
+        )
+
+    async def delete(self, path: str) -> None:
+        """Delete an image file of this host. Does nothing where it is gone."""
+        await self._connection.command(lambda c: self._images.delete(c, path), f"delete {path}")
+
+    async def use_exports(self, name: str) -> Sequence[str]:
+        """Make the definition of a machine that is off use an export for each VHD."""
+        return await self._exported.connect(name)

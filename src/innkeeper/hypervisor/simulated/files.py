@@ -1,0 +1,30 @@
+"""Image files of a simulated host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from innkeeper.hypervisor.files import LocalFiles
+from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.machines import format_of
+
+T = TypeVar("T")
+
+
+class FakeFiles(LocalFiles):
+    """The simulated disks' files: their overlays have a format of their own."""
+
+    def __init__(self, *, threads: bool) -> None:
+        self._threads = threads
+
+    async def virtual_size(self, path: str) -> int:
+        """The size that every simulated disk has."""
+        return fake_disks.DISK_BYTES
+
+    async def format(self, path: str) -> str:
+        """The format; overlays call themselves qcow2, as a real host's would be."""
+        return await self._run(lambda: format_of(path))
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await super()._run(call) if self._threads else call()

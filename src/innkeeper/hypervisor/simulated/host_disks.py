@@ -1,0 +1,45 @@
+"""Disk images of a simulated host."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from innkeeper.hypervisor.simulated import acts
+from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.hypervisor.simulated.simulation import Simulation
+
+
+class SimulatedDisks:
+    """The disk images of a simulated host (``machines.ports.disks.Disks``)."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    async def backing_chain(self, path: str) -> Sequence[str]:
+        """The image file and the images it stands on."""
+        return await self._simulation.blocking(lambda: fake_disks.chain(path))
+
+    async def free_bytes(self, directory: str) -> int:
+        """Room left, as the simulation was told."""
+        return self._simulation.room_bytes
+
+    async def delete(self, path: str) -> None:
+        """Delete an image file."""
+        await self._simulation.delete(Path(path))
+
+    async def use_exports(self, name: str) -> Sequence[str]:
+        """Make the definition use an export for each VHD."""
+
+        def use(machine: SimulatedMachine, _: float) -> Sequence[str]:
+            acts.need(machine, "be given its disks by exports", not machine.is_on)
+            found = [disk.target for disk in machine.disks if disk.format == "vpc"]
+            machine.disks = [
+                dataclasses.replace(disk, format="vhd") if disk.target in found else disk
+                for disk in machine.disks
+            ]
+            return found
+
+        return await self._simulation.simulate(name, use)

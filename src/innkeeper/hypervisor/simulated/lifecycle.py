@@ -1,0 +1,71 @@
+"""Starts, pauses and stops of a simulated host's machines."""
+
+from __future__ import annotations
+
+from innkeeper.hypervisor.simulated import acts
+from innkeeper.hypervisor.simulated.guests import Due
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.hypervisor.simulated.saved_states import RESTORE_SECONDS
+from innkeeper.hypervisor.simulated.simulation import Simulation
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports.progress import OnProgress
+
+#: How long a boot takes the host, in simulated seconds.
+START_SECONDS = 0.4
+
+
+class SimulatedLifecycle:
+    """Starts and stops simulated machines (``machines.ports.lifecycle.Lifecycle``)."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> None:
+        """Boot a machine, or restore its saved state, which is used up by that."""
+        state = await self._simulation.simulate(name, lambda machine, _: machine.state)
+        if state in (MachineState.RUNNING, MachineState.PAUSED):
+            return
+        saved = state is MachineState.SAVED
+        await self._simulation.take(RESTORE_SECONDS if saved else START_SECONDS, on_progress)
+
+        def start(machine: SimulatedMachine, now: float) -> None:
+            if machine.is_on:
+                return
+            if machine.saved is not None:
+                machine.restore(now)
+                machine.saved = None
+            else:
+                machine.boot(now)
+            if paused:
+                machine.pause(now)
+
+        await self._simulation.simulate(name, start)
+
+    async def pause(self, name: str) -> None:
+        """Stop the machine's processors."""
+        await self._simulation.simulate(name, acts.pause)
+
+    async def resume(self, name: str) -> None:
+        """Start the machine's processors again."""
+        await self._simulation.simulate(name, acts.resume)
+
+    async def shut_down(self, name: str) -> None:
+        """Ask the guest to power off; that takes time, and a hung guest never does."""
+        await self._simulation.simulate(name, lambda machine, now: acts.ask(machine, Due.POWER_OFF, now))
+
+    async def reboot(self, name: str) -> None:
+        """Ask the guest to reboot."""
+        await self._simulation.simulate(name, lambda machine, now: acts.ask(machine, Due.REBOOT, now))
+
+    async def reset(self, name: str) -> None:
+        """Press the machine's reset button."""
+
+        def reset(machine: SimulatedMachine, now: float) -> None:
+            acts.need(machine, "reset", machine.is_on)
+            machine.reset(now)
+
+        await self._simulation.simulate(name, reset)
+
+    async def turn_off(self, name: str) -> None:
+        """Cut the machine's power."""
+        await self._simulation.simulate(name, lambda machine, _: machine.turn_off())

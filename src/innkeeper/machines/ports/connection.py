@@ -1,0 +1,15 @@
+"""Port for the connection to a host."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class HostConnection(Protocol):
+    """The connection to one host; it is opened once, and reconnects by itself from then on."""
+
+    async def open(self) -> None:
+        """Connect, and begin to publish ``machine.*`` events."""
+
+    async def close(self) -> None:
+        """Disconnect. The host's machines go on."""
