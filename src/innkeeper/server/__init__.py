@@ -1,1 +1,1 @@
-"""Serve Innkeeper: composition root, HTTP door, events."""
+"""The service: composition root, HTTP interface, pages, events."""

@@ -1,4 +1,4 @@
-"""Make the HTTP application over a house."""
+"""The HTTP application: routes, pages and middleware put together."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _RESPONSES: dict[int | str, dict[str, object]] = {"default": {"model": Problem, 
 
 
 def make_app(house: House) -> FastAPI:
-    """The service's HTTP interface, for those whom the settings admit; the outermost layer comes last."""
+    """Build the service's HTTP application; the outermost middleware comes last."""
     app = bare_app()
     app.state.house = house
     app.add_middleware(ConditionalRequests)
@@ -70,7 +70,7 @@ def make_app(house: House) -> FastAPI:
 
 
 def bare_app() -> FastAPI:
-    """The interface alone, as its description (OpenAPI) needs it."""
+    """Build the application without a service behind it, as its OpenAPI description needs it."""
     app = FastAPI(
         title="Innkeeper",
         version=VERSION,

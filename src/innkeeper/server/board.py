@@ -1,4 +1,4 @@
-"""Keep every machine's description ready to be sent, and make anew only what has changed."""
+"""Cache of machine descriptions as JSON, rebuilt only where something has changed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ AllowedTo = Callable[[Role], tuple[str, ...]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """One machine as it is now, and its description as JSON for each role that has asked."""
+    """One machine and its description as JSON for each role that has asked."""
 
     machine: Machine
     agent_connected: bool
@@ -47,7 +47,7 @@ class Notice:
     )
 
     def is_current(self, machine: Machine, agent_connected: bool, task_id: int | None) -> bool:
-        """Whether it is up to date."""
+        """Whether the cached description still matches the machine."""
         return (
             (self.machine is machine or self.machine == machine)
             and self.agent_connected is agent_connected
@@ -55,7 +55,7 @@ class Notice:
         )
 
     def response(self, role: Role, allowed: AllowedTo) -> tuple[bytes, str]:
-        """Its description for a caller of this role on it, and that description's ETag."""
+        """Return the machine's JSON for a caller with this role, and its ETag."""
         if (known := self._responses.get(role)) is not None:
             return known
         message = machine_message(
@@ -69,7 +69,7 @@ class Notice:
 
 
 class Board:
-    """The machines of all hosts, as they are read again and again.
+    """Cache of the machines of all hosts, for reads that come again and again.
 
     Events say which have changed, and those alone are asked for; what no event tells of is seen within two
     seconds while somebody reads. Lives on the event loop.
@@ -103,7 +103,7 @@ class Board:
         self.version = 0
 
     def on_event(self, event: Event) -> None:
-        """Note what an event makes out of date."""
+        """Mark what an event has made out of date."""
         if event.kind.group is EventGroup.TASK:
             self._heed_task(event)
         elif event.kind in _COMING_AND_GOING or event.kind.group is EventGroup.HOST:
@@ -112,13 +112,13 @@ class Board:
             self._note(event.subject)
 
     async def all(self) -> Sequence[Notice]:
-        """Every machine, by name and host."""
+        """Return every machine, by name and host."""
         await self._refresh()
         self._hear_agents()
         return [self._notices[key] for key in self._order]
 
     async def one(self, name: str) -> Notice:
-        """One machine, whatever the case of its letters. Raises ``MachineNotFound``."""
+        """Return one machine, whatever the case of its letters. Raises ``MachineNotFound``."""
         await self._refresh()
         for host in self._machines.hosts:
             if notice := self._notices.get((name, host)):
@@ -127,7 +127,7 @@ class Board:
         return self._put(machine)
 
     def labels(self, name: str) -> frozenset[str]:
-        """The labels of a machine as it was last seen, whatever its case; none for no machine."""
+        """Return the labels a machine was last seen with; none for an unknown machine."""
         for host in self._machines.hosts:
             if notice := self._notices.get((name, host)):
                 return frozenset(notice.machine.labels)
@@ -163,7 +163,7 @@ class Board:
                 await self._mend()
 
     def _look(self) -> asyncio.Task[None]:
-        """Look at all machines; readers who come meanwhile share it."""
+        """List the machines of all hosts; readers who come meanwhile share the answer."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_at_all(), name="board")
         return self._looking
@@ -188,14 +188,14 @@ class Board:
         self._looked_at = began
 
     def _hold(self, live: Iterable[Task]) -> None:
-        """Believe what the store says of live tasks, but where an event has said something newer."""
+        """Take over the store's list of live tasks, except where an event has reported something newer."""
         newer = {lock_of(name) for name in self._changed_since}
         found = {task.lock: (task.id, task.kind) for task in live if task.lock is not None}
         response = {lock: held for lock, held in self._holders.items() if lock in newer}
         self._holders = {lock: held for lock, held in found.items() if lock not in newer} | response
 
     async def _mend(self) -> None:
-        """Ask for what has changed."""
+        """Read again what has changed."""
         changed, self._changed = self._changed, set()
         for name in changed:
             try:

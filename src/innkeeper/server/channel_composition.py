@@ -1,4 +1,4 @@
-"""Put the channels on top of machines, tasks and agents."""
+"""Composition of channels over machines, tasks and guest agents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OFF = frozenset({MachineState.TURNED_OFF, MachineState.INVALID, MachineState.DE
 
 
 def looks_at(machines: Machines, tasks: Tasks) -> LookAtMachine:
-    """Return what says how a machine stands to its channels.
+    """Return the function that tells whether a machine can carry channels now.
 
     One that is off while a task works at it only rests: an update run that rolls back, a restart.
     """

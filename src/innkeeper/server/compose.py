@@ -1,4 +1,4 @@
-"""Wire the rooms together: the one place that names adapters."""
+"""Composition root: the one place that names adapters."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Overrides:
-    """Parts that a test or a program of its own puts in place of ours."""
+    """Parts that a test or an embedding program puts in place of the usual ones."""
 
     clock: Clock | None = None
     engine: Engine | None = None
@@ -95,7 +95,7 @@ class Overrides:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Foundations:
-    """What every room of one service stands on."""
+    """Store, clock, events and settings: what all parts of one service stand on."""
 
     settings: Settings
     overrides: Overrides
@@ -111,7 +111,7 @@ class Foundations:
 
 @contextlib.asynccontextmanager
 async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> AsyncIterator[House]:
-    """Open a service's parts, in the order they stand on one another, and close them in the other.
+    """Open a service's parts in the order of their dependencies, and close them in reverse order.
 
     What a crash left unfinished goes on from here.
     """
@@ -203,7 +203,7 @@ def _fleet(settings: Settings) -> Path:
 async def _house(
     foundations: Foundations, tasks: Tasks, machines: Machines, hypervisors: Sequence[Host]
 ) -> House:
-    """Put the rooms of the night on top of machines and tasks."""
+    """Compose the update runs, bookings and doors over machines and tasks."""
     policy, store = foundations.settings.policy, foundations.store
     bookings = Bookings(
         store=store.bookings,
@@ -323,7 +323,7 @@ async def _disks(foundations: Foundations, tasks: Tasks, machines: Machines) -> 
 
 
 async def _starts(foundations: Foundations) -> Starts | None:
-    """What this server has begun: of use where no other one takes up its work."""
+    """Open the memory of program starts; only useful where no other server takes over this one's work."""
     if foundations.store.is_shared:
         return None
     starts = await asyncio.to_thread(MappedStarts.open, foundations.settings.state_dir / "starts")
@@ -375,7 +375,7 @@ async def _uris(settings: Settings) -> Sequence[str]:
 
 
 async def _libvirt(foundations: Foundations, uri: str) -> Host:
-    """Open one host; the embedded driver's first look at QEMU is done here, where it is told of."""
+    """Open one libvirt host; the embedded driver's first probe of QEMU happens here, with progress."""
     state_dir = foundations.settings.state_dir
     if uri == embedded_uri(embedded_root(state_dir)):
         acceleration = await prepare_root(
@@ -438,7 +438,7 @@ async def _agents(
 async def _channels(
     foundations: Foundations, tasks: Tasks, machines: Machines, agents: GuestAgents
 ) -> Channels:
-    """The channels; they begin to listen with the house, and again after a restart."""
+    """Compose the channels; they listen while the service is open, and again after a restart."""
     channels = Channels(
         ChannelNeeds(
             agents=agents,
@@ -458,7 +458,7 @@ async def _channels(
 
 
 def _keep_running(foundations: Foundations, name: str, work: Work) -> None:
-    """Run a loop for as long as the house is open."""
+    """Run a supervised loop while the service is open."""
     running = foundations.loops.start(name, work)
 
     async def stop() -> None:

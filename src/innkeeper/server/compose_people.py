@@ -1,4 +1,4 @@
-"""Wire up who may come in: the other half of the composition root, which names the realms."""
+"""Composition of accounts and realms: the half of the composition root that names the realms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from innkeeper.tasks.clock import SystemClock
 async def compose_people(
     settings: Settings, store: Store, audit: Audit, opened: contextlib.AsyncExitStack
 ) -> People:
-    """Everything that is known of people. Raises ``InvalidArgument`` for a realm that cannot be had."""
+    """Compose accounts, roles, sessions and realms. Raises ``InvalidArgument`` for an unusable realm."""
     found = people(
         Stores(accounts=store.accounts, grants=store.grants, tokens=store.tokens, sessions=store.sessions),
         clock=SystemClock(),  # people's sessions and tries go by their own clocks, also in a simulation
@@ -76,7 +76,7 @@ def _extra(name: str) -> Iterator[None]:
 
 
 async def _standing(settings: Settings, realm: str, known: Known) -> tuple[Grant, ...]:
-    """What somebody is without a grant: by this computer's word, or by a directory's groups."""
+    """Return a caller's role without a grant: by this computer's settings, or by a directory's groups."""
     roles = (each.roles.get(group) for each in settings.ldap if each.name == realm for group in known.groups)
     by_groups = tuple(Grant(role=Role[role.upper()]) for role in roles if role)
     return *await Admission.of(settings).standing(realm, known), *by_groups

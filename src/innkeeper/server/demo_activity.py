@@ -1,4 +1,4 @@
-"""Give a simulated inn a life to look at: a night every day, and something booked for most machines."""
+"""Activity for a simulated fleet: a window every night, and updates booked for most machines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LOOK_SECONDS = 1800.0
 
 
 async def demo_activity(house: House) -> None:
-    """Open a window each night and book updates for it, for as long as it is not cancelled."""
+    """Open a window each night and book updates for it, until cancelled."""
     await _open_window(house)
     await _schedule(house)
     while True:
@@ -50,7 +50,7 @@ async def _open_window(house: House) -> None:
 
 
 async def _schedule(house: House) -> None:
-    """Two tasks of the office: a desk goes to sleep in the evening, and is awake in the morning."""
+    """Register two example tasks: save a desktop in the evening, start it in the morning."""
     for name, operation, hour in (("Save desk-2", "save", 20), ("Start desk-2", "startup", 7)):
         definition = TaskDefinition.new()
         definition.registration_info.description = "Nobody sits there at night."
@@ -68,7 +68,7 @@ async def _schedule(house: House) -> None:
 
 
 async def _book(house: House) -> None:
-    """See that the night that is, or comes next, has its bookings."""
+    """Book updates for the current or the next night."""
     window = next((each for each in await house.windows.list() if each.name == _WINDOW), None)
     now = house.clock.now()
     night = (window.occurrence(now) or window.next_after(now)) if window is not None else None

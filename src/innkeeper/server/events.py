@@ -1,4 +1,4 @@
-"""Carry events from the rooms to whoever listens: one ring, and a place in it for each listener.
+"""Event bus: one ring buffer, and a position in it for each listener.
 
 A slow listener costs nothing but its place: what the ring has let go of, it is told to have lost.
 """
@@ -31,7 +31,7 @@ RING_SIZE = 20_000
 
 @dataclasses.dataclass(kw_only=True, slots=True, eq=False)
 class Numbered:
-    """An event with its place in the stream; the same for every listener."""
+    """An event with its number in the stream, which is the same for every listener."""
 
     #: ``<life of the bus>-<number>``.
     id: str
@@ -41,7 +41,7 @@ class Numbered:
 
     @property
     def json(self) -> bytes:
-        """The event as a message, written once for however many listen."""
+        """The event as JSON, serialised once for all listeners."""
         if not self._json:
             event = self.event
             message = EventMessage(
@@ -57,7 +57,7 @@ class Numbered:
 
 
 class EventBus:
-    """The stream of all events of this life of the service.
+    """The stream of all events since the service started.
 
     Ids name the life, so that one from before a restart is known to be from before.
     """
@@ -74,15 +74,15 @@ class EventBus:
         self._closed = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Say on which loop the listeners wait."""
+        """Set the event loop on which listeners wait."""
         self._loop = loop
 
     def subscribe(self, on_event: Publish) -> None:
-        """Call ``on_event`` with every event, on the loop: for rooms that act on what others do."""
+        """Call ``on_event`` with every event, on the event loop."""
         self._heeding.append(on_event)
 
     def publish(self, event: Event) -> None:
-        """Take an event from any thread. Never blocks, never raises."""
+        """Publish an event from any thread. Never blocks, never raises."""
         with self._lock:
             self._last = next(self._numbers)
             self._ring.append(self._numbered(self._last, event))
@@ -96,7 +96,7 @@ class EventBus:
     async def listen(
         self, last_id: str = "", kinds: tuple[str, ...] = ("*",)
     ) -> AsyncGenerator[Numbered, None]:
-        """Every event from now on, or after ``last_id``, of kinds such as ``task.*``; ends at ``close``."""
+        """Yield events from now on, or after ``last_id``, of kinds such as ``task.*``; ends at ``close``."""
         async with contextlib.aclosing(self.batches(last_id, kinds)) as batches:
             async for batch in batches:
                 for numbered in batch:
@@ -110,7 +110,7 @@ class EventBus:
         gather_seconds: float = 0.0,
         timeout_seconds: float | None = None,
     ) -> AsyncGenerator[Sequence[Numbered], None]:
-        """As ``listen``, together what came together: within ``gather_seconds`` of the first.
+        """Yield events as ``listen`` does, in batches gathered within ``gather_seconds`` of the first.
 
         Empty after each ``timeout_seconds`` in which nothing came.
         """
@@ -133,16 +133,16 @@ class EventBus:
 
     @property
     def last_id(self) -> str:
-        """The id of the newest event, for a listener who wants all that comes after this moment."""
+        """The id of the newest event, for listeners that want all that follows."""
         return f"{self._life}-{self._last}"
 
     def _place(self, last_id: str) -> int:
-        """The number of an id; −1 for one of another life, or of none."""
+        """Return the number of an event id; −1 for one of an earlier start of the service, or of none."""
         life, _, number = last_id.rpartition("-")
         return int(number) if life == self._life and number.isdecimal() else -1
 
     def _after(self, place: int) -> tuple[int, list[Numbered]]:
-        """What follows a place, and the place then."""
+        """Return the events after a position, and the new position."""
         with self._lock:
             last = self._last
             events = list(itertools.islice(reversed(self._ring), last - place))[::-1]
@@ -179,7 +179,7 @@ class EventBus:
 
 
 async def _wakes(waker: asyncio.Event, timeout_seconds: float | None) -> bool:
-    """Whether it woke within that time."""
+    """Whether the waker was set within the time."""
     try:
         async with asyncio.timeout(timeout_seconds):
             await waker.wait()

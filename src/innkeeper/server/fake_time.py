@@ -1,4 +1,4 @@
-"""Let the time of simulated machines go faster, and on across restarts."""
+"""Accelerated time for simulated machines, which goes on across restarts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from innkeeper.tasks.clock import FakeClock
 
 
 def simulated_clock(file: Path, speed: float, now: dt.datetime) -> FakeClock:
-    """A clock that goes ``speed`` times as fast as the real one since its file was made.
+    """Return a clock that runs ``speed`` times as fast as the real one since its file was made.
 
     The simulated time goes on while the service is dead, as real time would; another speed takes over
     from where the former has come to.

@@ -1,4 +1,4 @@
-"""Put together all that speaks with guests beyond their updates."""
+"""Composition of all that talks to guests apart from updates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from innkeeper.wire.events import Publish
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Guests:
-    """The guests of all machines, as the doors use them."""
+    """The guests of all machines: operating systems, parameters, power tasks, heartbeats."""
 
     os: GuestOS
     tasks: GuestTasks
@@ -40,7 +40,7 @@ async def guests(
     publish: Publish,
     subscribe: Callable[[Publish], None],
 ) -> Guests:
-    """Wire them; ``subscribe`` lets them hear the house's events."""
+    """Compose the guests' parts and subscribe them to events."""
     system = GuestOS(machines, agents)
     parameters = Parameters(
         machines=machines, guests=system, store=store, clock=clock, host=await asyncio.to_thread(_host_names)

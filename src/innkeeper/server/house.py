@@ -1,4 +1,4 @@
-"""Hold the parts of a running service, as the doors use them."""
+"""The parts of a running service, as routes and pages use them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from innkeeper.updates.windows import Windows
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class House:
-    """Everything that one service consists of, wired together by the composition root."""
+    """All parts of one running service."""
 
     settings: Settings
     clock: Clock

@@ -1,4 +1,4 @@
-"""Write the service's log: constant event names with fields, one line each, on standard error."""
+"""The service's log: constant event names with fields, one line each, on standard error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 
 
 def configure(log_json: bool | None) -> None:
-    """JSON where asked for; else colours for a terminal and logfmt for all that is none."""
+    """Configure logging: JSON where asked for, colours on a terminal, else logfmt."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     structlog.configure(
         processors=[

@@ -1,4 +1,4 @@
-"""Know which machine uses which disk image (``disks.ports.DiskUsers``)."""
+"""Which machine uses which disk image (``disks.ports.DiskUsers``)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from innkeeper.machines.undo.fitness import run_of
 
 
 class MachineDisks:
-    """The disks of all machines of the inn."""
+    """The disk images of all machines."""
 
     def __init__(self, machines: Machines) -> None:
         self._machines = machines
 
     async def users(self, files: Sequence[Path]) -> Sequence[DiskUse]:
-        """The machines that have one of these files, those that are live first."""
+        """Return the machines that use one of these files, running ones first."""
         wanted = await asyncio.to_thread(lambda: {os.path.realpath(file) for file in files})
         found = [
             use
@@ -59,7 +59,7 @@ class MachineDisks:
 
 
 def _with_parents(path: str) -> set[str]:
-    """The image and, of a VHD, its parents."""
+    """Return the image and, of a VHD, its parents."""
     files = {os.path.realpath(path)}
     if path.lower().endswith((".vhd", ".avhd")):
         with contextlib.suppress(InnkeeperError):

@@ -1,4 +1,4 @@
-"""Say the rooms' values as HTTP messages."""
+"""Domain values as HTTP messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DAYS = dict(zip(Weekday, wire.Weekday, strict=True))
 def machine_message(
     machine: Machine, *, agent_connected: bool, task_id: int | None, allowed: tuple[str, ...] = ()
 ) -> wire.MachineMessage:
-    """A machine, with what the host knows beside it."""
+    """Return a machine as a message."""
     return wire.MachineMessage(
         name=machine.name,
         uuid=machine.uuid,
@@ -41,7 +41,7 @@ def machine_message(
 
 
 def task_message(task: Task, now: dt.datetime) -> wire.TaskMessage:
-    """A task, with a guess at the time it needs still."""
+    """Return a task as a message, with an estimate of the time left."""
     return wire.TaskMessage(
         id=task.id,
         kind=task.kind,
@@ -77,13 +77,13 @@ def _seconds_left(task: Task, now: dt.datetime) -> int | None:
 
 
 def log_message(task_id: int, lines: list[LogLine]) -> wire.LogMessage:
-    """Lines of a task's log."""
+    """Return lines of a task's log as messages."""
     message = tuple(wire.LogLineMessage.model_validate(line, from_attributes=True) for line in lines)
     return wire.LogMessage(task_id=task_id, lines=message)
 
 
 def update_message(booking: Booking, task: wire.TaskMessage | None) -> wire.UpdateMessage:
-    """A booking, with its run."""
+    """Return a booking and its run as a message."""
     return wire.UpdateMessage(
         machine=booking.machine,
         identifier=booking.identifier,
@@ -104,7 +104,7 @@ def update_message(booking: Booking, task: wire.TaskMessage | None) -> wire.Upda
 
 
 def report_message(report: Report) -> wire.ReportMessage:
-    """What a run did."""
+    """Return the report of an update run as a message."""
     return wire.ReportMessage(
         task_id=report.task_id,
         machine=report.machine,
@@ -129,7 +129,7 @@ def report_message(report: Report) -> wire.ReportMessage:
 
 
 def window_of(request: wire.WindowRequest) -> Window:
-    """The window that a request asks for."""
+    """Return the window that a request describes."""
     return Window(
         name=request.name,
         zone=request.zone,
@@ -143,7 +143,7 @@ def window_of(request: wire.WindowRequest) -> Window:
 
 
 def window_message(window: Window, now: dt.datetime) -> wire.WindowMessage:
-    """A window, with its openings around ``now``."""
+    """Return a window as a message, with its openings around ``now``."""
     return wire.WindowMessage(
         name=window.name,
         machines=window.machines,
@@ -163,7 +163,7 @@ def _opening(occurrence: Occurrence | None) -> wire.OpeningMessage | None:
 
 
 def tonight_message(night: Night) -> wire.TonightMessage:
-    """The plan of the night."""
+    """Return the plan of the night as a message."""
     return wire.TonightMessage(
         at=night.at,
         until=night.until,

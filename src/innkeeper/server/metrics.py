@@ -1,4 +1,4 @@
-"""Count what the service does, for Prometheus."""
+"""Prometheus metrics of the service."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ALL: Final = 100_000
 
 
 class Metrics:
-    """The service's figures: some are counted as things happen, the rest is looked at when asked for."""
+    """The service's metrics: counters kept as things happen, gauges read when asked for."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -56,7 +56,7 @@ class Metrics:
         self._live = Gauge("innkeeper_tasks_live", "Tasks under way.", ("kind",), registry=registry)
 
     def answered(self, operation: str, status: int, seconds: float | None) -> None:
-        """Count one request; without its time where the caller asked to be answered late."""
+        """Count one request; long polls are counted without their time."""
         counter = self._counters.get((operation, status))
         if counter is None:  # finding a counter by its labels costs more than counting
             counter = self._counters[operation, status] = self.requests.labels(operation, status)
@@ -77,7 +77,7 @@ class Metrics:
             self._verdicts.labels(str(event.data["verdict"])).inc()
 
     async def page(self, machines: Machines, tasks: Tasks) -> bytes:
-        """All figures, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         for host in machines.hosts.values():
             await self._look_at(host)
         self._live.clear()
@@ -97,14 +97,14 @@ class Metrics:
 
 
 class Measured:
-    """Middleware: counts requests and their time, by what was asked for."""
+    """Middleware: counts requests and their duration by operation."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and count its answer."""
+        """Pass the request on and count its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -124,7 +124,7 @@ class Measured:
 
 
 def _operation(scope: Scope) -> str:
-    """What was asked for, by its name in OpenAPI.
+    """Return the request's operation by its OpenAPI name.
 
     A path that no route knows is the caller's own text: it must not become a series.
     """
@@ -133,5 +133,5 @@ def _operation(scope: Scope) -> str:
 
 
 def _is_waiting(scope: Scope) -> bool:
-    """Whether the caller asked to be answered late."""
+    """Whether the request is a long poll."""
     return scope["path"].endswith("/events") or b"wait_seconds" in scope.get("query_string", b"")

@@ -1,4 +1,4 @@
-"""Tell systemd how the service fares (``sd_notify``)."""
+"""State notifications to systemd (``sd_notify``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send a state such as ``READY=1`` to whoever started the service, where it asked for it."""
+    """Send a state such as ``READY=1`` to systemd, where it asked for it."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

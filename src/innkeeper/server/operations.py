@@ -1,4 +1,4 @@
-"""Name Innkeeper's own operations by class id, so that scheduled tasks can call them."""
+"""Innkeeper's operations by class id, as actions of scheduled tasks."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def operations(
     agents: GuestAgents,
     publish: Publish,
 ) -> Handlers:
-    """All operations of this inn, as handlers by class id."""
+    """Return all operations, as handlers by class id."""
     handlers = Handlers()
     starts: Mapping[str, Callable[..., Awaitable[Task]]] = {
         name: getattr(machines, name) for name in MACHINE_OPERATIONS
@@ -118,7 +118,7 @@ def operations(
 
 
 class OperationHandler:
-    """Starts an operation of the inn, follows it to its end, and passes on how far it has come."""
+    """Starts an operation, follows it to its end, and passes on its progress."""
 
     def __init__(self, start: Callable[[str], Awaitable[Task]], tasks: Tasks) -> None:
         self._start = start
@@ -126,7 +126,7 @@ class OperationHandler:
         self._task: int | None = None
 
     async def start(self, status: TaskHandlerStatus, data: str) -> None:
-        """Start the operation and wait for its end, also where it may no longer be stopped."""
+        """Start the operation and wait for its end, even where it can no longer be cancelled."""
         starting = asyncio.ensure_future(self._start(data))
         try:
             task = await asyncio.shield(starting)
@@ -154,17 +154,17 @@ class OperationHandler:
             )
 
     async def stop(self) -> int:
-        """Cancel the operation, and wait for what the cancel does."""
+        """Cancel the operation and wait for the cancel's effect."""
         if self._task is not None:
             await self._stopped(self._task)
         return ErrorCode.S_OK
 
     async def pause(self) -> None:
-        """An operation of the inn does not stand still: it holds its machine or disk."""
+        """Refuse to pause: an operation holds its machine or disk."""
         raise not_pausable()
 
     async def resume(self) -> None:
-        """As ``pause``."""
+        """Refuse to resume, as ``pause`` does."""
         raise not_pausable()
 
     async def _stopped(self, task: int) -> None:
@@ -239,7 +239,7 @@ def _text(data: Mapping[str, object], name: str, default: str | None = None) -> 
 
 
 def _moment(data: Mapping[str, object], name: str, now: dt.datetime) -> dt.datetime | None:
-    """A duration from now, or a moment with its offset."""
+    """Parse a duration from now, or a moment with its offset."""
     found = data.get(name)
     if found is None:
         return None

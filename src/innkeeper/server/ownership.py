@@ -1,4 +1,4 @@
-"""Own a state directory: one service at a time, for as long as it lives."""
+"""Lock on a state directory: one service at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from innkeeper.errors import ErrorCode, InvalidArgument, ServiceError
 
 @contextlib.contextmanager
 def owned(state_dir: Path) -> Iterator[None]:
-    """Own the directory, making it where it is missing. The lock goes with the process, whatever ends it.
+    """Lock the directory, creating it where missing. The lock ends with the process.
 
     Raises ``ServiceError`` naming the process that owns it already.
     """

@@ -1,4 +1,4 @@
-"""Know who is at the other end of the local door, and let in only those who may be."""
+"""Callers at the local door: who they are by the kernel's word, and who is admitted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MAX_KNOWN = 1024
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Credentials:
-    """What the kernel says of a process at the other end (``SO_PEERCRED``)."""
+    """Process, user and group at the other end of a Unix socket (``SO_PEERCRED``)."""
 
     pid: int
     uid: int
@@ -42,7 +42,7 @@ class Credentials:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Admission:
-    """Who may use the local door, besides root and the service's own user, and as what."""
+    """Who may use the local door besides root and the service's own user, and with which role."""
 
     group: str | None = None
     users: tuple[str, ...] = ()
@@ -51,12 +51,12 @@ class Admission:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """What the settings say."""
+        """Return the admission that the settings describe."""
         role = Role[settings.socket_role.upper()]
         return cls(group=settings.socket_group, users=settings.socket_users, role=role)
 
     async def standing(self, realm: str, known: Known) -> tuple[Grant, ...]:
-        """What a user of this computer is without a grant, by whichever door they come."""
+        """Return the role of a user of this computer without a grant."""
         if realm != SYSTEM_REALM:
             return ()
         role = await asyncio.to_thread(self._role_of_user, known.user)
@@ -70,11 +70,11 @@ class Admission:
         return self.role_of(Credentials(pid=0, uid=user.pw_uid, gid=user.pw_gid), name)
 
     def admits(self, credentials: Credentials, name: str) -> bool:
-        """Whether they may. Asks the system's user database, which can block."""
+        """Whether a user may connect. Asks the system's user database, which can block."""
         return self.role_of(credentials, name) is not None
 
     def role_of(self, credentials: Credentials, name: str) -> Role | None:
-        """What they are on the whole inn. Asks the system's user database, which can block."""
+        """Return a user's role on the whole service. Asks the system's user database, which can block."""
         if credentials.uid in (0, os.getuid()):
             return Role.ADMINISTRATOR
         if name in self.users or (self.group is not None and self.group in group_names(credentials, name)):
@@ -83,7 +83,7 @@ class Admission:
 
 
 def user_name(uid: int) -> str:
-    """The user's name, or ``uid:1234`` for one the system does not know. Can block."""
+    """Return the user's name, or ``uid:1234`` for an unknown one. Can block."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -91,7 +91,7 @@ def user_name(uid: int) -> str:
 
 
 def group_names(credentials: Credentials, name: str) -> frozenset[str]:
-    """The groups that the system has the user in. Can block."""
+    """Return the groups that the system has the user in. Can block."""
     found = set()
     for number in {credentials.gid, *os.getgrouplist(name, credentials.gid)}:
         try:
@@ -102,19 +102,19 @@ def group_names(credentials: Credentials, name: str) -> frozenset[str]:
 
 
 class PeerProtocol(HttpProtocol):
-    """HTTP over a Unix socket that tells the application who is at the other end."""
+    """HTTP over a Unix socket, with the peer's credentials in the request's scope."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Ask the kernel once for each connection."""
+        """Read the peer's credentials, once a connection."""
         super().connection_made(transport)
         self.app = _with_peer(self.app, transport)
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
-    """WebSockets; an application may answer one with a refusal."""
+    """WebSockets whose application may refuse them with an HTTP answer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep uvicorn from taking a refusal for an answer that was forgotten."""
+        """Keep uvicorn from taking a refusal for a missing answer."""
         super().connection_made(transport)
         inner = cast(ASGIApp, self.app)
 
@@ -126,10 +126,10 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
 
 class PeerSocketProtocol(SocketProtocol):
-    """WebSockets over a Unix socket, that tell who is at the other end too."""
+    """WebSockets over a Unix socket, with the peer's credentials in the scope."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask the kernel once for each connection."""
+        """Read the peer's credentials, once a connection."""
         super().connection_made(transport)
         self.app = _with_peer(self.app, transport)
 
@@ -152,7 +152,7 @@ def _credentials(connection: socket.socket) -> Credentials:
 
 
 class Peers:
-    """Knows the callers at the local door."""
+    """Authenticates the callers at the local door."""
 
     def __init__(self, admission: Admission, grants: Grants | None = None) -> None:
         self._admission = admission
@@ -160,7 +160,7 @@ class Peers:
         self._known: dict[tuple[int, int], tuple[float, Caller]] = {}
 
     async def caller(self, credentials: Credentials) -> Caller:
-        """Who is at the other end. Raises ``NotPermitted`` (0x80070005) for who may not use the door."""
+        """Return the caller. Raises ``NotPermitted`` (0x80070005) for who may not use the door."""
         key, now = (credentials.uid, credentials.gid), asyncio.get_running_loop().time()
         believed = self._known.get(key)
         if believed is not None and now - believed[0] < _BELIEVED_SECONDS:

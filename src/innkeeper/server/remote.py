@@ -1,4 +1,4 @@
-"""Open the remote door: HTTP over TCP, with TLS unless it stays on this computer."""
+"""The remote door: HTTP over TCP, with TLS unless it stays on this computer."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _FULL = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
-    """Where to listen."""
+    """An address to listen on."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read ``HOST:PORT``, ``[::1]:8443`` or ``:8443`` for all addresses. Raises ``InvalidArgument``."""
+        """Parse ``HOST:PORT``, ``[::1]:8443`` or ``:8443`` for all addresses. Raises ``InvalidArgument``."""
         host, colon, port = text.rpartition(":")
         if not colon or not port.isdecimal() or int(port) > 65535:
             raise InvalidArgument(
@@ -48,7 +48,7 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this computer reaches it."""
+        """Whether only this computer can reach the address."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -57,7 +57,7 @@ class Address:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RemoteDoor:
-    """Sockets that listen, and what their connections are wrapped in."""
+    """Listening sockets, and their TLS context."""
 
     sockets: Sequence[socket.socket]
     #: ``None`` for plain HTTP.
@@ -67,14 +67,14 @@ class RemoteDoor:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where it can be reached, as URLs."""
+        """URLs of the service."""
         scheme = "https" if self.tls is not None else "http"
         return tuple(f"{scheme}://{_say(each)}" for each in self.sockets)
 
 
 @contextlib.contextmanager
 def remote_doors(settings: Settings) -> Iterator[list[RemoteDoor]]:
-    """Listen wherever the settings say; closed again at the end."""
+    """Listen on the configured addresses; closed at the end of the context."""
     addresses = [Address.parse(text) for text in settings.listen]
     safe = [address for address in addresses if _wants_tls(settings, address)]
     plain = [address for address in addresses if not _wants_tls(settings, address)]
@@ -127,7 +127,7 @@ def _say(listening: socket.socket) -> str:
 
 
 class Crowd:
-    """Counts the connections, all together and from each address."""
+    """Counts connections, in all and by address."""
 
     def __init__(self, *, most: int, most_from_one: int) -> None:
         self._most = most
@@ -135,7 +135,7 @@ class Crowd:
         self._by_network: collections.Counter[str] = collections.Counter()
 
     def enter(self, address: str) -> bool:
-        """Whether there is room for one more from there."""
+        """Whether one more connection from an address is admitted."""
         network = network_of(address)
         if self._by_network.total() >= self._most or self._by_network[network] >= self._most_from_one:
             return False
@@ -143,7 +143,7 @@ class Crowd:
         return True
 
     def leave(self, address: str) -> None:
-        """One from there has gone."""
+        """Count one connection less from an address."""
         network = network_of(address)
         self._by_network[network] -= 1
         if self._by_network[network] <= 0:
@@ -151,14 +151,14 @@ class Crowd:
 
 
 class RemoteProtocol(HttpProtocol):
-    """HTTP for whoever comes: not too many at once, and none who takes for ever to say what they want."""
+    """HTTP for remote callers, with limits on connections and on the time a request's head may take."""
 
     crowd: Crowd
     _entered = False
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Let it in, or answer 503."""
+        """Admit the connection, or answer 503."""
         super().connection_made(transport)
         self._entered = self.crowd.enter(self._address)
         if not self._entered:
@@ -168,7 +168,7 @@ class RemoteProtocol(HttpProtocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """Read on; a head must be whole in time, however slowly its bytes drip in."""
+        """Read on; a head must be complete in time, however slowly its bytes drip in."""
         if not self._entered:
             return
         super().data_received(data)
@@ -178,12 +178,12 @@ class RemoteProtocol(HttpProtocol):
             self._stop_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Make room."""
+        """Free the connection's place."""
         self._leave()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand the connection over; what is to come is no request any more."""
+        """Hand the connection over to the WebSocket protocol."""
         self._leave()
         super().handle_websocket_upgrade(event)
 
@@ -208,6 +208,6 @@ class RemoteProtocol(HttpProtocol):
 
 
 def remote_protocol(settings: Settings) -> type[RemoteProtocol]:
-    """The protocol of one service's remote doors, which share one crowd."""
+    """Return the protocol of one service's remote doors, which share one count of connections."""
     crowd = Crowd(most=settings.max_connections, most_from_one=settings.max_connections_from_one)
     return type("RemoteProtocol", (RemoteProtocol,), {"crowd": crowd})

@@ -1,4 +1,4 @@
-"""Put the scheduler on top of tasks and machines."""
+"""Composition of the scheduler over tasks and machines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SIMULATED: Final = "the house is simulated"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Scheduling:
-    """The scheduler's parts: what is registered, and what starts it."""
+    """The scheduler's parts: registered tasks, and what starts them."""
 
     registry: Registry
     scheduler: Scheduler
@@ -70,7 +70,7 @@ def scheduling(
     starts: Starts | None,
     simulated: bool = False,
 ) -> Scheduling:
-    """The scheduler of this service; its calendars are the files in ``calendars`` of the state directory.
+    """Compose the scheduler; its calendars are the files in ``calendars`` of the state directory.
 
     Local times are in the zone ``home``. A ``simulated`` house hears nothing of the real computer's starts,
     people, load and journal.
@@ -144,7 +144,7 @@ def scheduling(
 def _sources(
     store: ScheduleStore, clock: Clock, logind: Logind, idleness: Idleness, journal: Journal
 ) -> tuple[Source, ...]:
-    """What this computer tells of itself."""
+    """Return the sources of events on this computer."""
     return (
         Boots(store=store, clock=clock, computer=socket.gethostname()),
         logind,

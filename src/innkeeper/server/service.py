@@ -1,4 +1,4 @@
-"""Run the service from its start to its orderly end."""
+"""The service's process, from its start to its orderly end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MAX_MESSAGE_BYTES = 1024 * 1024
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Unfinished tasks go on at the next start."""
+    """Run the service until SIGTERM or SIGINT. Unfinished tasks go on at the next start."""
     logs.configure(settings.log_json)
     _allow_many_files()
     gc.disable()  # nothing of what is made at the start is garbage; see _settle
@@ -57,14 +57,14 @@ def run(settings: Settings) -> None:
 
 
 def _allow_many_files() -> None:
-    """Take all the open files that this process may have: each program that runs holds two."""
+    """Raise the limit on open files; each running program holds two."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _settle() -> None:
-    """Begin to collect garbage, and never look for it among what the start has made, which is there to stay.
+    """Start garbage collection, and exempt from it what the start has made.
 
     All that time nothing else runs in the process: with the machines of a large inn, a quarter of a second.
     """
@@ -75,7 +75,7 @@ def _settle() -> None:
 
 
 async def _give_back() -> None:
-    """Give free memory back to the system: the C library keeps what a crowd of requests has needed."""
+    """Return freed memory to the system, which the C library would keep."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not every C library has it
     while trim is not None:
         await asyncio.sleep(_GIVE_BACK_SECONDS)
@@ -135,7 +135,7 @@ def _config(app: FastAPI, protocol: type[H11Protocol]) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn on sockets of ours, without its hold on signals: it would end the process too early."""
+    """uvicorn on given sockets, without its signal handlers, which would end the process too early."""
 
     def __init__(
         self, config: uvicorn.Config, listening: Sequence[socket.socket], tls: ssl.SSLContext | None = None
@@ -145,7 +145,7 @@ class _Server(uvicorn.Server):
         self._tls = tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take connections; a TLS handshake must be done in time."""
+        """Start listening; a TLS handshake must be done in time."""
         await self.lifespan.startup()
         loop = asyncio.get_running_loop()
         timeout_seconds = TIMEOUT_SECONDS if self._tls is not None else None
@@ -169,7 +169,7 @@ class _Server(uvicorn.Server):
 
 @contextlib.contextmanager
 def _stopping(servers: Sequence[uvicorn.Server], house: House) -> Iterator[None]:
-    """Stop the servers at SIGTERM and SIGINT: streams end first, since they would never end by themselves."""
+    """Stop the servers at SIGTERM and SIGINT: streams first, since they would never end by themselves."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

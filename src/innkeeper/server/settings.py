@@ -1,4 +1,4 @@
-"""Settle how the service runs: a file, then the environment, then flags; the later wins."""
+"""Settings of the service: file, then environment, then command line; the later wins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENVIRONMENT: Mapping[str, str] = {
 
 
 class FakeSettings(BaseModel):
-    """The simulated hypervisor that stands for libvirt."""
+    """Settings of the simulated hypervisor."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +44,7 @@ class FakeSettings(BaseModel):
 
 
 class Settings(BaseModel):
-    """How the service runs."""
+    """Settings of the service."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -112,12 +112,12 @@ class Settings(BaseModel):
 
     @property
     def database_url(self) -> str:
-        """The database in SQLAlchemy's words."""
+        """The database as a SQLAlchemy URL."""
         return self.database or f"sqlite:///{self.state_dir / 'innkeeper.sqlite'}"
 
     @property
     def pipe_directory(self) -> Path:
-        """Where the sockets of channels lie: beside the local door, and apart from another service's."""
+        """Directory of the channels' sockets: beside the local door, one for each service."""
         if self.pipes is not None:
             return self.pipes
         door = self.socket.stem
@@ -125,7 +125,7 @@ class Settings(BaseModel):
 
     @property
     def disk_folders(self) -> tuple[Path, ...]:
-        """Where the service works on virtual hard disks."""
+        """Folders of the virtual hard disks that the service may work on."""
         if self.disk_roots is not None:
             return self.disk_roots
         return (self.state_dir / "disks", Path("/var/lib/libvirt/images"))
@@ -137,7 +137,7 @@ def load(
     environ: Mapping[str, str] = os.environ,
     flags: Mapping[str, object] | None = None,
 ) -> Settings:
-    """Settle the settings. Raises ``InvalidArgument`` naming what is wrong, and where."""
+    """Load the settings. Raises ``InvalidArgument`` naming what is wrong, and where."""
     uid = os.getuid()
     settled: dict[str, object] = {
         "state_dir": default_state_dir(environ, uid),
@@ -160,7 +160,7 @@ def load(
 
 
 def _default_file(environ: Mapping[str, str], uid: int) -> Path | None:
-    """The system's file for the system's service, else the user's own; nothing where it is not there."""
+    """Return the system's file for the system's service, else the user's own; ``None`` where missing."""
     config = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '/')}/.config"
     serves_system = default_state_dir(environ, uid) == SYSTEM_STATE_DIR
     file = Path("/etc" if serves_system else config) / "innkeeper" / "innkeeper.toml"
@@ -191,7 +191,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
 
 
 def variable_of(setting: str) -> str:
-    """The environment variable that sets a setting of ``ENVIRONMENT``."""
+    """Return the environment variable of a setting in ``ENVIRONMENT``."""
     return f"INNKEEPER_{setting.upper()}"
 
 

@@ -1,4 +1,4 @@
-"""Open the local door."""
+"""The local door: a Unix socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BACKLOG = 512
 
 @contextlib.contextmanager
 def local_door(settings: Settings) -> Iterator[socket.socket]:
-    """Listen on the Unix socket, open to those whom the settings admit; gone again at the end."""
+    """Listen on the Unix socket with the settings' permissions; it is removed at the end."""
     path = settings.socket
     _refuse_taken(path)
     try:
@@ -54,7 +54,7 @@ def _bound(path: Path) -> socket.socket:
 
 
 def _admit(path: Path, settings: Settings) -> None:
-    """Open the file to those who may connect; who they are is asked at every connection."""
+    """Set the permissions of the socket; who connects is checked at every connection."""
     if settings.socket_group is not None:
         os.chown(path, -1, _group_id(settings.socket_group))
         path.chmod(0o660)
@@ -73,7 +73,7 @@ def _group_id(name: str) -> int:
 
 
 def _refuse_taken(path: Path) -> None:
-    """Refuse a socket that somebody answers on; one that a crash left behind is nobody's."""
+    """Refuse a socket that another service answers on; one that a crash left behind is free."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         reason = probe.connect_ex(str(path))
     if reason in (0, errno.EAGAIN):

@@ -1,4 +1,4 @@
-"""Take the bodies of requests: not too long, and not for ever."""
+"""Limits on request bodies: their size, and the time between two pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show a caller as the scheduler's descriptors know them."""
+"""Callers as the scheduler's security descriptors identify them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BY_ROLE = {Role.VIEWER: "BU", Role.OPERATOR: "SO", Role.ADMINISTRATOR: "BA"}
 
 
 async def who(caller: Caller, path: str = "\\") -> Who:
-    """The caller with all identifiers that mean them: by their role on what stands at a path too."""
+    """Return the caller with all identifiers that mean them, including those of their role on a path."""
     return await asyncio.to_thread(_who, caller, path)
 
 
@@ -45,7 +45,7 @@ def _who(caller: Caller, path: str) -> Who:
 
 
 def _account(caller: Caller) -> pwd.struct_passwd | None:
-    """The caller's account on this computer: another realm's user of the same name is somebody else."""
+    """Return the caller's account on this computer; a user of another realm is somebody else."""
     if caller.realm != SYSTEM_REALM:
         return None
     try:

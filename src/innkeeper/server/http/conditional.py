@@ -1,4 +1,4 @@
-"""Answer conditional requests: an unchanged page is not sent again, and a changed one is not overwritten."""
+"""Conditional requests: an unchanged answer is not sent again, a changed one is not overwritten."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class ConditionalRequests:
-    """Middleware: tags every JSON answer (``ETag``), and heeds ``If-None-Match`` and ``If-Match`` (RFC 9110).
+    """Middleware: adds an ``ETag`` to JSON, and honours ``If-None-Match`` and ``If-Match`` (RFC 9110).
 
     A request that changes something with ``If-Match`` is carried out only where a GET of the same address
     answers with that tag; those with a condition on one address take turns.
@@ -30,7 +30,7 @@ class ConditionalRequests:
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, where its condition holds."""
+        """Pass the request on where its condition holds."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -57,7 +57,7 @@ class ConditionalRequests:
             yield
 
     async def _tag(self, scope: Scope) -> str:
-        """What a GET of this address would be tagged with now, or empty."""
+        """Return the ETag that a GET of this address would have now, or an empty string."""
         heard = _Heard()
         headers = [(name, value) for name, value in scope["headers"] if not name.startswith(b"content-")]
         asked = {**scope, "method": "GET", "headers": headers, "state": dict(scope.get("state", {}))}
@@ -66,7 +66,7 @@ class ConditionalRequests:
 
 
 class _Tagging:
-    """Sends an answer on, tagged by its bytes unless it has a tag of its own; or 304 in its place."""
+    """Sends an answer with its ETag, or status 304 in its place."""
 
     def __init__(self, send: Send, known: str) -> None:
         self._send = send
@@ -74,7 +74,7 @@ class _Tagging:
         self._start: Message | None = None
 
     async def __call__(self, message: Message) -> None:
-        """Hold the head of a JSON answer back until its body is there: it comes in one piece."""
+        """Hold back the head of a JSON answer until its body, which comes in one piece, is there."""
         if message["type"] == "http.response.start" and _may_be_tagged(message):
             self._start = message
         elif self._start is not None and message["type"] == "http.response.body":
@@ -98,24 +98,24 @@ class _Tagging:
 
 
 class _Heard:
-    """Listens to an answer for its tag alone."""
+    """Records the ETag of an answer and drops the rest."""
 
     def __init__(self) -> None:
         self.tag = ""
 
     async def __call__(self, message: Message) -> None:
-        """Keep the tag of an answer that is one."""
+        """Record the ETag of a successful answer."""
         if message["type"] == "http.response.start" and message["status"] == 200:
             self.tag = Headers(raw=message["headers"]).get("etag", "")
 
 
 def tag_of(body: bytes) -> str:
-    """The tag of an answer with these bytes."""
+    """Return the ETag of an answer with these bytes."""
     return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
 def is_known(tag: str, if_none_match: str) -> bool:
-    """Whether the one who asks has the answer with this tag already."""
+    """Whether the caller already has the answer with this ETag."""
     known = _tags(if_none_match) if if_none_match else ()
     return tag in known or "*" in known
 
@@ -127,7 +127,7 @@ def _may_be_tagged(start: Message) -> bool:
 
 
 def _tags(header: str) -> frozenset[str]:
-    """The tags of a condition; weak ones count as their strong selves, for a GET may compare so."""
+    """Return the ETags of a condition; weak ones count as strong, as a GET may compare them."""
     return frozenset(tag.strip().removeprefix("W/") for tag in header.split(",") if tag.strip())
 
 

@@ -1,4 +1,4 @@
-"""Speak HTTP/1.1 on one connection, with no more packets than it takes."""
+"""HTTP/1.1 connections that send short answers in one packet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 
 
 class Connection(h11.Connection):
-    """Gives an answer's head out together with the first of its body.
+    """Sends an answer's head together with the first bytes of its body.
 
     So a short answer is one packet, one TLS record, and one waking of the reader. A head whose body has no
     length given goes out at once: such a body may begin much later.
@@ -20,7 +20,7 @@ class Connection(h11.Connection):
     _held: tuple[bytes, ...] = ()
 
     def send(self, event: h11.Event) -> bytes | None:  # type: ignore[override]  # h11 has an overload for each event
-        """The bytes of an event; none for a head that waits for its body."""
+        """Return the bytes of an event; none for a head that waits for its body."""
         pieces = self.send_with_data_passthrough(event)
         if pieces is None:
             return None
@@ -32,7 +32,7 @@ class Connection(h11.Connection):
 
 
 class HttpProtocol(H11Protocol):
-    """uvicorn's HTTP on h11, with answers that go out in one piece."""
+    """uvicorn's HTTP protocol on h11, sending short answers in one piece."""
 
     def __init__(
         self,

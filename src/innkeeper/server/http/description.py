@@ -1,4 +1,4 @@
-"""Finish what FastAPI says of the interface (OpenAPI): examples, and problems as they really travel."""
+"""The OpenAPI description: examples, and problem details as they are really sent."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _DISK_PATH: Final = "/var/lib/innkeeper/disks/web-1.vhd"
 
 
 def describe(app: FastAPI) -> None:
-    """Let the application describe itself so; the description is made once, when it is first asked for."""
+    """Make the application describe itself with examples; built when first asked for."""
     plain: Callable[[], Piece] = app.openapi
 
     def finished() -> Piece:
@@ -91,7 +91,7 @@ def _operations(description: Piece) -> Iterator[Piece]:
 
 
 def _contents(operation: Piece) -> Iterator[Piece]:
-    """What is sent and answered as JSON."""
+    """Yield the JSON contents of a request or response."""
     bodies = [operation.get("requestBody", {})]
     bodies += [answer for code, answer in operation["responses"].items() if code != "default"]
     for body in bodies:
@@ -101,7 +101,7 @@ def _contents(operation: Piece) -> Iterator[Piece]:
 
 
 def _as_problem(answer: Piece) -> None:
-    """A problem is no plain JSON: its media type says what it is."""
+    """Give a problem response its own media type."""
     content = answer["content"].pop("application/json")
     busy = MachineBusy(
         "web-1 is busy with task 17.",
@@ -114,7 +114,7 @@ def _as_problem(answer: Piece) -> None:
 
 
 def example_of(schema: Piece, schemas: Piece, field: str = "", depth: int = 0) -> object:
-    """An example of a schema: told by the field's name, or made of the schema's own word."""
+    """Return an example of a schema, by the field's name or the schema's own example."""
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(_REF)
         return _example_of_named(name, schemas[name], schemas, field, depth)
@@ -159,7 +159,7 @@ def _example_of_field(message: str, field: str, schema: Piece, schemas: Piece, d
 
 
 def _may_be(example: object, schema: Piece) -> bool:
-    """Whether a value is of the schema's type, and no message of its own."""
+    """Whether a value fits the schema's type and is not an object of its own."""
     each = [schema, *schema.get("anyOf", [])]
     if any("$ref" in one or "$ref" in one.get("items", {}) for one in each):
         return False

@@ -1,4 +1,4 @@
-"""Send the bus's events to one listener as server-sent events."""
+"""Server-sent events: the event bus as an HTTP response."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def event_stream(
     until: EventKind | None = None,
     sees: Callable[[Event], bool] = lambda event: True,
 ) -> StreamingResponse:
-    """The response that carries the events of these kinds and this subject; ends after one ``until``.
+    """Return a response that streams events of these kinds and this subject; ends after one ``until``.
 
     ``sees`` leaves out what the listener may not hear of.
     """

@@ -1,4 +1,4 @@
-"""Take the heads of requests: not too long, however they come."""
+"""Limit on the size of request lines and headers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 
 
 class HeadLimit:
-    """Middleware: refuses a head over the limit; h11 looks only at one that comes in pieces."""
+    """Middleware: refuses line and headers over the limit; h11 checks only those that come in pieces."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

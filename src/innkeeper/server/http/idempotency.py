@@ -1,4 +1,4 @@
-"""Carry a repeated request out once: a POST with a known ``Idempotency-Key`` is answered as before."""
+"""Idempotency keys: a repeated POST with the same ``Idempotency-Key`` gets the first answer again."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class KeptAnswer(Protocol):
-    """What is known of the first request with a key."""
+    """The stored answer to the first request with a key."""
 
     @property
     def fingerprint(self) -> str:
-        """What was asked, in short."""
+        """Digest of the request, to recognise another request with the same key."""
 
     @property
     def status(self) -> int | None:
-        """The answer's status; nothing while there is none."""
+        """The answer's status; ``None`` while the first request is under way."""
 
     @property
     def media_type(self) -> str:
-        """What the body is."""
+        """The body's media type."""
 
     @property
     def body(self) -> bytes | None:
-        """The answer's body; nothing where it may not be kept."""
+        """The answer's body; ``None`` where it may not be stored."""
 
 
 class AnswerStore(Protocol):
-    """Keeps the answers to requests with a key, across restarts."""
+    """Stores the answers to requests with a key, across restarts."""
 
     async def claim(
         self, key: str, *, fingerprint: str, now: dt.datetime, forget_before: dt.datetime
     ) -> KeptAnswer | None:
-        """Take a key for a request that is about to be carried out, or say what has it already.
+        """Claim a key for a request, or return what is stored under it.
 
         Keys taken before ``forget_before`` are free again.
         """
 
     async def keep(self, key: str, *, status: int, media_type: str, body: bytes | None) -> None:
-        """Keep the answer."""
+        """Store the answer."""
 
     async def release(self, key: str) -> None:
-        """Give the key back: the request was refused, and nothing was done."""
+        """Release the key of a request that was refused, so that nothing was done."""
 
 
 class IdempotencyKeys:
-    """Middleware: heeds ``Idempotency-Key`` on POST.
+    """Middleware: answers a repeated POST with the same ``Idempotency-Key`` as the first time.
 
     The key belongs to the one who sends it. It is taken before anything is done; a refused request gives it
     back. Where the service broke or ended in the middle, nobody knows
@@ -78,7 +78,7 @@ class IdempotencyKeys:
         self._under_way: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it as before."""
+        """Pass the request on, or send the stored answer."""
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         caller = scope.get(CALLER)
         # What one who is unknown was told is nobody else's to be told again.
@@ -107,7 +107,7 @@ class IdempotencyKeys:
             self._under_way.discard(key)
 
     async def _first(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Carry it out; the answer is kept before it is sent, so that nobody sees one that is forgotten."""
+        """Carry the request out and store its answer before sending it."""
         answer = _Answer()
         await self._app(scope, receive, answer)
         if answer.status >= 400:
@@ -132,12 +132,12 @@ class IdempotencyKeys:
 
 @dataclasses.dataclass
 class _Answer:
-    """Holds an answer back until it is whole."""
+    """Collects an answer until it is complete."""
 
     messages: list[Message] = dataclasses.field(default_factory=list)
 
     async def __call__(self, message: Message) -> None:
-        """Take one more piece."""
+        """Collect one more message of the answer."""
         self.messages.append(message)
 
     @property
@@ -147,12 +147,12 @@ class _Answer:
 
     @property
     def media_type(self) -> str:
-        """What its body is."""
+        """The body's media type."""
         return self._headers.get("content-type", "")
 
     @property
     def body_to_keep(self) -> bytes | None:
-        """Its body, unless that is a secret or too long."""
+        """The body to be stored; ``None`` where it holds a secret or is too long."""
         body = b"".join(message.get("body", b"") for message in self.messages[1:])
         is_secret = "no-store" in self._headers.get("cache-control", "")
         return None if is_secret or len(body) > _MAX_KEPT_BYTES else body
@@ -163,7 +163,7 @@ class _Answer:
 
 
 async def _whole(receive: Receive) -> bytes:
-    """The body of a request; what is too long has been refused outside."""
+    """Return the whole body of a request; its size was checked before."""
     body = bytearray()
     while True:
         message = await receive()
@@ -173,7 +173,7 @@ async def _whole(receive: Receive) -> bytes:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A ``receive`` that gives the body, and then what comes after it."""
+    """Return a ``receive`` that gives the body again, and then what follows it."""
     pieces = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
@@ -183,7 +183,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _digest(*parts: str | bytes) -> str:
-    """One short name for several parts, whose borders count."""
+    """Return one digest of several parts and their borders."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

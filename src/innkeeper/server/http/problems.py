@@ -1,4 +1,4 @@
-"""Turn errors into problem details (RFC 9457), by one table."""
+"""Errors as problem details (RFC 9457), by one table."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _NOT_THERE = {ErrorCode.ERROR_NOT_FOUND, ErrorCode.ERROR_FILE_NOT_FOUND, ErrorCo
 
 
 def status_of(error: InnkeeperError) -> int:
-    """The HTTP status that says what this error says."""
+    """Return the HTTP status of an error."""
     if error.code in _NOT_THERE:
         return 404
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def problem_of(error: InnkeeperError) -> Problem:
-    """The problem details of an error, with all that it carries."""
+    """Return the problem details of an error, with all that it carries."""
     kind = type(error).__name__
     carried = {name: value for name, value in vars(error).items() if name not in ("code", "advice")}
     return Problem(
@@ -70,7 +70,7 @@ def problem_of(error: InnkeeperError) -> Problem:
 
 
 def response_of(error: InnkeeperError, *, status: int | None = None) -> Response:
-    """The answer to a request that ended with this error; ``status`` where HTTP has one of its own for it."""
+    """Return the response to a request that ended with this error; ``status`` overrides the table."""
     problem = problem_of(error)
     if status is not None:
         problem = problem.model_copy(update={"status": status})
@@ -82,7 +82,7 @@ def response_of(error: InnkeeperError, *, status: int | None = None) -> Response
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error with problem details."""
+    """Install the handlers that answer every error with problem details."""
     app.add_exception_handler(InnkeeperError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _no_such_thing)
@@ -100,7 +100,7 @@ async def _malformed(request: Request, error: Exception) -> Response:
 
 
 def malformed(error: RequestValidationError) -> Response:
-    """The answer to a request that makes no sense."""
+    """Return the response to a request that does not parse."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     return response_of(

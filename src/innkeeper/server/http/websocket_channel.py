@@ -1,4 +1,4 @@
-"""Carry a WebSocket's bytes to a Unix socket and back, each way to its own end."""
+"""WebSocket to Unix socket: bytes both ways, each way with its own end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PIECE_BYTES = 64 * 1024
 
 
 async def carry(socket: WebSocket, path: Path) -> None:
-    """Connect, and carry bytes in binary messages; an empty one says that no more follows from that side.
+    """Connect to the socket and carry bytes in binary messages; an empty one ends that way.
 
     Ends when both sides have said so, or either has gone.
     """
@@ -47,7 +47,7 @@ async def carry(socket: WebSocket, path: Path) -> None:
 
 
 async def _to_pipe(socket: WebSocket, writer: asyncio.StreamWriter) -> bool:
-    """Whether the client has ended its way in order, and waits."""
+    """Carry the client's bytes to the socket; returns whether the client ended its way in order."""
     try:
         async for data in socket.iter_bytes():
             if data == END:

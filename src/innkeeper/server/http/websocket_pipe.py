@@ -1,4 +1,4 @@
-"""Join a WebSocket and a pipe to a guest, byte for byte, until one of them ends."""
+"""WebSocket to a guest's pipe: bytes both ways until one of them ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PIECE_BYTES = 64 * 1024
 
 
 def expect_same_origin(socket: WebSocket) -> None:
-    """Raises ``NotPermitted`` for a page of another site: browsers let those open WebSockets as anybody."""
+    """Raise ``NotPermitted`` for a page of another site, which a browser would let open WebSockets."""
     origin = socket.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != socket.headers.get("host"):
         raise NotPermitted(

@@ -1,1 +1,1 @@
-"""Know at the doors who asks, and turn away who may not."""
+"""Authentication and authorisation of every request."""

@@ -1,4 +1,4 @@
-"""Tell the audit log of each act at the doors: before it is done, and how it ended."""
+"""Audit of every changing request: written before it is done, and completed with its outcome."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _READING: Final = ("GET", "HEAD", "OPTIONS")
 
 
 def is_reading(connection: HTTPConnection) -> bool:
-    """Whether the request can only read."""
+    """Whether the request only reads."""
     return connection.scope.get("method") in _READING
 
 
 def is_act(connection: HTTPConnection) -> bool:
-    """Whether the audit log is told of it: all that changes something. Pages act through the interface."""
+    """Whether the request changes something and is audited; pages act through the API."""
     return connection.scope["path"].startswith("/v1/") and not is_reading(connection)
 
 
 @contextlib.asynccontextmanager
 async def told(connection: HTTPConnection, caller: Caller, resource: Resource | None) -> AsyncIterator[None]:
-    """An act, which is done inside."""
+    """Write the audit entry of an act around it: before it is done, and its outcome."""
     audit = house_of(connection).audit
     begun = await audit.begin(caller, _action(connection), _name(resource), _request(connection))
     try:
@@ -48,7 +48,7 @@ async def told(connection: HTTPConnection, caller: Caller, resource: Resource | 
 async def tell_refused(
     connection: HTTPConnection, caller: Caller, resource: Resource | None, refusal: InnkeeperError
 ) -> None:
-    """An act that was not allowed."""
+    """Write the audit entry of an act that was not allowed."""
     detail = f"{_request(connection)}: {refusal.code.name}"
     await house_of(connection).audit.refused(caller, _action(connection), _name(resource), detail)
 

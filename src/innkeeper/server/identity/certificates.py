@@ -1,4 +1,4 @@
-"""Have a certificate for the remote door: the one that is named, or one made here and kept."""
+"""The certificate of the remote door: the configured one, or a self-signed one that is kept."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Certificate:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the certificate, as ``openssl x509 -fingerprint -sha256`` writes it."""
+        """SHA-256 fingerprint, as ``openssl x509 -fingerprint -sha256`` writes it."""
         return fingerprint_of(ssl.PEM_cert_to_DER_cert(_first(self.certificate.read_text())))
 
     def context(self) -> ssl.SSLContext:
-        """What a listener needs. Raises ``InvalidArgument`` where the files are none, or no pair."""
+        """Return the TLS context. Raises ``InvalidArgument`` for unusable or mismatched files."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
@@ -50,7 +50,7 @@ class Certificate:
 
 
 def self_made(directory: Path, hosts: Sequence[str]) -> Certificate:
-    """The certificate that was made here, or a new one: kept, so that clients know it again."""
+    """Return the self-signed certificate, made at the first call and kept so that clients recognise it."""
     found = Certificate(certificate=directory / "certificate.pem", key=directory / "key.pem")
     if not (found.certificate.exists() and found.key.exists()):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def self_made(directory: Path, hosts: Sequence[str]) -> Certificate:
 
 
 def fingerprint_of(der: bytes) -> str:
-    """SHA-256, in pairs of hexadecimal digits with colons."""
+    """Return the SHA-256 fingerprint, in pairs of hexadecimal digits with colons."""
     return hashlib.sha256(der).digest().hex(":").upper()
 
 
@@ -99,7 +99,7 @@ def _names(hosts: Sequence[str]) -> Iterator[x509.GeneralName]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, and readable by the service alone."""
+    """Write a file whole or not at all, readable by the service alone."""
     draft = path.with_suffix(".new")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)

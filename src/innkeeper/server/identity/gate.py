@@ -1,4 +1,4 @@
-"""Recognise callers by what they bring: a token, a session, a password, or the kernel's word."""
+"""Authentication by token, session, password, Kerberos ticket, or a local process's credentials."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _HERE = {"innkeeper", "localhost", "127.0.0.1", "::1"}
 
 
 class Gate:
-    """Says who asks."""
+    """Authenticates the caller of a request."""
 
     def __init__(self, *, peers: Peers, logins: Logins) -> None:
         self._peers = peers
         self._logins = logins
 
     async def caller(self, connection: HTTPConnection) -> Caller | None:
-        """Who asks; ``None`` for somebody unknown.
+        """Return the caller; ``None`` for an unknown one.
 
         Raises ``NotAuthenticated`` (0x80070005) for what they brought and is not right, ``NotPermitted`` for
         who may not use the local door.
@@ -80,7 +80,7 @@ class Gate:
         return await self._logins.by_ticket(ticket, where)
 
     async def _by_basic(self, text: str, where: str) -> Caller | None:
-        r"""A name as ``ana@LAB`` or ``LAB\ana``, and a password."""
+        r"""Authenticate by HTTP Basic: a name as ``ana@LAB`` or ``LAB\ana``, and a password."""
         try:
             name, _, password = base64.b64decode(text, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):

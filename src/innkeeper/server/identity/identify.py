@@ -1,4 +1,4 @@
-"""Establish who asks, once for each request, before anything else looks at it."""
+"""Middleware that authenticates each request once, before anything else looks at it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Recognise = Callable[[HTTPConnection], Awaitable[Caller | None]]
 
 
 class Identify:
-    """Middleware: names the caller to all that is behind it, or turns them away with 0x80070005."""
+    """Middleware: attaches the caller to the request, or refuses it with 0x80070005."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Identify:
         offers_tickets: bool = False,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
-        """``offers_tickets``: who is unknown is told that a Kerberos ticket would do.
+        """``offers_tickets`` offers Kerberos to unknown callers.
 
         Every ``look_seconds`` a request that goes on is ended where its session or token has ended.
         """
@@ -41,7 +41,7 @@ class Identify:
         self._offers_tickets = offers_tickets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it."""
+        """Pass the request on with its caller, or refuse it."""
         if self._offers_tickets and scope["type"] == "http":
             send = _offering(send)
         if scope["type"] not in ("http", "websocket"):
@@ -60,7 +60,7 @@ class Identify:
         await visit.run(self._app, scope, receive, send)
 
     async def _is_still(self, scope: Scope, caller: Caller) -> bool:
-        """Whether what they brought proves the same person still, with the same roles."""
+        """Whether the caller's proof is still valid, with the same roles."""
         try:
             now = await self._recognise(HTTPConnection(scope))
         except ServiceError:  # a realm that is away ends nothing
@@ -71,7 +71,7 @@ class Identify:
 
 
 def _offering(send: Send) -> Send:
-    """Add the offer to each answer that asks who it is."""
+    """Return a ``send`` that adds the Kerberos offer to answers with status 401."""
 
     async def offering(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] == 401:

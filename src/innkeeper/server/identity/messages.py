@@ -1,4 +1,4 @@
-"""Say what is known of people as HTTP messages."""
+"""Accounts, roles and tokens as HTTP messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from innkeeper.wire import identity as wire
 
 
 def user_messages(accounts: Sequence[Account], granted: Sequence[Granted]) -> tuple[wire.UserMessage, ...]:
-    """Accounts with their roles, then the people and groups of other realms with theirs."""
+    """Return accounts with their roles, then people and groups of other realms with theirs."""
     roles: dict[tuple[str, bool, str], list[wire.GrantMessage]] = {}
     for each in granted:
         roles.setdefault((each.realm, each.is_group, each.name), []).append(grant_message(each.grant))
@@ -38,14 +38,14 @@ def user_messages(accounts: Sequence[Account], granted: Sequence[Granted]) -> tu
 
 
 def grant_message(grant: Grant) -> wire.GrantMessage:
-    """A role on something."""
+    """Return a role on a resource as a message."""
     return wire.GrantMessage(
         role=wire.RoleName(grant.role.word), reach=wire.ReachName(grant.reach.value), name=grant.name
     )
 
 
 def token_message(token: Token, now: dt.datetime) -> wire.TokenMessage:
-    """A token, without its secret."""
+    """Return a token as a message, without its secret."""
     return wire.TokenMessage(
         id=token.id,
         name=token.name,

@@ -1,4 +1,4 @@
-"""Declare at each route the right that it takes: a role, and what on.
+"""The role that each route needs, declared at the route.
 
 A route says ``dependencies=needs(Role.OPERATOR, machine_in_path("name"))``, or ``open_to_all()``; a route of
 plain Starlette is wrapped in ``guarded``. A test sees that every route has said one of them.
@@ -30,20 +30,20 @@ _ASK = "Ask an administrator for a role (innkeeper user role)."
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Need:
-    """The right that a route takes."""
+    """The role that a route needs, and on which resource."""
 
     #: ``None``: nobody is asked who they are.
     role: Role | None
     on: Subject
 
     async def __call__(self, connection: HTTPConnection) -> AsyncIterator[None]:
-        """Raise what a caller is told who may not; an act is told to the audit log before and after."""
+        """Refuse callers without the role; write the audit entry of an act around it."""
         async with self.passed(connection):
             yield
 
     @contextlib.asynccontextmanager
     async def passed(self, connection: HTTPConnection) -> AsyncIterator[None]:
-        """The same around what is done."""
+        """Check and audit an act around a block of code."""
         if not self.is_told(connection):
             await self.let_in(connection)
             yield
@@ -59,11 +59,11 @@ class Need:
             yield
 
     def is_told(self, connection: HTTPConnection) -> bool:
-        """Whether the audit log is told of the request."""
+        """Whether the request is audited."""
         return self.role is not None and is_act(connection)
 
     async def let_in(self, connection: HTTPConnection) -> None:
-        """Raise what a caller is told who may not; for what the audit log is not told of."""
+        """Refuse callers without the role, for requests that are not audited."""
         await _see_labels(connection)
         await self._check(connection)
 
@@ -89,12 +89,12 @@ class Need:
 
 
 def needs(role: Role, on: Subject = the_inn) -> Sequence[params.Depends]:
-    """Say that a route takes this role on what the request is about."""
+    """Declare that a route needs this role on what the request is about."""
     return [params.Depends(Need(role, on))]
 
 
 def open_to_all() -> Sequence[params.Depends]:
-    """Say that a route asks nobody who they are: the way in, and what tells nothing of the inn."""
+    """Declare that a route needs no authentication: log-in, and what reveals nothing."""
     return [params.Depends(Need(None, the_inn))]
 
 
@@ -118,14 +118,14 @@ def guarded(need: Sequence[params.Depends], endpoint: Endpoint) -> Endpoint:
 
 
 async def _see_labels(connection: HTTPConnection) -> None:
-    """See which labels machines have now, for those whose roles are on labels."""
+    """Read the machines' labels again, for callers whose roles are on labels."""
     caller = cast("Caller | None", connection.scope.get(CALLER))
     if caller is not None and caller.goes_by_labels:
         await house_of(connection).board.all()
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
-    """Who asks. Raises ``NotAuthenticated`` where nobody knows."""
+    """Return the caller. Raises ``NotAuthenticated`` for an unknown one."""
     caller = cast("Caller | None", connection.scope.get(CALLER))
     if caller is None:
         raise NotAuthenticated(
@@ -135,7 +135,7 @@ def caller_of(connection: HTTPConnection) -> Caller:
 
 
 def refuse(caller: Caller, role: Role, resource: Resource) -> None:
-    """Raise what is told to a caller without the role: what they may not see is not there."""
+    """Raise the error for a caller without the role; what they may not see is reported as not found."""
     held = caller.role_on(resource)
     if held is None and resource.kind is not Reach.INN:
         raise unseen(resource)
@@ -147,14 +147,14 @@ def refuse(caller: Caller, role: Role, resource: Resource) -> None:
 
 
 def declared(app: FastAPI) -> Iterator[tuple[BaseRoute, Need | None]]:
-    """Every route of the application, and what it has declared; mounted applications guard themselves."""
+    """Return every route of the application with its need; mounted applications check by themselves."""
     for route in _flat(app.routes):
         if not isinstance(route, Mount):
             yield route, _need_of(route)
 
 
 def _flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
-    """FastAPI keeps the routers that were included whole."""
+    """Flatten the routers that FastAPI keeps whole."""
     for route in routes:
         included = getattr(route, "original_router", None)
         if included is None:
@@ -171,7 +171,7 @@ def _need_of(route: BaseRoute) -> Need | None:
 
 
 def allowed(app: FastAPI, kind: Kind, held: Role | None) -> tuple[str, ...]:
-    """The operations (``operation_id``) on a thing of this kind that this role on it is enough for.
+    """Return the operations (``operation_id``) on a kind of resource that a role is sufficient for.
 
     They come from what the routes have declared, so that nothing is offered that would be refused.
     """

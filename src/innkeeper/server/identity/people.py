@@ -1,4 +1,4 @@
-"""Hold what is known of people, as the doors use it."""
+"""Accounts, roles, sessions and tokens, as routes and pages use them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from innkeeper.tasks.ports import Clock
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Stores:
-    """Where it is kept."""
+    """The stores of accounts, roles, sessions and tokens."""
 
     accounts: AccountStore
     grants: GrantStore
@@ -29,7 +29,7 @@ class Stores:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class People:
-    """Accounts, roles, sessions and tokens, and the one way in."""
+    """Accounts, roles, sessions and tokens, and log-in."""
 
     passwords: Passwords
     accounts: Accounts
@@ -49,7 +49,7 @@ def people(
     standing: Standing | None = None,
     lifetime: Lifetime,
 ) -> People:
-    """Put them together; ``realms`` are those beside Innkeeper's own accounts."""
+    """Compose them; ``realms`` are those beside Innkeeper's own accounts."""
     passwords = Passwords()
     accounts = Accounts(stores.accounts, passwords, clock)
     grants = Grants(stores.grants, clock, standing)

@@ -1,4 +1,4 @@
-"""Settle which realms there are beside Innkeeper's own accounts."""
+"""Settings of realms beside Innkeeper's own accounts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RoleWord = Literal["viewer", "operator", "administrator"]
 
 
 class PamSettings(BaseModel):
-    """This computer's users, also from elsewhere: the realm ``system``."""
+    """The realm ``system``: this computer's users, by PAM."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,7 +22,7 @@ class PamSettings(BaseModel):
 
 
 class LdapSettings(BaseModel):
-    """A directory. Needs the extra ``ldap``."""
+    """A realm of an LDAP directory. Needs the extra ``ldap``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""End what goes on for long when its caller is no longer one: streams, and wires to consoles."""
+"""End of long requests (event streams, consoles) whose caller is no longer authenticated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOOK_SECONDS: Final = 10.0
 
 
 class RevocableRequest:
-    """One request, which ends when ``is_still`` says no."""
+    """A request that ends when its caller's proof is no longer valid."""
 
     def __init__(self, is_still: Callable[[], Awaitable[bool]], look_seconds: float = LOOK_SECONDS) -> None:
         self._is_still = is_still
@@ -22,7 +22,7 @@ class RevocableRequest:
         self._begun = False
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer it; most are answered long before anybody looks."""
+        """Run the request; its caller is checked again at intervals."""
         loop, request = asyncio.get_running_loop(), asyncio.current_task()
         assert request is not None  # the server gives each request a task of its own
         watches: list[asyncio.Task[None]] = []
@@ -56,7 +56,7 @@ class RevocableRequest:
         request.cancel()
 
     async def _say_goodbye(self, scope: Scope, send: Send) -> None:
-        """End the stream in good order: who asks again is told why."""
+        """End the stream in good order; a reconnect is told why."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "Log in again."})
         elif self._begun:

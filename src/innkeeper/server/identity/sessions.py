@@ -1,4 +1,4 @@
-"""Log people in at the pages and out again: the cookie, and the token that a form must carry.
+"""Sessions of browsers: the cookie, and the token that forms carry against forgery.
 
 For a page that logs in::
 
@@ -42,7 +42,7 @@ Answer = TypeVar("Answer", bound=Response)
 
 
 async def log_in(request: Request, realm: str, user: str, password: str, answer: Answer) -> Answer:
-    """Begin a session for whom the realm knows, and have ``answer`` carry its cookie.
+    """Begin a session and set its cookie on ``answer``.
 
     Raises ``NotAuthenticated`` (0x80070005) where realm, name or password are not right, its
     ``TooManyTries`` with ``retry_after`` in seconds, and ``ServiceError`` where the realm cannot be asked.
@@ -57,7 +57,7 @@ async def log_in(request: Request, realm: str, user: str, password: str, answer:
 
 
 async def log_out(request: Request, answer: Answer) -> Answer:
-    """End the session here on the server, and have ``answer`` take the cookie away."""
+    """End the session on the server and remove the cookie from ``answer``."""
     house, caller = house_of(request), request.scope.get(CALLER)
     if secret := session_secret(request):
         await house.people.sessions.close(secret)
@@ -68,12 +68,12 @@ async def log_out(request: Request, answer: Answer) -> Answer:
 
 
 def realms(request: HTTPConnection) -> tuple[str, ...]:
-    """The names of the realms that take passwords, to be chosen from."""
+    """Return the names of the realms that take passwords."""
     return house_of(request).people.logins.realms
 
 
 def csrf_token(request: HTTPConnection) -> str:
-    """What a form of this session must carry; empty for who has come without a cookie."""
+    """Return the token that a form of this session must carry; empty without a cookie."""
     secret = session_secret(request)
     return csrf_token_of(secret) if secret else ""
 
@@ -97,20 +97,20 @@ async def refuse_forgery(connection: HTTPConnection, caller: Caller | None) -> N
 
 
 def session_secret(connection: HTTPConnection) -> str:
-    """The secret in the session's cookie; empty where there is none."""
+    """Return the secret of the session's cookie; empty without one."""
     secret = connection.cookies.get(_cookie(connection), "")
     return secret if len(secret) <= _LONGEST_SECRET else ""
 
 
 def set_cookie(request: Request, secret: str, answer: Response) -> None:
-    """Have the answer carry the session's cookie, which no script reads and no other site sends."""
+    """Set the session's cookie, which no script reads and no other site sends."""
     answer.set_cookie(
         _cookie(request), secret, path="/", secure=_is_safe(request), httponly=True, samesite="strict"
     )
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """Where the request came from: an address, or at the local door whose process it was."""
+    """Return where the request came from: an address, or a local process."""
     peer = connection.scope.get(PEER)
     if peer is not None:
         return f"local uid {peer.uid}"
@@ -126,7 +126,7 @@ def _is_safe(connection: HTTPConnection) -> bool:
 
 
 def _refuse_other_origin(connection: HTTPConnection) -> None:
-    """What a browser says of where the request began; other programs say nothing."""
+    """Refuse a request that a browser says began on another site."""
     origin = connection.headers.get("origin")
     site = connection.headers.get("sec-fetch-site", "same-origin")
     own = {f"{scheme}://{connection.headers.get('host', '')}" for scheme in ("http", "https")}

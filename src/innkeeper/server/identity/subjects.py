@@ -1,4 +1,4 @@
-"""Find what a request is about, so that the caller's role on it can be asked."""
+"""The resource that a request is about, for the check of the caller's role on it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_ID = 2**63 - 1
 
 
 class Kind(enum.Enum):
-    """What kind of thing a request is about."""
+    """Kind of resource a request is about."""
 
     INN = enum.auto()
     MACHINE = enum.auto()
@@ -41,7 +41,7 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Subject:
-    """What the requests of a route are about."""
+    """How a route's resource is found in its requests."""
 
     kind: Kind
     #: ``None`` for many.
@@ -62,7 +62,7 @@ what_they_see = Subject(Kind.MANY, None)
 
 
 def machine_in_path(name: str) -> Subject:
-    """The machine that this part of the path names."""
+    """The machine named in the path."""
 
     async def find(connection: HTTPConnection) -> Resource:
         return machine_called(house_of(connection), connection.path_params[name])
@@ -71,7 +71,7 @@ def machine_in_path(name: str) -> Subject:
 
 
 def machine_in_body(name: str) -> Subject:
-    """The machine that this field of the body names."""
+    """The machine named in a field of the body."""
 
     async def find(connection: HTTPConnection) -> Resource:
         return machine_called(house_of(connection), await _field(connection, name))
@@ -80,7 +80,7 @@ def machine_in_body(name: str) -> Subject:
 
 
 def folder_in_query(name: str, default: str = "\\") -> Subject:
-    """The folder, or the scheduled task, whose path is in this part of the query."""
+    """The folder or scheduled task whose path is in the query."""
 
     async def find(connection: HTTPConnection) -> Resource:
         return _folder(connection.query_params.get(name, default))
@@ -89,7 +89,7 @@ def folder_in_query(name: str, default: str = "\\") -> Subject:
 
 
 def folder_in_body(name: str) -> Subject:
-    """The folder, or the scheduled task, whose path this field of the body gives."""
+    """The folder or scheduled task whose path is in a field of the body."""
 
     async def find(connection: HTTPConnection) -> Resource:
         return _folder(await _field(connection, name) or "\\")
@@ -98,7 +98,7 @@ def folder_in_body(name: str) -> Subject:
 
 
 def task_in_path(name: str) -> Subject:
-    """What the running or ended task of this id is about."""
+    """What the task with this id is about."""
 
     async def find(connection: HTTPConnection) -> Resource | None:
         house, given = house_of(connection), str(connection.path_params[name])
@@ -118,24 +118,24 @@ def task_in_path(name: str) -> Subject:
 
 
 def house_of(connection: HTTPConnection) -> House:
-    """The running service."""
+    """Return the running service of a request."""
     return cast(House, connection.app.state.house)
 
 
 def machine_called(house: House, name: str) -> Resource:
-    """A machine by its name, whether or not it is there, with the labels that it was last seen with."""
+    """Return a machine as a resource, with the labels it was last seen with."""
     return machine(name, house.board.labels(name))
 
 
 def resource_of_task(house: House, task: Task) -> Resource:
-    """What a task is about: the machine that it holds, else the inn."""
+    """Return what a task is about: the machine that it locks, else the whole service."""
     if task.lock is not None and task.lock.startswith(MACHINE_LOCK):
         return machine_called(house, task.lock.removeprefix(MACHINE_LOCK))
     return THE_INN
 
 
 def unseen(resource: Resource) -> InnkeeperError:
-    """What is said of a thing that is not there, said of one that the caller may not see."""
+    """Return the error for a resource that does not exist, also used for one the caller may not see."""
     if resource.kind is Reach.MACHINE:
         return MachineNotFound(
             f"There is no machine “{resource.name}”.",
@@ -152,7 +152,7 @@ def _folder(path: str) -> Resource:
 
 
 async def _field(connection: HTTPConnection, name: str) -> str:
-    """A field of the body; empty where it is not there, which the route's own check refuses."""
+    """Return a field of the body; empty where missing, which the route's own check refuses."""
     # FastAPI has read the body before it asks what a route depends on; it is kept in the request.
     try:
         body = json.loads(await cast(Request, connection).body())

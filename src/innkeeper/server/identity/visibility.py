@@ -1,4 +1,4 @@
-"""Leave out what a caller may not see."""
+"""Visibility: what a caller may see of machines, tasks, folders and events."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _OF_MACHINES = frozenset({EventGroup.MACHINE, EventGroup.AGENT, EventGroup.CHANN
 
 
 def sees_machine(house: House, caller: Caller, name: str) -> bool:
-    """Whether they may look at the machine."""
+    """Whether the caller may see the machine."""
     return caller.may(Role.VIEWER, machine_called(house, name))
 
 
 def sees_task(house: House, caller: Caller, task: Task) -> bool:
-    """Whether they may look at the task: by what it is about, or since it is theirs."""
+    """Whether the caller may see the task: by its machine, or as its owner."""
     return task.owner == caller.name or caller.may(Role.VIEWER, resource_of_task(house, task))
 
 
 def sees_folder(caller: Caller, path: str) -> bool:
-    """Whether they may look at the folder, or must go through it on the way to one that they may."""
+    """Whether the caller may see the folder, or passes through it to one that they may see."""
     if caller.may(Role.VIEWER, folder(path)):
         return True
     below = path.casefold().rstrip("\\") + "\\"
@@ -37,7 +37,7 @@ def sees_folder(caller: Caller, path: str) -> bool:
 
 
 def sees_event(house: House, caller: Caller) -> Callable[[Event], bool]:
-    """Whether they may hear of an event; who sees the whole inn hears of all."""
+    """Return a filter for the events a caller may see."""
     if caller.may(Role.VIEWER):
         return lambda event: True
     #: What has been heard of tasks: a line of a log says nothing of what its task is about.

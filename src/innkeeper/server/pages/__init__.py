@@ -1,1 +1,1 @@
-"""Show the inn as pages: server-rendered, live, and clients of the HTTP API like everybody else."""
+"""Pages for browsers: server-rendered, live, and clients of the HTTP API like everybody else."""

@@ -1,4 +1,4 @@
-"""Show the audit log, newest first, and whether it is as it was written."""
+"""The audit log's page, newest first, and its verification."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAGE = 100
 
 
 async def audit(request: Request) -> Response:
-    """Who did what, from where, on what, and how it ended."""
+    """Show the audit log: who did what, from where, on what, and how it ended."""
     query = request.query_params
     asked = {name: query.get(name, "").strip() for name in ("who", "action", "on")}
     before = number_in(query.get("before"), "before")
@@ -41,7 +41,7 @@ async def audit(request: Request) -> Response:
 
 
 async def verify(request: Request) -> Response:
-    """Look through the whole log for a changed entry."""
+    """Verify the whole log for changed entries."""
     verdict = await Door(request).get("/audit/verify", AuditVerdict)
     if is_fragment(request):
         return await answer(request, "audit_verdict.html", {"verdict": verdict})

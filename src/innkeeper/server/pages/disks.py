@@ -1,4 +1,4 @@
-"""Lay a machine's disks out as trees: what takes the writes, and what it stands on."""
+"""A machine's disk chains as trees."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Node:
 
 
 def trees(disks: Iterable[DiskMessage], chains: Iterable[DiskChainMessage]) -> Sequence[Node]:
-    """A tree for each disk: its image, and below it what that stands on."""
+    """Return a tree for each disk: its image, and below it the images it is based on."""
     below = {chain.target: chain.images for chain in chains}
     return [_node(disk, below.get(disk.target, ())) for disk in disks]
 

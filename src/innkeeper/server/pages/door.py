@@ -1,4 +1,4 @@
-"""Ask the HTTP API from inside the service, as whoever asked for the page.
+"""In-process client of the HTTP API, acting as the visitor of a page.
 
 The pages know nothing that a client could not: they call the same operations, with the rights of the same
 caller, and are refused by the same errors. No socket is crossed: the request goes straight to the routes.
@@ -27,26 +27,26 @@ _CARRIED = {b"host", b"user-agent", b"x-forwarded-for"}
 
 
 class Door:
-    """The operations of ``/v1``, called by the caller of one page."""
+    """The operations of ``/v1``, called as the visitor of one page."""
 
     def __init__(self, connection: HTTPConnection) -> None:
         self._routes: ASGIApp = connection.app.router
         self._scope = connection.scope
 
     async def get(self, path: str, answer: type[Answer], /, **query: Value) -> Answer:
-        """Read. Raises the operation's own error."""
+        """Send a GET. Raises the operation's own error."""
         return answer.model_validate_json(await self._call("GET", path, query, None))
 
     async def post(self, path: str, answer: type[Answer], body: Body = None) -> Answer:
-        """Command. Raises the operation's own error."""
+        """Send a POST. Raises the operation's own error."""
         return answer.model_validate_json(await self._call("POST", path, {}, body))
 
     async def put(self, path: str, answer: type[Answer], body: Body) -> Answer:
-        """Set. Raises the operation's own error."""
+        """Send a PUT. Raises the operation's own error."""
         return answer.model_validate_json(await self._call("PUT", path, {}, body))
 
     async def delete(self, path: str, /, **query: Value) -> None:
-        """Take away. Raises the operation's own error."""
+        """Send a DELETE. Raises the operation's own error."""
         await self._call("DELETE", path, query, None)
 
     async def _call(self, method: str, path: str, query: Mapping[str, Value], body: Body) -> bytes:
@@ -79,7 +79,7 @@ class Door:
 
 
 class _Exchange:
-    """One request's body, and the answer that gathers."""
+    """One request and its collected answer."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

@@ -1,4 +1,4 @@
-"""Hold a scheduled task as its form has it, and turn it into a definition and back.
+"""The form of a scheduled task, to and from its definition.
 
 The form says what most tasks need: one trigger and one action. What it has no field for stays in the
 definition as it is; a task with more triggers or actions is edited as XML.
@@ -73,7 +73,7 @@ class Draft:
 
     @classmethod
     def of_form(cls, form: Form) -> Draft:
-        """What was filled in."""
+        """Return the draft that was filled in."""
         flags = {"catch_up", "enabled", "days"}
         texts = {
             field.name: form.text(field.name) for field in dataclasses.fields(cls) if field.name not in flags
@@ -87,7 +87,7 @@ class Draft:
 
     @classmethod
     def of_definition(cls, name: str, definition: TaskDefinition, *, enabled: bool) -> Draft | None:
-        """The form's view of a definition; ``None`` where it has more than the form can say."""
+        """Return the form's view of a definition; ``None`` where it has more than the form can show."""
         triggers, actions = list(definition.triggers), list(definition.actions)
         if len(triggers) > 1 or len(actions) != 1:
             return None
@@ -110,7 +110,7 @@ class Draft:
 
 
 class Drafting:
-    """Puts a draft into a definition; what will not do is a mistake of its field."""
+    """Writes a draft into a definition; a bad value is a mistake of its field."""
 
     def __init__(self, draft: Draft, base: TaskDefinition) -> None:
         self.draft = draft
@@ -221,7 +221,7 @@ class Drafting:
 
 
 def _when(trigger: Trigger) -> dict[str, object] | None:
-    """The trigger's fields; ``None`` where it is of a kind, or has something, that the form cannot say."""
+    """Return the trigger's fields; ``None`` for a trigger that the form cannot show."""
     start = trigger.start_boundary
     repeat = _minutes(trigger.repetition.interval) if trigger.repetition.interval else ""
     if start is None or not start.is_local or trigger.repetition.duration or trigger.end_boundary:
@@ -252,7 +252,7 @@ def _what(action: ExecAction | ComHandlerAction) -> dict[str, str] | None:
 
 
 def _minutes(duration: Duration | None) -> str:
-    """A duration in minutes; empty where it is none, or no whole number of them."""
+    """Return a duration in minutes; empty where it is none, or no whole number of them."""
     if duration is None or duration.months:
         return ""
     seconds = duration.days * 86_400 + duration.time.total_seconds()
@@ -260,7 +260,7 @@ def _minutes(duration: Duration | None) -> str:
 
 
 def message(action: Action) -> str:
-    """An action in a line, for a person."""
+    """Return an action in one line."""
     if isinstance(action, ExecAction):
         return f"{action.path} {action.arguments or ''}".rstrip()
     if isinstance(action, ComHandlerAction):

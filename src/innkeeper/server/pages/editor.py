@@ -1,4 +1,4 @@
-"""Edit scheduled tasks: by a form or as XML, with the next runs shown before anything is saved."""
+"""The editor of scheduled tasks: a form or XML, with the next runs shown before saving."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MAX_XML_BYTES = 1024 * 1024
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Editing:
-    """What is being edited, and how far it has come."""
+    """State of one editing session."""
 
     #: The folder that it lies in, or will.
     folder: str
@@ -48,7 +48,7 @@ class Editing:
 
 
 async def edit(request: Request) -> Response:
-    """The editor: of a registered task, or of a new one in a folder."""
+    """Show the editor: of a registered task, or of a new one in a folder."""
     door, query = Door(request), request.query_params
     as_xml = query.get("as") == "xml"
     if query.get("path"):
@@ -62,7 +62,7 @@ async def edit(request: Request) -> Response:
 
 
 async def save(request: Request) -> Response:
-    """Register what was filled in; or the editor again, with each mistake beside its field."""
+    """Register the edited task; or show the editor again, with each mistake beside its field."""
     form = await read_form(request)
     door, path, inside = Door(request), form.text("path"), form.text("folder") or "\\"
     known = await door.get("/schedule/task", ScheduledTaskMessage, path=path) if path else None
@@ -82,7 +82,7 @@ async def save(request: Request) -> Response:
 
 
 async def preview(request: Request) -> Response:
-    """The next runs of what is filled in, saving nothing."""
+    """Show the next runs of the edited task without saving it."""
     form = await read_form(request)
     door, path = Door(request), form.text("path")
     known = await door.get("/schedule/task", ScheduledTaskMessage, path=path) if path else None
@@ -96,7 +96,7 @@ async def preview(request: Request) -> Response:
 
 
 async def _filled_in(form: Form, known: ScheduledTaskMessage | None, inside: str) -> tuple[Editing, str]:
-    """What was filled in, and the XML that it makes."""
+    """Return what was filled in, and its XML."""
     path = known.path if known else ""
     if form.text("mode") == "xml":
         given = await form.file("file")
@@ -115,7 +115,7 @@ async def _filled_in(form: Form, known: ScheduledTaskMessage | None, inside: str
 
 
 def _text_of(data: bytes) -> str:
-    """A file's definition as text, whatever encoding it declares."""
+    """Return a definition's file as text, whatever encoding it declares."""
     if len(data) > _MAX_XML_BYTES:
         return ""
     try:
@@ -136,7 +136,7 @@ def _mistakes_of_xml(xml: str, name: str) -> Sequence[Mistake]:
 
 
 def _placed(error: InnkeeperError, mode: str) -> Mistake:
-    """A refusal beside the field that it is about: the XML, or the name."""
+    """Return an error as a mistake of the field that it is about."""
     if not isinstance(error, ScheduleError):
         return mistake_of(error)
     if mode == "xml" and error.line:
@@ -160,7 +160,7 @@ def _editing(found: ScheduledTaskMessage, *, as_xml: bool) -> Editing:
 
 
 async def _page(request: Request, editing: Editing, *, status: int = 200) -> Response:
-    """The editor, for who may save what it makes."""
+    """Render the editor."""
     refuse(caller_of(request), Role.ADMINISTRATOR, folder(editing.path or editing.folder))
     machines = (await Door(request).get("/machines", MachineList)).machines
     values: Mapping[str, object] = {

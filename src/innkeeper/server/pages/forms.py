@@ -1,4 +1,4 @@
-"""Read forms: bounded, from our own pages alone, and back to the page with each mistake beside its field."""
+"""Submitted forms: bounded, from our own pages alone, with each mistake beside its field."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_FIELD_BYTES = 1024 * 1024
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Mistake:
-    """What is wrong with a form: shown beside the field, with the documented identifier."""
+    """An error in a form: shown beside the field, with the documented identifier."""
 
     #: The field's name; empty for the form as a whole.
     field: str
@@ -37,17 +37,17 @@ class Form:
         return iter(self._data)
 
     def text(self, name: str, default: str = "") -> str:
-        """A field's first value, without the blanks around it."""
+        """Return a field's first value, stripped."""
         value = self._data.get(name, default)
         return value.strip() if isinstance(value, str) else default
 
     def verbatim(self, name: str) -> str:
-        """A field's first value as it is."""
+        """Return a field's first value as it is."""
         value = self._data.get(name, "")
         return value if isinstance(value, str) else ""
 
     def texts(self, name: str) -> list[str]:
-        """All of a field's values."""
+        """Return all of a field's values."""
         return [value for value in self._data.getlist(name) if isinstance(value, str)]
 
     def ticked(self, name: str) -> bool:
@@ -55,19 +55,19 @@ class Form:
         return name in self._data
 
     async def file(self, name: str) -> bytes:
-        """An uploaded file's content; empty where none was chosen."""
+        """Return an uploaded file's content; empty where none was chosen."""
         value = self._data.get(name)
         return await value.read() if isinstance(value, UploadFile) else b""
 
 
 async def read_form(request: Request) -> Form:
-    """A form that one of our own pages sent. Raises ``InvalidArgument`` where it is none."""
+    """Read a form that one of our own pages sent. Raises ``InvalidArgument`` for any other."""
     data = await request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
     return Form(data)
 
 
 def mistake_of(error: InnkeeperError, fields: Mapping[str, str] | None = None) -> Mistake:
-    """An error as a mistake of a form; ``fields`` maps words of its sentence to the field they are about."""
+    """Return an error as a mistake; ``fields`` maps words of its sentence to fields."""
     about = next((field for word, field in (fields or {}).items() if word in error.sentence), "")
     return Mistake(
         field=about,
@@ -78,10 +78,10 @@ def mistake_of(error: InnkeeperError, fields: Mapping[str, str] | None = None) -
 
 
 def wrong(field: str, sentence: str, advice: str = "") -> Mistake:
-    """A mistake that the form itself shows."""
+    """Return a mistake that the form itself found."""
     return mistake_of_field(field, InvalidArgument(sentence, code=ErrorCode.E_INVALIDARG, advice=advice))
 
 
 def mistake_of_field(field: str, error: InnkeeperError) -> Mistake:
-    """An error that is known to be about one field."""
+    """Return an error as a mistake of a known field."""
     return dataclasses.replace(mistake_of(error), field=field)

@@ -1,4 +1,4 @@
-"""Say to browsers what a page may do: nothing but what this service itself gives it."""
+"""Security headers of pages: nothing is loaded but what this service itself serves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OF_JSON = [(b"x-content-type-options", b"nosniff")]
 
 
 class PageHeaders:
-    """Middleware: puts the policy on every answer; JSON needs no more than to be taken for what it is."""
+    """Middleware: adds the content security policy to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

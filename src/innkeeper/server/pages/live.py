@@ -1,4 +1,4 @@
-"""Tell a page what happens: all events of a moment in one message, each written once for all viewers."""
+"""The live event stream of pages: events in batches, serialised once for all viewers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MAX_KINDS = 20
 
 
 async def stream(request: Request) -> Response:
-    """Follow what happens, as lists of events; resumes after ``Last-Event-ID``.
+    """Stream events as lists; resumes after ``Last-Event-ID``.
 
     Begins ``after`` what the page was made of: what happened while it was on its way is told too.
     """
@@ -39,7 +39,7 @@ async def stream(request: Request) -> Response:
 
 
 async def mark(request: Request) -> None:
-    """Note before a page is made what has happened up to now."""
+    """Record the newest event's id before a page is rendered."""
     request.state.since = house_of(request).events.last_id
 
 

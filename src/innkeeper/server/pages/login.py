@@ -1,4 +1,4 @@
-"""Log in and out."""
+"""Log-in and log-out pages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _FRONT = "/tonight"
 
 
 async def ask(request: Request) -> Response:
-    """The form."""
+    """Show the log-in form."""
     return await _page(request, wanted=_own_path(request.query_params.get("next", "")))
 
 
 async def log_in(request: Request) -> Response:
-    """Begin a session, and go where one wanted to; or the form again with what is not right."""
+    """Begin a session and go to the page that was asked for; or show the form again with the mistake."""
     form = await read_form(request)
     user, realm, wanted = form.text("user"), form.text("realm"), _own_path(form.text("next"))
     if not user:
@@ -36,7 +36,7 @@ async def log_in(request: Request) -> Response:
 
 
 async def log_out(request: Request) -> Response:
-    """End the session here and at the service."""
+    """End the session."""
     return await sessions.log_out(request, RedirectResponse("/login", 303))
 
 
@@ -60,7 +60,7 @@ async def _page(
 
 
 def _own_path(wanted: str) -> str:
-    """A path of this service, whatever was asked for: the way in leads nowhere else."""
+    """Return the path to continue at, if it is one of this service."""
     inside = wanted.startswith("/") and not wanted.startswith(("//", "/\\", "/v1/", "/login"))
     plain = wanted.isascii() and wanted.isprintable() and "\\" not in wanted.partition("?")[0]
     return wanted if inside and plain and len(wanted) < 2000 else _FRONT

@@ -1,4 +1,4 @@
-"""Show one machine: its screen, disks, channels, updates and events, and what it can be told."""
+"""The page of one machine: screen, disks, channels, updates, events and commands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from innkeeper.wire.messages import Accepted, BookRequest, MachineMessage, TaskL
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Offer:
-    """Something that a machine can be told, and what it does."""
+    """A command that can be given to a machine, and its effect."""
 
     verb: Verb
     command: Command
@@ -101,7 +101,7 @@ _PARTS: Final = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Booking:
-    """An update as the form has it."""
+    """The form of an update."""
 
     label: str = ""
     identifier: str = ""
@@ -115,7 +115,7 @@ _OFFERS: Final = {offer.verb: offer for offer in OFFERS}
 
 
 async def machine(request: Request) -> Response:
-    """One machine."""
+    """Show one machine."""
     found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
     values = await _values(request, found)
     part = _PARTS.get(request.headers.get("hx-target", "")) if is_fragment(request) else None
@@ -125,13 +125,13 @@ async def machine(request: Request) -> Response:
 
 
 async def console(request: Request) -> Response:
-    """Its screen, keyboard and mouse."""
+    """Show a machine's screen, keyboard and mouse."""
     found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
     return await show(request, "console.html", {"machine": found}, here="Machines")
 
 
 async def book(request: Request) -> Response:
-    """Book an update for it; or its page again, with the mistake beside its field."""
+    """Book an update; or show the page again, with the mistake beside its field."""
     form = await read_form(request)
     door = Door(request)
     found = await door.get(f"/machines/{request.path_params['name']}", MachineMessage)
@@ -146,14 +146,14 @@ async def book(request: Request) -> Response:
 
 
 async def take_back(request: Request) -> Response:
-    """Take a booking back that has not started."""
+    """Cancel a booking that has not started."""
     name, identifier = request.path_params["name"], (await read_form(request)).text("identifier")
     await Door(request).delete(f"/updates/{name}/{identifier}")
     return RedirectResponse(f"/machines/{name}#updates", 303)
 
 
 async def _booked(door: Door, machine: str, booking: Booking) -> Mistake | None:
-    """Book it; returns what will not do."""
+    """Book the update; returns the mistake if it is refused."""
     if not booking.identifier:
         return wrong("identifier", "An update needs an identifier.", "Give one, such as 2026-11.")
     try:
@@ -193,7 +193,7 @@ async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
 
 
 def _now_of(account: AccountMessage) -> Callable[[str], str]:
-    """What each graph says of this moment, for who sees no graphs."""
+    """Return each graph's current value as text."""
     rates = account.rates
     message = {
         "cpu": f"{rates.cpu_percent:.0f} %",
@@ -205,7 +205,7 @@ def _now_of(account: AccountMessage) -> Callable[[str], str]:
 
 
 async def _chains(door: Door, found: MachineMessage) -> Sequence[DiskChainMessage]:
-    """What its disks stand on; nothing where the host cannot say it now."""
+    """Return the machine's disk chains; nothing where the host cannot answer now."""
     try:
         return (await door.get(f"/machines/{found.name}/chains", DiskChainList)).disks
     except InnkeeperError:
@@ -218,7 +218,7 @@ async def _page(request: Request, values: Mapping[str, object], *, status: int =
 
 
 async def ask(request: Request) -> Response:
-    """Say what a command does and what it costs, and ask."""
+    """Show what a command does and costs, and ask for confirmation."""
     offer = _offer(request)
     found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
     if is_fragment(request):
@@ -227,7 +227,7 @@ async def ask(request: Request) -> Response:
 
 
 async def command(request: Request) -> Response:
-    """Tell it; the task that does it is on the machine's page."""
+    """Give the command; the machine's page shows its task."""
     await read_form(request)
     name, offer = request.path_params["name"], _offer(request)
     await Door(request).post(f"/machines/{name}/{offer.verb}", Accepted)
@@ -235,7 +235,7 @@ async def command(request: Request) -> Response:
 
 
 def offers_for(machine: MachineMessage) -> Sequence[Offer]:
-    """What it can be told in its state, by whoever may tell it anything."""
+    """Return the commands that fit a machine's state."""
     if "command_machine" not in machine.allowed:
         return ()
     undo = {Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS}
@@ -247,7 +247,7 @@ def offers_for(machine: MachineMessage) -> Sequence[Offer]:
 
 
 def has_undo_disks(machine: MachineMessage) -> bool:
-    """Whether undo disks lie over its disks."""
+    """Whether undo disks lie over the machine's disks."""
     return any(run_of(disk.path) is not None for disk in machine.disks)
 
 

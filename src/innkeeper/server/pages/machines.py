@@ -1,4 +1,4 @@
-"""Show all machines as cards: what their screens show, their state, and a search."""
+"""The page of all machines: cards with screens and states, and a search."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHOWING = frozenset({MachineState.RUNNING, MachineState.PAUSED})
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """Which machines a visitor asks for."""
+    """The search: which machines a visitor asks for."""
 
     text: str = ""
     state: str = ""
@@ -42,7 +42,7 @@ class Wanted:
     label: str = ""
 
     def holds(self, machine: MachineMessage) -> bool:
-        """Whether it is one of them."""
+        """Whether a machine matches the search."""
         return (
             self.text.casefold() in machine.name.casefold()
             and self.state in ("", words.machine_sign(machine.state).word)
@@ -51,14 +51,14 @@ class Wanted:
         )
 
     def url(self, **other: str | int) -> str:
-        """The address that asks for these, or for others where ``other`` says so."""
+        """Return the address of this search, with changes where ``other`` gives them."""
         fields = {"q": self.text, "state": self.state, "host": self.host, "label": self.label} | other
         query = urlencode({name: value for name, value in fields.items() if value not in ("", 1)})
         return f"/machines?{query}" if query else "/machines"
 
 
 async def machines(request: Request) -> Response:
-    """The machines that the visitor may see, a page of cards at a time."""
+    """Show the machines that the visitor may see, a page of cards at a time."""
     everyone = (await Door(request).get("/machines", MachineList)).machines
     wanted = _wanted(request)
     found = [machine for machine in everyone if wanted.holds(machine)]
@@ -87,20 +87,20 @@ async def machines(request: Request) -> Response:
 
 
 async def card(request: Request) -> Response:
-    """One machine's card anew."""
+    """Render one machine's card again."""
     machine = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
     values = {"machine": machine, "showing": SHOWING, "figures": figures_of(request, [machine])}
     return await answer(request, "machines_card.html", values)
 
 
 def figures_of(request: Request, machines: Iterable[MachineMessage]) -> Mapping[str, Account]:
-    """What machines that the visitor sees use now."""
+    """Return the current usage of machines that the visitor may see."""
     accounts = house_of(request).accountant.accounts(machine.name for machine in machines)
     return {account.machine: account for account in accounts}
 
 
 async def figures(request: Request) -> Response:
-    """What some machines use now: of those that are in view."""
+    """Return the current usage of the machines in view."""
     house, caller = house_of(request), caller_of(request)
     asked = request.query_params.get("names", "").split(",")[:MAX_FIGURES]
     names = [name for name in asked if name and sees_machine(house, caller, name)]
@@ -113,7 +113,7 @@ def _figures(account: Account) -> dict[str, float]:
 
 
 def labels_of(machine: MachineMessage) -> Sequence[str]:
-    """The labels that it carries."""
+    """Return a machine's labels."""
     return machine.labels
 
 

@@ -1,4 +1,4 @@
-"""Write moments and spans for people: in the window's zone, and so that a script can add the viewer's."""
+"""Moments and durations for people: in the window's zone, marked so that a script can add the viewer's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 
 
 def moment(at: dt.datetime | None, shape: str = "full", zone: str = "") -> Markup:
-    """A ``<time>``: on the wall of ``zone``, with its name (but ``bare``); in UTC where none is given."""
+    """Render a ``<time>`` in ``zone`` with its name (but ``bare``); in UTC where none is given."""
     if at is None:
         return Markup('<span class="muted">–</span>')
     there = at.astimezone(_zone(zone))
@@ -35,12 +35,12 @@ def moment(at: dt.datetime | None, shape: str = "full", zone: str = "") -> Marku
 
 
 def clock(at: dt.datetime, zone: str) -> str:
-    """The hands of the clock in a zone: ``02:30``."""
+    """Return the time of day in a zone: ``02:30``."""
     return f"{at.astimezone(_zone(zone)):%H:%M}"
 
 
 def span(seconds: float | None) -> str:
-    """How long: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    """Return a duration: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
     if seconds is None:
         return ""
     whole = max(0, round(seconds))
@@ -57,7 +57,7 @@ def span(seconds: float | None) -> str:
 
 
 def day(date: dt.date) -> str:
-    """A date: ``Wed 25 Nov``."""
+    """Return a date: ``Wed 25 Nov``."""
     return f"{date:%a %-d %b}"
 
 

@@ -1,4 +1,4 @@
-"""Find out what belongs to one night: its openings, what ran in it, what is planned, what does not fit."""
+"""Contents of one night: its windows, its runs, its plans, and what does not fit."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Opening:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Stay:
-    """One update's place in the night: it ran, runs, or will run."""
+    """One update in the night: planned, running or ended."""
 
     machine: str
     identifier: str
@@ -63,22 +63,22 @@ class Stay:
 
     @property
     def is_planned(self) -> bool:
-        """Whether it has not started yet."""
+        """Whether the update has not started yet."""
         return self.task is None
 
     @property
     def is_running(self) -> bool:
-        """Whether it is under way."""
+        """Whether the update is running."""
         return self.task is not None and not self.task.is_complete
 
     @property
     def url(self) -> str:
-        """Where its log, or its booking, is."""
+        """Address of the update's log, or of its booking."""
         return f"/tasks/{self.task.id}" if self.task else f"/machines/{self.machine}#updates"
 
     @property
     def name(self) -> str:
-        """What is done."""
+        """The update's name."""
         return self.label or self.identifier
 
 
@@ -99,12 +99,12 @@ class Night:
 
     @property
     def is_now(self) -> bool:
-        """Whether it is the one that holds this moment."""
+        """Whether this is the current night."""
         return self.start <= self.now < self.end
 
     @property
     def tally(self) -> Sequence[tuple[Sign, int]]:
-        """How many came out how, those first that need somebody."""
+        """Number of updates by outcome, those that need a person first."""
         counts = collections.Counter(words.RUNS if stay.is_running else stay.sign for stay in self.stays)
         if self.left_out:
             counts[words.FITS_NOT] = len(self.left_out)
@@ -124,12 +124,12 @@ class Night:
 
     @property
     def has_deadlines(self) -> bool:
-        """Whether anything must be complete by some moment."""
+        """Whether any update has a deadline."""
         return any(stay.deadline for stay in self.stays)
 
 
 async def night_of(door: Door, now: dt.datetime, date: dt.date | None) -> Night:
-    """The night that begins on ``date``, or the one of this moment."""
+    """Return the night that begins on ``date``, or the current one."""
     windows = (await door.get("/windows", WindowList)).windows
     # Off the loop: a zone's file may have to be read.
     frame = await asyncio.to_thread(_frame, windows, now, date)
@@ -151,7 +151,7 @@ async def night_of(door: Door, now: dt.datetime, date: dt.date | None) -> Night:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Frame:
-    """Which night it is, and when its windows are open."""
+    """A night's bounds and the openings of its windows."""
 
     date: dt.date
     zone: str
@@ -170,7 +170,7 @@ def _frame(windows: Sequence[WindowMessage], now: dt.datetime, date: dt.date | N
 
 
 def _zone(windows: Sequence[WindowMessage]) -> str:
-    """The zone that most windows are in."""
+    """Return the zone that most windows are in."""
     zones = collections.Counter(window.zone for window in windows)
     return zones.most_common(1)[0][0] if zones else "UTC"
 
@@ -182,7 +182,7 @@ def _window(message: WindowMessage) -> Window:
 
 
 def _edge(date: dt.date, zone: str, windows: Sequence[tuple[WindowMessage, Window]]) -> dt.datetime:
-    """Where one night ends and the next begins: at noon, or when what is open then has closed."""
+    """Return the border between two nights: noon, or the close of what is open then."""
     noon = dt.datetime.combine(date, _NOON, tzinfo=zone_database.find(zone)).astimezone(dt.UTC)
     open_then = (window.occurrence(noon) for _, window in windows)
     closes = [opening.end for opening in open_then if opening is not None and opening.start < noon]
@@ -225,7 +225,7 @@ async def _stays(
 
 
 async def _runs(door: Door, since: dt.datetime) -> list[TaskMessage]:
-    """The update runs that were not over before a moment, newest first."""
+    """Return the update runs that had not ended before a moment, newest first."""
     found: list[TaskMessage] = []
     before: int | None = None
     while True:

@@ -1,4 +1,4 @@
-"""Read numbers from addresses and forms."""
+"""Numbers in addresses and forms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _MOST = 2**53
 
 
 def number_in(text: str | None, name: str, *, least: int = 0, most: int = _MOST) -> int | None:
-    """A whole number, or ``None`` where nothing is said. Raises ``InvalidArgument``."""
+    """Parse a whole number; ``None`` where nothing is given. Raises ``InvalidArgument``."""
     if not text:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 18 and least <= int(text) <= most):

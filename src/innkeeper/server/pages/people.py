@@ -1,4 +1,4 @@
-"""Show people: accounts and roles for administrators, and everybody's own tokens and password."""
+"""The page of accounts and roles, and of one's own tokens and password."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from innkeeper.wire.messages import Nothing
 
 
 async def people(request: Request) -> Response:
-    """Everybody who has an account or a role."""
+    """Show everybody who has an account or a role."""
     return await _people(request)
 
 
@@ -65,7 +65,7 @@ async def enable(request: Request) -> Response:
 
 
 async def ask_remove(request: Request) -> Response:
-    """Say what is lost with an account, and ask."""
+    """Show what is lost with an account, and ask for confirmation."""
     values = {"name": request.query_params.get("name", "")}
     if is_fragment(request):
         return await answer(request, "people_remove_form.html", values)
@@ -99,7 +99,7 @@ async def give(request: Request) -> Response:
 
 
 async def take(request: Request) -> Response:
-    """Take a role back."""
+    """Remove a role."""
 
     async def command(door: Door, form: Form) -> None:
         await door.delete(
@@ -115,12 +115,12 @@ async def take(request: Request) -> Response:
 
 
 async def account(request: Request) -> Response:
-    """One's own tokens and password."""
+    """Show one's own tokens and password."""
     return await _account(request)
 
 
 async def make_token(request: Request) -> Response:
-    """Make a token; its secret is on this page, and on no other ever again."""
+    """Make a token; its secret is shown on this page alone."""
     form = await read_form(request)
     if not form.text("name"):
         mistake = wrong("name", "A token needs a name.", "Name it after what will use it.")
@@ -136,7 +136,7 @@ async def make_token(request: Request) -> Response:
 
 
 async def revoke(request: Request) -> Response:
-    """End a token for ever."""
+    """Revoke a token."""
     await Door(request).delete(f"/tokens/{(await read_form(request)).text('id')}")
     return RedirectResponse("/account", 303)
 
@@ -161,7 +161,7 @@ async def _done(
     fields: Mapping[str, str],
     about: str,
 ) -> Response:
-    """Do it and go back; or the page again, with what will not do beside its field."""
+    """Do it and go back; or show the page again, with the mistake beside its field."""
     form = await read_form(request)
     try:
         await command(Door(request), form)

@@ -1,4 +1,4 @@
-"""Show a problem as a page to whoever reads pages: the same sentence, identifier and advice."""
+"""Errors as pages, with the same sentence, identifier and advice as in the API."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def install(app: FastAPI) -> None:
-    """Let every problem be answered as a page where a page was asked for."""
+    """Install the handlers that answer errors with a page where a page was asked for."""
     for kind, handler in list(app.exception_handlers.items()):
         app.add_exception_handler(kind, _as_page(cast(_Handler, handler)))
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a person's browser asks."""
+    """Whether the request comes from a browser that wants a page."""
     return not request.url.path.startswith("/v1/") and "text/html" in request.headers.get("accept", "")
 
 
 async def problem_page(request: Request, problem: Problem) -> Response:
-    """A problem as a page. It asks the inn nothing, since that may be what failed."""
+    """Render an error as a page, without asking the service anything, since that may have failed."""
     phrase = HTTPStatus(problem.status).phrase
     values = {"problem": problem, "phrase": phrase}
     return await answer(request, "problem.html", values, status=problem.status)
@@ -52,7 +52,7 @@ def _as_page(handler: _Handler) -> _Handler:
 
 
 def _to_login(request: Request) -> Response:
-    """To the door, and back here afterwards; a fragment makes its whole page go there."""
+    """Redirect to the log-in page and back here; a fragment redirects its whole page."""
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if is_fragment(request):
         return Response(status_code=401, headers={"HX-Redirect": "/login"})

@@ -1,4 +1,4 @@
-"""Make pages of templates, compressed where the browser can take it."""
+"""Rendering of templates, compressed where the browser accepts it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HTMX = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """One place of the navigation."""
+    """One entry of the navigation."""
 
     name: str
     url: str
@@ -48,7 +48,7 @@ async def show(
     live: str = "",
     here: str = "",
 ) -> Response:
-    """Answer with a page. ``live`` names the kinds of events it follows, ``here`` its place."""
+    """Render a page. ``live`` names the kinds of events it follows, ``here`` its entry in the navigation."""
     visitor = await visitor_of(request)
     frame: dict[str, object] = {"visitor": visitor, "places": _places(visitor), "here": here, "live": live}
     frame["since"] = getattr(request.state, "since", "")
@@ -58,13 +58,13 @@ async def show(
 async def answer(
     request: Request, template: str, values: Mapping[str, object], *, status: int = 200
 ) -> Response:
-    """Answer with a template alone: a fragment, or a page without a visitor."""
+    """Render a template alone: a fragment, or a page without a visitor."""
     text = environment().get_template(template).render(values, request=request)
     return await compressed(request, text.encode(), status)
 
 
 async def compressed(request: Request, body: bytes, status: int = 200) -> Response:
-    """HTML as it travels; never kept by a cache, since the next visitor may be another."""
+    """Return HTML as a response that no cache keeps, since the next visitor may be another."""
     headers = HEADERS | {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if len(body) >= _LEAST_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
         squeeze = functools.partial(gzip.compress, body, 5, mtime=0)
@@ -79,14 +79,14 @@ def is_fragment(request: Request) -> bool:
 
 
 def load() -> None:
-    """Read every template and file of the pages, before the first request needs them. Blocks."""
+    """Load every template and file of the pages, before the first request needs them. Blocks."""
     static.assets()
     environment()
 
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """The templates, every one of them read and compiled."""
+    """Return the templates, all loaded and compiled."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("innkeeper.server.pages"),
         autoescape=True,
@@ -122,7 +122,7 @@ def environment() -> jinja2.Environment:
 
 
 def _places(visitor: Visitor) -> list[Place]:
-    """Where the visitor may go."""
+    """Return the entries of the navigation that the visitor may open."""
     places = [
         Place(name="Tonight", url="/tonight", icon="moon"),
         Place(name="Machines", url="/machines", icon="machine"),

@@ -1,4 +1,4 @@
-"""Show folders and scheduled tasks, and what can be done with them."""
+"""The pages of folders and scheduled tasks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Branch:
 
 
 async def schedule(request: Request) -> Response:
-    """A folder's tasks, at the root those of all folders, and the tree of folders."""
+    """Show a folder's tasks, at the root those of all folders, and the tree of folders."""
     door = Door(request)
     folder = await door.get(
         "/schedule/folder", FolderMessage, path=request.query_params.get("folder") or _ROOT
@@ -81,7 +81,7 @@ async def _tasks(door: Door, folder: str) -> Sequence[ScheduledTaskMessage]:
 
 
 async def tree(door: Door) -> list[Branch]:
-    """All folders that the visitor sees, each below the one it lies in."""
+    """Return all folders that the visitor may see, each below its parent."""
     found: list[Branch] = []
     waiting = [(_ROOT, 0)]
     while waiting and len(found) < _MAX_FOLDERS:
@@ -93,7 +93,7 @@ async def tree(door: Door) -> list[Branch]:
 
 
 async def task(request: Request) -> Response:
-    """One scheduled task: when, what, and how it went."""
+    """Show one scheduled task: triggers, actions and history."""
     door, path = Door(request), request.query_params.get("path", "")
     found = await door.get("/schedule/task", ScheduledTaskMessage, path=path)
     runs = (await door.get("/schedule/task/runs", RunList, path=found.path)).runs
@@ -116,7 +116,7 @@ async def task(request: Request) -> Response:
 
 
 async def coming(definition: TaskDefinition, now: dt.datetime) -> Sequence[dt.datetime]:
-    """The next runs; fewer where they are hard to find."""
+    """Return the next runs; fewer where finding them takes long."""
 
     def find() -> list[dt.datetime]:
         runs = definition.plan(zone=host_zone()).runs(now, now + _HORIZON)
@@ -129,7 +129,7 @@ async def coming(definition: TaskDefinition, now: dt.datetime) -> Sequence[dt.da
 
 
 async def export(request: Request) -> Response:
-    """The definition as a file that Windows reads."""
+    """Send the definition as a file that Windows reads."""
     found = await Door(request).get(
         "/schedule/task", ScheduledTaskMessage, path=request.query_params.get("path", "")
     )
@@ -140,21 +140,21 @@ async def export(request: Request) -> Response:
 
 
 async def run(request: Request) -> Response:
-    """Start it now."""
+    """Start the task now."""
     path = (await read_form(request)).text("path")
     await Door(request).post("/schedule/task/run", RunMessage, RunRequest(path=path))
     return _back_to(path)
 
 
 async def stop(request: Request) -> Response:
-    """Stop what runs of it."""
+    """Stop the task's running instances."""
     path = (await read_form(request)).text("path")
     await Door(request).post("/schedule/task/stop", StopMessage, TaskPathRequest(path=path))
     return _back_to(path)
 
 
 async def enable(request: Request) -> Response:
-    """Enable or disable it."""
+    """Enable or disable the task."""
     form = await read_form(request)
     body = EnableRequest(path=form.text("path"), enabled=form.text("enabled") == "true")
     await Door(request).post("/schedule/task/enable", ScheduledTaskMessage, body)
@@ -162,7 +162,7 @@ async def enable(request: Request) -> Response:
 
 
 async def ask_delete(request: Request) -> Response:
-    """Say what is lost, and ask."""
+    """Show what is lost, and ask for confirmation."""
     found = await Door(request).get(
         "/schedule/task", ScheduledTaskMessage, path=request.query_params.get("path", "")
     )
@@ -172,14 +172,14 @@ async def ask_delete(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """Delete it and its history."""
+    """Delete the task and its history."""
     path = (await read_form(request)).text("path")
     await Door(request).delete("/schedule/task", path=path)
     return RedirectResponse(f"/schedule?folder={quote(str(SchedulePath.parse(path).parent), safe='')}", 303)
 
 
 async def make_folder(request: Request) -> Response:
-    """Make a folder."""
+    """Create a folder."""
     form = await read_form(request)
     above = form.text("folder").rstrip("\\")
     made = await Door(request).post(

@@ -1,4 +1,4 @@
-"""Make what many viewers ask for at one moment once, and hand it to all of them."""
+"""Short-lived cache: what many viewers ask for at one moment is computed once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 256
 
 
 class Shared(Generic[Made]):
-    """Answers by what they are answers to, each good for a moment.
+    """Cached answers by key, each valid for a moment.
 
     The key must say all that an answer depends on, what its reader may see too.
     """
@@ -24,7 +24,7 @@ class Shared(Generic[Made]):
         self._making: dict[Hashable, tuple[float, asyncio.Task[Made]]] = {}
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[Made]]) -> Made:
-        """The answer: one that is being made or has just been made, else a new one."""
+        """Return the cached answer, or compute it; concurrent callers share one computation."""
         now = time.monotonic()
         known = self._making.get(key)
         if known is None or now - known[0] > self._seconds:

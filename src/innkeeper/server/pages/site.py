@@ -1,4 +1,4 @@
-"""Put the pages beside the interface: their routes, their headers, their way to say a problem."""
+"""Installation of the pages beside the API: routes, headers, errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ router = APIRouter(include_in_schema=False)
 
 
 async def home(request: Request) -> Response:
-    """The inn's front is the night."""
+    """Redirect to the night's page."""
     return RedirectResponse("/tonight", 303)
 
 

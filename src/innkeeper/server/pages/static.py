@@ -1,4 +1,4 @@
-"""Serve styles, scripts and signs, each under an address that never changes its content."""
+"""Styles, scripts and icons, each under an address that changes with its content."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Asset:
 
     @property
     def url(self) -> str:
-        """Its address, which changes with its content."""
+        """Address of the file, which changes with its content."""
         return f"{PREFIX}/{self.tag}/{self.name}"
 
 
 @functools.cache
 def assets() -> dict[str, Asset]:
-    """Every file by its name. Reads and compresses them all the first time."""
+    """Return every file by its name. The first call reads and compresses them all."""
     return {
         name: Asset(name, file.read_bytes())
         for name, file in _files(resources.files("innkeeper.server.pages") / "static", "")
@@ -51,12 +51,12 @@ def assets() -> dict[str, Asset]:
 
 
 def url_of(name: str) -> str:
-    """The address of a file."""
+    """Return the address of a file."""
     return assets()[name].url
 
 
 async def serve(request: Request) -> Response:
-    """One file, for a year: a changed one has another address."""
+    """Serve one file, cacheable for a year, since a changed one has another address."""
     asset = assets().get(request.path_params["name"])
     if asset is None or asset.tag != request.path_params["tag"]:
         raise InvalidArgument(
@@ -78,7 +78,7 @@ async def serve(request: Request) -> Response:
 
 
 async def favicon(request: Request) -> Response:
-    """The sign, for those who ask for it where browsers always have."""
+    """Serve the icon at the address that browsers try by themselves."""
     asset = assets()["favicon.svg"]
     return Response(asset.content, 200, {"Cache-Control": "public, max-age=86400"}, asset.media_type)
 

@@ -1,4 +1,4 @@
-"""Show running operations and those that ended, and cancel them: the effect is said first."""
+"""The pages of running and ended operations, with cancel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LINES = 1000
 
 
 async def tasks(request: Request) -> Response:
-    """What runs, and the history with a search."""
+    """Show running tasks, and the history with a search."""
     door, query = Door(request), request.query_params
     text, machine = query.get("q", "").strip(), query.get("machine", "").strip()
     before = number_in(query.get("before"), "before")
@@ -53,7 +53,7 @@ async def tasks(request: Request) -> Response:
 
 
 async def task(request: Request) -> Response:
-    """One task, and its log as it grows."""
+    """Show one task and its log as it grows."""
     door, task_id = Door(request), request.path_params["task_id"]
     found = await door.get(f"/tasks/{task_id}", TaskMessage)
     after = number_in(request.query_params.get("after"), "after") or 0
@@ -72,7 +72,7 @@ async def task(request: Request) -> Response:
 
 
 async def ask_cancel(request: Request) -> Response:
-    """Say what a cancel would do, and ask."""
+    """Show what a cancel would do, and ask for confirmation."""
     found = await Door(request).get(f"/tasks/{request.path_params['task_id']}", TaskMessage)
     if is_fragment(request):
         return await answer(request, "task_cancel_form.html", {"task": found})
@@ -80,7 +80,7 @@ async def ask_cancel(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    """Cancel it."""
+    """Cancel the task."""
     await read_form(request)
     task_id = request.path_params["task_id"]
     await Door(request).post(f"/tasks/{task_id}/cancel", TaskMessage)

@@ -1,4 +1,4 @@
-"""Lay a night out along one axis: hosts, their slots, and a bar for each update. Pure.
+"""Layout of a night as a timeline: hosts, their slots, and a bar for each update. Pure.
 
 Places are percent of the axis, for SVG attributes: the pages allow no inline style.
 """
@@ -43,7 +43,7 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Band:
-    """One opening of a window, behind everything."""
+    """One opening of a window, as a background band."""
 
     x: str
     width: str
@@ -76,7 +76,7 @@ class Lane:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Timeline:
-    """One night, laid out."""
+    """The layout of one night."""
 
     start: dt.datetime
     end: dt.datetime
@@ -88,7 +88,7 @@ class Timeline:
 
 
 def laid_out(night: Night) -> Timeline:
-    """The night along an axis that is as long as what is on it."""
+    """Lay the night out along an axis as long as its contents."""
     axis = _Axis(*_extent(night))
     return Timeline(
         start=axis.start,
@@ -110,13 +110,13 @@ class _Axis:
     end: dt.datetime
 
     def x(self, at: dt.datetime) -> float:
-        """The place of a moment, in percent, kept on the axis."""
+        """Return a moment's position in percent, kept on the axis."""
         share = (at - self.start) / (self.end - self.start)
         return 100 * min(1.0, max(0.0, share))
 
 
 def _extent(night: Night) -> tuple[dt.datetime, dt.datetime]:
-    """From the first thing to the last, with as much of the windows as does not make them small."""
+    """Return the axis' bounds: all updates, with as much of the windows as leaves them readable."""
     spans = [(stay.start, stay.end) for stay in night.stays] or [(o.start, o.end) for o in night.openings]
     if not spans:
         return night.start + _EMPTY[0], night.start + _EMPTY[1]
@@ -152,7 +152,7 @@ def _lanes(axis: _Axis, night: Night) -> Iterator[Lane]:
 
 
 def _slots(stays: Iterable[Stay]) -> list[list[Stay]]:
-    """Share the updates of a host among as few slots as hold them, in the order of their starts."""
+    """Distribute a host's updates over as few slots as possible, in the order of their starts."""
     slots: list[list[Stay]] = []
     for stay in sorted(stays, key=lambda each: (each.start, each.end)):
         free = next((slot for slot in slots if slot[-1].end <= stay.start), None)

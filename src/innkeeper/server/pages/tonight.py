@@ -1,4 +1,4 @@
-"""Show the night: what will happen, what happens, and in the morning what has happened."""
+"""The page of the night: what is planned, what runs, and in the morning what has happened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOOK_SECONDS_FAKE = 3
 
 
 async def tonight(request: Request) -> Response:
-    """The night of this moment, or the one that ``night`` names by the date of its evening."""
+    """Show the current night, or the one that ``night`` names by the date of its evening."""
     inn = (await visitor_of(request)).inn
     asked = _date(request.query_params.get("night"))
     night = await _night(request, inn.now, asked)
@@ -50,7 +50,7 @@ async def tonight(request: Request) -> Response:
 
 
 async def _night(request: Request, now: dt.datetime, date: dt.date | None) -> Night:
-    """The night, as all see it in this moment who may see the same."""
+    """Return the night's contents, shared by all visitors who may see the same."""
     caller = caller_of(request)
     nights = cast("Shared[Night]", request.app.state.nights)
     key = (date, caller.name if caller.role_on(THE_INN) is None else "", caller.grants, caller.ceiling)

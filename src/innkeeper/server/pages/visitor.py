@@ -1,4 +1,4 @@
-"""Know who looks at a page, and what the page may offer them."""
+"""The visitor of a page, and what may be offered to them."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from innkeeper.wire.messages import InnMessage, TaskMessage
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Visitor:
-    """Whoever looks, and the inn as it is to them."""
+    """The visitor of a page, with the service as they may see it."""
 
     inn: InnMessage
 
     @property
     def name(self) -> str:
-        """As the inn calls them."""
+        """The visitor's name."""
         return self.inn.user
 
     @property
     def may_see_people(self) -> bool:
-        """Whether the accounts are shown to them."""
+        """Whether the visitor may see the accounts."""
         return self.may("list_users")
 
     @property
     def may_see_audit(self) -> bool:
-        """Whether the audit log is shown to them."""
+        """Whether the visitor may see the audit log."""
         return self.may("list_audit")
 
     def may(self, operation: str) -> bool:
-        """Whether an operation on the inn is offered to them."""
+        """Whether the visitor may do an operation on the whole service."""
         return operation in self.inn.allowed
 
 
 def offered_on_folder(request: Request, path: str) -> Sequence[str]:
-    """The operations on a folder of scheduled tasks, or on a task in it, that the visitor may do."""
+    """Return the operations on a folder, or a task in it, that the visitor may do."""
     return allowed(request.app, Kind.FOLDER, caller_of(request).role_on(folder(path)))
 
 
 def may_cancel(request: Request, task: TaskMessage) -> bool:
-    """Whether the visitor may cancel a task: by their role on what it is about."""
+    """Whether the visitor may cancel a task, by their role on its machine."""
     lock = task.lock or ""
     about = machine(lock.removeprefix(MACHINE_LOCK)) if lock.startswith(MACHINE_LOCK) else THE_INN
     if about is not THE_INN:
@@ -55,7 +55,7 @@ def may_cancel(request: Request, task: TaskMessage) -> bool:
 
 
 async def visitor_of(request: Request) -> Visitor:
-    """Who asks for this page; asked once a request."""
+    """Return the visitor of a request, looked up once."""
     known: Visitor | None = getattr(request.state, "visitor", None)
     if known is None:
         known = Visitor(inn=await Door(request).get("/inn", InnMessage))

@@ -1,4 +1,4 @@
-"""Say states for people: a word, a sign and a tone for each, never the colour alone."""
+"""States for people: a word, an icon and a tone for each, never the colour alone."""
 
 from __future__ import annotations
 
@@ -99,19 +99,19 @@ CANCELS: Final = {
 
 
 def machine_sign(state: MachineState) -> Sign:
-    """How a machine's state is shown."""
+    """Return how a machine's state is shown."""
     return MACHINES[state]
 
 
 def task_sign(task: TaskMessage) -> Sign:
-    """How a task is shown: what it does now, or how it ended."""
+    """Return how a task is shown: its progress, or how it ended."""
     if task.result is None:
         return Sign("cancelling", "run", "warn") if task.cancel_requested else RUNS
     return _RESULTS.get(TaskResult(task.result), Sign("failed", "bad", "bad"))
 
 
 def update_sign(update: UpdateMessage) -> Sign:
-    """How a booking is shown."""
+    """Return how a booking is shown."""
     if update.verdict is not None:
         return VERDICTS[update.verdict]
     if update.task_id is None:
@@ -122,24 +122,24 @@ def update_sign(update: UpdateMessage) -> Sign:
 
 
 def scheduled_sign(state: TaskState) -> Sign:
-    """How a scheduled task is shown."""
+    """Return how a scheduled task is shown."""
     return _SCHEDULED[state]
 
 
 def run_sign(state: RunState, result: int) -> Sign:
-    """How an instance of a scheduled task is shown."""
+    """Return how an instance of a scheduled task is shown."""
     if state is RunState.FINISHED and result != 0:
         return Sign("failed", "bad", "bad")
     return _RUNS[state]
 
 
 def outcome_sign(outcome: str) -> Sign:
-    """How an act of the audit log ended."""
+    """Return how an audited act ended."""
     return _OUTCOMES.get(outcome, Sign(outcome, "wait", "idle"))
 
 
 def size(count: int | None) -> str:
-    """Bytes for people: ``3.4 GiB``."""
+    """Return a size in bytes for people: ``3.4 GiB``."""
     if count is None:
         return "–"
     amount = float(count)
@@ -151,7 +151,7 @@ def size(count: int | None) -> str:
 
 
 def result_code(code: int) -> str:
-    """A result as people know it: an exit code, or the documented identifier; or that there is none yet."""
+    """Return a result for people: an exit code, the documented identifier, or that there is none yet."""
     if code == ErrorCode.SCHED_S_TASK_HAS_NOT_RUN:
         return "never ran"
     return str(code) if abs(code) < 256 else f"0x{code & 0xFFFFFFFF:08X}"

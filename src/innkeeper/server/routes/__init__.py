@@ -1,1 +1,1 @@
-"""Answer requests: one file a noun."""
+"""Routes of the HTTP API: one file a noun."""

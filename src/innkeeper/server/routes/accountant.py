@@ -1,4 +1,4 @@
-"""Answer for accounts: what machines use, now and over time."""
+"""Routes of accounts: what machines use, now and over time."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ async def list_accounts(house: TheHouse, caller: TheCaller) -> wire.WatchedList:
 
 @router.get("/machines/{name}/account", operation_id="get_account", dependencies=_LOOK)
 async def get_account(name: str, house: TheHouse) -> wire.AccountMessage:
-    """What it uses now, and has used since it was turned on."""
+    """What the machine uses now, and has used since it was turned on."""
     return account_message(await house.accountant.account(name))
 
 
 @router.get("/machines/{name}/account/history", operation_id="get_account_history", dependencies=_LOOK)
 async def get_account_history(name: str, house: TheHouse, span: Span = Span.MINUTE) -> wire.HistoryMessage:
-    """What it used in the last minute (60 points), or the last day (288)."""
+    """What the machine used in the last minute (60 points), or the last day (288)."""
     history = await house.accountant.history(name, span)
     return wire.HistoryMessage(
         machine=name,
@@ -56,7 +56,7 @@ async def get_account_history(name: str, house: TheHouse, span: Span = Span.MINU
 
 
 def account_message(account: Account) -> wire.AccountMessage:
-    """An account as it travels."""
+    """Return an account as a message."""
     return wire.AccountMessage(
         machine=account.machine,
         is_on=account.is_on,

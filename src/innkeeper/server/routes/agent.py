@@ -1,4 +1,4 @@
-"""Hand out the guest's task agent, for guests that cannot be prepared through qemu-guest-agent."""
+"""Routes of the guest's task agent as a file, for guests that cannot be prepared through qemu-guest-agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Give a request's handler what it needs: the house, and who asks.
+"""Dependencies of routes: the service's parts, and the caller.
 
 All are asynchronous though none waits: FastAPI calls a plain function in a thread, at every request.
 """

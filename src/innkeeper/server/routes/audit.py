@@ -1,4 +1,4 @@
-"""Answer for the audit log."""
+"""Routes of the audit log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answer for what machines' disks stand on."""
+"""Routes of machines' disk chains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/machines/{name}", tags=["machines"])
     "/chains", operation_id="list_machine_chains", dependencies=needs(Role.VIEWER, machine_in_path("name"))
 )
 async def list_chains(name: str, house: TheHouse) -> wire.DiskChainList:
-    """Each of its image files with what it stands on: undo disks, and the disks below them."""
+    """Each image file of the machine with those it is based on: undo disks, and the disks below them."""
     machine = await house.machines.get(name)
     host = house.machines.hosts[machine.host]
     files = [disk for disk in machine.disks if disk.kind is DiskKind.FILE and disk.path]

@@ -1,4 +1,4 @@
-"""Answer for channels: open, look at and close them, and carry a connection through the HTTP door."""
+"""Routes of channels: open, list and close them, and carry a connection over WebSocket."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def close_channel(name: str, house: TheHouse) -> None:
 
 @router.websocket("/{name:path}", dependencies=needs(Role.OPERATOR, _its_machine))
 async def connect_channel(name: str, socket: WebSocket, house: TheHouse) -> None:
-    """One connection through a channel, in binary messages; an empty one ends the way that it goes."""
+    """One connection through a channel, in binary messages; an empty one ends its direction."""
     expect_same_origin(socket)
     await carry(socket, house.channels.get(_pipe(name)).socket)
 

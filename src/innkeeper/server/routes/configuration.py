@@ -1,4 +1,4 @@
-"""Answer for how machines are made: settings, values, labels and devices."""
+"""Routes of machines' configuration: settings, values, labels and devices."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MAKE = needs(Role.ADMINISTRATOR, machine_in_path("name"))
 
 @router.get("/configuration", operation_id="get_configuration", dependencies=_LOOK)
 async def get_configuration(name: str, house: TheHouse, running: bool = False) -> wire.ConfigurationMessage:
-    """How it is made: as it starts, or with ``running`` as it runs."""
+    """The machine's configuration: as it starts, or with ``running`` as it runs."""
     return await _said(house, *await house.equipment.settings.read(name, running=running))
 
 
@@ -51,7 +51,7 @@ async def get_configuration(name: str, house: TheHouse, running: bool = False) -
 async def change_machine(
     name: str, request: wire.ChangeRequest, house: TheHouse
 ) -> wire.ConfigurationMessage:
-    """Change what is asked for, or nothing at all. A name stays while updates are booked under it."""
+    """Change all that is asked for, or nothing. A name cannot change while updates are booked under it."""
     if request.name is not None:
         await _refuse_booked(house, name)
     machine = await house.equipment.settings.change(name, _machine_changes(request))
@@ -60,7 +60,7 @@ async def change_machine(
 
 @router.post("/startup2", status_code=202, operation_id="startup2", dependencies=_TOUCH)
 async def startup2(name: str, request: wire.StartupRequest, house: TheHouse, user: TheUser) -> Accepted:
-    """Start it with an option."""
+    """Start the machine with an option."""
     task = await house.machines.startup2(name, request.option, owner=user)
     return Accepted(task=task_message(task, house.clock.now()))
 
@@ -70,13 +70,13 @@ async def startup2(name: str, request: wire.StartupRequest, house: TheHouse, use
 
 @router.post("/labels", operation_id="add_labels", dependencies=_MAKE)
 async def add_labels(name: str, request: wire.LabelsRequest, house: TheHouse) -> wire.LabelsMessage:
-    """Give it labels."""
+    """Add labels to the machine."""
     return wire.LabelsMessage(labels=await house.equipment.settings.add_labels(name, list(request.labels)))
 
 
 @router.delete("/labels/{label}", operation_id="remove_label", dependencies=_MAKE)
 async def remove_label(name: str, label: str, house: TheHouse) -> wire.LabelsMessage:
-    """Take a label from it."""
+    """Remove a label from the machine."""
     return wire.LabelsMessage(labels=await house.equipment.settings.remove_labels(name, [label]))
 
 
@@ -85,7 +85,7 @@ async def remove_label(name: str, label: str, house: TheHouse) -> wire.LabelsMes
 
 @router.get("/values", operation_id="list_values", dependencies=_LOOK)
 async def list_values(name: str, house: TheHouse, activation: bool = False) -> wire.ValueList:
-    """All its configuration values, or its activation values."""
+    """All configuration values of the machine, or all activation values."""
     values = await house.equipment.values.all(name, activation=activation)
     return wire.ValueList(values=tuple(wire.value_message(key, value) for key, value in values.items()))
 
@@ -150,13 +150,13 @@ async def add_floppy_drive(name: str, house: TheHouse) -> wire.DriveMessage:
 
 @router.delete("/hard-disks/{target}", status_code=204, operation_id="remove_hard_disk", dependencies=_MAKE)
 async def remove_hard_disk(name: str, target: str, house: TheHouse) -> None:
-    """Take a hard disk out; its image stays."""
+    """Disconnect a hard disk; its image file stays."""
     await house.equipment.drives.remove_hard_disk(name, target)
 
 
 @router.delete("/dvd-drives/{target}", status_code=204, operation_id="remove_dvd_drive", dependencies=_MAKE)
 async def remove_dvd_drive(name: str, target: str, house: TheHouse) -> None:
-    """Take a DVD drive out."""
+    """Remove a DVD drive."""
     await house.equipment.drives.remove_dvd_drive(name, target)
 
 
@@ -164,7 +164,7 @@ async def remove_dvd_drive(name: str, target: str, house: TheHouse) -> None:
     "/floppy-drives/{target}", status_code=204, operation_id="remove_floppy_drive", dependencies=_MAKE
 )
 async def remove_floppy_drive(name: str, target: str, house: TheHouse) -> None:
-    """Take a floppy drive out."""
+    """Remove a floppy drive."""
     await house.equipment.drives.remove_floppy_drive(name, target)
 
 
@@ -197,7 +197,7 @@ async def attach_medium(
 async def release_medium(
     name: str, target: str, house: TheHouse, attachment: wire.AttachmentName | None = None
 ) -> wire.DriveMessage:
-    """Take out what is in a DVD or floppy drive."""
+    """Eject what is in a DVD or floppy drive."""
     drive = await house.equipment.drives.release(name, target, attachment)
     return await _drive(house, await house.machines.get(name), drive)
 
@@ -219,7 +219,7 @@ async def add_adapter(name: str, request: wire.AdapterRequest, house: TheHouse) 
 async def change_adapter(
     name: str, adapter_id: int, request: wire.AdapterChange, house: TheHouse
 ) -> wire.AdapterMessage:
-    """Attach it to another network, take its cable out, or change its address."""
+    """Attach an adapter to another network, unplug its cable, or change its address."""
     adapters = house.equipment.adapters
     changed: Adapter | None = None
     if request.dynamic is not None:
@@ -239,7 +239,7 @@ async def change_adapter(
 
 @router.delete("/adapters/{adapter_id}", status_code=204, operation_id="remove_adapter", dependencies=_MAKE)
 async def remove_adapter(name: str, adapter_id: int, house: TheHouse) -> None:
-    """Take a network adapter out."""
+    """Remove a network adapter."""
     await house.equipment.adapters.remove_adapter(name, adapter_id)
 
 
@@ -250,7 +250,7 @@ async def remove_adapter(name: str, adapter_id: int, house: TheHouse) -> None:
 async def configure_serial_port(
     name: str, port: int, request: wire.SerialPortRequest, house: TheHouse, caller: TheCaller
 ) -> wire.SerialPortMessage:
-    """Join a serial port to something, from the next start on."""
+    """Connect a serial port, from the next start on."""
     path = _held(house, caller, request.name) if request.name else ""
     return _serial(
         await house.equipment.ports.configure_serial(
@@ -261,7 +261,7 @@ async def configure_serial_port(
 
 @router.delete("/serial-ports/{port}", status_code=204, operation_id="remove_serial_port", dependencies=_MAKE)
 async def remove_serial_port(name: str, port: int, house: TheHouse) -> None:
-    """Take the last serial port out."""
+    """Remove the last serial port."""
     await house.equipment.ports.remove_serial(name, port)
 
 
@@ -269,7 +269,7 @@ async def remove_serial_port(name: str, port: int, house: TheHouse) -> None:
 async def name_parallel_port(
     name: str, port: int, request: wire.ParallelPortRequest, house: TheHouse, caller: TheCaller
 ) -> wire.ParallelPortMessage:
-    """Join a parallel port to a device or file, or take it out."""
+    """Connect a parallel port to a device or file, or disconnect it."""
     path = _held(house, caller, request.name) if request.name else ""
     return _parallel(await house.equipment.ports.name_parallel(name, port, path) or ParallelPort(id=port))
 
@@ -279,7 +279,7 @@ async def name_parallel_port(
 
 @router.post("/usb", status_code=204, operation_id="attach_usb", dependencies=_MAKE)
 async def attach_usb(name: str, request: wire.UsbRequest, house: TheHouse) -> None:
-    """Give it a USB device of its host."""
+    """Attach a USB device of the host to the machine."""
     await house.equipment.usb.attach_usb(name, UsbAddress(bus=request.bus, device=request.device))
 
 
@@ -293,7 +293,7 @@ async def detach_usb(name: str, bus: int, device: int, house: TheHouse) -> None:
 
 
 def _held(house: House, caller: Caller, path: str) -> str:
-    """A path that this caller may name: any, or for who administrates but a machine, one in the folders."""
+    """Return a path that this caller may use: any, or without a role on the service one in the folders."""
     return path if caller.may(Role.ADMINISTRATOR) else str(house.disks.roots.resolve(path))
 
 
@@ -304,7 +304,7 @@ def _location(bus: int | None, device: int | None) -> Location | None:
 
 
 def sent_value(request: wire.ValueRequest) -> Value:
-    """The value that a request brings. Raises ``InvalidArgument`` where it is not of its kind."""
+    """Return the value that a request carries. Raises ``InvalidArgument`` where it is not of its type."""
     kinds: dict[wire.ValueKind, type] = {
         wire.ValueKind.STRING: str,
         wire.ValueKind.INTEGER: int,

@@ -1,4 +1,4 @@
-"""Answer for the coming and going of machines."""
+"""Routes that create, register, unregister and delete machines."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _UNMAKE = needs(Role.ADMINISTRATOR, machine_in_path("name"))
 
 @router.post("", status_code=202, operation_id="create_machine", dependencies=_MAKE)
 async def create_machine(request: wire.CreateMachineRequest, house: TheHouse, user: TheUser) -> Accepted:
-    """Create a machine, with its disk and what its guest is told at its first boot."""
+    """Create a machine, with its disk and its guest's settings for the first boot."""
     task = await house.creation.create(_wanted(request), host=request.host, owner=user)
     return Accepted(task=task_message(task, house.clock.now()))
 
 
 @router.post("/register", status_code=201, operation_id="register_machine", dependencies=_MAKE)
 async def register_machine(request: wire.RegisterRequest, house: TheHouse) -> MachineMessage:
-    """Take in a machine by its definition's file."""
+    """Register a machine by its definition's file."""
     machine = await house.creation.register(request.path, name=request.name, host=request.host)
     connected = house.agents.is_connected(machine.name)
     return machine_message(machine, agent_connected=connected, task_id=None)
@@ -37,7 +37,7 @@ async def register_machine(request: wire.RegisterRequest, house: TheHouse) -> Ma
 
 @router.post("/{name}/unregister", operation_id="unregister_machine", dependencies=_UNMAKE)
 async def unregister_machine(name: str, house: TheHouse) -> wire.UnregisteredMessage:
-    """Forget a machine, and keep all its files."""
+    """Unregister a machine, and keep all its files."""
     machine = await house.machines.get(name)
     path = await house.creation.unregister(machine.name)
     return wire.UnregisteredMessage(machine=machine.name, path=path)
@@ -45,7 +45,7 @@ async def unregister_machine(name: str, house: TheHouse) -> wire.UnregisteredMes
 
 @router.get("/{name}/deletion", operation_id="plan_deletion", dependencies=_UNMAKE)
 async def plan_deletion(name: str, house: TheHouse, disks: bool = False) -> DeleteMessage:
-    """What a deletion of the machine would take with it; nothing is touched."""
+    """What a deletion of the machine would remove; nothing is touched."""
     planned = await house.creation.plan_deletion(name, disks=disks)
     return DeleteMessage.model_validate(planned, from_attributes=True)
 

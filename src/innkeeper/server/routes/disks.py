@@ -1,4 +1,4 @@
-"""Answer for virtual hard disks: look at them, and work on them by tasks."""
+"""Routes of virtual hard disks: questions, and work on them by tasks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def get_chain(path: Path, house: TheHouse) -> wire.ChainMessage:
 
 @router.get("/faults", operation_id="list_disk_faults", dependencies=needs(Role.VIEWER))
 async def list_faults(path: Path, house: TheHouse) -> wire.FindingList:
-    """What a quick look finds wrong with a disk."""
+    """What a quick check finds wrong with a disk."""
     found = await house.disks.find_faults(path)
     return wire.FindingList(
         findings=tuple(wire.FindingMessage.model_validate(each, from_attributes=True) for each in found)
@@ -63,14 +63,14 @@ async def list_faults(path: Path, house: TheHouse) -> wire.FindingList:
 
 @router.post("/reparent", operation_id="reparent_disk", dependencies=needs(Role.ADMINISTRATOR))
 async def reparent(request: wire.ReparentRequest, house: TheHouse) -> wire.HardDiskMessage:
-    """Say where a differencing disk's parent is, and that its time is right."""
+    """Set a differencing disk's parent, and record its time."""
     await house.disks.reparent(request.path, request.parent, accept_other_id=request.accept_other_id)
     return _said((await house.disks.describe(request.path))[0])
 
 
 @router.post("/create", status_code=202, operation_id="create_disk", dependencies=needs(Role.ADMINISTRATOR))
 async def create(request: wire.CreateDiskRequest, house: TheHouse, user: TheUser) -> Accepted:
-    """Make a fixed, dynamic or differencing disk."""
+    """Create a fixed, dynamic or differencing disk."""
     kind = Kind(request.kind)
     task = await house.disks.create(
         request.path, kind, owner=user, size_bytes=request.size_bytes, parent=request.parent
@@ -80,14 +80,14 @@ async def create(request: wire.CreateDiskRequest, house: TheHouse, user: TheUser
 
 @router.post("/compact", status_code=202, operation_id="compact_disk", dependencies=needs(Role.OPERATOR))
 async def compact(request: wire.CompactRequest, house: TheHouse, user: TheUser) -> Accepted:
-    """Give the host back what a disk does not need."""
+    """Free the host's space that a disk does not need."""
     task = await house.disks.compact(request.path, owner=user, free_blocks=request.free_blocks)
     return _accepted(house, task)
 
 
 @router.post("/convert", status_code=202, operation_id="convert_disk", dependencies=needs(Role.ADMINISTRATOR))
 async def convert(request: wire.ConvertRequest, house: TheHouse, user: TheUser) -> Accepted:
-    """Write a disk to a new image of another kind."""
+    """Convert a disk to a new image of another kind."""
     source_kind = Kind(request.source_kind) if request.source_kind is not None else None
     task = await house.disks.convert(
         request.path, request.target, Kind(request.kind), owner=user, source_kind=source_kind
@@ -125,13 +125,13 @@ async def resize(request: wire.ResizeRequest, house: TheHouse, user: TheUser) ->
 
 @router.post("/check", status_code=202, operation_id="check_disk", dependencies=needs(Role.OPERATOR))
 async def check(request: wire.CheckRequest, house: TheHouse, user: TheUser) -> Accepted:
-    """Look for everything that can be wrong with a disk; what is found is in the task's log."""
+    """Check a disk thoroughly; the findings are in the task's log."""
     return _accepted(house, await house.disks.check(request.path, owner=user, deep=request.deep))
 
 
 @router.post("/repair", status_code=202, operation_id="repair_disk", dependencies=needs(Role.ADMINISTRATOR))
 async def repair(request: wire.CheckRequest, house: TheHouse, user: TheUser) -> Accepted:
-    """Mend what can be mended of a disk; what was done is in the task's log."""
+    """Repair what can be repaired of a disk; what was done is in the task's log."""
     return _accepted(house, await house.disks.repair(request.path, owner=user, deep=request.deep))
 
 
@@ -141,7 +141,7 @@ async def repair(request: wire.CheckRequest, house: TheHouse, user: TheUser) -> 
     dependencies=needs(Role.ADMINISTRATOR, machine_in_body("machine")),
 )
 async def connect(request: wire.ConnectRequest, house: TheHouse) -> wire.ConnectedMessage:
-    """Let a machine that is off use an export for each of its VHDs, which QEMU would misread."""
+    """Connect a machine that is off to an export for each of its VHDs, which QEMU would misread."""
     machine = await house.machines.get(request.machine)
     return wire.ConnectedMessage(
         machine=machine.name, targets=tuple(await house.machines.connect_disks(machine.name))
@@ -150,7 +150,7 @@ async def connect(request: wire.ConnectRequest, house: TheHouse) -> wire.Connect
 
 @router.get("/exports", operation_id="list_disk_exports", dependencies=needs(Role.VIEWER))
 async def list_exports(house: TheHouse) -> wire.ExportList:
-    """The disks that are offered by NBD, to machines and to others."""
+    """The disks that are exported by NBD, to machines and to others."""
     return wire.ExportList(
         exports=tuple(
             _export(house, order.path, writable=order.writable) for order in await house.disks.exports()
@@ -160,7 +160,7 @@ async def list_exports(house: TheHouse) -> wire.ExportList:
 
 @router.post("/exports", status_code=201, operation_id="export_disk", dependencies=needs(Role.ADMINISTRATOR))
 async def export(request: wire.ExportRequest, house: TheHouse) -> wire.ExportMessage:
-    """Offer a disk by NBD, parents and all, by a process of its own, until it is ended."""
+    """Export a disk by NBD with its parents, by a process of its own, until it is ended."""
     path = await house.disks.offer(request.path, writable=request.writable)
     return _export(house, path, writable=request.writable)
 
@@ -169,7 +169,7 @@ async def export(request: wire.ExportRequest, house: TheHouse) -> wire.ExportMes
     "/exports", status_code=204, operation_id="end_disk_export", dependencies=needs(Role.ADMINISTRATOR)
 )
 async def end_export(path: Path, house: TheHouse) -> None:
-    """Offer a disk no more."""
+    """End an export."""
     await house.disks.end_offer(path)
 
 

@@ -1,4 +1,4 @@
-"""Answer for displays: pictures of screens, and the wires to displays and serial consoles."""
+"""Routes of displays: screenshots, and WebSockets to displays and serial consoles."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def get_screenshot(
     height: _Edge = None,
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
-    """What it shows, as PNG; within ``width`` and ``height`` where they are given (a thumbnail)."""
+    """What the machine's screen shows, as PNG; within ``width`` and ``height`` where given (a thumbnail)."""
     picture = await house.display.picture(name, width=width, height=height)
     tag = f'"{hashlib.sha256(picture.png).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
@@ -53,13 +53,13 @@ async def get_screenshot(
 
 @router.get("/thumbnail", operation_id="get_thumbnail", dependencies=_LOOK)
 async def get_thumbnail(name: str, house: TheHouse) -> wire.ThumbnailMessage:
-    """The documented thumbnail, as numbers; black for a machine that shows nothing."""
+    """The documented thumbnail, as numbers; black for a machine without a picture."""
     return wire.ThumbnailMessage(pixels=await house.display.thumbnail(name))
 
 
 @router.get("/display", operation_id="get_display", dependencies=_LOOK)
 async def get_display(name: str, house: TheHouse) -> wire.DisplayMessage:
-    """Its display: size, mode, and where it can be watched."""
+    """The machine's display: size, mode, and where it can be watched."""
     video = await house.display.video(name)
     picture = await _picture_or_none(house, name)
     return wire.DisplayMessage(
@@ -75,20 +75,20 @@ async def get_display(name: str, house: TheHouse) -> wire.DisplayMessage:
 
 @router.put("/display", operation_id="set_display", dependencies=_TOUCH)
 async def set_display(name: str, request: wire.SizeRequest, house: TheHouse) -> wire.SizeMessage:
-    """Ask its guest for another size, and wait until the screen has it."""
+    """Ask the guest for another screen size, and wait until it is set."""
     width, height = await house.display.set_dimensions(name, request.width, request.height)
     return wire.SizeMessage(width=width, height=height)
 
 
 @router.websocket("/vnc", dependencies=_TOUCH)
 async def watch_display(name: str, socket: WebSocket, house: TheHouse) -> None:
-    """Its display server's own bytes (RFB), in binary messages."""
+    """The display server's own bytes (RFB), in binary messages."""
     await _joined(socket, lambda: house.display.open(name))
 
 
 @router.websocket("/console", dependencies=_TOUCH)
 async def open_console(name: str, socket: WebSocket, house: TheHouse) -> None:
-    """Its first serial port's bytes, in binary messages; whoever had it loses it."""
+    """The bytes of the first serial port, in binary messages; a former console is disconnected."""
     await _joined(socket, lambda: house.display.open_console(name))
 
 

@@ -1,4 +1,4 @@
-"""Answer for events: the stream of what happens in the house."""
+"""Routes of the event stream."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def follow_events(
     documented: str = "",
     last_event_id: Annotated[str, Header()] = "",
 ) -> StreamingResponse:
-    """What happens from now on, or after ``Last-Event-ID``; ``kinds`` are patterns parted by commas.
+    """Events from now on, or after ``Last-Event-ID``; ``kinds`` are patterns separated by commas.
 
     ``machine`` leaves the events of that machine, and ``documented`` those that are one of these documented
     events, parted by commas (``IVMVirtualMachineEvents.OnReset``).

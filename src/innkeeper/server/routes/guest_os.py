@@ -1,4 +1,4 @@
-"""Answer for guests: what they are, who is on, what they keep, and what they can be told."""
+"""Routes of guest operating systems: facts, sessions, parameters and power."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TOUCH = needs(Role.OPERATOR, machine_in_path("name"))
 
 @router.get("", operation_id="get_guest", dependencies=_LOOK)
 async def get_guest(name: str, house: TheHouse) -> wire.GuestMessage:
-    """What the guest says of itself."""
+    """What the guest's operating system reports of itself."""
     facts = await house.guests.os.facts(name)
     version = version_of(facts)
     return wire.GuestMessage(
@@ -48,7 +48,7 @@ async def get_guest(name: str, house: TheHouse) -> wire.GuestMessage:
 
 @router.get("/integration", operation_id="get_guest_integration", dependencies=_LOOK)
 async def get_integration(name: str, house: TheHouse) -> wire.IntegrationMessage:
-    """The program in the guest that answers for it, if any; also of a machine that is off."""
+    """The agent in the guest, if any; also of a machine that is off."""
     return wire.IntegrationMessage(
         version=await _version_or_none(house, name),
         can_shut_down=await house.guests.os.can_shut_down(name),
@@ -59,7 +59,7 @@ async def get_integration(name: str, house: TheHouse) -> wire.IntegrationMessage
 
 @router.get("/version", operation_id="get_integration_version", dependencies=_LOOK)
 async def get_version(name: str, house: TheHouse) -> wire.ParameterMessage:
-    """The version of the program that answers."""
+    """The version of the agent in the guest."""
     return wire.ParameterMessage(name="version", value=await house.guests.os.version(name))
 
 
@@ -71,7 +71,7 @@ async def get_heartbeat(name: str, house: TheHouse) -> wire.HeartbeatMessage:
 
 @router.put("/time_sync", operation_id="set_time_sync", dependencies=_TOUCH)
 async def set_time_sync(name: str, request: wire.TimeSyncRequest, house: TheHouse) -> Nothing:
-    """Say whether its clock is set after every start, restore and resume; it is off."""
+    """Switch whether the guest's clock is set after every start, restore and resume; the machine is off."""
     await house.guests.os.set_time_synchronised(name, request.enabled)
     return Nothing()
 
@@ -94,7 +94,7 @@ async def list_sessions(
 
 @router.post("/install", status_code=202, operation_id="install_integration_components", dependencies=_TOUCH)
 async def install(name: str, request: PrepareRequest, house: TheHouse, user: TheUser) -> Accepted:
-    """Put the task agent into it, through qemu-guest-agent; it runs."""
+    """Install the task agent in the guest, through qemu-guest-agent; the machine runs."""
     expect_guest(await house.machines.get(name))
     return _accepted(house, await house.preparations.start(name, owner=user, force=request.force))
 
@@ -107,19 +107,19 @@ async def log_off(name: str, house: TheHouse, user: TheUser) -> Accepted:
 
 @router.post("/restart", status_code=202, operation_id="restart_guest", dependencies=_TOUCH)
 async def restart(name: str, request: wire.ForceRequest, house: TheHouse, user: TheUser) -> Accepted:
-    """Let it reboot."""
+    """Reboot the guest."""
     return _accepted(house, await house.guests.tasks.restart(name, owner=user, forced=request.forced))
 
 
 @router.post("/shut_down", status_code=202, operation_id="shut_down_guest", dependencies=_TOUCH)
 async def shut_down(name: str, request: wire.ForceRequest, house: TheHouse, user: TheUser) -> Accepted:
-    """Let it power off."""
+    """Shut the guest down."""
     return _accepted(house, await house.guests.tasks.shut_down(name, owner=user, forced=request.forced))
 
 
 @router.get("/parameters", operation_id="list_parameters", dependencies=_LOOK)
 async def list_parameters(name: str, house: TheHouse) -> wire.ParameterList:
-    """All named values that are known of it; also of a machine that is off."""
+    """All known named values of the guest; also of a machine that is off."""
     kept = await house.guests.parameters.list(name)
     return wire.ParameterList(
         parameters=tuple(
@@ -139,7 +139,7 @@ async def get_parameter(name: str, key: str, house: TheHouse) -> wire.ParameterM
 
 @router.put("/parameter", operation_id="set_parameter", dependencies=_TOUCH)
 async def set_parameter(name: str, request: wire.ParameterRequest, house: TheHouse) -> Nothing:
-    """Give the guest a named value, or take it back."""
+    """Set or remove a named value of the guest."""
     await house.guests.parameters.set(name, request.key, request.value)
     return Nothing()
 

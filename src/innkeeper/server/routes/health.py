@@ -1,4 +1,4 @@
-"""Answer for the service itself: who it is, and whether it is well."""
+"""Routes of the service itself: version, health, metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 10.0
 
 @router.get("/inn", operation_id="get_inn", dependencies=needs(Role.VIEWER, what_they_see))
 async def get_inn(house: TheHouse, caller: TheCaller, allowed: TheAllowed) -> wire.InnMessage:
-    """What this service is, and who the caller is to it."""
+    """The service's name and version, and the caller's roles."""
     role = caller.role_on(THE_INN)
     return wire.InnMessage(
         version=VERSION,
@@ -45,7 +45,7 @@ async def get_inn(house: TheHouse, caller: TheCaller, allowed: TheAllowed) -> wi
 
 @router.get("/health", operation_id="get_health", dependencies=needs(Role.VIEWER))
 async def get_health(house: TheHouse) -> wire.HealthMessage:
-    """Whether the service, its hosts and its loops are well."""
+    """Whether the service, its hosts and its background loops are well."""
     hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
     live = await house.tasks.list(live=True, limit=100_000)
     loops = [
@@ -74,7 +74,7 @@ async def is_alive() -> Response:
 
 @probes.get("/readyz", dependencies=open_to_all())
 async def is_ready(house: TheHouse) -> Response:
-    """Whether the service can do its work: 200, or 503 with what it lacks.
+    """Whether the service can work: 200, or 503 with what is missing.
 
     It stays ready, and says that it is degraded, while a loop that has failed is being restarted.
     """
@@ -84,7 +84,7 @@ async def is_ready(house: TheHouse) -> Response:
 
 @probes.get("/metrics", dependencies=needs(Role.VIEWER))
 async def metrics(house: TheHouse) -> Response:
-    """The service's figures, for Prometheus."""
+    """The service's metrics, for Prometheus."""
     return Response(await house.metrics.page(house.machines, house.tasks), media_type=MEDIA_TYPE)
 
 

@@ -1,4 +1,4 @@
-"""Answer for hosts, and for what belongs to no single machine (``IVMVirtualPC``)."""
+"""Routes of hosts, and of what belongs to no single machine (``IVMVirtualPC``)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _More = Annotated[list[str], Query(max_length=100)]
 
 @router.get("/hosts", operation_id="list_hosts", dependencies=_LOOK)
 async def list_hosts(house: TheHouse) -> wire.HostList:
-    """What the hosts are that answer."""
+    """The hosts that answer, and their facts."""
     asked = [_host(house, host) for host in house.machines.hosts.values()]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     return wire.HostList(hosts=tuple(each for each in answers if not isinstance(each, BaseException)))
@@ -74,7 +74,7 @@ async def list_unplugged_adapters(house: TheHouse, caller: TheCaller) -> wire.Ad
 
 
 async def _plugged(house: House, caller: Caller, host: Host) -> dict[str, list[wire.AdapterName]]:
-    """The adapters of a host's machines, by the network that they are attached to."""
+    """Return the adapters of a host's machines, by the network they are attached to."""
     plugged: dict[str, list[wire.AdapterName]] = {}
     for machine in await host.inventory.list():
         if sees_machine(house, caller, machine.name):
@@ -115,7 +115,7 @@ async def list_usb_devices(house: TheHouse) -> wire.UsbDeviceList:
 
 @router.get("/virtual-pc", operation_id="get_virtual_pc", dependencies=_INN)
 async def get_virtual_pc(house: TheHouse) -> wire.VirtualPCMessage:
-    """The inn as the documented host object: paths and limits."""
+    """The service as the documented host object: paths and limits."""
     facts = await _first_host(house).information.facts()
     return wire.VirtualPCMessage(
         version=VERSION,
@@ -135,7 +135,7 @@ async def get_virtual_pc(house: TheHouse) -> wire.VirtualPCMessage:
 
 @router.patch("/virtual-pc", operation_id="set_paths", dependencies=_RULE)
 async def set_paths(request: wire.PathsRequest, house: TheHouse) -> wire.VirtualPCMessage:
-    """Say where new machines keep their files, and where files are looked for."""
+    """Set where new machines keep their files, and where files are searched."""
     if request.default_vm_configuration_path is not None:
         await house.virtual_pc.set_configuration_path(request.default_vm_configuration_path)
     if request.search_paths is not None:
@@ -151,13 +151,13 @@ async def list_hard_disk_files(house: TheHouse, more: _More = []) -> wire.FileLi
 
 @router.get("/virtual-pc/dvd-files", operation_id="list_dvd_files", dependencies=_RULE)
 async def list_dvd_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
-    """The DVD images there."""
+    """The DVD images in the search paths."""
     return wire.FileList(files=tuple(await house.virtual_pc.dvd_files(more)))
 
 
 @router.get("/virtual-pc/floppy-disk-files", operation_id="list_floppy_disk_files", dependencies=_RULE)
 async def list_floppy_disk_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
-    """The floppy images there."""
+    """The floppy images in the search paths."""
     return wire.FileList(files=tuple(await house.virtual_pc.floppy_disk_files(more)))
 
 
@@ -167,14 +167,14 @@ async def list_machine_files(
     more: _More = [],  # noqa: B006  FastAPI's way
     without_registered: bool = False,
 ) -> wire.FileList:
-    """The machines' definitions there, and where new machines keep their files."""
+    """The machines' definitions in the search paths, and in the folder of new machines."""
     files = await house.virtual_pc.machine_files(more, without_registered=without_registered)
     return wire.FileList(files=tuple(files))
 
 
 @router.post("/virtual-pc/floppies", status_code=201, operation_id="create_floppy", dependencies=_RULE)
 async def create_floppy(request: wire.FloppyRequest, house: TheHouse) -> wire.FloppyMessage:
-    """Make a formatted floppy image."""
+    """Create a formatted floppy image."""
     await house.virtual_pc.create_floppy(request.path, request.type)
     return wire.FloppyMessage(path=request.path, type=request.type)
 
@@ -187,27 +187,27 @@ async def get_floppy(path: Annotated[str, Query()], house: TheHouse) -> wire.Flo
 
 @router.get("/virtual-pc/values", operation_id="list_options", dependencies=_INN)
 async def list_options(house: TheHouse) -> ValueList:
-    """Every option of the inn."""
+    """Every configuration value of the service."""
     values = await house.virtual_pc.values()
     return ValueList(values=tuple(value_message(key, value) for key, value in values.items()))
 
 
 @router.get("/virtual-pc/value", operation_id="get_option", dependencies=_INN)
 async def get_option(key: Annotated[str, Query()], house: TheHouse) -> ValueMessage:
-    """One option."""
+    """One configuration value of the service."""
     return value_message(key, await house.virtual_pc.get_value(key))
 
 
 @router.put("/virtual-pc/value", operation_id="set_option", dependencies=_RULE)
 async def set_option(request: ValueRequest, house: TheHouse) -> ValueMessage:
-    """Set one option."""
+    """Set a configuration value of the service."""
     await house.virtual_pc.set_value(request.key, sent_value(request))
     return value_message(request.key, await house.virtual_pc.get_value(request.key))
 
 
 @router.delete("/virtual-pc/value", status_code=204, operation_id="remove_option", dependencies=_RULE)
 async def remove_option(key: Annotated[str, Query()], house: TheHouse) -> None:
-    """Remove one option."""
+    """Remove a configuration value of the service."""
     await house.virtual_pc.remove_value(key)
 
 

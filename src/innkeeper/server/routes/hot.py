@@ -1,4 +1,4 @@
-"""Answer what is read again and again before the request goes through all of the application.
+"""Fast path for frequent reads, which are answered before the request passes the whole application.
 
 FastAPI's routes of the same names describe these (OpenAPI), and call the same functions.
 """
@@ -74,7 +74,7 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
 
 
 class Ready(Response):
-    """An answer that is there, or word that the caller has it; made without looking at each header."""
+    """A prepared answer, or 304; sent without looking at each header."""
 
     def __init__(self, request: Request, body: bytes, tag: str) -> None:
         self.background = None
@@ -86,7 +86,7 @@ class Ready(Response):
             self.status_code, self.body, self.raw_headers = 200, body, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; a long one in pieces as they are taken, so that others are answered in between."""
+        """Send the answer; a long one in pieces, so that others are answered in between."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         body, sent = self.body, 0
         while len(body) - sent > _PIECE_BYTES:
@@ -97,7 +97,7 @@ class Ready(Response):
 
 
 def _condition(request: Request) -> str:
-    """The ``If-None-Match`` of a request; empty where there is none."""
+    """Return the ``If-None-Match`` of a request; empty where there is none."""
     return next(
         (value.decode("latin-1") for name, value in request.scope["headers"] if name == _CONDITION), ""
     )
@@ -126,7 +126,7 @@ async def list_machines(request: Request) -> Response:
 
 
 def _whole_list(request: Request, version: int, notices: Sequence[Notice], role: Role) -> Response:
-    """Every machine, as it was put together for the last one who asked, where nothing has changed since."""
+    """Return the list of every machine, rebuilt only where something has changed."""
     lists: dict[Role, tuple[int, bytes, str]] = request.app.state.machine_lists
     known = lists.get(role)
     if known is None or known[0] != version:
@@ -139,7 +139,7 @@ def _allowed(request: Request) -> AllowedTo:
 
 
 def _query(request: Request) -> MachineQuery:
-    """What the request asks for; a query that will not do is refused as FastAPI's own routes do."""
+    """Parse the request's query; an invalid one is refused as FastAPI's own routes do."""
     if not request.scope["query_string"]:
         return _EVERYTHING
     try:
@@ -152,7 +152,7 @@ _EVERYTHING = MachineQuery()
 
 
 def _role_on_each(caller: Caller) -> Role | None:
-    """The caller's role on every machine, where it is the same on each."""
+    """Return the caller's role on every machine, where it is the same on each."""
     grants = (*caller.grants, *(caller.ceiling or ()))
     return caller.role_on(THE_INN) if all(grant.reach is Reach.INN for grant in grants) else None
 
@@ -192,7 +192,7 @@ def _key(place: str) -> tuple[str, str]:
 
 
 def _as_list(page: Iterable[Seen], more: str | None, allowed_to: AllowedTo) -> tuple[bytes, str]:
-    """The list and its tag, which is made of the machines' own: a long list's bytes need no second look."""
+    """Return the list and its ETag, which is made of the machines' own."""
     message = [notice.response(role, allowed_to) for notice, role in page]
     end = b'],"next_after":' + json.dumps(more).encode() + b"}"
     tag = tag_of("".join([tag for _, tag in message]).encode() + end)

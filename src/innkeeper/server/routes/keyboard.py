@@ -1,4 +1,4 @@
-"""Answer for keyboards and mice."""
+"""Routes of keyboards and mice."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def press_keys(name: str, request: wire.KeyRequest, house: TheHouse, user:
 
 @router.post("/keyboard/type", operation_id="type_on_keyboard", dependencies=_TOUCH)
 async def type_on_keyboard(name: str, request: wire.TypeRequest, house: TheHouse, user: TheUser) -> Nothing:
-    """Type text, or a key sequence; answers when it is typed."""
+    """Type text, or a key sequence; answers when all of it is typed."""
     session = _of(user, request.session)
     if (request.text is None) == (request.sequence is None):
         raise InvalidArgument(
@@ -68,7 +68,7 @@ async def type_on_keyboard(name: str, request: wire.TypeRequest, house: TheHouse
 
 @router.put("/keyboard/exclusive", operation_id="set_exclusive_keyboard", dependencies=_TOUCH)
 async def set_exclusive(name: str, request: wire.ExclusiveRequest, house: TheHouse, user: TheUser) -> Nothing:
-    """Take the keyboard for one session alone, or give it back."""
+    """Reserve the keyboard for one session, or release it."""
     session = _of(user, request.session)
     await house.keyboard.set_exclusive_access(name, request.exclusive, session=session)
     return Nothing()
@@ -76,13 +76,13 @@ async def set_exclusive(name: str, request: wire.ExclusiveRequest, house: TheHou
 
 @router.get("/mouse", operation_id="get_mouse", dependencies=_LOOK)
 async def get_mouse(name: str, house: TheHouse) -> wire.MouseMessage:
-    """Its mouse, as far as it was moved through the service."""
+    """The machine's mouse, as far as it was moved through the service."""
     return await _mouse(house, name)
 
 
 @router.post("/mouse/move", operation_id="move_mouse", dependencies=_TOUCH)
 async def move_mouse(name: str, request: wire.MoveRequest, house: TheHouse) -> wire.MouseMessage:
-    """Move it, by steps or to a place."""
+    """Move the mouse, by steps or to a place."""
     if request.absolute:
         await house.mouse.place(name, x=request.x, y=request.y)
     else:
@@ -102,7 +102,7 @@ async def press_button(name: str, request: wire.ButtonRequest, house: TheHouse) 
 
 @router.post("/mouse/wheel", operation_id="turn_mouse_wheel", dependencies=_TOUCH)
 async def turn_wheel(name: str, request: wire.WheelRequest, house: TheHouse) -> wire.MouseMessage:
-    """Turn its wheel."""
+    """Turn the mouse's wheel."""
     await house.mouse.turn_wheel(name, request.notches)
     return await _mouse(house, name)
 
@@ -115,5 +115,5 @@ async def _mouse(house: House, name: str) -> wire.MouseMessage:
 
 
 def _of(user: str, session: str) -> str:
-    """A session belongs to its user: nobody else's name of it will do."""
+    """Return the session's name bound to its user, so that nobody else can use it."""
     return f"{user}/{session}"

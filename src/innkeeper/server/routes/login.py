@@ -1,4 +1,4 @@
-"""Answer for logging in and out, for programs."""
+"""Routes of log-in and log-out, for programs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def log_in(
     dependencies=needs(Role.VIEWER, what_they_see),
 )
 async def log_in_by_ticket(house: TheHouse, caller: TheCaller, response: Response) -> wire.LoginMessage:
-    """Begin a session as whom the request's Kerberos ticket proves (``Authorization: Negotiate …``)."""
+    """Begin a session by a Kerberos ticket (``Authorization: Negotiate …``)."""
     if caller.proof is not Proof.TICKET:
         raise NotPermitted(
             "This request carries no Kerberos ticket.", advice="Log in with a password: POST /v1/login."

@@ -1,4 +1,4 @@
-"""Answer for machines: look at them, and command them by tasks."""
+"""Routes of machines: questions, and commands carried out by tasks."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def get_machine(name: str, request: Request) -> Response:
 async def prepare_machine(
     name: str, request: wire.PrepareRequest, house: TheHouse, user: TheUser
 ) -> wire.Accepted:
-    """Put the task agent into its guest, through qemu-guest-agent."""
+    """Install the task agent in the guest, through qemu-guest-agent."""
     task = await house.preparations.start(name, owner=user, force=request.force)
     return wire.Accepted(task=task_message(task, house.clock.now()))
 
@@ -95,6 +95,6 @@ async def prepare_machine(
     dependencies=needs(Role.OPERATOR, machine_in_path("name")),
 )
 async def command_machine(name: str, verb: Verb, house: TheHouse, user: TheUser) -> wire.Accepted:
-    """Tell it to do something; the task does it."""
+    """Give the machine a command; a task carries it out."""
     task = await _command(house.machines, verb)(name, owner=user)
     return wire.Accepted(task=task_message(task, house.clock.now()))

@@ -1,4 +1,4 @@
-"""Answer for scheduled tasks and their folders."""
+"""Routes of scheduled tasks and their folders."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def get_folder(house: TheHouse, caller: TheCaller, path: str = "\\") -> wi
 async def create_folder(
     request: wire.FolderRequest, house: TheHouse, caller: TheCaller
 ) -> wire.FolderMessage:
-    """Make a folder, and those around it."""
+    """Create a folder, and those above it."""
     guard = await house.schedule.registry.guard()
     guard.check_place(await who(caller, request.path), SchedulePath.parse(request.path))
     folder = await house.schedule.registry.create_folder(request.path, request.sddl)
@@ -138,7 +138,7 @@ async def register(
     dependencies=needs(Role.ADMINISTRATOR, folder_in_query("path")),
 )
 async def delete_task(house: TheHouse, caller: TheCaller, path: str) -> None:
-    """Forget a task and its history."""
+    """Delete a task and its history."""
     await permitted(house, caller, Right.DELETE, path)
     await house.schedule.registry.delete(path)
 
@@ -203,7 +203,7 @@ async def list_runs(house: TheHouse, caller: TheCaller, path: str, live: bool | 
 
 
 async def permitted(house: House, caller: Caller, right: Right, path: str) -> Registered:
-    """The task of a path, where its descriptor lets the caller do this with it."""
+    """Return the task of a path, where its security descriptor allows the caller this access."""
     registry = house.schedule.registry
     task = await registry.task(path)
     (await registry.guard()).check_task(await who(caller, path), right, task)
@@ -238,7 +238,7 @@ async def _message(house: House, task: Registered) -> wire.ScheduledTaskMessage:
 
 
 def run_message(run: Run, task: Registered) -> wire.RunMessage:
-    """One instance, as it is told."""
+    """Return one instance as a message."""
     return wire.RunMessage(
         id=run.id,
         path=str(task.path),

@@ -1,4 +1,4 @@
-"""Answer for who may do what with scheduled tasks and their folders."""
+"""Routes of security descriptors of scheduled tasks and folders."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def get_task_descriptor(
 async def set_task_descriptor(
     request: wire.DescriptorRequest, house: TheHouse, caller: TheCaller
 ) -> wire.DescriptorMessage:
-    """Say who may do what with a task (``SetSecurityDescriptor``); empty leaves it to roles again."""
+    """Set who may do what with a task (``SetSecurityDescriptor``); empty returns to roles alone."""
     task = await permitted(house, caller, Right.WRITE_DAC, request.path)
     task = await house.schedule.registry.set_descriptor(task, request.sddl, request.flags)
     return await _told(house, task.sddl, task.owner, _ALL)
@@ -80,7 +80,7 @@ async def get_folder_descriptor(
 async def set_folder_descriptor(
     request: wire.DescriptorRequest, house: TheHouse, caller: TheCaller
 ) -> wire.DescriptorMessage:
-    """Say who may do what with a folder (``SetSecurityDescriptor``); empty leaves it to roles again."""
+    """Set who may do what with a folder (``SetSecurityDescriptor``); empty returns to roles alone."""
     if request.flags:
         raise InvalidArgument(f"There are no flags for a folder; {request.flags:#x} were given.")
     registry = house.schedule.registry

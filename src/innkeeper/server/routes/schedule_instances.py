@@ -1,4 +1,4 @@
-"""Answer for instances of scheduled tasks, and for when they come."""
+"""Routes of running instances and run times of scheduled tasks."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def stop_instance(
 async def pause_instance(
     request: wire.InstanceRequest, house: TheHouse, caller: TheCaller
 ) -> wire.RunMessage:
-    """Let one instance stand still (``ITaskHandler::Pause``)."""
+    """Pause one instance (``ITaskHandler::Pause``)."""
     run, task = await _instance(house, caller, Right.EXECUTE, request.instance)
     await house.schedule.scheduler.pause_run(run)
     return run_message(run, task)
@@ -81,7 +81,7 @@ async def pause_instance(
 async def resume_instance(
     request: wire.InstanceRequest, house: TheHouse, caller: TheCaller
 ) -> wire.RunMessage:
-    """Let one instance go on (``ITaskHandler::Resume``)."""
+    """Resume one instance (``ITaskHandler::Resume``)."""
     run, task = await _instance(house, caller, Right.EXECUTE, request.instance)
     await house.schedule.scheduler.resume_run(run)
     return run_message(run, task)

@@ -1,4 +1,4 @@
-"""Answer for when all scheduled tasks run, and search how they ran."""
+"""Routes of the calendar and the history of all scheduled tasks."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def calendar(
 async def history(
     house: TheHouse, caller: TheCaller, text: str = "", state: States = None, limit: Limit = 100
 ) -> RunList:
-    """The instances of all tasks whose path, or whose reason, has a text; newest first."""
+    """The instances of all tasks whose path or reason contains a text; newest first."""
     found = await house.schedule.scheduler.search(text, states=tuple(state or ()), limit=limit)
     return RunList(
         runs=tuple(
@@ -85,7 +85,7 @@ async def history(
 
 @router.get("/operations", operation_id="list_schedule_operations", dependencies=needs(Role.VIEWER))
 async def operations(house: TheHouse) -> wire.OperationList:
-    """The inn's own operations, which tasks may name by class id."""
+    """Innkeeper's own operations, which tasks may name by class id."""
     names = house.schedule.handlers.names()
     found = [
         wire.OperationMessage(name=name, class_id=class_id.upper())

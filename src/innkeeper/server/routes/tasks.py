@@ -1,4 +1,4 @@
-"""Answer for tasks: follow, cancel and remember them."""
+"""Routes of tasks: follow, cancel and search them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def get_task(
     dependencies=needs(Role.OPERATOR, task_in_path("task_id")),
 )
 async def cancel_task(task_id: TaskId, house: TheHouse) -> wire.TaskMessage:
-    """Ask for a cancel; the effect that the task states follows."""
+    """Cancel a task; the effect is the one that the task states."""
     await house.tasks.cancel(task_id)
     return await _said(house, task_id)
 
@@ -80,7 +80,7 @@ async def get_task_log(
     after: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> wire.LogMessage:
-    """Lines of its log, from one line on."""
+    """Lines of the task's log, from a line number on."""
     await house.tasks.get(task_id)
     return log_message(task_id, list(await house.tasks.log(task_id, after=after, limit=limit)))
 
@@ -95,7 +95,7 @@ async def get_task_log(
 async def follow_task(
     task_id: TaskId, house: TheHouse, last_event_id: Annotated[str, Header()] = ""
 ) -> StreamingResponse:
-    """What happens to one task, until it has ended; resumes after ``Last-Event-ID``."""
+    """A task's events until it has ended; resumes after ``Last-Event-ID``."""
     task = await house.tasks.get(task_id)
     kinds = (EventGroup.TASK.pattern,)
     if task.is_complete:

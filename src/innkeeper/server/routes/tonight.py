@@ -1,4 +1,4 @@
-"""Answer for tonight: what will happen, and whether it fits."""
+"""Route of the plan of the next 24 hours."""
 
 from __future__ import annotations
 

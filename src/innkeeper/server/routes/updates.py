@@ -1,4 +1,4 @@
-"""Answer for updates: book them, take them back, read how they came out."""
+"""Routes of updates: book and cancel them, read their reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/updates", tags=["updates"])
 async def list_updates(
     house: TheHouse, caller: TheCaller, query: Annotated[UpdateQuery, Query()]
 ) -> wire.UpdateList:
-    """Bookings by start, with the runs that are under way: those that the caller may see, and asks for."""
+    """Bookings by start, with the runs under way: those that the caller may see, and asks for."""
     name = await _known_name(house, query.machine) if query.machine is not None else None
     found = await house.bookings.list(machine=name, ended=query.ended)
     wanted = sorted((each for each in found if _is_wanted(each, query)), key=_place)
@@ -103,13 +103,13 @@ async def get_update(machine: str, identifier: str, house: TheHouse) -> wire.Upd
     dependencies=needs(Role.OPERATOR, machine_in_path("machine")),
 )
 async def delete_update(machine: str, identifier: str, house: TheHouse) -> None:
-    """Take a booking back; one that runs is refused."""
+    """Cancel a booking; one that runs is refused."""
     await house.bookings.delete(await _known_name(house, machine), identifier)
     house.trigger.wake()
 
 
 async def _known_name(house: House, machine: str) -> str:
-    """The machine's name as its host spells it; one that has gone keeps its bookings, under its old name."""
+    """Return the machine's name as its host spells it; bookings of a removed machine keep its name."""
     try:
         return (await house.machines.get(machine)).name
     except MachineNotFound:

@@ -1,4 +1,4 @@
-"""Answer for people: accounts, roles, tokens."""
+"""Routes of accounts, roles and tokens."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def remove_user(name: str, house: TheHouse) -> None:
 
 @router.put("/users/{name}/password", operation_id="set_password", dependencies=needs(Role.ADMINISTRATOR))
 async def set_password(name: str, request: wire.PasswordRequest, house: TheHouse) -> wire.UserMessage:
-    """Set an account's password; who is logged in with the former one no longer is."""
+    """Set an account's password, which ends its sessions."""
     account = await house.people.accounts.set_password(name, request.password.get_secret_value())
     return await _user(house, account.name)
 
@@ -86,7 +86,7 @@ async def set_own_password(request: wire.OwnPasswordRequest, house: TheHouse, ca
 
 @router.put("/users/{name}/enabled", operation_id="enable_user", dependencies=needs(Role.ADMINISTRATOR))
 async def enable_user(name: str, request: wire.EnableUserRequest, house: TheHouse) -> wire.UserMessage:
-    """Close an account, which ends what it has open, or open it again."""
+    """Close an account, which ends its sessions, or open it again."""
     account = await house.people.accounts.set_disabled(name, not request.enabled)
     return await _user(house, account.name)
 
@@ -112,7 +112,7 @@ async def take_role(
     reach: wire.ReachName = wire.ReachName.INN,
     name: str = "",
 ) -> None:
-    """Take the role on this thing back."""
+    """Remove the role on this thing."""
     grant = Grant(role=Role.VIEWER, reach=Reach(reach.value), name=name)
     granted = _granted(realm, holder, is_group, grant)
     note(f"{granted.holder}: none on {reach} {name}".rstrip())
@@ -121,7 +121,7 @@ async def take_role(
 
 @router.get("/tokens", operation_id="list_tokens", dependencies=needs(Role.VIEWER, what_they_see))
 async def list_tokens(house: TheHouse, caller: TheCaller, everybodys: bool = False) -> wire.TokenList:
-    """One's own tokens; an administrator sees everybody's on asking."""
+    """One's own tokens; for administrators, everybody's on request."""
     if everybodys and not caller.is_administrator:
         raise NotPermitted(
             "Only an administrator sees the tokens of others.", advice="Leave `everybodys` out."
@@ -137,7 +137,7 @@ async def list_tokens(house: TheHouse, caller: TheCaller, everybodys: bool = Fal
 async def make_token(
     request: wire.TokenRequest, house: TheHouse, caller: TheCaller, response: Response, note: TheNote
 ) -> wire.TokenMade:
-    """Make a token for oneself; its secret is shown this once. One token makes no wider one."""
+    """Make a token for oneself; its secret is shown this once. A token cannot make a wider one."""
     now = dt.datetime.now(dt.UTC)
     note(f"the token “{request.name}”")
     scope = None if request.scope is None else tuple(_grant(each) for each in request.scope)
@@ -161,7 +161,7 @@ async def make_token(
     dependencies=needs(Role.VIEWER, what_they_see),
 )
 async def revoke_token(token_id: str, house: TheHouse, caller: TheCaller) -> None:
-    """End a token for ever: one's own, or as an administrator anybody's."""
+    """Revoke a token: one's own, or as an administrator anybody's."""
     token: Token = await house.people.tokens.get(token_id)
     if token.owner != caller.person and not caller.is_administrator:
         raise IdentityError(
@@ -173,7 +173,7 @@ async def revoke_token(token_id: str, house: TheHouse, caller: TheCaller) -> Non
 
 
 async def _known(house: House, caller: Caller) -> Known:
-    """The caller as their realm knows them now."""
+    """Return the caller as their realm knows them now."""
     known = Known(user=caller.user, groups=caller.groups)
     if caller.realm != LOCAL_REALM:
         return known
@@ -192,7 +192,7 @@ def _is_of(granted: Granted, name: str) -> bool:
 
 
 def _granted(realm: str, holder: str, is_group: bool, grant: Grant) -> Granted:
-    """A grant whose names are such; accounts are in lower case."""
+    """Return a grant with normalised names; accounts are in lower case."""
     checked_name(realm, "realm's name")
     checked_name(holder)
     name = holder.casefold() if realm == LOCAL_REALM and not is_group else holder

@@ -1,4 +1,4 @@
-"""Answer for windows: when machines may be maintained."""
+"""Routes of windows: when machines may be maintained."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def add_window(request: wire.WindowRequest, house: TheHouse) -> wire.Windo
 
 @router.get("/{name}", operation_id="get_window", dependencies=needs(Role.VIEWER))
 async def get_window(name: str, house: TheHouse, response: Response) -> wire.WindowMessage:
-    """One window; its ETag is that of what was settled, whether it is open or not."""
+    """One window; its ETag is that of its settings, whether it is open or not."""
     window = window_message(await house.windows.get(name), house.clock.now())
     response.headers["ETag"] = _tag(window)
     return window
@@ -41,7 +41,7 @@ async def get_window(name: str, house: TheHouse, response: Response) -> wire.Win
 
 @router.put("/{name}", operation_id="put_window", dependencies=needs(Role.ADMINISTRATOR))
 async def put_window(name: str, request: wire.WindowRequest, house: TheHouse) -> wire.WindowMessage:
-    """Replace a window or add it; with ``If-Match`` only where nobody has changed it since."""
+    """Replace or add a window; with ``If-Match`` only where nobody has changed it since."""
     if request.name != name:
         raise InvalidArgument(
             f"The window is called “{request.name}” in the request and “{name}” in its address.",
