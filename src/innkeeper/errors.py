@@ -40,6 +40,9 @@ import enum
 class ErrorCode(enum.IntEnum):
     """The documented error identifiers, as unsigned HRESULT values."""
 
+    def __str__(self) -> str:
+        return self.name
+
     S_OK = 0x00000000
     S_FALSE = 0x00000001
     E_NOTIMPL = 0x80004001

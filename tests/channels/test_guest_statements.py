@@ -100,3 +100,13 @@ async def test_a_pulse_counts_the_beats_of_the_last_minute() -> None:
     assert heartbeat.percent == 50
     await clock.advance(30)
     assert heartbeat.percent == 0
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\0b", "\x1b[2J"])
+def test_a_parameter_that_no_store_can_take_is_not_believed(value: str) -> None:
+    """Half a character would break the store, and with it the work for every other guest."""
+    with pytest.raises(Unbelievable):
+        read_parameters({"parameters": {"colour": [value, 1, True]}})
+    assert (
+        read_parameters({"parameters": {"colour": ["two\nlines", 1, True]}})["colour"].value == "two\nlines"
+    )

@@ -205,3 +205,15 @@ def test_something_else_behind_the_socket_is_not_believed(tmp_path: Path) -> Non
         with pytest.raises(ServiceError) as refused:
             innkeeper.connect(socket=path)
     assert refused.value.code is ErrorCode.ERROR_INVALID_DATA
+
+
+def test_collections_count_from_0(service: Service) -> None:
+    """By number as Python's sequences, by name as documented."""
+    with service.connect() as inn:
+        names = [machine.name for machine in inn.machines]
+        assert inn.machines[0].name == names[0]
+        assert inn.machines[-1].name == names[-1]
+        with pytest.raises(IndexError):
+            inn.machines[len(names)]
+        with pytest.raises(IndexError):
+            inn.channels[0]

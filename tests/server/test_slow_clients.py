@@ -57,4 +57,12 @@ def test_a_browser_under_another_name_is_turned_away(service: Service) -> None:
         assert (refused.status_code, refused.json()["hresult"]) == (401, 0x80070005)
         here = {"Host": "localhost:8080", "Origin": "http://localhost:8080"}
         assert http.get("/v1/machines", headers=here).status_code == 200
-        assert http.get("/v1/machines", headers={"Host": "evil.example"}).status_code == 200  # no browser
+
+
+def test_a_read_under_another_name_is_turned_away_without_a_browsers_marks(service: Service) -> None:
+    """Reads of one origin carry no ``Origin``, and old browsers send nothing else that tells them."""
+    with service.http() as http:
+        refused = http.get("/v1/machines", headers={"Host": "evil.example:8080"})
+        assert (refused.status_code, refused.json()["hresult"]) == (401, 0x80070005)
+        for name in ("localhost", "127.0.0.1:8080", "[::1]:8080", "innkeeper"):
+            assert http.get("/v1/machines", headers={"Host": name}).status_code == 200

@@ -15,6 +15,7 @@ from innkeeper.wire.guest_facts import (
     LogonSession,
     WaitingUpdate,
 )
+from innkeeper.wire.text import plain_text
 
 _MAX_FACT = 200
 _MAX_UPDATES = 2000
@@ -89,10 +90,12 @@ def _read_parameter(message: object) -> GuestParameter:
     if not isinstance(message, list) or len(message) != 3:
         raise Unbelievable("a parameter is not value, revision and who set it")
     value, revision, by_guest = message
-    if not isinstance(value, str) or len(value) > MAX_PARAMETER_VALUE or "\0" in value:
-        raise Unbelievable("a parameter's value is no text that one may have")
+    try:
+        text = plain_text(value, MAX_PARAMETER_VALUE)
+    except ValueError as exc:
+        raise Unbelievable(f"a parameter's value is no text that one may have: {exc}") from None
     if not isinstance(revision, int) or isinstance(revision, bool) or not 0 <= revision <= _MAX_REVISION:
         raise Unbelievable("a parameter's revision is none")
     if not isinstance(by_guest, bool):
         raise Unbelievable("it is neither true nor false that the guest has set it")
-    return GuestParameter(value=value, revision=revision, by_guest=by_guest)
+    return GuestParameter(value=text, revision=revision, by_guest=by_guest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,12 @@ from innkeeper.client.transport import Transport
 from innkeeper.client.wires import open_connection
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.channels import ChannelMessage, ChannelRequest
+from innkeeper.wire.named_number import NamedNumber
 
 PREFIX = "\\\\.\\pipe\\"
 
 
-class EndpointType(enum.IntEnum):
+class EndpointType(NamedNumber):
     """The kinds of endpoints (``VMEndpointType``)."""
 
     NAMED_PIPE = 0
@@ -86,8 +86,10 @@ class ChannelCollection:
     def __len__(self) -> int:
         return len(self.list())
 
-    def __getitem__(self, pipe_name: str) -> Channel:
+    def __getitem__(self, pipe_name: str | int) -> Channel:
         r"""One of them, by ``\\.\pipe\NAME`` or NAME; raises ``InvalidArgument`` where there is none."""
+        if isinstance(pipe_name, int):  # its number among all of them, from 0
+            return Channel(self._transport, self.list()[pipe_name])
         return Channel(self._transport, self._transport.send(calls.channel(_name(pipe_name))))
 
     def list(self, machine: str | None = None) -> tuple[ChannelMessage, ...]:

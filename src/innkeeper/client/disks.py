@@ -28,6 +28,7 @@ _TYPES = {
     DiskFormat.DIFFERENCING: HardDiskType.DIFFERENCING,
     DiskFormat.RAW: HardDiskType.FIXED_SIZE,
 }
+_BY_TYPE = {known: name for name, known in _TYPES.items() if name is not DiskFormat.RAW}
 _EXPORTS = "/v1/disks/exports"
 _FINDING = re.compile(
     r"(?P<sentence>.*) \[(?P<problem>\w+) (?P<code>0x[0-9a-f]+)(?: block (?P<block>\d+))?\]"
@@ -122,7 +123,7 @@ class HardDisk:
     def convert(
         self,
         path: DiskPath,
-        kind: DiskFormat | HardDiskType | str,
+        kind: DiskFormat | HardDiskType | int | str,
         *,
         source_kind: DiskFormat | str | None = None,
     ) -> Task:
@@ -142,7 +143,9 @@ class HardDisk:
         )
         return _start(self._transport, "merge", request)
 
-    def merge_to(self, path: DiskPath, kind: DiskFormat | HardDiskType | str = DiskFormat.DYNAMIC) -> Task:
+    def merge_to(
+        self, path: DiskPath, kind: DiskFormat | HardDiskType | int | str = DiskFormat.DYNAMIC
+    ) -> Task:
         """Write it and all of its parents to a new image (``IVMHardDisk::MergeTo``)."""
         request = wire.MergeToRequest(path=self.file, target=os.fspath(path), kind=_format(kind))
         return _start(self._transport, "merge-to", request)
@@ -180,8 +183,13 @@ class HardDiskCollection:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def __getitem__(self, path: DiskPath) -> HardDisk:
-        """One disk by its file (``GetHardDisk``); raises ``DiskError`` where it is none."""
+    def __getitem__(self, path: DiskPath | int) -> HardDisk:
+        """One disk by its file (``GetHardDisk``), or by its number among all, from 0.
+
+        Raises ``DiskError`` where it is none, and ``IndexError`` for a number that none has.
+        """
+        if isinstance(path, int):
+            return HardDisk(self._transport, self.read().files[path])
         return HardDisk(self._transport, HardDisk(self._transport, os.fspath(path)).read().file)
 
     def __iter__(self) -> Iterator[HardDisk]:
@@ -227,7 +235,7 @@ class HardDiskCollection:
         self,
         source: DiskPath,
         path: DiskPath,
-        kind: DiskFormat | HardDiskType | str,
+        kind: DiskFormat | HardDiskType | int | str,
         *,
         source_kind: DiskFormat | str | None = None,
     ) -> Task:
@@ -284,13 +292,14 @@ def _start(transport: Transport, verb: str, request: BaseModel) -> Task:
     return Task(transport, transport.send(call).task)
 
 
-def _format(kind: DiskFormat | HardDiskType | str) -> DiskFormat:
-    """Take a kind by its name or by the documented type."""
-    if isinstance(kind, HardDiskType):
-        return {known: name for name, known in _TYPES.items() if name is not DiskFormat.RAW}[kind]
+def _format(kind: DiskFormat | HardDiskType | int | str) -> DiskFormat:
+    """Take a kind by its name, or by the documented type or its number (``VMHardDiskType``)."""
     try:
-        return DiskFormat(kind)
+        if isinstance(kind, int) and not isinstance(kind, bool):
+            return _BY_TYPE[HardDiskType(kind)]
+        return DiskFormat(str(kind))
     except ValueError as error:
         raise InvalidArgument(
-            f"{kind!r} is no kind of disk.", advice="One of: " + ", ".join(DiskFormat) + "."
+            f"{kind!r} is no kind of disk.",
+            advice="One of: " + ", ".join(DiskFormat) + ", or a VMHardDiskType, 0 to 2.",
         ) from error

@@ -169,8 +169,13 @@ class MachineCollection:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def __getitem__(self, name: str) -> Machine:
-        """One machine (``FindVirtualMachine``); raises ``MachineNotFound``."""
+    def __getitem__(self, name: str | int) -> Machine:
+        """One machine by its name (``FindVirtualMachine``), or by its number among all, from 0.
+
+        Raises ``MachineNotFound``, and ``IndexError`` for a number that none has.
+        """
+        if isinstance(name, int):
+            return Machine(self._transport, self.list()[name].name)
         self._transport.send(calls.machine(name))
         return Machine(self._transport, name)
 

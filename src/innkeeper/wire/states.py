@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import enum
 
+from innkeeper.wire.named_number import NamedNumber
 
-class MachineState(enum.IntEnum):
+
+class MachineState(NamedNumber):
     """What a machine is doing (``VMVMState``)."""
 
     #: Its definition is gone or cannot be read.
@@ -27,7 +29,7 @@ class MachineState(enum.IntEnum):
     DELETE_MACHINE = 10
 
 
-class TaskResult(enum.IntEnum):
+class TaskResult(NamedNumber):
     """How a task ended (``VMTaskResult``)."""
 
     #: It did what it was asked.
@@ -52,7 +54,7 @@ class TaskResult(enum.IntEnum):
     SHUTDOWN_ABORT = 9
 
 
-class HardDiskType(enum.IntEnum):
+class HardDiskType(NamedNumber):
     """The types of a virtual hard disk (``VMHardDiskType``)."""
 
     #: Grows as the guest writes.
@@ -84,7 +86,7 @@ class LogLevel(enum.StrEnum):
     OUTPUT = "output"
 
 
-class UpdateStatus(enum.IntEnum):
+class UpdateStatus(NamedNumber):
     """The state of an update (``RDV_TASK_STATUS``)."""
 
     #: It cannot be determined. Set by the host only.
@@ -121,7 +123,7 @@ class Verdict(enum.StrEnum):
     NEEDS_HELP = "needs_help"
 
 
-class VideoMode(enum.IntEnum):
+class VideoMode(NamedNumber):
     """How a screen shows (``VMDisplayVideoMode``)."""
 
     TEXT_MODE = 0
@@ -131,7 +133,7 @@ class VideoMode(enum.IntEnum):
     SVGA_MODE = 3
 
 
-class MouseButton(enum.IntEnum):
+class MouseButton(NamedNumber):
     """A button of the mouse (``VMMouseButton``)."""
 
     LEFT = 1
@@ -139,7 +141,7 @@ class MouseButton(enum.IntEnum):
     CENTER = 3
 
 
-class LogoffType(enum.IntEnum):
+class LogoffType(NamedNumber):
     """How somebody was logged off (``VMLogoffType``)."""
 
     #: By themselves.

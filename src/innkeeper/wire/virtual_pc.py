@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import re
 
+from innkeeper.wire.named_number import NamedNumber
+
 #: The longest documented name of a machine, in characters.
 MAX_NAME_LENGTH = 80
 #: Characters that the documentation forbids in a name.
@@ -17,7 +19,7 @@ MIN_MEMORY_MIB = 4
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
-class DriveBus(enum.IntEnum):
+class DriveBus(NamedNumber):
     """What a drive is attached to (``VMDriveBusType``); from 100 on, what Linux adds."""
 
     INVALID = -1
@@ -29,7 +31,7 @@ class DriveBus(enum.IntEnum):
     FLOPPY = 103
 
 
-class DriveType(enum.IntEnum):
+class DriveType(NamedNumber):
     """What is attached at a location (``VMDriveType``)."""
 
     NULL = 0
@@ -37,7 +39,7 @@ class DriveType(enum.IntEnum):
     DVD = 2
 
 
-class Attachment(enum.IntEnum):
+class Attachment(NamedNumber):
     """What is in a DVD or floppy drive (``VMDVDDriveAttachmentType``, ``VMFloppyDriveAttachmentType``)."""
 
     NONE = 0
@@ -45,7 +47,7 @@ class Attachment(enum.IntEnum):
     HOST_DRIVE = 2
 
 
-class FloppyDiskImageType(enum.IntEnum):
+class FloppyDiskImageType(NamedNumber):
     """The type of a floppy's image (``VMFloppyDiskImageType``)."""
 
     UNKNOWN = 0
@@ -63,7 +65,7 @@ class FloppyDiskImageType(enum.IntEnum):
     HIGH_DENSITY_MSS = 6
 
 
-class SerialPortType(enum.IntEnum):
+class SerialPortType(NamedNumber):
     """What a serial port is joined to (``VMSerialPortType``)."""
 
     #: A serial port of the host.
@@ -75,7 +77,7 @@ class SerialPortType(enum.IntEnum):
     NULL = 3
 
 
-class ShutdownAction(enum.IntEnum):
+class ShutdownAction(NamedNumber):
     """What happens to a running machine when the service ends orderly (``VMShutdownAction``)."""
 
     SAVE = 0
@@ -85,7 +87,7 @@ class ShutdownAction(enum.IntEnum):
     SHUTDOWN = 2
 
 
-class StartupOption(enum.IntEnum):
+class StartupOption(NamedNumber):
     """How a machine is started (``VMStartupOption``)."""
 
     NORMAL = 0
@@ -93,7 +95,7 @@ class StartupOption(enum.IntEnum):
     FIX_PARENT_TIMESTAMP_MISMATCH = 1
 
 
-class UndoAction(enum.IntEnum):
+class UndoAction(NamedNumber):
     """What becomes of the undo disks when the machine is turned off (``VMUndoAction``)."""
 
     DISCARD = 0
@@ -101,7 +103,7 @@ class UndoAction(enum.IntEnum):
     COMMIT = 2
 
 
-class UsbDeviceClass(enum.IntEnum):
+class UsbDeviceClass(NamedNumber):
     """The class of a USB device (``VMUSBDeviceClassEnum``)."""
 
     INTERFACE = 0x00

@@ -27,6 +27,7 @@ from innkeeper.wire.guest_facts import (
     Ability,
     GuestParameter,
 )
+from innkeeper.wire.text import plain_text
 
 _log = structlog.get_logger(__name__)
 
@@ -180,8 +181,10 @@ def _expect_name(key: str) -> None:
 
 
 def _expect_value(value: str | None) -> None:
-    if value is not None and (len(value) > MAX_PARAMETER_VALUE or "\0" in value):
+    try:
+        plain_text("" if value is None else value, MAX_PARAMETER_VALUE)
+    except ValueError as exc:
         raise InvalidArgument(
-            f"A value of {len(value):,} characters cannot be kept, nor one with a NUL in it.",
+            f"This value cannot be kept: {exc}.",
             advice=f"At most {MAX_PARAMETER_VALUE:,} characters are. Put more into a file of the guest's.",
-        )
+        ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 
+from innkeeper.wire.named_number import NamedNumber
 from innkeeper.wire.states import TaskState as TaskState
 
 
@@ -39,7 +40,7 @@ class TaskRunFlags(enum.IntFlag):
     USER_SID = 8
 
 
-class LogonType(enum.IntEnum):
+class LogonType(NamedNumber):
     """How the principal logs on (``TASK_LOGON_TYPE``)."""
 
     NONE = 0
@@ -54,7 +55,7 @@ class LogonType(enum.IntEnum):
     INTERACTIVE_TOKEN_OR_PASSWORD = 6
 
 
-class RunLevel(enum.IntEnum):
+class RunLevel(NamedNumber):
     """With which privileges a task runs (``TASK_RUNLEVEL_TYPE``)."""
 
     #: The least (``TASK_RUNLEVEL_LUA``).
@@ -62,7 +63,7 @@ class RunLevel(enum.IntEnum):
     HIGHEST = 1
 
 
-class InstancesPolicy(enum.IntEnum):
+class InstancesPolicy(NamedNumber):
     """What to do when a task is to start while it runs (``TASK_INSTANCES_POLICY``)."""
 
     #: Start another beside it.
@@ -83,7 +84,7 @@ class TaskEnumFlags(enum.IntFlag):
     HIDDEN = 1
 
 
-class Compatibility(enum.IntEnum):
+class Compatibility(NamedNumber):
     """Which version of the scheduler a definition needs (``TASK_COMPATIBILITY``): 1.0 to 1.6 in XML."""
 
     AT = 0
@@ -100,7 +101,7 @@ class Compatibility(enum.IntEnum):
         return f"1.{self.value}"
 
 
-class TriggerType(enum.IntEnum):
+class TriggerType(NamedNumber):
     """What starts a task (``TASK_TRIGGER_TYPE2``)."""
 
     EVENT = 0
@@ -118,7 +119,7 @@ class TriggerType(enum.IntEnum):
     CUSTOM_TRIGGER_01 = 12
 
 
-class ActionType(enum.IntEnum):
+class ActionType(NamedNumber):
     """What a task does (``TASK_ACTION_TYPE``)."""
 
     EXEC = 0
@@ -127,7 +128,7 @@ class ActionType(enum.IntEnum):
     SHOW_MESSAGE = 7
 
 
-class SessionStateChange(enum.IntEnum):
+class SessionStateChange(NamedNumber):
     """What happens to a session (``TASK_SESSION_STATE_CHANGE_TYPE``)."""
 
     CONSOLE_CONNECT = 1
@@ -138,7 +139,7 @@ class SessionStateChange(enum.IntEnum):
     SESSION_UNLOCK = 8
 
 
-class ProcessTokenSidType(enum.IntEnum):
+class ProcessTokenSidType(NamedNumber):
     """Which security identifier the process token gets (``TASK_PROCESSTOKENSID_TYPE``)."""
 
     NONE = 0

@@ -17,8 +17,6 @@ from innkeeper.server.peers import PEER, Peers
 #: Names that a secret could be sent by in an address, where logs and histories would keep it.
 _SECRETS = {"token", "access_token", "password", "session", "api_key"}
 
-#: Headers that browsers send by themselves, and programs do not.
-_BROWSERS = frozenset((b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"))
 #: Names of the local door.
 _HERE = {"innkeeper", "localhost", "127.0.0.1", "::1"}
 
@@ -38,6 +36,8 @@ class Gate:
         """
         _refuse_secrets_in_address(connection)
         credentials = connection.scope.get(PEER)
+        if credentials is not None:
+            _refuse_borrowed_name(connection)
         brought = {name for name, _ in connection.scope["headers"]}
         if b"authorization" in brought and (header := connection.headers.get("authorization")):
             return await self._by_header(header, address_of(connection))
@@ -47,8 +47,6 @@ class Gate:
                 return found
         if credentials is None:
             return None
-        if brought & _BROWSERS:
-            _refuse_borrowed_name(connection)
         return await self._peers.caller(credentials)
 
     async def _by_header(self, header: str, where: str) -> Caller:
@@ -93,16 +91,19 @@ class Gate:
 
 
 def _refuse_borrowed_name(connection: HTTPConnection) -> None:
-    """Refuse a browser that was led to the local door (through ssh -L, say) under another site's name.
+    """Refuse whoever came to the local door (through ssh -L, say) under another site's name.
 
-    The kernel vouches for the tunnel, and such a page would be of one origin with it (DNS rebinding).
+    The kernel vouches for the tunnel, and a page would be of one origin with it (DNS rebinding): its reads
+    carry no mark of a browser. A program that names no host is none.
     """
     headers = connection.headers
+    if "host" not in headers:
+        return
     host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
     if host.strip("[]") not in _HERE:
         raise NotAuthenticated(
-            f"A browser came to the local door under the name “{host[:100]}”.",
-            advice="Open it as http://localhost or http://127.0.0.1, with the port of your tunnel.",
+            f"Somebody came to the local door under the name “{host[:100]}”.",
+            advice="Use http://localhost or http://127.0.0.1, with the port of your tunnel.",
         )
 
 
