@@ -148,7 +148,7 @@ def _command(directory: Path, guest: BenchGuest) -> list[str]:
         (guest.guest_agent_port, "qga", "org.qemu.guest_agent.0"),
     )
     words = [
-        "qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "qemu64,+rdrand", "-m", "256",
+        "qemu-system-x86_64", "-machine", "q35", *made.qemu_arguments(), "-m", "256",
         "-nodefaults", "-display", "none", "-kernel", str(made.kernel), "-initrd", str(initrd),
         "-append", "console=ttyS0 quiet panic=-1", "-serial", f"file:{guest.console}",
         "-drive", f"file={disk},if=virtio,format=raw",

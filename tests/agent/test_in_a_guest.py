@@ -47,7 +47,7 @@ class Machine:
         disk = self._directory / "disk"
         await asyncio.to_thread(tiny.data_disk, disk)
         return await asyncio.create_subprocess_exec(
-            "qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "qemu64,+rdrand", "-m", "160",
+            "qemu-system-x86_64", "-machine", "q35", *self._guest.qemu_arguments(), "-m", "160",
             "-nodefaults", "-display", "none", "-kernel", str(self._guest.kernel),
             "-initrd", str(self._guest.initrd), "-append", "console=ttyS0 quiet panic=-1",
             "-serial", f"file:{self._directory / 'console'}",

@@ -12,7 +12,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ import pytest
 from innkeeper import disks
 from innkeeper.disks.merge import merge
 from innkeeper.disks.nbd.server import exported
+from innkeeper.hypervisor.libvirt.acceleration import acceleration, qemu_arguments
 
 SIZE = 16 << 20
 PARENT_AT, CHILD_AT, COUNT_AT = 100, 200, 300
@@ -87,13 +88,13 @@ def chain(tmp_path: Path) -> Path:
 class Guest:
     """One QEMU process."""
 
-    def __init__(self, folder: Path, drive: str, *more: str) -> None:
+    def __init__(self, folder: Path, drive: str, accelerated: Sequence[str], *more: str) -> None:
         self._console = folder / "console"
         self._control = folder / "qmp"
         self._control.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             [
-                "qemu-system-x86_64", "-accel", "tcg", "-m", "16", "-display", "none", "-nodefaults",
+                "qemu-system-x86_64", *accelerated, "-m", "16", "-display", "none", "-nodefaults",
                 "-chardev", f"file,id=s,path={self._console},append=on", "-serial", "chardev:s",
                 "-qmp", f"unix:{self._control},server=on,wait=off", "-device", "isa-debug-exit,iobase=0xf4",
                 "-blockdev", drive, "-device", "ide-hd,drive=d,bootindex=0", *more,
@@ -146,10 +147,17 @@ class Guest:
             time.sleep(0.02)
 
 
+@pytest.fixture(scope="module")
+def accelerated(guest_cache: Path) -> Sequence[str]:
+    """Whether QEMU runs the guest with KVM here, as its arguments."""
+    return qemu_arguments(acceleration(guest_cache))
+
+
 @contextlib.contextmanager
-def guest(folder: Path, overlay: Path, *more: str) -> Iterator[Guest]:
+def guest(folder: Path, overlay: Path, accelerated: Sequence[str], *more: str) -> Iterator[Guest]:
     """Run a guest on an undo disk."""
-    started = Guest(folder, f"driver=qcow2,node-name=d,file.driver=file,file.filename={overlay}", *more)
+    drive = f"driver=qcow2,node-name=d,file.driver=file,file.filename={overlay}"
+    started = Guest(folder, drive, accelerated, *more)
     try:
         yield started
     finally:
@@ -158,16 +166,18 @@ def guest(folder: Path, overlay: Path, *more: str) -> Iterator[Guest]:
 
 
 @pytest.mark.qemu
-def test_a_machine_lives_on_a_chain_over_nbd(chain: Path, tmp_path: Path, run: Callable[..., str]) -> None:
+def test_a_machine_lives_on_a_chain_over_nbd(
+    chain: Path, tmp_path: Path, run: Callable[..., str], accelerated: Sequence[str]
+) -> None:
     """Boot, save, restore, end, and merge: the undo disk into the child, the child into the parent."""
     overlay, state = tmp_path / "undo.qcow2", tmp_path / "state"
     before = chain.read_bytes()
     with disks.open(chain) as disk, exported(disk.chain) as url:
         run("qemu-img", "create", "-f", "qcow2", "-b", url, "-F", "raw", overlay)
-        with guest(tmp_path, overlay) as machine:
+        with guest(tmp_path, overlay, accelerated) as machine:
             machine.message("from the parent, from the child: .....")
             machine.save(state)
-        with guest(tmp_path, overlay, "-incoming", f"exec:cat {state}") as machine:
+        with guest(tmp_path, overlay, accelerated, "-incoming", f"exec:cat {state}") as machine:
             machine.go_on()
             # It goes on where it was: the texts are printed once, and it counts to the end.
             assert machine.process.wait(60) == 1

@@ -6,12 +6,21 @@ import asyncio
 import dataclasses
 from pathlib import Path
 
+from innkeeper.hypervisor.domain.template import domain_type, processor_mode
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
 from tests.guests import tiny
 from tests.guests.tiny import TinyGuest
 
 AGENT_PORT = "<channel type='unix'><target type='virtio' name='org.innkeeper.agent.0'/></channel>"
+#: The processor, by the type of the domain. The guest's random numbers are ready at once with ``rdrand``.
+_PROCESSORS = {
+    "kvm": f"<cpu mode='{processor_mode('kvm')}'/>",
+    "qemu": """<cpu mode='custom' check='none'>
+        <model>qemu64</model>
+        <feature policy='require' name='rdrand'/>
+      </cpu>""",
+}
 GUEST_AGENT_PORT = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
 
 
@@ -49,17 +58,14 @@ async def define_tiny_machine(
 
 
 def tiny_definition(machine: TinyMachine, guest: TinyGuest, disk_format: str, ports: str) -> str:
-    """The libvirt XML of a machine that boots the tiny guest, in software."""
+    """The libvirt XML of a machine that boots the tiny guest, with KVM where it starts on it."""
+    kind = domain_type(guest.acceleration.accelerator)
     return f"""
-    <domain type='qemu'>
+    <domain type='{kind}'>
       <name>{machine.name}</name>
       <memory unit='MiB'>160</memory>
       <vcpu>1</vcpu>
-      <cpu mode='custom' check='none'>
-        <model>qemu64</model>
-        <!-- The guest's random numbers are ready at once with it. -->
-        <feature policy='require' name='rdrand'/>
-      </cpu>
+      {_PROCESSORS[kind]}
       <os>
         <type machine='q35'>hvm</type>
         <kernel>{guest.kernel}</kernel>

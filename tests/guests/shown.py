@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.guests import system
 from tests.guests.system import Recipe
-from tests.guests.tiny import TinyGuest
+from tests.guests.tiny import TinyGuest, guest_of
 
 _KERNEL_PACKAGE = "linux-image-amd64"
 #: Each behind those that it needs.
@@ -33,7 +33,7 @@ def build(cache: Path) -> TinyGuest:
     packages = [*system.kernel_packages(_KERNEL_PACKAGE), "busybox-static"]
     recipe = Recipe(name="shown", packages=packages, sources=[Path(__file__)], furnish=_furnish)
     built = system.build(cache, recipe)
-    return TinyGuest(kernel=built / "vmlinuz", initrd=built / "initrd")
+    return guest_of(cache, built / "vmlinuz", built / "initrd")
 
 
 def _furnish(root: Path, unpacked: Path) -> None:

@@ -14,6 +14,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from innkeeper.hypervisor.libvirt.acceleration import acceleration, qemu_arguments
+from innkeeper.machines.host_facts import Acceleration
 from tests.guests import cpio, packages, system
 from tests.guests.system import Recipe, run
 
@@ -28,6 +30,8 @@ _MODULES = ("drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virt
             "drivers/char/virtio_console", "drivers/block/virtio_blk", "drivers/acpi/button",
             "drivers/input/evdev",
             "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net")  # fmt: skip
+#: What is emulated where there is no KVM: little, and random numbers that are ready at once.
+PROCESSOR = "qemu64,+rdrand"
 #: Parts of the standard library that no agent needs.
 _STDLIB_LEFT_OUT = ("asyncio", "distutils", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test",
                     "tkinter", "turtledemo", "unittest", "venv", "xmlrpc", "sqlite3", "curses",
@@ -40,17 +44,28 @@ class TinyGuest:
 
     kernel: Path
     initrd: Path
+    #: How QEMU runs it here: with KVM where this kernel starts on it.
+    acceleration: Acceleration
+
+    def qemu_arguments(self) -> list[str]:
+        """The accelerator and the processor for a QEMU that is started without libvirt."""
+        return qemu_arguments(self.acceleration, PROCESSOR)
 
 
 def build(cache: Path, agent: bytes | None) -> TinyGuest:
     """Return the guest with ``agent`` (a zipapp) in it, built under ``cache`` where it is not there yet."""
     built = _system(cache)
     if agent is None:
-        return TinyGuest(kernel=built / "vmlinuz", initrd=built / "initrd")
+        return guest_of(cache, built / "vmlinuz", built / "initrd")
     initrd = built / f"initrd-{hashlib.sha256(agent).hexdigest()[:16]}"
     if not initrd.exists():
         _publish(initrd, (built / "initrd").read_bytes() + _agent_archive(agent))
-    return TinyGuest(kernel=built / "vmlinuz", initrd=initrd)
+    return guest_of(cache, built / "vmlinuz", initrd)
+
+
+def guest_of(cache: Path, kernel: Path, initrd: Path) -> TinyGuest:
+    """The guest, and how it is run here; the answer is remembered in ``cache``."""
+    return TinyGuest(kernel=kernel, initrd=initrd, acceleration=acceleration(cache, kernel))
 
 
 def data_disk(path: Path, *, format: str = "raw", size_mib: int = 16) -> None:  # noqa: A002 - libvirt's word

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -20,6 +21,7 @@ from innkeeper.hypervisor.libvirt.boot_trial import PROBE_KERNEL
 from innkeeper.machines.host_facts import Accelerator
 from tests.guests.tiny import TinyGuest
 
+_ROOT = Path(__file__).parents[2]
 WORKS = "A guest kernel started on it."
 #: What each of its steps says, in order.
 STEPS = ["protected mode", "long mode", "memory", "timer interrupts", "user mode"]
@@ -236,8 +238,20 @@ def test_a_memory_that_cannot_be_read_is_made_anew(qemu: FakeQemu, tmp_path: Pat
     assert acceleration(tmp_path).accelerator is Accelerator.KVM
 
 
+def test_whatever_starts_qemu_goes_by_the_one_answer() -> None:
+    """No program and no test chooses KVM or software by itself; the probe's own alone names accelerators."""
+    choice = re.compile(r"""accel[=,"' ]+(kvm|tcg)|<domain type=['"](kvm|qemu)['"]""")
+    folders = [_ROOT / name for name in ("src", "demo", "benchmarks", "tests", "scripts")]
+    files = [path for folder in folders for path in folder.rglob("*.py") if path.is_file()]
+    assert len(files) > 500
+    found = {path.name for path in files if choice.search(path.read_text())}
+    assert found == {"starts.py", "test_acceleration.py", "test_starts.py"}
+
+
 @pytest.mark.usefixtures("qemu")
 def test_a_qemu_without_libvirt_gets_accelerator_and_processor_of_the_answer() -> None:
     """As machines get them from libvirt."""
     assert qemu_arguments(probe("kvm")) == ["-accel", "kvm", "-cpu", "host"]
     assert qemu_arguments(probe("hax")) == ["-accel", "tcg", "-cpu", "max"]
+    assert qemu_arguments(probe("kvm"), "qemu64") == ["-accel", "kvm", "-cpu", "host"]
+    assert qemu_arguments(probe("hax"), "qemu64") == ["-accel", "tcg", "-cpu", "qemu64"]

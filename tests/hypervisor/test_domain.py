@@ -169,10 +169,10 @@ def test_what_is_not_there_is_not_changed(change: Change) -> None:
     ],
 )
 def test_a_new_machine_is_made_as_machines_are_best_made(
-    name: str, wanted: NewMachine, ground: Platform
+    name: str, wanted: NewMachine, platform: Platform
 ) -> None:
     """q35, virtio, ports for both agents."""
-    expect_golden(template(wanted, ground), name)
+    expect_golden(template(wanted, platform), name)
 
 
 _KEYS = st.text("abc/", min_size=1, max_size=8)
@@ -187,6 +187,8 @@ _EXTRAS = st.builds(
     values=st.dictionaries(_KEYS, st.one_of(_TEXTS, st.integers(), st.booleans(), st.binary(max_size=9))),
     static_macs=st.frozensets(st.sampled_from(["52:54:00:00:00:01", "52:54:00:00:00:02"])),
     immediate_ports=st.frozensets(st.integers(0, 3)),
+    made_here=st.booleans(),
+    software_reason=_TEXTS,
 )
 
 

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+import structlog
+
 from innkeeper.disks.exports import Exports
 from innkeeper.errors import InnkeeperError
 from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_host
@@ -41,8 +43,12 @@ async def _look(host: Host, name: str) -> Json:
     return {"state": machine.state.name, "sources": sources}
 
 
-async def _start(host: Host, name: str) -> None:
-    await host.lifecycle.start(name, on_progress=_progress)
+async def _start(host: Host, name: str) -> Json:
+    return await host.lifecycle.start(name, on_progress=_progress)
+
+
+async def _notes_of_this_run(host: Host, name: str) -> Json:
+    return (await host.configurations.read(name, running=True)).extras.software_reason
 
 
 async def _save(host: Host, name: str) -> None:
@@ -68,12 +74,14 @@ _STEPS: Mapping[str, Callable[..., Awaitable[Json]]] = {
     "add_overlays": lambda host, name, overlays: host.undo_disks.add(name, overlays),
     "drop_overlays": lambda host, name, bases: host.undo_disks.drop(name, bases),
     "turn_off": lambda host, name: host.lifecycle.turn_off(name),
+    "notes_of_this_run": _notes_of_this_run,
     "undefine": lambda host, name: host.definitions.undefine(name),
 }
 
 
 async def main(state_directory: Path, step: str, arguments: list[Json]) -> None:
     """Do the step."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     host = libvirt_host(
         name="here",
         uri=embedded_uri(embedded_root(state_directory)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from innkeeper.machines.command import LIFE, Command
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
-from innkeeper.tasks.task import TaskResult
+from innkeeper.tasks.task import LogLevel, TaskResult
 from tests.updates.inn import Inn
 
 STATES = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
@@ -116,3 +117,21 @@ async def test_a_machine_is_found_whatever_the_case_of_its_letters(inn: Inn) -> 
 async def _take_undo_point(inn: Inn) -> None:
     plan = await plan_undo_point(inn.host, await inn.machine(), _RUN, UndoRules())
     await UndoPoint(inn.host, plan, clock=inn.clock).take(freeze_seconds=10)
+
+
+async def test_what_is_to_be_known_of_a_start_is_in_the_tasks_log(
+    inn: Inn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as that it runs in software emulation, for KVM failed."""
+    await inn.add(MachineState.TURNED_OFF)
+    start = inn.host.lifecycle.start
+
+    async def start_in_software(name: str, **options: Any) -> str:
+        await start(name, **options)
+        return f"{name} runs in software emulation"
+
+    monkeypatch.setattr(inn.host.lifecycle, "start", start_in_software)
+    task = await inn.ended((await inn.machines.startup("web-1", owner="ana")).id)
+    assert [(line.level, line.text) for line in await inn.tasks.log(task.id)] == [
+        (LogLevel.WARNING, "web-1 runs in software emulation")
+    ]

@@ -9,14 +9,23 @@ from rich.text import Text
 
 from innkeeper.cli.terminal import Json, facts, session_of, table
 from innkeeper.cli.times import say_duration
+from innkeeper.client import HostInfo
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.configuration import ValueList, value_message
 from innkeeper.wire.host import FileList, FloppyMessage, HostList
+from innkeeper.wire.states import Accelerator
 from innkeeper.wire.virtual_pc import FloppyDiskImageType
 
 app = typer.Typer(
     name="host", help="Look at hosts, their networks and USB devices, and set folders.", no_args_is_help=True
 )
+
+
+_ACCELERATORS = {
+    Accelerator.KVM: "KVM",
+    Accelerator.TCG: "software emulation, not KVM",
+    Accelerator.NONE: "nothing real",
+}
 
 
 @app.command("list")
@@ -41,9 +50,10 @@ def list_hosts(context: typer.Context, json: Json = False) -> None:
 
 @app.command()
 def show(context: typer.Context, json: Json = False) -> None:
-    """Show the service's version, folders and limits."""
+    """Show the service's version, folders and limits, and whether its hosts run machines with KVM."""
     session = session_of(context)
     service = session.inn.virtual_pc.read()
+    hosts = session.inn.virtual_pc.hosts
     if session.json:
         session.answer(service)
         return
@@ -55,10 +65,17 @@ def show(context: typer.Context, json: Json = False) -> None:
         or "nowhere: innkeeper host paths --search DIR",
         "Memory of a machine": f"{service.minimum_memory_mib:,} to {service.maximum_memory_mib:,} MiB "
         f"({service.suggested_maximum_memory_mib:,} at most is wise now)",
+        "Machines run with": "\n".join(how_it_runs(host, alone=len(hosts) == 1) for host in hosts),
         "Network adapters": f"{service.maximum_network_adapters} at most",
         "Serial ports": f"{service.maximum_serial_ports} at most",
     }
     session.out.print(facts(rows))
+
+
+def how_it_runs(host: HostInfo, *, alone: bool) -> str:
+    """What runs a host's machines, and why, for a person."""
+    where = "" if alone else f"{host.name}: "
+    return f"{where}{_ACCELERATORS[host.accelerator]}. {host.accelerator_reason}"
 
 
 @app.command()

@@ -18,6 +18,7 @@ from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.wire import host as wire
 from innkeeper.wire.configuration import ValueList, ValueMessage, ValueRequest, value_message
 from innkeeper.wire.messages import Accepted, MachineMessage, Nothing
+from innkeeper.wire.states import Accelerator
 from innkeeper.wire.virtual_pc import FloppyDiskImageType, UsbDeviceClass
 
 Said = TypeVar("Said", bound=BaseModel)
@@ -53,6 +54,16 @@ class HostInfo:
     def read(self) -> wire.HostInfoMessage:
         """All of it."""
         return self._said
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """What runs the processors of its machines: KVM, or software emulation."""
+        return self._said.accelerator
+
+    @property
+    def accelerator_reason(self) -> str:
+        """Why it is that one, in a sentence."""
+        return self._said.accelerator_reason
 
     @property
     def dvd_drives(self) -> Sequence[str]:

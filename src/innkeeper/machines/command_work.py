@@ -23,6 +23,7 @@ from innkeeper.machines.undo.undoable import (
 from innkeeper.machines.unless_cancelled import unless_cancelled
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask, Work
+from innkeeper.tasks.task import LogLevel
 from innkeeper.wire.events import Json
 from innkeeper.wire.virtual_pc import UndoAction
 
@@ -51,7 +52,7 @@ class CommandWork:
         self._merge_has_begun = merge_has_begun
         self._rules = rules
         self._deeds: dict[Command, Callable[[Host, str, RunningTask], Awaitable[None]]] = {
-            Command.STARTUP: lambda host, name, task: host.lifecycle.start(name, on_progress=_progress(task)),
+            Command.STARTUP: self._start,
             Command.SAVE: self._save,
             Command.TURN_OFF: lambda host, name, _: host.lifecycle.turn_off(name),
             Command.SHUT_DOWN: self._shut_down,
@@ -123,6 +124,10 @@ class CommandWork:
                 return None
 
             await task.step("take undo disks", take)
+
+    async def _start(self, host: Host, name: str, task: RunningTask) -> None:
+        if remark := await host.lifecycle.start(name, on_progress=_progress(task)):
+            task.log(remark, LogLevel.WARNING)
 
     async def _save(self, host: Host, name: str, task: RunningTask) -> None:
         """Save, unless a cancel comes first: the machine runs on then."""

@@ -146,6 +146,10 @@ class Extras:
     static_macs: frozenset[str] = frozenset()
     #: Serial ports that were asked to connect at once.
     immediate_ports: frozenset[int] = frozenset()
+    #: Whether Innkeeper wrote the definition, and so may choose between KVM and software emulation.
+    made_here: bool = False
+    #: Why it runs in software emulation this time, though its definition asks for KVM; empty otherwise.
+    software_reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

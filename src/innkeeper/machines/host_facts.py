@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 
+from innkeeper.wire.states import Accelerator as Accelerator
 from innkeeper.wire.virtual_pc import UsbDeviceClass
-
-
-class Accelerator(enum.StrEnum):
-    """What runs the processors of a host's machines."""
-
-    #: The computer's own processor, through Linux.
-    KVM = "kvm"
-    #: QEMU, which translates each instruction: slower, and works everywhere.
-    TCG = "tcg"
-    #: Nothing: the machines are simulated.
-    NONE = "none"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

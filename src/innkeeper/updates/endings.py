@@ -94,7 +94,7 @@ async def restore_after_roll_back(run: Run) -> Left:
     if run.found is MachineState.RUNNING and state is not MachineState.RUNNING:
         await _start_again(run)
     if run.found is MachineState.PAUSED and state in (MachineState.SAVED, MachineState.TURNED_OFF):
-        await run.hypervisor.lifecycle.start(run.machine, paused=True, on_progress=run.on_progress)
+        await run.start(paused=True)
     return await _left(run)
 
 
@@ -111,7 +111,7 @@ async def _let_power_off_end(run: Run) -> None:
 async def _start_again(run: Run) -> None:
     """Start a machine that was found running, and see that its agent is back if it was there before."""
     async with run.boots.slot(run.hypervisor.name):
-        await run.hypervisor.lifecycle.start(run.machine, on_progress=run.on_progress)
+        await run.start()
         if not run.had_agent:
             return
         try:

@@ -191,6 +191,14 @@ class Run:
         """Pass on how far a long call of the host has come."""
         self.task.report(bytes_done=done, bytes_total=total)
 
+    async def start(self, *, paused: bool = False) -> None:
+        """Boot the machine or restore its saved state, and log what a person should know of it."""
+        remark = await self.hypervisor.lifecycle.start(
+            self.machine, paused=paused, on_progress=self.on_progress
+        )
+        if remark:
+            self.task.log(remark, LogLevel.WARNING)
+
     async def on_state(self, task: AgentTask) -> None:
         """Pass on what the guest's agent says of the update."""
         self.task.log(f"{task.status.name}: {task.text}" if task.text else task.status.name)

@@ -251,7 +251,7 @@ async def _refuse_changed_bases(run: Run) -> None:
 
 async def _boot(run: Run) -> None:
     async with run.boots.slot(run.hypervisor.name):
-        await run.hypervisor.lifecycle.start(run.machine, on_progress=run.on_progress)
+        await run.start()
 
 
 async def _restore(run: Run) -> None:

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from innkeeper.wire.disks import MAX_PATH_CHARS
 from innkeeper.wire.messages import Message, Request, named
+from innkeeper.wire.states import Accelerator
 from innkeeper.wire.virtual_pc import FloppyDiskImageType, UsbDeviceClass
 
 FloppyDiskImageTypeName = Annotated[FloppyDiskImageType, *named(FloppyDiskImageType)]
@@ -25,6 +26,9 @@ class HostInfoMessage(Message):
     logical_processors: int
     physical_processors: int
     processor_mhz: int
+    accelerator: Accelerator
+    #: Why it is that one, in a sentence.
+    accelerator_reason: str
     processor_manufacturer: str
     processor_version: str
     processor_flags: tuple[str, ...]

@@ -29,6 +29,17 @@ class MachineState(NamedNumber):
     DELETE_MACHINE = 10
 
 
+class Accelerator(enum.StrEnum):
+    """What runs the processors of a host's machines."""
+
+    #: The computer's own processor, through Linux.
+    KVM = "kvm"
+    #: QEMU, which translates each instruction (software emulation): slower, and works everywhere.
+    TCG = "tcg"
+    #: Nothing: the machines are simulated.
+    NONE = "none"
+
+
 class TaskResult(NamedNumber):
     """How a task ended (``VMTaskResult``)."""
 

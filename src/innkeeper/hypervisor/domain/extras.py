@@ -42,6 +42,8 @@ class ExtrasElement(Element):
     undo_action = Attribute(".", "undo-action", "keep")
     undo_pending = Attribute(".", "undo-pending", "no")
     shutdown_action = Attribute(".", "shutdown-action", "save")
+    made_here = Attribute(".", "made-here", "no")
+    software_reason = Attribute(".", "software-reason")
 
 
 def read_extras(domain: etree._Element) -> Extras:
@@ -60,6 +62,8 @@ def read_extras(domain: etree._Element) -> Extras:
         parents=tuple(_parent(each) for each in node.iterfind(_tag("parent"))),
         static_macs=frozenset(each.get("address", "") for each in node.iterfind(_tag("static-mac"))),
         immediate_ports=frozenset(int(each.get("id", "0")) for each in node.iterfind(_tag("immediate-port"))),
+        made_here=element.made_here == "yes",
+        software_reason=element.software_reason,
     )
 
 
@@ -120,6 +124,10 @@ def _bare(extras: Extras) -> etree._Element:
     element.undo_action = _UNDO[extras.undo_action]
     element.undo_pending = "yes" if extras.undo_pending else "no"
     element.shutdown_action = _SHUTDOWN[extras.shutdown_action]
+    if extras.made_here:
+        element.made_here = "yes"
+    if extras.software_reason:
+        element.software_reason = extras.software_reason
     for label in extras.labels:
         etree.SubElement(node, "label").text = label
     for key, value in sorted(extras.values.items()):

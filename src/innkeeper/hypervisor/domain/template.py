@@ -46,8 +46,7 @@ def template(wanted: NewMachine, platform: Platform) -> str:
     """A q35 machine with virtio devices, two ports to its guest, a screen, and a source of random numbers."""
     domain = etree.Element("domain", type=platform.domain_type)
     _text(domain, "name", wanted.name)
-    if wanted.labels:
-        write_extras(domain, Extras(labels=wanted.labels))
+    write_extras(domain, Extras(labels=wanted.labels, made_here=True))
     if wanted.notes:
         _text(domain, "description", wanted.notes)
     _text(domain, "memory", str(wanted.memory_mib), unit="MiB")

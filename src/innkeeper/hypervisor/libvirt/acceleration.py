@@ -29,7 +29,6 @@ _ARCHITECTURE = "x86_64"
 _QEMU = f"qemu-system-{_ARCHITECTURE}"
 _DEVICE = Path("/dev/kvm")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_MEMORY = "acceleration.json"
 _VERSION_TIMEOUT_S = 10.0
 _WORKS = "A guest kernel started on it."
 
@@ -48,11 +47,12 @@ def acceleration(state_directory: Path, kernel: Path | None = None) -> Accelerat
     ``kernel`` is a real Linux kernel on disk: KVM must then start that too.
     """
     found_with = circumstances(kernel)
-    remembered = _read(state_directory / _MEMORY)
+    memory = _memory(state_directory, kernel)
+    remembered = _read(memory)
     if remembered is not None and remembered.found_with == found_with:
         return remembered.answer
     fresh = probe("kvm", kernel)
-    _write(state_directory / _MEMORY, _Remembered(answer=fresh, found_with=found_with))
+    _write(memory, _Remembered(answer=fresh, found_with=found_with))
     _log.info("acceleration_probed", accelerator=fresh.accelerator, reason=fresh.reason)
     return fresh
 
@@ -62,7 +62,7 @@ def remember_failure(state_directory: Path, words: str) -> Acceleration:
     answer = Acceleration(
         accelerator=Accelerator.TCG, reason=f"/dev/kvm opens, but a machine's start died of it: {words}"
     )
-    _write(state_directory / _MEMORY, _Remembered(answer=answer, found_with=circumstances()))
+    _write(_memory(state_directory), _Remembered(answer=answer, found_with=circumstances()))
     return answer
 
 
@@ -76,9 +76,19 @@ def probe(accelerator: str, kernel: Path | None = None) -> Acceleration:
     )
 
 
-def qemu_arguments(answer: Acceleration) -> list[str]:
-    """The accelerator and the processor for a QEMU that is started without libvirt."""
-    return ["-accel", answer.accelerator, "-cpu", qemu_processor(answer.accelerator)]
+def qemu_arguments(answer: Acceleration, software_processor: str = "") -> list[str]:
+    """The accelerator and the processor for a QEMU that is started without libvirt.
+
+    ``software_processor`` is the one to emulate where KVM does not work; all that QEMU can by default.
+    """
+    accelerator = answer.accelerator
+    is_software = accelerator is not Accelerator.KVM
+    return [
+        "-accel",
+        accelerator,
+        "-cpu",
+        (is_software and software_processor) or qemu_processor(accelerator),
+    ]
 
 
 def circumstances(kernel: Path | None = None) -> str:
@@ -159,6 +169,11 @@ def _boot_id() -> str:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return "unknown"
+
+
+def _memory(state_directory: Path, kernel: Path | None = None) -> Path:
+    kind = f"-{kernel.parent.name}-{kernel.name}" if kernel else ""
+    return state_directory / f"acceleration{kind}.json"
 
 
 def _read(memory: Path) -> _Remembered | None:

@@ -115,10 +115,13 @@ def _after(words: str) -> str:
 
 
 def _last_line(words: str) -> str:
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return lines[-1][:_QUOTED_CHARS] if lines else ""
+    lines = [line for line in map(_printable, words.splitlines()) if line]
+    return lines[-1] if lines else ""
 
 
 def _line_with(words: str, part: str) -> str:
-    line = next(line for line in words.splitlines() if part in line)
-    return line.strip()[:_QUOTED_CHARS]
+    return _printable(next(line for line in words.splitlines() if part in line))
+
+
+def _printable(line: str) -> str:
+    return "".join(each for each in line.strip() if each.isprintable())[:_QUOTED_CHARS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Collection, Iterator, Mapping
 from typing import Self
@@ -10,7 +11,9 @@ from lxml import etree
 
 from innkeeper.disks.export_files import MARK
 from innkeeper.errors import MachineUnfit
-from innkeeper.hypervisor.domain.fields import Attribute, Element, Present, Text, parse
+from innkeeper.hypervisor.domain.extras import read_extras, write_extras
+from innkeeper.hypervisor.domain.fields import Attribute, Element, Present, Text, child, parse, remove
+from innkeeper.hypervisor.domain.template import processor_mode
 from innkeeper.machines.machine import Disk, DiskKind
 
 #: The virtio-serial port of the task agent, and the one of qemu-guest-agent.
@@ -224,6 +227,8 @@ class MemoryUnit(enum.IntEnum):
 class Definition(Element):
     """A whole domain."""
 
+    type = Attribute(".", "type")
+    processor = Attribute("cpu", "mode")
     name = Text("name")
     uuid = Text("uuid")
     vcpus = Text("vcpu")
@@ -298,6 +303,18 @@ class Definition(Element):
             devices = etree.SubElement(self.node, "devices")
         devices.append(etree.fromstring(agent_port_xml()))
 
+    @property
+    def chosen_acceleration(self) -> bool:
+        """Whether Innkeeper wrote the definition, and nobody has chosen another processor since."""
+        return read_extras(self.node).made_here and self.processor == processor_mode(self.type)
+
+    def use_software(self, reason: str) -> None:
+        """Run it in software emulation, on all that the emulator can do, and note why."""
+        self.type = "qemu"
+        remove(self.node, "cpu")
+        child(self.node, "cpu").set("mode", processor_mode("qemu"))
+        write_extras(self.node, dataclasses.replace(read_extras(self.node), software_reason=reason))
+
     def is_merging(self) -> bool:
         """Whether this QEMU was started for a merge alone."""
         return self.node.find(f"metadata/{_MERGE_MARK}") is not None
@@ -325,9 +342,9 @@ def _keep_only(node: etree._Element | None, names: frozenset[str]) -> None:
     if node is None:
         return
     node.attrib.pop("firmware", "")
-    for child in [*node]:
-        if child.tag not in names:
-            node.remove(child)
+    for each in [*node]:
+        if each.tag not in names:
+            node.remove(each)
 
 
 def agent_port_xml() -> str:

@@ -26,6 +26,7 @@ from innkeeper.hypervisor.libvirt.remote_files import FarFiles
 from innkeeper.hypervisor.libvirt.remote_images import FarImages
 from innkeeper.hypervisor.libvirt.saved_states import LibvirtSavedStates
 from innkeeper.hypervisor.libvirt.screens import LibvirtScreens
+from innkeeper.hypervisor.libvirt.starts import Starts
 from innkeeper.hypervisor.libvirt.trays import Trays
 from innkeeper.hypervisor.libvirt.undo_disks import BlockJobs, LibvirtUndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
@@ -58,7 +59,9 @@ def libvirt_host(
     domains, store = Domains(name, where), Images(where)
     exported = ExportedDisks(where, connection, domains, exports)
     undo_disks = LibvirtUndoDisks(connection, domains, store, jobs, exported)
-    saved_states = LibvirtSavedStates(where, connection, domains, store, undo_disks, exported)
+    saved_states = LibvirtSavedStates(
+        where, connection, domains, store, undo_disks, exported, Starts(where, state_directory)
+    )
     if not where.is_test:
         watch.at_opening = (domains.settle, saved_states.sweep)
     inventory = LibvirtInventory(connection, domains)

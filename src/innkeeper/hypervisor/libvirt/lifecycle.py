@@ -28,9 +28,9 @@ class LibvirtLifecycle:
         self._domains = domains
         self._saved_states = saved_states
 
-    async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> None:
+    async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> str:
         """Boot a machine, or restore its saved state. Does nothing where it runs already."""
-        await self._saved_states.start(name, paused=paused, on_progress=on_progress)
+        return await self._saved_states.start(name, paused=paused, on_progress=on_progress)
 
     async def pause(self, name: str) -> None:
         """Stop the machine's processors. Does nothing where they are stopped."""

@@ -14,6 +14,7 @@ from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, r
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.progress import Look, followed, restore_progress, save_progress
+from innkeeper.hypervisor.libvirt.starts import Starts, kvm_needed
 from innkeeper.hypervisor.libvirt.states import SavedImage
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
@@ -37,7 +38,9 @@ class LibvirtSavedStates:
         images: Images,
         undo_disks: LibvirtUndoDisks,
         exported: ExportedDisks,
+        starts: Starts,
     ) -> None:
+        self._starts = starts
         self._uri = uri
         self._exported = exported
         self._connection = connection
@@ -66,18 +69,23 @@ class LibvirtSavedStates:
 
         return await self._connection.ask(look, "find the saved state of", name)
 
-    async def start(self, name: str, *, paused: bool, on_progress: OnProgress | None) -> None:
-        """Boot the machine, or restore its saved state."""
+    async def start(self, name: str, *, paused: bool, on_progress: OnProgress | None) -> str:
+        """Boot the machine, or restore its saved state; returns what a person should know of it."""
         flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
 
-        def work(connect: libvirt.virConnect) -> None:
+        def work(connect: libvirt.virConnect) -> str:
             domain = connect.lookupByName(name)
-            if self._domains.require(domain, _UP | _STARTABLE, "start") in _STARTABLE:
-                self._exported.refuse_direct(persistent(domain))
-                domain.createWithFlags(flags)
+            state = self._domains.require(domain, _UP | _STARTABLE, "start")
+            if state in _UP:
+                return ""
+            self._exported.refuse_direct(persistent(domain))
+            if state is MachineState.SAVED:
+                self._starts.restore(domain, flags)
+                return ""
+            return self._starts.boot(connect, domain, flags)
 
         async with self._exported.held(name), followed(self._look_at_restore(name), on_progress):
-            await self._connection.command(work, "start", name)
+            return await self._connection.command(work, "start", name)
 
     async def restore_keeping(
         self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None = None
@@ -199,7 +207,8 @@ class LibvirtSavedStates:
         for target, path in sources.items():
             saved.disk(target).use_file(path, "qcow2")
         # libvirt forgets a managed save when the machine is started; a restore from its file leaves it.
-        connect.restoreFlags(str(image), saved.text(), 0)
+        with kvm_needed(name):
+            connect.restoreFlags(str(image), saved.text(), 0)
 
     def _look_at_restore(self, name: str) -> Look:
         image = self._uri.saved_image(name) if self._uri.is_local else None

@@ -19,6 +19,7 @@ from innkeeper.hypervisor.libvirt.definition import EXPORTED, Definition, DiskEl
 from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine, wrong_state
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.starts import begin_without_processor
 from innkeeper.hypervisor.libvirt.states import SavedImage
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.progress import OnProgress
@@ -177,7 +178,7 @@ class LibvirtUndoDisks:
             return False
         self._forget_memory_of(domain, bases)
         if not domain.isActive():
-            connect.createXML(persistent(domain).for_merging(bases).text(), libvirt.VIR_DOMAIN_START_PAUSED)
+            begin_without_processor(connect, persistent(domain).for_merging(bases))
         return True
 
     def _forget_memory_of(self, domain: libvirt.virDomain, bases: Mapping[str, str]) -> None:

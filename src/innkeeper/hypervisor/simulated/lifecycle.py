@@ -20,11 +20,11 @@ class SimulatedLifecycle:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
 
-    async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> None:
+    async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> str:
         """Boot a machine, or restore its saved state, which is used up by that."""
         state = await self._simulation.simulate(name, lambda machine, _: machine.state)
         if state in (MachineState.RUNNING, MachineState.PAUSED):
-            return
+            return ""
         saved = state is MachineState.SAVED
         await self._simulation.take(RESTORE_SECONDS if saved else START_SECONDS, on_progress)
 
@@ -40,6 +40,7 @@ class SimulatedLifecycle:
                 machine.pause(now)
 
         await self._simulation.simulate(name, start)
+        return ""
 
     async def pause(self, name: str) -> None:
         """Stop the machine's processors."""

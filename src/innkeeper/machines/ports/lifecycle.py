@@ -10,8 +10,12 @@ from innkeeper.machines.ports.progress import OnProgress
 class Lifecycle(Protocol):
     """Starts, pauses, resets and stops the machines of one host."""
 
-    async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> None:
-        """Boot a machine, or restore its saved state. Does nothing where it runs already."""
+    async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> str:
+        """Boot a machine, or restore its saved state. Does nothing where it runs already.
+
+        Returns what a person should know of this start, as that KVM failed and it runs in software; mostly
+        nothing.
+        """
 
     async def pause(self, name: str) -> None:
         """Stop the machine's processors. Does nothing where they are stopped."""

@@ -213,7 +213,7 @@ async def remove_option(key: Annotated[str, Query()], house: TheHouse) -> None:
 
 async def _host(house: House, host: Host) -> wire.HostInfoMessage:
     try:
-        facts = await host.information.facts()
+        facts, acceleration = await host.information.facts(), await host.information.acceleration()
     except InnkeeperError as error:
         raise HypervisorError(f"{host.name} does not answer.") from error
     return wire.HostInfoMessage(
@@ -225,6 +225,8 @@ async def _host(house: House, host: Host) -> wire.HostInfoMessage:
         logical_processors=facts.logical_processors,
         physical_processors=facts.physical_processors,
         processor_mhz=facts.processor_mhz,
+        accelerator=acceleration.accelerator,
+        accelerator_reason=acceleration.reason,
         processor_manufacturer=facts.processor_manufacturer,
         processor_version=facts.processor_version,
         processor_flags=tuple(sorted(facts.processor_flags)),
