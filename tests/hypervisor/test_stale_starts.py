@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,9 @@ class Root:
         """A process with these words in its command line."""
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", words])
         self.processes.append(process)
+        # For a moment after exec the kernel knows no command line yet.
+        while words.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            time.sleep(0.01)
         pid_file.parent.mkdir(parents=True, exist_ok=True)
         pid_file.write_text(f"{process.pid}\n")
         return process
