@@ -67,7 +67,7 @@ def test_a_timer_does_not_grow_with_what_was_removed() -> None:
     assert [key for _, _, key in timer.pop_due(3e9)] == [-2, -1]
 
 
-def test_a_call_that_fails_leaves_the_others_and_the_thread():
+def test_a_call_that_fails_leaves_the_others_and_the_thread() -> None:
     """What is due with it, and after it, is called."""
     called: list[str] = []
     enough = threading.Event()

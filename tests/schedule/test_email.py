@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -74,7 +75,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+        return int(taken.getsockname()[1])
 
 
 def at(controller: Controller) -> tuple[str, int]:
@@ -144,11 +145,11 @@ async def sent(house: House, definition: TaskDefinition):
 
 
 async def message(house: House, run) -> str:
-    return "\n".join(line.text for line in await house.tasks.log(run.operation)) + run.reason
+    return "\n".join(line.text for line in await house.tasks.log(run.operation)) + str(run.reason)
 
 
 async def test_a_message_goes_with_tls_where_the_server_offers_it(
-    house: House, serve: Callable[..., object], trusted: None, tmp_path: Path
+    house: House, serve: Callable[..., tuple[Any, str]], trusted: None, tmp_path: Path
 ) -> None:
     """To, Cc and Bcc get it; Bcc is in no header; values and attachments are in it."""
     inbox, server = serve(starttls=True)
@@ -166,7 +167,7 @@ async def test_a_message_goes_with_tls_where_the_server_offers_it(
 
 
 async def test_a_password_goes_by_name_and_over_tls_alone(
-    house: House, serve: Callable[..., object], trusted: None
+    house: House, serve: Callable[..., tuple[Any, str]], trusted: None
 ) -> None:
     """From the start or after STARTTLS; neither the definition nor the log has it."""
     for tls, scheme in ((True, "smtps"), (False, "smtp")):
@@ -182,7 +183,7 @@ async def test_a_password_goes_by_name_and_over_tls_alone(
 
 
 async def test_a_wrong_password_is_told_without_it(
-    house: House, serve: Callable[..., object], trusted: None, tmp_path: Path
+    house: House, serve: Callable[..., tuple[Any, str]], trusted: None, tmp_path: Path
 ) -> None:
     """And a missing one names the file to write."""
     _, server = serve(starttls=True, login=True)
@@ -195,7 +196,7 @@ async def test_a_wrong_password_is_told_without_it(
 
 
 async def test_a_server_without_tls_gets_no_password_and_no_message_that_needs_it(
-    house: House, serve: Callable[..., object]
+    house: House, serve: Callable[..., tuple[Any, str]]
 ) -> None:
     """What is only offered is not needed."""
     inbox, server = serve()
@@ -207,7 +208,7 @@ async def test_a_server_without_tls_gets_no_password_and_no_message_that_needs_i
 
 
 async def test_who_starts_a_task_does_not_choose_its_server(
-    house: House, serve: Callable[..., object]
+    house: House, serve: Callable[..., tuple[Any, str]]
 ) -> None:
     """Arguments are put into the words, and not into the address that a password may go to."""
     inbox, server = serve()
@@ -223,7 +224,7 @@ async def test_who_starts_a_task_does_not_choose_its_server(
 
 
 async def test_a_certificate_that_nobody_trusts_is_refused(
-    house: House, serve: Callable[..., object]
+    house: House, serve: Callable[..., tuple[Any, str]]
 ) -> None:
     """Mail is not handed to whoever answers."""
     inbox, server = serve(starttls=True)
@@ -242,7 +243,7 @@ async def test_a_certificate_that_nobody_trusts_is_refused(
 )
 async def test_what_cannot_be_sent_says_why(
     house: House,
-    serve: Callable[..., object],
+    serve: Callable[..., tuple[Any, str]],
     fields: dict[str, None] | dict[str, str] | dict[str, tuple[str]],
     words: str,
 ) -> None:

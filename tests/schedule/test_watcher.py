@@ -15,7 +15,7 @@ from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.events import inn
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import SessionStateChange, TriggerType
-from innkeeper.schedule.registered import RunState
+from innkeeper.schedule.registered import RunState, Watch
 from innkeeper.schedule.running.inn_events import InnEvents
 from innkeeper.schedule.running.notices import Notices
 from innkeeper.schedule.running.occasions import BecameIdle, Booted, EventWritten, LoggedOn, SessionChanged
@@ -283,7 +283,7 @@ async def test_one_source_that_breaks_leaves_the_others(house: House) -> None:
     asked = []
 
     class Broken:
-        watches, missing = 0, ""
+        watches, missing = Watch.NOTHING, ""
 
         async def run(self, tell) -> None:
             asked.append(house.clock.now())

@@ -26,7 +26,7 @@ def expected(rule: rrule.rrule, day: int) -> tuple[int | None, int | None]:
     """The oracle's first day from ``day`` on, and its last day up to it."""
     moment = dt.datetime.combine(dt.date.fromordinal(day), dt.time())
     after, before = rule.after(moment, inc=True), rule.before(moment, inc=True)
-    return after and after.toordinal(), before and before.toordinal()
+    return (after.toordinal() if after else None), (before.toordinal() if before else None)
 
 
 def assert_same(found: days.Days, rule: rrule.rrule, day: int) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import pwd
 from pathlib import Path
+from typing import Any
 
 from innkeeper.schedule.linux.logind import Logind
 from innkeeper.schedule.model.enumerations import SessionStateChange as Change
@@ -22,7 +23,7 @@ class Heard:
     """What the source has told of, to wait for."""
 
     def __init__(self) -> None:
-        self.queue: asyncio.Queue = asyncio.Queue()
+        self.queue: asyncio.Queue[Any] = asyncio.Queue()
 
     async def tell(self, occasion) -> None:
         self.queue.put_nowait(occasion)

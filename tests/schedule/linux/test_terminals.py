@@ -8,6 +8,7 @@ import os
 import pwd
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dbus_fast.aio import MessageBus
@@ -89,7 +90,7 @@ class Notifications(ServiceInterface):
 
     def __init__(self) -> None:
         super().__init__("org.freedesktop.Notifications")
-        self.seen: asyncio.Queue = asyncio.Queue()
+        self.seen: asyncio.Queue[Any] = asyncio.Queue()
 
     @dbus_method()
     def Notify(  # noqa: N802  # the documented name
