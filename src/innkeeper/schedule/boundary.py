@@ -1,4 +1,4 @@
-"""Hold a start or end boundary as it was written."""
+"""Start and end boundaries, kept as they were written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Boundary(str):
 
     @classmethod
     def of(cls, value: str | dt.datetime) -> Boundary:
-        """The boundary that a text or a ``datetime`` says: naive is local, aware is absolute."""
+        """Return the boundary of a text or a ``datetime``: naive is local, aware is absolute."""
         if isinstance(value, Boundary):
             return value
         if isinstance(value, dt.datetime):
@@ -50,7 +50,7 @@ class Boundary(str):
 
     @property
     def is_local(self) -> bool:
-        """Whether it is wall-clock time where the schedule lives."""
+        """Whether the boundary is wall-clock time in the schedule's zone."""
         return self.offset is None
 
 

@@ -1,4 +1,4 @@
-"""Hold a length of time as it was written."""
+"""Lengths of time, kept as they were written."""
 
 from __future__ import annotations
 
@@ -52,28 +52,28 @@ class Duration(str):
 
     @classmethod
     def of(cls, value: str | dt.timedelta) -> Duration:
-        """The duration that a text or a ``timedelta`` says."""
+        """Return the duration of a text or a ``timedelta``."""
         if isinstance(value, Duration):
             return value
         return cls(_text(value) if isinstance(value, dt.timedelta) else value)
 
     @property
     def is_zero(self) -> bool:
-        """Whether it has no length, which some settings read as "no limit" or "at once"."""
+        """Whether the duration is zero, which some settings read as "no limit" or "at once"."""
         return not (self.months or self.days or self.time)
 
     @property
     def nominal(self) -> dt.timedelta:
-        """Its length for comparing, with 30 days to a month and 365 to a year."""
+        """Length for comparisons, with 30 days to a month and 365 to a year."""
         years, months = divmod(self.months, 12)
         return dt.timedelta(days=years * 365 + months * 30 + self.days) + self.time
 
     def after(self, start: dt.datetime) -> dt.datetime:
-        """The wall time this long after ``start``, which is naive: months first, then the rest."""
+        """Return the wall time this long after ``start``, which is naive: months first, then the rest."""
         return _add_months(start, self.months) + dt.timedelta(days=self.days) + self.time
 
     def from_(self, start: dt.datetime) -> dt.timedelta:
-        """Its length when counted from ``start``."""
+        """Length when counted from ``start``."""
         return self.after(start) - start
 
 

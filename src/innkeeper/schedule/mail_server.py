@@ -1,4 +1,4 @@
-"""Read which server an e-mail goes through, and how it is spoken to."""
+"""Address and encryption of the server that e-mails go through."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ADVICE = "Write it as mail.example, or smtp://ana@mail.example:587?secret=mail 
 
 
 class Security(enum.Enum):
-    """How what is said to the server is kept from others."""
+    """Encryption of the connection to the server."""
 
     #: TLS where the server offers it (``STARTTLS``).
     OFFERED = "offered"
@@ -37,7 +37,7 @@ class MailServer:
 
 
 def parse(text: str) -> MailServer:
-    """The server that ``Server`` says: a name, a name with a port, or an address such as ``smtps://…``.
+    """Return the server of a ``Server`` text: a name, a name with a port, or ``smtps://…``.
 
     Raises ``ScheduleError`` (0x80041318, node ``Server``); a password in it is refused, as definitions
     are shown, exported and kept.

@@ -1,4 +1,4 @@
-"""Keep the schedule in memory: for tests, trials and ``innkeeper serve --fake``."""
+"""The schedule in memory: for tests, trials and ``innkeeper serve --fake``."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _written() -> Awaitable[None]:
 
 
 def taken(path: SchedulePath) -> ScheduleError:
-    """The refusal of a second task or folder of one name."""
+    """Return the refusal of a second task or folder of one name."""
     return ScheduleError(
         f"There is a task {path} already.",
         code=ErrorCode.ERROR_ALREADY_EXISTS,
@@ -182,7 +182,7 @@ def taken(path: SchedulePath) -> ScheduleError:
 
 
 def folder_taken(path: SchedulePath) -> ScheduleError:
-    """The refusal of a task or folder whose name a folder has."""
+    """Return the refusal of a task or folder whose name a folder has."""
     return ScheduleError(
         f"There is a folder {path} already.",
         code=ErrorCode.ERROR_ALREADY_EXISTS,

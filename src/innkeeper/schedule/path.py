@@ -1,4 +1,4 @@
-"""Name a folder or a task: ``\\Nightly\\Compact``."""
+"""Paths of folders and tasks: ``\Nightly\Compact``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _FORBIDDEN = frozenset(':/\\*?"<>|')
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SchedulePath:
-    """Where a folder or a task stands, from the root ``\\`` on. Two that differ in case are the same."""
+    """Path of a folder or a task, from the root ``\`` on. Two that differ in case are the same."""
 
     names: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str, *, under: SchedulePath | None = None) -> SchedulePath:
-        """The path that a text says, from the root where it begins with ``\\``, else from ``under``.
+        """Return the path of a text, from the root where it begins with ``\``, else from ``under``.
 
         Raises ``ScheduleError`` (0x8007007B) for a name that is none, or a path that climbs.
         """
@@ -39,22 +39,22 @@ class SchedulePath:
 
     @property
     def name(self) -> str:
-        """The last name (``Name``); ``\\`` of the root."""
+        """The last name (``Name``); ``\`` for the root."""
         return self.names[-1] if self.names else _SEPARATOR
 
     @property
     def parent(self) -> SchedulePath:
-        """The folder around it; the root's is the root."""
+        """The parent folder; the root's is the root."""
         return SchedulePath(self.names[:-1])
 
     @property
     def key(self) -> str:
-        """What tells it from every other path, whatever the case."""
+        """The path without regard to case, for comparisons."""
         return str(self).casefold()
 
     @property
     def is_root(self) -> bool:
-        """Whether it is the folder of all folders."""
+        """Whether this is the root folder."""
         return not self.names
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What the scheduler needs from the world."""
+"""Ports: what the scheduler needs from stores, accounts and the computer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Wat
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """What one look at a due task changes: the runs it starts, and where the task stands then."""
+    """Result of one look at a due task: the runs it starts, and the task's new state."""
 
     #: The task as it was read; the claim is void where it has been handled further since.
     seen: Registered
@@ -34,7 +34,7 @@ class ScheduleStore(Protocol):
         """Add folders, or change the descriptors of those that are there."""
 
     async def remove_folder(self, path: SchedulePath) -> None:
-        """Does nothing where there is none. Who calls has seen that it is empty."""
+        """Remove an empty folder; does nothing where it is gone."""
 
     async def put(self, tasks: Sequence[Registered]) -> Sequence[Registered]:
         """Add tasks (id 0), or replace those of these ids, all at once; returns them with their ids.
@@ -56,7 +56,7 @@ class ScheduleStore(Protocol):
         """The tasks directly in a folder, or all, in the order of their paths."""
 
     async def remove(self, task_id: int) -> None:
-        """Forget a task and its history. Does nothing where it is gone."""
+        """Delete a task and its history. Does nothing where it is gone."""
 
     async def watching(self, watches: Watch) -> Sequence[Registered]:
         """The enabled tasks that any of these concerns, in the order of their ids."""
@@ -65,7 +65,7 @@ class ScheduleStore(Protocol):
         """Write which repetitions of a task are under way, and when to look at it next."""
 
     async def boot_id(self, computer: str) -> str:
-        """The boot in which the inn was last seen on a computer; empty where never."""
+        """The boot in which the service last ran on a computer; empty where never."""
 
     async def set_boot_id(self, computer: str, boot_id: str) -> None: ...
 
@@ -114,23 +114,23 @@ class ScheduleStore(Protocol):
     async def runs(
         self, task_id: int | None = None, *, live: bool | None = None, limit: int = 100
     ) -> Sequence[Run]:
-        """Newest first."""
+        """Return runs, newest first."""
 
 
 class Starts(Protocol):
-    """What this server has begun, kept where a kill of it does not reach."""
+    """This server's starts, kept where a kill of it does not reach."""
 
     def intend(self, run_id: str) -> None:
-        """Note that this server will begin an instance, before the store says that anybody will."""
+        """Record that this server will begin an instance, before the store says that anybody will."""
 
     def begin(self, run_id: str) -> None:
-        """Note that its first action has begun."""
+        """Record that the instance's first action has begun."""
 
     def sign(self, run_id: str) -> bytes | None:
-        """The path of a file that its first program can make by itself: it begins with that, not after."""
+        """Path of a file that the first program creates at its begin, not later."""
 
     def forget(self, run_id: str) -> None:
-        """It has ended, and the store says so."""
+        """Forget an instance whose end is in the store."""
 
     def may_have_begun(self, run_id: str) -> bool:
         """``False`` only where it was intended here and has certainly not begun."""
@@ -158,10 +158,10 @@ class Accounts(Protocol):
 
 
 class Conditions(Protocol):
-    """What this computer knows of itself."""
+    """Conditions of this computer."""
 
     def on_batteries(self) -> bool | None:
-        """``None`` where it cannot be known."""
+        """Whether the computer runs on batteries; ``None`` where it cannot be known."""
 
     def has_network(self) -> bool | None: ...
 
@@ -175,20 +175,20 @@ class Conditions(Protocol):
 
 
 class Secrets(Protocol):
-    """What definitions name and never say."""
+    """Passwords that definitions name but do not contain."""
 
     def find(self, name: str) -> str | None:
-        """The secret of a name. Blocks."""
+        """Return the secret of a name. Blocks."""
 
 
 class Messages(Protocol):
     """Shows messages to who is logged on."""
 
     async def show(self, title: str, body: str, user: str | None) -> int:
-        """Show a message to a user, or to everybody; to how many it was."""
+        """Show a message to a user, or to everybody; returns to how many."""
 
 
 class Calendars(Protocol):
-    """The named calendars of the inn."""
+    """The named calendars of the service."""
 
     async def named(self) -> Mapping[str, NamedCalendar]: ...

@@ -1,4 +1,4 @@
-"""Keep what is registered and what has run, as rows."""
+"""Registered tasks, folders and runs, as rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Folder:
 
 
 class Watch(enum.IntFlag):
-    """What the inn has to watch for a task, besides the clock."""
+    """Kinds of occasions, besides the clock, that a task waits for."""
 
     NOTHING = 0
     EVENT = 0x01
@@ -50,7 +50,7 @@ class Series:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Registered:
-    """A registered task (``IRegisteredTask``): what was registered, and where it stands."""
+    """A registered task (``IRegisteredTask``): its definition and its state."""
 
     #: Unique for the life of the inn; 0 before it is stored.
     id: int = 0

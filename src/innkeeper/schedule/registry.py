@@ -1,4 +1,4 @@
-"""Keep folders and registered tasks, as documented for ``ITaskFolder``."""
+"""Registry of folders and tasks, as documented for ``ITaskFolder``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WITHOUT_USER = frozenset({LogonType.NONE, LogonType.INTERACTIVE_TOKEN, LogonTyp
 
 
 class Registry:
-    """The folders of the inn, and the tasks registered in them.
+    """The folders of the service, and the tasks registered in them.
 
     What is refused is refused whole: nothing is stored of it, no folder and no task.
     """
@@ -73,7 +73,7 @@ class Registry:
         return [each for each in found if each.path.parent.key == parent.key and not each.path.is_root]
 
     async def create_folder(self, text: str, sddl: str = "", *, under: SchedulePath | None = None) -> Folder:
-        """Make a folder, and those around it (``CreateFolder``). Raises ``ScheduleError`` (0x800700B7)."""
+        """Create a folder, and those above it (``CreateFolder``). Raises ``ScheduleError`` (0x800700B7)."""
         path = SchedulePath.parse(text, under=under)
         if sddl:
             parse_sddl(sddl)
@@ -105,7 +105,7 @@ class Registry:
         await self._store.remove_folder(folder.path)
 
     async def set_folder_descriptor(self, folder: Folder, sddl: str) -> Folder:
-        """Say who may do what with a folder (``SetSecurityDescriptor``)."""
+        """Set a folder's security descriptor (``SetSecurityDescriptor``)."""
         changed = dataclasses.replace(folder, sddl=parse_sddl(sddl).text() if sddl else "")
         await self._store.put_folders([changed])
         return changed
@@ -166,7 +166,7 @@ class Registry:
         return await self._stored(task, made, known, flags)
 
     async def delete(self, text: str, flags: int = 0, *, under: SchedulePath | None = None) -> None:
-        """Forget a task (``DeleteTask``). Raises ``ScheduleError`` (0x80070002)."""
+        """Delete a task (``DeleteTask``). Raises ``ScheduleError`` (0x80070002)."""
         _no_flags(flags)
         await self._store.remove((await self.task(text, under=under)).id)
         self._changed()
@@ -184,7 +184,7 @@ class Registry:
         return stored
 
     async def set_descriptor(self, task: Registered, sddl: str, flags: int = 0) -> Registered:
-        """Say who may do what with a task (``SetSecurityDescriptor``); nobody in particular where empty.
+        """Set a task's security descriptor (``SetSecurityDescriptor``); empty removes it.
 
         Raises ``ScheduleError`` for a text that is none, ``InvalidArgument`` for flags other than
         DONT_ADD_PRINCIPAL_ACE.
@@ -197,7 +197,7 @@ class Registry:
         return stored
 
     async def guard(self) -> Guard:
-        """What the descriptors of all folders say now."""
+        """Return the present descriptors of all folders."""
         return Guard(await self._store.folders())
 
     # Machinery
@@ -224,7 +224,7 @@ class Registry:
         return next((each for each in await self._store.folders() if each.path.is_root), Folder(path=root))
 
     def _understood(self, given: TaskDefinition | str | bytes, *, password: str | None) -> TaskDefinition:
-        """The definition as registration reads it: strictly, whoever made it."""
+        """Return the definition as registration reads it: strictly, whoever made it."""
         if password:
             raise ScheduleError(
                 "Passwords are not kept here.",
@@ -237,7 +237,7 @@ class Registry:
         return TaskDefinition.from_xml(given, strict=True)
 
     def _as_whom(self, definition: TaskDefinition, user_id: str | None, logon_type: LogonType) -> None:
-        """Put the caller's word for the account in; it goes before the definition's."""
+        """Set the caller's account, which takes precedence over the definition's."""
         principal = definition.principal
         if user_id:
             principal.user_id, principal.group_id = user_id, None
@@ -332,12 +332,12 @@ class Registry:
 
 
 def _around(path: SchedulePath) -> list[SchedulePath]:
-    """The folders around a path, the outermost first, without the root."""
+    """Return the folders above a path, the outermost first, without the root."""
     return [SchedulePath(path.names[:depth]) for depth in range(1, len(path.names))]
 
 
 def _checked(flags: TaskCreation) -> TaskCreation:
-    """The flags, where they go together (``TASK_CREATION``)."""
+    """Return the flags if they go together (``TASK_CREATION``)."""
     how = flags & _HOW
     if flags & ~_KNOWN or not how:
         raise InvalidArgument(f"{int(flags):#x} are no flags of registration.")

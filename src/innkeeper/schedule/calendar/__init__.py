@@ -1,1 +1,1 @@
-"""Work out when a task runs: pure arithmetic on days, zones and rules."""
+"""Calendar arithmetic of tasks: days, zones and rules. Pure."""

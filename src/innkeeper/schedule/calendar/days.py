@@ -1,4 +1,4 @@
-"""Find the days of a calendar rule in closed form.
+"""Days of a calendar rule, found in closed form.
 
 A day is a number (``date.toordinal``), so that ``day % 7`` is the weekday from Sunday = 0.
 """

@@ -1,4 +1,4 @@
-"""Keep named calendars as files: ``freeze.ics`` is the calendar ``freeze``."""
+"""Named calendars as files of a directory: ``freeze.ics`` is the calendar ``freeze``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CalendarDirectory:
         self._read: dict[Path, tuple[int, NamedCalendar]] = {}
 
     async def named(self) -> Mapping[str, NamedCalendar]:
-        """The calendars by name. A file that cannot be read is missing, so that its tasks are refused."""
+        """Return the calendars by name. An unreadable file is left out, so that its tasks are refused."""
         return await asyncio.to_thread(self._named)
 
     def _named(self) -> Mapping[str, NamedCalendar]:

@@ -1,4 +1,4 @@
-"""Read calendar files into days and times, and write runs as a calendar file (iCalendar, RFC 5545)."""
+"""Calendar files (iCalendar, RFC 5545): read as days and times, and written from runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Moment = dt.date | dt.datetime
 
 
 def read_calendar(data: bytes, *, today: dt.date) -> NamedCalendar:
-    """The days and times of a calendar's events, repeating ones for twelve years from ``today``.
+    """Return the days and times of a calendar's events, repeating ones for twelve years from ``today``.
 
     Raises ``ScheduleError`` where it is no calendar or too large.
     """
@@ -110,7 +110,7 @@ def _naive(moment: _Moment) -> dt.datetime:
 
 
 def write_calendar(runs: Iterable[tuple[str, Sequence[dt.datetime]]], *, now: dt.datetime) -> bytes:
-    """A calendar file of the runs of tasks, by name: the same for the same runs."""
+    """Return a calendar file of tasks' runs, by name; the same runs give the same file."""
     calendar = icalendar.Calendar()
     calendar.add("prodid", "-//Innkeeper//schedule//EN")
     calendar.add("version", "2.0")

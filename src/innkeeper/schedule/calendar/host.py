@@ -1,4 +1,4 @@
-"""Find the time zone that this computer lives in."""
+"""The time zone of this computer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOCALTIME = Path("/etc/localtime")
 
 
 def host_zone() -> dt.tzinfo:
-    """The zone that ``TZ`` or ``/etc/localtime`` names; UTC where neither does."""
+    """Return the zone that ``TZ`` or ``/etc/localtime`` names; UTC where neither does."""
     named = os.environ.get("TZ", "").removeprefix(":")
     for key in (named, _linked()):
         if key and not key.startswith("/"):

@@ -1,4 +1,4 @@
-"""Hold days by name: public holidays, freezes, the days of a calendar file."""
+"""Named calendars: public holidays, freezes, the days of a calendar file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NamedCalendar:
     times: tuple[tuple[dt.datetime, dt.datetime], ...] = ()
 
     def spans(self, zone: Zone) -> Spans:
-        """When it is, seen from a zone."""
+        """Return the calendar's stretches of time, seen from a zone."""
         return Spans((*self._whole_days(zone), *self._stretches(zone)))
 
     def _whole_days(self, zone: Zone) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Know public holidays, where the extra ``innkeeper[holidays]`` is installed."""
+"""Public holidays, where the extra ``innkeeper[holidays]`` is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the runs of one time trigger."""
+"""Runs of one time trigger."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class Recurrence:
 
     @property
     def zone(self) -> Zone:
-        """The zone in whose days it counts."""
+        """The zone in whose days the recurrence counts."""
         return self._zone
 
     @property
     def repeats(self) -> bool:
-        """Whether it repeats without end."""
+        """Whether the recurrence repeats without end."""
         return bool(self._interval) and self._duration is None
 
     @property
@@ -78,7 +78,7 @@ class Recurrence:
 
     @property
     def ends(self) -> bool:
-        """Whether it has an end boundary."""
+        """Whether the recurrence has an end boundary."""
         return self._end is not None
 
     def next_after(self, moment: dt.datetime) -> dt.datetime | None:

@@ -1,4 +1,4 @@
-"""Hold stretches of time, apart and in order."""
+"""Stretches of time, apart and in order."""
 
 from __future__ import annotations
 

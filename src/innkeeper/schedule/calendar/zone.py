@@ -1,4 +1,4 @@
-"""Turn wall-clock time into instants and back, with one policy for gaps and folds.
+"""Wall-clock time to instants and back, with one policy for gaps and folds.
 
 A wall time that a gap swallows happens at the first instant that exists after it; one that a fold
 repeats happens once, the first time; one on a civil date that does not exist at all does not happen.
@@ -149,18 +149,18 @@ def _new_year(year: int) -> int:
 
 @functools.cache
 def named(key: str) -> Zone:
-    """The zone of this IANA name; one for all who use it."""
+    """Return the zone of this IANA name, one object for all users."""
     return Zone(zone_database.find(key))
 
 
 @functools.lru_cache(maxsize=256)
 def fixed(offset: dt.timedelta) -> Zone:
-    """The zone that is always this far ahead of UTC."""
+    """Return the zone with this fixed offset from UTC."""
     return Zone(dt.UTC if not offset else dt.timezone(offset))
 
 
 def of(tzinfo: dt.tzinfo) -> Zone:
-    """The zone of any ``tzinfo``."""
+    """Return the zone of any ``tzinfo``."""
     if isinstance(tzinfo, ZoneInfo) and tzinfo.key is not None:
         return named(tzinfo.key)
     if isinstance(tzinfo, dt.timezone):

@@ -1,4 +1,4 @@
-"""Keep the time zones of this computer's database in memory, so that none is read on the event loop."""
+"""The computer's time zone database in memory, so that no zone is read on the event loop."""
 
 from __future__ import annotations
 

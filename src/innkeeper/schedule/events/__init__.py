@@ -1,1 +1,1 @@
-"""Select what happened as the Windows event log does: Event XML, and the queries over it."""
+"""Event selection as in the Windows event log: Event XML, and queries over it."""

@@ -1,4 +1,4 @@
-"""The service's own events as events of the log, each kind under a number of its own."""
+"""Innkeeper's own events in the shape of the event log, each kind with a number of its own."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def channel_of(kind: EventKind) -> str:
 
 
 def of_event(event: Event, *, identifier: str, computer: str) -> Record:
-    """The inn's event in the log's shape: its kind, its subject and its data are ``EventData``."""
+    """Return the event as a log record: its kind, subject and data are ``EventData``."""
     data = {"Kind": event.kind, "Subject": event.subject}
     data |= {name: _text(value) for name, value in event.data.items() if value is not None}
     return record(
@@ -107,7 +107,7 @@ def _level(event: Event) -> Level:
 
 
 def _cause(event: Event) -> str:
-    """The scheduled task that the event's operation carries an instance of."""
+    """Return the scheduled task whose instance the event's operation carries."""
     if event.data.get("kind") != _INSTANCE:
         return ""
     return str(event.data.get("description", "")).removeprefix("Run ")

@@ -1,4 +1,4 @@
-"""Show entries of systemd's journal as events of the log."""
+"""Entries of systemd's journal in the shape of the event log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FIRST_PERSON = 1000
 
 
 def of_line(line: bytes) -> Record | None:
-    """The event of one line of ``journalctl -o json``; ``None`` for one that says none."""
+    """Return the record of one line of ``journalctl -o json``; ``None`` for a line without an entry."""
     try:
         message = json.loads(line)
     except ValueError:
@@ -46,7 +46,7 @@ def of_line(line: bytes) -> Record | None:
 
 
 def of_entry(entry: Mapping[str, str]) -> Record:
-    """The entry in the log's shape: all its fields are ``EventData``, under their own names."""
+    """Return the entry as a record: all its fields are ``EventData``, under their own names."""
     channel = _channel(entry)
     return record(
         Facts(

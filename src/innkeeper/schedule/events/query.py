@@ -1,4 +1,4 @@
-"""Read a subscription: which channels it listens to, and what it selects and suppresses there."""
+"""Event subscriptions: the channels of a query, and what it selects and suppresses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Selector:
     xpath: XPath
 
     def matches(self, record: Record, now: dt.datetime) -> bool:
-        """Whether it means the event."""
+        """Whether the selector matches the event."""
         return self.channel.casefold() in record.channels and self.xpath.matches(record.tree, now)
 
 
@@ -60,11 +60,11 @@ class Subscription:
 
     @property
     def channels(self) -> frozenset[str]:
-        """The channels it listens to, as written."""
+        """The subscription's channels, as written."""
         return frozenset(select.channel for query in self._queries for select in query.selects)
 
     def matches(self, record: Record, now: dt.datetime) -> bool:
-        """Whether it selects the event, and suppresses it not again."""
+        """Whether the event is selected and not suppressed."""
         return any(
             any(select.matches(record, now) for select in query.selects)
             and not any(suppress.matches(record, now) for suppress in query.suppresses)

@@ -1,4 +1,4 @@
-"""Show what happened as an event of the event log: the same shape, whoever tells of it."""
+"""Events as records of the event log: the same shape for every source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMESPACE = "http://schemas.microsoft.com/win/2004/08/events/event"
 
 
 class Level(enum.IntEnum):
-    """How grave an event is (``System/Level``)."""
+    """Severity of an event (``System/Level``)."""
 
     CRITICAL = 1
     ERROR = 2
@@ -45,7 +45,7 @@ class Record:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What is known of an event before it is shown."""
+    """What is known of an event before its record is made."""
 
     id: str
     at: dt.datetime
@@ -63,7 +63,7 @@ class Facts:
 
 
 def record(facts: Facts) -> Record:
-    """The event in the log's shape: ``Event`` with ``System`` and ``EventData``."""
+    """Return the event as a record: ``Event`` with ``System`` and ``EventData``."""
     shown = [
         Element("Data", value[:LONGEST_VALUE], {"Name": name})
         for name, value in list(facts.data.items())[:MOST_VALUES]

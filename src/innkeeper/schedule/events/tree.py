@@ -1,4 +1,4 @@
-"""Hold an event as the tree that queries look at."""
+"""Event XML as the tree that queries walk."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class Element:
 
     @property
     def value(self) -> str:
-        """Its text, or that of all below it."""
+        """The element's text, or that of all elements below it."""
         return self.text or "".join(child.value for child in self.children)

@@ -1,4 +1,4 @@
-"""Look whether an event is what a selector says, and read values out of it."""
+"""Evaluation of XPath selectors on events."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _Value = tuple[str, ...] | float
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """Where an expression is asked."""
+    """Context of an expression's evaluation."""
 
     element: Element
     #: Which of its like it is, from 1.
@@ -48,10 +48,10 @@ class _Place:
 
 
 class XPath:
-    """A compiled selector. It costs at most its length times the event's size to ask."""
+    """A compiled selector. Its evaluation costs at most its length times the event's size."""
 
     def __init__(self, text: str) -> None:
-        """Raises ``XPathError`` where the text is none of the subset."""
+        """Raises ``XPathError`` for a text outside the subset."""
         self.text = text
         self._path = parse(text)
 

@@ -1,4 +1,4 @@
-"""Read the event log's subset of XPath 1.0.
+"""Parser of the event log's subset of XPath 1.0.
 
 Documented as "XPath 1.0 limitations" of the Windows event log: a selector starts with ``*`` or ``Event``;
 there are the child and attribute axes, names and ``*``, predicates with ``or``, ``and``, comparisons,
@@ -27,7 +27,7 @@ _FUNCTIONS = {"position": (0, 0), "band": (2, 2), "timediff": (1, 2)}
 
 
 class XPathError(ValueError):
-    """The text is no query of the subset; says why."""
+    """A text that is no query of the subset, with the reason."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ Expression = Literal | Path | Comparison | Both | Either | Call
 
 
 def parse(text: str) -> Path:
-    """The selector that a text says. Raises ``XPathError``."""
+    """Return the selector of a text. Raises ``XPathError``."""
     parser = _Parser(text)
     selector = parser.path()
     parser.end()
@@ -111,7 +111,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
 
 
 class _Parser:
-    """Recursive descent, one token ahead."""
+    """Recursive-descent parser with one token of look-ahead."""
 
     def __init__(self, text: str) -> None:
         if len(text) > LONGEST:
@@ -123,12 +123,12 @@ class _Parser:
         self._depth = 0
 
     def end(self) -> None:
-        """Nothing may be left."""
+        """Expect the end of the text."""
         if self._at < len(self._tokens):
             raise self._unexpected()
 
     def path(self) -> Path:
-        """Steps with slashes between them."""
+        """Parse steps separated by slashes."""
         steps = [self._step()]
         while self._takes("/"):
             if steps[-1].is_attribute:

@@ -1,1 +1,1 @@
-"""Hear what happens on a Linux computer: its starts, its people, its load, its journal."""
+"""Sources of occasions on a Linux computer: starts, sessions, load, journal."""

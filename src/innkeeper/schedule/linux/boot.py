@@ -1,4 +1,4 @@
-"""Tell that the computer has started since the inn was last here."""
+"""The occasion "the computer has started"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Boots:
-    """A source: one occasion a start of the computer, and none for a start of the service."""
+    """Source of one occasion for each start of the computer, and none for a start of the service."""
 
     watches = Watch.BOOT
 
@@ -30,7 +30,7 @@ class Boots:
         self.missing = ""
 
     async def run(self, on_occasion: OnOccasion) -> None:
-        """Tell of this start of the computer, if nobody has been told; then there is nothing to hear."""
+        """Report this start of the computer unless it was reported already, then return."""
         try:
             boot_id = (await asyncio.to_thread(self._path.read_text)).strip()
         except OSError as problem:
@@ -46,7 +46,7 @@ class Boots:
 
 
 def boot_id() -> str:
-    """The id of this start of the computer; empty where the kernel does not tell. Blocks."""
+    """Return the id of this start of the computer; empty where the kernel has none. Blocks."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""Know this computer: its accounts, its power, its network, its load."""
+"""Facts of this computer: accounts, power, network, load."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class LinuxAccounts:
     """The accounts of this computer."""
 
     def __init__(self, logged_on: Callable[[], Iterable[str]] = tuple) -> None:
-        """``logged_on`` tells the names of who is logged on."""
+        """``logged_on`` returns the names of who is logged on."""
         self._logged_on = logged_on
 
     def find(self, name: str) -> str | None:
-        """The account that a name, with or without a realm, or a well-known identifier means."""
+        """Return the account of a name, with or without a realm, or of a well-known identifier."""
         plain = _WELL_KNOWN.get(name.casefold(), name.rpartition("\\")[2])
         try:
             return pwd.getpwnam(plain).pw_name
@@ -76,7 +76,7 @@ class LinuxAccounts:
 
 
 class LinuxConditions:
-    """What this computer knows of itself; each ``None`` where it cannot be known."""
+    """Conditions of this computer; each ``None`` where it cannot be known."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class LinuxConditions:
 
 
 def _is_name(name: str) -> bool:
-    """Whether it can be an interface's name, and no path."""
+    """Whether a text can be the name of an interface, and no path."""
     return "/" not in name and name not in (".", "..") and len(name) < 16
 
 

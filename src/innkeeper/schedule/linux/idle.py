@@ -1,4 +1,4 @@
-"""Judge from load, pressure and people whether the computer is idle."""
+"""Idleness of the computer, judged by load, pressure and sessions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _AVERAGE: Final = re.compile(r"^some avg10=([\d.]+) avg60=[\d.]+ avg300=([\d.]+)
 
 
 class Idleness:
-    """Whether the computer is idle, and a source of the moments in which it becomes so."""
+    """Judge of the computer's idleness, and source of the moments in which it becomes idle."""
 
     watches = Watch.IDLE
 
     def __init__(
         self, *, clock: Clock, people: Callable[[], bool | None] = lambda: None, proc: Path = _PROC
     ) -> None:
-        """``people`` tells whether nobody does anything; ``None`` where that is not known."""
+        """``people`` returns whether nobody is active; ``None`` where that is not known."""
         self._clock = clock
         self._people = people
         self._proc = proc
@@ -61,7 +61,7 @@ class Idleness:
         return self._people() is False or self._pressure("cpu")[0] > _BUSY_PRESSURE
 
     async def run(self, on_occasion: OnOccasion) -> None:
-        """Tell each time the computer becomes idle, until cancelled."""
+        """Report each time the computer becomes idle, until cancelled."""
         was_idle: bool | None = None
         while True:
             is_idle = await asyncio.to_thread(self.is_idle)

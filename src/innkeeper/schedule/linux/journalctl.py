@@ -1,4 +1,4 @@
-"""Follow systemd's journal while somebody listens to it."""
+"""systemd's journal as a source of events, followed while a task listens to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DIRECTORIES: Final = (Path("/run/log/journal"), Path("/var/log/journal"))
 
 
 class Journal:
-    """A source of events: each entry that is written while a task listens to the journal's channels."""
+    """Source of events: each entry that is written while a task listens to the journal's channels."""
 
     watches = Watch.EVENT
 
@@ -43,7 +43,7 @@ class Journal:
         self.missing = "the service has not looked for systemd's journal yet"
 
     async def run(self, on_occasion: OnOccasion) -> None:
-        """Follow the journal for as long as somebody listens; nothing runs while nobody does."""
+        """Follow the journal while a task listens; nothing runs while none does."""
         while True:
             self.missing = await asyncio.to_thread(self._look)
             if not self.missing and await self._is_wanted():
@@ -51,7 +51,7 @@ class Journal:
             await self._clock.sleep(_LOOK_SECONDS)
 
     def _look(self) -> str:
-        """Why there is nothing to follow; ``journalctl`` would wait for it without a word."""
+        """Return why the journal cannot be followed; ``journalctl`` would wait without a word."""
         files = [file for each in self._directories for file in each.glob("*/*.journal")]
         if not files:
             return "there is no journal of systemd on this computer"
@@ -112,7 +112,7 @@ class Journal:
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Whole lines; one that is too long is passed over."""
+    """Yield whole lines; one that is too long is passed over."""
     skipping = False
     while True:
         try:

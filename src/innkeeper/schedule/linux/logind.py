@@ -1,4 +1,4 @@
-"""Hear of people's sessions from systemd-logind."""
+"""Sessions of people, from systemd-logind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """One session of a person, as logind tells of it."""
+    """One session of a person, as logind reports it."""
 
     id: str
     user: str
@@ -45,7 +45,7 @@ class Session:
     tty: str = ""
 
     def changes(self, before: Session | None) -> list[SessionStateChange]:
-        """What has happened to it since: its coming is a connection."""
+        """Return what has happened to the session since an earlier look; a new one is a connection."""
         remote, found = self.is_remote, []
         was_active = before is not None and before.is_active
         if self.is_active and not was_active:
@@ -63,7 +63,7 @@ class Session:
 
 
 class Logind:
-    """A source of log-ons and of sessions' changes; it also knows who is there, and whether they are idle."""
+    """Source of log-ons and of sessions' changes; also answers who is logged on and whether they are idle."""
 
     watches = Watch.LOGON | Watch.SESSION
 
@@ -83,11 +83,11 @@ class Logind:
 
     @property
     def sessions(self) -> tuple[Session, ...]:
-        """The sessions of people that there are now."""
+        """The present sessions of people."""
         return tuple(self._sessions.values())
 
     def users(self) -> tuple[str, ...]:
-        """Who is logged on."""
+        """Names of who is logged on."""
         return tuple({session.user for session in self._sessions.values()})
 
     def user_of(self, number: int) -> str | None:
@@ -97,11 +97,11 @@ class Logind:
 
     @property
     def is_idle(self) -> bool | None:
-        """Whether nobody does anything (``IdleHint``); ``None`` where it is not known."""
+        """Whether nobody is active (``IdleHint``); ``None`` where that is not known."""
         return None if self.missing else self._idle
 
     async def run(self, on_occasion: OnOccasion) -> None:
-        """Tell of who is logged on, and of all that changes, until the bus goes."""
+        """Report log-ons and all changes of sessions, until the bus goes away."""
         self._boot_id = await asyncio.to_thread(self._read_boot_id)
         try:
             bus = await self._connected()

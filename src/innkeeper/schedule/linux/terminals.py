@@ -1,4 +1,4 @@
-"""Show messages to who is logged on: on their terminals, and on their desktops."""
+"""Messages to people who are logged on: on their terminals and desktops."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Terminals:
         devices: Path = _DEVICES,
         runtime: Path = _RUNTIME,
     ) -> None:
-        """``sessions`` are those that logind tells of."""
+        """``sessions`` are those of logind."""
         self._sessions = sessions
         self._utmp = utmp
         self._devices = devices
         self._runtime = runtime
 
     async def show(self, title: str, body: str, user: str | None) -> int:
-        """Show a message to a user, or to everybody; to how many terminals and desktops it was."""
+        """Show a message to a user, or to everybody; returns on how many terminals and desktops."""
         places = {(each.user, each.tty) for each in self._sessions() if each.tty}
         places |= set(await asyncio.to_thread(self._logged_on))
         wanted = [(name, line) for name, line in sorted(places) if user in (None, name)]
@@ -55,7 +55,7 @@ class Terminals:
         return sum(written) + sum(notified)
 
     def _logged_on(self) -> list[tuple[str, str]]:
-        """Who is on which terminal, by utmp."""
+        """Return who is on which terminal, by utmp."""
         try:
             data = self._utmp.read_bytes()
         except OSError:
@@ -68,7 +68,7 @@ class Terminals:
         return found
 
     def _write(self, user: str, line: str, words: bytes) -> bool:
-        """Write to a terminal, if it is the user's. What would block, or is no terminal, is passed over."""
+        """Write to a terminal of the user. One that would block, or is none, is passed over."""
         path = self._devices / line
         if not line or ".." in line or line.startswith("/"):
             return False
@@ -87,7 +87,7 @@ class Terminals:
         return True
 
     async def _notify(self, user: str, title: str, body: str) -> bool:
-        """Ask the user's desktop to show it, where it has a bus and shows notifications."""
+        """Show the message on the user's desktop, where it has a bus and shows notifications."""
         bus = await asyncio.to_thread(self._bus, user)
         if bus is None:
             return False
@@ -112,7 +112,7 @@ class Terminals:
 
 
 def shown(title: str, body: str) -> bytes:
-    """What a terminal is sent: the bell, a frame, and not one of the message's own control characters."""
+    """Return what a terminal is sent: the bell, a frame, and none of the message's control characters."""
     head = f"Message from Innkeeper: {_clean(title)}" if title else "Message from Innkeeper"
     lines = [head, "", *_clean(body).splitlines()]
     return ("\r\n\a" + "".join(f"  {line}\r\n" for line in lines) + "\r\n").encode(errors="replace")

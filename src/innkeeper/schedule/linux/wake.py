@@ -1,4 +1,4 @@
-"""Wake the computer from sleep at a moment."""
+"""Wake-up of the computer from sleep at a moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Timer(ctypes.Structure):
 
 
 class WakeAlarm:
-    """One alarm of the kernel's, which sets the hardware's clock by the first of all such alarms.
+    """One alarm of the kernel, which sets the hardware's clock to the first of all such alarms.
 
     It is gone with the process: what wakes the computer is always a service that is there to run the task.
     """
@@ -44,7 +44,7 @@ class WakeAlarm:
         return ""
 
     def set(self, moment: dt.datetime | None) -> None:
-        """Wake the computer at a moment, and at no other; ``None`` is never. Does nothing where it cannot."""
+        """Set the alarm to a moment; ``None`` is never. Does nothing where alarms are not available."""
         try:
             file = self._open()
         except OSError:
@@ -56,7 +56,7 @@ class WakeAlarm:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
     def close(self) -> None:
-        """Let the alarm go."""
+        """Release the alarm."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

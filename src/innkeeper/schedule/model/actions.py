@@ -1,4 +1,4 @@
-"""Say what a task does."""
+"""Actions of tasks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from innkeeper.schedule.xml.node import NAMESPACE, Node, local
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Action(Element):
-    """One thing that a task does (``IAction``)."""
+    """One action of a task (``IAction``)."""
 
     type: ClassVar[ActionType]
 
@@ -139,7 +139,7 @@ class ActionCollection(Changeable[Action]):
 
 
 class ActionsForm:
-    """How the actions stand: in their order, with the context as an attribute."""
+    """XML form of the actions: in their order, with the context as an attribute."""
 
     def read(self, node: Node, findings: Findings) -> ActionCollection:
         elements.hoist(node, findings)

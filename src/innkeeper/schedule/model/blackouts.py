@@ -12,7 +12,7 @@ from innkeeper.schedule.model.extension import Extension
 
 
 def blackout(extension: Extension, calendars: Mapping[str, NamedCalendar], zone: Zone) -> Spans | None:
-    """When a task must not start: in its excluded calendars, and outside its included ones."""
+    """Return when a task must not start: in its excluded calendars, and outside its included ones."""
     spans = [span for name in extension.exclude for span in _find(name, calendars).spans(zone)]
     if extension.include:
         wanted = Spans(span for name in extension.include for span in _find(name, calendars).spans(zone))

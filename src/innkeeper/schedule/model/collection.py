@@ -1,4 +1,4 @@
-"""Count from one, as the documented collections do."""
+"""Collections that count from one, as the documented ones do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class OneBased(Generic[T]):
 
     @property
     def count(self) -> int:
-        """How many there are (``Count``)."""
+        """Number of items (``Count``)."""
         return len(self._items)
 
     def item(self, index: int) -> T:
@@ -68,9 +68,9 @@ class Changeable(OneBased[T]):
         return item
 
     def remove(self, index: int) -> None:
-        """Take the item of this number out, from 1 (``Remove``). Raises ``InvalidArgument``."""
+        """Remove the item of this number, from 1 (``Remove``). Raises ``InvalidArgument``."""
         del self._items[self._position(index)]
 
     def clear(self) -> None:
-        """Take all items out (``Clear``)."""
+        """Remove all items (``Clear``)."""
         self._items.clear()

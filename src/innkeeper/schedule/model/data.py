@@ -1,4 +1,4 @@
-"""Keep a task's ``Data`` as it is, and find our own element in it."""
+"""A task's ``Data``, kept as it is, with Innkeeper's own element found in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Data:
 
 
 class DataForm:
-    """How the data stands: verbatim, with our element somewhere in it."""
+    """XML form of the data: verbatim, with Innkeeper's element somewhere in it."""
 
     def read(self, node: Node, findings: Findings) -> Data:
         hoist(node, findings)

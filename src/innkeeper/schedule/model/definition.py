@@ -1,4 +1,4 @@
-"""Hold all that makes a task: when, under which conditions, as whom, what."""
+"""Definitions of tasks: triggers, conditions, principal, actions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _EVER = dt.datetime(1, 1, 3, tzinfo=dt.UTC)
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class TaskDefinition(Element):
-    """All that makes a task (``ITaskDefinition``).
+    """A task's definition (``ITaskDefinition``).
 
     It is a document to fill in: a registered task keeps its XML, and hands out a new definition each time.
     """
@@ -86,7 +86,7 @@ class TaskDefinition(Element):
         return made
 
     def to_xml(self, encoding: Encoding = Encoding.UTF_16) -> bytes:
-        """The bytes of a file that Windows reads: the same each time, and after reading them again."""
+        """Return the bytes of a file that Windows reads: the same each time, and after reading them again."""
         return encode(self._text(encoding), encoding)
 
     @property
@@ -102,7 +102,7 @@ class TaskDefinition(Element):
 
     @property
     def data(self) -> str:
-        """What the user keeps in the task (``Data``): markup or text, kept to the character."""
+        """The user's data in the task (``Data``): markup or text, kept to the character."""
         return self.content.text
 
     @data.setter
@@ -111,7 +111,7 @@ class TaskDefinition(Element):
 
     @property
     def extension(self) -> Extension:
-        """What Innkeeper adds: time zone, calendars, policies."""
+        """Innkeeper's additions: time zone, calendars, policies."""
         return self.content.extension
 
     def plan(
@@ -121,7 +121,7 @@ class TaskDefinition(Element):
         calendars: Mapping[str, NamedCalendar] | None = None,
         effective: bool = False,
     ) -> Plan:
-        """When it runs, for a host in ``zone`` (this host's own by default); see ``Plan``."""
+        """Return the plan of runs, for a host in ``zone`` (this host's own by default); see ``Plan``."""
         home = host_zone() if zone is None else zone
         return plans.of(self.triggers, self.extension, home=home, calendars=calendars, effective=effective)
 
@@ -134,7 +134,7 @@ class TaskDefinition(Element):
         zone: dt.tzinfo | None = None,
         calendars: Mapping[str, NamedCalendar] | None = None,
     ) -> list[dt.datetime]:
-        """The first ``count`` runs from ``start`` on and before ``end`` (``GetRunTimes``), aware.
+        """Return the first ``count`` runs from ``start`` on and before ``end`` (``GetRunTimes``), aware.
 
         Naive moments are on the schedule's wall; ``None`` is all time. Raises ``InvalidArgument`` where
         neither ``end`` nor ``count`` bounds the answer.
@@ -147,7 +147,7 @@ class TaskDefinition(Element):
         return list(itertools.islice(plan.runs(plan.aware(start or _EVER), end and plan.aware(end)), count))
 
     def next_run_time(self, after: dt.datetime, *, zone: dt.tzinfo | None = None) -> dt.datetime | None:
-        """The first run after a moment (``NextRunTime``), or ``None``."""
+        """Return the first run after a moment (``NextRunTime``), or ``None``."""
         plan = self.plan(zone=zone)
         return plan.next_after(plan.aware(after))
 
@@ -187,7 +187,7 @@ class TaskDefinition(Element):
 
 
 def deviations(data: bytes | str) -> tuple[Deviation, ...]:
-    """Each place where a file is not what the schema says, in the order of the file."""
+    """Return each place where a file deviates from the schema, in the order of the file."""
     findings = Findings()
     try:
         _read(data, findings)
@@ -243,7 +243,7 @@ def _under(root: Node, group: str) -> list[Node]:
 
 
 def _needed(definition: TaskDefinition) -> Iterator[int]:
-    """The minor versions that brought what the definition uses."""
+    """Return the minor versions that the definition's features need."""
     yield 0
     for part in (definition.settings, definition.principal):
         yield from elements.used_since(part)

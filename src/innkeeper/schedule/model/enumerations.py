@@ -1,4 +1,4 @@
-"""Name the closed sets of Task Scheduler 2.0; values are the documented numbers."""
+"""Enumerations of Task Scheduler 2.0; values are the documented numbers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Compatibility(NamedNumber):
 
     @property
     def version(self) -> str:
-        """What the ``version`` attribute of the XML says for it."""
+        """The XML's ``version`` attribute for this compatibility."""
         return f"1.{self.value}"
 
 
@@ -214,7 +214,7 @@ class DaysOfMonth(enum.IntFlag):
 
     @classmethod
     def of(cls, *days: int) -> DaysOfMonth:
-        """The mask of these days, 1 to 31."""
+        """Return the mask of these days, 1 to 31."""
         mask = cls(0)
         for day in days:
             mask |= cls(1 << (day - 1))

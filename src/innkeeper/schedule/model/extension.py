@@ -1,4 +1,4 @@
-"""Say what Windows' schema has no word for, where Windows keeps it and asks nothing."""
+"""Innkeeper's additions to a definition, kept where Windows keeps them without reading them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ NAMES = forms.Leaf(parse=_names, show=",".join, take=_take_names)
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Extension(Element):
-    """What Innkeeper adds to a definition: kept in ``Data``, so that the rest stays pure."""
+    """Innkeeper's additions to a definition: kept in ``Data``, so that the rest stays pure."""
 
     #: The IANA time zone of local boundaries; the host's where ``None``.
     zone: str | None = attribute("zone", ZONE)
@@ -75,7 +75,7 @@ def is_ours(node: Node) -> bool:
 
 
 def parsed(node: Node, findings: Findings) -> Extension:
-    """The extension that a node says."""
+    """Return the extension of a node."""
     prefixes = dict(findings.prefixes)
     made = read(Extension, node, findings)
     findings.prefixes = prefixes  # our element declares its own
@@ -83,7 +83,7 @@ def parsed(node: Node, findings: Findings) -> Extension:
 
 
 def markup(extension: Extension) -> str:
-    """The extension's element, or nothing where it says nothing."""
+    """Return the extension's element, or nothing for an empty extension."""
     tag = write(f"{_PREFIX}:Schedule", extension)
     if not tag.attributes:
         return ""

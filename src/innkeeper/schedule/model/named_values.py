@@ -1,4 +1,4 @@
-"""Hold values by name (``ITaskNamedValueCollection``)."""
+"""Values by name (``ITaskNamedValueCollection``)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NamedValueCollection(Changeable[NamedValuePair]):
 
 
 class _Pairs:
-    """What the two ways to write named values share."""
+    """Shared part of the two XML forms of named values."""
 
     def coerce(self, value: object) -> NamedValueCollection:
         if not isinstance(value, NamedValueCollection):

@@ -1,4 +1,4 @@
-"""Find the runs of a task: all its time triggers together."""
+"""Runs of a task: all its time triggers together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SECOND = dt.timedelta(seconds=1)
 
 
 class Plan:
-    """When a task's time triggers start it.
+    """Runs that a task's time triggers ask for.
 
     Disabled triggers count, as documented for ``NextRunTime`` and ``GetRunTimes``, though they start
     nothing; ``effective`` leaves them out.
@@ -44,7 +44,7 @@ class Plan:
         self.ends = ends
 
     def aware(self, moment: dt.datetime) -> dt.datetime:
-        """The moment itself, or, where it is naive, the one at which the schedule's wall shows it."""
+        """Return an aware moment as it is, and a naive one as the schedule's wall clock shows it."""
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=self._home.tzinfo)
 
     def next_after(self, moment: dt.datetime) -> dt.datetime | None:
@@ -73,7 +73,7 @@ class Plan:
         return self._spans is None or self._spans.free_from(instant) == instant
 
     def repeated(self, trigger: t.Trigger, since: dt.datetime) -> Recurrence:
-        """The repetitions of a trigger that has fired at ``since``; that start itself is none of them."""
+        """Return the repetitions of a trigger that fired at ``since``, without that start itself."""
         repetition, end = trigger.repetition, trigger.end_boundary
         interval = _seconds(repetition.interval.nominal) if repetition.interval else 0
         duration = None if repetition.duration is None else _seconds(repetition.duration.nominal) - interval
@@ -90,7 +90,7 @@ class Plan:
         )
 
     def is_over(self, moment: dt.datetime) -> bool:
-        """Whether nothing can start it any more because each trigger has passed its end boundary."""
+        """Whether nothing can start the task any more: each trigger has passed its end boundary."""
         return self.ends is not None and moment > self.ends
 
 
@@ -102,7 +102,7 @@ def of(
     calendars: Mapping[str, NamedCalendar] | None = None,
     effective: bool = False,
 ) -> Plan:
-    """The plan of a task whose host lives in the zone ``home``; ``effective`` leaves disabled triggers out.
+    """Return the plan of a task on a host in the zone ``home``; ``effective`` leaves disabled triggers out.
 
     Raises ``ScheduleError`` where it names a calendar that is not known.
     """
@@ -128,7 +128,7 @@ def _ends(triggers: TriggerCollection, local: Zone) -> dt.datetime | None:
 
 
 def recurrence_of(trigger: t.Trigger, local: Zone, spans: Spans | None = None) -> Recurrence | None:
-    """The runs of a trigger; ``None`` for one that no clock fires, or that lacks its start or its days."""
+    """Return a trigger's runs; ``None`` for one that no clock fires, or that lacks its start or its days."""
     start = trigger.start_boundary
     if start is None:
         return None
@@ -175,7 +175,7 @@ def _wall(boundary: Boundary) -> int:
 
 
 def _end(boundary: Boundary, local: Zone, fraction: dt.timedelta) -> int:
-    """The last whole second at which a run, a ``fraction`` later, is not past the boundary."""
+    """Return the last whole second at which a run, a ``fraction`` later, is not past the boundary."""
     here = local if boundary.offset is None else zone.fixed(boundary.offset)
     early = boundary.wall.microsecond < fraction.microseconds
     return here.boundary(_wall(boundary)) - early

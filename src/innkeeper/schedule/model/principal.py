@@ -1,4 +1,4 @@
-"""Say as whom a task runs."""
+"""Principals: the accounts that tasks run as."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PRIVILEGE = re.compile(r"Se[A-Za-z]{1,60}Privilege")
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Principal(Element):
-    """As whom a task runs (``IPrincipal``, ``IPrincipal2``)."""
+    """The account a task runs as, and its privileges (``IPrincipal``, ``IPrincipal2``)."""
 
     #: The name that the actions' context refers to (``Id``).
     id: str | None = attribute("id", forms.text(shortest=1))
@@ -62,7 +62,7 @@ class Principal(Element):
 
     @property
     def required_privilege_count(self) -> int:
-        """How many privileges it must have (``RequiredPrivilegeCount``)."""
+        """Number of required privileges (``RequiredPrivilegeCount``)."""
         return len(self.required_privileges)
 
     def required_privilege(self, index: int) -> str:
@@ -72,7 +72,7 @@ class Principal(Element):
         return self.required_privileges[index - 1]
 
     def add_required_privilege(self, name: str) -> None:
-        """Demand one more privilege (``AddRequiredPrivilege``)."""
+        """Add a required privilege (``AddRequiredPrivilege``)."""
         if not _PRIVILEGE.fullmatch(name):
             raise InvalidArgument(f"{name!r} is no privilege such as SeBackupPrivilege.")
         self.required_privileges = (*self.required_privileges, name)

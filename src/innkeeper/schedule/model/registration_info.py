@@ -1,4 +1,4 @@
-"""Say where a definition comes from."""
+"""Origin of a definition: author, date, description."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from innkeeper.schedule.xml.element import Element, element
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class RegistrationInfo(Element):
-    """Where a definition comes from (``IRegistrationInfo``); localised ``$(@dll,-id)`` texts are kept."""
+    """Origin of a definition (``IRegistrationInfo``); localised ``$(@dll,-id)`` texts are kept."""
 
     #: When it was registered (``Date``).
     date: Boundary | None = element("Date", forms.BOUNDARY)

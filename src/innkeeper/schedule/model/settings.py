@@ -1,4 +1,4 @@
-"""Say under which conditions a task runs, and how it ends."""
+"""Settings of tasks: conditions, limits, policies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DAY = Duration("P1D")
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class IdleSettings(Element):
-    """What idleness has to do with the task (``IIdleSettings``)."""
+    """The task's relation to idleness (``IIdleSettings``)."""
 
     #: ``IdleDuration``; deprecated: kept, and not acted on.
     idle_duration: Duration | None = element("Duration", forms.duration("PT1M"), default=Duration("PT10M"))
@@ -134,7 +134,7 @@ class TaskSettings(Element):
     compatibility: Compatibility = Compatibility.V2
 
     def create_maintenance_settings(self) -> MaintenanceSettings:
-        """Let the task take part in maintenance (``CreateMaintenanceSettings``)."""
+        """Make the task take part in automatic maintenance (``CreateMaintenanceSettings``)."""
         self.maintenance_settings = MaintenanceSettings()
         return self.maintenance_settings
 

@@ -1,4 +1,4 @@
-"""Hold the triggers of a task (``ITriggerCollection``)."""
+"""Collection of a task's triggers (``ITriggerCollection``)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TriggerCollection(Changeable[t.Trigger]):
 
 
 class TriggersForm:
-    """How the triggers stand: in their order, calendar triggers told apart by what they hold."""
+    """XML form of the triggers: in their order, calendar triggers told apart by their contents."""
 
     def read(self, node: Node, findings: Findings) -> TriggerCollection:
         elements.hoist(node, findings)

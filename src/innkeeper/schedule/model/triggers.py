@@ -1,4 +1,4 @@
-"""Say what starts a task."""
+"""Triggers of tasks."""
 
 from __future__ import annotations
 

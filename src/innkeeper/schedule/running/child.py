@@ -1,4 +1,4 @@
-"""Hold a child process on the event loop: its output through a pipe, and its end with it or by a pidfd."""
+"""Child processes on the event loop: output through a pipe, end by pidfd."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Child:
         return self._begun.pid
 
     async def wait(self) -> int:
-        """Its exit code, once it has ended and its output is read; 128 + n for a signal n."""
+        """Return the exit code, once the process has ended and its output is read; 128 + n for a signal n."""
         code = await asyncio.shield(self._ended)
         if not self._drained.done():
             await asyncio.wait([self._drained], timeout=_LINGER_SECONDS)
@@ -68,17 +68,17 @@ class Child:
         return code if code >= 0 else 128 - code
 
     async def ends_within(self, seconds: float) -> bool:
-        """Whether it ended in time."""
+        """Whether the process ends within the time."""
         await asyncio.wait([self._ended], timeout=seconds)
         return self._ended.done()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to its whole group. Does nothing where it has gone."""
+        """Send a signal to the whole process group. Does nothing where it has gone."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._begun.pid, number)
 
     def _look(self) -> bool:
-        """Whether it has ended."""
+        """Whether the process has ended."""
         if self._ended.done():
             return True
         code = self._begun.code()
@@ -92,7 +92,7 @@ class Child:
         return True
 
     def _watch(self) -> None:
-        """Be told of its end, though others may hold its output open, or it has closed it and goes on."""
+        """Watch for the process's end, though others may hold its output open."""
         self._watching.cancel()
         try:
             self._pidfd = os.pidfd_open(self.pid)
@@ -213,7 +213,7 @@ _Asked = tuple[Callable[[], _Begun], asyncio.Future[_Begun]]
 
 
 class _Spawners:
-    """A few threads that start programs: to wait for a program's file is not for the loop to do.
+    """Threads that start programs, since opening a program's file can block.
 
     An executor of the library's costs a quarter of a short program, for what is not needed here.
     """
@@ -224,7 +224,7 @@ class _Spawners:
         self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
 
     def submit(self, begin: Callable[[], _Begun]) -> asyncio.Future[_Begun]:
-        """Have a program started; the future is the running loop's."""
+        """Start a program in a thread; the future is the running loop's."""
         begun: asyncio.Future[_Begun] = asyncio.get_running_loop().create_future()
         self._asked.put((begin, begun))
         if len(self._threads) < self._most:

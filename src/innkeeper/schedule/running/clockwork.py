@@ -1,4 +1,4 @@
-"""Call back at the runs of many recurrences, in one process and in memory: the scheduler as a library."""
+"""Callbacks at the runs of many recurrences, in one process and in memory: the scheduler as a library."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Clockwork(Generic[K]):
         return len(self._recurrences)
 
     def set(self, key: K, recurrence: Recurrence) -> None:
-        """Call back for ``key`` at the runs of a recurrence, and at no others."""
+        """Call back for ``key`` at the runs of this recurrence alone."""
         with self._changed:
             self._set(key, recurrence, int(time.time()))
             self._changed.notify()
@@ -57,18 +57,18 @@ class Clockwork(Generic[K]):
             self._changed.notify()
 
     def remove(self, key: K) -> None:
-        """Call back for ``key`` no more. Does nothing where it is not there."""
+        """Stop calling back for ``key``. Does nothing where it is not there."""
         with self._changed:
             self._recurrences.pop(key, None)
             self._timer.remove(key)
 
     def start(self) -> None:
-        """Begin to call back, from a thread of its own."""
+        """Start calling back, from a thread of its own."""
         self._thread = threading.Thread(target=self._run, name="innkeeper-clockwork", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Call back no more; a call that is being made comes to its end."""
+        """Stop calling back; a call under way comes to its end."""
         with self._changed:
             self._stopping = True
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""Say whether a task may start now, and whether it may go on."""
+"""Conditions of starts, and of running instances."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_IDLE: Final = "the computer is not idle"
 
 
 def asks(settings: TaskSettings) -> bool:
-    """Whether the task wants to know anything of the computer before it starts."""
+    """Whether the task has any condition on the computer's state."""
     return (
         settings.disallow_start_if_on_batteries
         or settings.run_only_if_network_available
@@ -28,7 +28,7 @@ def asks(settings: TaskSettings) -> bool:
 
 
 def unmet(settings: TaskSettings, conditions: Conditions) -> str:
-    """Why the task may not start now; nothing where it may. What cannot be known here is no obstacle.
+    """Return why the task may not start now; empty where it may. What cannot be known is no obstacle.
 
     Blocks: the answers come from files.
     """
@@ -46,7 +46,7 @@ def unmet(settings: TaskSettings, conditions: Conditions) -> str:
 
 
 class Vigil:
-    """Looks now and then whether running instances may go on."""
+    """Checks at intervals whether running instances may go on."""
 
     def __init__(self, conditions: Conditions, clock: Clock) -> None:
         self._conditions = conditions
@@ -55,7 +55,7 @@ class Vigil:
         self._has_batteries: bool | None = None
 
     async def wants(self, definition: TaskDefinition, trigger: int) -> bool:
-        """Whether an instance has to be looked after; most have not."""
+        """Whether an instance has to be checked; most need not."""
         settings = definition.settings
         if settings.idle_settings.stop_on_idle_end and follows_idleness(definition, trigger):
             return True

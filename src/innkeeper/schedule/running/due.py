@@ -1,4 +1,4 @@
-"""Work out which starts of a task have come due, and what to do about the missed ones."""
+"""Due and missed starts of a task."""
 
 from __future__ import annotations
 
@@ -50,26 +50,26 @@ class Start:
 def next_due(
     task: Registered, definition: TaskDefinition, *, home: dt.tzinfo, calendars: Mapping[str, NamedCalendar]
 ) -> dt.datetime | None:
-    """When to look at the task next: its clock triggers start it, random delay included, or it expires."""
+    """Return when to look at the task next: a clock trigger with its random delay, or its expiry."""
     plan = definition.plan(zone=home, calendars=calendars, effective=True)
     return _look_at(task, definition, plan, task.handled_until)
 
 
 def expires_at(definition: TaskDefinition, plan: Plan) -> dt.datetime | None:
-    """When the task is to be forgotten (``DeleteExpiredTaskAfter``), if ever."""
+    """Return when the task is to be deleted (``DeleteExpiredTaskAfter``), if ever."""
     after = definition.settings.delete_expired_task_after
     return None if after is None or plan.ends is None else plan.ends + after.nominal
 
 
 def watch_of(trigger: t.Trigger) -> Watch:
-    """What has to be watched for a trigger; nothing for one that the clock fires."""
+    """Return the kind of occasion that a trigger waits for; ``None`` for one that the clock fires."""
     if isinstance(trigger, t.CalendarTrigger):
         return Watch.NOTHING
     return _WATCHES.get(trigger.type, Watch.NOTHING)
 
 
 def watches_of(definition: TaskDefinition) -> Watch:
-    """What else than the clock concerns a task."""
+    """Return the kinds of occasions, besides the clock, that a task waits for."""
     found = Watch.NOTHING
     for trigger in definition.triggers:
         if trigger.enabled:
@@ -97,7 +97,7 @@ def claim(
     home: dt.tzinfo,
     calendars: Mapping[str, NamedCalendar],
 ) -> Claim:
-    """What one look at a due task changes: the starts to make, the one to make up for, and the missed."""
+    """Return the result of one look at a due task: the starts to make, to make up for, and the missed."""
     plan = definition.plan(zone=home, calendars=calendars, effective=True)
     starts = list(_starts(task, definition, plan, now))
     timely = [start for start in starts if now - start.due <= GRACE]
@@ -111,7 +111,7 @@ def claim(
 
 
 def registration_runs(task: Registered, definition: TaskDefinition, now: dt.datetime) -> tuple[Run, ...]:
-    """The starts that the task's registration asks for, each after its delay (``IRegistrationTrigger``)."""
+    """Return the starts that the registration asks for, each after its delay (``IRegistrationTrigger``)."""
     found = []
     for number, trigger in enumerate(definition.triggers, 1):
         if isinstance(trigger, t.RegistrationTrigger) and trigger.enabled:
@@ -122,7 +122,7 @@ def registration_runs(task: Registered, definition: TaskDefinition, now: dt.date
 
 
 def registration_series(definition: TaskDefinition, now: dt.datetime) -> tuple[Series, ...]:
-    """The repetitions that the task's registration begins."""
+    """Return the repetitions that the registration begins."""
     return tuple(
         Series(
             trigger=number,
@@ -137,7 +137,7 @@ def registration_series(definition: TaskDefinition, now: dt.datetime) -> tuple[S
 
 
 def can_catch_up(definition: TaskDefinition, plan: Plan) -> bool:
-    """Whether a missed start is made up for: only where the task ends some day, or repeats for ever."""
+    """Whether a missed start is made up for: only if the task ends some day or repeats for ever."""
     if not definition.settings.start_when_available:
         return False
     for number, recurrence in plan.recurrences.items():
@@ -186,7 +186,7 @@ def _first_starts(
 def _recurrences(
     task: Registered, definition: TaskDefinition, plan: Plan
 ) -> Iterator[tuple[int, Recurrence]]:
-    """What the clock starts: its own triggers, and the repetitions of others that have fired."""
+    """Return the recurrences that the clock fires: clock triggers, and repetitions of others."""
     yield from plan.recurrences.items()
     for series in task.series:
         if series.trigger <= definition.triggers.count and definition.triggers[series.trigger].enabled:
@@ -248,10 +248,10 @@ def _catch_up(task: Registered, start: Start, now: dt.datetime) -> Run:
 
 
 def occurrence_of(start: Start) -> str:
-    """What makes a start unique in its task: the trigger and its moment, whoever looks at it."""
+    """Return the identity of a start within its task: trigger and moment."""
     return f"{start.trigger}@{start.occurrence.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def new_run_id() -> str:
-    """A new ``InstanceGuid``."""
+    """Return a new ``InstanceGuid``."""
     return f"{{{str(uuid.UUID(int=_NUMBERS.getrandbits(128), version=4)).upper()}}}"

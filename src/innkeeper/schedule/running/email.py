@@ -1,4 +1,4 @@
-"""Send the e-mail of an action."""
+"""E-mails of actions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_ATTACHED_BYTES: Final = 25 << 20
 
 
 async def attached(paths: Sequence[str], user: str | None) -> list[tuple[str, bytes]]:
-    """The names and bytes of files, read as the task's user: what they may not read is not sent.
+    """Return names and bytes of files, read as the task's user: what they may not read is not sent.
 
     Raises ``ScheduleError`` where one cannot be read, or where all are more than 25 MiB.
     """
@@ -43,7 +43,7 @@ async def attached(paths: Sequence[str], user: str | None) -> list[tuple[str, by
 
 
 def composed(action: EmailAction, attachments: Sequence[tuple[str, bytes]] = ()) -> EmailMessage:
-    """The message that an action says. Raises ``ScheduleError`` for one that cannot be sent."""
+    """Return the message of an action. Raises ``ScheduleError`` for one that cannot be sent."""
     if not action.from_ or not (action.to or action.cc):
         missing = "From" if not action.from_ else "To"
         raise _unsent(f"{missing} is missing", ErrorCode.SCHED_E_MISSINGNODE, missing)
@@ -65,7 +65,7 @@ def composed(action: EmailAction, attachments: Sequence[tuple[str, bytes]] = ())
 
 
 async def send(server: MailServer, message: EmailMessage, secrets: Secrets | None) -> None:
-    """Hand the message to the server. Raises ``ScheduleError``; no word of it is the password."""
+    """Send the message. Raises ``ScheduleError``, whose text never contains the password."""
     await asyncio.to_thread(_send, server, message, secrets)
 
 

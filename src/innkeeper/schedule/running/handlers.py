@@ -1,4 +1,4 @@
-"""Call Innkeeper's own operations by class id, as Windows calls COM handlers (``ITaskHandler``)."""
+"""Handlers of Innkeeper's operations by class id, in place of COM handlers (``ITaskHandler``)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from innkeeper.errors import ErrorCode, NotSupported, ScheduleError
 
 
 class TaskHandlerStatus(Protocol):
-    """What a handler tells of itself while it works (``ITaskHandlerStatus``)."""
+    """Progress reports of a handler (``ITaskHandlerStatus``)."""
 
     def update_status(self, percent: int, message: str) -> None:
-        """How far it has come, 0 to 100, and what it does (``UpdateStatus``)."""
+        """Report progress, 0 to 100, and the present activity (``UpdateStatus``)."""
 
     def task_completed(self, result: int) -> None:
-        """Its result, where it is not 0 (``TaskCompleted``)."""
+        """Report the result, where it is not 0 (``TaskCompleted``)."""
 
 
 class TaskHandler(Protocol):
@@ -34,10 +34,10 @@ class TaskHandler(Protocol):
         """End the work as soon as it can be ended, and return its code (``Stop``)."""
 
     async def pause(self) -> None:
-        """Let the work stand still (``Pause``). Raises ``NotSupported`` (0x80004001) where it cannot."""
+        """Pause the work (``Pause``). Raises ``NotSupported`` (0x80004001) where it cannot."""
 
     async def resume(self) -> None:
-        """Let it go on (``Resume``)."""
+        """Resume the work (``Resume``)."""
 
 
 #: A handler as a function: given its status and the action's data, it returns when it is done, and is
@@ -70,11 +70,11 @@ class FunctionHandler:
         return ErrorCode.S_OK
 
     async def pause(self) -> None:
-        """A function cannot stand still."""
+        """Refuse to pause a function."""
         raise not_pausable()
 
     async def resume(self) -> None:
-        """As ``pause``."""
+        """Refuse to resume, as ``pause`` does."""
         raise not_pausable()
 
     async def _called(self, status: TaskHandlerStatus, data: str) -> None:
@@ -94,21 +94,21 @@ class Operation:
 
 
 class Handlers:
-    """The handlers of this inn, by class id."""
+    """The handlers of this service, by class id."""
 
     def __init__(self) -> None:
         self._operations: dict[str, Operation] = {}
 
     def register(self, class_id: str, name: str, handler: Handler) -> None:
-        """Let ``class_id`` (with braces) mean this function."""
+        """Register a function for ``class_id`` (with braces)."""
         self.add(class_id, Operation(name=name, make=lambda: FunctionHandler(handler)))
 
     def add(self, class_id: str, operation: Operation) -> None:
-        """Let ``class_id`` (with braces) mean this operation."""
+        """Register an operation for ``class_id`` (with braces)."""
         self._operations[class_id.casefold()] = operation
 
     def names(self) -> dict[str, str]:
-        """What each class id does, for a person."""
+        """Return each class id's operation, in words."""
         return {class_id: operation.name for class_id, operation in self._operations.items()}
 
     def find(self, class_id: str) -> Operation:
@@ -126,7 +126,7 @@ class Handlers:
 
 
 def not_pausable() -> NotSupported:
-    """The answer for work that cannot stand still."""
+    """Return the error for work that cannot be paused."""
     return NotSupported(
         "This operation cannot be paused.", code=ErrorCode.E_NOTIMPL, advice="Stop it, or wait for its end."
     )

@@ -1,4 +1,4 @@
-"""Tell event triggers of the inn's own events."""
+"""Innkeeper's own events as a source for event triggers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class InnEvents:
-    """A source: hears every event of the inn, and passes on those whose channel somebody listens to."""
+    """Source of Innkeeper's events; passes on those whose channel a task listens to."""
 
     watches = Watch.EVENT
     missing = ""
@@ -30,7 +30,7 @@ class InnEvents:
     def __init__(
         self, channels: Callable[[], Awaitable[frozenset[str]]], *, life: str, computer: str
     ) -> None:
-        """``life`` tells the events of this run of the service from those of another."""
+        """``life`` distinguishes the events of this start of the service from earlier ones."""
         self._channels = channels
         self._life = life
         self._computer = computer
@@ -38,7 +38,7 @@ class InnEvents:
         self._waiting: asyncio.Queue[Event] = asyncio.Queue(_MOST_WAITING)
 
     def on_event(self, event: Event) -> None:
-        """Take an event, on the loop. Never blocks, never raises."""
+        """Queue an event, on the loop. Never blocks, never raises."""
         try:
             self._waiting.put_nowait(event)
         except asyncio.QueueFull:

@@ -1,4 +1,4 @@
-"""Carry one instance of a task from its conditions to its result."""
+"""One instance of a task, from its conditions to its result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from innkeeper.wire.events import Json
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
-    """How a try came out."""
+    """Outcome of a try."""
 
     state: RunState
     result: int
@@ -38,7 +38,7 @@ class Ending:
 
 
 class Instances:
-    """Carries instances: the work behind the operation of each."""
+    """Runs instances: the work behind the operation of each."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Instances:
         secrets: Secrets | None = None,
         messages: Messages | None = None,
     ) -> None:
-        """``starts`` is ``None`` where other servers work on the same store: they cannot look into it."""
+        """``starts`` is ``None`` where other servers share the store, as they cannot read it."""
         self._starts = starts
         #: Runs that were started here and not begun yet, with their tasks: not to be read again.
         self._given: dict[str, tuple[Run, Registered, Awaitable[object]]] = {}
@@ -70,7 +70,7 @@ class Instances:
         self._handlers = handlers
 
     async def carry(self, context: RunningTask, argument: Mapping[str, Json]) -> None:
-        """Do all that an instance has to do. Raises what its last try ended with."""
+        """Run an instance. Raises the error of its last try."""
         given = self._given.pop(str(argument["run"]), None)
         if given is not None:
             run, task, writing = given
@@ -101,7 +101,7 @@ class Instances:
         _raise(ending, context)
 
     def intend(self, run: Run, task: Registered) -> Mapping[str, Json]:
-        """What an operation is to be started with that carries this run: now, and after a crash."""
+        """Return the argument of the operation that will carry this run, now or after a crash."""
         if self._starts is not None:
             self._starts.intend(run.id)
         return {
@@ -146,7 +146,7 @@ class Instances:
         *,
         unconditional: bool,
     ) -> tuple[Run, Ending]:
-        """Try, and try again as ``RestartOnFailure`` says."""
+        """Try, and retry as ``RestartOnFailure`` says."""
         settings = definition.settings
         while True:
             reason = "" if unconditional else await self._unmet(settings)
@@ -179,7 +179,7 @@ class Instances:
             await self._store.put_run(run)
 
     async def _again_when_idle(self, context: RunningTask, run: Run) -> tuple[Run, bool]:
-        """Wait for the computer to be idle again (``RestartOnIdle``); whether nobody stopped the wait."""
+        """Wait until the computer is idle again (``RestartOnIdle``); whether the wait was not stopped."""
         context.log("Stopped, as the computer is not idle any more. It goes on when it is.", LogLevel.WARNING)
         run = dataclasses.replace(run, state=RunState.QUEUED, attempt=run.attempt + 1, reason=NOT_IDLE)
         await self._store.put_run(run)
@@ -190,11 +190,11 @@ class Instances:
         return run, True
 
     def work_of(self, run_id: str) -> Pausable | None:
-        """What an instance is doing here, to pause and resume it."""
+        """Return an instance's present work, to pause and resume it."""
         return self._under_way.get(run_id)
 
     def because(self, run_id: str, reason: str) -> None:
-        """Say why an instance that is about to be stopped is; a person did it where nothing is said."""
+        """Record the reason of a stop that is about to come; a person's, where none is given."""
         self._reasons[run_id] = reason
 
     def _stopped(self, run: Run) -> Ending:
@@ -202,7 +202,7 @@ class Instances:
         return dataclasses.replace(_STOPPED, reason=reason) if reason else _STOPPED
 
     def _limit(self, definition: TaskDefinition, run: Run) -> dt.timedelta | None:
-        """How long the instance may take: its limits, and the end of the pattern that started it."""
+        """Return how long the instance may take: its limits, and the end of the pattern that started it."""
         limit = time_limit(definition, run.trigger)
         if run.ends_by is None:
             return limit

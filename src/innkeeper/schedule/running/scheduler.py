@@ -76,14 +76,14 @@ class Scheduler:
     # Life
 
     async def run(self) -> None:
-        """Start what is due, for as long as the service lives."""
+        """Start what is due, while the service runs."""
         await self._settle_left()
         while True:
             self._awake.clear()
             await self._sleep(await self.look())
 
     async def _settle_left(self) -> None:
-        """End in the history what has ended as an operation: its own end could not be written."""
+        """Record the ends of instances whose operations ended without being able to."""
         for run in await self._store.runs(live=True, limit=10_000):
             if run.operation is None:
                 continue
@@ -92,11 +92,11 @@ class Scheduler:
                 await self._store.end_run(_lost_end(run, self._clock.now()), None)
 
     def wake(self) -> None:
-        """Look again now: something was registered, or an instance has ended."""
+        """Look again now, after a registration or an instance's end."""
         self._awake.set()
 
     async def look(self) -> float:
-        """Start all that is due; how many seconds there are until there may be more."""
+        """Start all that is due; returns how many seconds there are until there may be more."""
         await self._start_claimed()
         calendars = await self._calendars.named()
         now = self._clock.now()
@@ -149,7 +149,7 @@ class Scheduler:
             self._beginning.discard(run.id)
 
     async def stop(self, task: Registered) -> bool:
-        """Stop all instances of a task (``Stop``); whether there were any."""
+        """Stop all instances of a task (``Stop``); returns whether there were any."""
         live = await self._store.runs(task.id, live=True)
         for run in live:
             await self.stop_run(run)
@@ -177,7 +177,7 @@ class Scheduler:
         await self._store.end_run(stopped, None)
 
     async def pause_run(self, run: Run) -> None:
-        """Let an instance stand still (``ITaskHandler::Pause``): its program, with all that it has started.
+        """Pause an instance (``ITaskHandler::Pause``): its program, with all that it has started.
 
         Raises ``ScheduleError`` (0x8004130B) where it does nothing here, ``NotSupported`` (0x80004001) for
         an operation that cannot stand still.
@@ -185,7 +185,7 @@ class Scheduler:
         await self._work_of(run).pause()
 
     async def resume_run(self, run: Run) -> None:
-        """Let it go on (``ITaskHandler::Resume``); raises as ``pause_run``."""
+        """Resume an instance (``ITaskHandler::Resume``); raises as ``pause_run``."""
         await self._work_of(run).resume()
 
     def _work_of(self, run: Run) -> Pausable:
@@ -246,7 +246,7 @@ class Scheduler:
     async def _claim_unless_expired(
         self, task: Registered, now: dt.datetime, calendars: Mapping[str, NamedCalendar]
     ) -> Claim | None:
-        """What is to be started of a task; nothing where it has expired, and is deleted."""
+        """Claim a task's due starts, or delete it where it has expired."""
         try:
             claim = self._claim(task, now, calendars)
         except Exception as exc:  # it is looked at again later, and leaves the other tasks alone
@@ -269,7 +269,7 @@ class Scheduler:
         await asyncio.gather(*(begin(task_id) for task_id in by_task))
 
     async def _begin(self, run: Run, task: Registered, *, unconditional: bool = False) -> Run:
-        """Start an instance, or do with it what the task's policy says."""
+        """Start an instance, or apply the task's instances policy."""
         policy = definition_of(task).settings.multiple_instances
         if policy is InstancesPolicy.PARALLEL:
             return await self._operate(run, task, unconditional=unconditional)
@@ -331,7 +331,7 @@ class Scheduler:
         return run
 
     async def _start_claimed(self) -> None:
-        """Go on with what a crash left claimed, and with what has waited long enough."""
+        """Start what a crash left claimed, and what has waited long enough."""
         now = self._clock.now()
         ready: dict[int, list[Run]] = {}
         for run in await self._store.waiting():
@@ -357,7 +357,7 @@ class Scheduler:
             await self._begin(run, task)
 
     async def _delete_expired(self, task: Registered, calendars: Mapping[str, NamedCalendar]) -> bool:
-        """Forget a task that is over and says that it goes then (``DeleteExpiredTaskAfter``)."""
+        """Delete an expired task whose settings ask for it (``DeleteExpiredTaskAfter``)."""
         definition = definition_of(task)
         plan = definition.plan(zone=self._home, calendars=calendars)
         expiry = due.expires_at(definition, plan)
@@ -381,7 +381,7 @@ class Scheduler:
         return min((min(later) - self._clock.now()).total_seconds(), _LONGEST_SLEEP)
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep, or be woken."""
+        """Sleep until woken or the time is over."""
         races = [
             asyncio.create_task(self._clock.sleep(max(seconds, 0.0))),
             asyncio.create_task(self._awake.wait()),
@@ -395,7 +395,7 @@ class Scheduler:
 
 @contextlib.contextmanager
 def _alone(task_id: int) -> Iterator[None]:
-    """Keep what fails with one task from the others; what was claimed is begun at the next look."""
+    """Isolate one task's failure from the others; what was claimed is begun at the next look."""
     try:
         yield
     except Exception as exc:
@@ -403,13 +403,13 @@ def _alone(task_id: int) -> Iterator[None]:
 
 
 def _postponed(task: Registered, now: dt.datetime) -> Claim:
-    """A task that cannot be looked at now: nothing of it is started, and nothing is missed."""
+    """Return the claim of a task that cannot be looked at now: nothing is started, nothing missed."""
     later = now + _POSTPONED
     return Claim(seen=task, handled_until=task.handled_until, next_due=later, missed_runs=0)
 
 
 def not_running(identifier: str) -> ScheduleError:
-    """The answer for an instance that has ended, or that is none."""
+    """Return the error for an instance that has ended, or does not exist."""
     return ScheduleError(
         f"No instance {identifier[:64]} is running.",
         code=ErrorCode.SCHED_E_TASK_NOT_RUNNING,

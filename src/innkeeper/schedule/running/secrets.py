@@ -1,4 +1,4 @@
-"""Find what definitions name and never say: passwords, by name, from files that only the service reads."""
+"""Passwords that definitions name but do not contain, in files that only the service reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SecretFiles:
         self._directories = tuple(directories)
 
     def find(self, name: str) -> str | None:
-        """The secret of a name, without the line end of its file; ``None`` where there is none. Blocks.
+        """Return the secret of a name, without its file's line end; ``None`` where missing. Blocks.
 
         Raises ``ScheduleError`` for a file that others can read: what it holds is no secret any more.
         """
@@ -45,7 +45,7 @@ class SecretFiles:
 
 
 def directories(state_dir: Path) -> tuple[Path, ...]:
-    """Where secrets are looked for."""
+    """Return the directories of secrets."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     return (*((Path(credentials),) if credentials else ()), state_dir / "secrets")
 

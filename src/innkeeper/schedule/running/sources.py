@@ -1,4 +1,4 @@
-"""Say where occasions come from: what a source is, and what it says where it has nothing to tell."""
+"""Sources of occasions, and why one is not available on a computer."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ OnOccasion = Callable[[Occasion], Awaitable[None]]
 
 
 class Source(Protocol):
-    """Tells of occasions of some kinds, for as long as the service lives."""
+    """Source of occasions of some kinds, while the service runs."""
 
     @property
     def watches(self) -> Watch:
-        """The kinds it tells of."""
+        """The kinds of occasions that the source reports."""
 
     @property
     def missing(self) -> str:
-        """Why it has nothing to tell on this computer, for a person; empty where it works."""
+        """Why the source is not available on this computer; empty where it is."""
 
     async def run(self, on_occasion: OnOccasion) -> None:
-        """Tell of occasions until cancelled; returns where there will be none."""
+        """Report occasions until cancelled; returns where there will be none."""
 
 
 class Sources:
@@ -33,7 +33,7 @@ class Sources:
     def __init__(
         self, sources: Sequence[Source] = (), *, otherwise: str = "this service does not watch for it"
     ) -> None:
-        """``otherwise`` is why there is no source for a kind of occasion."""
+        """``otherwise`` is the reason for kinds of occasions without a source."""
         self._sources = tuple(sources)
         self._otherwise = otherwise
 
@@ -41,7 +41,7 @@ class Sources:
         return iter(self._sources)
 
     def missing(self, watch: Watch) -> str:
-        """Why occasions of a kind are not told of here; empty where they are."""
+        """Return why occasions of a kind are not reported here; empty where they are."""
         found = [source.missing for source in self._sources if source.watches & watch]
         if not found:
             return self._otherwise

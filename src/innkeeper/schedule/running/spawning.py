@@ -1,4 +1,4 @@
-"""Start a process that leaves a sign of itself: the child makes a file before the program is run.
+"""Start of processes that leave a sign: the child creates a file before the program is run.
 
 The interpreter's own ways to start a process end in a note that the parent makes afterwards; a kill of the
 parent in between leaves a program that nobody knows of. ``posix_spawn`` of the C library can have the child
@@ -26,7 +26,7 @@ _SIGN_DESCRIPTOR: Final = 3
 
 @functools.cache
 def c_library() -> ctypes.CDLL | None:
-    """The C library, where it can do all that is needed (glibc 2.29 and later)."""
+    """Return the C library, where it has all that is needed (glibc 2.29 and later)."""
     found = ctypes.CDLL(None, use_errno=False)
     return found if hasattr(found, "posix_spawn_file_actions_addchdir_np") else None
 
@@ -68,7 +68,7 @@ def _describe(quick: ctypes.PyDLL, actions: Any, *, output: int, directory: str,
 
 @functools.cache
 def _attributes() -> Any:
-    """What is the same for all, and kept for good: a session, and signals as the program expects them."""
+    """Return the shared spawn attributes: a session, and signals as programs expect them."""
     quick = _quick()
     attributes = ctypes.create_string_buffer(_STRUCTURE_BYTES)
     _check(quick.posix_spawnattr_init(attributes))
@@ -98,7 +98,7 @@ def _started(actions: Any, argv: Sequence[str], environment: Mapping[str, str]) 
 
 
 def _found(program: str, environment: Mapping[str, str]) -> str:
-    """The file of a program's name, looked for on the PATH that it is given, as a shell would."""
+    """Return the file of a program's name, searched on the PATH that it is given, as a shell would."""
     if "/" in program:
         return program
     for directory in environment.get("PATH", os.defpath).split(":"):

@@ -1,4 +1,4 @@
-"""Settle as whom a start by hand runs (``RunEx``)."""
+"""Accounts of starts by hand (``RunEx``)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ UserOfSession = Callable[[int], str | None]
 
 
 class Starters:
-    """Who may start what as whom."""
+    """Rules of who may start what as whom."""
 
     def __init__(self, accounts: Accounts, user_of_session: UserOfSession) -> None:
         self._accounts = accounts
         self._user_of_session = user_of_session
 
     def account_of(self, who: Who, flags: TaskRunFlags, *, session: int, user: str | None) -> str:
-        """The account of a start; empty for the principal's. Blocks: accounts are looked up.
+        """Return a start's account; empty for the principal's. Blocks: accounts are looked up.
 
         Raises ``InvalidArgument`` for a session that is none, ``ScheduleError``: 0x80070534 for an unknown
         user, 0x80070520 for an unknown session, 6200 for an account that the service cannot become, and

@@ -29,28 +29,28 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class MemoryStarts:
-    """``Starts`` for tests and simulations: kept by whoever plays the computer."""
+    """``Starts`` for tests and simulations, kept in memory."""
 
     def __init__(self) -> None:
         self._begun: dict[str, bool] = {}
 
     def intend(self, run_id: str) -> None:
-        """This server will begin it."""
+        """Record that this server will begin an instance."""
         self._begun.setdefault(run_id, False)
 
     def begin(self, run_id: str) -> None:
-        """Its first action has begun."""
+        """Record that the first action has begun."""
         self._begun[run_id] = True
 
     def sign(self, run_id: str) -> bytes | None:
-        """Nothing that a program could leave here."""
+        """Return ``None``: a simulated program can leave no file."""
 
     def forget(self, run_id: str) -> None:
-        """It has ended."""
+        """Forget an instance that has ended."""
         self._begun.pop(run_id, None)
 
     def may_have_begun(self, run_id: str) -> bool:
-        """``False`` only where it certainly has not."""
+        """``False`` only where the instance has certainly not begun."""
         return self._begun.get(run_id, True)
 
 
@@ -67,7 +67,7 @@ class MappedStarts:
     """
 
     def __init__(self, memory: mmap.mmap, signs: Path) -> None:
-        """``signs`` is there. Blocks: what programs have left in it is taken over."""
+        """``signs`` is the directory of programs' files. Blocks: what it holds is taken over."""
         self._memory = memory
         self._signs = os.fsencode(signs)
         self._slots: dict[str, int] = {}
@@ -88,7 +88,7 @@ class MappedStarts:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the notes of this server, or begin them anew where the computer has started since. Blocks."""
+        """Open this server's notes, or new ones where the computer has started since. Blocks."""
         heading = _MAGIC + _BOOT_ID.read_bytes().strip()
         size = (_SLOTS + 1) * _SLOT_BYTES
         signs = path.with_name(f"{path.name}.signs")
@@ -104,21 +104,21 @@ class MappedStarts:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._memory.close()
 
     def keep(self, live: Mapping[str, object]) -> None:
-        """Forget all but these: what a kill has left of others."""
+        """Forget all instances but these, which kills have left."""
         for run_id in [each for each in self._slots if each not in live]:
             self.forget(run_id)
 
     @property
     def is_crowded(self) -> bool:
-        """Whether kills have left so much that it should ``keep`` what is live alone."""
+        """Whether kills have left so much that ``keep`` should be called."""
         return len(self._slots) > _SLOTS // 2
 
     def intend(self, run_id: str) -> None:
-        """This server will begin it."""
+        """Record that this server will begin an instance."""
         if run_id in self._slots or not self._free:
             return
         place = self._free.pop()
@@ -127,13 +127,13 @@ class MappedStarts:
         self._slots[run_id] = place
 
     def begin(self, run_id: str) -> None:
-        """Its first action has begun."""
+        """Record that the first action has begun."""
         place = self._slots.get(run_id)
         if place is not None:
             self._memory[place] = _BEGUN
 
     def sign(self, run_id: str) -> bytes | None:
-        """The file of this instance's slot."""
+        """Return the file of this instance's slot."""
         place = self._slots.get(run_id)
         if place is None:
             return None
@@ -141,7 +141,7 @@ class MappedStarts:
         return self._path(place)
 
     def forget(self, run_id: str) -> None:
-        """It has ended."""
+        """Forget an instance that has ended."""
         place = self._slots.pop(run_id, None)
         if place is None:
             return
@@ -156,7 +156,7 @@ class MappedStarts:
             _CLEANER.submit(self._clear, places)
 
     def may_have_begun(self, run_id: str) -> bool:
-        """``False`` only where it certainly has not."""
+        """``False`` only where the instance has certainly not begun."""
         place = self._slots.get(run_id)
         return place is None or self._memory[place] == _BEGUN
 
@@ -164,7 +164,7 @@ class MappedStarts:
         return b"%b/%d" % (self._signs, place)
 
     def _clear(self, places: Sequence[int]) -> None:
-        """In a thread: take signs back, and let their places be taken then."""
+        """Remove signs in a thread, then free their slots."""
         for place in places:
             with contextlib.suppress(OSError):  # a place that keeps its sign is not taken again
                 self._clear_one(place)
@@ -176,7 +176,7 @@ class MappedStarts:
 
 
 def _made(signs: Path) -> Iterator[int]:
-    """The places whose signs are made."""
+    """Return the slots whose signs exist."""
     places = range(_SLOT_BYTES, (_SLOTS + 1) * _SLOT_BYTES, _SLOT_BYTES)
     for sign in signs.iterdir():
         if not sign.name.isdecimal() or int(sign.name) not in places:

@@ -1,4 +1,4 @@
-"""Wait for many moments at once."""
+"""Timer for many moments at once."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ class Timer(Generic[K]):
         return key in self._entries
 
     def set(self, key: K, at: float) -> None:
-        """Make a key due at a moment, and at no other."""
+        """Set the moment a key is due at."""
         number = next(self._counter)
         self._entries[key] = number
         heapq.heappush(self._heap, (at, number, key))
 
     def remove(self, key: K) -> None:
-        """Make a key due no more. Does nothing where it is not."""
+        """Remove a key. Does nothing where it is not there."""
         self._entries.pop(key, None)
         if len(self._heap) > 2 * len(self._entries) + _MOST_LEFT_BEHIND:
             self._heap = [entry for entry in self._heap if self._entries.get(entry[2]) == entry[1]]
             heapq.heapify(self._heap)
 
     def next_due(self) -> float | None:
-        """When the first key is due."""
+        """Moment of the first key."""
         heap = self._heap
         while heap and self._entries.get(heap[0][2]) != heap[0][1]:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
     def pop_due(self, now: float) -> list[tuple[float, int, K]]:
-        """Take out all that is due, the earliest first, in the order it was set: moment, number, key.
+        """Remove and return all that is due, the earliest first: moment, number, key.
 
         The entries themselves are returned: ten thousand new ones would set off a collection of garbage,
         which takes ten times as long as the rest.

@@ -1,4 +1,4 @@
-"""Put the values of a start into the words of an action."""
+"""Variables in the texts of actions, and their values for a start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_ARGUMENTS = 32
 
 
 def replaced(text: str, values: Mapping[str, str]) -> str:
-    """The text with each ``$(Name)`` replaced; ``$$`` is a ``$``, and an unknown name is left as it is."""
+    """Return the text with each ``$(Name)`` replaced; ``$$`` is a ``$``, an unknown name stays."""
 
     def value(match: re.Match[str]) -> str:
         if match.group(1) is None:
@@ -22,5 +22,5 @@ def replaced(text: str, values: Mapping[str, str]) -> str:
 
 
 def of_arguments(arguments: Sequence[str]) -> dict[str, str]:
-    """The values that a start by hand gives."""
+    """Return the variables of a start by hand."""
     return {f"Arg{number}": argument for number, argument in enumerate(arguments[:MOST_ARGUMENTS])}

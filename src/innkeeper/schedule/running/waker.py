@@ -1,4 +1,4 @@
-"""Have the computer awake when a task that asks for it is due (``WakeToRun``)."""
+"""Wake-up of the computer for tasks that ask for it (``WakeToRun``)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Alarm(Protocol):
     """Wakes the computer."""
 
     def missing(self) -> str:
-        """Why it cannot; empty where it can."""
+        """Why the computer cannot be woken; empty where it can."""
 
     def set(self, moment: dt.datetime | None) -> None:
-        """Wake it at a moment, and at no other; ``None`` is never."""
+        """Set the alarm to a moment; ``None`` is never."""
 
 
 class Waker:
@@ -35,7 +35,7 @@ class Waker:
         self._alarm = alarm
 
     async def run(self) -> None:
-        """Keep the alarm set, for as long as the service lives."""
+        """Keep the alarm set while the service runs."""
         if await asyncio.to_thread(self._alarm.missing):
             return
         while True:

@@ -1,4 +1,4 @@
-"""Start tasks when something happens that their triggers wait for."""
+"""Starts of tasks by occasions: events, boots, log-ons, sessions, idleness."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Watcher:
-    """Hears of occasions, and writes the starts that triggers ask for; the scheduler makes them."""
+    """Turns occasions into starts that triggers ask for; the scheduler makes them."""
 
     def __init__(
         self,
@@ -73,26 +73,26 @@ class Watcher:
     # Life
 
     async def run(self) -> None:
-        """Hear all sources, for as long as the service lives."""
+        """Follow all sources while the service runs."""
         async with asyncio.TaskGroup() as group:
             for source in self._sources:
                 group.create_task(self._hear(source), name=f"occasions: {type(source).__name__}")
 
     def forget(self) -> None:
-        """Ask the store again who listens: something was registered, changed or deleted."""
+        """Read the listeners anew, after a registration, a change or a deletion."""
         self._listeners = None
 
     # Questions
 
     async def channels(self) -> frozenset[str]:
-        """The channels that any task listens to, folded."""
+        """The channels that any task listens to, case-folded."""
         listeners = await self._listening()
         return frozenset(name.casefold() for each in listeners for name in each.subscription.channels)
 
     # Commands
 
     async def on_occasion(self, occasion: Occasion) -> None:
-        """Start what waits for an occasion. Telling it twice starts nothing twice."""
+        """Start the tasks that wait for an occasion. A repeated occasion starts nothing twice."""
         if isinstance(occasion, Booted):
             for volatile in await self._store.watching(Watch.VOLATILE):
                 await self._disable(volatile)
@@ -192,7 +192,7 @@ class Watcher:
         moment: dt.datetime,
         calendars: Mapping[str, NamedCalendar],
     ) -> None:
-        """Let the clock take over the repetitions of what has just fired, if it has any."""
+        """Give the repetitions of a fired trigger over to the clock, if it has any."""
         known = await self._store.get(task.id)
         if known is None or definition.triggers[number].repetition.interval is None:
             return
@@ -238,7 +238,7 @@ class _Listener:
         self._heard: dict[str, collections.deque[dt.datetime]] = {}
 
     def hears(self, record: Record, now: dt.datetime) -> bool:
-        """Whether the event is what it waits for, or the last of those that it takes together."""
+        """Whether the event fires the trigger, alone or as the last of a set."""
         if record.caused_by == str(self.task.path) or not self.subscription.matches(record, now):
             return False
         needed, period = self._trigger.number_of_occurrences, self._trigger.period_of_occurrence
@@ -253,7 +253,7 @@ class _Listener:
         return True
 
     def given(self, record: Record, now: dt.datetime) -> dict[str, str]:
-        """What the event gives to the actions, by name (``ValueQueries``)."""
+        """Return the event's values for the actions, by name (``ValueQueries``)."""
         found = {name: query.values(record.tree, now) for name, query in self._queries}
         return {name: values[0][:_LONGEST_VALUE] for name, values in found.items() if values}
 
@@ -264,7 +264,7 @@ class _Listener:
 
 
 def _heard(listener: _Listener, record: Record, now: dt.datetime) -> Mapping[str, str] | None:
-    """What an event gives to a trigger's task; nothing where it does not fire, or fails."""
+    """Return an event's values for a trigger's task; ``None`` where it does not fire, or fails."""
     try:
         return listener.given(record, now) if listener.hears(record, now) else None
     except Exception as exc:  # one trigger that fails leaves the others
@@ -293,7 +293,7 @@ def _kept(known: _Listener | None, made: _Listener) -> _Listener:
 
 
 def _pattern_end(trigger: t.Trigger, moment: dt.datetime) -> dt.datetime | None:
-    """When what it starts is stopped (``StopAtDurationEnd``)."""
+    """Return when what the trigger starts is stopped (``StopAtDurationEnd``)."""
     repetition = trigger.repetition
     if not repetition.stop_at_duration_end or repetition.duration is None:
         return None

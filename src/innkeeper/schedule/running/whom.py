@@ -1,4 +1,4 @@
-"""Settle as whom a task runs, and refuse what its registrar may not ask for."""
+"""The account that a task runs as, and what its registrar may not ask for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HIGHEST_PRIORITY = 1
 
 
 def settle(definition: TaskDefinition, who: Who, accounts: Accounts) -> None:
-    """Put the account in that the task runs as, where none is said. Blocks: accounts are looked up.
+    """Set the account that the task runs as, where none is given. Blocks: accounts are looked up.
 
     Raises ``ScheduleError`` for an account or group that is not there (0x80070534) and for one that the
     service cannot become (6200), ``NotPermitted`` where the caller may not have it run so.
@@ -36,7 +36,7 @@ def settle(definition: TaskDefinition, who: Who, accounts: Accounts) -> None:
 
 
 def account_of(definition: TaskDefinition, run_as: str, accounts: Accounts) -> str | None:
-    """The account that programs run as; the service's own where ``None``. Blocks.
+    """Return the account of the task's programs; the service's own where ``None``. Blocks.
 
     Raises ``ScheduleError``: 0x80070534 where the account has gone, 0x80041320 where nobody of a group is
     logged on.
@@ -99,7 +99,7 @@ def _check_group(name: str, who: Who, accounts: Accounts) -> None:
 
 
 def _check_own(definition: TaskDefinition, who: Who, accounts: Accounts) -> None:
-    """As the service itself: its programs can do all that the service can."""
+    """Check a task that runs as the service itself, whose programs can do all that the service can."""
     if who.rules_all or who.account == accounts.own():
         return
     kind = "run programs" if any(isinstance(each, ExecAction) for each in definition.actions) else "act"
@@ -123,7 +123,7 @@ def _check_heights(definition: TaskDefinition, who: Who) -> None:
 
 
 def _check_powers(definition: TaskDefinition, who: Who) -> None:
-    """What is done with the inn's own power, whoever the task runs as."""
+    """Check operations that use the service's own power, whoever the task runs as."""
     if who.rules_all:
         return
     for action in definition.actions:

@@ -1,1 +1,1 @@
-"""Say who may do what with folders and tasks, in the descriptors' own language."""
+"""Security descriptors of folders and tasks."""

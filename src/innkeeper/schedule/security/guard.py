@@ -1,4 +1,4 @@
-"""Check what a caller may do with a folder or a task against their descriptors."""
+"""Access checks of folders and tasks against their security descriptors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WORDS: Final = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Who:
-    """Who asks, as descriptors know them."""
+    """A caller, as descriptors identify them."""
 
     #: For people and as the owner of what they make.
     name: str
@@ -44,7 +44,7 @@ class Who:
 
 
 class Guard:
-    """The descriptors of all folders, as they are now, and what they say of a caller.
+    """The present descriptors of all folders, and their checks.
 
     A descriptor narrows what the caller's role allows. Where there is none, on the task and inherited from
     the folders around it, the role alone decides.
@@ -56,7 +56,7 @@ class Guard:
     def may(
         self, who: Who, right: Right, path: SchedulePath, own: str, owner: str = "", *, task: bool
     ) -> bool:
-        """Whether the caller may do this with what stands at a path under its own descriptor."""
+        """Whether the caller has an access to what is at a path, under its own descriptor."""
         entries = self._entries(path, own, task=task)
         if entries is None or (who.rules_all and right in _OF_OWNERS):
             return True
@@ -67,24 +67,24 @@ class Guard:
         return _allowed(entries, who, right, is_owner=is_owner)
 
     def check_task(self, who: Who, right: Right, task: Registered) -> None:
-        """Raises ``NotPermitted`` (0x80070005) where the caller may not."""
+        """Raise ``NotPermitted`` (0x80070005) where the caller lacks the access to a task."""
         if not self.may(who, right, task.path, task.sddl, task.owner, task=True):
             raise _not_permitted(who, right, f"the task {task.path}")
 
     def check_folder(self, who: Who, right: Right, folder: Folder) -> None:
-        """Raises ``NotPermitted`` (0x80070005) where the caller may not."""
+        """Raise ``NotPermitted`` (0x80070005) where the caller lacks the access to a folder."""
         if not self.may(who, right, folder.path, folder.sddl, task=False):
             raise _not_permitted(who, right, f"the folder {folder.path}")
 
     def check_place(self, who: Who, path: SchedulePath) -> None:
-        """Whether the caller may make something at a path: the nearest folder that is there says so."""
+        """Check that the caller may create at a path, by the nearest existing folder."""
         parent = path.parent
         while parent.key not in self._folders and not parent.is_root:
             parent = parent.parent
         self.check_folder(who, Right.WRITE, Folder(path=parent, sddl=self._folders.get(parent.key, "")))
 
     def _entries(self, path: SchedulePath, own: str, *, task: bool) -> tuple[Entry, ...] | None:
-        """The entries that hold; ``None`` where nobody has said anything."""
+        """Return the entries that apply; ``None`` where no descriptor is set."""
         if own:
             entries = sddl.parse(own).entries
             return None if entries is None else tuple(each for each in entries if each.holds_here)
@@ -98,7 +98,7 @@ class Guard:
 
 
 def with_principal(text: str, identifier: str) -> str:
-    """The descriptor with an entry that lets the task's principal read and start it."""
+    """Return the descriptor with an entry that lets the task's principal read and start it."""
     descriptor = sddl.parse(text)
     if descriptor.entries is None or not identifier:
         return text
@@ -107,7 +107,7 @@ def with_principal(text: str, identifier: str) -> str:
 
 
 def by_roles(owner: str) -> Descriptor:
-    """What holds by roles where nobody has said anything, in the descriptors' language."""
+    """Return the descriptor that roles amount to where none is set."""
     entries = (
         sddl.entry("FA", ALIASES["BA"]),
         sddl.entry("FRFX", ALIASES["SO"]),
@@ -121,7 +121,7 @@ def _passes_on(entry: Entry, *, task: bool) -> bool:
 
 
 def _allowed(entries: Iterable[Entry], who: Who, right: Right, *, is_owner: bool) -> bool:
-    """In the order of the list: each right is decided by the first entry that speaks of it."""
+    """Evaluate entries in order: each right is decided by the first entry that names it."""
     left = int(right)
     for entry in entries:
         means_them = entry.identifier in who.identifiers or (

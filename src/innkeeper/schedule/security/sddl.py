@@ -1,4 +1,4 @@
-"""Read and write security descriptors as text (SDDL): the documented subset that tasks need.
+"""Security descriptors as text (SDDL): the documented subset that tasks need.
 
 Kept: the owner, the group, and the lists with their flags; access is allowed (``A``) or denied (``D``) to one
 identifier an entry. Entries about object types and conditional ones are refused; audit entries are kept, and
@@ -20,7 +20,7 @@ _MOST_ENTRIES: Final = 256
 
 
 class Right(enum.IntFlag):
-    """What one may do with a folder or a task: the rights of files, as documented for tasks."""
+    """Access rights to a folder or a task: those of files, as documented for tasks."""
 
     READ = 0x00000001
     #: Change a task; make one, or a folder, in a folder.
@@ -113,23 +113,23 @@ class Entry:
 
     @property
     def is_inherited_by_tasks(self) -> bool:
-        """Whether it holds for the tasks in the folder."""
+        """Whether the entry applies to the tasks in the folder."""
         return "OI" in self.flags
 
     @property
     def is_inherited_by_folders(self) -> bool:
-        """Whether it holds for the folders in the folder."""
+        """Whether the entry applies to the folders in the folder."""
         return "CI" in self.flags
 
     @property
     def holds_here(self) -> bool:
-        """Whether it holds for what it stands on."""
+        """Whether the entry applies to the object itself."""
         return "IO" not in self.flags
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Descriptor:
-    """Who owns something, and who may do what with it."""
+    """Security descriptor: owner, group and access list."""
 
     owner: str = ""
     group: str = ""
@@ -142,7 +142,7 @@ class Descriptor:
     def text(
         self, *, owner: bool = True, group: bool = True, entries: bool = True, audits: bool = True
     ) -> str:
-        """The descriptor's text, with the parts that are asked for."""
+        """Return the descriptor's text, with the parts that are asked for."""
         message = ""
         if owner and self.owner:
             message += f"O:{_letters(self.owner)}"
@@ -157,7 +157,7 @@ class Descriptor:
 
 
 def parse(text: str) -> Descriptor:
-    """The descriptor that a text says. Raises ``ScheduleError`` (0x80070057, node ``SecurityDescriptor``)."""
+    """Return the descriptor of a text. Raises ``ScheduleError`` (0x80070057, node ``SecurityDescriptor``)."""
     if len(text) > _LONGEST:
         raise _refused(text, f"it has {len(text):,} characters; {_LONGEST:,} are allowed")
     parts: dict[str, str] = {}
@@ -180,7 +180,7 @@ def parse(text: str) -> Descriptor:
 
 
 def entry(rights: str, identifier: str, *, flags: str = "") -> Entry:
-    """An entry that allows rights such as ``FRFX`` to an identifier."""
+    """Return an entry that allows rights such as ``FRFX`` to an identifier."""
     return _entry(f"A;{flags};{rights};;;{_letters(identifier)}", rights)
 
 

@@ -1,1 +1,1 @@
-"""Read and write task definitions as Windows does."""
+"""XML of task definitions, read and written as Windows does."""

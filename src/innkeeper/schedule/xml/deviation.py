@@ -1,4 +1,4 @@
-"""Note each place where a definition is not what the schema says."""
+"""Deviations of a definition from the schema."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Deviation:
 
 
 class Findings:
-    """What a reader has found wrong so far."""
+    """Deviations found so far."""
 
     def __init__(self) -> None:
         self.deviations: list[Deviation] = []
@@ -62,7 +62,7 @@ class Findings:
         value: str | None = None,
         forgiven: bool = False,
     ) -> None:
-        """Note a deviation at the place of ``node``."""
+        """Add a deviation at the place of ``node``."""
         found = node.text.strip() if value is None else value
         name = node.name if name is None else name
         self.deviations.append(
@@ -78,16 +78,16 @@ class Findings:
         )
 
     def invalid(self, node: Node, sentence: str, *, value: str | None = None, forgiven: bool = False) -> None:
-        """Note a value that the schema does not allow."""
+        """Add a value that the schema does not allow."""
         self.add(node, ErrorCode.SCHED_E_INVALIDVALUE, sentence, value=value, forgiven=forgiven)
 
     def missing(self, node: Node, name: str, sentence: str = "", *, forgiven: bool = False) -> None:
-        """Note that ``name`` is missing in ``node``."""
+        """Add the missing ``name`` in ``node``."""
         sentence = sentence or f"{node.name} needs it"
         self.add(node, ErrorCode.SCHED_E_MISSINGNODE, sentence, name=name, value="", forgiven=forgiven)
 
     def unexpected(self, node: Node, sentence: str, *, forgiven: bool = True) -> None:
-        """Note an element that the schema does not have there."""
+        """Add an element that the schema does not have there."""
         self.add(node, ErrorCode.SCHED_E_UNEXPECTEDNODE, sentence, forgiven=forgiven)
 
     def raise_first(self, *, strict: bool) -> None:

@@ -1,4 +1,4 @@
-"""Open and close a whole document: its encoding, its root, its version."""
+"""The document around a definition: encoding, root, version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEWEST = 6
 
 
 def opened(data: bytes | str, findings: Findings) -> Node:
-    """The root of a task definition. Raises ``ScheduleError`` for what is none at all."""
+    """Return the root of a task definition. Raises ``ScheduleError`` for what is none at all."""
     if isinstance(data, bytes):
         decoded, encoding = encodings.decode(data)
         text = encodings.checked(decoded)
@@ -74,7 +74,7 @@ def _bad_version(root: Node, findings: Findings, code: ErrorCode, sentence: str,
 
 
 def closed(task: Tag, version: str, prefixes: Mapping[str, str], encoding: Encoding | None) -> str:
-    """The text of a whole document; its declaration names ``encoding``, or none."""
+    """Return the text of a whole document; its declaration names ``encoding``, or none."""
     declared = "" if encoding is None else f' encoding="{encoding.value.upper()}"'
     attributes = {"version": version, "xmlns": NAMESPACE}
     attributes |= {f"xmlns:{prefix}": uri for prefix, uri in prefixes.items()}

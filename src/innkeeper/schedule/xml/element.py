@@ -1,4 +1,4 @@
-"""Declare an object of the model once: its fields, and how they stand in XML."""
+"""Objects of the model and their XML, declared once: fields, elements and attributes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Spec:
-    """How one field stands in XML."""
+    """XML form of one field."""
 
     #: The documented element, or the attribute.
     name: str
@@ -37,7 +37,7 @@ class Spec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """What the XML said beyond the values, so that writing it again changes nothing."""
+    """What the XML held beyond the values, so that writing it again changes nothing."""
 
     #: For the object ("") and each element between it and its fields: the children in their order.
     children: Mapping[str, tuple[str | Verbatim, ...]] = dataclasses.field(default_factory=dict)
@@ -45,7 +45,7 @@ class Origin:
     attributes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def order(self, inside: str) -> tuple[str | Verbatim, ...]:
-        """What stood there, in its order."""
+        """Names of what stood there, in its order."""
         return self.children.get(inside, ())
 
 
@@ -87,7 +87,7 @@ def _field(spec: Spec, default: T | None, factory: Callable[[], T] | None) -> T:
 
 
 def _once_a_class(work: Callable[[type[Element]], T]) -> Callable[[type[Element]], T]:
-    """Remember what is worked out from a class; there are few, and they do not change."""
+    """Cache a function of classes; there are few, and they do not change."""
     known: dict[type, T] = {}
 
     def remembered(kind: type[Element]) -> T:
@@ -100,7 +100,7 @@ def _once_a_class(work: Callable[[type[Element]], T]) -> Callable[[type[Element]
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Element:
-    """An object of the documented model: fields that may be changed, each checked when it is.
+    """An object of the documented model, each field checked when it is set.
 
     Setting a field takes what scripts have at hand (texts, ``timedelta``, ``datetime``, numbers) and
     raises ``ScheduleError`` (0x80041318) where no definition may have the value.
@@ -121,12 +121,12 @@ class Element:
         object.__setattr__(self, name, value)
 
     def check(self, node: Node, findings: Findings) -> None:
-        """Note what the fields may not say together, each at its place under ``node``."""
+        """Add what the fields may not hold together, each at its place under ``node``."""
 
 
 @_once_a_class
 def specs(kind: type[Element]) -> Mapping[str, Spec]:
-    """The XML fields of a class, by attribute name, in the order they are written."""
+    """Return the XML fields of a class, by attribute name, in the order they are written."""
     return {
         f.name: cast("Spec", f.metadata["spec"]) for f in dataclasses.fields(kind) if "spec" in f.metadata
     }
@@ -155,7 +155,7 @@ K = TypeVar("K", bound=Element)
 
 
 def read(kind: type[K], node: Node, findings: Findings) -> K:
-    """The object that ``node`` says, with defaults where it says nothing or nothing sane."""
+    """Return the object of ``node``, with defaults where it has nothing or nothing sane."""
     reading = _Reading(kind, node, findings)
     reading.attributes()
     reading.group(node, "")
@@ -253,18 +253,18 @@ class _Reading:
 
 @_once_a_class
 def _declared(kind: type[Element]) -> tuple[str, ...]:
-    """The names of a class's children in the order they are written."""
+    """Return the names of a class's children in the order they are written."""
     names = (spec.inside or spec.name for spec in specs(kind).values() if not spec.is_attribute)
     return tuple(dict.fromkeys(names))
 
 
 def hoist(node: Node, findings: Findings) -> None:
-    """Remember the prefixes that a known element declares: the root will declare them when written."""
+    """Record the prefixes that a known element declares: the root will declare them when written."""
     findings.prefixes.update({prefix: uri for prefix, uri in node.prefixes.items() if prefix})
 
 
 def verbatim(node: Node, findings: Findings) -> Verbatim:
-    """The element as it stands, made to mean the same where the task namespace is the default one."""
+    """Return the element as it stands, with the same meaning where the task namespace is the default one."""
     outer = node.outer
     if not node.prefix and node.namespace != NAMESPACE and "" not in node.prefixes:
         outer = outer.replace(f"<{node.name}", f'<{node.name} xmlns="{node.namespace}"', 1)
@@ -275,7 +275,7 @@ def verbatim(node: Node, findings: Findings) -> Verbatim:
 
 
 def write(name: str, value: Element) -> Tag:
-    """The element that says the object: what differs from the defaults, and what was read."""
+    """Return the object's element: what differs from the defaults, and what was read."""
     origin = value.origin or Origin()
     attributes = dict(_attributes(value)) | dict(origin.attributes)
     return Tag(name=name, attributes=attributes, children=tuple(_children(value, "", origin)))
@@ -351,7 +351,7 @@ class Nested(Generic[K]):
 
 
 def used_since(value: Element) -> Iterator[int]:
-    """The minor versions that brought the fields which are not at their defaults."""
+    """Return the minor versions that brought the fields which are not at their defaults."""
     for key, spec in specs(type(value)).items():
         if spec.since and getattr(value, key) != getattr(_defaults(type(value)), key):
             yield spec.since

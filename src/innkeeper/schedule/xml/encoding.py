@@ -1,4 +1,4 @@
-"""Find out how a file of XML is really encoded, whatever it declares."""
+"""The true encoding of an XML file, whatever it declares."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BYTE_ORDER_MARKS = (
 
 
 class Encoding(enum.StrEnum):
-    """How a definition is written."""
+    """Encoding of a definition's file."""
 
     #: Little endian with a byte-order mark, as Windows exports.
     UTF_16 = "utf-16"
@@ -29,7 +29,7 @@ class Encoding(enum.StrEnum):
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """Turn bytes into text; returns it with the name of the encoding they were really in.
+    """Decode bytes; returns the text with the name of the encoding they were really in.
 
     Raises ``ScheduleError`` for what is too large, cut off, or not text.
     """
@@ -51,7 +51,7 @@ def decode(data: bytes) -> tuple[str, str]:
 
 
 def checked(text: str) -> str:
-    """The text with its line ends as XML reads them, if a definition may look so at all."""
+    """Return the text with line ends as XML reads them, if a definition may look so at all."""
     if len(text) > LONGEST_CHARACTERS:
         raise _malformed(
             f"the text has {len(text):,} characters; a definition has at most {LONGEST_CHARACTERS:,}"
@@ -66,7 +66,7 @@ def checked(text: str) -> str:
 
 
 def misdeclared(text: str, encoding: str) -> str | None:
-    """What the text declares as its encoding, where that is not what it was in."""
+    """Return the declared encoding, where it is not the true one."""
     match = _DECLARED.match(text)
     if match is None:
         return None
@@ -76,7 +76,7 @@ def misdeclared(text: str, encoding: str) -> str | None:
 
 
 def encode(text: str, encoding: Encoding) -> bytes:
-    """Turn a definition's text into the bytes of a file, with the line ends of Windows."""
+    """Encode a definition's text as a file, with the line ends of Windows."""
     text = text.replace("\n", "\r\n")
     return codecs.BOM_UTF16_LE + text.encode("utf-16-le") if encoding is Encoding.UTF_16 else text.encode()
 

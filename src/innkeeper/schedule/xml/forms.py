@@ -1,4 +1,4 @@
-"""Say how each kind of value stands in XML."""
+"""XML forms of each kind of value."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Form(Protocol[T]):
     """How one kind of value is read, written and taken from a caller."""
 
     def read(self, node: Node, findings: Findings) -> T | None:
-        """The value, or ``None`` where there is none; what is wrong goes to ``findings``."""
+        """Return the value, or ``None`` where there is none; what is wrong goes to ``findings``."""
 
     def write(self, name: str, value: T) -> Tag | Verbatim | None:
-        """The element that says the value, or ``None`` where XML has no word for it."""
+        """Return the value's element, or ``None`` where XML has none for it."""
 
     def coerce(self, value: object) -> T:
-        """The value that a caller means. Raises ``ValueError`` with the rule it breaks."""
+        """Return a caller's value in the field's type. Raises ``ValueError`` with the rule it breaks."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Write elements as text, indented as Windows does."""
+"""Elements as text, indented as Windows does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parse hostile XML into nodes that know their place."""
+"""Parser of hostile XML into nodes with line and column."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Node:
 
     @property
     def inner(self) -> str:
-        """What is between its tags, verbatim."""
+        """The content between the element's tags, verbatim."""
         return self.source[self.inner_start : self.inner_end].decode("utf-8", "surrogatepass")
 
 
 def parse(text: str) -> Node:
-    """The root of the document; raises ``ScheduleError`` with line and column where it is not well formed.
+    """Return the document's root; raises ``ScheduleError`` with line and column for malformed XML.
 
     Document types, and with them every entity, are refused; so are depth and number beyond what a
     definition can need.
@@ -170,5 +170,5 @@ def _malformed(sentence: str, line: int, column: int) -> ScheduleError:
 
 
 def local(children: Sequence[Node], name: str) -> Node | None:
-    """The first child of this name in the task namespace."""
+    """Return the first child of this name in the task namespace."""
     return next((child for child in children if child.name == name and child.namespace == NAMESPACE), None)
