@@ -1,4 +1,4 @@
-"""Let the guest's administrator say which ports channels may reach."""
+"""Ports that channels may reach, as the guest's administrator allows."""
 
 import os
 from typing import Optional, Tuple

@@ -1,4 +1,4 @@
-"""Let programs in the guest speak to the agent: one line of JSON each way, over a Unix socket."""
+"""The agent's control socket for programs in the guest: one line of JSON each way."""
 
 import base64
 import json

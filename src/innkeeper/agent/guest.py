@@ -1,4 +1,4 @@
-"""Say what this guest is, and set its clock."""
+"""Facts of this guest, and its clock."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Say who is logged on to this guest, and log them off."""
+"""Sessions of people in this guest: list and end them."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Know where the agent keeps and finds things in the guest."""
+"""Places of the agent's files in the guest."""
 
 import os
 

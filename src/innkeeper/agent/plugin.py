@@ -1,4 +1,4 @@
-"""Say what a task agent plug-in is: ``IRDVTaskPlugin`` and ``IRDVTaskPluginNotifySink``, one to one.
+"""The interface of task agent plug-ins: ``IRDVTaskPlugin`` and ``IRDVTaskPluginNotifySink``, one to one.
 
 A plug-in may leave out what the documented interfaces do not know (``resume``, ``rebooted``, ``cancel``,
 ``poll``). All calls come from the agent's one thread; a plug-in calls its sink from there too.

@@ -1,4 +1,4 @@
-"""Tell what a worker does, as events of its run."""
+"""Reports of a worker, as events of its run."""
 
 from typing import List, Optional, Tuple
 

@@ -1,4 +1,4 @@
-"""Be the task agent: between the host, the plug-in and whoever books in the guest."""
+"""The task agent: mediator between the host, the plug-ins, and programs in the guest."""
 
 from typing import Callable, Dict, List, Optional
 

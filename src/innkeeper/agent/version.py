@@ -1,4 +1,4 @@
-"""Say which agent this is."""
+"""The version of the agent."""
 
 #: Sent in the agent's greeting.
 VERSION = "0.1.0"

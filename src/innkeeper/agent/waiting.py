@@ -1,4 +1,4 @@
-"""Say which updates wait for this guest, and install none of them."""
+"""Updates that wait for this guest; none is installed."""
 
 import re
 import shutil

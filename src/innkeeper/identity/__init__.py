@@ -1,1 +1,1 @@
-"""Know who calls, and what they may: callers, roles, accounts, tokens, sessions, and the audit log."""
+"""Callers and what they may do: roles, accounts, tokens, sessions, and the audit log."""

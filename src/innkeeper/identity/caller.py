@@ -1,4 +1,4 @@
-"""Say who asks: a caller, how that was proven, and what they may."""
+"""The caller of a request: who, how authenticated, with which roles."""
 
 from __future__ import annotations
 

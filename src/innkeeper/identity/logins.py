@@ -1,4 +1,4 @@
-"""Let people in by a realm's word, and know them again by a session or a token."""
+"""Log-in by realms, and authentication by sessions and tokens."""
 
 from __future__ import annotations
 

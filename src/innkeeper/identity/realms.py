@@ -1,4 +1,4 @@
-"""Say what a realm knows of somebody, and who they are to all realms together."""
+"""Realms: where accounts come from, and how they name people."""
 
 from __future__ import annotations
 

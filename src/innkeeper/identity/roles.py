@@ -1,4 +1,4 @@
-"""Say what people may: a role, and what it reaches."""
+"""Roles, and the resources that they reach."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths of folders and tasks: ``\Nightly\Compact``."""
+"""Paths of folders and tasks: ``\\Nightly\\Compact``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Say what processes say to each other: HTTP messages, events and guest frames; pure data."""
+"""Messages between processes: HTTP bodies, events and guest frames. Pure data."""

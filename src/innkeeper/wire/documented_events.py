@@ -1,4 +1,4 @@
-"""Name the documented events, and say which of them each event of the house is."""
+"""The documented events, and which of them each of Innkeeper's events is."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _DRIVES: Mapping[tuple[str, object], DocumentedEvent] = {
 
 
 def documented(kind: str, data: Mapping[str, object]) -> tuple[DocumentedEvent, ...]:
-    """The documented events that an event of the house is; every one of them is logged."""
+    """Return the documented events that an event of Innkeeper is; every one of them is logged."""
     found = list(_BY_KIND.get(kind, ()))
     if kind in STATES:
         found += [DocumentedEvent.STATE_CHANGE, DocumentedEvent.VM_STATE_CHANGE]

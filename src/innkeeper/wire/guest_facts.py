@@ -1,4 +1,4 @@
-"""Say what a guest tells of itself. Whoever reads it from a guest has bounded and cleaned it."""
+"""Facts that a guest reports of itself, bounded and cleaned by whoever read them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import enum
 
 
 class Ability(enum.StrEnum):
-    """What an agent can do beyond updates; its greeting names them, and an old agent's names none."""
+    """Abilities of an agent beyond updates, named in its greeting; an old agent names none."""
 
     #: Say what the guest is.
     FACTS = "facts"

@@ -1,4 +1,4 @@
-"""Say where the service listens and keeps its state, where nobody says otherwise."""
+"""Default places of the service's socket and state."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""Say which Innkeeper this is."""
+"""The version of Innkeeper."""
 
 VERSION = "0.1.0"

@@ -1,4 +1,4 @@
-"""Say what a package manager must be able to do for an update."""
+"""The interface of a package manager's back end."""
 
 import os
 import re
