@@ -14,13 +14,13 @@ _FORBIDDEN = frozenset(':/\\*?"<>|')
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SchedulePath:
-    """Path of a folder or a task, from the root ``\`` on. Two that differ in case are the same."""
+    """Path of a folder or a task, from the root ``\\`` on. Two that differ in case are the same."""
 
     names: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str, *, under: SchedulePath | None = None) -> SchedulePath:
-        """Return the path of a text, from the root where it begins with ``\``, else from ``under``.
+        """Return the path of a text, from the root where it begins with ``\\``, else from ``under``.
 
         Raises ``ScheduleError`` (0x8007007B) for a name that is none, or a path that climbs.
         """
@@ -39,7 +39,7 @@ class SchedulePath:
 
     @property
     def name(self) -> str:
-        """The last name (``Name``); ``\`` for the root."""
+        """The last name (``Name``); ``\\`` for the root."""
         return self.names[-1] if self.names else _SEPARATOR
 
     @property
