@@ -126,6 +126,7 @@ class HardDisk:
         kind: DiskFormat | HardDiskType | int | str,
         *,
         source_kind: DiskFormat | str | None = None,
+        ignore_parent_time: bool = False,
     ) -> Task:
         """Write it to a new image of another kind (``IVMHardDisk::Convert``)."""
         request = wire.ConvertRequest(
@@ -133,6 +134,7 @@ class HardDisk:
             target=os.fspath(path),
             kind=_format(kind),
             source_kind=DiskFormat(source_kind) if source_kind is not None else None,
+            ignore_parent_time=ignore_parent_time,
         )
         return _start(self._transport, "convert", request)
 
@@ -144,10 +146,19 @@ class HardDisk:
         return _start(self._transport, "merge", request)
 
     def merge_to(
-        self, path: DiskPath, kind: DiskFormat | HardDiskType | int | str = DiskFormat.DYNAMIC
+        self,
+        path: DiskPath,
+        kind: DiskFormat | HardDiskType | int | str = DiskFormat.DYNAMIC,
+        *,
+        ignore_parent_time: bool = False,
     ) -> Task:
         """Write it and all of its parents to a new image (``IVMHardDisk::MergeTo``)."""
-        request = wire.MergeToRequest(path=self.file, target=os.fspath(path), kind=_format(kind))
+        request = wire.MergeToRequest(
+            path=self.file,
+            target=os.fspath(path),
+            kind=_format(kind),
+            ignore_parent_time=ignore_parent_time,
+        )
         return _start(self._transport, "merge-to", request)
 
     def resize(self, size_bytes: int, *, lose_data: bool = False) -> Task:
@@ -165,9 +176,9 @@ class HardDisk:
 
     # For QEMU and other programs
 
-    def export(self, *, writable: bool = False) -> str:
+    def export(self, *, writable: bool = False, ignore_parent_time: bool = False) -> str:
         """Offer it by NBD, parents and all, until ``end_export``; returns the address."""
-        request = wire.ExportRequest(path=self.file, writable=writable)
+        request = wire.ExportRequest(path=self.file, writable=writable, ignore_parent_time=ignore_parent_time)
         call = Call(method="POST", path=_EXPORTS, answer=wire.ExportMessage, body=request)
         return self._transport.send(call).address
 
@@ -238,9 +249,12 @@ class HardDiskCollection:
         kind: DiskFormat | HardDiskType | int | str,
         *,
         source_kind: DiskFormat | str | None = None,
+        ignore_parent_time: bool = False,
     ) -> Task:
         """Convert any image; a raw one has no mark, so ``source_kind`` says it."""
-        return HardDisk(self._transport, os.fspath(source)).convert(path, kind, source_kind=source_kind)
+        return HardDisk(self._transport, os.fspath(source)).convert(
+            path, kind, source_kind=source_kind, ignore_parent_time=ignore_parent_time
+        )
 
     @property
     def exports(self) -> Sequence[wire.ExportMessage]:

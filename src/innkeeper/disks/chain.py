@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from innkeeper.disks import journal
+from innkeeper.disks import allowed, journal
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import vhd_time
 from innkeeper.disks.geometry import SECTOR
@@ -231,6 +231,9 @@ def _find_parent(
     problem: DiskError | None = None
     places = candidates(child.file, child.layout.header)
     for place in places:
+        if (outside := allowed.refused(place, child.file.path)) is not None:
+            problem = problem or outside
+            continue
         try:
             _refuse_circle(child, place, seen)
             with contextlib.ExitStack() as attempt:
@@ -239,7 +242,7 @@ def _find_parent(
                 stack.push(attempt.pop_all())
                 return parent
         except DiskError as exc:
-            problem = problem if problem or exc.code in _NOT_THERE else exc
+            problem = problem if _is_said(problem) or exc.code in _NOT_THERE else exc
     raise problem or DiskError(
         f"{child.file.path}: its parent is not found.",
         path=str(child.file.path),
@@ -248,6 +251,11 @@ def _find_parent(
         + (", ".join(map(str, places)) or "nothing, as the disk names no parent")
         + ". Tell where it is: innkeeper disk reparent CHILD PARENT",
     )
+
+
+def _is_said(problem: DiskError | None) -> bool:
+    """Whether what a person needs to hear is known: a parent that was found says more than a path."""
+    return problem is not None and problem.code is not ErrorCode.ERROR_BAD_PATHNAME
 
 
 def _refuse_circle(child: Image, place: Path, seen: set[tuple[int, int]]) -> None:

@@ -17,15 +17,15 @@ from innkeeper.disks.create import check_size, format_dynamic, format_fixed
 from innkeeper.disks.draft import Draft
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import Footer
+from innkeeper.disks.formats import format_of
 from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
-from innkeeper.disks.layout import identify
 from innkeeper.disks.nbd.server import exported
 from innkeeper.disks.paths import image_path, new_image_path
 from innkeeper.disks.progress import UNWATCHED, Watch
 from innkeeper.disks.raw import open_raw
-from innkeeper.errors import DiskError, ErrorCode, InvalidArgument
+from innkeeper.errors import InvalidArgument
 
 
 def convert(
@@ -36,11 +36,13 @@ def convert(
     source_kind: Kind | None = None,
     watch: Watch = UNWATCHED,
     durable: bool = True,
+    ignore_parent_time: bool = False,
 ) -> Path:
     """Convert any image Innkeeper can read; returns the new image's absolute path.
 
     A raw image has no mark that tells it, and a guest can write the marks of another format into one: so
-    raw is never guessed, ``source_kind`` says it.
+    raw is never guessed, and where two readings are possible ``source_kind`` is needed. A disk whose parent
+    has another time than the recorded one is refused, unless ``ignore_parent_time``.
     """
     source_path = image_path(source)
     found = source_kind or _kind_of(source_path)
@@ -48,7 +50,8 @@ def convert(
         with contextlib.closing(open_raw(source_path)) as chain:
             return convert_chain(chain, path, kind, watch=watch, durable=durable)
     if found.is_vhd:
-        with contextlib.closing(open_chain(source_path)) as chain:
+        opened = open_chain(source_path, ignore_parent_time=ignore_parent_time)
+        with contextlib.closing(opened) as chain:
             return convert_chain(chain, path, kind, watch=watch, durable=durable)
     if kind.is_vhd:
         return _import(source_path, found, path, kind, watch=watch, durable=durable)
@@ -98,15 +101,15 @@ def _import(
 ) -> Path:
     """Let ``qemu-img`` write a format of its own into a new VHD."""
     _check_target(kind)
-    size = -(-qemu_img.virtual_size(source, found) // SECTOR) * SECTOR
-    with Draft(path) as draft:
+    with qemu_img.Source.open(source, found) as opened, Draft(path) as draft:
+        size = -(-opened.virtual_size // SECTOR) * SECTOR
         if kind is Kind.DYNAMIC:
             image = _dynamic(draft.file, size)
         else:
             _flat(draft.file, size, kind, watch)
             image = Image(draft.file)
         with exported(Chain([image]), writable=True) as url:
-            qemu_img.convert_into_url(source, found, url, watch=watch)
+            qemu_img.convert_into_url(opened, url, watch=watch)
         image.flush()
         draft.publish(durable=durable, watch=watch)
         return draft.path
@@ -122,12 +125,4 @@ def _check_target(kind: Kind) -> None:
 
 def _kind_of(path: Path) -> Kind:
     with ImageFile.open(path) as file:
-        kind = identify(file)
-    if kind is None:
-        raise DiskError(
-            f"{path}: it has no mark of a disk image.",
-            path=str(path),
-            code=ErrorCode.VM_E_INVALID_HD_FILE,
-            advice="If it is a raw image, say so: --from raw.",
-        )
-    return kind
+        return format_of(file)

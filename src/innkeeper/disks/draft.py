@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import uuid
 from pathlib import Path
 from types import TracebackType
 
@@ -17,8 +18,8 @@ from innkeeper.disks.oserror import adapted, disk_error
 from innkeeper.disks.paths import already_there, new_image_path
 from innkeeper.disks.progress import UNWATCHED, Watch
 
-#: File systems without nameless files: the draft gets this name's end until it is whole.
-SUFFIX = ".partial"
+#: On file systems without nameless files the draft has a name between these until it is whole.
+PREFIX, SUFFIX = ".innkeeper-", ".partial"
 _NO_NAMELESS = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
 
 
@@ -80,7 +81,8 @@ class Draft:
         except OSError as exc:
             if exc.errno not in _NO_NAMELESS:
                 raise disk_error(exc, self.path) from exc
-        self._partial = self.path.with_name(self.path.name[: 255 - len(SUFFIX)] + SUFFIX)
+        # A name that nobody else has: a file of the user's is never in the way.
+        self._partial = self.path.with_name(f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}")
         with adapted(self.path):
             return os.open(self._partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
 

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from innkeeper.disks.oserror import adapted
@@ -36,6 +36,10 @@ class ExportOrder:
     writable: bool
     #: It waits for clients until it is told to end.
     stays: bool = False
+    #: Its parent may have another time than the recorded one.
+    ignore_parent_time: bool = False
+    #: The folders in which its parents lie; empty where they may lie anywhere.
+    within: Sequence[str] = ()
 
     @property
     def name(self) -> str:

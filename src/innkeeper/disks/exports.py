@@ -75,9 +75,19 @@ class Exports:
                 held.callback(client.close)
             yield
 
-    async def offer(self, path: str, *, writable: bool = False) -> str:
-        """Offer an image until ``end``; returns the address."""
-        (await self._hold(ExportOrder(path=path, writable=writable, stays=True))).close()
+    async def offer(
+        self,
+        path: str,
+        *,
+        writable: bool = False,
+        ignore_parent_time: bool = False,
+        within: Sequence[str] = (),
+    ) -> str:
+        """Offer an image until ``end``, its parents in these folders; returns the address."""
+        order = ExportOrder(
+            path=path, writable=writable, stays=True, ignore_parent_time=ignore_parent_time, within=within
+        )
+        (await self._hold(order)).close()
         return self.address_of(path)
 
     async def release(self, path: str) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import os
+import re
 import uuid
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from innkeeper.disks import qemu_img
 from innkeeper.disks.chain import open_chain
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import EPOCH
+from innkeeper.disks.formats import format_of
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
-from innkeeper.disks.layout import identify, read_layout
+from innkeeper.disks.layout import find_footer, read_layout
 from innkeeper.disks.oserror import adapted
 from innkeeper.disks.paths import image_path
 from innkeeper.errors import DiskError, ErrorCode
@@ -63,22 +65,25 @@ def describe(path: str | os.PathLike[str]) -> list[DiskFacts]:
 
 
 def peek(path: str | os.PathLike[str]) -> tuple[Kind | None, int]:
-    """Look at an image that may be in use: its kind, and a VHD's size in the guest."""
+    """Look at a VHD that may be in use: its kind and its size in the guest; ``None`` where it is none."""
     with ImageFile.open(image_path(path), held=False) as file:
-        kind = identify(file)
-        return kind, read_layout(file).size_bytes if kind is not None and kind.is_vhd else 0
+        if find_footer(file) is None:
+            return None, 0
+        layout = read_layout(file)
+        return layout.kind, layout.size_bytes
 
 
 def _described(target: Path, *, held: bool) -> list[DiskFacts]:
+    with ImageFile.open(target, held=held) as file:
+        kind = format_of(file)
+        if not kind.is_vhd:
+            return [_foreign(file, kind)]
     with contextlib.suppress(DiskError), contextlib.closing(open_chain(target, held=held)) as chain:
         parents = [image.file.path for image in chain.layers[1:]]
         return [
             _facts(image, parent, ()) for image, parent in zip(chain.layers, [*parents, None], strict=True)
         ]
     with ImageFile.open(target, held=held) as file:
-        kind = identify(file)
-        if kind is not None and not kind.is_vhd:
-            return [_foreign(file, kind)]
         return [_facts(image := Image(file), None, _in_the_way(image, held=held))]
 
 
@@ -128,8 +133,21 @@ def _foreign(file: ImageFile, kind: Kind) -> DiskFacts:
         creator="",
         block_bytes=message.cluster_bytes,
         blocks_present=0,
-        parent=message.backing,
+        parent=_named(file.path, message.named.backing),
+        warnings=_found_beyond(message.named.backing),
     )
+
+
+def _named(path: Path, backing: str) -> Path | None:
+    """The file that an image names as its base, where it names one of this computer."""
+    name = backing.removeprefix("file:")
+    if not name or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", name):
+        return None
+    return Path(os.path.normpath(path.parent / name))
+
+
+def _found_beyond(backing: str) -> tuple[str, ...]:
+    return (f"It stands on {backing}, which was not looked at.",) if backing else ()
 
 
 def _free(path: Path) -> int:

@@ -7,6 +7,7 @@ the file's length and by the documented limits, whatever the numbers in it say.
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import FOOTER_BYTES, OLD_FOOTER_BYTES, Damaged, Footer, is_whole_sectors
@@ -26,6 +27,17 @@ OTHER_FORMATS = {
     b"KDMV": Kind.VMDK,
     b"COWD": Kind.VMDK,
     b"# Disk DescriptorFile": Kind.VMDK,
+}
+#: How the names of our own undo disks may end.
+OWN_OVERLAY = ".innkeeper-"
+#: What the end of a name says.
+NAMES = {
+    ".qcow2": Kind.QCOW2,
+    ".vhdx": Kind.VHDX,
+    ".avhdx": Kind.VHDX,
+    ".vmdk": Kind.VMDK,
+    **dict.fromkeys((".raw", ".img", ".iso", ".bin", ".dd"), Kind.RAW),
+    **dict.fromkeys((".vhd", ".avhd", ".vpc", ".fixed", ".dynamic", ".differencing"), Kind.FIXED),
 }
 
 
@@ -71,14 +83,20 @@ def read_layout(file: ImageFile) -> Layout:
     return layout
 
 
-def identify(file: ImageFile) -> Kind | None:
-    """Tell the format by the marks in the file; ``None`` where there are none, as in a raw image."""
-    start = file.pread(32, 0)
-    for mark, kind in OTHER_FORMATS.items():
-        if start.startswith(mark):
-            return kind
-    footer, _, _ = _find_footer(file, file.size)
-    return footer.kind if footer else None
+def find_footer(file: ImageFile) -> Footer | None:
+    """Find the footer of a VHD; ``None`` where there is none.
+
+    The copy at the start stands in for it in a file that is named as a VHD alone: the first sector of a raw
+    image is the guest's.
+    """
+    footer, _, lost = _find_footer(file, file.size)
+    return footer if not lost or said_by_name(file.path) is Kind.FIXED else None
+
+
+def said_by_name(path: Path) -> Kind | None:
+    """Tell the format that a file's name says; any VHD is ``FIXED`` here, and its footer says which it is."""
+    suffix = path.suffix.lower()
+    return Kind.QCOW2 if suffix.startswith(OWN_OVERLAY) else NAMES.get(suffix)
 
 
 def invalid(file: ImageFile, reason: str) -> DiskError:
@@ -106,7 +124,8 @@ def _find_footer(file: ImageFile, size: int) -> tuple[Footer | None, int, str]:
         copy = Footer.decode(file.pread(FOOTER_BYTES, 0))
     except Damaged:
         return None, size, reason
-    if copy.kind is Kind.FIXED:
+    # The first sector of a raw image is the guest's: what it wrote there is no copy of a footer.
+    if copy.kind is Kind.FIXED or said_by_name(file.path) not in {Kind.FIXED, None}:
         return None, size, reason
     return copy, -(-size // SECTOR) * SECTOR, f"{reason}; its copy at the start of the file was used"
 

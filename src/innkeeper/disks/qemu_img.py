@@ -1,218 +1,173 @@
-"""Run ``qemu-img``, for the formats that are QEMU's own. The one place that does.
+"""Formats of QEMU's own by ``qemu-img``: look at an image, convert from one and into one.
 
 An image is never opened by guess, and never with what it names in other files: a backing file in a hostile
-image could be any file of the host.
+image could be any file of the host. It is read here first, then handed over as an open file, so that nothing
+can take its place between the two.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import os
 import re
-import select
-import shutil
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from innkeeper.disks.draft import SUFFIX
+from innkeeper.disks import qemu_program
+from innkeeper.disks.file import ImageFile
 from innkeeper.disks.kind import Kind
-from innkeeper.disks.oserror import adapted
-from innkeeper.disks.paths import already_there, sync_folder
-from innkeeper.disks.progress import Cancelled, Watch
-from innkeeper.errors import DiskError, ErrorCode, NotSupported
+from innkeeper.disks.named_files import NamedFiles, named_files
+from innkeeper.disks.private_place import private_place, publish
+from innkeeper.disks.progress import UNWATCHED, Watch
+from innkeeper.disks.qemu_program import LOOK, Limits
+from innkeeper.errors import DiskError, ErrorCode
 
-PROGRAM = "qemu-img"
-LOOK_SECONDS = 0.2
-#: How long a cancelled program has to clean up after itself.
-GRACE_SECONDS = 5
-
-#: What a VMDK that holds its own data begins with.
-_SPARSE_VMDK = b"KDMV"
+#: QEMU's names for the formats.
+DRIVERS = {Kind.RAW: "raw", Kind.QCOW2: "qcow2", Kind.VHDX: "vhdx", Kind.VMDK: "vmdk"}
 
 _PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
-_CODES = (
-    ("no space left", ErrorCode.ERROR_DISK_FULL),
-    ("lock", ErrorCode.ERROR_SHARING_VIOLATION),
-    ("no such file", ErrorCode.ERROR_FILE_NOT_FOUND),
-    ("permission denied", ErrorCode.E_ACCESSDENIED),
-    ("not in", ErrorCode.VM_E_INVALID_HD_FILE),
-    ("invalid", ErrorCode.VM_E_INVALID_HD_FILE),
-    ("corrupt", ErrorCode.VM_E_INVALID_HD_FILE),
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """What ``qemu-img`` says of an image."""
+    """What is to be seen of an image."""
 
     virtual_size: int
     #: 0 where it has none.
     cluster_bytes: int
-    #: The file it stands on, as it names it.
-    backing: Path | None
-    #: Whether its content is completed by other files that it names.
-    needs_other_files: bool
+    #: The files that it names.
+    named: NamedFiles
+
+
+class Source:
+    """An image that is read: open, held against writers, and standing alone."""
+
+    def __init__(self, file: ImageFile, kind: Kind) -> None:
+        self.file = file
+        self.kind = kind
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path, kind: Kind) -> Iterator[Source]:
+        """Open one; raises VM_E_WRONG_HD_IMAGE_TYPE, before anything is read, where it needs other files."""
+        with ImageFile.open(path) as file:
+            for name in named_files(file, kind):
+                raise _other_files(path, name)
+            yield cls(file, kind)
+
+    @property
+    def node(self) -> str:
+        """The image as QEMU's tools take it: each option said, nothing guessed, nothing else opened."""
+        return node(self.file, self.kind)
+
+    @property
+    def virtual_size(self) -> int:
+        """The size of the disk in it."""
+        return _asked(self.file, self.kind).virtual_size
+
+
+def node(file: ImageFile, kind: Kind) -> str:
+    """An open image as an argument of QEMU's tools, which get its descriptor."""
+    storage = {"driver": "file", "filename": f"/proc/self/fd/{file.descriptor}"}
+    return "json:" + json.dumps({"driver": DRIVERS[kind], "backing": None, "file": storage})
+
+
+def new_file(path: Path) -> str:
+    """A file to be made as an argument of QEMU's tools, which must not take its name for anything else."""
+    return f"file:{path}"
 
 
 def look(path: Path, kind: Kind) -> Look:
-    """Ask about one image, opening no other file that it names."""
-    command = [_program(), "info", "-U", "--output=json", "-f", kind.value, _name(path)]
-    if kind is Kind.VMDK:
-        _refuse_description(path)
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
-    if done.returncode:
-        raise _failed(path, done.stderr)
-    try:
-        facts = json.loads(done.stdout)
-        return Look(
-            virtual_size=int(facts["virtual-size"]),
-            cluster_bytes=int(facts.get("cluster-size") or 0),
-            backing=_backing(path, facts.get("full-backing-filename") or facts.get("backing-filename")),
-            needs_other_files=_needs_other_files(facts),
-        )
-    except (ValueError, KeyError, TypeError) as exc:
-        raise _failed(path, b"qemu-img said something unexpected") from exc
-
-
-def virtual_size(path: Path, kind: Kind) -> int:
-    """Ask for the size of the disk in an image; refuses one that leads to other files."""
-    message = look(path, kind)
-    if message.needs_other_files:
-        raise _other_files(path)
-    return message.virtual_size
+    """Look at one image that may be in use, opening no other file that it names."""
+    with ImageFile.open(path, held=False) as file:
+        named = named_files(file, kind)
+        if named.data:
+            raise _other_files(path, named.data[0])
+        return dataclasses.replace(_asked(file, kind), named=named)
 
 
 def convert(source: Path, source_kind: Kind, target: Path, kind: Kind, *, watch: Watch) -> Path:
     """Convert between formats of QEMU's own."""
-    size = virtual_size(source, source_kind)
-    return _to_new_file(["-f", source_kind.value, _name(source)], size, target, kind, watch)
+    with Source.open(source, source_kind) as opened:
+        size = opened.virtual_size
+        return _to_new_file(opened.node, (opened.file.descriptor,), size, target, kind, watch)
 
 
 def convert_url(url: str, size: int, target: Path, kind: Kind, *, watch: Watch) -> Path:
     """Convert what an NBD export offers into a format of QEMU's own."""
-    return _to_new_file(["-f", "raw", url], size, target, kind, watch)
+    return _to_new_file(_nbd(url), (), size, target, kind, watch)
 
 
-def convert_into_url(source: Path, source_kind: Kind, url: str, *, watch: Watch) -> None:
+def convert_into_url(source: Source, url: str, *, watch: Watch) -> None:
     """Convert an image into what an NBD export takes; the export reads as zero."""
-    size = virtual_size(source, source_kind)
-    fixed = ["-n", "--target-is-zero", "-O", "raw", "-f", source_kind.value]
-    _run([_program(), "convert", "-p", *fixed, _name(source), url], source, size, watch)
+    arguments = ["convert", "-p", "-n", "--target-is-zero", "-O", "raw", source.node, _nbd(url)]
+    files = (source.file.descriptor,)
+    run(arguments, source.file.path, source.virtual_size, files=files, watch=watch)
 
 
-def _to_new_file(source: list[str], size: int, target: Path, kind: Kind, watch: Watch) -> Path:
-    """Write under another name, and give the right one when all is there."""
-    partial = target.with_name(target.name[: 255 - len(SUFFIX)] + SUFFIX)
-    try:
-        _run([_program(), "convert", "-p", "-O", kind.value, *source, _name(partial)], target, size, watch)
-        watch.past_return()
-        _publish(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
-
-
-def _publish(partial: Path, target: Path) -> None:
-    try:
-        with adapted(target):
-            with partial.open("rb") as stream:
-                os.fsync(stream.fileno())
-            os.link(partial, target)
-            sync_folder(target.parent)
-    except DiskError as exc:
-        if exc.code == ErrorCode.ERROR_ALREADY_EXISTS:
-            raise already_there(target) from exc
-        raise
-
-
-def _run(command: list[str], path: Path, size: int, watch: Watch) -> None:
-    """Run to the end, passing on the progress; a cancel ends the program first."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        try:
-            errors = _follow(process, size, watch)
-        except BaseException:
-            _stop(process)
-            raise
-        if watch.cancel_requested() and process.poll() is None:
-            _stop(process)
-            raise Cancelled("The operation was cancelled.", path=str(path))
-        if process.wait():
-            raise _failed(path, errors)
-
-
-def _follow(process: subprocess.Popen[bytes], size: int, watch: Watch) -> bytes:
-    """Read what the program prints until it closes its streams or the watcher wants to stop."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    streams = {process.stdout.fileno(): b"", process.stderr.fileno(): b""}
-    open_streams = set(streams)
-    while open_streams and not watch.cancel_requested():
-        for stream in select.select(list(open_streams), [], [], LOOK_SECONDS)[0]:
-            data = os.read(stream, 4096)
-            if not data:
-                open_streams.discard(stream)
-            streams[stream] = (streams[stream] + data)[-4096:]
-        if percents := _PERCENT.findall(streams[process.stdout.fileno()]):
-            watch.advance("converting", int(size * float(percents[-1]) / 100), size)
-    return streams[process.stderr.fileno()]
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _program() -> str:
-    found = shutil.which(PROGRAM)
-    if found is None:
-        raise NotSupported(
-            "qemu-img is not installed, and this format needs it.",
-            advice="Install it: apt-get install qemu-utils",
-        )
-    return found
-
-
-def _name(path: Path) -> str:
-    """Keep a path from being read as a protocol or an option."""
-    return f"file:{path}"
-
-
-def _backing(path: Path, named: object) -> Path | None:
-    return (
-        Path(os.path.normpath(path.parent / named.removeprefix("file:"))) if isinstance(named, str) else None
+def run(
+    arguments: Sequence[str], path: Path, size: int, *, files: Sequence[int] = (), watch: Watch = UNWATCHED
+) -> None:
+    """Run ``qemu-img`` for work on an image of this size, passing on its progress."""
+    qemu_program.run(
+        qemu_program.IMAGE,
+        arguments,
+        path,
+        Limits.for_bytes(size),
+        files=files,
+        watch=watch,
+        on_output=_progress(size, watch),
     )
 
 
-def _needs_other_files(facts: Mapping[str, Any]) -> bool:
-    data = facts.get("format-specific", {}).get("data", {})
-    return bool(facts.get("backing-filename") or facts.get("full-backing-filename") or data.get("data-file"))
+def _progress(size: int, watch: Watch) -> Callable[[bytes], None]:
+    def hear(printed: bytes) -> None:
+        if percents := _PERCENT.findall(printed[-256:]):
+            watch.advance("converting", int(size * float(percents[-1]) / 100), size)
+
+    return hear
 
 
-def _refuse_description(path: Path) -> None:
-    """Refuse a VMDK that is a text which names the files with its data: they could be any of the host."""
-    with adapted(path), path.open("rb") as stream:
-        if not stream.read(4) == _SPARSE_VMDK:
-            raise _other_files(path)
+def _to_new_file(
+    source: str, files: Sequence[int], size: int, target: Path, kind: Kind, watch: Watch
+) -> Path:
+    """Write out of sight, and give the file its name when all is there."""
+    with private_place(target) as place:
+        arguments = ["convert", "-p", "-O", DRIVERS[kind], source, new_file(place)]
+        run(arguments, target, size, files=files, watch=watch)
+        watch.past_return()
+        publish(place, target)
+    return target
 
 
-def _other_files(path: Path) -> DiskError:
+def _nbd(url: str) -> str:
+    """An export of ours as an argument of QEMU's tools, by its address."""
+    parts = urlsplit(url)
+    server = {"type": "unix", "path": unquote(parts.query.removeprefix("socket="))}
+    file = {"driver": "nbd", "export": unquote(parts.path.removeprefix("/")), "server": server}
+    return "json:" + json.dumps({"driver": "raw", "file": file})
+
+
+def _asked(file: ImageFile, kind: Kind) -> Look:
+    command = ["info", "-U", "--output=json", node(file, kind)]
+    printed = qemu_program.run(qemu_program.IMAGE, command, file.path, LOOK, files=(file.descriptor,))
+    try:
+        facts = json.loads(printed)
+        return Look(
+            virtual_size=int(facts["virtual-size"]),
+            cluster_bytes=int(facts.get("cluster-size") or 0),
+            named=NamedFiles(),
+        )
+    except (ValueError, KeyError, TypeError) as exc:
+        raise DiskError(f"{file.path}: qemu-img said something unexpected.", path=str(file.path)) from exc
+
+
+def _other_files(path: Path, name: str) -> DiskError:
     return DiskError(
-        f"{path}: the image is completed by another file that it names.",
+        f"{path}: the image is completed by another file that it names, {name}.",
         path=str(path),
         code=ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE,
         advice="Make it whole first, if you trust it: qemu-img convert -O qcow2 IMAGE WHOLE",
     )
-
-
-def _failed(path: Path, errors: bytes) -> DiskError:
-    lines = errors.decode("utf-8", "replace").strip().splitlines()
-    text = lines[-1].removeprefix("qemu-img: ") if lines else "qemu-img failed without a word"
-    code = next((c for word, c in _CODES if word in text.lower()), ErrorCode.VM_E_HD_IMAGE_ACCESS)
-    return DiskError(f"{path}: {text}.", path=str(path), code=code)

@@ -6,11 +6,11 @@ Each path is followed to its end first, and refused where that lies elsewhere.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from innkeeper.disks.allowed import Folders, only_within
 from innkeeper.disks.chain import open_chain
 from innkeeper.disks.oserror import adapted
 from innkeeper.disks.paths import image_path
@@ -48,19 +48,30 @@ class Roots:
             # What the kernel would open: ".." is taken after the links before it.
             end = Path(os.path.realpath(text))
         if not self.hold(end):
-            raise self._outside(text)
+            raise self.allowed.refusal(text)
         return image_path(end)
 
     def check_chain(self, path: Path) -> None:
         """Refuse a disk that has a parent outside the folders; what cannot be opened is not looked at."""
-        with contextlib.suppress(_Unreadable), _opened(path) as layers:
-            for layer in layers:
-                if not self.hold(Path(os.path.realpath(layer))):
-                    raise self._outside(str(layer), f"{path}: its parent {layer}")
+        try:
+            with only_within(self.allowed):
+                open_chain(path, ignore_parent_time=True).close()
+        except DiskError as error:
+            if error.code is ErrorCode.ERROR_BAD_PATHNAME:
+                raise
+
+    @property
+    def allowed(self) -> Folders:
+        """The folders, for work that opens what images name."""
+        return Folders(
+            folders=self.folders,
+            what="the folders in which the service works on disks",
+            advice=" (setting disk_roots). With --offline the command line does it itself.",
+        )
 
     def hold(self, end: Path) -> bool:
         """Whether a path without links lies in one of the folders."""
-        return any(end.is_relative_to(os.path.realpath(folder)) for folder in self.folders)
+        return self.allowed.hold(end)
 
     def files(self) -> Iterator[Path]:
         """Find the disks in the folders by their names (``IVMVirtualPC::GetHardDiskFiles``)."""
@@ -77,26 +88,3 @@ class Roots:
                         left -= 1
                         if not left:
                             return
-
-    def _outside(self, path: str, what: str = "") -> DiskError:
-        named = ", ".join(map(str, self.folders)) or "none"
-        return DiskError(
-            f"{what or path}: the path leads out of the folders in which the service works on disks.",
-            path=path,
-            code=ErrorCode.ERROR_BAD_PATHNAME,
-            advice=f"They are: {named} (setting disk_roots). With --offline the command line does it itself.",
-        )
-
-
-class _Unreadable(Exception):
-    """The chain cannot be opened, so nothing will be done through it."""
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[list[Path]]:
-    try:
-        chain = open_chain(path, ignore_parent_time=True)
-    except DiskError as error:
-        raise _Unreadable from error
-    with contextlib.closing(chain):
-        yield [image.file.path for image in chain.layers]

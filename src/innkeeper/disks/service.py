@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from innkeeper.disks.allowed import only_within
 from innkeeper.disks.check import Finding, check
 from innkeeper.disks.create import check_size
 from innkeeper.disks.export_files import ExportOrder
@@ -22,6 +24,8 @@ from innkeeper.errors import DiskError, ErrorCode, InvalidArgument
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import CancelEffect, Task
 from innkeeper.wire.events import Json
+
+T = TypeVar("T")
 
 
 class Change(enum.Enum):
@@ -56,11 +60,11 @@ class Disks:
 
     async def describe(self, path: str) -> Sequence[DiskFacts]:
         """The disk and its parents, itself first (``IVMVirtualPC::GetHardDisk``)."""
-        return await asyncio.to_thread(lambda: describe(self._checked(path)))
+        return await self._confined(lambda: describe(self._checked(path)))
 
     async def find_faults(self, path: str) -> Sequence[Finding]:
         """What a quick look finds wrong with it."""
-        return await asyncio.to_thread(lambda: check(self._checked(path)))
+        return await self._confined(lambda: check(self._checked(path)))
 
     # Commands
 
@@ -68,7 +72,7 @@ class Disks:
         """Say where its parent is (``IVMHardDisk::Parent``)."""
         child = await self._at(path, Change.FILE)
         base = await self._at(parent)
-        await asyncio.to_thread(lambda: reparent(child, base, accept_other_id=accept_other_id))
+        await self._confined(lambda: reparent(child, base, accept_other_id=accept_other_id))
 
     async def create(
         self, path: str, kind: Kind, *, owner: str, size_bytes: int | None = None, parent: str | None = None
@@ -93,19 +97,34 @@ class Disks:
         return await self._start("disk_compact", f"Compact {disk.name}", argument, disk, owner, stops)
 
     async def convert(
-        self, path: str, target: str, kind: Kind, *, owner: str, source_kind: Kind | None = None
+        self,
+        path: str,
+        target: str,
+        kind: Kind,
+        *,
+        owner: str,
+        source_kind: Kind | None = None,
+        ignore_parent_time: bool = False,
     ) -> Task:
         """Write it to a new image of another kind (``IVMHardDisk::Convert``)."""
         disk, new = await self._at(path), await self._new(target)
         argument: dict[str, Json] = {"path": str(disk), "target": str(new), "kind": kind.value}
+        argument["ignore_parent_time"] = ignore_parent_time
         if source_kind is not None:
             argument["source_kind"] = source_kind.value
         return await self._start("disk_convert", f"Convert {disk.name} to {new.name}", argument, new, owner)
 
-    async def merge_to(self, path: str, target: str, kind: Kind, *, owner: str) -> Task:
+    async def merge_to(
+        self, path: str, target: str, kind: Kind, *, owner: str, ignore_parent_time: bool = False
+    ) -> Task:
         """Write it and all of its parents to a new image (``IVMHardDisk::MergeTo``)."""
         disk, new = await self._at(path), await self._new(target)
-        argument: dict[str, Json] = {"path": str(disk), "target": str(new), "kind": kind.value}
+        argument: dict[str, Json] = {
+            "path": str(disk),
+            "target": str(new),
+            "kind": kind.value,
+            "ignore_parent_time": ignore_parent_time,
+        }
         return await self._start("disk_merge_to", f"Merge {disk.name} to {new.name}", argument, new, owner)
 
     async def merge(
@@ -146,12 +165,17 @@ class Disks:
         """What is offered by NBD now, to machines and to others."""
         return await self._exports.offered()
 
-    async def offer(self, path: str, *, writable: bool = False) -> str:
+    async def offer(self, path: str, *, writable: bool = False, ignore_parent_time: bool = False) -> str:
         """Offer a disk by NBD, parents and all, until ``end_offer``; returns its file's path."""
         known = await asyncio.to_thread(self._checked, path)
         is_offered = any(order.path == str(known) and order.stays for order in await self._exports.offered())
         disk = known if is_offered else await self._at(path, Change.CONTENT if writable else Change.NOTHING)
-        await self._exports.offer(str(disk), writable=writable)
+        await self._exports.offer(
+            str(disk),
+            writable=writable,
+            ignore_parent_time=ignore_parent_time,
+            within=tuple(map(str, self.roots.folders)),
+        )
         return str(disk)
 
     async def end_offer(self, path: str) -> None:
@@ -183,6 +207,11 @@ class Disks:
         return await self._tasks.start(
             kind, description, argument, lock=f"disk:{lock}", owner=owner, cancel_effect=cancel_effect
         )
+
+    async def _confined(self, work: Callable[[], T]) -> T:
+        """Do it in a thread, opening what images name in the service's folders alone."""
+        with only_within(self.roots.allowed):
+            return await asyncio.to_thread(work)
 
     def _checked(self, path: str) -> Path:
         found = self.roots.resolve(path)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from innkeeper.disks.allowed import only_within
 from innkeeper.disks.check import Finding, check
 from innkeeper.disks.compact import compact
 from innkeeper.disks.convert import convert
@@ -111,10 +113,12 @@ async def _do(
     """Run an operation in a thread, as one step of the task; ``then`` hears in the loop what came of it."""
     loop = asyncio.get_running_loop()
     watch = TaskWatch(running, loop, phases)
+    # The folders to which the work is confined go with it into its thread.
+    context = contextvars.copy_context()
 
     async def step() -> Json:
         try:
-            then(await loop.run_in_executor(_threads, operation, watch))
+            then(await loop.run_in_executor(_threads, context.run, operation, watch))
         except asyncio.CancelledError:
             watch.suspend()
             raise
@@ -187,10 +191,13 @@ async def convert_work(running: RunningTask, argument: Mapping[str, Json]) -> No
     kind = Kind(_text(argument, "kind"))
     given = argument.get("source_kind")
     source_kind = Kind(given) if isinstance(given, str) else None
+    ignore_time = argument.get("ignore_parent_time") is True
     await _make(
         running,
         target,
-        lambda watch: convert(path, target, kind, source_kind=source_kind, watch=watch),
+        lambda watch: convert(
+            path, target, kind, source_kind=source_kind, watch=watch, ignore_parent_time=ignore_time
+        ),
         _phases_to(kind),
     )
 
@@ -199,9 +206,10 @@ async def merge_to_work(running: RunningTask, argument: Mapping[str, Json]) -> N
     """Write the differencing disk at ``path`` with its parents to a new one at ``target`` of ``kind``."""
     path, target = _path(argument, "path"), _path(argument, "target")
     kind = Kind(_text(argument, "kind"))
+    ignore_time = argument.get("ignore_parent_time") is True
 
     def merge_to(watch: Watch) -> None:
-        with open_disk(path) as disk:
+        with open_disk(path, ignore_parent_time=ignore_time) as disk:
             disk.merge_to(target, kind, watch=watch)
 
     await _make(running, target, merge_to, _phases_to(kind))
@@ -295,7 +303,8 @@ def _within(roots: Roots, work: Work) -> Work:
                     roots.check_chain(roots.resolve(path))
 
         await asyncio.to_thread(look)
-        await work(running, argument)
+        with only_within(roots.allowed):
+            await work(running, argument)
 
     return guarded
 

@@ -108,8 +108,10 @@ class ConvertRequest(DiskRequest):
 
     target: str = Field(min_length=1, max_length=MAX_PATH_CHARS)
     kind: DiskFormat
-    #: Needed for a raw image alone, which has no mark that tells it.
+    #: Needed for a raw image, and wherever a guest could have written what looks like another format.
     source_kind: DiskFormat | None = None
+    #: Read it although its parent has another time than the recorded one.
+    ignore_parent_time: bool = False
 
 
 class MergeRequest(DiskRequest):
@@ -124,6 +126,8 @@ class MergeToRequest(DiskRequest):
 
     target: str = Field(min_length=1, max_length=MAX_PATH_CHARS)
     kind: DiskFormat = DiskFormat.DYNAMIC
+    #: Read it although its parent has another time than the recorded one.
+    ignore_parent_time: bool = False
 
 
 class ReparentRequest(DiskRequest):
@@ -167,6 +171,8 @@ class ExportRequest(DiskRequest):
 
     #: Let clients write.
     writable: bool = False
+    #: Read it although its parent has another time than the recorded one.
+    ignore_parent_time: bool = False
 
 
 class ExportMessage(Message):

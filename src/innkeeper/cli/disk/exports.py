@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from innkeeper.cli.disk.confinement import confined
 from innkeeper.cli.terminal import Json, MachineName, session_of
 from innkeeper.disks.chain import open_chain
 from innkeeper.disks.nbd.server import NbdServer
@@ -34,28 +35,33 @@ def export(
         Path | None, typer.Option(help="Offer it here, at this Unix socket, until Ctrl-C.")
     ] = None,
     writable: Annotated[bool, typer.Option("--writable", help="Let clients write.")] = False,
+    ignore_parent_time: Annotated[
+        bool, typer.Option("--ignore-parent-time", help="Go on although the parent's time has changed.")
+    ] = False,
     end: Annotated[bool, typer.Option("--end", help="Let the service offer it no more.")] = False,
     json: Json = False,
 ) -> None:
     """Offer a disk by NBD, parents and all: by the service until --end, or here with --socket."""
     session = session_of(context)
     if socket is not None:
-        _export_here(path, socket, writable=writable)
+        with confined(context, path):
+            _export_here(path, socket, writable=writable, ignore_parent_time=ignore_parent_time)
         return
     disk = session.inn.disks.at(image_path(path))
     if end:
         disk.end_export()
         return
-    address = disk.export(writable=writable)
+    address = disk.export(writable=writable, ignore_parent_time=ignore_parent_time)
     if json:
         session.out.out(dumps({"path": disk.file, "address": address, "writable": writable}, indent=2))
     else:
         typer.echo(address)
 
 
-def _export_here(path: Path, socket: Path, *, writable: bool) -> None:
+def _export_here(path: Path, socket: Path, *, writable: bool, ignore_parent_time: bool) -> None:
+    opened = open_chain(image_path(path), writable=writable, ignore_parent_time=ignore_parent_time)
     with (
-        contextlib.closing(open_chain(image_path(path), writable=writable)) as layers,
+        contextlib.closing(opened) as layers,
         NbdServer(layers, image_path(socket), writable=writable) as server,
     ):
         typer.echo(server.url)

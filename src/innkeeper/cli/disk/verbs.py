@@ -14,6 +14,7 @@ from rich.text import Text
 
 from innkeeper import disks
 from innkeeper.cli.disk.bars import bar, exit_code, follow
+from innkeeper.cli.disk.confinement import confined, set_folders
 from innkeeper.cli.disk.exports import Image, add_to
 from innkeeper.cli.disk.words import lines, parse_bytes, say_bytes, say_findings, tree
 from innkeeper.cli.exit_codes import ExitCode
@@ -39,10 +40,15 @@ app = typer.Typer(
     name="disk", help="Work on virtual hard disks; a service is not needed.", no_args_is_help=True
 )
 
+app.callback()(set_folders)
+
 New = Annotated[Path, typer.Argument(metavar="NEW", help="The image to make; nothing may be there yet.")]
 To = Annotated[Kind, typer.Option("--to", help="The kind of image to make.")]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Do it here, as yourself, even where a service has the disk.")
+]
+IgnoreParentTime = Annotated[
+    bool, typer.Option("--ignore-parent-time", help="Go on although the parent's time has changed.")
 ]
 Deep = Annotated[bool, typer.Option("--deep", help="Read every block too.")]
 
@@ -167,7 +173,13 @@ def convert(
     path: Image,
     new: New,
     to: To,
-    source: Annotated[Kind | None, typer.Option("--from", help="Needed for a raw image alone.")] = None,
+    source: Annotated[
+        Kind | None,
+        typer.Option(
+            "--format", "--from", help="What DISK is; needed for a raw image, and where it is unclear."
+        ),
+    ] = None,
+    ignore_parent_time: IgnoreParentTime = False,
     offline: Offline = False,
     no_wait: NoWait = False,
     json: Json = False,
@@ -176,8 +188,16 @@ def convert(
     way = _Way(context, (path, new), offline=offline, no_wait=no_wait)
     disk, target = image_path(path), image_path(new)
     way.go(
-        lambda far: far.convert(disk, target, to.value, source_kind=source.value if source else None),
-        lambda watch: disks.convert(disk, target, to, source_kind=source, watch=watch),
+        lambda far: far.convert(
+            disk,
+            target,
+            to.value,
+            source_kind=source.value if source else None,
+            ignore_parent_time=ignore_parent_time,
+        ),
+        lambda watch: disks.convert(
+            disk, target, to, source_kind=source, watch=watch, ignore_parent_time=ignore_parent_time
+        ),
     )
     way.end(f"{target} is made.")
 
@@ -187,9 +207,7 @@ def merge_disk(
     context: typer.Context,
     path: Image,
     keep_child: Annotated[bool, typer.Option("--keep-child", help="Do not remove the merged disk.")] = False,
-    ignore_parent_time: Annotated[
-        bool, typer.Option("--ignore-parent-time", help="Merge although the parent's time has changed.")
-    ] = False,
+    ignore_parent_time: IgnoreParentTime = False,
     offline: Offline = False,
     no_wait: NoWait = False,
     json: Json = False,
@@ -210,6 +228,7 @@ def merge_to(
     path: Image,
     new: New,
     to: To = Kind.DYNAMIC,
+    ignore_parent_time: IgnoreParentTime = False,
     offline: Offline = False,
     no_wait: NoWait = False,
     json: Json = False,
@@ -219,10 +238,10 @@ def merge_to(
     disk, target = image_path(path), image_path(new)
 
     def here(watch: Watch) -> None:
-        with disks.open(disk) as opened:
+        with disks.open(disk, ignore_parent_time=ignore_parent_time) as opened:
             opened.merge_to(target, to, watch=watch)
 
-    way.go(lambda far: far.at(disk).merge_to(target, to.value), here)
+    way.go(lambda far: far.at(disk).merge_to(target, to.value, ignore_parent_time=ignore_parent_time), here)
     way.end(f"{target} is made.")
 
 
@@ -242,7 +261,8 @@ def reparent(
     if far is not None:
         far.at(disk).reparent(base, accept_other_id=accept_other_id)
     else:
-        disks.reparent(disk, base, accept_other_id=accept_other_id)
+        with confined(context, path, parent):
+            disks.reparent(disk, base, accept_other_id=accept_other_id)
 
 
 @app.command("resize")
@@ -323,6 +343,7 @@ class _Way:
         self._session = session_of(context)
         self._no_wait = no_wait
         self._far = _far(self._session, paths, offline=offline)
+        self._context, self._paths = context, paths
         self.task: Task | None = None
 
     def go(self, far: Callable[[HardDiskCollection], Task], here: Callable[[Watch], T]) -> T | None:
@@ -331,7 +352,7 @@ class _Way:
             self.task = far(self._far)
             follow(self._session, self.task, no_wait=self._no_wait)
             return None
-        with bar() as watch:
+        with confined(self._context, *self._paths), bar() as watch:
             return here(watch)
 
     def end(self, *sentences: str) -> None:
@@ -375,7 +396,8 @@ def _described(context: typer.Context, path: Path, *, offline: bool) -> list[Har
     far = _far(session_of(context), (path,), offline=offline)
     if far is not None:
         return list(far.at(disk).chain)
-    return [_message(dataclasses.asdict(one)) for one in describe(disk)]
+    with confined(context, path):
+        return [_message(dataclasses.asdict(one)) for one in describe(disk)]
 
 
 def _message(fields: dict[str, object]) -> HardDiskMessage:

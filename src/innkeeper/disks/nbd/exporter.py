@@ -21,9 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from innkeeper.disks.allowed import only_within
 from innkeeper.disks.chain import Chain, open_chain
 from innkeeper.disks.export_files import TAKEN, ExportFiles, ExportOrder
 from innkeeper.disks.nbd.server import NbdServer
+from innkeeper.disks.roots import Roots
 from innkeeper.errors import DiskError
 
 #: How long a first client is waited for, and how long a next one after the last has left.
@@ -51,7 +53,12 @@ def main() -> int:
 
 
 def _opened(order: ExportOrder) -> Chain:
-    chain = open_chain(Path(order.path), writable=order.writable)
+    with contextlib.ExitStack() as confined:
+        if order.within:
+            confined.enter_context(only_within(Roots(order.within).allowed))
+        chain = open_chain(
+            Path(order.path), writable=order.writable, ignore_parent_time=order.ignore_parent_time
+        )
     if order.writable:
         chain.top.keep_maps()
     return chain

@@ -90,7 +90,12 @@ async def convert(request: wire.ConvertRequest, house: TheHouse, user: TheUser) 
     """Convert a disk to a new image of another kind."""
     source_kind = Kind(request.source_kind) if request.source_kind is not None else None
     task = await house.disks.convert(
-        request.path, request.target, Kind(request.kind), owner=user, source_kind=source_kind
+        request.path,
+        request.target,
+        Kind(request.kind),
+        owner=user,
+        source_kind=source_kind,
+        ignore_parent_time=request.ignore_parent_time,
     )
     return _accepted(house, task)
 
@@ -112,7 +117,13 @@ async def merge(request: wire.MergeRequest, house: TheHouse, user: TheUser) -> A
 )
 async def merge_to(request: wire.MergeToRequest, house: TheHouse, user: TheUser) -> Accepted:
     """Write a differencing disk and all of its parents to a new image."""
-    task = await house.disks.merge_to(request.path, request.target, Kind(request.kind), owner=user)
+    task = await house.disks.merge_to(
+        request.path,
+        request.target,
+        Kind(request.kind),
+        owner=user,
+        ignore_parent_time=request.ignore_parent_time,
+    )
     return _accepted(house, task)
 
 
@@ -161,7 +172,9 @@ async def list_exports(house: TheHouse) -> wire.ExportList:
 @router.post("/exports", status_code=201, operation_id="export_disk", dependencies=needs(Role.ADMINISTRATOR))
 async def export(request: wire.ExportRequest, house: TheHouse) -> wire.ExportMessage:
     """Export a disk by NBD with its parents, by a process of its own, until it is ended."""
-    path = await house.disks.offer(request.path, writable=request.writable)
+    path = await house.disks.offer(
+        request.path, writable=request.writable, ignore_parent_time=request.ignore_parent_time
+    )
     return _export(house, path, writable=request.writable)
 
 

@@ -1,0 +1,73 @@
+"""Folders in which the files that an image names may lie: its parents, and theirs.
+
+An image may come from anywhere, and the paths in it are whatever its maker wrote. Work that is confined opens
+a file that an image names only where it lies in one of these folders, links followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+from innkeeper.errors import DiskError, ErrorCode
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Folders:
+    """Folders, and how a person can allow others."""
+
+    folders: tuple[Path, ...]
+    #: What they are, after "out of".
+    what: str
+    advice: str
+
+    def hold(self, end: str | os.PathLike[str]) -> bool:
+        """Whether a path without links lies in one of them."""
+        return any(Path(end).is_relative_to(os.path.realpath(folder)) for folder in self.folders)
+
+    def refusal(self, path: str, sentence: str = "") -> DiskError:
+        """The error for a path that leads out of them."""
+        named = ", ".join(map(str, self.folders)) or "none"
+        return DiskError(
+            f"{sentence or path}: the path leads out of {self.what}.",
+            path=path,
+            code=ErrorCode.ERROR_BAD_PATHNAME,
+            advice=f"They are: {named}{self.advice}",
+        )
+
+
+_allowed: ContextVar[Folders | None] = ContextVar("allowed folders", default=None)
+
+
+@contextlib.contextmanager
+def only_within(folders: Folders) -> Iterator[None]:
+    """Confine what is done meanwhile: an image's parents are opened in these folders alone."""
+    before = _allowed.set(folders)
+    try:
+        yield
+    finally:
+        _allowed.reset(before)
+
+
+def refused(named: Path, by: Path) -> DiskError | None:
+    """The error for a file that an image names and that may not be opened; ``None`` for one that may."""
+    folders = _allowed.get()
+    if folders is None or folders.hold(os.path.realpath(named)):
+        return None
+    return folders.refusal(str(named), f"{by}: its parent {named}")
+
+
+def beside_named(*paths: Path, others: tuple[Path, ...] = ()) -> Folders:
+    """The folders of files that a person named on a command line, and others that they allowed."""
+    found = dict.fromkeys(
+        folder for path in paths for folder in (path.parent, Path(os.path.realpath(path)).parent)
+    )
+    return Folders(
+        folders=(*found, *others),
+        what="the folders of the files that were named",
+        advice=". If it belongs to the disk, allow its folder: innkeeper disk --within FOLDER …",
+    )

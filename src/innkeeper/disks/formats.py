@@ -1,0 +1,65 @@
+"""Decide the format of an image without believing its guest.
+
+A guest writes what it likes into its disk. Of a raw disk or a fixed VHD the first sector of the file is the
+first of the guest's: a mark of another format there may be the guest's work. So the name decides together
+with a mark, or the footer of a VHD, which lies where no guest of it can write. Where two readings are left,
+the person is asked.
+"""
+
+from __future__ import annotations
+
+from innkeeper.disks.file import ImageFile
+from innkeeper.disks.kind import Kind
+from innkeeper.disks.layout import OTHER_FORMATS, find_footer, said_by_name
+from innkeeper.errors import DiskError, ErrorCode
+
+_ASK = "Say what it is: --format fixed, dynamic, differencing, raw, qcow2, vhdx or vmdk."
+
+
+def format_of(file: ImageFile) -> Kind:
+    """Tell the format of an image; raises VM_E_INVALID_HD_FILE where nothing tells, or two things differ."""
+    said, mark = said_by_name(file.path), _mark(file)
+    footer = find_footer(file)
+    if said is Kind.FIXED:
+        if footer is None:
+            raise _unclear(file, f"it is named as a VHD and has no VHD's footer{_begins(mark)}")
+        return footer.kind
+    if said is Kind.RAW or said is None:
+        return _unnamed(file, said, mark, footer.kind if footer is not None else None)
+    if mark is not said:
+        has = f"{_begins(mark)}" if mark else ", and has not its mark"
+        raise _unclear(file, f"it is named as {said.value}{has}")
+    return said
+
+
+def _unnamed(file: ImageFile, said: Kind | None, mark: Kind | None, footer: Kind | None) -> Kind:
+    """Decide where the name says no format that has a mark of its own."""
+    if mark is None and footer is None:
+        raise DiskError(
+            f"{file.path}: it has no mark of a disk image.",
+            path=str(file.path),
+            code=ErrorCode.VM_E_INVALID_HD_FILE,
+            advice="If it is a raw image, say so: --format raw (or --from raw).",
+        )
+    if mark is None and footer is not None and said is None:
+        return footer
+    found = " and ".join(kind.value for kind in (mark, footer) if kind is not None)
+    raise _unclear(file, f"it may be a raw image, in which the guest wrote what looks like {found}")
+
+
+def _mark(file: ImageFile) -> Kind | None:
+    start = file.pread(32, 0)
+    return next((kind for mark, kind in OTHER_FORMATS.items() if start.startswith(mark)), None)
+
+
+def _begins(mark: Kind | None) -> str:
+    return f", and begins as {mark.value} does" if mark is not None else ""
+
+
+def _unclear(file: ImageFile, reason: str) -> DiskError:
+    return DiskError(
+        f"{file.path}: {reason}.",
+        path=str(file.path),
+        code=ErrorCode.VM_E_INVALID_HD_FILE,
+        advice=_ASK,
+    )

@@ -1,0 +1,189 @@
+"""Run one of QEMU's programs on images that may be hostile: with limits, and so that it ends when we do.
+
+The one place in which ``qemu-img`` and its kin are started. Each runs in a process group of its own, is
+killed by the kernel when the thread that waits for it ends in whatever way, and has a limit of processor
+time, of memory and of time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from innkeeper.disks.progress import UNWATCHED, Cancelled, Watch
+from innkeeper.errors import DiskError, ErrorCode, NotSupported
+
+IMAGE, IO, DAEMON = "qemu-img", "qemu-io", "qemu-storage-daemon"
+_PACKAGES = {IMAGE: "qemu-utils", IO: "qemu-utils", DAEMON: "qemu-system-common"}
+
+LOOK_SECONDS = 0.2
+#: How long a cancelled program has to clean up after itself.
+GRACE_SECONDS = 5
+#: What is kept of what a program prints.
+MOST_OUTPUT = 4 << 20
+
+_CODES = (
+    ("no space left", ErrorCode.ERROR_DISK_FULL),
+    ("lock", ErrorCode.ERROR_SHARING_VIOLATION),
+    ("no such file", ErrorCode.ERROR_FILE_NOT_FOUND),
+    ("permission denied", ErrorCode.E_ACCESSDENIED),
+    ("read-only file system", ErrorCode.VM_E_FILE_READ_ONLY),
+    ("not in", ErrorCode.VM_E_INVALID_HD_FILE),
+    ("invalid", ErrorCode.VM_E_INVALID_HD_FILE),
+    ("corrupt", ErrorCode.VM_E_INVALID_HD_FILE),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What a program may take of the host."""
+
+    cpu_seconds: int
+    #: Of addresses, of which a program takes more than of memory.
+    memory_bytes: int
+    seconds: float
+
+    @classmethod
+    def for_bytes(cls, size_bytes: int) -> Limits:
+        """Those of work that moves this much: slow storage has time, and work without end comes to one."""
+        return cls(
+            cpu_seconds=600 + size_bytes // (8 << 20),
+            memory_bytes=4 << 30,
+            seconds=3600 + size_bytes / (1 << 20),
+        )
+
+
+#: For a look at a header.
+LOOK = Limits(cpu_seconds=30, memory_bytes=1 << 30, seconds=60)
+
+
+def run(
+    program: str,
+    arguments: Sequence[str],
+    path: Path,
+    limits: Limits,
+    *,
+    files: Sequence[int] = (),
+    watch: Watch = UNWATCHED,
+    on_output: Callable[[bytes], None] = lambda _data: None,
+) -> bytes:
+    """Run to the end; returns what the program printed. A cancel, or whatever is raised, ends it first.
+
+    ``path`` is the image for the sentence of an error, ``files`` are descriptors that the program gets.
+    """
+    command = [*_dying_with_us(), _found(program), *arguments]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=files,
+        process_group=0,
+        env=os.environ | {"LC_ALL": "C", "MALLOC_ARENA_MAX": "4"},
+    ) as process:
+        try:
+            _limit(process.pid, limits)
+            printed, errors = _followed(process, path, limits, watch, on_output)
+        except BaseException:
+            _stop(process)
+            raise
+        if process.wait():
+            raise _failed(program, path, process.returncode, errors)
+    return printed
+
+
+def _dying_with_us() -> list[str]:
+    """What has the kernel kill the program with the thread that started it, however that ends."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv is not None else []
+
+
+def _limit(process: int, limits: Limits) -> None:
+    """Set the limits; a program that has ended already has needed none."""
+    with contextlib.suppress(ProcessLookupError):
+        for kind, value in (
+            (resource.RLIMIT_CPU, limits.cpu_seconds),
+            (resource.RLIMIT_AS, limits.memory_bytes),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            most = resource.prlimit(process, kind)[1]
+            value = value if most == resource.RLIM_INFINITY else min(value, most)
+            resource.prlimit(process, kind, (value, value))
+
+
+def _followed(
+    process: subprocess.Popen[bytes],
+    path: Path,
+    limits: Limits,
+    watch: Watch,
+    on_output: Callable[[bytes], None],
+) -> tuple[bytes, bytes]:
+    """Read what the program prints until it closes its streams; raises where it is called off or late."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output, errors = process.stdout.fileno(), process.stderr.fileno()
+    printed = {output: b"", errors: b""}
+    waiting, end = set(printed), time.monotonic() + limits.seconds
+    while waiting:
+        if watch.cancel_requested():
+            raise Cancelled("The operation was cancelled.", path=str(path))
+        if time.monotonic() > end:
+            raise _too_long(path, limits)
+        for stream in select.select(list(waiting), [], [], LOOK_SECONDS)[0]:
+            data = os.read(stream, 65536)
+            if not data:
+                waiting.discard(stream)
+            printed[stream] = (printed[stream] + data)[-MOST_OUTPUT:]
+        on_output(printed[output])
+    return printed[output], printed[errors]
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+            return
+
+
+def _found(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise NotSupported(
+            f"{program} is not installed, and this format needs it.",
+            advice=f"Install it: apt-get install {_PACKAGES[program]}",
+        )
+    return found
+
+
+def _failed(program: str, path: Path, status: int, errors: bytes) -> DiskError:
+    if status in {-signal.SIGXCPU, -signal.SIGKILL}:
+        return DiskError(
+            f"{path}: {program} needed more than an image of this size may, and was ended.",
+            path=str(path),
+            code=ErrorCode.VM_E_OUT_OF_RESOURCE,
+            advice="The image may be damaged, or made to do harm.",
+        )
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    text = lines[-1].removeprefix(f"{program}: ").rstrip(".") if lines else f"{program} failed without a word"
+    code = next((c for word, c in _CODES if word in text.lower()), ErrorCode.VM_E_HD_IMAGE_ACCESS)
+    return DiskError(f"{path}: {text}.", path=str(path), code=code)
+
+
+def _too_long(path: Path, limits: Limits) -> DiskError:
+    return DiskError(
+        f"{path}: it took longer than {limits.seconds:,.0f} seconds, and was ended.",
+        path=str(path),
+        code=ErrorCode.ERROR_TIMEOUT,
+        advice="See whether the storage answers, and try again.",
+    )
