@@ -31,6 +31,12 @@ def create(
     image: Annotated[
         str, typer.Option("--from", metavar="IMAGE", help="A cloud image or another disk to begin with.")
     ] = "",
+    image_format: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help="What IMAGE is, where its name does not say: raw, qcow2, vpc …"
+        ),
+    ] = "",
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Do not copy the image: stand on it. It must stay as it is.")
     ] = False,
@@ -77,6 +83,7 @@ def create(
         memory_mib=memory,
         processors=processors,
         image=_absolute(image),
+        image_format=image_format,
         overlay=overlay,
         disk_bytes=_bytes(size) if size else 0,
         dvd=_absolute(dvd),

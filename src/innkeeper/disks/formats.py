@@ -16,8 +16,11 @@ from innkeeper.errors import DiskError, ErrorCode
 _ASK = "Say what it is: --format fixed, dynamic, differencing, raw, qcow2, vhdx or vmdk."
 
 
-def format_of(file: ImageFile) -> Kind:
-    """Tell the format of an image; raises VM_E_INVALID_HD_FILE where nothing tells, or two things differ."""
+def format_of(file: ImageFile, *, raw_if_nothing: bool = False) -> Kind:
+    """Tell the format of an image; raises VM_E_INVALID_HD_FILE where nothing tells, or two things differ.
+
+    ``raw_if_nothing`` takes for raw what nothing in the file contradicts.
+    """
     said, mark = said_by_name(file.path), _mark(file)
     footer = find_footer(file)
     if said is Kind.FIXED:
@@ -25,6 +28,8 @@ def format_of(file: ImageFile) -> Kind:
             raise _unclear(file, f"it is named as a VHD and has no VHD's footer{_begins(mark)}")
         return footer.kind
     if said is Kind.RAW or said is None:
+        if raw_if_nothing and mark is None and footer is None:
+            return Kind.RAW
         return _unnamed(file, said, mark, footer.kind if footer is not None else None)
     if mark is not said:
         has = f"{_begins(mark)}" if mark else ", and has not its mark"

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from innkeeper.disks.facts import peek
+from innkeeper.disks.file import ImageFile
+from innkeeper.disks.formats import format_of
 from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.machines.ports.image_files import FileIdentity
 from innkeeper.machines.ports.progress import OnProgress
@@ -52,7 +54,7 @@ class LocalFiles:
         return await self._blocking(directory, lambda: _find(Path(directory), part))
 
     async def format(self, path: str) -> str:
-        """The image's format, by its first bytes and its last sector."""
+        """The image's format, by its name together with its marks."""
         return await self._blocking(path, lambda: _format(Path(path)))
 
     async def _blocking(self, path: str, call: Callable[[], T]) -> T:
@@ -97,20 +99,13 @@ def _virtual_size(path: Path) -> int:
     return peek(path)[1] if path.name.lower().endswith(_VHD_SUFFIXES) else length
 
 
-#: How an image's format is told from its first bytes.
-_MAGICS = ((_QCOW2_MAGIC, "qcow2"), (b"vhdxfile", "vhdx"), (b"KDMV", "vmdk"), (b"conectix", "vpc"))
-_SECTOR = 512
-
-
 def _format(path: Path) -> str:
-    if not os.access(path, os.R_OK):
+    """libvirt's name for the format; raises ``DiskError`` where a guest could have written what tells it."""
+    if not os.access(path, os.R_OK) or not path.is_file():
         return "raw"
-    with path.open("rb") as image:
-        head = image.read(8)
-        known = next((name for magic, name in _MAGICS if head.startswith(magic)), None)
-        image.seek(max(image.seek(0, os.SEEK_END) - _SECTOR, 0))
-        # A fixed VHD is the disk's bytes and a footer.
-        return known or ("vpc" if image.read(8) == b"conectix" else "raw")
+    with ImageFile.open(path, held=False) as image:
+        kind = format_of(image, raw_if_nothing=True)
+    return "vpc" if kind.is_vhd else kind.value
 
 
 def _checksum(path: Path, on_progress: OnProgress | None) -> str:

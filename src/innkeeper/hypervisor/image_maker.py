@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from innkeeper.disks import qemu_img
+from innkeeper.disks.convert import convert
+from innkeeper.disks.kind import Kind
+from innkeeper.disks.private_place import private_place, publish
+from innkeeper.disks.progress import Cancelled, Watch
 from innkeeper.errors import DiskError, ErrorCode, NotSupported
 from innkeeper.machines.ports.progress import OnProgress
 
-_PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
 _MAX_TEXT_BYTES = 1 << 20
 _WORDS = (
     ("no space left", ErrorCode.ERROR_DISK_FULL),
     ("permission denied", ErrorCode.E_ACCESSDENIED),
     ("no such file", ErrorCode.ERROR_FILE_NOT_FOUND),
-    ("lock", ErrorCode.ERROR_SHARING_VIOLATION),
 )
+#: The formats by libvirt's names; of a VHD the engine finds out which kind it is.
+_KINDS = {
+    "raw": Kind.RAW,
+    "qcow2": Kind.QCOW2,
+    "vhdx": Kind.VHDX,
+    "vmdk": Kind.VMDK,
+    "vpc": Kind.FIXED,
+}
+
+#: Makes a file at a place, followed by a watch.
+Making = Callable[[Path, Watch], object]
 
 
 class LocalImages:
@@ -30,7 +43,7 @@ class LocalImages:
     async def create(self, path: str, size_bytes: int) -> None:
         """An empty qcow2 image."""
         if await asyncio.to_thread(_made_folder, path):
-            await self._publish(path, "create", "-q", "-f", "qcow2", _part(path), str(size_bytes))
+            await _make(path, lambda place, _watch: _create(place, size_bytes))
 
     async def copy(
         self,
@@ -41,44 +54,40 @@ class LocalImages:
         on_progress: OnProgress | None = None,
     ) -> None:
         """A qcow2 image that stands alone, with another's content."""
-        if not await asyncio.to_thread(_made_folder, path):
-            return
-        report = on_progress or (lambda _done, _total: None)
-        part = _part(path)
-        try:
-            arguments = ("convert", "-p", "-f", source_format, "-O", "qcow2", _file(source), part)
-            await _qemu_img(
-                path, *arguments, report=lambda part_done: report(int(size_bytes * part_done), size_bytes)
-            )
-            # An image is never made smaller: -f qcow2 knows its size.
-            await _grow(path, part, size_bytes)
-            await asyncio.to_thread(_give_name, path)
-        finally:
-            _forget_part(path)
+
+        def make(place: Path, watch: Watch) -> None:
+            convert(source, place, Kind.QCOW2, source_kind=_kind(source, source_format), watch=watch)
+            _grow(place, size_bytes)
+
+        if await asyncio.to_thread(_made_folder, path):
+            await _make(path, make, on_progress)
 
     async def overlay(self, path: str, base: str, base_format: str, size_bytes: int) -> None:
         """A qcow2 overlay over an image."""
         if await asyncio.to_thread(_made_folder, path):
-            arguments = ("create", "-q", "-f", "qcow2", "-b", base, "-F", base_format)
-            await self._publish(path, *arguments, _part(path), str(size_bytes))
+            await _make(path, lambda place, _watch: _create(place, size_bytes, base, base_format))
 
     async def seed(self, path: str, files: Mapping[str, str]) -> None:
         """A small DVD image with these files, labelled for cloud-init."""
         if await asyncio.to_thread(_made_folder, path):
             await asyncio.to_thread(_expect_program, "xorriso")
-            with tempfile.TemporaryDirectory(prefix="innkeeper-seed-") as folder:
+            with (
+                private_place(Path(path)) as place,
+                tempfile.TemporaryDirectory(prefix="innkeeper-seed-") as folder,
+            ):
                 await asyncio.to_thread(_write_all, Path(folder), files)
-                await _run(path, "xorriso", "-as", "genisoimage", "-quiet", "-output", _part(path),
+                await _run(path, "xorriso", "-as", "genisoimage", "-quiet", "-output", str(place),
                            "-volid", "cidata", "-joliet", "-rock", folder)  # fmt: skip
-            await asyncio.to_thread(_give_name, path)
+                await asyncio.to_thread(publish, place, Path(path), replace=True)
 
     async def write(self, path: str, content: str) -> None:
         """A small text file, over what is there."""
 
         def write() -> None:
             _made_folder(path)
-            Path(_part(path)).write_text(content)
-            os.replace(_part(path), path)  # noqa: PTH105  the same call
+            with private_place(Path(path)) as place:
+                place.write_text(content)
+                publish(place, Path(path), replace=True)
 
         await _adapted(path, write)
 
@@ -109,68 +118,113 @@ class LocalImages:
 
         await asyncio.to_thread(remove)
 
-    async def _publish(self, path: str, *arguments: str) -> None:
-        try:
-            await _qemu_img(path, *arguments)
-            await asyncio.to_thread(_give_name, path)
-        finally:
-            _forget_part(path)
+
+async def _make(path: str, making: Making, on_progress: OnProgress | None = None) -> None:
+    """Make a file out of sight, and give it its name when it is whole; a cancel ends what makes it first."""
+    watch = _TaskWatch(on_progress)
+
+    def work() -> None:
+        with _named_in_errors(path), private_place(Path(path)) as place:
+            making(place, watch)
+            publish(place, Path(path), replace=True)
+
+    thread = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        watch.stop.set()
+        with contextlib.suppress(DiskError):
+            await thread
+        raise
 
 
-async def _grow(path: str, part: str, size_bytes: int) -> None:
-    out = await _run(path, "qemu-img", "info", "--output=json", "-f", "qcow2", part)
-    found = re.search(rb'"virtual-size": (\d+)', out)
-    if found is not None and int(found[1]) < size_bytes:
-        await _qemu_img(path, "resize", "-q", "-f", "qcow2", part, str(size_bytes))
+class _TaskWatch:
+    """Passes between the thread that makes an image and the task that waits for it."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self.stop = threading.Event()
+        self._on_progress = on_progress or (lambda _done, _total: None)
+        self._loop = asyncio.get_running_loop()
+
+    def advance(self, phase: str, done: int, total: int) -> None:
+        """Report in the loop's own thread."""
+        self._loop.call_soon_threadsafe(self._on_progress, done, total)
+
+    def cancel_requested(self) -> bool:
+        """Whether the task was cancelled."""
+        return self.stop.is_set()
+
+    def past_return(self) -> None:
+        """Hear that the image is whole: it may still be called off."""
 
 
-async def _qemu_img(path: str, *arguments: str, report: ShareDone | None = None) -> None:
-    await _run(path, "qemu-img", *arguments, report=report)
+def _create(place: Path, size_bytes: int, base: str = "", base_format: str = "") -> None:
+    """Make an empty qcow2 image, alone or over a base, which is not opened: the size is known."""
+    over = ["-u", "-b", base, "-F", base_format] if base else []
+    arguments = ["create", "-q", "-f", "qcow2", *over, qemu_img.new_file(place), str(size_bytes)]
+    qemu_img.run(arguments, place, 0)
 
 
-async def _run(path: str, *command: str, report: ShareDone | None = None) -> bytes:
-    """Run to the end; a cancel ends the program first. Returns what it printed."""
-    await asyncio.to_thread(_expect_program, command[0])
+def _grow(place: Path, size_bytes: int) -> None:
+    """An image is never made smaller."""
+    if qemu_img.look(place, Kind.QCOW2).virtual_size < size_bytes:
+        qemu_img.run(
+            ["resize", "-q", "-f", "qcow2", qemu_img.new_file(place), str(size_bytes)], place, size_bytes
+        )
+
+
+def _kind(source: str, source_format: str) -> Kind:
+    if source_format not in _KINDS:
+        raise NotSupported(
+            f"{source}: an image of the format {source_format} is not copied.",
+            advice="Convert it to qcow2 first.",
+        )
+    return _KINDS[source_format]
+
+
+@contextlib.contextmanager
+def _named_in_errors(path: str) -> Iterator[None]:
+    """Let an error name the image that was to be made, not the place where it was."""
+    try:
+        yield
+    except Cancelled:
+        raise
+    except DiskError as error:
+        sentence = error.sentence.partition(": ")[2] or error.sentence
+        raise DiskError(
+            f"{path} could not be made: {sentence}", path=path, code=error.code, advice=error.advice
+        ) from error
+
+
+async def _run(path: str, *command: str) -> None:
+    """Run to the end; a cancel ends the program first."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, complaint = await asyncio.gather(_heard(process.stdout, report), _heard(process.stderr, None))
-        code = await process.wait()
+        _, complaint = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if code:
+    if process.returncode:
         raise _failed(path, complaint)
-    return out
-
-
-async def _heard(stream: asyncio.StreamReader | None, report: ShareDone | None) -> bytes:
-    """What a program prints, its last 64 KiB; a percentage in it is told."""
-    heard = b""
-    while stream is not None and (data := await stream.read(4096)):
-        heard = (heard + data)[-65536:]
-        if report is not None and (shares := _PERCENT.findall(heard[-256:])):
-            report(float(shares[-1]) / 100)
-    return heard
 
 
 def _failed(path: str, complaint: bytes) -> DiskError:
     lines = complaint.decode(errors="replace").strip().splitlines() or ["it failed without a word"]
-    text = lines[-1].removeprefix("qemu-img: ").rstrip(".")
+    text = lines[-1].rstrip(".")
     code = next((code for word, code in _WORDS if word in text.lower()), ErrorCode.VM_E_HD_IMAGE_ACCESS)
     return DiskError(f"{path} could not be made: {text}.", path=path, code=code)
 
 
 def _expect_program(program: str) -> None:
     if shutil.which(program) is None:
-        package = {"xorriso": "xorriso", "qemu-img": "qemu-utils"}[program]
         raise NotSupported(
-            f"{program} is not installed, and this needs it.", advice=f"Install it: apt-get install {package}"
+            f"{program} is not installed, and this needs it.", advice=f"Install it: apt-get install {program}"
         )
 
 
@@ -180,40 +234,12 @@ def _made_folder(path: str) -> bool:
         return False
     with _translated(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(_part(path)).unlink(missing_ok=True)
     return True
-
-
-def _give_name(path: str) -> None:
-    """Give a file that is whole its name, durably."""
-    with _translated(path):
-        with Path(_part(path)).open("rb") as made:
-            os.fsync(made.fileno())
-        os.replace(_part(path), path)  # noqa: PTH105  the same call
-        folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _forget_part(path: str) -> None:
-    """Quick, and also when the task is being cancelled: then nothing may be awaited."""
-    Path(_part(path)).unlink(missing_ok=True)
 
 
 def _write_all(folder: Path, files: Mapping[str, str]) -> None:
     for name, content in files.items():
         (folder / name).write_text(content)
-
-
-def _part(path: str) -> str:
-    return f"{path}.part"
-
-
-def _file(path: str) -> str:
-    """Keep a path from being read as a protocol."""
-    return f"file:{path}"
 
 
 def _size(path: str) -> int:
@@ -244,7 +270,3 @@ def _translated(path: str) -> Iterator[None]:
         raise DiskError(
             f"{path}: {reason}.", path=path, code=codes.get(type(error), ErrorCode.VM_E_HD_IMAGE_ACCESS)
         ) from error
-
-
-#: Told the share of the work that is done, 0 to 1.
-ShareDone = Callable[[float], None]

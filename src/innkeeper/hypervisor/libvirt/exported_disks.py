@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import subprocess
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import libvirt
 import structlog
 
+from innkeeper.disks import qemu_img
 from innkeeper.disks.chain import open_chain
 from innkeeper.disks.export_files import MARK
 from innkeeper.disks.facts import peek
@@ -111,17 +111,18 @@ class ExportedDisks:
 
     def create_overlay(self, path: str, base: str, base_format: str) -> None:
         """Make an empty overlay over an image that no QEMU runs; libvirt cannot, over an export."""
-        command = ["qemu-img", "create", "-q", "-f", "qcow2"]
+        command, new = ["create", "-q", "-f", "qcow2"], qemu_img.new_file(Path(path))
         if base_format == EXPORTED:
             # Nothing is opened by its name: the export need not run, and the size is the engine's to tell.
-            command += ["-u", "-F", "raw", "-b", self._backing(base), path, str(peek(base)[1])]
+            command += ["-u", "-F", "raw", "-b", self._backing(base), new, str(peek(base)[1])]
         else:
-            command += ["-F", base_format, "-b", base, path]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode:
+            command += ["-F", base_format, "-b", base, new]
+        try:
+            qemu_img.run(command, Path(path), 0)
+        except DiskError as error:
             raise DiskError(
-                f"The undo disk {path} cannot be made: {done.stderr.strip().rstrip('.')}.", path=path
-            )
+                f"The undo disk {path} cannot be made: {error.sentence}", path=path, code=error.code
+            ) from error
 
     # Machinery
 

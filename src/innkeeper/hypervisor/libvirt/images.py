@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import re
 import shutil
-import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
@@ -16,13 +15,20 @@ from xml.sax.saxutils import escape
 import libvirt
 from lxml import etree
 
+from innkeeper.disks.file import ImageFile
+from innkeeper.disks.formats import format_of
+from innkeeper.disks.kind import Kind
+from innkeeper.disks.named_files import NamedFiles, named_files
 from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.hypervisor.domain.fields import Attribute, Element, Text
 from innkeeper.hypervisor.libvirt.definition import EXPORTED, Definition
 from innkeeper.hypervisor.libvirt.export_bases import chain_to_export, exported_base
 from innkeeper.hypervisor.libvirt.uris import HostUri
 
-_TIMEOUT_S = 60
+#: More images over one another than anybody has.
+_DEEPEST = 256
+#: libvirt's names for our kinds of image that have another; those of QEMU are called alike.
+_LIBVIRT_NAMES = {"raw": "raw", "qcow2": "qcow2", "vhdx": "vhdx", "vmdk": "vmdk"}
 #: A pool that one look has made for the moment is not to end under another look.
 _one_at_a_time = threading.Lock()
 
@@ -43,7 +49,7 @@ class Images:
                 if declared == EXPORTED:
                     # What a VHD stands on is the engine's to see to: it knows its parents by their identity.
                     return [(path, EXPORTED)]
-                return _chain_by_qemu_img(path, declared)
+                return _local_chain(path, declared)
             except DiskError as error:
                 # An image that only libvirt may read, or one below it, is looked at by libvirt.
                 if error.code is not ErrorCode.E_ACCESSDENIED:
@@ -79,8 +85,7 @@ class Images:
         """Raise where a QEMU has this image open. Only a local file can be looked at."""
         if not self._uri.is_local or not Path(path).exists():
             return
-        done = _qemu_img("info", path)
-        if done.returncode != 0 and "lock" in done.stderr:
+        if _is_held(Path(path)):
             raise DiskError(
                 f"The image {path} is in use, although no definition names it.",
                 path=path,
@@ -115,50 +120,70 @@ def _declared_format(connect: libvirt.virConnect, path: str) -> str | None:
     return None
 
 
-def _chain_by_qemu_img(path: str, declared: str | None) -> list[tuple[str, str]]:
-    done = _qemu_img(
-        "info", "--output=json", "--backing-chain", "-U", *(["-f", declared] if declared else []), path
-    )
-    if done.returncode != 0:
-        raise _unreadable(path, done.stderr)
-    return [(image["filename"], image["format"]) for image in json.loads(done.stdout)]
+def _local_chain(path: str, declared: str | None) -> list[tuple[str, str]]:
+    """The image and what it stands on, as the definitions and the images' own headers say it.
+
+    No image is opened by guess, and none by a name that is no path.
+    """
+    chain: list[tuple[str, str]] = []
+    image_format = declared
+    while len(chain) < _DEEPEST:
+        with _readable(path), ImageFile.open(Path(path), held=False) as file:
+            image_format = image_format or _LIBVIRT_NAMES.get(format_of(file).value, "vpc")
+            chain.append((path, image_format))
+            named = named_files(file, Kind.QCOW2) if image_format == "qcow2" else NamedFiles()
+        if not named.backing:
+            return chain
+        path, image_format = _joined(path, named.backing), named.backing_format or None
+        if not path.startswith("/"):
+            return [*chain, (path, image_format or "raw")]
+    return chain
 
 
-#: What qemu-img complains of, and what that means.
-_COMPLAINTS = {
-    "No such file": ErrorCode.ERROR_FILE_NOT_FOUND,
-    "Permission denied": ErrorCode.E_ACCESSDENIED,
-}
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[None]:
+    try:
+        yield
+    except DiskError as error:
+        code = error.code
+        if code not in {ErrorCode.ERROR_FILE_NOT_FOUND, ErrorCode.E_ACCESSDENIED}:
+            code = ErrorCode.VM_E_HD_IMAGE_OPEN_FAIL
+        raise DiskError(
+            f"The image {path} cannot be read: {error.sentence.rstrip('.')}.",
+            path=path,
+            code=code,
+            advice=error.advice,
+        ) from error
 
 
-def _unreadable(path: str, complaint: str) -> DiskError:
-    codes = (code for words, code in _COMPLAINTS.items() if words in complaint)
-    return DiskError(
-        f"The image {path} cannot be read: {complaint.strip().rstrip('.')}.",
-        path=path,
-        code=next(codes, ErrorCode.VM_E_HD_IMAGE_OPEN_FAIL),
-    )
+def _joined(image: str, name: str) -> str:
+    """The path that an image names, as QEMU finds it; a name of another kind stays as it is."""
+    name = name.removeprefix("file:")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", name):
+        return name
+    return str(Path(image).parent / name)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a program has the image open, as QEMU tells it."""
+    try:
+        ImageFile.open(path).close()
+    except DiskError as error:
+        return error.code is ErrorCode.ERROR_SHARING_VIOLATION
+    return False
 
 
 def _recorded_base(overlay: str) -> tuple[str, str]:
     """What an overlay's header says of its base: path and format."""
-    done = _qemu_img("info", "--output=json", "-U", "-f", "qcow2", overlay)
-    if done.returncode != 0:
-        raise _unreadable(overlay, done.stderr)
-    message = json.loads(done.stdout)
-    return message.get("full-backing-filename", ""), message.get("backing-filename-format", "")
+    with _readable(overlay), ImageFile.open(Path(overlay), held=False) as file:
+        named = named_files(file, Kind.QCOW2)
+    return _joined(overlay, named.backing) if named.backing else "", named.backing_format
 
 
 def _volume_base(connect: libvirt.virConnect, overlay: str) -> tuple[str, str]:
     with _volume(connect, overlay) as volume:
         description = VolumeElement(etree.fromstring(volume.XMLDesc(0).encode()))
     return description.backing_path, description.backing_format
-
-
-def _qemu_img(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["qemu-img", command, *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-    )
 
 
 def _chain_by_volume(connect: libvirt.virConnect, path: str) -> list[tuple[str, str]]:
