@@ -197,7 +197,7 @@ async def test_the_inns_own_events_are_heard_from_its_stream(house: House) -> No
     await house.registry.register(
         "\\t", on(TriggerType.EVENT, subscription=query("*", "Innkeeper/Machines")), owner="ana"
     )
-    hearing = asyncio.create_task(source.run(house.watcher.tell))
+    hearing = asyncio.create_task(source.run(house.watcher.on_occasion))
     for kind in (EventKind.TASK_ENDED, EventKind.MACHINE_STOPPED):
         source.on_event(Event(kind=kind, subject="web-1", at=NIGHT))
     while not (found := await runs(house)):
