@@ -22,18 +22,19 @@ from innkeeper.machines.change import (
     DriveAdded,
     DriveMoved,
     DriveRemoved,
-    Hardware,
     MediumChanged,
     MetadataChanged,
     Scope,
     SerialPortConfigured,
     SerialPortRemoved,
+    SettingsChanged,
     ValueSet,
 )
 from innkeeper.machines.configuration import Adapter, Configuration, Drive, Location, Value
 from innkeeper.machines.machine import DiskKind, MachineState
 from innkeeper.machines.ports.host import Host
-from innkeeper.wire.virtual_pc import Attachment, BiosField, DriveBus, SerialPortType, UndoAction
+from innkeeper.wire.setting import SettingValue
+from innkeeper.wire.virtual_pc import Attachment, DriveBus, SerialPortType, UndoAction
 
 _TIMEOUT_S = 180
 
@@ -260,27 +261,30 @@ class ConfigurationContract:
 
     async def test_memory_processors_and_firmware_strings_are_kept(self, subject: Subject) -> None:
         """What was set is what is read, and what the machine is listed with."""
-        bios = {BiosField.SERIAL_NUMBER: "S-1", BiosField.CHASSIS_ASSET_TAG: "T & 1"}
-        await subject.hypervisor.configurations.change(
-            subject.name, Hardware(memory_mib=200, vcpus=2, bios=bios)
-        )
+        values: Mapping[str, SettingValue] = {
+            "memory_mib": 200,
+            "vcpus": 2,
+            "bios_serial_number": "S-1",
+            "chassis_asset_tag": "T & 1",
+        }
+        await subject.hypervisor.configurations.change(subject.name, SettingsChanged(values=values))
         made = await self._made(subject)
-        assert (made.memory_mib, made.vcpus) == (200, 2)
-        assert {field: made.bios[field] for field in bios} == bios
+        assert {**made.settings}.items() >= values.items()
         machine = await subject.hypervisor.inventory.get(subject.name)
         assert (machine.memory_mib, machine.vcpus) == (200, 2)
 
     async def test_notes_labels_and_values_are_kept(self, subject: Subject) -> None:
         """Whatever their characters; and the machine is listed with its labels."""
-        extras = {"labels": ("web", "a.b"), "undo_action": UndoAction.COMMIT, "undoable": True}
         notes = "first <line>\nsecond & last ä"
-        await subject.hypervisor.configurations.change(
-            subject.name, MetadataChanged(notes=notes, extras=extras), Scope.BOTH
+        settings = SettingsChanged(
+            values={"notes": notes, "undo_action": UndoAction.COMMIT, "undoable": True}
         )
+        for change in (settings, MetadataChanged(extras={"labels": ("web", "a.b")})):
+            await subject.hypervisor.configurations.change(subject.name, change, Scope.BOTH)
         for key, value in _VALUES.items():
             await subject.hypervisor.configurations.change(subject.name, ValueSet(key=key, value=value))
         made = await self._made(subject)
-        assert made.notes == notes
+        assert made.settings["notes"] == notes
         assert (made.extras.labels, made.extras.undo_action) == (("web", "a.b"), UndoAction.COMMIT)
         assert made.extras.values == _VALUES
         machine = await subject.hypervisor.inventory.get(subject.name)

@@ -67,8 +67,8 @@ def test_what_cannot_be_saved_is_named(rich: Definition) -> None:
 
 def test_size_firmware_and_ports_are_read(rich: Definition) -> None:
     """In the house's units."""
-    assert rich.memory_mib() == 2048
-    assert rich.vcpus == "4"
+    assert rich.memory_mib == 2048
+    assert rich.vcpus == 4
     assert rich.nvram == "/var/lib/libvirt/qemu/nvram/rich_VARS.fd"
     assert rich.tpm_backend == "emulator"
     assert rich.channel(AGENT_PORT) is None
@@ -85,7 +85,7 @@ def test_size_firmware_and_ports_are_read(rich: Definition) -> None:
 )
 def test_memory_is_read_in_any_unit(memory: str, mib: int) -> None:
     """libvirt's default is KiB."""
-    assert Definition.parse(f"<domain>{memory}</domain>").memory_mib() == mib
+    assert Definition.parse(f"<domain>{memory}</domain>").memory_mib == mib
 
 
 def test_the_chain_below_a_disk_is_read(rich: Definition) -> None:

@@ -30,7 +30,6 @@ from innkeeper.machines.configuration import (
 from innkeeper.machines.new_machine import FirstBoot, NewMachine
 from innkeeper.wire.virtual_pc import (
     Attachment,
-    BiosField,
     DriveBus,
     SerialPortType,
     ShutdownAction,
@@ -59,18 +58,21 @@ def _drive(target: str, device: str, bus: DriveBus, index: int, path: str = "") 
 #: Each golden file's changes, one after the other.
 GOLDEN: dict[str, Sequence[Change]] = {
     "edited-hardware.xml": (
-        changes.Hardware(
-            memory_mib=2048,
-            vcpus=3,
-            bios={BiosField.SERIAL_NUMBER: "S-1", BiosField.CHASSIS_ASSET_TAG: "A & B"},
-        ),
-        changes.MetadataChanged(
-            notes="Two\nlines.",
-            extras={
-                "labels": ("web", "night-a"),
+        changes.SettingsChanged(
+            values={
+                "memory_mib": 2048,
+                "vcpus": 3,
+                "bios_serial_number": "S-1",
+                "chassis_asset_tag": "A & B",
+                "notes": "Two\nlines.",
                 "undoable": True,
                 "undo_action": UndoAction.DISCARD,
                 "shutdown_action": ShutdownAction.SHUTDOWN,
+            },
+        ),
+        changes.MetadataChanged(
+            extras={
+                "labels": ("web", "night-a"),
                 "parents": (ParentRecord(path="/i/base", size_bytes=1, mtime_ns=2, inode=3),),
             },
         ),

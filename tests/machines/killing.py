@@ -30,7 +30,6 @@ from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import lock_of
-from innkeeper.machines.settings import MachineChanges
 from innkeeper.machines.undo.leftovers import find_leftovers
 from innkeeper.machines.undo.undoable import stands_on_undo_disks
 from innkeeper.server.compose import Overrides, open_house
@@ -39,6 +38,7 @@ from innkeeper.server.settings import Settings
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.task import TaskResult
 from innkeeper.wire.events import Event
+from innkeeper.wire.machine_settings import MachineChanges
 from innkeeper.wire.virtual_pc import UndoAction
 
 #: No guest runs on the real machines, so none can be asked to shut down.

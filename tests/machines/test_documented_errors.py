@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,8 +15,8 @@ from innkeeper.machines.creation import Creation
 from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.new_machine import FirstBoot, NewMachine, Source
-from innkeeper.machines.settings import MachineChanges
-from innkeeper.wire.virtual_pc import Attachment, BiosField, SerialPortType
+from innkeeper.wire.machine_settings import MachineChanges
+from innkeeper.wire.virtual_pc import Attachment, SerialPortType
 from tests.updates.inn import Inn
 
 OFF, SAVED = MachineState.TURNED_OFF, MachineState.SAVED
@@ -43,7 +44,7 @@ Call = Callable[[World], Awaitable[object]]
 
 
 def _wish(**wishes: object) -> Call:
-    return lambda w: w.made.settings.change(M, MachineChanges(**wishes))  # type: ignore[arg-type]  # by name
+    return lambda w: w.made.settings.change(M, cast("MachineChanges", wishes))
 
 
 def _create(**wishes: object) -> Call:
@@ -94,13 +95,17 @@ TABLE: list[tuple[str, MachineState, Call, ErrorCode]] = [
     ("Undoable", SAVED, _wish(undoable=False), ErrorCode.VM_E_PREF_VM_ACTIVE),
     ("processors", OFF, _wish(vcpus=0), ErrorCode.E_INVALIDARG),
     *[
-        ("BIOS strings", state, _wish(bios={field: "S"}), ErrorCode.VM_E_VM_RUNNING_OR_SAVED)
-        for field in BiosField
-        if field is not BiosField.GUID
+        ("BIOS strings", state, _wish(**{key: "S"}), ErrorCode.VM_E_VM_RUNNING_OR_SAVED)
+        for key in (
+            "bios_serial_number",
+            "base_board_serial_number",
+            "chassis_serial_number",
+            "chassis_asset_tag",
+        )
         for state in (ON, SAVED)
     ],
-    ("BIOSSerialNumber", OFF, _wish(bios={BiosField.SERIAL_NUMBER: "x" * 64}), ErrorCode.E_INVALIDARG),
-    ("BIOSGUID", OFF, _wish(bios={BiosField.GUID: "no"}), ErrorCode.E_INVALIDARG),
+    ("BIOSSerialNumber", OFF, _wish(bios_serial_number="x" * 64), ErrorCode.E_INVALIDARG),
+    ("BIOSGUID", OFF, _wish(bios_guid="no"), ErrorCode.E_INVALIDARG),
     ("SavedStateFilePath", OFF, lambda w: w.inn.host.saved_states.path(M), ErrorCode.VM_E_VM_NO_SAVED_STATE),
     *[
         ("AddHardDiskConnection", state, lambda w: w.made.drives.add_hard_disk(M, w.file()),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from innkeeper.cli.machine_settings import set_command
 from innkeeper.cli.machine_words import describe, show_devices
 from innkeeper.cli.terminal import Json, MachineName, Session, facts, session_of, table
 from innkeeper.client import Machine
@@ -20,23 +21,7 @@ from innkeeper.wire.configuration import (
     ValueList,
     value_message,
 )
-from innkeeper.wire.virtual_pc import Attachment, SerialPortType, ShutdownAction, UndoAction
-
-
-class UndoWord(enum.StrEnum):
-    """What becomes of the undo disks when the machine is turned off."""
-
-    DISCARD = "discard"
-    KEEP = "keep"
-    COMMIT = "commit"
-
-
-class ShutdownWord(enum.StrEnum):
-    """What happens to the machine when the service ends."""
-
-    SAVE = "save"
-    TURN_OFF = "turn-off"
-    SHUTDOWN = "shutdown"
+from innkeeper.wire.virtual_pc import Attachment, SerialPortType
 
 
 class DeviceWord(enum.StrEnum):
@@ -61,59 +46,9 @@ class LabelWord(enum.StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Give the machine's commands these too."""
-    app.command("set")(set_machine)
+    app.command("set")(set_command(answer))
     for command in (label, values, attach, detach):
         app.command()(command)
-
-
-def set_machine(
-    context: typer.Context,
-    name: MachineName,
-    new_name: Annotated[str | None, typer.Option("--name", help="Another name.")] = None,
-    notes: Annotated[str | None, typer.Option(help="What people should know of it.")] = None,
-    memory: Annotated[int | None, typer.Option(metavar="MIB", help="Memory in MiB.")] = None,
-    processors: Annotated[int | None, typer.Option(help="How many processors.")] = None,
-    undoable: Annotated[
-        bool | None, typer.Option("--undoable/--not-undoable", help="Put undo disks under it at each start.")
-    ] = None,
-    undo_action: Annotated[
-        UndoWord | None, typer.Option(help="What becomes of its undo disks when it is turned off.")
-    ] = None,
-    shutdown_action: Annotated[
-        ShutdownWord | None, typer.Option(help="What happens to it when the service ends.")
-    ] = None,
-    autostart: Annotated[
-        bool | None, typer.Option("--autostart/--no-autostart", help="Start it with its host.")
-    ] = None,
-    serial_number: Annotated[str | None, typer.Option(help="The firmware's serial number.")] = None,
-    board_serial_number: Annotated[str | None, typer.Option(help="The board's serial number.")] = None,
-    chassis_serial_number: Annotated[str | None, typer.Option(help="The chassis' serial number.")] = None,
-    asset_tag: Annotated[str | None, typer.Option(help="The chassis' asset tag.")] = None,
-    json: Json = False,
-) -> None:
-    """Change a machine's name, notes, memory, processors and what happens to it by itself."""
-    session = session_of(context)
-    wishes = {
-        "name": new_name,
-        "notes": notes,
-        "memory_mib": memory,
-        "vcpus": processors,
-        "undoable": undoable,
-        "undo_action": UndoAction[undo_action.name] if undo_action else None,
-        "shutdown_action": ShutdownAction[shutdown_action.name] if shutdown_action else None,
-        "autostart": autostart,
-        "bios_serial_number": serial_number,
-        "base_board_serial_number": board_serial_number,
-        "chassis_serial_number": chassis_serial_number,
-        "chassis_asset_tag": asset_tag,
-    }
-    wanted = {field: wish for field, wish in wishes.items() if wish is not None}
-    if not wanted:
-        raise InvalidArgument(
-            "Nothing is to be changed.", advice="innkeeper machine set --help names it all."
-        )
-    made = session.inn.machines[name].change(**wanted)
-    _answer(session, made)
 
 
 def label(
@@ -227,7 +162,7 @@ def attach(
         case DeviceWord.USB:
             bus, number = _pair(what, "USB device")
             machine.attach_usb_device(bus, number)
-    _answer(session, machine.configuration(running=device is DeviceWord.USB))
+    answer(session, machine.configuration(running=device is DeviceWord.USB))
 
 
 def detach(
@@ -253,10 +188,11 @@ def detach(
             break
     else:
         _detach_drive(machine, what, take_out)
-    _answer(session, machine.configuration())
+    answer(session, machine.configuration())
 
 
-def _answer(session: Session, made: ConfigurationMessage) -> None:
+def answer(session: Session, made: ConfigurationMessage) -> None:
+    """Show how a machine is made now."""
     if session.json:
         session.answer(made)
         return

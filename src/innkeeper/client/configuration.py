@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, Unpack, cast
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -21,8 +21,15 @@ from innkeeper.client.tasks import Task
 from innkeeper.client.transport import Transport
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.wire import configuration as wire
+from innkeeper.wire.machine_settings import (
+    SETTINGS,
+    DeclaredSetting,
+    MachineChanges,
+    SettingsInPython,
+)
 from innkeeper.wire.messages import Accepted, Nothing
-from innkeeper.wire.virtual_pc import DriveBus, DriveType, ShutdownAction, StartupOption, UndoAction
+from innkeeper.wire.setting import SettingValue
+from innkeeper.wire.virtual_pc import DriveBus, DriveType, StartupOption
 
 Said = TypeVar("Said", bound=BaseModel)
 
@@ -30,8 +37,11 @@ Said = TypeVar("Said", bound=BaseModel)
 Value = bytes | str | int | bool
 
 
-class ConfiguredMachine:
-    """How one machine is made. Each property is read, and set, when it is used."""
+class ConfiguredMachine(SettingsInPython):
+    """How one machine is made. Each property is read, and set, when it is used.
+
+    Those that can be set are declared in ``wire.machine_settings``, with their limits.
+    """
 
     def __init__(self, transport: Transport, name: str) -> None:
         self._transport = transport
@@ -65,15 +75,6 @@ class ConfiguredMachine:
         return self.configuration().file
 
     @property
-    def notes(self) -> str:
-        """What people have written down of it (``Notes``): at most 65,536 characters."""
-        return self.configuration().notes
-
-    @notes.setter
-    def notes(self, notes: str) -> None:
-        self.change(notes=notes)
-
-    @property
     def labels(self) -> tuple[str, ...]:
         """The words that people sort it by; roles, windows and pages know them."""
         return self.configuration().labels
@@ -88,69 +89,6 @@ class ConfiguredMachine:
         return self._send("DELETE", f"labels/{quote(label, safe='')}", wire.LabelsMessage).labels
 
     # What it has
-
-    @property
-    def memory(self) -> int:
-        """Its memory in MiB (``Memory``): from 4 to what the host has. Set while it is off."""
-        return self.configuration().memory_mib
-
-    @memory.setter
-    def memory(self, megabytes: int) -> None:
-        self.change(memory_mib=megabytes)
-
-    @property
-    def processors(self) -> int:
-        """How many virtual processors it has. Set while it is off. (Not in the documentation.)"""
-        return self.configuration().vcpus
-
-    @processors.setter
-    def processors(self, count: int) -> None:
-        self.change(vcpus=count)
-
-    @property
-    def bios_guid(self) -> str:
-        """The firmware's GUID (``BIOSGUID``), in braces: the machine's own UUID, which does not change."""
-        return self.configuration().bios_guid
-
-    @bios_guid.setter
-    def bios_guid(self, guid: str) -> None:
-        self.change(bios_guid=guid)
-
-    @property
-    def bios_serial_number(self) -> str:
-        """The firmware's serial number (``BIOSSerialNumber``)."""
-        return self.configuration().bios_serial_number
-
-    @bios_serial_number.setter
-    def bios_serial_number(self, number: str) -> None:
-        self.change(bios_serial_number=number)
-
-    @property
-    def base_board_serial_number(self) -> str:
-        """The board's serial number (``BaseBoardSerialNumber``)."""
-        return self.configuration().base_board_serial_number
-
-    @base_board_serial_number.setter
-    def base_board_serial_number(self, number: str) -> None:
-        self.change(base_board_serial_number=number)
-
-    @property
-    def chassis_serial_number(self) -> str:
-        """The chassis' serial number (``ChassisSerialNumber``)."""
-        return self.configuration().chassis_serial_number
-
-    @chassis_serial_number.setter
-    def chassis_serial_number(self, number: str) -> None:
-        self.change(chassis_serial_number=number)
-
-    @property
-    def chassis_asset_tag(self) -> str:
-        """The chassis' asset tag (``ChassisAssetTag``)."""
-        return self.configuration().chassis_asset_tag
-
-    @chassis_asset_tag.setter
-    def chassis_asset_tag(self, tag: str) -> None:
-        self.change(chassis_asset_tag=tag)
 
     @property
     def has_mmx(self) -> bool:
@@ -178,48 +116,6 @@ class ConfiguredMachine:
         return self.configuration().processor_mhz
 
     # What happens to it
-
-    @property
-    def undoable(self) -> bool:
-        """Whether undo disks take its writes from each start on (``Undoable``). Set while it is off.
-
-        Setting it to False deletes the undo disks that there are, with what was written to them.
-        """
-        return self.configuration().undoable
-
-    @undoable.setter
-    def undoable(self, undoable: bool) -> None:
-        self.change(undoable=undoable)
-
-    @property
-    def undo_action(self) -> UndoAction:
-        """What becomes of its undo disks when it is turned off or shut down (``UndoAction``)."""
-        return self.configuration().undo_action
-
-    @undo_action.setter
-    def undo_action(self, action: UndoAction) -> None:
-        self.change(undo_action=action)
-
-    @property
-    def shutdown_action_on_quit(self) -> ShutdownAction:
-        """What happens to it when the service ends orderly (``ShutdownActionOnQuit``).
-
-        The service acts on it only where its setting ``shutdown_actions`` says so.
-        """
-        return self.configuration().shutdown_action
-
-    @shutdown_action_on_quit.setter
-    def shutdown_action_on_quit(self, action: ShutdownAction) -> None:
-        self.change(shutdown_action=action)
-
-    @property
-    def autostart(self) -> bool:
-        """Whether it starts with its host. (Not in the documentation.)"""
-        return self.configuration().autostart
-
-    @autostart.setter
-    def autostart(self, autostart: bool) -> None:
-        self.change(autostart=autostart)
 
     @property
     def saved_state_file_path(self) -> str:
@@ -390,8 +286,8 @@ class ConfiguredMachine:
         """How it is made: as it starts, or with ``running`` as it runs."""
         return self._send("GET", "configuration", wire.ConfigurationMessage, running=running)
 
-    def change(self, **changes: object) -> wire.ConfigurationMessage:
-        """Change several properties at once, or none of them; the names are those of ``ChangeRequest``."""
+    def change(self, **changes: Unpack[MachineChanges]) -> wire.ConfigurationMessage:
+        """Change several settings at once, or none of them, by their names in JSON."""
         request = wire.ChangeRequest.model_validate(changes)
         return self._send("PATCH", "", wire.ConfigurationMessage, request)
 
@@ -418,6 +314,24 @@ class ConfiguredMachine:
                 method=method, path=f"{path}/{what}" if what else path, answer=answer, body=body, query=query
             )
         )
+
+
+def _property(declared: DeclaredSetting) -> property:
+    """The property of a setting: read from the service, and changed there."""
+
+    def read(machine: ConfiguredMachine) -> object:
+        return getattr(machine.configuration(), declared.key)
+
+    def change(machine: ConfiguredMachine, value: SettingValue) -> None:
+        wanted = cast("MachineChanges", {declared.key: value})
+        machine.change(**wanted)
+
+    return property(read, change, doc=declared.setting.description)
+
+
+for _setting in SETTINGS.values():
+    if _setting.key != "name":  # the name is what the machine is found by
+        setattr(ConfiguredMachine, _setting.member, _property(_setting))
 
 
 DriveKind = TypeVar("DriveKind", HardDiskConnection, DVDDrive, FloppyDrive)

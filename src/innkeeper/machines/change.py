@@ -7,7 +7,8 @@ import enum
 from collections.abc import Mapping
 
 from innkeeper.machines.configuration import Drive, Location, UsbAddress, Value
-from innkeeper.wire.virtual_pc import Attachment, BiosField, SerialPortType
+from innkeeper.wire.setting import SettingValue
+from innkeeper.wire.virtual_pc import Attachment, SerialPortType
 
 
 class Scope(enum.Enum):
@@ -22,21 +23,18 @@ class Scope(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Hardware:
-    """Memory, processors and the firmware's strings; what is ``None`` stays. Off only."""
+class SettingsChanged:
+    """Settings that the definition holds, by their names in JSON (``wire.machine_settings``)."""
 
-    memory_mib: int | None = None
-    vcpus: int | None = None
-    bios: Mapping[BiosField, str] = dataclasses.field(default_factory=dict)
+    values: Mapping[str, SettingValue]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MetadataChanged:
-    """What Innkeeper notes of it; what is ``None`` stays."""
+    """What Innkeeper notes of a machine beside its settings."""
 
-    notes: str | None = None
     #: Fields of ``Extras`` that are replaced, by name.
-    extras: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    extras: Mapping[str, object]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +57,8 @@ class DriveRemoved:
     """A drive taken out; its image stays."""
 
     target: str
+    #: What it is, as ``Drive.device`` has it.
+    device: str = "disk"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +68,8 @@ class DriveMoved:
     target: str
     new_target: str
     location: Location
+    #: What it is, as ``Drive.device`` has it.
+    device: str = "disk"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +152,7 @@ class UsbDetached:
 
 
 Change = (
-    Hardware
+    SettingsChanged
     | MetadataChanged
     | ValueSet
     | DriveAdded

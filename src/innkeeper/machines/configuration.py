@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from innkeeper.wire.machine_settings import MachineChanges
 from innkeeper.wire.virtual_pc import (
     Attachment,
-    BiosField,
     DriveBus,
     SerialPortType,
     ShutdownAction,
@@ -158,14 +158,12 @@ class Configuration:
 
     name: str
     uuid: str
-    notes: str = ""
-    memory_mib: int
-    vcpus: int
+    #: The settings that the definition holds; ``name`` and ``autostart`` are the machine's.
+    settings: MachineChanges
     #: ``q35``, ``pc`` …, as the definition names it.
     chipset: str = ""
     #: ``uefi`` or ``bios``.
     firmware: str = "bios"
-    bios: Mapping[BiosField, str] = dataclasses.field(default_factory=dict)
     drives: tuple[Drive, ...] = ()
     adapters: tuple[Adapter, ...] = ()
     serial_ports: tuple[SerialPort, ...] = ()

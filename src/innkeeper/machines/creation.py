@@ -26,6 +26,7 @@ from innkeeper.machines.naming import checked_label, checked_name, checked_path
 from innkeeper.machines.new_machine import NewMachine, Source
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines, lock_of
+from innkeeper.machines.settings import refuse_setting
 from innkeeper.machines.undo.fitness import run_of
 from innkeeper.machines.undo.undoable import existing_plan, remember_parents
 from innkeeper.machines.unless_cancelled import unless_cancelled
@@ -34,6 +35,7 @@ from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import CancelEffect, Task
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import as_list, as_str
+from innkeeper.wire.machine_settings import SETTINGS
 from innkeeper.wire.virtual_pc import MIN_MEMORY_MIB
 
 CREATE: Final = "machine_create"
@@ -350,14 +352,18 @@ async def _refuse_absent(host: Host, path: str) -> None:
 
 
 async def _refuse_hardware(host: Host, wanted: NewMachine) -> None:
+    for key, value in (
+        ("memory_mib", wanted.memory_mib),
+        ("vcpus", wanted.vcpus),
+        ("notes", wanted.notes),
+    ):
+        refuse_setting(SETTINGS[key], value)
     facts = await host.information.facts()
-    if not MIN_MEMORY_MIB <= wanted.memory_mib <= facts.memory_mib:
+    if wanted.memory_mib > facts.memory_mib:
         raise InvalidArgument(
             f"A machine cannot have {wanted.memory_mib:,} MiB of memory.",
             advice=f"Give {MIN_MEMORY_MIB} to {facts.memory_mib:,} MiB, which is what the host has.",
         )
-    if not 1 <= wanted.vcpus <= 512:
-        raise InvalidArgument(f"A machine cannot have {wanted.vcpus} processors.", advice="Give 1 to 512.")
 
 
 def _refuse_running(machine: Machine, command: str) -> None:

@@ -111,7 +111,9 @@ class Drives(Devices):
             return drive
         _refuse_taken(machine, made, location)
         new_target = drive_name(drive.bus, location)
-        moved = changes.DriveMoved(target=target, new_target=new_target, location=location)
+        moved = changes.DriveMoved(
+            target=target, new_target=new_target, location=location, device=drive.device
+        )
         await host.configurations.change(machine.name, moved)
         return _drive(machine, await host.configurations.read(machine.name), new_target, None)
 
@@ -151,8 +153,10 @@ class Drives(Devices):
 
     async def _remove_drive(self, name: str, target: str, kinds: frozenset[str], command: str) -> None:
         machine, host, made = await self.off(name, command)
-        _drive(machine, made, target, kinds)
-        await host.configurations.change(machine.name, changes.DriveRemoved(target=target))
+        drive = _drive(machine, made, target, kinds)
+        await host.configurations.change(
+            machine.name, changes.DriveRemoved(target=target, device=drive.device)
+        )
 
     async def _attach(self, name: str, target: str, attachment: Attachment, path: str) -> Drive:
         machine, host, made = await self.any(name)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 
 from innkeeper.errors import ErrorCode, InnkeeperError, MachineError, MachineNotFound, WrongState
-from innkeeper.machines.change import MetadataChanged, Scope
+from innkeeper.machines.change import Scope, SettingsChanged
 from innkeeper.machines.command import CANCEL_EFFECTS, Command, refuse_state
 from innkeeper.machines.command_work import CommandWork
 from innkeeper.machines.machine import Machine, MachineState
@@ -157,7 +157,7 @@ class Machines:
         machine = await self.get(name)
         host = self._hosts[machine.host]
         await host.configurations.change(
-            machine.name, MetadataChanged(extras={"undoable": undoable}), Scope.BOTH
+            machine.name, SettingsChanged(values={"undoable": undoable}), Scope.BOTH
         )
         if not undoable and stands_on_undo_disks(machine):
             task = await self.discard_undo_disks(machine.name, owner=owner)

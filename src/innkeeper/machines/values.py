@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from innkeeper.errors import ErrorCode, InvalidArgument, WrongState
-from innkeeper.machines.change import Hardware, MetadataChanged, Scope, ValueSet
+from innkeeper.machines.change import Scope, SettingsChanged, ValueSet
 from innkeeper.machines.configuration import Configuration, Value
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
@@ -135,7 +135,7 @@ def _unknown(name: str, key: str) -> InvalidArgument:
 
 
 def _mapped(made: Configuration) -> dict[str, Value]:
-    return {_MEMORY: made.memory_mib, _UNDO_ACTION: int(made.extras.undo_action)}
+    return {_MEMORY: made.settings["memory_mib"], _UNDO_ACTION: int(made.extras.undo_action)}
 
 
 def _seconds_to_save(seconds: int) -> int:
@@ -147,7 +147,7 @@ def _seconds_to_save(seconds: int) -> int:
 
 async def _set_memory(host: Host, machine: Machine, value: Value) -> None:
     refuse_active(machine, "change its memory", ErrorCode.VM_E_PREF_VM_ACTIVE)
-    await host.configurations.change(machine.name, Hardware(memory_mib=_integer(value)))
+    await host.configurations.change(machine.name, SettingsChanged(values={"memory_mib": _integer(value)}))
 
 
 async def _set_undo_action(host: Host, machine: Machine, value: Value) -> None:
@@ -155,7 +155,7 @@ async def _set_undo_action(host: Host, machine: Machine, value: Value) -> None:
     if number not in list(UndoAction):
         raise InvalidArgument(f"There is no undo action {number}.", advice="0 discards, 1 keeps, 2 commits.")
     await host.configurations.change(
-        machine.name, MetadataChanged(extras={"undo_action": UndoAction(number)}), Scope.BOTH
+        machine.name, SettingsChanged(values={"undo_action": UndoAction(number)}), Scope.BOTH
     )
 
 

@@ -6,25 +6,22 @@ import base64
 import enum
 from typing import Annotated
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr
+from pydantic import ConfigDict, Field, RootModel, StrictBool, StrictInt, StrictStr, model_validator
 
 from innkeeper.wire.disks import MAX_PATH_CHARS
+from innkeeper.wire.machine_settings import MachineChanges, SettingsInJson
 from innkeeper.wire.messages import Message, Request, named
 from innkeeper.wire.virtual_pc import (
     Attachment,
     DriveBus,
     SerialPortType,
-    ShutdownAction,
     StartupOption,
-    UndoAction,
 )
 
 DriveBusName = Annotated[DriveBus, *named(DriveBus)]
 AttachmentName = Annotated[Attachment, *named(Attachment)]
 SerialPortTypeName = Annotated[SerialPortType, *named(SerialPortType)]
-ShutdownActionName = Annotated[ShutdownAction, *named(ShutdownAction)]
 StartupOptionName = Annotated[StartupOption, *named(StartupOption)]
-UndoActionName = Annotated[UndoAction, *named(UndoAction)]
 
 _Path = Annotated[str, Field(max_length=MAX_PATH_CHARS)]
 
@@ -83,34 +80,21 @@ class UsbAddressMessage(Message):
     device: int
 
 
-class ConfigurationMessage(Message):
+class ConfigurationMessage(SettingsInJson, Message):
     """How a machine is made."""
 
-    name: str
     uuid: str
     host: str
-    notes: str
-    memory_mib: int
-    vcpus: int
     #: The host's.
     processor_mhz: int
     chipset: str
     firmware: str
-    bios_guid: str
-    bios_serial_number: str
-    base_board_serial_number: str
-    chassis_serial_number: str
-    chassis_asset_tag: str
     drives: tuple[DriveMessage, ...]
     adapters: tuple[AdapterMessage, ...]
     serial_ports: tuple[SerialPortMessage, ...]
     parallel_ports: tuple[ParallelPortMessage, ...]
     usb: tuple[UsbAddressMessage, ...]
     labels: tuple[str, ...]
-    undoable: bool
-    undo_action: UndoActionName
-    shutdown_action: ShutdownActionName
-    autostart: bool
     #: Where its saved state lies; empty where it has none, or lies on another computer.
     saved_state_path: str
     #: The file of its definition; empty where that lies on another computer.
@@ -119,22 +103,19 @@ class ConfigurationMessage(Message):
     parents: tuple[str, ...]
 
 
-class ChangeRequest(Request):
-    """Change a machine; what is left out stays."""
+class ChangeRequest(RootModel[MachineChanges]):
+    """Change a machine; what is left out, or null, stays."""
 
-    name: str | None = None
-    notes: str | None = None
-    memory_mib: int | None = None
-    vcpus: int | None = None
-    bios_guid: str | None = None
-    bios_serial_number: str | None = None
-    base_board_serial_number: str | None = None
-    chassis_serial_number: str | None = None
-    chassis_asset_tag: str | None = None
-    undoable: bool | None = None
-    undo_action: UndoActionName | None = None
-    shutdown_action: ShutdownActionName | None = None
-    autostart: bool | None = None
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: object) -> object:
+        return (
+            {key: value for key, value in given.items() if value is not None}
+            if isinstance(given, dict)
+            else given
+        )
 
 
 class StartupRequest(Request):

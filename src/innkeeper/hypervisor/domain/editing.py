@@ -21,7 +21,7 @@ from innkeeper.hypervisor.domain.reading import BRIDGE, DIRECT, USER_NETWORK
 from innkeeper.machines import change as changes
 from innkeeper.machines.change import Change
 from innkeeper.machines.configuration import Drive
-from innkeeper.wire.virtual_pc import Attachment, BiosField, SerialPortType
+from innkeeper.wire.virtual_pc import Attachment, SerialPortType
 
 #: Where libvirt writes what belongs to one start, and to no definition.
 _OF_A_START = ("alias", "address", "backingStore")
@@ -58,26 +58,15 @@ def edit(change: object, domain: Domain) -> None:
 
 
 @edit.register
-def _(change: changes.Hardware, domain: Domain) -> None:
-    if change.memory_mib is not None:
-        domain.memory_unit = domain.current_memory_unit = "MiB"
-        domain.memory = domain.current_memory = str(change.memory_mib)
-    if change.vcpus is not None:
-        domain.vcpus = str(change.vcpus)
-        child(domain.node, "vcpu").attrib.pop("current", "")
-    for field, value in change.bios.items():
-        domain.set_bios_string(BiosField(field), value)
+def _(change: changes.SettingsChanged, domain: Domain) -> None:
+    for key, value in change.values.items():
+        setattr(domain, key, value)
 
 
 @edit.register
 def _(change: changes.MetadataChanged, domain: Domain) -> None:
-    if change.notes is not None:
-        remove(domain.node, "description")
-        if change.notes:
-            domain.description = change.notes
-    if change.extras:
-        extras = dataclasses.replace(read_extras(domain.node), **change.extras)  # type: ignore[arg-type]  # by name
-        write_extras(domain.node, extras)
+    extras = dataclasses.replace(read_extras(domain.node), **change.extras)  # type: ignore[arg-type]  # by name
+    write_extras(domain.node, extras)
 
 
 @edit.register
@@ -223,7 +212,7 @@ def _(change: changes.UsbAttached, domain: Domain) -> None:
 @edit.register
 def _(change: changes.UsbDetached, domain: Domain) -> None:
     for element in domain.usb():
-        if (int(element.bus, 0), int(element.device, 0)) == (change.address.bus, change.address.device):
+        if (element.bus, element.device) == (change.address.bus, change.address.device):
             domain.devices.remove(element.node)
             return
     raise _absent(domain, f"USB device {change.address.bus}:{change.address.device}")

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
 from lxml import etree
 
 from innkeeper.disks.export_files import MARK
-from innkeeper.hypervisor.domain.fields import Attribute, Element, Present, Text, child
+from innkeeper.hypervisor.domain.extras import read_extras, write_extras
+from innkeeper.hypervisor.domain.fields import (
+    Attribute,
+    Element,
+    Memory,
+    Present,
+    Prose,
+    Text,
+    Whole,
+    child,
+)
 from innkeeper.machines.configuration import Location
-from innkeeper.wire.virtual_pc import BiosField, DriveBus
+from innkeeper.wire.virtual_pc import DriveBus, ShutdownAction, UndoAction
+
+T = TypeVar("T")
 
 #: libvirt's word for each bus.
 BUS_WORDS: Mapping[DriveBus, str] = {
@@ -91,42 +105,99 @@ class SerialElement(Element):
 class UsbElement(Element):
     """``<hostdev type='usb'>``: a device of the host."""
 
-    bus = Attribute("source/address", "bus", "0")
-    device = Attribute("source/address", "device", "0")
+    bus = Attribute("source/address", "bus", 0, Whole())
+    device = Attribute("source/address", "device", 0, Whole())
 
 
-class FirmwareString(Element):
-    """``<entry name=…>`` of a table of the firmware's strings."""
+class FirmwareString:
+    """One of the strings of a machine's firmware; empty where it was never set."""
 
-    name = Attribute(".", "name")
+    def __init__(self, table: str, entry: str) -> None:
+        self._table, self._entry = table, entry
+        self.path = f"sysinfo/{table}/entry[@name='{entry}']"
+
+    def __get__(self, owner: Element, _type: type[Element]) -> str:
+        return (owner.node.findtext(self.path) or "").strip()
+
+    def __set__(self, owner: Element, value: str) -> None:
+        child(owner.node, "sysinfo").set("type", "smbios")
+        child(owner.node, "os/smbios").set("mode", "sysinfo")
+        found = owner.node.find(self.path)
+        if found is None:
+            table = child(owner.node, f"sysinfo/{self._table}")
+            found = etree.SubElement(table, "entry", name=self._entry)
+        found.text = value
 
 
-#: Table and entry of each of the firmware's strings; its GUID is the domain's own UUID.
-_BIOS_ENTRIES: Mapping[BiosField, tuple[str, str]] = {
-    BiosField.SERIAL_NUMBER: ("system", "serial"),
-    BiosField.BASE_BOARD_SERIAL_NUMBER: ("baseBoard", "serial"),
-    BiosField.CHASSIS_SERIAL_NUMBER: ("chassis", "serial"),
-    BiosField.CHASSIS_ASSET_TAG: ("chassis", "asset"),
-}
+class Noted(Generic[T]):
+    """A setting that Innkeeper keeps itself, in the definition's metadata: a field of ``Extras``."""
+
+    path = "metadata/innkeeper:machine"
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind = kind
+
+    def __set_name__(self, _owner: type[Element], name: str) -> None:
+        self._name = name
+
+    def __get__(self, owner: Element, _type: type[Element]) -> T:
+        value = getattr(read_extras(owner.node), self._name)
+        assert isinstance(value, self._kind)
+        return value
+
+    def __set__(self, owner: Element, value: T) -> None:
+        noted: Any = {self._name: value}
+        write_extras(owner.node, dataclasses.replace(read_extras(owner.node), **noted))
 
 
 class Domain(Element):
-    """A whole machine."""
+    """A whole machine. The fields that are called as settings are (``wire.machine_settings``) carry those."""
+
+    # Settings
 
     name = Text("name")
+    notes = Prose("description")
+    bios_serial_number = FirmwareString("system", "serial")
+    base_board_serial_number = FirmwareString("baseBoard", "serial")
+    chassis_serial_number = FirmwareString("chassis", "serial")
+    chassis_asset_tag = FirmwareString("chassis", "asset")
+    undoable = Noted(bool)
+    undo_action = Noted(UndoAction)
+    shutdown_action = Noted(ShutdownAction)
+
+    @property
+    def memory_mib(self) -> int:
+        """Memory in MiB."""
+        return self.maximum_memory_mib
+
+    @memory_mib.setter
+    def memory_mib(self, memory_mib: int) -> None:
+        self.maximum_memory_mib = self.current_memory_mib = memory_mib
+
+    @property
+    def vcpus(self) -> int:
+        """How many processors."""
+        return self.maximum_vcpus
+
+    @vcpus.setter
+    def vcpus(self, vcpus: int) -> None:
+        self.maximum_vcpus = vcpus
+        child(self.node, "vcpu").attrib.pop("current", "")
+
+    @property
+    def bios_guid(self) -> str:
+        """The firmware's GUID in braces, which is the domain's own UUID."""
+        return f"{{{self.uuid.upper()}}}" if self.uuid else ""
+
+    # Other fields
+
     uuid = Text("uuid")
-    description = Text("description")
-    memory = Text("memory")
-    memory_unit = Attribute("memory", "unit", "KiB")
-    current_memory = Text("currentMemory")
-    current_memory_unit = Attribute("currentMemory", "unit", "KiB")
-    vcpus = Text("vcpu")
-    vcpus_now = Attribute("vcpu", "current")
+    maximum_memory_mib = Memory("memory")
+    current_memory_mib = Memory("currentMemory")
+    maximum_vcpus = Text("vcpu", 1, Whole())
     chipset = Attribute("os/type", "machine")
     firmware = Attribute("os", "firmware")
     loader = Text("os/loader")
-    smbios_mode = Attribute("os/smbios", "mode")
-    sysinfo_type = Attribute("sysinfo", "type")
 
     def drives(self) -> Iterator[DriveElement]:
         """Every drive, in order."""
@@ -148,23 +219,3 @@ class Domain(Element):
     def devices(self) -> etree._Element:
         """The list of its devices."""
         return child(self.node, "devices")
-
-    def bios_string(self, field: BiosField) -> str:
-        """One of the firmware's strings; empty where it was never set."""
-        if field is BiosField.GUID:
-            return f"{{{self.uuid.upper()}}}" if self.uuid else ""
-        table, entry = _BIOS_ENTRIES[field]
-        return (self.node.findtext(f"sysinfo/{table}/entry[@name='{entry}']") or "").strip()
-
-    def set_bios_string(self, field: BiosField, value: str) -> None:
-        """Set one of the firmware's strings."""
-        if field is BiosField.GUID:
-            raise ValueError("the GUID of a machine is not a string of its firmware's tables")
-        table, entry = _BIOS_ENTRIES[field]
-        self.sysinfo_type = "smbios"
-        self.smbios_mode = "sysinfo"
-        node = child(self.node, f"sysinfo/{table}")
-        found = node.find(f"entry[@name='{entry}']")
-        if found is None:
-            found = etree.SubElement(node, "entry", name=entry)
-        found.text = value

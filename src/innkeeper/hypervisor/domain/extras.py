@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from lxml import etree
 
-from innkeeper.hypervisor.domain.fields import Attribute, Element, child, written
+from innkeeper.hypervisor.domain.fields import Attribute, Element, Whole, Words, YesNo, child, written
 from innkeeper.machines.configuration import Extras, ParentRecord, Value
 from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction
 
@@ -18,14 +18,18 @@ PREFIX = "innkeeper"
 #: libvirt allows one element of a namespace.
 TAG = f"{{{NAMESPACE}}}machine"
 
-_UNDO = {UndoAction.DISCARD: "discard", UndoAction.KEEP: "keep", UndoAction.COMMIT: "commit"}
-_SHUTDOWN = {
-    ShutdownAction.SAVE: "save",
-    ShutdownAction.TURN_OFF: "turn_off",
-    ShutdownAction.SHUTDOWN: "shutdown",
-}
-_UNDO_BY_WORD = {word: action for action, word in _UNDO.items()}
-_SHUTDOWN_BY_WORD = {word: action for action, word in _SHUTDOWN.items()}
+_UNDO_ACTION = Words(
+    {UndoAction.DISCARD: "discard", UndoAction.KEEP: "keep", UndoAction.COMMIT: "commit"},
+    unknown=UndoAction.KEEP,
+)
+_SHUTDOWN_ACTION = Words(
+    {
+        ShutdownAction.SAVE: "save",
+        ShutdownAction.TURN_OFF: "turn_off",
+        ShutdownAction.SHUTDOWN: "shutdown",
+    },
+    unknown=ShutdownAction.SAVE,
+)
 
 _READ: Mapping[str, Callable[[str], Value]] = {
     "string": str,
@@ -38,12 +42,21 @@ _READ: Mapping[str, Callable[[str], Value]] = {
 class ExtrasElement(Element):
     """``<innkeeper:machine>``."""
 
-    undoable = Attribute(".", "undoable", "no")
-    undo_action = Attribute(".", "undo-action", "keep")
-    undo_pending = Attribute(".", "undo-pending", "no")
-    shutdown_action = Attribute(".", "shutdown-action", "save")
-    made_here = Attribute(".", "made-here", "no")
+    undoable = Attribute(".", "undoable", False, YesNo())
+    undo_action = Attribute(".", "undo-action", UndoAction.KEEP, _UNDO_ACTION)
+    undo_pending = Attribute(".", "undo-pending", False, YesNo())
+    shutdown_action = Attribute(".", "shutdown-action", ShutdownAction.SAVE, _SHUTDOWN_ACTION)
+    made_here = Attribute(".", "made-here", False, YesNo())
     software_reason = Attribute(".", "software-reason")
+
+
+class ParentElement(Element):
+    """``<innkeeper:parent>``: what an image below an undo disk was like."""
+
+    path = Attribute(".", "path")
+    size_bytes = Attribute(".", "size", 0, Whole())
+    mtime_ns = Attribute(".", "mtime", 0, Whole())
+    inode = Attribute(".", "inode", 0, Whole())
 
 
 def read_extras(domain: etree._Element) -> Extras:
@@ -53,16 +66,16 @@ def read_extras(domain: etree._Element) -> Extras:
         return Extras()
     element = ExtrasElement(node)
     return Extras(
-        undoable=element.undoable == "yes",
-        undo_action=_UNDO_BY_WORD.get(element.undo_action, UndoAction.KEEP),
-        undo_pending=element.undo_pending == "yes",
-        shutdown_action=_SHUTDOWN_BY_WORD.get(element.shutdown_action, ShutdownAction.SAVE),
+        undoable=element.undoable,
+        undo_action=element.undo_action,
+        undo_pending=element.undo_pending,
+        shutdown_action=element.shutdown_action,
         labels=tuple(each.text or "" for each in node.iterfind(_tag("label"))),
         values={each.get("key", ""): _value(each) for each in node.iterfind(_tag("value"))},
         parents=tuple(_parent(each) for each in node.iterfind(_tag("parent"))),
         static_macs=frozenset(each.get("address", "") for each in node.iterfind(_tag("static-mac"))),
         immediate_ports=frozenset(int(each.get("id", "0")) for each in node.iterfind(_tag("immediate-port"))),
-        made_here=element.made_here == "yes",
+        made_here=element.made_here,
         software_reason=element.software_reason,
     )
 
@@ -86,8 +99,8 @@ def read_summary(domain: etree._Element) -> Summary:
     return Summary(
         labels=tuple(each.text or "" for each in node.iterfind(_tag("label"))),
         known_parents=tuple(each.get("path", "") for each in node.iterfind(_tag("parent"))),
-        undoable=element.undoable == "yes",
-        undo_pending=element.undo_pending == "yes",
+        undoable=element.undoable,
+        undo_pending=element.undo_pending,
     )
 
 
@@ -120,12 +133,12 @@ def extras_text(extras: Extras) -> str:
 def _bare(extras: Extras) -> etree._Element:
     node = etree.Element("machine")
     element = ExtrasElement(node)
-    element.undoable = "yes" if extras.undoable else "no"
-    element.undo_action = _UNDO[extras.undo_action]
-    element.undo_pending = "yes" if extras.undo_pending else "no"
-    element.shutdown_action = _SHUTDOWN[extras.shutdown_action]
+    element.undoable = extras.undoable
+    element.undo_action = extras.undo_action
+    element.undo_pending = extras.undo_pending
+    element.shutdown_action = extras.shutdown_action
     if extras.made_here:
-        element.made_here = "yes"
+        element.made_here = True
     if extras.software_reason:
         element.software_reason = extras.software_reason
     for label in extras.labels:
@@ -168,9 +181,7 @@ def _written(value: Value) -> tuple[str, str]:
 
 
 def _parent(node: etree._Element) -> ParentRecord:
+    parent = ParentElement(node)
     return ParentRecord(
-        path=node.get("path", ""),
-        size_bytes=int(node.get("size", "0")),
-        mtime_ns=int(node.get("mtime", "0")),
-        inode=int(node.get("inode", "0")),
+        path=parent.path, size_bytes=parent.size_bytes, mtime_ns=parent.mtime_ns, inode=parent.inode
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from innkeeper.hypervisor.domain.elements import AdapterElement, Domain, DriveElement, SerialElement
 from innkeeper.hypervisor.domain.extras import read_extras
 from innkeeper.hypervisor.domain.fields import parse
@@ -14,7 +16,8 @@ from innkeeper.machines.configuration import (
     SerialPort,
     UsbAddress,
 )
-from innkeeper.wire.virtual_pc import Attachment, BiosField, SerialPortType
+from innkeeper.wire.machine_settings import SETTINGS, MachineChanges
+from innkeeper.wire.virtual_pc import Attachment, SerialPortType
 
 #: The name of the network of QEMU's own user-mode networking, which every host has.
 USER_NETWORK = "user"
@@ -22,23 +25,6 @@ USER_NETWORK = "user"
 BRIDGE = "bridge:"
 DIRECT = "direct:"
 
-_MEBI = 1 << 20
-_UNITS = {
-    "b": 1,
-    "bytes": 1,
-    "kb": 1000,
-    "k": 1 << 10,
-    "kib": 1 << 10,
-    "mb": 1000**2,
-    "m": _MEBI,
-    "mib": _MEBI,
-    "gb": 1000**3,
-    "g": 1 << 30,
-    "gib": 1 << 30,
-    "tb": 1000**4,
-    "t": 1 << 40,
-    "tib": 1 << 40,
-}
 _PORT_TYPES = {
     "dev": SerialPortType.HOST_PORT,
     "pty": SerialPortType.HOST_PORT,
@@ -55,23 +41,22 @@ def configuration_of(definition: str) -> Configuration:
     return Configuration(
         name=domain.name,
         uuid=domain.uuid,
-        notes=domain.node.findtext("description") or "",
-        memory_mib=int(domain.memory or "0") * _UNITS.get(domain.memory_unit.lower(), 1 << 10) // _MEBI,
-        vcpus=int(domain.vcpus or "1"),
+        settings=settings_of(domain),
         chipset=domain.chipset,
         firmware="uefi" if domain.firmware == "efi" or domain.loader else "bios",
-        bios={field: domain.bios_string(field) for field in BiosField},
         drives=tuple(_drive(drive) for drive in domain.drives()),
         adapters=tuple(_adapter(number, each, extras) for number, each in enumerate(domain.adapters(), 1)),
         serial_ports=tuple(_serial(n, port, extras) for n, port in enumerate(domain.ports("serial"))),
         parallel_ports=tuple(ParallelPort(id=n, name=p.path) for n, p in enumerate(domain.ports("parallel"))),
-        usb=tuple(
-            UsbAddress(bus=int(each.bus, 0), device=int(each.device, 0))
-            for each in domain.usb()
-            if each.bus.isalnum() and each.device.isalnum()
-        ),
+        usb=tuple(UsbAddress(bus=each.bus, device=each.device) for each in domain.usb()),
         extras=extras,
     )
+
+
+def settings_of(domain: Domain) -> MachineChanges:
+    """The settings that a definition holds."""
+    held = {key: getattr(domain, key) for key in SETTINGS if key in vars(Domain)}
+    return cast("MachineChanges", held)
 
 
 def _drive(element: DriveElement) -> Drive:

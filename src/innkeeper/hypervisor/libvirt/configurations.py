@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+
 import libvirt
 
 from innkeeper.errors import ErrorCode, MachineError
@@ -18,19 +21,23 @@ from innkeeper.machines.change import (
     MediumChanged,
     MetadataChanged,
     Scope,
+    SettingsChanged,
     UsbAttached,
     UsbDetached,
     ValueSet,
 )
-from innkeeper.machines.change_events import change_event
+from innkeeper.machines.change_events import change_events, setting_changed
 from innkeeper.machines.configuration import Configuration, Extras
-from innkeeper.wire.events import EventKind
 
 _PERSISTENT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _AFFECT = {
     Scope.PERSISTENT: libvirt.VIR_DOMAIN_AFFECT_CONFIG,
     Scope.RUNNING: libvirt.VIR_DOMAIN_AFFECT_LIVE,
 }
+#: Settings that libvirt takes for metadata, and which.
+_METADATA: Mapping[str, int] = {"notes": libvirt.VIR_DOMAIN_METADATA_DESCRIPTION}
+#: Settings that Innkeeper keeps in an element of its own.
+_NOTED = frozenset(field.name for field in dataclasses.fields(Extras))
 
 
 class LibvirtConfigurations:
@@ -49,10 +56,10 @@ class LibvirtConfigurations:
 
     async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
         """Change the configuration, and publish what was changed."""
-        kind, data = change_event(change)
         with self._trays.changing(name):
             await self._change(name, change, scope)
-        self._announcer.publish(kind, name, data)
+        for kind, data in change_events(change):
+            self._announcer.publish(kind, name, data)
 
     async def set_autostart(self, name: str, autostart: bool) -> None:
         """Set whether the machine starts with its host."""
@@ -61,7 +68,8 @@ class LibvirtConfigurations:
             connect.lookupByName(name).setAutostart(int(autostart))
 
         await self._connection.ask(work, "set the autostart of", name)
-        self._announcer.say(EventKind.MACHINE_CONFIGURATION_CHANGED, name)
+        kind, data = setting_changed("autostart", autostart)
+        self._announcer.publish(kind, name, data)
 
     async def _change(self, name: str, change: Change, scope: Scope) -> None:
         def work(connect: libvirt.virConnect) -> None:
@@ -80,31 +88,38 @@ class LibvirtConfigurations:
 
 def _change_persistent(connect: libvirt.virConnect, domain: libvirt.virDomain, change: Change) -> None:
     definition = edited(domain.XMLDesc(_PERSISTENT), change)
-    if isinstance(change, MetadataChanged | ValueSet):
-        _note(domain, definition, change, Scope.PERSISTENT)
+    if _is_metadata(change):
+        _write_metadata(domain, definition, change, Scope.PERSISTENT)
     else:
         connect.defineXML(definition)
 
 
 def _change_live(domain: libvirt.virDomain, change: Change) -> None:
     definition = edited(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE), change)
-    if isinstance(change, MetadataChanged | ValueSet):
-        _note(domain, definition, change, Scope.RUNNING)
+    if _is_metadata(change):
+        _write_metadata(domain, definition, change, Scope.RUNNING)
     elif isinstance(change, MediumChanged | AdapterAttached):
         domain.updateDeviceFlags(device_of(definition, change), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     else:
         raise TypeError(f"{type(change).__name__} is no change of a running machine")
 
 
-def _note(
-    domain: libvirt.virDomain, definition: str, change: MetadataChanged | ValueSet, scope: Scope
-) -> None:
-    """Write the machine's notes alone: its other fields may be changing at the same moment."""
+def _is_metadata(change: Change) -> bool:
+    """Whether libvirt takes it up by itself, in every state and without a new definition."""
+    if isinstance(change, SettingsChanged):
+        return change.values.keys() <= _METADATA.keys() | _NOTED
+    return isinstance(change, MetadataChanged | ValueSet)
+
+
+def _write_metadata(domain: libvirt.virDomain, definition: str, change: Change, scope: Scope) -> None:
+    """Write the metadata alone: the machine's other fields may be changing at the same moment."""
     wanted = configuration_of(definition)
-    if isinstance(change, MetadataChanged) and change.notes is not None:
-        notes = wanted.notes or None
-        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_DESCRIPTION, notes, None, None, _AFFECT[scope])
-    if isinstance(change, ValueSet) or change.extras:
+    changed = set(change.values) if isinstance(change, SettingsChanged) else set()
+    settings: Mapping[str, object] = {**wanted.settings}
+    for key in changed & _METADATA.keys():
+        text = settings[key] or None
+        domain.setMetadata(_METADATA[key], text, None, None, _AFFECT[scope])
+    if not isinstance(change, SettingsChanged) or changed & _NOTED:
         extras = None if wanted.extras == Extras() else extras_text(wanted.extras)
         domain.setMetadata(
             libvirt.VIR_DOMAIN_METADATA_ELEMENT, extras, PREFIX if extras else None, NAMESPACE, _AFFECT[scope]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Collection, Iterator, Mapping
 from typing import Self
 
@@ -12,7 +11,17 @@ from lxml import etree
 from innkeeper.disks.export_files import MARK
 from innkeeper.errors import MachineUnfit
 from innkeeper.hypervisor.domain.extras import read_extras, write_extras
-from innkeeper.hypervisor.domain.fields import Attribute, Element, Present, Text, child, parse, remove
+from innkeeper.hypervisor.domain.fields import (
+    Attribute,
+    Element,
+    Memory,
+    Present,
+    Text,
+    Whole,
+    child,
+    parse,
+    remove,
+)
 from innkeeper.hypervisor.domain.template import processor_mode
 from innkeeper.machines.machine import Disk, DiskKind
 
@@ -171,7 +180,7 @@ class GraphicsElement(Element):
     type = Attribute(".", "type")
     socket = Attribute(".", "socket")
     listen = Attribute(".", "listen")
-    port = Attribute(".", "port", "0")
+    port = Attribute(".", "port", 0, Whole())
 
 
 class SerialElement(Element):
@@ -207,23 +216,6 @@ class SharedDirectoryElement(Element):
     tag = Attribute("target", "dir")
 
 
-class MemoryUnit(enum.IntEnum):
-    """Bytes in one of each unit that libvirt writes."""
-
-    BYTES = 1
-    KB = 1000
-    KIB = 1024
-    MB = 1000**2
-    MIB = 1024**2
-    GB = 1000**3
-    GIB = 1024**3
-
-    @classmethod
-    def named(cls, unit: str) -> MemoryUnit:
-        """The unit of a ``unit`` attribute; libvirt's default is KiB."""
-        return {"b": cls.BYTES, "bytes": cls.BYTES}.get(unit.lower()) or cls[unit.upper() or "KIB"]
-
-
 class Definition(Element):
     """A whole domain."""
 
@@ -231,9 +223,8 @@ class Definition(Element):
     processor = Attribute("cpu", "mode")
     name = Text("name")
     uuid = Text("uuid")
-    vcpus = Text("vcpu")
-    memory = Text("memory")
-    memory_unit = Attribute("memory", "unit", "KiB")
+    vcpus = Text("vcpu", 1, Whole())
+    memory_mib = Memory("memory")
     nvram = Text("os/nvram")
     nvram_file = Attribute("os/nvram/source", "file")
     tpm_backend = Attribute("devices/tpm/backend", "type")
@@ -246,10 +237,6 @@ class Definition(Element):
     def text(self) -> str:
         """The definition as libvirt takes it."""
         return etree.tostring(self.node, encoding="unicode")
-
-    def memory_mib(self) -> int:
-        """Memory in MiB."""
-        return int(self.memory or "0") * MemoryUnit.named(self.memory_unit) // MemoryUnit.MIB
 
     def disks(self) -> Iterator[DiskElement]:
         """Every drive, in order."""

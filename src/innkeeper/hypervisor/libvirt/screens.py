@@ -125,8 +125,9 @@ def _video(definition: Definition) -> Video:
 def _address(server: GraphicsElement) -> DisplayAddress | None:
     if server.socket:
         return DisplayAddress(socket=server.socket)
-    port = int(server.port)
-    return DisplayAddress(host=server.listen or "127.0.0.1", port=port) if port > 0 else None
+    if server.port <= 0:
+        return None
+    return DisplayAddress(host=server.listen or "127.0.0.1", port=server.port)
 
 
 def _serial_kind(definition: Definition) -> str:

@@ -8,9 +8,8 @@ from innkeeper.hypervisor.simulated import definition as fake_definition
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.machines.change import Change, Scope, UsbAttached, UsbDetached
-from innkeeper.machines.change_events import change_event
+from innkeeper.machines.change_events import change_events, setting_changed
 from innkeeper.machines.configuration import Configuration
-from innkeeper.wire.events import EventKind
 
 
 class SimulatedConfigurations:
@@ -41,10 +40,11 @@ class SimulatedConfigurations:
                 fake_definition.change(machine, change, scope)
 
         await self._simulation.simulate(name, act)
-        kind, data = change_event(change)
-        self._simulation.publish(kind, name, data)
+        for kind, data in change_events(change):
+            self._simulation.publish(kind, name, data)
 
     async def set_autostart(self, name: str, autostart: bool) -> None:
         """Set whether the machine starts with its host."""
         await self._simulation.simulate(name, lambda machine, _: setattr(machine, "autostart", autostart))
-        self._simulation.publish(EventKind.MACHINE_CONFIGURATION_CHANGED, name)
+        kind, data = setting_changed("autostart", autostart)
+        self._simulation.publish(kind, name, data)

@@ -23,7 +23,6 @@ from innkeeper.machines.configuration import (
     Value,
 )
 from innkeeper.machines.machine import Machine
-from innkeeper.machines.settings import MachineChanges
 from innkeeper.machines.undo.fitness import run_of
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
@@ -32,7 +31,7 @@ from innkeeper.server.messages import task_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.wire import configuration as wire
 from innkeeper.wire.messages import Accepted
-from innkeeper.wire.virtual_pc import Attachment, BiosField
+from innkeeper.wire.virtual_pc import Attachment
 
 router = APIRouter(prefix="/machines/{name}", tags=["configuration"])
 
@@ -52,9 +51,9 @@ async def change_machine(
     name: str, request: wire.ChangeRequest, house: TheHouse
 ) -> wire.ConfigurationMessage:
     """Change all that is asked for, or nothing. A name cannot change while updates are booked under it."""
-    if request.name is not None:
+    if "name" in request.root:
         await _refuse_booked(house, name)
-    machine = await house.equipment.settings.change(name, _machine_changes(request))
+    machine = await house.equipment.settings.change(name, request.root)
     return await _said(house, *await house.equipment.settings.read(machine.name))
 
 
@@ -321,21 +320,6 @@ def sent_value(request: wire.ValueRequest) -> Value:
         raise InvalidArgument("The bytes are no base64.") from exc
 
 
-def _machine_changes(request: wire.ChangeRequest) -> MachineChanges:
-    bios = {field: value for field in BiosField if (value := getattr(request, field.value)) is not None}
-    return MachineChanges(
-        name=request.name,
-        notes=request.notes,
-        memory_mib=request.memory_mib,
-        vcpus=request.vcpus,
-        bios=bios,
-        undoable=request.undoable,
-        undo_action=request.undo_action,
-        shutdown_action=request.shutdown_action,
-        autostart=request.autostart,
-    )
-
-
 async def _refuse_booked(house: House, name: str) -> None:
     machine = await house.machines.get(name)
     booked = await house.bookings.list(machine=machine.name, ended=False)
@@ -351,31 +335,24 @@ async def _said(house: House, machine: Machine, made: Configuration) -> wire.Con
     with contextlib.suppress(InnkeeperError):
         saved_state = await house.machines.hosts[machine.host].saved_states.path(machine.name)
     host = house.machines.hosts[machine.host]
-    return wire.ConfigurationMessage(
-        name=machine.name,
-        uuid=made.uuid,
-        host=machine.host,
-        notes=made.notes,
-        memory_mib=made.memory_mib,
-        vcpus=made.vcpus,
-        processor_mhz=(await host.information.facts()).processor_mhz,
-        chipset=made.chipset,
-        firmware=made.firmware,
-        **{field.value: made.bios.get(field, "") for field in BiosField},
-        drives=tuple([await _drive(house, machine, drive) for drive in made.drives]),
-        adapters=tuple(map(_adapter, made.adapters)),
-        serial_ports=tuple(map(_serial, made.serial_ports)),
-        parallel_ports=tuple(map(_parallel, made.parallel_ports)),
-        usb=tuple(wire.UsbAddressMessage.model_validate(each, from_attributes=True) for each in made.usb),
-        labels=made.extras.labels,
-        undoable=made.extras.undoable,
-        undo_action=made.extras.undo_action,
-        shutdown_action=made.extras.shutdown_action,
-        autostart=machine.autostart,
-        saved_state_path=saved_state,
-        file=await host.definitions.path(machine.name),
-        parents=tuple(each.path for each in made.extras.parents),
-    )
+    facts = {
+        "uuid": made.uuid,
+        "host": machine.host,
+        "processor_mhz": (await host.information.facts()).processor_mhz,
+        "chipset": made.chipset,
+        "firmware": made.firmware,
+        "drives": tuple([await _drive(house, machine, drive) for drive in made.drives]),
+        "adapters": tuple(map(_adapter, made.adapters)),
+        "serial_ports": tuple(map(_serial, made.serial_ports)),
+        "parallel_ports": tuple(map(_parallel, made.parallel_ports)),
+        "usb": tuple(wire.UsbAddressMessage.model_validate(each, from_attributes=True) for each in made.usb),
+        "labels": made.extras.labels,
+        "saved_state_path": saved_state,
+        "file": await host.definitions.path(machine.name),
+        "parents": tuple(each.path for each in made.extras.parents),
+    }
+    apart = {"name": machine.name, "autostart": machine.autostart}
+    return wire.ConfigurationMessage.model_validate({**made.settings, **apart, **facts})
 
 
 async def _drive(house: House, machine: Machine, drive: Drive) -> wire.DriveMessage:

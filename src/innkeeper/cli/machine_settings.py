@@ -1,0 +1,91 @@
+"""Change settings of machines: the options follow from the table of settings."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, cast
+
+import typer
+
+from innkeeper.cli.terminal import Json, MachineName, Session, session_of
+from innkeeper.errors import InvalidArgument
+from innkeeper.wire.configuration import ConfigurationMessage
+from innkeeper.wire.machine_settings import SETTINGS, DeclaredSetting, MachineChanges, word_of
+from innkeeper.wire.setting import Changeable
+
+_OPTIONS = {
+    f"new_{key}": declared for key, declared in SETTINGS.items() if declared.setting.option is not None
+}
+
+
+def set_command(answer: Callable[[Session, ConfigurationMessage], None]) -> Callable[..., None]:
+    """The command ``machine set``, with an option for each setting; ``answer`` shows the machine changed."""
+
+    def set_machine(context: typer.Context, name: str, json: bool, **given: object) -> None:
+        session = session_of(context)
+        wanted = {
+            declared.key: _value(declared, given[parameter])
+            for parameter, declared in _OPTIONS.items()
+            if given[parameter] is not None
+        }
+        if not wanted:
+            raise InvalidArgument(
+                "Nothing is to be changed.", advice="innkeeper machine set --help names it all."
+            )
+        answer(session, session.inn.machines[name].change(**cast("MachineChanges", wanted)))
+
+    set_machine.__doc__ = (
+        "Change a machine's name, notes, memory, processors and what happens to it by itself."
+    )
+    _declare(set_machine)
+    return set_machine
+
+
+def _declare(command: Callable[..., None]) -> None:
+    """Give a command the parameters that typer makes its arguments and options of."""
+    hints: dict[str, Any] = {"context": typer.Context, "name": MachineName}
+    hints |= {parameter: _option(declared) for parameter, declared in _OPTIONS.items()}
+    hints |= {"json": Json}
+    defaults: dict[str, object] = dict.fromkeys(_OPTIONS) | {"json": False}
+    kind = inspect.Parameter.KEYWORD_ONLY
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what ``inspect.signature`` reads
+        [
+            inspect.Parameter(key, kind, default=defaults.get(key, inspect.Parameter.empty), annotation=hint)
+            for key, hint in hints.items()
+        ]
+    )
+    command.__annotations__ = {**hints, "return": None}
+
+
+def _option(declared: DeclaredSetting) -> object:
+    setting = declared.setting
+    names = setting.option or f"--{declared.key.replace('_', '-')}"
+    if declared.type is bool and "/" not in names:
+        names = f"{names}/--no-{names.removeprefix('--')}"
+    option = typer.Option(names, metavar=setting.metavar or None, help=_help(declared))
+    return Annotated[_type(declared) | None, option]
+
+
+def _type(declared: DeclaredSetting) -> Any:
+    """The type that typer reads: a closed set by its words."""
+    words = {word: word for word in declared.words}
+    return enum.StrEnum(declared.key, words) if words else declared.type
+
+
+def _help(declared: DeclaredSetting) -> str:
+    limits, changes = declared.setting.limits, declared.setting.changes
+    words = [declared.setting.help]
+    if limits is not None:
+        words.append(f"{limits.words.capitalize()}.")
+    if changes is not Changeable.ANY_TIME:
+        words.append(changes.value)
+    return " ".join(words)
+
+
+def _value(declared: DeclaredSetting, given: object) -> object:
+    """What was typed, as the setting's type."""
+    if not issubclass(declared.type, enum.IntEnum):
+        return given
+    return next(member for member in declared.type if word_of(member) == given)

@@ -1,0 +1,248 @@
+"""Declare the settings of a machine, each once.
+
+Messages, route, client, command line, pages and reference follow. To add one: its entry in
+``MachineChanges``, its line in ``MachineSettings``, and its field in ``hypervisor/domain/elements.py``.
+CONTRIBUTING.md has the steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Annotated, get_args, get_type_hints
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from innkeeper.errors import ErrorCode
+from innkeeper.wire.messages import named
+from innkeeper.wire.setting import (
+    Changeable,
+    GuidLimits,
+    NumberLimits,
+    Setting,
+    SettingValue,
+    TextLimits,
+)
+from innkeeper.wire.virtual_pc import MAX_NOTES_LENGTH, MIN_MEMORY_MIB, ShutdownAction, UndoAction
+
+UndoActionName = Annotated[UndoAction, *named(UndoAction)]
+ShutdownActionName = Annotated[ShutdownAction, *named(ShutdownAction)]
+
+_FIRMWARE_STRING = TextLimits(longest=63)
+
+
+@with_config(ConfigDict(extra="forbid"))
+class MachineChanges(TypedDict, total=False):
+    """Settings of a machine that are to change; what is left out stays."""
+
+    name: Annotated[
+        str,
+        Setting(
+            help="What it is called, and one machine's whatever the case.",
+            noun="name",
+            documented="Name",
+            changes=Changeable.OFF,
+        ),
+    ]
+    notes: Annotated[
+        str,
+        Setting(
+            help="What people should know of it.",
+            noun="notes",
+            documented="Notes",
+            limits=TextLimits(longest=MAX_NOTES_LENGTH, lines=True),
+            label="Notes",
+        ),
+    ]
+    memory_mib: Annotated[
+        int,
+        Setting(
+            help="Memory in MiB.",
+            noun="memory",
+            documented="Memory",
+            member="memory",
+            option="--memory",
+            metavar="MIB",
+            limits=NumberLimits(least=MIN_MEMORY_MIB, most_words="what the host has"),
+            changes=Changeable.OFF,
+        ),
+    ]
+    vcpus: Annotated[
+        int,
+        Setting(
+            help="How many processors.",
+            noun="number of processors",
+            member="processors",
+            option="--processors",
+            limits=NumberLimits(least=1, most=512),
+            changes=Changeable.OFF,
+        ),
+    ]
+    bios_guid: Annotated[
+        str,
+        Setting(
+            help="The firmware's GUID, in braces: the machine's own UUID.",
+            noun="firmware's GUID",
+            documented="BIOSGUID",
+            option=None,
+            limits=GuidLimits(),
+            changes=Changeable.NEVER,
+            advice="Create a machine with the UUID that is wanted, and give it these disks.",
+        ),
+    ]
+    bios_serial_number: Annotated[
+        str,
+        Setting(
+            help="The firmware's serial number.",
+            noun="firmware's serial number",
+            documented="BIOSSerialNumber",
+            option="--serial-number",
+            limits=_FIRMWARE_STRING,
+            changes=Changeable.OFF,
+            refusal=ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
+            label="Serial number",
+        ),
+    ]
+    base_board_serial_number: Annotated[
+        str,
+        Setting(
+            help="The board's serial number.",
+            noun="board's serial number",
+            documented="BaseBoardSerialNumber",
+            option="--board-serial-number",
+            limits=_FIRMWARE_STRING,
+            changes=Changeable.OFF,
+            refusal=ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
+        ),
+    ]
+    chassis_serial_number: Annotated[
+        str,
+        Setting(
+            help="The chassis' serial number.",
+            noun="chassis' serial number",
+            documented="ChassisSerialNumber",
+            limits=_FIRMWARE_STRING,
+            changes=Changeable.OFF,
+            refusal=ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
+        ),
+    ]
+    chassis_asset_tag: Annotated[
+        str,
+        Setting(
+            help="The chassis' asset tag.",
+            noun="chassis' asset tag",
+            documented="ChassisAssetTag",
+            option="--asset-tag",
+            limits=_FIRMWARE_STRING,
+            changes=Changeable.OFF,
+            refusal=ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
+            label="Asset tag",
+        ),
+    ]
+    undoable: Annotated[
+        bool,
+        Setting(
+            help="Put undo disks under it at each start. "
+            "Switching it off deletes the undo disks that there are, with what was written to them.",
+            noun="undo disks",
+            documented="Undoable",
+            option="--undoable/--not-undoable",
+            changes=Changeable.OFF,
+        ),
+    ]
+    undo_action: Annotated[
+        UndoActionName,
+        Setting(
+            help="What becomes of its undo disks when it is turned off.",
+            noun="undo action",
+            documented="UndoAction",
+        ),
+    ]
+    shutdown_action: Annotated[
+        ShutdownActionName,
+        Setting(
+            help="What happens to it when the service ends orderly, and its `shutdown_actions` are on.",
+            noun="shutdown action",
+            documented="ShutdownActionOnQuit",
+            member="shutdown_action_on_quit",
+            label="At the service's end",
+        ),
+    ]
+    autostart: Annotated[
+        bool,
+        Setting(help="Start it with its host.", noun="autostart"),
+    ]
+
+
+class MachineSettings:
+    """The settings of a machine that are called the same in JSON and on the client's machine."""
+
+    name: str
+    notes: str
+    bios_guid: str
+    bios_serial_number: str
+    base_board_serial_number: str
+    chassis_serial_number: str
+    chassis_asset_tag: str
+    undoable: bool
+    undo_action: UndoActionName
+    autostart: bool
+
+
+class SettingsInJson(MachineSettings):
+    """All settings of a machine, as messages name them."""
+
+    memory_mib: int
+    vcpus: int
+    shutdown_action: ShutdownActionName
+
+
+class SettingsInPython(MachineSettings):
+    """All settings of a machine, as the client's machine names them."""
+
+    memory: int
+    processors: int
+    shutdown_action_on_quit: ShutdownAction
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DeclaredSetting:
+    """A setting with its name in JSON and its type."""
+
+    key: str
+    type: type[str] | type[int] | type[bool] | type[enum.IntEnum]
+    setting: Setting
+
+    @property
+    def member(self) -> str:
+        """The property of the client's machine, which is the documented one in Python's spelling."""
+        return self.setting.member or self.key
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The values of a closed set as people write them, such as ``turn-off``; empty for others."""
+        return tuple(map(word_of, self.type)) if issubclass(self.type, enum.IntEnum) else ()
+
+
+def word_of(member: enum.Enum) -> str:
+    """A member of a closed set as people write it: ``turn-off``."""
+    return member.name.lower().replace("_", "-")
+
+
+def plain(value: SettingValue) -> SettingValue:
+    """The value as events and JSON carry it: a member of a closed set by its documented name."""
+    return value.name if isinstance(value, enum.Enum) else value
+
+
+def _declared(key: str, hint: object) -> DeclaredSetting:
+    kind, *notes = get_args(hint)
+    (setting,) = (note for note in notes if isinstance(note, Setting))
+    return DeclaredSetting(key=key, type=kind, setting=setting)
+
+
+#: Every setting, by its name in JSON, in the order that people see them in.
+SETTINGS: Mapping[str, DeclaredSetting] = {
+    key: _declared(key, hint) for key, hint in get_type_hints(MachineChanges, include_extras=True).items()
+}

@@ -1,0 +1,160 @@
+"""Describe a setting of a machine: its names, its limits, and when it can change."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import uuid
+from collections.abc import Mapping
+from typing import Protocol
+
+from pydantic import GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from innkeeper.errors import ErrorCode
+
+#: The value of a setting.
+SettingValue = str | int | bool
+
+
+class Changeable(enum.Enum):
+    """When a setting can change, with the words for it."""
+
+    ANY_TIME = "Set in every state."
+    NEXT_START = "Set in every state; a running machine takes it up at its next start."
+    OFF = "Set while it is turned off."
+    NEVER = "It does not change."
+
+
+class Limits(Protocol):
+    """Which values a setting takes."""
+
+    @property
+    def words(self) -> str:
+        """The limits for people, such as ``from 1 to 512``."""
+
+    @property
+    def schema(self) -> Mapping[str, int]:
+        """The limits as JSON schema has them."""
+
+    def complaint(self, noun: str, value: SettingValue) -> str:
+        """What is wrong with a value, as a sentence; empty where it will do."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NumberLimits:
+    """A whole number within bounds."""
+
+    least: int
+    #: ``None`` where another rule has the upper bound.
+    most: int | None = None
+    #: What the upper bound is where there is no number.
+    most_words: str = ""
+
+    @property
+    def words(self) -> str:
+        """The limits for people."""
+        return f"from {self.least:,} to {f'{self.most:,}' if self.most is not None else self.most_words}"
+
+    @property
+    def schema(self) -> Mapping[str, int]:
+        """The limits as JSON schema has them."""
+        return {"minimum": self.least} | ({"maximum": self.most} if self.most is not None else {})
+
+    def complaint(self, noun: str, value: SettingValue) -> str:
+        """What is wrong with a number."""
+        number = int(value)
+        fits = self.least <= number and (self.most is None or number <= self.most)
+        return "" if fits else f"A machine's {noun} cannot be {number:,}."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TextLimits:
+    """A text that XML can hold: all printable characters, and line ends where there may be lines."""
+
+    longest: int
+    lines: bool = False
+
+    @property
+    def words(self) -> str:
+        """The limits for people."""
+        return f"at most {self.longest:,} {'' if self.lines else 'printable '}characters"
+
+    @property
+    def schema(self) -> Mapping[str, int]:
+        """The limits as JSON schema has them."""
+        return {"maxLength": self.longest}
+
+    def complaint(self, noun: str, value: SettingValue) -> str:
+        """What is wrong with a text."""
+        text = str(value)
+        if len(text) > self.longest:
+            return f"A machine's {noun} cannot have {len(text):,} characters."
+        is_writable = _is_writable(text) if self.lines else text.isprintable()
+        return "" if is_writable else f"A machine's {noun} cannot hold a control character."
+
+
+def _is_writable(text: str) -> bool:
+    """Whether XML 1.0 has a way to write it."""
+    return not any((c < " " and c not in "\t\n\r") or "\ud800" <= c <= "\udfff" for c in text)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class GuidLimits:
+    """A GUID, in braces or without."""
+
+    words: str = "a GUID"
+    schema: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def complaint(self, noun: str, value: SettingValue) -> str:
+        """What is wrong with a GUID."""
+        try:
+            uuid.UUID(str(value))
+        except ValueError:
+            return f"“{str(value)[:60]}” is no GUID."
+        return ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """All that the interfaces say of one setting.
+
+    Standing in the annotation of a field of a pydantic model or ``TypedDict``, it gives the field its
+    description and limits in OpenAPI.
+    """
+
+    #: One sentence for people, which every interface shows.
+    help: str
+    #: The setting in a sentence: "A machine's {noun} cannot …", "… cannot change its {noun}".
+    noun: str
+    #: The property of the documented interface (``IVMVirtualMachine``); empty where it has none.
+    documented: str = ""
+    #: The property of the client's machine; empty where it is called as in JSON.
+    member: str = ""
+    #: The option of ``machine set``; empty where it is called as in JSON, ``None`` for no option.
+    option: str | None = ""
+    #: What the option takes, such as ``MIB``.
+    metavar: str = ""
+    limits: Limits | None = None
+    changes: Changeable = Changeable.ANY_TIME
+    #: The documented identifier where the machine is in a state in which it cannot change.
+    refusal: ErrorCode = ErrorCode.VM_E_PREF_VM_ACTIVE
+    #: What to do instead, where it does not change.
+    advice: str = ""
+    #: How a list of facts of a machine names it; empty where it is not listed.
+    label: str = ""
+
+    @property
+    def description(self) -> str:
+        """The setting with its documented name, its limits, and when it can change."""
+        documented = f" (``{self.documented}``)" if self.documented else ""
+        words = f"{self.help.removesuffix('.')}{documented}"
+        words += f": {self.limits.words}. " if self.limits is not None else ". "
+        return words + self.changes.value
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        limits = self.limits.schema if self.limits is not None else {}
+        return {**handler(schema), **limits, "description": self.description.replace("``", "`")}
