@@ -1,1 +1,1 @@
-"""Join host pipes to guest TCP ports, and the host to each guest's task agent."""
+"""Channels: host pipes joined to guest TCP ports, over sessions with each guest's task agent."""

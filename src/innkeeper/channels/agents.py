@@ -1,4 +1,4 @@
-"""Keep a session with the task agent of every running machine."""
+"""Sessions with the task agents of all running machines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LOOK_AGAIN_S = 60.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
-    """What every keeper needs of the house."""
+    """Dependencies of every keeper."""
 
     open_port: OpenPort
     running: Running
@@ -81,12 +81,12 @@ class Agents:
     # Life
 
     async def open(self) -> None:
-        """Begin to keep sessions, now and until ``close``."""
+        """Start keeping sessions, now and until ``close``."""
         self._changed.set()
         self._looking = self._loops.start("agents", self._look_again_and_again)
 
     async def close(self) -> None:
-        """Let all sessions go."""
+        """End all sessions."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
@@ -94,7 +94,7 @@ class Agents:
         self._keepers.clear()
 
     def on_event(self, event: Event) -> None:
-        """Take an event of the house (a ``Publish``)."""
+        """Handle an event (a ``Publish``)."""
         if event.kind.group is EventGroup.MACHINE:
             keeper = self._keepers.get(event.subject)
             if keeper is not None:
@@ -104,7 +104,7 @@ class Agents:
     # Questions
 
     async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> GuestAgent:
-        """A live session, or ``AgentError`` when none came in ``timeout`` seconds.
+        """Return a live session, or raise ``AgentError`` when none came in ``timeout`` seconds.
 
         Raises ``AgentQuarantined`` at once for a guest that is being left alone.
         """
@@ -165,14 +165,14 @@ class Agents:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Waiting:
-    """Someone who waits for a session of one machine."""
+    """A caller that waits for a session of one machine."""
 
     keepers: dict[str, Keeper]
     machine: str
     other_boot_than: str
 
     def look(self) -> AgentSession | None:
-        """The session, if it is there and of the right boot."""
+        """Return the session, if there is one of the right boot."""
         keeper = self.keepers.get(self.machine)
         if keeper is None:
             return None
@@ -190,7 +190,7 @@ class _Waiting:
 
 
 class Keeper:
-    """Keeps the link to one running machine, as long as it runs."""
+    """Keeps the link to one machine while it runs."""
 
     def __init__(self, machine: str, needs: Needs) -> None:
         self._machine = machine
@@ -211,17 +211,17 @@ class Keeper:
         self._work = asyncio.create_task(self._run(), name=f"agent of {machine}")
 
     async def stop(self) -> None:
-        """Let the link go."""
+        """Close the link."""
         self._work.cancel()
         await asyncio.gather(self._work, return_exceptions=True)
         self._wake_waiting()
 
     def hurry(self) -> None:
-        """Something happened to the machine: do not wait with the next try."""
+        """Retry at once, since something happened to the machine."""
         self._hurry.set()
 
     def change(self) -> Awaitable[object]:
-        """What comes when a session has begun or was lost, or the guest's standing has changed.
+        """Return a future for the next change of the session or of the machine's state.
 
         Counted from this call, not from the first time it is awaited: nothing between the two is missed.
         """
@@ -244,7 +244,7 @@ class Keeper:
                 retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
 
     async def _hold_link(self) -> bool:
-        """Open the port and serve it to its end; whether that went well."""
+        """Open the port and serve it to its end; returns whether that went well."""
         try:
             pipe = await self._needs.open_port(self._machine)
             try:
@@ -305,6 +305,6 @@ class Keeper:
         self._wake_waiting()
 
     def _wake_waiting(self) -> None:
-        """Wake whoever waits now, and nobody who comes later."""
+        """Wake the callers that wait now, and none who comes later."""
         change, self._change = self._change, asyncio.Event()
         change.set()

@@ -1,4 +1,4 @@
-"""Allow a guest so much in a time, and no more."""
+"""Rate limits for guests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from innkeeper.tasks.ports import Clock
 
 
 class Allowance:
-    """A bucket that fills at a steady rate up to its size."""
+    """Token bucket that fills at a steady rate up to its size."""
 
     def __init__(self, clock: Clock, *, per_second: float, burst: float) -> None:
         self._clock = clock
@@ -18,7 +18,7 @@ class Allowance:
         self._seen_at = clock.monotonic()
 
     def take(self, amount: float) -> bool:
-        """Take it if there is so much."""
+        """Take tokens if there are enough; returns whether there were."""
         self._fill()
         if amount > self._left:
             return False
@@ -26,7 +26,7 @@ class Allowance:
         return True
 
     def owe(self, amount: float) -> float:
-        """Take it in any case; returns how many seconds to wait until it is paid for."""
+        """Take tokens in any case; returns the seconds to wait until they are paid for."""
         self._fill()
         self._left -= amount
         return max(0.0, -self._left / self._per_second)
@@ -38,7 +38,7 @@ class Allowance:
 
 
 class Offences:
-    """Counts what a guest did against the protocol, and says when it was too often."""
+    """Counts a guest's violations of the protocol, and tells when they were too many."""
 
     #: How many in a minute are too many.
     MOST = 3
@@ -54,23 +54,23 @@ class Offences:
         self.reason = ""
 
     def count_fault(self, reason: str) -> None:
-        """Count a broken rule."""
+        """Count a violation."""
         self.reason = reason
         self._faults.append(self._clock.monotonic())
 
     def count_restart(self) -> None:
-        """Count that the guest began anew."""
+        """Count a new session."""
         self._restarts.append(self._clock.monotonic())
         if self._is_full(self._restarts):
             self.reason = "it begins anew again and again"
 
     @property
     def are_too_many(self) -> bool:
-        """Whether the guest is to be left alone for a while."""
+        """Whether the guest is to be quarantined."""
         return self._is_full(self._faults) or self._is_full(self._restarts)
 
     def forget(self) -> None:
-        """Give it a new chance."""
+        """Reset the counts."""
         self._faults.clear()
         self._restarts.clear()
 

@@ -1,4 +1,4 @@
-"""Carry one connection between a host pipe's client and a stream of the guest."""
+"""One connection between a host pipe's client and a stream of the guest."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ class Post(Protocol):
 
     @property
     def traffic(self) -> Traffic:
-        """Where it counts."""
+        """Traffic counters of the channel."""
 
     @property
     def users(self) -> Collection[int]:
         """The user ids that may use the pipe."""
 
     async def dial(self, listener: StreamListener) -> GuestStream:
-        """Ask for a stream, when the guest's agent is there. Raises ``InnkeeperError``."""
+        """Open a stream when the guest's agent is there. Raises ``InnkeeperError``."""
 
     def arrive(self, bridge: Bridge) -> str:
-        """Take the bridge in; returns why not, or empty."""
+        """Register the bridge; returns the reason of a refusal, or empty."""
 
     def leave(self, bridge: Bridge) -> None:
-        """Forget the bridge."""
+        """Remove the bridge."""
 
 
 class Bridge(asyncio.BufferedProtocol):
-    """The client's end is a connection to a Unix socket, the guest's a ``GuestStream``.
+    """Client's Unix socket connection on one end, ``GuestStream`` on the other.
 
     Nothing is read from the client without room in the stream, and the guest gets no credit for what the
     client has not taken: both ends wait for one another, and nobody's memory grows.
@@ -70,7 +70,7 @@ class Bridge(asyncio.BufferedProtocol):
         self._is_reading = False
 
     def cut(self, reason: str) -> None:
-        """Break the connection off."""
+        """Cut the connection."""
         if self._transport is None:
             return
         self._note_trouble(reason)
@@ -82,7 +82,7 @@ class Bridge(asyncio.BufferedProtocol):
     # The client's end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Look at who is there, and ask the guest for a stream."""
+        """Check the client, and open a stream in the guest."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_MOST_UNSENT_BYTES, low=0)
         refusal = self._refusal() or self._post.arrive(self)
@@ -96,12 +96,12 @@ class Bridge(asyncio.BufferedProtocol):
         self._dialling = loop.create_task(self._dial())
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where to read to: no more than the stream takes."""
+        """Return a buffer of no more than the stream takes."""
         room = self._stream.room if self._stream is not None else 0
         return _BUFFER[:room] if 0 < room < DATA_BYTES else _BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Pass on what the client sent."""
+        """Forward what the client sent."""
         stream = self._stream
         if stream is None:
             return
@@ -123,18 +123,18 @@ class Bridge(asyncio.BufferedProtocol):
         return True
 
     def pause_writing(self) -> None:
-        """The client does not read."""
+        """Stop reading from the guest, since the client does not read."""
         self._is_full = True
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """Read from the guest again."""
         self._is_full = False
         if self._stream is not None and self._unconsumed:
             size, self._unconsumed = self._unconsumed, 0
             self._stream.consumed(size)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
+        """Close the stream, since the client has gone."""
         self._transport = None
         for waiting in (self._dialling, self._timer):
             if waiting is not None:
@@ -149,7 +149,7 @@ class Bridge(asyncio.BufferedProtocol):
     # The guest's end (``StreamListener``)
 
     def joined(self) -> None:
-        """The guest's server has accepted: begin to read."""
+        """Start reading, since the guest's server has accepted."""
         self._is_joined = True
         self._post.traffic.connections += 1
         if self._timer is not None:
@@ -157,7 +157,7 @@ class Bridge(asyncio.BufferedProtocol):
         self._read(True)
 
     def received(self, data: bytes) -> None:
-        """Pass on what the server sent."""
+        """Forward what the server sent."""
         if self._transport is None or self._stream is None:
             return
         self._post.traffic.bytes_from_guest += len(data)
@@ -168,7 +168,7 @@ class Bridge(asyncio.BufferedProtocol):
             self._stream.consumed(len(data))
 
     def writable(self) -> None:
-        """The guest takes more."""
+        """Resume reading from the client."""
         if not self._is_joined or self._stream is None:
             return
         if self._held:
@@ -179,7 +179,7 @@ class Bridge(asyncio.BufferedProtocol):
             self._read(True)
 
     def ended(self) -> None:
-        """The server sends no more."""
+        """End the client's direction after the server's end."""
         self._guest_ended = True
         if self._transport is None:
             return
@@ -189,7 +189,7 @@ class Bridge(asyncio.BufferedProtocol):
             self._transport.write_eof()
 
     def lost(self, reason: str) -> None:
-        """The stream is gone; what has come of it still goes to the client, and then its end."""
+        """End the connection after what has come of the lost stream."""
         self._stream = None
         self._note_trouble(reason)
         if self._transport is None:

@@ -1,4 +1,4 @@
-"""Say what a channel is: a host pipe joined to a TCP port of a guest."""
+"""Channels: a host pipe joined to a TCP port of a guest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from innkeeper.channels.pipe_name import PipeName
 
 
 class EndpointType(enum.IntEnum):
-    """The kinds of endpoints (``VMEndpointType``)."""
+    """Kinds of endpoints (``VMEndpointType``)."""
 
     NAMED_PIPE = 0
     TCPIP = 1
@@ -21,7 +21,7 @@ class EndpointType(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Channel:
-    """A channel as it is kept: it outlives the service, and ends with its machine's run."""
+    """A stored channel: it outlives the service, and ends with its machine's run."""
 
     #: Whole, as it was given: ``\\\\.\\pipe\\web-1-psql``.
     pipe_name: str
@@ -35,13 +35,13 @@ class Channel:
 
     @property
     def name(self) -> PipeName:
-        """Its pipe's name."""
+        """The pipe's name."""
         return PipeName(self.pipe_name)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Traffic:
-    """What has gone through a channel since the service knows it."""
+    """Traffic of a channel since the service started."""
 
     bytes_to_guest: int = 0
     bytes_from_guest: int = 0
@@ -57,7 +57,7 @@ class Traffic:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ChannelState:
-    """A channel and how it does."""
+    """A channel and its present state."""
 
     channel: Channel
     socket: Path
@@ -70,7 +70,7 @@ class ChannelState:
 
 
 class Standing(enum.Enum):
-    """How a machine stands to its channels."""
+    """A machine's fitness for channels."""
 
     RUNNING = "running"
     #: Paused or saved, or off while a task works at it: its channels wait for it.
@@ -80,7 +80,7 @@ class Standing(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MachineStanding:
-    """A machine, under its own spelling of its name, and how it stands."""
+    """A machine, under its own spelling of its name, and its fitness for channels."""
 
     machine: str
     standing: Standing
@@ -93,32 +93,32 @@ LookAtMachine = Callable[[str], Awaitable[MachineStanding]]
 
 
 class ChannelStore(Protocol):
-    """Keeps the channels of all servers."""
+    """Stores the channels of all servers."""
 
     async def put(self, channel: Channel) -> None:
-        """Add it; there is none of this name on this server."""
+        """Add a channel whose name is free on this server."""
 
     async def list(self, server: str) -> Sequence[Channel]:
-        """Those of one server, by pipe name."""
+        """Return one server's channels, by pipe name."""
 
     async def delete(self, channel: Channel) -> None:
-        """Forget it, if it is there."""
+        """Delete a channel, if it is there."""
 
 
 class MemoryChannelStore:
-    """A ``ChannelStore`` that forgets with its process."""
+    """``ChannelStore`` in memory."""
 
     def __init__(self) -> None:
         self._channels: dict[tuple[str, str], Channel] = {}
 
     async def put(self, channel: Channel) -> None:
-        """Add it."""
+        """Add a channel."""
         self._channels[channel.server, channel.name.key] = channel
 
     async def list(self, server: str) -> Sequence[Channel]:
-        """Those of one server, by pipe name."""
+        """Return one server's channels, by pipe name."""
         return [channel for key, channel in sorted(self._channels.items()) if key[0] == server]
 
     async def delete(self, channel: Channel) -> None:
-        """Forget it."""
+        """Delete a channel."""
         self._channels.pop((channel.server, channel.name.key), None)

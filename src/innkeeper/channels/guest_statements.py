@@ -1,4 +1,4 @@
-"""Read what a guest says of itself, of its users and parameters; believe none of it further."""
+"""Parsers of a guest's answers about itself, its users and parameters; nothing in them is trusted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_REVISION = (1 << 53) - 1
 
 
 def read_facts(message: object) -> GuestFacts:
-    """Read what the guest is."""
+    """Parse the guest's facts."""
     reader = Reader(message)
     return GuestFacts(
         computer_name=reader.text("computer_name", _MAX_FACT),
@@ -39,22 +39,22 @@ def read_facts(message: object) -> GuestFacts:
 
 
 def read_sessions(message: object) -> Sequence[LogonSession]:
-    """Read who is logged on."""
+    """Parse who is logged on."""
     return tuple(_read_session(each) for each in Reader(message).items("sessions", MAX_SESSIONS))
 
 
 def read_updates(message: object) -> Sequence[WaitingUpdate]:
-    """Read which updates wait."""
+    """Parse the updates that wait."""
     return tuple(_read_update(each) for each in Reader(message).items("updates", _MAX_UPDATES))
 
 
 def read_count(message: object) -> int:
-    """Read how many sessions were told to end."""
+    """Parse the number of sessions that were told to end."""
     return Reader(message).number("count", 0, 1 << 20)
 
 
 def read_parameters(message: object) -> Mapping[str, GuestParameter]:
-    """Read the named values that the guest keeps."""
+    """Parse the named values that the guest keeps."""
     named = Reader(message).mapping("parameters", MAX_PARAMETERS)
     return {_read_name(name): _read_parameter(entry) for name, entry in named}
 

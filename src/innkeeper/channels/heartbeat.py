@@ -1,4 +1,4 @@
-"""Count the heartbeats of one guest: the answers to the host's pings."""
+"""Heartbeats of one guest: its answers to the host's pings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BEATS = 10
 
 
 class HeartbeatCounter:
-    """The heartbeats of the last minute."""
+    """Counter of the last minute's heartbeats."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -20,14 +20,14 @@ class HeartbeatCounter:
         self._since: float | None = None
 
     def beat(self) -> None:
-        """The guest has answered."""
+        """Count a heartbeat."""
         now = self._clock.monotonic()
         self._since = now if self._since is None else self._since
         self._beats.append(now)
 
     @property
     def percent(self) -> int | None:
-        """How many of the heartbeats of the last minute came; nothing before the very first.
+        """Percent of the expected heartbeats of the last minute; ``None`` before the very first.
 
         Until a minute is over since then, fewer are expected.
         """

@@ -1,4 +1,4 @@
-"""Hold the pipe to one guest, and make one session after another over it."""
+"""Link to one guest: a pipe, and one session after another over it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _MOST_BOOKINGS_IN_WORK = 16
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
-    """How long a link waits for what, in seconds."""
+    """Time-outs and pauses of a link, in seconds."""
 
     #: For the answer to the first greeting; doubled at each further one …
     first_greeting: float = 1.0
@@ -73,7 +73,7 @@ DEFAULT_PACE = Pace()
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """What a link is given by those who keep it, for all its guest's sessions."""
+    """Callbacks and limits of a link, shared by all its guest's sessions."""
 
     machine: str
     clock: Clock
@@ -121,7 +121,7 @@ class Link:
             self._quick.hear(self._hear)
 
     async def run(self) -> None:
-        """Serve until the pipe is gone, or the guest has offended too often."""
+        """Serve until the pipe is gone, or the guest has violated the protocol too often."""
         work = [asyncio.create_task(one()) for one in (self._read, self._write, self._keep)]
         try:
             await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
@@ -138,27 +138,27 @@ class Link:
     # For the session
 
     def ask(self, message: Message) -> tuple[int, asyncio.Future[Message]]:
-        """Send a question; returns its number and the answer to come."""
+        """Send a question; returns its number and a future of the answer."""
         number = self._wire.call(message)
         self._answers[number] = asyncio.get_running_loop().create_future()
         self._flush()
         return number, self._answers[number]
 
     def forget(self, number: int) -> None:
-        """Wait for that answer no longer."""
+        """Stop waiting for an answer."""
         answer = self._answers.pop(number, None)
         if answer is not None:
             answer.cancel()
             self._wire.forget_call(number)
 
     def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
-        """Ask for a stream to a TCP port of the guest."""
+        """Open a stream to a TCP port of the guest."""
         if self._wire.streams.is_used_up:
             self._lose("all its streams are used up")
         return self._streams.open(port, listener)
 
     def offend(self, reason: str) -> None:
-        """Take note of a broken rule: the session is lost, and a new one begun."""
+        """Count a violation: the session is lost, and a new one begun."""
         if self._session is not None:
             self._around.offences.count_fault(reason)
             self._lose(reason)
@@ -176,7 +176,7 @@ class Link:
             await self._pay()
 
     def _hear(self, data: bytes | memoryview) -> bool:
-        """Take what has come in the turn that read it, unless the guest is read slowly just now."""
+        """Take received bytes at once, unless the guest is being throttled."""
         if self._debt > 0 or self._around.offences.are_too_many:
             return False
         self._account_for(data)
@@ -191,7 +191,7 @@ class Link:
             self._debt = 0.0
 
     def _receive(self, data: bytes | memoryview) -> int:
-        """Take what the guest sent; returns how many bytes of it were data that it had credit for."""
+        """Process received bytes; returns how many of them were data with credit."""
         carried = 0
         for event in self._wire.receive(data):
             if isinstance(event, StreamData):
@@ -202,7 +202,7 @@ class Link:
         return carried
 
     def _flush(self) -> None:
-        """Send what there is to send: at once where the pipe takes it, else by ``_write``."""
+        """Send pending bytes: at once where the pipe takes them, else by ``_write``."""
         quick = self._quick
         if quick is not None:
             while self._wire.output_size and quick.is_free:
@@ -221,7 +221,7 @@ class Link:
             self._streams.resume()
 
     async def _keep(self) -> None:
-        """Begin sessions, and watch over the one there is."""
+        """Begin sessions, and watch over the present one."""
         pace, pause_seconds = self._around.pace, self._around.pace.first_greeting
         while not self._around.offences.are_too_many:
             # The answer to the greeting before may have come in the pause.

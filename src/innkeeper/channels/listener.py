@@ -1,4 +1,4 @@
-"""Listen on the Unix socket of one channel, and bridge whoever connects."""
+"""Unix socket of one channel, with a bridge for each connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENO
 
 
 class ChannelListener:
-    """One channel that is open."""
+    """One open channel."""
 
     def __init__(self, channel: Channel, path: Path, users: Collection[int], agents: GuestAgents) -> None:
         self.channel = channel
@@ -63,7 +63,7 @@ class ChannelListener:
 
     @property
     def state(self) -> ChannelState:
-        """How it does."""
+        """Return the channel's present state."""
         return ChannelState(
             channel=self.channel,
             socket=self.path,
@@ -76,12 +76,12 @@ class ChannelListener:
     # For the bridges
 
     async def dial(self, listener: StreamListener) -> GuestStream:
-        """Ask the guest for a stream, once its agent is there."""
+        """Open a stream in the guest, once its agent is there."""
         agent = await self._agents.connected(self.channel.machine, timeout=_AGENT_S)
         return agent.open_stream(self.channel.guest_port, listener)
 
     def arrive(self, bridge: Bridge) -> str:
-        """Take a bridge in, unless there are too many."""
+        """Register a bridge, unless there are too many."""
         if len(self._bridges) >= MAX_STREAMS:
             return f"the channel carries {MAX_STREAMS} connections already"
         self._bridges.add(bridge)
@@ -89,7 +89,7 @@ class ChannelListener:
         return ""
 
     def leave(self, bridge: Bridge) -> None:
-        """Forget a bridge."""
+        """Remove a bridge."""
         self._bridges.discard(bridge)
         if not self._bridges:
             self._is_empty.set()
@@ -144,7 +144,7 @@ class ChannelListener:
 
 
 def make_directory(directory: Path) -> None:
-    """Make the directory of the sockets: others may pass through it, and not list it."""
+    """Create the directory of the sockets, which others may pass through but not list."""
     directory.mkdir(mode=0o711, parents=True, exist_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Hand a session's messages to whoever listens, however slowly."""
+"""Queue of a session's messages for one listener, however slow."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MessageQueue(AsyncIterator[GuestMessage]):
         self._something.set()
 
     def end(self) -> None:
-        """Say that no more will come."""
+        """Mark the end: no more messages will come."""
         self._ended = True
         self._something.set()
 

@@ -1,4 +1,4 @@
-"""Read the name of a host pipe, and say which Unix socket it is."""
+"""Names of host pipes, and their Unix sockets."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class PipeName:
 
     @property
     def name(self) -> str:
-        """What follows the prefix."""
+        """The name after the prefix."""
         return self.text[len(PREFIX) :]
 
     @property
     def key(self) -> str:
-        """What makes it unique."""
+        """The name without regard to case, for comparisons."""
         return self.name.casefold()
 
     def file_name(self, room: int) -> str:
-        """Return the name of its socket, of at most ``room`` bytes (at least 32).
+        """Return the file name of the pipe's socket, of at most ``room`` bytes (at least 32).
 
         The name in small letters, with ``%`` escapes; a longer one is cut, and a digest keeps it apart.
         """
@@ -48,7 +48,7 @@ class PipeName:
 
 
 def parse_pipe_name(text: str) -> PipeName:
-    r"""Read ``\\.\pipe\NAME``. Raises ``InvalidArgument`` (E_INVALIDARG) by the documented rules."""
+    r"""Parse ``\\\\.\\pipe\\NAME``. Raises ``InvalidArgument`` (E_INVALIDARG) by the documented rules."""
     if len(text) > MAX_CHARS:
         raise _unfit(f"has {len(text)} characters, and {MAX_CHARS} are allowed")
     if text[: len(PREFIX)].casefold() != PREFIX:

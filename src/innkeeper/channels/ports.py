@@ -27,7 +27,7 @@ WANTED = "wanted: "
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HealthReport:
-    """What the guest says of its own health, at one moment."""
+    """A guest's report of its own health, at one moment."""
 
     boot_id: str
     kernel: str
@@ -45,7 +45,7 @@ class HealthReport:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class AgentTask:
-    """What the agent's journal says of one update it was given."""
+    """The agent's journal entry of one update."""
 
     identifier: str
     status: UpdateStatus
@@ -58,7 +58,7 @@ class AgentTask:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class AgentHello:
-    """Who answered."""
+    """The agent's greeting."""
 
     agent_version: str
     boot_id: str
@@ -83,7 +83,7 @@ class TaskStateChanged:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class GuestOutput:
-    """What the update printed."""
+    """Output of the update."""
 
     identifier: str
     text: str
@@ -129,13 +129,13 @@ class StreamListener(Protocol):
         """The guest's server has accepted the connection."""
 
     def received(self, data: bytes) -> None:
-        """The server sent this; say ``consumed`` when it is out of the way."""
+        """Take bytes from the server; call ``consumed`` when they are processed."""
 
     def writable(self) -> None:
-        """There is room again."""
+        """Write again, since there is room."""
 
     def ended(self) -> None:
-        """The server sends no more."""
+        """The server has ended its direction."""
 
     def lost(self, reason: str) -> None:
         """The stream is gone: refused, broken, or its session lost. Nothing follows."""
@@ -146,19 +146,19 @@ class GuestStream(Protocol):
 
     @property
     def room(self) -> int:
-        """How many bytes ``write`` would take now; 0 means: wait for ``writable``."""
+        """Bytes that ``write`` would take now; 0 means: wait for ``writable``."""
 
     def write(self, data: bytes | memoryview) -> int:
         """Send as much as there is room for; returns how much that was. The data is not kept."""
 
     def consumed(self, size: int) -> None:
-        """Say that so many received bytes are out of the way: the guest may send as many again."""
+        """Report received bytes as processed: the guest may send as many again."""
 
     def finish(self) -> None:
-        """Send no more."""
+        """End the sending direction."""
 
     def reset(self) -> None:
-        """Break the stream; its listener hears nothing more."""
+        """Break the stream; its listener is not called any more."""
 
 
 class GuestAgent(Protocol):
@@ -174,10 +174,10 @@ class GuestAgent(Protocol):
         """``StartTask``; a known identifier starts nothing and returns its state."""
 
     async def task(self, identifier: str) -> AgentTask | None:
-        """What the agent's journal says of it, or ``None``."""
+        """Return the agent's journal entry of an update, or ``None``."""
 
     async def cancel_task(self, identifier: str) -> None:
-        """Ask the agent to stop it; best effort."""
+        """Ask the agent to cancel an update; best effort."""
 
     async def health(self) -> HealthReport: ...
 
@@ -187,51 +187,51 @@ class GuestAgent(Protocol):
     async def shut_down(self) -> None: ...
 
     async def may_reach(self, port: int) -> bool:
-        """Whether the guest's administrator lets channels reach this port."""
+        """Whether the guest's administrator allows channels to this port."""
 
     def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
         """Ask for a connection to 127.0.0.1 at this port of the guest; ``listener`` is told how it goes."""
 
     def knows(self, ability: Ability) -> bool:
-        """Whether it can do this: an old agent can do less."""
+        """Whether the agent has an ability, which older ones may lack."""
 
     async def version(self) -> str: ...
 
     async def boot_id(self) -> str: ...
 
     async def ping(self) -> None:
-        """Return when it has answered."""
+        """Return when the agent has answered."""
 
     async def facts(self) -> GuestFacts:
-        """What the guest is."""
+        """Return the guest's facts."""
 
     async def sessions(self) -> Sequence[LogonSession]:
-        """Who is logged on."""
+        """Return who is logged on."""
 
     async def log_off(self) -> int:
         """Log everybody off; returns how many sessions were told to end."""
 
     async def parameters(self) -> Mapping[str, GuestParameter]:
-        """The named values that the guest keeps."""
+        """Return the named values that the guest keeps."""
 
     async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
-        """Keep a value; without one, forget the name."""
+        """Set a named value; ``None`` removes it."""
 
     async def scan(self) -> Sequence[WaitingUpdate]:
-        """Which updates wait for the guest; it looks at its sources first, and installs nothing."""
+        """Return the updates that wait; refreshes the guest's sources, and installs nothing."""
 
     async def set_time(self, seconds: float) -> None:
-        """Set the guest's clock to so many seconds since 1970."""
+        """Set the guest's clock to seconds since 1970."""
 
     def messages(self) -> AsyncIterator[GuestMessage]:
-        """What the guest tells from now on, until the session is lost."""
+        """Yield the guest's messages from now on, until the session is lost."""
 
 
 class GuestAgents(Protocol):
-    """The task agents of all running machines: sessions are made and made again by themselves."""
+    """Task agents of all running machines, with sessions that are re-established by themselves."""
 
     async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> GuestAgent:
-        """A live session, or ``AgentError`` when none came in ``timeout`` seconds.
+        """Return a live session, or raise ``AgentError`` when none came in ``timeout`` seconds.
 
         With ``other_boot_than``, only a session of another boot will do.
         """
@@ -247,14 +247,14 @@ class GuestAgents(Protocol):
 
 @runtime_checkable
 class QuickPipe(Protocol):
-    """What a pipe may offer besides: to be written to and heard without waiting."""
+    """Optional abilities of a pipe: to be written and read without waiting."""
 
     @property
     def is_free(self) -> bool:
         """Whether all that was written has gone, or nearly."""
 
     def send(self, data: bytes) -> None:
-        """Write all, now or later. Only where it is free; a pipe that is gone forgets it."""
+        """Write all, now or later. Only where the pipe is free; a closed one drops it."""
 
     def hear(self, take: Callable[[bytes | memoryview], bool]) -> None:
         """Offer ``take`` what comes, in the turn that reads it; what it does not take, and all

@@ -1,4 +1,4 @@
-"""Remember which notices of a guest were answered, and how."""
+"""Answers given to a guest's notices."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ class Receipts:
 
     @staticmethod
     def key(message: Message) -> str:
-        """What the notice is known by."""
+        """Return a notice's identity."""
         return hashlib.sha256(json.dumps(message, sort_keys=True).encode()).hexdigest()
 
     def answer(self, key: str) -> Message | None:
-        """The answer it was given, or ``None``."""
+        """Return the answer that a notice was given, or ``None``."""
         return self._answers.get(key)
 
     def is_in_work(self, key: str) -> bool:
-        """Whether its answer is being found."""
+        """Whether a notice is being answered."""
         return key in self._in_work
 
     @property
     def in_work(self) -> int:
-        """How many answers are being found."""
+        """Number of notices that are being answered."""
         return len(self._in_work)
 
     def begin(self, key: str) -> None:
-        """Note that its answer is being found."""
+        """Record that a notice is being answered."""
         self._in_work.add(key)
 
     def end(self, key: str, answer: Message | None) -> None:
-        """Note its answer; ``None`` when none was found, so that it is asked for again."""
+        """Record a notice's answer; ``None`` when none was found, so that it is asked for again."""
         self._in_work.discard(key)
         if answer is not None:
             self._answers[key] = answer

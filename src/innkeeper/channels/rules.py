@@ -1,4 +1,4 @@
-"""Check the arguments of ``StartCommunicationChannel`` by its documented rules."""
+"""Documented rules of ``StartCommunicationChannel``'s arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from innkeeper.errors import ErrorCode, InvalidArgument
 def require_endpoints(
     host_endpoint_type: int | None, guest_endpoint_type: int | None, *names: str | int | None
 ) -> None:
-    """Refuse what is missing (E_POINTER), and other endpoints than a pipe and a TCP port (E_INVALIDARG)."""
+    """Refuse missing endpoints (E_POINTER), and others than a pipe and a TCP port (E_INVALIDARG)."""
     if None in (host_endpoint_type, guest_endpoint_type, *names):
         raise InvalidArgument(
             "A channel needs both endpoint types, a pipe's name and a port.",
@@ -29,7 +29,7 @@ def require_endpoints(
 
 
 def parse_guest_port(message: str | int | None) -> int:
-    """Read the port, a number as text or as itself. Raises ``InvalidArgument`` (E_INVALIDARG)."""
+    """Parse the port, a number or its text. Raises ``InvalidArgument`` (E_INVALIDARG)."""
     text = str(message).strip()
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= 65535):
         raise InvalidArgument(

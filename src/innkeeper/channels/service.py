@@ -1,4 +1,4 @@
-"""Open, list and close channels, and keep them for as long as their machines run."""
+"""Channels of all machines: open, list and close them, and keep them while their machines run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ UserId = Callable[[str], int | None]
 
 
 def user_id(name: str) -> int | None:
-    """The id of a user of this computer."""
+    """Return the id of a user of this computer."""
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
@@ -66,7 +66,7 @@ def user_id(name: str) -> int | None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
-    """What the channels need of the house."""
+    """Dependencies of the channels."""
 
     agents: GuestAgents
     look_at: LookAtMachine
@@ -101,7 +101,7 @@ class Channels:
     # Life
 
     async def open(self) -> None:
-        """Open again what was open when the service went down."""
+        """Open again the channels that were open when the service stopped."""
         for channel in await self._needs.store.list(self._needs.server):
             try:
                 await self._listen(channel)
@@ -113,7 +113,7 @@ class Channels:
         self._watching = self._loops.start("channels", self._watch)
 
     async def close(self) -> None:
-        """Let all connections go; the channels are kept for the next start."""
+        """Cut all connections; the channels are kept for the next start."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
@@ -121,7 +121,7 @@ class Channels:
         self._open.clear()
 
     def on_event(self, event: Event) -> None:
-        """Take an event of the house (a ``Publish``)."""
+        """Handle an event (a ``Publish``)."""
         if event.kind.group is EventGroup.MACHINE:
             self._to_look_at.add(event.subject)
             self._changed.set()
@@ -132,12 +132,12 @@ class Channels:
     # Questions
 
     def list(self, machine: str | None = None) -> Sequence[ChannelState]:
-        """All of them, or one machine's, by pipe name."""
+        """Return all channels, or one machine's, by pipe name."""
         found = sorted(self._open.items())
         return [each.state for _, each in found if machine in (None, each.channel.machine)]
 
     def get(self, pipe_name: str) -> ChannelState:
-        """One of them. Raises ``InvalidArgument`` (ERROR_FILE_NOT_FOUND) where there is no such pipe."""
+        """Return a channel. Raises ``InvalidArgument`` (ERROR_FILE_NOT_FOUND) for an unknown pipe."""
         return self._find(parse_pipe_name(pipe_name)).state
 
     # Commands
@@ -180,7 +180,7 @@ class Channels:
             self._in_work.discard(name.key)
 
     async def stop(self, pipe_name: str, reason: str = "it was closed") -> ChannelState:
-        """Close a channel, and cut its connections; returns how it stood."""
+        """Close a channel and cut its connections; returns its last state."""
         name = parse_pipe_name(pipe_name)
         if name.key in self._in_work:
             raise _busy(name)
@@ -269,7 +269,7 @@ class Channels:
         return listener
 
     def socket_of(self, name: PipeName) -> Path:
-        """The Unix socket that stands for a pipe of this name."""
+        """Return the Unix socket of a pipe's name."""
         directory = self._needs.directory
         room = MAX_SOCKET_PATH_BYTES - len(os.fsencode(directory)) - 1
         return directory / name.file_name(max(32, room))
@@ -282,7 +282,7 @@ class Channels:
 
     @staticmethod
     def no_such(name: PipeName) -> InvalidArgument:
-        """What is said of a pipe that is not there (ERROR_FILE_NOT_FOUND)."""
+        """Return the error for an unknown pipe (ERROR_FILE_NOT_FOUND)."""
         return InvalidArgument(
             f"There is no pipe {name.text}.",
             code=ErrorCode.ERROR_FILE_NOT_FOUND,
@@ -327,7 +327,7 @@ class Channels:
                 await self._look_safely(machine)
 
     async def _look_safely(self, machine: str) -> None:
-        """Look at one machine; what fails there leaves the others' channels alone."""
+        """Check one machine's channels; its failure leaves the others alone."""
         try:
             await self._look(machine)
         except InnkeeperError:

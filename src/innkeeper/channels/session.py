@@ -1,4 +1,4 @@
-"""Speak with one task agent for as long as its session lasts."""
+"""One session with a guest's task agent."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ SCAN_S = 400.0
 
 
 class Line(Protocol):
-    """What a session needs of the link below it."""
+    """The link below a session."""
 
     def ask(self, message: Message) -> tuple[int, asyncio.Future[Message]]:
-        """Send a question; returns its number and the answer to come."""
+        """Send a question; returns its number and a future of the answer."""
 
     def forget(self, number: int) -> None:
-        """Wait for that answer no longer."""
+        """Stop waiting for an answer."""
 
     def offend(self, reason: str) -> None:
-        """Take note that the guest broke the protocol: the session is lost."""
+        """Count a violation of the protocol: the session is lost."""
 
     def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
-        """Ask for a stream; raises ``ValueError`` where the session carries no more."""
+        """Open a stream; raises ``ValueError`` where the session carries no more."""
 
 
 class AgentSession:
@@ -80,7 +80,7 @@ class AgentSession:
 
     @property
     def hello(self) -> AgentHello:
-        """Who answered."""
+        """The agent's greeting."""
         return self._hello
 
     @property
@@ -99,12 +99,12 @@ class AgentSession:
         return await self._ask(question, lambda answer: read_task(answer.get("task")))
 
     async def task(self, identifier: str) -> AgentTask | None:
-        """What the agent's journal says of it."""
+        """Return the agent's journal entry of an update."""
         question: Message = {"do": "task", "identifier": identifier}
         return await self._ask(question, lambda answer: read_optional_task(answer.get("task")))
 
     async def cancel_task(self, identifier: str) -> None:
-        """Ask the agent to stop it; best effort."""
+        """Ask the agent to cancel an update; best effort."""
         await self._ask({"do": "cancel_task", "identifier": identifier}, _nothing)
 
     async def health(self) -> HealthReport:
@@ -120,7 +120,7 @@ class AgentSession:
         await self._ask({"do": "shut_down"}, _nothing)
 
     async def may_reach(self, port: int) -> bool:
-        """Whether the guest's administrator lets channels reach this port."""
+        """Whether the guest's administrator allows channels to this port."""
         return await self._ask({"do": "may_reach", "port": port}, read_may_reach)
 
     def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
@@ -138,7 +138,7 @@ class AgentSession:
             ) from exc
 
     def knows(self, ability: Ability) -> bool:
-        """Whether the agent's greeting names it."""
+        """Whether the agent's greeting names an ability."""
         return ability in self._hello.knows
 
     async def version(self) -> str:
@@ -146,21 +146,21 @@ class AgentSession:
         return self._hello.agent_version
 
     async def boot_id(self) -> str:
-        """What tells this boot from every other; a session never outlives its boot."""
+        """Identity of the guest's boot; a session never outlives its boot."""
         if self._lost:
             raise self._error(f"The session with the task agent of {self._machine} is lost: {self._lost}.")
         return self._hello.boot_id
 
     async def ping(self) -> None:
-        """Ask the smallest question there is."""
+        """Return when the agent has answered."""
         await self._ask({"do": "task", "identifier": "-"}, _nothing)
 
     async def facts(self) -> GuestFacts:
-        """What the guest is."""
+        """Return the guest's facts."""
         return await self._ask({"do": "facts"}, lambda answer: read_facts(answer.get("facts")))
 
     async def sessions(self) -> Sequence[LogonSession]:
-        """Who is logged on."""
+        """Return who is logged on."""
         return await self._ask({"do": "sessions"}, lambda answer: read_sessions(answer), SLOW_S)
 
     async def log_off(self) -> int:
@@ -168,16 +168,16 @@ class AgentSession:
         return await self._ask({"do": "log_off"}, lambda answer: read_count(answer), SLOW_S)
 
     async def parameters(self) -> Mapping[str, GuestParameter]:
-        """The named values that the guest keeps."""
+        """Return the named values that the guest keeps."""
         return await self._ask({"do": "parameters"}, lambda answer: read_parameters(answer))
 
     async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
-        """Keep a value; without one, forget the name."""
+        """Set a named value; ``None`` removes it."""
         question: Message = {"do": "set_parameter", "name": name, "value": value, "revision": revision}
         await self._ask(question, _nothing)
 
     async def scan(self) -> Sequence[WaitingUpdate]:
-        """Which updates wait for the guest."""
+        """Return the updates that wait."""
         return await self._ask({"do": "scan"}, lambda answer: read_updates(answer), SCAN_S)
 
     async def set_time(self, seconds: float) -> None:
@@ -185,7 +185,7 @@ class AgentSession:
         await self._ask({"do": "set_time", "seconds": seconds}, _nothing)
 
     def messages(self) -> AsyncIterator[GuestMessage]:
-        """What the guest tells from this call on, until the session is lost."""
+        """Yield the guest's messages from this call on, until the session is lost."""
         feed = MessageQueue()
         if self._lost:
             feed.end()
@@ -195,7 +195,7 @@ class AgentSession:
     # For the link
 
     def hear(self, message: GuestMessage) -> None:
-        """Pass on what the guest told."""
+        """Pass on a message of the guest."""
         for feed in self._queues:
             feed.put(message)
 

@@ -1,1 +1,1 @@
-"""Ask those who know people elsewhere: this computer's accounts, a directory, a Kerberos realm."""
+"""Realms of accounts kept elsewhere: this computer's, an LDAP directory's, a Kerberos realm's."""

@@ -1,4 +1,4 @@
-"""Ask a directory, by LDAP."""
+"""LDAP directories as realms."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Directory:
-    """Where a directory is, and how people are found in it."""
+    """Address of a directory, and how people are found in it."""
 
     #: The realm's name.
     name: str
@@ -70,7 +70,7 @@ class DirectoryRealm:
         return self._directory.name
 
     async def check(self, user: str, password: str) -> Known | None:
-        """Whom this name and password are for. Raises ``ServiceError`` where it does not answer."""
+        """Return whom this name and password are for. Raises ``ServiceError`` where the directory is away."""
         # A bind without a password is anonymous, and succeeds: it proves nothing.
         if not user or not password or "\0" in user + password:
             return None
@@ -138,7 +138,7 @@ class DirectoryRealm:
         connection.simple_bind_s(self._directory.bind_dn, self._directory.bind_password)
 
     def _find(self, connection: Any, user: str) -> _Person | None:
-        """The one person of this name; two of one name are nobody."""
+        """Return the one person of this name; two of one name are nobody."""
         directory = self._directory
         wanted = _filled(directory.user_filter, user=user)
         attributes = [directory.user_attribute, "memberOf"]
@@ -182,7 +182,7 @@ class _Person:
 
 
 def _filled(pattern: str, **names: str) -> str:
-    """The filter with names put in, of which no character is taken for one of the filter's own."""
+    """Return the filter with names put in, and every special character of theirs escaped."""
     for name, value in names.items():
         pattern = pattern.replace(f"{{{name}}}", ldap.filter.escape_filter_chars(value))
     return pattern
@@ -194,7 +194,7 @@ def _texts(values: dict[str, list[bytes]], attribute: str) -> list[str]:
 
 
 def _first_value(dn: str) -> str:
-    """``Operators`` of ``cn=Operators,ou=groups,dc=lab``."""
+    """Return the first value of a distinguished name: ``Operators`` of ``cn=Operators,ou=groups,dc=lab``."""
     try:
         return str(ldap.dn.str2dn(dn)[0][0][1])
     except (ldap.DECODING_ERROR, IndexError):

@@ -1,4 +1,4 @@
-"""Ask a Kerberos realm, by GSSAPI."""
+"""Kerberos realms, by GSSAPI."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class KerberosRealm:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="innkeeper-kerberos")
 
     async def by_ticket(self, ticket: bytes) -> Known | None:
-        """Whose ticket for this service it is; ``None`` where it is not good, or of another realm."""
+        """Return whose ticket for this service it is; ``None`` where it is not good, or of another realm."""
         if len(ticket) > _LONGEST_TICKET:
             return None
         return await self._in_thread(lambda: self._accepted(ticket))
 
     async def check(self, user: str, password: str) -> Known | None:
-        """Whom this name and password are for.
+        """Return whom this name and password are for.
 
         The ticket that the password opens is tried on this service's own key: a KDC that only pretends to be
         one knows that not.
@@ -48,7 +48,7 @@ class KerberosRealm:
         return await self._in_thread(lambda: self._checked(user, password))
 
     async def recall(self, known: Known) -> Known | None:
-        """As they were: tickets end by themselves, and so do the sessions that they began."""
+        """Return the person as they were: tickets end by themselves, and so do their sessions."""
         return known
 
     def _accepted(self, ticket: bytes) -> Known | None:

@@ -1,4 +1,4 @@
-"""Ask this computer's own accounts, through PAM."""
+"""This computer's accounts as a realm, through PAM."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class SystemRealm:
     name = SYSTEM_REALM
 
     def __init__(self, *, service: str, configuration: Path | None = None) -> None:
-        """``service`` is PAM's name for how it asks, in ``/etc/pam.d`` or in ``configuration``."""
+        """``service`` is the PAM service's name, in ``/etc/pam.d`` or in ``configuration``."""
         self._pam = _Pam(service, configuration)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="innkeeper-pam")
 
     async def check(self, user: str, password: str) -> Known | None:
-        """Whom this name and password are for. Raises ``ServiceError`` where PAM cannot say."""
+        """Return whom this name and password are for. Raises ``ServiceError`` where PAM fails."""
         if "\0" in user or "\0" in password:
             return None
         return await self._in_thread(lambda: self._check(user, password))
@@ -79,7 +79,7 @@ class SystemRealm:
 
 
 class _Pam:
-    """libpam, as much of it as asking for one password takes."""
+    """The part of libpam that checks one password."""
 
     def __init__(self, service: str, configuration: Path | None) -> None:
         try:
@@ -116,7 +116,7 @@ class _Pam:
         return int(self._pam.pam_start_confdir(*told, self._configuration, ctypes.byref(handle)))
 
     def _answering(self, password: bytes) -> Callable[..., int]:
-        """Answers what modules ask with the password; PAM frees what it is given."""
+        """Answer the modules' questions with the password; PAM frees what it is given."""
 
         def converse(count: int, messages: Any, responses: Any, _: object) -> int:
             if not 0 < count <= _MOST_MESSAGES:

@@ -1,4 +1,4 @@
-"""Commit the changes of many callers together: one wait for the disk, however many there are."""
+"""Group commit: the changes of many callers in one transaction, with one wait for the disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RowChange = tuple[sa.UpdateBase, Row]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Change:
-    """One caller's change, on its way to the thread that writes."""
+    """One caller's change, on its way to the writing thread."""
 
     work: Callable[[sa.Connection], object] | None
     rows: Sequence[RowChange]
@@ -69,7 +69,7 @@ class GroupedWrites:
         *,
         lazily: bool,
     ) -> asyncio.Future[object]:
-        """Have ``work`` done, or ``rows`` written, in a transaction: on the disk then, unless ``lazily``.
+        """Run ``work``, or write ``rows``, in a transaction: durable then, unless ``lazily``.
 
         Of rows, the future holds the number that the last statement returned, where it returns one.
         """
@@ -83,7 +83,7 @@ class GroupedWrites:
         return change.done
 
     def _write_all(self) -> None:
-        """In the thread: write until nobody waits."""
+        """Write until nobody waits; runs in the thread."""
         while group := self._next_group():
             outcomes = self._outcomes(group)
             for loop, settled in _by_loop(group, outcomes):

@@ -1,4 +1,4 @@
-"""Keep accounts, grants, tokens and sessions in the database."""
+"""Accounts, grants, tokens and sessions in the database."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class SqlAccountStore:
         self._database = database
 
     async def put(self, account: Account) -> None:
-        """Add it, or replace the one of this name."""
+        """Add or replace an account."""
         await self._database.write(lambda c: upsert(c, accounts, dataclasses.asdict(account)))
 
     async def get(self, name: str) -> Account | None:
-        """The account of this name, which is in lower case."""
+        """Return the account of this name, which is in lower case."""
         query = sa.select(accounts).where(accounts.c.name == name)
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
         return None if row is None else Account(**row._mapping)
 
     async def list(self) -> Sequence[Account]:
-        """By name."""
+        """Return all accounts, by name."""
         rows = await self._database.read(lambda c: c.execute(sa.select(accounts)).all())
         return sorted((Account(**row._mapping) for row in rows), key=lambda account: account.name)
 
     async def delete(self, name: str) -> bool:
-        """Whether there was one."""
+        """Delete an account; returns whether there was one."""
         delete = sa.delete(accounts).where(accounts.c.name == name)
         return bool(await self._database.write(lambda c: c.execute(delete).rowcount))
 
@@ -58,19 +58,19 @@ class SqlGrantStore:
         self._database = database
 
     async def add(self, granted: Granted) -> None:
-        """Keep it, in place of another role of the same holder on the same thing."""
+        """Add a role, in place of another of the same holder on the same thing."""
         row = {**_key(granted), "role": int(granted.grant.role)}
         await self._database.write(lambda c: upsert(c, grants, row))
 
     async def remove(self, granted: Granted) -> bool:
-        """Whether there was one: this holder's, on this thing, whatever the role."""
+        """Remove a holder's role on a thing; returns whether there was one."""
         delete = sa.delete(grants).where(
             *(grants.c[column] == value for column, value in _key(granted).items())
         )
         return bool(await self._database.write(lambda c: c.execute(delete).rowcount))
 
     async def list(self) -> Sequence[Granted]:
-        """All, by holder."""
+        """Return all roles, by holder."""
         rows = await self._database.read(lambda c: c.execute(sa.select(grants)).all())
         found = (
             Granted(
@@ -101,30 +101,30 @@ class SqlTokenStore:
         self._database = database
 
     async def add(self, token: Token) -> None:
-        """Keep a new one."""
+        """Add a token."""
         row = _row(token) | {"scope": None if token.scope is None else _SCOPE.dump_json(token.scope).decode()}
         await self._database.write(lambda c: c.execute(sa.insert(tokens).values(row)))
 
     async def get(self, token_id: str) -> Token | None:
-        """The token of this id."""
+        """Return the token of this id."""
         query = sa.select(tokens).where(tokens.c.id == token_id)
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
         return None if row is None else _token(row)
 
     async def list(self, owner: Person | None = None) -> Sequence[Token]:
-        """All, or one person's; oldest first."""
+        """Return all tokens, or one person's; oldest first."""
         query = sa.select(tokens).order_by(tokens.c.created_at, tokens.c.id)
         if owner is not None:
             query = query.where(tokens.c.realm == owner.realm, tokens.c.holder == owner.user)
         return [_token(row) for row in await self._database.read(lambda c: c.execute(query).all())]
 
     async def used(self, token_id: str, at: dt.datetime) -> None:
-        """Write down when it was last used. A crash may take it back."""
+        """Record a token's last use. A crash may lose it."""
         update = sa.update(tokens).where(tokens.c.id == token_id).values(used_at=at)
         await self._database.write(lambda c: c.execute(update), lazily=True)
 
     async def revoke(self, token_id: str, at: dt.datetime) -> bool:
-        """End it; whether that was news."""
+        """Revoke a token; returns whether it was valid."""
         live = (tokens.c.id == token_id) & tokens.c.revoked_at.is_(None)
         update = sa.update(tokens).where(live).values(revoked_at=at)
         return bool(await self._database.write(lambda c: c.execute(update).rowcount))
@@ -137,11 +137,11 @@ class SqlSessionStore:
         self._database = database
 
     async def add(self, session: Session) -> None:
-        """Keep a new one."""
+        """Add a session."""
         await self._database.write(lambda c: c.execute(sa.insert(sessions).values(_row(session))))
 
     async def get(self, digest: str) -> Session | None:
-        """The session of this digest."""
+        """Return the session of this digest."""
         query = sa.select(sessions).where(sessions.c.digest == digest)
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
         if row is None:
@@ -151,20 +151,20 @@ class SqlSessionStore:
         return Session(**kept | {"known": _KNOWN.validate_json(row.known)})
 
     async def seen(self, digest: str, at: dt.datetime) -> None:
-        """Write down when it was last used. A crash may take it back."""
+        """Record a session's last use. A crash may lose it."""
         update = sa.update(sessions).where(sessions.c.digest == digest).values(seen_at=at)
         await self._database.write(lambda c: c.execute(update), lazily=True)
 
     async def delete(self, digest: str) -> bool:
-        """End it; whether there was one."""
+        """End a session; returns whether there was one."""
         return bool(await self._delete(sessions.c.digest == digest))
 
     async def delete_of(self, owner: Person) -> int:
-        """End all of one person's; how many."""
+        """End all sessions of one person; returns how many."""
         return await self._delete((sessions.c.realm == owner.realm) & (sessions.c.holder == owner.user))
 
     async def purge(self, *, seen_before: dt.datetime, now: dt.datetime) -> int:
-        """Forget those that are over, or were not used since ``seen_before``; how many."""
+        """Delete sessions that are over, or were not used since ``seen_before``; returns how many."""
         return await self._delete((sessions.c.seen_at < seen_before) | (sessions.c.expires_at <= now))
 
     async def _delete(self, which: sa.ColumnElement[bool]) -> int:

@@ -1,4 +1,4 @@
-"""Lay out the tables of who may what: accounts, grants, tokens, sessions."""
+"""Tables of accounts, grants, tokens and sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open all that is kept: the tables, and the journal of the durable runs."""
+"""Opening of the store: tables, and the journal of durable runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PEERS: Final = Peers()
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Store:
-    """Everything that is kept, opened by ``open_store``."""
+    """The whole store, opened by ``open_store``."""
 
     database: Database
     tasks: SqlTaskStore
@@ -57,7 +57,7 @@ class Store:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other servers may work on it too."""
+        """Whether other servers may use the store too."""
         return not self.database.is_sqlite
 
     async def close(self) -> None:

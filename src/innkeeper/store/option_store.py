@@ -1,4 +1,4 @@
-"""Keep the inn's options in the database."""
+"""The service's options in the database."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class SqlOptionStore:
         self._database = database
 
     async def all(self) -> Mapping[str, Value]:
-        """Every option that was set."""
+        """Return every option that is set."""
         rows = await self._database.read(lambda c: c.execute(sa.select(options.c.key, options.c.body)).all())
         return {str(key): _value(body) for key, body in rows}
 
     async def set(self, key: str, value: Value) -> None:
-        """Set it, over what it was."""
+        """Set an option."""
         row = {"key": key, "body": _body(value)}
         await self._database.write(lambda c: upsert(c, options, row))
 
     async def remove(self, key: str) -> bool:
-        """Whether it was there."""
+        """Remove an option; returns whether it was there."""
         delete = sa.delete(options).where(options.c.key == key)
         return bool(await self._database.write(lambda c: c.execute(delete).rowcount))
 

@@ -1,4 +1,4 @@
-"""Keep the named values of guests in the database."""
+"""Named values of guests in the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SqlParameterStore:
         self._database = database
 
     async def put(self, machine: str, kept: KeptParameter) -> None:
-        """Add it, or replace the one of the same name."""
+        """Add or replace a named value."""
         row = {
             "machine": machine,
             "name": kept.name,
@@ -30,7 +30,7 @@ class SqlParameterStore:
         await self._database.write(lambda c: upsert(c, parameters, row))
 
     async def list(self, machine: str) -> Sequence[KeptParameter]:
-        """All of one machine, by name."""
+        """Return one machine's named values, by name."""
         query = sa.select(parameters).where(parameters.c.machine == machine).order_by(parameters.c.name)
         rows = await self._database.read(lambda c: c.execute(query).mappings().all())
         return [

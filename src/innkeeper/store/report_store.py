@@ -1,4 +1,4 @@
-"""Keep the reports of update runs in the database."""
+"""Reports of update runs in the database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SqlReportStore:
         self._database = database
 
     async def put(self, report: Report) -> None:
-        """Add it, or replace the one with the same ``task_id``."""
+        """Add a report, or replace the one with the same ``task_id``."""
         row = {
             "task_id": report.task_id,
             "machine": report.machine,
@@ -37,13 +37,13 @@ class SqlReportStore:
         await self._database.write(lambda c: upsert(c, reports, row))
 
     async def get(self, task_id: int) -> Report | None:
-        """The report of the run that this task was."""
+        """Return the report of a task's update run."""
         query = sa.select(reports.c.body).where(reports.c.task_id == task_id)
         body = await self._database.read(lambda c: c.scalar(query))
         return None if body is None else _REPORT.validate_json(body)
 
     async def list(self, *, machine: str | None = None, limit: int = 100) -> Sequence[Report]:
-        """Newest first, by ``task_id``."""
+        """Return reports, newest first, by ``task_id``."""
         query = sa.select(reports.c.body).order_by(reports.c.task_id.desc()).limit(limit)
         if machine is not None:
             query = query.where(reports.c.machine == machine)
@@ -51,7 +51,7 @@ class SqlReportStore:
         return [_REPORT.validate_json(body) for body in bodies]
 
     async def past_runs(self, limit: int = 20_000) -> Sequence[PastRun]:
-        """The runs that were kept, newest first."""
+        """Return the runs that were kept, newest first."""
         query = (
             sa.select(reports.c.machine, reports.c.label, reports.c.seconds)
             .where(reports.c.verdict == Verdict.KEPT.value)
@@ -62,6 +62,6 @@ class SqlReportStore:
         return [PastRun(machine=row.machine, label=row.label, seconds=row.seconds) for row in rows]
 
     async def purge(self, before: dt.datetime) -> int:
-        """Forget the reports of runs that ended before; returns how many."""
+        """Delete the reports of runs that ended before; returns how many."""
         delete = sa.delete(reports).where(reports.c.ended_at < before)
         return await self._database.write(lambda c: c.execute(delete).rowcount)

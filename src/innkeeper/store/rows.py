@@ -1,4 +1,4 @@
-"""Hand rows to SQLite's driver with statements that were made once."""
+"""Rows for SQLite's driver, with statements compiled once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Row = Mapping[str, object]
 
 
 class RowStatement:
-    """A statement in the driver's own words, and what makes the driver's values of a row's.
+    """A compiled statement, and the conversion of a row's values for the driver.
 
     What SQLAlchemy does anew at each execution (look the statement up, ask for its types, make a result)
     costs more than SQLite's work on a few rows: here it is done once.
     """
 
     def __init__(self, statement: sa.UpdateBase, dialect: sa.Dialect, names: Sequence[str]) -> None:
-        """``names`` are those of the rows, the same for each."""
+        """``names`` are the rows' columns, the same for each."""
         compiled = statement.compile(dialect=dialect, column_keys=list(names))
         self._text = compiled.string
         self._returns = bool(compiled.effective_returning)

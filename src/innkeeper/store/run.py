@@ -1,4 +1,4 @@
-"""Carry one durable run: its body on the event loop, its journal in a thread of DBOS."""
+"""One durable run: its body on the event loop, its journal in a thread of DBOS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Parked(BaseException):
-    """The run stops here and stays unfinished.
+    """Raised to stop a run and leave it unfinished.
 
     Not an ``Exception``: DBOS records those as the outcome of the step or of the run.
     """
@@ -58,7 +58,7 @@ class _Step:
         self.answers: queue.SimpleQueue[Record | _Word] = queue.SimpleQueue()
 
     def perform(self) -> Record:
-        """In the thread, where the journal holds nothing: have it done, and return its record."""
+        """Have the step done, and return its record; runs in the thread."""
         self.set_result_of(self.looked, None)
         answer = self.answers.get()
         if isinstance(answer, _Word):
@@ -66,11 +66,11 @@ class _Step:
         return answer
 
     def set_result_of(self, future: asyncio.Future[T], value: T) -> None:
-        """In the thread: set a future of the loop."""
+        """Set a future of the loop; called in the thread."""
         self._call(lambda: None if future.done() else future.set_result(value))
 
     def fail(self, error: Exception) -> None:
-        """In the thread: let the body know that its step cannot be."""
+        """Tell the body that its step failed; called in the thread."""
         self._call(lambda: None if self.looked.done() else self.looked.set_exception(error))
 
     def _call(self, action: Callable[[], None]) -> None:
@@ -78,7 +78,7 @@ class _Step:
 
 
 def call_on(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
-    """Have ``action`` done on the loop; parks the calling run where the loop has gone."""
+    """Run ``action`` on the loop; parks the calling run where the loop has gone."""
     try:
         loop.call_soon_threadsafe(action)
     except RuntimeError as exc:
@@ -105,7 +105,7 @@ class Run:
     # -- in the thread ----------------------------------------------------------------------------------
 
     def serve(self) -> Record:
-        """Begin the body, keep its journal until it ends, and return what it came to."""
+        """Begin the body, keep its journal until it ends, and return its result."""
         call_on(self._loop, self._begin)
         while True:
             request = self._requests.get()
@@ -152,14 +152,14 @@ class Run:
             return await replay(recorded)
 
     def park(self) -> None:
-        """Stop the body where it stands, and leave the run unfinished."""
+        """Stop the body, and leave the run unfinished."""
         self._closing = True
         if self.task is not None:
             self.task.cancel()
         self.let_go()
 
     def let_go(self) -> None:
-        """Send the thread home."""
+        """Release the DBOS thread."""
         if self._open is not None:
             self._open.answers.put(_Word.PARK)
         self._requests.put(_Word.PARK)

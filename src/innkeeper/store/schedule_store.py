@@ -1,4 +1,4 @@
-"""Keep folders, scheduled tasks and their runs in the database."""
+"""Folders, scheduled tasks and runs in the database."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SqlScheduleStore:
         await self._database.write(put)
 
     async def remove_folder(self, path: SchedulePath) -> None:
-        """Does nothing where there is none."""
+        """Remove a folder. Does nothing where there is none."""
         delete = sa.delete(folders_table).where(folders_table.c.key == path.key)
         await self._database.write(lambda c: c.execute(delete))
 
@@ -92,11 +92,11 @@ class SqlScheduleStore:
             raise taken(task.path) from exc
 
     async def find(self, path: SchedulePath) -> Registered | None:
-        """The task of this path."""
+        """Return the task of this path."""
         return await self._one(_TASK_BY_KEY, path.key)
 
     async def get(self, task_id: int) -> Registered | None:
-        """The task of this id."""
+        """Return the task of this id."""
         return await self._one(_TASK_BY_ID, task_id)
 
     async def tasks(self, folder: SchedulePath | None = None) -> Sequence[Registered]:
@@ -108,7 +108,7 @@ class SqlScheduleStore:
         return [_task(row) for row in sorted(rows, key=lambda row: str(row.key))]
 
     async def remove(self, task_id: int) -> None:
-        """Forget a task and its history."""
+        """Delete a task and its history."""
         delete = sa.delete(tasks_table).where(tasks_table.c.id == task_id)
         history = sa.delete(runs_table).where(runs_table.c.task_id == task_id)
         await self._database.write(lambda c: (c.execute(history), c.execute(delete)))
@@ -131,12 +131,12 @@ class SqlScheduleStore:
         await self._database.write(lambda c: c.execute(update))
 
     async def boot_id(self, computer: str) -> str:
-        """The boot in which the inn was last seen on a computer; empty where never."""
+        """The boot in which the service last ran on a computer; empty where never."""
         query = sa.select(boots_table.c.boot_id).where(boots_table.c.computer == computer)
         return await self._database.read(lambda c: c.scalar(query)) or ""
 
     async def set_boot_id(self, computer: str, boot_id: str) -> None:
-        """Remember the boot in which the inn was seen on a computer."""
+        """Record the boot in which the service runs on a computer."""
         row = {"computer": computer, "boot_id": boot_id}
         await self._database.write(lambda c: upsert(c, boots_table, row))
 
@@ -222,7 +222,7 @@ class SqlScheduleStore:
         return [_run(row) for row in rows]
 
     async def run(self, run_id: str) -> Run | None:
-        """The run of this id."""
+        """Return the run of this id."""
         query = sa.select(runs_table).where(runs_table.c.id == run_id)
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
         return None if row is None else _run(row)
@@ -230,7 +230,7 @@ class SqlScheduleStore:
     async def runs(
         self, task_id: int | None = None, *, live: bool | None = None, limit: int = 100
     ) -> Sequence[Run]:
-        """Newest first."""
+        """Return runs, newest first."""
         query = sa.select(runs_table).order_by(runs_table.c.number.desc()).limit(limit)
         if task_id is not None:
             query = query.where(runs_table.c.task_id == task_id)

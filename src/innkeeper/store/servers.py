@@ -1,4 +1,4 @@
-"""Know the servers that share the database: who they are, and who was last seen when."""
+"""Servers that share the database: their ids, and when each was last seen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Servers:
         self._database = database
 
     async def enrol(self, name: str) -> str:
-        """The executor id of the server called ``name``: made once, and the same for ever."""
+        """Return the executor id of the server called ``name``: made once, and the same for ever."""
 
         def enrol(connection: sa.Connection) -> str:
             known = connection.scalar(sa.select(servers.c.executor_id).where(servers.c.name == name))
@@ -31,13 +31,13 @@ class Servers:
         return await self._database.write(enrol)
 
     async def see(self, executor_id: str) -> None:
-        """Write down that this server lives, by the database's clock: those of servers may differ."""
+        """Record that this server lives, by the database's clock, since those of servers may differ."""
         update = (
             sa.update(servers).where(servers.c.executor_id == executor_id).values(last_seen=sa.func.now())
         )
         await self._database.write(lambda c: c.execute(update), lazily=True)
 
     async def unseen_for(self, longest_silence: dt.timedelta) -> Sequence[str]:
-        """The executor ids of the servers that were not seen for so long (on PostgreSQL)."""
+        """Return the executor ids of servers that were not seen for so long (on PostgreSQL)."""
         query = sa.select(servers.c.executor_id).where(servers.c.last_seen < sa.func.now() - longest_silence)
         return await self._database.read(lambda c: c.scalars(query).all())

@@ -1,4 +1,4 @@
-"""Open SQLite files the way a service needs them."""
+"""SQLite files, opened the way a service needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lay out the tables: the same on SQLite and PostgreSQL.
+"""Tables of the store: the same on SQLite and PostgreSQL.
 
 A change here needs a migration in ``migrations/versions``; a test compares the two.
 """
@@ -17,7 +17,7 @@ class Instant(sa.types.TypeDecorator[dt.datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
-        """Refuse a naive time: nobody knows when it is."""
+        """Refuse a naive time, whose moment is unknown."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -38,7 +38,7 @@ class Words(sa.types.TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        """Show a NUL instead of keeping it."""
+        """Replace a NUL by a visible sign."""
         return None if value is None else value.replace("\0", "\N{SYMBOL FOR NULL}")
 
 

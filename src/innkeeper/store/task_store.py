@@ -1,4 +1,4 @@
-"""Keep tasks and their logs in the database."""
+"""Tasks and their logs in the database."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ class SqlTaskStore:
         return await self._database.write(lambda c: [_task(row) for row in c.execute(update)])
 
     async def get(self, task_id: int) -> Task:
-        """Raises ``TaskNotFound``."""
+        """Return a task. Raises ``TaskNotFound``."""
         query = sa.select(tasks).where(tasks.c.id == task_id)
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
         return _task(_found(row, task_id))
 
     async def argument(self, task_id: int) -> Mapping[str, Json]:
-        """What the task was started with."""
+        """Return the argument that a task was started with."""
         query = sa.select(tasks.c.argument).where(tasks.c.id == task_id)
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
         kept: Mapping[str, Json] = json.loads(_found(row, task_id).argument)
@@ -112,7 +112,7 @@ class SqlTaskStore:
         before_id: int | None = None,
         limit: int = 100,
     ) -> Sequence[Task]:
-        """Newest first."""
+        """Return tasks, newest first."""
         query = sa.select(tasks).order_by(tasks.c.id.desc()).limit(limit)
         if live is not None:
             query = query.where(tasks.c.result.is_(None) if live else tasks.c.result.is_not(None))
@@ -130,15 +130,15 @@ class SqlTaskStore:
         return [_task(row) for row in rows]
 
     async def progress(self, task_id: int, progress: Progress) -> None:
-        """Write down how far a live task has come."""
+        """Record a live task's progress."""
         await self._update(task_id, _progress_row(progress), tasks.c.result.is_(None), lazily=True)
 
     async def set_cancel_effect(self, task_id: int, effect: CancelEffect) -> None:
-        """Write down what a cancel would do from now on."""
+        """Record what a cancel would do from now on."""
         await self._update(task_id, {"cancel_effect": effect.value})
 
     async def request_cancel(self, task_id: int) -> bool:
-        """Write down that a cancel was asked for; ``False`` where none is possible."""
+        """Record the request of a cancel; ``False`` where none is possible."""
         return await self._update(
             task_id,
             {"cancel_requested": True},
@@ -156,7 +156,7 @@ class SqlTaskStore:
         at: dt.datetime,
         words: LastWords = NO_WORDS,
     ) -> Sequence[LogLine]:
-        """End a task, which frees its lock, and write its last words."""
+        """End a task, which frees its lock, and write its last log lines."""
         values = {
             "of_id": task_id,
             "result": int(result),
@@ -191,7 +191,7 @@ class SqlTaskStore:
         return await self._database.write(append, lazily=True)
 
     async def log(self, task_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:
-        """The lines numbered above ``after``, oldest first."""
+        """Return the lines numbered above ``after``, oldest first."""
         await self.get(task_id)
         query = (
             sa.select(task_log)
@@ -203,7 +203,7 @@ class SqlTaskStore:
         return [_line(row) for row in rows]
 
     async def purge(self, *, before: dt.datetime, keep: int) -> int:
-        """Forget the tasks that ended before, and all but the last ``keep`` ended ones."""
+        """Delete the tasks that ended before, and all but the last ``keep`` ended ones."""
         surplus = (
             sa.select(tasks.c.id)
             .where(tasks.c.ended_at.is_not(None))

@@ -1,4 +1,4 @@
-"""Keep windows in the database."""
+"""Windows in the database."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class SqlWindowStore:
         self._database = database
 
     async def put(self, window: Window) -> None:
-        """Add it, or replace the one with the same name."""
+        """Add a window, or replace the one with the same name."""
         row = {"name": window.name, "body": _WINDOW.dump_json(window).decode()}
         await self._database.write(lambda c: upsert(c, windows, row))
 
     async def list(self) -> Sequence[Window]:
-        """By name."""
+        """Return all windows, by name."""
         bodies = await self._database.read(lambda c: c.scalars(sa.select(windows.c.body)).all())
         return sorted((_WINDOW.validate_json(body) for body in bodies), key=lambda window: window.name)
 
     async def delete(self, name: str) -> bool:
-        """Whether there was one."""
+        """Delete a window; returns whether there was one."""
         delete = sa.delete(windows).where(windows.c.name == name)
         return bool(await self._database.write(lambda c: c.execute(delete).rowcount))

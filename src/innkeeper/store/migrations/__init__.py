@@ -1,1 +1,1 @@
-"""Bring the tables of an older version up to date, with Alembic."""
+"""Migrations of the tables of older versions, with Alembic."""

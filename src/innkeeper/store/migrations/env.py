@@ -1,4 +1,4 @@
-"""Let Alembic work on the connection that ``Database`` opened."""
+"""Alembic's environment: it works on the connection that ``Database`` opened."""
 
 from __future__ import annotations
 
