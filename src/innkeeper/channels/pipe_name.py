@@ -48,7 +48,7 @@ class PipeName:
 
 
 def parse_pipe_name(text: str) -> PipeName:
-    r"""Parse ``\\\\.\\pipe\\NAME``. Raises ``InvalidArgument`` (E_INVALIDARG) by the documented rules."""
+    r"""Parse ``\\.\pipe\NAME``. Raises ``InvalidArgument`` (E_INVALIDARG) by the documented rules."""
     if len(text) > MAX_CHARS:
         raise _unfit(f"has {len(text)} characters, and {MAX_CHARS} are allowed")
     if text[: len(PREFIX)].casefold() != PREFIX:
