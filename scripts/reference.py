@@ -16,6 +16,7 @@ import decisions
 from innkeeper.cli.app import app as cli
 from innkeeper.cli.exit_codes import ExitCode
 from innkeeper.server.app import bare_app
+from innkeeper.wire.commands import Command
 from settings_reference import settings_reference
 from virtual_pc import INTERFACES, Carriage, Member
 
@@ -86,7 +87,7 @@ def _commands(path: str, command: object) -> Iterator[tuple[str, TyperCommand]]:
     if isinstance(command, TyperGroup):
         for name in sorted(command.commands):
             yield from _commands(f"{path} {name}", command.commands[name])
-    elif isinstance(command, TyperCommand):
+    elif isinstance(command, TyperCommand) and not command.hidden:
         yield path, command
 
 
@@ -117,7 +118,7 @@ def api_reference() -> str:
         for method, said in methods.items():
             text = said.get("description", "").splitlines()[0].replace("|", "\\|")
             lines.append(f"| `{method.upper()} {path}` | {text} | {_takes(said)} | {_answers(said)} |")
-    verbs = ", ".join(f"`{verb}`" for verb in description["components"]["schemas"]["Verb"]["enum"])
+    verbs = ", ".join(f"`{command.route}`" for command in Command)
     lines += ["", f"A machine's verbs are {verbs}."]
     lines += ["", "## Messages\n"]
     for name, schema in sorted(description["components"]["schemas"].items()):

@@ -25,7 +25,7 @@ from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_ho
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.guests import GuestDisk
 from innkeeper.hypervisor.simulated.host import simulated_host
-from innkeeper.machines.command import LIFE, Command
+from innkeeper.machines.command import LIFE
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports.host import Host
@@ -37,6 +37,7 @@ from innkeeper.server.house import House
 from innkeeper.server.settings import Settings
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.task import TaskResult
+from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event
 from innkeeper.wire.machine_settings import MachineChanges
 from innkeeper.wire.virtual_pc import UndoAction
@@ -124,7 +125,7 @@ async def _command(house: House, machine: Machine, chance: random.Random) -> Non
         known = [command for command in _COMMANDS if command not in idle]
         possible = [command for command in known if (machine.state, command) in LIFE]
         for command in chance.sample(possible, min(1, len(possible))):
-            await getattr(house.machines, str(command))(machine.name, owner="test")
+            await house.machines.command(machine.name, command, owner="test")
 
 
 async def _idle(house: House) -> None:

@@ -15,6 +15,7 @@ from innkeeper.machines.creation import Creation
 from innkeeper.machines.equipment import Equipment
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.new_machine import FirstBoot, NewMachine, Source
+from innkeeper.wire.commands import Command, command_of
 from innkeeper.wire.machine_settings import MachineChanges
 from innkeeper.wire.virtual_pc import Attachment, SerialPortType
 from tests.updates.inn import Inn
@@ -52,7 +53,7 @@ def _create(**wishes: object) -> Call:
 
 
 def _command(name: str) -> Call:
-    return lambda w: getattr(w.inn.machines, name)(M, owner="ana")
+    return lambda w: w.inn.machines.command(M, command_of(name), owner="ana")
 
 
 #: Documented member, the machine's state, the call, the identifier.
@@ -280,7 +281,7 @@ async def test_a_changed_parent_is_told_before_there_is_a_task(world: World, tmp
     machine = await world.inn.add(OFF, name=M)
     await world.inn.machines.set_undoable(M, True)
     await world.inn.ended((await world.inn.machines.startup(M, owner="ana")).id)
-    await world.inn.ended((await world.inn.machines.turn_off(M, owner="ana")).id)
+    await world.inn.ended((await world.inn.machines.command(M, Command.TURN_OFF, owner="ana")).id)
     base = Path(world.inn.disk(M, "vdb"))
     assert str(base) not in [disk.path for disk in machine.disks]
     content = base.read_bytes()
@@ -290,7 +291,7 @@ async def test_a_changed_parent_is_told_before_there_is_a_task(world: World, tmp
     assert refused.value.code is ErrorCode.VM_E_PARENT_MODIFIED
     task = await world.inn.ended((await world.inn.machines.startup2(M, 1, owner="ana")).id)
     assert task.error_description == ""
-    await world.inn.ended((await world.inn.machines.turn_off(M, owner="ana")).id)
+    await world.inn.ended((await world.inn.machines.command(M, Command.TURN_OFF, owner="ana")).id)
     base.unlink()
     with pytest.raises(InnkeeperError) as refused:
         await world.inn.machines.startup(M, owner="ana")

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from innkeeper.errors import ErrorCode, HypervisorError, MachineBusy, MachineNotFound, WrongState
-from innkeeper.machines.command import LIFE, Command
+from innkeeper.machines.command import LIFE
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
 from innkeeper.tasks.task import LogLevel, TaskResult
+from innkeeper.wire.commands import Command
 from tests.updates.inn import Inn
 
 STATES = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
@@ -36,16 +37,15 @@ async def test_a_command_leads_where_the_table_says_or_is_refused(
 ) -> None:
     """A refusal names both, and comes before there is a task."""
     await inn.add(state)
-    give = getattr(inn.machines, str(command))
     if (state, command) not in LIFE:
         with pytest.raises(WrongState) as caught:
-            await give("web-1", owner="ana")
+            await inn.machines.command("web-1", command, owner="ana")
         assert (caught.value.state, caught.value.command) == (state.name, command)
         assert await inn.tasks.list() == []
         return
     if command in ON_UNDO_DISKS:
         await _take_undo_point(inn)
-    task = await inn.ended((await give("web-1", owner="ana")).id)
+    task = await inn.ended((await inn.machines.command("web-1", command, owner="ana")).id)
     assert task.result is TaskResult.SUCCESS, task.error_description
     assert (await inn.machine()).state is LIFE[state, command].to
     assert task.owner == "ana"
@@ -54,14 +54,14 @@ async def test_a_command_leads_where_the_table_says_or_is_refused(
 async def test_undo_disks_are_merged_or_discarded(inn: Inn) -> None:
     """Merged, the base has what was written; discarded, it has not; no overlay stays."""
     await inn.add(MachineState.TURNED_OFF)
-    for command, boots in ((inn.machines.merge_undo_disks, 1), (inn.machines.discard_undo_disks, 1)):
+    for command, boots in ((Command.MERGE_UNDO_DISKS, 1), (Command.DISCARD_UNDO_DISKS, 1)):
         await _take_undo_point(inn)
         await inn.host.simulation.simulate("web-1", lambda machine, now: machine.boot(now))
         await inn.host.lifecycle.turn_off("web-1")
-        await inn.ended((await command("web-1", owner="ana")).id)
+        await inn.ended((await inn.machines.command("web-1", command, owner="ana")).id)
         assert inn.guest_disk().boots == boots
         assert inn.leftovers() == []
-    task = await inn.ended((await inn.machines.merge_undo_disks("web-1", owner="ana")).id)
+    task = await inn.ended((await inn.machines.command("web-1", Command.MERGE_UNDO_DISKS, owner="ana")).id)
     assert "has no undo disks" in task.error_description
 
 
@@ -71,12 +71,16 @@ async def test_a_merge_that_has_begun_can_only_be_finished(inn: Inn, monkeypatch
     await _take_undo_point(inn)
     with monkeypatch.context() as broken:
         broken.setattr(inn.host, "commit_overlays", _no_room)
-        failed = await inn.ended((await inn.machines.merge_undo_disks("web-1", owner="ana")).id)
+        failed = await inn.ended(
+            (await inn.machines.command("web-1", Command.MERGE_UNDO_DISKS, owner="ana")).id
+        )
         assert failed.result is TaskResult.UNEXPECTED_ERROR
-    refused = await inn.ended((await inn.machines.discard_undo_disks("web-1", owner="ana")).id)
+    refused = await inn.ended(
+        (await inn.machines.command("web-1", Command.DISCARD_UNDO_DISKS, owner="ana")).id
+    )
     assert "can only be merged now" in refused.error_description
     assert inn.leftovers() != []
-    merged = await inn.ended((await inn.machines.merge_undo_disks("web-1", owner="ana")).id)
+    merged = await inn.ended((await inn.machines.command("web-1", Command.MERGE_UNDO_DISKS, owner="ana")).id)
     assert merged.result is TaskResult.SUCCESS
     assert inn.leftovers() == []
 
@@ -88,7 +92,7 @@ async def _no_room(*_: object) -> None:
 async def test_a_cancelled_save_leaves_the_machine_running(inn: Inn) -> None:
     """As its stated effect says."""
     await inn.add(MachineState.RUNNING)
-    task = await inn.machines.save("web-1", owner="ana")
+    task = await inn.machines.command("web-1", Command.SAVE, owner="ana")
     await inn.pass_time()
     await inn.tasks.cancel(task.id)
     assert (await inn.ended(task.id)).result is TaskResult.CANCELLED
@@ -98,9 +102,9 @@ async def test_a_cancelled_save_leaves_the_machine_running(inn: Inn) -> None:
 async def test_a_busy_machine_is_refused_with_the_task_that_holds_it(inn: Inn) -> None:
     """Whoever comes second learns who was first."""
     await inn.add(MachineState.RUNNING)
-    first = await inn.machines.shut_down("web-1", owner="ana")
+    first = await inn.machines.command("web-1", Command.SHUT_DOWN, owner="ana")
     with pytest.raises(MachineBusy) as caught:
-        await inn.machines.pause("web-1", owner="bob")
+        await inn.machines.command("web-1", Command.PAUSE, owner="bob")
     assert caught.value.task_id == first.id
     await inn.ended(first.id)
 

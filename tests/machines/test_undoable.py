@@ -18,6 +18,7 @@ from innkeeper.machines.undo.point import UndoPoint
 from innkeeper.machines.undo.undoable import existing_plan
 from innkeeper.machines.undo_action_watch import UndoActionWatch
 from innkeeper.tasks.task import TaskResult
+from innkeeper.wire.commands import command_of
 from innkeeper.wire.events import Event
 from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction
 from tests.threads import in_thread
@@ -58,7 +59,7 @@ async def _act(inn: Inn, action: UndoAction) -> None:
 
 
 async def _do(inn: Inn, command: str) -> None:
-    task = await inn.ended((await getattr(inn.machines, command)(M, owner="ana")).id)
+    task = await inn.ended((await inn.machines.command(M, command_of(command), owner="ana")).id)
     assert task.result is TaskResult.SUCCESS, task.error_description
 
 

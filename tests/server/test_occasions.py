@@ -16,6 +16,7 @@ from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.tasks.clock import FakeClock
+from innkeeper.wire.commands import Command
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def test_a_machine_that_is_paused_starts_a_program_with_its_name(house: Ho
     action.path, action.arguments = "echo", "paused: $(machine)"
     task = await house.schedule.registry.register("\\Watch", definition, owner="ana")
     (machine, *_) = await house.machines.list()
-    await house.machines.pause(machine.name, owner="ana")
+    await house.machines.command(machine.name, Command.PAUSE, owner="ana")
     for _ in range(1000):
         runs = [run for run in await house.schedule.scheduler.history(task) if not run.state.is_live]
         if runs:

@@ -22,6 +22,7 @@ from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.tasks.clock import FakeClock
+from innkeeper.wire.commands import Command, command_of
 from innkeeper.wire.events import Event, EventKind
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "schedule.md"
@@ -78,7 +79,7 @@ async def test_operations_on_machines_do_what_they_say(house: House) -> None:
     )
     machine = next(each for each in await house.machines.list() if each.state is MachineState.RUNNING)
     for name, state in told:
-        run = await called(house, operations.MACHINE_OPERATIONS[name], f" {machine.name}\n")
+        run = await called(house, command_of(name).class_id, f" {machine.name}\n")
         assert (run.state, run.result) == (RunState.FINISHED, 0), (name, run.reason)
         assert (await house.machines.get(machine.name)).state is state, name
     task = next(each for each in await house.tasks.list() if "urn off" in each.description)
@@ -87,7 +88,7 @@ async def test_operations_on_machines_do_what_they_say(house: House) -> None:
 
 async def test_an_operation_that_is_refused_says_why(house: House) -> None:
     """The machine's own error is the run's."""
-    run = await called(house, operations.MACHINE_OPERATIONS["startup"], "none")
+    run = await called(house, command_of("startup").class_id, "none")
     assert run.result == ErrorCode.VM_E_VM_UNKNOWN
     assert "none" in run.reason
 
@@ -95,7 +96,7 @@ async def test_an_operation_that_is_refused_says_why(house: House) -> None:
 async def test_stopping_an_instance_cancels_its_operation(house: House) -> None:
     """A save is taken back; the instance ends as terminated only then."""
     machine = next(each for each in await house.machines.list() if each.state is MachineState.RUNNING)
-    run = await begun(house, operations.MACHINE_OPERATIONS["shut_down"], machine.name)
+    run = await begun(house, command_of("shut_down").class_id, machine.name)
     for _ in range(500):
         found = [each for each in await house.tasks.list(live=True) if each.kind != "scheduled_task"]
         if found:
@@ -183,5 +184,5 @@ async def test_data_that_says_no_booking_is_refused(house: House, data: str) -> 
 def test_the_reference_has_every_class_id() -> None:
     """And no other: what is written there is what the inn answers to."""
     written = set(re.findall(r"\{6F1D2A10-[0-9A-F-]+\}", DOCUMENT.read_text()))
-    ours = {*operations.MACHINE_OPERATIONS.values(), operations.COMPACT_DISK, operations.MERGE_DISK}
+    ours = {*(command.class_id for command in Command), operations.COMPACT_DISK, operations.MERGE_DISK}
     assert written == ours | {operations.BOOK_UPDATE, operations.SCAN}

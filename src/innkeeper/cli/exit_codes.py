@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 from innkeeper import errors
 from innkeeper.errors import ErrorCode, InnkeeperError
@@ -65,6 +66,26 @@ def of_error(error: InnkeeperError) -> ExitCode:
     if error.code in BY_CODE:
         return BY_CODE[error.code]
     return next(BY_ERROR[kind] for kind in type(error).__mro__ if kind in BY_ERROR)
+
+
+#: From the best to the worst: what went wrong is worse than what was refused or taken back.
+_WORSE = (
+    ExitCode.DONE,
+    ExitCode.CANCELLED,
+    ExitCode.TIME_OUT,
+    ExitCode.USAGE,
+    ExitCode.NOT_THERE,
+    ExitCode.REFUSED,
+    ExitCode.NOT_PERMITTED,
+    ExitCode.NO_SERVICE,
+    ExitCode.FAILED,
+    ExitCode.INTERRUPTED,
+)
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The exit code of several acts: that of the one that ended worst."""
+    return max(codes, key=_WORSE.index, default=ExitCode.DONE)
 
 
 def of_result(result: TaskResult | None) -> ExitCode:

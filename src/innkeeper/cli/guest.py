@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from innkeeper.cli.live import started
-from innkeeper.cli.terminal import Json, MachineName, NoWait, facts, session_of, table
+from innkeeper.cli.live import all_started
+from innkeeper.cli.terminal import Json, MachineName, MachineNames, NoWait, facts, session_of, table
 from innkeeper.client import Machine
 from innkeeper.errors import InnkeeperError
 from innkeeper.wire.guest_os import (
@@ -75,22 +75,21 @@ def guest(context: typer.Context, name: MachineName, json: Json = False) -> None
 
 def restart(
     context: typer.Context,
-    name: MachineName,
+    names: MachineNames,
     force: Force = False,
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
-    """Ask a machine's guest to reboot, and wait until it has. See `reset` for the button."""
+    """Ask the guests of machines to reboot, and wait until they have. See `reset` for the button."""
     session = session_of(context)
-    task = session.inn.machines[name].guest_os.restart(forced=force)
-    raise typer.Exit(started(session, task, no_wait=no_wait))
+    code = all_started(session, names, lambda each: each.guest_os.restart(forced=force), no_wait=no_wait)
+    raise typer.Exit(code)
 
 
-def log_off(context: typer.Context, name: MachineName, no_wait: NoWait = False, json: Json = False) -> None:
-    """Log everybody off from a machine's guest."""
-    session = session_of(context)
-    task = session.inn.machines[name].guest_os.logoff()
-    raise typer.Exit(started(session, task, no_wait=no_wait))
+def log_off(context: typer.Context, names: MachineNames, no_wait: NoWait = False, json: Json = False) -> None:
+    """Log everybody off from the guests of machines."""
+    code = all_started(session_of(context), names, lambda each: each.guest_os.logoff(), no_wait=no_wait)
+    raise typer.Exit(code)
 
 
 @param_app.command("list")

@@ -11,13 +11,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from innkeeper.cli.exit_codes import ExitCode, of_result
+from innkeeper.cli.exit_codes import ExitCode, of_error, of_result, worst
 from innkeeper.cli.terminal import Session, table
 from innkeeper.cli.times import say_duration
-from innkeeper.client import Task
+from innkeeper.client import Machine, Task
 from innkeeper.client.tasks import AWAY_SECONDS
-from innkeeper.errors import ServiceError
-from innkeeper.wire.messages import TaskMessage
+from innkeeper.errors import MachineError, ServiceError
+from innkeeper.wire.messages import TaskList, TaskMessage
 from innkeeper.wire.states import CancelEffect, TaskResult
 
 Answer = TypeVar("Answer")
@@ -158,3 +158,37 @@ def started(session: Session, task: Task, *, no_wait: bool) -> ExitCode:
     if session.json:
         session.answer(message)
     return of_result(message.result)
+
+
+def all_started(
+    session: Session, names: Sequence[str], start: Callable[[Machine], Task], *, no_wait: bool
+) -> ExitCode:
+    """Start a task on each machine, and see all of them to their ends, side by side.
+
+    Raises ``MachineNotFound`` for an unknown machine before anything is started. What is refused on one of
+    several machines is told, and the others go on; returns how the worst of them ended.
+    """
+    machines = [session.inn.machines[name] for name in dict.fromkeys(names)]
+    if len(machines) == 1:
+        return started(session, start(machines[0]), no_wait=no_wait)
+    tasks: list[Task] = []
+    codes: list[ExitCode] = []
+    for machine in machines:
+        try:
+            tasks.append(start(machine))
+        except MachineError as refusal:
+            session.complain(refusal)
+            codes.append(of_error(refusal))
+    return worst([*codes, *_all_ended(session, tasks, no_wait=no_wait)])
+
+
+def _all_ended(session: Session, tasks: Sequence[Task], *, no_wait: bool) -> Sequence[ExitCode]:
+    messages: Sequence[TaskMessage] = [task.read() for task in tasks]
+    if not no_wait and tasks:
+        messages = watch(session, lambda: [task.read() for task in tasks])
+    if session.json:
+        session.answer(TaskList(tasks=tuple(messages)))
+    elif no_wait:
+        for message in messages:
+            session.out.print(Text(f"Task {message.id} started: {message.description}"))
+    return () if no_wait else [of_result(message.result) for message in messages]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, NoReturn
 
 import typer
 from rich.text import Text
 
-from innkeeper.cli.live import started
+from innkeeper.cli.live import all_started
 from innkeeper.cli.machine_words import describe, show_devices
-from innkeeper.cli.terminal import Json, MachineName, NoWait, facts, session_of, table
+from innkeeper.cli.terminal import Json, MachineName, MachineNames, NoWait, facts, session_of, table
+from innkeeper.cli.times import parse_duration
 from innkeeper.client import Machine, Task
+from innkeeper.errors import InvalidArgument
+from innkeeper.wire.commands import Command
 from innkeeper.wire.messages import MachineList, MachineMessage
 from innkeeper.wire.states import MachineState
 from innkeeper.wire.virtual_pc import StartupOption
@@ -69,81 +72,86 @@ def show(context: typer.Context, name: MachineName, json: Json = False) -> None:
     show_devices(session, made)
 
 
-@app.command()
 def start(
     context: typer.Context,
-    name: MachineName,
+    names: MachineNames,
     fix_parents: Annotated[
         bool, typer.Option("--fix-parents", help="Start it although a parent of its disks was changed.")
     ] = False,
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
-    """Turn a machine on, or restore its saved state."""
+    """Turn machines on, or restore their saved states."""
     option = StartupOption.FIX_PARENT_TIMESTAMP_MISMATCH if fix_parents else StartupOption.NORMAL
-    _command(context, name, lambda machine: machine.startup2(option), no_wait)
+    _give(context, names, lambda machine: machine.startup2(option), no_wait)
 
 
-@app.command()
-def save(context: typer.Context, name: MachineName, no_wait: NoWait = False, json: Json = False) -> None:
-    """Save a machine's memory to disk and stop it."""
-    _command(context, name, Machine.save, no_wait)
+def stop(
+    context: typer.Context,
+    names: MachineNames,
+    timeout: Annotated[
+        str | None, typer.Option(help="Give up after so long: 90s, 10m. Default: 5 minutes.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Pull the plug: the guest is not asked.")] = False,
+    no_wait: NoWait = False,
+    json: Json = False,
+) -> None:
+    """Ask the guests of machines to shut down, and wait until they have; with --force pull the plug."""
+    if force and timeout is not None:
+        raise InvalidArgument(
+            "--timeout is for guests that are asked; --force asks none.", advice="Leave one of them out."
+        )
+    if force:
+        _give(context, names, Machine.turn_off, no_wait)
+    seconds = parse_duration(timeout).total_seconds() if timeout is not None else None
+    _give(context, names, lambda machine: machine.shutdown(timeout_seconds=seconds), no_wait)
 
 
-@app.command()
-def stop(context: typer.Context, name: MachineName, no_wait: NoWait = False, json: Json = False) -> None:
-    """Pull a machine's plug: its guest is not asked. See `shutdown` for asking it."""
-    _command(context, name, Machine.turn_off, no_wait)
+def _verb_of(command: Command) -> Callable[..., None]:
+    """The verb of a command that takes nothing but machines."""
+
+    def verb(
+        context: typer.Context, names: MachineNames, no_wait: NoWait = False, json: Json = False
+    ) -> None:
+        _give(context, names, lambda machine: machine.command(command), no_wait)
+
+    return verb
 
 
-@app.command()
-def shutdown(context: typer.Context, name: MachineName, no_wait: NoWait = False, json: Json = False) -> None:
-    """Ask a machine's guest to shut down, and wait until it has."""
-    _command(context, name, Machine.shutdown, no_wait)
+#: The verbs that take more than machines.
+_VERBS: Mapping[Command, Callable[..., None]] = {Command.STARTUP: start, Command.SHUT_DOWN: stop}
 
-
-@app.command()
-def pause(context: typer.Context, name: MachineName, no_wait: NoWait = False, json: Json = False) -> None:
-    """Stop a machine's processors; its memory stays."""
-    _command(context, name, Machine.pause, no_wait)
-
-
-@app.command()
-def resume(context: typer.Context, name: MachineName, no_wait: NoWait = False, json: Json = False) -> None:
-    """Let a paused machine run on."""
-    _command(context, name, Machine.resume, no_wait)
-
-
-@app.command()
-def reset(context: typer.Context, name: MachineName, no_wait: NoWait = False, json: Json = False) -> None:
-    """Press a machine's reset button: its guest is not asked."""
-    _command(context, name, Machine.reset, no_wait)
+for _command in Command:
+    _verb = _VERBS.get(_command) or _verb_of(_command)
+    for _name in dict.fromkeys(each.replace("_", "-") for each in _command.names):
+        _help = None if _command in _VERBS else _command.declaration.what
+        app.command(_name, help=_help, hidden=_name != _command.declaration.verb)(_verb)
 
 
 @app.command()
 def undo(
     context: typer.Context,
-    name: MachineName,
+    names: MachineNames,
     merge: Annotated[
         bool, typer.Option("--merge/--discard", help="Keep what was written since, or throw it away.")
     ],
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
-    """Merge or discard the undo disks of a machine that is off, as after a run that needs help."""
-    _command(context, name, Machine.merge_undo_disks if merge else Machine.discard_undo_disks, no_wait)
+    """Merge or discard the undo disks of machines that are off, as after a run that needs help."""
+    _give(context, names, Machine.merge_undo_disks if merge else Machine.discard_undo_disks, no_wait)
 
 
 @app.command()
 def prepare(
     context: typer.Context,
-    name: MachineName,
+    names: MachineNames,
     force: Annotated[bool, typer.Option(help="Replace an agent that is there already.")] = False,
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
-    """Put the task agent into a machine's guest, through qemu-guest-agent."""
-    _command(context, name, lambda machine: machine.prepare(force=force), no_wait)
+    """Put the task agent into the guests of machines, through qemu-guest-agent."""
+    _give(context, names, lambda machine: machine.prepare(force=force), no_wait)
 
 
 def say_state(state: MachineState) -> Text:
@@ -151,9 +159,10 @@ def say_state(state: MachineState) -> Text:
     return Text(state.name.lower().replace("_", " "), style=_STYLES.get(state, "blue"))
 
 
-def _command(context: typer.Context, name: str, command: Callable[[Machine], Task], no_wait: bool) -> None:
-    session = session_of(context)
-    raise typer.Exit(started(session, command(session.inn.machines[name]), no_wait=no_wait))
+def _give(
+    context: typer.Context, names: list[str], command: Callable[[Machine], Task], no_wait: bool
+) -> NoReturn:
+    raise typer.Exit(all_started(session_of(context), names, command, no_wait=no_wait))
 
 
 def _agent(machine: MachineMessage) -> Text:

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from innkeeper.cli import live
-from innkeeper.cli.exit_codes import ExitCode, of_result
+from innkeeper.cli.exit_codes import ExitCode, of_result, worst
 from innkeeper.cli.terminal import Json, NoWait, Session, facts, session_of, table
 from innkeeper.cli.times import parse_duration, say_duration
 from innkeeper.client import Task
@@ -92,7 +92,7 @@ def watch(
     ended = live.watch(session, lambda: [task.read() for task in tasks])
     if session.json:
         session.answer(TaskList(tasks=tuple(ended)))
-    raise typer.Exit(max(of_result(task.result) for task in ended))
+    raise typer.Exit(worst(of_result(task.result) for task in ended))
 
 
 @app.command()

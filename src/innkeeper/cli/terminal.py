@@ -163,6 +163,11 @@ MachineName = Annotated[
     str, typer.Argument(metavar="MACHINE", help="The machine's name.", autocompletion=_machines)
 ]
 
+MachineNames = Annotated[
+    list[str],
+    typer.Argument(metavar="MACHINE...", help="The machines' names; one or more.", autocompletion=_machines),
+]
+
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """A calm table: no lines, names of columns dimmed."""

@@ -18,14 +18,15 @@ from innkeeper.client.tasks import Task
 from innkeeper.client.transport import Transport
 from innkeeper.client.updates import MachineUpdates
 from innkeeper.wire.accountant import WatchedList, WatchedMessage
+from innkeeper.wire.commands import Command, MachineCommands, command_of
 from innkeeper.wire.configuration import DeleteMessage
 from innkeeper.wire.documented_events import DocumentedEvent
 from innkeeper.wire.host import UnregisteredMessage
-from innkeeper.wire.messages import Accepted, EventMessage, MachineMessage, PrepareRequest
+from innkeeper.wire.messages import Accepted, CommandRequest, EventMessage, MachineMessage, PrepareRequest
 from innkeeper.wire.states import MachineState
 
 
-class Machine(ConfiguredMachine):
+class Machine(MachineCommands[Task], ConfiguredMachine):
     """One virtual machine. Each command returns the task that carries it out.
 
     Commands raise ``MachineNotFound``, ``WrongState`` or ``MachineBusy`` before anything is touched;
@@ -81,37 +82,14 @@ class Machine(ConfiguredMachine):
         params = {"machine": self.name} | ({"documented": ",".join(documented)} if documented else {})
         return follow(self._transport, "/v1/events", params, last_id=last_id)
 
-    def startup(self) -> Task:
-        """Turn it on, or restore its saved state (``Startup``)."""
-        return self._command("startup")
+    def command(self, command: Command | str, *, timeout_seconds: float | None = None) -> Task:
+        """Give a command, by any of its names: ``"save"``, ``"turn_off"``, ``"stop"``, ``"nmi"`` …
 
-    def save(self) -> Task:
-        """Save its memory to disk and stop it (``Save``)."""
-        return self._command("save")
-
-    def shutdown(self) -> Task:
-        """Ask its guest to shut down, and wait until it has (``GuestOS.Shutdown``)."""
-        return self._command("shutdown")
-
-    def turn_off(self) -> Task:
-        """Pull the plug (``TurnOff``)."""
-        return self._command("turn_off")
-
-    def pause(self) -> Task:
-        """Stop its processors (``Pause``)."""
-        return self._command("pause")
-
-    def resume(self) -> Task:
-        """Let its processors run on (``Resume``)."""
-        return self._command("resume")
-
-    def reset(self) -> Task:
-        """Press its reset button (``Reset``)."""
-        return self._command("reset")
-
-    def discard_saved_state(self) -> Task:
-        """Throw its saved memory away: it is off then (``DiscardSavedState``)."""
-        return self._command("discard_saved_state")
+        ``timeout_seconds`` is for a command that waits for the guest. Raises ``InvalidArgument``.
+        """
+        found = command if isinstance(command, Command) else command_of(command)
+        body = None if timeout_seconds is None else CommandRequest(timeout_seconds=timeout_seconds)
+        return Task(self._transport, self._transport.send(calls.command(self.name, found.route, body)).task)
 
     def plan_deletion(self, *, disks: bool = False) -> DeleteMessage:
         """What a deletion would take with it; nothing is touched."""
@@ -124,14 +102,6 @@ class Machine(ConfiguredMachine):
     def unregister(self) -> str:
         """Forget it and keep all its files (``UnregisterVirtualMachine``); returns its definition's."""
         return self._send("POST", "unregister", UnregisteredMessage).path
-
-    def merge_undo_disks(self) -> Task:
-        """Keep what was written since its undo disks were taken (``MergeUndoDisks``)."""
-        return self._command("merge_undo_disks")
-
-    def discard_undo_disks(self) -> Task:
-        """Throw away what was written since its undo disks were taken (``DiscardUndoDisks``)."""
-        return self._command("discard_undo_disks")
 
     def prepare(self, *, force: bool = False) -> Task:
         """Put the task agent into its guest, through qemu-guest-agent."""
@@ -158,9 +128,6 @@ class Machine(ConfiguredMachine):
             host_endpoint_type=host_endpoint_type,
             guest_endpoint_type=guest_endpoint_type,
         )
-
-    def _command(self, verb: str) -> Task:
-        return Task(self._transport, self._transport.send(calls.command(self.name, verb)).task)
 
 
 class MachineCollection:

@@ -12,6 +12,7 @@ from innkeeper.client.running_task import RunningTask
 from innkeeper.client.transport import Transport
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire import schedule as wire
+from innkeeper.wire.commands import class_id_of
 from innkeeper.wire.messages import Nothing
 from innkeeper.wire.schedule_times import OperationList, RunCalendar, TaskRunsMessage
 from innkeeper.wire.states import RunState, TaskState
@@ -78,6 +79,13 @@ class Schedule:
         """The class ids of the inn's own operations, by name: for ``ComHandlerAction``."""
         call = Call(method="GET", path="/v1/schedule/operations", answer=OperationList)
         return {each.name: each.class_id for each in self._transport.send(call).operations}
+
+    def operation(self, name: str) -> str:
+        """The class id of an operation, by any of its names: ``"save"``, ``"start"``, ``"stop"`` …
+
+        Raises ``InvalidArgument`` with the list of all names.
+        """
+        return class_id_of(name, self.operations)
 
     def task(self, path: str) -> RegisteredTask:
         """The task of this path. Raises ``ScheduleError`` (0x80070002)."""

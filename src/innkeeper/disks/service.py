@@ -266,7 +266,7 @@ def _refuse_use(path: Path, use: DiskUse, change: Change) -> None:
             f"{path}: the machine {use.machine}, which is {use.state}, has this disk.",
             path=str(path),
             code=ErrorCode.ERROR_SHARING_VIOLATION,
-            advice=f"Shut it down first: innkeeper machine shutdown {use.machine}",
+            advice=f"Shut it down first: innkeeper machine stop {use.machine}",
         )
     if use.under_undo_disk and change is not Change.FILE:
         raise DiskError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from innkeeper.errors import ErrorCode, MachineError
-from innkeeper.machines.command import Command
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules, run_of
@@ -24,16 +23,22 @@ from innkeeper.machines.unless_cancelled import unless_cancelled
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask, Work
 from innkeeper.tasks.task import LogLevel
+from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import as_float, get_optional
 from innkeeper.wire.virtual_pc import UndoAction
 
-#: A guest asked to power off must have done so within this, in seconds.
+#: A guest asked to power off must have done so within this where nobody says how long, in seconds.
 SHUT_DOWN_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
 _RULES = UndoRules()
 
 #: Says whether a merge of this machine's undo disks, which this run made, has begun and not ended.
 MergeHasBegun = Callable[[str, int], Awaitable[bool]]
+
+
+#: Does a command: to a machine of a host, for a task, as the task's argument says.
+_Deed = Callable[[Host, str, RunningTask, Mapping[str, Json]], Awaitable[None]]
 
 
 class CommandWork:
@@ -51,15 +56,15 @@ class CommandWork:
         self._clock = clock
         self._merge_has_begun = merge_has_begun
         self._rules = rules
-        self._deeds: dict[Command, Callable[[Host, str, RunningTask], Awaitable[None]]] = {
+        #: What each command does; one that is not here is a single act of the host.
+        self._deeds: Mapping[Command, _Deed] = {
             Command.STARTUP: self._start,
             Command.SAVE: self._save,
-            Command.TURN_OFF: lambda host, name, _: host.lifecycle.turn_off(name),
+            Command.TURN_OFF: lambda host, name, *_: host.lifecycle.turn_off(name),
             Command.SHUT_DOWN: self._shut_down,
-            Command.RESET: lambda host, name, _: host.lifecycle.reset(name),
-            Command.PAUSE: lambda host, name, _: host.lifecycle.pause(name),
-            Command.RESUME: lambda host, name, _: host.lifecycle.resume(name),
-            Command.DISCARD_SAVED_STATE: lambda host, name, _: host.saved_states.discard(name),
+            Command.PAUSE: lambda host, name, *_: host.lifecycle.pause(name),
+            Command.RESUME: lambda host, name, *_: host.lifecycle.resume(name),
+            Command.DISCARD_SAVED_STATE: lambda host, name, *_: host.saved_states.discard(name),
         }
 
     def work_of(self, command: Command) -> Work:
@@ -74,7 +79,10 @@ class CommandWork:
                 await self._before_start(host, name, task, argument)
 
             async def action() -> Json:
-                await self._deeds[command](host, name, task)
+                if command in self._deeds:
+                    await self._deeds[command](host, name, task, argument)
+                else:
+                    await host.lifecycle.act(name, command)
                 return None
 
             await task.step(str(command), action)
@@ -125,25 +133,26 @@ class CommandWork:
 
             await task.step("take undo disks", take)
 
-    async def _start(self, host: Host, name: str, task: RunningTask) -> None:
+    async def _start(self, host: Host, name: str, task: RunningTask, _: Mapping[str, Json]) -> None:
         if remark := await host.lifecycle.start(name, on_progress=_progress(task)):
             task.log(remark, LogLevel.WARNING)
 
-    async def _save(self, host: Host, name: str, task: RunningTask) -> None:
+    async def _save(self, host: Host, name: str, task: RunningTask, _: Mapping[str, Json]) -> None:
         """Save, unless a cancel comes first: the machine runs on then."""
         await unless_cancelled(task, host.saved_states.save(name, _progress(task)))
 
-    async def _shut_down(self, host: Host, name: str, task: RunningTask) -> None:
+    async def _shut_down(self, host: Host, name: str, _: RunningTask, argument: Mapping[str, Json]) -> None:
+        timeout_seconds = get_optional(argument, "timeout_seconds", as_float) or SHUT_DOWN_SECONDS
         if (await host.inventory.get(name)).state is MachineState.RUNNING:
             await host.lifecycle.shut_down(name)
-        give_up = self._clock.monotonic() + SHUT_DOWN_SECONDS
+        give_up = self._clock.monotonic() + timeout_seconds
         while (await host.inventory.get(name)).state is not MachineState.TURNED_OFF:
             if self._clock.monotonic() >= give_up:
                 raise MachineError(
-                    f"The guest of {name} did not power off within {SHUT_DOWN_SECONDS:g} seconds.",
+                    f"The guest of {name} did not power off within {timeout_seconds:g} seconds.",
                     machine=name,
                     code=ErrorCode.VM_E_TIMED_OUT,
-                    advice="Look at its console, or turn it off.",
+                    advice=f"Look at its console, or pull its plug: innkeeper machine stop {name} --force",
                 )
             await self._clock.sleep(_LOOK_SECONDS)
 

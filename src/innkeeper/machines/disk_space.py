@@ -12,6 +12,7 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.machines.machine import DiskKind, Machine, MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
+from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind, Json, Publish
 
 _log = structlog.get_logger(__name__)
@@ -87,7 +88,7 @@ class DiskSpaceWatch:
 
     async def _pause(self, machine: Machine) -> None:
         try:
-            await self._machines.pause(machine.name, owner="innkeeper")
+            await self._machines.command(machine.name, Command.PAUSE, owner="innkeeper")
         except InnkeeperError as error:
             # Whoever holds it is told of the room by their own writes.
             _log.warning("not_paused_without_room", machine=machine.name, error=str(error))

@@ -7,9 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
-from innkeeper.errors import ErrorCode, InnkeeperError, MachineError, MachineNotFound, WrongState
+from innkeeper.errors import (
+    ErrorCode,
+    InnkeeperError,
+    InvalidArgument,
+    MachineError,
+    MachineNotFound,
+    WrongState,
+)
 from innkeeper.machines.change import Scope, SettingsChanged
-from innkeeper.machines.command import CANCEL_EFFECTS, Command, refuse_state
+from innkeeper.machines.command import refuse_state
 from innkeeper.machines.command_work import CommandWork
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
@@ -22,6 +29,7 @@ from innkeeper.machines.undo.undoable import (
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import CancelEffect, Task, TaskResult
+from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Json
 from innkeeper.wire.virtual_pc import StartupOption
 
@@ -34,7 +42,6 @@ def lock_of(machine: str) -> str:
 
 
 _RULES = UndoRules()
-_NO_ARGUMENT: Mapping[str, Json] = {}
 
 #: The kind of task that deals with the undo disks of a machine whose guest has powered off by itself.
 UNDO_ACTION = "machine_undo_action"
@@ -117,7 +124,7 @@ class Machines:
                 state=machine.state.name,
                 command="connect_disks",
                 code=ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
-                advice=f"Shut it down first: innkeeper machine shutdown {machine.name}",
+                advice=f"Shut it down first: innkeeper machine stop {machine.name}",
             )
         return await self._hosts[machine.host].disks.use_exports(machine.name)
 
@@ -160,7 +167,7 @@ class Machines:
             machine.name, SettingsChanged(values={"undoable": undoable}), Scope.BOTH
         )
         if not undoable and stands_on_undo_disks(machine):
-            task = await self.discard_undo_disks(machine.name, owner=owner)
+            task = await self.command(machine.name, Command.DISCARD_UNDO_DISKS, owner=owner)
             await self._tasks.wait(task.id)
             ended = await self._tasks.get(task.id)
             if ended.result is not TaskResult.SUCCESS:
@@ -186,41 +193,26 @@ class Machines:
             cancel_effect=CancelEffect.NONE,
         )
 
-    async def save(self, name: str, *, owner: str) -> Task:
-        """Keep its memory on the host's disk and stop it (``Save``)."""
-        return await self._command(name, Command.SAVE, owner)
+    async def command(
+        self, name: str, command: Command, *, owner: str, timeout_seconds: float | None = None
+    ) -> Task:
+        """Give a machine a command.
 
-    async def turn_off(self, name: str, *, owner: str, keep_undo_disks: bool = False) -> Task:
-        """Pull the plug (``TurnOff``); its undo action follows, unless its undo disks are to be kept."""
-        return await self._command(name, Command.TURN_OFF, owner, {"keep_undo_disks": keep_undo_disks})
+        Raises ``InvalidArgument`` for a time-out where there is nothing to wait for.
+        """
+        if timeout_seconds is not None and not command.declaration.has_timeout:
+            raise InvalidArgument(
+                f"To {command.words} waits for no guest, so it has no time-out.",
+                advice="Leave timeout_seconds out.",
+            )
+        if command is Command.STARTUP:
+            return await self.startup(name, owner=owner)
+        argument = {} if timeout_seconds is None else {"timeout_seconds": timeout_seconds}
+        return await self._command(name, command, owner, argument)
 
-    async def shut_down(self, name: str, *, owner: str, keep_undo_disks: bool = False) -> Task:
-        """Ask the guest to power off, and wait until it has (``IVMGuestOS::Shutdown``); as ``turn_off``."""
-        return await self._command(name, Command.SHUT_DOWN, owner, {"keep_undo_disks": keep_undo_disks})
-
-    async def reset(self, name: str, *, owner: str) -> Task:
-        """Press the reset button (``Reset``)."""
-        return await self._command(name, Command.RESET, owner)
-
-    async def pause(self, name: str, *, owner: str) -> Task:
-        """Hold its processors (``Pause``)."""
-        return await self._command(name, Command.PAUSE, owner)
-
-    async def resume(self, name: str, *, owner: str) -> Task:
-        """Let its processors go on (``Resume``)."""
-        return await self._command(name, Command.RESUME, owner)
-
-    async def discard_saved_state(self, name: str, *, owner: str) -> Task:
-        """Throw its saved memory away; it is off then (``DiscardSavedState``)."""
-        return await self._command(name, Command.DISCARD_SAVED_STATE, owner)
-
-    async def merge_undo_disks(self, name: str, *, owner: str) -> Task:
-        """Keep what was written since the undo disks were taken (``MergeUndoDisks``)."""
-        return await self._command(name, Command.MERGE_UNDO_DISKS, owner)
-
-    async def discard_undo_disks(self, name: str, *, owner: str) -> Task:
-        """Throw away what was written since the undo disks were taken (``DiscardUndoDisks``)."""
-        return await self._command(name, Command.DISCARD_UNDO_DISKS, owner)
+    async def stop_keeping_undo_disks(self, name: str, command: Command, *, owner: str) -> Task:
+        """Turn it off or shut it down without its undo action: it goes on with its undo disks later."""
+        return await self._command(name, command, owner, {"keep_undo_disks": True})
 
     async def merge_has_begun(self, machine: str, run: int) -> bool:
         """Whether the run that made the undo disks, or a command since then, has begun to merge them."""
@@ -229,9 +221,7 @@ class Machines:
         merges = await self._tasks.list(kind=Command.MERGE_UNDO_DISKS.kind, lock=lock_of(machine))
         return any(task.id > run and task.result is not TaskResult.SUCCESS for task in merges)
 
-    async def _command(
-        self, name: str, command: Command, owner: str, argument: Mapping[str, Json] = _NO_ARGUMENT
-    ) -> Task:
+    async def _command(self, name: str, command: Command, owner: str, argument: Mapping[str, Json]) -> Task:
         machine = await self.get(name)
         refuse_state(machine, command)
         return await self._start(machine, command, owner, argument)
@@ -245,5 +235,5 @@ class Machines:
             {"machine": machine.name, "host": machine.host, **argument},
             lock=lock_of(machine.name),
             owner=owner,
-            cancel_effect=CANCEL_EFFECTS.get(command, CancelEffect.NONE),
+            cancel_effect=command.declaration.cancel_effect,
         )

@@ -11,6 +11,7 @@ from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskResult
+from innkeeper.wire.commands import Command
 from innkeeper.wire.virtual_pc import ShutdownAction
 
 #: The owner of the tasks.
@@ -37,7 +38,7 @@ async def _quit(machines: Machines, tasks: Tasks, machine: Machine, timeout_seco
         task = await _begin(machines, machine, made.extras.shutdown_action)
         ended = await tasks.wait(task.id, timeout_seconds)
         if ended and _failed(await tasks.get(task.id)) and task.kind != "machine_save":
-            saving = await machines.save(machine.name, owner=OWNER)
+            saving = await machines.command(machine.name, Command.SAVE, owner=OWNER)
             ended = await tasks.wait(saving.id, timeout_seconds)
         if not ended:
             _log.warning("quit.not_in_time", machine=machine.name, seconds=timeout_seconds)
@@ -49,10 +50,10 @@ async def _quit(machines: Machines, tasks: Tasks, machine: Machine, timeout_seco
 
 async def _begin(machines: Machines, machine: Machine, action: ShutdownAction) -> Task:
     if action is ShutdownAction.TURN_OFF:
-        return await machines.turn_off(machine.name, owner=OWNER, keep_undo_disks=True)
+        return await machines.stop_keeping_undo_disks(machine.name, Command.TURN_OFF, owner=OWNER)
     if action is ShutdownAction.SHUTDOWN and machine.state is MachineState.RUNNING:
-        return await machines.shut_down(machine.name, owner=OWNER, keep_undo_disks=True)
-    return await machines.save(machine.name, owner=OWNER)
+        return await machines.stop_keeping_undo_disks(machine.name, Command.SHUT_DOWN, owner=OWNER)
+    return await machines.command(machine.name, Command.SAVE, owner=OWNER)
 
 
 def _failed(task: Task) -> bool:

@@ -14,8 +14,8 @@ from innkeeper.schedule.model.actions import ComHandlerAction
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import ActionType, TaskCreation, TriggerType
 from innkeeper.server.house import House
-from innkeeper.server.operations import MACHINE_OPERATIONS
 from innkeeper.updates.window import Weekday, Window
+from innkeeper.wire.commands import Command
 
 _log = structlog.get_logger(__name__)
 
@@ -51,12 +51,12 @@ async def _open_window(house: House) -> None:
 
 async def _schedule(house: House) -> None:
     """Register two example tasks: save a desktop in the evening, start it in the morning."""
-    for name, operation, hour in (("Save desk-2", "save", 20), ("Start desk-2", "startup", 7)):
+    for name, operation, hour in (("Save desk-2", Command.SAVE, 20), ("Start desk-2", Command.STARTUP, 7)):
         definition = TaskDefinition.new()
         definition.registration_info.description = "Nobody sits there at night."
         action = definition.actions.create(ActionType.COM_HANDLER)
         assert isinstance(action, ComHandlerAction)  # what was asked for
-        action.class_id, action.data = MACHINE_OPERATIONS[operation], "desk-2"
+        action.class_id, action.data = operation.class_id, "desk-2"
         trigger = definition.triggers.create(TriggerType.DAILY)
         trigger.start_boundary = f"{house.clock.now():%Y-%m-%d}T{hour:02}:00:00"  # type: ignore[assignment]  # taken as a boundary
         path = f"\\Office\\{name}"

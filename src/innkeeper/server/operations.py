@@ -21,6 +21,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskResult
 from innkeeper.updates.bookings import Bookings
+from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind, Json, Publish
 from innkeeper.wire.guest_facts import Ability, WaitingUpdate
 
@@ -28,31 +29,14 @@ from innkeeper.wire.guest_facts import Ability, WaitingUpdate
 OWNER: Final = "schedule"
 #: How often the progress of an operation is passed on.
 _LOOK_SECONDS: Final = 1.0
-_CLASS_ID: Final = "{{6F1D2A10-8C0E-4E7B-9C55-1B1F0E5A{:04X}}}"
 
-#: The operations on machines; their data is the machine's name. A number that was given stays.
-MACHINE_OPERATIONS: Final[Mapping[str, str]] = {
-    name: _CLASS_ID.format(number)
-    for number, name in (
-        (0x01, "startup"),
-        (0x02, "save"),
-        (0x03, "shut_down"),
-        (0x04, "turn_off"),
-        (0x05, "merge_undo_disks"),
-        (0x06, "discard_undo_disks"),
-        (0x07, "reset"),
-        (0x08, "pause"),
-        (0x09, "resume"),
-        (0x0A, "discard_saved_state"),
-    )
-}
 #: The operations on disks; their data is the disk's path, or a JSON object with it.
-COMPACT_DISK: Final = _CLASS_ID.format(0x20)
-MERGE_DISK: Final = _CLASS_ID.format(0x21)
+COMPACT_DISK: Final = "{6F1D2A10-8C0E-4E7B-9C55-1B1F0E5A0020}"
+MERGE_DISK: Final = "{6F1D2A10-8C0E-4E7B-9C55-1B1F0E5A0021}"
 #: Booking an update; its data is a JSON object.
-BOOK_UPDATE: Final = _CLASS_ID.format(0x30)
+BOOK_UPDATE: Final = "{6F1D2A10-8C0E-4E7B-9C55-1B1F0E5A0030}"
 #: Asking a guest which updates wait; its data is the machine's name.
-SCAN: Final = _CLASS_ID.format(0x31)
+SCAN: Final = "{6F1D2A10-8C0E-4E7B-9C55-1B1F0E5A0031}"
 #: How long a guest's agent may take to be there.
 _AGENT_SECONDS: Final = 60.0
 #: So many packages are named in the words of a scan.
@@ -79,11 +63,8 @@ def operations(
 ) -> Handlers:
     """Return all operations, as handlers by class id."""
     handlers = Handlers()
-    starts: Mapping[str, Callable[..., Awaitable[Task]]] = {
-        name: getattr(machines, name) for name in MACHINE_OPERATIONS
-    }
-    for name, class_id in MACHINE_OPERATIONS.items():
-        handlers.add(class_id, _on_machine(name, starts[name], tasks))
+    for command in Command:
+        handlers.add(command.class_id, _on_machine(command, machines, tasks))
 
     async def compact(data: Mapping[str, object]) -> Task:
         return await disks.compact(
@@ -173,11 +154,11 @@ class OperationHandler:
         await self._tasks.wait(task)
 
 
-def _on_machine(name: str, start: Callable[..., Awaitable[Task]], tasks: Tasks) -> Operation:
+def _on_machine(command: Command, machines: Machines, tasks: Tasks) -> Operation:
     async def begin(data: str) -> Task:
-        return await start(data.strip(), owner=OWNER)
+        return await machines.command(data.strip(), command, owner=OWNER)
 
-    return Operation(name=name, make=lambda: OperationHandler(begin, tasks), data="the machine's name")
+    return Operation(name=command, make=lambda: OperationHandler(begin, tasks), data="the machine's name")
 
 
 def _on_disk(

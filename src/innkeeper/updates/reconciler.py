@@ -5,7 +5,6 @@ from __future__ import annotations
 import structlog
 
 from innkeeper.errors import InnkeeperError, TaskNotFound
-from innkeeper.machines.command import Command
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.leftovers import Leftover, find_leftovers
@@ -13,6 +12,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.ports import ReportStore
+from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind, Publish
 
 _log = structlog.get_logger(__name__)

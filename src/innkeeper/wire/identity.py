@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from pydantic import AwareDatetime, Field, PlainSerializer, SecretStr, SerializationInfo, model_validator
 
 from innkeeper.wire.messages import Message, Request
+from innkeeper.wire.states import RoleName as RoleName
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 #: The context in which a secret is written out: on its way through the door.
@@ -20,14 +21,6 @@ def _shown(secret: SecretStr, info: SerializationInfo) -> str:
 
 #: Never shown, in no log and no error.
 Secret = Annotated[SecretStr, Field(max_length=4096), PlainSerializer(_shown, when_used="json")]
-
-
-class RoleName(enum.StrEnum):
-    """What somebody may; each may all that the ones before it may."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMINISTRATOR = "administrator"
 
 
 class ReachName(enum.StrEnum):

@@ -256,6 +256,17 @@ class Accepted(Message):
     task: TaskMessage
 
 
+#: The longest time that a guest may be given to shut down, in seconds: a day.
+MAX_TIMEOUT_SECONDS = 86_400.0
+
+
+class CommandRequest(Request):
+    """What a machine is told more closely; without it, as usual."""
+
+    #: How long the guest may take, for a command that waits for it; 300 if left out.
+    timeout_seconds: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_SECONDS)
+
+
 class PrepareRequest(Request):
     """Put the task agent into a guest."""
 

@@ -162,6 +162,14 @@ class LogoffType(NamedNumber):
     EXTERNAL = 2
 
 
+class RoleName(enum.StrEnum):
+    """What somebody may; each may all that the ones before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMINISTRATOR = "administrator"
+
+
 class TaskState(enum.StrEnum):
     """What a registered task of the scheduler is doing (``TASK_STATE``)."""
 

@@ -40,7 +40,8 @@ def add(  # a person says one or two of these
         list[str] | None, typer.Argument(metavar="[-- PROGRAM ARGUMENT…]", help="What to run.")
     ] = None,
     operation: Annotated[
-        str | None, typer.Option(help="One of the inn's own operations instead: save, merge-undo-disks …")
+        str | None,
+        typer.Option(help="One of Innkeeper's own operations instead: start, stop, save, compact-disk …"),
     ] = None,
     on: Annotated[str, typer.Option("--on", metavar="MACHINE", help="What the operation works on.")] = "",
     once: Annotated[str | None, typer.Option(metavar="TIME", help="Once: 'fri 02:00', 'in 10m'.")] = None,

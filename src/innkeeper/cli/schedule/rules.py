@@ -18,6 +18,7 @@ from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.model import triggers as t
 from innkeeper.schedule.model.actions import Action, ComHandlerAction, ExecAction
 from innkeeper.schedule.model.enumerations import DaysOfMonth, DaysOfWeek, Months, WeeksOfMonth
+from innkeeper.wire.commands import class_id_of
 
 _DAYS: dict[str, DaysOfWeek] = {
     "sun": DaysOfWeek.SUNDAY,
@@ -261,21 +262,16 @@ def _escaped(text: str) -> str:
 
 
 def action_of(program: Sequence[str], operation: Sequence[str], operations: dict[str, str]) -> Action:
-    """What to do: a program with its arguments, or one of the inn's own operations on a machine."""
+    """What to do: a program with its arguments, or one of Innkeeper's own operations on a machine."""
     if bool(program) == bool(operation):
         raise InvalidArgument(
-            "A task does one thing: a program, or an operation of the inn.",
+            "A task does one thing: a program, or one of Innkeeper's operations.",
             advice=r"End with -- PROGRAM ARGUMENTS, or give --operation save --on web-1.",
         )
     if program:
         return ExecAction(path=program[0], arguments=shlex.join(program[1:]) or None)
     name, *data = operation
-    if name.replace("-", "_") not in operations:
-        raise InvalidArgument(
-            f"“{name}” is no operation of the inn.",
-            advice=f"There are {', '.join(each.replace('_', '-') for each in operations)}.",
-        )
-    return ComHandlerAction(class_id=operations[name.replace("-", "_")], data=" ".join(data) or None)
+    return ComHandlerAction(class_id=class_id_of(name, operations), data=" ".join(data) or None)
 
 
 def _words(text: str) -> list[str]:

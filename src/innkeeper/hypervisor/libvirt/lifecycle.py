@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import libvirt
@@ -12,12 +12,18 @@ from innkeeper.hypervisor.libvirt.domains import Domains
 from innkeeper.hypervisor.libvirt.saved_states import LibvirtSavedStates
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.wire.commands import Command
 
 T = TypeVar("T")
 
 _OFF = frozenset({MachineState.TURNED_OFF, MachineState.SAVED})
 _UP = frozenset({MachineState.RUNNING, MachineState.PAUSED})
 _LIVE = _UP | {MachineState.TURNING_ON, MachineState.RESTORING, MachineState.TURNING_OFF, MachineState.SAVING}
+
+#: The commands that are one call of libvirt.
+_ACTS: Mapping[Command, Callable[[libvirt.virDomain], object]] = {
+    Command.RESET: lambda domain: domain.reset(0),
+}
 
 
 class LibvirtLifecycle:
@@ -58,14 +64,14 @@ class LibvirtLifecycle:
 
         await self._command(name, "reboot", work)
 
-    async def reset(self, name: str) -> None:
-        """Press the machine's reset button."""
+    async def act(self, name: str, command: Command) -> None:
+        """Carry out a command that is one call of libvirt."""
 
         def work(domain: libvirt.virDomain) -> None:
-            self._domains.require(domain, _UP, "be reset")
-            domain.reset(0)
+            self._domains.require(domain, _UP, command.words)
+            _ACTS[command](domain)
 
-        await self._command(name, "reset", work)
+        await self._command(name, command.words, work)
 
     async def turn_off(self, name: str) -> None:
         """Cut the machine's power. Does nothing where it is off; a saved state stays."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated.guests import Due
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
@@ -9,9 +11,14 @@ from innkeeper.hypervisor.simulated.saved_states import RESTORE_SECONDS
 from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.wire.commands import Command
 
 #: How long a boot takes the host, in simulated seconds.
 START_SECONDS = 0.4
+#: The commands that are over at once.
+_ACTS: Mapping[Command, Callable[[SimulatedMachine, float], None]] = {
+    Command.RESET: SimulatedMachine.reset,
+}
 
 
 class SimulatedLifecycle:
@@ -58,14 +65,14 @@ class SimulatedLifecycle:
         """Ask the guest to reboot."""
         await self._simulation.simulate(name, lambda machine, now: acts.ask(machine, Due.REBOOT, now))
 
-    async def reset(self, name: str) -> None:
-        """Press the machine's reset button."""
+    async def act(self, name: str, command: Command) -> None:
+        """Carry out a command that is over at once."""
 
-        def reset(machine: SimulatedMachine, now: float) -> None:
-            acts.need(machine, "reset", machine.is_on)
-            machine.reset(now)
+        def act(machine: SimulatedMachine, now: float) -> None:
+            acts.need(machine, command.words, machine.is_on)
+            _ACTS[command](machine, now)
 
-        await self._simulation.simulate(name, reset)
+        await self._simulation.simulate(name, act)
 
     async def turn_off(self, name: str) -> None:
         """Cut the machine's power."""

@@ -16,6 +16,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import CancelEffect, Task
+from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind, Json, Publish
 from innkeeper.wire.guest_facts import Ability
 from innkeeper.wire.states import LogoffType
@@ -146,7 +147,7 @@ class GuestTasks:
                 if not forced:
                     raise _stays(name, "reboot")
                 task.log("The guest did not go: it is reset.")
-                await host.lifecycle.reset(name)
+                await host.lifecycle.act(name, Command.RESET)
             return None
 
         await task.step("wait", wait)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.wire.commands import Command
 
 
 class Lifecycle(Protocol):
@@ -29,8 +30,8 @@ class Lifecycle(Protocol):
     async def reboot(self, name: str) -> None:
         """Ask the guest to reboot; returns at once."""
 
-    async def reset(self, name: str) -> None:
-        """Press the machine's reset button."""
+    async def act(self, name: str, command: Command) -> None:
+        """Carry out a command that is over at once, such as a reset. The machine is on."""
 
     async def turn_off(self, name: str) -> None:
         """Cut the machine's power. Does nothing where it is off; a saved state stays."""

@@ -24,8 +24,8 @@ from innkeeper.schedule.model.actions import (
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import ActionType, DaysOfWeek, TriggerType
 from innkeeper.schedule.model.triggers import DailyTrigger, TimeTrigger, Trigger, WeeklyTrigger
-from innkeeper.server.operations import MACHINE_OPERATIONS
 from innkeeper.server.pages.forms import Form, Mistake, mistake_of_field, wrong
+from innkeeper.wire.commands import Command, find_command
 
 #: The days as the form names them, Monday first as people count.
 DAYS: Final = tuple(
@@ -41,7 +41,7 @@ DAYS: Final = tuple(
     )
     if day.name
 )
-_OPERATIONS: Final = {class_id: name for name, class_id in MACHINE_OPERATIONS.items()}
+_OPERATIONS: Final = {command.class_id: command for command in Command}
 _TYPES: Final = {"once": TriggerType.TIME, "daily": TriggerType.DAILY, "weekly": TriggerType.WEEKLY}
 
 
@@ -181,8 +181,8 @@ class Drafting:
         draft, actions = self.draft, self.definition.actions
         kept = next(iter(actions), None)
         if draft.what == "operation":
-            class_id = MACHINE_OPERATIONS.get(draft.operation)
-            if class_id is None or not draft.machine:
+            command = find_command(draft.operation)
+            if command is None or not draft.machine:
                 self.mistakes.append(wrong("machine", "It is not said which machine.", "Name the machine."))
                 return
             handler = kept if isinstance(kept, ComHandlerAction) else None
@@ -191,7 +191,7 @@ class Drafting:
                 made = actions.create(ActionType.COM_HANDLER)
                 assert isinstance(made, ComHandlerAction)
                 handler = made
-            handler.class_id, handler.data = class_id, draft.machine
+            handler.class_id, handler.data = command.class_id, draft.machine
             return
         if not draft.command:
             self.mistakes.append(

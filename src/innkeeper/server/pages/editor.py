@@ -17,12 +17,12 @@ from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import TaskCreation
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.server.identity.needs import caller_of, refuse
-from innkeeper.server.operations import MACHINE_OPERATIONS
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.drafts import DAYS, Draft, Drafting
 from innkeeper.server.pages.forms import Form, Mistake, mistake_of, mistake_of_field, read_form, wrong
 from innkeeper.server.pages.rendering import answer, show
 from innkeeper.server.pages.schedule import coming
+from innkeeper.wire.commands import Command
 from innkeeper.wire.messages import MachineList
 from innkeeper.wire.schedule import FolderMessage, RegisterRequest, ScheduledTaskMessage
 
@@ -168,7 +168,7 @@ async def _page(request: Request, editing: Editing, *, status: int = 200) -> Res
         "draft": editing.draft,
         "mistakes": editing.mistakes,
         "days": [name for name, _ in DAYS],
-        "operations": list(MACHINE_OPERATIONS),
+        "operations": [str(command) for command in Command],
         "machines": [machine.name for machine in machines],
         "zones": zone_database.names(),
     }

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
-from innkeeper.machines.command import LIFE, Command
+from innkeeper.machines.command import LIFE
 from innkeeper.machines.undo.fitness import run_of
 from innkeeper.server.pages.disks import trees
 from innkeeper.server.pages.door import Door
@@ -19,77 +19,13 @@ from innkeeper.server.pages.forms import Mistake, mistake_of, read_form, wrong
 from innkeeper.server.pages.machines import SHOWING
 from innkeeper.server.pages.rendering import answer, is_fragment, show
 from innkeeper.server.pages.words import size
-from innkeeper.server.routes.machines import Verb
 from innkeeper.wire.accountant import AccountMessage
 from innkeeper.wire.chains import DiskChainList, DiskChainMessage
 from innkeeper.wire.channels import ChannelList
+from innkeeper.wire.commands import Command, find_command
 from innkeeper.wire.events import EventGroup, filter_of
 from innkeeper.wire.messages import Accepted, BookRequest, MachineMessage, TaskList, UpdateList, UpdateMessage
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Offer:
-    """A command that can be given to a machine, and its effect."""
-
-    verb: Verb
-    command: Command
-    name: str
-    icon: str
-    what: str
-    #: What is lost, where something is: then the page asks first.
-    warning: str = ""
-
-
-OFFERS: Final = tuple(
-    Offer(verb=Verb(verb), command=Command(command), name=name, icon=icon, what=what, warning=warning)
-    for verb, command, name, icon, what, warning in (
-        ("startup", "startup", "Start", "on", "Turns it on, or goes on from its saved state.", ""),
-        ("resume", "resume", "Resume", "on", "Lets its processors go on.", ""),
-        ("pause", "pause", "Pause", "pause", "Holds its processors; memory and disks stay as they are.", ""),
-        ("save", "save", "Save", "save", "Keeps its memory on the host's disk and turns it off.", ""),
-        ("shutdown", "shut_down", "Shut down", "off", "Asks the guest to power off, and waits for it.", ""),
-        (
-            "reset",
-            "reset",
-            "Reset",
-            "reset",
-            "Presses the reset button: the guest is not asked.",
-            "What the guest has not written to its disks is lost.",
-        ),
-        (
-            "turn_off",
-            "turn_off",
-            "Turn off",
-            "off",
-            "Pulls the plug: the guest is not asked.",
-            "What the guest has not written to its disks is lost. “Shut down” asks the guest instead.",
-        ),
-        (
-            "discard_saved_state",
-            "discard_saved_state",
-            "Discard saved state",
-            "bad",
-            "Throws its saved memory away; it is off then.",
-            "What ran in it when it was saved is lost, as if the plug had been pulled.",
-        ),
-        (
-            "merge_undo_disks",
-            "merge_undo_disks",
-            "Keep undo disks",
-            "layer",
-            "Merges what was written since its undo disks were taken into its disks.",
-            "Once the merge has begun it can only be finished: the way back is gone.",
-        ),
-        (
-            "discard_undo_disks",
-            "discard_undo_disks",
-            "Discard undo disks",
-            "back",
-            "Throws away what was written since its undo disks were taken.",
-            "Everything that the machine wrote since then is lost.",
-        ),
-    )
-)
 #: The parts of its page that are read anew by themselves, by their ids.
 _PARTS: Final = {
     "now": "machine_now.html",
@@ -110,8 +46,6 @@ class Booking:
 
 
 _GRAPHS: Final = (("cpu", "Processors"), ("memory", "Memory"), ("disk", "Disks"), ("network", "Network"))
-
-_OFFERS: Final = {offer.verb: offer for offer in OFFERS}
 
 
 async def machine(request: Request) -> Response:
@@ -176,7 +110,7 @@ async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
     door = Door(request)
     return {
         "machine": found,
-        "offers": offers_for(found),
+        "commands": commands_for(found),
         "may_touch": "command_machine" in found.allowed,
         "may_book": "book_update" in found.allowed,
         "showing": SHOWING,
@@ -219,30 +153,32 @@ async def _page(request: Request, values: Mapping[str, object], *, status: int =
 
 async def ask(request: Request) -> Response:
     """Show what a command does and costs, and ask for confirmation."""
-    offer = _offer(request)
-    found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
+    values = {
+        "machine": await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage),
+        "command": _command(request),
+    }
     if is_fragment(request):
-        return await answer(request, "machine_command_form.html", {"machine": found, "offer": offer})
-    return await show(request, "machine_command.html", {"machine": found, "offer": offer}, here="Machines")
+        return await answer(request, "machine_command_form.html", values)
+    return await show(request, "machine_command.html", values, here="Machines")
 
 
 async def command(request: Request) -> Response:
     """Give the command; the machine's page shows its task."""
     await read_form(request)
-    name, offer = request.path_params["name"], _offer(request)
-    await Door(request).post(f"/machines/{name}/{offer.verb}", Accepted)
+    name = request.path_params["name"]
+    await Door(request).post(f"/machines/{name}/{_command(request).route}", Accepted)
     return RedirectResponse(f"/machines/{name}", 303)
 
 
-def offers_for(machine: MachineMessage) -> Sequence[Offer]:
+def commands_for(machine: MachineMessage) -> Sequence[Command]:
     """Return the commands that fit a machine's state."""
     if "command_machine" not in machine.allowed:
         return ()
-    undo = {Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS}
     return tuple(
-        offer
-        for offer in OFFERS
-        if (machine.state, offer.command) in LIFE and (offer.command not in undo or has_undo_disks(machine))
+        command
+        for command in Command
+        if (machine.state, command) in LIFE
+        and (has_undo_disks(machine) or not command.declaration.on_undo_disks)
     )
 
 
@@ -251,12 +187,12 @@ def has_undo_disks(machine: MachineMessage) -> bool:
     return any(run_of(disk.path) is not None for disk in machine.disks)
 
 
-def _offer(request: Request) -> Offer:
-    try:
-        return _OFFERS[Verb(request.path_params["verb"])]
-    except (KeyError, ValueError) as error:
+def _command(request: Request) -> Command:
+    found = find_command(request.path_params["verb"])
+    if found is None:
         raise InvalidArgument(
             "A machine cannot be told that.",
             code=ErrorCode.ERROR_NOT_FOUND,
             advice="Go back to the machine: its page shows what can be done.",
-        ) from error
+        )
+    return found

@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from innkeeper.identity.roles import Role
-from innkeeper.machines.service import Machines
-from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.subjects import machine_in_path, what_they_see
+from innkeeper.server.identity.needs import needs, refuse
+from innkeeper.server.identity.subjects import machine_called, machine_in_path, what_they_see
 from innkeeper.server.messages import task_message
 from innkeeper.server.routes import hot
-from innkeeper.server.routes.asking import TheHouse, TheUser
-from innkeeper.tasks.task import Task
+from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.wire import messages as wire
+from innkeeper.wire.commands import Command, command_of
 from innkeeper.wire.queries import MachineQuery
 
 router = APIRouter(prefix="/machines", tags=["machines"])
 
 
-class Verb(enum.StrEnum):
-    """What a machine can be told."""
-
-    STARTUP = "startup"
-    SAVE = "save"
-    TURN_OFF = "turn_off"
-    SHUTDOWN = "shutdown"
-    PAUSE = "pause"
-    RESUME = "resume"
-    RESET = "reset"
-    DISCARD_SAVED_STATE = "discard_saved_state"
-    MERGE_UNDO_DISKS = "merge_undo_disks"
-    DISCARD_UNDO_DISKS = "discard_undo_disks"
-
-
-def _command(machines: Machines, verb: Verb) -> Callable[..., Awaitable[Task]]:
-    return {
-        Verb.STARTUP: machines.startup,
-        Verb.SAVE: machines.save,
-        Verb.TURN_OFF: machines.turn_off,
-        Verb.SHUTDOWN: machines.shut_down,
-        Verb.PAUSE: machines.pause,
-        Verb.RESUME: machines.resume,
-        Verb.RESET: machines.reset,
-        Verb.DISCARD_SAVED_STATE: machines.discard_saved_state,
-        Verb.MERGE_UNDO_DISKS: machines.merge_undo_disks,
-        Verb.DISCARD_UNDO_DISKS: machines.discard_undo_disks,
-    }[verb]
+#: What a machine is told, by any name of the command; the description lists those of the routes.
+Verb = Annotated[str, Path(json_schema_extra={"enum": [command.route for command in Command]})]
 
 
 @router.get(
@@ -94,7 +65,16 @@ async def prepare_machine(
     operation_id="command_machine",
     dependencies=needs(Role.OPERATOR, machine_in_path("name")),
 )
-async def command_machine(name: str, verb: Verb, house: TheHouse, user: TheUser) -> wire.Accepted:
+async def command_machine(
+    name: str,
+    verb: Verb,
+    house: TheHouse,
+    caller: TheCaller,
+    request: wire.CommandRequest | None = None,
+) -> wire.Accepted:
     """Give the machine a command; a task carries it out."""
-    task = await _command(house.machines, verb)(name, owner=user)
+    command = command_of(verb)
+    refuse(caller, Role[command.declaration.role.name], machine_called(house, name))
+    timeout_seconds = request.timeout_seconds if request is not None else None
+    task = await house.machines.command(name, command, owner=caller.name, timeout_seconds=timeout_seconds)
     return wire.Accepted(task=task_message(task, house.clock.now()))
