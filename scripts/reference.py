@@ -17,6 +17,7 @@ from innkeeper.cli.app import app as cli
 from innkeeper.cli.exit_codes import ExitCode
 from innkeeper.server.app import bare_app
 from innkeeper.wire.commands import Command
+from innkeeper.wire.states import MachineState
 from settings_reference import settings_reference
 from virtual_pc import INTERFACES, Carriage, Member
 
@@ -150,6 +151,53 @@ def _named(body: dict[str, Any]) -> str:
     return ""
 
 
+_COMMANDS_HEAD = """# The commands of machines
+
+Written by `scripts/reference.py` from the table of commands, `src/innkeeper/wire/commands.py`.
+
+One act has one name everywhere: the names and other names below are accepted wherever a command is named,
+with dashes or underscores and whatever the case: `innkeeper machine VERB`, `POST /v1/machines/{name}/…`,
+`machine.command(…)`, `innkeeper schedule add --operation …`. An unknown name is refused with the list. Each
+is a task, and needs the role in the table on the machine. Scheduled tasks call a command by its class id, with
+the machine's name as `Data` (see [the scheduler](schedule.md)).
+"""
+
+
+def commands_reference() -> str:
+    """The table of commands: names, routes, class ids, states, cancel, role, warning."""
+    lines = [_COMMANDS_HEAD]
+    for command in Command:
+        declaration = command.declaration
+        lines += [
+            f"## {command}\n",
+            f"{declaration.what} {declaration.warning}".strip(),
+            "",
+            "| | |",
+            "|---|---|",
+        ]
+        lines += [f"| {name} | {value} |" for name, value in _command_facts(command) if value]
+        lines += [""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _command_facts(command: Command) -> Iterator[tuple[str, str]]:
+    declaration = command.declaration
+    yield "documented", f"`{declaration.documented}`" if declaration.documented else ""
+    spelled = declaration.verb or declaration.option
+    yield "command line", f"`innkeeper machine {spelled} MACHINE...`" if spelled else ""
+    yield "HTTP", f"`POST /v1/machines/{{name}}/{command.route}`"
+    yield "other names", ", ".join(f"`{name}`" for name in command.names[1:])
+    yield "class id", f"`{command.class_id}`"
+    yield "possible when", ", ".join(_state(state) for state in declaration.life)
+    yield "leads to", ", ".join(dict.fromkeys(_state(each.to) for each in declaration.life.values()))
+    yield "a cancel", declaration.cancel_effect.replace("_", " ")
+    yield "role", declaration.role
+
+
+def _state(state: MachineState) -> str:
+    return state.name.lower().replace("_", " ")
+
+
 _VIRTUAL_PC_HEAD = """# The Virtual PC object model
 
 Written by `scripts/reference.py` from the declarations in `scripts/virtual_pc`, which a test holds
@@ -189,6 +237,7 @@ def main() -> None:
     (_REFERENCE / "cli.md").write_text(cli_reference())
     (_REFERENCE / "settings.md").write_text(settings_reference())
     (_REFERENCE / "http-api.md").write_text(api_reference())
+    (_REFERENCE / "commands.md").write_text(commands_reference())
     (_REFERENCE / "virtual-pc.md").write_text(virtual_pc_reference())
     (decisions.DECISIONS / "README.md").write_text(decisions.index())
 

@@ -62,6 +62,76 @@ def test_the_machine_goes_through_its_life_by_commands(own_service: Service) -> 
         assert shown["state"] == state, verb
 
 
+def test_stop_asks_the_guest_and_force_pulls_the_plug(own_service: Service) -> None:
+    """The task says which; a guest that does not go in the time it has is left running."""
+    own_service.start()
+    asked = own_service.run("machine", "stop", "web-1")
+    assert (asked.code, "Shut down web-1" in asked.out) == (0, True), asked
+    late = own_service.run("machine", "stop", "db-1", "--timeout", "1s")
+    assert (late.code, "within 1 seconds" in late.out) == (1, True), late
+    assert own_service.run("machine", "start", "web-1").code == 0
+    forced = own_service.run("machine", "stop", "web-1", "--force")
+    assert (forced.code, "Turn off web-1" in forced.out) == (0, True), forced
+
+
+def test_stop_refuses_a_timeout_where_nobody_is_asked(service: Service) -> None:
+    """A word without effect would be a promise."""
+    ended = service.run("machine", "stop", "web-1", "--force", "--timeout", "5m")
+    assert (ended.code, "--timeout" in ended.err) == (2, True)
+
+
+def test_the_help_shows_one_name_and_other_names_are_accepted(own_service: Service) -> None:
+    """Scripts of former releases go on."""
+    own_service.start()
+    helped = own_service.run("machine", "--help").out
+    assert " stop " in helped
+    for verb, state in (
+        ("shutdown", "TURNED_OFF"),
+        ("startup", "RUNNING"),
+        ("turn-off", "TURNED_OFF"),
+        ("power-on", "RUNNING"),
+    ):
+        assert f" {verb} " not in helped
+        assert own_service.run("machine", verb, "web-1").code == 0
+        shown = own_service.run("machine", "show", "web-1", "--json")
+        assert json.loads(shown.out)["state"] == state
+
+
+def test_a_verb_takes_several_machines_side_by_side(own_service: Service) -> None:
+    """Each with a task of its own, and in JSON all of them."""
+    own_service.start()
+    ended = own_service.run("machine", "stop", "--force", "web-1", "db-1", "web-1")
+    assert ended.code == 0, ended
+    assert {"Turn off web-1: done", "Turn off db-1: done"} <= {
+        line.partition("  ")[2] for line in ended.out.splitlines()
+    }
+    again = own_service.run("machine", "start", "web-1", "db-1", "--json")
+    tasks = json.loads(again.out)["tasks"]
+    assert [(task["description"], task["result"]) for task in tasks] == [
+        ("Start web-1", "SUCCESS"),
+        ("Start db-1", "SUCCESS"),
+    ]
+    waiting = own_service.run("machine", "save", "web-1", "db-1", "--no-wait")
+    begun = [line.partition("started: ")[2] for line in waiting.out.splitlines()]
+    assert begun == ["Save web-1", "Save db-1"]
+
+
+def test_an_unknown_machine_among_several_starts_nothing(service: Service) -> None:
+    """Half a fleet is nobody's wish."""
+    before = service.run("task", "list", "--all", "--json").out
+    ended = service.run("machine", "pause", "web-1", "nope", "db-1")
+    assert (ended.code, "nope" in ended.err) == (3, True)
+    assert service.run("task", "list", "--all", "--json").out == before
+
+
+def test_what_is_refused_on_one_of_several_machines_is_the_exit_code(own_service: Service) -> None:
+    """The others go on."""
+    own_service.start()
+    ended = own_service.run("machine", "pause", "old-1", "web-1")
+    assert (ended.code, "old-1 is" in ended.err) == (4, True)
+    assert "Pause web-1: done" in ended.out
+
+
 def test_no_wait_names_the_task_and_returns(own_service: Service) -> None:
     """For scripts that have more to do."""
     own_service.start()

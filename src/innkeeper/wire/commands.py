@@ -58,8 +58,10 @@ class Declaration:
     number: int
     #: The last part of its route, ``POST /v1/machines/{name}/…``, where it is not the command's name.
     route: str = ""
-    #: The verb that the command line's help shows; without one, another verb's option stands for it.
+    #: The verb that the command line's help shows.
     verb: str = ""
+    #: Another verb's option that stands for it, where it has no verb of its own.
+    option: str = ""
     #: Everyday names that are accepted too.
     aliases: tuple[str, ...] = ()
     #: What it is called in sentences (“cannot …”), where that is not its name in words.
@@ -186,6 +188,7 @@ class Command(enum.StrEnum):
                 _PAUSED: Passage(MachineState.TURNING_OFF, _OFF),
             },
             number=0x04,
+            option="stop --force",
             aliases=("power_off",),
         ),
     )
@@ -216,6 +219,7 @@ class Command(enum.StrEnum):
                 _SAVED: Passage(MachineState.MERGING_DRIVES, _SAVED),
             },
             number=0x05,
+            option="undo --merge",
             aliases=("keep_undo_disks",),
             on_undo_disks=True,
         ),
@@ -235,6 +239,7 @@ class Command(enum.StrEnum):
                 _PAUSED: ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
             },
             number=0x06,
+            option="undo --discard",
             on_undo_disks=True,
         ),
     )
