@@ -70,7 +70,7 @@ async def test_a_merge_that_has_begun_can_only_be_finished(inn: Inn, monkeypatch
     await inn.add(MachineState.TURNED_OFF)
     await _take_undo_point(inn)
     with monkeypatch.context() as broken:
-        broken.setattr(inn.host, "commit_overlays", _no_room)
+        broken.setattr(inn.host.undo_disks, "merge", _no_room)
         failed = await inn.ended(
             (await inn.machines.command("web-1", Command.MERGE_UNDO_DISKS, owner="ana")).id
         )
