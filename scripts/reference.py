@@ -18,6 +18,7 @@ from innkeeper.cli.exit_codes import ExitCode
 from innkeeper.server.app import bare_app
 from innkeeper.wire.commands import Command
 from innkeeper.wire.states import MachineState
+from machine_settings_reference import machine_settings_reference
 from settings_reference import settings_reference
 from virtual_pc import INTERFACES, Carriage, Member
 
@@ -236,6 +237,7 @@ def main() -> None:
     _REFERENCE.mkdir(exist_ok=True)
     (_REFERENCE / "cli.md").write_text(cli_reference())
     (_REFERENCE / "settings.md").write_text(settings_reference())
+    (_REFERENCE / "machine-settings.md").write_text(machine_settings_reference())
     (_REFERENCE / "http-api.md").write_text(api_reference())
     (_REFERENCE / "commands.md").write_text(commands_reference())
     (_REFERENCE / "virtual-pc.md").write_text(virtual_pc_reference())

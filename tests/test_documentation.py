@@ -22,10 +22,10 @@ from innkeeper.updates.policy import Policy
 from tests.serving import Service
 
 _ROOT = Path(__file__).parents[1]
-_PAGES = {"api": "http-api.md", "virtual_pc": "virtual-pc.md"}
+_PAGES = {"api": "http-api.md", "virtual_pc": "virtual-pc.md", "machine_settings": "machine-settings.md"}
 
 
-@pytest.mark.parametrize("name", ["cli", "settings", "api", "commands", "virtual_pc"])
+@pytest.mark.parametrize("name", ["cli", "settings", "machine_settings", "api", "commands", "virtual_pc"])
 def test_the_reference_is_what_the_programs_say(name: str) -> None:
     """Run ``python scripts/reference.py`` after changing a command, a setting or a message."""
     page = _ROOT / "docs" / "reference" / _PAGES.get(name, f"{name}.md")

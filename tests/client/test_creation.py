@@ -10,6 +10,7 @@ import pytest
 
 from innkeeper.client import Inn
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
+from innkeeper.wire.host import FirstBootOptions
 from innkeeper.wire.states import MachineState, TaskResult
 from innkeeper.wire.virtual_pc import FloppyDiskImageType
 from tests.serving import Service
@@ -57,7 +58,7 @@ def test_a_machine_is_made_from_an_image(inn: Inn) -> None:
     """A copy, with a seed for its first boot; an overlay, whose parent is watched over."""
     inn.machines.create("base", disk_bytes=1 << 30).wait_for_completion(-1)
     image = inn.machines["base"].hard_disk_connections[0].hard_disk.file
-    told = {"user": "ana", "ssh_keys": ["ssh-ed25519 AAAAC3Nza ana"], "hostname": "copy"}
+    told: FirstBootOptions = {"user": "ana", "ssh_keys": ["ssh-ed25519 AAAAC3Nza ana"], "hostname": "copy"}
     inn.machines.create("copy", image=image, first_boot=told).wait_for_completion(-1)
     copy = inn.machines["copy"]
     (seed,) = copy.dvd_rom_drives

@@ -33,6 +33,8 @@ from innkeeper.machines.change import (
 from innkeeper.machines.configuration import Adapter, Configuration, Drive, Location, Value
 from innkeeper.machines.machine import DiskKind, MachineState
 from innkeeper.machines.ports.host import Host
+from innkeeper.wire.events import Event, EventKind, Json
+from innkeeper.wire.machine_settings import SETTINGS, plain
 from innkeeper.wire.setting import SettingValue
 from innkeeper.wire.virtual_pc import Attachment, DriveBus, SerialPortType, UndoAction
 
@@ -48,6 +50,8 @@ class Subject:
     name: str
     #: Where overlays may be put.
     directory: Path
+    #: What the host has published, oldest first.
+    events: list[Event] = dataclasses.field(default_factory=list)
 
     async def state(self) -> MachineState:
         """What the machine does now."""
@@ -272,6 +276,43 @@ class ConfigurationContract:
         assert {**made.settings}.items() >= values.items()
         machine = await subject.hypervisor.inventory.get(subject.name)
         assert (machine.memory_mib, machine.vcpus) == (200, 2)
+
+    async def test_a_change_is_told_with_its_documented_key_and_value(self, subject: Subject) -> None:
+        """One event a setting; labels, values and devices by the client's names for them."""
+        mac, network, before = "52:54:00:00:00:0a", "user", len(subject.events)
+        values: Mapping[str, SettingValue] = {
+            "notes": "N",
+            "undo_action": UndoAction.COMMIT,
+            "memory_mib": 200,
+        }
+        for change in (
+            SettingsChanged(values=values),
+            MetadataChanged(extras={"labels": ("web",)}),
+            ValueSet(key="a/b", value=5),
+            AdapterAdded(mac=mac, network=network),
+            AdapterAddressed(mac=mac, new_mac=mac.replace("0a", "0b")),
+            AdapterRemoved(mac=mac.replace("0a", "0b")),
+        ):
+            await subject.hypervisor.configurations.change(subject.name, change)
+        await subject.hypervisor.configurations.set_autostart(subject.name, True)
+        told = [
+            (event.data["config_key"], event.data["config_data"])
+            for event in subject.events[before:]
+            if event.kind == EventKind.MACHINE_CONFIGURATION_CHANGED and event.subject == subject.name
+        ]
+        settings: list[tuple[Json, Json]] = [
+            (SETTINGS[key].member, plain(value)) for key, value in values.items()
+        ]
+        assert settings == [("notes", "N"), ("undo_action", "COMMIT"), ("memory", 200)]
+        assert told == [
+            *settings,
+            ("labels", ["web"]),
+            ("a/b", 5),
+            ("network_adapters", mac),
+            ("ethernet_address", mac.replace("0a", "0b")),
+            ("network_adapters", None),
+            ("autostart", True),
+        ]
 
     async def test_notes_labels_and_values_are_kept(self, subject: Subject) -> None:
         """Whatever their characters; and the machine is listed with its labels."""

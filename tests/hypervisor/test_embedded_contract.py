@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.machines.ports.host import Host
+from innkeeper.wire.events import Event
 from tests.guests.machines import TinyMachine
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor.contract import (
@@ -30,10 +31,13 @@ async def subject(
     echo_guest: TinyGuest,
     define_machine: Callable[..., Awaitable[TinyMachine]],
     tmp_path: Path,
+    hypervisor_events: list[Event],
 ) -> Subject:
     """A machine of its own for each test."""
     await define_machine("subject", guest=echo_guest, agent_port=False)
-    return Subject(hypervisor=embedded_hypervisor, name="subject", directory=tmp_path)
+    return Subject(
+        hypervisor=embedded_hypervisor, name="subject", directory=tmp_path, events=hypervisor_events
+    )
 
 
 class TestLife(LifeContract):

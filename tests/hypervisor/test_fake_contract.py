@@ -9,6 +9,7 @@ import pytest
 from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.tasks.clock import FakeClock
+from innkeeper.wire.events import Event
 from tests.hypervisor.contract import (
     ConfigurationContract,
     LifeContract,
@@ -24,13 +25,14 @@ from tests.hypervisor.screens import DisplayContract, HandsContract
 @pytest.fixture
 async def subject(tmp_path: Path) -> Subject:
     """A simulated machine with two disks, on a fast clock."""
+    events: list[Event] = []
     hypervisor = simulated_host(
-        tmp_path / "host", clock=FakeClock(speed=1000), publish=lambda _event: None, name="fake"
+        tmp_path / "host", clock=FakeClock(speed=1000), publish=events.append, name="fake"
     )
     await hypervisor.connection.open()
     disks = [file_disk(target, str(tmp_path / f"{target}.img")) for target in ("vda", "vdb")]
     await hypervisor.simulation.add(SimulatedMachine(name="subject", uuid="subject", disks=disks))
-    return Subject(hypervisor=hypervisor, name="subject", directory=tmp_path)
+    return Subject(hypervisor=hypervisor, name="subject", directory=tmp_path, events=events)
 
 
 class TestLife(LifeContract):

@@ -10,6 +10,7 @@ import pytest
 from innkeeper.errors import NotSupported
 from innkeeper.hypervisor.libvirt import libvirt_host
 from innkeeper.machines.machine import MachineState
+from innkeeper.wire.events import Event
 from tests.hypervisor.contract import ConfigurationContract, LifeContract, SavedStateContract, Subject
 from tests.hypervisor.screens import PictureContract, UnopenableContract, UntouchableContract
 
@@ -28,12 +29,13 @@ async def subject(tmp_path: Path) -> AsyncIterator[Subject]:
     """A made-up machine on a made-up host of its own."""
     node = tmp_path / "node.xml"
     node.write_text("<node/>")
+    events: list[Event] = []
     hypervisor = libvirt_host(
-        name="made-up", uri=f"test://{node}", publish=lambda _event: None, state_directory=tmp_path
+        name="made-up", uri=f"test://{node}", publish=events.append, state_directory=tmp_path
     )
     await hypervisor.connection.open()
     await hypervisor.definitions.define(_MACHINE.format(path=tmp_path / "disk.raw"))
-    yield Subject(hypervisor=hypervisor, name="subject", directory=tmp_path)
+    yield Subject(hypervisor=hypervisor, name="subject", directory=tmp_path, events=events)
     await hypervisor.connection.close()
 
 

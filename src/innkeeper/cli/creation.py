@@ -13,7 +13,7 @@ from innkeeper.cli.live import started
 from innkeeper.cli.terminal import Json, MachineName, NoWait, Session, session_of
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.wire.configuration import DeleteMessage
-from innkeeper.wire.host import UnregisteredMessage
+from innkeeper.wire.host import FirstBootOptions, UnregisteredMessage
 
 _SIZE = re.compile(r"(\d+)([KMGT]?)(i?B)?\Z", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -71,7 +71,7 @@ def create(
     ~/.ssh/id_ed25519.pub --start
     """
     session = session_of(context)
-    told = {
+    told: FirstBootOptions = {
         "hostname": hostname,
         "user": user,
         "ssh_keys": tuple(_key(each) for each in ssh_key or ()),

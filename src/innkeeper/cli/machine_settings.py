@@ -13,7 +13,6 @@ from innkeeper.cli.terminal import Json, MachineName, Session, session_of
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.configuration import ConfigurationMessage
 from innkeeper.wire.machine_settings import SETTINGS, DeclaredSetting, MachineChanges, word_of
-from innkeeper.wire.setting import Changeable
 
 _OPTIONS = {
     f"new_{key}": declared for key, declared in SETTINGS.items() if declared.setting.option is not None
@@ -60,32 +59,18 @@ def _declare(command: Callable[..., None]) -> None:
 
 
 def _option(declared: DeclaredSetting) -> object:
-    setting = declared.setting
-    names = setting.option or f"--{declared.key.replace('_', '-')}"
-    if declared.type is bool and "/" not in names:
-        names = f"{names}/--no-{names.removeprefix('--')}"
-    option = typer.Option(names, metavar=setting.metavar or None, help=_help(declared))
+    option = typer.Option(
+        declared.option or "", metavar=declared.setting.metavar or None, help=declared.setting.words
+    )
     return Annotated[_type(declared) | None, option]
 
 
 def _type(declared: DeclaredSetting) -> Any:
     """The type that typer reads: a closed set by its words."""
-    words = {word: word for word in declared.words}
+    words = {member.name: word_of(member) for member in declared.members}
     return enum.StrEnum(declared.key, words) if words else declared.type
-
-
-def _help(declared: DeclaredSetting) -> str:
-    limits, changes = declared.setting.limits, declared.setting.changes
-    words = [declared.setting.help]
-    if limits is not None:
-        words.append(f"{limits.words.capitalize()}.")
-    if changes is not Changeable.ANY_TIME:
-        words.append(changes.value)
-    return " ".join(words)
 
 
 def _value(declared: DeclaredSetting, given: object) -> object:
     """What was typed, as the setting's type."""
-    if not issubclass(declared.type, enum.IntEnum):
-        return given
-    return next(member for member in declared.type if word_of(member) == given)
+    return next((member for member in declared.members if word_of(member) == given), given)

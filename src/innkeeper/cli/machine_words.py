@@ -6,6 +6,7 @@ from rich.text import Text
 
 from innkeeper.cli.terminal import Session
 from innkeeper.wire.configuration import ConfigurationMessage, DriveMessage
+from innkeeper.wire.machine_settings import SETTINGS
 from innkeeper.wire.virtual_pc import SerialPortType
 
 
@@ -28,15 +29,15 @@ def show_devices(session: Session, made: ConfigurationMessage) -> None:
 
 def describe(made: ConfigurationMessage) -> dict[str, str]:
     """What there is to say of how a machine is made, beside its devices."""
-    undo = f"at each start; {made.undo_action.name.lower()} when it is turned off" if made.undoable else "no"
+    settings = {
+        declared.setting.label: declared.value_words(getattr(made, declared.key))
+        for declared in SETTINGS.values()
+        if declared.setting.label
+    }
     return {
         "Labels": " ".join(made.labels),
-        "Notes": made.notes,
         "Machine type": f"{made.chipset} {made.firmware}".strip(),
-        "Undo disks": undo,
-        "At the service's end": made.shutdown_action.name.lower().replace("_", " "),
-        "Serial number": made.bios_serial_number,
-        "Asset tag": made.chassis_asset_tag,
+        **settings,
         "Saved state": made.saved_state_path,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from pydantic import BaseModel
 
@@ -490,9 +490,9 @@ class VirtualPC:
 
     # Machines
 
-    def create_virtual_machine(self, name: str, **changes: object) -> Task:
-        """Create a machine (``CreateVirtualMachine``); the wishes are those of ``CreateMachineRequest``."""
-        request = wire.CreateMachineRequest.model_validate({"name": name, **changes})
+    def create_virtual_machine(self, name: str, **options: Unpack[wire.NewMachineOptions]) -> Task:
+        """Create a machine (``CreateVirtualMachine``). Options: as ``CreateMachineRequest`` has them."""
+        request = wire.CreateMachineRequest.model_validate({"name": name, **options})
         return Task(self._transport, self._send("POST", "machines", Accepted, request).task)
 
     def register_virtual_machine(self, path: str, name: str = "") -> MachineMessage:

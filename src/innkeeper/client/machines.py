@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from typing import Unpack
 
 from innkeeper.client import calls
 from innkeeper.client.accountant import Accountant
@@ -21,7 +22,7 @@ from innkeeper.wire.accountant import WatchedList, WatchedMessage
 from innkeeper.wire.commands import Command, MachineCommands, command_of
 from innkeeper.wire.configuration import DeleteMessage
 from innkeeper.wire.documented_events import DocumentedEvent
-from innkeeper.wire.host import UnregisteredMessage
+from innkeeper.wire.host import NewMachineOptions, UnregisteredMessage
 from innkeeper.wire.messages import Accepted, CommandRequest, EventMessage, MachineMessage, PrepareRequest
 from innkeeper.wire.states import MachineState
 
@@ -153,9 +154,9 @@ class MachineCollection:
     def __len__(self) -> int:
         return len(self.list())
 
-    def create(self, name: str, **changes: object) -> Task:
-        """Create a machine; the wishes are those of ``CreateMachineRequest``: ``image``, ``memory_mib`` …"""
-        return VirtualPC(self._transport).create_virtual_machine(name, **changes)
+    def create(self, name: str, **options: Unpack[NewMachineOptions]) -> Task:
+        """Create a machine: ``image``, ``memory_mib`` and the other fields of ``CreateMachineRequest``."""
+        return VirtualPC(self._transport).create_virtual_machine(name, **options)
 
     def register(self, path: str, name: str = "") -> Machine:
         """Take in a machine by its definition's file."""

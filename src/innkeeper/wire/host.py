@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, TypedDict
 
 from pydantic import AwareDatetime, Field
 
@@ -157,6 +158,15 @@ class FirstBootRequest(Request):
     agent: bool = True
 
 
+class FirstBootOptions(TypedDict, total=False):
+    """The fields of ``FirstBootRequest``, each of which has a default."""
+
+    hostname: str
+    user: str
+    ssh_keys: Sequence[str]
+    agent: bool
+
+
 class CreateMachineRequest(Request):
     """Create a machine."""
 
@@ -180,6 +190,25 @@ class CreateMachineRequest(Request):
     notes: str = Field(default="", max_length=65_536)
     labels: tuple[str, ...] = ()
     first_boot: FirstBootRequest | None = None
+
+
+class NewMachineOptions(TypedDict, total=False):
+    """The fields of ``CreateMachineRequest`` beside the name, each of which has a default."""
+
+    host: str
+    memory_mib: int
+    processors: int
+    image: str
+    image_format: str
+    overlay: bool
+    disk_bytes: int
+    disk_path: str
+    dvd: str
+    uefi: bool
+    network: str
+    notes: str
+    labels: Sequence[str]
+    first_boot: FirstBootRequest | FirstBootOptions | None
 
 
 class RegisterRequest(Request):

@@ -150,6 +150,7 @@ class MachineChanges(TypedDict, total=False):
             documented="Undoable",
             option="--undoable/--not-undoable",
             changes=Changeable.OFF,
+            label="Undo disks at each start",
         ),
     ]
     undo_action: Annotated[
@@ -158,6 +159,7 @@ class MachineChanges(TypedDict, total=False):
             help="What becomes of its undo disks when it is turned off.",
             noun="undo action",
             documented="UndoAction",
+            label="Undo action",
         ),
     ]
     shutdown_action: Annotated[
@@ -172,7 +174,7 @@ class MachineChanges(TypedDict, total=False):
     ]
     autostart: Annotated[
         bool,
-        Setting(help="Start it with its host.", noun="autostart"),
+        Setting(help="Start it with its host.", noun="autostart", label="Autostart"),
     ]
 
 
@@ -221,9 +223,25 @@ class DeclaredSetting:
         return self.setting.member or self.key
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """The values of a closed set as people write them, such as ``turn-off``; empty for others."""
-        return tuple(map(word_of, self.type)) if issubclass(self.type, enum.IntEnum) else ()
+    def option(self) -> str | None:
+        """The option of ``machine set``; ``None`` for none."""
+        option = self.setting.option
+        if option is None:
+            return None
+        option = option or f"--{self.key.replace('_', '-')}"
+        is_switch = self.type is bool and "/" not in option
+        return f"{option}/--no-{option.removeprefix('--')}" if is_switch else option
+
+    @property
+    def members(self) -> tuple[enum.IntEnum, ...]:
+        """The values of a closed set; empty for others."""
+        return tuple(self.type) if issubclass(self.type, enum.IntEnum) else ()
+
+    def value_words(self, value: SettingValue) -> str:
+        """A value for people."""
+        if isinstance(value, enum.Enum):
+            return word_of(value).replace("-", " ")
+        return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def word_of(member: enum.Enum) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pydantic import GetJsonSchemaHandler
@@ -146,12 +146,20 @@ class Setting:
     label: str = ""
 
     @property
+    def words(self) -> str:
+        """The setting for people: its help, its limits, and when it can change where that matters."""
+        return " ".join([self.help, *self._rules])
+
+    @property
     def description(self) -> str:
-        """The setting with its documented name, its limits, and when it can change."""
+        """The setting for programmers: with its documented name too."""
         documented = f" (``{self.documented}``)" if self.documented else ""
-        words = f"{self.help.removesuffix('.')}{documented}"
-        words += f": {self.limits.words}. " if self.limits is not None else ". "
-        return words + self.changes.value
+        return " ".join([f"{self.help.removesuffix('.')}{documented}.", *self._rules])
+
+    @property
+    def _rules(self) -> Sequence[str]:
+        limits = [] if self.limits is None else [f"{self.limits.words[0].upper()}{self.limits.words[1:]}."]
+        return limits if self.changes is Changeable.ANY_TIME else [*limits, self.changes.value]
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler

@@ -132,22 +132,38 @@ class FirmwareString:
 class Noted(Generic[T]):
     """A setting that Innkeeper keeps itself, in the definition's metadata: a field of ``Extras``."""
 
-    path = "metadata/innkeeper:machine"
-
     def __init__(self, kind: type[T]) -> None:
         self._kind = kind
 
     def __set_name__(self, _owner: type[Element], name: str) -> None:
-        self._name = name
+        self.name = name.replace("_", "-")
+        self.path = "metadata/innkeeper:machine"
+        self._field = name
 
     def __get__(self, owner: Element, _type: type[Element]) -> T:
-        value = getattr(read_extras(owner.node), self._name)
+        value = getattr(read_extras(owner.node), self._field)
         assert isinstance(value, self._kind)
         return value
 
     def __set__(self, owner: Element, value: T) -> None:
-        noted: Any = {self._name: value}
+        noted: Any = {self._field: value}
         write_extras(owner.node, dataclasses.replace(read_extras(owner.node), **noted))
+
+
+class MachineMemory(Memory):
+    """The memory of a machine: at its start it has all of it."""
+
+    def __set__(self, owner: Element, value: int) -> None:
+        super().__set__(owner, value)
+        Memory("currentMemory").__set__(owner, value)
+
+
+class Processors(Text[int]):
+    """The processors of a machine: at its start it has all of them."""
+
+    def __set__(self, owner: Element, value: int) -> None:
+        super().__set__(owner, value)
+        child(owner.node, self.path).attrib.pop("current", "")
 
 
 class Domain(Element):
@@ -157,6 +173,8 @@ class Domain(Element):
 
     name = Text("name")
     notes = Prose("description")
+    memory_mib = MachineMemory("memory")
+    vcpus = Processors("vcpu", 1, Whole())
     bios_serial_number = FirmwareString("system", "serial")
     base_board_serial_number = FirmwareString("baseBoard", "serial")
     chassis_serial_number = FirmwareString("chassis", "serial")
@@ -166,25 +184,6 @@ class Domain(Element):
     shutdown_action = Noted(ShutdownAction)
 
     @property
-    def memory_mib(self) -> int:
-        """Memory in MiB."""
-        return self.maximum_memory_mib
-
-    @memory_mib.setter
-    def memory_mib(self, memory_mib: int) -> None:
-        self.maximum_memory_mib = self.current_memory_mib = memory_mib
-
-    @property
-    def vcpus(self) -> int:
-        """How many processors."""
-        return self.maximum_vcpus
-
-    @vcpus.setter
-    def vcpus(self, vcpus: int) -> None:
-        self.maximum_vcpus = vcpus
-        child(self.node, "vcpu").attrib.pop("current", "")
-
-    @property
     def bios_guid(self) -> str:
         """The firmware's GUID in braces, which is the domain's own UUID."""
         return f"{{{self.uuid.upper()}}}" if self.uuid else ""
@@ -192,9 +191,6 @@ class Domain(Element):
     # Other fields
 
     uuid = Text("uuid")
-    maximum_memory_mib = Memory("memory")
-    current_memory_mib = Memory("currentMemory")
-    maximum_vcpus = Text("vcpu", 1, Whole())
     chipset = Attribute("os/type", "machine")
     firmware = Attribute("os", "firmware")
     loader = Text("os/loader")
