@@ -33,6 +33,7 @@ from innkeeper.machines.change import (
 from innkeeper.machines.configuration import Adapter, Configuration, Drive, Location, Value
 from innkeeper.machines.machine import DiskKind, MachineState
 from innkeeper.machines.ports.host import Host
+from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind, Json
 from innkeeper.wire.machine_settings import SETTINGS, plain
 from innkeeper.wire.setting import SettingValue
@@ -118,6 +119,17 @@ class LifeContract:
         with pytest.raises(WrongState) as caught:
             await subject.hypervisor.definitions.undefine(subject.name)
         assert caught.value.state == "RUNNING"
+
+    async def test_every_act_of_a_host_is_done_to_a_machine_that_is_on(self, subject: Subject) -> None:
+        """It runs on, or again; a machine that is off is refused, and stays off."""
+        acts = [command for command in Command if command.declaration.is_one_act]
+        for command in acts:
+            with pytest.raises(WrongState):
+                await subject.hypervisor.lifecycle.act(subject.name, command)
+        await subject.hypervisor.lifecycle.start(subject.name)
+        for command in acts:
+            await subject.hypervisor.lifecycle.act(subject.name, command)
+            assert await subject.state() is MachineState.RUNNING, command
 
     async def test_a_machine_that_is_off_cannot_be_paused(self, subject: Subject) -> None:
         """Nothing is started by accident."""

@@ -56,7 +56,7 @@ class CommandWork:
         self._clock = clock
         self._merge_has_begun = merge_has_begun
         self._rules = rules
-        #: What each command does; one that is not here is a single act of the host.
+        #: What each command does that is more than a single act of the host.
         self._deeds: Mapping[Command, _Deed] = {
             Command.STARTUP: self._start,
             Command.SAVE: self._save,
@@ -79,10 +79,10 @@ class CommandWork:
                 await self._before_start(host, name, task, argument)
 
             async def action() -> Json:
-                if command in self._deeds:
-                    await self._deeds[command](host, name, task, argument)
-                else:
+                if command.declaration.is_one_act:
                     await host.lifecycle.act(name, command)
+                else:
+                    await self._deeds[command](host, name, task, argument)
                 return None
 
             await task.step(str(command), action)

@@ -68,6 +68,8 @@ class Declaration:
     words: str = ""
     #: Whether it works on undo disks, so that it is offered only where there are some.
     on_undo_disks: bool = False
+    #: Whether it is a single act of the host (``Lifecycle.act``), and over at once.
+    is_one_act: bool = False
     #: Whether it waits for the guest, and can be told how long.
     has_timeout: bool = False
 
@@ -173,6 +175,7 @@ class Command(enum.StrEnum):
             refusals={_PAUSED: ErrorCode.VM_E_VM_NOT_RUNNING},
             number=0x07,
             verb="reset",
+            is_one_act=True,
         ),
     )
     TURN_OFF = (
