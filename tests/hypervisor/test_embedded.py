@@ -19,6 +19,7 @@ from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.wire.byte_pipe import BytePipe
+from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind
 from tests.guests.machines import TinyMachine
 from tests.guests.tiny import TinyGuest
@@ -313,6 +314,18 @@ async def test_a_guest_is_asked_to_power_off_by_its_button(
             await host.lifecycle.shut_down("button")
             await asyncio.sleep(1)
     await host.lifecycle.shut_down("button")
+
+
+async def test_an_nmi_reaches_the_guests_kernel(
+    embedded_hypervisor: Host, define_machine: DefineMachine
+) -> None:
+    """It reports the interrupt on its console, and goes on."""
+    machine = await define_machine("interrupted")
+    await embedded_hypervisor.lifecycle.start("interrupted")
+    await console_says(machine, "guest is up")
+    await embedded_hypervisor.lifecycle.act("interrupted", Command.INJECT_NMI)
+    await console_says(machine, "NMI received")
+    assert (await embedded_hypervisor.inventory.get("interrupted")).state is MachineState.RUNNING
 
 
 async def test_events_tell_a_machines_life_in_order(

@@ -178,6 +178,19 @@ class Command(enum.StrEnum):
             is_one_act=True,
         ),
     )
+    INJECT_NMI = (
+        "inject_nmi",
+        Declaration(
+            what="Send a machine a non-maskable interrupt, so that a hung guest reports or dumps its state.",
+            label="Send NMI",
+            icon="help",
+            warning="A guest that is set to panic at it stops or reboots; what it has not written is lost.",
+            life={_ON: Passage(None, _ON)},
+            number=0x0B,
+            verb="nmi",
+            is_one_act=True,
+        ),
+    )
     TURN_OFF = (
         "turn_off",
         Declaration(
@@ -355,6 +368,10 @@ class MachineCommands(abc.ABC, Generic[Started]):
     def reset(self) -> Started:
         """Press its reset button (``Reset``)."""
         return self.command(Command.RESET)
+
+    def inject_nmi(self) -> Started:
+        """Send it a non-maskable interrupt: a kernel that hangs may report, dump or reboot."""
+        return self.command(Command.INJECT_NMI)
 
     def turn_off(self) -> Started:
         """Pull the plug (``TurnOff``)."""

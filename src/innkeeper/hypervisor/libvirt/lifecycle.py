@@ -23,6 +23,7 @@ _LIVE = _UP | {MachineState.TURNING_ON, MachineState.RESTORING, MachineState.TUR
 #: The commands that are one call of libvirt.
 _ACTS: Mapping[Command, Callable[[libvirt.virDomain], object]] = {
     Command.RESET: lambda domain: domain.reset(0),
+    Command.INJECT_NMI: lambda domain: domain.injectNMI(0),
 }
 
 

@@ -15,9 +15,20 @@ from innkeeper.wire.commands import Command
 
 #: How long a boot takes the host, in simulated seconds.
 START_SECONDS = 0.4
+
+
+def _inject_nmi(machine: SimulatedMachine, now: float) -> None:
+    """Let the kernel report the interrupt on the machine's screen, as Linux does."""
+    if machine.memory is not None:
+        machine.memory.typed += (
+            f"\nUhhuh. NMI received for unknown reason 30 on CPU 0.\n{machine.name} login: "
+        )
+
+
 #: The commands that are over at once.
 _ACTS: Mapping[Command, Callable[[SimulatedMachine, float], None]] = {
     Command.RESET: SimulatedMachine.reset,
+    Command.INJECT_NMI: _inject_nmi,
 }
 
 
