@@ -11,7 +11,8 @@ from innkeeper.errors import IdentityError, InvalidArgument, NotAuthenticated, S
 from innkeeper.identity.accounts import Accounts
 from innkeeper.identity.audit import Audit
 from innkeeper.identity.caller import Person, Proof
-from innkeeper.identity.grants import Granted, Grants
+from innkeeper.identity.granted import Granted
+from innkeeper.identity.grants import Grants
 from innkeeper.identity.lockout import Lockout
 from innkeeper.identity.logins import Logins
 from innkeeper.identity.memory import (

@@ -13,7 +13,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from innkeeper.identity.audit import Audit
-from innkeeper.identity.grants import Granted
+from innkeeper.identity.granted import Granted
 from innkeeper.identity.memory import MemoryAuditStore
 from innkeeper.identity.roles import Grant, Role
 from innkeeper.server.http import problems

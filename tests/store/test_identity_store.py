@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 
-from innkeeper.identity.accounts import Account
+from innkeeper.identity.account import Account
 from innkeeper.identity.caller import Person
-from innkeeper.identity.grants import Granted
+from innkeeper.identity.granted import Granted
 from innkeeper.identity.memory import (
     MemoryAccountStore,
     MemoryGrantStore,
@@ -16,8 +16,8 @@ from innkeeper.identity.memory import (
 )
 from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant, Reach, Role
-from innkeeper.identity.sessions import Session
-from innkeeper.identity.tokens import Token
+from innkeeper.identity.session import Session
+from innkeeper.identity.token import Token
 from innkeeper.store.database import Database
 from innkeeper.store.identity_store import SqlAccountStore, SqlGrantStore, SqlSessionStore, SqlTokenStore
 

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
 
 from innkeeper.errors import ErrorCode, IdentityError
 from innkeeper.identity.caller import Person
+from innkeeper.identity.granted import Granted
+from innkeeper.identity.ports import GrantStore
 from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant
 from innkeeper.tasks.ports import Clock
-
-if TYPE_CHECKING:
-    from innkeeper.identity.ports import GrantStore
 
 #: What somebody of a realm is without a grant.
 Standing = Callable[[str, Known], Awaitable[tuple[Grant, ...]]]
 
 #: How long what was read is believed: another server on the same database may have changed it.
 _BELIEVED_SECONDS = 2.0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Granted:
-    """A role that was given to a person or a group of a realm."""
-
-    realm: str
-    #: The user's or the group's name.
-    name: str
-    is_group: bool
-    grant: Grant
-
-    @property
-    def holder(self) -> str:
-        """``ana@LAB``; a group as ``%admins@LAB``."""
-        return f"{'%' if self.is_group else ''}{Person(user=self.name, realm=self.realm)}"
 
 
 class Grants:

@@ -12,7 +12,8 @@ from innkeeper.identity.grants import Grants
 from innkeeper.identity.lockout import Lockout
 from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant
-from innkeeper.identity.sessions import Session, Sessions
+from innkeeper.identity.session import Session
+from innkeeper.identity.sessions import Sessions
 from innkeeper.identity.tokens import Tokens
 
 if TYPE_CHECKING:

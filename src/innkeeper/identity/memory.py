@@ -6,12 +6,12 @@ import dataclasses
 import datetime as dt
 from collections.abc import Callable, Sequence
 
-from innkeeper.identity.accounts import Account
+from innkeeper.identity.account import Account
 from innkeeper.identity.audit import Entry, Fact, Head, Search, next_entry
 from innkeeper.identity.caller import Person
-from innkeeper.identity.grants import Granted
-from innkeeper.identity.sessions import Session
-from innkeeper.identity.tokens import Token
+from innkeeper.identity.granted import Granted
+from innkeeper.identity.session import Session
+from innkeeper.identity.token import Token
 
 
 class MemoryAccountStore:

@@ -1,4 +1,4 @@
-"""What identity needs from the world: realms that know people, and stores that keep what is settled."""
+"""Ports of identity: realms that know people, and stores."""
 
 from __future__ import annotations
 
@@ -6,103 +6,103 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Protocol
 
-from innkeeper.identity.accounts import Account
+from innkeeper.identity.account import Account
 from innkeeper.identity.caller import Person
-from innkeeper.identity.grants import Granted
+from innkeeper.identity.granted import Granted
 from innkeeper.identity.realms import Known
-from innkeeper.identity.sessions import Session
-from innkeeper.identity.tokens import Token
+from innkeeper.identity.session import Session
+from innkeeper.identity.token import Token
 
 
 class Realm(Protocol):
-    """Knows people: by their passwords, and whether they are still who they were."""
+    """A source of people: checks their passwords, and whether they are still who they were."""
 
     @property
     def name(self) -> str:
         """The *domain* that people give when they connect."""
 
     async def check(self, user: str, password: str) -> Known | None:
-        """Whom this name and password are for; ``None`` where they are not right.
+        """Return whom this name and password are for; ``None`` where they are not right.
 
         Takes as long for a user who is not there. Raises ``ServiceError`` where the realm cannot be asked.
         """
 
     async def recall(self, known: Known) -> Known | None:
-        """Somebody who was known before, as the realm knows them now; ``None`` where it no longer does."""
+        """Return a person as the realm knows them now; ``None`` where it no longer does."""
 
 
 class TicketRealm(Realm, Protocol):
     """A realm whose people can come with a ticket in place of a password."""
 
     async def by_ticket(self, ticket: bytes) -> Known | None:
-        """Whose ticket for this service it is; ``None`` where it is not good."""
+        """Return whose ticket for this service it is; ``None`` where it is not good."""
 
 
 class AccountStore(Protocol):
-    """Keeps Innkeeper's own accounts."""
+    """Stores Innkeeper's own accounts."""
 
     async def put(self, account: Account) -> None:
-        """Add it, or replace the one of this name."""
+        """Add or replace an account."""
 
     async def get(self, name: str) -> Account | None:
-        """The account of this name, which is in lower case."""
+        """Return the account of this name, which is in lower case."""
 
     async def list(self) -> Sequence[Account]:
-        """By name."""
+        """Return all accounts, by name."""
 
     async def delete(self, name: str) -> bool:
-        """Whether there was one."""
+        """Delete an account; returns whether there was one."""
 
 
 class GrantStore(Protocol):
-    """Keeps who was given which role."""
+    """Stores who was given which role."""
 
     async def add(self, granted: Granted) -> None:
-        """Keep it, in place of another role of the same holder on the same thing."""
+        """Add a role, in place of another of the same holder on the same thing."""
 
     async def remove(self, granted: Granted) -> bool:
-        """Whether there was one: this holder's, on this thing, whatever the role."""
+        """Remove a holder's role on a thing; returns whether there was one."""
 
     async def list(self) -> Sequence[Granted]:
-        """All, by holder."""
+        """Return all roles, by holder."""
 
 
 class TokenStore(Protocol):
-    """Keeps tokens, by a digest of their secret."""
+    """Stores tokens, by a digest of their secret."""
 
     async def add(self, token: Token) -> None:
-        """Keep a new one."""
+        """Add a token."""
 
     async def get(self, token_id: str) -> Token | None:
-        """The token of this id."""
+        """Return the token of this id."""
 
     async def list(self, owner: Person | None = None) -> Sequence[Token]:
-        """All, or one person's; oldest first."""
+        """Return all tokens, or one person's; oldest first."""
 
     async def used(self, token_id: str, at: dt.datetime) -> None:
-        """Write down when it was last used. A crash may take it back."""
+        """Record a token's last use. A crash may lose it."""
 
     async def revoke(self, token_id: str, at: dt.datetime) -> bool:
-        """End it; whether that was news."""
+        """Revoke a token; returns whether it was valid."""
 
 
 class SessionStore(Protocol):
-    """Keeps sessions, by a digest of their secret."""
+    """Stores sessions, by a digest of their secret."""
 
     async def add(self, session: Session) -> None:
-        """Keep a new one."""
+        """Add a session."""
 
     async def get(self, digest: str) -> Session | None:
-        """The session of this digest."""
+        """Return the session of this digest."""
 
     async def seen(self, digest: str, at: dt.datetime) -> None:
-        """Write down when it was last used. A crash may take it back."""
+        """Record a session's last use. A crash may lose it."""
 
     async def delete(self, digest: str) -> bool:
-        """End it; whether there was one."""
+        """End a session; returns whether there was one."""
 
     async def delete_of(self, owner: Person) -> int:
-        """End all of one person's; how many."""
+        """End all sessions of one person; returns how many."""
 
     async def purge(self, *, seen_before: dt.datetime, now: dt.datetime) -> int:
-        """Forget those that are over, or were not used since ``seen_before``; how many."""
+        """Delete sessions that are over, or were not used since ``seen_before``; returns how many."""

@@ -7,17 +7,15 @@ import datetime as dt
 import hashlib
 import hmac
 import secrets
-from typing import TYPE_CHECKING
 
 import structlog
 
 from innkeeper.errors import ServiceError
 from innkeeper.identity.caller import Caller, Person
+from innkeeper.identity.ports import SessionStore
 from innkeeper.identity.realms import Known
+from innkeeper.identity.session import Session
 from innkeeper.tasks.ports import Clock
-
-if TYPE_CHECKING:
-    from innkeeper.identity.ports import SessionStore
 
 _log = structlog.get_logger(__name__)
 
@@ -25,27 +23,6 @@ _SECRET_BYTES = 32
 _PURGE_SECONDS = 3600.0
 #: A session's last use is written down this seldom.
 _SEEN_EVERY = dt.timedelta(minutes=1)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Session:
-    """Somebody who has logged in."""
-
-    #: Of the secret that the other side holds.
-    digest: str
-    realm: str
-    known: Known
-    #: Where they logged in from.
-    address: str
-    created_at: dt.datetime
-    seen_at: dt.datetime
-    #: When it ends, used or not.
-    expires_at: dt.datetime
-
-    @property
-    def id(self) -> str:
-        """A name that may be shown: nobody finds the secret by it."""
-        return self.digest[:12]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

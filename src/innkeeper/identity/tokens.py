@@ -1,59 +1,27 @@
-"""Keep tokens: secrets with a name, a scope and an end, for programs."""
+"""Tokens for programs: made, checked and revoked."""
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import hmac
 import re
 import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from innkeeper.errors import ErrorCode, IdentityError
 from innkeeper.identity.caller import Person
+from innkeeper.identity.ports import TokenStore
 from innkeeper.identity.realms import Known, checked_name
 from innkeeper.identity.roles import Grant
 from innkeeper.identity.sessions import digest_of
+from innkeeper.identity.token import Token
 from innkeeper.tasks.ports import Clock
-
-if TYPE_CHECKING:
-    from innkeeper.identity.ports import TokenStore
 
 #: How a token looks, so that one that has leaked is found by those who look for such.
 PREFIX = "innkeeper_"
 _SHAPE = re.compile(PREFIX + r"([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 _USED_EVERY = dt.timedelta(minutes=1)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Token:
-    """One token, without its secret."""
-
-    id: str
-    #: Its owner's name for it.
-    name: str
-    #: Of the secret.
-    digest: str = dataclasses.field(repr=False)
-    realm: str
-    known: Known
-    #: What it leaves of its owner's roles; ``None`` leaves them whole.
-    scope: tuple[Grant, ...] | None
-    created_at: dt.datetime
-    #: ``None``: not by itself.
-    expires_at: dt.datetime | None
-    used_at: dt.datetime | None = None
-    revoked_at: dt.datetime | None = None
-
-    @property
-    def owner(self) -> Person:
-        """Whose it is."""
-        return Person(user=self.known.user, realm=self.realm)
-
-    def is_good(self, now: dt.datetime) -> bool:
-        """Whether it still opens anything."""
-        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 class Tokens:

@@ -10,13 +10,13 @@ from typing import Final
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from innkeeper.identity.accounts import Account
+from innkeeper.identity.account import Account
 from innkeeper.identity.caller import Person
-from innkeeper.identity.grants import Granted
+from innkeeper.identity.granted import Granted
 from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant, Reach, Role
-from innkeeper.identity.sessions import Session
-from innkeeper.identity.tokens import Token
+from innkeeper.identity.session import Session
+from innkeeper.identity.token import Token
 from innkeeper.store.database import Database, upsert
 from innkeeper.store.identity_tables import accounts, grants, sessions, tokens
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from innkeeper.identity.accounts import Account
+from innkeeper.identity.account import Account
 from innkeeper.identity.caller import LOCAL_REALM
-from innkeeper.identity.grants import Granted
+from innkeeper.identity.granted import Granted
 from innkeeper.identity.roles import Grant
-from innkeeper.identity.tokens import Token
+from innkeeper.identity.token import Token
 from innkeeper.wire import identity as wire
 
 

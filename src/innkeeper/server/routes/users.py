@@ -8,10 +8,10 @@ from fastapi import APIRouter, Response
 
 from innkeeper.errors import ErrorCode, IdentityError, NotPermitted
 from innkeeper.identity.caller import LOCAL_REALM, Caller, Person
-from innkeeper.identity.grants import Granted
+from innkeeper.identity.granted import Granted
 from innkeeper.identity.realms import Known, checked_name
 from innkeeper.identity.roles import Grant, Reach, Role
-from innkeeper.identity.tokens import Token
+from innkeeper.identity.token import Token
 from innkeeper.server.house import House
 from innkeeper.server.identity.messages import grant_message, token_message, user_messages
 from innkeeper.server.identity.needs import needs
