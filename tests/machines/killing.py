@@ -36,7 +36,7 @@ from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import Settings
 from innkeeper.tasks.clock import SystemClock
-from innkeeper.tasks.task import TaskResult
+from innkeeper.tasks.task import TaskFilter, TaskResult
 from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event
 from innkeeper.wire.machine_settings import MachineChanges
@@ -131,7 +131,7 @@ async def _command(house: House, machine: Machine, chance: random.Random) -> Non
 async def _idle(house: House) -> None:
     """Wait until every task has ended, and nothing more is begun."""
     deadline = time.monotonic() + _TIMEOUT_S
-    while await house.tasks.list(live=True) or await _pending(house):
+    while await house.tasks.list(TaskFilter(live=True)) or await _pending(house):
         if time.monotonic() > deadline:
             return
         await asyncio.sleep(0.2)
@@ -145,12 +145,13 @@ async def _pending(house: House) -> bool:
 async def _judge(house: House, directory: Path) -> dict[str, object]:
     """What is wrong, and what happened."""
     faults = [
-        f"task {task.id} ({task.description}) never ended" for task in await house.tasks.list(live=True)
+        f"task {task.id} ({task.description}) never ended"
+        for task in await house.tasks.list(TaskFilter(live=True))
     ]
     results: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     before_id = None
-    while page := await house.tasks.list(live=False, before_id=before_id, limit=500):
+    while page := await house.tasks.list(TaskFilter(live=False, before_id=before_id, limit=500)):
         before_id = page[-1].id
         for task in page:
             results[task.result.name if task.result is not None else "NONE"] += 1
@@ -194,7 +195,7 @@ def _checked(path: str) -> list[str]:
 
 async def _judge_state(house: House, machine: Machine) -> list[str]:
     """The last command that was carried out has led where the table says."""
-    last = await house.tasks.list(live=False, lock=lock_of(machine.name), limit=1)
+    last = await house.tasks.list(TaskFilter(live=False, lock=lock_of(machine.name), limit=1))
     if not last or last[0].result is not TaskResult.SUCCESS:
         return []
     leads = {passage.to for (_, command), passage in LIFE.items() if command.kind == last[0].kind}

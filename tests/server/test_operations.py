@@ -22,6 +22,7 @@ from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.tasks.clock import FakeClock
+from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire.commands import command_of
 from innkeeper.wire.events import Event, EventKind
 
@@ -98,7 +99,9 @@ async def test_stopping_an_instance_cancels_its_operation(house: House) -> None:
     machine = next(each for each in await house.machines.list() if each.state is MachineState.RUNNING)
     run = await begun(house, command_of("shut_down").class_id, machine.name)
     for _ in range(500):
-        found = [each for each in await house.tasks.list(live=True) if each.kind != "scheduled_task"]
+        found = [
+            each for each in await house.tasks.list(TaskFilter(live=True)) if each.kind != "scheduled_task"
+        ]
         if found:
             break
         await asyncio.sleep(0.005)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -13,7 +14,7 @@ from innkeeper.store.database import Database
 from innkeeper.store.task_store import SqlTaskStore
 from innkeeper.tasks.memory_store import MemoryTaskStore
 from innkeeper.tasks.ports import LastWords, LockHeld, TaskStore
-from innkeeper.tasks.task import CancelEffect, LogLevel, Progress, Task, TaskResult
+from innkeeper.tasks.task import CancelEffect, LogLevel, NewTask, Progress, Task, TaskFilter, TaskResult
 
 NIGHT = dt.datetime(2026, 1, 10, 22, 0, tzinfo=dt.UTC)
 
@@ -34,16 +35,15 @@ async def create(
     at: dt.datetime = NIGHT,
 ) -> Task:
     """A task, written down."""
-    return await store.create(
+    new = NewTask(
         kind=kind,
         description=description,
         lock=lock,
         parent_id=parent_id,
         owner="ana",
         argument={"machine": "web-1", "disks": [1, None, {"a": 0.5}]},
-        cancel_effect=CancelEffect.BACK_TO_START,
-        at=at,
     )
+    return await store.create(new, at)
 
 
 async def end(store: TaskStore, task: Task, at: dt.datetime = NIGHT) -> Task:
@@ -164,7 +164,7 @@ async def test_the_list_is_newest_first_and_filtered(store: TaskStore) -> None:
     )
 
     async def ids(**filters: object) -> list[int]:
-        return [task.id for task in await store.list(**filters)]  # type: ignore[arg-type]
+        return [task.id for task in await store.list(TaskFilter(**filters))]  # type: ignore[arg-type]
 
     assert await ids() == [third.id, second.id, first.id]
     assert await ids(live=True) == [second.id, first.id]
@@ -237,17 +237,10 @@ async def test_what_is_written_outlives_the_process(database: Database) -> None:
 
 async def test_a_dead_server_s_tasks_go_to_one_other(store: TaskStore) -> None:
     """Of two that find a peer dead, the first gets its live tasks; those that ended stay where they were."""
-    common: dict[str, Any] = {
-        "kind": "run",
-        "description": "Run",
-        "lock": None,
-        "parent_id": None,
-        "owner": "ana",
-    }
-    common |= {"argument": {}, "cancel_effect": CancelEffect.NONE, "at": NIGHT}
-    live = await store.create(**common, carrier="one")
-    ended = await store.create(**common, carrier="one")
-    other = await store.create(**common, carrier="three")
+    one = NewTask(kind="run", description="Run", argument={}, carrier="one")
+    live = await store.create(one, NIGHT)
+    ended = await store.create(one, NIGHT)
+    other = await store.create(dataclasses.replace(one, carrier="three"), NIGHT)
     await end(store, ended)
     adopted = await store.adopt(["one", "dead"], "two")
     assert [(task.id, task.carrier) for task in adopted] == [(live.id, "two")]

@@ -26,7 +26,7 @@ from innkeeper.errors import (
 from innkeeper.tasks.memory_engine import StepMoment
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Retention
-from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, TaskResult
+from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, NewTask, Progress, TaskFilter, TaskResult
 from innkeeper.wire.events import EventKind, Json
 from innkeeper.wire.json_fields import refuse_newer
 
@@ -466,17 +466,8 @@ async def test_a_killed_task_goes_on_after_its_last_recorded_step() -> None:
 async def test_a_task_that_was_written_but_never_started_is_started_at_launch() -> None:
     """A crash between the task's row and its run leaves no task behind."""
     house = House()
-    at = house.clock.now()
-    task = await house.store.create(
-        kind="nothing",
-        description="Do nothing",
-        lock="machine:web-1",
-        parent_id=None,
-        owner="ana",
-        argument={},
-        cancel_effect=CancelEffect.NONE,
-        at=at,
-    )
+    new = NewTask(kind="nothing", description="Do nothing", argument={}, lock="machine:web-1")
+    task = await house.store.create(new, house.clock.now())
     house.tasks.register("nothing", do_nothing)
     await house.tasks.launch()
     assert await house.tasks.wait(task.id)
@@ -533,7 +524,7 @@ async def test_sub_tasks_are_found_by_their_parent() -> None:
     await house.tasks.launch()
     parent = await house.tasks.start("nothing", "Parent", {})
     child = await house.tasks.start("nothing", "Child", {}, parent_id=parent.id)
-    assert [t.id for t in await house.tasks.list(parent_id=parent.id)] == [child.id]
+    assert [t.id for t in await house.tasks.list(TaskFilter(parent_id=parent.id))] == [child.id]
 
 
 async def test_the_history_is_kept_as_long_as_asked() -> None:

@@ -16,6 +16,7 @@ from innkeeper.errors import UpdateError
 from innkeeper.hypervisor.simulated.fleet import settle_fleet
 from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.machines.machine import MachineState
+from innkeeper.tasks.task import TaskFilter
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.memory import MemoryWindowStore
 from innkeeper.updates.placement import Why
@@ -218,7 +219,7 @@ async def test_a_fleet_is_maintained_in_one_night(tmp_path: Path) -> None:
     async with night.triggered():
         for minutes in range(115, 300, 2):
             await night.until(minutes / 60)
-            live.append(len(await night.tasks.list(live=True)))
+            live.append(len(await night.tasks.list(TaskFilter(live=True))))
         await night.until(5.1)
         await settle()
     verdicts = [booking.verdict for booking in await night.bookings.list()]

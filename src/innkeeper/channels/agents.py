@@ -14,10 +14,10 @@ from innkeeper.channels.link import DEFAULT_PACE, Link, Pace, Surroundings
 from innkeeper.channels.ports import GuestAgent, OnBooking, OpenPort
 from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
-from innkeeper.channels.timeouts import within
 from innkeeper.errors import AgentError, AgentQuarantined, ErrorCode, InnkeeperError
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.supervision import Loops
+from innkeeper.tasks.waiting import Signal, within
 from innkeeper.wire.events import Event, EventGroup, EventKind, Publish
 
 _log = structlog.get_logger(__name__)
@@ -75,7 +75,7 @@ class Agents:
             pace=pace,
         )
         self._keepers: dict[str, Keeper] = {}
-        self._changed = asyncio.Event()
+        self._changed = Signal()
         self._looking: asyncio.Task[None] | None = None
 
     # Life
@@ -146,7 +146,7 @@ class Agents:
     async def _look_again_and_again(self) -> None:
         clock = self._needs.clock
         while True:
-            await within(clock, _LOOK_AGAIN_S, self._changed.wait())
+            await self._changed.wait_within(clock, _LOOK_AGAIN_S)
             await clock.sleep(_LOOK_S)
             self._changed.clear()
             try:
@@ -197,7 +197,7 @@ class Keeper:
         self._needs = needs
         self._offences = Offences(needs.clock)
         self._receipts = Receipts()
-        self._hurry = asyncio.Event()
+        self._hurry = Signal()
         self._change = asyncio.Event()
         self._quarantine_s = _FIRST_QUARANTINE_S
         #: The session there is now.
@@ -236,7 +236,7 @@ class Keeper:
                 retry_s = _FIRST_RETRY_S
             if self._offences.are_too_many:
                 await self._quarantine()
-            if await within(self._needs.clock, retry_s, self._hurry.wait()):
+            if await self._hurry.wait_within(self._needs.clock, retry_s):
                 # The event may come before QEMU has made the port: a moment, never a busy loop.
                 await self._needs.clock.sleep(_LOOK_S)
                 retry_s = _FIRST_RETRY_S

@@ -24,10 +24,10 @@ from innkeeper.channels.receipts import Receipts
 from innkeeper.channels.session import AgentSession
 from innkeeper.channels.statements import OtherVersion, Unbelievable, read_hello, read_notice, read_told
 from innkeeper.channels.streams import LinkStreams
-from innkeeper.channels.timeouts import within
 from innkeeper.errors import AgentError, InnkeeperError
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.waiting import within
 from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.frames import Fault, Interruption
 from innkeeper.wire.session import (

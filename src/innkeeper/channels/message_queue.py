@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import collections
 from collections.abc import AsyncIterator
 
 from innkeeper.channels.ports import GuestMessage, GuestOutput
+from innkeeper.tasks.waiting import Signal
 
 #: How many messages wait for a listener.
 _MOST = 1000
@@ -18,7 +18,7 @@ class MessageQueue(AsyncIterator[GuestMessage]):
     def __init__(self) -> None:
         self._messages: collections.deque[GuestMessage] = collections.deque()
         self._ended = False
-        self._something = asyncio.Event()
+        self._something = Signal()
 
     def put(self, message: GuestMessage) -> None:
         """Add a message. Where too many wait, output goes first, then the oldest."""
@@ -38,6 +38,5 @@ class MessageQueue(AsyncIterator[GuestMessage]):
         while not self._messages:
             if self._ended:
                 raise StopAsyncIteration
-            self._something.clear()
             await self._something.wait()
         return self._messages.popleft()

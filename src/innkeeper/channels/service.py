@@ -23,7 +23,6 @@ from innkeeper.channels.listener import ChannelListener
 from innkeeper.channels.pipe_name import MAX_SOCKET_PATH_BYTES, PipeName, parse_pipe_name
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.channels.rules import parse_guest_port, require_endpoints
-from innkeeper.channels.timeouts import within
 from innkeeper.errors import (
     AgentError,
     ErrorCode,
@@ -37,6 +36,7 @@ from innkeeper.errors import (
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.supervision import Loops
+from innkeeper.tasks.waiting import Signal
 from innkeeper.wire.events import Event, EventGroup, EventKind, Publish
 
 _log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ class Channels:
         #: Machines whose standing is to be looked at, and those that a task works at.
         self._to_look_at: set[str] = set()
         self._worked_at: set[str] = set()
-        self._changed = asyncio.Event()
+        self._changed = Signal()
         self._watching: asyncio.Task[None] | None = None
 
     # Life
@@ -318,7 +318,7 @@ class Channels:
     async def _watch(self) -> None:
         clock = self._needs.clock
         while True:
-            if not await within(clock, _LOOK_AGAIN_S, self._changed.wait()):
+            if not await self._changed.wait_within(clock, _LOOK_AGAIN_S):
                 self._to_look_at |= {each.channel.machine for each in self._open.values()}
             await clock.sleep(_LOOK_S)
             self._changed.clear()

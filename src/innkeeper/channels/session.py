@@ -32,9 +32,9 @@ from innkeeper.channels.statements import (
     read_optional_task,
     read_task,
 )
-from innkeeper.channels.timeouts import within
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.waiting import within
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 from innkeeper.wire.session import Message
 

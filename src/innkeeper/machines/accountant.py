@@ -17,6 +17,7 @@ from innkeeper.machines.service import Machines
 from innkeeper.machines.usage import Usage
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.waiting import Signal
 
 _log = structlog.get_logger(__name__)
 
@@ -94,7 +95,7 @@ class Accountant:
         self._looked_at = -math.inf
         self._ticked_at = -math.inf
         self._ticking = asyncio.Lock()
-        self._asked = asyncio.Event()
+        self._asked = Signal()
 
     async def run(self) -> None:
         """Ask and ask again, until cancelled."""
@@ -162,13 +163,10 @@ class Accountant:
     async def _wait(self, seconds: float, *, watched: bool) -> None:
         """Wait for the next tick; the first who looks ends a long wait."""
         self._asked.clear()
-        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
-        asked = asyncio.ensure_future(self._asked.wait())
-        try:
-            await asyncio.wait({sleep} if watched else {sleep, asked}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            asked.cancel()
+        if watched:
+            await self._clock.sleep(seconds)
+        else:
+            await self._asked.wait_within(self._clock, seconds)
 
     def _take(self, host: str, seen: Mapping[str, Usage]) -> None:
         now = self._clock.monotonic()

@@ -23,6 +23,7 @@ from innkeeper.machines.unless_cancelled import unless_cancelled
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask, Work
 from innkeeper.tasks.task import LogLevel
+from innkeeper.tasks.waiting import until
 from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import as_float, get_optional
@@ -145,16 +146,17 @@ class CommandWork:
         timeout_seconds = get_optional(argument, "timeout_seconds", as_float) or SHUT_DOWN_SECONDS
         if (await host.inventory.get(name)).state is MachineState.RUNNING:
             await host.lifecycle.shut_down(name)
-        give_up = self._clock.monotonic() + timeout_seconds
-        while (await host.inventory.get(name)).state is not MachineState.TURNED_OFF:
-            if self._clock.monotonic() >= give_up:
-                raise MachineError(
-                    f"The guest of {name} did not power off within {timeout_seconds:g} seconds.",
-                    machine=name,
-                    code=ErrorCode.VM_E_TIMED_OUT,
-                    advice=f"Look at its console, or pull its plug: innkeeper machine stop {name} --force",
-                )
-            await self._clock.sleep(_LOOK_SECONDS)
+
+        async def is_off() -> bool:
+            return (await host.inventory.get(name)).state is MachineState.TURNED_OFF
+
+        if not await until(self._clock, is_off, every=_LOOK_SECONDS, seconds=timeout_seconds):
+            raise MachineError(
+                f"The guest of {name} did not power off within {timeout_seconds:g} seconds.",
+                machine=name,
+                code=ErrorCode.VM_E_TIMED_OUT,
+                advice=f"Look at its console, or pull its plug: innkeeper machine stop {name} --force",
+            )
 
     def _work_on_undo_disks(self, command: Command) -> Work:
         """Merge or discard: which disks is a step of its own, for afterwards the machine does not tell."""

@@ -28,7 +28,7 @@ from innkeeper.machines.undo.undoable import (
 )
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
-from innkeeper.tasks.task import CancelEffect, Task, TaskResult
+from innkeeper.tasks.task import CancelEffect, Task, TaskFilter, TaskResult
 from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Json
 from innkeeper.wire.virtual_pc import StartupOption
@@ -218,7 +218,7 @@ class Machines:
         """Whether the run that made the undo disks, or a command since then, has begun to merge them."""
         if await self._run_has_merged(run):
             return True
-        merges = await self._tasks.list(kind=Command.MERGE_UNDO_DISKS.kind, lock=lock_of(machine))
+        merges = await self._tasks.list(TaskFilter(kind=Command.MERGE_UNDO_DISKS.kind, lock=lock_of(machine)))
         return any(task.id > run and task.result is not TaskResult.SUCCESS for task in merges)
 
     async def _command(self, name: str, command: Command, owner: str, argument: Mapping[str, Json]) -> Task:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
 from innkeeper.errors import InnkeeperError, MachineBusy, MachineNotFound
@@ -11,6 +9,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.waiting import Signal
 from innkeeper.wire.events import Event, EventKind
 
 #: Seconds until a machine that a task holds is looked at again.
@@ -26,7 +25,7 @@ class UndoActionWatch:
         self._machines = machines
         self._clock = clock
         self._stopped: set[str] = set()
-        self._woken = asyncio.Event()
+        self._woken = Signal()
 
     def on_event(self, event: Event) -> None:
         """Hear that a machine has stopped."""
@@ -40,7 +39,6 @@ class UndoActionWatch:
             if machine.undo_pending and machine.state is MachineState.TURNED_OFF:
                 self._stopped.add(machine.name)
         while True:
-            self._woken.clear()
             busy = await self._settle_all()
             if not self._stopped:
                 await self._woken.wait()

@@ -17,7 +17,7 @@ from innkeeper.machines.service import Machines, lock_of
 from innkeeper.server.http.conditional import tag_of
 from innkeeper.server.messages import machine_message
 from innkeeper.tasks.service import Tasks
-from innkeeper.tasks.task import Task
+from innkeeper.tasks.task import Task, TaskFilter
 from innkeeper.wire.events import Event, EventGroup, EventKind
 
 #: Older than this, all hosts are asked again: beside the readers while they may wait no longer than …
@@ -174,7 +174,7 @@ class Board:
         self._changed_since.clear()
         try:
             machines = await self._machines.list()
-            live = await self._tasks.list(live=True, limit=_ALL)
+            live = await self._tasks.list(TaskFilter(live=True, limit=_ALL))
         except BaseException:
             self._is_whole = False
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from innkeeper.channels.channel import LookAtMachine, MachineStanding, Standing
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire.states import MachineState
 
 _OFF = frozenset({MachineState.TURNED_OFF, MachineState.INVALID, MachineState.DELETE_MACHINE})
@@ -22,7 +23,7 @@ def looks_at(machines: Machines, tasks: Tasks) -> LookAtMachine:
         if machine.state is MachineState.RUNNING:
             standing = Standing.RUNNING
         elif machine.state in _OFF:
-            held = await tasks.list(live=True, lock=lock_of(machine.name), limit=1)
+            held = await tasks.list(TaskFilter(live=True, lock=lock_of(machine.name), limit=1))
             standing = Standing.RESTING if held else Standing.OFF
         state = machine.state.name.lower().replace("_", " ")
         return MachineStanding(machine=machine.name, standing=standing, state=state)

@@ -13,6 +13,7 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.states import MachineState, TaskResult
 
@@ -81,7 +82,9 @@ class Metrics:
         for host in machines.hosts.values():
             await self._look_at(host)
         self._live.clear()
-        for kind, count in Tally(task.kind for task in await tasks.list(live=True, limit=_ALL)).items():
+        for kind, count in Tally(
+            task.kind for task in await tasks.list(TaskFilter(live=True, limit=_ALL))
+        ).items():
             self._live.labels(kind).set(count)
         return generate_latest(self._registry)
 

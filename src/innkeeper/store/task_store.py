@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import sqlalchemy as sa
@@ -14,7 +14,17 @@ from innkeeper.errors import TaskNotFound
 from innkeeper.store.database import Database
 from innkeeper.store.tables import task_log, tasks
 from innkeeper.tasks.ports import NO_WORDS, LastWords, LockHeld
-from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, Task, TaskResult
+from innkeeper.tasks.task import (
+    ANY_TASK,
+    CancelEffect,
+    LogLevel,
+    LogLine,
+    NewTask,
+    Progress,
+    Task,
+    TaskFilter,
+    TaskResult,
+)
 from innkeeper.wire.events import Json
 
 #: How often to look again for a holder that ended just when its lock was asked for.
@@ -27,56 +37,28 @@ class SqlTaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(
-        self,
-        *,
-        kind: str,
-        description: str,
-        lock: str | None,
-        parent_id: int | None,
-        owner: str,
-        argument: Mapping[str, Json],
-        cancel_effect: CancelEffect,
-        carrier: str | None = None,
-        at: dt.datetime,
-    ) -> Task:
+    async def create(self, new: NewTask, at: dt.datetime) -> Task:
         """Write a new task; raises ``LockHeld`` where a live task holds ``lock``."""
         row = {
-            "kind": kind,
-            "description": description,
-            "lock": lock,
-            "parent_id": parent_id,
-            "owner": owner,
-            "argument": json.dumps(argument),
-            "cancel_effect": cancel_effect.value,
-            "carrier": carrier,
+            "kind": new.kind,
+            "description": new.description,
+            "lock": new.lock,
+            "parent_id": new.parent_id,
+            "owner": new.owner,
+            "argument": json.dumps(new.argument),
+            "cancel_effect": new.cancel_effect.value,
+            "carrier": new.carrier,
             "created_at": at,
         }
         for _ in range(_LOCK_TRIES):
             try:
                 task_id = cast(int, await self._database.write_rows((_INSERT, row)))
-                return Task(
-                    id=task_id,
-                    kind=kind,
-                    description=description,
-                    lock=lock,
-                    parent_id=parent_id,
-                    owner=owner,
-                    carrier=carrier,
-                    created_at=at,
-                    ended_at=None,
-                    progress=Progress(),
-                    cancel_effect=cancel_effect,
-                    cancel_requested=False,
-                    result=None,
-                    error=0,
-                    error_description="",
-                )
+                return new.written(task_id, at)
             except sa.exc.IntegrityError:
-                holder = await self._holder(lock)
+                holder = await self._holder(new.lock)
                 if holder is not None:
                     raise LockHeld(holder) from None
-        raise AssertionError(f"{lock} is held, and by nobody")
+        raise AssertionError(f"{new.lock} is held, and by nobody")
 
     async def adopt(self, carriers: Sequence[str], carrier: str) -> Sequence[Task]:
         """Give ``carrier`` the live tasks of others, in one statement: each goes to one server."""
@@ -101,31 +83,9 @@ class SqlTaskStore:
         kept: Mapping[str, Json] = json.loads(_found(row, task_id).argument)
         return kept
 
-    async def list(
-        self,
-        *,
-        live: bool | None = None,
-        kind: str | None = None,
-        lock: str | None = None,
-        parent_id: int | None = None,
-        text: str | None = None,
-        before_id: int | None = None,
-        limit: int = 100,
-    ) -> Sequence[Task]:
-        """Return tasks, newest first."""
-        query = sa.select(tasks).order_by(tasks.c.id.desc()).limit(limit)
-        if live is not None:
-            query = query.where(tasks.c.result.is_(None) if live else tasks.c.result.is_not(None))
-        if text is not None:
-            query = query.where(
-                tasks.c.description.icontains(text, autoescape=True)
-                | tasks.c.error_description.icontains(text, autoescape=True)
-            )
-        if before_id is not None:
-            query = query.where(tasks.c.id < before_id)
-        for column, value in ((tasks.c.kind, kind), (tasks.c.lock, lock), (tasks.c.parent_id, parent_id)):
-            if value is not None:
-                query = query.where(column == value)
+    async def list(self, wanted: TaskFilter = ANY_TASK) -> Sequence[Task]:
+        """The tasks that the filter admits, newest first."""
+        query = sa.select(tasks).where(*_conditions(wanted)).order_by(tasks.c.id.desc()).limit(wanted.limit)
         rows = await self._database.read(lambda c: c.execute(query).all())
         return [_task(row) for row in rows]
 
@@ -248,6 +208,20 @@ def _update_of(*names: str) -> sa.UpdateBase:
 _ENDING = ("result", "error", "error_description", "ended_at")
 _END = _update_of(*_ENDING)
 _END_WITH_PROGRESS = _update_of(*_ENDING, *(field.name for field in dataclasses.fields(Progress)))
+
+
+def _conditions(wanted: TaskFilter) -> Iterator[sa.ColumnElement[bool]]:
+    """What the tasks that the filter admits have in common."""
+    if wanted.live is not None:
+        yield tasks.c.result.is_(None) if wanted.live else tasks.c.result.is_not(None)
+    if wanted.text is not None:
+        yield tasks.c.description.icontains(wanted.text, autoescape=True) | (
+            tasks.c.error_description.icontains(wanted.text, autoescape=True)
+        )
+    if wanted.before_id is not None:
+        yield tasks.c.id < wanted.before_id
+    columns = (tasks.c.kind, wanted.kind), (tasks.c.lock, wanted.lock), (tasks.c.parent_id, wanted.parent_id)
+    yield from (column == value for column, value in columns if value is not None)
 
 
 def _progress_row(progress: Progress) -> dict[str, object]:

@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 from innkeeper.errors import TaskNotFound
 from innkeeper.tasks.outcome import as_json
 from innkeeper.tasks.ports import NO_WORDS, LastWords, LockHeld
-from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, Task, TaskResult
+from innkeeper.tasks.task import (
+    ANY_TASK,
+    CancelEffect,
+    LogLevel,
+    LogLine,
+    NewTask,
+    Progress,
+    Task,
+    TaskFilter,
+    TaskResult,
+)
 from innkeeper.wire.events import Json
 
 
@@ -22,40 +32,12 @@ class MemoryTaskStore:
         self._logs: dict[int, list[LogLine]] = {}
         self._last_id = 0
 
-    async def create(
-        self,
-        *,
-        kind: str,
-        description: str,
-        lock: str | None,
-        parent_id: int | None,
-        owner: str,
-        argument: Mapping[str, Json],
-        cancel_effect: CancelEffect,
-        carrier: str | None = None,
-        at: dt.datetime,
-    ) -> Task:
+    async def create(self, new: NewTask, at: dt.datetime) -> Task:
         """Write a new task; raises ``LockHeld`` where a live task holds ``lock``."""
-        kept = as_json(argument)
-        self._refuse_held(lock)
+        kept = as_json(new.argument)
+        self._refuse_held(new.lock)
         self._last_id += 1
-        task = Task(
-            id=self._last_id,
-            kind=kind,
-            description=description,
-            lock=lock,
-            parent_id=parent_id,
-            owner=owner,
-            carrier=carrier,
-            created_at=at,
-            ended_at=None,
-            progress=Progress(),
-            cancel_effect=cancel_effect,
-            cancel_requested=False,
-            result=None,
-            error=0,
-            error_description="",
-        )
+        task = new.written(self._last_id, at)
         self._arguments[task.id] = kept
         self._logs[task.id] = []
         self._tasks[task.id] = task
@@ -77,29 +59,10 @@ class MemoryTaskStore:
         assert isinstance(kept, Mapping)
         return kept
 
-    async def list(
-        self,
-        *,
-        live: bool | None = None,
-        kind: str | None = None,
-        lock: str | None = None,
-        parent_id: int | None = None,
-        text: str | None = None,
-        before_id: int | None = None,
-        limit: int = 100,
-    ) -> Sequence[Task]:
+    async def list(self, wanted: TaskFilter = ANY_TASK) -> Sequence[Task]:
         """Newest first."""
-        found = (
-            task
-            for task in reversed(self._tasks.values())
-            if (live is None or task.is_complete is not live)
-            and kind in (None, task.kind)
-            and lock in (None, task.lock)
-            and parent_id in (None, task.parent_id)
-            and (before_id is None or task.id < before_id)
-            and (text is None or _mentions(task, text))
-        )
-        return [task for task, _ in zip(found, range(limit), strict=False)]
+        found = (task for task in reversed(self._tasks.values()) if wanted.admits(task))
+        return [task for task, _ in zip(found, range(wanted.limit), strict=False)]
 
     async def progress(self, task_id: int, progress: Progress) -> None:
         """Write down how far a live task has come."""
@@ -181,7 +144,3 @@ class MemoryTaskStore:
         task = dataclasses.replace(self._tasks[task_id], **changes)  # type: ignore[arg-type]  # by the callers
         self._tasks[task_id] = task
         return task
-
-
-def _mentions(task: Task, text: str) -> bool:
-    return text.casefold() in f"{task.description}\n{task.error_description}".casefold()

@@ -7,7 +7,17 @@ import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Progress, Task, TaskResult
+from innkeeper.tasks.task import (
+    ANY_TASK,
+    CancelEffect,
+    LogLevel,
+    LogLine,
+    NewTask,
+    Progress,
+    Task,
+    TaskFilter,
+    TaskResult,
+)
 from innkeeper.wire.events import Json
 
 
@@ -95,19 +105,7 @@ NO_WORDS: Final = LastWords()
 class TaskStore(Protocol):
     """Keeps tasks and their logs. Every write is durable when the call returns."""
 
-    async def create(
-        self,
-        *,
-        kind: str,
-        description: str,
-        lock: str | None,
-        parent_id: int | None,
-        owner: str,
-        argument: Mapping[str, Json],
-        cancel_effect: CancelEffect,
-        carrier: str | None = None,
-        at: dt.datetime,
-    ) -> Task:
+    async def create(self, new: NewTask, at: dt.datetime) -> Task:
         """Write a new task; raises ``LockHeld`` where a live task holds ``lock``."""
 
     async def adopt(self, carriers: Sequence[str], carrier: str) -> Sequence[Task]:
@@ -119,18 +117,8 @@ class TaskStore(Protocol):
     async def argument(self, task_id: int) -> Mapping[str, Json]:
         """What the task was started with."""
 
-    async def list(
-        self,
-        *,
-        live: bool | None = None,
-        kind: str | None = None,
-        lock: str | None = None,
-        parent_id: int | None = None,
-        text: str | None = None,
-        before_id: int | None = None,
-        limit: int = 100,
-    ) -> Sequence[Task]:
-        """Newest first; ``text`` is looked for in descriptions and error descriptions, in any case."""
+    async def list(self, wanted: TaskFilter = ANY_TASK) -> Sequence[Task]:
+        """The tasks that the filter admits, newest first."""
 
     async def progress(self, task_id: int, progress: Progress) -> None:
         """Write down how far a live task has come; an ended one stays as it is."""

@@ -26,7 +26,17 @@ from innkeeper.tasks.outcome import LeftUnfinished, as_json, traceback_of
 from innkeeper.tasks.ports import NO_WORDS, Clock, Engine, LastWords, LockHeld, Steps, TaskStore
 from innkeeper.tasks.running import Work
 from innkeeper.tasks.supervision import Loops
-from innkeeper.tasks.task import CancelEffect, LogLevel, LogLine, Task, TaskResult
+from innkeeper.tasks.task import (
+    ANY_TASK,
+    CancelEffect,
+    LogLevel,
+    LogLine,
+    NewTask,
+    Task,
+    TaskFilter,
+    TaskResult,
+)
+from innkeeper.tasks.waiting import within
 from innkeeper.wire.events import Json, Publish
 
 #: The longest documented time-out of ``WaitForCompletion``; −1 waits for ever.
@@ -135,18 +145,18 @@ class Tasks:
         cancel_effect: CancelEffect = CancelEffect.BACK_TO_START,
     ) -> Task:
         """Write the task down, then run it. Raises ``MachineBusy`` naming the task that holds ``lock``."""
+        new = NewTask(
+            kind=kind,
+            description=description,
+            argument=argument,
+            lock=lock,
+            parent_id=parent_id,
+            owner=owner,
+            cancel_effect=cancel_effect,
+            carrier=self._engine.name if kind in self._stepless else None,
+        )
         try:
-            task = await self._store.create(
-                kind=kind,
-                description=description,
-                lock=lock,
-                parent_id=parent_id,
-                owner=owner,
-                argument=argument,
-                cancel_effect=cancel_effect,
-                carrier=self._engine.name if kind in self._stepless else None,
-                at=self._clock.now(),
-            )
+            task = await self._store.create(new, self._clock.now())
         except LockHeld as held:
             raise await self._busy(str(lock), held.task_id) from held
         self._publish(task_created(task))
@@ -160,7 +170,7 @@ class Tasks:
 
     async def refuse_held(self, lock: str) -> None:
         """Raises ``MachineBusy``, naming the task, where a live one holds the lock."""
-        held = await self._store.list(live=True, lock=lock, limit=1)
+        held = await self._store.list(TaskFilter(live=True, lock=lock, limit=1))
         if held:
             raise await self._busy(lock, held[0].id)
 
@@ -168,27 +178,9 @@ class Tasks:
         """The task as it is now. Raises ``TaskNotFound``."""
         return self._up_to_date(await self._store.get(task_id))
 
-    async def list(
-        self,
-        *,
-        live: bool | None = None,
-        kind: str | None = None,
-        lock: str | None = None,
-        parent_id: int | None = None,
-        text: str | None = None,
-        before_id: int | None = None,
-        limit: int = 100,
-    ) -> Sequence[Task]:
-        """Newest first; ``text`` is looked for in descriptions and error descriptions."""
-        found = await self._store.list(
-            live=live,
-            kind=kind,
-            lock=lock,
-            parent_id=parent_id,
-            text=text,
-            before_id=before_id,
-            limit=limit,
-        )
+    async def list(self, wanted: TaskFilter = ANY_TASK) -> Sequence[Task]:
+        """The tasks that the filter admits, newest first."""
+        found = await self._store.list(wanted)
         return [self._up_to_date(task) for task in found]
 
     async def log(self, task_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:
@@ -348,10 +340,10 @@ class Tasks:
 
     async def _all_live(self) -> Sequence[Task]:
         live: list[Task] = []
-        page = await self._store.list(live=True)
+        page = await self._store.list(TaskFilter(live=True))
         while page:
             live.extend(page)
-            page = await self._store.list(live=True, before_id=page[-1].id)
+            page = await self._store.list(TaskFilter(live=True, before_id=page[-1].id))
         return live
 
     async def _end_abandoned(self, started: Sequence[Task]) -> None:
@@ -383,16 +375,8 @@ class Tasks:
         """Return when the event is set, or after ``seconds`` of the injected clock."""
         if seconds is None:
             await ended.wait()
-            return
-        races: list[asyncio.Task[object]] = [
-            asyncio.create_task(ended.wait()),
-            asyncio.create_task(self._clock.sleep(seconds)),
-        ]
-        try:
-            await asyncio.wait(races, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for race in races:
-                race.cancel()
+        else:
+            await within(self._clock, seconds, ended.wait())
 
     async def _hear_cancels(self) -> None:
         """Tell the work done here of cancels that were asked for at another server."""

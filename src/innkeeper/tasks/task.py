@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Mapping
+from typing import Final
 
+from innkeeper.wire.events import Json
 from innkeeper.wire.states import CancelEffect as CancelEffect
 from innkeeper.wire.states import LogLevel as LogLevel
 from innkeeper.wire.states import TaskResult as TaskResult
@@ -73,6 +76,84 @@ class Task:
     def percent_completed(self) -> int:
         """0 to 100 (``IVMTask::PercentCompleted``); 0 where nobody knows yet."""
         return self.progress.percent or 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewTask:
+    """A task that is to be written down."""
+
+    #: Which work it is.
+    kind: str
+    #: What it does, for a person.
+    description: str
+    #: What the work is given.
+    argument: Mapping[str, Json]
+    #: What it holds while it lives, or ``None``.
+    lock: str | None = None
+    #: The task that starts this one, or ``None``.
+    parent_id: int | None = None
+    #: Who asks for it.
+    owner: str = "innkeeper"
+    #: What a cancel does at first.
+    cancel_effect: CancelEffect = CancelEffect.BACK_TO_START
+    #: The server whose memory it lives in, where it has no journal.
+    carrier: str | None = None
+
+    def written(self, task_id: int, at: dt.datetime) -> Task:
+        """The task that it is once it is written down."""
+        return Task(
+            id=task_id,
+            kind=self.kind,
+            description=self.description,
+            lock=self.lock,
+            parent_id=self.parent_id,
+            owner=self.owner,
+            carrier=self.carrier,
+            created_at=at,
+            ended_at=None,
+            progress=Progress(),
+            cancel_effect=self.cancel_effect,
+            cancel_requested=False,
+            result=None,
+            error=0,
+            error_description="",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TaskFilter:
+    """Which tasks are asked for; ``None`` asks for any."""
+
+    #: Running, or ended.
+    live: bool | None = None
+    kind: str | None = None
+    lock: str | None = None
+    parent_id: int | None = None
+    #: A text in the description or the error description, in any case.
+    text: str | None = None
+    #: Older than this task.
+    before_id: int | None = None
+    #: How many at most, newest first.
+    limit: int = 100
+
+    def admits(self, task: Task) -> bool:
+        """Whether the task is one of them, however many there are."""
+        return (
+            (self.live is None or task.is_complete is not self.live)
+            and self.kind in (None, task.kind)
+            and self.lock in (None, task.lock)
+            and self.parent_id in (None, task.parent_id)
+            and (self.before_id is None or task.id < self.before_id)
+            and (self.text is None or _mentions(task, self.text))
+        )
+
+
+#: The newest tasks, whatever they are.
+ANY_TASK: Final = TaskFilter()
+
+
+def _mentions(task: Task, text: str) -> bool:
+    return text.casefold() in f"{task.description}\n{task.error_description}".casefold()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

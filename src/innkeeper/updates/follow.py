@@ -17,6 +17,7 @@ from innkeeper.channels.ports import (
 )
 from innkeeper.errors import AgentError, AgentQuarantined, ErrorCode
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.waiting import Outrun, unless
 
 #: How often a wait for a guest looks whether its machine still runs.
 _LOOK_SECONDS = 10.0
@@ -160,14 +161,10 @@ class Follower:
 
     async def _next(self, messages: asyncio.Queue[GuestMessage]) -> GuestMessage | None:
         """The next message, or ``None`` when none came for a while."""
-        heard = asyncio.ensure_future(messages.get())
-        bored = asyncio.ensure_future(self._clock.sleep(self._poll_seconds))
         try:
-            await asyncio.wait({heard, bored}, return_when=asyncio.FIRST_COMPLETED)
-            return heard.result() if heard.done() else None
-        finally:
-            heard.cancel()
-            bored.cancel()
+            return await unless(messages.get(), self._clock.sleep(self._poll_seconds))
+        except Outrun:
+            return None
 
     async def _tell(self, task: AgentTask) -> None:
         if task.status in (UpdateStatus.REBOOTING, UpdateStatus.REBOOTED):

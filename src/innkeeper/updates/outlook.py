@@ -13,7 +13,7 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.service import Tasks
-from innkeeper.tasks.task import Task
+from innkeeper.tasks.task import Task, TaskFilter
 from innkeeper.updates.booking import Booking
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.calendar import Calendar
@@ -98,7 +98,7 @@ class Lookout:
         """What is known now; ``skips`` says how often each booking was passed over."""
         bookings = {(b.machine, b.identifier): b for b in await self._bookings.list(ended=False)}
         machines = {machine.name: machine for machine in await self._machines.list()}
-        live = await self._tasks.list(live=True, limit=_ALL)
+        live = await self._tasks.list(TaskFilter(live=True, limit=_ALL))
         durations = await self._known_durations()
         runs = {str(t.lock).removeprefix(lock_of("")): t for t in live if t.kind == UPDATE_RUN}
         busy = {task.lock for task in live}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from innkeeper.machines.undo.point import BaseRecord, UndoPlan, UndoPoint
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.task import CancelEffect, LogLevel
+from innkeeper.tasks.waiting import Outrun, unless, until
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.facts import Admitted, Baseline, Facts, Protected, Recorded
@@ -180,12 +180,11 @@ class Run:
 
     async def wait_for(self, state: MachineState, seconds: float) -> bool:
         """Whether the machine came to this state in time."""
-        give_up = self.clock.monotonic() + seconds
-        while (await self.state()).state is not state:
-            if self.clock.monotonic() >= give_up:
-                return False
-            await self.clock.sleep(self.policy.poll_seconds)
-        return True
+
+        async def look() -> bool:
+            return (await self.state()).state is state
+
+        return await until(self.clock, look, every=self.policy.poll_seconds, seconds=seconds)
 
     def on_progress(self, done: int, total: int) -> None:
         """Pass on how far a long call of the host has come."""
@@ -277,17 +276,11 @@ class Run:
 
     async def _interruptible(self, phase: Phase) -> Facts | None:
         """Do the work until it ends, or until something ends the wait for it."""
-        work = asyncio.ensure_future(phase.work(self))
-        watches = {asyncio.ensure_future(waiting): stop for waiting, stop in self._interruptions(phase)}
+        interruptions = self._interruptions(phase)
         try:
-            await asyncio.wait({work, *watches}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            raise next(stop for watch, stop in watches.items() if watch.done())
-        finally:
-            for future in (work, *watches):
-                future.cancel()
-            await asyncio.wait({work, *watches})
+            return await unless(phase.work(self), *(waiting for waiting, _ in interruptions))
+        except Outrun as outrun:
+            raise interruptions[outrun.number][1] from None
 
     def _interruptions(self, phase: Phase) -> list[tuple[Awaitable[None], Stop]]:
         left = (self.order.stop_at - self.clock.now()).total_seconds()

@@ -8,6 +8,7 @@ from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.undo.fitness import plan_undo_point
 from innkeeper.machines.undo.point import Consistency
 from innkeeper.tasks.task import LogLevel
+from innkeeper.tasks.waiting import until
 from innkeeper.updates import health
 from innkeeper.updates.facts import (
     Accepted,
@@ -275,12 +276,14 @@ async def _power_off(run: Run) -> None:
 
 async def _settled_health(run: Run) -> HealthReport:
     """The guest's health once it has booted; one that never settles is taken as it is."""
-    give_up = run.clock.monotonic() + run.policy.agent_seconds
-    report = await run.ask(_health_of)
-    while not health.is_settled(report) and run.clock.monotonic() < give_up:
-        await run.clock.sleep(run.policy.poll_seconds)
-        report = await run.ask(_health_of)
-    return report
+    reports: list[HealthReport] = []
+
+    async def is_settled() -> bool:
+        reports.append(await run.ask(_health_of))
+        return health.is_settled(reports[-1])
+
+    await until(run.clock, is_settled, every=run.policy.poll_seconds, seconds=run.policy.agent_seconds)
+    return reports[-1]
 
 
 async def _health_of(agent: GuestAgent) -> HealthReport:

@@ -10,6 +10,7 @@ from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.leftovers import Leftover, find_leftovers
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import TaskFilter
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.ports import ReportStore
 from innkeeper.wire.commands import Command
@@ -41,7 +42,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Look at every host that answers."""
-        live = {task.id for task in await self._tasks.list(live=True, limit=_ALL)}
+        live = {task.id for task in await self._tasks.list(TaskFilter(live=True, limit=_ALL))}
         for host, hypervisor in self._machines.hosts.items():
             try:
                 undoable = {each.name for each in await hypervisor.inventory.list() if each.undoable}

@@ -13,6 +13,7 @@ from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.waiting import Signal
 from innkeeper.updates.booking import Booking, Verdict
 from innkeeper.updates.bookings import GUEST, Bookings
 from innkeeper.updates.nights import Night, NightEntry
@@ -62,7 +63,7 @@ class TriggerAgent:
         self._reconciler = Reconciler(
             tasks=tasks, machines=machines, reports=reports, clock=clock, publish=publish
         )
-        self._woken = asyncio.Event()
+        self._woken = Signal()
         #: How often each waiting booking was passed over; a restart forgives that.
         self._skips: dict[tuple[str, str], int] = {}
         #: Who waits for the end of each run.
@@ -73,7 +74,6 @@ class TriggerAgent:
         try:
             await self._reconciler.run()
             while True:
-                self._woken.clear()
                 await self._rest(await self._look())
         finally:
             for watch in self._watches.values():
@@ -198,15 +198,7 @@ class TriggerAgent:
 
     async def _rest(self, seconds: float) -> None:
         """Wait until something is due, or something has changed."""
-        waits = {
-            asyncio.ensure_future(self._woken.wait()),
-            asyncio.ensure_future(self._clock.sleep(max(seconds, 0.1))),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await self._woken.wait_within(self._clock, max(seconds, 0.1))
 
     async def _delete_for_guest(self, machine: str, identifier: str) -> None:
         booking = await self._bookings.get(machine, identifier)

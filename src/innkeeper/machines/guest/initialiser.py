@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
 from innkeeper.errors import AgentError, InnkeeperError
@@ -13,6 +11,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.waiting import Signal
 from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.guest_facts import Ability
 
@@ -37,7 +36,7 @@ class GuestInitialiser:
         self._clock = clock
         #: How often each guest is still to be tried.
         self._waiting: dict[str, int] = {}
-        self._woken = asyncio.Event()
+        self._woken = Signal()
 
     def on_event(self, event: Event) -> None:
         """Take an event of the house."""
@@ -48,7 +47,6 @@ class GuestInitialiser:
     async def run(self) -> None:
         """Greet, until cancelled."""
         while True:
-            self._woken.clear()
             for name in list(self._waiting):
                 await self._try(name)
             if self._waiting:

@@ -16,6 +16,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import CancelEffect, Task
+from innkeeper.tasks.waiting import until
 from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind, Json, Publish
 from innkeeper.wire.guest_facts import Ability
@@ -222,12 +223,7 @@ class GuestTasks:
         return (await host.inventory.get(name)).state is MachineState.TURNED_OFF
 
     async def _until(self, seconds: float, look: Callable[[], Awaitable[bool]]) -> bool:
-        give_up = self._clock.monotonic() + seconds
-        while not await look():
-            if self._clock.monotonic() >= give_up:
-                return False
-            await self._clock.sleep(_LOOK_SECONDS)
-        return True
+        return await until(self._clock, look, every=_LOOK_SECONDS, seconds=seconds)
 
 
 def _stays(name: str, what: str) -> MachineError:

@@ -23,6 +23,7 @@ from innkeeper.schedule.running.whom import account_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.task import LogLevel
+from innkeeper.tasks.waiting import Outrun, unless
 from innkeeper.wire.events import Json
 
 
@@ -383,10 +384,8 @@ def _code(result: int) -> ErrorCode:
 
 async def _first(work: Coroutine[None, None, None], other: Coroutine[None, None, None]) -> bool:
     """Wait for either; whether the other came first."""
-    both = [asyncio.create_task(work), asyncio.create_task(other)]
     try:
-        done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        return both[0] not in done
-    finally:
-        for each in both:
-            each.cancel()
+        await unless(work, other)
+    except Outrun:
+        return True
+    return False

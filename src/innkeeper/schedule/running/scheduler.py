@@ -25,7 +25,8 @@ from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.service import Tasks
-from innkeeper.tasks.task import CancelEffect
+from innkeeper.tasks.task import CancelEffect, TaskFilter
+from innkeeper.tasks.waiting import Signal
 from innkeeper.wire.events import Json
 
 #: The kind of operation that carries an instance.
@@ -65,7 +66,7 @@ class Scheduler:
         self._calendars = calendars
         self._clock = clock
         self._home = home
-        self._awake = asyncio.Event()
+        self._awake = Signal()
         self._instances = instances
         #: Runs that this process is about to give to an operation.
         self._beginning: set[str] = set()
@@ -79,7 +80,6 @@ class Scheduler:
         """Start what is due, while the service runs."""
         await self._settle_left()
         while True:
-            self._awake.clear()
             await self._sleep(await self.look())
 
     async def _settle_left(self) -> None:
@@ -87,7 +87,7 @@ class Scheduler:
         for run in await self._store.runs(live=True, limit=10_000):
             if run.operation is None:
                 continue
-            (operation,) = await self._tasks.list(before_id=run.operation + 1, limit=1) or (None,)
+            (operation,) = await self._tasks.list(TaskFilter(before_id=run.operation + 1, limit=1)) or (None,)
             if operation is not None and operation.id == run.operation and operation.is_complete:
                 await self._store.end_run(_lost_end(run, self._clock.now()), None)
 
@@ -159,7 +159,9 @@ class Scheduler:
         """Stop one instance (``IRunningTask::Stop``); a person does where no reason is given."""
         # That an operation carries it may not be written yet.
         started = (
-            [] if run.operation is not None else await self._tasks.list(lock=f"instance:{run.id}", limit=1)
+            []
+            if run.operation is not None
+            else await self._tasks.list(TaskFilter(lock=f"instance:{run.id}", limit=1))
         )
         operation = started[0].id if started else run.operation
         if operation is not None:
@@ -347,7 +349,7 @@ class Scheduler:
         await asyncio.gather(*(begin(task_id) for task_id in ready))
 
     async def _adopt_or_begin(self, run: Run) -> None:
-        started = await self._tasks.list(live=True, lock=f"instance:{run.id}", limit=1)
+        started = await self._tasks.list(TaskFilter(live=True, lock=f"instance:{run.id}", limit=1))
         if started:
             # It may be at its end by now: its operation is all that is news.
             await self._store.set_operation(run.id, started[0].id)
@@ -382,15 +384,7 @@ class Scheduler:
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep until woken or the time is over."""
-        races = [
-            asyncio.create_task(self._clock.sleep(max(seconds, 0.0))),
-            asyncio.create_task(self._awake.wait()),
-        ]
-        try:
-            await asyncio.wait(races, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in races:
-                each.cancel()
+        await self._awake.wait_within(self._clock, max(seconds, 0.0))
 
 
 @contextlib.contextmanager

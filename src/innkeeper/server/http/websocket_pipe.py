@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from innkeeper.errors import InnkeeperError, NotPermitted
+from innkeeper.tasks.waiting import first_of
 from innkeeper.wire.byte_pipe import BytePipe
 
 #: Close codes: all went well, and the other side went away.
@@ -30,13 +30,9 @@ async def join(socket: WebSocket, pipe: BytePipe) -> None:
     """Carry bytes both ways, in binary messages; closes both."""
     protocol = "binary" if "binary" in socket.scope.get("subprotocols", ()) else None
     await socket.accept(subprotocol=protocol)
-    ways = [asyncio.create_task(_to_guest(socket, pipe)), asyncio.create_task(_from_guest(socket, pipe))]
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(_to_guest(socket, pipe), _from_guest(socket, pipe))
     finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
         await pipe.close()
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it may be closed already
             await socket.close(_DONE)

@@ -15,6 +15,7 @@ from innkeeper.server.identity.needs import needs, open_to_all
 from innkeeper.server.identity.subjects import Kind, what_they_see
 from innkeeper.server.metrics import MEDIA_TYPE
 from innkeeper.server.routes.asking import TheAllowed, TheCaller, TheHouse
+from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire import messages as wire
 from innkeeper.wire.version import VERSION
 
@@ -47,7 +48,7 @@ async def get_inn(house: TheHouse, caller: TheCaller, allowed: TheAllowed) -> wi
 async def get_health(house: TheHouse) -> wire.HealthMessage:
     """Whether the service, its hosts and its background loops are well."""
     hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
-    live = await house.tasks.list(live=True, limit=100_000)
+    live = await house.tasks.list(TaskFilter(live=True, limit=100_000))
     loops = [
         wire.LoopHealth(name=each.name, ok=each.ok, failures=each.failures, detail=each.error)
         for each in house.loops.health
@@ -97,7 +98,7 @@ async def _lacks(house: House) -> str:
     # Anybody may ask: what the hosts are, and what is wrong with them, /v1/health tells those it knows.
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            await house.tasks.list(live=True, limit=1)
+            await house.tasks.list(TaskFilter(live=True, limit=1))
     except (InnkeeperError, TimeoutError):
         return "The database does not answer.\n"
     hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))

@@ -17,6 +17,7 @@ from innkeeper.server.identity.subjects import MAX_ID, task_in_path, what_they_s
 from innkeeper.server.identity.visibility import sees_task
 from innkeeper.server.messages import log_message, task_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse
+from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire import messages as wire
 from innkeeper.wire.events import EventGroup, EventKind
 
@@ -38,9 +39,8 @@ async def list_tasks(
 ) -> wire.TaskList:
     """Tasks, newest first, page by page."""
     lock = lock_of(machine) if machine is not None else None
-    found = await house.tasks.list(
-        live=live, kind=kind, lock=lock, text=text, before_id=before_id, limit=limit
-    )
+    wanted = TaskFilter(live=live, kind=kind, lock=lock, text=text, before_id=before_id, limit=limit)
+    found = await house.tasks.list(wanted)
     now = house.clock.now()
     more = found[-1].id if len(found) == limit else None
     return wire.TaskList(

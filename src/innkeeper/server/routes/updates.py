@@ -16,6 +16,7 @@ from innkeeper.server.identity.subjects import machine_in_body, machine_in_path,
 from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.messages import report_message, task_message, update_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
+from innkeeper.tasks.task import TaskFilter
 from innkeeper.updates.booking import Booking
 from innkeeper.wire import messages as wire
 from innkeeper.wire.queries import UpdateQuery
@@ -34,7 +35,10 @@ async def list_updates(
     seen = [booking for booking in wanted if sees_machine(house, caller, booking.machine)]
     page = seen[: query.limit]
     now = house.clock.now()
-    running = {task.id: task_message(task, now) for task in await house.tasks.list(live=True, limit=100_000)}
+    running = {
+        task.id: task_message(task, now)
+        for task in await house.tasks.list(TaskFilter(live=True, limit=100_000))
+    }
     return wire.UpdateList(
         updates=tuple(update_message(booking, running.get(booking.task_id or 0)) for booking in page),
         next_after=json.dumps(_place(page[-1])) if len(page) < len(seen) else None,
