@@ -1,4 +1,4 @@
-"""Tell the time: the system's clock, and one that tests and simulations hold in their hand."""
+"""Clocks: the system's, and one that tests and simulations control."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Be the hand that a task's work is given: its journal, its progress, its cancel."""
+"""Context of a running task: journal, progress, cancellation."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class TaskContext:
         bytes_done: int | None = None,
         bytes_total: int | None = None,
     ) -> None:
-        """Say how far it has come (``RunningTask.report``)."""
+        """Report progress (``RunningTask.report``)."""
         message = Report(
             phase=phase,
             number=number,
@@ -107,7 +107,7 @@ class TaskContext:
         self._write_soon()
 
     async def set_cancel_effect(self, effect: CancelEffect) -> None:
-        """Say, durably, what a cancel would do from here on.
+        """Record durably what a cancel would do from here on.
 
         After it has returned for ``CancelEffect.NONE``, no cancel is taken any more: whoever passes the
         point of no return looks at ``cancel_requested`` once more then.
@@ -120,7 +120,7 @@ class TaskContext:
         self.closing = writing
 
     def on_cancel(self, call: Callable[[], None]) -> None:
-        """Be told of a cancel without waiting for it."""
+        """Call back at a cancel, without waiting for it."""
         self._on_cancel = call
         if self._cancelled.is_set():
             call()
@@ -130,7 +130,7 @@ class TaskContext:
         await self._cancelled.wait()
 
     def cancel(self) -> None:
-        """Tell the work that a cancel was asked for."""
+        """Signal the work that a cancel was asked for."""
         if self._cancelled.is_set():
             return
         self._cancelled.set()
@@ -141,7 +141,7 @@ class TaskContext:
         self._change(dataclasses.replace(self.task, cancel_requested=True))
 
     def complete(self) -> None:
-        """Say that all of the work is done. It is written with the task's end."""
+        """Set the progress to 100 %: it is written with the task's end."""
         progress = dataclasses.replace(self.task.progress, percent=100)
         if progress != self.task.progress:
             self._progress_unsaved = True

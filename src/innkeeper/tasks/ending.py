@@ -1,4 +1,4 @@
-"""Say how a task ended, from what its work raised."""
+"""How a task ended, from what its work raised."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class MemoryEngine:
         self._world = _World()
 
     def register(self, kind: str, body: Body) -> None:
-        """Say which body runs for ``kind``."""
+        """Register the body of runs of ``kind``."""
         self._bodies[kind] = body
 
     async def launch(self) -> None:
@@ -166,7 +166,7 @@ class MemoryEngine:
             _log.error("engine.run_broke", key=key, kind=kind, traceback=traceback_of(error))
 
     async def notify(self, run: MemoryRun, name: str, number: int, *, done: bool) -> None:
-        """Tell the hook of a moment."""
+        """Call the hook at a moment of a step."""
         if self.on_step is not None:
             await self.on_step(StepMoment(key=run.key, kind=run.kind, number=number, name=name, done=done))
         await self.stand_still_if_killed()

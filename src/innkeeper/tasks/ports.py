@@ -59,7 +59,7 @@ class Engine(Protocol):
     """Runs bodies durably: what was started runs to its end, across crashes of the process."""
 
     def register(self, kind: str, body: Body) -> None:
-        """Say which body runs for ``kind``. Before ``launch``."""
+        """Register the body of runs of ``kind``. Before ``launch``."""
 
     async def launch(self) -> None:
         """Open the journal and take up every run that a crash left unfinished."""

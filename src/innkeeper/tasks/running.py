@@ -10,7 +10,7 @@ from innkeeper.wire.events import Json
 
 
 class RunningTask(Protocol):
-    """The hand that a task's work is given: its journal, its progress, its cancel."""
+    """Context of a running task: journal, progress, cancellation."""
 
     @property
     def id(self) -> int: ...
@@ -35,13 +35,13 @@ class RunningTask(Protocol):
         bytes_done: int | None = None,
         bytes_total: int | None = None,
     ) -> None:
-        """Say how far it has come. Cheap: writes to the store are thinned out, events are not."""
+        """Report progress. Cheap: writes to the store are thinned out, events are not."""
 
     def log(self, text: str, level: LogLevel = LogLevel.INFO) -> None:
         """Add a line to the task's log."""
 
     async def set_cancel_effect(self, effect: CancelEffect) -> None:
-        """Say, durably, what a cancel would do from here on."""
+        """Record durably what a cancel would do from here on."""
 
     def end_with(self, writing: Awaitable[object]) -> None:
         """Have a write that is under way waited for with the task's end: they are on the disk together."""

@@ -99,7 +99,7 @@ class Tasks:
         engine.register(_RUN_KIND, self._run)
 
     def register(self, kind: str, work: Work, *, stepless: bool = False) -> None:
-        """Say what runs for ``kind``. Before ``launch``.
+        """Register the work for tasks of ``kind``. Before ``launch``.
 
         ``stepless`` work takes no steps and has no journal but the task itself, which costs two writes and
         no thread: for what is short and many. After a crash it is begun again from the start, and told so
@@ -379,7 +379,7 @@ class Tasks:
             await within(self._clock, seconds, ended.wait())
 
     async def _hear_cancels(self) -> None:
-        """Tell the work done here of cancels that were asked for at another server."""
+        """Pass on cancels that were asked for at another server to the work done here."""
         while True:
             await self._clock.sleep(_LOOK_INTERVAL)
             try:

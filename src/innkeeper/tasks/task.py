@@ -1,4 +1,4 @@
-"""Describe one running operation as others see it."""
+"""One running operation, as others see it."""
 
 from __future__ import annotations
 

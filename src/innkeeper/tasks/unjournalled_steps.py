@@ -1,4 +1,4 @@
-"""Be the journal of a body that has none."""
+"""Steps of a run that keeps no journal."""
 
 from __future__ import annotations
 

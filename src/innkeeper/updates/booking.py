@@ -1,4 +1,4 @@
-"""Describe work booked for one machine, and how it came out."""
+"""Work booked for one machine, and how it came out."""
 
 from __future__ import annotations
 

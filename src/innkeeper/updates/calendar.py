@@ -1,4 +1,4 @@
-"""Say when each machine's windows open, for one look at the plan."""
+"""The openings of each machine's windows, for one look at the plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say what will happen tonight: who, when, on which host, and whether it fits."""
+"""What will happen tonight: to which machine, when, on which host, and whether it fits."""
 
 from __future__ import annotations
 

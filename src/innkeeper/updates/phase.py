@@ -220,7 +220,7 @@ class Run:
         return None
 
     async def give_up_cancelling(self) -> None:
-        """Take no cancel any more."""
+        """Accept no cancel from here on."""
         await self.task.set_cancel_effect(CancelEffect.NONE)
 
     # The journal

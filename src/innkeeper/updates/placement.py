@@ -1,4 +1,4 @@
-"""Describe who asks for a place in the night, who carries it, and the place it gets."""
+"""Candidates for the night, the hosts that carry them, and the place each gets."""
 
 from __future__ import annotations
 

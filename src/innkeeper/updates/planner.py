@@ -107,7 +107,7 @@ class _Simulation:
             self._take_up(run)
 
     def book(self, candidate: Candidate) -> None:
-        """Let a candidate wait for its first chance, or say at once that it has none."""
+        """Queue a candidate for its first chance, or record that it has none."""
         waiting = _Waiting(
             candidate=candidate,
             openings=list(self._calendar.openings(candidate.machine)),
@@ -125,7 +125,7 @@ class _Simulation:
             self._await_chance(waiting, self._now)
 
     def run(self) -> list[Placement]:
-        """Let time pass; returns a placement for every candidate, in the order of their keys."""
+        """Simulate up to then; returns a placement for every candidate, in the order of their keys."""
         while self._events and self._events[0][0] <= self._until:
             at = self._events[0][0]
             touched: dict[str, None] = {}
@@ -144,7 +144,7 @@ class _Simulation:
     # A candidate's way
 
     def _await_chance(self, waiting: _Waiting, at: dt.datetime) -> None:
-        """Be ready at the first opening, from ``at`` on, that is long enough."""
+        """Mark the candidate ready at the first opening, from ``at`` on, that is long enough."""
         candidate = waiting.candidate
         earliest = max(at, candidate.start)
         first = waiting.openings[0]
@@ -201,7 +201,7 @@ class _Simulation:
             heapq.heappush(host.ready[waiting.candidate.needs_waking], (waiting.rank, waiting))
 
     def _miss(self, waiting: _Waiting, at: dt.datetime) -> None:
-        """It is too late for this opening: wait for the next one."""
+        """Queue the candidate for its next opening: it is too late for this one."""
         waiting.was_ready = at > self._now
         self._left.pop(waiting.candidate.key, None)
         self._await_chance(waiting, at)
@@ -218,7 +218,7 @@ class _Simulation:
         return heapq.heappop(host.ready[first])[1]
 
     def _explain(self, host: _HostState) -> None:
-        """Say what those wait for who are ready, and have not started when the plan ends."""
+        """Record what ready candidates wait for that have not started when the plan ends."""
         for needs_waking, queue in host.ready.items():
             for _, waiting in queue:
                 if host.slots <= 0:

@@ -1,4 +1,4 @@
-"""Describe a window: when machines may be maintained, and say when it opens."""
+"""A window: when machines may be maintained, and when it opens."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ class Window:
         return next((found for found in self._opened(first, HORIZON_DAYS) if found.start > at), None)
 
     def _opened(self, first: dt.date, days: int) -> Iterator[Occurrence]:
-        """Its openings on ``days`` local dates from ``first`` on, in order."""
+        """The window's openings on ``days`` local dates from ``first`` on, in order."""
         for number in range(days):
             found = self._opening(first + dt.timedelta(days=number))
             if found is not None:
                 yield found
 
     def _opening(self, day: dt.date) -> Occurrence | None:
-        """Its opening on one local date."""
+        """The window's opening on one local date."""
         return _opening(self, day)
 
 
