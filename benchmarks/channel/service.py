@@ -23,6 +23,7 @@ from innkeeper.hypervisor.libvirt.socket_pipe import SocketPipe
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.events import Event
+from innkeeper.wire.states import MachineState
 
 MACHINE = "bench"
 
@@ -44,7 +45,7 @@ async def serve(port: Path, directory: Path) -> None:
         return ""
 
     async def look_at(machine: str) -> MachineStanding:
-        return MachineStanding(machine=machine, standing=Standing.RUNNING, state="running")
+        return MachineStanding(machine=machine, standing=Standing.RUNNING, state=MachineState.RUNNING)
 
     def forget(event: Event) -> None:
         return None

@@ -35,6 +35,7 @@ from the class, by a table; nothing here knows of either.
 from __future__ import annotations
 
 import enum
+from typing import Protocol
 
 
 class ErrorCode(enum.IntEnum):
@@ -342,6 +343,18 @@ class MachineBusy(MachineError):
         self.task_id = task_id
 
 
+class NamedState(Protocol):
+    """A documented state with its name and its words for people (``wire.states.MachineState``)."""
+
+    @property
+    def name(self) -> str:
+        """The documented name."""
+
+    @property
+    def words(self) -> str:
+        """The state for people."""
+
+
 class WrongState(MachineError):
     """The machine's state does not allow this command."""
 
@@ -360,6 +373,30 @@ class WrongState(MachineError):
         super().__init__(sentence, machine=machine, code=code, advice=advice)
         self.state = state
         self.command = command
+
+    @classmethod
+    def of(
+        cls,
+        machine: str,
+        state: NamedState,
+        command: str,
+        *,
+        words: str = "",
+        code: ErrorCode | None = None,
+        advice: str = "",
+    ) -> WrongState:
+        """The refusal of a command in this state: “web-1 is paused and cannot be renamed.”
+
+        ``words`` are the command for people, where its name is not.
+        """
+        return cls(
+            f"{machine} is {state.words} and cannot {words or command}.",
+            machine=machine,
+            state=state.name,
+            command=command,
+            code=code,
+            advice=advice,
+        )
 
 
 class MachineUnfit(MachineError):

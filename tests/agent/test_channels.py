@@ -19,6 +19,7 @@ from innkeeper.channels.service import Channels, Needs
 from innkeeper.errors import NotPermitted
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.events import EventKind
+from innkeeper.wire.states import MachineState
 from tests.agent.rig import MACHINE, Guest, Host
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -69,7 +70,7 @@ class Rig:
         return await asyncio.open_unix_connection(str(state.socket))
 
     async def _look(self, machine: str) -> MachineStanding:
-        return MachineStanding(machine=machine, standing=Standing.RUNNING, state="running")
+        return MachineStanding(machine=machine, standing=Standing.RUNNING, state=MachineState.RUNNING)
 
 
 @pytest.fixture

@@ -73,9 +73,7 @@ class Inn:
 
     async def _look_at(self, machine: str) -> MachineStanding:
         state = (await self._hypervisor.inventory.get(machine)).state
-        return MachineStanding(
-            machine=machine, standing=_STANDINGS.get(state, Standing.RESTING), state=state.name.lower()
-        )
+        return MachineStanding(machine=machine, standing=_STANDINGS.get(state, Standing.RESTING), state=state)
 
 
 @pytest.fixture

@@ -19,10 +19,18 @@ from innkeeper.channels.service import MAX_CHANNELS_OF_MACHINE, Channels, Needs
 from innkeeper.errors import ErrorCode, InnkeeperError, MachineNotFound
 from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.frames import FrameKind, encode
+from innkeeper.wire.states import MachineState
 from innkeeper.wire.streams import WINDOW_BYTES
 from tests.channels.rig import Inn, greeting, inn_of
 
 PIPE = rf"{PREFIX}web-1-psql"
+
+
+_STATES = {
+    Standing.RUNNING: MachineState.RUNNING,
+    Standing.RESTING: MachineState.PAUSED,
+    Standing.OFF: MachineState.TURNED_OFF,
+}
 
 
 class House:
@@ -76,7 +84,7 @@ class House:
     async def _look_at(self, machine: str) -> MachineStanding:
         if machine.casefold() != "web-1" or not self.is_there:
             raise MachineNotFound(f"There is no machine “{machine}”.", machine=machine)
-        return MachineStanding(machine="web-1", standing=self.standing, state=self.standing.value)
+        return MachineStanding(machine="web-1", standing=self.standing, state=_STATES[self.standing])
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from innkeeper.client.disks import _format
 from innkeeper.errors import InvalidArgument
 from innkeeper.schedule.model import enumerations
 from innkeeper.wire import states, virtual_pc
-from innkeeper.wire.disks import DiskFormat
+from innkeeper.wire.states import DiskFormat
 
 _ENUMS: set[type[enum.IntEnum]] = {
     each

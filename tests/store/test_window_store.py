@@ -7,11 +7,13 @@ import datetime as dt
 
 import pytest
 
-from innkeeper.store.database import Database
+from innkeeper.store.database import Database, upsert
+from innkeeper.store.tables import windows
 from innkeeper.store.window_store import SqlWindowStore
 from innkeeper.updates.memory import MemoryWindowStore
 from innkeeper.updates.ports import WindowStore
-from innkeeper.updates.window import Weekday, Window
+from innkeeper.updates.window import Window
+from innkeeper.wire.states import Weekday
 
 WINDOW = Window(
     name="Sunday night",
@@ -53,3 +55,14 @@ async def test_delete_says_whether_there_was_one(store: WindowStore) -> None:
     assert await store.delete("Sunday night")
     assert not await store.delete("Sunday night")
     assert list(await store.list()) == []
+
+
+async def test_a_window_of_an_earlier_release_is_read(database: Database) -> None:
+    """It was kept with the numbers of its days, counted from Monday, 0."""
+    body = (
+        '{"name":"nights","zone":"UTC","start":"22:00:00","duration":"PT6H","weekdays":[6,0],'
+        '"dates":[],"machines":["all"],"blackouts":[]}'
+    )
+    await database.write(lambda c: upsert(c, windows, {"name": "nights", "body": body}))
+    (found,) = await SqlWindowStore(database).list()
+    assert found.weekdays == {Weekday.SUNDAY, Weekday.MONDAY}

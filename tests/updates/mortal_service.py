@@ -20,8 +20,9 @@ from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.updates.outcome import Outcome
 from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.policy import Policy
-from innkeeper.updates.window import Weekday, Window
+from innkeeper.updates.window import Window
 from innkeeper.wire.events import Json
+from innkeeper.wire.states import Weekday
 
 MACHINE = "web-1"
 IDENTIFIER = "u"
@@ -56,7 +57,7 @@ async def book(house: House, context: str) -> None:
             zone="UTC",
             start=dt.time(),
             duration=dt.timedelta(days=7),
-            weekdays=frozenset({Weekday(house.clock.now().weekday())}),
+            weekdays=frozenset({Weekday.of(house.clock.now())}),
         )
     )
     await house.bookings.book(

@@ -14,7 +14,8 @@ from innkeeper.updates.calendar import Calendar
 from innkeeper.updates.placement import Candidate, Host, InFlight, Placement, Why
 from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
-from innkeeper.updates.window import Weekday, Window
+from innkeeper.updates.window import Window
+from innkeeper.wire.states import Weekday
 
 #: A Saturday evening.
 NOW = dt.datetime(2026, 1, 10, 21, 0, tzinfo=dt.UTC)

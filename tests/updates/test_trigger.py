@@ -22,9 +22,10 @@ from innkeeper.updates.memory import MemoryWindowStore
 from innkeeper.updates.placement import Why
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.trigger import TriggerAgent
-from innkeeper.updates.window import Weekday, Window
+from innkeeper.updates.window import Window
 from innkeeper.updates.windows import Windows
 from innkeeper.wire.events import EventKind
+from innkeeper.wire.states import Weekday
 from tests.updates.inn import Inn, settle
 
 #: The clock starts at 20:00 UTC.

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from innkeeper.updates.window import ALL_MACHINES, Occurrence, Weekday, Window
+from innkeeper.updates.window import ALL_MACHINES, Occurrence, Window
+from innkeeper.wire.states import Weekday
 
 ZONES = [
     "UTC",
@@ -113,7 +114,7 @@ def openings_by_walking(found: Window, first: dt.date, days: int) -> list[dt.dat
             hits.append(wall.date())
         for day in hits:
             opened.add(day)
-            if day not in found.blackouts and (day.weekday() in found.weekdays or day in found.dates):
+            if day not in found.blackouts and (Weekday.of(day) in found.weekdays or day in found.dates):
                 openings.append(at)
         before = wall
     return openings

@@ -10,13 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from innkeeper.channels.pipe_name import PipeName
-
-
-class EndpointType(enum.IntEnum):
-    """Kinds of endpoints (``VMEndpointType``)."""
-
-    NAMED_PIPE = 0
-    TCPIP = 1
+from innkeeper.wire.states import MachineState
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,8 +78,8 @@ class MachineStanding:
 
     machine: str
     standing: Standing
-    #: Its documented state, for people.
-    state: str
+    #: Its documented state.
+    state: MachineState
 
 
 #: Look at a machine. Raises ``MachineNotFound``.

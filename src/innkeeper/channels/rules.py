@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from innkeeper.channels.channel import EndpointType
 from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.wire.states import EndpointType
 
 
 def require_endpoints(

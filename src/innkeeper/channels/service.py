@@ -191,11 +191,10 @@ class Channels:
     async def _running(self, machine: str) -> MachineStanding:
         standing = await self._needs.look_at(machine)
         if standing.standing is not Standing.RUNNING:
-            raise WrongState(
-                f"Machine {standing.machine} is {standing.state}: a channel needs it running.",
-                machine=standing.machine,
-                state=standing.state,
-                command="StartCommunicationChannel",
+            raise WrongState.of(
+                standing.machine,
+                standing.state,
+                "start a communication channel",
                 advice=f"Start it first: innkeeper machine start {standing.machine}",
             )
         return standing

@@ -156,7 +156,7 @@ def prepare(
 
 def say_state(state: MachineState) -> Text:
     """A state in words and colour."""
-    return Text(state.name.lower().replace("_", " "), style=_STYLES.get(state, "blue"))
+    return Text(state.words, style=_STYLES.get(state, "blue"))
 
 
 def _give(

@@ -16,7 +16,7 @@ from innkeeper.cli.terminal import Json, MachineName, Session, facts, session_of
 from innkeeper.cli.times import parse_moment, say_duration
 from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
 from innkeeper.wire.messages import ReportMessage, UpdateList, UpdateMessage
-from innkeeper.wire.states import UpdateStatus, Verdict
+from innkeeper.wire.states import MachineState, UpdateStatus, Verdict
 
 app = typer.Typer(name="update", help="Book updates, and read how they came out.", no_args_is_help=True)
 
@@ -204,12 +204,17 @@ def _print_checksums(session: Session, report: ReportMessage) -> None:
         session.out.print(facts({"before": checksum.before, "after": checksum.after}))
 
 
+def _state_words(name: str) -> str:
+    """A machine's state for people; empty where it is not known."""
+    return MachineState[name].words if name else ""
+
+
 def _report_facts(session: Session, report: ReportMessage) -> dict[str, str]:
     took = say_duration((report.ended_at - report.started_at).total_seconds())
     return {
         "Ran": f"{session.moment(report.started_at)} to {session.moment(report.ended_at)} ({took})",
-        "Found": report.found_state.lower().replace("_", " "),
-        "Left": report.left_state.lower().replace("_", " "),
+        "Found": _state_words(report.found_state),
+        "Left": _state_words(report.left_state),
         "Reboots": str(report.reboots),
     }
 

@@ -11,7 +11,8 @@ from rich.text import Text
 from innkeeper.cli.terminal import Json, Session, session_of, table
 from innkeeper.cli.times import parse_clock, parse_date, parse_duration, parse_zone, say_duration
 from innkeeper.errors import InvalidArgument
-from innkeeper.wire.messages import Weekday, WindowList, WindowMessage, WindowRequest
+from innkeeper.wire.messages import WindowList, WindowMessage, WindowRequest
+from innkeeper.wire.states import Weekday
 
 app = typer.Typer(name="window", help="Say when machines may be maintained.", no_args_is_help=True)
 

@@ -12,16 +12,9 @@ from innkeeper.client.transport import Transport
 from innkeeper.client.wires import open_connection
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.channels import ChannelMessage, ChannelRequest
-from innkeeper.wire.named_number import NamedNumber
+from innkeeper.wire.states import EndpointType
 
 PREFIX = "\\\\.\\pipe\\"
-
-
-class EndpointType(NamedNumber):
-    """The kinds of endpoints (``VMEndpointType``)."""
-
-    NAMED_PIPE = 0
-    TCPIP = 1
 
 
 class Channel:

@@ -15,9 +15,8 @@ from innkeeper.client.tasks import Task
 from innkeeper.client.transport import Transport
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire import disks as wire
-from innkeeper.wire.disks import DiskFormat
 from innkeeper.wire.messages import Accepted, Nothing
-from innkeeper.wire.states import HardDiskType
+from innkeeper.wire.states import DiskFormat, HardDiskType
 
 Said = TypeVar("Said", bound=BaseModel)
 DiskPath = str | os.PathLike[str]

@@ -7,7 +7,7 @@ from innkeeper.client.transport import Transport
 from innkeeper.client.wires import Wire, open_wire
 from innkeeper.errors import ErrorCode, MachineError, WrongState
 from innkeeper.wire.display import DisplayMessage, SizeMessage, SizeRequest, ThumbnailMessage
-from innkeeper.wire.states import VideoMode
+from innkeeper.wire.states import MachineState, VideoMode
 
 
 class Display:
@@ -85,11 +85,10 @@ class Display:
         if message.width is not None and message.height is not None and message.video_mode is not None:
             return message.width, message.height, message.video_mode
         if message.video_model:
-            raise WrongState(
-                f"{self._name} does not run: it shows nothing.",
-                machine=self._name,
-                state="",
-                command="show anything",
+            raise WrongState.of(
+                self._name,
+                MachineState.TURNED_OFF,
+                "show anything",
                 advice=f"Start it: innkeeper machine start {self._name}",
             )
         raise MachineError(

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from innkeeper.client import calls
 from innkeeper.client.accountant import Accountant
-from innkeeper.client.channels import Channel, ChannelCollection, EndpointType
+from innkeeper.client.channels import Channel, ChannelCollection
 from innkeeper.client.configuration import ConfiguredMachine
 from innkeeper.client.display import Display
 from innkeeper.client.events import follow
@@ -24,7 +24,7 @@ from innkeeper.wire.configuration import DeleteMessage
 from innkeeper.wire.documented_events import DocumentedEvent
 from innkeeper.wire.host import NewMachineOptions, UnregisteredMessage
 from innkeeper.wire.messages import Accepted, CommandRequest, EventMessage, MachineMessage, PrepareRequest
-from innkeeper.wire.states import MachineState
+from innkeeper.wire.states import EndpointType, MachineState
 
 
 class Machine(MachineCommands[Task], ConfiguredMachine):

@@ -27,7 +27,7 @@ def local_facts(name: str, root: Path = Path("/")) -> HostFacts:
         memory_available_mib=_kib(memory.get("MemAvailable", "")) // 1024,
         logical_processors=len(processors) or os.cpu_count() or 1,
         physical_processors=len({each.get("physical id", "0") for each in processors}) or 1,
-        processor_mhz=round(float(first.get("cpu MHz", "0") or 0)),
+        processor_mhz=_mhz(first),
         processor_manufacturer=first.get("vendor_id", ""),
         processor_version=first.get("model name", ""),
         processor_flags=frozenset(first.get("flags", "").split()),
@@ -43,12 +43,22 @@ def local_facts(name: str, root: Path = Path("/")) -> HostFacts:
     )
 
 
+def local_processor_mhz(root: Path = Path("/")) -> int:
+    """The present speed of the computer's first processor; 0 where Linux does not tell it."""
+    processors = _processors(root / "proc/cpuinfo")
+    return _mhz(processors[0]) if processors else 0
+
+
 def local_usb_devices(root: Path = Path("/")) -> list[UsbDevice]:
     """The computer's USB devices, without its root hubs, by bus and number."""
     base = root / "sys/bus/usb/devices"
     entries = sorted(base.iterdir()) if base.is_dir() else []
     found = [_usb_device(entry) for entry in entries if _USB_NAME.match(entry.name)]
     return sorted((each for each in found if each is not None), key=lambda each: (each.bus, each.device))
+
+
+def _mhz(processor: Mapping[str, str]) -> int:
+    return round(float(processor.get("cpu MHz", "0") or 0))
 
 
 def _usb_device(entry: Path) -> UsbDevice | None:

@@ -43,13 +43,13 @@ def refuse_state(machine: Machine, command: Command) -> None:
     """Raises ``WrongState``, naming state and command, where the machine's state does not allow it."""
     if (machine.state, command) in LIFE:
         return
-    allowed = [state.name.lower().replace("_", " ") for (state, known) in LIFE if known is command]
+    allowed = [state.words for (state, known) in LIFE if known is command]
     default = _CODES.get(machine.state, ErrorCode.ERROR_BUSY)
-    raise WrongState(
-        f"{machine.name} is {machine.state.name.lower().replace('_', ' ')} and cannot {command.words}.",
-        machine=machine.name,
-        state=machine.state.name,
-        command=str(command),
+    raise WrongState.of(
+        machine.name,
+        machine.state,
+        str(command),
+        words=command.words,
         code=command.declaration.refusals.get(machine.state, default),
         advice=f"That is possible when it is {' or '.join(allowed)}.",
     )

@@ -369,12 +369,10 @@ async def _refuse_hardware(host: Host, wanted: NewMachine) -> None:
 def _refuse_running(machine: Machine, command: str) -> None:
     if machine.state in _OFF:
         return
-    state = machine.state.name.lower().replace("_", " ")
-    raise WrongState(
-        f"{machine.name} is {state}: it cannot {command}.",
-        machine=machine.name,
-        state=machine.state.name,
-        command=command,
+    raise WrongState.of(
+        machine.name,
+        machine.state,
+        command,
         code=ErrorCode.VM_E_VM_RUNNING,
         advice="Turn it off or save it first.",
     )

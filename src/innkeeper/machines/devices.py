@@ -19,9 +19,9 @@ class Devices:
         self.machines = machines
 
     async def any(self, name: str) -> tuple[Machine, Host, Configuration]:
-        machine = await self.machines.get(name)
-        host = self.machines.hosts[machine.host]
-        return machine, host, await host.configurations.read(machine.name)
+        """A machine, its host and its configuration, in any state."""
+        described = await self.machines.describe(name)
+        return described.machine, self.machines.hosts[described.machine.host], described.configuration
 
     async def not_busy(self, name: str) -> tuple[Machine, Host, Configuration]:
         found = await self.any(name)
@@ -38,11 +38,10 @@ class Devices:
     async def up(self, name: str, command: str) -> tuple[Machine, Host]:
         machine = await self.machines.get(name)
         if machine.state not in _RUNNING:
-            raise WrongState(
-                f"{machine.name} is {machine.state.name.lower().replace('_', ' ')} and cannot {command}.",
-                machine=machine.name,
-                state=machine.state.name,
-                command=command,
+            raise WrongState.of(
+                machine.name,
+                machine.state,
+                command,
                 code=ErrorCode.VM_E_VM_NOT_RUNNING,
                 advice="That is possible when it runs.",
             )

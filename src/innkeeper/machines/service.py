@@ -18,6 +18,7 @@ from innkeeper.errors import (
 from innkeeper.machines.change import Scope, SettingsChanged
 from innkeeper.machines.command import refuse_state
 from innkeeper.machines.command_work import CommandWork
+from innkeeper.machines.description import Follow, MachineDescription, follow_none
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules
@@ -97,14 +98,23 @@ class Machines:
                 return await hypervisor.inventory.get(name)
             except MachineNotFound:
                 continue
-        for machine in await self.list():
-            if machine.name.casefold() == name.casefold():
-                return machine
-        raise MachineNotFound(
-            f"There is no machine “{name}”.",
-            machine=name,
-            advice="innkeeper machine list shows all of them.",
-        )
+        return await self._find_by_any_case(name)
+
+    async def describe(
+        self, name: str, *, running: bool = False, follow: Follow = follow_none
+    ) -> MachineDescription:
+        """A machine with its configuration and its files, by one question to its host.
+
+        Whatever the case of the name's letters. Raises ``MachineNotFound``.
+        """
+        for host in self._hosts.values():
+            try:
+                return await host.configurations.describe(name, running=running, follow=follow)
+            except MachineNotFound:
+                continue
+        machine = await self._find_by_any_case(name)
+        host = self._hosts[machine.host]
+        return await host.configurations.describe(machine.name, running=running, follow=follow)
 
     async def hypervisor_of(self, name: str) -> Host:
         """The host that has the machine. Raises ``MachineNotFound``."""
@@ -117,12 +127,10 @@ class Machines:
         """
         machine = await self.get(name)
         if machine.state is not MachineState.TURNED_OFF:
-            raise WrongState(
-                f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}: "
-                "its disks can be connected when it is turned off.",
-                machine=machine.name,
-                state=machine.state.name,
-                command="connect_disks",
+            raise WrongState.of(
+                machine.name,
+                machine.state,
+                "have its disks connected",
                 code=ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
                 advice=f"Shut it down first: innkeeper machine stop {machine.name}",
             )
@@ -220,6 +228,16 @@ class Machines:
             return True
         merges = await self._tasks.list(TaskFilter(kind=Command.MERGE_UNDO_DISKS.kind, lock=lock_of(machine)))
         return any(task.id > run and task.result is not TaskResult.SUCCESS for task in merges)
+
+    async def _find_by_any_case(self, name: str) -> Machine:
+        for machine in await self.list():
+            if machine.name.casefold() == name.casefold():
+                return machine
+        raise MachineNotFound(
+            f"There is no machine “{name}”.",
+            machine=name,
+            advice="innkeeper machine list shows all of them.",
+        )
 
     async def _command(self, name: str, command: Command, owner: str, argument: Mapping[str, Json]) -> Task:
         machine = await self.get(name)

@@ -7,11 +7,12 @@ from typing import Final
 
 from innkeeper.errors import ErrorCode, InvalidArgument, NotSupported, WrongState
 from innkeeper.machines.change import MetadataChanged, Scope, SettingsChanged
-from innkeeper.machines.configuration import Configuration
+from innkeeper.machines.description import MachineDescription
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.naming import checked_label, checked_name
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
+from innkeeper.machines.undo.fitness import is_undo_disk
 from innkeeper.wire.machine_settings import SETTINGS, DeclaredSetting, MachineChanges
 from innkeeper.wire.setting import Changeable, SettingValue
 from innkeeper.wire.virtual_pc import MIN_MEMORY_MIB
@@ -36,11 +37,9 @@ class MachineSettings:
     def __init__(self, machines: Machines) -> None:
         self._machines = machines
 
-    async def read(self, name: str, *, running: bool = False) -> tuple[Machine, Configuration]:
-        """A machine, and how it is made. Raises ``MachineNotFound``."""
-        machine = await self._machines.get(name)
-        host = self._machines.hosts[machine.host]
-        return machine, await host.configurations.read(machine.name, running=running)
+    async def read(self, name: str, *, running: bool = False) -> MachineDescription:
+        """A machine with its configuration, and the chains of its undo disks. Raises ``MachineNotFound``."""
+        return await self._machines.describe(name, running=running, follow=is_undo_disk)
 
     async def change(self, name: str, wanted: MachineChanges) -> Machine:
         """Change what is wished, or nothing at all.
@@ -135,15 +134,14 @@ def refuse_active(machine: Machine, command: str, code: ErrorCode) -> None:
     """Raises ``WrongState``, naming the state and what was wanted, where the machine is not off."""
     if machine.state is MachineState.TURNED_OFF:
         return
-    state = machine.state.name.lower().replace("_", " ")
-    raise WrongState(
-        f"{machine.name} is {state} and cannot {command}.",
-        machine=machine.name,
-        state=machine.state.name,
-        command=command,
+    saved = machine.state is MachineState.SAVED
+    raise WrongState.of(
+        machine.name,
+        machine.state,
+        command,
         code=code,
-        advice="That is possible when it is turned off"
-        + (", and its saved state is restored or discarded." if state == "saved" else "."),
+        advice="That is possible when it is off"
+        + (", and its saved state is restored or discarded." if saved else "."),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from innkeeper.errors import ErrorCode, InvalidArgument, WrongState
 from innkeeper.machines.change import Scope, SettingsChanged, ValueSet
 from innkeeper.machines.configuration import Configuration, Value
+from innkeeper.machines.description import MachineDescription
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
@@ -50,8 +51,7 @@ class MachineValues:
 
     async def all(self, name: str, *, activation: bool = False) -> Mapping[str, Value]:
         """Every value of the machine, by key."""
-        machine, host = await self._find(name, activation)
-        made = await host.configurations.read(machine.name, running=activation)
+        made = (await self._described(name, activation)).configuration
         return dict(sorted({**DEFAULTS, **_mapped(made), **made.extras.values}.items()))
 
     async def get(self, name: str, key: str, *, activation: bool = False) -> Value:
@@ -79,26 +79,34 @@ class MachineValues:
     async def remove(self, name: str, key: str, *, activation: bool = False) -> None:
         """Remove one value. Raises as ``get`` does."""
         _checked(key)
-        machine, host = await self._find(name, activation)
-        made = await host.configurations.read(machine.name, running=activation)
-        if key not in made.extras.values:
+        described = await self._described(name, activation)
+        if key not in described.configuration.extras.values:
             raise _unknown(name, key)
+        machine = described.machine
+        host = self._machines.hosts[machine.host]
         scope = Scope.RUNNING if activation else Scope.PERSISTENT
         await host.configurations.change(machine.name, ValueSet(key=key, value=None), scope)
 
+    async def _described(self, name: str, activation: bool) -> MachineDescription:
+        described = await self._machines.describe(name, running=activation)
+        _refuse_off(described.machine, activation)
+        return described
+
     async def _find(self, name: str, activation: bool) -> tuple[Machine, Host]:
         machine = await self._machines.get(name)
-        if activation and machine.state not in _RUNNING:
-            raise WrongState(
-                f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}: "
-                "activation values are there while it runs.",
-                machine=machine.name,
-                state=machine.state.name,
-                command="activation value",
-                code=ErrorCode.VM_E_PREF_NOT_FOUND,
-                advice="Start it, or use its configuration values.",
-            )
+        _refuse_off(machine, activation)
         return machine, self._machines.hosts[machine.host]
+
+
+def _refuse_off(machine: Machine, activation: bool) -> None:
+    if activation and machine.state not in _RUNNING:
+        raise WrongState.of(
+            machine.name,
+            machine.state,
+            "have activation values",
+            code=ErrorCode.VM_E_PREF_NOT_FOUND,
+            advice="Start it, or use its configuration values.",
+        )
 
 
 def checked_key(key: str) -> str:

@@ -25,7 +25,6 @@ def looks_at(machines: Machines, tasks: Tasks) -> LookAtMachine:
         elif machine.state in _OFF:
             held = await tasks.list(TaskFilter(live=True, lock=lock_of(machine.name), limit=1))
             standing = Standing.RESTING if held else Standing.OFF
-        state = machine.state.name.lower().replace("_", " ")
-        return MachineStanding(machine=machine.name, standing=standing, state=state)
+        return MachineStanding(machine=machine.name, standing=standing, state=machine.state)
 
     return look_at

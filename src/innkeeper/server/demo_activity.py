@@ -14,8 +14,9 @@ from innkeeper.schedule.model.actions import ComHandlerAction
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import ActionType, TaskCreation, TriggerType
 from innkeeper.server.house import House
-from innkeeper.updates.window import Weekday, Window
+from innkeeper.updates.window import Window
 from innkeeper.wire.commands import Command
+from innkeeper.wire.states import Weekday
 
 _log = structlog.get_logger(__name__)
 

@@ -43,7 +43,7 @@ class MachineDisks:
                 return [
                     DiskUse(
                         machine=machine.name,
-                        state=machine.state.name.lower().replace("_", " "),
+                        state=machine.state.words,
                         is_live=machine.state is not MachineState.TURNED_OFF,
                         under_undo_disk=over and image != disk.path,
                     )

@@ -8,13 +8,12 @@ from innkeeper.machines.machine import Machine
 from innkeeper.tasks.task import LogLine, Task
 from innkeeper.updates.booking import Booking, Report
 from innkeeper.updates.nights import Night
-from innkeeper.updates.window import Occurrence, Weekday, Window
+from innkeeper.updates.window import Occurrence, Window
 from innkeeper.wire import messages as wire
+from innkeeper.wire.states import Weekday
 
 #: Below this a guess at the time left says nothing.
 _LEAST_PERCENT = 3
-
-_DAYS = dict(zip(Weekday, wire.Weekday, strict=True))
 
 
 def machine_message(
@@ -135,7 +134,7 @@ def window_of(request: wire.WindowRequest) -> Window:
         zone=request.zone,
         start=request.opens_at,
         duration=dt.timedelta(seconds=request.duration_seconds),
-        weekdays=frozenset(day for day, name in _DAYS.items() if name in request.weekdays),
+        weekdays=frozenset(request.weekdays),
         dates=frozenset(request.dates),
         machines=request.machines,
         blackouts=frozenset(request.blackouts),
@@ -150,7 +149,7 @@ def window_message(window: Window, now: dt.datetime) -> wire.WindowMessage:
         zone=window.zone,
         opens_at=window.start,
         duration_seconds=round(window.duration.total_seconds()),
-        weekdays=tuple(_DAYS[day] for day in sorted(window.weekdays)),
+        weekdays=tuple(day for day in Weekday if day in window.weekdays),
         dates=tuple(sorted(window.dates)),
         blackouts=tuple(sorted(window.blackouts)),
         open_now=_opening(window.occurrence(now)),

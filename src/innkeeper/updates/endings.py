@@ -125,7 +125,7 @@ async def _left(run: Run) -> Left:
     state = (await run.state()).state
     if state is not run.found:
         raise HypervisorError(
-            f"{run.machine} was found {run.found.name.lower()}, and is {state.name.lower()} now.",
+            f"{run.machine} was found {run.found.words}, and is {state.words} now.",
             code=ErrorCode.E_UNEXPECTED,
             advice="Look at QEMU's log on the host.",
         )

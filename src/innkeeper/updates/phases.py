@@ -41,7 +41,7 @@ async def admit(run: Run) -> Admitted:
         plan = await plan_undo_point(run.hypervisor, machine, run.task.id, run.policy.undo)
     except InnkeeperError as error:
         raise Stop.by(error, Cause.UNFIT) from error
-    run.task.log(f"{machine.name} was found {machine.state.name.lower().replace('_', ' ')}.")
+    run.task.log(f"{machine.name} was found {machine.state.words}.")
     return Admitted(found=machine.state, plan=plan)
 
 
@@ -207,7 +207,7 @@ def _refuse_state(machine: Machine) -> None:
     if machine.state not in _FOUND:
         raise Stop(
             Cause.UNFIT,
-            f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}, and must come to rest first.",
+            f"{machine.name} is {machine.state.words}, and must come to rest first.",
             code=ErrorCode.ERROR_BUSY,
             advice="Wait for what it does to end.",
         )

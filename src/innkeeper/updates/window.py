@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import enum
 import fnmatch
 import functools
 import re
 from collections.abc import Iterator
 
 from innkeeper.schedule.calendar import zone_database
+from innkeeper.wire.states import Weekday
 
 #: How far ahead the next opening is looked for.
 HORIZON_DAYS = 800
 #: The selector that means every machine.
 ALL_MACHINES = "all"
-
-
-class Weekday(enum.IntEnum):
-    """A day of the week, numbered as Python's ``date.weekday()``."""
-
-    MONDAY = 0
-    TUESDAY = 1
-    WEDNESDAY = 2
-    THURSDAY = 3
-    FRIDAY = 4
-    SATURDAY = 5
-    SUNDAY = 6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +99,7 @@ def _selector(machines: tuple[str, ...]) -> re.Pattern[str]:
 # Every look at the plan asks for the same few days again, and zones are slow to convert.
 @functools.lru_cache(maxsize=65_536)
 def _opening(window: Window, day: dt.date) -> Occurrence | None:
-    if day in window.blackouts or not (day in window.dates or day.weekday() in window.weekdays):
+    if day in window.blackouts or not (day in window.dates or Weekday.of(day) in window.weekdays):
         return None
     zone = zone_database.find(window.zone)
     start = dt.datetime.combine(day, window.start, tzinfo=zone).astimezone(dt.UTC)

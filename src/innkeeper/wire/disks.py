@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import enum
-
 from pydantic import AwareDatetime, Field
 
 from innkeeper.wire.messages import Message, Request
+from innkeeper.wire.states import DiskFormat
 
 #: Longer paths there are none on Linux.
 MAX_PATH_CHARS = 4095
 #: 2040 GiB, the documented limit of a virtual hard disk; other formats may be larger.
 MAX_SIZE_BYTES = 1 << 62
-
-
-class DiskFormat(enum.StrEnum):
-    """A kind of disk image."""
-
-    FIXED = "fixed"
-    DYNAMIC = "dynamic"
-    DIFFERENCING = "differencing"
-    RAW = "raw"
-    QCOW2 = "qcow2"
-    VHDX = "vhdx"
-    VMDK = "vmdk"
 
 
 class HardDiskMessage(Message):

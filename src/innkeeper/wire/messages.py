@@ -23,7 +23,15 @@ from pydantic import (
 )
 
 from innkeeper.wire.documented_events import STATES, DocumentedEvent
-from innkeeper.wire.states import CancelEffect, LogLevel, MachineState, TaskResult, UpdateStatus, Verdict
+from innkeeper.wire.states import (
+    CancelEffect,
+    LogLevel,
+    MachineState,
+    TaskResult,
+    UpdateStatus,
+    Verdict,
+    Weekday,
+)
 
 #: The documented interface's version that this service gives (``TaskService.HighestVersion``: 1.6).
 HIGHEST_VERSION = 0x00010006
@@ -370,18 +378,6 @@ class UpdateDetail(Message):
 
 class Nothing(Message):
     """Done, and nothing to tell (204)."""
-
-
-class Weekday(enum.StrEnum):
-    """A day of the week, as windows name it."""
-
-    MONDAY = "mon"
-    TUESDAY = "tue"
-    WEDNESDAY = "wed"
-    THURSDAY = "thu"
-    FRIDAY = "fri"
-    SATURDAY = "sat"
-    SUNDAY = "sun"
 
 
 class WindowRequest(Request):

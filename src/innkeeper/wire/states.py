@@ -1,12 +1,14 @@
-"""The documented values that both sides of a door speak of.
+"""The documented enumerations that client and service share.
 
-They lie here because the client knows no room of the house; the rooms that they belong to name them
+They lie here because the client imports no room of the service; the rooms that they belong to name them
 as their own.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
+from collections.abc import Mapping
 
 from innkeeper.wire.named_number import NamedNumber
 
@@ -27,6 +29,19 @@ class MachineState(NamedNumber):
     TURNING_OFF = 8
     MERGING_DRIVES = 9
     DELETE_MACHINE = 10
+
+    @property
+    def words(self) -> str:
+        """The state for people: ``off``, ``running``, ``turning on``. The one place that spells it."""
+        return _MACHINE_STATE_WORDS.get(self) or self.name.lower().replace("_", " ")
+
+
+#: The states whose words are not their names.
+_MACHINE_STATE_WORDS: Mapping[MachineState, str] = {
+    MachineState.TURNED_OFF: "off",
+    MachineState.MERGING_DRIVES: "merging disks",
+    MachineState.DELETE_MACHINE: "being deleted",
+}
 
 
 class Accelerator(enum.StrEnum):
@@ -74,6 +89,74 @@ class HardDiskType(NamedNumber):
     FIXED_SIZE = 1
     #: Holds the difference to a parent.
     DIFFERENCING = 2
+
+
+class DiskFormat(enum.StrEnum):
+    """A kind of disk image."""
+
+    #: A VHD with all its room from the start.
+    FIXED = "fixed"
+    #: A VHD that grows as the guest writes.
+    DYNAMIC = "dynamic"
+    #: A VHD that holds the difference to a parent.
+    DIFFERENCING = "differencing"
+    #: The bytes of the disk and nothing else.
+    RAW = "raw"
+    #: QEMU's own format.
+    QCOW2 = "qcow2"
+    #: Hyper-V's newer format.
+    VHDX = "vhdx"
+    #: VMware's format.
+    VMDK = "vmdk"
+
+    @property
+    def is_vhd(self) -> bool:
+        """Whether Innkeeper's own engine carries it."""
+        return self in DOCUMENTED_FORMATS
+
+    @property
+    def hard_disk_type(self) -> HardDiskType | None:
+        """The documented type, for the formats that have one."""
+        return DOCUMENTED_FORMATS.get(self)
+
+
+#: The formats that the documents know, each with its documented type.
+DOCUMENTED_FORMATS: Mapping[DiskFormat, HardDiskType] = {
+    DiskFormat.DYNAMIC: HardDiskType.DYNAMIC,
+    DiskFormat.FIXED: HardDiskType.FIXED_SIZE,
+    DiskFormat.DIFFERENCING: HardDiskType.DIFFERENCING,
+}
+
+
+class EndpointType(NamedNumber):
+    """The kinds of endpoints (``VMEndpointType``)."""
+
+    NAMED_PIPE = 0
+    TCPIP = 1
+
+
+class Weekday(enum.StrEnum):
+    """A day of the week, as windows name it."""
+
+    MONDAY = "mon"
+    TUESDAY = "tue"
+    WEDNESDAY = "wed"
+    THURSDAY = "thu"
+    FRIDAY = "fri"
+    SATURDAY = "sat"
+    SUNDAY = "sun"
+
+    @classmethod
+    def of(cls, day: dt.date) -> Weekday:
+        """The weekday of a date."""
+        return tuple(cls)[day.weekday()]
+
+    @classmethod
+    def _missing_(cls, value: object) -> Weekday | None:
+        """The day with this number from Monday, 0: earlier releases kept windows so."""
+        if isinstance(value, int) and 0 <= value < len(cls):
+            return tuple(cls)[value]
+        return None
 
 
 class CancelEffect(enum.StrEnum):

@@ -14,7 +14,8 @@ from axe_playwright_python.sync_playwright import Axe
 from blockbuster import BlockBuster
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
-from innkeeper.wire.messages import Weekday, WindowRequest
+from innkeeper.wire.messages import WindowRequest
+from innkeeper.wire.states import Weekday
 from tests.server.pages.browsing import CHROMIUM, FLAGS, Complaints, fits
 from tests.server.pages.relay import relayed
 from tests.serving import Service

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from innkeeper.server.messages import window_message
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.nights import Night, night_of
-from innkeeper.updates.window import Weekday, Window
+from innkeeper.updates.window import Window
 from innkeeper.wire.messages import (
     MachineList,
     PlannedMessage,
@@ -23,7 +23,7 @@ from innkeeper.wire.messages import (
     UpdateList,
     WindowList,
 )
-from innkeeper.wire.states import CancelEffect, TaskResult
+from innkeeper.wire.states import CancelEffect, TaskResult, Weekday
 
 _DAY = dt.date(2026, 11, 24)
 #: Read here, so that no test reads their files on the loop.

@@ -16,7 +16,8 @@ import pytest
 
 from innkeeper.client import Inn
 from innkeeper.server.pages.static import assets
-from innkeeper.wire.messages import Weekday, WindowRequest
+from innkeeper.wire.messages import WindowRequest
+from innkeeper.wire.states import Weekday
 from tests.serving import Service
 
 _PAGES = (

@@ -14,7 +14,12 @@ from innkeeper.hypervisor.domain.fields import written
 from innkeeper.hypervisor.domain.reading import configuration_of
 from innkeeper.hypervisor.libvirt.announcer import Announcer
 from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.domains import Domains
+from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.states import SavedImage
 from innkeeper.hypervisor.libvirt.trays import Trays
+from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.hypervisor.local_facts import local_processor_mhz
 from innkeeper.machines.change import (
     AdapterAttached,
     Change,
@@ -28,6 +33,7 @@ from innkeeper.machines.change import (
 )
 from innkeeper.machines.change_events import change_events, setting_changed
 from innkeeper.machines.configuration import Configuration, Extras
+from innkeeper.machines.description import Follow, MachineDescription, follow_none
 
 _PERSISTENT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _AFFECT = {
@@ -43,16 +49,54 @@ _NOTED = frozenset(field.name for field in dataclasses.fields(Extras))
 class LibvirtConfigurations:
     """The configurations of one host's machines (``machines.ports.configurations.Configurations``)."""
 
-    def __init__(self, connection: Connection, announcer: Announcer, trays: Trays) -> None:
+    def __init__(
+        self,
+        *,
+        uri: HostUri,
+        connection: Connection,
+        domains: Domains,
+        images: Images,
+        announcer: Announcer,
+        trays: Trays,
+    ) -> None:
+        self._uri = uri
         self._connection = connection
+        self._domains = domains
+        self._images = images
         self._announcer = announcer
         self._trays = trays
 
     async def read(self, name: str, *, running: bool = False) -> Configuration:
         """The configuration for the next start, or the one in use."""
-        flags = 0 if running else _PERSISTENT
-        definition = await self._connection.ask(lambda c: c.lookupByName(name).XMLDesc(flags), "read", name)
-        return configuration_of(str(definition))
+        return await self._connection.ask(lambda c: _read(c.lookupByName(name), running), "read", name)
+
+    async def read_all(self) -> Mapping[str, Configuration]:
+        """The configuration for the next start of every machine."""
+
+        def look(connect: libvirt.virConnect) -> dict[str, Configuration]:
+            return {domain.name(): _read(domain, running=False) for domain in connect.listAllDomains()}
+
+        return await self._connection.ask(look, "read the configurations of the machines")
+
+    async def describe(
+        self, name: str, *, running: bool = False, follow: Follow = follow_none
+    ) -> MachineDescription:
+        """A machine with its configuration and its files."""
+
+        def look(connect: libvirt.virConnect) -> MachineDescription:
+            domain = connect.lookupByName(name)
+            configuration = _read(domain, running)
+            paths = [drive.path for drive in configuration.drives if follow(drive.path)]
+            return MachineDescription(
+                machine=self._domains.machine(connect, name),
+                configuration=configuration,
+                definition_path=str(self._uri.definition_file(name) or ""),
+                saved_state_path=self._saved_state_path(domain),
+                chains={path: [each for each, _ in self._images.chain(connect, path)] for path in paths},
+                processor_mhz=self._processor_mhz(connect),
+            )
+
+        return await self._connection.ask(look, "read", name)
 
     async def change(self, name: str, change: Change, scope: Scope = Scope.PERSISTENT) -> None:
         """Change the configuration, and publish what was changed."""
@@ -71,6 +115,16 @@ class LibvirtConfigurations:
         kind, data = setting_changed("autostart", autostart)
         self._announcer.publish(kind, name, data)
 
+    def _saved_state_path(self, domain: libvirt.virDomain) -> str:
+        if self._domains.saved_image(domain) is not SavedImage.WHOLE:
+            return ""
+        return str(self._uri.saved_image(domain.name()) or "")
+
+    def _processor_mhz(self, connect: libvirt.virConnect) -> int:
+        if self._uri.is_local and not self._uri.is_test:
+            return local_processor_mhz()
+        return int(connect.getInfo()[3])
+
     async def _change(self, name: str, change: Change, scope: Scope) -> None:
         def work(connect: libvirt.virConnect) -> None:
             domain = connect.lookupByName(name)
@@ -84,6 +138,10 @@ class LibvirtConfigurations:
                 _change_persistent(connect, domain, change)
 
         await self._connection.command(work, "change", name)
+
+
+def _read(domain: libvirt.virDomain, running: bool) -> Configuration:
+    return configuration_of(str(domain.XMLDesc(0 if running else _PERSISTENT)))
 
 
 def _change_persistent(connect: libvirt.virConnect, domain: libvirt.virDomain, change: Change) -> None:

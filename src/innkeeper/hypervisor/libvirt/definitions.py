@@ -6,12 +6,12 @@ import contextlib
 
 import libvirt
 
-from innkeeper.errors import MachineNotFound
+from innkeeper.errors import MachineNotFound, WrongState
 from innkeeper.hypervisor.domain.template import Platform, domain_type, template
 from innkeeper.hypervisor.libvirt.announcer import Announcer
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition
-from innkeeper.hypervisor.libvirt.domains import Domains, wrong_state
+from innkeeper.hypervisor.libvirt.domains import Domains
 from innkeeper.hypervisor.libvirt.information import LibvirtInformation
 from innkeeper.hypervisor.libvirt.inventory import LibvirtInventory
 from innkeeper.hypervisor.libvirt.saved_states import LibvirtSavedStates
@@ -139,7 +139,7 @@ class LibvirtDefinitions:
 
 def _release(domain: libvirt.virDomain) -> None:
     if domain.isActive():
-        raise wrong_state(domain.name(), MachineState.RUNNING, "be unregistered")
+        raise WrongState.of(domain.name(), MachineState.RUNNING, "be unregistered")
     try:
         domain.undefineFlags(_FORGET_DEFINITION)
     except libvirt.libvirtError as error:

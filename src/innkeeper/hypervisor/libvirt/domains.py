@@ -10,7 +10,7 @@ from pathlib import Path
 
 import libvirt
 
-from innkeeper.errors import ErrorCode, WrongState
+from innkeeper.errors import WrongState
 from innkeeper.hypervisor.domain.extras import read_summary
 from innkeeper.hypervisor.libvirt.definition import AGENT_PORT, GUEST_AGENT_PORT, Definition
 from innkeeper.hypervisor.libvirt.states import SavedImage, machine_state, read_saved_image
@@ -118,7 +118,7 @@ class Domains:
         """The state, where it allows ``command``. Raises ``WrongState``."""
         state = self.state(domain)
         if state not in allowed:
-            raise wrong_state(domain.name(), state, command)
+            raise WrongState.of(domain.name(), state, command)
         return state
 
     def _has_saved(self, domain: libvirt.virDomain) -> bool:
@@ -187,17 +187,6 @@ def _wait_for_turn(domain: libvirt.virDomain) -> None:
     """A question that libvirt answers only when it is done with whatever it does to this machine."""
     with contextlib.suppress(libvirt.libvirtError):
         domain.memoryStats()
-
-
-def wrong_state(name: str, state: MachineState, command: str, code: ErrorCode | None = None) -> WrongState:
-    """The refusal of a command that the state does not allow."""
-    return WrongState(
-        f"Machine {name!r} is {state.name.lower().replace('_', ' ')}: it cannot {command}.",
-        machine=name,
-        state=state.name,
-        command=command,
-        code=code,
-    )
 
 
 def _is_there(path: Path) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import libvirt
 
-from innkeeper.errors import ErrorCode, MachineUnfit, NotSupported
+from innkeeper.errors import ErrorCode, MachineUnfit, NotSupported, WrongState
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition
-from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine, wrong_state
+from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.progress import Look, followed, restore_progress, save_progress
@@ -59,7 +59,7 @@ class LibvirtSavedStates:
             domain = connect.lookupByName(name)
             if self._domains.saved_image(domain) is not SavedImage.WHOLE:
                 state = self._domains.state(domain)
-                raise wrong_state(name, state, "show a saved state", ErrorCode.VM_E_VM_NO_SAVED_STATE)
+                raise WrongState.of(name, state, "show a saved state", code=ErrorCode.VM_E_VM_NO_SAVED_STATE)
             image = self._uri.saved_image(name)
             if image is None:
                 raise NotSupported(
@@ -139,7 +139,7 @@ class LibvirtSavedStates:
     def _saved_definition(self, connect: libvirt.virConnect, name: str) -> Definition:
         domain = connect.lookupByName(name)
         if self._domains.saved_image(domain) is not SavedImage.WHOLE:
-            raise wrong_state(name, self._domains.state(domain), "show a saved state")
+            raise WrongState.of(name, self._domains.state(domain), "show a saved state")
         return Definition.parse(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
 
     def _saveable(self, connect: libvirt.virConnect, name: str) -> libvirt.virDomain | None:
@@ -167,7 +167,7 @@ class LibvirtSavedStates:
         state = self._domains.require(domain, _UP | {MachineState.SAVED}, "be restored onto undo disks")
         if state in _UP:
             if not current(domain).has_sources(sources):
-                raise wrong_state(name, state, "be restored onto other disks")
+                raise WrongState.of(name, state, "be restored onto other disks")
             return True
         saved = self._saved_definition(connect, name)
         self._point_at_saved_disks(connect, domain, saved, sources)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 
 import libvirt
 
-from innkeeper.errors import DiskError, ErrorCode, HypervisorError, MachineUnfit
+from innkeeper.errors import DiskError, ErrorCode, HypervisorError, MachineUnfit, WrongState
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import EXPORTED, Definition, DiskElement, overlays_xml
-from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine, wrong_state
+from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.starts import begin_without_processor
@@ -172,7 +172,7 @@ class LibvirtUndoDisks:
         if state is MachineState.MERGING_DRIVES:
             return True
         if state not in _SETTLED:
-            raise wrong_state(name, state, "merge its undo disks")
+            raise WrongState.of(name, state, "merge its undo disks")
         if current(domain).has_sources(bases) and persistent(domain).has_sources(bases):
             self._point_memory_at(connect, domain, bases)
             return False

@@ -18,12 +18,7 @@ from innkeeper.machines.machine import MachineState
 def need(machine: SimulatedMachine, command: str, allowed: bool) -> None:
     """Raises ``WrongState`` where the machine may not do this now."""
     if not allowed:
-        raise WrongState(
-            f"{machine.name} is {machine.state.name.lower()} and cannot {command}.",
-            machine=machine.name,
-            state=machine.state.name,
-            command=command,
-        )
+        raise WrongState.of(machine.name, machine.state, command)
 
 
 def refuse_real_image(change: Change) -> None:
@@ -66,12 +61,8 @@ def need_guest_agent(machine: SimulatedMachine) -> None:
 def saved_definition(machine: SimulatedMachine, now: float) -> str:
     """The definition inside the saved state."""
     if machine.saved is None:
-        raise WrongState(
-            f"{machine.name} has no saved state.",
-            machine=machine.name,
-            state=machine.state.name,
-            command="saved definition",
-            code=ErrorCode.VM_E_VM_NO_SAVED_STATE,
+        raise WrongState.of(
+            machine.name, machine.state, "show a saved state", code=ErrorCode.VM_E_VM_NO_SAVED_STATE
         )
     return fake_definition.write(machine, machine.saved.disks)
 

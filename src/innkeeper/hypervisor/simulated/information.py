@@ -17,6 +17,8 @@ NETWORKS = (
     VirtualNetwork(name="Lab", id="1ab0" * 8, host_adapter="eth0"),
 )
 
+PROCESSOR_MHZ = 2_400
+
 USB_DEVICES = (
     UsbDevice(
         bus=1,
@@ -89,7 +91,7 @@ def _facts(name: str, memory_mib: int, available_mib: int) -> HostFacts:
         memory_available_mib=available_mib,
         logical_processors=8,
         physical_processors=1,
-        processor_mhz=2_400,
+        processor_mhz=PROCESSOR_MHZ,
         processor_manufacturer="GenuineInnkeeper",
         processor_version="Simulated processor",
         processor_flags=frozenset({"mmx", "sse", "sse2", "lm"}),

@@ -16,11 +16,10 @@ def expect_guest(machine: Machine) -> None:
     if machine.state is MachineState.RUNNING:
         return
     paused = machine.state is MachineState.PAUSED
-    raise WrongState(
-        f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}: its guest cannot be asked.",
-        machine=machine.name,
-        state=machine.state.name,
-        command="ask its guest",
+    raise WrongState.of(
+        machine.name,
+        machine.state,
+        "ask its guest",
         code=ErrorCode.VM_E_VM_PAUSED if paused else ErrorCode.VM_E_VM_NOT_RUNNING,
         advice=f"Run: innkeeper machine {'resume' if paused else 'start'} {machine.name}",
     )

@@ -143,11 +143,10 @@ class Display:
     ) -> tuple[Screens, str]:
         machine = await self._machines.get(name)
         if machine.state not in allowed:
-            raise WrongState(
-                f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}: it cannot {question}.",
-                machine=machine.name,
-                state=machine.state.name,
-                command=str(question),
+            raise WrongState.of(
+                machine.name,
+                machine.state,
+                str(question),
                 advice=f"Start it: innkeeper machine start {machine.name}",
             )
         return self._machines.hosts[machine.host].screens, machine.name

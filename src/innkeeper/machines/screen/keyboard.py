@@ -195,11 +195,10 @@ def expect_running(machine: Machine, command: str) -> None:
     """Raises ``WrongState`` for a machine that does not run: paused ones take no input either."""
     if machine.state is not MachineState.RUNNING:
         paused = machine.state is MachineState.PAUSED
-        raise WrongState(
-            f"{machine.name} is {machine.state.name.lower().replace('_', ' ')}: it cannot {command}.",
-            machine=machine.name,
-            state=machine.state.name,
-            command=command,
+        raise WrongState.of(
+            machine.name,
+            machine.state,
+            command,
             code=ErrorCode.VM_E_VM_PAUSED if paused else ErrorCode.VM_E_VM_NOT_RUNNING,
             advice=f"Run: innkeeper machine {'resume' if paused else 'start'} {machine.name}",
         )

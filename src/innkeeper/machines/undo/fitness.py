@@ -43,6 +43,11 @@ def run_of(path: str) -> int | None:
     return int(found["run"]) if found else None
 
 
+def is_undo_disk(path: str) -> bool:
+    """Whether a file is an overlay of an undo point, by its name."""
+    return run_of(path) is not None
+
+
 async def plan_undo_point(hypervisor: Host, machine: Machine, run: int, rules: UndoRules) -> UndoPlan:
     """Plan the undo point of a run. Raises ``MachineUnfit`` or ``MachineError`` naming what is in the way."""
     _refuse_devices(machine, rules)

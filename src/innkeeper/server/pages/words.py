@@ -29,18 +29,19 @@ class Sign:
     tone: str
 
 
-MACHINES: Final = {
-    MachineState.INVALID: Sign("invalid", "help", "bad"),
-    MachineState.TURNED_OFF: Sign("off", "off", "idle"),
-    MachineState.SAVED: Sign("saved", "moon", "sleep"),
-    MachineState.TURNING_ON: Sign("turning on", "run", "busy"),
-    MachineState.RESTORING: Sign("restoring", "run", "busy"),
-    MachineState.RUNNING: Sign("running", "on", "good"),
-    MachineState.PAUSED: Sign("paused", "pause", "warn"),
-    MachineState.SAVING: Sign("saving", "save", "busy"),
-    MachineState.TURNING_OFF: Sign("turning off", "off", "busy"),
-    MachineState.MERGING_DRIVES: Sign("merging disks", "layer", "busy"),
-    MachineState.DELETE_MACHINE: Sign("being deleted", "bad", "bad"),
+#: The symbol and the tone of each state; its word is ``MachineState.words``.
+_MACHINES: Final = {
+    MachineState.INVALID: ("help", "bad"),
+    MachineState.TURNED_OFF: ("off", "idle"),
+    MachineState.SAVED: ("moon", "sleep"),
+    MachineState.TURNING_ON: ("run", "busy"),
+    MachineState.RESTORING: ("run", "busy"),
+    MachineState.RUNNING: ("on", "good"),
+    MachineState.PAUSED: ("pause", "warn"),
+    MachineState.SAVING: ("save", "busy"),
+    MachineState.TURNING_OFF: ("off", "busy"),
+    MachineState.MERGING_DRIVES: ("layer", "busy"),
+    MachineState.DELETE_MACHINE: ("bad", "bad"),
 }
 
 VERDICTS: Final = {
@@ -100,7 +101,8 @@ CANCELS: Final = {
 
 def machine_sign(state: MachineState) -> Sign:
     """Return how a machine's state is shown."""
-    return MACHINES[state]
+    icon, tone = _MACHINES[state]
+    return Sign(state.words, icon, tone)
 
 
 def task_sign(task: TaskMessage) -> Sign:

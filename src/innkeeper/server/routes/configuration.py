@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from innkeeper.errors import InnkeeperError, InvalidArgument
+from innkeeper.errors import InvalidArgument
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.machines.configuration import (
     Adapter,
-    Configuration,
     Drive,
     Location,
     ParallelPort,
@@ -22,8 +21,8 @@ from innkeeper.machines.configuration import (
     UsbAddress,
     Value,
 )
-from innkeeper.machines.machine import Machine
-from innkeeper.machines.undo.fitness import run_of
+from innkeeper.machines.description import MachineDescription
+from innkeeper.machines.undo.fitness import is_undo_disk
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import machine_in_path
@@ -43,7 +42,7 @@ _MAKE = needs(Role.ADMINISTRATOR, machine_in_path("name"))
 @router.get("/configuration", operation_id="get_configuration", dependencies=_LOOK)
 async def get_configuration(name: str, house: TheHouse, running: bool = False) -> wire.ConfigurationMessage:
     """The machine's configuration: as it starts, or with ``running`` as it runs."""
-    return await _said(house, *await house.equipment.settings.read(name, running=running))
+    return _message(await house.equipment.settings.read(name, running=running))
 
 
 @router.patch("", operation_id="change_machine", dependencies=_MAKE)
@@ -54,7 +53,7 @@ async def change_machine(
     if "name" in request.root:
         await _refuse_booked(house, name)
     machine = await house.equipment.settings.change(name, request.root)
-    return await _said(house, *await house.equipment.settings.read(machine.name))
+    return _message(await house.equipment.settings.read(machine.name))
 
 
 @router.post("/startup2", status_code=202, operation_id="startup2", dependencies=_TOUCH)
@@ -129,7 +128,7 @@ async def add_hard_disk(
         image_format=request.format,
         bus=request.bus,
     )
-    return await _drive(house, await house.machines.get(name), drive)
+    return await _drive(house, name, drive)
 
 
 @router.post("/dvd-drives", status_code=201, operation_id="add_dvd_drive", dependencies=_MAKE)
@@ -137,14 +136,14 @@ async def add_dvd_drive(name: str, request: wire.DriveRequest, house: TheHouse) 
     """Add an empty DVD drive."""
     location = _location(request.bus_number, request.device_number)
     drive = await house.equipment.drives.add_dvd_drive(name, location)
-    return await _drive(house, await house.machines.get(name), drive)
+    return await _drive(house, name, drive)
 
 
 @router.post("/floppy-drives", status_code=201, operation_id="add_floppy_drive", dependencies=_MAKE)
 async def add_floppy_drive(name: str, house: TheHouse) -> wire.DriveMessage:
     """Add an empty floppy drive."""
     drive = await house.equipment.drives.add_floppy_drive(name)
-    return await _drive(house, await house.machines.get(name), drive)
+    return await _drive(house, name, drive)
 
 
 @router.delete("/hard-disks/{target}", status_code=204, operation_id="remove_hard_disk", dependencies=_MAKE)
@@ -174,7 +173,7 @@ async def move_drive(
     """Attach a drive at another location."""
     location = Location(bus=request.bus_number, device=request.device_number)
     drive = await house.equipment.drives.move_drive(name, target, location)
-    return await _drive(house, await house.machines.get(name), drive)
+    return await _drive(house, name, drive)
 
 
 @router.put("/drives/{target}/medium", operation_id="attach_medium", dependencies=_MAKE)
@@ -189,7 +188,7 @@ async def attach_medium(
         drive = await drives.attach_host_drive(name, target, request.path)
     else:
         raise InvalidArgument("Nothing is put in by releasing it.", advice="Use DELETE to take it out.")
-    return await _drive(house, await house.machines.get(name), drive)
+    return await _drive(house, name, drive)
 
 
 @router.delete("/drives/{target}/medium", operation_id="release_medium", dependencies=_TOUCH)
@@ -198,7 +197,7 @@ async def release_medium(
 ) -> wire.DriveMessage:
     """Eject what is in a DVD or floppy drive."""
     drive = await house.equipment.drives.release(name, target, attachment)
-    return await _drive(house, await house.machines.get(name), drive)
+    return await _drive(house, name, drive)
 
 
 # Network adapters
@@ -330,37 +329,42 @@ async def _refuse_booked(house: House, name: str) -> None:
         )
 
 
-async def _said(house: House, machine: Machine, made: Configuration) -> wire.ConfigurationMessage:
-    saved_state = ""
-    with contextlib.suppress(InnkeeperError):
-        saved_state = await house.machines.hosts[machine.host].saved_states.path(machine.name)
-    host = house.machines.hosts[machine.host]
+def _message(described: MachineDescription) -> wire.ConfigurationMessage:
+    machine, made = described.machine, described.configuration
     facts = {
         "uuid": made.uuid,
         "host": machine.host,
-        "processor_mhz": (await host.information.facts()).processor_mhz,
+        "processor_mhz": described.processor_mhz,
         "chipset": made.chipset,
         "firmware": made.firmware,
-        "drives": tuple([await _drive(house, machine, drive) for drive in made.drives]),
+        "drives": tuple(_drive_message(drive, described.chains.get(drive.path, ())) for drive in made.drives),
         "adapters": tuple(map(_adapter, made.adapters)),
         "serial_ports": tuple(map(_serial, made.serial_ports)),
         "parallel_ports": tuple(map(_parallel, made.parallel_ports)),
         "usb": tuple(wire.UsbAddressMessage.model_validate(each, from_attributes=True) for each in made.usb),
         "labels": made.extras.labels,
-        "saved_state_path": saved_state,
-        "file": await host.definitions.path(machine.name),
+        "saved_state_path": described.saved_state_path,
+        "file": described.definition_path,
         "parents": tuple(each.path for each in made.extras.parents),
     }
     apart = {"name": machine.name, "autostart": machine.autostart}
     return wire.ConfigurationMessage.model_validate({**made.settings, **apart, **facts})
 
 
-async def _drive(house: House, machine: Machine, drive: Drive) -> wire.DriveMessage:
-    has_undo = run_of(drive.path) is not None
+async def _drive(house: House, machine: str, drive: Drive) -> wire.DriveMessage:
+    """A drive as a message; its host is asked where it is an undo disk alone."""
+    if not is_undo_disk(drive.path):
+        return _drive_message(drive, ())
+    host = await house.machines.hypervisor_of(machine)
+    return _drive_message(drive, await host.disks.backing_chain(drive.path))
+
+
+def _drive_message(drive: Drive, chain: Sequence[str]) -> wire.DriveMessage:
+    """A drive as a message; ``chain`` is that of an undo disk."""
+    has_undo = is_undo_disk(drive.path)
     base = drive.path if drive.device in ("disk", "lun") else ""
     if has_undo:
-        chain = await house.machines.hosts[machine.host].disks.backing_chain(drive.path)
-        base = next((path for path in chain if run_of(path) is None), "")
+        base = next((path for path in chain if not is_undo_disk(path)), "")
     return wire.DriveMessage(
         target=drive.target,
         device=drive.device,

@@ -76,12 +76,10 @@ async def list_unplugged_adapters(house: TheHouse, caller: TheCaller) -> wire.Ad
 async def _plugged(house: House, caller: Caller, host: Host) -> dict[str, list[wire.AdapterName]]:
     """Return the adapters of a host's machines, by the network they are attached to."""
     plugged: dict[str, list[wire.AdapterName]] = {}
-    for machine in await host.inventory.list():
-        if sees_machine(house, caller, machine.name):
-            for adapter in (await host.configurations.read(machine.name)).adapters:
-                plugged.setdefault(adapter.network, []).append(
-                    wire.AdapterName(machine=machine.name, id=adapter.id)
-                )
+    for name, configuration in sorted((await host.configurations.read_all()).items()):
+        if sees_machine(house, caller, name):
+            for adapter in configuration.adapters:
+                plugged.setdefault(adapter.network, []).append(wire.AdapterName(machine=name, id=adapter.id))
     return plugged
 
 
