@@ -289,6 +289,17 @@ class ConfigurationContract:
         machine = await subject.hypervisor.inventory.get(subject.name)
         assert (machine.memory_mib, machine.vcpus) == (200, 2)
 
+    async def test_a_clock_is_set_while_the_machine_runs_for_its_next_start(self, subject: Subject) -> None:
+        """The running machine keeps the clock that it has."""
+        await bring_to(subject, MachineState.RUNNING)
+        for local in (True, False):
+            changed = SettingsChanged(values={"local_clock": local})
+            await subject.hypervisor.configurations.change(subject.name, changed)
+            assert (await self._made(subject)).settings["local_clock"] is local
+            assert not (await self._made(subject, running=True)).settings["local_clock"]
+        definition = await subject.hypervisor.definitions.read(subject.name)
+        assert "offset='utc'" in definition.replace('"', "'")
+
     async def test_a_change_is_told_with_its_documented_key_and_value(self, subject: Subject) -> None:
         """One event a setting; labels, values and devices by the client's names for them."""
         mac, network, before = "52:54:00:00:00:0a", "user", len(subject.events)

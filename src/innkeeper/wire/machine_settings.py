@@ -176,6 +176,16 @@ class MachineChanges(TypedDict, total=False):
         bool,
         Setting(help="Start it with its host.", noun="autostart", label="Autostart"),
     ]
+    local_clock: Annotated[
+        bool,
+        Setting(
+            help="Its hardware clock shows the host's local time, as Windows expects it, and not UTC.",
+            noun="clock",
+            option="--local-clock/--utc-clock",
+            changes=Changeable.NEXT_START,
+            label="Clock in local time",
+        ),
+    ]
 
 
 class MachineSettings:
@@ -191,6 +201,7 @@ class MachineSettings:
     undoable: bool
     undo_action: UndoActionName
     autostart: bool
+    local_clock: bool
 
 
 class SettingsInJson(MachineSettings):

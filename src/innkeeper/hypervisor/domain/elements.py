@@ -166,6 +166,27 @@ class Processors(Text[int]):
         child(owner.node, self.path).attrib.pop("current", "")
 
 
+class LocalTime:
+    """Whether a clock shows local time, as a form of its ``offset``."""
+
+    def read(self, text: str) -> bool:
+        """All that libvirt has beside ``localtime`` is no simple local time."""
+        return text == "localtime"
+
+    def write(self, value: bool) -> str:
+        """``localtime`` or ``utc``."""
+        return "localtime" if value else "utc"
+
+
+class Clock(Attribute[bool]):
+    """The hardware clock of a machine: what belongs to another offset goes when it is set."""
+
+    def __set__(self, owner: Element, value: bool) -> None:
+        super().__set__(owner, value)
+        for stale in ("adjustment", "basis", "timezone", "start"):
+            child(owner.node, self.path).attrib.pop(stale, "")
+
+
 class Domain(Element):
     """A whole machine. The fields that are called as settings are (``wire.machine_settings``) carry those."""
 
@@ -182,6 +203,7 @@ class Domain(Element):
     undoable = Noted(bool)
     undo_action = Noted(UndoAction)
     shutdown_action = Noted(ShutdownAction)
+    local_clock = Clock("clock", "offset", False, LocalTime())
 
     @property
     def bios_guid(self) -> str:
