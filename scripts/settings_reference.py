@@ -28,8 +28,8 @@ Written by `scripts/reference.py` from the classes that read them.
 
 The service reads a TOML file: the one that `--config` or `INNKEEPER_CONFIG` names, else
 `/etc/innkeeper/innkeeper.toml` for the system's service and `~/.config/innkeeper/innkeeper.toml` for a
-user's own. The environment wins over the file, and flags of `innkeeper serve` win over both. A setting that
-nobody knows is refused by name.
+user's own. The environment wins over the file, and flags of `innkeeper serve` win over both. An unknown
+setting is refused by name.
 
 ```toml
 socket_group = "libvirt"

@@ -56,7 +56,7 @@ async def test_booking_made_without_a_host_is_kept(guest: Guest) -> None:
     async with asyncio.timeout(10):
         while (await guest.run("status"))[0] == 3:
             await asyncio.sleep(0.05)
-    code, message = await guest.run(*BOOK, "--wait", "0.1")
+    code, message = await guest.run(*BOOK, "--wait-seconds", "0.1")
     assert (code, "keeps the request" in message) == (4, True)
     guest.kill()
     guest.start()

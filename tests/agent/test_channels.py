@@ -201,7 +201,7 @@ async def test_port_that_the_guest_does_not_open_is_not_permitted(rig: Rig) -> N
     """The guest's administrator says which ports channels may reach; a change counts at once."""
     port = await rig.serve(echo)
     rig.guest.write("etc/innkeeper/agent/channels.conf", f"[channels]\nports = 22, {port + 1}-65535\n")
-    with pytest.raises(NotPermitted, match="does not open its port"):
+    with pytest.raises(NotPermitted, match="does not allow channels to its port"):
         await rig.open(port)
     rig.guest.write("etc/innkeeper/agent/channels.conf", "[channels]\nports = all\n")
     await rig.open(port)

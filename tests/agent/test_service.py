@@ -203,7 +203,7 @@ async def test_cancel_stops_a_script(guest: Guest, host: Host) -> None:
     await agent.start_task("", "u1", b"")
     await appears(guest.root / "began")
     await agent.cancel_task("u1")
-    assert "stopped, as the host asked" in (await ended(agent, "u1")).text
+    assert "stopped at the host's request" in (await ended(agent, "u1")).text
 
 
 async def test_context_that_asks_the_impossible_starts_nothing(guest: Guest, host: Host) -> None:

@@ -73,7 +73,7 @@ def test_errors_are_sentences_with_exit_codes(tmp_path: Path) -> None:
         (("info", tmp_path / "x.vhd"), 1, "VM_E_INVALID_HD_FILE"),
         (("info", tmp_path / "none.vhd"), 3, "ERROR_FILE_NOT_FOUND"),
         (("create", tmp_path / "y.vhd"), 2, "E_INVALIDARG"),
-        (("create", tmp_path / "y.vhd", "--size", "huge"), 2, "is no size"),
+        (("create", tmp_path / "y.vhd", "--size", "huge"), 2, "is not a size"),
         (("check", tmp_path / "x.vhd"), 1, ""),
     ):
         ended = disk(*words)

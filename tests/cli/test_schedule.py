@@ -219,6 +219,6 @@ def test_a_task_is_paused_resumed_and_guarded(service: Service) -> None:
     assert "(A;;FA;;;BA)" in ok(service, "permissions", path)
     ok(service, "permissions", path, "D:(D;;FX;;;AU)(A;;FR;;;AU)")
     assert "may not start or stop" in service.run("schedule", "run", path).err
-    assert "is no right" in service.run("schedule", "permissions", path, "D:(A;;XX;;;AU)").err
+    assert "is not a right" in service.run("schedule", "permissions", path, "D:(A;;XX;;;AU)").err
     assert not json.loads(ok(service, "permissions", "--json", path, ""))["is_own"]
     ok(service, "delete", "--yes", path)

@@ -57,7 +57,7 @@ def test_an_update_run_is_cancelled_and_everything_put_back(slow_service: Servic
     task_id = _task_of_the_run(slow_service)
     cancelled = slow_service.run("task", "cancel", str(task_id))
     assert cancelled.code == 0, cancelled
-    assert "puts all back" in cancelled.err
+    assert "puts everything back" in cancelled.err
     assert slow_service.run("task", "wait", str(task_id)).code == 7
     detail = json.loads(slow_service.run("update", "show", "web-1", "x", "--json").out)
     assert detail["update"]["verdict"] in ("rolled_back", "not_started")

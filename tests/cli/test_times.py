@@ -45,7 +45,7 @@ def test_a_moment_is_read_as_it_is_meant(text: str, expected: str) -> None:
 @pytest.mark.parametrize("text", ["", "soon", "25:00", "tomorrow", "2026-13-01", "in a while", "mon", "22"])
 def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
     """The message names the text and shows how to write it."""
-    with pytest.raises(InvalidArgument, match="is no time") as refused:
+    with pytest.raises(InvalidArgument, match="is not a time") as refused:
         times.parse_moment(text, _NOW, _PARIS)
     assert "22:00" in refused.value.advice
 

@@ -28,7 +28,7 @@ def test_a_booking_is_kept_as_it_was_written(service: Service) -> None:
     assert booked["context_bytes"] == len('{"packages": ["openssl", "curl"]}')
     assert booked["booked_by"] == _me()
     shown = service.run("update", "show", "web-1", "2031/01")
-    assert "waits" in shown.out
+    assert "waiting" in shown.out
     assert service.run("update", "delete", "web-1", "2031/01").code == 0
     assert service.run("update", "show", "web-1", "2031/01").code == 3
 

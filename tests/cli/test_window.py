@@ -62,8 +62,8 @@ def test_the_list_says_when_each_window_is_open(service: Service) -> None:
     [
         (("--for", "4h"), "--at"),
         (("--at", "22:00", "--for", "4h"), "never open"),
-        (("--at", "22:00", "--for", "4", "--days", "daily"), "no length of time"),
-        (("--at", "25:00", "--for", "4h", "--days", "daily"), "no time of day"),
+        (("--at", "22:00", "--for", "4", "--days", "daily"), "not a length of time"),
+        (("--at", "25:00", "--for", "4h", "--days", "daily"), "not a time of day"),
         (("--at", "22:00", "--for", "4h", "--days", "moonday"), "no day of the week"),
         (("--at", "22:00", "--for", "4h", "--days", "mon", "--zone", "Mars/Olympus"), "no time zone"),
         (("--at", "22:00", "--for", "0s", "--days", "mon"), "stay open"),

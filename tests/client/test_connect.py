@@ -263,7 +263,7 @@ def test_people_are_looked_after_by_commands(remote: Service) -> None:
     assert remote.run("user", "role", "bob@local", "king").code == 2
     assert remote.run("user", "role", "bob@local", "none", "--label", "lab").code == 0
     assert remote.run("user", "role", "bob@local", "none", "--label", "lab").code == 3
-    assert "closed" in remote.run("user", "disable", "bob").out
+    assert "disabled" in remote.run("user", "disable", "bob").out
     assert "open" in remote.run("user", "enable", "bob").out
     assert remote.run("user", "password", "bob", "--password-file", "-", stdin=word).code == 0
     assert remote.run("user", "remove", "bob").code == 0

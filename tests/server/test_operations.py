@@ -162,7 +162,7 @@ async def test_a_guest_is_asked_which_updates_wait(house: House) -> None:
         for each in told
         if each.kind in (EventKind.TASK_CHANGED, EventKind.TASK_ENDED)
     ]
-    assert any("1 updates wait: base 1.0-1 → 1.0-2" in phase for phase in phases)
+    assert any("1 update available: base 1.0-1 → 1.0-2" in phase for phase in phases)
 
 
 @pytest.mark.parametrize(

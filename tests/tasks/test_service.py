@@ -225,7 +225,7 @@ async def test_cancel_ends_the_task_as_cancelled() -> None:
     ended = await house.tasks.get(task.id)
     assert ended.cancel_requested
     assert ended.result is TaskResult.CANCELLED
-    assert ended.error_description == "It was cancelled, and all is as it was before."
+    assert ended.error_description == "It was cancelled, and everything is as it was before."
 
 
 async def test_a_cancel_asked_for_at_another_server_is_heard() -> None:

@@ -139,13 +139,17 @@ async def test_an_identifier_that_the_guest_has_run_before_is_refused(tmp_path: 
 
 
 CANCEL_AT = (
-    (MachineState.PAUSED, "Bringing the machine to rest"),
-    (MachineState.PAUSED, "Waking the machine"),
-    (MachineState.SAVED, "Waking the machine"),
-    (MachineState.TURNED_OFF, "Waking the machine"),
+    (MachineState.PAUSED, "Preparing the machine"),
+    (MachineState.PAUSED, "Starting the machine"),
+    (MachineState.SAVED, "Starting the machine"),
+    (MachineState.TURNED_OFF, "Starting the machine"),
     (MachineState.TURNED_OFF, "Waiting for the guest's agent"),
     (MachineState.TURNED_OFF, "Powering off"),
-    *((state, phase) for state in STATES for phase in ("Updating", "Rebooting", "Watching it for a while")),
+    *(
+        (state, phase)
+        for state in STATES
+        for phase in ("Updating", "Rebooting", "Watching the guest for a while")
+    ),
 )
 
 

@@ -200,7 +200,7 @@ async def test_a_base_that_somebody_wrote_to_is_not_merged_into(tmp_path: Path) 
     await inn.open()
     await inn.add(MachineState.TURNED_OFF)
     started = await inn.start()
-    await inn.until_phase(started.id, "Watching it for a while")
+    await inn.until_phase(started.id, "Watching the guest for a while")
     base = Path(inn.disk(target="vdb"))
     changed = b"x" + base.read_bytes()[1:]
     base.write_bytes(changed)

@@ -135,7 +135,7 @@ def test_a_description_names_documentation_limits_and_time() -> None:
     )
     assert setting.description == (
         "How many (``Count``). From 1 to 2. "
-        "Set in every state; a running machine takes it up at its next start."
+        "Can be set in every state; a running machine uses it from its next start."
     )
 
 

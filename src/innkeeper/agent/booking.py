@@ -58,13 +58,13 @@ def parse_time(text: str, now: datetime) -> int:
         return int((now + timedelta(**{unit: int(relative.group(1))})).timestamp())
     found = _TIME.match(text)
     if not found:
-        raise PluginError(f"{text!r} is no time: write now, +2h, or 2026-11-21T02:00Z.")
+        raise PluginError(f"{text!r} is not a time: write now, +2h, or 2026-11-21T02:00Z.")
     day, minute, second, zone = found.groups()
     zone = "+0000" if zone == "Z" else zone.replace(":", "")
     try:
         moment = datetime.strptime(f"{day} {minute}{second or ':00'} {zone}", "%Y-%m-%d %H:%M:%S %z")
     except ValueError:
-        raise PluginError(f"{text!r} is no time of the calendar.") from None
+        raise PluginError(f"{text!r} is not a time of the calendar.") from None
     return int(moment.astimezone(timezone.utc).timestamp())
 
 

@@ -57,12 +57,12 @@ class Calls:
         method = self._known.get(str(message.get("do")))
         try:
             if method is None:
-                raise PluginError(f"This agent does not know how to {message.get('do')}.")
+                raise PluginError(f"This agent does not know the request {message.get('do')}.")
             answer = method(message)
         except PluginError as exc:
             answer = {"error": str(exc)}
         except (KeyError, ValueError, TypeError) as exc:
-            answer = {"error": f"The question cannot be read: {exc!r}"}
+            answer = {"error": f"The request cannot be read: {exc!r}"}
         self._session.answer(number, answer)
 
     def _start_task(self, message: Message) -> Message:
@@ -110,7 +110,7 @@ class Calls:
             except PluginError as exc:
                 answer = {"error": str(exc)}
             except Exception as exc:  # The top of a thread: no answer would be waited for.
-                answer = {"error": f"The report broke: {exc!r}"}
+                answer = {"error": f"The report could not be made: {exc!r}"}
             self._loop.call_from_thread(lambda: self._answer_late(session, number, answer))
 
         threading.Thread(target=collect, daemon=True).start()

@@ -33,10 +33,10 @@ def read_context(context: bytes) -> UpdateOptions:
 
 def _packages(value: object) -> List[str]:
     if not isinstance(value, list):
-        raise ValueError("The context's packages are no list of names.")
+        raise ValueError("The context's packages are not a list of names.")
     for name in value:
         if not isinstance(name, str) or not _PACKAGE.match(name):
-            raise ValueError(f"The context names {name!r}, which is no package's name.")
+            raise ValueError(f"The context names {name!r}, which is not a package's name.")
     return value
 
 

@@ -60,7 +60,7 @@ def install(places: Places) -> str:
     _write(places, BUNDLE, bundle, 0o755)
     _write(places, LAUNCHER, LAUNCHER_TEXT.encode(), 0o755)
     if not os.path.isdir(places.under("etc/systemd/system")):
-        return f"Installed. There is no systemd here: start /{LAUNCHER} run at boot yourself."
+        return f"Installed. There is no systemd here: arrange that /{LAUNCHER} run starts at boot."
     _write(places, UNIT, UNIT_TEXT.encode(), 0o644)
     return _enable(places)
 

@@ -63,17 +63,25 @@ def _parser() -> argparse.ArgumentParser:
 def _add_booking_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     book = verbs.add_parser("book", help="book an update of this guest with the host")
     book.add_argument("--label", default="", help="for people")
-    book.add_argument("--identifier", required=True, help="what the booking is known by")
-    book.add_argument("--start", default="now", help="not before: now, +2h, or 2026-11-21T02:00Z")
-    book.add_argument("--end", help="no later start than this")
-    book.add_argument("--deadline", help="to be complete by this")
+    book.add_argument("--identifier", required=True, help="the booking's identifier")
+    book.add_argument("--start", default="now", help="the earliest start: now, +2h, or 2026-11-21T02:00Z")
+    book.add_argument("--end", help="the latest start")
+    book.add_argument("--deadline", help="the deadline")
     book.add_argument("--context", default="", help="text for the plug-in, or @FILE")
     book.set_defaults(verb=_book)
-    unbook = verbs.add_parser("unbook", help="take a booking back")
+    unbook = verbs.add_parser("unbook", help="cancel a booking")
     unbook.add_argument("--identifier", required=True)
     unbook.set_defaults(verb=_unbook)
     for verb in (book, unbook):
-        verb.add_argument("--wait", type=float, default=30, help="seconds to wait for the host's answer")
+        verb.add_argument(
+            "--wait-seconds",
+            "--wait",  # its name in release 0.1.0
+            dest="wait_seconds",
+            metavar="SECONDS",
+            type=float,
+            default=30,
+            help="how long to wait for the host's answer",
+        )
 
 
 def _add_parameter_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -157,11 +165,11 @@ def _book(places: Places, arguments: argparse.Namespace) -> int:
         "deadline": _seconds(arguments.deadline),
         "context": base64.b64encode(_context(arguments.context)).decode(),
     }
-    return _ask(places, request, arguments.wait)
+    return _ask(places, request, arguments.wait_seconds)
 
 
 def _unbook(places: Places, arguments: argparse.Namespace) -> int:
-    return _ask(places, {"do": "unbook", "identifier": arguments.identifier}, arguments.wait)
+    return _ask(places, {"do": "unbook", "identifier": arguments.identifier}, arguments.wait_seconds)
 
 
 def _ask(places: Places, request: Message, timeout: float) -> int:

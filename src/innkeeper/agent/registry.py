@@ -57,7 +57,7 @@ def _load(clsid: str) -> TaskPlugin:
     _expect_trusted(path)
     spec = importlib.util.spec_from_file_location("innkeeper_agent_plugin", path)
     if not colon or spec is None or spec.loader is None:
-        raise PluginError(f"{clsid} is no plug-in: write /path/to/file.py:Class.")
+        raise PluginError(f"{clsid} is not a plug-in: write /path/to/file.py:Class.")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -65,7 +65,7 @@ def _load(clsid: str) -> TaskPlugin:
     except Exception as exc:  # Someone else's code, at the top of it.
         raise PluginError(f"{clsid} cannot be loaded: {exc!r}") from exc
     if not isinstance(plugin, TaskPlugin):
-        raise PluginError(f"{clsid} is no TaskPlugin.")
+        raise PluginError(f"{clsid} is not a TaskPlugin.")
     return plugin
 
 

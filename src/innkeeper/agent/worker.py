@@ -27,9 +27,9 @@ def work(places: Places, run: Run) -> int:
     except (Failure, ValueError) as exc:
         report.end("failed", str(exc))
     except Stopped:
-        report.end("failed", "It was stopped, as the host asked.")
+        report.end("failed", "The update was stopped at the host's request.")
     except Exception as exc:  # The top of the worker: a run without an end would be waited for.
-        report.end("failed", f"The update program broke: {exc!r}")
+        report.end("failed", f"The update program failed: {exc!r}")
     return 0
 
 
@@ -51,7 +51,7 @@ def _update(backend: Backend, report: Report, request: Request) -> None:
 
 def _check(backend: Backend, report: Report) -> None:
     _expect_sound(backend)
-    again = "; it wants another reboot" if backend.needs_reboot() else ""
+    again = "; another reboot is due" if backend.needs_reboot() else ""
     report.end("success", f"The guest has rebooted, and its package database is sound{again}.")
 
 

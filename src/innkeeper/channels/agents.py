@@ -178,10 +178,11 @@ class _Waiting:
             return None
         if keeper.is_quarantined:
             raise AgentQuarantined(
-                f"The guest of {self.machine} broke the agent's protocol too often and is left alone: "
+                f"The guest of {self.machine} broke the agent's protocol too "
+                "often and is ignored for a while: "
                 f"{keeper.reason}.",
                 machine=self.machine,
-                advice="Look at what runs in the guest; it is heard again after a while.",
+                advice="Check what runs in the guest; its agent is accepted again after a while.",
             )
         session = keeper.session
         if session is None or session.hello.boot_id == self.other_boot_than:

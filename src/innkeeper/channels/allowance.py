@@ -62,7 +62,7 @@ class Offences:
         """Count a new session."""
         self._restarts.append(self._clock.monotonic())
         if self._is_full(self._restarts):
-            self.reason = "it begins anew again and again"
+            self.reason = "it restarts its session again and again"
 
     @property
     def are_too_many(self) -> bool:

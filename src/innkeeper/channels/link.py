@@ -318,7 +318,7 @@ class Link:
 
     def _take_notice(self, number: int, message: Message) -> None:
         if not self._notices.take(1):
-            raise Unbelievable("it gives notice after notice")
+            raise Unbelievable("it sends too many notices")
         notice, key = read_notice(message), Receipts.key(message)
         receipts = self._around.receipts
         known = receipts.answer(key)
@@ -336,7 +336,7 @@ class Link:
         if receipts.is_in_work(key):
             return
         if receipts.in_work >= _MOST_BOOKINGS_IN_WORK or not self._booking_rate.take(1):
-            self._note(number, {"error": "This guest books too much. Try again later."})
+            self._note(number, {"error": "This guest sends too many bookings. Try again later."})
             return
         receipts.begin(key)
         task = asyncio.create_task(self._book(number, key, booking))
@@ -374,7 +374,10 @@ class Link:
                     AgentError(
                         f"The session with the task agent of {self._around.machine} was lost: {reason}.",
                         machine=self._around.machine,
-                        advice="It is made again by itself; look at the machine should it not be.",
+                        advice=(
+                            "It is renewed automatically. If that does not happen, "
+                            "look at the machine's console."
+                        ),
                     )
                 )
         self._answers.clear()

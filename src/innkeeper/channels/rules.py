@@ -14,7 +14,7 @@ def require_endpoints(
         raise InvalidArgument(
             "A channel needs both endpoint types, a pipe's name and a port.",
             code=ErrorCode.E_POINTER,
-            advice="Leave none of them out.",
+            advice="Give all of them.",
         )
     if host_endpoint_type != EndpointType.NAMED_PIPE:
         raise InvalidArgument(
@@ -33,6 +33,6 @@ def parse_guest_port(message: str | int | None) -> int:
     text = str(message).strip()
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= 65535):
         raise InvalidArgument(
-            f"“{text[:40]}” is no TCP port.", advice="Give a number from 1 to 65535, such as 5432."
+            f"“{text[:40]}” is not a TCP port.", advice="Give a number from 1 to 65535, such as 5432."
         )
     return int(text)

@@ -204,7 +204,7 @@ class Channels:
             raise _busy(name)
         if name.key in self._open:
             raise InvalidArgument(
-                f"There is a pipe {name.text} already; capitals make no difference.",
+                f"There is a pipe {name.text} already; upper and lower case are the same.",
                 code=ErrorCode.ERROR_ALREADY_EXISTS,
                 advice="Use that one, close it, or choose another name.",
             )
@@ -214,7 +214,7 @@ class Channels:
         of_machine = sum(each.channel.machine == machine for each in self._open.values())
         if taken >= MAX_CHANNELS or of_machine >= MAX_CHANNELS_OF_MACHINE:
             raise MachineError(
-                f"There are {of_machine} channels to {machine} and {taken} in all: no more can be had.",
+                f"There are {of_machine} channels to {machine} and {taken} in all: no more can be opened.",
                 machine=machine,
                 code=ErrorCode.ERROR_MAX_SESSIONS_REACHED,
                 advice=f"Close some: at most {MAX_CHANNELS_OF_MACHINE} a machine, {MAX_CHANNELS} in all.",
@@ -231,15 +231,19 @@ class Channels:
             ) from exc
         if not agent.hello.max_streams:
             raise AgentError(
-                f"The task agent of {machine}, version {agent.hello.agent_version}, has no channels.",
+                f"The task agent of {machine}, version "
+                f"{agent.hello.agent_version}, does not support channels.",
                 machine=machine,
                 code=ErrorCode.ERROR_REVISION_MISMATCH,
-                advice=f"Give it this one: innkeeper machine prepare {machine} --force",
+                advice=f"Install the present agent: innkeeper machine prepare {machine} --force",
             )
         if not await agent.may_reach(port):
             raise NotPermitted(
-                f"The guest of {machine} does not open its port {port} to channels.",
-                advice="Its administrator may, in /etc/innkeeper/agent/channels.conf inside the guest.",
+                f"The guest of {machine} does not allow channels to its port {port}.",
+                advice=(
+                    "The guest's administrator can allow it in "
+                    "/etc/innkeeper/agent/channels.conf inside the guest."
+                ),
             )
 
     async def _start(self, channel: Channel) -> ChannelState:
@@ -350,7 +354,7 @@ class Channels:
 
 def _busy(name: PipeName) -> InvalidArgument:
     return InvalidArgument(
-        f"The pipe {name.text} is being opened, or its connections are running down.",
+        f"The pipe {name.text} is being opened, or its connections are being closed.",
         code=ErrorCode.ERROR_PIPE_BUSY,
         advice="Try again in a moment.",
     )

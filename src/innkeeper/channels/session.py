@@ -131,7 +131,7 @@ class AgentSession:
             return self._line.open_stream(port, listener)
         except ValueError as exc:
             raise AgentError(
-                f"{self._machine} carries no further connection: {exc}.",
+                f"{self._machine} cannot carry another connection: {exc}.",
                 machine=self._machine,
                 code=ErrorCode.ERROR_MAX_SESSIONS_REACHED,
                 advice="Close connections that are not needed.",

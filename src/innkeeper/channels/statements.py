@@ -225,7 +225,7 @@ class Reader:
         """A whole number within its bounds."""
         value = self.member(name)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise Unbelievable(f"{name} is no number from {least} to {most}")
+            raise Unbelievable(f"{name} is not a number from {least} to {most}")
         return value
 
     def truth(self, name: str) -> bool:
@@ -257,7 +257,7 @@ class Reader:
         """A list of at most so many."""
         value = self.member(name)
         if not isinstance(value, list) or len(value) > most:
-            raise Unbelievable(f"{name} is no list of at most {most}")
+            raise Unbelievable(f"{name} is not a list of at most {most}")
         return value
 
     def texts(self, name: str, most: int) -> list[str]:
@@ -268,5 +268,5 @@ class Reader:
         """An object's members, at most so many."""
         value = self.member(name)
         if not isinstance(value, dict) or len(value) > most:
-            raise Unbelievable(f"{name} is no object of at most {most}")
+            raise Unbelievable(f"{name} is not an object of at most {most}")
         return list(value.items())

@@ -12,7 +12,7 @@ from innkeeper.cli.terminal import session_of
 from innkeeper.errors import ErrorCode, InvalidArgument
 
 app = typer.Typer(
-    name="agent", help="Get the guest's task agent, to put it into a guest by hand.", no_args_is_help=True
+    name="agent", help="Get the guest's task agent, to install it by hand.", no_args_is_help=True
 )
 
 

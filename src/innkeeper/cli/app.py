@@ -70,9 +70,7 @@ def root(
     context: typer.Context,
     socket: Annotated[
         Path | None,
-        typer.Option(
-            help="The service's socket, where it is not at a usual place.", envvar="INNKEEPER_SOCKET"
-        ),
+        typer.Option(help="The service's socket, if it is not in a usual place.", envvar="INNKEEPER_SOCKET"),
     ] = None,
     server: Annotated[
         str | None,

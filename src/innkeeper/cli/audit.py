@@ -57,7 +57,8 @@ def verify(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="NUMBER:SEAL", help="A head that you kept elsewhere; shows a log forged as a whole."
+            metavar="NUMBER:SEAL",
+            help="A head of the log that you kept elsewhere: shows whether the whole log was forged.",
         ),
     ] = None,
     json: Json = False,
@@ -71,7 +72,8 @@ def verify(
     elif verdict.ok:
         session.out.print(Text(f"The log is whole: {verdict.number:,} entries."))
         session.out.print(
-            Text(f"Keep this elsewhere, for --against: {verdict.number}:{verdict.seal}"), soft_wrap=True
+            Text(f"Keep this in another place, for --against: {verdict.number}:{verdict.seal}"),
+            soft_wrap=True,
         )
     else:
         session.out.print(
@@ -114,7 +116,7 @@ def _head(text: str | None) -> tuple[int | None, str | None]:
     number, colon, seal = text.partition(":")
     if not colon or not number.isdecimal() or len(seal) != 64:
         raise InvalidArgument(
-            "This is no head of the log.",
+            "This is not a head of the audit log.",
             advice="Give what `innkeeper audit verify` has printed: NUMBER:SEAL.",
         )
     return int(number), seal

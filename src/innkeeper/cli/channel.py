@@ -86,7 +86,7 @@ def close(context: typer.Context, pipe: PipeArgument, json: Json = False) -> Non
     if session.json:
         session.answer(message)
     else:
-        session.out.print(Text(f"The pipe {message.pipe_name} is closed."))
+        session.out.print(Text(f"The pipe {message.pipe_name} was closed."))
 
 
 @app.command()

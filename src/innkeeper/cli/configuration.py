@@ -133,7 +133,7 @@ def attach(
     ] = None,
     drive: Annotated[str | None, typer.Option(help="The drive that an image is put into.")] = None,
     image_format: Annotated[
-        str, typer.Option("--format", help="The image's format; found out where it is left out.")
+        str, typer.Option("--format", help="The image's format; detected if left out.")
     ] = "",
     port: Annotated[int, typer.Option(help="The number of the serial or parallel port.")] = 0,
     json: Json = False,
@@ -175,7 +175,7 @@ def detach(
         ),
     ],
     take_out: Annotated[
-        bool, typer.Option("--drive", help="Take the drive itself out, not what is in it.")
+        bool, typer.Option("--drive", help="Remove the drive itself, not the medium in it.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -225,7 +225,7 @@ def _parsed(text: str) -> Value:
 
 def _need(what: str, name: str) -> None:
     if not what:
-        raise InvalidArgument(f"It needs {name}.", advice="See: innkeeper machine attach --help")
+        raise InvalidArgument(f"{name} is missing.", advice="See: innkeeper machine attach --help")
 
 
 def _location(at: str | None) -> tuple[int, int] | tuple[None, None]:
@@ -314,7 +314,7 @@ def _detach_network(machine: Machine, number: str) -> None:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise InvalidArgument(f"“{text}” is no port's number.", advice="Such as serial0.")
+        raise InvalidArgument(f"“{text}” is not a port's number.", advice="Such as serial0.")
     return int(text)
 
 

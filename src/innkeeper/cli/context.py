@@ -14,9 +14,9 @@ from innkeeper.cli.terminal import Json, Session, session_of, table
 from innkeeper.cli.times import parse_zone
 from innkeeper.client.contexts import Context, Contexts
 
-app = typer.Typer(name="context", help="Name several inns, and choose between them.", no_args_is_help=True)
+app = typer.Typer(name="context", help="Name several servers, and choose between them.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Your name for it.")]
 
 
 class ContextMessage(BaseModel):
@@ -41,10 +41,10 @@ def add(
     name: Name,
     server: Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="On another computer.")] = None,
     socket: Annotated[
-        Path | None, typer.Option(help="On this computer, where its socket is at no usual place.")
+        Path | None, typer.Option(help="On this computer: its socket, if that is not in a usual place.")
     ] = None,
     zone: Annotated[str | None, typer.Option(help="The time zone to read and show times in.")] = None,
-    use: Annotated[bool, typer.Option("--use", help="Let commands go there from now on.")] = False,
+    use: Annotated[bool, typer.Option("--use", help="Send commands there from now on.")] = False,
     json: Json = False,
 ) -> None:
     """Give an inn a name, or change where the name leads."""
@@ -64,7 +64,8 @@ def add(
 def use(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Its name; left out, the inn on this computer.")
+        str | None,
+        typer.Argument(metavar="[NAME]", help="The server's name; the service on this computer if left out."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -34,34 +34,44 @@ def create(
     image_format: Annotated[
         str,
         typer.Option(
-            "--format", metavar="FORMAT", help="What IMAGE is, where its name does not say: raw, qcow2, vpc …"
+            "--format",
+            metavar="FORMAT",
+            help="The format of IMAGE, if its name does not show it: raw, qcow2, vpc …",
         ),
     ] = "",
     overlay: Annotated[
-        bool, typer.Option("--overlay", help="Do not copy the image: stand on it. It must stay as it is.")
+        bool,
+        typer.Option(
+            "--overlay", help="Use the image as the backing file instead of copying it. It must not change."
+        ),
     ] = False,
     size: Annotated[
         str,
         typer.Option(metavar="SIZE", help="The disk's size, such as 20G."),
     ] = "",
     memory: Annotated[int, typer.Option(metavar="MIB", help="Memory in MiB.")] = 1024,
-    processors: Annotated[int, typer.Option(help="How many processors.")] = 1,
-    user: Annotated[str, typer.Option(help="A user to make in the guest, who may use sudo.")] = "",
+    processors: Annotated[int, typer.Option(help="Number of processors.")] = 1,
+    user: Annotated[str, typer.Option(help="A user to create in the guest, who may use sudo.")] = "",
     ssh_key: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY", help="A public key, or its file, that opens the guest; may be repeated."),
+        typer.Option(
+            metavar="KEY",
+            help="An SSH public key, or its file, that may log in to the guest; may be repeated.",
+        ),
     ] = None,
-    hostname: Annotated[str, typer.Option(help="The guest's host name; the machine's name else.")] = "",
+    hostname: Annotated[
+        str, typer.Option(help="The guest's host name; the machine's name if left out.")
+    ] = "",
     agent: Annotated[
         bool, typer.Option("--agent/--no-agent", help="Install the task agent at the first boot.")
     ] = True,
     dvd: Annotated[str, typer.Option(metavar="ISO", help="A DVD image to boot from: an installer.")] = "",
     uefi: Annotated[bool, typer.Option("--uefi", help="UEFI firmware instead of BIOS.")] = False,
     network: Annotated[str, typer.Option(help="The network; `none` for none. See `host networks`.")] = "user",
-    host: Annotated[str, typer.Option(help="The host; the first one where none is named.")] = "",
+    host: Annotated[str, typer.Option(help="The host; the first one if left out.")] = "",
     label: Annotated[list[str] | None, typer.Option(help="A label; may be repeated.")] = None,
-    notes: Annotated[str, typer.Option(help="What people should know of it.")] = "",
-    start: Annotated[bool, typer.Option("--start", help="Start it when it is there.")] = False,
+    notes: Annotated[str, typer.Option(help="Notes for people.")] = "",
+    start: Annotated[bool, typer.Option("--start", help="Start the machine once it is created.")] = False,
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
@@ -102,7 +112,7 @@ def create(
 def register(
     context: typer.Context,
     path: Annotated[str, typer.Argument(metavar="FILE", help="Its definition: libvirt's XML.")],
-    name: Annotated[str, typer.Option(help="Another name than its own.")] = "",
+    name: Annotated[str, typer.Option(help="Use this name instead of the definition's.")] = "",
     json: Json = False,
 ) -> None:
     """Take in a machine by its definition, as `unregister` has left it."""
@@ -121,14 +131,16 @@ def unregister(context: typer.Context, name: MachineName, json: Json = False) ->
     if session.json:
         session.answer(UnregisteredMessage(machine=name, path=path))
     else:
-        session.note(f"{name} is forgotten. Take it in again with: innkeeper machine register {path}")
+        session.note(f"{name} was unregistered. Register it again with: innkeeper machine register {path}")
 
 
 def delete(
     context: typer.Context,
     name: MachineName,
     disks: Annotated[bool, typer.Option("--disks", help="Delete its disks too.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it, after saying what goes.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete; without this, only show what would be deleted.")
+    ] = False,
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
@@ -143,9 +155,9 @@ def delete(
         _say(session, planned)
     if not yes:
         raise InvalidArgument(
-            f"{planned.machine} is not deleted: that cannot be taken back.",
+            f"{planned.machine} is not deleted yet: deleting cannot be undone.",
             code=ErrorCode.ERROR_CANCELLED,
-            advice=f"Do it with: innkeeper machine delete {name}{' --disks' if disks else ''} --yes",
+            advice=f"Confirm with: innkeeper machine delete {name}{' --disks' if disks else ''} --yes",
         )
     raise typer.Exit(started(session, machine.delete(disks=disks), no_wait=no_wait))
 
@@ -171,7 +183,7 @@ def _absolute(path: str) -> str:
 def _bytes(text: str) -> int:
     found = _SIZE.match(text.strip())
     if found is None:
-        raise InvalidArgument(f"“{text}” is no size.", advice="Such as 20G, 512M or 1T.")
+        raise InvalidArgument(f"“{text}” is not a size.", advice="Such as 20G, 512M or 1T.")
     return int(found[1]) << (10 * _POWERS[found[2].upper()])
 
 
@@ -184,7 +196,7 @@ def _key(text: str) -> str:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgument(
-            f"{text} is no public key, and no file that holds one.",
+            f"{text} is neither a public key nor a file with one.",
             code=ErrorCode.ERROR_FILE_NOT_FOUND,
             advice="Such as ~/.ssh/id_ed25519.pub.",
         ) from error

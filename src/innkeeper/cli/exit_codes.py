@@ -23,15 +23,15 @@ class ExitCode(enum.IntEnum):
         return member
 
     DONE = 0, "Done as asked."
-    FAILED = 1, "A task ended with an error, or something failed that no other code names."
-    USAGE = 2, "The command or a value in it will not do; nothing was touched."
+    FAILED = 1, "A task ended with an error, or something failed that no other code stands for."
+    USAGE = 2, "The command or a value in it is not valid; nothing was changed."
     NOT_THERE = 3, "No machine, task, update or window of this name."
     REFUSED = (
         4,
         "Not in this state: the machine is busy, unfit or in another state, or the task past its cancel.",
     )
     NO_SERVICE = 5, "The service is not running, or cannot be reached."
-    NOT_PERMITTED = 6, "You may not do this."
+    NOT_PERMITTED = 6, "You are not allowed to do this."
     CANCELLED = 7, "The task was cancelled, and its stated effect has taken place."
     TIME_OUT = 8, "The time given with --timeout ran out; the task goes on."
     INTERRUPTED = 130, "Interrupted (Ctrl-C). A task that was started goes on."

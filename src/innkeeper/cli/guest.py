@@ -26,7 +26,7 @@ param_app = typer.Typer(
 )
 
 Force = Annotated[
-    bool, typer.Option("--force", help="Heed no locked screen; after a minute do it without the guest.")
+    bool, typer.Option("--force", help="Ignore locked screens, and after a minute do it without the guest.")
 ]
 Key = Annotated[str, typer.Argument(metavar="NAME", help="1 to 255 characters, no backslash.")]
 

@@ -61,7 +61,7 @@ def show(context: typer.Context, json: Json = False) -> None:
         "Version": f"{service.name} {service.version}",
         "Runs for": say_duration(service.up_time_seconds),
         "Machines' files": service.default_vm_configuration_path,
-        "Looked for files in": "\n".join(service.search_paths)
+        "Search paths for files": "\n".join(service.search_paths)
         or "nowhere: innkeeper host paths --search DIR",
         "Memory of a machine": f"{service.minimum_memory_mib:,} to {service.maximum_memory_mib:,} MiB "
         f"({service.suggested_maximum_memory_mib:,} at most is wise now)",
@@ -118,7 +118,9 @@ def files(
         "machines": pc.get_virtual_machine_files,
     }
     if kind not in kinds:
-        raise InvalidArgument(f"There are no {kind} to look for.", advice=f"Known: {', '.join(kinds)}.")
+        raise InvalidArgument(
+            f"“{kind}” is not a kind of file to look for.", advice=f"Known: {', '.join(kinds)}."
+        )
     found = kinds[kind](*(more or ()))
     if session.json:
         session.answer(FileList(files=tuple(found)))
@@ -127,7 +129,7 @@ def files(
         session.out.print(Text(path), soft_wrap=True)
     if not found:
         session.note(
-            "None is found. Name folders, or set the search paths: innkeeper host paths --search DIR"
+            "Nothing was found. Name folders, or set the search paths: innkeeper host paths --search DIR"
         )
 
 
@@ -186,7 +188,7 @@ def values(context: typer.Context, json: Json = False) -> None:
 @app.command()
 def floppy(
     context: typer.Context,
-    path: Annotated[str, typer.Argument(metavar="FILE", help="The image to make.")],
+    path: Annotated[str, typer.Argument(metavar="FILE", help="The image to create.")],
     low_density: Annotated[bool, typer.Option("--low-density", help="720 KiB instead of 1.44 MB.")] = False,
     json: Json = False,
 ) -> None:
@@ -197,4 +199,4 @@ def floppy(
     if session.json:
         session.answer(FloppyMessage(path=path, type=kind))
     else:
-        session.note(f"{path} is made.")
+        session.note(f"{path} was created.")

@@ -27,7 +27,7 @@ REFRESH_SECONDS = 0.4
 
 _EFFECTS = {
     CancelEffect.NONE: "it can no longer be cancelled",
-    CancelEffect.BACK_TO_START: "a cancel puts all back as it was",
+    CancelEffect.BACK_TO_START: "a cancel puts everything back as it was",
     CancelEffect.STOPS_RESUMABLE: "a cancel stops it where it is",
 }
 

@@ -32,13 +32,14 @@ def login(
     context: typer.Context,
     server: Server = None,
     user: Annotated[str | None, typer.Option(help="Your name there.")] = None,
-    domain: Annotated[str, typer.Option(help="The realm that knows you.")] = "local",
+    domain: Annotated[str, typer.Option(help="The realm of your account.")] = "local",
     password_file: PasswordFile = None,
     token_file: Annotated[
-        bool, typer.Option("--token", help="Keep a token you have; asks for it in place of a password.")
+        bool,
+        typer.Option("--token", help="Use a token that you already have; asks for it instead of a password."),
     ] = False,
     fingerprint: Annotated[
-        str, typer.Option(help="The certificate that the server must have, as its log shows it.")
+        str, typer.Option(help="The fingerprint of the server's certificate, as its log shows it.")
     ] = "",
     days: Annotated[int, typer.Option(help="Days until you must log in again.", min=1, max=3650)] = 30,
     json: Json = False,
@@ -110,13 +111,15 @@ def _named(server: str | None) -> str:
 
 def _ask_about(address: Address, fingerprint: str) -> None:
     """Show a certificate that is met for the first time, and go on only with a yes."""
-    typer.echo(f"{address} is met for the first time. Its certificate's SHA-256 fingerprint is", err=True)
+    typer.echo(f"{address} is not known yet. The SHA-256 fingerprint of its certificate is", err=True)
     typer.echo(fingerprint, err=True)
     if not sys.stdin.isatty():
         typer.echo(
-            "It is kept: from now on no other one is taken. Compare it with the server's log.", err=True
+            "The certificate is remembered, and no other is accepted from now "
+            "on. Compare it with the server's log.",
+            err=True,
         )
-    elif not typer.confirm("Is that what the server's log says?", err=True):
+    elif not typer.confirm("Does the server's log show the same fingerprint?", err=True):
         raise NotPermitted(
             "You did not trust the certificate.",
             code=ErrorCode.CERT_E_UNTRUSTEDROOT,

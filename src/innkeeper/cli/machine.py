@@ -1,4 +1,4 @@
-"""Look at machines and command them."""
+"""Show machines and command them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from innkeeper.wire.messages import MachineList, MachineMessage
 from innkeeper.wire.states import MachineState
 from innkeeper.wire.virtual_pc import StartupOption
 
-app = typer.Typer(name="machine", help="Look at machines and command them.", no_args_is_help=True)
+app = typer.Typer(name="machine", help="Show machines and command them.", no_args_is_help=True)
 
 _STYLES = {
     MachineState.RUNNING: "green",
@@ -40,7 +40,8 @@ def list_machines(context: typer.Context, json: Json = False) -> None:
         return
     if not machines:
         session.note(
-            "No machine is known. Define one with libvirt (virt-install, virsh define), and it is here."
+            "There are no machines. Create one (innkeeper machine create), or "
+            "define one with libvirt: it appears here."
         )
         return
     made = table("MACHINE", "STATE", "HOST", "MEMORY", "CPUS", "AGENT", "TASK", right=("MEMORY", "CPUS"))
@@ -132,9 +133,7 @@ for _command in Command:
 def undo(
     context: typer.Context,
     names: MachineNames,
-    merge: Annotated[
-        bool, typer.Option("--merge/--discard", help="Keep what was written since, or throw it away.")
-    ],
+    merge: Annotated[bool, typer.Option("--merge/--discard", help="Keep or discard what was written since.")],
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:

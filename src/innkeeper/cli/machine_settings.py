@@ -31,7 +31,8 @@ def set_command(answer: Callable[[Session, ConfigurationMessage], None]) -> Call
         }
         if not wanted:
             raise InvalidArgument(
-                "Nothing is to be changed.", advice="innkeeper machine set --help names it all."
+                "There is nothing to change: no option was given.",
+                advice="innkeeper machine set --help lists what can be changed.",
             )
         answer(session, session.inn.machines[name].change(**cast("MachineChanges", wanted)))
 

@@ -23,7 +23,7 @@ def take_password(what: str, file: Path | None, *, confirm: bool = False) -> str
         return _first_line(sys.stdin.read() if str(file) == "-" else _read(file))
     if not sys.stdin.isatty():
         raise InvalidArgument(
-            f"{what} cannot be asked for here: there is no terminal.",
+            f"{what} cannot be asked for: there is no terminal.",
             advice="Give it with --password-file FILE, or --password-file - for standard input.",
         )
     password: str = typer.prompt(what, hide_input=True, confirmation_prompt=confirm, err=True)
@@ -37,7 +37,7 @@ def _read(file: Path) -> str:
         raise InvalidArgument(
             f"The password file {file} cannot be read.",
             code=ErrorCode.ERROR_FILE_NOT_FOUND,
-            advice="Give a text file whose first line is the password.",
+            advice="Name a text file whose first line is the password.",
         ) from error
 
 

@@ -37,7 +37,9 @@ def serve(
     state_dir: Annotated[Path | None, typer.Option(help="Where the service keeps its state.")] = None,
     listen: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST:PORT", help="Listen here for other computers. May be given again."),
+        typer.Option(
+            metavar="HOST:PORT", help="Listen on this address for other computers. May be given again."
+        ),
     ] = None,
     tls_certificate: Annotated[
         Path | None, typer.Option(help="The certificate for that (PEM); one is made if left out.")

@@ -23,19 +23,21 @@ TaskId = Annotated[int, typer.Argument(metavar="TASK", help="The task's number."
 _LEVELS = {LogLevel.WARNING: "yellow", LogLevel.ERROR: "red", LogLevel.OUTPUT: "dim"}
 _CANCEL = {
     CancelEffect.NONE: "not possible (any more)",
-    CancelEffect.BACK_TO_START: "puts all back as it was",
-    CancelEffect.STOPS_RESUMABLE: "stops it where it is; it can be taken up again",
+    CancelEffect.BACK_TO_START: "puts everything back as it was",
+    CancelEffect.STOPS_RESUMABLE: "stops it where it is; it can be resumed",
 }
 
 
 @app.command("list")
 def list_tasks(
     context: typer.Context,
-    all_: Annotated[bool, typer.Option("--all", "-a", help="Those that have ended too.")] = False,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="Include ended tasks.")] = False,
     machine: Annotated[str | None, typer.Option(help="Of this machine only.")] = None,
     kind: Annotated[str | None, typer.Option(help="Of this kind only, such as update_run.")] = None,
-    search: Annotated[str | None, typer.Option(help="With these words in them only.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many, the newest first.", min=1)] = 50,
+    search: Annotated[
+        str | None, typer.Option(help="Only those with these words in their description or error.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most this many, the newest first.", min=1)] = 50,
     json: Json = False,
 ) -> None:
     """List the tasks that run, or all with --all."""
@@ -45,7 +47,7 @@ def list_tasks(
     if session.json:
         session.answer(TaskList(tasks=tasks))
     elif not tasks:
-        session.note("No task runs." if not all_ else "No task is known.")
+        session.note("No task is running." if not all_ else "There are no tasks.")
     else:
         made = table("TASK", "WHAT", "PHASE", "", "STARTED", "BY")
         made.columns[1].max_width = 30
@@ -85,7 +87,7 @@ def watch(
     session = session_of(context)
     tasks = [session.inn.tasks[task_id] for task_id in task_ids] if task_ids else session.inn.tasks.live()
     if not tasks:
-        session.note("No task runs.")
+        session.note("No task is running.")
         if session.json:
             session.answer(TaskList(tasks=()))
         return
@@ -99,7 +101,7 @@ def watch(
 def log(
     context: typer.Context,
     task_id: TaskId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow until the task has ended.")] = False,
     json: Json = False,
 ) -> None:
     """Print a task's log."""
@@ -124,7 +126,7 @@ def cancel(context: typer.Context, task_id: TaskId, no_wait: NoWait = False, jso
 def wait(
     context: typer.Context,
     task_id: TaskId,
-    timeout: Annotated[str | None, typer.Option(help="At most so long: 30s, 10m, 2h.")] = None,
+    timeout: Annotated[str | None, typer.Option(help="Wait at most this long: 30s, 10m, 2h.")] = None,
     json: Json = False,
 ) -> None:
     """Wait until a task has ended; the exit code says how."""
@@ -137,7 +139,7 @@ def wait(
     elif ended:
         session.out.print(Text(f"Task {task_id}: {live.outcome(message)}", style=live.outcome_style(message)))
     else:
-        session.note(f"Task {task_id} runs still: {message.phase or 'starting'}.")
+        session.note(f"Task {task_id} is still running: {message.phase or 'starting'}.")
     raise typer.Exit(of_result(message.result) if ended else ExitCode.TIME_OUT)
 
 

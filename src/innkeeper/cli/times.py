@@ -24,14 +24,16 @@ def parse_zone(text: str) -> ZoneInfo:
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError) as error:
         raise InvalidArgument(
-            f"“{text}” is no time zone.", advice="Use an IANA name such as Europe/Paris, or UTC."
+            f"“{text}” is not a time zone.", advice="Use an IANA name such as Europe/Paris, or UTC."
         ) from error
 
 
 def parse_duration(text: str) -> dt.timedelta:
     """A length of time such as ``4h``, ``90m`` or ``1h30m``."""
     if not _DURATION.fullmatch(text.strip()):
-        raise InvalidArgument(f"“{text}” is no length of time.", advice="Write it as 4h, 90m, 1h30m or 2d.")
+        raise InvalidArgument(
+            f"“{text}” is not a length of time.", advice="Write it as 4h, 90m, 1h30m or 2d."
+        )
     pieces = _PIECE.findall(text)
     return dt.timedelta(seconds=sum(float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in pieces))
 
@@ -45,7 +47,7 @@ def parse_clock(text: str) -> dt.time:
             return dt.time(hour, minute, second)
     except ValueError:
         pass
-    raise InvalidArgument(f"“{text}” is no time of day.", advice="Write it as 22:00.")
+    raise InvalidArgument(f"“{text}” is not a time of day.", advice="Write it as 22:00.")
 
 
 def parse_date(text: str, today: dt.date) -> dt.date:
@@ -59,7 +61,7 @@ def parse_date(text: str, today: dt.date) -> dt.date:
     try:
         return dt.date.fromisoformat(word)
     except ValueError as error:
-        raise InvalidArgument(f"“{text}” is no day.", advice="Write it as 2026-11-30.") from error
+        raise InvalidArgument(f"“{text}” is not a day.", advice="Write it as 2026-11-30.") from error
 
 
 def parse_moment(text: str, now: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
@@ -75,7 +77,7 @@ def parse_moment(text: str, now: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
             return now.astimezone(zone) + parse_duration(word.lower().removeprefix("in ").removeprefix("+"))
         return _parse_wall(word, now.astimezone(zone), zone)
     except InvalidArgument as error:
-        raise InvalidArgument(f"“{text}” is no time.", advice=f"Write it as {_MOMENTS}.") from error
+        raise InvalidArgument(f"“{text}” is not a time.", advice=f"Write it as {_MOMENTS}.") from error
 
 
 def _parse_wall(word: str, now: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
@@ -103,7 +105,7 @@ def _parse_iso(word: str, zone: dt.tzinfo) -> dt.datetime:
     try:
         moment = dt.datetime.fromisoformat(word)
     except ValueError as error:
-        raise InvalidArgument(f"“{word}” is no time.") from error
+        raise InvalidArgument(f"“{word}” is not a time.") from error
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
 
 

@@ -158,4 +158,4 @@ def _phase(update: UpdateMessage) -> Text:
         return say_verdict(update)
     if update.task is not None:
         return live.phase(update.task)
-    return Text(update.reason or "waits", style="dim")
+    return Text(update.reason or "waiting", style="dim")

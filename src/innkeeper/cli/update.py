@@ -1,4 +1,4 @@
-"""Book updates, and read how they came out."""
+"""Book updates, and read their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
 from innkeeper.wire.messages import ReportMessage, UpdateList, UpdateMessage
 from innkeeper.wire.states import MachineState, UpdateStatus, Verdict
 
-app = typer.Typer(name="update", help="Book updates, and read how they came out.", no_args_is_help=True)
+app = typer.Typer(name="update", help="Book updates, and read their results.", no_args_is_help=True)
 
 Identifier = Annotated[str, typer.Argument(metavar="IDENTIFIER", help="The update's identifier.")]
 
@@ -35,10 +35,15 @@ _VERDICTS = {
 def book(
     context: typer.Context,
     name: MachineName,
-    label: Annotated[str, typer.Option(help="What it is, for people: Security.")] = "Updates",
+    label: Annotated[str, typer.Option(help="A name for people, such as Security.")] = "Updates",
     identifier: Annotated[
         str | None,
-        typer.Option(help="Its key on this machine; the same again replaces one that has not started."),
+        typer.Option(
+            help=(
+                "Its unique key on this machine; a booking with the same key "
+                "that has not started is replaced."
+            )
+        ),
     ] = None,
     start: Annotated[str, typer.Option(help=f"Not before this. {_MOMENT}")] = "now",
     end: Annotated[str | None, typer.Option(help="No later start than this.")] = None,
@@ -156,7 +161,7 @@ def delete(context: typer.Context, name: MachineName, identifier: Identifier, js
 def say_status(update: UpdateMessage) -> Text:
     """The documented status; one that has not started waits."""
     if update.task_id is None and update.verdict is None:
-        return Text("waits", style="dim")
+        return Text("waiting", style="dim")
     good = {UpdateStatus.SUCCESS: "green", UpdateStatus.FAILED: "red", UpdateStatus.TIMEOUT: "red"}
     return Text(update.status.name, style=good.get(update.status, "cyan"))
 
@@ -239,7 +244,7 @@ def _facts(session: Session, update: UpdateMessage) -> dict[str, str]:
 def _context(file: str | None, packages: str | None) -> bytes:
     if file is not None and packages is not None:
         raise InvalidArgument(
-            "--context and --packages both say what the context is.", advice="Give one of them."
+            "--context and --packages cannot be given together.", advice="Give one of them."
         )
     if packages is not None:
         names = [name.strip() for name in packages.split(",") if name.strip()]

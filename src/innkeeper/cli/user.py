@@ -22,7 +22,7 @@ from innkeeper.wire.identity import (
 
 app = typer.Typer(name="user", help="Look after people: accounts, roles, tokens.", no_args_is_help=True)
 token_app = typer.Typer(
-    name="token", help="Make and revoke tokens, with which programs come in.", no_args_is_help=True
+    name="token", help="Create and revoke tokens, which programs log in with.", no_args_is_help=True
 )
 app.add_typer(token_app)
 
@@ -59,7 +59,7 @@ def list_users(context: typer.Context, json: Json = False) -> None:
 def add(
     context: typer.Context,
     name: UserName,
-    role: Annotated[RoleName | None, typer.Option(help="A role on the whole inn.")] = None,
+    role: Annotated[RoleName | None, typer.Option(help="A role on the whole server.")] = None,
     password_file: PasswordFile = None,
     json: Json = False,
 ) -> None:
@@ -138,7 +138,7 @@ def add_token(
     machine: Machines = None,
     label: Labels = None,
     folder: Folders = None,
-    days: Annotated[int, typer.Option(help="Days until it ends; 0 for not by itself.", min=0)] = 90,
+    days: Annotated[int, typer.Option(help="Days until it expires; 0 for never.", min=0)] = 90,
     json: Json = False,
 ) -> None:
     """Make a token for yourself; it is shown this once."""
@@ -148,7 +148,7 @@ def add_token(
     if session.json:
         session.answer(made)
         return
-    session.note("Keep it now: it is never shown again.")
+    session.note("Keep it now: it will not be shown again.")
     session.out.out(made.secret)
 
 
@@ -192,7 +192,7 @@ def revoke_token(
     if session.json:
         session.answer(session.inn.people.tokens.list())
     else:
-        session.out.print(Text(f"The token {token_id} opens nothing any more."))
+        session.out.print(Text(f"The token {token_id} was revoked and was revoked and opens nothing any more."))
 
 
 def _show(session: Session, user: UserMessage) -> None:
@@ -218,7 +218,7 @@ def _who(user: UserMessage) -> str:
 def _account(user: UserMessage) -> str:
     if not user.has_account:
         return "group" if user.is_group else f"of {user.realm}"
-    return "closed" if user.disabled else "open"
+    return "disabled" if user.disabled else "enabled"
 
 
 def _roles(roles: tuple[GrantMessage, ...]) -> str:
@@ -231,7 +231,7 @@ def _roles(roles: tuple[GrantMessage, ...]) -> str:
 
 
 def _say(reach: ReachName, name: str) -> str:
-    return "the whole inn" if reach is ReachName.INN else f"{reach.value} {name}"
+    return "the whole server" if reach is ReachName.INN else f"{reach.value} {name}"
 
 
 def _end(session: Session, token: TokenMessage) -> str:
@@ -246,7 +246,7 @@ def _holder(who: str) -> tuple[str, str, bool]:
     name, at, realm = who.removeprefix("%").rpartition("@")
     if not at or not name or not realm:
         raise InvalidArgument(
-            f"“{who}” does not say in which realm.",
+            f"“{who}” does not name a realm.",
             advice=f"Write {who}@local for Innkeeper's own account, {who}@system for its computer's user.",
         )
     return name, realm, who.startswith("%")
@@ -257,7 +257,8 @@ def _role(word: str) -> RoleName:
         return RoleName(word)
     except ValueError as error:
         raise InvalidArgument(
-            f"“{word}” is no role.", advice="There are viewer, operator, administrator; none takes one back."
+            f"“{word}” is not a role.",
+            advice="The roles are viewer, operator and administrator; none removes a role.",
         ) from error
 
 

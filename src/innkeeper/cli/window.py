@@ -1,4 +1,4 @@
-"""Say when machines may be maintained."""
+"""Manage the windows in which machines may be maintained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from innkeeper.errors import InvalidArgument
 from innkeeper.wire.messages import WindowList, WindowMessage, WindowRequest
 from innkeeper.wire.states import Weekday
 
-app = typer.Typer(name="window", help="Say when machines may be maintained.", no_args_is_help=True)
+app = typer.Typer(
+    name="window", help="Manage the windows in which machines may be maintained.", no_args_is_help=True
+)
 
 WindowName = Annotated[str, typer.Argument(metavar="WINDOW", help="The window's name.")]
 
@@ -30,14 +32,16 @@ def add(
     context: typer.Context,
     name: WindowName,
     length: Annotated[str, typer.Option("--for", metavar="LENGTH", help="How long it stays open: 4h, 90m.")],
-    machines: Annotated[str, typer.Option(help="Names or patterns, parted by commas: 'web-*,db-1'.")] = "all",
+    machines: Annotated[
+        str, typer.Option(help="Names or patterns, separated by commas: 'web-*,db-1'.")
+    ] = "all",
     days: Annotated[str | None, typer.Option(help="Weekly: mon,tue …, or daily, weekdays, weekend.")] = None,
     date: Annotated[
         list[str] | None, typer.Option(help="On this day: 2026-11-30. May be given again.")
     ] = None,
     at: Annotated[str | None, typer.Option(help="The wall time at which it opens: 22:00.")] = None,
     zone: Annotated[str | None, typer.Option(help="Its time zone; yours if left out.")] = None,
-    blackout: Annotated[list[str] | None, typer.Option(help="A day on which it stays shut.")] = None,
+    blackout: Annotated[list[str] | None, typer.Option(help="A day on which it stays closed.")] = None,
     now: Annotated[bool, typer.Option("--now", help="Open it now, once: for trying things out.")] = False,
     json: Json = False,
 ) -> None:
@@ -119,7 +123,7 @@ def _weekday(word: str) -> Weekday:
         if word in (day.value, day.name.lower()):
             return day
     raise InvalidArgument(
-        f"“{word}” is no day of the week.",
+        f"“{word}” is not a day of the week.",
         advice="Write mon,tue,wed,thu,fri,sat,sun, or daily, weekdays, weekend.",
     )
 

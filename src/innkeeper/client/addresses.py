@@ -46,7 +46,7 @@ class Address:
             raise _no_address(text)
         if not address.tls and not address.is_loopback:
             raise InvalidArgument(
-                f"“{text}” would send everything in the clear.", advice="Write https, or leave it out."
+                f"“{text}” would send everything unencrypted.", advice="Write https, or leave it out."
             )
         return address
 
@@ -77,7 +77,7 @@ def _is_nobodys(host: str) -> bool:
 
 def _no_address(text: str) -> InvalidArgument:
     return InvalidArgument(
-        f"“{text[:100]}” is no address of a service.",
+        f"“{text[:100]}” is not an address of a service.",
         code=ErrorCode.RPC_S_INVALID_NET_ADDR,
         advice="Write the name of the computer, or NAME:PORT.",
     )

@@ -56,7 +56,8 @@ class Call(Generic[Answer]):
             return self.answer.model_validate_json(body or b"{}")
         except ValidationError as error:
             raise ServiceError(
-                f"The service answered {self.method} {self.path} with something foreign ({status}).",
+                f"The service answered {self.method} {self.path} with something that is "
+                f"not an answer of Innkeeper ({status}).",
                 code=ErrorCode.ERROR_INVALID_DATA,
                 advice="Check that client and service are of the same version: `innkeeper version`.",
             ) from error

@@ -113,7 +113,7 @@ def _name(pipe_name: str) -> str:
     name = pipe_name[len(PREFIX) :] if pipe_name[: len(PREFIX)].casefold() == PREFIX else pipe_name
     if not name or "\\" in name:
         raise InvalidArgument(
-            f"“{pipe_name}” is no pipe's name.", advice=rf"Write {PREFIX}NAME, or NAME alone."
+            f"“{pipe_name}” is not a pipe's name.", advice=rf"Write {PREFIX}NAME, or NAME alone."
         )
     return name
 

@@ -69,13 +69,13 @@ class Contexts:
         """Add one, or replace the one of this name; raises ``InvalidArgument`` for what makes no sense."""
         if not _NAME.fullmatch(context.name):
             raise InvalidArgument(
-                f"“{context.name}” is no name for a context.",
+                f"“{context.name}” is not a name for a context.",
                 advice="Use up to 64 letters, digits, dots, dashes and underscores, a letter or digit first.",
             )
         if context.server and context.socket:
             raise InvalidArgument(
                 "A context has a server or a socket, not both.",
-                advice="A socket is a door on this computer, a server another computer.",
+                advice="A socket is for a service on this computer, a server for another computer.",
             )
         current, known = self._read()
         self._write(current, {**known, context.name: context})
@@ -104,7 +104,7 @@ class Contexts:
             raise InvalidArgument(
                 f"The file of contexts {self._file} cannot be read: {error}.",
                 code=ErrorCode.ERROR_INVALID_DATA,
-                advice="Mend it or remove it; then add the contexts again with: innkeeper context add",
+                advice="Correct it or remove it; then add the contexts again with: innkeeper context add",
             ) from error
 
     def _write(self, current: str | None, known: Mapping[str, Context]) -> None:

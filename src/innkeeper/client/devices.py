@@ -145,10 +145,10 @@ class _MediaDrive(_Drive):
         drive = self.read()
         if drive.attachment is not attachment:
             raise MachineError(
-                f"The drive {self.target} of {self._machine} has something else in it, or nothing.",
+                f"The drive {self.target} of {self._machine} has another medium in it, or none.",
                 machine=self._machine,
                 code=ErrorCode.VM_E_MEDIA_WRONG_TYPE,
-                advice="Its attachment says what it has.",
+                advice="Look at the drive's attachment.",
             )
         return drive.path
 

@@ -313,6 +313,6 @@ def _format(kind: DiskFormat | HardDiskType | int | str) -> DiskFormat:
         return DiskFormat(str(kind))
     except ValueError as error:
         raise InvalidArgument(
-            f"{kind!r} is no kind of disk.",
+            f"{kind!r} is not a kind of disk.",
             advice="One of: " + ", ".join(DiskFormat) + ", or a VMHardDiskType, 0 to 2.",
         ) from error

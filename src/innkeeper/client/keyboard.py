@@ -113,7 +113,7 @@ class Mouse:
     def using_absolute_coordinates(self, wanted: bool) -> None:
         if wanted and not self.read().can_be_absolute:
             raise MachineError(
-                f"{self._name} has no tablet, so its mouse cannot be put to a place of the screen.",
+                f"{self._name} has no tablet, so its mouse cannot be placed at a position of the screen.",
                 machine=self._name,
                 code=ErrorCode.VM_E_ADDITIONS_FEATURE_NOT_AVAIL,
                 advice="Give it one in its definition: <input type='tablet' bus='usb'/>.",
@@ -150,7 +150,7 @@ class Mouse:
         """
         if self._absolute:
             raise MachineError(
-                "A wheel turns with relative coordinates alone.",
+                "The wheel can only be turned with relative coordinates.",
                 machine=self._name,
                 code=ErrorCode.VM_E_USING_ABSOLUTE_COORDINATES,
                 advice="Set using_absolute_coordinates to False first.",
@@ -172,7 +172,7 @@ class Mouse:
     def _expect_absolute(self) -> None:
         if not self._absolute:
             raise MachineError(
-                "A mouse that moves by ways is at no place.",
+                "A mouse with relative coordinates has no position.",
                 machine=self._name,
                 code=ErrorCode.VM_E_USING_RELATIVE_COORDINATES,
                 advice="Set using_absolute_coordinates to True first.",

@@ -100,8 +100,8 @@ def changed(address: Address, what: str) -> ServiceError:
     return ServiceError(
         f"The certificate of {address} is not the one that is known. {what}",
         code=ErrorCode.CERT_E_UNTRUSTEDROOT,
-        advice="Somebody may be in between. If it was changed on purpose, compare its fingerprint with the "
-        f"service's log, then run: innkeeper logout --forget {address}",
+        advice="Somebody may be intercepting the connection. If it was changed on purpose, compare "
+        f"its fingerprint with the service's log, then run: innkeeper logout --forget {address}",
     )
 
 

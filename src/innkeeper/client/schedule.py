@@ -334,7 +334,7 @@ class RegisteredTask:
 
 def _flags(flags: int) -> int:
     if flags & ~_HIDDEN:
-        raise InvalidArgument(f"{flags:#x} are no flags of a list.", advice="Give 0, or 1 for hidden tasks.")
+        raise InvalidArgument(f"{flags:#x} are not flags of a list.", advice="Give 0, or 1 for hidden tasks.")
     return flags
 
 

@@ -105,7 +105,7 @@ class Task:
         """
         if not -1 <= timeout_ms <= MAX_WAIT_MS:
             raise InvalidArgument(
-                f"{timeout_ms} is no time to wait: it is −1 (for ever) or 0 to {MAX_WAIT_MS:,} milliseconds.",
+                f"{timeout_ms} is not a time to wait: give −1 (for ever) or 0 to {MAX_WAIT_MS:,} ms.",
                 advice="Use wait(timeout) for a time in seconds.",
             )
         self.wait(None if timeout_ms == -1 else timeout_ms / 1000)

@@ -97,12 +97,12 @@ class Transport:
             raise ServiceError(
                 f"The service at {self.door.place} did not answer in time.",
                 code=ErrorCode.ERROR_TIMEOUT,
-                advice="Look at what it does: `innkeeper task list`, or its log.",
+                advice="See what it is doing: `innkeeper task list`, or its log.",
             ) from error
         except httpx.TransportError as error:
             raise ServiceError(
-                f"The service at {self.door.place} went away while it answered.",
-                advice="What it had begun goes on when it is started again: `innkeeper serve`.",
+                f"The service at {self.door.place} closed the connection while it answered.",
+                advice="Tasks that had begun continue when the service is started again: `innkeeper serve`.",
             ) from error
 
 

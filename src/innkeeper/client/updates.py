@@ -93,7 +93,7 @@ class MachineUpdates:
     ) -> Update:
         """Book an update (``ScheduleTask``); the same identifier again replaces one that has not started.
 
-        ``start``: not before this, nothing for now; ``end``: no later start than this; ``deadline``: complete
+        ``start``: not before this, nothing for now; ``end``: the latest start; ``deadline``: complete
         by this. Times carry a zone. Raises ``InvalidArgument`` for times in a wrong order or a context over
         64 KiB, ``MachineNotFound``, ``MachineUnfit``.
         """

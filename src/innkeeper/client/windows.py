@@ -1,4 +1,4 @@
-"""Say when machines may be maintained."""
+"""Manage the windows in which machines may be maintained."""
 
 from __future__ import annotations
 

@@ -249,5 +249,5 @@ def _kind(kind: Kind | str) -> Kind:
         return Kind(kind)
     except ValueError as exc:
         raise InvalidArgument(
-            f"{kind!r} is no kind of disk.", advice="One of: " + ", ".join(Kind) + "."
+            f"{kind!r} is not a kind of disk.", advice="One of: " + ", ".join(Kind) + "."
         ) from exc

@@ -137,7 +137,7 @@ class Exports:
         if order.writable and not running.writable:
             client.close()
             raise DiskError(
-                f"{order.path}: the disk is offered for reading alone.",
+                f"{order.path}: the disk is exported read-only.",
                 path=order.path,
                 code=ErrorCode.ERROR_SHARING_VIOLATION,
                 advice=f"End that export first: innkeeper disk export {order.path} --end",
@@ -166,7 +166,7 @@ class Exports:
         self._processes = [each for each in (*self._processes, process) if each.poll() is None]
         problem = _problem(order.path, word)
         if problem is None and not word and process.wait() != TAKEN:
-            return DiskError(f"{order.path}: its export has ended without a word.", path=order.path)
+            return DiskError(f"{order.path}: its export has ended without an error message.", path=order.path)
         return problem
 
     def _offered(self) -> list[ExportOrder]:

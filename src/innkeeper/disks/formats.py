@@ -49,7 +49,7 @@ def _unnamed(file: ImageFile, said: Kind | None, mark: Kind | None, footer: Kind
     if mark is None and footer is not None and said is None:
         return footer
     found = " and ".join(kind.value for kind in (mark, footer) if kind is not None)
-    raise _unclear(file, f"it may be a raw image, in which the guest wrote what looks like {found}")
+    raise _unclear(file, f"it may be a raw image in which the guest wrote what looks like {found}")
 
 
 def _mark(file: ImageFile) -> Kind | None:

@@ -105,7 +105,7 @@ def invalid(file: ImageFile, reason: str) -> DiskError:
         f"{file.path}: {reason}.",
         path=str(file.path),
         code=ErrorCode.VM_E_INVALID_HD_FILE,
-        advice="Run `innkeeper disk check` on it; `innkeeper disk repair` mends what can be mended.",
+        advice="Run `innkeeper disk check` on it; `innkeeper disk repair` repairs what can be repaired.",
     )
 
 

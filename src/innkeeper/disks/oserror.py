@@ -14,7 +14,7 @@ KNOWN: dict[int, tuple[ErrorCode, str, str]] = {
     errno.ENOENT: (ErrorCode.ERROR_FILE_NOT_FOUND, "There is no such file.", "Check the path."),
     errno.ENOTDIR: (ErrorCode.ERROR_PATH_NOT_FOUND, "A part of the path is not a folder.", "Check the path."),
     errno.EISDIR: (ErrorCode.VM_E_INVALID_HD_FILE, "It is a folder, not a disk image.", "Name a file."),
-    errno.ELOOP: (ErrorCode.ERROR_BAD_PATHNAME, "Its symbolic links go in a circle.", "Mend the links."),
+    errno.ELOOP: (ErrorCode.ERROR_BAD_PATHNAME, "Its symbolic links go in a circle.", "Correct the links."),
     errno.EEXIST: (ErrorCode.ERROR_ALREADY_EXISTS, "The file is there already.", "Choose another name."),
     errno.EACCES: (ErrorCode.E_ACCESSDENIED, "Access is denied.", "Check the owner and mode of the file."),
     errno.EPERM: (

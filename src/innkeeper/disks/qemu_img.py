@@ -161,7 +161,7 @@ def _asked(file: ImageFile, kind: Kind) -> Look:
             named=NamedFiles(),
         )
     except (ValueError, KeyError, TypeError) as exc:
-        raise DiskError(f"{file.path}: qemu-img said something unexpected.", path=str(file.path)) from exc
+        raise DiskError(f"{file.path}: qemu-img printed something unexpected.", path=str(file.path)) from exc
 
 
 def _other_files(path: Path, name: str) -> DiskError:

@@ -169,13 +169,15 @@ def _found(program: str) -> str:
 def _failed(program: str, path: Path, status: int, errors: bytes) -> DiskError:
     if status in {-signal.SIGXCPU, -signal.SIGKILL}:
         return DiskError(
-            f"{path}: {program} needed more than an image of this size may, and was ended.",
+            f"{path}: {program} needed more memory or time than an image of this size should, and was ended.",
             path=str(path),
             code=ErrorCode.VM_E_OUT_OF_RESOURCE,
-            advice="The image may be damaged, or made to do harm.",
+            advice="The image may be damaged or malicious.",
         )
     lines = errors.decode("utf-8", "replace").strip().splitlines()
-    text = lines[-1].removeprefix(f"{program}: ").rstrip(".") if lines else f"{program} failed without a word"
+    text = (
+        lines[-1].removeprefix(f"{program}: ").rstrip(".") if lines else f"{program} failed without a message"
+    )
     code = next((c for word, c in _CODES if word in text.lower()), ErrorCode.VM_E_HD_IMAGE_ACCESS)
     return DiskError(f"{path}: {text}.", path=str(path), code=code)
 
@@ -185,5 +187,5 @@ def _too_long(path: Path, limits: Limits) -> DiskError:
         f"{path}: it took longer than {limits.seconds:,.0f} seconds, and was ended.",
         path=str(path),
         code=ErrorCode.ERROR_TIMEOUT,
-        advice="See whether the storage answers, and try again.",
+        advice="Check that the storage responds, and try again.",
     )

@@ -22,7 +22,7 @@ def open_raw(path: Path) -> Chain:
         file.close()
         code = ErrorCode.VM_E_IMAGE_SIZE_TOO_LARGE if size else ErrorCode.VM_E_IMAGE_SIZE_TOO_SMALL
         raise DiskError(
-            f"{path}: {size} bytes are no size for a disk.",
+            f"{path}: a disk cannot have {size} bytes.",
             path=str(path),
             code=code,
             advice="A disk has at most 2,088,960 MB.",

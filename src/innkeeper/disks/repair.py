@@ -57,7 +57,7 @@ def _is_for_us(finding: Finding) -> bool:
             finding.sentence,
             path="",
             code=ErrorCode(finding.code),
-            advice="Too little is left to mend. Restore it from a backup.",
+            advice="Too little is left to repair. Restore it from a backup.",
         )
     return finding.problem in MENDABLE
 

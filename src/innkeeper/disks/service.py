@@ -236,7 +236,7 @@ class Disks:
                 continue
             if order.stays:
                 raise DiskError(
-                    f"{path}: the disk is offered by NBD.",
+                    f"{path}: the disk is exported by NBD.",
                     path=str(path),
                     code=ErrorCode.ERROR_SHARING_VIOLATION,
                     advice=f"End that first: innkeeper disk export {path} --end",

@@ -181,7 +181,7 @@ async def compact_work(running: RunningTask, argument: Mapping[str, Json]) -> No
         "compact",
         lambda watch: compact(path, watch=watch, free_blocks=free_blocks),
         ("looking for zeros", "moving blocks"),
-        lambda saved: running.log(f"{saved:,} bytes given back."),
+        lambda saved: running.log(f"{saved:,} bytes given back to the host."),
     )
 
 
@@ -271,7 +271,7 @@ async def repair_work(running: RunningTask, argument: Mapping[str, Json]) -> Non
     path, deep = _path(argument, "path"), argument.get("deep") is True
 
     def log_result(done: Sequence[str]) -> None:
-        for sentence in done or ["There was nothing to mend."]:
+        for sentence in done or ["There was nothing to repair."]:
             running.log(sentence)
 
     await _do(running, "repair", lambda watch: repair(path, deep=deep, watch=watch), ("reading",), log_result)

@@ -215,7 +215,7 @@ async def _run(path: str, *command: str) -> None:
 
 
 def _failed(path: str, complaint: bytes) -> DiskError:
-    lines = complaint.decode(errors="replace").strip().splitlines() or ["it failed without a word"]
+    lines = complaint.decode(errors="replace").strip().splitlines() or ["it failed without a message"]
     text = lines[-1].rstrip(".")
     code = next((code for word, code in _WORDS if word in text.lower()), ErrorCode.VM_E_HD_IMAGE_ACCESS)
     return DiskError(f"{path} could not be made: {text}.", path=path, code=code)

@@ -97,7 +97,7 @@ def _known(account: Account) -> Known:
 
 def _no_account(name: str) -> IdentityError:
     return IdentityError(
-        f"There is no account “{name}” of Innkeeper's own.",
+        f"Innkeeper has no account “{name}”.",
         code=ErrorCode.ERROR_NOT_FOUND,
         advice="innkeeper user list shows all of them.",
     )

@@ -212,7 +212,7 @@ class Audit:
                 return Verdict(head=last, broken_at=last.number + 1, reason=reason)
             last = Head(number=entry.number, seal=entry.seal)
             if known is not None and known.number == last.number and known.seal != last.seal:
-                return Verdict(head=last, broken_at=last.number, reason="It is another than was known.")
+                return Verdict(head=last, broken_at=last.number, reason="It is not the one that is known.")
         for wanted in (written, known):
             if wanted is not None and wanted.number > last.number:
                 return Verdict(head=last, broken_at=last.number + 1, reason="Entries at the end are gone.")

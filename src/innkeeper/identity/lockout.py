@@ -58,9 +58,9 @@ class Lockout:
         if wait > 0:
             seconds = max(1, round(wait))
             raise TooManyTries(
-                f"Too many wrong tries: try again in {seconds} s.",
+                f"Too many failed log-ins: try again in {seconds} s.",
                 retry_after=seconds,
-                advice="Each further wrong try makes the wait longer.",
+                advice="Each further failed log-in makes the wait longer.",
             )
         for key in keys:
             self._count(key, now)

@@ -56,7 +56,7 @@ class Logins:
         asked = self._realms.get(realm.casefold())
         if asked is None:
             raise NotAuthenticated(
-                f"There is no realm “{realm[:64]}” here.", advice=f"There are: {', '.join(self.realms)}."
+                f"There is no realm “{realm[:64]}” here.", advice=f"The realms are: {', '.join(self.realms)}."
             )
         account = f"{user.casefold()[:256]}@{asked.name}"
         self._lockout.charge(account, address)

@@ -126,7 +126,7 @@ def checked_mac(mac: str) -> str:
     digits = re.sub("[:-]", "", mac).lower()
     if _MAC.match(mac) is None:
         raise InvalidArgument(
-            f"“{mac[:40]}” is no Ethernet address.", advice="Such as 52:54:00:12:34:56, or with hyphens."
+            f"“{mac[:40]}” is not an Ethernet address.", advice="Such as 52:54:00:12:34:56, or with hyphens."
         )
     if int(digits[:2], 16) & 1 or not int(digits, 16):
         raise InvalidArgument(

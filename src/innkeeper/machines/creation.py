@@ -101,7 +101,7 @@ class Creation:
         definition = await hypervisor.images.read(path)
         found = _NAME.search(definition)
         if found is None:
-            raise InvalidArgument(f"{path} is no machine's definition.", advice="Give a libvirt domain.")
+            raise InvalidArgument(f"{path} is not a machine's definition.", advice="Give a libvirt domain.")
         wanted = name or found[0].removeprefix("<name>").removesuffix("</name>")
         checked_name(wanted, [each.name for each in await self._machines.list()])
         if name:
@@ -166,7 +166,7 @@ class Creation:
             raise InvalidArgument(
                 f"There is no host “{name}”.",
                 code=ErrorCode.ERROR_NOT_FOUND,
-                advice=f"The inn has: {', '.join(hosts)}.",
+                advice=f"The hosts are: {', '.join(hosts)}.",
             )
         return hosts[name]
 

@@ -56,7 +56,7 @@ def checked_label(label: str) -> str:
     """A label. Raises ``InvalidArgument``."""
     if LABEL.match(label) is None:
         raise InvalidArgument(
-            f"“{label[:63]}” is no label.",
+            f"“{label[:63]}” is not a label.",
             advice="A label has at most 63 letters, digits, dots, underscores and hyphens, "
             "and begins with a letter or digit.",
         )

@@ -117,7 +117,7 @@ def checked_key(key: str) -> str:
 def _checked(key: str) -> str:
     if len(key) > _LONGEST_KEY or _KEY.match(key) is None:
         raise InvalidArgument(
-            f"“{key[:80]}” is no key.",
+            f"“{key[:80]}” is not a key.",
             advice="A key is a path such as settings/undo_drives/default_action, "
             "its parts with an identifier where they need one: location[@id=0].",
         )

@@ -216,7 +216,7 @@ async def _checked_folder(path: str) -> str:
     if not await asyncio.to_thread(Path(path).is_dir):
         is_file = await asyncio.to_thread(Path(path).exists)
         raise DiskError(
-            f"{path} is no folder.",
+            f"{path} is not a folder.",
             path=path,
             code=ErrorCode.ERROR_FILE_NOT_FOUND if is_file else ErrorCode.ERROR_PATH_NOT_FOUND,
             advice="Make it first.",

@@ -50,7 +50,7 @@ def parse(text: str) -> MailServer:
     if address.password is not None:
         raise _refused(text.replace(address.password, "…"), "a password stands in it; name a secret instead")
     if address.scheme not in ("smtp", "smtps") or not address.hostname or address.path.strip("/"):
-        raise _refused(text, "it is no SMTP server")
+        raise _refused(text, "it is not an SMTP server")
     query = {name: values[-1] for name, values in parse_qs(address.query).items()}
     if query.keys() - {"secret", "tls"} or query.get("tls", "offered") not in ("offered", "required", "none"):
         raise _refused(text, "it knows secret=NAME, and tls=required or tls=none")

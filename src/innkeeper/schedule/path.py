@@ -76,7 +76,7 @@ def _check(name: str, text: str) -> None:
 def _invalid(text: str, sentence: str) -> ScheduleError:
     shown = text if len(text) <= 60 else text[:60] + "…"
     return ScheduleError(
-        f"{shown!r} is no path: {sentence}.",
+        f"{shown!r} is not a path: {sentence}.",
         code=ErrorCode.ERROR_INVALID_NAME,
         advice=r"Write it as \Folder\Task.",
         node="path",

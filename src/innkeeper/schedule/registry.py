@@ -190,7 +190,7 @@ class Registry:
         DONT_ADD_PRINCIPAL_ACE.
         """
         if flags & ~TaskCreation.DONT_ADD_PRINCIPAL_ACE:
-            raise InvalidArgument(f"{flags:#x} are no flags of a descriptor.")
+            raise InvalidArgument(f"{flags:#x} are not flags of a descriptor.")
         definition = TaskDefinition.from_xml(task.xml)
         sddl = await self._descriptor(definition, sddl, TaskCreation(flags))
         (stored,) = await self._store.put([dataclasses.replace(task, sddl=sddl)])
@@ -340,7 +340,7 @@ def _checked(flags: TaskCreation) -> TaskCreation:
     """Return the flags if they go together (``TASK_CREATION``)."""
     how = flags & _HOW
     if flags & ~_KNOWN or not how:
-        raise InvalidArgument(f"{int(flags):#x} are no flags of registration.")
+        raise InvalidArgument(f"{int(flags):#x} are not flags of registration.")
     validates = bool(flags & TaskCreation.VALIDATE_ONLY)
     if validates and (how != TaskCreation.VALIDATE_ONLY or flags & TaskCreation.IGNORE_REGISTRATION_TRIGGERS):
         raise InvalidArgument("VALIDATE_ONLY goes with no other flag of creation.")

@@ -54,7 +54,7 @@ async def _schedule(house: House) -> None:
     """Register two example tasks: save a desktop in the evening, start it in the morning."""
     for name, operation, hour in (("Save desk-2", Command.SAVE, 20), ("Start desk-2", Command.STARTUP, 7)):
         definition = TaskDefinition.new()
-        definition.registration_info.description = "Nobody sits there at night."
+        definition.registration_info.description = "The desk is empty at night."
         action = definition.actions.create(ActionType.COM_HANDLER)
         assert isinstance(action, ComHandlerAction)  # what was asked for
         action.class_id, action.data = operation.class_id, "desk-2"

@@ -24,6 +24,7 @@ from innkeeper.updates.bookings import Bookings
 from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind, Json, Publish
 from innkeeper.wire.guest_facts import Ability, WaitingUpdate
+from innkeeper.wire.plurals import counted
 
 #: Whose name the operations bear that a schedule starts.
 OWNER: Final = "schedule"
@@ -86,7 +87,7 @@ def operations(
 
     async def scan(status: TaskHandlerStatus, data: str) -> None:
         machine = (await machines.get(data.strip())).name
-        status.update_status(0, f"asking {machine} which updates wait")
+        status.update_status(0, f"asking {machine} which updates are available")
         found = await _scanned(agents, machine)
         status.update_status(100, _words(found))
         told: dict[str, Json] = {"count": len(found), "packages": [each.name for each in found[:_MOST_NAMED]]}
@@ -189,8 +190,8 @@ async def _scanned(agents: GuestAgents, machine: str) -> Sequence[WaitingUpdate]
     agent = await agents.connected(machine, timeout=_AGENT_SECONDS)
     if not agent.knows(Ability.SCAN):
         raise NotSupported(
-            f"The task agent of {machine} does not know which updates wait.",
-            advice=f"Bring it up to date: innkeeper machine prepare {machine} --force",
+            f"The task agent of {machine} cannot list the available updates.",
+            advice=f"Install the present agent: innkeeper machine prepare {machine} --force",
         )
     return await agent.scan()
 
@@ -199,7 +200,7 @@ def _words(found: Sequence[WaitingUpdate]) -> str:
     named = [f"{each.name} {each.installed} → {each.available}" for each in found[:_MOST_NAMED]]
     more = len(found) - len(named)
     listed = ", ".join(named) + (f", and {more} more" if more else "")
-    return f"{len(found)} updates wait: {listed}" if found else "no update waits"
+    return f"{counted(len(found), 'update')} available: {listed}" if found else "no update is available"
 
 
 def _object(text: str) -> Mapping[str, object]:
@@ -208,7 +209,7 @@ def _object(text: str) -> Mapping[str, object]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise _refused("it is no JSON object", text)
+        raise _refused("it is not a JSON object", text)
     return found
 
 
@@ -240,7 +241,7 @@ def _context(data: Mapping[str, object]) -> bytes:
         try:
             return base64.b64decode(str(data["context_base64"]), validate=True)
         except (binascii.Error, ValueError) as problem:
-            raise _refused("“context_base64” is no Base64", str(data["context_base64"])) from problem
+            raise _refused("“context_base64” is not Base64", str(data["context_base64"])) from problem
     found = data.get("context", "")
     return (found if isinstance(found, str) else json.dumps(found)).encode()
 

@@ -44,7 +44,8 @@ def _opened(state_dir: Path) -> int:
 
 def _taken(state_dir: Path, pid: str) -> ServiceError:
     return ServiceError(
-        f"Process {pid or 'unknown'} is an Innkeeper service on {state_dir} already.",
+        f"The state directory {state_dir} is in use by another Innkeeper "
+        f"service, process {pid or 'unknown'}.",
         code=ErrorCode.ERROR_SHARING_VIOLATION,
         advice=f"Use that one, stop it (kill {pid or 'PID'}), or name another directory with --state-dir.",
     )

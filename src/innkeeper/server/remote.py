@@ -42,7 +42,8 @@ class Address:
         host, colon, port = text.rpartition(":")
         if not colon or not port.isdecimal() or int(port) > 65535:
             raise InvalidArgument(
-                f"“{text}” is no address to listen at.", advice="Write HOST:PORT, for example 0.0.0.0:8443."
+                f"“{text}” is not an address to listen on.",
+                advice="Write HOST:PORT, for example 0.0.0.0:8443.",
             )
         return cls(host=host.strip("[]") or "::", port=int(port))
 
@@ -115,7 +116,7 @@ def _listening(address: Address) -> socket.socket:
         return socket.create_server(where[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=dual)
     except OSError as error:
         raise InvalidArgument(
-            f"The service cannot listen at {address.host}:{address.port}: {error.strerror}.",
+            f"The service cannot listen on {address.host}:{address.port}: {error.strerror}.",
             code=ErrorCode.ERROR_PATH_NOT_FOUND,
             advice="Name another address, with --listen or the setting `listen`.",
         ) from error

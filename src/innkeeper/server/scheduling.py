@@ -36,7 +36,7 @@ from innkeeper.tasks.service import Tasks
 from innkeeper.wire.events import Publish
 
 #: Why a simulated house hears nothing of the computer that it is simulated on.
-_SIMULATED: Final = "the house is simulated"
+_SIMULATED: Final = "the machines are simulated"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,7 +38,7 @@ _log = structlog.get_logger(__name__)
 #: By then every room has looked round once.
 _SETTLED_SECONDS = 5.0
 
-#: Between two times at which free memory is given back.
+#: Between two times at which free memory is given back to the host.
 _GIVE_BACK_SECONDS = 30.0
 
 #: How long requests under way may take to end when the service stops.

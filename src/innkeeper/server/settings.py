@@ -39,7 +39,7 @@ class FakeSettings(BaseModel):
     machines: int = Field(default=3, ge=1, le=100_000)
     #: How many times faster than the wall clock its time goes.
     speed: float = Field(default=60.0, gt=0, le=100_000)
-    #: Something goes on by itself: a window every night, updates booked for it, scheduled tasks.
+    #: Simulate activity too: a window every night, updates booked for it, scheduled tasks.
     lively: bool = False
 
 
@@ -50,28 +50,28 @@ class Settings(BaseModel):
 
     #: Where everything that must outlive the service is kept.
     state_dir: Path
-    #: The local door.
+    #: The local socket.
     socket: Path
-    #: The group whose members may use the local door, besides root and the service's own user. By scheduled
+    #: The group whose members may use the local socket, besides root and the service's own user. By scheduled
     #: tasks its members can run programs as the service's user: give it to administrators alone.
     socket_group: str | None = None
-    #: Users who may use it too.
+    #: Users who may use the local socket too.
     socket_users: tuple[str, ...] = ()
-    #: What that group's members and these users are: ``viewer``, ``operator`` or ``administrator``.
+    #: The role of that group's members and of these users: ``viewer``, ``operator`` or ``administrator``.
     socket_role: Literal["viewer", "operator", "administrator"] = "administrator"
     #: Where to listen for other computers: ``HOST:PORT``, or ``:PORT`` for all addresses.
     listen: tuple[str, ...] = ()
-    #: The certificate for that, as a PEM file; one is made and kept where none is named.
+    #: The certificate for that, as a PEM file; one is created and kept where none is named.
     tls_certificate: Path | None = None
-    #: Its key; in the certificate's file where nothing is said.
+    #: The certificate's key; in the certificate's file if not set.
     tls_key: Path | None = None
-    #: Whether to speak TLS there; where nothing is said, not on the loopback without a certificate.
+    #: Whether to use TLS for ``listen``; if not set, everywhere but on the loopback without a certificate.
     tls: bool | None = None
-    #: This computer's users, also from elsewhere.
+    #: Lets this computer's users log in from other computers too.
     pam: PamSettings | None = None
-    #: Directories.
+    #: LDAP directories whose users may log in.
     ldap: tuple[LdapSettings, ...] = ()
-    #: Kerberos realms.
+    #: Kerberos realms whose users may log in.
     kerberos: tuple[KerberosSettings, ...] = ()
     #: Connections from other computers at once.
     max_connections: int = Field(default=2000, ge=1)
@@ -84,30 +84,31 @@ class Settings(BaseModel):
     #: libvirt URIs of the hosts; empty for this computer's own: the system's libvirt where it answers,
     #: else the embedded driver.
     hypervisors: tuple[str, ...] = ()
-    #: Where tasks, bookings and windows are kept; a file in the state directory where nothing is said.
+    #: Where tasks, bookings and windows are kept; a file in the state directory if not set.
     database: str | None = None
-    #: What an inn allows, and how patient it is.
+    #: Limits and time-outs of update runs.
     policy: Policy = Policy()
-    #: The folders in which the service works on virtual hard disks, and in their folders: no path leads it
-    #: elsewhere. Where nothing is said: ``disks`` in the state directory, and libvirt's own images.
+    #: The folders (with their subfolders) in which the service works on virtual hard disks: no path leads it
+    #: elsewhere. If not set: ``disks`` in the state directory, and libvirt's own images.
     disk_roots: tuple[Path, ...] | None = None
-    #: Where the sockets of channels lie; where nothing is said, in ``pipes`` beside the local door.
+    #: The directory of the channels' sockets; if not set, ``pipes`` beside the local socket.
     pipes: Path | None = None
     #: Use the simulated hypervisor.
     fake: FakeSettings | None = None
     #: When the computer's own maintenance begins each day, by its wall clock: scheduled tasks with
     #: maintenance settings run then.
     maintenance_start: dt.time = dt.time(3, 0)
-    #: How many minutes it is open.
+    #: Length of that maintenance in minutes.
     maintenance_minutes: int = Field(default=60, ge=1, le=24 * 60)
     #: Days that ended tasks, their logs and reports are kept.
     history_days: int = Field(default=400, ge=1)
-    #: Do with each running machine what its shutdown action says when the service ends orderly; machines
-    #: outlive the service where this is not set.
+    #: Apply each running machine's shutdown action when the service ends in order; machines keep running
+    #: where this is not set.
     shutdown_actions: bool = False
-    #: How long one machine may take for it, in seconds; set systemd's ``TimeoutStopSec`` higher.
+    #: How long one machine may take for its shutdown action, in seconds; set systemd's ``TimeoutStopSec``
+    #: higher.
     shutdown_seconds: float = Field(default=60.0, gt=0, le=3600)
-    #: Log lines as JSON; decided by the terminal where nothing is said.
+    #: Log lines as JSON; if not set, text on a terminal and JSON elsewhere.
     log_json: bool | None = None
 
     @property
@@ -117,7 +118,7 @@ class Settings(BaseModel):
 
     @property
     def pipe_directory(self) -> Path:
-        """Directory of the channels' sockets: beside the local door, one for each service."""
+        """Directory of the channels' sockets: beside the local socket, one for each service."""
         if self.pipes is not None:
             return self.pipes
         door = self.socket.stem
@@ -149,7 +150,7 @@ def load(
     settled |= _from_environment(environ)
     settled |= {name: value for name, value in (flags or {}).items() if value is not None}
     if settled.get("fake") is not None and (flags or {}).get("state_dir") is None:
-        # What is simulated never stands among what is real.
+        # The state of simulated machines is never kept among that of real ones.
         settled["state_dir"] = Path(f"{settled['state_dir']}-fake")
     try:
         settings = TypeAdapter(Settings).validate_python(settled)
@@ -178,7 +179,8 @@ def _read(file: Path) -> dict[str, object]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(
-            f"The settings file {file} is not TOML: {error}.", advice="Mend the line that it names."
+            f"The settings file {file} is not TOML: {error}.",
+            advice="Correct the line that the message names.",
         ) from error
 
 
@@ -200,7 +202,7 @@ def _explained(error: ValidationError, file: Path | None) -> InvalidArgument:
     name = ".".join(map(str, first["loc"])) or "settings"
     where = f" (settings file {file})" if file else ""
     return InvalidArgument(
-        f"The setting “{name}” will not do: {first['msg']}{where}.",
+        f"The setting “{name}” is not valid: {first['msg']}{where}.",
         advice=f"The settings are: {', '.join(Settings.model_fields)}.",
     )
 

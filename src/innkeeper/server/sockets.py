@@ -27,7 +27,7 @@ def local_door(settings: Settings) -> Iterator[socket.socket]:
         door = _bound(path)
     except OSError as error:
         raise InvalidArgument(
-            f"The service cannot listen at {path}: {error.strerror}.",
+            f"The service cannot listen on {path}: {error.strerror}.",
             code=ErrorCode.ERROR_PATH_NOT_FOUND,
             advice="Name another socket, with --socket or INNKEEPER_SOCKET.",
         ) from error
@@ -67,8 +67,8 @@ def _group_id(name: str) -> int:
         return grp.getgrnam(name).gr_gid
     except KeyError as error:
         raise InvalidArgument(
-            f"The group “{name}” of the setting “socket_group” is not there.",
-            advice=f"Make it (groupadd {name}), or name another.",
+            f"There is no group “{name}”, which the setting “socket_group” names.",
+            advice=f"Create it (groupadd {name}), or name another group.",
         ) from error
 
 

@@ -102,7 +102,7 @@ class TaskContext:
         if self._lines_taken > _MAX_LINES:
             return
         if self._lines_taken == _MAX_LINES:
-            text, level = "The log is full: what follows is not kept.", LogLevel.WARNING
+            text, level = "The log is full: further lines are not kept.", LogLevel.WARNING
         self._lines.append((self._clock.now(), level, text[:_MAX_LINE_CHARS]))
         self._write_soon()
 

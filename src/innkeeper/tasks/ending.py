@@ -44,8 +44,8 @@ _RESULT_BY_CLASS: tuple[tuple[type[Exception], TaskResult], ...] = (
 
 _CANCELLED = {
     CancelEffect.NONE: "It was cancelled.",
-    CancelEffect.BACK_TO_START: "It was cancelled, and all is as it was before.",
-    CancelEffect.STOPS_RESUMABLE: "It was cancelled where it stood, and can be taken up again.",
+    CancelEffect.BACK_TO_START: "It was cancelled, and everything is as it was before.",
+    CancelEffect.STOPS_RESUMABLE: "It was cancelled where it was, and can be resumed.",
 }
 
 
@@ -91,7 +91,10 @@ def crashed() -> Ending:
     return Ending(
         result=TaskResult.THREAD_CRASH_ERROR,
         error=int(ErrorCode.E_UNEXPECTED),
-        error_description="Innkeeper's own code broke while it ran. Its log says where.",
+        error_description=(
+            "Innkeeper itself failed while the task ran: this is a fault of "
+            "the program. See the service's log."
+        ),
     )
 
 

@@ -48,7 +48,7 @@ class StepTurn:
 
     async def __aenter__(self) -> None:
         if self._holder is not None and self._holder is asyncio.current_task():
-            raise RuntimeError("A step was taken inside another step: it would wait for itself for ever.")
+            raise RuntimeError("A step was started inside another step, and would wait for itself for ever.")
         await self._lock.acquire()
         self._holder = asyncio.current_task()
 

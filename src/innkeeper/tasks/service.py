@@ -206,10 +206,12 @@ class Tasks:
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         # The event comes first and the look second: an end in between is seen by one of them.
         while not ended.is_set() and (self._is_here(task_id) or not await self._has_ended(task_id)):
-            patience = None if deadline is None else deadline - self._clock.monotonic()
-            if patience is not None and patience <= 0:
+            timeout_seconds = None if deadline is None else deadline - self._clock.monotonic()
+            if timeout_seconds is not None and timeout_seconds <= 0:
                 return False
-            await self._either(ended, patience if self._is_here(task_id) else _shorter(patience))
+            await self._either(
+                ended, timeout_seconds if self._is_here(task_id) else _shorter(timeout_seconds)
+            )
         self._endings.pop(task_id, None)
         return True
 
@@ -423,14 +425,14 @@ def _as_kept(argument: Mapping[str, Json]) -> Mapping[str, Json]:
     return kept
 
 
-def _shorter(patience: float | None) -> float:
-    return _LOOK_INTERVAL if patience is None else min(patience, _LOOK_INTERVAL)
+def _shorter(timeout_seconds: float | None) -> float:
+    return _LOOK_INTERVAL if timeout_seconds is None else min(timeout_seconds, _LOOK_INTERVAL)
 
 
 def _unknown(task: Task) -> Ending:
     return ending_of(
         InnkeeperError(
-            f"This version of Innkeeper does not know the work {task.kind!r}.",
+            f"This version of Innkeeper does not know tasks of the kind {task.kind!r}.",
             code=ErrorCode.E_NOTIMPL,
             advice="Start it again, or go back to the version that began it.",
         ),
@@ -441,9 +443,9 @@ def _unknown(task: Task) -> Ending:
 def _abandoned() -> Ending:
     return ending_of(
         InnkeeperError(
-            "Its run ended, but how it ended could not be written down.",
+            "The task ended, but its result could not be stored.",
             code=ErrorCode.E_UNEXPECTED,
-            advice="Look at what it worked on before you start it again.",
+            advice="Check what it worked on before you start it again.",
         ),
         CancelEffect.NONE,
     )
@@ -454,5 +456,5 @@ def _not_cancelable(task: Task) -> TaskNotCancelable:
         return TaskNotCancelable(f"Task {task.id} ({task.description}) has ended already.")
     return TaskNotCancelable(
         f"Task {task.id} ({task.description}) is past the point where it could be cancelled.",
-        advice="Let it come to its end.",
+        advice="Wait until it ends.",
     )

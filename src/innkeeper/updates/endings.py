@@ -71,7 +71,7 @@ async def verify(run: Run) -> Verified:
             Cause.FAILED,
             f"{', '.join(sorted({*changed, *other}))} is not what it was before the update.",
             code=ErrorCode.VM_E_PARENT_MODIFIED,
-            advice="The overlays are left in place. Find out who wrote to the disk.",
+            advice="The undo disks are left in place. Find out what wrote to the disk.",
         )
     return Verified(
         checksums=tuple(
@@ -127,7 +127,7 @@ async def _left(run: Run) -> Left:
         raise HypervisorError(
             f"{run.machine} was found {run.found.words}, and is {state.words} now.",
             code=ErrorCode.E_UNEXPECTED,
-            advice="Look at QEMU's log on the host.",
+            advice="See QEMU's log on the host.",
         )
     return Left(state=state)
 

@@ -46,9 +46,9 @@ async def session(
     while True:
         await check_alive()
         left = give_up - clock.monotonic()
-        patience = max(0.0, min(left, _LOOK_SECONDS))
+        timeout_seconds = max(0.0, min(left, _LOOK_SECONDS))
         try:
-            return await agents.connected(machine, timeout=patience, other_boot_than=other_boot_than)
+            return await agents.connected(machine, timeout=timeout_seconds, other_boot_than=other_boot_than)
         except AgentQuarantined:
             raise
         except AgentError:

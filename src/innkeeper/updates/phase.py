@@ -152,7 +152,7 @@ class Run:
                 Cause.FAILED,
                 f"{self.machine} stopped by itself.",
                 code=ErrorCode.VM_E_VM_NOT_RUNNING,
-                advice="Look at QEMU's log on the host.",
+                advice="See QEMU's log on the host.",
             )
 
     async def agent(self, timeout: float, *, other_boot_than: str = "") -> GuestAgent:
@@ -318,9 +318,9 @@ def _cancelled() -> Stop:
 def _window_end(stop_at: dt.datetime) -> Stop:
     return Stop(
         Cause.WINDOW_END,
-        f"Its window closes, and from {stop_at:%H:%M:%S} UTC on there is only time to roll back.",
+        f"Its window closes, and after {stop_at:%H:%M:%S} UTC there is only time to roll back.",
         code=ErrorCode.ERROR_CANCELLED,
-        advice="Give the window more time, or book the update for a longer one.",
+        advice="Lengthen the window, or book the update for a longer one.",
     )
 
 
@@ -334,4 +334,4 @@ def _out_of_time(phase: Phase, limit: float) -> Stop:
 
 
 def _broken(phase: Phase, exc: Exception) -> Stop:
-    return Stop(Cause.FAILED, f"{phase.title} broke: {exc!r}.", code=ErrorCode.E_UNEXPECTED)
+    return Stop(Cause.FAILED, f"{phase.title} failed: {exc!r}.", code=ErrorCode.E_UNEXPECTED)

@@ -70,7 +70,7 @@ async def protect(run: Run) -> Protected:
     if consistency is Consistency.CRASH:
         run.task.log("The undo point is crash-consistent: the guest could not be frozen.", LogLevel.WARNING)
     else:
-        run.task.log(f"The undo point is taken ({consistency}).")
+        run.task.log(f"The undo disks were created ({consistency}).")
     return Protected(consistency=consistency)
 
 
@@ -149,7 +149,7 @@ async def reboot(run: Run) -> Rebooted:
         run.task.log("The update asks for a reboot, which the policy forbids.", LogLevel.WARNING)
         return Rebooted(rebooted=False)
     async with run.boots.slot(run.hypervisor.name):
-        run.task.log("The guest reboots.")
+        run.task.log("The guest is rebooting.")
         await (await run.agent(run.policy.agent_seconds)).reboot()
         await run.agent(run.policy.agent_seconds, other_boot_than=before)
     return Rebooted(rebooted=True)
@@ -207,9 +207,9 @@ def _refuse_state(machine: Machine) -> None:
     if machine.state not in _FOUND:
         raise Stop(
             Cause.UNFIT,
-            f"{machine.name} is {machine.state.words}, and must come to rest first.",
+            f"{machine.name} is {machine.state.words}, and must finish that first.",
             code=ErrorCode.ERROR_BUSY,
-            advice="Wait for what it does to end.",
+            advice="Wait until its present operation has ended.",
         )
 
 
@@ -244,9 +244,9 @@ async def _refuse_changed_bases(run: Run) -> None:
     if changed:
         raise Stop(
             Cause.FAILED,
-            f"Somebody has written to {', '.join(changed)} under the undo disk of {run.machine}.",
+            f"Something has written to {', '.join(changed)} under the undo disk of {run.machine}.",
             code=ErrorCode.VM_E_PARENT_MODIFIED,
-            advice="Find out who did, before the machine runs again.",
+            advice="Find out what did, before the machine is started again.",
         )
 
 
@@ -298,23 +298,25 @@ async def _compare(run: Run) -> tuple[HealthReport, tuple[str, ...]]:
     report = await _settled_health(run)
     baseline = run.baseline
     if baseline is None:
-        raise AssertionError("an update is never applied without a baseline")
+        raise AssertionError("an update is never applied without a record of the guest's health before it")
     rebooted = run.fact(Rebooted).rebooted or run.fact(Applied).saw_reboot
     return report, health.findings(baseline, report, must_have_rebooted=rebooted)
 
 
 #: The way forward. Before ``decide`` is recorded, a stop anywhere rolls back.
 FORWARD: tuple[Phase, ...] = (
-    Phase(name="admit", title="Looking at the machine", work=admit, finds=Admitted),
-    Phase(name="baseline", title="Taking the guest's baseline", work=look_before, finds=Baseline, waits=True),
-    Phase(name="settle", title="Bringing the machine to rest", work=settle, waits=True),
-    Phase(name="undo point", title="Taking the undo point", work=protect, finds=Protected),
-    Phase(name="record", title="Recording the disks", work=record, finds=Recorded, waits=True),
-    Phase(name="wake", title="Waking the machine", work=wake),
+    Phase(name="admit", title="Checking the machine", work=admit, finds=Admitted),
+    Phase(
+        name="baseline", title="Recording the guest's health", work=look_before, finds=Baseline, waits=True
+    ),
+    Phase(name="settle", title="Preparing the machine", work=settle, waits=True),
+    Phase(name="undo point", title="Creating the undo disks", work=protect, finds=Protected),
+    Phase(name="record", title="Recording the disks' checksums' checksums", work=record, finds=Recorded, waits=True),
+    Phase(name="wake", title="Starting the machine", work=wake),
     Phase(name="agent", title="Waiting for the guest's agent", work=greet, finds=Greeted, waits=True),
     Phase(
         name="baseline after wake",
-        title="Taking the guest's baseline",
+        title="Recording the guest's health",
         work=look_first,
         finds=Baseline,
         waits=True,
@@ -327,11 +329,11 @@ FORWARD: tuple[Phase, ...] = (
         waits=True,
         limit=lambda policy: policy.apply_seconds,
     ),
-    Phase(name="answer", title="Hearing how it went", work=accept, finds=Accepted, waits=True),
+    Phase(name="answer", title="Following the update", work=accept, finds=Accepted, waits=True),
     Phase(name="reboot", title="Rebooting", work=reboot, finds=Rebooted, waits=True),
     Phase(name="health", title="Checking the guest's health", work=look_after, finds=Healthy, waits=True),
-    Phase(name="soak", title="Watching it for a while", work=soak, waits=True),
+    Phase(name="soak", title="Watching the guest for a while", work=soak, waits=True),
     Phase(name="rest", title="Powering off", work=rest, waits=True),
     Phase(name="bases", title="Checking the disks", work=check_bases),
-    Phase(name="decide", title="Passing the point of no return", work=decide),
+    Phase(name="decide", title="Deciding to keep the update", work=decide),
 )

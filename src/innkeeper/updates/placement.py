@@ -14,18 +14,20 @@ class Why(enum.StrEnum):
 
     STARTS = ""
     NOT_YET = "It is booked for later."
-    EXPIRED = "The time in which it might have started, or been completed, has passed."
+    EXPIRED = "The time for it to start or complete has passed."
     NO_WINDOW = "No window covers the machine."
     NO_CHANCE = "No window opens in the time in which it may start."
     CLOSED = "It waits for its window to open."
-    TOO_SHORT = "With time left to roll back, it needs longer than its window or its deadline leaves."
-    TOO_FULL = "No slot comes free in time before its window closes."
+    TOO_SHORT = (
+        "With the time reserved for a roll back, it takes longer than its window or its deadline allows."
+    )
+    TOO_FULL = "No slot becomes free in time before its window closes."
     NO_SLOT = "All the host's slots are taken; it waits for one."
-    NO_BOOT = "As many machines of the host boot at once as may; it waits for its turn."
-    NO_MEMORY = "The host has not enough memory free to wake the machine."
-    BEHIND = "It waits behind a machine that was passed over too often."
+    NO_BOOT = "The host's limit of machines that boot at once is reached; it waits for its turn."
+    NO_MEMORY = "The host has not enough free memory to start the machine."
+    BEHIND = "It waits because another machine, passed over too often, goes first."
     BUSY = "Another task holds the machine."
-    NO_HOST = "No host that answers has the machine."
+    NO_HOST = "The machine's host does not answer."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,7 +26,7 @@ class RebootPolicy(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """What an inn allows, and how patient it is. Times are in seconds."""
+    """Limits and time-outs of update runs, in seconds."""
 
     # What a host carries at once
 

@@ -48,8 +48,10 @@ class Preparations:
         async def install() -> Json:
             done = await prepare(await self._machines.hypervisor_of(name), name, force=force)
             if done.port_attached:
-                running.log("The machine was given the agent's port.")
-            running.log("The agent is installed." if done.agent_installed else "The agent was there already.")
+                running.log("The agent's port was added to the machine.")
+            running.log(
+                "The agent is installed." if done.agent_installed else "The agent is already installed."
+            )
             return None
 
         async def listen() -> Json:
@@ -61,5 +63,5 @@ class Preparations:
 
         running.report("Installing the task agent", number=1, count=2)
         await running.step("install", install)
-        running.report("Waiting for its first word", number=2, count=2)
+        running.report("Waiting for the agent to answer", number=2, count=2)
         await running.step("listen", listen)

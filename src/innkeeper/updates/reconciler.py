@@ -74,7 +74,7 @@ class Reconciler:
             self._tell(
                 EventKind.UNDO_NEEDS_HELP,
                 leftover,
-                "Nobody knows how its run ended. Look before you delete it.",
+                "How its run ended is not known. Look at the disk before you delete the file.",
             )
 
     async def _was_of_a_command(self, run: int) -> bool:

@@ -129,7 +129,7 @@ async def _roll_back(run: Run, stop: Outcome) -> Ending:
     """Put everything back as it was found."""
     if run.plan is None:
         return Ending(verdict=Verdict.NOT_STARTED, stop=stop)
-    run.task.log("Everything is put back.", LogLevel.WARNING)
+    run.task.log("The machine is as it was before.", LogLevel.WARNING)
     await run.give_up_cancelling()
     trouble = await _end(run, ROLL_BACK, first=len(run.outcomes) + 1)
     if trouble is not None:

@@ -67,7 +67,7 @@ def _refuse_impossible(window: Window) -> None:
         )
     if not window.machines:
         raise InvalidArgument(
-            f"The window “{window.name}” is for no machine.", advice="Name machines, globs, or “all”."
+            f"The window “{window.name}” covers no machine.", advice="Name machines, globs, or “all”."
         )
     if window.start.tzinfo is not None:
         raise InvalidArgument(
@@ -82,6 +82,6 @@ def _refuse_unknown_zone(window: Window) -> None:
         zone_database.find(window.zone)
     except (KeyError, ValueError, OSError) as exc:
         raise InvalidArgument(
-            f"The window “{window.name}” names the time zone “{window.zone}”, which nobody knows.",
+            f"The window “{window.name}” names the time zone “{window.zone}”, which is not known.",
             advice="Use an IANA name such as Europe/Madrid, or UTC.",
         ) from exc

@@ -106,7 +106,7 @@ class Command(enum.StrEnum):
     RESUME = (
         "resume",
         Declaration(
-            what="Let the processors of a paused machine run on.",
+            what="Continue a paused machine.",
             documented="IVMVirtualMachine::Resume",
             label="Resume",
             icon="on",
@@ -166,7 +166,7 @@ class Command(enum.StrEnum):
     RESET = (
         "reset",
         Declaration(
-            what="Press a machine's reset button: its guest is not asked.",
+            what="Press a machine's reset button without asking its guest.",
             documented="IVMVirtualMachine::Reset",
             label="Reset",
             icon="reset",
@@ -194,7 +194,7 @@ class Command(enum.StrEnum):
     TURN_OFF = (
         "turn_off",
         Declaration(
-            what="Pull a machine's plug: its guest is not asked.",
+            what="Cut a machine's power without asking its guest.",
             documented="IVMVirtualMachine::TurnOff",
             label="Turn off",
             icon="off",
@@ -211,11 +211,11 @@ class Command(enum.StrEnum):
     DISCARD_SAVED_STATE = (
         "discard_saved_state",
         Declaration(
-            what="Throw a machine's saved memory away; it is off then.",
+            what="Delete a machine's saved memory; it is off afterwards.",
             documented="IVMVirtualMachine::DiscardSavedState",
             label="Discard saved state",
             icon="bad",
-            warning="What ran in it when it was saved is lost, as if the plug had been pulled.",
+            warning="Whatever was running when it was saved is lost, as in a power cut.",
             life={_SAVED: Passage(None, _OFF)},
             refusals={_OFF: ErrorCode.VM_E_VM_NO_SAVED_STATE},
             number=0x0A,
@@ -225,11 +225,11 @@ class Command(enum.StrEnum):
     MERGE_UNDO_DISKS = (
         "merge_undo_disks",
         Declaration(
-            what="Keep what was written since a machine's undo disks were taken: merge it into its disks.",
+            what="Merge the changes in a machine's undo disks into its disks for good.",
             documented="IVMVirtualMachine::MergeUndoDisks",
-            label="Keep undo disks",
+            label="Merge undo disks",
             icon="layer",
-            warning="Once the merge has begun it can only be finished: the way back is gone.",
+            warning="Once a merge has begun it can only be finished: the changes can no longer be undone.",
             life={
                 _OFF: Passage(MachineState.MERGING_DRIVES, _OFF),
                 _SAVED: Passage(MachineState.MERGING_DRIVES, _SAVED),
@@ -243,11 +243,11 @@ class Command(enum.StrEnum):
     DISCARD_UNDO_DISKS = (
         "discard_undo_disks",
         Declaration(
-            what="Throw away what was written since a machine's undo disks were taken.",
+            what="Discard what was written since a machine's undo disks were created.",
             documented="IVMVirtualMachine::DiscardUndoDisks",
             label="Discard undo disks",
             icon="back",
-            warning="Everything that the machine wrote since then is lost.",
+            warning="Everything that the machine has written since then is lost.",
             life={_OFF: Passage(None, _OFF)},
             refusals={
                 _SAVED: ErrorCode.VM_E_VM_RUNNING_OR_SAVED,

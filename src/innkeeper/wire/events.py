@@ -41,65 +41,71 @@ class EventKind(enum.StrEnum):
         kind.sentence = sentence
         return kind
 
-    MACHINE_DEFINED = "machine.defined", "A machine is there that was not, or its definition was replaced."
-    MACHINE_UNDEFINED = "machine.undefined", "A machine is no longer there."
-    MACHINE_STARTED = "machine.started", "A machine runs: booted, or restored from its saved state."
+    MACHINE_DEFINED = "machine.defined", "A machine was defined, or its definition was replaced."
+    MACHINE_UNDEFINED = "machine.undefined", "A machine was removed."
+    MACHINE_STARTED = "machine.started", "A machine was started, or restored from its saved state."
     MACHINE_PAUSED = "machine.paused", "A machine was paused, by a command or by its host."
-    MACHINE_RESUMED = "machine.resumed", "A paused machine goes on."
+    MACHINE_RESUMED = "machine.resumed", "A paused machine was resumed."
     MACHINE_REBOOTED = "machine.rebooted", "The guest has rebooted, or was reset."
     MACHINE_STOPPING = "machine.stopping", "The guest has powered off, and the machine is about to stop."
-    MACHINE_STOPPED = "machine.stopped", "A machine is off."
-    MACHINE_SAVED = "machine.saved", "A machine's memory is saved, and it is off."
-    MACHINE_CRASHED = "machine.crashed", "The guest or its hypervisor broke."
+    MACHINE_STOPPED = "machine.stopped", "A machine was turned off."
+    MACHINE_SAVED = "machine.saved", "A machine's memory was saved, and it is off."
+    MACHINE_CRASHED = "machine.crashed", "The guest or its hypervisor crashed."
     MACHINE_MERGING = "machine.merging", "A machine's undo disks are being merged."
     MACHINE_CONFIGURATION_CHANGED = "machine.configuration_changed", "A machine's configuration was changed."
     MACHINE_MEDIUM_INSERTED = "machine.medium_inserted", "A medium was put into a drive."
     MACHINE_MEDIUM_EJECTED = "machine.medium_ejected", "A medium was taken out of a drive."
     MACHINE_AGENT_PORT_CHANGED = (
         "machine.agent_port_changed",
-        "A machine was given the port of the task agent.",
+        "The task agent's port was added to a machine.",
     )
-    MACHINE_GUEST_AGENT_CHANGED = "machine.guest_agent_changed", "qemu-guest-agent has come or gone."
+    MACHINE_GUEST_AGENT_CHANGED = (
+        "machine.guest_agent_changed",
+        "qemu-guest-agent was connected or disconnected.",
+    )
     MACHINE_GUEST_LOGGED_OFF = (
         "machine.guest_logged_off",
         "A session in the guest was logged off by a command.",
     )
     MACHINE_HEARTBEAT_STOPPED = (
         "machine.heartbeat_stopped",
-        "A guest that gave signs of life has given none for a minute.",
+        "A guest that sent heartbeats has sent none for a minute.",
     )
     MACHINE_DISK_OUT_OF_SPACE = (
         "machine.disk_out_of_space",
-        "The host has little room left for a running machine's disks.",
+        "The host has little space left for a running machine's disks.",
     )
-    TASK_CREATED = "task.created", "A task is written down, and will run."
-    TASK_CHANGED = "task.changed", "A task's progress, its cancel or the effect of one has changed."
-    TASK_ENDED = "task.ended", "A task has a result."
-    TASK_LOGGED = "task.logged", "A task's log has one more line."
+    TASK_CREATED = "task.created", "A task was created, and will run."
+    TASK_CHANGED = (
+        "task.changed",
+        "A task's progress has changed, its cancel was requested, or the effect of one has changed.",
+    )
+    TASK_ENDED = "task.ended", "A task has ended."
+    TASK_LOGGED = "task.logged", "A line was added to a task's log."
     UPDATE_BOOKED = "update.booked", "An update was booked, or its booking replaced."
     UPDATE_DELETED = "update.deleted", "A booking was deleted."
     UPDATE_STARTED = "update.started", "The run of a booked update has started."
     UPDATE_STATE_CHANGED = (
         "update.state_changed",
-        "An update has another state in its guest, or another by its host.",
+        "The state of an update has changed, in its guest or on its host.",
     )
-    UPDATE_ENDED = "update.ended", "A booking has its verdict."
-    UPDATE_SCANNED = "update.scanned", "A guest was asked for the updates that wait for it."
-    AGENT_CONNECTED = "agent.connected", "A guest's task agent has a session with its host."
-    AGENT_LOST = "agent.lost", "The session with a guest's task agent has ended."
+    UPDATE_ENDED = "update.ended", "A booked update has its verdict."
+    UPDATE_SCANNED = "update.scanned", "The updates available to a guest were listed."
+    AGENT_CONNECTED = "agent.connected", "A guest's task agent has connected."
+    AGENT_LOST = "agent.lost", "A guest's task agent has disconnected."
     AGENT_QUARANTINED = (
         "agent.quarantined",
-        "A guest broke the protocol too often, and is left alone for a while.",
+        "A guest broke the protocol too often, and is ignored for a while.",
     )
-    AGENT_RELEASED = "agent.released", "A guest that was left alone is listened to again."
+    AGENT_RELEASED = "agent.released", "A guest that was ignored is accepted again."
     CHANNEL_OPENED = "channel.opened", "A channel to a port of a guest was opened."
-    CHANNEL_CLOSED = "channel.closed", "A channel has ended."
-    HOST_CONNECTED = "host.connected", "A host answers."
-    HOST_LOST = "host.lost", "The connection to a host is lost."
+    CHANNEL_CLOSED = "channel.closed", "A channel was closed."
+    HOST_CONNECTED = "host.connected", "A host was connected."
+    HOST_LOST = "host.lost", "The connection to a host was lost."
     HOST_SILENT = "host.silent", "A host does not answer in time."
-    UNDO_NEEDS_HELP = "undo.needs_help", "An undo disk was found that a person has to decide about."
-    UNDO_LEFTOVER_DELETED = "undo.leftover_deleted", "An undo disk that nothing stood on was deleted."
-    EVENTS_LOST = "events.lost", "Events before this one can no longer be had: read anew what you follow."
+    UNDO_NEEDS_HELP = "undo.needs_help", "An undo disk was found about which an administrator has to decide."
+    UNDO_LEFTOVER_DELETED = "undo.leftover_deleted", "An unused undo disk was deleted."
+    EVENTS_LOST = "events.lost", "Events before this one are no longer available: read again what you follow."
 
     @property
     def group(self) -> EventGroup:

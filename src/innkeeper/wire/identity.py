@@ -121,7 +121,7 @@ class ScopeRequest(Request):
     @model_validator(mode="after")
     def _named(self) -> ScopeRequest:
         if (self.reach is ReachName.INN) != (not self.name):
-            raise ValueError("a machine, a label or a folder has a name, and the inn has none")
+            raise ValueError("a machine, a label or a folder needs a name, and the whole server has none")
         return self
 
 

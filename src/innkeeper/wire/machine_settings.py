@@ -40,7 +40,7 @@ class MachineChanges(TypedDict, total=False):
     name: Annotated[
         str,
         Setting(
-            help="What it is called, and one machine's whatever the case.",
+            help="The machine's name; unique, regardless of upper and lower case.",
             noun="name",
             documented="Name",
             changes=Changeable.OFF,
@@ -49,7 +49,7 @@ class MachineChanges(TypedDict, total=False):
     notes: Annotated[
         str,
         Setting(
-            help="What people should know of it.",
+            help="Notes for people.",
             noun="notes",
             documented="Notes",
             limits=TextLimits(longest=MAX_NOTES_LENGTH, lines=True),
@@ -72,7 +72,7 @@ class MachineChanges(TypedDict, total=False):
     vcpus: Annotated[
         int,
         Setting(
-            help="How many processors.",
+            help="Number of processors.",
             noun="number of processors",
             member="processors",
             option="--processors",
@@ -145,7 +145,7 @@ class MachineChanges(TypedDict, total=False):
         bool,
         Setting(
             help="Put undo disks under it at each start. "
-            "Switching it off deletes the undo disks that there are, with what was written to them.",
+            "Switching this off deletes its present undo disks, with what was written to them.",
             noun="undo disks",
             documented="Undoable",
             option="--undoable/--not-undoable",
@@ -156,7 +156,7 @@ class MachineChanges(TypedDict, total=False):
     undo_action: Annotated[
         UndoActionName,
         Setting(
-            help="What becomes of its undo disks when it is turned off.",
+            help="What happens to its undo disks when the machine is turned off.",
             noun="undo action",
             documented="UndoAction",
             label="Undo action",
@@ -165,7 +165,10 @@ class MachineChanges(TypedDict, total=False):
     shutdown_action: Annotated[
         ShutdownActionName,
         Setting(
-            help="What happens to it when the service ends orderly, and its `shutdown_actions` are on.",
+            help=(
+                "What happens to the machine when the service ends in order, if the "
+                "service's `shutdown_actions` are on."
+            ),
             noun="shutdown action",
             documented="ShutdownActionOnQuit",
             member="shutdown_action_on_quit",

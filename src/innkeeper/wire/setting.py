@@ -21,10 +21,10 @@ SettingValue = str | int | bool
 class Changeable(enum.Enum):
     """When a setting can change, with the words for it."""
 
-    ANY_TIME = "Set in every state."
-    NEXT_START = "Set in every state; a running machine takes it up at its next start."
-    OFF = "Set while it is turned off."
-    NEVER = "It does not change."
+    ANY_TIME = "Can be set in every state."
+    NEXT_START = "Can be set in every state; a running machine uses it from its next start."
+    OFF = "Can be set while the machine is turned off."
+    NEVER = "Cannot be changed."
 
 
 class Limits(Protocol):
@@ -112,7 +112,7 @@ class GuidLimits:
         try:
             uuid.UUID(str(value))
         except ValueError:
-            return f"“{str(value)[:60]}” is no GUID."
+            return f"“{str(value)[:60]}” is not a GUID."
         return ""
 
 

@@ -171,8 +171,8 @@ def test_a_schedule_is_edited_with_a_preview_and_its_mistakes_beside_their_field
     """By the form: the next runs follow what is typed, a mistake is told, and what is saved is shown."""
     page = open_page("/schedule")
     page.get_by_text("New folder").click()
-    page.get_by_label("Name, in").fill("Nightly")
-    page.get_by_role("button", name="Make the folder").click()
+    page.get_by_label("Name (in").fill("Nightly")
+    page.get_by_role("button", name="Create folder").click()
     page.get_by_role("link", name="New task").click()
     page.get_by_role("button", name="Save").click()
     wrong = page.locator(".field", has=page.locator("#command")).locator(".wrong")
@@ -180,10 +180,10 @@ def test_a_schedule_is_edited_with_a_preview_and_its_mistakes_beside_their_field
     page.get_by_label("Name", exact=True).fill("Compact")
     page.get_by_label("Program", exact=True).fill("/bin/true")
     page.get_by_label("First start").fill("2031-03-04T05:06")
-    page.get_by_label("In the time zone").fill("Asia/Tokyo")
+    page.get_by_label("Time zone").fill("Asia/Tokyo")
     expect(page.locator("#preview")).to_contain_text("Tue 4 Mar 2031 05:06 JST", timeout=10_000)
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("main")).to_contain_text("Saved.")
+    expect(page.locator("main")).to_contain_text("The task was saved.")
     expect(page.locator("h1")).to_contain_text("Compact")
     page.get_by_role("button", name="Run now").click()
     expect(page.locator("table .badge").first).to_have_text("finished", timeout=20_000)
@@ -261,7 +261,7 @@ def test_every_page_can_be_read_without_scripts(open_page: Opener) -> None:
     page.goto("/machines/cache-2")
     page.get_by_role("link", name=re.compile("^Reset")).click()
     expect(page.locator("main")).to_contain_text("What the guest has not written to its disks is lost.")
-    page.get_by_role("link", name="Leave it as it is").click()
+    page.get_by_role("link", name="Cancel").click()
     page.wait_for_url("**/machines/cache-2")
 
 

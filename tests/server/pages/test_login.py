@@ -155,7 +155,7 @@ def test_a_viewer_is_shown_no_more_than_they_may(http: httpx.Client) -> None:
     """No button that would be refused, no place that is not theirs; and by hand it is refused."""
     _log_in(http, user="bob")
     page = http.get("/machines/web-1").text
-    assert "You may look at it, and no more." in page
+    assert "You may look at this machine, but not command it." in page
     assert "/commands/" not in page
     assert "/console" not in page
     assert "Book an update" not in page
@@ -210,7 +210,7 @@ def test_people_are_looked_after_with_mistakes_beside_their_fields(http: httpx.C
         assert http.post(path, data={**token, **fields}).headers.get("location") == "/people", path
     page = http.get("/people").text
     assert "operator on machine web-1" in page
-    assert "closed" in page
+    assert "disabled" in page
     log = http.get("/audit?action=add_user").text
     assert log.count("eva@local as viewer") == 1
     assert "is as it was written" in http.get("/audit/verify").text

@@ -90,4 +90,4 @@ def last_line(answer: Answer) -> str:
     """Return the last thing a program said, errors first."""
     lines = [line.strip() for line in answer.output.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith(("e:", "error", "dpkg: error"))]
-    return (errors or lines or ["it said nothing"])[-1][:300]
+    return (errors or lines or ["it printed nothing"])[-1][:300]

@@ -32,7 +32,7 @@ from innkeeper.wire.states import CancelEffect, TaskResult
 
 _EFFECTS = {
     CancelEffect.NONE: "it can no longer be cancelled",
-    CancelEffect.BACK_TO_START: "a cancel puts all back as it was",
+    CancelEffect.BACK_TO_START: "a cancel puts everything back as it was",
     CancelEffect.STOPS_RESUMABLE: "a cancel stops it and leaves the disk whole",
 }
 
@@ -80,7 +80,7 @@ class BarWatch:
         """Take Ctrl-C."""
         self._stop = True
         if not self._can_stop:
-            self._console.print("It has begun and can only be finished; this goes on.")
+            self._console.print("It can no longer be cancelled and will be finished.")
 
 
 @contextlib.contextmanager

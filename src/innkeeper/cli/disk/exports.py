@@ -32,13 +32,13 @@ def export(
     context: typer.Context,
     path: Image,
     socket: Annotated[
-        Path | None, typer.Option(help="Offer it here, at this Unix socket, until Ctrl-C.")
+        Path | None, typer.Option(help="Export it without the service, on this Unix socket, until Ctrl-C.")
     ] = None,
     writable: Annotated[bool, typer.Option("--writable", help="Let clients write.")] = False,
     ignore_parent_time: Annotated[
         bool, typer.Option("--ignore-parent-time", help="Go on although the parent's time has changed.")
     ] = False,
-    end: Annotated[bool, typer.Option("--end", help="Let the service offer it no more.")] = False,
+    end: Annotated[bool, typer.Option("--end", help="End the service's export of it.")] = False,
     json: Json = False,
 ) -> None:
     """Offer a disk by NBD, parents and all: by the service until --end, or here with --socket."""
@@ -82,7 +82,7 @@ def exports(context: typer.Context, json: Json = False) -> None:
         # Not in a table: an address is to be copied.
         session.out.print(Text.assemble((each.path, "bold"), f"  ({kind})\n  {each.address}"), soft_wrap=True)
     if not offered:
-        session.note("No disk is offered.")
+        session.note("No disk is exported.")
 
 
 def connect(context: typer.Context, name: MachineName, json: Json = False) -> None:
@@ -94,7 +94,7 @@ def connect(context: typer.Context, name: MachineName, json: Json = False) -> No
     elif targets:
         session.out.print(Text(f"{name} reaches {', '.join(targets)} by an export from now on."))
     else:
-        session.note(f"{name} has no disk that QEMU itself would read as a VHD.")
+        session.note(f"{name} has no disk that needs an export: QEMU reads none of them as a VHD.")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -42,10 +42,13 @@ app = typer.Typer(
 
 app.callback()(set_folders)
 
-New = Annotated[Path, typer.Argument(metavar="NEW", help="The image to make; nothing may be there yet.")]
-To = Annotated[Kind, typer.Option("--to", help="The kind of image to make.")]
+New = Annotated[Path, typer.Argument(metavar="NEW", help="The image to create; the file must not exist yet.")]
+To = Annotated[Kind, typer.Option("--to", help="The kind of image to create.")]
 Offline = Annotated[
-    bool, typer.Option("--offline", help="Do it here, as yourself, even where a service has the disk.")
+    bool,
+    typer.Option(
+        "--offline", help="Do it in this process, with your own rights, even if the service manages the disk."
+    ),
 ]
 IgnoreParentTime = Annotated[
     bool, typer.Option("--ignore-parent-time", help="Go on although the parent's time has changed.")
@@ -92,15 +95,15 @@ def create(
     context: typer.Context,
     path: New,
     size: Annotated[str, typer.Option(help="Such as 20G; not for a child, which has its parent's.")] = "",
-    fixed: Annotated[bool, typer.Option("--fixed", help="Take all the room from the host now.")] = False,
-    parent: Annotated[Path | None, typer.Option(help="Make a differencing disk over this one.")] = None,
+    fixed: Annotated[bool, typer.Option("--fixed", help="Allocate all the space on the host now.")] = False,
+    parent: Annotated[Path | None, typer.Option(help="Create a differencing disk over this one.")] = None,
     offline: Offline = False,
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
     """Make a dynamic, fixed or differencing disk."""
     if (parent is None) == (not size) or (parent and fixed):
-        raise InvalidArgument("Say either --size, with or without --fixed, or --parent.")
+        raise InvalidArgument("Give either --size, with or without --fixed, or --parent.")
     way = _Way(context, (path, parent), offline=offline, no_wait=no_wait)
     new = image_path(path)
     if parent is not None:
@@ -121,7 +124,7 @@ def create(
             lambda far: far.create_dynamic(new, size_bytes),
             lambda watch: disks.create_dynamic(new, size_bytes),
         )
-    way.end(f"{new} is made.")
+    way.end(f"{new} was created.")
 
 
 @app.command()
@@ -164,7 +167,7 @@ def compact_disk(
         lambda far: far.at(disk).compact(free_blocks=free_blocks),
         lambda watch: compact(disk, watch=watch, free_blocks=free_blocks),
     )
-    way.end(f"{say_bytes(saved)} given back." if saved is not None else "")
+    way.end(f"{say_bytes(saved)} given back to the host." if saved is not None else "")
 
 
 @app.command()
@@ -176,7 +179,7 @@ def convert(
     source: Annotated[
         Kind | None,
         typer.Option(
-            "--format", "--from", help="What DISK is; needed for a raw image, and where it is unclear."
+            "--format", "--from", help="The format of DISK; needed for a raw image, and where it is unclear."
         ),
     ] = None,
     ignore_parent_time: IgnoreParentTime = False,
@@ -199,7 +202,7 @@ def convert(
             disk, target, to, source_kind=source, watch=watch, ignore_parent_time=ignore_parent_time
         ),
     )
-    way.end(f"{target} is made.")
+    way.end(f"{target} was created.")
 
 
 @app.command("merge")
@@ -242,7 +245,7 @@ def merge_to(
             opened.merge_to(target, to, watch=watch)
 
     way.go(lambda far: far.at(disk).merge_to(target, to.value, ignore_parent_time=ignore_parent_time), here)
-    way.end(f"{target} is made.")
+    way.end(f"{target} was created.")
 
 
 @app.command()
@@ -323,7 +326,7 @@ def repair_disk(
     done = way.go(
         lambda far: far.at(disk).repair(deep=deep), lambda watch: repair(disk, deep=deep, watch=watch)
     )
-    way.end(*(done or ["There was nothing to mend."]) if done is not None else ())
+    way.end(*(done or ["There was nothing to repair."]) if done is not None else ())
 
 
 add_to(app)

@@ -20,7 +20,9 @@ def parse_bytes(text: str) -> int:
     """Read a size such as ``20G``. Raises ``InvalidArgument``."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise InvalidArgument(f"{text!r} is no size.", advice="Write it as 20G, 512M or a number of bytes.")
+        raise InvalidArgument(
+            f"{text!r} is not a size.", advice="Write it as 20G, 512M or a number of bytes."
+        )
     return int(match[1]) * _UNITS[match[2].upper()]
 
 

@@ -43,7 +43,9 @@ def add(  # a person says one or two of these
         str | None,
         typer.Option(help="One of Innkeeper's own operations instead: start, stop, save, compact-disk …"),
     ] = None,
-    on: Annotated[str, typer.Option("--on", metavar="MACHINE", help="What the operation works on.")] = "",
+    on: Annotated[
+        str, typer.Option("--on", metavar="MACHINE", help="The machine or disk that the operation works on.")
+    ] = "",
     once: Annotated[str | None, typer.Option(metavar="TIME", help="Once: 'fri 02:00', 'in 10m'.")] = None,
     daily: Annotated[str | None, typer.Option(metavar="CLOCK", help="Every day: 02:00.")] = None,
     weekly: Annotated[
@@ -61,7 +63,7 @@ def add(  # a person says one or two of these
     at: Annotated[str | None, typer.Option(metavar="CLOCK", help="The wall time: 02:00.")] = None,
     interval: Annotated[int, typer.Option(min=1, help="Every n-th day or week only.")] = 1,
     months: Annotated[str | None, typer.Option(help="With --monthly: jan,jul.")] = None,
-    zone: Annotated[str | None, typer.Option(help="The zone of these times; yours if left out.")] = None,
+    zone: Annotated[str | None, typer.Option(help="The time zone of these times; yours if left out.")] = None,
     on_boot: Annotated[bool, typer.Option("--on-boot", help="When the computer has started.")] = False,
     on_logon: Annotated[
         str | None, typer.Option(metavar="USER", help="When this user logs on, or 'anyone'.")
@@ -71,19 +73,23 @@ def add(  # a person says one or two of these
         str | None, typer.Option(metavar="QUERY", help="At an event: CHANNEL:XPATH, or a query list.")
     ] = None,
     on_registration: Annotated[
-        bool, typer.Option("--on-registration", help="When it is registered or changed.")
+        bool, typer.Option("--on-registration", help="When the task is registered or changed.")
     ] = False,
-    delay: Annotated[str | None, typer.Option(metavar="LENGTH", help="So long after it happened.")] = None,
+    delay: Annotated[
+        str | None, typer.Option(metavar="LENGTH", help="Start this long after the trigger.")
+    ] = None,
     random_delay: Annotated[
-        str | None, typer.Option(metavar="LENGTH", help="Up to so much later, by chance.")
+        str | None, typer.Option(metavar="LENGTH", help="Add a random delay of up to this length.")
     ] = None,
     start: Annotated[str | None, typer.Option(metavar="DAY", help="Not before this day.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Not after this.")] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="CALENDAR", help="Not on its days. May be given again.")
+        list[str] | None,
+        typer.Option(metavar="CALENDAR", help="Not on the days of this calendar. May be given again."),
     ] = None,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="CALENDAR", help="On its days alone. May be given again.")
+        list[str] | None,
+        typer.Option(metavar="CALENDAR", help="Only on the days of this calendar. May be given again."),
     ] = None,
     user: Annotated[str | None, typer.Option(help="As whom the program runs.")] = None,
     highest: Annotated[bool, typer.Option("--highest", help="With all the rights that user has.")] = False,
@@ -95,13 +101,17 @@ def add(  # a person says one or two of these
         str, typer.Option(help="While one still runs: ignore, parallel, queue or stop.")
     ] = "ignore",
     catch_up: Annotated[bool, typer.Option("--catch-up", help="Make up for a missed start.")] = False,
-    retry: Annotated[int, typer.Option(min=0, max=255, help="Try again so often where it fails.")] = 0,
-    retry_every: Annotated[str, typer.Option(metavar="LENGTH", help="How long after.")] = "5m",
+    retry: Annotated[int, typer.Option(min=0, max=255, help="Try again this many times if it fails.")] = 0,
+    retry_every: Annotated[
+        str, typer.Option(metavar="LENGTH", help="How long to wait before trying again.")
+    ] = "5m",
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Leave it out of usual lists.")] = False,
-    disabled: Annotated[bool, typer.Option("--disabled", help="Let nothing start it yet.")] = False,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Hide the task in lists.")] = False,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Register it disabled.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a task of this path.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it, and register nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the task, but do not register it.")
+    ] = False,
     json: Json = False,
 ) -> None:
     r"""Register a task, and show when it runs next.
@@ -176,7 +186,8 @@ def _settle(
     settings = definition.settings
     if overlap not in _POLICIES:
         raise InvalidArgument(
-            f"“{overlap}” is nothing to do while one runs.", advice=f"Write {', '.join(_POLICIES)}."
+            f"“{overlap}” is not a policy for a start while another instance runs.",
+            advice=f"Write {', '.join(_POLICIES)}.",
         )
     settings.multiple_instances = _POLICIES[overlap]
     settings.start_when_available, settings.hidden = catch_up, hidden
@@ -191,7 +202,9 @@ def _settle(
     if directory is not None:
         action = definition.actions[1]
         if not hasattr(action, "working_directory"):
-            raise InvalidArgument("--directory is for programs.", advice="An operation runs nowhere.")
+            raise InvalidArgument(
+                "--directory is for programs.", advice="An operation has no working directory."
+            )
         action.working_directory = directory
 
 
@@ -205,7 +218,7 @@ def _tell(
     dry_run: bool,
 ) -> None:
     """What was registered, in words, and its next runs in the zone they were said in."""
-    message = "would be registered; nothing is." if dry_run else "is registered."
+    message = "would be registered; nothing was changed." if dry_run else "is registered."
     session.out.print(Text.assemble((path, "bold"), f" {message}"))
     names = {class_id.upper(): name for name, class_id in operations.items()}
     session.out.print(facts(_facts(definition, names)))
@@ -215,12 +228,12 @@ def _tell(
         for run in runs:
             session.out.print(Text(f"  {say_both(run, session.now, tz)}"))
     elif not dry_run and not definition.triggers.count:
-        session.note(f"Nothing starts it but you: innkeeper schedule run '{path}'")
+        session.note(f"Nothing starts it automatically. Start it with: innkeeper schedule run '{path}'")
 
 
 def _facts(definition: TaskDefinition, names: dict[str, str]) -> dict[str, str]:
     return {
-        "runs": "; ".join(say_trigger(each) for each in definition.triggers) or "by hand alone",
+        "runs": "; ".join(say_trigger(each) for each in definition.triggers) or "only by hand",
         "zone": definition.extension.zone or "",
         "does": "; ".join(say_action(each, names) for each in definition.actions),
         "as": definition.principal.user_id or "",

@@ -69,7 +69,7 @@ def _each(context: typer.Context, path: str, *, resume: bool) -> None:
     found = session.inn.schedule.task(path).get_instances()
     if not found.count:
         raise ScheduleError(
-            f"Nothing of {path} runs.",
+            f"No instance of {path} is running.",
             code=ErrorCode.SCHED_E_TASK_NOT_RUNNING,
             advice=f"Start it: innkeeper schedule run '{path}'",
         )

@@ -17,7 +17,9 @@ Files = Annotated[
     list[Path], typer.Argument(metavar="FILE…", help="Task definitions, as Windows exports them.")
 ]
 TaskPath = Annotated[str, typer.Argument(metavar="TASK", help=r"The task's path: '\Nightly\Compact'.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Fail on what a lenient reader mends, too.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Also fail on deviations that a lenient reader corrects.")
+]
 
 
 def read(path: Path) -> bytes:

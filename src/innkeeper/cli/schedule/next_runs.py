@@ -50,7 +50,7 @@ def next_runs(
             help=r"Paths of tasks ('\Nightly\Compact'), or files; every enabled task if left out.",
         ),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=3660, help="How far to look.")] = 30,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="How many days to look ahead.")] = 30,
     start: Annotated[str, typer.Option("--from", help="From this day or time on; now if left out.")] = "",
     calendar: Annotated[
         list[str] | None,
@@ -78,7 +78,7 @@ def next_runs(
     tasks = [each for each in which or [] if each.startswith("\\")]
     if files and tasks:
         raise InvalidArgument(
-            "Files and tasks of the inn are shown apart.", advice="Name the ones or others."
+            "Files and registered tasks cannot be shown together.", advice="Name the ones or others."
         )
     now = dt.datetime.now(dt.UTC) if files else session.now
     begin = parse_moment(start, now, session.tz) if start and ":" in start else _day(start, now, session.tz)
@@ -173,7 +173,7 @@ def _apart(session: Session, day: dt.date, now: dt.datetime) -> tuple[str, str]:
 def _calendar(text: str, today: dt.date) -> tuple[str, NamedCalendar]:
     name, is_given, where = text.partition("=")
     if not is_given or not name:
-        raise InvalidArgument(f"“{text}” is no calendar.", advice="Write it as freeze=freeze.ics.")
+        raise InvalidArgument(f"“{text}” is not a calendar.", advice="Write it as freeze=freeze.ics.")
     if where.startswith(_HOLIDAYS):
         return name, public_holidays(where.removeprefix(_HOLIDAYS), range(today.year - 1, today.year + 12))
     return name, read_calendar(read(Path(where)), today=today)

@@ -180,7 +180,7 @@ def _monthly(when: When, first: dt.date) -> t.Trigger:
             weekdays |= days(word)
     if not weeks or not weekdays:
         raise InvalidArgument(
-            f"“{when.monthly}” is no rule for months.",
+            f"“{when.monthly}” is not a rule for months.",
             advice="Write days of the month, 1,15,last, or weekdays: 'last fri', '2nd tue', 'first weekend'.",
         )
     return t.MonthlyDOWTrigger(
@@ -214,7 +214,7 @@ def days(text: str) -> DaysOfWeek:
         day = _SETS.get(word) or _DAYS.get(word[:3])
         if day is None or (word not in _SETS and not _is_day(word)):
             raise InvalidArgument(
-                f"“{word}” is no day of the week.",
+                f"“{word}” is not a day of the week.",
                 advice="Write mon,tue,wed,thu,fri,sat,sun, or weekdays, weekend.",
             )
         found |= day
@@ -231,7 +231,7 @@ def _months(text: str | None) -> Months:
     for word in _words(text or ""):
         month = _MONTHS.get(word[:3])
         if month is None or word not in (word[:3], str(month.name).lower()):
-            raise InvalidArgument(f"“{word}” is no month.", advice="Write jan,feb, …, dec.")
+            raise InvalidArgument(f"“{word}” is not a month.", advice="Write jan,feb, …, dec.")
         found |= month
     return found or functools.reduce(operator.or_, Months)
 
@@ -265,7 +265,7 @@ def action_of(program: Sequence[str], operation: Sequence[str], operations: dict
     """What to do: a program with its arguments, or one of Innkeeper's own operations on a machine."""
     if bool(program) == bool(operation):
         raise InvalidArgument(
-            "A task does one thing: a program, or one of Innkeeper's operations.",
+            "A task does one thing: run a program, or one of Innkeeper's operations.",
             advice=r"End with -- PROGRAM ARGUMENTS, or give --operation save --on web-1.",
         )
     if program:

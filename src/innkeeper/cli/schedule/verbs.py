@@ -64,7 +64,7 @@ def list_tasks(
     folder: Annotated[
         str, typer.Argument(metavar="[FOLDER]", help="The folder; the root if left out.")
     ] = "\\",
-    everywhere: Annotated[bool, typer.Option("--all", help="The folders in it too, and in those.")] = False,
+    everywhere: Annotated[bool, typer.Option("--all", help="Include subfolders.")] = False,
     hidden: Annotated[bool, typer.Option("--hidden", help="Hidden tasks too.")] = False,
     json: Json = False,
 ) -> None:
@@ -96,7 +96,7 @@ def list_tasks(
     if made.row_count:
         session.out.print(made)
         if not tasks:
-            session.note("What is in the folders too: innkeeper schedule list --all")
+            session.note("Include subfolders with: innkeeper schedule list --all")
     else:
         session.note(f"There is nothing in {top.path}. Register a task with: innkeeper schedule add")
 
@@ -124,7 +124,7 @@ def _result(result: int) -> str:
 def show(
     context: typer.Context,
     path: TaskPath,
-    xml: Annotated[bool, typer.Option("--xml", help="Its definition instead, as XML.")] = False,
+    xml: Annotated[bool, typer.Option("--xml", help="Show its definition as XML.")] = False,
     json: Json = False,
 ) -> None:
     """Show a task: when it runs, what it does, and how it went."""
@@ -146,7 +146,7 @@ def _print_task(session: Session, message: ScheduledTaskMessage) -> None:
     pairs = {
         "state": message.state.lower(),
         "for": definition.registration_info.description or "",
-        "runs": "\n".join(say_trigger(each) for each in definition.triggers) or "by hand alone",
+        "runs": "\n".join(say_trigger(each) for each in definition.triggers) or "only by hand",
         "zone": definition.extension.zone or "the host's",
         "not on days of": ", ".join(definition.extension.exclude),
         "on days of": ", ".join(definition.extension.include),
@@ -174,7 +174,7 @@ def import_task(
     create: Annotated[
         bool, typer.Option("--create", help="Refuse where there is a task of this path.")
     ] = False,
-    disabled: Annotated[bool, typer.Option("--disabled", help="Let nothing start it yet.")] = False,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Register it disabled.")] = False,
     json: Json = False,
 ) -> None:
     r"""Register a task from a file, or replace the one of this path.
@@ -244,7 +244,7 @@ def run(
         list[str] | None, typer.Argument(metavar="[ARGUMENT…]", help="For $(Arg0) and on.")
     ] = None,
     ignore_conditions: Annotated[
-        bool, typer.Option("--ignore-conditions", help="Whatever battery, network and idle conditions say.")
+        bool, typer.Option("--ignore-conditions", help="Ignore the battery, network and idle conditions.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -344,14 +344,14 @@ def history(
     """
     session = session_of(context)
     if state is not None and state not in _STATES:
-        raise InvalidArgument(f"“{state}” is no state.", advice=f"Write one of {', '.join(_STATES)}.")
+        raise InvalidArgument(f"“{state}” is not a state.", advice=f"Write one of {', '.join(_STATES)}.")
     runs = _history(session, path, search, state)[:limit]
     if session.json:
         session.answer(RunList(runs=tuple(runs)))
     elif runs:
         session.out.print(_runs_table(session, runs, paths=path is None))
     else:
-        session.note("No instance is known.")
+        session.note("There are no runs.")
 
 
 def _history(session: Session, path: str | None, search: str, state: str | None) -> list[RunMessage]:

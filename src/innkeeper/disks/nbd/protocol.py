@@ -174,7 +174,7 @@ class Handshake:
             return None
         magic, option, length = _OPTION.unpack_from(self.rest)
         if magic != OPTION_MAGIC or length > LONGEST_OPTION:
-            raise ProtocolError("the client sent something that is no option")
+            raise ProtocolError("the client sent something that is not an option")
         if len(self.rest) < _OPTION.size + length:
             return None
         data = self.rest[_OPTION.size : _OPTION.size + length]
@@ -287,7 +287,7 @@ def parse_request(data: bytes) -> Request:
     """Parse the 28 bytes of a request; raises ``ProtocolError``."""
     magic, flags, command, cookie, offset, length = REQUEST.unpack(data)
     if magic != REQUEST_MAGIC:
-        raise ProtocolError("the client sent something that is no request")
+        raise ProtocolError("the client sent something that is not a request")
     return Request(flags, command, cookie, offset, length)
 
 

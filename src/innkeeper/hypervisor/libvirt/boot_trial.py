@@ -65,7 +65,7 @@ def why_not(qemu: str, accelerator: str, kernel: TrialKernel, timeout_s: float =
             return f"{_line_with(words, _GAVE_UP.decode())} {_after(words.partition(_GAVE_UP.decode())[0])}"
         if process.poll() is None:
             return f"nothing more came in {timeout_s:g} s {_after(words)}"
-        return f"QEMU ended with {process.returncode}: {_last_line(words) or 'it said nothing'}"
+        return f"QEMU ended with {process.returncode}: {_last_line(words) or 'it printed nothing'}"
 
 
 def _command(qemu: str, accelerator: str, kernel: TrialKernel) -> list[str]:

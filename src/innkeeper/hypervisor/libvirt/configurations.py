@@ -159,7 +159,7 @@ def _change_live(domain: libvirt.virDomain, change: Change) -> None:
     elif isinstance(change, MediumChanged | AdapterAttached):
         domain.updateDeviceFlags(device_of(definition, change), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     else:
-        raise TypeError(f"{type(change).__name__} is no change of a running machine")
+        raise TypeError(f"{type(change).__name__} is not a change of a running machine")
 
 
 def _is_metadata(change: Change) -> bool:

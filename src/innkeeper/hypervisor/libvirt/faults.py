@@ -90,7 +90,7 @@ _MEANINGS: Mapping[Fault, str] = {
     Fault(FaultKind.HOST, ErrorCode.VM_E_VM_NOT_RUNNING): "OPERATION_INVALID",
     Fault(FaultKind.HOST, ErrorCode.VM_E_TIMED_OUT): "OPERATION_TIMEOUT",
     Fault(FaultKind.HOST, ErrorCode.ERROR_CANCELLED): "OPERATION_ABORTED",
-    Fault(FaultKind.HOST, ErrorCode.ERROR_BUSY, "Wait for the other operation to end."): "RESOURCE_BUSY"
+    Fault(FaultKind.HOST, ErrorCode.ERROR_BUSY, "Wait until the other operation has ended."): "RESOURCE_BUSY"
     " BLOCK_COPY_ACTIVE",
 }
 
@@ -103,7 +103,7 @@ FAULTS: Mapping[int, Fault] = {
 _TELLING_WORDS: Mapping[str, Fault] = {
     "unsupported flags": _UNSUPPORTED,
     "no space left on device": Fault(
-        FaultKind.HOST, ErrorCode.ERROR_DISK_FULL, "Make room on the host's disk."
+        FaultKind.HOST, ErrorCode.ERROR_DISK_FULL, "Free space on the host's disk."
     ),
     'failed to get "write" lock': Fault(
         FaultKind.HOST, ErrorCode.ERROR_SHARING_VIOLATION, "Another program has the disk image open."

@@ -201,4 +201,6 @@ def _integer(name: str, answer: Mapping[str, Json], key: str) -> int:
 
 
 def _liar(name: str, command: str) -> AgentError:
-    return AgentError(f"qemu-guest-agent in {name!r} answered {command} with nonsense.", machine=name)
+    return AgentError(
+        f"qemu-guest-agent in {name!r} answered {command} with something that cannot be read.", machine=name
+    )

@@ -162,5 +162,6 @@ class QemuGuestProgram:
 
     def _liar(self) -> AgentError:
         return AgentError(
-            f"qemu-guest-agent in {self._machine!r} answered with nonsense.", machine=self._machine
+            f"qemu-guest-agent in {self._machine!r} answered with something that cannot be read.",
+            machine=self._machine,
         )

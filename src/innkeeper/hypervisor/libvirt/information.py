@@ -78,7 +78,7 @@ class LibvirtInformation:
         """How a new machine should run, and why; of another computer, what libvirt offers there."""
         if self._uri.is_test:
             return Acceleration(
-                accelerator=Accelerator.NONE, reason="libvirt's test driver makes machines up."
+                accelerator=Accelerator.NONE, reason="libvirt's test driver simulates machines."
             )
         if self._uri.is_local:
             return await asyncio.to_thread(acceleration, self._state_directory)

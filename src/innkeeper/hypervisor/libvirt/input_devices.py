@@ -71,7 +71,9 @@ class LibvirtInputDevices:
 
     async def _monitor(self, name: str, command: str, arguments: Mapping[str, Json]) -> Json:
         if self._uri.is_test:
-            raise NotSupported("libvirt's made-up machines have no mouse, and no keys that stay down.")
+            raise NotSupported(
+                "The machines of libvirt's test driver have no mouse, and no keys that stay down."
+            )
         line = json.dumps({"execute": command, "arguments": arguments})
 
         def work(connect: libvirt.virConnect) -> Json:

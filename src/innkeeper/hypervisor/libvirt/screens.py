@@ -92,7 +92,10 @@ class LibvirtScreens:
         if address is None or not address.port or not (host or address.host):
             raise NotSupported(
                 f"The display of {name} listens on its own host alone.",
-                advice="Let it listen: <graphics type='vnc' listen='ADDRESS'/>, or use Innkeeper there.",
+                advice=(
+                    "Let it listen on an address: <graphics type='vnc' "
+                    "listen='ADDRESS'/>, or use Innkeeper there."
+                ),
             )
         try:
             loop = asyncio.get_running_loop()
@@ -145,7 +148,7 @@ def _screenshot(connect: libvirt.virConnect, domain: libvirt.virDomain) -> bytes
         size += len(data)
         if size > _MOST_PICTURE_BYTES:
             stream.abort()
-            raise HypervisorError("The host's picture of the screen has no end.")
+            raise HypervisorError("The host's picture of the screen is incomplete.")
     stream.finish()
     return b"".join(parts)
 

@@ -268,7 +268,8 @@ class LibvirtUndoDisks:
         found = declared.get(base) or self._images.base_format(connect, disk.file, base)
         if found is None:
             raise DiskError(
-                f"The format of {base}, base of {disk.target!r} of {domain.name()!r}, is nowhere recorded.",
+                f"The format of {base}, base of {disk.target!r} of "
+                f"{domain.name()!r}, is not recorded anywhere.",
                 path=base,
                 code=ErrorCode.VM_E_PARENT_PATH_NOT_FOUND,
                 advice="Edit the machine's definition by hand so that it names this image and its format.",
@@ -294,7 +295,7 @@ def _advance_merge(
             return MergeStep(stage=MergeStage.DONE)
         if bandwidth_mib is None:
             raise DiskError(
-                f"QEMU gave up merging disk {target!r} of {name!r} into {base}.",
+                f"QEMU failed to merge disk {target!r} of {name!r} into {base}.",
                 path=base,
                 advice="See that there is room on the base's disk; the merge can be taken up again.",
             )

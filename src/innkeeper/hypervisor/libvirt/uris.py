@@ -45,7 +45,7 @@ class HostUri:
         driver, _, transport = parts.scheme.partition("+")
         if driver not in ("qemu", "test"):
             raise InvalidArgument(
-                f"{text!r} is no host that Innkeeper can use.",
+                f"{text!r} is not a host that Innkeeper can use.",
                 advice="Write qemu:///system, qemu:///session, qemu:///embed?root=… or qemu+ssh://HOST/system.",
             )
         roots = parse_qs(parts.query).get("root", [])

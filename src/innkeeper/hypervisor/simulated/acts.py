@@ -32,7 +32,7 @@ def refuse_real_image(change: Change) -> None:
         and not fake_disks.is_overlay(str(path))
     ):
         raise DiskError(
-            f"{path} is no disk of a simulated machine.",
+            f"{path} is not a disk of a simulated machine.",
             path=str(path),
             code=ErrorCode.VM_E_INVALID_HD_FILE,
             advice=f"Simulated disks have {fake_disks.DISK_BYTES:,} bytes; create one with the machine.",

@@ -143,7 +143,7 @@ class FakeAgent:
             return self._streams.open(self._machine, port, listener)
         except ValueError as error:
             raise AgentError(
-                f"{self._machine} carries no further connection: {error}.",
+                f"{self._machine} cannot carry another connection: {error}.",
                 machine=self._machine,
                 code=ErrorCode.ERROR_MAX_SESSIONS_REACHED,
             ) from error

@@ -100,7 +100,9 @@ def read(definition: str) -> SimulatedMachine:
     name = domain.findtext("name", "")
     if not name:
         raise InvalidArgument(
-            "The definition names no machine.", code=ErrorCode.VM_E_CONFIG_NO_NAME, advice="Add a <name>."
+            "The definition names no machine.",
+            code=ErrorCode.VM_E_CONFIG_NO_NAME,
+            advice="Add a <name> element.",
         )
     ports = {str(target.get("name")) for target in domain.iterfind("devices/channel/target")}
     memory = domain.find("memory")

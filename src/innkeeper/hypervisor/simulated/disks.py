@@ -92,7 +92,9 @@ def merge_blocks(path: str, base: str, first: int, last: int) -> None:
     """Write the overlay's blocks with these numbers into its base; may be done again."""
     overlay = _overlay(path)
     if overlay is None or overlay.backing != base:
-        raise DiskError(f"{path} is no overlay over {base}.", path=path, code=ErrorCode.VM_E_INVALID_HD_FILE)
+        raise DiskError(
+            f"{path} is not an overlay over {base}.", path=path, code=ErrorCode.VM_E_INVALID_HD_FILE
+        )
     blocks = {n: block for n, block in overlay.blocks.items() if first <= n < last}
     _write_blocks(base, _image(base), blocks)
 

@@ -246,7 +246,9 @@ def _finish(guest: Guest, at: float, about: str) -> Fate:
         guest.schedule(at + 1.0, Due.REBOOT)
         return Fate.LIVES
     task.status = UpdateStatus.FAILED if behaviour is Behaviour.FAILS else UpdateStatus.SUCCESS
-    task.text = "The update failed" if behaviour is Behaviour.FAILS else "1 package upgraded"
+    task.text = (
+        "Two packages could not be configured" if behaviour is Behaviour.FAILS else "1 package upgraded"
+    )
     _leave_marks(guest, behaviour)
     return Fate.LIVES
 

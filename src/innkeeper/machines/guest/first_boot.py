@@ -52,14 +52,16 @@ def _meta_data(machine: str, told: FirstBoot) -> str:
 def refuse_first_boot(told: FirstBoot) -> None:
     """Raises ``InvalidArgument`` for a user, key or host name that no guest can have."""
     if told.user and _USER.match(told.user) is None:
-        raise InvalidArgument(f"“{told.user[:40]}” is no name of a user.", advice="Such as ana or web_admin.")
+        raise InvalidArgument(
+            f"“{told.user[:40]}” is not a name of a user.", advice="Such as ana or web_admin."
+        )
     if told.hostname and _HOSTNAME.match(told.hostname) is None:
         raise InvalidArgument(
-            f"“{told.hostname[:70]}” is no host name.", advice="Letters, digits and hyphens."
+            f"“{told.hostname[:70]}” is not a host name.", advice="Letters, digits and hyphens."
         )
     for key in told.ssh_keys:
         if _SSH_KEY.match(key) is None:
             raise InvalidArgument(
-                f"“{key[:30]}…” is no public SSH key.",
+                f"“{key[:30]}…” is not a public SSH key.",
                 advice="Give a line of a .pub file, such as ~/.ssh/id_ed25519.pub.",
             )

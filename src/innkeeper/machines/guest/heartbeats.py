@@ -69,7 +69,7 @@ class Heartbeats:
         percent = self.percent_or_none(machine.name)
         if percent is None:
             raise AgentError(
-                f"No heart was heard in {machine.name}: no agent has answered since it runs.",
+                f"{machine.name} has given no heartbeat: no agent has answered since it was started.",
                 machine=machine.name,
                 code=ErrorCode.VM_E_ADDITIONS_NOT_AVAIL,
                 advice=f"Run: innkeeper machine prepare {machine.name}",

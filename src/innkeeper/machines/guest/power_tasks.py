@@ -106,7 +106,7 @@ class GuestTasks:
 
     async def _log_off(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
         name = str(argument["machine"])
-        task.report("Logging everybody off", number=1, count=1)
+        task.report("Logging all users off", number=1, count=1)
 
         async def act() -> Json:
             _, program = await self._guests.program(name, Ability.SESSIONS)
@@ -118,7 +118,7 @@ class GuestTasks:
                 f"Nobody is logged on to {name}.",
                 machine=name,
                 code=ErrorCode.ERROR_NO_SUCH_LOGON_SESSION,
-                advice="There is nobody to log off.",
+                advice="There is no session to end.",
             )
         task.log(f"{ended} sessions were told to end.")
         data = {"logoff_type": LogoffType.EXTERNAL.name}
@@ -147,7 +147,7 @@ class GuestTasks:
             if not await self._until(FORCED_SECONDS if forced else GOING_SECONDS, has_rebooted):
                 if not forced:
                     raise _stays(name, "reboot")
-                task.log("The guest did not go: it is reset.")
+                task.log("The guest did not reboot: the machine is reset.")
                 await host.lifecycle.act(name, Command.RESET)
             return None
 
@@ -171,7 +171,7 @@ class GuestTasks:
             if not await self._until(timeout_seconds, lambda: self._is_off(host, name)):
                 if not forced:
                     raise _stays(name, "power off")
-                task.log("The guest did not go: it is turned off.")
+                task.log("The guest did not power off: the machine is turned off.")
                 await host.lifecycle.turn_off(name)
             return None
 

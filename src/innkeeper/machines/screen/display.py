@@ -57,7 +57,7 @@ class Display:
         for bound in (width, height):
             if bound is not None and not MIN_PICTURE <= bound <= MAX_PICTURE:
                 raise InvalidArgument(
-                    f"A picture of {bound} pixels is none.",
+                    f"A picture cannot have {bound} pixels.",
                     advice=f"Ask for {MIN_PICTURE} to {MAX_PICTURE} pixels.",
                 )
         screens, name = await self._showing(name, DisplayQuestion.LOOK)

@@ -133,7 +133,7 @@ class Mouse:
         pointers = await input_devices.pointers(machine.name)
         if not pointers.any:
             raise MachineError(
-                f"{machine.name} has no mouse, or none that its guest uses.",
+                f"{machine.name} has no mouse that its guest uses.",
                 machine=machine.name,
                 code=ErrorCode.VM_E_MOUSE_NOT_ACTIVE,
                 advice="Give it one in its definition: <input type='tablet' bus='usb'/>.",
@@ -144,7 +144,7 @@ class Mouse:
 def cannot_be_absolute(name: str) -> MachineError:
     """The refusal of places on the screen where the machine has no tablet."""
     return MachineError(
-        f"{name} has no tablet, so its mouse cannot be put to a place of the screen.",
+        f"{name} has no tablet, so its mouse cannot be placed at a position of the screen.",
         machine=name,
         code=ErrorCode.VM_E_ADDITIONS_FEATURE_NOT_AVAIL,
         advice="Give it one in its definition: <input type='tablet' bus='usb'/>. Or move it step by step.",
@@ -155,5 +155,7 @@ def _scaled(place: int | None, size: int) -> int | None:
     if place is None:
         return None
     if not 0 <= place < size:
-        raise InvalidArgument(f"Place {place} is beside the screen.", advice=f"0 to {size - 1} are on it.")
+        raise InvalidArgument(
+            f"Position {place} is outside the screen.", advice=f"0 to {size - 1} are on it."
+        )
     return round(place * MAX_PLACE / max(1, size - 1))

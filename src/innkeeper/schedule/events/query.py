@@ -98,7 +98,7 @@ def _selector(node: Node, inherited: str) -> Selector:
     if not channel:
         raise XPathError(f"{node.name} names no channel in its Path")
     if channel.casefold().startswith("file:"):
-        raise XPathError("events are heard as they happen, and not read from a file")
+        raise XPathError("only live events can be selected, not those of a file")
     return Selector(channel, XPath(node.text.strip() or "*"))
 
 

@@ -140,7 +140,7 @@ class TaskDefinition(Element):
         neither ``end`` nor ``count`` bounds the answer.
         """
         if end is None and count is None:
-            raise InvalidArgument("Run times without end were asked for.", advice="Give an end or a count.")
+            raise InvalidArgument("The number of run times has no limit.", advice="Give an end or a count.")
         if count is not None and count < 0:
             raise InvalidArgument(f"{count} run times cannot be given.")
         plan = self.plan(zone=zone, calendars=calendars)
@@ -168,7 +168,7 @@ class TaskDefinition(Element):
             findings.add(
                 context,
                 ErrorCode.SCHED_E_INVALIDVALUE,
-                "it is no Principal's id" if principals else "there is no Principal",
+                "it is not a Principal's id" if principals else "there is no Principal",
                 name="Context",
                 value=self.actions.context,
                 forgiven=True,

@@ -32,7 +32,7 @@ class TaskRunFlags(enum.IntFlag):
     NO_FLAGS = 0
     #: As the caller instead of the task's principal.
     AS_SELF = 1
-    #: Whatever battery, network and idle conditions say.
+    #: Ignore the battery, network and idle conditions.
     IGNORE_CONSTRAINTS = 2
     #: In the session given.
     USE_SESSION_ID = 4

@@ -25,13 +25,13 @@ def _zone(text: str) -> str:
     try:
         return zone_database.find(text).key
     except (KeyError, ValueError, OSError) as problem:  # an unknown key, a path, a directory
-        raise ValueError("it is no time zone such as Europe/Paris") from problem
+        raise ValueError("it is not a time zone such as Europe/Paris") from problem
 
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     if not all(_NAME.fullmatch(name) for name in names):
-        raise ValueError("it is no list of calendar names")
+        raise ValueError("it is not a list of calendar names")
     return names
 
 

@@ -74,7 +74,7 @@ class Principal(Element):
     def add_required_privilege(self, name: str) -> None:
         """Add a required privilege (``AddRequiredPrivilege``)."""
         if not _PRIVILEGE.fullmatch(name):
-            raise InvalidArgument(f"{name!r} is no privilege such as SeBackupPrivilege.")
+            raise InvalidArgument(f"{name!r} is not a privilege such as SeBackupPrivilege.")
         self.required_privileges = (*self.required_privileges, name)
 
     def check(self, node: Node, findings: Findings) -> None:

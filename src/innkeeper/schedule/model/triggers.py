@@ -138,7 +138,7 @@ def _check_xpath(query: str, node: Node, findings: Findings) -> None:
     try:
         XPath(query)
     except XPathError as problem:
-        findings.invalid(node, f"it is no path into an event: {problem}", value=query[:260])
+        findings.invalid(node, f"it is not a path into an event: {problem}", value=query[:260])
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)

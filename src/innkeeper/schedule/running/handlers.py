@@ -116,7 +116,7 @@ class Handlers:
         found = self._operations.get(class_id.casefold())
         if found is None:
             raise ScheduleError(
-                f"No operation of this inn has the class id {class_id}.",
+                f"No operation of this service has the class id {class_id}.",
                 code=ErrorCode.SCHED_E_INVALID_TASK,
                 advice="Name one of Innkeeper's own operations, or run a program instead.",
                 node="ClassId",

@@ -336,12 +336,12 @@ def _unwritten(argument: Mapping[str, Json]) -> Run | None:
 
 
 _STOPPED = Ending(
-    state=RunState.TERMINATED, result=ErrorCode.SCHED_S_TASK_TERMINATED, reason="stopped by a person"
+    state=RunState.TERMINATED, result=ErrorCode.SCHED_S_TASK_TERMINATED, reason="stopped by a user"
 )
 _INTERRUPTED = Ending(
     state=RunState.INTERRUPTED,
     result=ErrorCode.SCHED_S_TASK_TERMINATED,
-    reason="The service ended while the instance ran; it is not started twice.",
+    reason="The service ended while the instance ran; the instance is not started again.",
 )
 
 
@@ -370,7 +370,7 @@ def _raise(ending: Ending, context: RunningTask) -> None:
     if ending.state is RunState.TERMINATED and context.cancel_requested:
         raise TaskCancelled
     if ending.state is not RunState.FINISHED or ending.failed:
-        raise InnkeeperError(f"The instance did not do its work: {ending.reason}.", code=_code(ending.result))
+        raise InnkeeperError(f"The run failed: {ending.reason}.", code=_code(ending.result))
     if ending.result:
         raise InnkeeperError(f"The last action failed: {ending.reason}.", code=ErrorCode.E_FAIL)
 

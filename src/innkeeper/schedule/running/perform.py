@@ -24,6 +24,7 @@ from innkeeper.schedule.running.process import Program
 from innkeeper.schedule.running.variables import replaced
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.task import LogLevel
+from innkeeper.wire.plurals import counted
 
 A = TypeVar("A", bound=Action)
 
@@ -75,7 +76,7 @@ async def perform(action: Action, setting: Setting) -> int:
             return await _mail(_filled(action, setting.values), setting)
         case ShowMessageAction():
             return await _show(_filled(action, setting.values), setting)
-    raise NotSupported(f"There is no way to do a {action.tag} here.")
+    raise NotSupported(f"An action of the kind {action.tag} cannot be done here.")
 
 
 async def _exec(action: ExecAction, setting: Setting) -> int:
@@ -84,7 +85,7 @@ async def _exec(action: ExecAction, setting: Setting) -> int:
         words = shlex.split(action.arguments or "")
     except ValueError as problem:
         raise ScheduleError(
-            f"The arguments cannot be told apart: {problem}.",
+            f"The arguments cannot be separated: {problem}.",
             code=ErrorCode.SCHED_E_INVALIDVALUE,
             node="Arguments",
             value=action.arguments or "",
@@ -101,7 +102,7 @@ async def _mail(action: EmailAction, setting: Setting) -> int:
     message = await asyncio.to_thread(email.composed, action, attachments)
     setting.on_start()
     await email.send(server, message, setting.secrets)
-    setting.context.log(f"The e-mail went through {server.host}.")
+    setting.context.log(f"The e-mail was sent through {server.host}.")
     return 0
 
 
@@ -133,11 +134,11 @@ async def _show(action: ShowMessageAction, setting: Setting) -> int:
     shown = await setting.messages.show(action.title or "", action.message_body or "", None)
     if not shown:
         raise ScheduleError(
-            "Nobody is logged on whom the message could be shown to.",
+            "Nobody is logged on who could see the message.",
             code=ErrorCode.SCHED_E_USER_NOT_LOGGED_ON,
             node="ShowMessage",
         )
-    setting.context.log(f"The message was shown in {shown} places.")
+    setting.context.log(f"The message was shown to {counted(shown, 'session')}.")
     return 0
 
 

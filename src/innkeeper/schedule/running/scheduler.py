@@ -418,7 +418,7 @@ def _lost_end(run: Run, now: dt.datetime) -> Run:
         state=RunState.INTERRUPTED,
         ended_at=now,
         result=int(ErrorCode.SCHED_S_TASK_TERMINATED),
-        reason="its end could not be written down; its operation tells more",
+        reason="its result could not be stored; see its operation",
     )
 
 
@@ -432,7 +432,7 @@ def _check_start(
     if len(arguments) > MOST_ARGUMENTS:
         raise InvalidArgument(f"A start takes {MOST_ARGUMENTS} arguments at most.")
     if flags & TaskRunFlags.USE_SESSION_ID and session <= 0:
-        raise InvalidArgument(f"{session} is no session.")
+        raise InvalidArgument(f"{session} is not a session.")
     if not task.enabled:
         raise ScheduleError(
             f"{task.path} is disabled.",
@@ -443,5 +443,5 @@ def _check_start(
         raise ScheduleError(
             f"{task.path} may not be started by hand.",
             code=ErrorCode.SCHED_E_START_ON_DEMAND,
-            advice="Let it: AllowStartOnDemand in its settings.",
+            advice="Set AllowStartOnDemand in its settings.",
         )

@@ -45,7 +45,7 @@ class Starters:
     def _wanted(self, who: Who, flags: TaskRunFlags, *, session: int, user: str | None) -> str:
         if flags & TaskRunFlags.USE_SESSION_ID:
             if session <= 0:
-                raise InvalidArgument(f"{session} is no session.")
+                raise InvalidArgument(f"{session} is not a session.")
             found = self._user_of_session(session)
             if found is None:
                 raise _refused(

@@ -69,7 +69,7 @@ def _check_user(name: str, who: Who, accounts: Accounts) -> None:
     if found != who.account and not who.rules_all:
         raise NotPermitted(
             f"{who.name} may not have programs run as {found}.",
-            advice="Name your own account, or ask an administrator of the whole inn.",
+            advice="Name your own account, or ask an administrator of the whole server.",
         )
     if not accounts.can_become(found):
         raise ScheduleError(
@@ -94,7 +94,7 @@ def _check_group(name: str, who: Who, accounts: Accounts) -> None:
     if not who.rules_all:
         raise NotPermitted(
             f"{who.name} may not have programs run as members of {name}.",
-            advice="Name your own account, or ask an administrator of the whole inn.",
+            advice="Name your own account, or ask an administrator of the whole server.",
         )
 
 
@@ -105,7 +105,7 @@ def _check_own(definition: TaskDefinition, who: Who, accounts: Accounts) -> None
     kind = "run programs" if any(isinstance(each, ExecAction) for each in definition.actions) else "act"
     raise NotPermitted(
         f"{who.name} may not have a task {kind} as the service's own user.",
-        advice="Ask an administrator of the whole inn to register it.",
+        advice="Ask an administrator of the whole server to register it.",
     )
 
 
@@ -129,13 +129,15 @@ def _check_powers(definition: TaskDefinition, who: Who) -> None:
     for action in definition.actions:
         if isinstance(action, ComHandlerAction):
             raise NotPermitted(
-                f"{who.name} may not have a task call the inn's own operations.",
-                advice="Ask an administrator of the whole inn to register it.",
+                f"{who.name} may not have a task call Innkeeper's own operations.",
+                advice="Ask an administrator of the whole server to register it.",
             )
         if isinstance(action, EmailAction) and action.server and mail_server.parse(action.server).user:
             raise NotPermitted(
-                f"{who.name} may not have e-mail sent with a password of the inn's.",
-                advice="Name a server that takes mail without one, or ask an administrator of the whole inn.",
+                f"{who.name} may not have e-mail sent with a password that the service keeps.",
+                advice=(
+                    "Name a server that takes mail without one, or ask an administrator of the whole server."
+                ),
             )
 
 

@@ -141,5 +141,5 @@ def _allowed(entries: Iterable[Entry], who: Who, right: Right, *, is_owner: bool
 def _not_permitted(who: Who, right: Right, what: str) -> NotPermitted:
     return NotPermitted(
         f"{who.name} may not {_WORDS.get(right, 'do this to')} {what}: its security descriptor says so.",
-        advice="Ask an administrator of the inn, who can change the descriptor.",
+        advice="Ask an administrator of the server, who can change the descriptor.",
     )

@@ -187,12 +187,12 @@ def entry(rights: str, identifier: str, *, flags: str = "") -> Entry:
 def _list(message: str, text: str) -> tuple[str, tuple[Entry, ...] | None]:
     match = _LIST.fullmatch(message.replace(" ", ""))
     if match is None:
-        raise _refused(text, f"“{message[:40]}” is no list")
+        raise _refused(text, f"“{message[:40]}” is not a list")
     flags, entries = match.group(1), match.group(2)
     if flags == "NO_ACCESS_CONTROL" and not entries:
         return "", None
     if flags.replace("AI", "").replace("AR", "").replace("P", ""):
-        raise _refused(text, f"“{flags[:40]}” are no flags of a list")
+        raise _refused(text, f"“{flags[:40]}” are not flags of a list")
     found = tuple(_entry(each, text) for each in re.findall(r"\(([^()]*)\)", entries))
     if len(found) > _MOST_ENTRIES:
         raise _refused(text, f"it has more than {_MOST_ENTRIES} entries")
@@ -210,7 +210,7 @@ def _entry(message: str, text: str) -> Entry:
         raise _refused(text, f"“({message[:60]})” is about an object type, of which tasks have none")
     words = frozenset(flags[place : place + 2] for place in range(0, len(flags), 2))
     if words - _ENTRY_FLAGS:
-        raise _refused(text, f"“{flags[:20]}” are no flags of an entry")
+        raise _refused(text, f"“{flags[:20]}” are not flags of an entry")
     return Entry(
         is_allowed=kind == "A",
         flags=words,
@@ -228,7 +228,7 @@ def _rights(message: str, text: str) -> int:
         for place in range(0, len(message), 2):
             word = message[place : place + 2]
             if word not in _RIGHTS:
-                raise _refused(text, f"“{word}” is no right")
+                raise _refused(text, f"“{word}” is not a right")
             mask |= _RIGHTS[word]
     for generic, rights in _GENERIC.items():
         if mask & generic:
@@ -239,7 +239,7 @@ def _rights(message: str, text: str) -> int:
 def _identifier(message: str, text: str) -> str:
     found = ALIASES.get(message, message)
     if not _IDENTIFIER.fullmatch(found):
-        raise _refused(text, f"“{message[:40]}” is no identifier")
+        raise _refused(text, f"“{message[:40]}” is not an identifier")
     return found
 
 

@@ -59,7 +59,9 @@ def _minor(root: Node, findings: Findings) -> int:
         return 2
     match = _VERSION.fullmatch(version)
     if match is None:
-        _bad_version(root, findings, ErrorCode.SCHED_E_INVALIDVALUE, "it is no version such as 1.2", version)
+        _bad_version(
+            root, findings, ErrorCode.SCHED_E_INVALIDVALUE, "it is not a version such as 1.2", version
+        )
         return _NEWEST
     major, minor = int(match.group(1)), int(match.group(2))
     if major != 1 or minor > _NEWEST:

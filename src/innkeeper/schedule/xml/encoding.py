@@ -100,7 +100,7 @@ def _decoded(data: bytes, encoding: str) -> str:
 
 def _malformed(sentence: str, *, line: int = 1, column: int = 1) -> ScheduleError:
     return ScheduleError(
-        f"This is no task definition: {sentence}.",
+        f"This is not a task definition: {sentence}.",
         code=ErrorCode.SCHED_E_MALFORMEDXML,
         advice="Export the task again, as UTF-8 or UTF-16.",
         line=line,

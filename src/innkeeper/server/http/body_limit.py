@@ -35,7 +35,7 @@ class BodyLimit:
                 raise InvalidArgument(
                     f"The request has more than {MAX_REQUEST_BYTES:,} bytes.",
                     code=ErrorCode.ERROR_BUFFER_OVERFLOW,
-                    advice="Send less at once.",
+                    advice="Send a smaller request.",
                 )
             return message
 
@@ -47,7 +47,7 @@ class BodyLimit:
                 return await receive()
         except TimeoutError as error:
             raise InvalidArgument(
-                f"The request's body stopped coming for {self._timeout_seconds:.0f} s.",
+                f"The request's body stopped arriving: nothing came for {self._timeout_seconds:.0f} s.",
                 code=ErrorCode.ERROR_TIMEOUT,
-                advice="Send it again, without a break.",
+                advice="Send the request again, without a pause.",
             ) from error

@@ -133,7 +133,7 @@ def _tags(header: str) -> frozenset[str]:
 
 def _changed(scope: Scope) -> InvalidArgument:
     return InvalidArgument(
-        f"{scope['path']} is not what it was when you read it: somebody has changed or removed it since.",
+        f"{scope['path']} has been changed or removed since you read it.",
         code=ErrorCode.ERROR_REVISION_MISMATCH,
         advice="Read it again, and send your change with its new ETag.",
     )

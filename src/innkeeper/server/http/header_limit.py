@@ -27,7 +27,7 @@ class HeadLimit:
         refused = InvalidArgument(
             f"The request's line and headers have more than {MAX_HEAD_BYTES:,} bytes.",
             code=ErrorCode.ERROR_BUFFER_OVERFLOW,
-            advice="Send less at once.",
+            advice="Send a smaller request.",
         )
         await response_of(refused, status=431)(scope, receive, send)
 

@@ -193,14 +193,14 @@ def _digest(*parts: str | bytes) -> str:
 
 def _bad_key() -> InnkeeperError:
     return InvalidArgument(
-        "The Idempotency-Key will not do: it is 1 to 255 visible ASCII characters.",
+        "The Idempotency-Key is not valid: it has 1 to 255 visible ASCII characters.",
         advice="Use a new UUID for each thing that you want done once.",
     )
 
 
 def _other_request() -> InnkeeperError:
     return InvalidArgument(
-        "This Idempotency-Key came with another request before.",
+        "This Idempotency-Key was used for another request before.",
         code=ErrorCode.ERROR_ALREADY_EXISTS,
         advice="Use a key of its own for each thing that you want done once.",
     )
@@ -216,9 +216,9 @@ def _under_way() -> InnkeeperError:
 
 def _cut_short() -> InnkeeperError:
     return InvalidArgument(
-        "The service broke off while it answered the first request with this Idempotency-Key.",
+        "The service was stopped while it answered the first request with this Idempotency-Key.",
         code=ErrorCode.ERROR_BUSY,
-        advice="Look whether it was done (GET /v1/tasks); if not, send it with a new key.",
+        advice="See whether it was done (GET /v1/tasks); if not, send it with a new key.",
     )
 
 
@@ -226,5 +226,5 @@ def _not_kept() -> InnkeeperError:
     return InvalidArgument(
         "The first request with this Idempotency-Key was carried out; its answer is not kept.",
         code=ErrorCode.ERROR_ALREADY_EXISTS,
-        advice="Read what it made; a secret is shown once.",
+        advice="Read what it created; a secret is shown only once.",
     )

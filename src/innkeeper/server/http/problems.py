@@ -105,7 +105,7 @@ def malformed(error: RequestValidationError) -> Response:
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     return response_of(
         InvalidArgument(
-            f"The request's {place or 'body'} will not do: {first['msg']}.",
+            f"The request's {place or 'body'} is not valid: {first['msg']}.",
             advice="See docs/reference/http-api.md, or /v1/openapi.json of this service.",
         )
     )
@@ -127,7 +127,7 @@ async def _broken(request: Request, error: Exception) -> Response:
     _log.error("request_broke", method=request.method, path=request.url.path, exc_info=error)
     return response_of(
         InnkeeperError(
-            f"The service broke while it answered {request.method} {request.url.path}.",
+            f"The service failed while it answered {request.method} {request.url.path}.",
             code=ErrorCode.E_UNEXPECTED,
             advice="Its log says why; please report it.",
         )

@@ -27,7 +27,7 @@ async def carry(socket: WebSocket, path: Path) -> None:
         raise InvalidArgument(
             "The pipe of this channel does not answer.",
             code=ErrorCode.ERROR_PIPE_BUSY,
-            advice="Look at it: innkeeper channel list",
+            advice="See its state: innkeeper channel list",
         ) from error
     await socket.accept()
     to_pipe = asyncio.create_task(_to_pipe(socket, writer))

@@ -22,7 +22,8 @@ def expect_same_origin(socket: WebSocket) -> None:
     origin = socket.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != socket.headers.get("host"):
         raise NotPermitted(
-            f"A page of {origin[:200]} may not open this.", advice="Open it from the service's own pages."
+            f"A page of {origin[:200]} may not open this connection.",
+            advice="Open it from the service's own pages.",
         )
 
 

@@ -42,7 +42,8 @@ class Certificate:
             context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
             raise InvalidArgument(
-                f"The certificate {self.certificate} and the key {self.key} will not do: {error.strerror}.",
+                f"The certificate {self.certificate} and the key {self.key} "
+                f"cannot be used: {error.strerror}.",
                 code=ErrorCode.ERROR_INVALID_DATA,
                 advice="Give a certificate and its key as PEM files that the service's user may read.",
             ) from error

@@ -60,7 +60,7 @@ class Gate:
             found = await self._by_ticket(value.strip(), where)
         if found is None:
             raise NotAuthenticated(
-                "What was sent to prove who asks is not right, or no longer.",
+                "The token or session that was sent is not valid, or has expired.",
                 advice="Log in again (innkeeper login), or make a new token.",
             )
         return found
@@ -102,7 +102,7 @@ def _refuse_borrowed_name(connection: HTTPConnection) -> None:
     host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
     if host.strip("[]") not in _HERE:
         raise NotAuthenticated(
-            f"Somebody came to the local door under the name “{host[:100]}”.",
+            f"A request reached the local socket under the host name “{host[:100]}”.",
             advice="Use http://localhost or http://127.0.0.1, with the port of your tunnel.",
         )
 
@@ -112,6 +112,6 @@ def _refuse_secrets_in_address(connection: HTTPConnection) -> None:
         return
     if _SECRETS & set(connection.query_params) or PREFIX in connection.url.query:
         raise NotAuthenticated(
-            "A secret does not belong into an address, where logs and histories keep it.",
+            "A secret must not be sent in an address, as logs and browser histories keep it.",
             advice="Send it as the header “Authorization: Bearer …”, and revoke the one that was sent so.",
         )

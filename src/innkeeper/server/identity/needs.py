@@ -85,7 +85,7 @@ class Need:
                 raise self.on.missing(connection)
             refuse(caller, self.role, resource)
         elif not caller.may_somewhere(self.role):
-            raise NotPermitted(f"{caller.name} may do nothing of this kind here.", advice=_ASK)
+            raise NotPermitted(f"{caller.name} has no role here that allows this.", advice=_ASK)
 
 
 def needs(role: Role, on: Subject = the_inn) -> Sequence[params.Depends]:
@@ -129,7 +129,8 @@ def caller_of(connection: HTTPConnection) -> Caller:
     caller = cast("Caller | None", connection.scope.get(CALLER))
     if caller is None:
         raise NotAuthenticated(
-            "This service wants to know who asks.", advice="Log in (innkeeper login), or send a token."
+            "This request names nobody: the service must know who sends it.",
+            advice="Log in (innkeeper login), or send a token.",
         )
     return caller
 
@@ -140,10 +141,8 @@ def refuse(caller: Caller, role: Role, resource: Resource) -> None:
     if held is None and resource.kind is not Reach.INN:
         raise unseen(resource)
     if held is None or held < role:
-        what = f"the {resource.kind} {resource.name}" if resource.name else "this inn"
-        raise NotPermitted(
-            f"This takes the role {role.word} on {what}; {caller.name} has it not.", advice=_ASK
-        )
+        what = f"the {resource.kind} {resource.name}" if resource.name else "the whole server"
+        raise NotPermitted(f"{caller.name} needs the role {role.word} on {what} for this.", advice=_ASK)
 
 
 def declared(app: FastAPI) -> Iterator[tuple[BaseRoute, Need | None]]:

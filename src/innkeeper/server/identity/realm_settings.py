@@ -15,7 +15,7 @@ class PamSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: PAM's name for how it asks, in ``/etc/pam.d``.
+    #: The PAM service, a file in ``/etc/pam.d``.
     service: str = "innkeeper"
     #: Another folder in place of ``/etc/pam.d``.
     configuration: Path | None = None
@@ -32,27 +32,28 @@ class LdapSettings(BaseModel):
     url: str = Field(pattern=r"^ldap(s|i)?://")
     #: Where people are found.
     base: str
-    #: How a person is found; ``{user}`` stands for the name.
+    #: The filter that finds a person; ``{user}`` stands for the name.
     user_filter: str = "(uid={user})"
-    #: The attribute that says how a name is spelled.
+    #: The attribute with a person's name as it is spelled.
     user_attribute: str = "uid"
-    #: Where groups are found; the attribute ``memberOf`` of people says them where nothing is said.
+    #: Where groups are found; if not set, the attribute ``memberOf`` of people names them.
     group_base: str = ""
-    #: How a person's groups are found; ``{dn}`` stands for the person, ``{user}`` for their name.
+    #: The filter that finds a person's groups; ``{dn}`` stands for the person, ``{user}`` for their name.
     group_filter: str = "(|(member={dn})(memberUid={user}))"
     #: The attribute that names a group.
     group_attribute: str = "cn"
-    #: As whom to look; anonymously where nothing is said.
+    #: The name to search the directory as; anonymously if not set.
     bind_dn: str = ""
-    #: A file with the password for that, on its first line.
+    #: A file with the password of ``bind_dn``, on its first line.
     bind_password_file: Path | None = None
-    #: The authorities that its certificate is checked by; the system's where nothing is said.
+    #: The authorities that its certificate is checked against; the system's if not set.
     ca_file: Path | None = None
-    #: Within how many seconds it must answer (version 0.1.0 called this ``patience``).
+    #: Seconds within which the directory must answer. Release 0.1.0 called this ``patience``, which still
+    #: works.
     timeout_seconds: float = Field(
         default=10.0, gt=0, validation_alias=AliasChoices("timeout_seconds", "patience")
     )
-    #: Roles of its groups on the whole inn; more are given with ``innkeeper user role %GROUP@NAME``.
+    #: Roles of its groups on the whole server; more are given with ``innkeeper user role %GROUP@NAME``.
     roles: dict[str, RoleWord] = {}
 
 

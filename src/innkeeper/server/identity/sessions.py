@@ -89,7 +89,7 @@ async def refuse_forgery(connection: HTTPConnection, caller: Caller | None) -> N
     given = await _token_given(connection)
     if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
         raise NotPermitted(
-            "This form has not come from a page of this session.",
+            "This form was not sent from a page of this session.",
             advice="Load the page again, and send it once more.",
         )
     # What the page itself asks of the interface is the same request.
@@ -131,7 +131,10 @@ def _refuse_other_origin(connection: HTTPConnection) -> None:
     site = connection.headers.get("sec-fetch-site", "same-origin")
     own = {f"{scheme}://{connection.headers.get('host', '')}" for scheme in ("http", "https")}
     if (origin is not None and origin not in own) or site not in ("same-origin", "none"):
-        raise NotPermitted("Another site has made this request.", advice="Begin from a page of this service.")
+        raise NotPermitted(
+            "This request was made by another site.",
+            advice="Open a page of this service and send it from there.",
+        )
 
 
 async def _token_given(connection: HTTPConnection) -> str:

@@ -117,7 +117,7 @@ class Drafting:
         self.definition = base
         self.mistakes: list[Mistake] = []
         if not draft.name:
-            self.mistakes.append(wrong("name", "A task needs a name.", "Name it."))
+            self.mistakes.append(wrong("name", "A task needs a name.", "Fill in the name."))
         self._about()
         self._when()
         self._what()
@@ -140,7 +140,9 @@ class Drafting:
             return
         kind = _TYPES.get(draft.when)
         if kind is None:
-            self.mistakes.append(wrong("when", f"“{draft.when[:20]}” is no kind of trigger.", "Choose one."))
+            self.mistakes.append(
+                wrong("when", f"“{draft.when[:20]}” is not a kind of trigger.", "Choose one.")
+            )
             return
         kept = next(iter(triggers), None)
         if kept is None or kept.type is not kind or len(triggers) > 1:
@@ -155,9 +157,7 @@ class Drafting:
 
     def _start(self, trigger: Trigger) -> None:
         if not self.draft.start:
-            self.mistakes.append(
-                wrong("start", "It is not said when it starts first.", "Give a date and a time.")
-            )
+            self.mistakes.append(wrong("start", "The first start is missing.", "Give a date and a time."))
             return
         with self._field("start"):
             trigger.start_boundary = dt.datetime.fromisoformat(self.draft.start).replace(tzinfo=None)  # type: ignore[assignment]  # taken as a boundary
@@ -183,7 +183,9 @@ class Drafting:
         if draft.what == "operation":
             command = find_command(draft.operation)
             if command is None or not draft.machine:
-                self.mistakes.append(wrong("machine", "It is not said which machine.", "Name the machine."))
+                self.mistakes.append(
+                    wrong("machine", "The machine is missing.", "Give the name of a machine.")
+                )
                 return
             handler = kept if isinstance(kept, ComHandlerAction) else None
             if handler is None:
@@ -194,9 +196,7 @@ class Drafting:
             handler.class_id, handler.data = command.class_id, draft.machine
             return
         if not draft.command:
-            self.mistakes.append(
-                wrong("command", "It is not said what to run.", "Give the path of a program.")
-            )
+            self.mistakes.append(wrong("command", "The program is missing.", "Give the path of a program."))
             return
         program = kept if isinstance(kept, ExecAction) else None
         if program is None:
@@ -217,7 +217,7 @@ class Drafting:
         except InnkeeperError as error:
             self.mistakes.append(mistake_of_field(name, error))
         except (ValueError, OverflowError) as error:
-            self.mistakes.append(wrong(name, f"It will not do: {error}.", "Give another."))
+            self.mistakes.append(wrong(name, f"This value is not valid: {error}.", "Give another value."))
 
 
 def _when(trigger: Trigger) -> dict[str, object] | None:

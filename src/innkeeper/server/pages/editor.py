@@ -125,9 +125,9 @@ def _text_of(data: bytes) -> str:
 
 
 def _mistakes_of_xml(xml: str, name: str) -> Sequence[Mistake]:
-    mistakes = [] if name else [wrong("name", "A task needs a name.", "Name it.")]
+    mistakes = [] if name else [wrong("name", "A task needs a name.", "Fill in the name.")]
     if not xml.strip():
-        return [*mistakes, wrong("xml", "There is no XML.", "Paste a definition, or choose a file.")]
+        return [*mistakes, wrong("xml", "The XML is missing.", "Paste a definition, or choose a file.")]
     try:
         TaskDefinition.from_xml(xml, strict=True)
     except ScheduleError as error:

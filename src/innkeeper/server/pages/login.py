@@ -24,7 +24,7 @@ async def log_in(request: Request) -> Response:
     form = await read_form(request)
     user, realm, wanted = form.text("user"), form.text("realm"), _own_path(form.text("next"))
     if not user:
-        mistake = wrong("user", "It is not said who logs in.", "Give a name.")
+        mistake = wrong("user", "The name is missing.", "Give your user name.")
         return await _page(request, wanted=wanted, realm=realm, mistake=mistake, status=422)
     try:
         response = RedirectResponse(wanted, 303)

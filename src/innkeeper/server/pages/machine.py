@@ -100,7 +100,7 @@ async def _booked(door: Door, machine: str, booking: Booking) -> Mistake | None:
         )
         await door.post("/updates", UpdateMessage, request)
     except ValueError:
-        return wrong("deadline", "That is no date and time.", "Give one as 2026-11-30 06:00.")
+        return wrong("deadline", "The deadline is not a date and time.", "Write it as 2026-11-30 06:00.")
     except InnkeeperError as error:
         return mistake_of(error, {"deadline": "deadline", "identifier": "identifier", "label": "label"})
     return None
@@ -191,8 +191,8 @@ def _command(request: Request) -> Command:
     found = find_command(request.path_params["verb"])
     if found is None:
         raise InvalidArgument(
-            "A machine cannot be told that.",
+            "There is no such command for a machine.",
             code=ErrorCode.ERROR_NOT_FOUND,
-            advice="Go back to the machine: its page shows what can be done.",
+            advice="Go back to the machine's page, which lists the commands.",
         )
     return found

@@ -114,7 +114,7 @@ class Night:
     @property
     def summary(self) -> str:
         """The night in one sentence."""
-        response = [f"{count} {sign.word}" for sign, count in self.tally if sign is not words.PLANNED]
+        response = [f"{count} {sign.of(count)}" for sign, count in self.tally if sign is not words.PLANNED]
         planned = sum(stay.is_planned for stay in self.stays)
         if planned:
             response.append(f"{planned} to come")

@@ -13,6 +13,7 @@ def number_in(text: str | None, name: str, *, least: int = 0, most: int = _MOST)
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 18 and least <= int(text) <= most):
         raise InvalidArgument(
-            f"The {name} “{text[:40]}” is no whole number from {least} to {most}.", advice="Give another."
+            f"The {name} “{text[:40]}” is not a whole number from {least} to {most}.",
+            advice="Give another number.",
         )
     return int(text)

@@ -145,7 +145,7 @@ async def change_password(request: Request) -> Response:
     """Change one's own password."""
     form = await read_form(request)
     if form.verbatim("password") != form.verbatim("again"):
-        mistake = wrong("again", "The two new passwords are not the same.", "Type it twice alike.")
+        mistake = wrong("again", "The two new passwords differ.", "Type the same password twice.")
         return await _account(request, mistakes=[mistake], status=422)
     try:
         body = {"current": form.verbatim("current"), "password": form.verbatim("password")}
@@ -166,7 +166,10 @@ async def _done(
     try:
         await command(Door(request), form)
     except ValueError:
-        mistake = wrong(about, "A machine, a label or a folder has a name; the inn has none.", "Name it.")
+        sentence = (
+            "A role on a machine, a label or a folder needs its name; one on the whole server has none."
+        )
+        mistake = wrong("on", sentence, "Correct the name.")
         return await _people(request, form=form, mistakes=[mistake], status=422)
     except InnkeeperError as error:
         mistake = mistake_of(error, fields)
@@ -184,7 +187,7 @@ async def _people(
         "users": found.users,
         "realms": found.realms,
         "roles": [role.value for role in RoleName],
-        "reaches": [reach.value for reach in ReachName],
+        "reaches": list(ReachName),
         "mistakes": mistakes or [],
         "entered": (lambda name: form.text(name)) if form else (lambda name: ""),
     }

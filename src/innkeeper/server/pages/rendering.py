@@ -16,6 +16,7 @@ from innkeeper.server.identity.sessions import csrf_token
 from innkeeper.server.pages import moments, static, words
 from innkeeper.server.pages.headers import HEADERS
 from innkeeper.server.pages.visitor import Visitor, may_cancel, visitor_of
+from innkeeper.wire.plurals import counted
 from innkeeper.wire.version import VERSION
 
 #: Below this, compressing costs more than it spares.
@@ -104,6 +105,7 @@ def environment() -> jinja2.Environment:
         "size": words.size,
         "rejectattr_name": lambda attributes: {k: v for k, v in attributes.items() if k != "name"},
         "result_code": words.result_code,
+        "counted": counted,
     }
     made.globals |= {
         "asset": static.url_of,

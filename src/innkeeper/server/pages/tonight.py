@@ -64,8 +64,9 @@ def _date(text: str | None) -> dt.date | None:
         found = dt.date.fromisoformat(text)
     except ValueError as error:
         raise InvalidArgument(
-            f"“{text[:40]}” is no date.", advice="Name a night by its evening, as in 2026-11-24."
+            f"“{text[:40]}” is not a date.",
+            advice="Give the date of the night's evening, such as 2026-11-24.",
         ) from error
     if not dt.date(1970, 1, 2) <= found <= dt.date(9000, 1, 1):
-        raise InvalidArgument(f"There is no night of {found}.", advice="Name one of this age.")
+        raise InvalidArgument(f"There is no night of {found}.", advice="Give a date between 1970 and 9000.")
     return found

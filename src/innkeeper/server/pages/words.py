@@ -6,6 +6,7 @@ import dataclasses
 from typing import Final
 
 from innkeeper.errors import ErrorCode
+from innkeeper.wire.identity import ReachName
 from innkeeper.wire.messages import TaskMessage, UpdateMessage
 from innkeeper.wire.states import (
     CancelEffect,
@@ -27,6 +28,12 @@ class Sign:
     icon: str
     #: ``good``, ``busy``, ``warn``, ``bad``, ``sleep`` or ``idle``.
     tone: str
+    #: The word after a number that is not one, where it differs: ``2 need help``.
+    plural: str = ""
+
+    def of(self, count: int) -> str:
+        """Return the word that follows a number."""
+        return self.word if count == 1 else self.plural or self.word
 
 
 #: The symbol and the tone of each state; its word is ``MachineState.words``.
@@ -48,16 +55,16 @@ VERDICTS: Final = {
     Verdict.KEPT: Sign("kept", "good", "good"),
     Verdict.ROLLED_BACK: Sign("rolled back", "back", "warn"),
     Verdict.NOT_STARTED: Sign("not started", "none", "idle"),
-    Verdict.NEEDS_HELP: Sign("needs help", "help", "bad"),
+    Verdict.NEEDS_HELP: Sign("needs help", "help", "bad", "need help"),
 }
 
-WAITS: Final = Sign("waits", "wait", "idle")
+WAITS: Final = Sign("waiting", "wait", "idle")
 RUNS: Final = Sign("running", "run", "busy")
-FITS_NOT: Final = Sign("does not fit", "help", "warn")
+FITS_NOT: Final = Sign("does not fit", "help", "warn", "do not fit")
 PLANNED: Final = Sign("planned", "calendar", "idle")
 
-OPEN: Final = Sign("open", "good", "good")
-CLOSED: Final = Sign("closed", "none", "warn")
+ENABLED: Final = Sign("enabled", "good", "good")
+DISABLED: Final = Sign("disabled", "none", "warn")
 REVOKED: Final = Sign("revoked", "none", "idle")
 
 _RESULTS: Final = {
@@ -85,17 +92,25 @@ _RUNS: Final = {
 }
 
 _OUTCOMES: Final = {
-    "begun": Sign("begun", "run", "busy"),
+    "begun": Sign("started", "run", "busy"),
     "done": Sign("done", "good", "good"),
     "failed": Sign("failed", "bad", "bad"),
     "refused": Sign("refused", "none", "warn"),
 }
 
-#: What a cancel does, said before anybody asks for one.
+#: The parts of a server that a role may be given on.
+REACHES: Final = {
+    ReachName.INN: "the whole server",
+    ReachName.MACHINE: "a machine",
+    ReachName.LABEL: "machines with a label",
+    ReachName.FOLDER: "a folder of the schedule",
+}
+
+#: The effect of a cancel, shown before anybody asks for one.
 CANCELS: Final = {
-    CancelEffect.NONE: "It can no longer be cancelled: it has passed the point of no return.",
+    CancelEffect.NONE: "None: the task can no longer be cancelled, as it has passed the point of no return.",
     CancelEffect.BACK_TO_START: "Everything is put back as it was before the task began.",
-    CancelEffect.STOPS_RESUMABLE: "It stops where it is, and can be taken up again later.",
+    CancelEffect.STOPS_RESUMABLE: "The task stops where it is, and can be resumed later.",
 }
 
 

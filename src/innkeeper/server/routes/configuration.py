@@ -187,7 +187,7 @@ async def attach_medium(
     elif request.attachment is Attachment.HOST_DRIVE:
         drive = await drives.attach_host_drive(name, target, request.path)
     else:
-        raise InvalidArgument("Nothing is put in by releasing it.", advice="Use DELETE to take it out.")
+        raise InvalidArgument("A medium cannot be set to nothing.", advice="Use DELETE to take the medium out.")
     return await _drive(house, name, drive)
 
 
@@ -231,7 +231,9 @@ async def change_adapter(
             else adapters.detach_adapter(name, adapter_id)
         )
     if changed is None:
-        raise InvalidArgument("Nothing is asked for.", advice="Name a network, an address, or dynamic.")
+        raise InvalidArgument(
+            "The request changes nothing.", advice="Give a network, an address, or dynamic."
+        )
     return _adapter(changed)
 
 
@@ -324,8 +326,8 @@ async def _refuse_booked(house: House, name: str) -> None:
     booked = await house.bookings.list(machine=machine.name, ended=False)
     if booked:
         raise InvalidArgument(
-            f"The update {booked[0].identifier} is booked for {machine.name} under this name.",
-            advice=f"Take it back first: innkeeper update delete {machine.name} {booked[0].identifier}",
+            f"The update {booked[0].identifier} is booked for {machine.name} under its present name.",
+            advice=f"Delete the booking first: innkeeper update delete {machine.name} {booked[0].identifier}",
         )
 
 

@@ -57,7 +57,8 @@ async def type_on_keyboard(name: str, request: wire.TypeRequest, house: TheHouse
     session = _of(user, request.session)
     if (request.text is None) == (request.sequence is None):
         raise InvalidArgument(
-            "Either a text or a key sequence is typed.", advice="Give one of “text” and “sequence”."
+            "Either a text or a key sequence can be typed, not both.",
+            advice="Give one of “text” and “sequence”.",
         )
     if request.text is not None:
         await house.keyboard.type_text(name, request.text, session=session)

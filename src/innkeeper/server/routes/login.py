@@ -28,7 +28,7 @@ async def log_in(
     )
     if not caller.may_somewhere(Role.VIEWER):
         raise NotPermitted(
-            f"{caller.name} may do nothing here.",
+            f"{caller.name} has no role here.",
             advice="Ask an administrator for a role (innkeeper user role).",
         )
     secret, session = await people.logins.open(caller, known)

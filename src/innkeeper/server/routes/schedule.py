@@ -214,7 +214,7 @@ def _logon_type(number: int) -> LogonType:
     try:
         return LogonType(number)
     except ValueError as problem:
-        raise InvalidArgument(f"{number} is no logon type.", advice="Give 0 to 6.") from problem
+        raise InvalidArgument(f"{number} is not a logon type.", advice="Give 0 to 6.") from problem
 
 
 async def _message(house: House, task: Registered) -> wire.ScheduledTaskMessage:

@@ -61,7 +61,8 @@ def _place_of(after: str) -> tuple[str, str, str]:
         start, machine, identifier = json.loads(after)
     except (ValueError, TypeError) as error:
         raise InvalidArgument(
-            "“after” is no place in this list.", advice="Send what the page before said as next_after."
+            "“after” is not a place in this list.",
+            advice="Send the value of next_after from the page before.",
         ) from error
     return str(start), str(machine), str(identifier)
 

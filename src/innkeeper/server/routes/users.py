@@ -76,7 +76,8 @@ async def set_own_password(request: wire.OwnPasswordRequest, house: TheHouse, ca
     """Set the password of one's own account."""
     if caller.realm != LOCAL_REALM:
         raise IdentityError(
-            f"The password of {caller.name} is not kept here.", advice=f"Change it in {caller.realm} itself."
+            f"The password of {caller.name} is not kept by Innkeeper.",
+            advice=f"Change it in the realm {caller.realm}.",
         )
     await house.people.logins.by_password(
         caller.user, caller.realm, request.current.get_secret_value(), caller.address
@@ -142,7 +143,7 @@ async def make_token(
     note(f"the token “{request.name}”")
     scope = None if request.scope is None else tuple(_grant(each) for each in request.scope)
     if caller.ceiling is not None:
-        raise NotPermitted("A token with a scope makes no others.", advice="Log in to make one.")
+        raise NotPermitted("A token with a scope cannot create other tokens.", advice="Log in to create one.")
     secret, token = await house.people.tokens.make(
         request.name,
         realm=caller.realm,

@@ -19,6 +19,8 @@
     disk: (value) => `${sayBytes(value)}/s`,
     network: (value) => `${sayBytes(value)}/s`,
   };
+  // Steps of an axis in bytes: powers of two, as the units are.
+  const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   // light-dark() has to be settled by the browser before a canvas can draw with it.
@@ -42,7 +44,7 @@
       scales: { y: { range: (plot, low, high) => [0, key === "cpu" ? 100 : key === "memory" ? MEMORY : Math.max(high * 1.1, 1024)] } },
       axes: [
         { ...axis, size: 22, space: 60, values: (plot, marks) => marks.map((mark) => say(new Date(mark * 1000), span === "day" ? "time" : "second")) },
-        { ...axis, size: key === "cpu" || key === "memory" ? 62 : 82, space: 34, values: (plot, marks) => marks.map(SAY[key]) },
+        { ...axis, size: key === "cpu" || key === "memory" ? 62 : 82, space: 34, values: (plot, marks) => marks.map(SAY[key]), ...(key === "cpu" ? {} : { incrs: BINARY }) },
       ],
       series: [{}, ...LINES[key].map(([label], number) => ({ label, stroke: tones[number], width: 1.6, dash: number ? [5, 3] : undefined, fill: number ? undefined : tones[0].replace("rgb(", "rgba(").replace(")", ", .18)"), points: { show: false } }))],
     };
