@@ -192,7 +192,9 @@ def revoke_token(
     if session.json:
         session.answer(session.inn.people.tokens.list())
     else:
-        session.out.print(Text(f"The token {token_id} was revoked and was revoked and opens nothing any more."))
+        session.out.print(
+            Text(f"The token {token_id} was revoked and was revoked and opens nothing any more.")
+        )
 
 
 def _show(session: Session, user: UserMessage) -> None:

@@ -311,7 +311,13 @@ FORWARD: tuple[Phase, ...] = (
     ),
     Phase(name="settle", title="Preparing the machine", work=settle, waits=True),
     Phase(name="undo point", title="Creating the undo disks", work=protect, finds=Protected),
-    Phase(name="record", title="Recording the disks' checksums' checksums", work=record, finds=Recorded, waits=True),
+    Phase(
+        name="record",
+        title="Recording the disks' checksums' checksums",
+        work=record,
+        finds=Recorded,
+        waits=True,
+    ),
     Phase(name="wake", title="Starting the machine", work=wake),
     Phase(name="agent", title="Waiting for the guest's agent", work=greet, finds=Greeted, waits=True),
     Phase(

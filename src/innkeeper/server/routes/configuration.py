@@ -187,7 +187,9 @@ async def attach_medium(
     elif request.attachment is Attachment.HOST_DRIVE:
         drive = await drives.attach_host_drive(name, target, request.path)
     else:
-        raise InvalidArgument("A medium cannot be set to nothing.", advice="Use DELETE to take the medium out.")
+        raise InvalidArgument(
+            "A medium cannot be set to nothing.", advice="Use DELETE to take the medium out."
+        )
     return await _drive(house, name, drive)
 
 
