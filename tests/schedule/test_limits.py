@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from innkeeper.schedule.limits import Limits
+from innkeeper.schedule.running.limits import Limits
 from innkeeper.tasks.clock import FakeClock
 
 
