@@ -107,3 +107,54 @@ def test_an_export_serves_until_it_is_ended(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert not (tmp_path / "s").exists()
+
+
+def test_a_chain_whose_parent_has_another_time_can_be_read_out(tmp_path: Path) -> None:
+    """With the option that says so, conversions and exports go on."""
+    base, child = tmp_path / "base.vhd", tmp_path / "child.vhd"
+    disk("create", base, "--size", "20M")
+    disk("create", child, "--parent", base)
+    os.utime(base, (1_700_000_000, 1_700_000_000))
+    for words in (
+        ("convert", child, tmp_path / "new.raw", "--to", "raw"),
+        ("merge-to", child, tmp_path / "new.vhd"),
+    ):
+        refused = disk(*words)
+        assert "--ignore-parent-time" in " ".join(refused.err.split())
+        assert disk(*words, "--ignore-parent-time").code == 0
+    command = [
+        *INNKEEPER,
+        "disk",
+        "export",
+        str(child),
+        "--socket",
+        str(tmp_path / "s"),
+        "--ignore-parent-time",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("nbd+unix:")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_parents_lie_beside_the_named_files_or_where_it_is_said(tmp_path: Path) -> None:
+    """A parent elsewhere is refused by its name, until its folder is allowed."""
+    (tmp_path / "golden").mkdir()
+    base, child = tmp_path / "golden" / "base.vhd", tmp_path / "own" / "child.vhd"
+    disk("create", base, "--size", "20M")
+    assert disk("create", child, "--parent", base).code == 0
+    words = ("convert", child, tmp_path / "own" / "new.raw", "--to", "raw")
+    refused = disk(*words)
+    assert "ERROR_BAD_PATHNAME" in refused.err
+    assert "base.vhd" in refused.err
+    assert disk("--within", base.parent, *words).code == 0
+
+
+def test_a_format_that_is_unclear_is_asked_for(tmp_path: Path) -> None:
+    """A raw image with the mark of another format is converted when the person has said that it is raw."""
+    (tmp_path / "d.img").write_bytes(b"QFI\xfb".ljust(4 << 20, b"\0"))
+    words = ("convert", tmp_path / "d.img", tmp_path / "new.vhd", "--to", "fixed")
+    refused = disk(*words)
+    assert "--format" in refused.err
+    assert disk(*words, "--format", "raw").code == 0

@@ -456,3 +456,35 @@ def test_checks_of_sound_disks_find_nothing(family: tuple[Path, Path]) -> None:
     """Disks as Innkeeper makes them have nothing wrong with them."""
     assert problems(family[0]) == set()
     assert problems(family[1]) == set()
+
+
+def test_each_repair_keeps_what_it_overwrites(disk: Path) -> None:
+    """A second repair has a file of its own beside the disk, and the first one's stays."""
+    kept = []
+    for number, junk in enumerate((b"one" * 100, b"two" * 100, b"three" * 100)):
+        poke(disk, 0, junk)
+        before = disk.read_bytes()
+        assert repair(disk)
+        name = "d.vhd.before-repair" + (f"-{number + 1}" if number else "")
+        kept.append((disk.with_name(name), before[:512]))
+    for path, start in kept:
+        assert path.read_bytes()[:512] == start
+
+
+def test_a_repair_keeps_the_data_that_it_clears(disk: Path) -> None:
+    """Sectors called unwritten that held data are made zero, after their data went beside the disk."""
+    place = entry(disk, 3) * 512
+    poke(disk, place, b"\x0f")
+    before = disk.read_bytes()
+    repair(disk, deep=True)
+    kept = disk.with_name("d.vhd.before-repair").read_bytes()
+    assert kept[place + 512 : place + 512 + 2048] == before[place + 512 : place + 512 + 2048] == b"\4" * 2048
+
+
+def test_a_mended_checksum_was_kept_as_it_was(tmp_path: Path) -> None:
+    """The only footer of a fixed disk is kept before it is written."""
+    path = disks.create_fixed(tmp_path / "f.vhd", SIZE)
+    poke(path, -512 + 64, b"\1\2\3\4")
+    footer = path.read_bytes()[-512:]
+    assert repair(path)
+    assert path.with_name("f.vhd.before-repair").read_bytes()[-512:] == footer

@@ -193,3 +193,21 @@ def test_a_description_that_names_other_files_is_refused(tmp_path: Path) -> None
         disks.convert(hostile, tmp_path / "out.raw", Kind.RAW, source_kind=Kind.VMDK)
     assert refused.value.code is ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE
     assert not (tmp_path / "out.raw").exists()
+
+
+def test_a_chain_whose_parent_has_another_time_can_be_read_out(
+    chain: tuple[Path, Path], tmp_path: Path, content: Callable[[Path], bytes]
+) -> None:
+    """Refused by itself, it is converted, merged to a new disk and read where the person says so."""
+    child, raw = chain
+    os.utime(tmp_path / "p.vhd", (1_700_000_000, 1_700_000_000))
+    with pytest.raises(DiskError) as refused:
+        disks.convert(child, tmp_path / "x.vhd", Kind.DYNAMIC)
+    assert refused.value.code is ErrorCode.VM_E_PARENT_MODIFIED
+    assert "--ignore-parent-time" in refused.value.advice
+    new = disks.convert(child, tmp_path / "x.vhd", Kind.DYNAMIC, ignore_parent_time=True)
+    assert content(new) == raw.read_bytes()
+    with disks.open(child, ignore_parent_time=True) as disk:
+        assert content(disk.merge_to(tmp_path / "y.vhd", Kind.FIXED)) == raw.read_bytes()
+    with pytest.raises(DiskError):
+        disks.open(child)

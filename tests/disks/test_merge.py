@@ -327,3 +327,32 @@ def test_a_merge_to_leaves_the_chain_alone(family: Family, content: Callable[[Pa
         new = disk.merge_to(child.with_name("new.vhd"), "fixed")
     assert content(new) == model
     assert (child.read_bytes(), parent.read_bytes()) == before
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_merge_through_a_link_removes_the_child_and_the_link(
+    family: Family, content: Callable[[Path], bytes], absolute: bool
+) -> None:
+    """The child that the link leads to is gone afterwards, and no link leads nowhere."""
+    child, parent, model = family
+    link = child.with_name("links") / "link.vhd"
+    link.parent.mkdir()
+    link.symlink_to(child if absolute else Path("..", child.name))
+    assert merge(link).samefile(parent)
+    assert not child.exists()
+    assert not link.is_symlink()
+    assert content(parent) == model
+
+
+def test_a_merge_into_a_parent_behind_a_link_keeps_the_link(
+    family: Family, content: Callable[[Path], bytes]
+) -> None:
+    """The parent's file is written where it lies."""
+    child, parent, model = family
+    real = parent.with_name("real")
+    real.mkdir()
+    parent.rename(real / parent.name)
+    parent.symlink_to(real / parent.name)
+    merge(child)
+    assert parent.is_symlink()
+    assert content(real / parent.name) == model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -300,3 +301,18 @@ def test_the_terminal_goes_through_the_service_where_it_has_the_disk(
     assert own_service.run("disk", "compact", disk, "--offline").code == 0
     assert own_service.run("disk", "create", str(tmp_path / "own.vhd"), "--size", "20M").code == 0
     assert len(list(inn.tasks.search())) == len(kinds)
+
+
+def test_a_chain_whose_parent_has_another_time_is_read_out(inn: innkeeper.Inn, root: Path) -> None:
+    """Conversions and exports of the service go on where the caller says so."""
+    done(inn.disks.create_dynamic(root / "p.vhd", 20 * MIB))
+    done(inn.disks.create_differencing(root / "c.vhd", root / "p.vhd"))
+    os.utime(root / "p.vhd", (1_700_000_000, 1_700_000_000))
+    child = inn.disks.at(root / "c.vhd")
+    task = child.convert(root / "n.vhd", "dynamic")
+    assert task.wait(60)
+    assert task.error == ErrorCode.VM_E_PARENT_MODIFIED
+    done(child.convert(root / "n.vhd", "dynamic", ignore_parent_time=True))
+    done(child.merge_to(root / "m.vhd", ignore_parent_time=True))
+    assert child.export(ignore_parent_time=True).startswith("nbd+unix:")
+    child.end_export()

@@ -283,7 +283,8 @@ def _check_time(child: Image, parent: Image) -> None:
             f"{parent.file.path}: the parent was changed after {child.file.path.name} was made.",
             path=str(child.file.path),
             code=ErrorCode.VM_E_PARENT_MODIFIED,
-            advice="If only its time changed, as by a copy: innkeeper disk reparent CHILD PARENT",
+            advice="If only its time changed, as by a copy: innkeeper disk reparent CHILD PARENT. "
+            "To read it as it is: --ignore-parent-time.",
         )
 
 

@@ -37,6 +37,15 @@ SYNC_FILE_RANGE_WRITE = 2
 #: The kernel has no copy for this pair of files.
 _CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ETXTBSY}
 
+#: What is found in place of a file.
+_NO_FILES = (
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISDIR, "a folder"),
+)
+
 
 class ImageFile:
     """One open file. Every change of an image goes through here, in order."""
@@ -76,9 +85,11 @@ class ImageFile:
         return file
 
     def _take(self, *, held: bool) -> None:
-        if not stat.S_ISREG(self.status().st_mode):
+        mode = self.status().st_mode
+        if not stat.S_ISREG(mode):
+            what = next((name for is_one, name in _NO_FILES if is_one(mode)), "no regular file")
             raise DiskError(
-                f"{self.path}: it is not a regular file.",
+                f"{self.path}: it is {what}, not an image file.",
                 path=str(self.path),
                 code=ErrorCode.VM_E_INVALID_HD_FILE,
                 advice="Name a disk image.",

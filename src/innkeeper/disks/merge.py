@@ -22,7 +22,7 @@ from innkeeper.disks.journal import MergeJournal, MergeState
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.mark import Mark, Operation
 from innkeeper.disks.oserror import adapted
-from innkeeper.disks.paths import image_path, sync_folder
+from innkeeper.disks.paths import check_folder, image_path, sync_folder
 from innkeeper.disks.progress import UNWATCHED, Watch, stop_if_asked
 from innkeeper.disks.reparent import stamp_parent
 from innkeeper.errors import DiskError, ErrorCode
@@ -50,6 +50,8 @@ def merge(
         check_differencing(file, Image(file).kind)
     chain = open_chain(child_path, ignore_parent_time=ignore_parent_time, merging=True)
     with contextlib.closing(chain):
+        if not keep_child:
+            check_folder(Path(os.path.realpath(child_path)).parent)
         return _Merge(chain, watch).run(keep_child=keep_child)
 
 
@@ -121,11 +123,17 @@ class _Merge:
         )
 
     def _note(self, begun: MergeJournal) -> MergeJournal:
-        """Write down that it begins: the file, then the child's note, then the parent's, which counts."""
+        """Write down that it begins: the child's note, then the parent's, which counts, then the file."""
         assert begun.token is not None
-        begun.write(self.parent.file.path)
-        self.child.put_mark(Mark(operation=Operation.MERGING_FROM, token=begun.token))
-        self.parent.put_mark(begun.mark)
+        try:
+            self.child.put_mark(Mark(operation=Operation.MERGING_FROM, token=begun.token))
+            self.parent.put_mark(begun.mark)
+            begun.write(self.parent.file.path)
+        except DiskError:
+            # Nothing is merged yet: a host that takes no journal has its disks as they were.
+            self.parent.put_mark(None)
+            self.child.put_mark(None)
+            raise
         return begun
 
     def _check_room(self) -> None:

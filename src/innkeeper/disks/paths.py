@@ -67,6 +67,17 @@ def already_there(path: Path) -> DiskError:
     )
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which no file can be made or removed; raises E_ACCESSDENIED."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DiskError(
+            f"{folder}: the folder cannot be written.",
+            path=str(folder),
+            code=ErrorCode.E_ACCESSDENIED,
+            advice="Check the owner and mode of the folder.",
+        )
+
+
 def sync_folder(folder: Path) -> None:
     """Make durable what was named, renamed or removed in a folder."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -63,11 +63,11 @@ def _export_here(path: Path, socket: Path, *, writable: bool, ignore_parent_time
     with (
         contextlib.closing(opened) as layers,
         NbdServer(layers, image_path(socket), writable=writable) as server,
+        contextlib.suppress(KeyboardInterrupt),
     ):
-        typer.echo(server.url)
         signal.signal(signal.SIGTERM, _interrupt)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.wait()
+        typer.echo(server.url)
+        server.wait()
 
 
 def exports(context: typer.Context, json: Json = False) -> None:
