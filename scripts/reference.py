@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 import decisions
-from innkeeper.cli.app import app as cli
+from innkeeper.cli.app import whole as whole_cli
 from innkeeper.cli.exit_codes import ExitCode
 from innkeeper.server.app import bare_app
 from innkeeper.wire.commands import Command
@@ -76,7 +75,7 @@ http://innkeeper/v1/machines`.
 
 def cli_reference() -> str:
     """The commands, their arguments and options, and the exit codes."""
-    root = cast("TyperGroup", typer.main.get_command(cli))
+    root = whole_cli()
     lines = [_CLI_HEAD, "## Exit codes\n", "| code | meaning |", "|---|---|"]
     lines += [f"| {int(code)} | {code.meaning} |" for code in ExitCode]
     lines += ["", "## Options before every command\n", *_parameters(root.params), ""]

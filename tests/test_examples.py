@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 from lxml import etree
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import documentation
 import innkeeper
-from innkeeper.cli.app import app
+from innkeeper.cli.app import whole
 from innkeeper.schedule import TaskDefinition
 from innkeeper.schedule.events.query import Subscription
 from innkeeper.server import settings
@@ -186,7 +185,7 @@ def test_commands_are_taken_by_the_command_line(
 
 
 #: The whole command line; to build it anew for each example would take most of the time.
-_ROOT_COMMAND = typer.main.get_command(app)
+_ROOT_COMMAND = whole()
 
 
 def _parse(words: list[str]) -> None:
@@ -236,7 +235,7 @@ def _alternatives(words: list[str]) -> Iterator[list[str]]:
 
 
 def _find(words: list[str], where: str) -> None:
-    command = typer.main.get_command(app)
+    command: TyperCommand | TyperGroup = _ROOT_COMMAND
     for word in words:
         if word == "--":
             return
@@ -247,4 +246,6 @@ def _find(words: list[str], where: str) -> None:
             assert word.partition("=")[0] in options, f"{where}: no option {word}"
         elif isinstance(command, TyperGroup) and not word.startswith(("-", "…", "HOST")):
             assert word in command.commands, f"{where}: no command {word}"
-            command = command.commands[word]
+            found = command.commands[word]
+            assert isinstance(found, TyperCommand | TyperGroup)
+            command = found

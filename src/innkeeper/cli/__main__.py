@@ -1,5 +1,5 @@
 """Run the command line as ``python -m innkeeper.cli``."""
 
-from innkeeper.cli.app import main
+from innkeeper.cli import main
 
 main()

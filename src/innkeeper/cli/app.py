@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, cast
 
 import typer
-from typer.core import TyperGroup
 
-from innkeeper.cli import (
-    agent,
-    audit,
-    channel,
-    configuration,
-    creation,
-    guest,
-    host,
-    login,
-    machine,
-    screen,
-    serve,
-    task,
-    tonight,
-    update,
-    user,
-    version,
-    watch,
-    window,
-)
-from innkeeper.cli import (
-    context as contexts,
-)
-from innkeeper.cli.disk import verbs as disk
 from innkeeper.cli.exit_codes import ExitCode, of_error
-from innkeeper.cli.schedule import verbs as schedule
+from innkeeper.cli.lazy import LazyGroup
+from innkeeper.cli.nouns import NOUNS
 from innkeeper.cli.terminal import Session, session_of
 from innkeeper.cli.times import parse_zone
 from innkeeper.errors import InnkeeperError
 
 
-class Innkeeper(TyperGroup):
+class Innkeeper(LazyGroup):
     """The root of all commands: the one place where an error becomes an exit code."""
+
+    parts: ClassVar = NOUNS
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer keeps its context's base to itself
         """Run the command that was asked for."""
@@ -92,28 +70,8 @@ def root(
     session.zone = parse_zone(zone) if zone else None
 
 
-serve.add_to(app)
-app.add_typer(agent.app)
-for more in (screen, guest, watch):
-    more.add_to(machine.app)
-app.add_typer(channel.app)
-configuration.add_to(machine.app)
-creation.add_to(machine.app)
-app.add_typer(host.app)
-app.add_typer(machine.app)
-app.add_typer(schedule.app)
-app.add_typer(task.app)
-app.add_typer(update.app)
-app.add_typer(window.app)
-app.add_typer(disk.app)
-app.add_typer(user.app)
-app.add_typer(audit.app)
-login.add_to(app)
-app.add_typer(contexts.app)
-tonight.add_to(app)
-version.add_to(app)
-
-
-def main() -> None:
-    """Run the command line."""
-    app()
+def whole() -> LazyGroup:
+    """The root with all its commands imported, for whoever reads the whole tree."""
+    tree = cast(LazyGroup, typer.main.get_command(app))
+    tree.load_all()
+    return tree

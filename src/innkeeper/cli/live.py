@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from innkeeper import client
 from innkeeper.cli.exit_codes import ExitCode, of_error, of_result, worst
 from innkeeper.cli.terminal import Session, table
 from innkeeper.cli.times import say_duration
-from innkeeper.client import Machine, Task
-from innkeeper.client.tasks import AWAY_SECONDS
 from innkeeper.errors import MachineError, ServiceError
 from innkeeper.wire.messages import TaskList, TaskMessage
 from innkeeper.wire.states import CancelEffect, TaskResult
+
+if TYPE_CHECKING:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
 
 Answer = TypeVar("Answer")
 
@@ -37,6 +37,8 @@ def watch(session: Session, read: Callable[[], Sequence[TaskMessage]]) -> Sequen
 
     Bears a service that is started again meanwhile. Ctrl-C leaves the tasks running.
     """
+    from rich.live import Live
+
     tasks = read()
     try:
         if session.json or not session.out.is_terminal:
@@ -74,6 +76,8 @@ def _watch_lines(session: Session, read: Callable[[], Sequence[TaskMessage]]) ->
 
 def with_retries(read: Callable[[], Answer]) -> Answer:
     """Read, and bear a service that is away for a while."""
+    from innkeeper.client.tasks import AWAY_SECONDS
+
     gone_at = time.monotonic()
     while True:
         try:
@@ -113,6 +117,8 @@ def phase(task: TaskMessage) -> Text:
 
 def bar(task: TaskMessage) -> ProgressBar:
     """How far it has come; pulsing where nobody knows."""
+    from rich.progress_bar import ProgressBar
+
     if task.is_complete:
         return ProgressBar(total=100, completed=100 if task.result is TaskResult.SUCCESS else 0, width=12)
     return ProgressBar(total=100, completed=task.percent or 0, width=12, pulse=task.percent is None)
@@ -145,7 +151,7 @@ def outcome_style(task: TaskMessage) -> str:
     return good.get(task.result, "red") if task.result is not None else ""
 
 
-def started(session: Session, task: Task, *, no_wait: bool) -> ExitCode:
+def started(session: Session, task: client.Task, *, no_wait: bool) -> ExitCode:
     """See a task that was just started to its end, or only name it; returns how the command ends."""
     if no_wait:
         message = task.read()
@@ -161,7 +167,7 @@ def started(session: Session, task: Task, *, no_wait: bool) -> ExitCode:
 
 
 def all_started(
-    session: Session, names: Sequence[str], start: Callable[[Machine], Task], *, no_wait: bool
+    session: Session, names: Sequence[str], start: Callable[[client.Machine], client.Task], *, no_wait: bool
 ) -> ExitCode:
     """Start a task on each machine, and see all of them to their ends, side by side.
 
@@ -171,7 +177,7 @@ def all_started(
     machines = [session.inn.machines[name] for name in dict.fromkeys(names)]
     if len(machines) == 1:
         return started(session, start(machines[0]), no_wait=no_wait)
-    tasks: list[Task] = []
+    tasks: list[client.Task] = []
     codes: list[ExitCode] = []
     for machine in machines:
         try:
@@ -182,7 +188,7 @@ def all_started(
     return worst([*codes, *_all_ended(session, tasks, no_wait=no_wait)])
 
 
-def _all_ended(session: Session, tasks: Sequence[Task], *, no_wait: bool) -> Sequence[ExitCode]:
+def _all_ended(session: Session, tasks: Sequence[client.Task], *, no_wait: bool) -> Sequence[ExitCode]:
     messages: Sequence[TaskMessage] = [task.read() for task in tasks]
     if not no_wait and tasks:
         messages = watch(session, lambda: [task.read() for task in tasks])

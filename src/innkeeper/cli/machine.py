@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, NoReturn
+from typing import Annotated, ClassVar, NoReturn
 
 import typer
 from rich.text import Text
 
-from innkeeper.cli.live import all_started
-from innkeeper.cli.machine_words import describe, show_devices
+from innkeeper import client
+from innkeeper.cli.lazy import LazyGroup
+from innkeeper.cli.nouns import MACHINE_COMMANDS
 from innkeeper.cli.terminal import Json, MachineName, MachineNames, NoWait, facts, session_of, table
 from innkeeper.cli.times import parse_duration
-from innkeeper.client import Machine, Task
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.commands import Command
 from innkeeper.wire.messages import MachineList, MachineMessage
 from innkeeper.wire.states import MachineState
 from innkeeper.wire.virtual_pc import StartupOption
 
-app = typer.Typer(name="machine", help="Show machines and command them.", no_args_is_help=True)
+
+class MachineGroup(LazyGroup):
+    """All commands for machines; those of other modules are imported when they are used."""
+
+    parts: ClassVar = MACHINE_COMMANDS
+
+
+app = typer.Typer(
+    name="machine", cls=MachineGroup, help="Show machines and command them.", no_args_is_help=True
+)
 
 _STYLES = {
     MachineState.RUNNING: "green",
@@ -61,6 +70,8 @@ def list_machines(context: typer.Context, json: Json = False) -> None:
 @app.command()
 def show(context: typer.Context, name: MachineName, json: Json = False) -> None:
     """Show all that is known of a machine."""
+    from innkeeper.cli.machine_words import describe, show_devices
+
     session = session_of(context)
     found = session.inn.machines[name]
     machine = found.read()
@@ -103,7 +114,7 @@ def stop(
             "--timeout is for guests that are asked; --force asks none.", advice="Leave one of them out."
         )
     if force:
-        _give(context, names, Machine.turn_off, no_wait)
+        _give(context, names, client.Machine.turn_off, no_wait)
     seconds = parse_duration(timeout).total_seconds() if timeout is not None else None
     _give(context, names, lambda machine: machine.shutdown(timeout_seconds=seconds), no_wait)
 
@@ -138,7 +149,12 @@ def undo(
     json: Json = False,
 ) -> None:
     """Merge or discard the undo disks of machines that are off, as after a run that needs help."""
-    _give(context, names, Machine.merge_undo_disks if merge else Machine.discard_undo_disks, no_wait)
+    _give(
+        context,
+        names,
+        client.Machine.merge_undo_disks if merge else client.Machine.discard_undo_disks,
+        no_wait,
+    )
 
 
 @app.command()
@@ -159,8 +175,10 @@ def say_state(state: MachineState) -> Text:
 
 
 def _give(
-    context: typer.Context, names: list[str], command: Callable[[Machine], Task], no_wait: bool
+    context: typer.Context, names: list[str], command: Callable[[client.Machine], client.Task], no_wait: bool
 ) -> NoReturn:
+    from innkeeper.cli.live import all_started
+
     raise typer.Exit(all_started(session_of(context), names, command, no_wait=no_wait))
 
 

@@ -10,19 +10,21 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from pydantic import BaseModel
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
 
+from innkeeper import client
 from innkeeper.cli.times import parse_zone, say_both, say_moment
-from innkeeper.client import Inn, connect
-from innkeeper.client.contexts import Context, Contexts
 from innkeeper.errors import InnkeeperError
+
+if TYPE_CHECKING:  # each command imports this module: what is heavy is imported where it is used
+    from pydantic import BaseModel
+    from rich.console import Console
+    from rich.table import Table
+
+    from innkeeper.client.contexts import Context
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -41,23 +43,29 @@ class Session:
     @functools.cached_property
     def out(self) -> Console:
         """Where answers go."""
+        from rich.console import Console
+
         return Console(highlight=False)
 
     @functools.cached_property
     def err(self) -> Console:
         """Where errors and notes go."""
+        from rich.console import Console
+
         return Console(stderr=True, highlight=False)
 
     @functools.cached_property
-    def inn(self) -> Inn:
+    def inn(self) -> client.Inn:
         """The service, connected at the first use."""
         if self.server or self.socket or self.context is None:
-            return connect(self.server, socket=self.socket)
-        return connect(self.context.server, socket=self.context.socket)
+            return client.connect(self.server, socket=self.socket)
+        return client.connect(self.context.server, socket=self.context.socket)
 
     @functools.cached_property
     def context(self) -> Context | None:
         """The inn that commands go to where no option says which; nothing for the one on this computer."""
+        from innkeeper.client.contexts import Contexts
+
         return Contexts.of_user().chosen()
 
     @property
@@ -90,11 +98,16 @@ class Session:
 
     def note(self, text: str) -> None:
         """Say something beside the answer; never in JSON."""
+        from rich.text import Text
+
         if not self.json:
             self.err.print(Text(text))
 
     def complain(self, error: InnkeeperError) -> None:
         """Say what went wrong, and what to do next."""
+        from rich.console import Group
+        from rich.text import Text
+
         if self.json:
             self.err.out(json.dumps(_as_json(error), ensure_ascii=False, indent=2))
             return
@@ -152,7 +165,7 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Return as soon as the t
 def _machines(context: typer.Context, incomplete: str) -> list[str]:
     """The machines that a half-typed name may be meant for; none where the service does not answer."""
     try:
-        with connect(socket=session_of(context).socket) as inn:
+        with client.connect(socket=session_of(context).socket) as inn:
             names = [machine.name for machine in inn.machines.list()]
     except InnkeeperError:
         return []
@@ -171,6 +184,8 @@ MachineNames = Annotated[
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """A calm table: no lines, names of columns dimmed."""
+    from rich.table import Table
+
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -179,6 +194,9 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def facts(pairs: dict[str, str]) -> Table:
     """Names and values, one a line; empty values are left out."""
+    from rich.table import Table
+    from rich.text import Text
+
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     made.add_column(style="dim")
     made.add_column(overflow="fold")

@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import httpx
-from websockets.sync.client import ClientConnection
 
-from innkeeper.client.connect import Account, enter, reach
+from innkeeper.client.connection import Account, enter, reach
 from innkeeper.client.doors import Door
 from innkeeper.client.greenlet_bridge import on_loop, wait_for
 from innkeeper.client.inn import Inn
 from innkeeper.client.transport import Transport
 from innkeeper.errors import InnkeeperError
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
 
 T = TypeVar("T")
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
 from innkeeper.client.problems import revive
 from innkeeper.errors import ErrorCode, ServiceError
-from innkeeper.wire import channels as channel_wire
-from innkeeper.wire import identity
 from innkeeper.wire import messages as wire
+
+if TYPE_CHECKING:  # most programs neither log in nor open a channel
+    from innkeeper.wire import channels as channel_wire
+    from innkeeper.wire import identity
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Query = Mapping[str, str | float | bool | tuple[str, ...] | None]
@@ -65,6 +67,8 @@ class Call(Generic[Answer]):
 
 def _as_json(body: BaseModel) -> bytes:
     """As it travels: a secret shows itself here, and nowhere else."""
+    from innkeeper.wire import identity
+
     return body.model_dump_json(context=identity.REVEALED).encode()
 
 
@@ -93,6 +97,8 @@ def inn() -> Call[wire.InnMessage]:
 
 def log_in(request: identity.LoginRequest) -> Call[identity.LoginMessage]:
     """Begin a session."""
+    from innkeeper.wire import identity
+
     return Call(method="POST", path="/v1/login", answer=identity.LoginMessage, body=request)
 
 
@@ -197,16 +203,22 @@ def remove_window(name: str) -> Call[wire.Nothing]:
 
 def channels(machine: str | None = None) -> Call[channel_wire.ChannelList]:
     """Channels of all machines, or of one."""
+    from innkeeper.wire import channels as channel_wire
+
     return _get("/v1/channels", channel_wire.ChannelList, machine=machine)
 
 
 def channel(name: str) -> Call[channel_wire.ChannelMessage]:
     """One channel."""
+    from innkeeper.wire import channels as channel_wire
+
     return _get(f"/v1/channels/{_quoted(name)}", channel_wire.ChannelMessage)
 
 
 def open_channel(request: channel_wire.ChannelRequest) -> Call[channel_wire.ChannelMessage]:
     """Open a channel."""
+    from innkeeper.wire import channels as channel_wire
+
     return Call(method="POST", path="/v1/channels", answer=channel_wire.ChannelMessage, body=request)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import ssl
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
-from websockets.sync.client import ClientConnection, unix_connect
-from websockets.sync.client import connect as connect_socket
 
 from innkeeper.client.addresses import Address
 from innkeeper.client.known_inns import KnownInns, changed, no_path
 from innkeeper.errors import InnkeeperError, NotPermitted, ServiceError
+
+if TYPE_CHECKING:  # few programs open a WebSocket
+    from websockets.sync.client import ClientConnection
 
 #: On a loop many wait at the same time, each on a connection of its own.
 _MANY = httpx.Limits(max_connections=1000, max_keepalive_connections=20)
@@ -60,17 +61,19 @@ class LocalDoor:
 
     def http(self, token: str) -> httpx.Client:
         """Speak HTTP through it."""
-        transport = httpx.HTTPTransport(uds=str(self._socket))
+        transport = httpx.HTTPTransport(uds=str(self._socket), verify=False)  # it has no TLS
         return httpx.Client(
             transport=transport, base_url="http://innkeeper", trust_env=False, headers=_proof(token)
         )
 
     def on_loop(self) -> httpx.AsyncBaseTransport:
         """Carry HTTP through it on an event loop."""
-        return httpx.AsyncHTTPTransport(uds=str(self._socket), limits=_MANY)
+        return httpx.AsyncHTTPTransport(uds=str(self._socket), verify=False, limits=_MANY)
 
     def join(self, path: str, token: str) -> ClientConnection:
         """Open a WebSocket."""
+        from websockets.sync.client import unix_connect
+
         where = f"ws://innkeeper{path}"
         return _entered(
             unix_connect(str(self._socket), where, additional_headers=_proof(token), **_UNLIMITED)
@@ -117,10 +120,10 @@ class RemoteDoor:
 
     def join(self, path: str, token: str) -> ClientConnection:
         """Open a WebSocket."""
+        from websockets.sync.client import connect
+
         where = f"{self._address.url.replace('http', 'ws', 1)}{path}"
-        return _entered(
-            connect_socket(where, ssl=self._context, additional_headers=_proof(token), **_UNLIMITED)
-        )
+        return _entered(connect(where, ssl=self._context, additional_headers=_proof(token), **_UNLIMITED))
 
     def unreachable(self, error: httpx.ConnectError) -> InnkeeperError:
         """0x800B0109 for another certificate, else 53 as 0x80070035."""

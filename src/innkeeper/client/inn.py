@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from innkeeper.client import calls, transport
-from innkeeper.client.audit import AuditLog
-from innkeeper.client.channels import ChannelCollection
-from innkeeper.client.disks import HardDiskCollection
-from innkeeper.client.events import follow
-from innkeeper.client.host import VirtualPC
-from innkeeper.client.machines import MachineCollection
-from innkeeper.client.people import People
-from innkeeper.client.schedule import Schedule
-from innkeeper.client.tasks import TaskCollection
-from innkeeper.client.updates import UpdateCollection
-from innkeeper.client.windows import WindowCollection
 from innkeeper.errors import InnkeeperError
-from innkeeper.wire.documented_events import DocumentedEvent
-from innkeeper.wire.messages import AgentFilesMessage, EventMessage, HealthMessage, InnMessage, TonightMessage
+
+if TYPE_CHECKING:  # each collection is imported when it is first used: most programs use one or two
+    from innkeeper.client.audit import AuditLog
+    from innkeeper.client.channels import ChannelCollection
+    from innkeeper.client.disks import HardDiskCollection
+    from innkeeper.client.host import VirtualPC
+    from innkeeper.client.machine_collection import MachineCollection
+    from innkeeper.client.people import People
+    from innkeeper.client.schedule import Schedule
+    from innkeeper.client.tasks import TaskCollection
+    from innkeeper.client.updates import UpdateCollection
+    from innkeeper.client.windows import WindowCollection
+    from innkeeper.wire.documented_events import DocumentedEvent
+    from innkeeper.wire.messages import (
+        AgentFilesMessage,
+        EventMessage,
+        HealthMessage,
+        InnMessage,
+        TonightMessage,
+    )
 
 
 class Inn:
     """One service and all that it looks after. Used from one thread; also as a context manager."""
-
-    machines: MachineCollection
-    tasks: TaskCollection
 
     def __init__(self, door: transport.Transport, *, ends_session: bool = False) -> None:
         """``ends_session``: the session was begun for this connection, and ends with it."""
@@ -35,17 +41,6 @@ class Inn:
         self._ends_session = ends_session
         self._greeting = door.send(calls.inn())
         self._open = True
-        self.machines = MachineCollection(door)
-        #: What belongs to no single machine.
-        self.virtual_pc = VirtualPC(door)
-        self.tasks = TaskCollection(door)
-        self.updates = UpdateCollection(door)
-        self.windows = WindowCollection(door)
-        self.channels = ChannelCollection(door)
-        self.schedule = Schedule(door)
-        self.disks = HardDiskCollection(door)
-        self.people = People(door)
-        self.audit = AuditLog(door)
 
     def __enter__(self) -> Inn:
         return self
@@ -88,6 +83,76 @@ class Inn:
         """The highest version of the documented interface, major in the upper half (``HighestVersion``)."""
         return self._greeting.highest_version
 
+    @functools.cached_property
+    def machines(self) -> MachineCollection:
+        """The machines of all hosts."""
+        from innkeeper.client.machine_collection import MachineCollection
+
+        return MachineCollection(self._transport)
+
+    @functools.cached_property
+    def virtual_pc(self) -> VirtualPC:
+        """What belongs to no single machine."""
+        from innkeeper.client.host import VirtualPC
+
+        return VirtualPC(self._transport)
+
+    @functools.cached_property
+    def tasks(self) -> TaskCollection:
+        """The running operations, and those that have ended."""
+        from innkeeper.client.tasks import TaskCollection
+
+        return TaskCollection(self._transport)
+
+    @functools.cached_property
+    def updates(self) -> UpdateCollection:
+        """The bookings of updates."""
+        from innkeeper.client.updates import UpdateCollection
+
+        return UpdateCollection(self._transport)
+
+    @functools.cached_property
+    def windows(self) -> WindowCollection:
+        """When machines may be maintained."""
+        from innkeeper.client.windows import WindowCollection
+
+        return WindowCollection(self._transport)
+
+    @functools.cached_property
+    def channels(self) -> ChannelCollection:
+        """The host pipes that are joined to ports of guests."""
+        from innkeeper.client.channels import ChannelCollection
+
+        return ChannelCollection(self._transport)
+
+    @functools.cached_property
+    def schedule(self) -> Schedule:
+        """The scheduled tasks."""
+        from innkeeper.client.schedule import Schedule
+
+        return Schedule(self._transport)
+
+    @functools.cached_property
+    def disks(self) -> HardDiskCollection:
+        """The virtual hard disks that the service can reach."""
+        from innkeeper.client.disks import HardDiskCollection
+
+        return HardDiskCollection(self._transport)
+
+    @functools.cached_property
+    def people(self) -> People:
+        """The accounts, roles and tokens."""
+        from innkeeper.client.people import People
+
+        return People(self._transport)
+
+    @functools.cached_property
+    def audit(self) -> AuditLog:
+        """The audit log."""
+        from innkeeper.client.audit import AuditLog
+
+        return AuditLog(self._transport)
+
     def read(self) -> InnMessage:
         """What the service says of itself now."""
         return self._transport.send(calls.inn())
@@ -118,6 +183,8 @@ class Inn:
         ``documented`` those that are one of these documented events. An event of the kind ``events.lost``
         says that some before it can no longer be had: read anew.
         """
+        from innkeeper.client.events import follow
+
         asked = {"kinds": ",".join(kinds), "machine": machine, "documented": ",".join(documented)}
         params = {name: value for name, value in asked.items() if value}
         return follow(self._transport, "/v1/events", params, last_id=last_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Unpack
 
 from innkeeper.client import calls
 from innkeeper.client.accountant import Accountant
@@ -13,16 +12,13 @@ from innkeeper.client.configuration import ConfiguredMachine
 from innkeeper.client.display import Display
 from innkeeper.client.events import follow
 from innkeeper.client.guest_os import GuestOS
-from innkeeper.client.host import VirtualPC
 from innkeeper.client.keyboard import Keyboard, Mouse
 from innkeeper.client.tasks import Task
-from innkeeper.client.transport import Transport
 from innkeeper.client.updates import MachineUpdates
-from innkeeper.wire.accountant import WatchedList, WatchedMessage
 from innkeeper.wire.commands import Command, MachineCommands, command_of
 from innkeeper.wire.configuration import DeleteMessage
 from innkeeper.wire.documented_events import DocumentedEvent
-from innkeeper.wire.host import NewMachineOptions, UnregisteredMessage
+from innkeeper.wire.host import UnregisteredMessage
 from innkeeper.wire.messages import Accepted, CommandRequest, EventMessage, MachineMessage, PrepareRequest
 from innkeeper.wire.states import EndpointType, MachineState
 
@@ -129,44 +125,3 @@ class Machine(MachineCommands[Task], ConfiguredMachine):
             host_endpoint_type=host_endpoint_type,
             guest_endpoint_type=guest_endpoint_type,
         )
-
-
-class MachineCollection:
-    """The machines of all hosts (``IVMVirtualMachineCollection``)."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    def __getitem__(self, name: str | int) -> Machine:
-        """One machine by its name (``FindVirtualMachine``), or by its number among all, from 0.
-
-        Raises ``MachineNotFound``, and ``IndexError`` for a number that none has.
-        """
-        if isinstance(name, int):
-            return Machine(self._transport, self.list()[name].name)
-        self._transport.send(calls.machine(name))
-        return Machine(self._transport, name)
-
-    def __iter__(self) -> Iterator[Machine]:
-        """All machines, by name."""
-        return (Machine(self._transport, message.name) for message in self.list())
-
-    def __len__(self) -> int:
-        return len(self.list())
-
-    def create(self, name: str, **options: Unpack[NewMachineOptions]) -> Task:
-        """Create a machine: ``image``, ``memory_mib`` and the other fields of ``CreateMachineRequest``."""
-        return VirtualPC(self._transport).create_virtual_machine(name, **options)
-
-    def register(self, path: str, name: str = "") -> Machine:
-        """Take in a machine by its definition's file."""
-        response = VirtualPC(self._transport).register_virtual_machine(path, name)
-        return Machine(self._transport, response.name)
-
-    def accounts(self) -> tuple[WatchedMessage, ...]:
-        """What all machines do and use, in one call."""
-        return self._transport.send(calls.get("/v1/accounts", WatchedList)).machines
-
-    def list(self) -> tuple[MachineMessage, ...]:
-        """What the hosts say of all machines, in one call."""
-        return self._transport.send(calls.machines()).machines

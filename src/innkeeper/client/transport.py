@@ -7,16 +7,19 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from pydantic import BaseModel
-from websockets.sync.client import ClientConnection
 
 from innkeeper.client.calls import Answer, Call, Query
 from innkeeper.client.doors import Door, LocalDoor, not_running
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.wire.event_stream import EventStream, StreamEvent
 from innkeeper.wire.places import sockets_to_try
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
 
 #: Longer than the service's heartbeat on a quiet stream.
 STREAM_SILENCE_SECONDS = 45.0

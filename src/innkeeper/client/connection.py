@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-
-from pydantic import SecretStr
+from typing import TYPE_CHECKING
 
 from innkeeper.client import calls, transport
 from innkeeper.client.addresses import Address
-from innkeeper.client.doors import RemoteDoor
 from innkeeper.client.inn import Inn
-from innkeeper.client.known_inns import KnownInns
-from innkeeper.client.tickets import ticket_for
 from innkeeper.client.transport import Transport
 from innkeeper.errors import ErrorCode, InvalidArgument
-from innkeeper.wire.identity import LoginRequest
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 #: Names of this computer.
 _HERE = (None, "", ".", "localhost")
@@ -59,6 +57,8 @@ class Account:
     @classmethod
     def given(cls, user: str | None, domain: str | None, password: str | None) -> Account | None:
         """All three, or nobody; raises ``InvalidArgument`` (0x8007000E) for some but not all."""
+        from pydantic import SecretStr
+
         if user and domain and password:
             return cls(user=user, domain=domain, password=SecretStr(password))
         if not user and not domain and not password:
@@ -74,6 +74,10 @@ def reach(server: str | None, socket: Path | str | None, fingerprint: str, *, as
     """Find the way to a service; with what is kept of oneself there, where nobody else is to be."""
     if server in _HERE or server is None:
         return transport.local(Path(socket) if socket is not None else None)
+    from innkeeper.client.doors import RemoteDoor
+    from innkeeper.client.known_inns import KnownInns
+    from innkeeper.client.tickets import ticket_for
+
     address, inns = Address.parse(server), KnownInns.of_user()
     door = RemoteDoor.known(address, inns, fingerprint=fingerprint)
     if not as_oneself:
@@ -85,6 +89,8 @@ def enter(reached: Transport, account: Account | None) -> Inn:
     """Begin: as oneself, or in a session of somebody, whose password is sent for it once."""
     if account is None:
         return Inn(reached)
+    from innkeeper.wire.identity import LoginRequest
+
     request = LoginRequest(user=account.user, domain=account.domain, password=account.password)
     try:
         entered = reached.send(calls.log_in(request))
