@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
-from innkeeper.client.calls import Call
+from innkeeper.client.calls import Query
+from innkeeper.client.calls import people as calls
 from innkeeper.client.transport import Transport
 from innkeeper.wire import audit as wire
 
@@ -26,7 +27,7 @@ class AuditLog:
         limit: int = 100,
     ) -> wire.AuditList:
         """Entries, newest first, page by page."""
-        query = {
+        query: Query = {
             "who": who,
             "action": action,
             "on": on,
@@ -34,15 +35,11 @@ class AuditLog:
             "before": before,
             "limit": limit,
         }
-        return self._transport.send(Call(method="GET", path="/v1/audit", answer=wire.AuditList, query=query))
+        return self._transport.send(calls.audit_log(query))
 
     def verify(self, number: int | None = None, seal: str | None = None) -> wire.AuditVerdict:
         """Whether an entry was changed, removed or moved; a head known from before shows a forged whole."""
-        query = {"number": number, "seal": seal}
-        call = Call(
-            method="GET", path="/v1/audit/verify", answer=wire.AuditVerdict, query=query, timeout_seconds=600
-        )
-        return self._transport.send(call)
+        return self._transport.send(calls.verify_audit_log(number, seal))
 
     def export(self) -> bytes:
         """The whole log, oldest first, one JSON object a line."""

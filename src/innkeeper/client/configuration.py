@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar, Unpack, cast
-from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from innkeeper.client.calls import Call
+from innkeeper.client.calls import machine_parts as calls
+from innkeeper.client.calls.call import quoted
 from innkeeper.client.devices import (
     DVDDrive,
     FloppyDrive,
@@ -86,7 +86,7 @@ class ConfiguredMachine(SettingsInPython):
 
     def remove_label(self, label: str) -> tuple[str, ...]:
         """Take a label from it; returns what it still has."""
-        return self._send("DELETE", f"labels/{quote(label, safe='')}", wire.LabelsMessage).labels
+        return self._send("DELETE", f"labels/{quoted(label)}", wire.LabelsMessage).labels
 
     # What it has
 
@@ -308,12 +308,7 @@ class ConfiguredMachine(SettingsInPython):
     def _send(
         self, method: str, what: str, answer: type[Said], body: BaseModel | None = None, **query: str | bool
     ) -> Said:
-        path = f"/v1/machines/{quote(self.name, safe='')}"
-        return self._transport.send(
-            Call(
-                method=method, path=f"{path}/{what}" if what else path, answer=answer, body=body, query=query
-            )
-        )
+        return self._transport.send(calls.part(method, self.name, what, answer, body, **query))
 
 
 def _property(declared: DeclaredSetting) -> property:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import TypeVar
-from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from innkeeper.client.calls import Call
+from innkeeper.client.calls import machine_parts as calls
 from innkeeper.client.disks import HardDisk
 from innkeeper.client.transport import Transport
 from innkeeper.errors import ErrorCode, InvalidArgument, MachineError
@@ -31,8 +30,7 @@ class _Device:
     def _send(
         self, method: str, what: str, answer: type[Said], body: BaseModel | None = None, **query: str | bool
     ) -> Said:
-        path = f"/v1/machines/{quote(self._machine, safe='')}/{what}"
-        return self._transport.send(Call(method=method, path=path, answer=answer, body=body, query=query))
+        return self._transport.send(calls.part(method, self._machine, what, answer, body, **query))
 
     def _gone(self, what: str, code: ErrorCode = ErrorCode.VM_E_DRIVE_INVALID) -> MachineError:
         return MachineError(

@@ -10,12 +10,11 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from innkeeper.client.calls import Call
+from innkeeper.client.calls import disks as calls
 from innkeeper.client.tasks import Task
 from innkeeper.client.transport import Transport
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire import disks as wire
-from innkeeper.wire.messages import Accepted, Nothing
 from innkeeper.wire.states import DiskFormat, HardDiskType
 
 Said = TypeVar("Said", bound=BaseModel)
@@ -28,7 +27,6 @@ _TYPES = {
     DiskFormat.RAW: HardDiskType.FIXED_SIZE,
 }
 _BY_TYPE = {known: name for name, known in _TYPES.items() if name is not DiskFormat.RAW}
-_EXPORTS = "/v1/disks/exports"
 _FINDING = re.compile(
     r"(?P<sentence>.*) \[(?P<problem>\w+) (?P<code>0x[0-9a-f]+)(?: block (?P<block>\d+))?\]"
 )
@@ -108,8 +106,7 @@ class HardDisk:
         """Say where its parent is, and that its time is right; raises VM_E_PARENT_CHILD_ID_MISMATCH."""
         place = parent.file if isinstance(parent, HardDisk) else os.fspath(parent)
         request = wire.ReparentRequest(path=self.file, parent=place, accept_other_id=accept_other_id)
-        call = Call(method="POST", path="/v1/disks/reparent", answer=wire.HardDiskMessage, body=request)
-        self._transport.send(call)
+        self._transport.send(calls.reparent(request))
 
     # Long operations
 
@@ -178,13 +175,11 @@ class HardDisk:
     def export(self, *, writable: bool = False, ignore_parent_time: bool = False) -> str:
         """Offer it by NBD, parents and all, until ``end_export``; returns the address."""
         request = wire.ExportRequest(path=self.file, writable=writable, ignore_parent_time=ignore_parent_time)
-        call = Call(method="POST", path=_EXPORTS, answer=wire.ExportMessage, body=request)
-        return self._transport.send(call).address
+        return self._transport.send(calls.export(request)).address
 
     def end_export(self) -> None:
         """Offer it no more; raises ERROR_SHARING_VIOLATION while a client uses it."""
-        query = {"path": self.file}
-        self._transport.send(Call(method="DELETE", path=_EXPORTS, answer=Nothing, query=query))
+        self._transport.send(calls.end_export(self.file))
 
 
 class HardDiskCollection:
@@ -266,8 +261,7 @@ class HardDiskCollection:
         QEMU reads a differencing VHD as if it had no parent, and cannot save a machine with any VHD.
         """
         request = wire.ConnectRequest(machine=machine)
-        call = Call(method="POST", path="/v1/disks/connect", answer=wire.ConnectedMessage, body=request)
-        return self._transport.send(call).targets
+        return self._transport.send(calls.connect(request)).targets
 
     def at(self, path: DiskPath) -> HardDisk:
         """A disk that is not looked at yet: it may be damaged, or no disk at all."""
@@ -296,13 +290,11 @@ def findings_of(task: Task) -> Iterator[wire.FindingMessage]:
 
 
 def _ask(transport: Transport, what: str, answer: type[Said], **query: str) -> Said:
-    path = f"/v1/disks/{what}" if what else "/v1/disks"
-    return transport.send(Call(method="GET", path=path, answer=answer, query=query))
+    return transport.send(calls.ask(what, answer, **query))
 
 
 def _start(transport: Transport, verb: str, request: BaseModel) -> Task:
-    call = Call(method="POST", path=f"/v1/disks/{verb}", answer=Accepted, body=request)
-    return Task(transport, transport.send(call).task)
+    return Task(transport, transport.send(calls.start(verb, request)).task)
 
 
 def _format(kind: DiskFormat | HardDiskType | int | str) -> DiskFormat:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from innkeeper.client.calls import Call, get, machine_path
+from innkeeper.client.calls import get, machine_path
+from innkeeper.client.calls.machine_parts import set_size
 from innkeeper.client.transport import Transport
 from innkeeper.client.wires import Wire, open_wire
 from innkeeper.errors import ErrorCode, MachineError, WrongState
-from innkeeper.wire.display import DisplayMessage, SizeMessage, SizeRequest, ThumbnailMessage
+from innkeeper.wire.display import DisplayMessage, SizeRequest, ThumbnailMessage
 from innkeeper.wire.states import MachineState, VideoMode
 
 
@@ -67,9 +68,8 @@ class Display:
         640 to 2,048 by 480 to 1,920 pixels; the width is cut to a multiple of 8. Raises ``InvalidArgument``
         beyond, ``MachineError`` where the guest cannot follow or did not in time.
         """
-        path = machine_path(self._name, "display")
         request = SizeRequest(width=width, height=height)
-        size = self._transport.send(Call(method="PUT", path=path, answer=SizeMessage, body=request))
+        size = self._transport.send(set_size(self._name, request))
         return size.width, size.height
 
     def open(self) -> Wire:

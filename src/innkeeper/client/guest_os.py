@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from innkeeper.client.calls import Call, command, get, machine_path
+from innkeeper.client.calls import command, get, machine_path
+from innkeeper.client.calls import machine_parts as calls
 from innkeeper.client.tasks import Task
 from innkeeper.client.transport import Transport
 from innkeeper.errors import AgentError, ErrorCode, InvalidArgument
@@ -20,7 +21,7 @@ from innkeeper.wire.guest_os import (
     SessionList,
     TimeSyncRequest,
 )
-from innkeeper.wire.messages import Nothing, PrepareRequest
+from innkeeper.wire.messages import PrepareRequest
 
 #: What the documents call the port of Windows' remote desktop.
 _REMOTE_DESKTOP_PORT = 3389
@@ -159,7 +160,7 @@ class GuestOS:
     @is_host_time_sync_enabled.setter
     def is_host_time_sync_enabled(self, enabled: bool) -> None:
         body = TimeSyncRequest(enabled=enabled)
-        self._transport.send(Call(method="PUT", path=self._path("time_sync"), answer=Nothing, body=body))
+        self._transport.send(calls.set_time_sync(self._name, body))
 
     # Who is there
 
@@ -267,6 +268,5 @@ class GuestParameters(Mapping[str, str]):
         return self._transport.send(get(path, ParameterList)).parameters
 
     def _put(self, key: str, value: str | None) -> None:
-        path = machine_path(self._name, "guest/parameter")
         body = ParameterRequest(key=key, value=value)
-        self._transport.send(Call(method="PUT", path=path, answer=Nothing, body=body))
+        self._transport.send(calls.set_parameter(self._name, body))

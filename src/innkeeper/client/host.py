@@ -8,7 +8,7 @@ from typing import TypeVar, Unpack
 
 from pydantic import BaseModel
 
-from innkeeper.client.calls import Call
+from innkeeper.client.calls import machine_parts as calls
 from innkeeper.client.configuration import Value
 from innkeeper.client.devices import NetworkAdapter
 from innkeeper.client.disks import HardDisk
@@ -508,6 +508,4 @@ class VirtualPC:
         body: BaseModel | None = None,
         **query: str | bool | tuple[str, ...],
     ) -> Said:
-        return self._transport.send(
-            Call(method=method, path=f"/v1/{what}", answer=answer, body=body, query=query)
-        )
+        return self._transport.send(calls.around(method, what, answer, body, **query))

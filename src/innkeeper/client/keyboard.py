@@ -6,7 +6,8 @@ import uuid
 
 from pydantic import BaseModel
 
-from innkeeper.client.calls import Call, get, machine_path
+from innkeeper.client.calls import get, machine_path
+from innkeeper.client.calls import machine_parts as calls
 from innkeeper.client.transport import Transport
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.wire.keyboard import (
@@ -20,11 +21,8 @@ from innkeeper.wire.keyboard import (
     TypeRequest,
     WheelRequest,
 )
-from innkeeper.wire.messages import Nothing
 from innkeeper.wire.states import MouseButton
 
-#: Typing takes its time: 30 ms a key.
-_TIMEOUT_SECONDS = 180.0
 #: The longest text of one call.
 _TEXT = 500
 
@@ -83,10 +81,7 @@ class Keyboard:
         self._send("keys", KeyRequest(keys=keys, action=action, session=self._session))
 
     def _send(self, what: str, body: BaseModel, method: str = "POST") -> None:
-        path = machine_path(self._name, f"keyboard/{what}")
-        self._transport.send(
-            Call(method=method, path=path, answer=Nothing, body=body, timeout_seconds=_TIMEOUT_SECONDS)
-        )
+        self._transport.send(calls.keyboard(method, self._name, what, body))
 
 
 class Mouse:
@@ -179,5 +174,4 @@ class Mouse:
             )
 
     def _post(self, what: str, body: BaseModel) -> None:
-        path = machine_path(self._name, f"mouse/{what}")
-        self._transport.send(Call(method="POST", path=path, answer=MouseMessage, body=body))
+        self._transport.send(calls.mouse(self._name, what, body))

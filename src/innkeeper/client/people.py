@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from innkeeper.client.calls import Call, Query
+from innkeeper.client.calls import Query
+from innkeeper.client.calls import people as calls
 from innkeeper.client.transport import Transport
 from innkeeper.wire import identity as wire
-from innkeeper.wire.messages import Nothing
 
 
 class People:
@@ -22,41 +21,35 @@ class People:
 
     def list(self) -> wire.UserList:
         """Everybody, and every group, who has an account or a role here."""
-        return self._transport.send(Call(method="GET", path="/v1/users", answer=wire.UserList))
+        return self._transport.send(calls.users())
 
     def add(self, name: str, password: str, role: wire.RoleName | None = None) -> wire.UserMessage:
         """Add an account of Innkeeper's own, with a role on the whole inn. Raises ``IdentityError``."""
         request = wire.AddUserRequest(name=name, password=SecretStr(password), role=role)
-        return self._transport.send(
-            Call(method="POST", path="/v1/users", answer=wire.UserMessage, body=request)
-        )
+        return self._transport.send(calls.add_user(request))
 
     def remove(self, name: str) -> None:
         """Remove an account, with its roles, tokens and sessions."""
-        self._transport.send(Call(method="DELETE", path=_user(name), answer=Nothing))
+        self._transport.send(calls.remove_user(name))
 
     def set_password(self, name: str, password: str) -> wire.UserMessage:
         """Set an account's password; who is logged in with the former one no longer is."""
         request = wire.PasswordRequest(password=SecretStr(password))
-        path = f"{_user(name)}/password"
-        return self._transport.send(Call(method="PUT", path=path, answer=wire.UserMessage, body=request))
+        return self._transport.send(calls.set_password(name, request))
 
     def set_own_password(self, current: str, password: str) -> None:
         """Set the password of one's own account."""
         request = wire.OwnPasswordRequest(current=SecretStr(current), password=SecretStr(password))
-        self._transport.send(Call(method="PUT", path="/v1/password", answer=Nothing, body=request))
+        self._transport.send(calls.set_own_password(request))
 
     def enable(self, name: str, enabled: bool = True) -> wire.UserMessage:
         """Open an account, or close it, which ends what it has open."""
         request = wire.EnableUserRequest(enabled=enabled)
-        path = f"{_user(name)}/enabled"
-        return self._transport.send(Call(method="PUT", path=path, answer=wire.UserMessage, body=request))
+        return self._transport.send(calls.enable_user(name, request))
 
     def give_role(self, request: wire.GrantRequest) -> wire.GrantMessage:
         """Give a person or a group a role, in place of another on the same thing."""
-        return self._transport.send(
-            Call(method="POST", path="/v1/roles", answer=wire.GrantMessage, body=request)
-        )
+        return self._transport.send(calls.give_role(request))
 
     def take_role(
         self,
@@ -75,7 +68,7 @@ class People:
             "reach": reach.value,
             "name": name,
         }
-        self._transport.send(Call(method="DELETE", path="/v1/roles", answer=Nothing, query=query))
+        self._transport.send(calls.take_role(query))
 
 
 class Tokens:
@@ -86,23 +79,15 @@ class Tokens:
 
     def list(self, *, everybodys: bool = False) -> wire.TokenList:
         """Oldest first."""
-        query = {"everybodys": everybodys}
-        return self._transport.send(Call(method="GET", path="/v1/tokens", answer=wire.TokenList, query=query))
+        return self._transport.send(calls.tokens(everybodys))
 
     def make(
         self, name: str, *, scope: Sequence[wire.ScopeRequest] | None = None, days: int | None = 90
     ) -> wire.TokenMade:
         """Make a token for oneself; its secret is shown this once. ``scope`` leaves only these roles."""
         request = wire.TokenRequest(name=name, scope=None if scope is None else tuple(scope), days=days)
-        return self._transport.send(
-            Call(method="POST", path="/v1/tokens", answer=wire.TokenMade, body=request)
-        )
+        return self._transport.send(calls.make_token(request))
 
     def revoke(self, token_id: str) -> None:
         """End a token for ever."""
-        path = f"/v1/tokens/{quote(token_id, safe='')}"
-        self._transport.send(Call(method="DELETE", path=path, answer=Nothing))
-
-
-def _user(name: str) -> str:
-    return f"/v1/users/{quote(name, safe='')}"
+        self._transport.send(calls.revoke_token(token_id))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from innkeeper.client.calls import Call, Query
+from innkeeper.client.calls import schedule as calls
 from innkeeper.client.transport import Transport
 from innkeeper.wire import schedule as wire
 from innkeeper.wire.states import RunState, TaskState
 
-_INSTANCE: Final = "/v1/schedule/instance"
 _STATES: Final = {
     RunState.CLAIMED: TaskState.RUNNING,
     RunState.RUNNING: TaskState.RUNNING,
@@ -68,15 +67,12 @@ class RunningTask:
 
     def refresh(self) -> None:
         """Ask the service anew (``Refresh``). Raises ``ScheduleError`` (0x8004130B) where it has ended."""
-        query: Query = {"instance": self.message.id}
-        call = Call(method="GET", path=_INSTANCE, answer=wire.RunMessage, query=query)
-        self.message = self._transport.send(call)
+        self.message = self._transport.send(calls.instance(self.message.id))
 
     def stop(self) -> None:
         """Stop it (``Stop``). Raises ``ScheduleError`` (0x8004130B) where it has ended."""
         request = wire.InstanceRequest(instance=self.message.id)
-        call = Call(method="POST", path=f"{_INSTANCE}/stop", answer=wire.StopMessage, body=request)
-        self._transport.send(call)
+        self._transport.send(calls.stop_instance(request))
 
     def pause(self) -> None:
         """Let it stand still (``ITaskHandler::Pause``): its program, with all that it has started.
@@ -92,5 +88,4 @@ class RunningTask:
 
     def _command(self, verb: str) -> None:
         request = wire.InstanceRequest(instance=self.message.id)
-        call = Call(method="POST", path=f"{_INSTANCE}/{verb}", answer=wire.RunMessage, body=request)
-        self.message = self._transport.send(call)
+        self.message = self._transport.send(calls.command_instance(verb, request))

@@ -6,20 +6,16 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
-from innkeeper.client.calls import Call, Query
+from innkeeper.client.calls import Query
+from innkeeper.client.calls import schedule as calls
 from innkeeper.client.numbered import NumberedCollection
 from innkeeper.client.running_task import RunningTask
 from innkeeper.client.transport import Transport
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire import schedule as wire
 from innkeeper.wire.commands import class_id_of
-from innkeeper.wire.messages import Nothing
-from innkeeper.wire.schedule_times import OperationList, RunCalendar, TaskRunsMessage
+from innkeeper.wire.schedule_times import TaskRunsMessage
 from innkeeper.wire.states import RunState, TaskState
-
-_TASK = "/v1/schedule/task"
-_FOLDER = "/v1/schedule/folder"
-
 
 #: TASK_ENUM_HIDDEN, the one flag of lists.
 _HIDDEN: Final = 1
@@ -42,9 +38,7 @@ class Schedule:
 
     def folder(self, path: str = "\\") -> TaskFolder:
         """The folder of this path (``GetFolder``). Raises ``ScheduleError`` (0x80070002)."""
-        query: Query = {"path": path}
-        call = Call(method="GET", path=_FOLDER, answer=wire.FolderMessage, query=query)
-        return TaskFolder(self._transport, self._transport.send(call))
+        return TaskFolder(self._transport, self._transport.send(calls.folder(path)))
 
     def calendar(
         self,
@@ -63,22 +57,20 @@ class Schedule:
             "count": count,
             "hidden": hidden,
         }
-        call = Call(method="GET", path="/v1/schedule/calendar", answer=RunCalendar, query=query)
-        return self._transport.send(call).tasks
+        return self._transport.send(calls.calendar(query)).tasks
 
     def history(
         self, text: str = "", *, states: Sequence[RunState] = (), limit: int = 100
     ) -> tuple[wire.RunMessage, ...]:
         """Instances of all tasks whose path, or whose reason, has a text, newest first, of these states."""
         query: Query = {"text": text, "state": tuple(states), "limit": limit}
-        call = Call(method="GET", path="/v1/schedule/history", answer=wire.RunList, query=query)
-        return self._transport.send(call).runs
+        return self._transport.send(calls.history(query)).runs
 
     @property
     def operations(self) -> dict[str, str]:
         """The class ids of the inn's own operations, by name: for ``ComHandlerAction``."""
-        call = Call(method="GET", path="/v1/schedule/operations", answer=OperationList)
-        return {each.name: each.class_id for each in self._transport.send(call).operations}
+        found = self._transport.send(calls.operations()).operations
+        return {each.name: each.class_id for each in found}
 
     def operation(self, name: str) -> str:
         """The class id of an operation, by any of its names: ``"save"``, ``"start"``, ``"stop"`` …
@@ -93,9 +85,8 @@ class Schedule:
 
     def running_tasks(self, flags: int = 0) -> NumberedCollection[RunningTask]:
         """The instances of all tasks that are live (``GetRunningTasks``); 1 shows those of hidden tasks."""
-        query: Query = {"hidden": bool(_flags(flags))}
-        call = Call(method="GET", path="/v1/schedule/running", answer=wire.RunList, query=query)
-        return _instances(self._transport, self._transport.send(call))
+        found = self._transport.send(calls.running(hidden=bool(_flags(flags))))
+        return _instances(self._transport, found)
 
 
 class TaskFolder:
@@ -145,9 +136,7 @@ class TaskFolder:
 
     def list_tasks(self, *, hidden: bool = False) -> Iterator[RegisteredTask]:
         """The tasks directly in it, hidden ones where they are asked for."""
-        query: Query = {"folder": self.path, "hidden": hidden}
-        call = Call(method="GET", path="/v1/schedule/tasks", answer=wire.ScheduledTaskList, query=query)
-        for message in self._transport.send(call).tasks:
+        for message in self._transport.send(calls.tasks(self.path, hidden)).tasks:
             yield RegisteredTask(self._transport, message.path, message)
 
     def task(self, name: str) -> RegisteredTask:
@@ -157,13 +146,11 @@ class TaskFolder:
     def create_folder(self, name: str, sddl: str = "") -> TaskFolder:
         """Make a folder in it, and those around it (``CreateFolder``)."""
         request = wire.FolderRequest(path=self._under(name), sddl=sddl)
-        call = Call(method="POST", path=_FOLDER, answer=wire.FolderMessage, body=request)
-        return TaskFolder(self._transport, self._transport.send(call))
+        return TaskFolder(self._transport, self._transport.send(calls.create_folder(request)))
 
     def delete_folder(self, name: str) -> None:
         """Remove an empty folder in it (``DeleteFolder``)."""
-        query: Query = {"path": self._under(name)}
-        self._transport.send(Call(method="DELETE", path=_FOLDER, answer=Nothing, query=query))
+        self._transport.send(calls.delete_folder(self._under(name)))
 
     def register(
         self,
@@ -186,14 +173,12 @@ class TaskFolder:
             logon_type=int(logon_type),
             sddl=sddl,
         )
-        call = Call(method="POST", path=_TASK, answer=wire.ScheduledTaskMessage, body=request)
-        message = self._transport.send(call)
+        message = self._transport.send(calls.register(request))
         return RegisteredTask(self._transport, message.path, message)
 
     def delete_task(self, name: str) -> None:
         """Forget a task in it (``DeleteTask``)."""
-        query: Query = {"path": self._under(name)}
-        self._transport.send(Call(method="DELETE", path=_TASK, answer=Nothing, query=query))
+        self._transport.send(calls.delete_task(self._under(name)))
 
     def _under(self, name: str) -> str:
         if name.startswith("\\"):
@@ -213,10 +198,7 @@ class RegisteredTask:
 
     def read(self) -> wire.ScheduledTaskMessage:
         """All that the service says of it now."""
-        query: Query = {"path": self.path}
-        return self._transport.send(
-            Call(method="GET", path=_TASK, answer=wire.ScheduledTaskMessage, query=query)
-        )
+        return self._transport.send(calls.task(self.path))
 
     @property
     def state(self) -> TaskState:
@@ -236,8 +218,7 @@ class RegisteredTask:
     @enabled.setter
     def enabled(self, enabled: bool) -> None:
         request = wire.EnableRequest(path=self.path, enabled=enabled)
-        call = Call(method="POST", path=f"{_TASK}/enable", answer=wire.ScheduledTaskMessage, body=request)
-        self._transport.send(call)
+        self._transport.send(calls.enable(request))
 
     @property
     def next_run_time(self) -> dt.datetime | None:
@@ -284,8 +265,7 @@ class RegisteredTask:
         request = wire.RunRequest(
             path=self.path, arguments=tuple(arguments), flags=int(flags), session=session, user=user
         )
-        call = Call(method="POST", path=f"{_TASK}/run", answer=wire.RunMessage, body=request)
-        return RunningTask(self._transport, self._transport.send(call))
+        return RunningTask(self._transport, self._transport.send(calls.run(request)))
 
     def get_instances(self) -> NumberedCollection[RunningTask]:
         """Its instances that are live (``GetInstances``)."""
@@ -301,8 +281,7 @@ class RegisteredTask:
             "end": None if end is None else end.isoformat(),
             "count": count,
         }
-        call = Call(method="GET", path=f"{_TASK}/run-times", answer=wire.RunTimesMessage, query=query)
-        return self._transport.send(call).times
+        return self._transport.send(calls.run_times(query)).times
 
     def get_security_descriptor(self, information: int = _ALL_PARTS) -> str:
         """Who may do what with it, as SDDL (``GetSecurityDescriptor``): owner 1, group 2, list 4, audit 8."""
@@ -322,14 +301,11 @@ class RegisteredTask:
     def stop(self) -> bool:
         """Stop all instances (``Stop``); whether there were any."""
         request = wire.TaskPathRequest(path=self.path)
-        call = Call(method="POST", path=f"{_TASK}/stop", answer=wire.StopMessage, body=request)
-        return self._transport.send(call).stopped
+        return self._transport.send(calls.stop(request)).stopped
 
     def runs(self, *, live: bool | None = None) -> tuple[wire.RunMessage, ...]:
         """Its instances, newest first (``GetInstances`` and the history)."""
-        query: Query = {"path": self.path, "live": live}
-        call = Call(method="GET", path=f"{_TASK}/runs", answer=wire.RunList, query=query)
-        return self._transport.send(call).runs
+        return self._transport.send(calls.runs(self.path, live)).runs
 
 
 def _flags(flags: int) -> int:
@@ -343,12 +319,9 @@ def _instances(transport: Transport, message: wire.RunList) -> NumberedCollectio
 
 
 def _descriptor(transport: Transport, noun: str, path: str, information: int) -> wire.DescriptorMessage:
-    query: Query = {"path": path, "information": information}
-    where = f"/v1/schedule/{noun}/descriptor"
-    return transport.send(Call(method="GET", path=where, answer=wire.DescriptorMessage, query=query))
+    return transport.send(calls.descriptor(noun, path, information))
 
 
 def _set_descriptor(transport: Transport, noun: str, path: str, sddl: str, flags: int) -> None:
     request = wire.DescriptorRequest(path=path, sddl=sddl, flags=int(flags))
-    where = f"/v1/schedule/{noun}/descriptor"
-    transport.send(Call(method="PUT", path=where, answer=wire.DescriptorMessage, body=request))
+    transport.send(calls.set_descriptor(noun, request))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 
-from innkeeper.client.calls import Call
+from innkeeper.client.calls.people import log_in_by_ticket
 from innkeeper.client.doors import Door
 from innkeeper.errors import InnkeeperError
-from innkeeper.wire.identity import LoginMessage
 
 
 def ticket_for(door: Door, host: str) -> str:
@@ -18,7 +17,7 @@ def ticket_for(door: Door, host: str) -> str:
     proof = _proof(host)
     if not proof:
         return ""
-    call = Call(method="POST", path="/v1/login/ticket", answer=LoginMessage)
+    call = log_in_by_ticket()
     with door.http("") as http:
         try:
             answer = http.post(call.path, headers={"Authorization": f"Negotiate {proof}"})

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
-from pydantic import BaseModel
 
 from innkeeper.client.calls import Answer, Call, Query
+from innkeeper.client.calls.call import raw
 from innkeeper.client.doors import Door, LocalDoor, not_running
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.wire.event_stream import EventStream, StreamEvent
@@ -65,7 +65,7 @@ class Transport:
 
     def fetch(self, path: str, query: Query) -> bytes:
         """Read a body that is no JSON; raises the service's errors, or ``ServiceError``."""
-        call = Call(method="GET", path=path, answer=BaseModel, query=query)
+        call = raw(path, query)
         with self._translated():
             response = self._http.get(path, params=call.params, timeout=httpx.Timeout(60.0, connect=5.0))
         if response.status_code >= 400:
@@ -86,7 +86,7 @@ class Transport:
             self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as response,
         ):
             if response.status_code >= 400:
-                Call(method="GET", path=path, answer=BaseModel).read(response.status_code, response.read())
+                raw(path, {}).read(response.status_code, response.read())
             for piece in response.iter_raw():
                 yield from reader.feed(piece)
 
