@@ -25,6 +25,7 @@ _PAGES = (
     "/machines",
     "/machines/web-1",
     "/machines/web-1/console",
+    "/machines/web-1/settings",
     "/tasks",
     "/schedule",
     "/schedule/edit",

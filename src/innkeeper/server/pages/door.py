@@ -45,6 +45,10 @@ class Door:
         """Send a PUT. Raises the operation's own error."""
         return answer.model_validate_json(await self._call("PUT", path, {}, body))
 
+    async def patch(self, path: str, answer: type[Answer], body: Body) -> Answer:
+        """Send a PATCH. Raises the operation's own error."""
+        return answer.model_validate_json(await self._call("PATCH", path, {}, body))
+
     async def delete(self, path: str, /, **query: Value) -> None:
         """Send a DELETE. Raises the operation's own error."""
         await self._call("DELETE", path, query, None)

@@ -113,6 +113,7 @@ async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
         "commands": commands_for(found),
         "may_touch": "command_machine" in found.allowed,
         "may_book": "book_update" in found.allowed,
+        "may_change": "change_machine" in found.allowed,
         "showing": SHOWING,
         "running": (await door.get("/tasks", TaskList, machine=found.name, live=True, limit=20)).tasks,
         "history": (await door.get("/tasks", TaskList, machine=found.name, live=False, limit=15)).tasks,
