@@ -11,16 +11,19 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.wire.events import Event
 from tests.guests.machines import TinyMachine
 from tests.guests.tiny import TinyGuest
-from tests.hypervisor.contract import (
-    ConfigurationContract,
-    LifeContract,
-    MediaContract,
-    SavedStateContract,
-    SavedUndoContract,
-    Subject,
-    UndoDiskContract,
-)
-from tests.hypervisor.screens import DisplayContract, HandsContract
+from tests.hypervisor.contracts.agent_ports import AgentPortsContract
+from tests.hypervisor.contracts.configurations import ConfigurationsContract, MediaContract
+from tests.hypervisor.contracts.definitions import DefinitionsContract
+from tests.hypervisor.contracts.disks import DisksContract
+from tests.hypervisor.contracts.information import InformationContract
+from tests.hypervisor.contracts.input_devices import InputDevicesContract
+from tests.hypervisor.contracts.inventory import InventoryContract
+from tests.hypervisor.contracts.lifecycle import LifecycleContract
+from tests.hypervisor.contracts.saved_states import SavedStatesContract
+from tests.hypervisor.contracts.screens import DisplayContract
+from tests.hypervisor.contracts.subject import Subject
+from tests.hypervisor.contracts.undo_disks import SavedUndoContract, UndoDisksContract
+from tests.hypervisor.contracts.usage import UsageContract
 
 pytestmark = pytest.mark.qemu
 
@@ -40,15 +43,15 @@ async def subject(
     )
 
 
-class TestLife(LifeContract):
+class TestLifecycle(LifecycleContract):
     """Embedded."""
 
 
-class TestSavedState(SavedStateContract):
+class TestSavedStates(SavedStatesContract):
     """Embedded."""
 
 
-class TestUndoDisk(UndoDiskContract):
+class TestUndoDisks(UndoDisksContract):
     """Embedded."""
 
 
@@ -78,7 +81,7 @@ class TestSavedUndo(SavedUndoContract):
     """Embedded."""
 
 
-class TestConfiguration(ConfigurationContract):
+class TestConfigurations(ConfigurationsContract):
     """Embedded."""
 
 
@@ -86,5 +89,29 @@ class TestMedia(MediaContract):
     """Embedded."""
 
 
-class TestHands(HandsContract):
+class TestInputDevices(InputDevicesContract):
+    """Embedded."""
+
+
+class TestInventory(InventoryContract):
+    """Embedded."""
+
+
+class TestDefinitions(DefinitionsContract):
+    """Embedded."""
+
+
+class TestAgentPorts(AgentPortsContract):
+    """Embedded."""
+
+
+class TestInformation(InformationContract):
+    """Embedded."""
+
+
+class TestUsage(UsageContract):
+    """Embedded."""
+
+
+class TestDisks(DisksContract):
     """Embedded."""

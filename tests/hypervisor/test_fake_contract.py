@@ -10,16 +10,19 @@ from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.events import Event
-from tests.hypervisor.contract import (
-    ConfigurationContract,
-    LifeContract,
-    MediaContract,
-    SavedStateContract,
-    SavedUndoContract,
-    Subject,
-    UndoDiskContract,
-)
-from tests.hypervisor.screens import DisplayContract, HandsContract
+from tests.hypervisor.contracts.agent_ports import AgentPortsContract
+from tests.hypervisor.contracts.configurations import ConfigurationsContract, MediaContract
+from tests.hypervisor.contracts.definitions import DefinitionsContract
+from tests.hypervisor.contracts.disks import DisksContract
+from tests.hypervisor.contracts.information import InformationContract
+from tests.hypervisor.contracts.input_devices import InputDevicesContract
+from tests.hypervisor.contracts.inventory import InventoryContract
+from tests.hypervisor.contracts.lifecycle import LifecycleContract
+from tests.hypervisor.contracts.saved_states import SavedStatesContract
+from tests.hypervisor.contracts.screens import DisplayContract
+from tests.hypervisor.contracts.subject import Subject
+from tests.hypervisor.contracts.undo_disks import SavedUndoContract, UndoDisksContract
+from tests.hypervisor.contracts.usage import UsageContract
 
 
 @pytest.fixture
@@ -35,15 +38,15 @@ async def subject(tmp_path: Path) -> Subject:
     return Subject(hypervisor=hypervisor, name="subject", directory=tmp_path, events=events)
 
 
-class TestLife(LifeContract):
+class TestLifecycle(LifecycleContract):
     """Simulated."""
 
 
-class TestSavedState(SavedStateContract):
+class TestSavedStates(SavedStatesContract):
     """Simulated."""
 
 
-class TestUndoDisks(UndoDiskContract):
+class TestUndoDisks(UndoDisksContract):
     """Simulated."""
 
 
@@ -71,7 +74,7 @@ class TestSavedUndo(SavedUndoContract):
     """Simulated."""
 
 
-class TestConfiguration(ConfigurationContract):
+class TestConfigurations(ConfigurationsContract):
     """Simulated."""
 
 
@@ -79,5 +82,29 @@ class TestMedia(MediaContract):
     """Simulated."""
 
 
-class TestHands(HandsContract):
+class TestInputDevices(InputDevicesContract):
+    """Simulated."""
+
+
+class TestInventory(InventoryContract):
+    """Simulated."""
+
+
+class TestDefinitions(DefinitionsContract):
+    """Simulated."""
+
+
+class TestAgentPorts(AgentPortsContract):
+    """Simulated."""
+
+
+class TestInformation(InformationContract):
+    """Simulated."""
+
+
+class TestUsage(UsageContract):
+    """Simulated."""
+
+
+class TestDisks(DisksContract):
     """Simulated."""

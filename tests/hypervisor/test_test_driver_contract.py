@@ -11,8 +11,17 @@ from innkeeper.errors import NotSupported
 from innkeeper.hypervisor.libvirt import libvirt_host
 from innkeeper.machines.machine import MachineState
 from innkeeper.wire.events import Event
-from tests.hypervisor.contract import ConfigurationContract, LifeContract, SavedStateContract, Subject
-from tests.hypervisor.screens import PictureContract, UnopenableContract, UntouchableContract
+from tests.hypervisor.contracts.agent_ports import AgentPortsContract
+from tests.hypervisor.contracts.configurations import ConfigurationsContract
+from tests.hypervisor.contracts.definitions import DefinitionsContract
+from tests.hypervisor.contracts.information import InformationContract
+from tests.hypervisor.contracts.input_devices import UntouchableContract
+from tests.hypervisor.contracts.inventory import InventoryContract
+from tests.hypervisor.contracts.lifecycle import LifecycleContract
+from tests.hypervisor.contracts.saved_states import SavedStatesContract
+from tests.hypervisor.contracts.screens import PictureContract, UnopenableContract
+from tests.hypervisor.contracts.subject import Subject
+from tests.hypervisor.contracts.usage import UsageContract
 
 _MACHINE = """
 <domain type='test'>
@@ -39,7 +48,7 @@ async def subject(tmp_path: Path) -> AsyncIterator[Subject]:
     await hypervisor.connection.close()
 
 
-class TestLife(LifeContract):
+class TestLifecycle(LifecycleContract):
     """Made up."""
 
     async def test_a_machine_can_be_started_paused(self, subject: Subject) -> None:
@@ -49,7 +58,7 @@ class TestLife(LifeContract):
         assert await subject.state() is MachineState.TURNED_OFF
 
 
-class TestSavedState(SavedStateContract):
+class TestSavedStates(SavedStatesContract):
     """Made up."""
 
     # This driver lets every restored machine run.
@@ -87,7 +96,7 @@ class TestUnopenable(UnopenableContract):
     """Made up."""
 
 
-class TestConfiguration(ConfigurationContract):
+class TestConfigurations(ConfigurationsContract):
     """Made up."""
 
 
@@ -102,3 +111,23 @@ async def test_what_a_made_up_machine_uses_is_made_up_too(subject: Subject) -> N
     (usage,) = await subject.hypervisor.usage.read()
     assert (usage.machine, usage.vcpus, usage.network_sent_bytes) == (subject.name, 1, None)
     assert usage.cpu_seconds > 0
+
+
+class TestInventory(InventoryContract):
+    """Made up."""
+
+
+class TestDefinitions(DefinitionsContract):
+    """Made up."""
+
+
+class TestAgentPorts(AgentPortsContract):
+    """Made up."""
+
+
+class TestInformation(InformationContract):
+    """Made up."""
+
+
+class TestUsage(UsageContract):
+    """Made up."""
