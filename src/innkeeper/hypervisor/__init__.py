@@ -1,1 +1,1 @@
-"""Carry machines on libvirt, or on the fake that stands for it."""
+"""Hosts of virtual machines: libvirt's, and a simulated one."""

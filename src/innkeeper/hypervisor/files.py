@@ -1,4 +1,4 @@
-"""Look at the image files of this computer: identity, size, checksum, copies."""
+"""Image files of this computer: identity, size, checksum, copies."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class LocalFiles:
 
 
 def _on_loop(on_progress: OnProgress) -> OnProgress:
-    """Tell it on this event loop, from whatever thread."""
+    """Report progress on this event loop, from whatever thread."""
     loop = asyncio.get_running_loop()
 
     def report(done: int, total: int) -> None:

@@ -184,7 +184,7 @@ def _kind(source: str, source_format: str) -> Kind:
 
 @contextlib.contextmanager
 def _named_in_errors(path: str) -> Iterator[None]:
-    """Let an error name the image that was to be made, not the place where it was."""
+    """Name in an error the image that was to be made, not the place where it was."""
     try:
         yield
     except Cancelled:

@@ -1,4 +1,4 @@
-"""See what this computer is: from /proc, /sys and /etc, as Linux keeps them."""
+"""Facts of this computer from /proc, /sys and /etc, as Linux keeps them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _USB_NAME = re.compile(r"\d+-[\d.]+\Z")
 
 
 def local_facts(name: str, root: Path = Path("/")) -> HostFacts:
-    """What the computer is whose file system lies at ``root``."""
+    """Facts of the computer whose file system lies at ``root``."""
     memory = _pairs(root / "proc/meminfo")
     processors = _processors(root / "proc/cpuinfo")
     first = processors[0] if processors else {}

@@ -1,4 +1,4 @@
-"""Keep account of what machines use (``IVMAccountant``)."""
+"""Accounts of what machines use (``IVMAccountant``)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Span(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Rates:
-    """What a machine used in one stretch of time, a second."""
+    """Use of a machine in one stretch of time, a second."""
 
     #: Percent of its processors, 0 to 100.
     cpu_percent: float = 0.0
@@ -62,7 +62,7 @@ NONE = Rates()
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """What a machine uses now, and has used since it was turned on; all zero for one that is off."""
+    """Present and total use of a machine since it was turned on; all zero for one that is off."""
 
     machine: str
     is_on: bool
@@ -219,7 +219,7 @@ class Meter:
         self._pending: list[Rates] = []
 
     def take(self, now: float, usage: Usage | None) -> None:
-        """Take a reading; nothing says that the machine is off."""
+        """Add a reading; ``None`` where the machine is off."""
         elapsed = now - self._at
         self.rates = NONE if usage is None else _rates(self.usage, usage, elapsed)
         self._at, self.usage = now, usage

@@ -62,7 +62,7 @@ class Adapters(Devices):
         return _adapter(machine, await host.configurations.read(machine.name), adapter_id)
 
     async def detach_adapter(self, name: str, adapter_id: int) -> Adapter:
-        """Take its cable out (``DetachFromVirtualNetwork``), also while the machine runs."""
+        """Unplug a network adapter (``DetachFromVirtualNetwork``), also while the machine runs."""
         machine, host, made = await self.any(name)
         adapter = _adapter(machine, made, adapter_id)
         await host.configurations.change(
@@ -71,7 +71,7 @@ class Adapters(Devices):
         return _adapter(machine, await host.configurations.read(machine.name), adapter_id)
 
     async def set_mac(self, name: str, adapter_id: int, mac: str) -> Adapter:
-        """Give it another Ethernet address (``EthernetAddress``): off only, and not while it is dynamic."""
+        """Change an adapter's Ethernet address (``EthernetAddress``): off only, not while it is dynamic."""
         wanted = checked_mac(mac)
         machine, host, made = await self.off(name, "change an Ethernet address")
         adapter = _adapter(machine, made, adapter_id)
@@ -93,7 +93,7 @@ class Adapters(Devices):
         return _adapter(machine, await host.configurations.read(machine.name), adapter_id)
 
     async def set_dynamic(self, name: str, adapter_id: int, dynamic: bool) -> Adapter:
-        """Say whether Innkeeper makes its address (``IsEthernetAddressDynamic``)."""
+        """Set whether Innkeeper makes an adapter's address (``IsEthernetAddressDynamic``)."""
         machine, host, made = await self.any(name)
         adapter = _adapter(machine, made, adapter_id)
         if adapter.dynamic != dynamic:

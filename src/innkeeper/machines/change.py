@@ -1,4 +1,4 @@
-"""Say what is to be changed about how a machine is made: values that a host's definition takes up."""
+"""Changes of a machine's configuration, as values that a host applies to a definition."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SettingsChanged:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MetadataChanged:
-    """What Innkeeper notes of a machine beside its settings."""
+    """Change of Innkeeper's own metadata of a machine, beside its settings."""
 
     #: Fields of ``Extras`` that are replaced, by name.
     extras: Mapping[str, object]

@@ -1,4 +1,4 @@
-"""Tell what changes of a machine become events: documented keys, with their new values."""
+"""Events for changes of machines: documented keys with their new values."""
 
 from __future__ import annotations
 

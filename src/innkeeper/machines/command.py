@@ -26,7 +26,7 @@ DELETE = "machine_delete"
 
 
 def seen_state(state: MachineState, task_kind: str | None) -> MachineState:
-    """What the machine is doing, where the task that holds it says more than its host."""
+    """The state to show: that of the task which holds the machine, where that is more precise."""
     if task_kind is None:
         return state
     if task_kind == DELETE:

@@ -1,4 +1,4 @@
-"""Carry out the commands given to machines: the work behind their tasks."""
+"""The work behind the tasks of machine commands."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class CommandWork:
         await self.apply_undo_action(self._hosts[str(argument["host"])], str(argument["machine"]), task)
 
     async def apply_undo_action(self, host: Host, name: str, task: RunningTask) -> None:
-        """Keep, discard or merge the undo disks of a machine that is off now, as its undo action says."""
+        """Keep, discard or merge the undo disks of a machine that is off now, by its undo action."""
         planned = await task.step("plan undo action", lambda: plan_at_end(host, name))
         if planned is None:
             return

@@ -27,7 +27,7 @@ class Location:
 
     @property
     def index(self) -> int:
-        """Its place among all locations, from 0."""
+        """The location's position among all locations, from 0."""
         return 2 * self.bus + self.device
 
     @classmethod
@@ -121,7 +121,7 @@ class UsbAddress:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ParentRecord:
-    """What a parent image was like when a disk was put over it."""
+    """Identity of a parent image when a disk was put over it."""
 
     path: str
     size_bytes: int
@@ -131,7 +131,7 @@ class ParentRecord:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Extras:
-    """What Innkeeper itself notes of a machine, kept in its definition's metadata."""
+    """Innkeeper's own settings of a machine, kept in its definition's metadata."""
 
     #: Whether undo disks take its writes from the next start on (``Undoable``).
     undoable: bool = False

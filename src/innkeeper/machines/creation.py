@@ -52,7 +52,7 @@ _NAME: Final = re.compile(r"<name>.*?</name>", re.DOTALL)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Deletion:
-    """What the deletion of a machine takes with it."""
+    """Files that the deletion of a machine removes with it."""
 
     machine: str
     #: Files that go: undo disks, the saved state, firmware variables, the seed, and disks where asked for.
@@ -92,7 +92,7 @@ class Creation:
         )
 
     async def register(self, path: str, *, name: str = "", host: str = "") -> Machine:
-        """Take in a machine by its definition's file (``RegisterVirtualMachine``), as ``unregister`` left it.
+        """Register a machine by its definition's file (``RegisterVirtualMachine``), after ``unregister``.
 
         Raises ``DiskError`` (ERROR_FILE_NOT_FOUND, ERROR_BAD_PATHNAME, …) or ``InvalidArgument``.
         """
@@ -123,7 +123,7 @@ class Creation:
         return path
 
     async def plan_deletion(self, name: str, *, disks: bool = False) -> Deletion:
-        """What a deletion would take with it; ``disks``: its disks too."""
+        """The files that a deletion would remove; ``disks``: its disks too."""
         machine = await self._machines.get(name)
         return await self._deletion(self._machines.hosts[machine.host], machine, disks)
 
@@ -332,7 +332,7 @@ def _progress(task: RunningTask) -> Callable[[int, int], None]:
 
 
 async def _clear(host: Host, wanted: NewMachine) -> Json:
-    """Put all back as it was: no file of the machine that did not come to be."""
+    """Delete every file of a machine whose creation failed."""
     for path in (wanted.disk_path, wanted.seed_path):
         if path:
             await host.disks.delete(path)

@@ -54,7 +54,7 @@ class DiskSpaceWatch:
             await self._clock.sleep(max(_LOOK_SECONDS, took / _MOST_OF_THE_TIME))
 
     async def look(self) -> None:
-        """Look once at every directory that a running machine writes to."""
+        """Check once every directory that a running machine writes to."""
         running = [each for each in await self._machines.list() if each.state is MachineState.RUNNING]
         places = [_places(machine) for machine in running]
         room = await self._room(sorted(set().union(*places)))

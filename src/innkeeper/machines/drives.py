@@ -123,7 +123,7 @@ class Drives(Devices):
         return await self._attach(name, target, Attachment.IMAGE, path)
 
     async def attach_host_drive(self, name: str, target: str, device: str) -> Drive:
-        """Give a DVD or floppy drive the host's own drive (``AttachHostDrive``), such as ``/dev/sr0``."""
+        """Connect a DVD or floppy drive to one of the host (``AttachHostDrive``), such as ``/dev/sr0``."""
         return await self._attach(name, target, Attachment.HOST_DRIVE, checked_path(device, what="drive"))
 
     async def release(self, name: str, target: str, attachment: Attachment | None = None) -> Drive:
@@ -214,7 +214,7 @@ class Drives(Devices):
 
 
 def _bus_of_disks(made: Configuration) -> DriveBus:
-    """As the disks that it has; virtio for the first."""
+    """The bus of the disks that a machine has; virtio for the first."""
     return next((drive.bus for drive in made.drives if drive.device in _HARD_DISKS), DriveBus.VIRTIO)
 
 

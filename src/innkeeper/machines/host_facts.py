@@ -19,7 +19,7 @@ class Acceleration:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HostFacts:
-    """What one host is (``IVMHostInfo``). What cannot be seen from here is empty or 0."""
+    """Hardware and software of one host (``IVMHostInfo``). What cannot be seen from here is empty or 0."""
 
     name: str
     memory_mib: int

@@ -9,7 +9,7 @@ from innkeeper.wire.states import MachineState as MachineState
 
 
 class DiskKind(enum.StrEnum):
-    """What is behind a disk, as far as undo disks care."""
+    """Storage behind a disk, as far as undo disks care."""
 
     #: An image file: an undo disk can be put over it.
     FILE = "file"

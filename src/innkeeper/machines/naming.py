@@ -1,4 +1,4 @@
-"""Hold the names of machines, and the paths given for them, to the documented rules."""
+"""Documented rules for the names of machines, and for paths."""
 
 from __future__ import annotations
 

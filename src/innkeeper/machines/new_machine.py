@@ -36,7 +36,7 @@ class Source(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FirstBoot:
-    """What a cloud image is told at its first boot."""
+    """Settings that a cloud image gets at its first boot."""
 
     hostname: str = ""
     user: str = ""

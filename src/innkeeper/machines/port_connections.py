@@ -61,7 +61,7 @@ class GuestUsb(Devices):
     """The USB devices that machines have from their hosts."""
 
     async def attach_usb(self, name: str, address: UsbAddress) -> None:
-        """Give a running machine a USB device of its host (``AttachUSBDevice``)."""
+        """Attach a USB device of the host to a running machine (``AttachUSBDevice``)."""
         machine, host = await self.up(name, "take a USB device")
         device = next(
             (
@@ -87,7 +87,7 @@ class GuestUsb(Devices):
         await host.configurations.change(machine.name, changes.UsbAttached(address=address), Scope.RUNNING)
 
     async def detach_usb(self, name: str, address: UsbAddress) -> None:
-        """Give a USB device back to the host (``DetachUSBDevice``)."""
+        """Return a USB device to the host (``DetachUSBDevice``)."""
         machine, host = await self.up(name, "give a USB device back")
         if address not in (await host.configurations.read(machine.name, running=True)).usb:
             raise MachineError(

@@ -121,7 +121,7 @@ class Machines:
         return self._hosts[(await self.get(name)).host]
 
     async def connect_disks(self, name: str) -> Sequence[str]:
-        """Let a machine that is off use an export for each of its VHDs, which QEMU itself misreads.
+        """Make a machine that is off use an export for each of its VHDs, which QEMU itself misreads.
 
         Returns the drives concerned. Raises ``WrongState`` where it is not turned off.
         """
@@ -165,7 +165,7 @@ class Machines:
         await self._tasks.refuse_held(lock_of(name))
 
     async def set_undoable(self, name: str, undoable: bool, *, owner: str = "innkeeper") -> None:
-        """Say whether undo disks take the machine's writes (``Undoable``); it is off.
+        """Set whether undo disks take the machine's writes (``Undoable``); it is off.
 
         False deletes the undo disks that there are, with what was written to them.
         """
@@ -204,7 +204,7 @@ class Machines:
     async def command(
         self, name: str, command: Command, *, owner: str, timeout_seconds: float | None = None
     ) -> Task:
-        """Give a machine a command.
+        """Start the task of a command to a machine.
 
         Raises ``InvalidArgument`` for a time-out where there is nothing to wait for.
         """

@@ -73,7 +73,7 @@ class MachineSettings:
         return await self._label(machine, wanted)
 
     async def remove_labels(self, name: str, labels: list[str]) -> tuple[str, ...]:
-        """Take labels from the machine; returns what it still has. Raises where it has one of them not."""
+        """Remove labels from the machine; returns those left. Raises where one of them is not there."""
         machine = await self._machines.get(name)
         for label in labels:
             if label not in machine.labels:
@@ -92,7 +92,7 @@ class MachineSettings:
         return labels
 
     async def _refuse(self, machine: Machine, changing: Sequence[_Change], wanted: MachineChanges) -> None:
-        """Look at everything before anything is touched."""
+        """Check everything before anything is changed."""
         for declared, value in changing:
             refuse_setting(declared, value)
         if wanted.get("name", machine.name) != machine.name:

@@ -1,4 +1,4 @@
-"""Say what a machine has used of its host."""
+"""Use that a machine has made of its host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import datetime as dt
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """What one machine that is on has used since it was turned on, at one moment."""
+    """Total use of one machine since it was turned on, at one moment."""
 
     machine: str
     vcpus: int

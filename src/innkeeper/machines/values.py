@@ -1,4 +1,4 @@
-"""Keep configuration values and activation values of machines, by key paths."""
+"""Configuration values and activation values of machines, by key paths."""
 
 from __future__ import annotations
 

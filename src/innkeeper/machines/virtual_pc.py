@@ -1,4 +1,4 @@
-"""Look after what belongs to no single machine: paths, files, options, floppies (``IVMVirtualPC``)."""
+"""Settings that belong to no single machine: paths, files, options, floppies (``IVMVirtualPC``)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OptionStore(Protocol):
     async def set(self, key: str, value: Value) -> None: ...
 
     async def remove(self, key: str) -> bool:
-        """Whether it was there."""
+        """Delete it; returns whether it was there."""
 
 
 class VirtualPC:
@@ -70,7 +70,7 @@ class VirtualPC:
         return self._configuration_path
 
     async def set_configuration_path(self, path: str) -> None:
-        """Say where new machines keep their files. Raises ``DiskError`` for what is no folder."""
+        """Set where new machines keep their files. Raises ``DiskError`` for what is no folder."""
         path = await _checked_folder(path)
         await self._options.set(_CONFIGURATION_PATH, path)
         self._configuration_path = path
@@ -81,7 +81,7 @@ class VirtualPC:
         return tuple(path for path in message.split("\n") if path)
 
     async def set_search_paths(self, paths: Sequence[str]) -> None:
-        """Say where files are looked for: absolute folders that are there."""
+        """Set where files are looked for: absolute folders that are there."""
         checked = [await _checked_folder(path) for path in dict.fromkeys(paths)]
         await self._options.set(_SEARCH_PATHS, "\n".join(checked))
 

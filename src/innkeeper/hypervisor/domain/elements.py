@@ -61,13 +61,13 @@ class DriveElement(Element):
 
     @property
     def bus(self) -> DriveBus:
-        """What it is attached to."""
+        """The bus that the disk is attached to."""
         by_name = _BUS_BY_PREFIX.get(self.target[:2], DriveBus.INVALID)
         return _BUS_BY_WORD.get(self.bus_word, by_name)
 
     @property
     def location(self) -> Location:
-        """Where it is attached, by its name."""
+        """The disk's location, by its name."""
         return Location.at(index_of(self.target))
 
 

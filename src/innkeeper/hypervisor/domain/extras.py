@@ -1,4 +1,4 @@
-"""Keep what Innkeeper notes of a machine in its definition's metadata."""
+"""Innkeeper's own settings of a machine in its definition's metadata."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ParentElement(Element):
 
 
 def read_extras(domain: etree._Element) -> Extras:
-    """What is noted of a machine, by its definition; all defaults where nothing is."""
+    """Innkeeper's own settings in a definition; all defaults where there are none."""
     node = domain.find(f"metadata/{TAG}")
     if node is None:
         return Extras()
@@ -114,7 +114,7 @@ def write_extras(domain: etree._Element, extras: Extras) -> None:
 
 
 def extras_element(extras: Extras) -> etree._Element:
-    """What is noted, as the element of a definition."""
+    """The settings as the element of a definition."""
     node = _bare(extras)
     named = etree.Element(TAG, nsmap={PREFIX: NAMESPACE})
     named.attrib.update(node.attrib)
@@ -126,7 +126,7 @@ def extras_element(extras: Extras) -> etree._Element:
 
 
 def extras_text(extras: Extras) -> str:
-    """What is noted, for libvirt's call that sets it: libvirt itself puts the namespace on."""
+    """The settings for libvirt's call that sets them: libvirt itself puts the namespace on."""
     return written(_bare(extras))
 
 

@@ -212,7 +212,7 @@ def child(node: etree._Element, path: str) -> etree._Element:
 
 
 def remove(node: etree._Element, *paths: str) -> None:
-    """Take out every element at these paths below a node."""
+    """Remove every element at these paths below a node."""
     for path in paths:
         for found in node.findall(path):
             parent = found.getparent()

@@ -21,7 +21,7 @@ _PORTS = ("org.innkeeper.agent.0", "org.qemu.guest_agent.0")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Platform:
-    """What the host has for a new machine."""
+    """Features of the host for a new machine."""
 
     #: ``kvm``, ``qemu``, ``test`` or ``fake``.
     domain_type: str

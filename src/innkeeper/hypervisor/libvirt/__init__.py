@@ -1,4 +1,4 @@
-"""Carry machines with libvirt: this computer's, another's, or an embedded one."""
+"""Hosts that libvirt manages: this computer, another, or an embedded one."""
 
 from innkeeper.hypervisor.libvirt.host import libvirt_host
 from innkeeper.hypervisor.libvirt.roots import prepare_root

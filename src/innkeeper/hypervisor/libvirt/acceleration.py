@@ -92,7 +92,7 @@ def qemu_arguments(answer: Acceleration, software_processor: str = "") -> list[s
 
 
 def circumstances(kernel: Path | None = None) -> str:
-    """What an answer is true for: rights on the device, QEMU, and the computer's running kernel. Blocking."""
+    """Circumstances of an answer: rights on the device, QEMU, and the computer's running kernel. Blocking."""
     running = platform.uname()
     parts = [
         _rights(),

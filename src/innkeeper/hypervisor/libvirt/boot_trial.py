@@ -91,7 +91,7 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _listen(process: subprocess.Popen[bytes], sign: bytes, deadline: float) -> bytes:
-    """What guest and QEMU say until the sign comes, QEMU ends or gives up, or the time is over."""
+    """The output of guest and QEMU until the sign comes, QEMU ends or gives up, or the time is over."""
     assert process.stdout is not None
     output = b""
     with selectors.DefaultSelector() as ready:

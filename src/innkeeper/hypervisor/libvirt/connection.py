@@ -1,4 +1,4 @@
-"""Keep one libvirt connection open, and make its blocking calls in threads."""
+"""One libvirt connection that stays open, and its blocking calls in threads."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Connection:
             await self._open_once()
 
     async def close(self) -> None:
-        """Let go of the host. Machines go on."""
+        """Disconnect. Machines go on."""
         if self._reopening is not None:
             self._reopening.cancel()
             await asyncio.wait([self._reopening])
@@ -169,7 +169,7 @@ def _says_dead(error: HypervisorError) -> bool:
 
 
 def _close(connect: libvirt.virConnect, callbacks: Sequence[int]) -> None:
-    """Let go of everything: one callback left keeps the connection, and an embedded root's lock, alive."""
+    """Close the connection and its callbacks: one left keeps it, and an embedded root's lock, alive."""
     for callback in callbacks:
         with contextlib.suppress(libvirt.libvirtError):
             connect.domainEventDeregisterAny(callback)

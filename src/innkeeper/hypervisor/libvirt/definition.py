@@ -85,11 +85,11 @@ class DiskElement(Element):
 
     @property
     def is_exported(self) -> bool:
-        """Whether it is a VHD that the machine reaches by its export."""
+        """Whether the disk is a VHD that the machine reaches by its export."""
         return bool(exported_file(self.protocol, self.network_name))
 
     def source(self) -> str:
-        """What takes the writes, or empty where there is no medium."""
+        """The image that takes the writes; empty where there is no medium."""
         network = f"{self.protocol}:{self.network_name}" if self.protocol else ""
         volume = f"{self.pool}/{self.volume}" if self.volume else ""
         return self.file or self.block or network or volume
@@ -102,14 +102,14 @@ class DiskElement(Element):
                 yield level.file, level.format
 
     def use_file(self, path: str, image_format: str) -> None:
-        """Take writes to another image file, whose chain libvirt finds out by itself."""
+        """Use another image file, whose chain libvirt finds out by itself."""
         self.type = "file"
         self.driver = image_format
         self._remove_source()
         etree.SubElement(self.node, "source").set("file", path)
 
     def use_export(self, path: str, socket: str) -> None:
-        """Take writes to a VHD by its export: QEMU would misread it, and could not save the machine."""
+        """Use a VHD by its export: QEMU would misread it, and could not save the machine."""
         self.type = "network"
         self.driver = "raw"
         # Where the export is killed the machine waits for it to be started again, and notices nothing.
@@ -126,7 +126,7 @@ class DiskElement(Element):
             self.node.remove(stale)
 
     def value(self) -> Disk:
-        """As the rest of the house knows it."""
+        """The disk as a value of ``machines``."""
         source = self.file or self.source()
         kind = DiskKind.FILE if self.is_exported else _KINDS.get(self.type, DiskKind.OTHER)
         return Disk(
@@ -156,7 +156,7 @@ class BackingElement(Element):
 
     @property
     def format(self) -> str:
-        """Its format."""
+        """The disk's format."""
         return self.source_format if self.source_file else EXPORTED
 
 
@@ -284,7 +284,7 @@ class Definition(Element):
         return all(self.disk(target).file == path for target, path in files.items())
 
     def add_agent_port(self) -> None:
-        """Give it the task agent's port, at a socket that libvirt places."""
+        """Add the task agent's port, at a socket that libvirt places."""
         devices = self.node.find("devices")
         if devices is None:
             devices = etree.SubElement(self.node, "devices")

@@ -1,4 +1,4 @@
-"""Look at one libvirt domain: blocking calls, for the connection's threads."""
+"""Reads of libvirt domains: blocking calls, for the connection's threads."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _SETTLED = frozenset({MachineState.RUNNING, MachineState.PAUSED, MachineState.ME
 
 
 def persistent(domain: libvirt.virDomain) -> Definition:
-    """What it will start with."""
+    """The definition for the domain's next start."""
     return Definition.parse(domain.XMLDesc(_PERSISTENT))
 
 
 def current(domain: libvirt.virDomain) -> Definition:
-    """What it runs with, or would start with where it is off."""
+    """The definition in use, or the persistent one where the domain is off."""
     return Definition.parse(domain.XMLDesc(0))
 
 
@@ -84,7 +84,7 @@ class Domains:
         return found
 
     def saved_image(self, domain: libvirt.virDomain) -> SavedImage:
-        """What libvirt keeps of the machine's memory."""
+        """The saved state that libvirt keeps of the machine."""
         path = self._uri.saved_image(domain.name()) if self._uri.is_local else None
         return read_saved_image(path, exists=self._has_saved(domain))
 
@@ -149,7 +149,7 @@ class Domains:
         return dataclasses.replace(read.machine, state=now, autostart=autostart)
 
     def _forget_others(self, found: Sequence[Machine]) -> None:
-        """Keep no definition of a machine that is gone."""
+        """Drop the definitions of machines that are gone."""
         if len(self._read) > 2 * len(found):
             kept = {machine.uuid for machine in found}
             self._read = {key: read for key, read in self._read.items() if key in kept}
@@ -160,7 +160,7 @@ class Domains:
         return _Read(text=text, machine=machine, merging=definition.is_merging())
 
     def _machine(self, definition: Definition) -> Machine:
-        """What its definition says of it; its state and autostart are nowhere in it."""
+        """The machine by its definition; its state and autostart are nowhere in it."""
         noted = read_summary(definition.node)
         return Machine(
             name=definition.name,

@@ -30,7 +30,7 @@ _BY_DETAIL: Mapping[tuple[int, int], EventKind] = {
 
 
 def lifecycle_event(event: int, detail: int) -> EventKind | None:
-    """What one lifecycle event means, or ``None`` for one this table does not know."""
+    """The kind of a libvirt lifecycle event, or ``None`` for one this table does not know."""
     return _BY_DETAIL.get((event, detail)) or _BY_EVENT.get(event)
 
 

@@ -39,7 +39,7 @@ def chain_to_export(path: str) -> list[tuple[str, str]] | None:
 
 
 def backing_name(path: str) -> str:
-    """What a qcow2 image names as its base; empty where it has none, or cannot be read."""
+    """The base that a qcow2 image names; empty where it has none, or cannot be read."""
     try:
         with Path(path).open("rb") as image:
             head = image.read(_QCOW2.size)

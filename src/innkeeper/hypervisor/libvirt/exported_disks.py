@@ -1,4 +1,4 @@
-"""Let machines use VHDs by exports: plain bytes for QEMU, the whole chain for the guest."""
+"""VHDs that machines reach by exports: plain bytes for QEMU, the whole chain for the guest."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ExportedDisks:
             self._keeping = asyncio.create_task(self._keep(self._exports), name="exports of disks")
 
     async def close(self) -> None:
-        """Let the exports go on by themselves."""
+        """Stop watching the exports, which go on by themselves."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.wait({self._keeping})
@@ -66,7 +66,7 @@ class ExportedDisks:
 
     @contextlib.asynccontextmanager
     async def held(self, name: str) -> AsyncIterator[None]:
-        """Have the exports that a machine needs run while it is started."""
+        """Keep the exports that a machine needs running while it is started."""
         needed = await self._connection.ask(lambda c: self._needed(c, name), "find the disks of", name)
         if not needed:
             yield
@@ -75,7 +75,7 @@ class ExportedDisks:
             yield
 
     def use(self, disk: DiskElement, path: str, image_format: str) -> None:
-        """Take a disk's writes to an image: to a VHD by its export, to another one directly."""
+        """Point a disk at an image: at a VHD by its export, at another one directly."""
         if image_format == EXPORTED:
             disk.use_export(path, self._given().socket_of(path))
         else:

@@ -41,7 +41,7 @@ class FaultKind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
-    """What one libvirt error number means to Innkeeper."""
+    """Innkeeper's error for one libvirt error number."""
 
     kind: FaultKind
     #: The documented identifier, where the class has no finer one.
@@ -127,7 +127,7 @@ def translated(doing: str, machine: str = "") -> Iterator[None]:
 
 
 def translate(error: libvirt.libvirtError, doing: str, machine: str = "") -> InnkeeperError:
-    """Say one error of libvirt's in Innkeeper's terms."""
+    """Translate a libvirt error into one of Innkeeper's."""
     message = (error.get_error_message() or str(error)).strip()
     fault = _fault(error.get_error_code(), message)
     where = f" {machine!r}" if machine else ""

@@ -1,4 +1,4 @@
-"""Be the program in a guest through qemu-guest-agent, where there is no task agent of ours.
+"""qemu-guest-agent as the program in a guest, where there is no task agent of ours.
 
 Whatever comes back was written by the guest: it is read by the same readers as the task agent's words.
 """
@@ -38,17 +38,17 @@ class QemuGuestProgram:
         self._port = port
 
     def knows(self, ability: Ability) -> bool:
-        """It is tried: what it may not do, it says."""
+        """Whether the agent can do this: tried each time, for the agent itself refuses what it may not."""
         return True
 
     async def version(self) -> str:
-        """Its own version."""
+        """The agent's version."""
         message = await self._ask("guest-info")
         version = message.get("version") if isinstance(message, Mapping) else ""
         return f"qemu-guest-agent {clean_sentence(version)}"
 
     async def boot_id(self) -> str:
-        """What Linux tells this boot from every other by."""
+        """The boot identifier of the guest's Linux."""
         message = await self._port.read_file(self._machine, "/proc/sys/kernel/random/boot_id", 64)
         return clean_sentence(message.decode("ascii", "replace").strip())
 
@@ -57,7 +57,7 @@ class QemuGuestProgram:
         await self._ask("guest-ping")
 
     async def facts(self) -> GuestFacts:
-        """What the guest is."""
+        """Facts of the guest."""
         name, system = await self._ask("guest-get-host-name"), await self._ask("guest-get-osinfo")
         if not isinstance(name, Mapping) or not isinstance(system, Mapping):
             raise self._liar()
@@ -75,7 +75,7 @@ class QemuGuestProgram:
         return self._believed(lambda: read_facts(message))
 
     async def sessions(self) -> Sequence[LogonSession]:
-        """Who is logged on; whether a screen is locked, where logind runs and commands may be."""
+        """The users who are logged on; whether a screen is locked, where logind can be asked."""
         users = await self._ask("guest-get-users")
         if not isinstance(users, list):
             raise self._liar()
@@ -93,7 +93,7 @@ class QemuGuestProgram:
         return self._believed(lambda: read_sessions({"sessions": message}))
 
     async def log_off(self) -> int:
-        """Tell logind to end every user's sessions."""
+        """End every user's sessions through logind."""
         users = {session.user for session in await self.sessions()}
         for user in sorted(users):
             await self._port.run(self._machine, ["loginctl", "terminate-user", user], timeout=_EXEC_SECONDS)

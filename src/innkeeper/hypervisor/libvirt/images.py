@@ -1,4 +1,4 @@
-"""Look at and delete disk images where the host has them."""
+"""Disk images where the host has them: chains, formats, deletion."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class _VolumeGone(Exception):
 
 
 def _declared_format(connect: libvirt.virConnect, path: str) -> str | None:
-    """What the definitions say this image is: a guess lets a guest pass its raw disk off as qcow2."""
+    """The image's format by the definitions: a guess lets a guest pass its raw disk off as qcow2."""
     for domain in connect.listAllDomains():
         for disk in Definition.parse(domain.XMLDesc(0)).disks():
             if disk.file == path:
@@ -174,7 +174,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _recorded_base(overlay: str) -> tuple[str, str]:
-    """What an overlay's header says of its base: path and format."""
+    """The base in an overlay's header: path and format."""
     with _readable(overlay), ImageFile.open(Path(overlay), held=False) as file:
         named = named_files(file, Kind.QCOW2)
     return _joined(overlay, named.backing) if named.backing else "", named.backing_format

@@ -58,13 +58,13 @@ class LibvirtInputDevices:
         await self._connection.ask(work, "type on", name)
 
     async def feed(self, name: str, events: Sequence[InputEvent]) -> None:
-        """Let these things happen (QEMU's ``input-send-event``)."""
+        """Send these events (QEMU's ``input-send-event``)."""
         message: list[Json] = [part for event in events for part in _parts(event)]
         if message:
             await self._monitor(name, "input-send-event", {"events": message})
 
     async def pointers(self, name: str) -> Pointers:
-        """What it has for a mouse (QEMU's ``query-mice``)."""
+        """The machine's pointing devices (QEMU's ``query-mice``)."""
         mice = await self._monitor(name, "query-mice", {})
         known = [mouse for mouse in mice if isinstance(mouse, dict)] if isinstance(mice, list) else []
         return Pointers(any=bool(known), absolute=any(mouse.get("absolute") is True for mouse in known))

@@ -66,7 +66,7 @@ class LibvirtLifecycle:
         await self._command(name, "reboot", work)
 
     async def act(self, name: str, command: Command) -> None:
-        """Carry out a command that is one call of libvirt."""
+        """Run a command that is one call of libvirt."""
 
         def work(domain: libvirt.virDomain) -> None:
             self._domains.require(domain, _UP, command.words)

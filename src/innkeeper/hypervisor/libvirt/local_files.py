@@ -1,4 +1,4 @@
-"""Look at the image files of this computer, by libvirt where only libvirt may."""
+"""Image files of this computer, read by libvirt where only libvirt may."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""See how far libvirt's long calls have come."""
+"""Progress of libvirt's long calls."""
 
 from __future__ import annotations
 

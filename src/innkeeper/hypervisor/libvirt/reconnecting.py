@@ -1,4 +1,4 @@
-"""Give a QEMU whose export was killed a fresh connection to it.
+"""Fresh connections for a QEMU whose export was killed.
 
 Newer libvirts have QEMU connect again by itself (``<reconnect/>``, since 9.5). An older one leaves a QEMU
 that has lost its export with a dead node for good, and the machine, told to do so, stopped at the first
@@ -80,7 +80,7 @@ def _lost(
 
 
 def _options(filename: str) -> dict[str, Any]:
-    """What a node's name says of its connection; QEMU writes it as JSON where an address cannot."""
+    """The connection in a node's file name; QEMU writes it as JSON where an address cannot."""
     if filename.startswith("json:"):
         return dict(json.loads(filename.removeprefix("json:")))
     return _by_address(filename)
@@ -98,7 +98,7 @@ def _by_address(filename: str) -> dict[str, Any]:
 
 
 def _ask(domain: libvirt.virDomain, command: str, **arguments: Any) -> Any:
-    """Say one command to the machine's QEMU."""
+    """Send one command to the machine's QEMU."""
     words = json.dumps({"execute": command, "arguments": arguments})
     message = json.loads(libvirt_qemu.qemuMonitorCommand(domain, words, 0))
     if "error" in message:

@@ -1,4 +1,4 @@
-"""Say plainly that another computer's image files cannot be looked at from here."""
+"""Refusals for the image files of another computer, which cannot be read from here."""
 
 from __future__ import annotations
 

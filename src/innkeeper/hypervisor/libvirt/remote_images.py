@@ -1,4 +1,4 @@
-"""Say plainly that no image files can be made on another computer from here."""
+"""Refusals for making image files on another computer."""
 
 from __future__ import annotations
 

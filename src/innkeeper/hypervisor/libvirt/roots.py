@@ -50,7 +50,7 @@ def _probe_qemu(root: Path, uri: str) -> None:
 
 
 def _keep_logs_plain(settings: Path) -> None:
-    """Let QEMU write its own logs, unless somebody has settled it: a log daemon would outlive the service."""
+    """Make QEMU write its own logs, unless that is settled: a log daemon would outlive the service."""
     settings.parent.mkdir(exist_ok=True)
     if not settings.exists():
         settings.write_text('stdio_handler = "file"\n')

@@ -162,7 +162,7 @@ class LibvirtSavedStates:
         saving.exception()
 
     def _clear_for_restore(self, connect: libvirt.virConnect, name: str, sources: Mapping[str, str]) -> bool:
-        """Whether it runs on these disks already; otherwise nothing is left of an earlier try."""
+        """Whether the machine runs on these disks already; if not, an earlier try's overlays are deleted."""
         domain = connect.lookupByName(name)
         state = self._domains.require(domain, _UP | {MachineState.SAVED}, "be restored onto undo disks")
         if state in _UP:

@@ -42,13 +42,13 @@ class LibvirtScreens:
         self._domains = domains
 
     async def video(self, name: str) -> Video:
-        """What it shows with."""
+        """The machine's video card and display."""
         return await self._connection.ask(
             lambda connect: _video(current(connect.lookupByName(name))), "look at the display of", name
         )
 
     async def picture(self, name: str) -> bytes:
-        """What it shows now: PNG from QEMU 7.1 on, PPM before."""
+        """The present picture: PNG from QEMU 7.1 on, PPM before."""
 
         def work(connect: libvirt.virConnect) -> bytes:
             domain = connect.lookupByName(name)
@@ -71,7 +71,7 @@ class LibvirtScreens:
         return await self._dial(name, video)
 
     async def open_console(self, name: str) -> BytePipe:
-        """Its first serial port. Whoever had it loses it."""
+        """A connection to the first serial port. An earlier one is closed."""
         kind = await self._on_running(name, _serial_kind, "open the console of")
         if kind not in _OPENABLE:
             raise NotSupported(

@@ -1,4 +1,4 @@
-"""Carry bytes over a socket that QEMU has, with as few turns of the loop as can be."""
+"""Pipe of bytes over a socket that QEMU has, with as few turns of the loop as can be."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class SocketPipe(asyncio.BufferedProtocol):
     # What the loop tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection."""
+        """Keep the transport of the new connection."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_READ_BYTES, low=0)
 
@@ -89,7 +89,7 @@ class SocketPipe(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
+        """Accept the bytes that were read."""
         # Nothing overtakes what waits for ``read``.
         if self._take is not None and not self._unread and self._take(self._buffer[:nbytes]):
             return
@@ -104,7 +104,7 @@ class SocketPipe(asyncio.BufferedProtocol):
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """Wake the writer: there is room again."""
         self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -14,7 +14,7 @@ _MAGIC_LENGTH = 16
 
 
 class SavedImage(enum.Enum):
-    """What libvirt keeps of a machine's memory."""
+    """Kinds of saved state that libvirt may have of a machine."""
 
     NONE = enum.auto()
     #: All of it: the machine can be restored.
@@ -62,7 +62,7 @@ def machine_state(state: int, reason: int, saved: SavedImage, *, merging: bool =
 
 
 def read_saved_image(path: Path | None, *, exists: bool) -> SavedImage:
-    """Look at the image's first bytes; where they cannot be read, libvirt's word has to do."""
+    """Read the image's first bytes; where they cannot be read, libvirt's answer has to do."""
     if not exists:
         return SavedImage.NONE
     try:

@@ -1,4 +1,4 @@
-"""Carry bytes over a libvirt stream, without a thread that waits for them."""
+"""Pipe of bytes over a libvirt stream, without a thread that waits for them."""
 
 from __future__ import annotations
 

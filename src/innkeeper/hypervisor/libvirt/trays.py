@@ -1,4 +1,4 @@
-"""Tell of what guests and hosts do to drives without being told: an eject, a disk without room."""
+"""Events of drives that guests and hosts cause: an eject, a disk without room."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class MergeStage(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MergeStep:
-    """What one look at a merge found."""
+    """Result of one look at a merge."""
 
     stage: MergeStage
     bytes_done: int = 0
@@ -226,7 +226,7 @@ class LibvirtUndoDisks:
     def _point_memory_at(
         self, connect: libvirt.virConnect, domain: libvirt.virDomain, bases: Mapping[str, str]
     ) -> None:
-        """Let memory that was saved on top of the overlays go on with the bases they were merged into."""
+        """Point memory that was saved on top of the overlays at the bases they were merged into."""
         if self._domains.saved_image(domain) is not SavedImage.WHOLE:
             return
         saved = Definition.parse(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
@@ -280,7 +280,7 @@ class LibvirtUndoDisks:
 def _advance_merge(
     connect: libvirt.virConnect, name: str, target: str, base: str, *, bandwidth_mib: int | None
 ) -> MergeStep:
-    """Take the next step of one disk's merge: begin or adopt its job, go over to the base, or wait.
+    """Do the next step of one disk's merge: begin or adopt its job, switch to the base, or wait.
 
     Without a ``bandwidth_mib``, a merge that is not under way has failed.
     """

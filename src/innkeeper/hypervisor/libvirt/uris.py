@@ -64,7 +64,7 @@ class HostUri:
 
     @property
     def is_system(self) -> bool:
-        """Whether it is this computer's libvirt of the system, which runs QEMU as a user of its own."""
+        """Whether the host is this computer's system libvirt, which runs QEMU as a user of its own."""
         return self.is_local and urlsplit(self.text).path == "/system"
 
     @property

@@ -85,7 +85,7 @@ def _sum(stats: Stats, group: str, what: str) -> int:
 
 
 def _made_up(domain: libvirt.virDomain) -> Usage:
-    """What the test driver tells of one machine."""
+    """The use of one machine by the test driver."""
     _, _, memory_kib, vcpus, cpu_ns = domain.info()
     return Usage(
         machine=domain.name(),

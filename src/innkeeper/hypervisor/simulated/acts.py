@@ -40,7 +40,7 @@ def refuse_real_image(change: Change) -> None:
 
 
 def rename(machine: SimulatedMachine, new_name: str) -> None:
-    """Give it another name, in its definition too."""
+    """Rename a machine, in its definition too."""
     definition = fake_definition.write(machine, machine.disks)
     domain = parse(definition, "domain")
     child(domain, "name").text = new_name
@@ -68,13 +68,13 @@ def saved_definition(machine: SimulatedMachine, now: float) -> str:
 
 
 def pause(machine: SimulatedMachine, now: float) -> None:
-    """Hold its processors."""
+    """Stop the machine's processors."""
     need(machine, "pause", machine.is_on)
     machine.pause(now)
 
 
 def resume(machine: SimulatedMachine, now: float) -> None:
-    """Let its processors go on."""
+    """Start the machine's processors again."""
     need(machine, "resume", machine.is_on)
     machine.resume(now)
 

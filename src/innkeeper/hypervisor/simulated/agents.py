@@ -1,4 +1,4 @@
-"""Speak with the task agents of simulated guests."""
+"""Task agents of simulated guests."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FakeAgents:
         self._streams = FakeStreams()
 
     def on_event(self, event: Event) -> None:
-        """Take an event of the house (a ``Publish``)."""
+        """Break the streams of a machine that has stopped (a ``Publish``)."""
         if event.kind in _ENDS:
             self._streams.lose(event.subject, "the machine has stopped")
 
@@ -106,7 +106,7 @@ class FakeAgent:
 
     @property
     def hello(self) -> AgentHello:
-        """Who answered."""
+        """The agent's greeting."""
         return self._hello
 
     async def start_task(self, label: str, identifier: str, context: bytes) -> AgentTask:
@@ -114,7 +114,7 @@ class FakeAgent:
         return await self._call(lambda g, now: _told(identifier, g.start_task(identifier, context, now)))
 
     async def task(self, identifier: str) -> AgentTask | None:
-        """What the agent's journal says."""
+        """An update in the agent's journal; ``None`` where it is unknown."""
         return await self._call(lambda guest, _: _journal_of(guest).get(identifier))
 
     async def cancel_task(self, identifier: str) -> None:
@@ -134,7 +134,7 @@ class FakeAgent:
         await self._call(lambda guest, now: guest.schedule(now + guest.pace.shut_down, Due.POWER_OFF))
 
     async def may_reach(self, port: int) -> bool:
-        """As the agent's default has it, and the echo besides."""
+        """The ports open by the agent's default, and the echo besides."""
         return port in (7, 22, 80, 443) or port >= 1024
 
     def open_stream(self, port: int, listener: StreamListener) -> GuestStream:
@@ -157,7 +157,7 @@ class FakeAgent:
         return self._hello.agent_version
 
     async def boot_id(self) -> str:
-        """What tells this boot from every other."""
+        """An identifier of this boot."""
         return await self._call(lambda guest, _: guest.memory.boot_id)
 
     async def ping(self) -> None:
@@ -165,11 +165,11 @@ class FakeAgent:
         await self._call(lambda guest, _: None)
 
     async def facts(self) -> GuestFacts:
-        """What the guest is."""
+        """Facts of the guest."""
         return await self._call(lambda guest, _: words.facts(guest, self._machine))
 
     async def sessions(self) -> Sequence[LogonSession]:
-        """Who is logged on."""
+        """The users who are logged on."""
         return await self._call(lambda guest, _: words.sessions(guest))
 
     async def log_off(self) -> int:
@@ -177,19 +177,19 @@ class FakeAgent:
         return await self._call(lambda guest, _: words.log_off(guest))
 
     async def parameters(self) -> Mapping[str, GuestParameter]:
-        """What it keeps."""
+        """The values that the guest keeps."""
         return await self._call(lambda guest, _: words.parameters(guest))
 
     async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
-        """Keep a value."""
+        """Set a value in the guest."""
         await self._call(lambda guest, _: words.set_parameter(guest, name, value, revision))
 
     async def scan(self) -> Sequence[WaitingUpdate]:
-        """What its next update would change."""
+        """The packages that the next update would change."""
         return await self._call(lambda guest, _: words.scan(guest))
 
     async def set_time(self, seconds: float) -> None:
-        """Keep that it was told the time."""
+        """Note the time that was set."""
         await self._call(lambda guest, _: setattr(guest.memory, "clock_set_at", seconds))
 
     async def messages(self) -> AsyncIterator[GuestMessage]:

@@ -45,7 +45,7 @@ def change(machine: SimulatedMachine, wanted: Change, scope: Scope) -> None:
 
 
 def adopt(machine: SimulatedMachine, definition: str) -> None:
-    """Take up a definition as it stands."""
+    """Use a definition as it stands."""
     apply(read(definition), machine)
     machine.definition = definition
 

@@ -1,4 +1,4 @@
-"""Keep the disks of simulated machines: real files, tiny, with overlays that can be merged."""
+"""Disks of simulated machines: real files, tiny, with overlays that can be merged."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def chain(path: str) -> list[str]:
 
 
 def read(path: str) -> bytes:
-    """What the guest sees of the disk."""
+    """The disk's content as the guest sees it."""
     return _seen(_image(path))
 
 

@@ -36,7 +36,7 @@ _BEHAVIOURS = (
 
 
 async def settle_fleet(simulation: Simulation, count: int) -> None:
-    """Let ``count`` machines live on a host; those that are there already stay as they are."""
+    """Add ``count`` machines to a host; those that are there already stay as they are."""
     known = {machine.name for machine in await simulation.now()}
     fleet = (_member(number, simulation.disk_directory) for number in range(count))
     await simulation.settle(
@@ -84,7 +84,7 @@ def _paused(machine: SimulatedMachine, now: float) -> None:
 
 
 def _off(machine: SimulatedMachine, now: float) -> None:
-    """As it came."""
+    """Leave the machine off."""
 
 
 _LEAD_TO: dict[MachineState, Lead] = {

@@ -1,4 +1,4 @@
-"""Let simulated guests say what they are, and keep what they are told."""
+"""Questions that simulated guests answer, and values that they keep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def facts(guest: Guest, name: str) -> GuestFacts:
-    """What the guest is."""
+    """Facts of the guest."""
     return GuestFacts(
         computer_name=name,
         os_id="simulated",
@@ -31,7 +31,7 @@ def facts(guest: Guest, name: str) -> GuestFacts:
 
 
 def sessions(guest: Guest) -> Sequence[LogonSession]:
-    """Who has typed a name and a password at its login."""
+    """The users who have typed a name and a password at the login."""
     return tuple(
         LogonSession(
             user=user,
@@ -59,7 +59,7 @@ def log_off(guest: Guest) -> int:
 
 
 def parameters(guest: Guest) -> Mapping[str, GuestParameter]:
-    """What it keeps on its disk."""
+    """The values that the guest keeps on its disk."""
     return {
         name: GuestParameter(value=str(value), revision=int(str(revision)), by_guest=bool(by_guest))
         for name, (value, revision, by_guest) in guest.disk.parameters.items()
@@ -67,7 +67,7 @@ def parameters(guest: Guest) -> Mapping[str, GuestParameter]:
 
 
 def set_parameter(guest: Guest, name: str, value: str | None, revision: int) -> None:
-    """Keep a value."""
+    """Set a value in the guest."""
     guest.disk.parameters.pop(name, None)
     if value is not None:
         guest.disk.parameters[name] = [value, revision, False]
@@ -85,11 +85,11 @@ class FakeGuestProgram:
         return True
 
     async def version(self) -> str:
-        """Its version."""
+        """The agent's version."""
         return await self._ask(lambda guest, _: "qemu-guest-agent simulated")
 
     async def boot_id(self) -> str:
-        """What tells this boot from every other."""
+        """An identifier of this boot."""
         return await self._ask(lambda guest, _: guest.memory.boot_id)
 
     async def ping(self) -> None:
@@ -97,11 +97,11 @@ class FakeGuestProgram:
         await self._ask(lambda guest, _: None)
 
     async def facts(self) -> GuestFacts:
-        """What the guest is."""
+        """Facts of the guest."""
         return await self._ask(lambda guest, _: facts(guest, self._name))
 
     async def sessions(self) -> Sequence[LogonSession]:
-        """Who is logged on."""
+        """The users who have typed a name and a password at the login."""
         return await self._ask(lambda guest, _: sessions(guest))
 
     async def log_off(self) -> int:
@@ -109,11 +109,11 @@ class FakeGuestProgram:
         return await self._ask(lambda guest, _: log_off(guest))
 
     async def parameters(self) -> Mapping[str, GuestParameter]:
-        """What it keeps."""
+        """The values that the guest keeps on its disk."""
         return await self._ask(lambda guest, _: parameters(guest))
 
     async def set_parameter(self, name: str, value: str | None, *, revision: int) -> None:
-        """Keep a value."""
+        """Set a value in the guest."""
         await self._ask(lambda guest, _: set_parameter(guest, name, value, revision))
 
     async def set_time(self, seconds: float) -> None:
@@ -121,11 +121,11 @@ class FakeGuestProgram:
         await self._ask(lambda guest, _: setattr(guest.memory, "clock_set_at", seconds))
 
     async def reboot(self) -> None:
-        """It goes down a little later."""
+        """Reboot the guest a little later."""
         await self._ask(lambda guest, now: guest.schedule(now + 1.0, Due.REBOOT))
 
     async def shut_down(self) -> None:
-        """It powers off a little later."""
+        """Power the guest off a little later."""
         await self._ask(lambda guest, now: guest.schedule(now + guest.pace.shut_down, Due.POWER_OFF))
 
     async def _ask(self, ask: Callable[[Guest, float], T]) -> T:

@@ -45,7 +45,7 @@ class Behaviour(enum.StrEnum):
 
 
 class Due(enum.StrEnum):
-    """What can become due in a guest."""
+    """Things that can become due in a guest."""
 
     AGENT_UP = "agent_up"
     DOWNLOAD = "download"
@@ -57,7 +57,7 @@ class Due(enum.StrEnum):
 
 
 class Fate(enum.StrEnum):
-    """What a guest did to its machine."""
+    """Effect of a guest's act on its machine."""
 
     LIVES = "lives"
     REBOOTED = "rebooted"
@@ -86,7 +86,7 @@ class GuestTask:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class GuestDisk:
-    """What the guest keeps on its disk."""
+    """Content of the guest's disk."""
 
     os_name: str = "Simulated Linux 1"
     kernel: str = "6.1.0-1"
@@ -103,7 +103,7 @@ class GuestDisk:
     boots: int = 0
 
     def to_bytes(self) -> bytes:
-        """As it lies on the disk."""
+        """The content as it is written to the disk."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
 
     @classmethod
@@ -119,7 +119,7 @@ class GuestDisk:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class GuestMemory:
-    """What the guest keeps in memory: it is saved with the machine, and lost when it is turned off."""
+    """Content of the guest's memory: saved with the machine, and lost when it is turned off."""
 
     boot_id: str
     #: When it was booted, put off by all the time that it stood still (host time, in seconds).
@@ -172,7 +172,7 @@ class Guest:
         return guest
 
     def schedule(self, at: float, what: Due, about: str = "") -> None:
-        """Let something happen later."""
+        """Schedule something for later."""
         self.memory.due = sorted([*self.memory.due, (at, str(what), about)])
 
     def start_task(self, identifier: str, context: bytes, now: float) -> GuestTask:
@@ -193,7 +193,7 @@ class Guest:
         return task
 
     def live(self, now: float) -> tuple[Fate, float]:
-        """Let happen what is due; returns what the guest did to its machine, and when."""
+        """Do what is due; returns what the guest did to its machine, and when."""
         while self.memory.due and self.memory.due[0][0] <= now:
             at, what, about = self.memory.due.pop(0)
             fate = _DUE[Due(what)](self, at, about)

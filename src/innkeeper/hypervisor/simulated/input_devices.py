@@ -52,7 +52,7 @@ class FakeInputDevices:
         await self._simulation.simulate(name, lambda machine, now: self._press(machine, codes, now))
 
     async def feed(self, name: str, events: Sequence[InputEvent]) -> None:
-        """Let these things happen."""
+        """Apply these events."""
         await self._simulation.simulate(name, lambda machine, now: self._feed(machine, events, now))
 
     async def pointers(self, name: str) -> Pointers:
@@ -111,13 +111,13 @@ def press(machine: SimulatedMachine, codes: frozenset[int]) -> bool:
 
 
 def keysym(machine: SimulatedMachine, number: int, down: bool) -> None:
-    """Take a viewer's key."""
+    """Type a viewer's key."""
     if down:
         type_text(machine, _KEYSYMS.get(number, chr(number) if 0x20 <= number < 0x7F else ""))
 
 
 def type_text(machine: SimulatedMachine, text: str) -> None:
-    """Let characters appear where the guest reads them."""
+    """Type characters where the guest reads them."""
     if machine.memory is None or not machine.memory.agent_up:
         return
     typed = machine.memory.typed
@@ -133,21 +133,21 @@ def type_text(machine: SimulatedMachine, text: str) -> None:
 
 
 def _log_on(machine: SimulatedMachine, name: str) -> None:
-    """Whoever gives a name is logged on: simulated guests know no passwords."""
+    """Log on whoever gives a name: simulated guests know no passwords."""
     memory = machine.memory
     if memory is not None and name.strip() and name.strip() not in memory.users:
         memory.users = [*memory.users, name.strip()[:32]][-_MOST_USERS:]
 
 
 def move_to(machine: SimulatedMachine, x: int, y: int) -> None:
-    """Put the pointer there, within the screen."""
+    """Move the pointer, within the screen."""
     if machine.memory is not None:
         width, height = machine.memory.size or (1024, 768)
         machine.memory.pointer = (max(0, min(x, width - 1)), max(0, min(y, height - 1)))
 
 
 def place(machine: SimulatedMachine, x: int | None, y: int | None) -> None:
-    """Put the pointer to a tablet's place."""
+    """Move the pointer to a tablet's place."""
     if machine.memory is not None:
         width, height = machine.memory.size or (1024, 768)
         before = machine.memory.pointer or (0, 0)

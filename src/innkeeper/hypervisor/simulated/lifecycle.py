@@ -18,7 +18,7 @@ START_SECONDS = 0.4
 
 
 def _inject_nmi(machine: SimulatedMachine, now: float) -> None:
-    """Let the kernel report the interrupt on the machine's screen, as Linux does."""
+    """Show the kernel's report of the interrupt on the machine's screen, as Linux does."""
     if machine.memory is not None:
         machine.memory.typed += (
             f"\nUhhuh. NMI received for unknown reason 30 on CPU 0.\n{machine.name} login: "
@@ -77,7 +77,7 @@ class SimulatedLifecycle:
         await self._simulation.simulate(name, lambda machine, now: acts.ask(machine, Due.REBOOT, now))
 
     async def act(self, name: str, command: Command) -> None:
-        """Carry out a command that is over at once."""
+        """Run a command that is over at once."""
 
         def act(machine: SimulatedMachine, now: float) -> None:
             acts.need(machine, command.words, machine.is_on)

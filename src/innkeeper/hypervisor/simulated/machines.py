@@ -66,12 +66,12 @@ class SimulatedMachine:
 
     @property
     def is_on(self) -> bool:
-        """Whether it runs, or is paused."""
+        """Whether the machine runs, or is paused."""
         return self.memory is not None
 
     @property
     def state(self) -> MachineState:
-        """As the host says it."""
+        """The machine's state."""
         if self.memory is not None:
             return MachineState.RUNNING if self.paused_at is None else MachineState.PAUSED
         if self.merging:
@@ -80,7 +80,7 @@ class SimulatedMachine:
 
     @property
     def boot_id(self) -> str:
-        """What tells its present boot from every other; empty while it is off."""
+        """An identifier of the present boot; empty while the machine is off."""
         return self.memory.boot_id if self.memory is not None else ""
 
     @property
@@ -89,7 +89,7 @@ class SimulatedMachine:
         return self.live_disks if self.is_on else self.disks
 
     def snapshot(self, host: str) -> Machine:
-        """As the rest of the house sees it."""
+        """The machine as a value of ``machines``."""
         return Machine(
             name=self.name,
             uuid=self.uuid,
@@ -132,7 +132,7 @@ class SimulatedMachine:
         self._crash_at_wake()
 
     def save(self, now: float) -> None:
-        """Keep the memory, and stop."""
+        """Save the memory, and stop."""
         if self.memory is None:
             return
         paused = self.paused_at is not None
@@ -141,12 +141,12 @@ class SimulatedMachine:
         self.turn_off()
 
     def pause(self, now: float) -> None:
-        """Hold its processors: nothing becomes due any more."""
+        """Stop the processors: nothing becomes due any more."""
         if self.is_on and self.paused_at is None:
             self.paused_at = now
 
     def resume(self, now: float) -> None:
-        """Let it go on."""
+        """Start the processors again."""
         if self.memory is not None and self.paused_at is not None:
             self.memory.shift(now - self.paused_at)
             self.paused_at = None
@@ -170,7 +170,7 @@ class SimulatedMachine:
         return bool(due) and due[0][0] <= now
 
     def live(self, now: float) -> None:
-        """Let the guest do what has become due since the last look."""
+        """Run the guest through everything that has become due since the last look."""
         while self.has_due(now) and not self.frozen:
             guest = self.guest()
             fate, at = guest.live(now)
@@ -221,7 +221,7 @@ class SimulatedMachine:
     # On disk
 
     def to_bytes(self) -> bytes:
-        """As it is written down."""
+        """The machine as it is written to its record."""
         return json.dumps(dataclasses.asdict(self)).encode()
 
     @classmethod

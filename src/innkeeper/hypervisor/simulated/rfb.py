@@ -97,13 +97,13 @@ class RfbServer:
         self._encodings: frozenset[int] = frozenset()
 
     def receive(self, data: bytes) -> Iterator[ClientEvent]:
-        """Take what the client sent, and give what it means. Raises ``Malformed``."""
+        """Parse what the client sent into events. Raises ``Malformed``."""
         self._buffer += data
         while (events := self._step()) is not None:
             yield from events
 
     def take_output(self) -> bytes:
-        """What is to be sent now."""
+        """The bytes to be sent now."""
         data = bytes(self._output)
         self._output.clear()
         return data

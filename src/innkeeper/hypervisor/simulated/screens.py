@@ -48,11 +48,11 @@ class FakeScreens:
         self._simulation = simulation
 
     async def video(self, name: str) -> Video:
-        """What it shows with."""
+        """The machine's video card and display."""
         return await self._simulation.simulate(name, _video)
 
     async def picture(self, name: str) -> bytes:
-        """What it shows now, as PNG."""
+        """The present picture, as PNG."""
         lines, size, pointer = await self._simulation.simulate(name, _look)
         return await asyncio.to_thread(lambda: _png(_draw(lines, size, pointer)))
 
@@ -66,7 +66,7 @@ class FakeScreens:
         return theirs
 
     async def open_console(self, name: str) -> BytePipe:
-        """Its serial port, with a simulated login on it."""
+        """The serial port, with a simulated login on it."""
         await self._simulation.simulate(name, _showing(_video))
         ours, theirs = pipe_pair()
         _keep(asyncio.create_task(_serve_console(self._simulation, name, ours), name=f"console of {name}"))
@@ -208,7 +208,7 @@ def _video(machine: SimulatedMachine, _now: float = 0) -> Video:
 
 
 def _look(machine: SimulatedMachine, now: float) -> Look:
-    """What the guest shows: its lines, its size, its pointer."""
+    """The picture of the guest: its lines, its size, its pointer."""
     acts.need(machine, "show anything", machine.memory is not None)
     assert machine.memory is not None
     if not machine.video:

@@ -115,7 +115,7 @@ class Simulation:
     # Commands
 
     async def simulate(self, name: str, act: Callable[[SimulatedMachine, float], T]) -> T:
-        """Let the guest live up to now, act on its machine, write down what changed, and publish it.
+        """Run the guest up to now, act on its machine, write down what changed, and publish it.
 
         Raises ``MachineNotFound``.
         """
@@ -135,7 +135,7 @@ class Simulation:
                     self.publish(EventKind.MACHINE_REBOOTED, name)
 
     async def forget(self, name: str) -> SimulatedMachine:
-        """Take a machine out, with its record; its disks stay."""
+        """Remove a machine, with its record; its disks stay."""
         machine = self.machines.pop(name)
         await self.delete(self.record(machine))
         return machine

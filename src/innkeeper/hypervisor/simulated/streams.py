@@ -134,7 +134,7 @@ class FakeStream:
         return 0 if gone else max(0, WINDOW_BYTES - self._unconsumed)
 
     def write(self, data: bytes | memoryview) -> int:
-        """Let the server answer."""
+        """Pass the bytes to the server."""
         taken = bytes(data[: self.room])
         if taken and self._server is not None and not self._has_ended:
             self._say(self._server.take(taken))
@@ -183,5 +183,5 @@ class FakeStream:
             self._among.discard(self)
 
     def _soon(self, callback: Callable[..., None], *arguments: bytes) -> None:
-        """Tell it, unless the stream is broken in the meantime."""
+        """Call later, unless the stream is broken in the meantime."""
         asyncio.get_running_loop().call_soon(lambda: callback(*arguments) if self in self._among else None)

@@ -42,7 +42,7 @@ def _user_data(told: FirstBoot) -> str:
 
 
 def _meta_data(machine: str, told: FirstBoot) -> str:
-    """What tells cloud-init that this is a machine that it has not seen."""
+    """Metadata by which cloud-init sees that a machine is new."""
     plain = re.sub(r"[^A-Za-z0-9-]+", "-", machine).strip("-")[:63] or "machine"
     return (
         json.dumps({"instance-id": f"innkeeper-{machine}", "local-hostname": told.hostname or plain}) + "\n"

@@ -27,7 +27,7 @@ _MOST_OF_THE_TIME = 0.05
 
 
 class Hearts(Protocol):
-    """Whoever pings the guests' task agents."""
+    """Source of the guests' heartbeats: pings to their task agents."""
 
     def heartbeat(self, machine: str) -> int | None:
         """Percent of the heartbeats of the last minute; nothing where none was ever heard, or it is off."""

@@ -39,7 +39,7 @@ class GuestInitialiser:
         self._woken = Signal()
 
     def on_event(self, event: Event) -> None:
-        """Take an event of the house."""
+        """Start the work for a guest that has begun to answer."""
         if event.kind in _GREETING or event.kind is EventKind.MACHINE_STARTED:
             self._waiting[event.subject] = _TRIES if event.kind is EventKind.MACHINE_STARTED else 1
             self._woken.set()
@@ -76,7 +76,7 @@ class GuestInitialiser:
         _log.info("guest_greeted", machine=name)
 
     async def _set_clock(self, name: str) -> None:
-        """Give it the time; a guest whose clock cannot be set keeps its own."""
+        """Set the guest's clock; a guest whose clock cannot be set keeps its own."""
         try:
             _, program = await self._guests.program(name, Ability.TIME)
             await program.set_time(self._clock.now().timestamp())

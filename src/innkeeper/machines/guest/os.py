@@ -106,14 +106,14 @@ class GuestOS:
     # What it is
 
     async def facts(self, name: str) -> GuestFacts:
-        """What the guest is (``ComputerName``, ``OSName``, ``OSVersion`` …)."""
+        """Facts of the guest (``ComputerName``, ``OSName``, ``OSVersion`` …)."""
         machine, program = await self.program(name, Ability.FACTS)
         return await featured(machine.name, program.facts)
 
     # Who is there
 
     async def sessions(self, name: str) -> Sequence[LogonSession]:
-        """Who is logged on."""
+        """The users who are logged on."""
         machine, program = await self.program(name, Ability.SESSIONS)
         return await featured(machine.name, program.sessions)
 
@@ -148,7 +148,7 @@ class GuestOS:
         return bool(await self._values.get(name, _TIME_SYNC))
 
     async def set_time_synchronised(self, name: str, wanted: bool) -> None:
-        """Say so. Raises ``WrongState`` (``VM_E_PREF_VM_ACTIVE``) where it runs or is saved."""
+        """Set whether the guest's clock is set. ``WrongState`` (``VM_E_PREF_VM_ACTIVE``) unless it is off."""
         machine = await self._machines.get(name)
         refuse_active(machine, "change whether its clock is set", ErrorCode.VM_E_PREF_VM_ACTIVE)
         await self._values.set(machine.name, _TIME_SYNC, wanted)

@@ -1,4 +1,4 @@
-"""Keep named values with guests, both ways (``IVMGuestOS::GetParameter`` and ``SetParameter``).
+"""Named values that host and guest exchange (``IVMGuestOS::GetParameter`` and ``SetParameter``).
 
 The guest's file is what its programs read and write; the host's journal is the truth of what the host has
 set, so that a guest whose disk was rolled back is told again.
@@ -47,7 +47,7 @@ class KeptParameter:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HostNames:
-    """What this computer is called, alone and in its network."""
+    """Names of this computer, alone and in its network."""
 
     name: str
     full_name: str
@@ -100,7 +100,7 @@ class Parameters:
         return known[key].value
 
     async def set(self, name: str, key: str, value: str | None) -> None:
-        """Give the guest a value (``SetParameter``); without one, take it back.
+        """Set a named value in the guest (``SetParameter``); ``None`` deletes it.
 
         It is kept before it is sent, and sent again after a roll back. Raises as ``get`` does, and
         ``InvalidArgument`` for a value over 4,096 characters.
@@ -118,7 +118,7 @@ class Parameters:
         await featured(machine.name, lambda: program.set_parameter(key, value, revision=revision))
 
     async def list(self, name: str) -> Sequence[KeptParameter]:
-        """What is known of the machine's values; asked anew where its guest can be asked."""
+        """The known values of the machine; read anew where its guest can be asked."""
         machine = await self._machines.get(name)
         try:
             _, program = await self._guests.program(name, Ability.PARAMETERS)
@@ -128,7 +128,7 @@ class Parameters:
         return [each for each in await self._store.list(machine.uuid) if each.value is not None]
 
     async def greet(self, machine: Machine, program: GuestProgram) -> None:
-        """Tell a guest that has just begun to answer what it should have: after a start, or a roll back."""
+        """Send a guest that has just begun to answer its values: after a start, or a roll back."""
         known = await program.parameters()
         for key, value in self._documented(machine.name).items():
             if key not in known or known[key].value != value:
@@ -150,7 +150,7 @@ class Parameters:
         }
 
     async def _take(self, machine: Machine, known: Mapping[str, GuestParameter]) -> None:
-        """Keep what the guest has set by itself."""
+        """Store the values that the guest has set by itself."""
         kept = {each.name: each for each in await self._store.list(machine.uuid)}
         for key, message in known.items():
             before = kept.get(key)

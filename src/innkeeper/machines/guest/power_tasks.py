@@ -29,7 +29,7 @@ _LOOK_SECONDS = 1.0
 
 
 class GuestCommand(enum.StrEnum):
-    """What a guest can be told."""
+    """Power commands that a guest can be given."""
 
     LOG_OFF = "guest_log_off"
     RESTART = "guest_restart"
@@ -61,7 +61,7 @@ class GuestTasks:
         tasks.register(GuestCommand.SHUT_DOWN, self._shut_down)
 
     def on_event(self, event: Event) -> None:
-        """Take an event of the house: a guest has rebooted."""
+        """Note that a guest has rebooted."""
         if event.kind is EventKind.MACHINE_REBOOTED:
             self._reboots[event.subject] += 1
 
@@ -71,7 +71,7 @@ class GuestTasks:
         return await self._start(machine, GuestCommand.LOG_OFF, owner, forced=False)
 
     async def restart(self, name: str, *, owner: str, forced: bool = False) -> Task:
-        """Let the guest reboot, and wait until it has begun to (``Restart``).
+        """Ask the guest to reboot, and wait until it has begun to (``Restart``).
 
         Forced, a locked screen is no reason to refuse (late: ``ERROR_MACHINE_LOCKED``), and a guest that
         does not go within a minute is reset.
@@ -82,7 +82,7 @@ class GuestTasks:
         return await self._start(machine, GuestCommand.RESTART, owner, forced=forced)
 
     async def shut_down(self, name: str, *, owner: str, forced: bool = False) -> Task:
-        """Let the guest power off, and wait until it has (``Shutdown``).
+        """Ask the guest to power off, and wait until it has (``Shutdown``).
 
         Forced, a locked screen is no reason to refuse, and a guest that does not go within a minute is
         turned off.
@@ -212,7 +212,7 @@ class GuestTasks:
             await (host.lifecycle.reboot(name) if what == "reboot" else host.lifecycle.shut_down(name))
 
     async def _boot_of(self, name: str) -> str:
-        """What tells this boot from the next; empty while nobody can say."""
+        """An identifier of the guest's present boot; empty where it cannot be read."""
         try:
             _, program = await self._guests.program(name, Ability.FACTS)
             return await program.boot_id()

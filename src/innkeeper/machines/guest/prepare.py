@@ -1,4 +1,4 @@
-"""Put the task agent into a guest, and give its machine the agent's port."""
+"""Installation of the task agent in a guest, and of its port in the machine."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ _BLOCKED = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """What preparing a machine has changed; nothing when it was ready."""
+    """Changes that preparing a machine made; none when it was ready."""
 
     port_attached: bool
     agent_installed: bool
 
 
 async def prepare(host: Host, name: str, *, force: bool = False) -> Prepared:
-    """Give the machine the agent's port, and install the agent in its guest through qemu-guest-agent.
+    """Add the agent's port to a machine, and install the agent in its guest through qemu-guest-agent.
 
     May be done again: what is there is left as it is, unless ``force`` installs the agent anew.
     Raises ``AgentError``, with what to do, where the guest cannot be reached or has no Python.

@@ -1,1 +1,1 @@
-"""What machines need from a host that carries them: one module a port, and ``Host``, which has them all."""
+"""Ports of a host that carries machines: one module a port, and ``Host``, which has them all."""

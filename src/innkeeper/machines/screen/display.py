@@ -1,4 +1,4 @@
-"""Look at what machines show (``IVMDisplay``)."""
+"""Displays of machines: pictures, sizes, connections (``IVMDisplay``)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHOWING = frozenset({MachineState.RUNNING, MachineState.PAUSED})
 
 
 class DisplayQuestion(enum.StrEnum):
-    """What a refusal says could not be done."""
+    """Questions about a display, in the words of a refusal."""
 
     LOOK = "show anything"
     OPEN = "open a display"
@@ -49,7 +49,7 @@ class Display:
         self._clock = clock
 
     async def picture(self, name: str, *, width: int | None = None, height: int | None = None) -> Picture:
-        """What it shows, as PNG, within the bounds given (pixels; proportions are kept).
+        """The present picture, as PNG, within the bounds given (pixels; proportions are kept).
 
         Raises ``WrongState`` (``VM_E_VM_NOT_RUNNING``) where it is off, ``MachineError``
         (``VM_E_NO_DISPLAY``) where it has no screen, ``InvalidArgument`` for bounds out of reason.
@@ -83,7 +83,7 @@ class Display:
         return await asyncio.to_thread(thumbnail_pixels, picture)
 
     async def video(self, name: str) -> Video:
-        """What it can show with; also where it is off."""
+        """The machine's video card and display; also where it is off."""
         machine = await self._machines.get(name)
         return await self._machines.hosts[machine.host].screens.video(machine.name)
 
@@ -97,7 +97,7 @@ class Display:
         return await screens.open_display(name)
 
     async def open_console(self, name: str) -> BytePipe:
-        """Its first serial port, as bytes; whoever had it loses it."""
+        """The first serial port, as bytes; an earlier connection to it is closed."""
         screens, name = await self._showing(name, DisplayQuestion.CONSOLE)
         return await screens.open_console(name)
 

@@ -14,7 +14,7 @@ MAX_WORDS = 500
 
 
 class Stroke(enum.Enum):
-    """What is done with a key."""
+    """Press or release of a key."""
 
     PRESS_AND_RELEASE = enum.auto()
     #: After the word ``DOWN``.

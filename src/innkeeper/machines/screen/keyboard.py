@@ -56,7 +56,7 @@ class Keyboard:
         self._leases: dict[str, _Lease] = {}
 
     def on_event(self, event: Event) -> None:
-        """Take an event of the house: a guest that begins anew has no key down."""
+        """Forget the keys held in a guest that begins anew."""
         if event.kind in _FORGETTING:
             self._pressed.pop(event.subject, None)
             if event.kind is not EventKind.MACHINE_REBOOTED:
@@ -69,7 +69,7 @@ class Keyboard:
         await self._move(name, find_key(key), True, session)
 
     async def release(self, name: str, key: str, *, session: str) -> None:
-        """Let a key go (``ReleaseKey``)."""
+        """Release a key (``ReleaseKey``)."""
         await self._move(name, find_key(key), False, session)
 
     async def press_and_release(self, name: str, keys: Sequence[str], *, session: str) -> None:
@@ -133,7 +133,7 @@ class Keyboard:
         return lease is not None and lease.holder == session
 
     async def set_exclusive_access(self, name: str, wanted: bool, *, session: str) -> None:
-        """Take the keyboard for this session alone, or give it back.
+        """Reserve the keyboard for this session alone, or release it.
 
         Raises ``MachineError`` (``VM_E_SET_EXCLUSIVE_MODE_FAIL``) where another session has it, or the
         machine does not run. A silent session loses it after five minutes.

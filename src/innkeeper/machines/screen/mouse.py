@@ -70,12 +70,12 @@ class Mouse:
         self._known: dict[str, _Known] = {}
 
     def on_event(self, event: Event) -> None:
-        """Take an event of the house: a guest that begins anew has no button down."""
+        """Forget the buttons held in a guest that begins anew."""
         if event.kind in _FORGETTING:
             self._known.pop(event.subject, None)
 
     async def facts(self, name: str) -> MouseFacts:
-        """What is known of it (``GetButton``, ``HorizontalPosition``, ``VerticalPosition``)."""
+        """Buttons and position of the mouse (``GetButton``, ``HorizontalPosition``, ``VerticalPosition``)."""
         _, name, pointers = await self._reach(name)
         known = self._known.get(name, _Known())
         return MouseFacts(can_be_absolute=pointers.absolute, x=known.x, y=known.y, down=frozenset(known.down))
@@ -88,7 +88,7 @@ class Mouse:
         await input_devices.feed(name, [PointerMoved(right, down)])
 
     async def place(self, name: str, *, x: int | None, y: int | None) -> None:
-        """Put it there, in pixels of the screen; one coordinate may stay as it is.
+        """Move the pointer to a place, in pixels of the screen; one coordinate may stay as it is.
 
         Raises ``MachineError`` with ``VM_E_ADDITIONS_FEATURE_NOT_AVAIL`` for a machine without a tablet,
         ``InvalidArgument`` for a place beside the screen.
@@ -103,7 +103,7 @@ class Mouse:
         known.x, known.y = (known.x if x is None else x), (known.y if y is None else y)
 
     async def set_button(self, name: str, button: MouseButton, *, down: bool) -> None:
-        """Hold a button, or let it go (``SetButton``)."""
+        """Press or release a button (``SetButton``)."""
         input_devices, name, _ = await self._reach(name)
         await input_devices.feed(name, [ButtonMoved(button, down)])
         held = self._known.setdefault(name, _Known()).down

@@ -27,7 +27,7 @@ class Picture:
 
 
 def read_picture(data: bytes) -> Picture:
-    """Take a host's picture, whatever it is (PNG, PPM), as PNG."""
+    """Convert a host's picture, whatever its format (PNG, PPM), to PNG."""
     image = _opened(data)
     if image.format == "PNG":
         return Picture(png=data, width=image.width, height=image.height)

@@ -1,4 +1,4 @@
-"""Say whether an undo point can be put under a machine, and plan it; nothing is touched."""
+"""Checks whether an undo point can be taken of a machine, and its plan; nothing is touched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OVERLAY = re.compile(r"\.innkeeper-(?P<run>\d+)(\.qcow2)?$")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class UndoRules:
-    """Limits of undo points."""
+    """Rules of the service for undo points."""
 
     #: Room an overlay must find: this share of the disk's virtual size, or ``reserve_bytes`` where
     #: that is less.

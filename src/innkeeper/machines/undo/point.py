@@ -1,4 +1,4 @@
-"""Take, merge and discard the undo point of one machine; each operation looks before it does."""
+"""The undo point of one machine: taken, merged, discarded; each operation looks before it acts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VERSION: Final = 1
 
 
 class Consistency(enum.StrEnum):
-    """What the guest's file systems are like at the undo point."""
+    """State of the guest's file systems at the undo point."""
 
     #: The machine was off: nothing was being written.
     OFF = "off"
@@ -50,7 +50,7 @@ class UndoDisk:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class UndoPlan:
-    """What an undo point of one run covers, decided before anything is touched."""
+    """Disks and files that an undo point of one run covers, decided before anything is touched."""
 
     machine: str
     disks: tuple[UndoDisk, ...]
@@ -93,7 +93,7 @@ class UndoPlan:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class BaseRecord:
-    """What a base was like when the undo point had been taken: nobody may write to it from then on."""
+    """Identity of a base when the undo point had been taken: nobody may write to it from then on."""
 
     path: str
     identity: FileIdentity
@@ -131,7 +131,7 @@ class UndoPoint:
 
     @property
     def plan(self) -> UndoPlan:
-        """What it covers."""
+        """The disks and files that the undo point covers."""
         return self._plan
 
     async def is_taken(self) -> bool:
@@ -184,7 +184,7 @@ class UndoPoint:
             )
 
     async def drop(self) -> None:
-        """Let the machine, which is off or saved, stand on its bases again."""
+        """Return the machine, which is off or saved, to its bases."""
         if await self.is_named():
             await self._hypervisor.undo_disks.drop(self._plan.machine, self._plan.bases)
         if self._plan.nvram_copy and await self._hypervisor.files.identity(self._plan.nvram_copy) is not None:
@@ -262,7 +262,7 @@ class UndoPoint:
 
     @contextlib.asynccontextmanager
     async def _frozen(self, machine: Machine, seconds: float) -> AsyncIterator[_Hold]:
-        """Hold the guest's writes, for so long at most: the host thaws it then, whatever it does."""
+        """Freeze the guest's writes, for so long at most: the host thaws it then, whatever it does."""
         hold = _Hold(holds=False)
         if machine.has_guest_agent_port:
             with contextlib.suppress(AgentError):

@@ -1,4 +1,4 @@
-"""Keep undo disks under machines that are undoable: taken at the start, dealt with at the end."""
+"""Undo disks of undoable machines: taken at the start, dealt with at the end."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def plan_at_start(host: Host, name: str, run: int, rules: UndoRules) -> Js
 
 
 async def take_at_start(host: Host, name: str, planned: Json, clock: Clock) -> None:
-    """Put them under the machine, remember what their parents are like, and that it runs now."""
+    """Add the planned undo disks, record their parents, and note that the machine runs now."""
     if planned is not None:
         plan = UndoPlan.from_json(planned)
         await UndoPoint(host, plan, clock=clock).take(freeze_seconds=0)
@@ -61,7 +61,7 @@ async def take_at_start(host: Host, name: str, planned: Json, clock: Clock) -> N
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Ahead:
-    """What is to be done with the undo disks of a machine that has just been turned off."""
+    """Work planned for the undo disks of a machine that has just been turned off."""
 
     action: UndoAction
     plan: UndoPlan
@@ -81,7 +81,7 @@ class Ahead:
 
 
 async def plan_at_end(host: Host, name: str) -> Json:
-    """What the machine's undo action asks for now; nothing where it asks for nothing."""
+    """The work that the machine's undo action asks for now; ``None`` where there is none."""
     machine = await host.inventory.get(name)
     if machine.state is not MachineState.TURNED_OFF or not machine.undo_pending:
         return None
@@ -94,7 +94,7 @@ async def plan_at_end(host: Host, name: str) -> Json:
 
 
 async def settle_without_action(host: Host, name: str) -> Json:
-    """Keep the undo disks, whatever the undo action: the machine goes on with them when it is started."""
+    """Keep the undo disks, whatever the undo action: the next start goes on with them."""
     if (await host.inventory.get(name)).undo_pending:
         await _note(host, name, {"undo_pending": False})
     return None
@@ -135,7 +135,7 @@ async def remember_parents(host: Host, name: str, paths: Sequence[str]) -> None:
 
 
 async def remember_parents_anew(host: Host, name: str) -> None:
-    """Take the parents for what they are now (``vmStartupOption_FixParentTimestampMismatch``)."""
+    """Record the parents as they are now (``vmStartupOption_FixParentTimestampMismatch``)."""
     extras = (await host.configurations.read(name)).extras
     await remember_parents(host, name, [each.path for each in extras.parents])
 
