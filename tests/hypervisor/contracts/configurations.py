@@ -24,6 +24,7 @@ from innkeeper.machines.change import (
     ValueSet,
 )
 from innkeeper.machines.configuration import Adapter, Configuration, Drive, Location, Value
+from innkeeper.machines.machine import MachineState
 from innkeeper.wire.events import EventKind, Json
 from innkeeper.wire.machine_settings import SETTINGS, plain
 from innkeeper.wire.setting import SettingValue
