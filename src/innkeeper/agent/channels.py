@@ -114,7 +114,7 @@ class Channels:
         return self._session
 
     def wait(self, join: "_Join") -> None:
-        """Let it read again when the host has taken what is unsent."""
+        """Resume reading once the host has taken the unsent bytes."""
         self._waiting.append(join)
 
     def forget(self, number: int) -> None:

@@ -31,7 +31,7 @@ def sessions(places: Places) -> List[Message]:
 
 
 def log_off(places: Places) -> int:
-    """Tell every session to end; returns how many there were."""
+    """Ask every session to end; returns how many there were."""
     ended = 0
     for _, end in _sessions(places):
         if end():

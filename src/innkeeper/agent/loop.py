@@ -21,7 +21,7 @@ class Timer:
         self._callback: Optional[Callback] = callback
 
     def cancel(self) -> None:
-        """Let it not come, and hold on to nothing."""
+        """Cancel the call and release what it holds."""
         self._callback = None
 
     def run(self) -> None:

@@ -40,7 +40,7 @@ class NotifySink:
         raise NotImplementedError
 
     def on_task_state_change(self, identifier: str, status: Status) -> None:
-        """Say an update's new state; one that may not follow the old one is ignored."""
+        """Report an update's new state; one that may not follow the old one is ignored."""
         raise NotImplementedError
 
     def on_terminated(self, hresult: int) -> None:
@@ -50,7 +50,7 @@ class NotifySink:
     # More than the documented interface
 
     def on_task_progress(self, identifier: str, percent: Optional[int], text: str) -> None:
-        """Say how far an update is; call it before the state change that it explains."""
+        """Report an update's progress; call it before the state change that it explains."""
         raise NotImplementedError
 
     def on_task_output(self, identifier: str, text: str) -> None:
@@ -58,11 +58,11 @@ class NotifySink:
         raise NotImplementedError
 
     def on_task_packages(self, identifier: str, packages: List[PackageChange]) -> None:
-        """Say what the update changed."""
+        """Report what the update changed."""
         raise NotImplementedError
 
     def reboot_for(self, identifier: str, text: str) -> None:
-        """Let the agent reboot the guest: REBOOTING now, REBOOTED and ``rebooted`` after it."""
+        """Ask the agent to reboot the guest: REBOOTING now, REBOOTED and ``rebooted`` after it."""
         raise NotImplementedError
 
 
@@ -86,7 +86,7 @@ class TaskPlugin:
         raise NotImplementedError
 
     def terminate(self, hresult: int) -> None:
-        """Let go of the sink; ``S_OK`` when all is well. What was started goes on."""
+        """Release the sink; returns ``S_OK`` when all is well. Running updates continue."""
         raise NotImplementedError
 
     # More than the documented interface

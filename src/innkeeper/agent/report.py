@@ -31,14 +31,14 @@ class Report:
         return self._run.context_path
 
     def state(self, status: Status, text: str, percent: Optional[int] = None) -> None:
-        """Say what is being done now; percent is of the whole update, and never goes back."""
+        """Report the present step; percent is of the whole update, and never goes back."""
         message = (status, percent, text)
         if message != self._said:
             self._said, self._status = message, status
             self._run.write({"status": int(status), "percent": percent, "text": text[:MAX_TEXT_CHARS]})
 
     def progress(self, percent: int, text: str) -> None:
-        """Say how far it is, in the state it is in."""
+        """Report progress within the present state."""
         self.state(self._status, text, percent)
 
     def output(self, line: str) -> None:
@@ -49,11 +49,11 @@ class Report:
             self._run.write({"output": line if self._room > 0 else "(the rest is not passed on)"})
 
     def packages(self, changes: List[PackageChange]) -> None:
-        """Say what was changed."""
+        """Report what was changed."""
         self._run.write({"packages": [list(change) for change in changes]})
 
     def end(self, end: str, text: str) -> None:
-        """Say how it ended: ``success``, ``failed`` or ``reboot``. Nothing follows."""
+        """Report the result: ``success``, ``failed`` or ``reboot``. Nothing follows."""
         self._run.write({"end": end, "text": text[:MAX_TEXT_CHARS]})
 
     def conversation(self, may_stop: bool) -> Conversation:

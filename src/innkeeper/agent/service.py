@@ -77,7 +77,7 @@ class Agent(NotifySink):
         self._control.close()
 
     def stop(self) -> None:
-        """Let ``run`` return; may be called from a signal handler."""
+        """Make ``run`` return; may be called from a signal handler."""
         self._loop.stop()
 
     # The host's questions

@@ -40,7 +40,7 @@ class Updater(TaskPlugin):
         self._sink = sink
 
     def terminate(self, hresult: int) -> None:
-        """Let go of the sink; what runs goes on."""
+        """Release the sink; running updates continue."""
         self._sink = None
         self._runs.clear()
 

@@ -13,7 +13,7 @@ from innkeeper.agent.run import Request, Run
 
 
 def work(places: Places, run: Run) -> int:
-    """Be the worker of a run; returns the exit code. Does nothing where it has, or had, a worker."""
+    """Carry out a run; returns the exit code. Does nothing where the run has, or had, a worker."""
     if not run.take():
         return 0
     report = Report(run)

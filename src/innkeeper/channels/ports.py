@@ -58,7 +58,7 @@ class AgentTask:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class AgentHello:
-    """The agent's greeting."""
+    """The agent's HELLO message."""
 
     agent_version: str
     boot_id: str

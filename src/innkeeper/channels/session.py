@@ -80,7 +80,7 @@ class AgentSession:
 
     @property
     def hello(self) -> AgentHello:
-        """The agent's greeting."""
+        """The agent's HELLO message."""
         return self._hello
 
     @property
@@ -138,7 +138,7 @@ class AgentSession:
             ) from exc
 
     def knows(self, ability: Ability) -> bool:
-        """Whether the agent's greeting names an ability."""
+        """Whether the agent has an ability, by its HELLO message."""
         return ability in self._hello.knows
 
     async def version(self) -> str:
@@ -200,7 +200,7 @@ class AgentSession:
             feed.put(message)
 
     def lose(self, reason: str) -> None:
-        """Say that the session is over, and why."""
+        """End the session, with the reason."""
         self._lost = self._lost or reason
         for feed in self._queues:
             feed.end()

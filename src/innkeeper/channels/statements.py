@@ -58,7 +58,7 @@ class Notice:
 
 
 def read_hello(response: Mapping[str, object]) -> AgentHello:
-    """Read the agent's greeting."""
+    """Parse the agent's HELLO message."""
     reader = Reader(response)
     version = reader.number("protocol", 0, 1 << 16)
     if version != VERSION:
@@ -75,7 +75,7 @@ def read_hello(response: Mapping[str, object]) -> AgentHello:
 
 
 def _read_abilities(reader: Reader, response: Mapping[str, object]) -> frozenset[Ability]:
-    """What it can do: a newer agent's are passed over, and an old one's greeting has none."""
+    """The agent's abilities: unknown ones of a newer agent are ignored, and an old agent names none."""
     named = () if said_nothing(response, "knows") else reader.texts("knows", MAX_ABILITIES)
     return frozenset(Ability(name) for name in named if name in list(Ability))
 

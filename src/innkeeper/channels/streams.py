@@ -40,7 +40,7 @@ class LinkStreams:
         return stream
 
     def take(self, event: StreamEvent) -> None:
-        """Tell the listener of a stream what happened to it."""
+        """Pass an event to the listener of its stream."""
         stream = self._streams.get(event.stream)
         if stream is None:
             return
@@ -62,7 +62,7 @@ class LinkStreams:
                 listener.lost(_BROKEN if stream.is_joined else REFUSED)
 
     def resume(self) -> None:
-        """Let those go on that found the port busy, now that it is not."""
+        """Resume the writers that waited for the busy port."""
         for _ in range(len(self._waiting)):
             if self._wire.is_busy:
                 return
@@ -72,7 +72,7 @@ class LinkStreams:
                 stream.listener.writable()
 
     def lose(self, reason: str) -> None:
-        """Tell every listener that its stream is gone."""
+        """Notify every listener that its stream is lost."""
         gone, self._streams = self._streams, {}
         self._waiting.clear()
         for stream in gone.values():
@@ -108,7 +108,7 @@ class LinkStreams:
                 self._flush()
 
     def finish(self, stream: LinkStream) -> None:
-        """Say that no more follows."""
+        """Signal the end of the data."""
         if stream.number in self._streams:
             stream.is_finished = True
             self._wire.streams.finish(stream.number)
@@ -151,7 +151,7 @@ class LinkStream:
         return self._all.write(self, data)
 
     def consumed(self, size: int) -> None:
-        """Say that so many received bytes are out of the way."""
+        """Acknowledge received bytes, so that the sender may send more."""
         self._all.consumed(self, size)
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Name several inns, and choose which one commands go to."""
+"""Name several servers, and choose which one commands go to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Your name for it.")]
 
 
 class ContextMessage(BaseModel):
-    """One inn that has a name."""
+    """A server with a name."""
 
     name: str
     server: str | None
@@ -30,7 +30,7 @@ class ContextMessage(BaseModel):
 
 
 class ContextList(BaseModel):
-    """All inns that have names."""
+    """All servers with names."""
 
     contexts: tuple[ContextMessage, ...]
 
@@ -47,7 +47,7 @@ def add(
     use: Annotated[bool, typer.Option("--use", help="Send commands there from now on.")] = False,
     json: Json = False,
 ) -> None:
-    """Give an inn a name, or change where the name leads."""
+    """Give a server a name, or change the name's address."""
     if zone:
         parse_zone(zone)
     contexts = Contexts.of_user()
@@ -69,7 +69,7 @@ def use(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Let commands go to this inn from now on."""
+    """Send commands to this server from now on."""
     contexts = Contexts.of_user()
     contexts.use(name)
     _show(session_of(context), contexts)
@@ -83,7 +83,7 @@ def list_contexts(context: typer.Context, json: Json = False) -> None:
 
 @app.command()
 def remove(context: typer.Context, name: Name, json: Json = False) -> None:
-    """Forget a name; the inn itself does not notice."""
+    """Remove a name; the server itself is not touched."""
     contexts = Contexts.of_user()
     contexts.remove(name)
     _show(session_of(context), contexts)

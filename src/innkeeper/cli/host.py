@@ -176,7 +176,7 @@ def usb(context: typer.Context, json: Json = False) -> None:
 
 @app.command()
 def values(context: typer.Context, json: Json = False) -> None:
-    """List the inn's options."""
+    """List the service's options."""
     session = session_of(context)
     found = session.inn.virtual_pc.configuration_values()
     if session.json:

@@ -63,7 +63,7 @@ class Session:
 
     @functools.cached_property
     def context(self) -> Context | None:
-        """The inn that commands go to where no option says which; nothing for the one on this computer."""
+        """The server that commands go to without an option; nothing for the service on this computer."""
         from innkeeper.client.contexts import Contexts
 
         return Contexts.of_user().chosen()

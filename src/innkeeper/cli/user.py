@@ -111,7 +111,7 @@ def role(
     folder: Folders = None,
     json: Json = False,
 ) -> None:
-    """Give a person or a group a role, on the whole inn or on a part of it; none takes it back."""
+    """Give a person or a group a role, on the whole server or on a part of it; none removes it."""
     session = session_of(context)
     holder, realm, is_group = _holder(who)
     people = session.inn.people

@@ -1,4 +1,4 @@
-"""Say which Innkeeper this is, and which one serves."""
+"""Show the version of this program and of the service."""
 
 from __future__ import annotations
 

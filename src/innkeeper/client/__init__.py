@@ -1,4 +1,4 @@
-"""Connect to an inn and use its objects remotely."""
+"""Connect to a service and use its objects remotely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Use an inn from an event loop: the same objects, whose waiting is the loop's."""
+"""Client for event loops: the same objects, whose waiting is the loop's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _END: Final = object()
 
 
 class AsyncInn:
-    """An inn on an event loop.
+    """A connection to a service, for an event loop.
 
     Everything that an ``Inn`` has is used inside ``run``: plain code, which the loop carries on while it
     waits for the service. Any number of them run at the same time, without threads::

@@ -1,4 +1,4 @@
-"""Connect to an inn (``TaskService.Connect``)."""
+"""Connect to a service (``TaskService.Connect``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remember several inns by name: where each is, and which one commands go to."""
+"""Named servers: the address of each, and which one commands go to."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Context:
 
 
 class Contexts:
-    """The inns that this user has named, in a file of the user's own."""
+    """The servers that this user has named, in a file of the user's own."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Work on the virtual hard disks of the inn (``IVMHardDisk``)."""
+"""Work on the virtual hard disks of a service (``IVMHardDisk``)."""
 
 from __future__ import annotations
 

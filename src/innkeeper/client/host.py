@@ -294,7 +294,7 @@ class USBDevice:
 
 
 class VirtualPC:
-    """The inn as the documented host object (``IVMVirtualPC``)."""
+    """The service as the documented host object (``IVMVirtualPC``)."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

@@ -1,4 +1,4 @@
-"""Use the virtual machines of the inn (``IVMVirtualMachine``)."""
+"""Use the virtual machines of a service (``IVMVirtualMachine``)."""
 
 from __future__ import annotations
 

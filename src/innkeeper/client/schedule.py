@@ -1,4 +1,4 @@
-"""Hold the inn's scheduled tasks: folders, registered tasks, their instances."""
+"""Client of the scheduler: folders, registered tasks, their instances."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Schedule:
 
     @property
     def operations(self) -> dict[str, str]:
-        """The class ids of the inn's own operations, by name: for ``ComHandlerAction``."""
+        """The class ids of Innkeeper's own operations, by name: for ``ComHandlerAction``."""
         found = self._transport.send(calls.operations()).operations
         return {each.name: each.class_id for each in found}
 

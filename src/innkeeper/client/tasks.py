@@ -1,4 +1,4 @@
-"""Follow running operations of the inn (``IVMTask``)."""
+"""Follow running operations of a service (``IVMTask``)."""
 
 from __future__ import annotations
 

@@ -149,11 +149,11 @@ class Audit:
         self._clock = clock
 
     async def begin(self, caller: Caller, action: str, on: str, detail: str = "") -> Entry:
-        """Tell what somebody is about to do: before it is done."""
+        """Record an act before it is done."""
         return await self._store.append(self._fact(caller, action, on, Outcome.BEGUN, detail))
 
     async def end(self, begun: Entry, outcome: Outcome, detail: str = "") -> None:
-        """Tell how it ended."""
+        """Record the outcome of an act."""
         fact = dataclasses.replace(
             begun.fact,
             at=self._clock.now(),
@@ -164,19 +164,19 @@ class Audit:
         await self._store.append(fact)
 
     async def refused(self, caller: Caller, action: str, on: str, detail: str = "") -> None:
-        """Tell what somebody wanted to do and may not."""
+        """Record an act that was refused."""
         await self._store.append(self._fact(caller, action, on, Outcome.REFUSED, detail))
 
     async def entered(self, caller: Caller) -> None:
-        """Tell that somebody has logged in."""
+        """Record a log-in."""
         await self._store.append(self._fact(caller, "log_in", "", Outcome.DONE, ""))
 
     async def left(self, caller: Caller) -> None:
-        """Tell that somebody has logged out."""
+        """Record a log-out."""
         await self._store.append(self._fact(caller, "log_out", "", Outcome.DONE, ""))
 
     async def shut_out(self, who: str, address: str, why: str) -> None:
-        """Tell that somebody tried to log in, and was not let in."""
+        """Record a failed log-in."""
         fact = Fact(
             at=self._clock.now(),
             who=_plain(who),

@@ -15,7 +15,7 @@ LOCAL_REALM = "local"
 
 
 class Proof(enum.StrEnum):
-    """How it was proven who asks."""
+    """Kinds of proof of a caller's identity."""
 
     #: The kernel's word on who is at the other end of the local door.
     PEER = "peer"
@@ -42,7 +42,7 @@ class Person:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
-    """Who asks, and what they may: made anew for each request."""
+    """The caller of one request and their rights."""
 
     #: ``ConnectedUser``.
     user: str
@@ -76,7 +76,7 @@ class Caller:
 
     @property
     def goes_by_labels(self) -> bool:
-        """Whether it takes a machine's labels to know their role on it."""
+        """Whether the caller's role on a machine depends on its labels."""
         return any(grant.reach is Reach.LABEL for grant in (*self.grants, *(self.ceiling or ())))
 
     def role_on(self, resource: Resource) -> Role | None:

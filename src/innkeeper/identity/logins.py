@@ -48,7 +48,7 @@ class Logins:
         return tuple(realm.name for realm in self._realms.values())
 
     async def by_password(self, user: str, realm: str, password: str, address: str) -> tuple[Caller, Known]:
-        """Who logs in, and what their realm knows of them.
+        """A person who logs in, as their realm describes them.
 
         Raises ``NotAuthenticated`` (0x80070005) where realm, name or password are not right, ``TooManyTries``
         (0x80070005) where there were too many wrong ones, ``ServiceError`` where the realm cannot be asked.
@@ -94,7 +94,7 @@ class Logins:
         return None
 
     async def by_session(self, secret: str, proof: Proof, address: str) -> Caller | None:
-        """Who has this session open; ``None`` where it has ended."""
+        """The owner of a session; ``None`` where it has ended."""
         session = await self._sessions.find(secret)
         if session is None:
             return None

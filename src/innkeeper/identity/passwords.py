@@ -44,7 +44,7 @@ class Passwords:
         return await self._in_thread(lambda: self._hasher.hash(password))
 
     async def matches(self, password: str, kept: str | None) -> bool:
-        """Whether it is this password; for nobody's (``None``) never, and in the same time."""
+        """Whether a password matches its hash; never without a hash (``None``), and in the same time."""
         if len(password) > LONGEST:
             return False
         return await self._in_thread(lambda: self._matches(password, kept))

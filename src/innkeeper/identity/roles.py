@@ -38,7 +38,7 @@ class Reach(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
-    """Something that a request is about; without a name it is the inn itself."""
+    """The object of a request; without a name, the whole server."""
 
     #: Never ``LABEL``: a label is what grants reach by, not what requests are about.
     kind: Reach = Reach.INN
@@ -64,7 +64,7 @@ def folder(path: str) -> Resource:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Grant:
-    """A role on a part of the inn."""
+    """A role on a part of the server."""
 
     role: Role
     reach: Reach = Reach.INN
@@ -72,7 +72,7 @@ class Grant:
     name: str = ""
 
     def covers(self, resource: Resource) -> bool:
-        """Whether it reaches the resource. A machine's case does not matter, nor a folder's."""
+        """Whether the role covers a resource. The case of machines and folders does not matter."""
         if self.reach is Reach.INN:
             return True
         if self.reach is Reach.LABEL:

@@ -35,5 +35,5 @@ class Token:
         return Person(user=self.known.user, realm=self.realm)
 
     def is_good(self, now: dt.datetime) -> bool:
-        """Whether it still opens anything."""
+        """Whether the token is valid: neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)

@@ -49,7 +49,7 @@ UNDO_ACTION = "machine_undo_action"
 
 
 class Machines:
-    """Every virtual machine of the inn (``IVMVirtualPC`` seen as a collection)."""
+    """All virtual machines of the service (``IVMVirtualPC`` seen as a collection)."""
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ class OptionStore(Protocol):
 
 
 class VirtualPC:
-    """The inn as the documented host object."""
+    """The service as the documented host object."""
 
     def __init__(self, *, machines: Machines, options: OptionStore, clock: Clock, default_path: Path) -> None:
         """``default_path`` is where new machines keep their files while nobody has said otherwise."""

@@ -86,7 +86,7 @@ class ScheduleStore(Protocol):
         """
 
     async def set_operation(self, run_id: str, operation: int) -> None:
-        """Say which operation carries a run, and change nothing else of it. A power cut may take it back."""
+        """Record which operation carries a run, and change nothing else. A power cut may undo it."""
 
     def begin_run(self, run: Run) -> Awaitable[object]:
         """Write that an operation carries a run, which is added where it is not there.

@@ -52,7 +52,7 @@ class Series:
 class Registered:
     """A registered task (``IRegisteredTask``): its definition and its state."""
 
-    #: Unique for the life of the inn; 0 before it is stored.
+    #: Unique for the life of the service; 0 before it is stored.
     id: int = 0
     path: SchedulePath
     #: The definition, in UTF-8 and in our own order.

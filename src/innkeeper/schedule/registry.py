@@ -143,7 +143,7 @@ class Registry:
         under: SchedulePath | None = None,
     ) -> Registered:
         """Register a task (``RegisterTask``, ``RegisterTaskDefinition``); without a path, in the root folder
-        under a new name. Folders around it are made. ``who`` is the caller; the inn itself where ``None``.
+        under a new name. Folders around it are created. ``who`` is the caller; ``None`` for the service.
 
         Raises ``ScheduleError`` and ``InvalidArgument`` for all that the documents refuse.
         """

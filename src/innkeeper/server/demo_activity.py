@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 _OWNER = "innkeeper"
 _WINDOW = "every night"
-#: The first night begins a little before the inn opens, so that there is something to see at once.
+#: The first night begins a little before the service starts, so that there is something to see at once.
 _BEFORE = dt.timedelta(minutes=10)
 _NIGHT = dt.timedelta(hours=4)
 _LABELS = ("Security", "Security", "Security", "Point release", "Kernel")

@@ -20,7 +20,7 @@ from innkeeper.wire.states import MachineState, TaskResult
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 #: Seconds; streams and waits are not measured.
 _BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-#: More than any inn has running at once.
+#: More than any service has running at once.
 _ALL: Final = 100_000
 
 

@@ -42,7 +42,7 @@ class Credentials:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Admission:
-    """Who may use the local door besides root and the service's own user, and with which role."""
+    """The users of the local socket besides root and the service's own user, with their role."""
 
     group: str | None = None
     users: tuple[str, ...] = ()

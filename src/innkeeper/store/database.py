@@ -65,7 +65,7 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether it is one file, for one server."""
+        """Whether the database is a SQLite file, for one server."""
         return self.url.get_backend_name() == "sqlite"
 
     @classmethod
@@ -109,7 +109,7 @@ class Database:
         return asyncio.ensure_future(self.write(change, lazily=lazily))
 
     async def claim(self, server: str) -> None:
-        """Be the one process that serves as ``server``; raises ``ServiceError`` where another one is.
+        """Claim the name ``server`` for this process; raises ``ServiceError`` where another has it.
 
         Two processes with one name would carry the same runs, and work on one machine at once.
         """

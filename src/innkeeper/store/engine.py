@@ -84,7 +84,7 @@ class DbosEngine:
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="innkeeper-engine")
 
     def register(self, kind: str, body: Body) -> None:
-        """Say which body runs for ``kind``. Before ``launch``."""
+        """Register the body that runs for ``kind``. Before ``launch``."""
         self._bodies[kind] = body
 
     async def launch(self) -> None:
@@ -224,7 +224,7 @@ def _config(database: Path | sa.URL, executor_id: str) -> DBOSConfig:
 
 
 def _quieten() -> None:
-    """Let the service's own logging decide: DBOS adds a console handler where it finds none."""
+    """Leave logging to the service: DBOS adds a console handler where it finds none."""
     logging.getLogger("dbos").addHandler(logging.NullHandler())
 
 

@@ -58,7 +58,7 @@ class _Step:
         self.answers: queue.SimpleQueue[Record | _Word] = queue.SimpleQueue()
 
     def perform(self) -> Record:
-        """Have the step done, and return its record; runs in the thread."""
+        """Run the step and return its record; runs in the thread."""
         self.set_result_of(self.looked, None)
         answer = self.answers.get()
         if isinstance(answer, _Word):
@@ -70,7 +70,7 @@ class _Step:
         self._call(lambda: None if future.done() else future.set_result(value))
 
     def fail(self, error: Exception) -> None:
-        """Tell the body that its step failed; called in the thread."""
+        """Pass a step's failure to the body; called in the thread."""
         self._call(lambda: None if self.looked.done() else self.looked.set_exception(error))
 
     def _call(self, action: Callable[[], None]) -> None:

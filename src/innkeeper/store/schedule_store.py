@@ -181,7 +181,7 @@ class SqlScheduleStore:
         return True
 
     async def set_operation(self, run_id: str, operation: int) -> None:
-        """Say which operation carries a run, and change nothing else of it."""
+        """Record which operation carries a run, and change nothing else."""
         update = sa.update(runs_table).where(runs_table.c.id == run_id).values(operation=operation)
         await self._database.write(lambda c: c.execute(update), lazily=True)
 

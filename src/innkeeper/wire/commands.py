@@ -34,7 +34,7 @@ class Passage:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Declaration:
-    """All that is said of a command; its name is the member's own."""
+    """Declaration of one command; its name is the member's own."""
 
     #: What it does, in a sentence: the verb's help, the button's text, the route's description.
     what: str
@@ -75,12 +75,12 @@ class Declaration:
 
 
 class Command(enum.StrEnum):
-    """What a machine can be told to do, in the order in which people are shown it."""
+    """Commands of a machine, in the order in which people see them."""
 
     declaration: Declaration
 
     def __new__(cls, value: str, declaration: Declaration) -> Command:
-        """Keep each name with all that is said of it."""
+        """Keep each name with its declaration."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.declaration = declaration
@@ -262,7 +262,7 @@ class Command(enum.StrEnum):
 
     @property
     def words(self) -> str:
-        """Its name in sentences."""
+        """The command's name in sentences."""
         return self.declaration.words or self.replace("_", " ")
 
     @property
@@ -347,7 +347,7 @@ class MachineCommands(abc.ABC, Generic[Started]):
         return self.command(Command.STARTUP)
 
     def resume(self) -> Started:
-        """Let its processors run on (``Resume``)."""
+        """Continue the paused machine (``Resume``)."""
         return self.command(Command.RESUME)
 
     def pause(self) -> Started:
@@ -374,11 +374,11 @@ class MachineCommands(abc.ABC, Generic[Started]):
         return self.command(Command.INJECT_NMI)
 
     def turn_off(self) -> Started:
-        """Pull the plug (``TurnOff``)."""
+        """Cut the power (``TurnOff``)."""
         return self.command(Command.TURN_OFF)
 
     def discard_saved_state(self) -> Started:
-        """Throw its saved memory away: it is off then (``DiscardSavedState``)."""
+        """Delete the saved memory; the machine is off afterwards (``DiscardSavedState``)."""
         return self.command(Command.DISCARD_SAVED_STATE)
 
     def merge_undo_disks(self) -> Started:

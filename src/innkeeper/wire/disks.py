@@ -118,7 +118,7 @@ class MergeToRequest(DiskRequest):
 
 
 class ReparentRequest(DiskRequest):
-    """Say where a differencing disk's parent is."""
+    """Request to set the path of a differencing disk's parent."""
 
     parent: str = Field(min_length=1, max_length=MAX_PATH_CHARS)
     #: The content is the same, though the identity is not.
@@ -141,7 +141,7 @@ class CheckRequest(DiskRequest):
 
 
 class ConnectRequest(Request):
-    """Let a machine use its VHDs by exports."""
+    """Request to give a machine its VHDs by exports."""
 
     machine: str = Field(min_length=1, max_length=255)
 

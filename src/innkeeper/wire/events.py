@@ -109,7 +109,7 @@ class EventKind(enum.StrEnum):
 
     @property
     def group(self) -> EventGroup:
-        """What it is about."""
+        """Group that the kind belongs to."""
         return EventGroup(self.value.partition(".")[0])
 
 

@@ -8,7 +8,7 @@ import enum
 
 
 class Ability(enum.StrEnum):
-    """Abilities of an agent beyond updates, named in its greeting; an old agent names none."""
+    """Abilities of an agent beyond updates, named in its HELLO message; an old agent names none."""
 
     #: Say what the guest is.
     FACTS = "facts"

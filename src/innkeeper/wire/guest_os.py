@@ -19,7 +19,7 @@ class SessionMessage(Message):
 
 
 class SessionList(Message):
-    """Who is logged on, and whether somebody's screen is locked."""
+    """Logged-on sessions, and whether a screen is locked."""
 
     sessions: tuple[SessionMessage, ...]
     #: Nothing where the guest cannot say.
@@ -63,7 +63,7 @@ class HeartbeatMessage(Message):
 
 
 class TimeSyncRequest(Request):
-    """Say whether a guest's clock is set (``IsHostTimeSyncEnabled``)."""
+    """Request to set a guest's clock or not (``IsHostTimeSyncEnabled``)."""
 
     enabled: bool
 

@@ -45,7 +45,7 @@ class HostInfoMessage(Message):
 
 
 class HostList(Message):
-    """The hosts of the inn, by name."""
+    """The hosts of the service, by name."""
 
     hosts: tuple[HostInfoMessage, ...]
 
@@ -104,7 +104,7 @@ class UsbDeviceList(Message):
 
 
 class VirtualPCMessage(Message):
-    """The inn as the documented host object (``IVMVirtualPC``)."""
+    """The service as the documented host object (``IVMVirtualPC``)."""
 
     name: str = "Innkeeper"
     version: str

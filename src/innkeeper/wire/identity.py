@@ -52,7 +52,7 @@ class LoginMessage(Message):
 
 
 class GrantMessage(Message):
-    """A role on a part of the inn."""
+    """A role on a part of the server."""
 
     role: RoleName
     reach: ReachName = ReachName.INN
@@ -87,7 +87,7 @@ class AddUserRequest(Request):
 
     name: Name
     password: Secret
-    #: On the whole inn; none where nothing is said.
+    #: The role on the whole server; none if left out.
     role: RoleName | None = None
 
 
@@ -111,7 +111,7 @@ class EnableUserRequest(Request):
 
 
 class ScopeRequest(Request):
-    """A role on a part of the inn."""
+    """A role on a part of the server."""
 
     role: RoleName
     reach: ReachName = ReachName.INN

@@ -51,7 +51,7 @@ def _by_name(states: type[State], value: object) -> object:
 
 
 def named(states: type[State]) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:
-    """Say how a documented state travels: by its name."""
+    """Type of a documented state that travels by its name."""
     return (
         BeforeValidator(lambda value: _by_name(states, value)),
         PlainSerializer(lambda state: state.name, return_type=str),
@@ -107,9 +107,9 @@ class InnMessage(Message):
     fake: bool = False
     #: How it was proven who the caller is: ``peer``, ``password``, ``token``, ``session`` or ``ticket``.
     proof: str = "peer"
-    #: The caller's role on the whole inn; there may be more on some machines.
+    #: The caller's role on the whole server; there may be more on some machines.
     role: str | None = None
-    #: The operations on the inn (``operation_id``) that the caller's role is enough for.
+    #: The operations on the whole server (``operation_id``) that the caller's role is enough for.
     allowed: tuple[str, ...] = ()
 
 
@@ -381,7 +381,7 @@ class Nothing(Message):
 
 
 class WindowRequest(Request):
-    """Say when machines may be maintained: on weekdays, on dates, or both."""
+    """Request of a window: when machines may be maintained, on weekdays, on dates, or both."""
 
     name: str = Field(max_length=100)
     #: Names or patterns of machines, such as ``web-*``; ``all`` for every machine.

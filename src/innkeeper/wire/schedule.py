@@ -131,7 +131,7 @@ class RunTimesMessage(Message):
 
 
 class DescriptorMessage(Message):
-    """Who may do what, in SDDL."""
+    """A security descriptor in SDDL."""
 
     sddl: str
     #: Whether it was set; else it shows what holds by roles.
@@ -139,7 +139,7 @@ class DescriptorMessage(Message):
 
 
 class DescriptorRequest(TaskPathRequest):
-    """Say who may do what with a folder or a task."""
+    """Request to set the security descriptor of a folder or a task."""
 
     sddl: str = Field(max_length=16_384)
     #: 0, or 0x10 to give the task's principal no entry of its own.

@@ -19,14 +19,14 @@ class TaskRunsMessage(Message):
 
 
 class OperationMessage(Message):
-    """One of the inn's own operations, which a task may name by class id (``IComHandlerAction``)."""
+    """One of Innkeeper's own operations, which a task may name by class id (``IComHandlerAction``)."""
 
     name: str
     class_id: str
 
 
 class OperationList(Message):
-    """The inn's own operations, by name."""
+    """Innkeeper's own operations, by name."""
 
     operations: tuple[OperationMessage, ...]
 

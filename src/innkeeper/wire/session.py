@@ -52,7 +52,7 @@ Message = Dict[str, object]
 
 
 class Began(NamedTuple):
-    """The session stands; the other side's greeting."""
+    """The session is established; carries the other side's HELLO."""
 
     greeting: Message
 
@@ -212,7 +212,7 @@ class _Session:
         self.put(encode(kind, stream, payload))
 
     def put(self, data: bytes) -> None:
-        """Let these whole frames, or the rest of one that has begun, be taken after all else."""
+        """Queue these whole frames, or the rest of one that has begun, after everything else."""
         self._output.append(data)
         self.output_size += len(data)
 
@@ -395,7 +395,7 @@ class GuestSession(_Session):
         return self.is_begun or kind is FrameKind.HELLO
 
     def ready(self) -> None:
-        """Say that this side starts, or has lost its place."""
+        """Send a HELLO: this side starts, or has lost its place."""
         self._forget_session()
         self._flood()
         self._send(FrameKind.READY)
@@ -405,7 +405,7 @@ class GuestSession(_Session):
         self._send_message(FrameKind.RESULT, number, message)
 
     def send_message(self, message: Message) -> bool:
-        """Tell something that may be lost; it is, while there is no session or much is unsent."""
+        """Send a notice that may be lost: it is, while there is no session or much is unsent."""
         if not self.is_begun or self.is_busy:
             return False
         self._send_message(FrameKind.TELL, 0, message)

@@ -132,7 +132,7 @@ class Streams:
         return self._last
 
     def accept(self, number: int) -> None:
-        """Say that the stream is joined."""
+        """Confirm that the stream is connected."""
         stream = self._streams.get(number)
         if stream is not None and stream.phase is _OPENING:
             stream.phase = _OPEN
@@ -169,7 +169,7 @@ class Streams:
         seal(frame, _DATA, number)
 
     def consumed(self, number: int, size: int) -> None:
-        """Say that ``size`` received bytes are out of the way: the sender gets them as credit again."""
+        """Acknowledge ``size`` received bytes: the sender gets them as credit again."""
         stream = self._streams.get(number)
         if stream is None or stream.phase is not _OPEN:
             return
@@ -180,7 +180,7 @@ class Streams:
             stream.consumed = 0
 
     def finish(self, number: int) -> None:
-        """Say that no more data follows from this side."""
+        """Signal that no more data follows from this side."""
         stream = self._streams.get(number)
         if stream is None or stream.phase is _RESET or stream.eof_sent:
             return

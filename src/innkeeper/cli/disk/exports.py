@@ -86,7 +86,7 @@ def exports(context: typer.Context, json: Json = False) -> None:
 
 
 def connect(context: typer.Context, name: MachineName, json: Json = False) -> None:
-    """Let a machine that is off use its VHDs by exports: QEMU would misread a differencing one."""
+    """Give a machine that is off its VHDs by exports, as QEMU would misread a differencing disk."""
     session = session_of(context)
     targets = session.inn.disks.connect(name)
     if json:

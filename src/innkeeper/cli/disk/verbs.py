@@ -258,7 +258,7 @@ def reparent(
     ] = False,
     offline: Offline = False,
 ) -> None:
-    """Tell a differencing disk where its parent is, and that its time is right."""
+    """Set the path of a differencing disk's parent, and accept the parent's time."""
     disk, base = image_path(path), image_path(parent)
     far = _far(session_of(context), (path, parent), offline=offline)
     if far is not None:

@@ -21,12 +21,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def pause(context: typer.Context, path: TaskPath, json: Json = False) -> None:
-    """Let a task's programs stand still; undone by innkeeper schedule resume."""
+    """Pause a task's programs, until innkeeper schedule resume."""
     _each(context, path, resume=False)
 
 
 def resume(context: typer.Context, path: TaskPath, json: Json = False) -> None:
-    """Let a task's programs go on."""
+    """Continue a task's paused programs."""
     _each(context, path, resume=True)
 
 

@@ -1,4 +1,4 @@
-"""Show when tasks will run: those of the inn, or of files."""
+"""Show when tasks will run: registered ones, or those in files."""
 
 from __future__ import annotations
 

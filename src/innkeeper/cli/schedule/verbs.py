@@ -273,7 +273,7 @@ def stop(context: typer.Context, path: TaskPath, json: Json = False) -> None:
 
 @app.command()
 def enable(context: typer.Context, path: TaskPath, json: Json = False) -> None:
-    """Let a task's triggers start it."""
+    """Enable a task, so that its triggers start it."""
     session = session_of(context)
     task = session.inn.schedule.task(path)
     task.enabled = True
@@ -283,7 +283,7 @@ def enable(context: typer.Context, path: TaskPath, json: Json = False) -> None:
 
 @app.command()
 def disable(context: typer.Context, path: TaskPath, json: Json = False) -> None:
-    """Let nothing start a task; undone by innkeeper schedule enable."""
+    """Disable a task, so that nothing starts it, until innkeeper schedule enable."""
     session = session_of(context)
     task = session.inn.schedule.task(path)
     task.enabled = False

@@ -86,7 +86,7 @@ def _happening(trigger: t.Trigger) -> str:
 
 
 def say_action(action: Action, operations: dict[str, str]) -> str:
-    """What an action does; ``operations`` are the inn's own, by class id in capitals."""
+    """Describe an action in words; ``operations`` are Innkeeper's own, by class id in capitals."""
     match action:
         case ExecAction():
             return " ".join(part for part in (action.path, action.arguments) if part)

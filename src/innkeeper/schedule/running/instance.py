@@ -290,7 +290,7 @@ class Instances:
         )
 
     async def _end(self, context: RunningTask, run: Run, task: Registered, ending: Ending) -> None:
-        """Have the end written, together with that of the operation."""
+        """Write the run's end, together with that of the operation."""
         now = self._clock.now()
         run = dataclasses.replace(
             run, state=ending.state, result=ending.result, reason=ending.reason, ended_at=now

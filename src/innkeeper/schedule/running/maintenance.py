@@ -51,7 +51,7 @@ class Candidate:
 
     @property
     def is_exclusive(self) -> bool:
-        """Whether it runs alone."""
+        """Whether the task runs exclusively."""
         settings = self.definition.settings.maintenance_settings
         return settings is not None and settings.exclusive
 

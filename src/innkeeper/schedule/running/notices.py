@@ -1,4 +1,4 @@
-"""Say which of a task's wishes this computer cannot fulfil, instead of keeping silent about it."""
+"""Notices of the settings and triggers of a task that have no effect on this computer."""
 
 from __future__ import annotations
 

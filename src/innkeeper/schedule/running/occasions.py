@@ -26,7 +26,7 @@ class Occasion:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Booted(Occasion):
-    """The computer has started since the inn was last here."""
+    """The computer was started since the service last ran."""
 
     watch = Watch.BOOT
 

@@ -49,7 +49,7 @@ class Running:
         return self._child.pid
 
     async def wait(self) -> int:
-        """Its exit code, once it has ended and all its output is read; 128 + n for a signal n."""
+        """Return the exit code once the process has ended and all output is read; 128 + n for a signal n."""
         return await self._child.wait()
 
     async def stop(self, *, kill: bool) -> None:
@@ -64,11 +64,11 @@ class Running:
             await self._signal(signal.SIGKILL)
 
     async def pause(self) -> None:
-        """Let it stand still."""
+        """Stop the process (SIGSTOP)."""
         await self._signal(signal.SIGSTOP)
 
     async def resume(self) -> None:
-        """Let it go on."""
+        """Continue the process (SIGCONT)."""
         await self._signal(signal.SIGCONT)
 
     async def _signal(self, number: signal.Signals) -> None:

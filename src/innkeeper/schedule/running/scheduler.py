@@ -45,7 +45,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Scheduler:
-    """The clock of the inn: what is due is claimed in the store, and then started as an operation.
+    """The scheduler's loop: claims due starts in the store, and starts them as operations.
 
     A start is claimed by its task and occurrence before anything happens, so that of several servers one
     makes it, and after a crash the same one goes on.

@@ -54,7 +54,7 @@ async def _the_inn(connection: HTTPConnection) -> Resource:
     return THE_INN
 
 
-#: The inn itself.
+#: The whole server.
 the_inn = Subject(Kind.INN, _the_inn)
 
 #: Whatever of it the caller may see: the handler leaves out the rest.

@@ -120,7 +120,7 @@ async def remove_value(
 async def add_hard_disk(
     name: str, request: wire.HardDiskRequest, house: TheHouse, caller: TheCaller
 ) -> wire.DriveMessage:
-    """Connect a hard disk. Who administrates not the whole inn names one in the service's folders."""
+    """Connect a hard disk. Only the server's administrators may name one outside its folders."""
     drive = await house.equipment.drives.add_hard_disk(
         name,
         _held(house, caller, request.path),

@@ -80,7 +80,7 @@ async def set_time_sync(name: str, request: wire.TimeSyncRequest, house: TheHous
 async def list_sessions(
     name: str, house: TheHouse, kind: Annotated[int, Query()] = RDP_SESSION
 ) -> wire.SessionList:
-    """Who is logged on; ``kind`` as documented: 1 for any."""
+    """List the logged-on sessions; ``kind`` as documented: 1 for any."""
     await house.guests.os.is_user_logged_on(name, kind)
     sessions = await house.guests.os.sessions(name)
     known = [session.locked for session in sessions if session.locked is not None]

@@ -38,7 +38,7 @@ Information = Annotated[int, Query(ge=0, le=_ALL)]
 async def get_task_descriptor(
     house: TheHouse, caller: TheCaller, path: str, information: Information = _ALL
 ) -> wire.DescriptorMessage:
-    """Who may do what with a task (``GetSecurityDescriptor``)."""
+    """Read a task's security descriptor (``GetSecurityDescriptor``)."""
     task = await permitted(house, caller, Right.READ_CONTROL, path)
     return await _told(house, task.sddl, task.owner, information)
 
@@ -65,7 +65,7 @@ async def set_task_descriptor(
 async def get_folder_descriptor(
     house: TheHouse, caller: TheCaller, path: str, information: Information = _ALL
 ) -> wire.DescriptorMessage:
-    """Who may do what with a folder (``GetSecurityDescriptor``)."""
+    """Read a folder's security descriptor (``GetSecurityDescriptor``)."""
     folder = await house.schedule.registry.folder(path)
     guard = await house.schedule.registry.guard()
     guard.check_folder(await who(caller, path), Right.READ_CONTROL, folder)

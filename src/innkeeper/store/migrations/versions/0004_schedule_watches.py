@@ -1,4 +1,4 @@
-"""Let scheduled tasks be watched for, and their runs say what fired them."""
+"""Add the watches of scheduled tasks, and the trigger of each run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say which server carries a task that has no journal."""
+"""Add the server that carries a task without a journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Let runs say when the pattern ends that started them."""
+"""Add to runs the end of the repetition that started them."""
 
 from __future__ import annotations
 
