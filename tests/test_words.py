@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.server.identity.realm_settings import KerberosSettings, LdapSettings, PamSettings
@@ -114,11 +114,7 @@ def test_pages_have_the_words_of_the_field() -> None:
 )
 def test_a_duration_has_its_unit_in_its_name(table: type) -> None:
     """Every setting with a fraction is a duration whose name ends in its unit, but a few plain numbers."""
-    fields = table.model_fields if issubclass(table, BaseModel) else table.__dataclass_fields__
-    kinds = {
-        name: str(getattr(field, "annotation", None) or getattr(field, "type", ""))
-        for name, field in fields.items()
-    }
+    kinds = {name: str(kind) for name, kind in typing.get_type_hints(table).items()}
     wanting = [name for name, kind in kinds.items() if "float" in kind and not name.endswith(_UNITS)]
     assert set(wanting) <= _PLAIN_NUMBERS
     assert not [name for name, kind in kinds.items() if "timedelta" in kind]
