@@ -156,7 +156,7 @@ _COMMANDS_HEAD = """# The commands of machines
 Written by `scripts/reference.py` from the table of commands, `src/innkeeper/wire/commands.py`.
 
 One act has one name everywhere: the names and other names below are accepted wherever a command is named,
-with dashes or underscores and whatever the case: `innkeeper machine VERB`, `POST /v1/machines/{name}/…`,
+with dashes or underscores and whatever the case: `innkeeper machine …`, `POST /v1/machines/{name}/…`,
 `machine.command(…)`, `innkeeper schedule add --operation …`. An unknown name is refused with the list. Each
 is a task, and needs the role in the table on the machine. Scheduled tasks call a command by its class id,
 with the machine's name as `Data` (see [the scheduler](schedule.md)).

@@ -213,7 +213,7 @@ def test_people_are_looked_after_with_mistakes_beside_their_fields(http: httpx.C
     assert "disabled" in page
     log = http.get("/audit?action=add_user").text
     assert log.count("eva@local as viewer") == 1
-    assert "is as it was written" in http.get("/audit/verify").text
+    assert "No entry has been changed" in http.get("/audit/verify").text
     assert http.post("/people/remove", data={**token, "name": "eva"}).status_code == 303
     assert "eva" not in http.get("/people").text
 
