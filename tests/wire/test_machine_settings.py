@@ -6,11 +6,10 @@ import inspect
 from typing import get_type_hints
 
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.cli.machine import app
+from innkeeper.cli.app import whole
 from innkeeper.client import Machine
 from innkeeper.errors import InvalidArgument, NotSupported
 from innkeeper.hypervisor.domain.elements import Domain
@@ -69,8 +68,8 @@ def test_a_setting_is_described_with_its_limits_in_openapi(key: str) -> None:
 
 def test_the_options_of_machine_set_are_the_settings() -> None:
     """Each has one, but for what never changes."""
-    command = typer.main.get_command(app).commands["set"]  # type: ignore[attr-defined]  # a group
-    options = {each.name for each in command.params if each.name.startswith("new_")}
+    command = whole().commands["machine"].commands["set"]  # type: ignore[attr-defined]  # a group
+    options = {str(each.name) for each in command.params if str(each.name).startswith("new_")}
     assert options == {
         f"new_{key}" for key, declared in SETTINGS.items() if declared.setting.option is not None
     }
