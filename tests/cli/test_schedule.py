@@ -211,7 +211,7 @@ def test_a_task_is_paused_resumed_and_guarded(service: Service) -> None:
     ok(service, "add", path, "--daily", "02:00", "--", "/bin/sleep", "600")
     nothing = service.run("schedule", "pause", path)
     assert nothing.code != 0
-    assert "Nothing of" in nothing.err
+    assert "No instance of" in nothing.err
     ok(service, "run", path)
     assert "stands still (one instance)" in ok(service, "pause", path)
     assert "goes on" in ok(service, "resume", path)

@@ -108,7 +108,7 @@ REACHES: Final = {
 
 #: The effect of a cancel, shown before anybody asks for one.
 CANCELS: Final = {
-    CancelEffect.NONE: "None: the task can no longer be cancelled, as it has passed the point of no return.",
+    CancelEffect.NONE: "The task can no longer be cancelled: it has passed the point of no return.",
     CancelEffect.BACK_TO_START: "Everything is put back as it was before the task began.",
     CancelEffect.STOPS_RESUMABLE: "The task stops where it is, and can be resumed later.",
 }
