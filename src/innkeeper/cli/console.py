@@ -21,7 +21,7 @@ _LAST_WORD_SECONDS = 2.0
 
 
 def sit_at(wire: Wire) -> None:
-    """Carry bytes both ways until the guest's end is gone, or whoever sits here leaves."""
+    """Carry bytes both ways until the guest's end closes or the person at the terminal leaves."""
     if not sys.stdin.isatty():
         _pass_through(wire)
         return
@@ -55,7 +55,7 @@ def _type(wire: Wire, ended: int) -> None:
 
 
 def _pass_through(wire: Wire) -> None:
-    """Send standard input whole, and print what comes until the guest has said its last word."""
+    """Send all of standard input, and print the answer until the guest is silent."""
     while data := sys.stdin.buffer.read(_READ_BYTES):
         wire.write(data)
     with contextlib.suppress(TimeoutError):
@@ -70,7 +70,7 @@ def _print(data: bytes) -> None:
 
 @contextlib.contextmanager
 def _raw(terminal: int) -> Iterator[None]:
-    """Every key at once and as it is; the terminal is put back however this ends."""
+    """Put the terminal into raw mode; its former mode is restored in any case."""
     former = termios.tcgetattr(terminal)
     try:
         tty.setraw(terminal)

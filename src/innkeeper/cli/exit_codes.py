@@ -1,4 +1,4 @@
-"""Say by a number how a command ended."""
+"""Exit codes, and which one a command ends with."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ BY_CODE: dict[ErrorCode, ExitCode] = {
 
 
 def of_error(error: InnkeeperError) -> ExitCode:
-    """The exit code that says what this error says."""
+    """The exit code for an error."""
     if error.code in BY_CODE:
         return BY_CODE[error.code]
     return next(BY_ERROR[kind] for kind in type(error).__mro__ if kind in BY_ERROR)
@@ -84,12 +84,12 @@ _WORSE = (
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """The exit code of several acts: that of the one that ended worst."""
+    """The exit code of several tasks: that of the one that ended worst."""
     return max(codes, key=_WORSE.index, default=ExitCode.DONE)
 
 
 def of_result(result: TaskResult | None) -> ExitCode:
-    """The exit code that says how a task ended."""
+    """The exit code for the result of a task."""
     if result is TaskResult.SUCCESS:
         return ExitCode.DONE
     return ExitCode.CANCELLED if result is TaskResult.CANCELLED else ExitCode.FAILED

@@ -35,7 +35,7 @@ _EFFECTS = {
 def watch(session: Session, read: Callable[[], Sequence[TaskMessage]]) -> Sequence[TaskMessage]:
     """Show tasks until all have ended; returns them as they are then.
 
-    Bears a service that is started again meanwhile. Ctrl-C leaves the tasks running.
+    The service may be restarted meanwhile. Ctrl-C leaves the tasks running.
     """
     from rich.live import Live
 
@@ -75,7 +75,7 @@ def _watch_lines(session: Session, read: Callable[[], Sequence[TaskMessage]]) ->
 
 
 def with_retries(read: Callable[[], Answer]) -> Answer:
-    """Read, and bear a service that is away for a while."""
+    """Read from the service, and try again while it is away for a short time."""
     from innkeeper.client.tasks import AWAY_SECONDS
 
     gone_at = time.monotonic()
@@ -106,7 +106,7 @@ def rows(tasks: Sequence[TaskMessage]) -> Table:
 
 
 def phase(task: TaskMessage) -> Text:
-    """What it does now, or how it ended."""
+    """The current phase of a task, or how it ended."""
     if task.is_complete:
         return Text(outcome(task), style=outcome_style(task))
     if task.cancel_requested:
@@ -116,7 +116,7 @@ def phase(task: TaskMessage) -> Text:
 
 
 def bar(task: TaskMessage) -> ProgressBar:
-    """How far it has come; pulsing where nobody knows."""
+    """A progress bar of a task; pulsing if the percentage is not known."""
     from rich.progress_bar import ProgressBar
 
     if task.is_complete:
@@ -125,17 +125,17 @@ def bar(task: TaskMessage) -> ProgressBar:
 
 
 def percent(task: TaskMessage) -> Text:
-    """Percent, or nothing where nobody knows."""
+    """The percentage of a task, or nothing if it is not known."""
     return Text("" if task.percent is None or task.is_complete else f"{task.percent:>3}%")
 
 
 def left(task: TaskMessage) -> str:
-    """The time it needs still, as far as that can be guessed."""
+    """The estimated time left of a task."""
     return "" if task.seconds_left is None else say_duration(task.seconds_left)
 
 
 def outcome(task: TaskMessage) -> str:
-    """How it ended, in words."""
+    """The result of a task, in words."""
     if task.result is TaskResult.SUCCESS:
         return "done"
     if task.result is TaskResult.CANCELLED:
@@ -152,7 +152,7 @@ def outcome_style(task: TaskMessage) -> str:
 
 
 def started(session: Session, task: client.Task, *, no_wait: bool) -> ExitCode:
-    """See a task that was just started to its end, or only name it; returns how the command ends."""
+    """Wait for a task that was just started, or only name it; returns the exit code."""
     if no_wait:
         message = task.read()
         if session.json:
@@ -169,7 +169,7 @@ def started(session: Session, task: client.Task, *, no_wait: bool) -> ExitCode:
 def all_started(
     session: Session, names: Sequence[str], start: Callable[[client.Machine], client.Task], *, no_wait: bool
 ) -> ExitCode:
-    """Start a task on each machine, and see all of them to their ends, side by side.
+    """Start a task on each machine, and wait for all of them, side by side.
 
     Raises ``MachineNotFound`` for an unknown machine before anything is started. What is refused on one of
     several machines is told, and the others go on; returns how the worst of them ended.

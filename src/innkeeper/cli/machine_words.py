@@ -1,4 +1,4 @@
-"""Say how a machine is made."""
+"""A machine's configuration as text: devices and settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show_devices(session: Session, made: ConfigurationMessage) -> None:
 
 
 def describe(made: ConfigurationMessage) -> dict[str, str]:
-    """What there is to say of how a machine is made, beside its devices."""
+    """The configuration of a machine as names and values, without its devices."""
     settings = {
         declared.setting.label: declared.value_words(getattr(made, declared.key))
         for declared in SETTINGS.values()

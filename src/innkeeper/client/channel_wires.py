@@ -27,7 +27,7 @@ class ChannelWire(Protocol):
         """At least one byte, or empty when the other side sends no more."""
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
 
 
 class SocketWire:
@@ -58,7 +58,7 @@ class SocketWire:
             raise _broken() from error
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
 
@@ -93,7 +93,7 @@ class WebWire:
         return data if isinstance(data, bytes) else data.encode()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
 

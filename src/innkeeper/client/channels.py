@@ -67,7 +67,7 @@ class Channel:
 
 
 class ChannelCollection:
-    """The channels of the inn."""
+    """The channels of the service."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

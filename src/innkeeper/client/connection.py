@@ -48,7 +48,7 @@ def connect(
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """Whom to connect as."""
+    """The account to connect with."""
 
     user: str
     domain: str
@@ -86,7 +86,7 @@ def reach(server: str | None, socket: Path | str | None, fingerprint: str, *, as
 
 
 def enter(reached: Transport, account: Account | None) -> Inn:
-    """Begin: as oneself, or in a session of somebody, whose password is sent for it once."""
+    """Begin a session: as the current user, or with an account whose password is sent once."""
     if account is None:
         return Inn(reached)
     from innkeeper.wire.identity import LoginRequest

@@ -1,4 +1,4 @@
-"""Follow what happens in the inn, across lost connections."""
+"""Follow events of the service, across lost connections."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class HostInfo:
 
     @property
     def name(self) -> str:
-        """The host's name in the inn."""
+        """The host's name in Innkeeper."""
         return self._said.name
 
     def read(self) -> wire.HostInfoMessage:

@@ -10,7 +10,7 @@ from innkeeper.wire.messages import WindowMessage, WindowRequest
 
 
 class WindowCollection:
-    """The windows of the inn."""
+    """The maintenance windows of the service."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

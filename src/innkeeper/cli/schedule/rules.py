@@ -1,4 +1,4 @@
-"""Read what people say of when and what: rules such as "last fri", and programs after "--"."""
+"""Read rules such as "last fri", and programs after "--", from the command line."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _MIDNIGHT = dt.time(0, 0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class When:
-    """All that ``schedule add`` may say of when."""
+    """The options of ``schedule add`` that say when a task runs."""
 
     once: str | None = None
     daily: str | None = None
@@ -78,7 +78,7 @@ class When:
 
 
 def trigger_of(when: When, now: dt.datetime, zone: dt.tzinfo) -> t.Trigger | None:
-    """The trigger that was said, in wall times of ``zone``; ``None`` where none was.
+    """The trigger that the options describe, in wall times of ``zone``; ``None`` if there is none.
 
     Raises ``InvalidArgument`` where two were, or what goes with one was said of another.
     """
@@ -107,7 +107,7 @@ def trigger_of(when: When, now: dt.datetime, zone: dt.tzinfo) -> t.Trigger | Non
 
 
 def _refuse_stray(when: When, rule: str) -> None:
-    """Refuse what the rule has no use for: a word without effect would be a promise."""
+    """Refuse options that have no effect with this rule."""
     timed = rule in ("--once", "--daily", "--weekly", "--monthly") or bool(when.every and not rule)
     allowed = {
         "--at": (when.at, rule in ("--weekly", "--monthly") or bool(when.every and not rule)),
@@ -189,7 +189,7 @@ def _monthly(when: When, first: dt.date) -> t.Trigger:
 
 
 def _bound(trigger: t.Trigger, when: When, now: dt.datetime, zone: dt.tzinfo) -> None:
-    """Put in what goes with any rule: repetition, random delay, end."""
+    """Add what goes with any rule: repetition, random delay, end."""
     if when.every:
         duration = _length(when.for_)
         interval = Duration.of(parse_duration(when.every))

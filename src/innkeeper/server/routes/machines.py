@@ -19,6 +19,9 @@ from innkeeper.wire.queries import MachineQuery
 router = APIRouter(prefix="/machines", tags=["machines"])
 
 
+#: A command without a body.
+_AS_USUAL = wire.CommandRequest()
+
 #: What a machine is told, by any name of the command; the description lists those of the routes.
 Verb = Annotated[str, Path(json_schema_extra={"enum": [command.route for command in Command]})]
 
@@ -70,11 +73,12 @@ async def command_machine(
     verb: Verb,
     house: TheHouse,
     caller: TheCaller,
-    request: wire.CommandRequest | None = None,
+    request: wire.CommandRequest = _AS_USUAL,
 ) -> wire.Accepted:
     """Give the machine a command; a task carries it out."""
     command = command_of(verb)
     refuse(caller, Role[command.declaration.role.name], machine_called(house, name))
-    timeout_seconds = request.timeout_seconds if request is not None else None
-    task = await house.machines.command(name, command, owner=caller.name, timeout_seconds=timeout_seconds)
+    task = await house.machines.command(
+        name, command, owner=caller.name, timeout_seconds=request.timeout_seconds
+    )
     return wire.Accepted(task=task_message(task, house.clock.now()))
