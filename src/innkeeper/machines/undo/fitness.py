@@ -20,7 +20,7 @@ _OVERLAY = re.compile(r"\.innkeeper-(?P<run>\d+)(\.qcow2)?$")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class UndoRules:
-    """Rules of the service for undo points."""
+    """Limits of undo points."""
 
     #: Room an overlay must find: this share of the disk's virtual size, or ``reserve_bytes`` where
     #: that is less.
