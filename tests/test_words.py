@@ -129,3 +129,16 @@ def test_a_number_has_the_right_form_of_its_noun(count: int, said: str) -> None:
     assert counted(count, "entry", "entries") == said.replace("machines", "entries").replace(
         "machine", "entry"
     )
+
+
+#: Names that were given up for the field's words. None comes back, in code or in comments.
+_GIVEN_UP = re.compile(
+    r"\b(obey|tidings|half_begun|fake_village|channelling|short_way|seen_state|near_files|far_files|far_images)\b"
+    r"|unrecorded|\bheed|_heeding|\bclass (Hands|Wishes|Noted|Ground|UndoWatch)\b"
+)
+
+
+def test_names_that_were_given_up_do_not_come_back() -> None:
+    """Whoever read of a name in the documents finds that one name in the code."""
+    found = [path.name for path in _SOURCE.rglob("*.py") if _GIVEN_UP.search(path.read_text())]
+    assert found == []

@@ -84,3 +84,9 @@ def test_every_command_is_a_method_of_a_machine(command: Command) -> None:
     """Under its own name, or that of its route."""
     method = getattr(_Told(), command, None) or getattr(_Told(), command.route)
     assert method() == command
+
+
+def test_a_command_has_whole_words_in_sentences() -> None:
+    """“Interrupt web-1” is a task's title; “Inject nmi web-1” says nothing to whoever reads it."""
+    assert Command.INJECT_NMI.words == "interrupt"
+    assert not [command for command in Command if {"nmi", "vm", "os"} & set(command.words.split())]

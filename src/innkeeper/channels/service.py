@@ -255,7 +255,7 @@ class Channels:
             await listener.close("it could not be kept")
             raise
         self._tell(EventKind.CHANNEL_OPENED, channel)
-        # It may have stopped in the meantime, and its event have been heeded too early.
+        # It may have stopped in the meantime, and its event have been handled too early.
         self._to_look_at.add(channel.machine)
         self._changed.set()
         return listener.state

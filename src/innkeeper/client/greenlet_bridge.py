@@ -1,4 +1,4 @@
-"""Let plain calls wait on an event loop: each runs in a greenlet, and hops out of it while it waits.
+"""Greenlet bridge: plain calls that wait on an event loop, each in a greenlet of its own.
 
 So the objects of the client serve scripts and services alike: the same code, on one core.
 """

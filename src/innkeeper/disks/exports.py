@@ -24,7 +24,7 @@ import structlog
 from innkeeper.disks.export_files import LONGEST_NAME, TAKEN, ExportFiles, ExportOrder
 from innkeeper.disks.nbd.protocol import GREETING_MAGIC
 from innkeeper.disks.nbd.server import address
-from innkeeper.disks.short_socket_path import LONGEST_SOCKET_PATH, short_way
+from innkeeper.disks.short_socket_path import LONGEST_SOCKET_PATH, short_socket_path
 from innkeeper.errors import DiskError, ErrorCode
 
 _log = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class Exports:
     @classmethod
     def in_reach(cls, folder: Path) -> Exports:
         """Those in a folder, however long its path: a socket's has an end."""
-        return cls(short_way(folder, LONGEST_SOCKET_PATH - LONGEST_NAME))
+        return cls(short_socket_path(folder, LONGEST_SOCKET_PATH - LONGEST_NAME))
 
     def socket_of(self, path: str) -> str:
         """Where the export of this image listens, whether it runs or not."""

@@ -13,7 +13,7 @@ from innkeeper.errors import ErrorCode, InvalidArgument
 LONGEST_SOCKET_PATH = 107
 
 
-def short_way(folder: Path, longest: int, *, letters: int = 12) -> Path:
+def short_socket_path(folder: Path, longest: int, *, letters: int = 12) -> Path:
     """The folder where its path has at most ``longest`` bytes, else a link to it that has.
 
     The link lies in the user's runtime directory, under ``letters`` of its target's digest: each start

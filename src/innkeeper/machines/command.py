@@ -25,7 +25,7 @@ _CODES: Mapping[MachineState, ErrorCode] = {
 DELETE = "machine_delete"
 
 
-def seen_state(state: MachineState, task_kind: str | None) -> MachineState:
+def visible_state(state: MachineState, task_kind: str | None) -> MachineState:
     """The state to show: that of the task which holds the machine, where that is more precise."""
     if task_kind is None:
         return state

@@ -11,7 +11,7 @@ from typing import Final
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.errors import InnkeeperError, MachineNotFound
 from innkeeper.identity.roles import Role
-from innkeeper.machines.command import seen_state
+from innkeeper.machines.command import visible_state
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.server.http.conditional import tag_of
@@ -224,7 +224,7 @@ class Board:
     def _put(self, machine: Machine) -> Notice:
         key = machine.name, machine.host
         task_id, kind = self._holders.get(lock_of(machine.name), (None, None))
-        state = seen_state(machine.state, kind)
+        state = visible_state(machine.state, kind)
         if state is not machine.state:
             machine = dataclasses.replace(machine, state=state)
         connected = self._agents.is_connected(machine.name)

@@ -70,7 +70,7 @@ class EventBus:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wakers: set[asyncio.Event] = set()
-        self._heeding: list[Publish] = []
+        self._subscribers: list[Publish] = []
         self._closed = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -79,7 +79,7 @@ class EventBus:
 
     def subscribe(self, on_event: Publish) -> None:
         """Call ``on_event`` with every event, on the event loop."""
-        self._heeding.append(on_event)
+        self._subscribers.append(on_event)
 
     def publish(self, event: Event) -> None:
         """Publish an event from any thread. Never blocks, never raises."""
@@ -162,7 +162,7 @@ class EventBus:
 
     def _spread(self, event: Event) -> None:
         self._wake()
-        for on_event in self._heeding:
+        for on_event in self._subscribers:
             try:
                 on_event(event)
             except Exception as exc:  # one that fails must not keep the event from the others

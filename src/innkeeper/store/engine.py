@@ -77,7 +77,7 @@ class DbosEngine:
         self._watching: asyncio.Task[None] | None = None
         self._bodies: dict[str, Body] = {}
         self._runs: dict[str, Run] = {}
-        self._unrecorded: set[asyncio.Task[None]] = set()
+        self._unjournalled: set[asyncio.Task[None]] = set()
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._workflow: Callable[[str, str, str], str] | None = None
@@ -101,9 +101,9 @@ class DbosEngine:
     def carry(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
         """Run a body without a journal, on the loop alone."""
         body = partial(self._bodies[kind], key, argument, UnjournalledSteps())
-        carried = asyncio.get_running_loop().create_task(_unrecorded(key, body), name=f"run {key}")
-        self._unrecorded.add(carried)
-        carried.add_done_callback(self._unrecorded.discard)
+        carried = asyncio.get_running_loop().create_task(_unjournalled(key, body), name=f"run {key}")
+        self._unjournalled.add(carried)
+        carried.add_done_callback(self._unjournalled.discard)
 
     @property
     def name(self) -> str:
@@ -135,9 +135,9 @@ class DbosEngine:
         for run in runs:
             run.park()
         bodies = [run.task for run in runs if run.task is not None]
-        for carried in self._unrecorded:
+        for carried in self._unjournalled:
             carried.cancel()
-        bodies.extend(self._unrecorded)
+        bodies.extend(self._unjournalled)
         if bodies:
             await asyncio.wait(bodies, timeout=_CLOSE_TIMEOUT)
         if self._workflow is not None:
@@ -194,7 +194,7 @@ class DbosEngine:
             self._runs.pop(key, None)
 
 
-async def _unrecorded(key: str, body: Callable[[], Awaitable[Json]]) -> None:
+async def _unjournalled(key: str, body: Callable[[], Awaitable[Json]]) -> None:
     _, error = await attempt(body)
     if error is not None:
         _log.error("engine.run_broke", key=key, traceback=traceback_of(error))

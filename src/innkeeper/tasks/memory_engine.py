@@ -108,7 +108,9 @@ class MemoryEngine:
 
     def carry(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
         """Run a body without a journal."""
-        live = asyncio.create_task(_freezing(self._do_unrecorded(key, kind, argument), self._world), name=key)
+        live = asyncio.create_task(
+            _freezing(self._do_unjournalled(key, kind, argument), self._world), name=key
+        )
         self._live[key] = live
         live.add_done_callback(lambda _: self._live.pop(key, None))
 
@@ -160,7 +162,7 @@ class MemoryEngine:
         if error is not None:
             _log.error("engine.run_broke", key=run.key, kind=run.kind, traceback=traceback_of(error))
 
-    async def _do_unrecorded(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
+    async def _do_unjournalled(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
         _, error = await attempt(partial(self._bodies[kind], key, argument, UnjournalledSteps()))
         if error is not None:
             _log.error("engine.run_broke", key=key, kind=kind, traceback=traceback_of(error))

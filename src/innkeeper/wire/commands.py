@@ -183,6 +183,7 @@ class Command(enum.StrEnum):
         Declaration(
             what="Send a machine a non-maskable interrupt, so that a hung guest reports or dumps its state.",
             label="Send NMI",
+            words="interrupt",
             icon="help",
             warning="A guest that is set to panic at it stops or reboots; what it has not written is lost.",
             life={_ON: Passage(None, _ON)},

@@ -129,7 +129,7 @@ class FirmwareString:
         found.text = value
 
 
-class Noted(Generic[T]):
+class ExtraField(Generic[T]):
     """A setting that Innkeeper keeps itself, in the definition's metadata: a field of ``Extras``."""
 
     def __init__(self, kind: type[T]) -> None:
@@ -200,9 +200,9 @@ class Domain(Element):
     base_board_serial_number = FirmwareString("baseBoard", "serial")
     chassis_serial_number = FirmwareString("chassis", "serial")
     chassis_asset_tag = FirmwareString("chassis", "asset")
-    undoable = Noted(bool)
-    undo_action = Noted(UndoAction)
-    shutdown_action = Noted(ShutdownAction)
+    undoable = ExtraField(bool)
+    undo_action = ExtraField(UndoAction)
+    shutdown_action = ExtraField(ShutdownAction)
     local_clock = Clock("clock", "offset", False, LocalTime())
 
     @property

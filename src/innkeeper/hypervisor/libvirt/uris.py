@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import libvirt
 
-from innkeeper.disks.short_socket_path import short_way
+from innkeeper.disks.short_socket_path import short_socket_path
 from innkeeper.errors import InvalidArgument
 
 SYSTEM_URI = "qemu:///system"
@@ -112,7 +112,7 @@ def embedded_root(state_directory: Path) -> Path:
 
 def embedded_uri(root: Path) -> str:
     """The URI of the embedded driver in ``root``. Raises ``InvalidArgument`` where sockets would not fit."""
-    return f"qemu:///embed?root={short_way(root, _LONGEST_ROOT, letters=4)}"
+    return f"qemu:///embed?root={short_socket_path(root, _LONGEST_ROOT, letters=4)}"
 
 
 async def choose_uri(state_directory: Path) -> str:
