@@ -136,3 +136,16 @@ def test_what_is_no_domain_is_refused(text: str) -> None:
     """With a sentence, and nothing is loaded from outside."""
     with pytest.raises(InvalidArgument):
         Definition.parse(text)
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [
+        "<source file='/a'><encryption format='luks'/></source>",
+        "<source file='/a'/><encryption format='luks'/>",
+    ],
+)
+def test_an_encrypted_image_is_known_as_one(disk: str) -> None:
+    """By either of the two places in which libvirt lets it be declared."""
+    text = f"<domain><devices><disk type='file'>{disk}<target dev='vda'/></disk></devices></domain>"
+    assert Definition.parse(text).disk("vda").value().encrypted

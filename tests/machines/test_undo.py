@@ -50,6 +50,8 @@ async def change_disk(inn: Inn, **changes: object) -> None:
         ({"device": "lun", "path": "/dev/sdb"}, "block device /dev/sdb, passed through"),
         ({"shared": True}, "shared with other machines"),
         ({"transient": True}, "transient"),
+        ({"encrypted": True}, "is encrypted"),
+        ({"sliced": True}, "is a slice of"),
         ({"kind": DiskKind.NETWORK, "path": "rbd/pool"}, "network disk"),
         ({"kind": DiskKind.VOLUME, "path": ""}, "volume of a storage pool"),
         ({"kind": DiskKind.OTHER, "path": ""}, "kind that Innkeeper does not know"),

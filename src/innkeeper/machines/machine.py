@@ -41,6 +41,10 @@ class Disk:
     shared: bool
     #: libvirt's own transient overlay: cannot be saved.
     transient: bool
+    #: Its image is encrypted, with a secret that the hypervisor keeps.
+    encrypted: bool = False
+    #: Only a stretch of its file is the disk.
+    sliced: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

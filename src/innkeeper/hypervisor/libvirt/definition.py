@@ -70,6 +70,9 @@ class DiskElement(Element):
     read_only = Present("readonly")
     shareable = Present("shareable")
     transient = Present("transient")
+    encrypted = Present("source/encryption")
+    encrypted_of_old = Present("encryption")
+    sliced = Present("source/slices")
     mirror_job = Attribute("mirror", "job")
     mirror_ready = Attribute("mirror", "ready")
 
@@ -138,6 +141,8 @@ class DiskElement(Element):
             read_only=self.read_only,
             shared=self.shareable,
             transient=self.transient,
+            encrypted=self.encrypted or self.encrypted_of_old,
+            sliced=self.sliced,
         )
 
 

@@ -108,6 +108,16 @@ _FAULTS: tuple[tuple[Callable[[Disk], bool], str, str], ...] = (
         "Remove <transient/> from its definition.",
     ),
     (
+        lambda disk: disk.encrypted,
+        "is encrypted: an undo disk would keep what is written to it in the clear",
+        "Encrypt inside the guest, or the host's storage below {path}, instead of the image.",
+    ),
+    (
+        lambda disk: disk.sliced,
+        "is a slice of {path}, which no undo disk can be put over",
+        "Copy the slice into an image file of its own.",
+    ),
+    (
         lambda disk: disk.kind is DiskKind.NETWORK,
         "is a network disk ({path}), which no undo disk can be put over yet",
         "Move the disk to an image file of the host.",
