@@ -11,7 +11,8 @@ import pytest
 from innkeeper.errors import MachineError, MachineUnfit
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.machines.machine import Disk, DiskKind, MachineState
-from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point, run_of
+from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan, UndoPoint
 from tests.threads import in_thread
 from tests.updates.inn import Inn

@@ -13,7 +13,7 @@ from innkeeper.hypervisor.simulated.guests import GuestDisk
 from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.shutdown_actions import apply_shutdown_actions
-from innkeeper.machines.undo.fitness import run_of
+from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.point import UndoPoint
 from innkeeper.machines.undo.undoable import existing_plan
 from innkeeper.machines.undo_action_watch import UndoActionWatch

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.undo.fitness import UndoRules, run_of
+from innkeeper.machines.undo.children import refuse_children
+from innkeeper.machines.undo.fitness import UndoRules
+from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.point import UndoPlan, UndoPoint
 from innkeeper.machines.undo.undoable import (
     Ahead,
@@ -101,7 +103,7 @@ class CommandWork:
 
     async def apply_undo_action(self, host: Host, name: str, task: RunningTask) -> None:
         """Keep, discard or merge the undo disks of a machine that is off now, by its undo action."""
-        planned = await task.step("plan undo action", lambda: plan_at_end(host, name))
+        planned = await task.step("plan undo action", lambda: plan_at_end(host, name, self._hosts.values()))
         if planned is None:
             return
         ahead = Ahead.from_json(planned)
@@ -125,7 +127,8 @@ class CommandWork:
             await task.step("accept parents", accept)
         if argument.get("undoable"):
             planned = await task.step(
-                "plan undo disks", lambda: plan_at_start(host, name, task.id, self._rules)
+                "plan undo disks",
+                lambda: plan_at_start(host, name, task.id, self._rules, self._hosts.values()),
             )
 
             async def take() -> Json:
@@ -166,6 +169,8 @@ class CommandWork:
             plan = UndoPlan.from_json(await task.step("plan", lambda: _plan_of_undo_disks(host, name)))
             if command is Command.DISCARD_UNDO_DISKS:
                 await self._refuse_half_merged(plan)
+            elif not await self._is_half_merged(plan):
+                await refuse_children(host, name, plan.bases, self._hosts.values())
             task.report(command.words.capitalize(), number=1, count=1)
             await self._step_on_undo_disks(command, host, plan, task)
 

@@ -27,7 +27,7 @@ from innkeeper.machines.new_machine import NewMachine, Source
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.machines.settings import refuse_setting
-from innkeeper.machines.undo.fitness import run_of
+from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.undoable import existing_plan, remember_parents
 from innkeeper.machines.unless_cancelled import unless_cancelled
 from innkeeper.tasks.running import RunningTask, TaskCancelled

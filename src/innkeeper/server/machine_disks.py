@@ -13,7 +13,7 @@ from innkeeper.disks.ports import DiskUse
 from innkeeper.errors import InnkeeperError
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.service import Machines
-from innkeeper.machines.undo.fitness import run_of
+from innkeeper.machines.undo.overlay_names import run_of
 
 
 class MachineDisks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from innkeeper.channels.ports import AgentTask, GuestAgent, GuestAgents, HealthReport, UpdateStatus
@@ -57,6 +57,7 @@ class Run:
         order: RunOrder,
         task: RunningTask,
         hypervisor: Host,
+        hosts: Sequence[Host],
         agents: GuestAgents,
         bookings: Bookings,
         boots: BootSlots,
@@ -66,6 +67,7 @@ class Run:
         self.order = order
         self.task = task
         self.hypervisor = hypervisor
+        self.hosts = hosts
         self.agents = agents
         self.bookings = bookings
         self.boots = boots

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from innkeeper.channels.ports import AgentHello, GuestAgent, HealthReport, UpdateStatus
-from innkeeper.errors import AgentError, ErrorCode, InnkeeperError
+from innkeeper.errors import AgentError, ErrorCode, InnkeeperError, MachineUnfit
 from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import plan_undo_point
 from innkeeper.machines.undo.point import Consistency
 from innkeeper.tasks.task import LogLevel
@@ -38,7 +39,7 @@ async def admit(run: Run) -> Admitted:
         machine = await run.state()
         _refuse_state(machine)
         _refuse_no_port(machine)
-        plan = await plan_undo_point(run.hypervisor, machine, run.task.id, run.policy.undo)
+        plan = await plan_undo_point(run.hypervisor, machine, run.task.id, run.policy.undo, run.hosts)
     except InnkeeperError as error:
         raise Stop.by(error, Cause.UNFIT) from error
     run.task.log(f"{machine.name} was found {machine.state.words}.")
@@ -187,6 +188,7 @@ async def rest(run: Run) -> None:
 async def check_bases(run: Run) -> None:
     """Look that nobody has written to the bases: merging into another disk would ruin both."""
     await _refuse_changed_bases(run)
+    await _refuse_children(run)
 
 
 async def decide(run: Run) -> None:
@@ -248,6 +250,14 @@ async def _refuse_changed_bases(run: Run) -> None:
             code=ErrorCode.VM_E_PARENT_MODIFIED,
             advice="Find out what did, before the machine is started again.",
         )
+
+
+async def _refuse_children(run: Run) -> None:
+    """A clone may have been made since: keeping would change it, and rolling back does not."""
+    try:
+        await refuse_children(run.hypervisor, run.machine, run.undo.plan.bases, run.hosts)
+    except MachineUnfit as error:
+        raise Stop.by(error, Cause.FAILED) from error
 
 
 async def _boot(run: Run) -> None:

@@ -82,6 +82,7 @@ class UpdateRuns:
             order=order,
             task=task,
             hypervisor=self._machines.hosts[order.host],
+            hosts=tuple(self._machines.hosts.values()),
             agents=self._agents,
             bookings=self._bookings,
             boots=self._boots,

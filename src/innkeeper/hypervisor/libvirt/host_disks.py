@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
+from innkeeper.hypervisor.libvirt.image_users import image_users
 from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.machines.ports.disks import ImageUser
 
 
 class LibvirtDisks:
@@ -21,6 +23,12 @@ class LibvirtDisks:
         """The image file and the images it stands on, top first."""
         chain = await self._connection.ask(lambda c: self._images.chain(c, path), f"read the chain of {path}")
         return [each for each, _ in chain]
+
+    async def users(self, path: str) -> Sequence[ImageUser]:
+        """Who stands on an image."""
+        return await self._connection.ask(
+            lambda c: image_users(c, self._images, path), f"see who stands on {path}"
+        )
 
     async def free_bytes(self, directory: str) -> int:
         """Room left in a directory of the host."""

@@ -41,11 +41,15 @@ class Images:
 
     def chain(self, connect: libvirt.virConnect, path: str) -> list[tuple[str, str]]:
         """The image and what it stands on, top first, each with its format."""
+        declared = _declared_format(connect, path) if self._uri.is_local else None
+        return self.chain_of(connect, path, declared)
+
+    def chain_of(self, connect: libvirt.virConnect, path: str, declared: str | None) -> list[tuple[str, str]]:
+        """The same of an image whose format is known from a definition."""
         if self._uri.is_local:
             if (known := chain_to_export(path)) is not None:
                 return known
             try:
-                declared = _declared_format(connect, path)
                 if declared == EXPORTED:
                     # What a VHD stands on is the engine's to see to: it knows its parents by their identity.
                     return [(path, EXPORTED)]
@@ -55,6 +59,13 @@ class Images:
                 if error.code is not ErrorCode.E_ACCESSDENIED:
                     raise
         return _chain_by_volume(connect, path)
+
+    def over(self, connect: libvirt.virConnect, path: str) -> list[str]:
+        """The qcow2 images of its folder whose own header names it as what they stand on, sorted."""
+        if not self._uri.is_local:
+            return _volumes_over(connect, path)
+        beside = sorted(each for each in Path(path).parent.iterdir() if each.is_file())
+        return [str(each) for each in beside if _stands_on(each, path)]
 
     def base_format(self, connect: libvirt.virConnect, overlay: str, base: str) -> str | None:
         """The format of ``base`` as the overlay's own header records it, where it still can be read.
@@ -171,6 +182,24 @@ def _is_held(path: Path) -> bool:
     except DiskError as error:
         return error.code is ErrorCode.ERROR_SHARING_VIOLATION
     return False
+
+
+def _stands_on(image: Path, base: str) -> bool:
+    try:
+        recorded, _ = _recorded_base(str(image))
+        return bool(recorded) and Path(recorded).samefile(base)
+    except (DiskError, OSError):
+        return False
+
+
+def _volumes_over(connect: libvirt.virConnect, path: str) -> list[str]:
+    with _pool(connect, str(PurePosixPath(path).parent)) as pool:
+        volumes = [(volume.path(), volume.XMLDesc(0)) for volume in pool.listAllVolumes(0)]
+    return sorted(
+        str(image)
+        for image, text in volumes
+        if VolumeElement(etree.fromstring(text.encode())).backing_path == path
+    )
 
 
 def _recorded_base(overlay: str) -> tuple[str, str]:

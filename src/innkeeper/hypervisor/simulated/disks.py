@@ -59,6 +59,14 @@ def chain(path: str) -> list[str]:
     return paths
 
 
+def chain_if_any(path: str) -> list[str]:
+    """The same; nothing where an image is gone or cannot be read."""
+    try:
+        return chain(path)
+    except (DiskError, OSError, ValueError):
+        return []
+
+
 def read(path: str) -> bytes:
     """The disk's content as the guest sees it."""
     return _seen(_image(path))

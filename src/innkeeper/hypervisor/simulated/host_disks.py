@@ -10,6 +10,8 @@ from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.hypervisor.simulated.simulation import Simulation
+from innkeeper.machines.machine import Disk
+from innkeeper.machines.ports.disks import ImageUser
 
 
 class SimulatedDisks:
@@ -21,6 +23,12 @@ class SimulatedDisks:
     async def backing_chain(self, path: str) -> Sequence[str]:
         """The image file and the images it stands on."""
         return await self._simulation.blocking(lambda: fake_disks.chain(path))
+
+    async def users(self, path: str) -> Sequence[ImageUser]:
+        """Who stands on an image."""
+        machines = [*self._simulation.machines.values()]
+        named = [(m.name, d) for m in machines for d in (*m.disks, *m.live_disks) if d.path]
+        return await self._simulation.blocking(lambda: _users(path, named))
 
     async def free_bytes(self, directory: str) -> int:
         """Room left, as the simulation was told."""
@@ -43,3 +51,15 @@ class SimulatedDisks:
             return found
 
         return await self._simulation.simulate(name, use)
+
+
+def _users(path: str, named: Sequence[tuple[str, Disk]]) -> Sequence[ImageUser]:
+    by_machine = [
+        ImageUser(image=disk.path, machine=machine, target=disk.target)
+        for machine, disk in named
+        if disk.path == path or path in fake_disks.chain_if_any(disk.path)
+    ]
+    images = {user.image for user in by_machine}
+    beside = [str(each) for each in sorted(Path(path).parent.iterdir()) if each.is_file()]
+    over = [each for each in beside if each not in images and path in fake_disks.chain_if_any(each)[1:]]
+    return [*dict.fromkeys(by_machine), *(ImageUser(image=each) for each in over)]

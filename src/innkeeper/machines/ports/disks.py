@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ImageUser:
+    """Who stands on an image: a machine's disk, or another image."""
+
+    #: The image that is the one asked for, or stands on it.
+    image: str
+    #: The machine whose disk it is, and that disk's name; empty where no definition names the image.
+    machine: str = ""
+    target: str = ""
 
 
 class Disks(Protocol):
@@ -11,6 +23,9 @@ class Disks(Protocol):
 
     async def backing_chain(self, path: str) -> Sequence[str]:
         """The image file and the images it stands on, top first."""
+
+    async def users(self, path: str) -> Sequence[ImageUser]:
+        """Every disk of a machine that is this image or stands on it, and images in its folder that do."""
 
     async def free_bytes(self, directory: str) -> int:
         """Room left in a directory of disk images."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 
 from innkeeper.errors import ErrorCode, MachineError, MachineUnfit
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.undo.children import refuse_children
+from innkeeper.machines.undo.overlay_names import MARK, run_of
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan
-
-#: What marks a file as part of an undo point; the number of the run follows it.
-MARK = ".innkeeper-"
-_OVERLAY = re.compile(r"\.innkeeper-(?P<run>\d+)(\.qcow2)?$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,24 +34,24 @@ class UndoRules:
     freeze_seconds: float = 10.0
 
 
-def run_of(path: str) -> int | None:
-    """The run whose undo point a file belongs to, by its name; ``None`` where it is not one's."""
-    found = _OVERLAY.search(path)
-    return int(found["run"]) if found else None
-
-
 def is_undo_disk(path: str) -> bool:
     """Whether a file is an overlay of an undo point, by its name."""
     return run_of(path) is not None
 
 
-async def plan_undo_point(hypervisor: Host, machine: Machine, run: int, rules: UndoRules) -> UndoPlan:
-    """Plan the undo point of a run. Raises ``MachineUnfit`` or ``MachineError`` naming what is in the way."""
+async def plan_undo_point(
+    hypervisor: Host, machine: Machine, run: int, rules: UndoRules, others: Iterable[Host] = ()
+) -> UndoPlan:
+    """Plan the undo point of a run. Raises ``MachineUnfit`` or ``MachineError`` naming what is in the way.
+
+    Machines of ``others``, the service's other hosts, may stand on its disks too.
+    """
     _refuse_devices(machine, rules)
     disks = [disk for disk in machine.disks if _takes_writes(disk)]
     for disk in disks:
         _refuse_disk(machine, disk)
         await _refuse_chain(hypervisor, machine, disk, run, rules)
+    await refuse_children(hypervisor, machine.name, {disk.target: disk.path for disk in disks}, others)
     await _refuse_lack_of_room(hypervisor, machine, disks, rules)
     return UndoPlan(
         machine=machine.name,

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 from innkeeper.errors import DiskError, WrongState
 from innkeeper.machines.machine import DiskKind, Machine
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.undo.fitness import MARK, run_of
+from innkeeper.machines.undo.overlay_names import MARK, run_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from innkeeper.errors import ErrorCode, InvalidArgument, MachineError
@@ -11,7 +11,9 @@ from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.configuration import Extras, ParentRecord
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.undo.fitness import MARK, UndoRules, plan_undo_point, run_of
+from innkeeper.machines.undo.children import refuse_children
+from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.undo.overlay_names import MARK, run_of
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
@@ -42,12 +44,14 @@ async def existing_plan(host: Host, machine: Machine) -> UndoPlan | None:
     )
 
 
-async def plan_at_start(host: Host, name: str, run: int, rules: UndoRules) -> Json:
+async def plan_at_start(
+    host: Host, name: str, run: int, rules: UndoRules, others: Iterable[Host] = ()
+) -> Json:
     """The undo disks to be taken before the machine is started; nothing where it has some, or is saved."""
     machine = await host.inventory.get(name)
     if machine.state is not MachineState.TURNED_OFF or stands_on_undo_disks(machine):
         return None
-    return (await plan_undo_point(host, machine, run, rules)).to_json()
+    return (await plan_undo_point(host, machine, run, rules, others)).to_json()
 
 
 async def take_at_start(host: Host, name: str, planned: Json, clock: Clock) -> None:
@@ -80,7 +84,7 @@ class Ahead:
         )
 
 
-async def plan_at_end(host: Host, name: str) -> Json:
+async def plan_at_end(host: Host, name: str, others: Iterable[Host] = ()) -> Json:
     """The work that the machine's undo action asks for now; ``None`` where there is none."""
     machine = await host.inventory.get(name)
     if machine.state is not MachineState.TURNED_OFF or not machine.undo_pending:
@@ -90,6 +94,8 @@ async def plan_at_end(host: Host, name: str) -> Json:
     if plan is None or extras.undo_action is UndoAction.KEEP:
         await _note(host, name, {"undo_pending": False})
         return None
+    if extras.undo_action is UndoAction.COMMIT:
+        await refuse_children(host, name, plan.bases, others)
     return Ahead(action=extras.undo_action, plan=plan).to_json()
 
 

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
 from innkeeper.machines.command import LIFE
-from innkeeper.machines.undo.fitness import run_of
+from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.server.pages.disks import trees
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.forms import Mistake, mistake_of, read_form, wrong

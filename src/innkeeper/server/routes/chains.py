@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from innkeeper.identity.roles import Role
 from innkeeper.machines.machine import Disk, DiskKind
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.undo.fitness import run_of
+from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import machine_in_path
 from innkeeper.server.routes.asking import TheHouse

@@ -1,0 +1,53 @@
+"""Find who stands on a disk image: machines' disks, and images in the same folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import libvirt
+
+from innkeeper.errors import DiskError
+from innkeeper.hypervisor.libvirt.domains import current, persistent
+from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.machines.ports.disks import ImageUser
+
+#: More images in one folder than anybody keeps.
+_MOST_IMAGES = 10_000
+
+
+def image_users(connect: libvirt.virConnect, images: Images, path: str) -> list[ImageUser]:
+    """Every disk that is this image or stands on it, then images of its folder that no definition names."""
+    by_machine = [*dict.fromkeys(_machines_over(connect, images, path))]
+    named = {user.image for user in by_machine}
+    beside = images.over(connect, path)[:_MOST_IMAGES]
+    return [*by_machine, *(ImageUser(image=image) for image in beside if image not in named)]
+
+
+def _machines_over(connect: libvirt.virConnect, images: Images, path: str) -> Iterator[ImageUser]:
+    for domain in connect.listAllDomains():
+        # A machine that runs may stand on other images than its definition says.
+        for definition in (persistent(domain), current(domain)):
+            for disk in definition.disks():
+                chain = _chain(connect, images, disk.file, disk.format) if disk.file else []
+                chain += [below for below, _ in disk.backing()]
+                if any(is_same_file(path, each) for each in chain):
+                    yield ImageUser(image=disk.file, machine=domain.name(), target=disk.target)
+
+
+def _chain(connect: libvirt.virConnect, images: Images, path: str, image_format: str) -> list[str]:
+    """The image and what it stands on; alone where it is gone or cannot be read."""
+    try:
+        return [each for each, _ in images.chain_of(connect, path, image_format)]
+    except (DiskError, libvirt.libvirtError):
+        return [path]
+
+
+def is_same_file(one: str, other: str) -> bool:
+    """Whether two paths lead to one file, by links too."""
+    if one == other:
+        return True
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return Path(one) == Path(other)

@@ -1,0 +1,15 @@
+"""Names of the files of an undo point: each carries its run."""
+
+from __future__ import annotations
+
+import re
+
+#: What marks a file as part of an undo point; the number of the run follows it.
+MARK = ".innkeeper-"
+_OVERLAY = re.compile(r"\.innkeeper-(?P<run>\d+)(\.qcow2)?$")
+
+
+def run_of(path: str) -> int | None:
+    """The run whose undo point a file belongs to, by its name; ``None`` where it is not one's."""
+    found = _OVERLAY.search(path)
+    return int(found["run"]) if found else None
