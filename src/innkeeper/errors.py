@@ -3,7 +3,7 @@
 The tree::
 
     InnkeeperError                  anything Innkeeper refuses or fails at; carries ``code`` and ``advice``
-    ├── InvalidArgument             a value that no documented call accepts
+    ├── InvalidArgument             a value that no documented call accepts; may carry ``field``
     ├── NotSupported                a documented behaviour that Linux, or this build, cannot give
     ├── NotPermitted                the caller may not do this
     │   └── NotAuthenticated        nobody knows who asks, or what they say of themselves is not so
@@ -35,7 +35,7 @@ from the class, by a table; nothing here knows of either.
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from typing import Protocol, Self
 
 
 class ErrorCode(enum.IntEnum):
@@ -80,7 +80,7 @@ class ErrorCode(enum.IntEnum):
     ERROR_NOT_FOUND = 0x80070490
     ERROR_CANCELLED = 0x800704C7
     ERROR_MACHINE_LOCKED = 0x800704F7
-    ERROR_NOT_CONNECTED = 0x800704E3
+    ERROR_ONLY_IF_CONNECTED = 0x800704E3
     ERROR_REVISION_MISMATCH = 0x8007051A
     ERROR_NO_SUCH_LOGON_SESSION = 0x80070520
     ERROR_TIMEOUT = 0x800705B4
@@ -229,6 +229,16 @@ class InvalidArgument(InnkeeperError):
     """A value that no documented call accepts."""
 
     default_code = ErrorCode.E_INVALIDARG
+
+    #: The field of a request that it is about; empty where it is about something else.
+    field: str = ""
+
+    @classmethod
+    def of_field(cls, field: str, problem: str) -> Self:
+        """Make the error for one field of a request; ``problem`` is the start of a sentence."""
+        error = cls(f"The value of {field} is not valid: {problem[:1].lower()}{problem[1:].rstrip('.')}.")
+        error.field = field
+        return error
 
 
 class NotSupported(InnkeeperError):

@@ -117,7 +117,7 @@ async def test_a_connection_that_is_lost_comes_back(
     await happened(events, EventKind.HOST_LOST)
     with pytest.raises(HypervisorError) as caught:
         await hypervisor.inventory.get("far-1")
-    assert caught.value.code is ErrorCode.ERROR_NOT_CONNECTED
+    assert caught.value.code is ErrorCode.ERROR_ONLY_IF_CONNECTED
     daemon.start()
     await happened(events, EventKind.HOST_CONNECTED)
     assert (await hypervisor.inventory.get("far-1")).state is MachineState.RUNNING

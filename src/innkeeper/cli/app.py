@@ -12,7 +12,7 @@ from innkeeper.cli.lazy import LazyGroup
 from innkeeper.cli.nouns import NOUNS
 from innkeeper.cli.terminal import Session, session_of
 from innkeeper.cli.times import parse_zone
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import InnkeeperError, InvalidArgument
 
 
 class Innkeeper(LazyGroup):
@@ -31,6 +31,21 @@ class Innkeeper(LazyGroup):
             raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
         except BrokenPipeError as pipe:  # `innkeeper machine list | head`
             raise typer.Exit(ExitCode.DONE) from pipe
+        except (OSError, OverflowError, UnicodeEncodeError) as unfit:  # files and numbers that were named
+            session_of(ctx).complain(_unfit(unfit))
+            raise typer.Exit(ExitCode.USAGE) from unfit
+
+
+def _unfit(error: OSError | OverflowError | UnicodeEncodeError) -> InvalidArgument:
+    if isinstance(error, OSError):
+        place = f"{error.filename} cannot be used" if error.filename else "A file cannot be used"
+        return InvalidArgument(f"{place}: {error.strerror or error}.")
+    if isinstance(error, UnicodeEncodeError):
+        return InvalidArgument(f"{error.object!r} is not Unicode text.")
+    return InvalidArgument(
+        "A number or a time is too large, or leads beyond the years 1 to 9999.",
+        advice="Look at the numbers and times that you gave.",
+    )
 
 
 app = typer.Typer(

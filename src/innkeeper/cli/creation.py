@@ -194,7 +194,7 @@ def _key(text: str) -> str:
     file = Path(text).expanduser()
     try:
         return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidArgument(
             f"{text} is neither a public key nor a file with one.",
             code=ErrorCode.ERROR_FILE_NOT_FOUND,

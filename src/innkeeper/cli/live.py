@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-#: How often the rows are read anew.
+#: How often the rows are read anew; an end is shown at once.
 REFRESH_SECONDS = 0.4
 
 _EFFECTS = {
@@ -32,58 +32,77 @@ _EFFECTS = {
 }
 
 
-def watch(session: Session, read: Callable[[], Sequence[TaskMessage]]) -> Sequence[TaskMessage]:
+def watch(session: Session, tasks: Sequence[client.Task]) -> Sequence[TaskMessage]:
     """Show tasks until all have ended; returns them as they are then.
 
     The service may be restarted meanwhile. Ctrl-C leaves the tasks running.
     """
-    from rich.live import Live
-
-    tasks = read()
     try:
-        if session.json or not session.out.is_terminal:
-            return _watch_lines(session, read)
-        with Live(rows(tasks), console=session.out, refresh_per_second=8, transient=False) as live:
-            while not all(task.is_complete for task in tasks):
-                time.sleep(REFRESH_SECONDS)
-                tasks = with_retries(read)
-                live.update(rows(tasks))
-        return tasks
+        if session.json:
+            return [_ended(task) for task in tasks]
+        return _watch_rows(session, tasks) if session.out.is_terminal else _watch_lines(session, tasks)
     except KeyboardInterrupt:
-        running = [task for task in tasks if not task.is_complete]
-        for task in running:
-            session.note(
-                f"\nTask {task.id} goes on: innkeeper task watch {task.id}\n"
-                f"Stop it with: innkeeper task cancel {task.id} ({_EFFECTS[task.cancel_effect]})"
-            )
+        for task in (each.known for each in tasks):
+            if not task.is_complete:
+                session.note(
+                    f"\nTask {task.id} goes on: innkeeper task watch {task.id}\n"
+                    f"Stop it with: innkeeper task cancel {task.id} ({_EFFECTS[task.cancel_effect]})"
+                )
         raise
 
 
-def _watch_lines(session: Session, read: Callable[[], Sequence[TaskMessage]]) -> Sequence[TaskMessage]:
-    """Print a line at each new phase (none in JSON)."""
-    response: dict[int, str] = {}
+def _ended(task: client.Task) -> TaskMessage:
+    task.wait()
+    return task.known
+
+
+def _watch_rows(session: Session, tasks: Sequence[client.Task]) -> Sequence[TaskMessage]:
+    from rich.live import Live
+
+    known = [task.known for task in tasks]
+    with Live(rows(known), console=session.out, refresh_per_second=8, transient=False) as live:
+        while not all(task.is_complete for task in known):
+            known = look(tasks, REFRESH_SECONDS)
+            live.update(rows(known))
+    return known
+
+
+def _watch_lines(session: Session, tasks: Sequence[client.Task]) -> Sequence[TaskMessage]:
+    """Print a line at each new phase."""
+    printed: dict[int, str] = {}
+    known = [task.known for task in tasks]
     while True:
-        tasks = with_retries(read)
-        for task in tasks:
+        for task in known:
             line = _line(task)
-            if response.get(task.id) != line and not session.json:
+            if printed.get(task.id) != line:
                 session.out.print(Text(line))
-            response[task.id] = line
-        if all(task.is_complete for task in tasks):
-            return tasks
-        time.sleep(REFRESH_SECONDS)
+            printed[task.id] = line
+        if all(task.is_complete for task in known):
+            return known
+        known = look(tasks, REFRESH_SECONDS)
+
+
+def look(tasks: Sequence[client.Task], seconds: float) -> list[TaskMessage]:
+    """Read tasks when the first that runs has ended, or after some seconds: the service holds the answer."""
+    running = [task for task in tasks if not task.known.is_complete]
+    if running:
+        with_retries(lambda: running[0].wait(seconds))
+    for task in running[1:]:
+        with_retries(task.read)
+    return [task.known for task in tasks]
 
 
 def with_retries(read: Callable[[], Answer]) -> Answer:
     """Read from the service, and try again while it is away for a short time."""
+    from innkeeper.client.problems import is_away
     from innkeeper.client.tasks import AWAY_SECONDS
 
     gone_at = time.monotonic()
     while True:
         try:
             return read()
-        except ServiceError:
-            if time.monotonic() - gone_at > AWAY_SECONDS:
+        except ServiceError as error:
+            if not is_away(error) or time.monotonic() - gone_at > AWAY_SECONDS:
                 raise
             time.sleep(REFRESH_SECONDS)
 
@@ -160,7 +179,7 @@ def started(session: Session, task: client.Task, *, no_wait: bool) -> ExitCode:
         else:
             session.out.print(Text(f"Task {message.id} started: {message.description}"))
         return ExitCode.DONE
-    (message,) = watch(session, lambda: (task.read(),))
+    (message,) = watch(session, (task,))
     if session.json:
         session.answer(message)
     return of_result(message.result)
@@ -189,9 +208,7 @@ def all_started(
 
 
 def _all_ended(session: Session, tasks: Sequence[client.Task], *, no_wait: bool) -> Sequence[ExitCode]:
-    messages: Sequence[TaskMessage] = [task.read() for task in tasks]
-    if not no_wait and tasks:
-        messages = watch(session, lambda: [task.read() for task in tasks])
+    messages = [task.read() for task in tasks] if no_wait else watch(session, tasks)
     if session.json:
         session.answer(TaskList(tasks=tuple(messages)))
     elif no_wait:

@@ -33,7 +33,7 @@ def take_password(what: str, file: Path | None, *, confirm: bool = False) -> str
 def _read(file: Path) -> str:
     try:
         return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidArgument(
             f"The password file {file} cannot be read.",
             code=ErrorCode.ERROR_FILE_NOT_FOUND,

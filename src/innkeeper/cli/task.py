@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
@@ -91,7 +90,7 @@ def watch(
         if session.json:
             session.answer(TaskList(tasks=()))
         return
-    ended = live.watch(session, lambda: [task.read() for task in tasks])
+    ended = live.watch(session, tasks)
     if session.json:
         session.answer(TaskList(tasks=tuple(ended)))
     raise typer.Exit(worst(of_result(task.result) for task in ended))
@@ -150,8 +149,8 @@ def print_log(session: Session, task: Task, *, follow: bool) -> None:
         session.answer(LogMessage(task_id=task.id, lines=tuple(lines)))
         return
     _print_lines(session, lines)
-    while follow and not task.is_complete:
-        time.sleep(live.REFRESH_SECONDS)
+    while follow and not task.known.is_complete:
+        live.look((task,), live.REFRESH_SECONDS)
         new = list(task.log(after=lines[-1].number if lines else 0))
         _print_lines(session, new)
         lines += new

@@ -35,7 +35,12 @@ def parse_duration(text: str) -> dt.timedelta:
             f"“{text}” is not a length of time.", advice="Write it as 4h, 90m, 1h30m or 2d."
         )
     pieces = _PIECE.findall(text)
-    return dt.timedelta(seconds=sum(float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in pieces))
+    try:
+        return dt.timedelta(
+            seconds=sum(float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in pieces)
+        )
+    except OverflowError as error:
+        raise InvalidArgument(f"“{text}” is too long a time.", advice="Write it as 4h, 90m or 2d.") from error
 
 
 def parse_clock(text: str) -> dt.time:
@@ -75,8 +80,10 @@ def parse_moment(text: str, now: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
     try:
         if word.lower().startswith(("in ", "+")):
             return now.astimezone(zone) + parse_duration(word.lower().removeprefix("in ").removeprefix("+"))
-        return _parse_wall(word, now.astimezone(zone), zone)
-    except InvalidArgument as error:
+        moment = _parse_wall(word, now.astimezone(zone), zone)
+        moment.astimezone(dt.UTC)  # near year 1 or 9999 another zone's time is none
+        return moment
+    except (InvalidArgument, OverflowError) as error:
         raise InvalidArgument(f"“{text}” is not a time.", advice=f"Write it as {_MOMENTS}.") from error
 
 

@@ -253,9 +253,9 @@ def _context(file: str | None, packages: str | None) -> bytes:
         return b""
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name with a null character is a ValueError
         raise InvalidArgument(
-            f"The context {file} cannot be read: {error.strerror}.",
+            f"The context {file} cannot be read: {getattr(error, 'strerror', None) or error}.",
             code=ErrorCode.ERROR_FILE_NOT_FOUND,
             advice="Give a readable file, or - for the standard input.",
         ) from error

@@ -100,6 +100,6 @@ class WebWire:
 def _broken() -> ServiceError:
     return ServiceError(
         "The connection through the channel broke.",
-        code=ErrorCode.ERROR_NOT_CONNECTED,
+        code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
         advice="Connect again; innkeeper channel list says what happened last.",
     )

@@ -27,7 +27,7 @@ from innkeeper.wire.machine_settings import (
     MachineChanges,
     SettingsInPython,
 )
-from innkeeper.wire.messages import Accepted, Nothing
+from innkeeper.wire.messages import Accepted, Nothing, checked
 from innkeeper.wire.setting import SettingValue
 from innkeeper.wire.virtual_pc import DriveBus, DriveType, StartupOption
 
@@ -288,7 +288,8 @@ class ConfiguredMachine(SettingsInPython):
 
     def change(self, **changes: Unpack[MachineChanges]) -> wire.ConfigurationMessage:
         """Change several settings at once, or none of them, by their names in JSON."""
-        request = wire.ChangeRequest.model_validate(changes)
+        with checked():
+            request = wire.ChangeRequest.model_validate(changes)
         return self._send("PATCH", "", wire.ConfigurationMessage, request)
 
     # Machinery

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
+from innkeeper.client.problems import foreign, is_away
 from innkeeper.client.transport import Transport
 from innkeeper.errors import ServiceError
 from innkeeper.wire.messages import EventMessage
@@ -22,10 +25,19 @@ def follow(
         try:
             for event in transport.stream(path, params, last_id):
                 away_since, last_id = None, event.id or last_id
-                yield EventMessage.model_validate_json(event.data)
+                yield _message(event.data)
             return
-        except ServiceError:
+        except ServiceError as error:
+            if not is_away(error):
+                raise
             away_since = away_since or time.monotonic()
             if time.monotonic() - away_since >= away_seconds:
                 raise
             transport.pause(min(0.5, away_seconds))
+
+
+def _message(data: str) -> EventMessage:
+    try:
+        return EventMessage.model_validate_json(data)
+    except ValidationError as error:
+        raise foreign("GET /v1/events") from error

@@ -17,7 +17,7 @@ from innkeeper.client.transport import Transport
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.wire import host as wire
 from innkeeper.wire.configuration import ValueList, ValueMessage, ValueRequest, value_message
-from innkeeper.wire.messages import Accepted, MachineMessage, Nothing
+from innkeeper.wire.messages import Accepted, MachineMessage, Nothing, checked
 from innkeeper.wire.states import Accelerator
 from innkeeper.wire.virtual_pc import FloppyDiskImageType, UsbDeviceClass
 
@@ -492,7 +492,8 @@ class VirtualPC:
 
     def create_virtual_machine(self, name: str, **options: Unpack[wire.NewMachineOptions]) -> Task:
         """Create a machine (``CreateVirtualMachine``). Options: as ``CreateMachineRequest`` has them."""
-        request = wire.CreateMachineRequest.model_validate({"name": name, **options})
+        with checked():
+            request = wire.CreateMachineRequest.model_validate({"name": name, **options})
         return Task(self._transport, self._send("POST", "machines", Accepted, request).task)
 
     def register_virtual_machine(self, path: str, name: str = "") -> MachineMessage:

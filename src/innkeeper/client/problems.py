@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.errors import ErrorCode, InnkeeperError, ServiceError
 from innkeeper.wire.messages import Problem
 
 
@@ -14,8 +14,23 @@ def revive(problem: Problem) -> InnkeeperError:
     error = kind.__new__(kind, problem.detail)
     InnkeeperError.__init__(error, problem.detail, code=_code(problem.hresult), advice=problem.advice)
     for name, value in problem.extra.items():
-        setattr(error, name, value)
+        if not hasattr(InnkeeperError, name):  # what every error has is set already
+            setattr(error, name, value)
     return error
+
+
+def is_away(error: ServiceError) -> bool:
+    """Whether the service may come back: not where we have closed the connection, or do not understand it."""
+    return error.code not in (ErrorCode.ERROR_ONLY_IF_CONNECTED, ErrorCode.ERROR_INVALID_DATA)
+
+
+def foreign(what: str) -> ServiceError:
+    """Return the error for an answer that is not what this version of the client reads."""
+    return ServiceError(
+        f"The service answered {what} with something that this version of Innkeeper does not understand.",
+        code=ErrorCode.ERROR_INVALID_DATA,
+        advice="Check that client and service are of the same version: `innkeeper version`.",
+    )
 
 
 def _kinds() -> dict[str, type[InnkeeperError]]:

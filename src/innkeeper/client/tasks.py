@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from innkeeper.client import calls
+from innkeeper.client.problems import is_away
 from innkeeper.client.transport import Transport
 from innkeeper.errors import InvalidArgument, ServiceError
 from innkeeper.wire.messages import MAX_WAIT_MS, LogLineMessage, TaskMessage
@@ -82,6 +83,11 @@ class Task:
         """The late error in a sentence."""
         return self.read().error_description
 
+    @property
+    def known(self) -> TaskMessage:
+        """What the service said of it last; nothing is asked. (Not in the documentation.)"""
+        return self._message
+
     def read(self) -> TaskMessage:
         """All that is known of it at this moment."""
         if not self._message.is_complete:
@@ -121,7 +127,9 @@ class Task:
             try:
                 self._wait_once(left)
                 away_since = None
-            except ServiceError:
+            except ServiceError as error:
+                if not is_away(error):
+                    raise
                 away_since = away_since or time.monotonic()
                 if time.monotonic() - away_since > AWAY_SECONDS:
                     raise

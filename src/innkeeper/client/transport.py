@@ -32,6 +32,7 @@ class Transport:
         self.door = door
         self.token = token
         self._http = door.http(token)
+        self._open = True
 
     @property
     def is_local(self) -> bool:
@@ -44,6 +45,7 @@ class Transport:
 
     def close(self) -> None:
         """Let go of the connection."""
+        self._open = False
         self._http.close()
 
     def pause(self, seconds: float) -> None:
@@ -74,6 +76,7 @@ class Transport:
 
     def join(self, path: str) -> ClientConnection:
         """Open a WebSocket; raises websockets' errors."""
+        self._check_open()
         return self.door.join(path, self.token)
 
     def stream(self, path: str, params: dict[str, str], last_id: str) -> Iterator[StreamEvent]:
@@ -92,6 +95,7 @@ class Transport:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
+        self._check_open()
         try:
             yield
         except httpx.ConnectError as error:
@@ -107,6 +111,14 @@ class Transport:
                 f"The service at {self.door.place} closed the connection while it answered.",
                 advice="Tasks that had begun continue when the service is started again: `innkeeper serve`.",
             ) from error
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise ServiceError(
+                "The connection to the service is closed.",
+                code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
+                advice="Connect again.",
+            )
 
 
 def local(socket: Path | None = None) -> Transport:

@@ -66,7 +66,7 @@ def open_connection(transport: Transport, path: str) -> ClientConnection:
         raise _refusal(bytes(refused.response.body)) from refused
     except (WebSocketException, OSError) as error:
         raise ServiceError(
-            f"The connection {path} cannot be opened: {error}.", code=ErrorCode.ERROR_NOT_CONNECTED
+            f"The connection {path} cannot be opened: {error}.", code=ErrorCode.ERROR_ONLY_IF_CONNECTED
         ) from error
 
 

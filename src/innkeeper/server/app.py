@@ -78,6 +78,8 @@ def make_app(house: House) -> FastAPI:
 
 def bare_app() -> FastAPI:
     """Build the application without a service behind it, as its OpenAPI description needs it."""
+    # FastAPI passes over it where it declares a field; ours are built later, at their first use.
+    warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
     app = FastAPI(
         title="Innkeeper",
         version=VERSION,

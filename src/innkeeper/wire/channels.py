@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
+
+from innkeeper.wire.messages import Message, Request
 
 #: An empty message of a channel's WebSocket, either way: no more bytes follow from that side.
 END = b""
 
 
-class ChannelRequest(BaseModel):
+class ChannelRequest(Request):
     """Open a channel (``IVMVirtualMachine::StartCommunicationChannel``)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     machine: str
     #: ``\\\\.\\pipe\\NAME``, at most 256 characters, unique whatever its case.
@@ -24,10 +24,8 @@ class ChannelRequest(BaseModel):
     guest_endpoint_type: int | None = 1
 
 
-class ChannelMessage(BaseModel):
+class ChannelMessage(Message):
     """A channel, and what has gone through it."""
-
-    model_config = ConfigDict(frozen=True)
 
     pipe_name: str
     machine: str
@@ -51,9 +49,7 @@ class ChannelMessage(BaseModel):
     last_trouble: str
 
 
-class ChannelList(BaseModel):
+class ChannelList(Message):
     """Channels, by pipe name."""
-
-    model_config = ConfigDict(frozen=True)
 
     channels: tuple[ChannelMessage, ...]

@@ -7,10 +7,11 @@ bytes as base64, durations as seconds.
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime as dt
 import enum
-from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import (
     AwareDatetime,
@@ -19,9 +20,11 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationError,
     WithJsonSchema,
 )
 
+from innkeeper.errors import InvalidArgument
 from innkeeper.wire.documented_events import STATES, DocumentedEvent
 from innkeeper.wire.states import (
     CancelEffect,
@@ -78,6 +81,17 @@ Base64 = Annotated[
 ]
 
 
+@contextlib.contextmanager
+def checked() -> Iterator[None]:
+    """Build a request within: a value that is not valid raises ``InvalidArgument`` with its field."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or error.title
+        raise InvalidArgument.of_field(field, first["msg"]) from error
+
+
 class Message(BaseModel):
     """What the service says. Fields that a later service adds are passed over."""
 
@@ -88,6 +102,16 @@ class Request(BaseModel):
     """What the service is asked. A field that it does not know is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    if not TYPE_CHECKING:  # type checkers read the fields
+
+        def __init__(self, **fields: object) -> None:
+            """Build a request; raises ``InvalidArgument`` (0x80070057) with the field that is not valid."""
+            with checked():
+                super().__init__(**fields)
+
+        #: Messages that are read, rather than built, do not pass through it.
+        __init__.__pydantic_base_init__ = True
 
 
 class InnMessage(Message):

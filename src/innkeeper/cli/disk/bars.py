@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -23,7 +22,7 @@ from rich.text import Text
 
 from innkeeper.cli.disk.words import say_bytes
 from innkeeper.cli.exit_codes import ExitCode, of_result
-from innkeeper.cli.live import REFRESH_SECONDS, outcome, with_retries
+from innkeeper.cli.live import REFRESH_SECONDS, look, outcome, with_retries
 from innkeeper.cli.terminal import Session
 from innkeeper.client import Task
 from innkeeper.disks.progress import Cancelled
@@ -107,8 +106,7 @@ def follow(session: Session, task: Task, *, no_wait: bool = False) -> TaskMessag
     try:
         bars = Bars(progress)
         while not message.is_complete:
-            time.sleep(REFRESH_SECONDS / 4)
-            message = with_retries(task.read)
+            (message,) = look((task,), REFRESH_SECONDS / 4)
             if message.bytes_total:
                 bars.move(message.phase, message.bytes_done or 0, message.bytes_total)
     except KeyboardInterrupt:

@@ -9,12 +9,11 @@ import typer
 from rich.text import Text
 
 from innkeeper.cli.schedule.files import TaskPath
-from innkeeper.cli.schedule.rules import When, action_of, trigger_of
+from innkeeper.cli.schedule.rules import When, action_of, read_duration, trigger_of
 from innkeeper.cli.schedule.words import say_action, say_settings, say_trigger
 from innkeeper.cli.terminal import Json, Session, facts, session_of
-from innkeeper.cli.times import parse_duration, parse_zone, say_both
+from innkeeper.cli.times import parse_zone, say_both
 from innkeeper.errors import InvalidArgument
-from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import InstancesPolicy, LogonType, RunLevel, TaskCreation
 
@@ -192,10 +191,10 @@ def _settle(
     settings.multiple_instances = _POLICIES[overlap]
     settings.start_when_available, settings.hidden = catch_up, hidden
     if limit is not None:
-        settings.execution_time_limit = Duration.of(parse_duration(limit))
+        settings.execution_time_limit = read_duration(limit)
     if retry:
         settings.restart_count = retry
-        settings.restart_interval = Duration.of(parse_duration(retry_every))
+        settings.restart_interval = read_duration(retry_every)
         definition.extension.restart_on_exit_code = True
     if highest:
         definition.principal.run_level = RunLevel.HIGHEST

@@ -27,9 +27,9 @@ def read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(_ENOUGH_BYTES)
-    except OSError as problem:
+    except (OSError, ValueError) as problem:  # a name with a null character is a ValueError
         raise ScheduleError(
-            f"{path} cannot be read: {problem.strerror}.",
+            f"{path} cannot be read: {getattr(problem, 'strerror', None) or problem}.",
             code=ErrorCode.ERROR_FILE_NOT_FOUND,
             advice="Name a file that is there and that you may read.",
         ) from problem

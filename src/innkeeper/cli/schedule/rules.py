@@ -192,7 +192,7 @@ def _bound(trigger: t.Trigger, when: When, now: dt.datetime, zone: dt.tzinfo) ->
     """Add what goes with any rule: repetition, random delay, end."""
     if when.every:
         duration = _length(when.for_)
-        interval = Duration.of(parse_duration(when.every))
+        interval = read_duration(when.every)
         if duration is not None and duration.nominal < interval.nominal:
             raise InvalidArgument(
                 f"--every {when.every} is longer than --for {when.for_}.",
@@ -290,5 +290,15 @@ def _wall(moment: dt.datetime) -> Boundary:
     return Boundary.of(moment.replace(tzinfo=None, microsecond=0))
 
 
+def read_duration(text: str) -> Duration:
+    """A duration such as ``90m``; raises ``InvalidArgument`` for more than a hundred years."""
+    try:
+        return Duration.of(parse_duration(text))
+    except ValueError as error:
+        raise InvalidArgument(
+            f"“{text}” will not do: {error}.", advice="Write it as 4h, 90m or 2d."
+        ) from error
+
+
 def _length(text: str | None) -> Duration | None:
-    return Duration.of(parse_duration(text)) if text else None
+    return read_duration(text) if text else None

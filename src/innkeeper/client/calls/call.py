@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
-from innkeeper.client.problems import revive
-from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.client.problems import foreign, revive
+from innkeeper.errors import InvalidArgument
 from innkeeper.wire import messages as wire
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -34,7 +36,9 @@ class Call(Generic[Answer]):
     def params(self) -> dict[str, str | tuple[str, ...]]:
         """The query as text, without what was left out; what has several values is given again for each."""
         return {
-            name: value if isinstance(value, tuple) else _text(value)
+            name: tuple(_unicode(name, each) for each in value)
+            if isinstance(value, tuple)
+            else _unicode(name, _text(value))
             for name, value in self.query.items()
             if value is not None
         }
@@ -51,19 +55,32 @@ class Call(Generic[Answer]):
                 raise revive(wire.Problem.model_validate_json(body))
             return self.answer.model_validate_json(body or b"{}")
         except ValidationError as error:
-            raise ServiceError(
-                f"The service answered {self.method} {self.path} with something that is "
-                f"not an answer of Innkeeper ({status}).",
-                code=ErrorCode.ERROR_INVALID_DATA,
-                advice="Check that client and service are of the same version: `innkeeper version`.",
-            ) from error
+            raise foreign(f"{self.method} {self.path} ({status})") from error
 
 
 def _as_json(body: BaseModel) -> bytes:
     """As it travels: a secret shows itself here, and nowhere else."""
     from innkeeper.wire import identity
 
-    return body.model_dump_json(context=identity.REVEALED).encode()
+    try:
+        return body.model_dump_json(context=identity.REVEALED).encode()
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        raise InvalidArgument.of_field(_not_unicode(body), "it is not Unicode text") from error
+
+
+def _not_unicode(body: BaseModel) -> str:
+    """The field with half a character in it: pydantic accepts it, and cannot write it."""
+    fields = body.model_dump().items()
+    return next((name for name, value in fields if re.search(r"\\ud[89a-f]", repr(value))), "request")
+
+
+def _unicode(field: str, text: str) -> str:
+    """Text that can be sent: a file's name that is not Unicode has halves of characters in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument.of_field(field, "it is not Unicode text") from error
+    return text
 
 
 def _text(value: str | float | bool | None) -> str:
@@ -101,7 +118,7 @@ def machine_path(name: str, what: str) -> str:
 
 
 def quoted(segment: str) -> str:
-    """A name as one segment of a path."""
+    """A name as one segment of a path; raises ``InvalidArgument`` for text that is not Unicode."""
     if segment in (".", ".."):  # else a path of its own, which is resolved on the way
         return segment.replace(".", "%2E")
-    return quote(segment, safe="")
+    return quote(_unicode("name", segment), safe="")

@@ -90,7 +90,7 @@ class Connection:
         if connect is None:
             raise HypervisorError(
                 f"Failed to {doing}: the host at {self.uri} is not connected.",
-                code=ErrorCode.ERROR_NOT_CONNECTED,
+                code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
                 advice="Innkeeper connects again by itself as soon as the host answers.",
             )
 
@@ -101,7 +101,7 @@ class Connection:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pools[pool], work)
         except HypervisorError as error:
-            if error.code is ErrorCode.ERROR_NOT_CONNECTED or _says_dead(error):
+            if error.code is ErrorCode.ERROR_ONLY_IF_CONNECTED or _says_dead(error):
                 await self._look_whether_lost(connect)
             raise
 

@@ -60,7 +60,7 @@ _UNSUPPORTED = Fault(FaultKind.UNSUPPORTED)
 _FORBIDDEN = Fault(
     FaultKind.FORBIDDEN, advice="Give Innkeeper's user the right to manage machines on this host."
 )
-_UNCONNECTED = Fault(FaultKind.HOST, ErrorCode.ERROR_NOT_CONNECTED, _CONNECT_ADVICE)
+_UNCONNECTED = Fault(FaultKind.HOST, ErrorCode.ERROR_ONLY_IF_CONNECTED, _CONNECT_ADVICE)
 _NOT_FOUND = Fault(FaultKind.HOST, ErrorCode.ERROR_NOT_FOUND)
 _EXISTS = Fault(FaultKind.HOST, ErrorCode.ERROR_ALREADY_EXISTS)
 _AGENT = Fault(FaultKind.GUEST_AGENT, advice="See that qemu-guest-agent is installed and runs in the guest.")

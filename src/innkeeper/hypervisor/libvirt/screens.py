@@ -103,7 +103,7 @@ class LibvirtScreens:
         except OSError as error:
             raise HypervisorError(
                 f"The display of {name} at {address} cannot be reached: {error.strerror or error}.",
-                code=ErrorCode.ERROR_NOT_CONNECTED,
+                code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
             ) from error
         return pipe
 

@@ -71,7 +71,7 @@ class StreamPipe:
     async def write(self, data: bytes) -> None:
         """Write all, waiting while the guest does not read."""
         if self._gone:
-            raise HypervisorError("The agent's port is gone.", code=ErrorCode.ERROR_NOT_CONNECTED)
+            raise HypervisorError("The agent's port is gone.", code=ErrorCode.ERROR_ONLY_IF_CONNECTED)
         self._sent.clear()
         await asyncio.to_thread(self._queue, data)
         await self._sent.wait()

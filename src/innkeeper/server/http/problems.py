@@ -103,12 +103,12 @@ def malformed(error: RequestValidationError) -> Response:
     """Return the response to a request that does not parse."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return response_of(
-        InvalidArgument(
-            f"The request's {place or 'body'} is not valid: {first['msg']}.",
-            advice="See docs/reference/http-api.md, or /v1/openapi.json of this service.",
-        )
+    refused = InvalidArgument(
+        f"The request's {place or 'body'} is not valid: {first['msg']}.",
+        advice="See docs/reference/http-api.md, or /v1/openapi.json of this service.",
     )
+    refused.field = place
+    return response_of(refused)
 
 
 async def _no_such_thing(request: Request, error: Exception) -> Response:
