@@ -27,7 +27,16 @@ _CARRIED: dict[type[InnkeeperError], dict[str, object]] = {
 }
 
 
+#: Errors whose sentence is made of what they carry.
+_OWN_SENTENCE: dict[type[InnkeeperError], InnkeeperError] = {
+    errors.JsonError: errors.JsonError("is missing", path="disks[2].size"),
+    errors.NewerVersion: errors.NewerVersion(version=3, newest=2, path="order"),
+}
+
+
 def _example(kind: type[InnkeeperError]) -> InnkeeperError:
+    if kind in _OWN_SENTENCE:
+        return _OWN_SENTENCE[kind]
     carried = dict(_CARRIED.get(kind, {}))
     if issubclass(kind, errors.MachineError):
         carried.setdefault("machine", "web-1")

@@ -24,6 +24,8 @@ STATUS: dict[type[InnkeeperError], int] = {
     errors.TooManyTries: 429,
     errors.IdentityError: 409,
     errors.ServiceError: 503,
+    errors.JsonError: 500,
+    errors.NewerVersion: 500,
     errors.TaskError: 409,
     errors.TaskNotFound: 404,
     errors.TaskNotCancelable: 409,
