@@ -1,4 +1,4 @@
-"""Say which module each command is in: read for the help and completion without importing the module.
+"""Table of commands and their modules, read for help and completion without importing the modules.
 
 A test holds the names and lines of help against the modules.
 """

@@ -97,14 +97,14 @@ class Session:
         self.out.out(message.model_dump_json(indent=2))
 
     def note(self, text: str) -> None:
-        """Say something beside the answer; never in JSON."""
+        """Print a remark beside the answer; never in JSON."""
         from rich.text import Text
 
         if not self.json:
             self.err.print(Text(text))
 
     def complain(self, error: InnkeeperError) -> None:
-        """Say what went wrong, and what to do next."""
+        """Print an error and its advice."""
         from rich.console import Group
         from rich.text import Text
 

@@ -52,7 +52,7 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this computer."""
+        """Whether the address is this computer's."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:

@@ -67,11 +67,11 @@ class AsyncInn:
         return self._inn.highest_version
 
     async def run(self, work: Callable[[Inn], T]) -> T:
-        """Do something with the inn. Raises what it raises; a cancel reaches it where it waits."""
+        """Call a function with the service. Raises what it raises; a cancel reaches it where it waits."""
         return await on_loop(lambda: work(self._inn))
 
     async def iterate(self, work: Callable[[Inn], Iterator[T]]) -> AsyncIterator[T]:
-        """Go through something of the inn item by item: ``inn.iterate(lambda inn: inn.events())``."""
+        """Iterate over something of the service: ``inn.iterate(lambda inn: inn.events())``."""
         items = await self.run(work)
         try:
             while (item := await on_loop(lambda: next(items, _END))) is not _END:
@@ -80,7 +80,7 @@ class AsyncInn:
             await on_loop(lambda: _close(items))
 
     async def close(self) -> None:
-        """Let go of the service."""
+        """Close the connection."""
         await self.run(lambda inn: inn.close())
 
 
@@ -123,7 +123,7 @@ class _LoopTransport(Transport):
         return cls(_LoopDoor(found.door), found.token)
 
     def pause(self, seconds: float) -> None:
-        """Let some time pass for this call alone."""
+        """Sleep, for this call alone."""
         wait_for(asyncio.sleep(seconds))
 
 
@@ -135,7 +135,7 @@ class _LoopDoor:
 
     @property
     def place(self) -> str:
-        """Where it is, for a person."""
+        """The service's address, for a person."""
         return self._door.place
 
     @property
@@ -161,7 +161,7 @@ class _LoopDoor:
         return wait_for(asyncio.to_thread(self._door.join, path, token))
 
     def unreachable(self, error: httpx.ConnectError) -> InnkeeperError:
-        """What it means that there is no connection."""
+        """Return the error for a missing connection."""
         return self._door.unreachable(error)
 
 
@@ -183,7 +183,7 @@ class _Carrier(httpx.BaseTransport):
         )
 
     def close(self) -> None:
-        """Let go of its connections."""
+        """Close the connections."""
         wait_for(self._inner.aclose())
 
 

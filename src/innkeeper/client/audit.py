@@ -11,7 +11,7 @@ from innkeeper.wire import audit as wire
 
 
 class AuditLog:
-    """Who did what, from where, on what, and how it ended. Takes an administrator."""
+    """The audit log: who did what, from where, on what, and how it ended. For administrators."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

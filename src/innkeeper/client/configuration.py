@@ -51,7 +51,7 @@ class ConfiguredMachine(SettingsInPython):
 
     @property
     def name(self) -> str:
-        """What it is called (``Name``): at most 80 characters, and one machine's whatever the case.
+        """The machine's name (``Name``): at most 80 characters, unique whatever the case.
 
         Setting it raises ``InvalidArgument`` (VM_E_CONFIG_NO_NAME, VM_E_CONFIG_NAME_TOO_LONG,
         VM_E_CONFIG_NAME_INVALID_CHAR, VM_E_CONFIG_DUPLICATE_NAME) or ``WrongState`` (VM_E_PREF_VM_ACTIVE).
@@ -66,7 +66,7 @@ class ConfiguredMachine(SettingsInPython):
 
     @property
     def config_id(self) -> str:
-        """Its UUID (``ConfigID``)."""
+        """The machine's UUID (``ConfigID``)."""
         return self.configuration().uuid
 
     @property
@@ -139,7 +139,7 @@ class ConfiguredMachine(SettingsInPython):
 
     @property
     def hard_disk_connections(self) -> Sequence[HardDiskConnection]:
-        """Its hard disks (``HardDiskConnections``)."""
+        """The machine's hard disks (``HardDiskConnections``)."""
         return self._drives(HardDiskConnection, "disk", "lun")
 
     def add_hard_disk_connection(
@@ -164,7 +164,7 @@ class ConfiguredMachine(SettingsInPython):
 
     @property
     def dvd_rom_drives(self) -> Sequence[DVDDrive]:
-        """Its DVD drives (``DVDROMDrives``)."""
+        """The machine's DVD drives (``DVDROMDrives``)."""
         return self._drives(DVDDrive, "cdrom")
 
     def add_dvd_rom_drive(self, bus_number: int | None = None, device_number: int | None = None) -> DVDDrive:
@@ -179,7 +179,7 @@ class ConfiguredMachine(SettingsInPython):
 
     @property
     def floppy_drives(self) -> Sequence[FloppyDrive]:
-        """Its floppy drives (``FloppyDrives``)."""
+        """The machine's floppy drives (``FloppyDrives``)."""
         return self._drives(FloppyDrive, "floppy")
 
     def add_floppy_drive(self) -> FloppyDrive:
@@ -193,7 +193,7 @@ class ConfiguredMachine(SettingsInPython):
 
     @property
     def network_adapters(self) -> Sequence[NetworkAdapter]:
-        """Its network adapters (``NetworkAdapters``)."""
+        """The machine's network adapters (``NetworkAdapters``)."""
         return [NetworkAdapter(self._transport, self.name, each.id) for each in self.configuration().adapters]
 
     def add_network_adapter(
@@ -210,7 +210,7 @@ class ConfiguredMachine(SettingsInPython):
 
     @property
     def serial_ports(self) -> Sequence[SerialPort]:
-        """Its serial ports (``SerialPorts``)."""
+        """The machine's serial ports (``SerialPorts``)."""
         return [SerialPort(self._transport, self.name, each.id) for each in self.configuration().serial_ports]
 
     def serial_port(self, number: int) -> SerialPort:
@@ -219,7 +219,7 @@ class ConfiguredMachine(SettingsInPython):
 
     @property
     def parallel_ports(self) -> Sequence[ParallelPort]:
-        """Its parallel ports (``ParallelPorts``)."""
+        """The machine's parallel ports (``ParallelPorts``)."""
         return [
             ParallelPort(self._transport, self.name, each.id) for each in self.configuration().parallel_ports
         ]
@@ -283,7 +283,7 @@ class ConfiguredMachine(SettingsInPython):
     # All at once
 
     def configuration(self, *, running: bool = False) -> wire.ConfigurationMessage:
-        """How it is made: as it starts, or with ``running`` as it runs."""
+        """Return the machine's configuration: as it starts, or with ``running`` as it runs."""
         return self._send("GET", "configuration", wire.ConfigurationMessage, running=running)
 
     def change(self, **changes: Unpack[MachineChanges]) -> wire.ConfigurationMessage:

@@ -81,7 +81,7 @@ class Contexts:
         self._write(current, {**known, context.name: context})
 
     def use(self, name: str | None) -> None:
-        """Let commands go to this one; to the service on this computer where nothing is named."""
+        """Use this context from now on; the service on this computer where none is named."""
         if name is not None:
             self.find(name)
         self._write(name, self._read()[1])

@@ -205,7 +205,7 @@ class NetworkAdapter(_Device):
 
     @property
     def ethernet_address(self) -> str:
-        """Its Ethernet address (``EthernetAddress``). Set while the machine is off and it is not dynamic."""
+        """The adapter's Ethernet address (``EthernetAddress``). Set it while the machine is off."""
         return self.read().mac
 
     @ethernet_address.setter

@@ -103,7 +103,7 @@ class HardDisk:
         return _ask(self._transport, "faults", wire.FindingList, path=self.file).findings
 
     def reparent(self, parent: HardDisk | DiskPath, *, accept_other_id: bool = False) -> None:
-        """Say where its parent is, and that its time is right; raises VM_E_PARENT_CHILD_ID_MISMATCH."""
+        """Set the disk's parent, and record its time; raises VM_E_PARENT_CHILD_ID_MISMATCH."""
         place = parent.file if isinstance(parent, HardDisk) else os.fspath(parent)
         request = wire.ReparentRequest(path=self.file, parent=place, accept_other_id=accept_other_id)
         self._transport.send(calls.reparent(request))
@@ -256,7 +256,7 @@ class HardDiskCollection:
         return _ask(self._transport, "exports", wire.ExportList).exports
 
     def connect(self, machine: str) -> Sequence[str]:
-        """Let a machine that is off use an export for each of its VHDs; returns the drives concerned.
+        """Connect a machine that is off to an export for each of its VHDs; returns the drives concerned.
 
         QEMU reads a differencing VHD as if it had no parent, and cannot save a machine with any VHD.
         """

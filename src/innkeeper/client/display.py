@@ -19,7 +19,7 @@ class Display:
         self._name = name
 
     def read(self) -> DisplayMessage:
-        """Its size, its mode, and where it can be watched; also of a machine that is off."""
+        """The display's size, mode and address; also of a machine that is off."""
         return self._transport.send(get(machine_path(self._name, "display"), DisplayMessage))
 
     @property
@@ -57,7 +57,7 @@ class Display:
         return self._transport.send(get(machine_path(self._name, "thumbnail"), ThumbnailMessage)).pixels
 
     def screenshot(self, width: int | None = None, height: int | None = None) -> bytes:
-        """What it shows, as PNG; within these bounds where they are given (16 to 4,096 pixels)."""
+        """Return a screenshot as PNG; within these bounds where given (16 to 4,096 pixels)."""
         return self._transport.fetch(
             machine_path(self._name, "screenshot"), {"width": width, "height": height}
         )
@@ -73,11 +73,11 @@ class Display:
         return size.width, size.height
 
     def open(self) -> Wire:
-        """Its display server's own bytes (RFB)."""
+        """Open the display server's own byte stream (RFB)."""
         return open_wire(self._transport, machine_path(self._name, "vnc"))
 
     def open_console(self) -> Wire:
-        """Its first serial port's bytes; whoever had it loses it."""
+        """Open the first serial port's byte stream; a former console is disconnected."""
         return open_wire(self._transport, machine_path(self._name, "console"))
 
     def _shown(self) -> tuple[int, int, VideoMode]:

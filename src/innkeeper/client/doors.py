@@ -27,7 +27,7 @@ class Door(Protocol):
 
     @property
     def place(self) -> str:
-        """Where it is, for a person."""
+        """The service's address, for a person."""
 
     @property
     def is_local(self) -> bool:
@@ -43,7 +43,7 @@ class Door(Protocol):
         """Open a WebSocket; raises websockets' errors."""
 
     def unreachable(self, error: httpx.ConnectError) -> InnkeeperError:
-        """What it means that there is no connection."""
+        """Return the error for a missing connection."""
 
 
 class LocalDoor:

@@ -49,7 +49,7 @@ class GuestOS:
 
     @property
     def computer_name(self) -> str:
-        """Its own name (``ComputerName``)."""
+        """The guest's own name (``ComputerName``)."""
         return self.read().computer_name
 
     @property
@@ -165,7 +165,7 @@ class GuestOS:
     # Who is there
 
     def sessions(self, kind: int = 1) -> SessionList:
-        """Who is logged on, and whether somebody's screen is locked."""
+        """Return who is logged on, and whether somebody's screen is locked."""
         return self._transport.send(get(self._path("sessions"), SessionList, kind=kind))
 
     def is_user_logged_on(self, kind: int = 1) -> bool:
@@ -192,7 +192,7 @@ class GuestOS:
         return Task(self._transport, self._transport.send(command(self._name, "guest/log_off")).task)
 
     def restart(self, *, forced: bool = False) -> Task:
-        """Let it reboot, and wait until it has (``Restart``).
+        """Reboot the guest, and wait until it has (``Restart``).
 
         Late errors: ``ERROR_MACHINE_LOCKED`` for a locked screen, ``ERROR_NOT_READY`` for an agent that went.
         Forced, none of them; a guest that does not go within a minute is reset.
@@ -200,7 +200,7 @@ class GuestOS:
         return self._told("guest/restart", forced)
 
     def shutdown(self, *, forced: bool = False) -> Task:
-        """Let it power off, and wait until it has (``Shutdown``); forced and late errors as ``restart``."""
+        """Shut the guest down, and wait for it (``Shutdown``); forced and late errors as ``restart``."""
         return self._told("guest/shut_down", forced)
 
     # Its parameters

@@ -67,12 +67,12 @@ class HostInfo:
 
     @property
     def dvd_drives(self) -> Sequence[str]:
-        """Its DVD drives, as devices' paths (``DVDDrives``)."""
+        """The host's DVD drives, as devices' paths (``DVDDrives``)."""
         return self._said.dvd_drives
 
     @property
     def floppy_drives(self) -> Sequence[str]:
-        """Its floppy drives, as devices' paths (``FloppyDrives``)."""
+        """The host's floppy drives, as devices' paths (``FloppyDrives``)."""
         return self._said.floppy_drives
 
     @property
@@ -87,7 +87,7 @@ class HostInfo:
 
     @property
     def memory(self) -> int:
-        """Its memory in MiB (``Memory``)."""
+        """The host's memory in MiB (``Memory``)."""
         return self._said.memory_mib
 
     @property
@@ -102,7 +102,7 @@ class HostInfo:
 
     @property
     def memory_total_string(self) -> str:
-        """Its memory as text (``MemoryTotalString``)."""
+        """The host's memory as text (``MemoryTotalString``)."""
         return str(self.memory)
 
     @property
@@ -127,17 +127,17 @@ class HostInfo:
 
     @property
     def network_adapters(self) -> Sequence[str]:
-        """Its physical network adapters (``NetworkAdapters``)."""
+        """The host's physical network adapters (``NetworkAdapters``)."""
         return self._said.network_adapters
 
     @property
     def network_addresses(self) -> Sequence[str]:
-        """Its addresses (``NetworkAddresses``)."""
+        """The host's addresses (``NetworkAddresses``)."""
         return self._said.network_addresses
 
     @property
     def operating_system(self) -> str:
-        """Its operating system (``OperatingSystem``)."""
+        """The host's operating system (``OperatingSystem``)."""
         return self._said.operating_system
 
     @property
@@ -152,22 +152,22 @@ class HostInfo:
 
     @property
     def os_service_pack_string(self) -> str:
-        """Its distribution's version (``OSServicePackString``)."""
+        """The distribution's version (``OSServicePackString``)."""
         return self._said.os_service_pack
 
     @property
     def os_version_string(self) -> str:
-        """Its kernel's release (``OSVersionString``)."""
+        """The kernel's release (``OSVersionString``)."""
         return self._said.os_version
 
     @property
     def parallel_port(self) -> str:
-        """Its first parallel port; empty for none (``ParallelPort``)."""
+        """The host's first parallel port; empty for none (``ParallelPort``)."""
         return next(iter(self._said.parallel_ports), "")
 
     @property
     def serial_ports(self) -> str:
-        """Its serial ports, parted by semicolons (``SerialPorts``)."""
+        """The host's serial ports, separated by semicolons (``SerialPorts``)."""
         return ";".join(self._said.serial_ports)
 
     @property
@@ -178,12 +178,12 @@ class HostInfo:
 
     @property
     def processor_manufacturer_string(self) -> str:
-        """Who made its processor (``ProcessorManufacturerString``)."""
+        """The processor's manufacturer (``ProcessorManufacturerString``)."""
         return self._said.processor_manufacturer
 
     @property
     def processor_speed(self) -> int:
-        """Its processor's speed in MHz (``ProcessorSpeed``)."""
+        """The processor's speed in MHz (``ProcessorSpeed``)."""
         return self._said.processor_mhz
 
     @property
@@ -193,7 +193,7 @@ class HostInfo:
 
     @property
     def processor_version_string(self) -> str:
-        """Its processor's name (``ProcessorVersionString``)."""
+        """The processor's name (``ProcessorVersionString``)."""
         return self._said.processor_version
 
     @property
@@ -219,12 +219,12 @@ class VirtualNetwork:
 
     @property
     def id(self) -> str:
-        """Its identifier (``_ID``): 0101…01 for the one that QEMU itself translates."""
+        """The network's identifier (``_ID``): 0101…01 for the one that QEMU itself translates."""
         return self._said.id
 
     @property
     def name(self) -> str:
-        """Its name (``Name``)."""
+        """The network's name (``Name``)."""
         return self._said.name
 
     @property
@@ -254,12 +254,12 @@ class USBDevice:
 
     @property
     def bus(self) -> int:
-        """Its bus's number, as ``Machine.attach_usb_device`` takes it."""
+        """The bus's number, as ``Machine.attach_usb_device`` takes it."""
         return self._said.bus
 
     @property
     def device(self) -> int:
-        """Its number on the bus, as ``Machine.attach_usb_device`` takes it."""
+        """The device's number on the bus, as ``Machine.attach_usb_device`` takes it."""
         return self._said.device
 
     @property
@@ -274,17 +274,17 @@ class USBDevice:
 
     @property
     def device_string(self) -> str:
-        """Its name (``DeviceString``)."""
+        """The device's name (``DeviceString``)."""
         return self._said.name
 
     @property
     def hub_id(self) -> int:
-        """Its bus (``HubID``)."""
+        """The device's bus (``HubID``)."""
         return self._said.hub
 
     @property
     def manufacturer_string(self) -> str:
-        """Who made it (``ManufacturerString``)."""
+        """The device's manufacturer (``ManufacturerString``)."""
         return self._said.manufacturer
 
     @property

@@ -51,7 +51,7 @@ class Inn:
         self.close()
 
     def close(self) -> None:
-        """Let go of the service."""
+        """Close the connection to the service."""
         if self._ends_session and self._open:
             with contextlib.suppress(InnkeeperError):  # it ends by itself, later
                 self._transport.send(calls.log_out())

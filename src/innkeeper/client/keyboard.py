@@ -40,7 +40,7 @@ class Keyboard:
         self._keys(KeyAction.PRESS, key)
 
     def release_key(self, key: str) -> None:
-        """Let a key go (``ReleaseKey``)."""
+        """Release a key (``ReleaseKey``)."""
         self._keys(KeyAction.RELEASE, key)
 
     def press_and_release_key(self, *keys: str) -> None:
@@ -117,7 +117,7 @@ class Mouse:
 
     @property
     def horizontal_position(self) -> int:
-        """Where it was put last, in pixels (``HorizontalPosition``); set it to move the mouse.
+        """The mouse's last position, in pixels (``HorizontalPosition``); set it to move the mouse.
 
         ``VM_E_USING_RELATIVE_COORDINATES`` where it moves by ways: then only setting has a meaning.
         """

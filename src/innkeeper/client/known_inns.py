@@ -1,4 +1,4 @@
-"""Know the services on other computers again: by their certificates, and one's own tokens there."""
+"""Known services on other computers: their certificates, and one's own tokens there."""
 
 from __future__ import annotations
 

@@ -39,17 +39,17 @@ class Machine(MachineCommands[Task], ConfiguredMachine):
 
     @property
     def display(self) -> Display:
-        """What it shows (``Display``)."""
+        """The machine's display (``Display``)."""
         return Display(self._transport, self.name)
 
     @functools.cached_property
     def keyboard(self) -> Keyboard:
-        """Its keyboard (``Keyboard``); the same one each time, for it may be held exclusively."""
+        """The machine's keyboard (``Keyboard``); the same object each time, as it may be held exclusively."""
         return Keyboard(self._transport, self.name)
 
     @functools.cached_property
     def mouse(self) -> Mouse:
-        """Its mouse (``Mouse``); the same one each time."""
+        """The machine's mouse (``Mouse``); the same object each time."""
         return Mouse(self._transport, self.name)
 
     @property
@@ -59,7 +59,7 @@ class Machine(MachineCommands[Task], ConfiguredMachine):
 
     @property
     def accountant(self) -> Accountant:
-        """What it uses (``Accountant``)."""
+        """The machine's usage (``Accountant``)."""
         return Accountant(self._transport, self.name)
 
     @property
@@ -69,7 +69,7 @@ class Machine(MachineCommands[Task], ConfiguredMachine):
 
     @property
     def state(self) -> MachineState:
-        """What it is doing (``State``)."""
+        """The machine's state (``State``)."""
         return self.read().state
 
     def events(

@@ -13,7 +13,7 @@ from innkeeper.wire import identity as wire
 
 
 class People:
-    """Who may come in, and what they may; one's own tokens and password aside, an administrator's."""
+    """Accounts and roles, for administrators; and everybody's own tokens and password."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

@@ -75,7 +75,7 @@ class RunningTask:
         self._transport.send(calls.stop_instance(request))
 
     def pause(self) -> None:
-        """Let it stand still (``ITaskHandler::Pause``): its program, with all that it has started.
+        """Pause the instance (``ITaskHandler::Pause``): its program, with all that it has started.
 
         Raises ``NotSupported`` (0x80004001) for an operation that cannot, ``ScheduleError`` (0x8004130B)
         where it has ended.
@@ -83,7 +83,7 @@ class RunningTask:
         self._command("pause")
 
     def resume(self) -> None:
-        """Let it go on (``ITaskHandler::Resume``); raises as ``pause``."""
+        """Resume the instance (``ITaskHandler::Resume``); raises as ``pause``."""
         self._command("resume")
 
     def _command(self, verb: str) -> None:

@@ -31,7 +31,7 @@ class Definition(Protocol):
 
 
 class Schedule:
-    """The scheduler of the inn."""
+    """The scheduler: folders and scheduled tasks."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -123,15 +123,18 @@ class TaskFolder:
         return Schedule(self._transport).folder(self._under(path))
 
     def get_security_descriptor(self, information: int = _ALL_PARTS) -> str:
-        """Who may do what with it, as SDDL (``GetSecurityDescriptor``): owner 1, group 2, list 4, audit 8."""
+        """Return the security descriptor as SDDL (``GetSecurityDescriptor``).
+
+        ``information`` is the sum of owner 1, group 2, list 4, audit 8.
+        """
         return _descriptor(self._transport, "folder", self.path, information).sddl
 
     def permissions(self) -> wire.DescriptorMessage:
-        """Its security descriptor, and whether it has one of its own."""
+        """Return the security descriptor, and whether it is the folder's own."""
         return _descriptor(self._transport, "folder", self.path, _ALL_PARTS)
 
     def set_security_descriptor(self, sddl: str, flags: int = 0) -> None:
-        """Say who may do what with it (``SetSecurityDescriptor``); empty leaves it to roles again."""
+        """Set the security descriptor (``SetSecurityDescriptor``); empty returns to roles alone."""
         _set_descriptor(self._transport, "folder", self.path, sddl, flags)
 
     def list_tasks(self, *, hidden: bool = False) -> Iterator[RegisteredTask]:
@@ -268,7 +271,7 @@ class RegisteredTask:
         return RunningTask(self._transport, self._transport.send(calls.run(request)))
 
     def get_instances(self) -> NumberedCollection[RunningTask]:
-        """Its instances that are live (``GetInstances``)."""
+        """Return the running instances (``GetInstances``)."""
         return _instances(self._transport, wire.RunList(runs=self.runs(live=True)))
 
     def get_run_times(
@@ -284,15 +287,18 @@ class RegisteredTask:
         return self._transport.send(calls.run_times(query)).times
 
     def get_security_descriptor(self, information: int = _ALL_PARTS) -> str:
-        """Who may do what with it, as SDDL (``GetSecurityDescriptor``): owner 1, group 2, list 4, audit 8."""
+        """Return the security descriptor as SDDL (``GetSecurityDescriptor``).
+
+        ``information`` is the sum of owner 1, group 2, list 4, audit 8.
+        """
         return _descriptor(self._transport, "task", self.path, information).sddl
 
     def permissions(self) -> wire.DescriptorMessage:
-        """Its security descriptor, and whether it has one of its own."""
+        """Return the security descriptor, and whether it is the task's own."""
         return _descriptor(self._transport, "task", self.path, _ALL_PARTS)
 
     def set_security_descriptor(self, sddl: str, flags: int = 0) -> None:
-        """Say who may do what with it (``SetSecurityDescriptor``); empty leaves it to roles again.
+        """Set the security descriptor (``SetSecurityDescriptor``); empty returns to roles alone.
 
         The task's principal gets an entry to read and start it, unless ``flags`` are 0x10.
         """
@@ -304,7 +310,7 @@ class RegisteredTask:
         return self._transport.send(calls.stop(request)).stopped
 
     def runs(self, *, live: bool | None = None) -> tuple[wire.RunMessage, ...]:
-        """Its instances, newest first (``GetInstances`` and the history)."""
+        """Return the task's instances, newest first (``GetInstances`` and the history)."""
         return self._transport.send(calls.runs(self.path, live)).runs
 
 

@@ -35,12 +35,12 @@ class Task:
 
     @property
     def id(self) -> int:
-        """Unique for the life of the inn."""
+        """The task's id, never used again."""
         return self._message.id
 
     @property
     def description(self) -> str:
-        """What it does, for a person."""
+        """The task's description, for a person."""
         return self._message.description
 
     @property
@@ -65,12 +65,12 @@ class Task:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether the task has ended, well or not."""
         return self.read().is_complete
 
     @property
     def result(self) -> TaskResult | None:
-        """How it ended; nothing while it runs."""
+        """The task's result; ``None`` while it runs."""
         return self.read().result
 
     @property
@@ -117,7 +117,7 @@ class Task:
         self.wait(None if timeout_ms == -1 else timeout_ms / 1000)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether it ended within ``timeout`` seconds; bears a service that is started again meanwhile."""
+        """Whether the task ended within ``timeout`` seconds; a restart of the service meanwhile is borne."""
         deadline = None if timeout is None else time.monotonic() + timeout
         away_since: float | None = None
         while not self._message.is_complete:

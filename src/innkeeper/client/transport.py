@@ -44,12 +44,12 @@ class Transport:
         return type(self)(self.door, token)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._open = False
         self._http.close()
 
     def pause(self, seconds: float) -> None:
-        """Let some time pass."""
+        """Sleep."""
         time.sleep(seconds)
 
     def send(self, call: Call[Answer]) -> Answer:

@@ -34,7 +34,7 @@ class Update:
 
     @property
     def status(self) -> UpdateStatus:
-        """Its state (``RDV_TASK_STATUS``)."""
+        """The update's state (``RDV_TASK_STATUS``)."""
         return self.read().status
 
     @property

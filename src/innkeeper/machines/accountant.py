@@ -228,7 +228,7 @@ class Meter:
         self._keep(int(now))
 
     def is_forgettable(self, now: float) -> bool:
-        """Whether it has been off for as long as the history goes back."""
+        """Whether the machine has been off for as long as the history goes back."""
         return now - self._on_at > _DAY * _DAY_STEP_SECONDS
 
     def history(self, span: Span) -> Iterable[Rates]:

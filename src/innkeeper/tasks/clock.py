@@ -66,7 +66,7 @@ class FakeClock:
         await woken
 
     async def advance(self, seconds: float) -> None:
-        """Let this much simulated time pass, waking every sleeper on the way at its own moment."""
+        """Advance simulated time by so much, waking every sleeper on the way at its own moment."""
         target = self.monotonic() + seconds
         await _settle()
         while (due := self._next_due()) is not None and due <= target:
@@ -109,6 +109,6 @@ class FakeClock:
 
 
 async def _settle() -> None:
-    """Let every coroutine that can run do so."""
+    """Run every coroutine that can run."""
     for _ in range(_SETTLING_TURNS):
         await asyncio.sleep(0)

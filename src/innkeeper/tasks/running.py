@@ -44,10 +44,10 @@ class RunningTask(Protocol):
         """Record durably what a cancel would do from here on."""
 
     def end_with(self, writing: Awaitable[object]) -> None:
-        """Have a write that is under way waited for with the task's end: they are on the disk together."""
+        """Wait for a write under way together with the task's end: they are on the disk together."""
 
     def on_cancel(self, call: Callable[[], None]) -> None:
-        """Have ``call`` called, once, when a cancel is asked for, or now where one was."""
+        """Call ``call`` once when a cancel is asked for, or now where one was."""
 
     async def cancelled(self) -> None:
         """Return when a cancel has been asked for (for use in a race with the work)."""

@@ -68,7 +68,7 @@ class Retention:
 
 
 class Tasks:
-    """Every running operation of the inn, and the history of those that ended."""
+    """Every running operation of the service, and the history of those that ended."""
 
     def __init__(
         self,

@@ -64,7 +64,7 @@ class Task:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has ended, well or not (``IVMTask::IsComplete``)."""
+        """Whether the task has ended, well or not (``IVMTask::IsComplete``)."""
         return self.result is not None
 
     @property

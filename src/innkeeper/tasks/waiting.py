@@ -51,7 +51,7 @@ async def first_of(*awaited: Awaitable[object]) -> None:
 
 
 async def within(clock: Clock, seconds: float, awaited: Awaitable[object]) -> bool:
-    """Whether it came within so many seconds of the clock; what did not is cancelled."""
+    """Whether the work ended within so many seconds of the clock; otherwise it is cancelled."""
     try:
         await unless(awaited, clock.sleep(seconds))
     except Outrun:

@@ -56,7 +56,7 @@ async def turn_off(run: Run) -> None:
 
 
 async def discard(run: Run) -> None:
-    """Let the machine stand on its bases again."""
+    """Put the machine back onto its bases."""
     if run.plan is not None and (run.is_protected or await run.undo.is_named()):
         await run.undo.drop()
 

@@ -84,7 +84,7 @@ async def record(run: Run) -> Recorded:
 
 
 async def wake(run: Run) -> None:
-    """Let the machine run, on its undo disks."""
+    """Start the machine on its undo disks."""
     await _refuse_changed_bases(run)
     state = (await run.state()).state
     was_at_rest = run.found is MachineState.TURNED_OFF or run.policy.undo_point is UndoPointPolicy.OFF

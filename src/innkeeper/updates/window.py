@@ -27,7 +27,7 @@ class Occurrence:
     end: dt.datetime
 
     def holds(self, at: dt.datetime) -> bool:
-        """Whether it is open at this moment."""
+        """Whether the occurrence is open at this moment."""
         return self.start <= at < self.end
 
 
@@ -57,7 +57,7 @@ class Window:
     blackouts: frozenset[dt.date] = frozenset()
 
     def covers(self, machine: str) -> bool:
-        """Whether it is for this machine."""
+        """Whether the window is for this machine."""
         return self.selector.fullmatch(machine.casefold()) is not None
 
     @property

@@ -15,7 +15,7 @@ MAX_DURATION = dt.timedelta(days=7)
 
 
 class Windows:
-    """The windows of the inn, by name."""
+    """The windows of the service, by name."""
 
     def __init__(self, store: WindowStore) -> None:
         self._store = store

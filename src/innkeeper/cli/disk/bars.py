@@ -70,7 +70,7 @@ class BarWatch:
         return self._stop and self._can_stop
 
     def past_return(self) -> None:
-        """Know that the operation can only be finished; raises ``Cancelled`` where Ctrl-C came before."""
+        """Record that the operation can only be finished; raises ``Cancelled`` where Ctrl-C came before."""
         if self._stop and self._can_stop:
             raise Cancelled("The operation was cancelled.", path="")
         self._can_stop = False

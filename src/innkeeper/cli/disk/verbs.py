@@ -359,7 +359,7 @@ class _Way:
             return here(watch)
 
     def end(self, *sentences: str) -> None:
-        """Say what came of it, and end the command."""
+        """Print the result and end the command."""
         message = self.task.read() if self.task is not None else None
         if self._session.json:
             if message is not None:

@@ -1,4 +1,4 @@
-"""Say what is known of disks: for people, and in JSON under the documented keys."""
+"""Facts of disks: for people, and in JSON under the documented keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say in words when a task runs and what it does."""
+"""Triggers, actions and settings of scheduled tasks in words."""
 
 from __future__ import annotations
 

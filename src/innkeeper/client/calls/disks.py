@@ -22,12 +22,12 @@ def start(verb: str, request: BaseModel) -> Call[Accepted]:
 
 
 def reparent(request: wire.ReparentRequest) -> Call[wire.HardDiskMessage]:
-    """Say where a disk's parent is."""
+    """Set a disk's parent."""
     return post("/v1/disks/reparent", wire.HardDiskMessage, request)
 
 
 def connect(request: wire.ConnectRequest) -> Call[wire.ConnectedMessage]:
-    """Let a machine use exports for its VHDs."""
+    """Connect a machine to exports of its VHDs."""
     return post("/v1/disks/connect", wire.ConnectedMessage, request)
 
 

@@ -35,7 +35,7 @@ def set_size(name: str, request: SizeRequest) -> Call[SizeMessage]:
 
 
 def set_time_sync(name: str, request: TimeSyncRequest) -> Call[Nothing]:
-    """Say whether a guest's clock is set by the host."""
+    """Switch whether a guest's clock is set by the host."""
     return put(machine_path(name, "guest/time_sync"), Nothing, request)
 
 

@@ -68,7 +68,7 @@ def delete_task(path: str) -> Call[Nothing]:
 
 
 def enable(request: wire.EnableRequest) -> Call[wire.ScheduledTaskMessage]:
-    """Let a task's triggers start it, or not."""
+    """Enable or disable a task."""
     return post(f"{_TASK}/enable", wire.ScheduledTaskMessage, request)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # most programs neither log in nor open a channel
 
 
 def inn() -> Call[wire.InnMessage]:
-    """Who the service is, and who the caller is to it."""
+    """Read the service's version, and the caller's roles."""
     return get("/v1/inn", wire.InnMessage)
 
 
@@ -33,7 +33,7 @@ def log_out() -> Call[wire.Nothing]:
 
 
 def health() -> Call[wire.HealthMessage]:
-    """Whether it is well."""
+    """Read the service's health."""
     return get("/v1/health", wire.HealthMessage)
 
 
@@ -48,7 +48,7 @@ def machine(name: str) -> Call[wire.MachineMessage]:
 
 
 def command(name: str, verb: str, body: BaseModel | None = None) -> Call[wire.Accepted]:
-    """Tell a machine to do something that a task carries out."""
+    """Give a machine a command that a task carries out."""
     path = f"/v1/machines/{quoted(name)}/{verb}"
     return post(path, wire.Accepted, body)
 

@@ -81,7 +81,7 @@ class YesNo:
     """A truth as libvirt writes it."""
 
     def read(self, text: str) -> bool:
-        """Whether it says yes."""
+        """Whether the text means yes."""
         return text == "yes"
 
     def write(self, value: bool) -> str:
@@ -102,7 +102,7 @@ class Words(Generic[E]):
         return self._members.get(text, self._unknown)
 
     def write(self, value: E) -> str:
-        """Its word."""
+        """The member's word in XML."""
         return self._words[value]
 
 

@@ -106,7 +106,7 @@ class FakeAgent:
 
     @property
     def hello(self) -> AgentHello:
-        """The agent's greeting."""
+        """The simulated agent's greeting."""
         return self._hello
 
     async def start_task(self, label: str, identifier: str, context: bytes) -> AgentTask:

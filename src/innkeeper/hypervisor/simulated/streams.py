@@ -17,14 +17,14 @@ class Server(Protocol):
     """One connection to a simulated server."""
 
     def begin(self) -> bytes:
-        """What it says first."""
+        """Return the first bytes that the server sends."""
 
     def take(self, data: bytes) -> bytes:
-        """What it answers."""
+        """Return the answer to received bytes."""
 
     @property
     def is_over(self) -> bool:
-        """Whether it sends no more."""
+        """Whether the server has ended its direction."""
 
 
 class Echo:
@@ -33,7 +33,7 @@ class Echo:
     is_over = False
 
     def begin(self) -> bytes:
-        """It waits to be spoken to."""
+        """Return nothing: the server waits for the client."""
         return b""
 
     def take(self, data: bytes) -> bytes:
@@ -51,7 +51,7 @@ class Banner:
         return b"SSH-2.0-Simulated\r\n"
 
     def take(self, data: bytes) -> bytes:
-        """It is none, though."""
+        """Return nothing: the client speaks first."""
         return b""
 
 
@@ -64,7 +64,7 @@ class Web:
         self.is_over = False
 
     def begin(self) -> bytes:
-        """It waits to be asked."""
+        """Return nothing: the server waits for a request."""
         return b""
 
     def take(self, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Greet guests that begin to answer: give them the time and their parameters."""
+"""Initialisation of guests that begin to answer: clock and parameters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TRIES = 24
 
 
 class GuestInitialiser:
-    """Greets each guest once it answers: after a start, a restore, a resume, and a roll back."""
+    """Initialises each guest once it answers: after a start, a restore, a resume, and a roll back."""
 
     def __init__(self, *, machines: Machines, guests: GuestOS, parameters: Parameters, clock: Clock) -> None:
         self._machines = machines
@@ -45,7 +45,7 @@ class GuestInitialiser:
             self._woken.set()
 
     async def run(self) -> None:
-        """Greet, until cancelled."""
+        """Initialise guests, until cancelled."""
         while True:
             for name in list(self._waiting):
                 await self._try(name)

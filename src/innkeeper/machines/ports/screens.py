@@ -54,7 +54,7 @@ class Screens(Protocol):
         """The present picture of the screen, as PNG."""
 
     async def open_display(self, name: str) -> BytePipe:
-        """A connection to the display server, at the server's greeting (RFB). Many may be open at once."""
+        """Connect to the display server, whose greeting comes first (RFB). Many may be open at once."""
 
     async def open_console(self, name: str) -> BytePipe:
         """A connection to the first serial port. An earlier one is closed."""

@@ -88,7 +88,7 @@ class Display:
         return await self._machines.hosts[machine.host].screens.video(machine.name)
 
     async def open(self, name: str) -> BytePipe:
-        """A connection to its display server (RFB), from the server's greeting on.
+        """Connect to the display server; the stream begins with its greeting (RFB).
 
         The nearest there is to ``IVMVirtualMachine::RdpPipeName``. Raises ``WrongState`` where it is off,
         ``MachineError`` (``VM_E_NO_DISPLAY``) where no display server shows it.

@@ -19,7 +19,7 @@ _ANSWER_SECONDS = 10.0
 
 
 async def ask_for_size(pipe: BytePipe, width: int, height: int) -> None:
-    """Greet the server and ask; whether the guest follows, the screen shows.
+    """Ask the display server for a size; whether the guest follows, the screen shows.
 
     Raises ``HypervisorError`` for a server that speaks no RFB, or wants a password.
     """
