@@ -38,6 +38,7 @@ def inn(service: Service) -> Iterator[Inn]:
         ("identifier", lambda inn: inn.machines["web-1"].updates.book(label="", identifier="x" * 300)),
         ("memory_mib", lambda inn: inn.machines.create("new", memory_mib="much")),
         ("colour", lambda inn: inn.machines.create("new", colour="red")),
+        ("value", lambda inn: inn.machines["web-1"].set_configuration_value("k", object())),
         ("name", lambda inn: inn.machines[_HALF]),
         ("machine", lambda inn: list(inn.tasks.search(machine=_HALF))),
         ("notes", lambda inn: inn.machines["web-1"].change(notes=_HALF)),
@@ -139,3 +140,9 @@ class _Foreign:
     def __exit__(self, *reason: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def test_half_an_address_is_refused() -> None:
+    """A bracket that is not closed is no address, on the command line as in Python."""
+    with pytest.raises(InvalidArgument, match="is not an address"):
+        innkeeper.connect("http://[::1")

@@ -28,8 +28,8 @@ class Address:
         Raises ``InvalidArgument``: 0x800706AB for an address that is nobody's, and for plain HTTP to another
         computer.
         """
-        url = urlsplit(text if "://" in text else f"https://{text}")
         try:
+            url = urlsplit(text if "://" in text else f"https://{text}")
             host, port = url.hostname or "", url.port or DEFAULT_PORT
         except ValueError as error:
             raise _no_address(text) from error

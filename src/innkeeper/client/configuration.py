@@ -302,7 +302,8 @@ class ConfiguredMachine(SettingsInPython):
         return self._send("GET", "value", wire.ValueMessage, key=key, activation=activation).message
 
     def _set_value(self, key: str, value: Value, *, activation: bool) -> None:
-        message = wire.value_message(key, value)
+        with checked():
+            message = wire.value_message(key, value)
         request = wire.ValueRequest(key=key, kind=message.kind, value=message.value, activation=activation)
         self._send("PUT", "value", wire.ValueMessage, request)
 
