@@ -18,7 +18,9 @@ from innkeeper import disks
 from innkeeper.disks import qemu_img, qemu_program
 from innkeeper.disks.allowed import beside_named, only_within
 from innkeeper.disks.facts import describe, peek
+from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import Footer
+from innkeeper.disks.formats import is_qcow2_named_as_raw
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.qemu_program import Limits
 from innkeeper.disks.roots import Roots
@@ -63,6 +65,32 @@ def qcow2_over(path: Path, secret: Path, run: Run) -> bytes:
     """The header of a qcow2 image that stands on a file of the host."""
     run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", secret, path)
     return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [("debian-12.img", True), ("debian-12", True), ("debian.raw", False), ("debian.vhd", False)],
+)
+def test_a_qcow2_is_known_under_a_name_that_says_no_format(
+    tmp_path: Path, run: Run, name: str, accepted: bool
+) -> None:
+    """Cloud images are published as ``.img``; a name that says another format stands against the header."""
+    path = tmp_path / name
+    run("qemu-img", "create", "-q", "-f", "qcow2", path, "8M")
+    with ImageFile.open(path) as file:
+        assert is_qcow2_named_as_raw(file) is accepted
+
+
+def test_a_qcow2_that_needs_another_file_or_ends_as_a_vhd_is_not_known_by_its_header(
+    tmp_path: Path, secret: Path, run: Run
+) -> None:
+    """Such headers are what a guest would write, and no published image has them."""
+    over, both = tmp_path / "over.img", tmp_path / "both.img"
+    qcow2_over(over, secret, run)
+    both.write_bytes(b"QFI\xfb\0\0\0\3".ljust(SIZE, b"\0") + Footer.new(Kind.FIXED, SIZE).encode())
+    for path in (over, both):
+        with ImageFile.open(path) as file:
+            assert not is_qcow2_named_as_raw(file)
 
 
 @pytest.mark.parametrize("mark", MARKS)

@@ -96,7 +96,7 @@ async def test_qemu_never_gets_a_differencing_disk_itself(
     (disk,) = (await host.inventory.get("vhd")).disks
     assert (disk.path, disk.format, disk.kind) == (str(machine.disk), "vhd", DiskKind.FILE)
     assert list(await host.disks.backing_chain(disk.path)) == [disk.path]
-    assert await host.files.virtual_size(disk.path) == 16 << 20
+    assert await host.files.virtual_size(disk.path, disk.format) == 16 << 20
     (drive,) = (await host.configurations.read("vhd")).drives
     assert drive.path == str(machine.disk)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.layout import OTHER_FORMATS, find_footer, said_by_name
+from innkeeper.disks.named_files import named_files
 from innkeeper.errors import DiskError, ErrorCode
 
 _ASK = "Say what it is: --format fixed, dynamic, differencing, raw, qcow2, vhdx or vmdk."
@@ -35,6 +36,19 @@ def format_of(file: ImageFile, *, raw_if_nothing: bool = False) -> Kind:
         has = f"{_begins(mark)}" if mark else ", and has not its mark"
         raise _unclear(file, f"it is named as {said.value}{has}")
     return said
+
+
+def is_qcow2_named_as_raw(file: ImageFile) -> bool:
+    """Whether a file called ``.img``, or without a known ending, is a qcow2 image that stands alone.
+
+    Cloud images are published so. The answer counts only where no guest can have written the file: a raw
+    disk whose guest wrote a qcow2 header into its first sector looks the same.
+    """
+    if file.path.suffix.lower() != ".img" and said_by_name(file.path) is not None:
+        return False
+    if _mark(file) is not Kind.QCOW2 or find_footer(file) is not None:
+        return False
+    return not [*named_files(file, Kind.QCOW2)]
 
 
 def _unnamed(file: ImageFile, said: Kind | None, mark: Kind | None, footer: Kind | None) -> Kind:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from innkeeper.disks.facts import peek
 from innkeeper.disks.file import ImageFile
-from innkeeper.disks.formats import format_of
+from innkeeper.disks.formats import format_of, is_qcow2_named_as_raw
 from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.machines.ports.image_files import FileIdentity
 from innkeeper.machines.ports.progress import OnProgress
@@ -36,9 +36,9 @@ class LocalFiles:
         """``None`` where there is no such file."""
         return await self._blocking(path, lambda: _identity(Path(path)))
 
-    async def virtual_size(self, path: str) -> int:
-        """The bytes a guest sees of the image: as its header or footer says, else the file's size."""
-        return await self._blocking(path, lambda: _virtual_size(Path(path)))
+    async def virtual_size(self, path: str, image_format: str) -> int:
+        """The bytes a guest sees of the image: by a qcow2's header or a VHD's footer, else the file's."""
+        return await self._blocking(path, lambda: _virtual_size(Path(path), image_format))
 
     async def checksum(self, path: str, on_progress: OnProgress | None = None) -> str:
         """The SHA-256 of the whole file, as ``sha256sum`` gives it; holes are counted without being read."""
@@ -56,6 +56,10 @@ class LocalFiles:
     async def format(self, path: str) -> str:
         """The image's format, by its name together with its marks."""
         return await self._blocking(path, lambda: _format(Path(path)))
+
+    async def is_qcow2_named_as_raw(self, path: str) -> bool:
+        """Whether the file is a qcow2 image that stands alone, although its name does not say qcow2."""
+        return await self._blocking(path, lambda: _is_qcow2_named_as_raw(Path(path)))
 
     async def _blocking(self, path: str, call: Callable[[], T]) -> T:
         try:
@@ -87,13 +91,13 @@ def _identity(path: Path) -> FileIdentity | None:
     return FileIdentity(size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
 
 
-def _virtual_size(path: Path) -> int:
+def _virtual_size(path: Path, image_format: str) -> int:
     if not os.access(path, os.R_OK):
         # libvirt's own image, which only libvirt may read: the file's size is the best there is.
         return path.stat().st_size
     with path.open("rb") as image:
         header = image.read(_QCOW2_SIZE.stop)
-        if header.startswith(_QCOW2_MAGIC):
+        if image_format == "qcow2" and header.startswith(_QCOW2_MAGIC):
             return int.from_bytes(header[_QCOW2_SIZE], "big")
         length = image.seek(0, os.SEEK_END)
     return peek(path)[1] if path.name.lower().endswith(_VHD_SUFFIXES) else length
@@ -106,6 +110,11 @@ def _format(path: Path) -> str:
     with ImageFile.open(path, held=False) as image:
         kind = format_of(image, raw_if_nothing=True)
     return "vpc" if kind.is_vhd else kind.value
+
+
+def _is_qcow2_named_as_raw(path: Path) -> bool:
+    with ImageFile.open(path, held=False) as image:
+        return is_qcow2_named_as_raw(image)
 
 
 def _checksum(path: Path, on_progress: OnProgress | None) -> str:

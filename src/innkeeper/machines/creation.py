@@ -21,6 +21,7 @@ from innkeeper.errors import (
 )
 from innkeeper.machines.command import DELETE
 from innkeeper.machines.guest.first_boot import refuse_first_boot, seed_files
+from innkeeper.machines.image_users import raw_user_of
 from innkeeper.machines.machine import DiskKind, Machine, MachineState
 from innkeeper.machines.naming import checked_label, checked_name, checked_path
 from innkeeper.machines.new_machine import NewMachine, Source
@@ -194,8 +195,8 @@ class Creation:
         if wanted.source is not Source.EMPTY:
             image = checked_path(wanted.image, what="image")
             await _refuse_absent(host, image)
-            image_format = image_format or await host.files.format(image)
-            size = max(size, await host.files.virtual_size(image))
+            image_format = image_format or await self._format_of(host, image)
+            size = max(size, await host.files.virtual_size(image, image_format))
         if not size:
             return dataclasses.replace(wanted, disk_path="")
         if not MIN_DISK_BYTES <= size <= MAX_DISK_BYTES and wanted.source is Source.EMPTY:
@@ -214,6 +215,27 @@ class Creation:
                     advice="Remove it, or choose another name for the machine.",
                 )
         return dataclasses.replace(wanted, disk_bytes=size, image_format=image_format)
+
+    async def _format_of(self, host: Host, image: str) -> str:
+        """The format of an image to begin with.
+
+        A qcow2 image called ``.img`` is one where no guest can have written its header.
+        """
+        try:
+            return await host.files.format(image)
+        except DiskError as error:
+            unclear = error.code is ErrorCode.VM_E_INVALID_HD_FILE
+            if not unclear or not await host.files.is_qcow2_named_as_raw(image):
+                raise
+        user = await raw_user_of(self._machines.hosts, host, image)
+        if user:
+            raise DiskError(
+                f"{image} is used by {user}, whose guest may have written what looks like qcow2.",
+                path=image,
+                code=ErrorCode.VM_E_INVALID_HD_FILE,
+                advice="Say what it is: --format raw or --format qcow2.",
+            )
+        return "qcow2"
 
     async def _refuse_network(self, host: Host, network: str) -> None:
         known = [each.name for each in await host.information.networks()]

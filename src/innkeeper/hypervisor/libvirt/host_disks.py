@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
@@ -21,8 +21,13 @@ class LibvirtDisks:
 
     async def backing_chain(self, path: str) -> Sequence[str]:
         """The image file and the images it stands on, top first."""
-        chain = await self._connection.ask(lambda c: self._images.chain(c, path), f"read the chain of {path}")
-        return [each for each, _ in chain]
+        return [*await self.chain_formats(path)]
+
+    async def chain_formats(self, path: str) -> Mapping[str, str]:
+        """The images of the chain with their formats, as definitions and overlays' headers say them."""
+        return dict(
+            await self._connection.ask(lambda c: self._images.chain(c, path), f"read the chain of {path}")
+        )
 
     async def users(self, path: str) -> Sequence[ImageUser]:
         """Who stands on an image."""

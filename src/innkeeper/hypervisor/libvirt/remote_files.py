@@ -19,7 +19,7 @@ class FarFiles:
         """Refused."""
         raise self._refusal(path)
 
-    async def virtual_size(self, path: str) -> int:
+    async def virtual_size(self, path: str, image_format: str) -> int:
         """Refused."""
         raise self._refusal(path)
 
@@ -36,6 +36,10 @@ class FarFiles:
         raise self._refusal(directory)
 
     async def format(self, path: str) -> str:
+        """Refused."""
+        raise self._refusal(path)
+
+    async def is_qcow2_named_as_raw(self, path: str) -> bool:
         """Refused."""
         raise self._refusal(path)
 

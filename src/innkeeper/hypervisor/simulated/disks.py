@@ -51,6 +51,11 @@ def is_overlay(path: str) -> bool:
     return Path(path).exists() and _overlay(path) is not None
 
 
+def is_simulated(path: str) -> bool:
+    """Whether the file is a simulated disk by its size, an overlay over one, or is still to be made."""
+    return not Path(path).exists() or Path(path).stat().st_size == DISK_BYTES or is_overlay(path)
+
+
 def chain(path: str) -> list[str]:
     """The image and what it stands on, top first."""
     paths = [path]

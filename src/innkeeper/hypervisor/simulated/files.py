@@ -18,13 +18,14 @@ class FakeFiles(LocalFiles):
     def __init__(self, *, threads: bool) -> None:
         self._threads = threads
 
-    async def virtual_size(self, path: str) -> int:
+    async def virtual_size(self, path: str, image_format: str) -> int:
         """The size that every simulated disk has."""
         return fake_disks.DISK_BYTES
 
     async def format(self, path: str) -> str:
-        """The format; overlays call themselves qcow2, as a real host's would be."""
-        return await self._run(lambda: format_of(path))
+        """The format; overlays call themselves qcow2, and images from elsewhere are looked at."""
+        simulated = await self._run(lambda: fake_disks.is_simulated(path))
+        return await self._run(lambda: format_of(path)) if simulated else await super().format(path)
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await super()._run(call) if self._threads else call()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated import disks as fake_disks
-from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine, format_of
 from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.machines.machine import Disk
 from innkeeper.machines.ports.disks import ImageUser
@@ -29,6 +29,12 @@ class SimulatedDisks:
         machines = [*self._simulation.machines.values()]
         named = [(m.name, d) for m in machines for d in (*m.disks, *m.live_disks) if d.path]
         return await self._simulation.blocking(lambda: _users(path, named))
+
+    async def chain_formats(self, path: str) -> Mapping[str, str]:
+        """The images of the chain; overlays are qcow2, as a real host's would be."""
+        return await self._simulation.blocking(
+            lambda: {each: format_of(each) for each in fake_disks.chain(path)}
+        )
 
     async def free_bytes(self, directory: str) -> int:
         """Room left, as the simulation was told."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -26,6 +26,9 @@ class Disks(Protocol):
 
     async def users(self, path: str) -> Sequence[ImageUser]:
         """Every disk of a machine that is this image or stands on it, and images in its folder that do."""
+
+    async def chain_formats(self, path: str) -> Mapping[str, str]:
+        """The images of the chain with their formats, as definitions and overlays' headers say them."""
 
     async def free_bytes(self, directory: str) -> int:
         """Room left in a directory of disk images."""

@@ -170,7 +170,7 @@ async def _refuse_lack_of_room(
     needed: dict[str, int] = {}
     for disk in disks:
         directory = str(PurePath(disk.path).parent)
-        size = await hypervisor.files.virtual_size(disk.path)
+        size = await hypervisor.files.virtual_size(disk.path, disk.format)
         reserve = min(int(size * rules.reserve_share), rules.reserve_bytes)
         needed[directory] = needed.get(directory, 0) + reserve
         free = await hypervisor.disks.free_bytes(directory)

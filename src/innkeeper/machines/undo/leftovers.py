@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import PurePath
-from xml.sax.saxutils import escape
 
-from innkeeper.errors import DiskError, WrongState
+from innkeeper.machines.image_users import files_named_by, names
 from innkeeper.machines.machine import DiskKind, Machine
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.overlay_names import MARK, run_of
@@ -31,9 +29,9 @@ async def find_leftovers(hypervisor: Host) -> Sequence[Leftover]:
     found = [path for directory in _directories(machines) for path in await _marked(hypervisor, directory)]
     if not found:
         return ()
-    named = [(machine.name, await _named_by(hypervisor, machine)) for machine in machines]
+    named = [(machine.name, await files_named_by(hypervisor, machine)) for machine in machines]
     return [
-        Leftover(path=path, run=run, machine=next((name for name, text in named if _names(text, path)), ""))
+        Leftover(path=path, run=run, machine=next((name for name, text in named if names(text, path)), ""))
         for path in found
         if (run := run_of(path)) is not None
     ]
@@ -47,19 +45,3 @@ def _directories(machines: Sequence[Machine]) -> list[str]:
 
 async def _marked(hypervisor: Host, directory: str) -> Sequence[str]:
     return await hypervisor.files.find(directory, MARK)
-
-
-async def _named_by(hypervisor: Host, machine: Machine) -> list[str]:
-    """All that a machine stands on: its definitions' text, and the images below its disks."""
-    texts = [await hypervisor.definitions.read(machine.name), *(disk.path for disk in machine.disks)]
-    with contextlib.suppress(WrongState):
-        texts.append(await hypervisor.saved_states.definition(machine.name))
-    for disk in machine.disks:
-        if disk.kind is DiskKind.FILE and disk.path:
-            with contextlib.suppress(DiskError):
-                texts.extend(await hypervisor.disks.backing_chain(disk.path))
-    return texts
-
-
-def _names(texts: Sequence[str], path: str) -> bool:
-    return any(path in text or escape(path) in text for text in texts)
