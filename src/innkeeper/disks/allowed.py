@@ -18,7 +18,7 @@ from innkeeper.errors import DiskError, ErrorCode
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Folders:
-    """Folders, and how a person can allow others."""
+    """The folders in which named files may lie, and the advice that a refusal gives."""
 
     folders: tuple[Path, ...]
     #: What they are, after "out of".
@@ -26,11 +26,11 @@ class Folders:
     advice: str
 
     def hold(self, end: str | os.PathLike[str]) -> bool:
-        """Whether a path without links lies in one of them."""
+        """Return whether a path without links lies in one of the folders."""
         return any(Path(end).is_relative_to(os.path.realpath(folder)) for folder in self.folders)
 
     def refusal(self, path: str, sentence: str = "") -> DiskError:
-        """The error for a path that leads out of them."""
+        """Build the error for a path that leads out of the folders."""
         named = ", ".join(map(str, self.folders)) or "none"
         return DiskError(
             f"{sentence or path}: the path leads out of {self.what}.",
@@ -45,7 +45,7 @@ _allowed: ContextVar[Folders | None] = ContextVar("allowed folders", default=Non
 
 @contextlib.contextmanager
 def only_within(folders: Folders) -> Iterator[None]:
-    """Confine what is done meanwhile: an image's parents are opened in these folders alone."""
+    """Confine the work done meanwhile: an image's parents are opened in these folders alone."""
     before = _allowed.set(folders)
     try:
         yield
@@ -54,7 +54,7 @@ def only_within(folders: Folders) -> Iterator[None]:
 
 
 def refused(named: Path, by: Path) -> DiskError | None:
-    """The error for a file that an image names and that may not be opened; ``None`` for one that may."""
+    """Return the error for a file that an image names and that may not be opened, else ``None``."""
     folders = _allowed.get()
     if folders is None or folders.hold(os.path.realpath(named)):
         return None
@@ -62,7 +62,7 @@ def refused(named: Path, by: Path) -> DiskError | None:
 
 
 def beside_named(*paths: Path, others: tuple[Path, ...] = ()) -> Folders:
-    """The folders of files that a person named on a command line, and others that they allowed."""
+    """Return the folders of files that a person named on a command line, and others that they allowed."""
     found = dict.fromkeys(
         folder for path in paths for folder in (path.parent, Path(os.path.realpath(path)).parent)
     )

@@ -1,4 +1,4 @@
-"""Keep XenServer's batmap true: its list of blocks that are written in full, kept behind the block table.
+"""Maintain XenServer's batmap, the list of fully written blocks that is kept behind the block table.
 
 Innkeeper does not need it. It must not put blocks over it, and must not leave in it a block that is gone.
 """
@@ -19,7 +19,7 @@ _CHECKSUM_AT = 24
 
 
 def batmap_regions(file: ImageFile, layout: Layout) -> list[tuple[int, int]]:
-    """Say which parts of the file the batmap takes, as (start, stop); empty where there is none."""
+    """List the parts of the file that the batmap takes, as (start, stop); empty where there is none."""
     header = layout.header
     if header is None or layout.footer.creator != TAPDISK:
         return []
@@ -34,7 +34,7 @@ def batmap_regions(file: ImageFile, layout: Layout) -> list[tuple[int, int]]:
 
 
 def forget_full_blocks(file: ImageFile, layout: Layout) -> None:
-    """Empty the batmap: every reader then asks the blocks' own bitmaps."""
+    """Empty the batmap, so that every reader asks the blocks' own bitmaps."""
     regions = batmap_regions(file, layout)
     if len(regions) == 2:
         (header_at, _), (start, stop) = regions

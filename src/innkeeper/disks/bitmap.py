@@ -26,7 +26,7 @@ def runs(bitmap: bytes | bytearray, first: int, last: int) -> Iterator[tuple[int
 
 
 def fill(bitmap: bytearray, first: int, last: int) -> bool:
-    """Set the bits of the sectors from ``first`` up to ``last``; says whether any was clear."""
+    """Set the bits of the sectors from ``first`` up to ``last``; returns whether any was clear."""
     low, high = first // 8, -(-last // 8)
     width = (high - low) * 8
     mask = ((1 << (last - first)) - 1) << (high * 8 - last)
@@ -37,7 +37,7 @@ def fill(bitmap: bytearray, first: int, last: int) -> bool:
 
 
 def is_full(bitmap: bytes | bytearray, sectors: int) -> bool:
-    """Whether every sector of the block is marked."""
+    """Return whether every sector of the block is marked."""
     whole, rest = divmod(sectors, 8)
     if bitmap[:whole].count(0xFF) != whole:
         return False

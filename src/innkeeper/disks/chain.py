@@ -49,7 +49,7 @@ class Chain:
     # Reading
 
     def segments(self, offset: int, length: int, level: int = 0) -> Iterator[Segment]:
-        """Say for each part of a range which image has it, in order; images below ``level`` alone count."""
+        """List the image that has each part of a range, in order; only images below ``level`` count."""
         end = offset + length
         if level < len(self.layers):
             image = self.layers[level]
@@ -75,7 +75,7 @@ class Chain:
                 image.file.read_into(part, place)
 
     def extents(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
-        """Split a range into stretches of data and of zeros nobody stores: (offset, length, is data)."""
+        """Split a range into stretches of data and of unstored zeros: (offset, length, is data)."""
         waiting = (offset, 0, False)
         for start, part, data in self._stretches(offset, length):
             if data == waiting[2] or not waiting[1]:
@@ -100,13 +100,13 @@ class Chain:
                 yield start + done, part - done, False
 
     def is_zero(self, offset: int, length: int, level: int = 0) -> bool:
-        """Whether no image from ``level`` down has anything in the range."""
+        """Return whether no image from ``level`` down has anything in the range."""
         return all(image is None for _, _, image, _ in self.segments(offset, length, level))
 
     # Writing, into the top image alone
 
     def write(self, data: memoryview, offset: int) -> None:
-        """Write any range: whole sectors go as they are, the edges with what is around them."""
+        """Write any range: whole sectors directly, partial ones together with their surroundings."""
         head = -offset % SECTOR
         if head or len(data) < SECTOR:
             data, offset = self._write_edge(data, offset)
@@ -117,7 +117,7 @@ class Chain:
             self._write_edge(data[whole:], offset + whole)
 
     def _write_edge(self, data: memoryview, offset: int) -> tuple[memoryview, int]:
-        """Write what falls into one sector; returns what is left."""
+        """Write the part of the data that falls into one sector; returns the rest."""
         inner = offset % SECTOR
         part = min(SECTOR - inner, len(data))
         if part:
@@ -128,7 +128,7 @@ class Chain:
         return data[part:], offset + part
 
     def _write_sectors(self, data: memoryview, offset: int) -> None:
-        """Write whole sectors; zeros over nothing take no room."""
+        """Write whole sectors; zeros over an empty range take no room."""
         block_bytes, done = self.top.block_bytes, 0
         while done < len(data):
             at = offset + done
@@ -141,7 +141,7 @@ class Chain:
         return self.top.table is None or self.top.place(offset // self.top.block_bytes) is not None
 
     def zero(self, offset: int, length: int) -> None:
-        """Make a range read as zero, taking room only where something else would be read."""
+        """Make a range read as zero, taking room only where other data would be read."""
         first, last = -(-offset // SECTOR) * SECTOR, (offset + length) // SECTOR * SECTOR
         if first >= last:
             self.write(memoryview(bytes(length)), offset)
@@ -153,7 +153,7 @@ class Chain:
         self.write(memoryview(bytes(offset + length - last)), last)
 
     def discard(self, offset: int, length: int) -> None:
-        """Give back the room of a range nobody needs any more; it reads as zero or as it was."""
+        """Give back the room of a range that is not needed; it reads as zero or as before."""
         first, last = -(-offset // SECTOR) * SECTOR, (offset + length) // SECTOR * SECTOR
         if first < last:
             self.top.discard(first, last - first)
@@ -216,7 +216,7 @@ def _opened(stack: contextlib.ExitStack, path: Path, *, writable: bool, held: bo
 
 
 def _forget_merge(image: Image) -> None:
-    """Take away what a merge has left of which nothing else is to be done."""
+    """Remove the traces of a merge that needs no further work."""
     begun = journal.begun_in(image)
     if begun is not None and begun.is_over:
         image.put_mark(None)
@@ -254,7 +254,7 @@ def _find_parent(
 
 
 def _is_said(problem: DiskError | None) -> bool:
-    """Whether what a person needs to hear is known: a parent that was found says more than a path."""
+    """Return whether a warning about the parent is known already: a parent found says more than a path."""
     return problem is not None and problem.code is not ErrorCode.ERROR_BAD_PATHNAME
 
 
@@ -294,13 +294,13 @@ def parent_time(file: ImageFile) -> int:
 
 
 def _is_merging(child: Image, parent: Image) -> bool:
-    """Whether this child is being merged into this parent, whose time changes with every byte."""
+    """Return whether this child is being merged into this parent, whose time changes with every byte."""
     begun = journal.begun_in(parent)
     return journal.is_kept(child, parent) if begun is None else journal.is_child_of(begun, child)
 
 
 def _refuse_half_merged(layers: Sequence[Image]) -> None:
-    """Keep what a begun merge must not share: the parent without its child, and writes to the child."""
+    """Refuse what a begun merge forbids: the parent without its child, and writes to the child."""
     child: Image | None = None
     for image in layers:
         begun = journal.begun_in(image)

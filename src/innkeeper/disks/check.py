@@ -1,4 +1,4 @@
-"""Look at an image for everything that can be wrong with it, changing nothing."""
+"""Find everything that can be wrong with an image, changing nothing."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Finding:
 
     @property
     def is_harmless(self) -> bool:
-        """Whether the image works all the same."""
+        """Return whether the image works all the same."""
         return self.problem in HARMLESS
 
     def as_line(self) -> str:
-        """It in one line of a log, from which a client can read it again."""
+        """The finding in one line of a log, from which a client can parse it again."""
         block = "" if self.block is None else f" block {self.block}"
         return f"{self.sentence} [{self.problem} {self.code:#010x}{block}]"
 
@@ -131,7 +131,7 @@ def _misplaced(fault: Fault) -> Finding:
 
 
 def _room(image: Image) -> Iterator[Finding]:
-    """Find room nobody has, beside what the alignment of the blocks leaves between them."""
+    """Find room that no structure uses, beside the gaps that the alignment of blocks leaves."""
     if image.table is None:
         return
     slots = SlotMap(image)
@@ -145,7 +145,7 @@ def _room(image: Image) -> Iterator[Finding]:
 
 
 def _hidden(image: Image, watch: Watch) -> Iterator[Finding]:
-    """Find data in sectors that a disk without parent calls unwritten."""
+    """Find data in sectors that a disk without parent marks as unwritten."""
     if image.table is None or image.kind is not Kind.DYNAMIC:
         return
     finder = ZeroFinder()
@@ -161,7 +161,7 @@ def _hidden(image: Image, watch: Watch) -> Iterator[Finding]:
 
 
 def hidden_parts(image: Image, block: int) -> Iterator[tuple[int, int]]:
-    """Go through the parts of a present block whose sectors are not marked: (place, length)."""
+    """List the parts of a present block whose sectors are not marked: (place, length)."""
     place = image.place(block)
     if place is None:
         return
@@ -171,7 +171,7 @@ def hidden_parts(image: Image, block: int) -> Iterator[tuple[int, int]]:
 
 
 def _family(image: Image) -> Iterator[Finding]:
-    """See whether the chain opens, and whether a merge into the disk has begun."""
+    """Check that the chain opens, and whether a merge into the disk has begun."""
     path = image.file.path
     begun = journal.begun_in(image)
     if begun is not None and not begun.is_over:

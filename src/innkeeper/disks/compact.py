@@ -1,4 +1,4 @@
-"""Give the host back what a disk does not need, in place (``IVMHardDisk::Compact``).
+"""Give unused room of a disk image back to the host, in place (``IVMHardDisk::Compact``).
 
 The disk keeps its identity and its modification time, so its children stay valid. At every moment the file
 is a whole image: blocks that read the same without their room are taken out of the table first; the last
@@ -44,7 +44,7 @@ def compact(path: Path, *, watch: Watch = UNWATCHED, free_blocks: bool = False) 
 
 
 class _Compaction:
-    """One run of it."""
+    """One compaction of one image."""
 
     def __init__(self, chain: Chain, watch: Watch) -> None:
         if chain.top.table is None:
@@ -77,7 +77,7 @@ class _Compaction:
     # Dropping
 
     def _drop(self, *, free_blocks: bool) -> int:
-        """Take out of the table what nobody would miss; returns how many blocks."""
+        """Remove from the table the blocks that hold nothing; returns how many."""
         finder = ZeroFinder()
         unused = _whole_blocks(free_ranges(self.chain), self.image.block_bytes) if free_blocks else iter(())
         free = _Membership(unused)
@@ -92,7 +92,7 @@ class _Compaction:
         return dropped
 
     def _is_needless(self, block: int, finder: ZeroFinder) -> bool:
-        """Whether the disk reads the same without this block."""
+        """Return whether the disk reads the same without this block."""
         for start, length, place in self.image.block_runs(block):
             if place is None:
                 continue
@@ -127,7 +127,7 @@ class _Compaction:
         self._commit()
 
     def _gaps(self, slots: SlotMap) -> Iterator[tuple[int, int]]:
-        """Find the free room between what is in the file, first gap first."""
+        """Find the free room between the parts of the file, first gap first."""
         cursor = 0
         for start, stop in _merged(iter(metadata(self.image)), _spans(slots)):
             if start > cursor:
@@ -184,7 +184,7 @@ class _Compaction:
         return end
 
     def _movable(self) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-        """Where table and locators lie; XenServer looks for its batmap behind the table, which stays then."""
+        """List where table and locators lie; a table with XenServer's batmap behind it stays."""
         layout = self.image.layout
         assert layout.header is not None
         at = layout.header.table_offset
@@ -202,7 +202,7 @@ class _Compaction:
         return -(-end // SECTOR) * SECTOR
 
     def _point_to(self, moved: Mapping[tuple[int, int], int]) -> None:
-        """Let the header name the new places: one write, in one page of the host."""
+        """Write the new places into the header: one write, in one page of the host."""
         header = self.image.layout.header
         assert header is not None
         locators = tuple(
@@ -218,7 +218,7 @@ class _Compaction:
     # Finishing
 
     def _cut(self, end: int) -> None:
-        """Put the footer behind the last block, and only then let go of the rest."""
+        """Write the footer behind the last block, and only then cut the file."""
         if end + FOOTER_BYTES > self.image.end:
             # The footer there counts until the file is shorter: the new one must not lie over a part of it.
             return
@@ -236,7 +236,7 @@ class _Compaction:
 
 
 class _Membership:
-    """Asks ascending questions of ascending ranges, without keeping either."""
+    """Test ascending values against ascending ranges, without storing either."""
 
     def __init__(self, ranges: Iterator[tuple[int, int]]) -> None:
         self._ranges = ranges
@@ -262,5 +262,5 @@ def _spans(slots: SlotMap) -> Iterator[tuple[int, int]]:
 
 
 def _merged(left: Iterator[tuple[int, int]], right: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Merge two ascending runs of spans, without keeping either."""
+    """Merge two ascending runs of spans, without storing either."""
     return heapq.merge(left, right)

@@ -38,7 +38,7 @@ def convert(
     durable: bool = True,
     ignore_parent_time: bool = False,
 ) -> Path:
-    """Convert any image Innkeeper can read; returns the new image's absolute path.
+    """Convert any supported image; returns the new image's absolute path.
 
     A raw image has no mark that tells it, and a guest can write the marks of another format into one: so
     raw is never guessed, and where two readings are possible ``source_kind`` is needed. A disk whose parent
@@ -99,7 +99,7 @@ def _flat(file: ImageFile, size_bytes: int, kind: Kind, watch: Watch) -> None:
 def _import(
     source: Path, found: Kind, path: str | os.PathLike[str], kind: Kind, *, watch: Watch, durable: bool
 ) -> Path:
-    """Let ``qemu-img`` write a format of its own into a new VHD."""
+    """Convert an image of QEMU's formats into a new VHD by ``qemu-img``."""
     _check_target(kind)
     with qemu_img.Source.open(source, found) as opened, Draft(path) as draft:
         size = -(-opened.virtual_size // SECTOR) * SECTOR

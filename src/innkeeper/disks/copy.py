@@ -1,4 +1,4 @@
-"""Copy what a disk holds into a new image: data and nothing else, inside the kernel."""
+"""Copy the data of a disk into a new image, skipping holes and inside the kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STRIDE_BYTES = 16 << 20
 
 
 class Target(Protocol):
-    """Takes data at its place on the disk."""
+    """A destination that takes data at its place on the disk."""
 
     def copy_from(self, source: ImageFile, source_offset: int, offset: int, length: int) -> None:
         """Write a range of another file at ``offset`` of the disk."""
@@ -36,7 +36,7 @@ class RawTarget:
 
 
 def copy_disk(chain: Chain, target: Target, watch: Watch) -> None:
-    """Copy all data of the disk; what the target does not get reads as zero in it."""
+    """Copy all data of the disk; ranges that are not copied read as zero in the target."""
     finder = ZeroFinder()
     size = chain.size_bytes
     for offset, length, image, place in chain.segments(0, size):

@@ -1,4 +1,4 @@
-"""Be one virtual hard disk for programs (``IVMHardDisk``)."""
+"""Virtual hard disks as objects for programs (``IVMHardDisk``)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Disk:
         self._closed = False
 
     def close(self) -> None:
-        """Make everything durable and let go of the files; a second time does nothing."""
+        """Make everything durable and close the files; a second call does nothing."""
         with self._chain.lock:
             if not self._closed:
                 self._closed = True
@@ -102,7 +102,7 @@ class Disk:
 
     @property
     def is_writable(self) -> bool:
-        """Whether it was opened for writing."""
+        """The disk was opened for writing."""
         return self._chain.top.file.writable
 
     @property
@@ -112,7 +112,7 @@ class Disk:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was found wrong with the files and could be worked around."""
+        """Problems of the files that could be worked around."""
         return tuple(
             f"{image.file.path}: {image.layout.lost_footer}."
             for image in self._chain.layers
@@ -136,7 +136,7 @@ class Disk:
         return size
 
     def extents(self, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
-        """Go through a range in stretches of data and of zeros that nobody stores."""
+        """List a range as stretches of data and of unstored zeros."""
         size = self._clipped(self.size_bytes - offset if length is None else length, offset)
         return map(Extent._make, self._chain.extents(offset, size))
 
@@ -151,13 +151,13 @@ class Disk:
         return len(view)
 
     def write_zeroes(self, length: int, offset: int) -> None:
-        """Make a range read as zero, giving back its room where nothing else would be read."""
+        """Make a range read as zero, giving back its room where no other data would be read."""
         self._check_write(length, offset)
         with self._chain.lock:
             self._chain.zero(offset, length)
 
     def discard(self, length: int, offset: int) -> None:
-        """Say that the guest needs a range no more."""
+        """Mark a range as not needed by the guest any more."""
         self._check_write(length, offset)
         with self._chain.lock:
             self._chain.discard(offset, length)
@@ -170,7 +170,7 @@ class Disk:
     # Long operations
 
     def compact(self, *, watch: Watch = UNWATCHED, free_blocks: bool = False) -> int:
-        """Give back what the disk does not need (``IVMHardDisk::Compact``); returns the bytes saved."""
+        """Give unused room back to the host (``IVMHardDisk::Compact``); returns the bytes saved."""
         return self._apart(lambda: compact(self.file, watch=watch, free_blocks=free_blocks))
 
     def convert(
@@ -207,7 +207,7 @@ class Disk:
     # Machinery
 
     def _apart(self, work: Callable[[], int]) -> int:
-        """Let go of the files while another part of the engine holds them alone."""
+        """Close the files while another part of the engine holds them alone."""
         writable = self.is_writable
         self._chain.close()
         try:

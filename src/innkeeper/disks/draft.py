@@ -1,4 +1,4 @@
-"""Make a new image out of sight, and put it in its place when it is whole.
+"""Make a new image under no name, and give it its name when it is whole.
 
 The file has no name until then, so a crash or a cancel leaves nothing behind; a name that appeared
 meanwhile is never written over.
@@ -60,7 +60,7 @@ class Draft:
             raise disk_error(exc, self.path) from exc
 
     def close(self) -> None:
-        """Drop what was not published."""
+        """Drop an image that was not published."""
         if self.file.descriptor < 0:
             return
         self._forget()

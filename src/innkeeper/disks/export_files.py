@@ -1,4 +1,4 @@
-"""Name the files through which the service and an export find each other."""
+"""Files through which the service and a disk's export find each other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LONGEST_NAME = len("/0123456789abcdef") + len(_SOCKET)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ExportOrder:
-    """What an export is to offer."""
+    """Which disk an export offers, and how."""
 
     #: The image.
     path: str
@@ -43,7 +43,7 @@ class ExportOrder:
 
     @property
     def name(self) -> str:
-        """What the export is called."""
+        """The name of the export."""
         return MARK + self.path
 
 
@@ -63,12 +63,12 @@ class ExportFiles:
 
     @classmethod
     def all(cls, folder: Path) -> Iterator[ExportFiles]:
-        """Those of every export that runs, or was killed."""
+        """Every export that runs or was killed."""
         for order in sorted(folder.glob(f"*{_ORDER}")):
             yield cls(folder, order.name.removesuffix(_ORDER))
 
     def read(self) -> ExportOrder:
-        """What it is to offer. Raises ``DiskError`` where that is not to be read."""
+        """Read the order of the export. Raises ``DiskError`` where it cannot be read."""
         with adapted(self.order):
             text = self.order.read_text("utf-8", "surrogateescape")
         try:
@@ -82,20 +82,20 @@ class ExportFiles:
             ) from error
 
     def write(self, order: ExportOrder) -> None:
-        """Say what it is to offer, all of it or nothing."""
+        """Write the order of the export, all of it or nothing."""
         draft = self.order.with_suffix(".new")
         with adapted(self.order):
             draft.write_text(json.dumps(dataclasses.asdict(order)), "utf-8", "surrogateescape")
             draft.replace(self.order)
 
     def clear(self) -> None:
-        """Remove them: it has ended in order."""
+        """Remove the files of an export that has ended in order."""
         for file in (self.socket, self.order, self._lock):
             file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def opened_lock(self) -> Iterator[int]:
-        """The lock's file, which nobody has removed since it was opened."""
+        """Open the lock's file, which nobody has removed since."""
         while True:
             with adapted(self._lock):
                 lock = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -107,7 +107,7 @@ class ExportFiles:
                 os.close(lock)
 
     def process(self) -> int | None:
-        """The process that offers it now; ``None`` where none does."""
+        """The number of the process that runs the export; ``None`` where none does."""
         try:
             lock = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
         except OSError:

@@ -46,29 +46,29 @@ class Exports:
 
     @classmethod
     def in_reach(cls, folder: Path) -> Exports:
-        """Those in a folder, however long its path: a socket's has an end."""
+        """Return the exports in a folder, however long its path: the path of a socket is limited."""
         return cls(short_socket_path(folder, LONGEST_SOCKET_PATH - LONGEST_NAME))
 
     def socket_of(self, path: str) -> str:
-        """Where the export of this image listens, whether it runs or not."""
+        """The socket of this image's export, whether the export runs or not."""
         return str(ExportFiles.of(self._folder, path).socket)
 
     def address_of(self, path: str) -> str:
-        """The address of its export that QEMU's and other programs take."""
+        """The address of this image's export for QEMU and other programs."""
         order = ExportOrder(path=path, writable=False)
         return address(ExportFiles.of(self._folder, path).socket, order.name)
 
     async def offered(self) -> Sequence[ExportOrder]:
-        """What is offered now."""
+        """The exports that run now."""
         return await asyncio.to_thread(self._offered)
 
     def any(self) -> bool:
-        """Whether anything is offered, or was when it was killed."""
+        """Return whether any export runs, or did when it was killed."""
         return any(True for _ in ExportFiles.all(self._folder))
 
     @contextlib.asynccontextmanager
     async def held(self, paths: Collection[str]) -> AsyncIterator[None]:
-        """Have these images offered for writing, and keep it so until machines have connected."""
+        """Export these images for writing until machines have connected."""
         async with contextlib.AsyncExitStack() as held:
             for path in paths:
                 client = await self._hold(ExportOrder(path=path, writable=True))
@@ -91,12 +91,12 @@ class Exports:
         return self.address_of(path)
 
     async def release(self, path: str) -> bool:
-        """End the export of an image that no client uses; whether nothing offers it any more."""
+        """End the export of an image that no client uses; returns whether it has ended."""
         files = ExportFiles.of(self._folder, path)
         return await asyncio.to_thread(_end, files)
 
     async def revive(self) -> Sequence[str]:
-        """Start again what was killed; returns the images concerned."""
+        """Start killed exports again; returns the images concerned."""
         revived = []
         for order in await asyncio.to_thread(self._killed):
             try:
@@ -111,7 +111,7 @@ class Exports:
     # Machinery
 
     async def _hold(self, order: ExportOrder) -> asyncio.StreamWriter:
-        """Connect to the export, starting it where it does not run: while we are connected, it stays."""
+        """Connect to the export, starting it where needed: it stays while the connection is open."""
         files = ExportFiles.of(self._folder, order.path)
         async with self._turns.setdefault(files.key, asyncio.Lock()):
             deadline = time.monotonic() + _READY_SECONDS
@@ -132,7 +132,7 @@ class Exports:
     async def _see_that_it_suits(
         self, files: ExportFiles, order: ExportOrder, client: asyncio.StreamWriter
     ) -> None:
-        """Refuse an export that runs already, and read-only, where writing is wanted."""
+        """Refuse a running read-only export where writing is wanted."""
         running = await asyncio.to_thread(files.read)
         if order.writable and not running.writable:
             client.close()
@@ -149,7 +149,7 @@ class Exports:
             raise problem
 
     def _spawn(self, files: ExportFiles, order: ExportOrder) -> DiskError | None:
-        """Start the process, and hear its one word; returns what was in the way."""
+        """Start the process and read its answer; returns the error that it met."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.write(order)
         # In a session of its own: what ends the service does not end it.
@@ -186,7 +186,7 @@ class Exports:
 
 
 async def _connected(socket: Path) -> asyncio.StreamWriter | None:
-    """Connect, and hear the greeting: only then does the export know of us."""
+    """Connect and read the greeting, after which the export counts this client."""
     try:
         reader, writer = await asyncio.open_unix_connection(str(socket))
     except OSError:
@@ -201,7 +201,7 @@ async def _connected(socket: Path) -> asyncio.StreamWriter | None:
 
 
 def _end(files: ExportFiles) -> bool:
-    """Ask it to end, and wait a moment: one with clients goes on."""
+    """Ask an export to end, and wait a moment: one with clients goes on."""
     deadline = time.monotonic() + _END_SECONDS
     asked = False
     while (process := files.process()) is not None and time.monotonic() < deadline:
@@ -214,7 +214,7 @@ def _end(files: ExportFiles) -> bool:
 
 
 def _problem(path: str, word: bytes) -> DiskError | None:
-    """What it said was in the way; nothing where it is ready, or where another one runs already."""
+    """Parse the error that a process reported; ``None`` where it is ready, or another one runs already."""
     try:
         message = json.loads(word or b"{}")
     except ValueError:

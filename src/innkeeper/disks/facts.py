@@ -1,4 +1,4 @@
-"""Tell all there is to know about an image and its chain."""
+"""Describe an image and its chain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from innkeeper.errors import DiskError, ErrorCode
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DiskFacts:
-    """What is known of one image."""
+    """The description of one image."""
 
     file: Path
     kind: Kind
@@ -88,7 +88,7 @@ def _described(target: Path, *, held: bool) -> list[DiskFacts]:
 
 
 def _in_the_way(image: Image, *, held: bool) -> tuple[str, ...]:
-    """What keeps the parent from being used."""
+    """The reason why the parent cannot be used."""
     try:
         open_chain(image.file.path, held=held).close()
     except DiskError as exc:

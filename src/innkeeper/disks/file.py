@@ -1,4 +1,4 @@
-"""Move bytes in and out of one image file, with the documented errors."""
+"""Read and write one image file, with the documented errors."""
 
 from __future__ import annotations
 
@@ -99,13 +99,13 @@ class ImageFile:
                 hold(self.descriptor, str(self.path), Hold.WRITE if self.writable else Hold.READ)
 
     def close(self) -> None:
-        """Close the file and end its hold; a second time does nothing."""
+        """Close the file and release its lock; a second call does nothing."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
     def close_aside(self) -> None:
-        """Close a file that has lost its name, in a thread: freeing its room takes the host long."""
+        """Close an unlinked file in a thread: freeing its room takes the host long."""
         descriptor, self.descriptor = self.descriptor, -1
         threading.Thread(target=os.close, args=[descriptor], name="freeing a file").start()
 
@@ -123,7 +123,7 @@ class ImageFile:
     # Questions
 
     def status(self) -> os.stat_result:
-        """Ask for the file's length, times and place."""
+        """The file's length, times and place, as the host says now."""
         with adapted(self.path):
             return os.fstat(self.descriptor)
 
@@ -134,7 +134,7 @@ class ImageFile:
 
     @property
     def identity(self) -> tuple[int, int]:
-        """What tells this file from every other on the host."""
+        """The key that identifies this file on the host."""
         status = self.status()
         return status.st_dev, status.st_ino
 
@@ -164,7 +164,7 @@ class ImageFile:
             buffer[done:] = bytes(len(buffer) - done)
 
     def data_extents(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """Find the parts of a range that the host really stores, as (offset, length)."""
+        """Find the stored parts of a range, as (offset, length)."""
         end = offset + length
         while offset < end:
             start, stop = self._known_data
@@ -191,7 +191,7 @@ class ImageFile:
     # Commands
 
     def pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> None:
-        """Write all of it."""
+        """Write all of the data."""
         view = memoryview(data)
         try:
             while view:
@@ -239,7 +239,7 @@ class ImageFile:
             os.posix_fallocate(self.descriptor, offset, length)
 
     def reserve(self, offset: int, length: int) -> bool:
-        """Take room without changing the file's length; says whether the file system can.
+        """Take room without changing the file's length; returns whether the file system can.
 
         Where the room is not there, what was taken is given back: raises ``DiskError``.
         """
@@ -280,13 +280,13 @@ class ImageFile:
             os.fdatasync(self.descriptor)
 
     def set_modified(self, nanoseconds: int) -> None:
-        """Put the modification time back, where the content is what it was."""
+        """Restore the modification time where the content is unchanged."""
         with adapted(self.path), contextlib.suppress(PermissionError):
             os.utime(self.descriptor, ns=(self.status().st_atime_ns, nanoseconds))
 
 
 def _no_access(exc: PermissionError, path: Path, *, writable: bool) -> DiskError:
-    """Tell a file that is only read-only from one that is closed to us altogether."""
+    """Distinguish a read-only file from one that may not be opened at all."""
     if writable and os.access(path, os.R_OK):
         return DiskError(
             f"{path}: the file is read-only.",

@@ -1,4 +1,4 @@
-"""Read and write the footer of a VHD: the 512 bytes that say what the disk is.
+"""Read and write the footer of a VHD: the 512 bytes that describe the disk.
 
 Source: Virtual Hard Disk Image Format Specification 1.0, "Hard Disk Footer Format". All numbers are
 big-endian.
@@ -36,12 +36,12 @@ CHECKSUM_AT = 64
 
 
 class Damaged(ValueError):
-    """These bytes are not the structure they should be; the message says why."""
+    """Bytes are not the structure that they should be; the message gives the reason."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Footer:
-    """What a VHD says about itself."""
+    """The fields of a VHD's footer."""
 
     kind: Kind
     #: The size of the disk in the guest. Never the geometry.
@@ -131,17 +131,17 @@ class Footer:
 
     @property
     def has_old_bitmaps(self) -> bool:
-        """Whether XenServer's first writer made it, which filled its bitmaps from the wrong end."""
+        """Return whether XenServer's first writer made the disk, with bitmaps in reversed bit order."""
         return self.creator == TAPDISK and self.creator_version == 1
 
 
 def checksum(data: bytes, at: int) -> int:
-    """Sum the bytes but the four of the checksum itself, and take the complement."""
+    """Sum all bytes but the four of the checksum itself, and take the complement."""
     return ~(sum(data) - sum(data[at : at + 4])) & 0xFFFF_FFFF
 
 
 def with_checksum(data: bytes, at: int) -> bytes:
-    """Put the checksum where it belongs."""
+    """Insert the checksum into the bytes."""
     return data[:at] + checksum(data, at).to_bytes(4, "big") + data[at + 4 :]
 
 
@@ -151,5 +151,5 @@ def vhd_time(seconds: float) -> int:
 
 
 def is_whole_sectors(size_bytes: int) -> bool:
-    """Whether a disk can have this size at all."""
+    """Return whether a disk can have this size at all."""
     return size_bytes > 0 and size_bytes % SECTOR == 0

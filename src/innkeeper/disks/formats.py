@@ -1,4 +1,4 @@
-"""Decide the format of an image without believing its guest.
+"""Decide the format of an image without trusting its guest.
 
 A guest writes what it likes into its disk. Of a raw disk or a fixed VHD the first sector of the file is the
 first of the guest's: a mark of another format there may be the guest's work. So the name decides together
@@ -18,7 +18,7 @@ _ASK = "Say what it is: --format fixed, dynamic, differencing, raw, qcow2, vhdx 
 
 
 def format_of(file: ImageFile, *, raw_if_nothing: bool = False) -> Kind:
-    """Tell the format of an image; raises VM_E_INVALID_HD_FILE where nothing tells, or two things differ.
+    """Find the format of an image; raises VM_E_INVALID_HD_FILE where it is unknown or ambiguous.
 
     ``raw_if_nothing`` takes for raw what nothing in the file contradicts.
     """
@@ -39,7 +39,7 @@ def format_of(file: ImageFile, *, raw_if_nothing: bool = False) -> Kind:
 
 
 def is_qcow2_named_as_raw(file: ImageFile) -> bool:
-    """Whether a file called ``.img``, or without a known ending, is a qcow2 image that stands alone.
+    """Return whether a file called ``.img``, or without a known ending, is a standalone qcow2 image.
 
     Cloud images are published so. The answer counts only where no guest can have written the file: a raw
     disk whose guest wrote a qcow2 header into its first sector looks the same.
@@ -52,7 +52,7 @@ def is_qcow2_named_as_raw(file: ImageFile) -> bool:
 
 
 def _unnamed(file: ImageFile, said: Kind | None, mark: Kind | None, footer: Kind | None) -> Kind:
-    """Decide where the name says no format that has a mark of its own."""
+    """Decide the format where the name says none that has a mark of its own."""
     if mark is None and footer is None:
         raise DiskError(
             f"{file.path}: it has no mark of a disk image.",

@@ -16,7 +16,7 @@ LARGEST_SECTORS = 65535 * 16 * 255
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Geometry:
-    """A disk as a stack of platters."""
+    """The cylinders, heads and sectors of a disk."""
 
     cylinders: int
     heads: int
@@ -34,7 +34,7 @@ class Geometry:
 
     @property
     def size_bytes(self) -> int:
-        """What a reader that trusts the geometry takes for the size."""
+        """The size that a reader who trusts the geometry computes."""
         return self.cylinders * self.heads * self.sectors_per_track * SECTOR
 
 

@@ -87,11 +87,11 @@ class Image:
 
     @property
     def alignment(self) -> int:
-        """What the data of new blocks begins at a multiple of."""
+        """The multiple at which the data of new blocks begins."""
         return ALIGNMENT if self.block_bytes >= SMALL_BLOCK_BYTES else SMALL_ALIGNMENT
 
     def runs(self, offset: int, length: int) -> Iterator[Run]:
-        """Say where each part of a range lies in this file, in order; ``None`` where it holds nothing."""
+        """List where each part of a range lies in this file, in order; ``None`` where it holds nothing."""
         end = min(offset + length, self.size_bytes)
         if self.table is None:
             yield from self._flat_runs(offset, end)
@@ -107,7 +107,7 @@ class Image:
             offset = stop
 
     def _flat_runs(self, offset: int, end: int) -> Iterator[Run]:
-        """Say it of a fixed disk, where the former footer of a cut off growth is no data of the disk."""
+        """List the runs of a fixed disk, leaving out the old footer of an interrupted growth."""
         stale, stop = self._stale
         for start, last, place in ((offset, stale, True), (stale, stop, False), (stop, end, True)):
             first, last = max(offset, start), min(last, end)
@@ -115,7 +115,7 @@ class Image:
                 yield first, last - first, first if place else None
 
     def block_runs(self, block: int) -> Iterator[Run]:
-        """Say the same for one whole block."""
+        """List the runs of one whole block."""
         offset = block * self.block_bytes
         return self.runs(offset, self.block_bytes)
 
@@ -144,7 +144,7 @@ class Image:
         return place
 
     def _check_last(self, block: int, place: int) -> None:
-        """Accept a block that is cut off where the disk ends, as old writers leave it, and no other."""
+        """Accept a cut off block only where the disk ends, as old writers leave it."""
         used = min(self.block_bytes, self.size_bytes - block * self.block_bytes)
         if place < FOOTER_BYTES or place + self.bitmap_bytes + used > self._end:
             raise invalid(self.file, f"block {block} lies outside the file")
@@ -203,12 +203,12 @@ class Image:
             self.file.copy_from(source, source_offset + start - offset, place, part)
 
     def zero(self, offset: int, length: int) -> None:
-        """Make whole sectors zero, and say so even where a parent has data."""
+        """Make whole sectors zero, and mark them so where a parent has data."""
         for _, part, place in self.room(offset, length):
             self.file.zero(place, part, keep_room=self.table is None)
 
     def discard(self, offset: int, length: int) -> None:
-        """Give back the room of whole sectors that this image has; a fixed disk keeps all of its room."""
+        """Give back the room of whole sectors in this image; a fixed disk keeps all of its room."""
         if self.table is None:
             return
         for _, part, place in list(self.runs(offset, length)):
@@ -217,7 +217,7 @@ class Image:
                 self.file.zero(place, part)
 
     def _claim(self, block: int) -> int:
-        """Find the place of a block, making room behind the last one where it has none.
+        """Find the place of a block, making room behind the last one for a new block.
 
         The footer goes first: where the host is full, that write fails and nothing has changed.
         """
@@ -259,13 +259,13 @@ class Image:
         self.touch()
 
     def extend(self, end: int) -> None:
-        """Write the footer behind ``end``, or where it belongs if that is further on."""
+        """Write the footer behind ``end``, or at its present place where that is further on."""
         self._write_footer(max(end, self._end))
         self.touch()
 
     @contextlib.contextmanager
     def room_until(self, end: int) -> Iterator[None]:
-        """Put the footer behind ``end`` first; where filling the room fails, cut the file back."""
+        """Move the footer behind ``end`` first; where filling the room fails, cut the file back."""
         before = self._end, self._length
         self.extend(end)
         try:
@@ -277,7 +277,7 @@ class Image:
 
     @property
     def free_from(self) -> int:
-        """Where room begins that nothing in the file has: behind the footer and behind every block.
+        """The offset behind the footer and every block, from which the file is free.
 
         Old writers cut the last block off where the disk ends. It may still need its whole room.
         """
@@ -289,7 +289,7 @@ class Image:
         return behind
 
     def next_place(self) -> int:
-        """Find where a new block may begin: behind all that is there, its data aligned."""
+        """Find where a new block may begin: behind everything else, with its data aligned."""
         return self.aligned(self.free_from, self.alignment)
 
     def aligned(self, start: int, step: int) -> int:
@@ -331,7 +331,7 @@ class Image:
         self._stale = self._stale_footer()
 
     def put_mark(self, mark: Mark | None) -> None:
-        """Leave a note of an operation that begins, durably, or take it away.
+        """Write the note of an operation that begins, durably, or remove it.
 
         The file keeps its time, by which its children know it: what the guest reads is what it was.
         """
@@ -340,14 +340,14 @@ class Image:
         self.file.set_modified(modified)
 
     def marked(self, footer: Footer, mark: Mark | None) -> Footer:
-        """A footer with this note; raises ``DiskError`` where another program took the room for it."""
+        """Return the footer with this note; raises ``DiskError`` where another program uses its room."""
         try:
             return footer.with_mark(mark)
         except Damaged as exc:
             raise invalid(self.file, str(exc)) from exc
 
     def move_footer(self, footer: Footer, end: int) -> None:
-        """Give a fixed disk its footer further on, durably; the former one stays where it is."""
+        """Write a fixed disk's footer further on, durably; the former one stays in its place."""
         self.layout = dataclasses.replace(self.layout, footer=footer)
         self._write_footer(end)
         self.file.sync()
@@ -372,14 +372,14 @@ class Image:
             raise
 
     def _stale_footer(self) -> tuple[int, int]:
-        """Where a growth that was cut off left the former footer, as (start, stop)."""
+        """The place of the former footer of an interrupted growth, as (start, stop)."""
         mark = self.mark
         if self.table is None and mark is not None and mark.operation is Operation.GROWING:
             return mark.number, mark.number + FOOTER_BYTES
         return 0, 0
 
     def finish_growth(self) -> bool:
-        """Finish a growth that was cut off; says whether there was one."""
+        """Finish an interrupted growth; returns whether there was one."""
         start, stop = self._stale
         if start == stop:
             return False
@@ -399,7 +399,7 @@ class Image:
             self.flush()
 
     def touch(self) -> None:
-        """Say that the file was changed past this object, so that a flush has something to do."""
+        """Note that the file was changed past this object, so that a flush has something to do."""
         self._written = True
 
     def flush(self) -> None:
@@ -422,7 +422,7 @@ class Image:
             self._was_left = False
 
     def write_maps(self) -> bool:
-        """Write changed bitmaps and table entries; says whether there were any."""
+        """Write changed bitmaps and table entries; returns whether there were any."""
         if self.is_draft:
             self.file.pwrite(self.layout.footer.encode(), self._end)
         changed = bool(self._dirty) or (self.table is not None and self.table.is_dirty)
@@ -438,7 +438,7 @@ class Image:
         return changed
 
     def _end_of_journal(self) -> None:
-        """Note that the maps have all that the journal says: what it says is of no more use from here on."""
+        """Note that the maps contain everything in the journal, which is not needed from here on."""
         mark = self.mark
         assert mark is not None
         footer = self.marked(self.layout.footer, dataclasses.replace(mark, number=mark.number + 1))
@@ -454,7 +454,7 @@ class Image:
     # What a kill must not lose
 
     def keep_maps(self) -> None:
-        """From now on write each change of the maps down at once: clients rely on it without a flush."""
+        """Journal each change of the maps at once from now on: clients rely on it without a flush."""
         if self.table is not None:
             self.flush()
             journal = MapJournal(self.file.path)
@@ -463,7 +463,7 @@ class Image:
             self._journal = journal
 
     def _session(self) -> Session:
-        """What the image says now of the export that writes to it, for the journal to begin with."""
+        """The state of the image and of the export that writes to it, for the head of a journal."""
         status, mark = self.file.status(), self.mark
         is_exporting = mark is not None and mark.operation is Operation.EXPORTING
         return Session(
@@ -477,7 +477,7 @@ class Image:
         )
 
     def _take_up(self) -> bool:
-        """Take up what a killed export had not put in the file yet; says whether there was anything."""
+        """Apply the journal of a killed export; returns whether there was anything in it."""
         assert self.table is not None
         found = False
         for change in maps.read(self.file.path, self._session):
@@ -504,7 +504,7 @@ class Image:
             self._dirty.add(change.block)
 
     def close(self) -> None:
-        """Write what is waiting and close the file."""
+        """Write pending changes and close the file."""
         journal, self._journal = self._journal, None
         try:
             if self.file.descriptor >= 0:

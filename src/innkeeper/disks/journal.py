@@ -56,12 +56,12 @@ class MergeJournal:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left but to remove the journal."""
+        """Return whether only the journal itself is still to be removed."""
         return self.state is MergeState.MERGED and (self.child is None or not self.child.exists())
 
     @property
     def mark(self) -> Mark:
-        """The note of it in the parent."""
+        """The note of this merge in the parent."""
         assert self.token is not None
         return Mark(
             operation=Operation.MERGING_INTO,
@@ -104,7 +104,7 @@ class MergeJournal:
 
 
 def begun_in(parent: Image) -> MergeJournal | None:
-    """Look whether a merge into this disk has begun and is not finished."""
+    """Return the unfinished merge into this disk, if one has begun."""
     noted, mark = read(parent.file.path), parent.mark
     identity = parent.layout.footer.unique_id
     if mark is not None and mark.operation is Operation.MERGING_INTO:
@@ -124,7 +124,7 @@ def begun_in(parent: Image) -> MergeJournal | None:
 
 
 def is_child_of(begun: MergeJournal, child: Image) -> bool:
-    """Whether this is the child of that merge, by its identity; raises where it is so no more.
+    """Return whether this is the child of that merge, by its identity; raises where it changed.
 
     One that came from a backup lacks the note that the merge left in it. What it does not hold any more may
     be in the parent already: together they are no disk that ever was.
@@ -146,7 +146,7 @@ def is_child_of(begun: MergeJournal, child: Image) -> bool:
 
 
 def is_kept(child: Image, parent: Image) -> bool:
-    """Whether a merge of this child, which is kept, was cut off after its end and before the last note went.
+    """Return whether a merge of this child, which is kept, was cut off right before its last note went.
 
     The child still holds all that it gave, so with its parent of before or of after it is the same disk.
     """
@@ -162,7 +162,7 @@ def is_kept(child: Image, parent: Image) -> bool:
 
 
 def read(parent: Path) -> MergeJournal | None:
-    """Read the file beside a disk, whether it is still true or not."""
+    """Read the file beside a disk, whether its content still holds or not."""
     path = journal_path(parent)
     try:
         with path.open(encoding="utf-8", errors="surrogateescape") as stream:
@@ -192,7 +192,7 @@ def read(parent: Path) -> MergeJournal | None:
 
 
 def remove(parent: Path) -> None:
-    """Take the file away, durably."""
+    """Remove the file, durably."""
     path = journal_path(parent)
     with adapted(path):
         with contextlib.suppress(FileNotFoundError):

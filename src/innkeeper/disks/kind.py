@@ -1,4 +1,4 @@
-"""The kinds of disk image, by the short names that this room uses for them."""
+"""The kinds of disk image, by the short names used in this package."""
 
 from innkeeper.wire.states import DOCUMENTED_FORMATS as DOCUMENTED
 from innkeeper.wire.states import DiskFormat as Kind

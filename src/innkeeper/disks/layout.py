@@ -1,4 +1,4 @@
-"""Read what a VHD file says about itself, and hold it against the file.
+"""Read the structure of a VHD file, and compare it with the file's size.
 
 The one place where the structure of a foreign file is believed or refused. What is read here is bounded by
 the file's length and by the documented limits, whatever the numbers in it say.
@@ -43,7 +43,7 @@ NAMES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """What a VHD file says about itself."""
+    """The structure of a VHD file."""
 
     footer: Footer
     #: ``None`` for a fixed disk.
@@ -94,13 +94,13 @@ def find_footer(file: ImageFile) -> Footer | None:
 
 
 def said_by_name(path: Path) -> Kind | None:
-    """Tell the format that a file's name says; any VHD is ``FIXED`` here, and its footer says which it is."""
+    """Return the format that a file's name says; any VHD is ``FIXED``, and its footer has the kind."""
     suffix = path.suffix.lower()
     return Kind.QCOW2 if suffix.startswith(OWN_OVERLAY) else NAMES.get(suffix)
 
 
 def invalid(file: ImageFile, reason: str) -> DiskError:
-    """Say that the file is not a sound image."""
+    """Build the error for a file that is no sound image."""
     return DiskError(
         f"{file.path}: {reason}.",
         path=str(file.path),

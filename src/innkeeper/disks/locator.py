@@ -1,4 +1,4 @@
-"""Write down where a parent is, in the forms that other readers know, and find it again.
+"""Write a parent's path in the forms that other readers know, and find the parent again.
 
 A child names its parent's file up to eight times: for Windows relative to itself (``W2ru``) and absolute
 (``W2ku``), for Unix as a URL (``MacX``, which XenServer uses too), in two old forms (``Wi2r``, ``Wi2k``),
@@ -102,7 +102,7 @@ def _paths(platform: bytes, text: str, folder: Path) -> Iterator[Path]:
 
 
 def _can_be_a_path(text: str) -> bool:
-    """Whether a file of the host can be called so; half a character of UTF-16 cannot."""
+    """Return whether a file of the host can have this name; half a character of UTF-16 cannot."""
     try:
         return len(os.fsencode(text)) <= LONGEST_PATH
     except UnicodeEncodeError:

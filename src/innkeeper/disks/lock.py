@@ -1,4 +1,4 @@
-"""Keep two programs from changing one disk image, in the way that QEMU does.
+"""Lock a disk image against other programs, in the way that QEMU does.
 
 QEMU tells what it does to an image, and what it lets others do, by shared locks on single bytes of the
 file (see its ``block/file-posix.c``): byte 100 + n is locked by whoever uses permission n, byte 200 + n by
@@ -24,7 +24,7 @@ _FLOCK = struct.Struct("@hhqqi")
 
 
 class Permission(enum.IntEnum):
-    """What QEMU calls the things one may do to an image."""
+    """The uses of an image that QEMU's locks distinguish."""
 
     #: Read it and rely on what was read.
     CONSISTENT_READ = 0
@@ -35,7 +35,7 @@ class Permission(enum.IntEnum):
 
 
 class Hold(enum.Enum):
-    """How an image is held: what is done to it, and what nobody else may do meanwhile."""
+    """A way to lock an image: the uses it makes, and those it forbids to others."""
 
     #: Read it; nobody may write.
     READ = ((Permission.CONSISTENT_READ,), (Permission.WRITE, Permission.RESIZE))
@@ -47,7 +47,7 @@ class Hold(enum.Enum):
 
 
 def hold(descriptor: int, path: str, how: Hold) -> None:
-    """Take the image for as long as the file is open; raises ``DiskError`` (ERROR_SHARING_VIOLATION).
+    """Lock the image for as long as the file is open; raises ``DiskError`` (ERROR_SHARING_VIOLATION).
 
     Lock first and look afterwards: of two that come at the same moment at least one sees the other.
     """
@@ -67,7 +67,7 @@ def hold(descriptor: int, path: str, how: Hold) -> None:
 
 
 def _share(descriptor: int, byte: int) -> bool:
-    """Take a shared lock on one byte; false where the file system knows no locks."""
+    """Take a shared lock on one byte; returns false where the file system knows no locks."""
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
     except OSError as exc:
@@ -78,6 +78,6 @@ def _share(descriptor: int, byte: int) -> bool:
 
 
 def _is_taken(descriptor: int, byte: int) -> bool:
-    """Whether anybody else holds a lock on one byte."""
+    """Return whether another process holds a lock on one byte."""
     answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
     return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)

@@ -1,4 +1,4 @@
-"""Keep what an export's maps say in memory, so that a kill of the export loses no write.
+"""Journal the changes of an export's maps, so that a killed export loses no write.
 
 A write that a client was told of is in the host's page cache, and there it stays when the process is
 killed. The table and the bitmaps that lead to it are in the process's memory until the next flush. A guest
@@ -54,7 +54,7 @@ class Session(NamedTuple):
 
     @property
     def head(self) -> bytes:
-        """The beginning of a journal for it."""
+        """The beginning of a journal for this session."""
         return _HEAD.pack(
             _MAGIC, _boot_id(), self.identity.bytes, self.token.bytes,
             self.number, self.device, self.inode, self.length,
@@ -62,14 +62,14 @@ class Session(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A block that got room, at a sector of the file."""
+    """A block that was given room, at a sector of the file."""
 
     block: int
     sector: int
 
 
 class Marked(NamedTuple):
-    """Sectors of a block that were written: from the first up to the last, which is not among them."""
+    """Sectors of a block that were written, from ``first`` up to but without ``last``."""
 
     block: int
     first: int
@@ -87,7 +87,7 @@ class MapJournal:
         self._session: tuple[object, ...] = ()
 
     def begin(self, session: Session) -> None:
-        """Begin anew: the image itself has all that was said so far, durably."""
+        """Empty the journal: the image itself has all of its changes, durably."""
         if self._end != _HEAD.size or self._session != session[:3]:
             with adapted(self._path):
                 os.ftruncate(self._descriptor, 0)
@@ -95,19 +95,19 @@ class MapJournal:
             self._end, self._session = _HEAD.size, session[:3]
 
     def claim(self, block: int, sector: int) -> None:
-        """Write down that a block got room."""
+        """Record that a block was given room."""
         self._append(_RECORD.pack(_CLAIM, block, sector, 0))
 
     def mark(self, block: int, first: int, last: int) -> None:
-        """Write down that sectors were written."""
+        """Record that sectors were written."""
         self._append(_RECORD.pack(_MARK, block, first, last))
 
     def remove(self) -> None:
-        """Take the file away: the image itself has all that it said."""
+        """Remove the file: the image itself has all of its changes."""
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file; a second time does nothing."""
+        """Close the file; a second call does nothing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -118,7 +118,7 @@ class MapJournal:
 
 
 def read(image: Path, session: Callable[[], Session]) -> Iterator[Claim | Marked]:
-    """Read what a killed export has left for this state of the image since the host was started, in order."""
+    """Read the journal of a killed export for this state of the image since the host's start, in order."""
     try:
         with journal_path(image).open("rb") as stream:
             data, written_ns = stream.read(), os.fstat(stream.fileno()).st_mtime_ns
@@ -138,7 +138,7 @@ def read(image: Path, session: Callable[[], Session]) -> Iterator[Claim | Marked
 
 
 def _head_size(data: bytes, found: Session) -> int:
-    """The size of the head where it speaks of this state of the image, else 0."""
+    """The size of the head where it belongs to this state of the image, else 0."""
     if data.startswith(_MAGIC) and len(data) >= _HEAD.size:
         length = _HEAD.unpack_from(data)[-1]
         is_ours = found.token != NOBODY and found.length >= length
@@ -148,7 +148,7 @@ def _head_size(data: bytes, found: Session) -> int:
 
 
 def remove(image: Path) -> None:
-    """Forget what was left: the image itself has it, durably."""
+    """Remove a leftover journal: the image itself has all of its changes, durably."""
     with contextlib.suppress(OSError):
         journal_path(image).unlink()
 

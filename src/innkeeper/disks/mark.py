@@ -23,7 +23,7 @@ NOBODY = uuid.UUID(int=0)
 
 
 class Operation(enum.IntEnum):
-    """What has begun and is not finished."""
+    """The operations that leave a note until they are finished."""
 
     #: A fixed disk became larger; its former footer still lies inside it, at ``number``.
     GROWING = 1
@@ -69,7 +69,7 @@ class Mark:
             return None
 
     def encode(self) -> bytes:
-        """Write it, with its checksum."""
+        """Write the note, with its checksum."""
         body = _FORM.pack(
             _MAGIC, self.operation, self.token.bytes, self.other.bytes, self.is_over, self.number
         )
@@ -77,7 +77,7 @@ class Mark:
 
 
 def put(reserved: bytes, mark: Mark | None) -> bytes:
-    """Put a note into a footer's reserved bytes in place of the one there, or take it out.
+    """Replace or remove the note in a footer's reserved bytes.
 
     Raises ``ValueError`` where another program has filled all of the room.
     """

@@ -67,7 +67,7 @@ def check_differencing(file: ImageFile, kind: Kind) -> None:
 
 
 class _Merge:
-    """One run of it: the child, and the disk below it."""
+    """One run of a merge: the child, and the disk below it."""
 
     def __init__(self, chain: Chain, watch: Watch) -> None:
         self.child = chain.layers[0]
@@ -92,7 +92,7 @@ class _Merge:
         return self.parent.file.path
 
     def _look(self) -> MergeJournal | None:
-        """See whether this merge has begun already; another one must be finished first."""
+        """Look whether this merge has begun already; another one must be finished first."""
         begun = journal.begun_in(self.parent)
         if begun is None or journal.is_child_of(begun, self.child):
             return begun
@@ -101,7 +101,7 @@ class _Merge:
         raise journal.half_merged(self.parent.file.path, begun)
 
     def _begin(self) -> MergeJournal:
-        """Make sure that it can end well, and write down that it begins."""
+        """Check that the merge can succeed, and record that it begins."""
         if self.child.size_bytes > self.parent.size_bytes:
             raise DiskError(
                 f"{self.child.file.path}: the disk is larger than its parent.",
@@ -123,7 +123,7 @@ class _Merge:
         )
 
     def _note(self, begun: MergeJournal) -> MergeJournal:
-        """Write down that it begins: the child's note, then the parent's, which counts, then the file."""
+        """Record that the merge begins: the child's note, then the parent's, which counts, then the file."""
         assert begun.token is not None
         try:
             self.child.put_mark(Mark(operation=Operation.MERGING_FROM, token=begun.token))
@@ -137,7 +137,7 @@ class _Merge:
         return begun
 
     def _check_room(self) -> None:
-        """Refuse before the beginning what the host has no room for."""
+        """Refuse, before the merge begins, what the host has no room for."""
         needed = 0
         for offset, length in self._to_merge(0):
             stop_if_asked(self.watch, str(self.child.file.path))
@@ -157,14 +157,14 @@ class _Merge:
             )
 
     def _to_merge(self, start: int) -> Iterator[tuple[int, int]]:
-        """Go through what the child holds from ``start`` on: (offset, length)."""
+        """List what the child holds from ``start`` on: (offset, length)."""
         size = self.child.size_bytes
         return (
             (at, length) for at, length, place in self.child.runs(start, size - start) if place is not None
         )
 
     def _copy(self, begun: MergeJournal) -> MergeJournal:
-        """Copy what is not merged yet, writing down now and then how far it came."""
+        """Copy what is not merged yet, recording the progress now and then."""
         self.parent.file.will_be_synced = True
         self.done = self.total - sum(length for _, length in self._to_merge(begun.done))
         since = 0
@@ -187,7 +187,7 @@ class _Merge:
         return merged
 
     def _copy_run(self, offset: int, length: int, place: int) -> None:
-        """Copy one stretch; where the child's file has holes, zeros are said and not stored."""
+        """Copy one stretch; holes of the child's file become zeros that take no room."""
         end = place + length
         for at, part in self.child.file.data_extents(place, length):
             if at > place:

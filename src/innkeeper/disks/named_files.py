@@ -1,4 +1,4 @@
-"""Read which other files an image of QEMU's formats names, before any program opens it.
+"""Read the names of other files in an image of QEMU's formats, before any program opens it.
 
 What is read here is bounded, whatever the numbers in the file say. Names are as the image has them.
 """
@@ -53,12 +53,12 @@ class NamedFiles:
     data: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[str]:
-        """All of them."""
+        """Go through all names, the backing file first."""
         return iter((*((self.backing,) if self.backing else ()), *self.data))
 
 
 def named_files(file: ImageFile, kind: Kind) -> NamedFiles:
-    """Read the names in an image of this format; a damaged one names what still can be read."""
+    """Read the names in an image of this format; a damaged one gives those that can be read."""
     if kind is Kind.QCOW2:
         return _of_qcow2(file)
     if kind is Kind.VMDK:
@@ -112,7 +112,7 @@ def _of_vmdk(file: ImageFile) -> NamedFiles:
 
 
 def _described(text: bytes, *, is_all: bool) -> NamedFiles:
-    """Read a description; ``is_all``: the image has nothing else, so its data lie in the files it names."""
+    """Read a description; ``is_all``: the image has nothing else, so named files hold the data."""
     parent = _PARENT.search(text)
     extents = tuple(map(_text, _EXTENT.findall(text))) or ("the files with its data",)
     return NamedFiles(
@@ -136,7 +136,7 @@ def _parent_of_vhdx(file: ImageFile) -> str:
 def _entries(
     table: bytes, signature: bytes, *, count_at: int, start: int, offset: int
 ) -> Iterator[tuple[bytes, int]]:
-    """Go through the entries of a VHDX's table: (what, where)."""
+    """List the entries of a VHDX's table: (what, where)."""
     if not table.startswith(signature):
         return
     count = int.from_bytes(table[count_at : count_at + 2], "little")

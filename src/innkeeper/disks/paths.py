@@ -1,4 +1,4 @@
-"""Hold paths of disk images to the documented rules, as far as they make sense on Linux.
+"""Check paths of disk images by the documented rules, as far as they make sense on Linux.
 
 Virtual PC wants absolute paths under 260 characters without ``*?:<>/|"``. Here a path may be relative to
 the working folder and hold what Linux allows; what is refused is refused with the documented identifiers.
@@ -17,7 +17,7 @@ LONGEST_PATH = 4095
 
 
 def image_path(path: str | os.PathLike[str]) -> Path:
-    """Take a path as an absolute one; raises ``DiskError`` for one no file can have."""
+    """Make a path absolute; raises ``DiskError`` for one that no file can have."""
     text = os.fspath(path)
     if not text or "\0" in text:
         raise DiskError(
@@ -38,7 +38,7 @@ def image_path(path: str | os.PathLike[str]) -> Path:
 
 
 def new_image_path(path: str | os.PathLike[str]) -> Path:
-    """Take the path of an image to be made: its folder is made, and nothing may be there yet."""
+    """Check the path of an image to be made, and make its folder; nothing may be there yet."""
     target = image_path(path)
     if target.exists() or target.is_symlink():
         raise already_there(target)
@@ -79,7 +79,7 @@ def check_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make durable what was named, renamed or removed in a folder."""
+    """Make names, renames and removals in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -88,7 +88,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def beside(image: Path, suffix: str) -> Path:
-    """Name a file of ours beside an image: by the image's file, not by a link to it, cut to what fits."""
+    """Name a file of ours beside an image, by the image's file and not by a link to it, cut to what fits."""
     real = os.path.realpath(image)
     folder, name = os.path.split(real)
     room = LONGEST_NAME - len(os.fsencode(suffix)) - len(".new")

@@ -1,4 +1,4 @@
-"""What disks need to know from above: which machine uses an image."""
+"""Port through which disks learn which machine uses an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DiskUse:
 
 
 class DiskUsers(Protocol):
-    """Knows the machines."""
+    """Knowledge of the machines that use disk images."""
 
     async def users(self, files: Sequence[Path]) -> Sequence[DiskUse]:
         """The machines that have one of these files, those that are live first."""
@@ -32,5 +32,5 @@ class NoUsers:
     """Nobody uses any disk: for programs that have no machines."""
 
     async def users(self, files: Sequence[Path]) -> Sequence[DiskUse]:
-        """None."""
+        """Return no machine."""
         return ()

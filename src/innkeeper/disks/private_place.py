@@ -1,4 +1,4 @@
-"""A place out of sight in which another program writes a file, until it is whole and gets its name.
+"""Hidden folders in which another program writes a file until it is whole and gets its name.
 
 It lies in a folder of our own beside the target, so a file of the user's is never in the way. What a kill has
 left of another one is cleared away.
@@ -27,7 +27,7 @@ _YOUNGEST_SECONDS = 60
 
 @contextlib.contextmanager
 def private_place(target: Path) -> Iterator[Path]:
-    """Give a path for a new file, with the target's name; it goes at the end, with all that is there."""
+    """Yield a path for a new file, with the target's name; removed at the end with all that is there."""
     with adapted(target):
         _clear_left(target.parent)
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=target.parent))
@@ -56,7 +56,7 @@ def publish(made: Path, target: Path, *, replace: bool = False) -> None:
 
 
 def _clear_left(parent: Path) -> None:
-    """Remove the folders of programs that were killed: nobody holds their locks."""
+    """Remove the folders of killed programs: nobody holds their locks."""
     for folder in parent.glob(f"{PREFIX}*{SUFFIX}"):
         with contextlib.suppress(OSError):
             found = folder.lstat()

@@ -1,4 +1,4 @@
-"""Let whoever started a long operation follow it and call it off.
+"""Progress and cancellation of long operations on disks.
 
 An operation tells bytes and nothing else: rate and time left are for the caller, who has a clock.
 """
@@ -11,37 +11,37 @@ from innkeeper.errors import DiskError, ErrorCode
 
 
 class Watch(Protocol):
-    """Who follows an operation."""
+    """An observer of an operation, which may cancel it."""
 
     def advance(self, phase: str, done: int, total: int) -> None:
-        """Hear that ``done`` of ``total`` bytes of this phase are done."""
+        """Report that ``done`` of ``total`` bytes of this phase are done."""
 
     def cancel_requested(self) -> bool:
-        """Say whether to stop; asked often, and only where stopping is clean."""
+        """Return whether to stop; asked often, and only where stopping is clean."""
 
     def past_return(self) -> None:
-        """Hear that it can only be finished from here on; raises ``Cancelled`` to stop it still."""
+        """Report that no cancel helps from here on; raises ``Cancelled`` to stop before that."""
 
 
 class Unwatched:
-    """Nobody follows, and nobody calls it off."""
+    """An observer that ignores all reports and never cancels."""
 
     def advance(self, phase: str, done: int, total: int) -> None:
-        """Hear nothing."""
+        """Ignore the report."""
 
     def cancel_requested(self) -> bool:
         """Never stop."""
         return False
 
     def past_return(self) -> None:
-        """Hear nothing."""
+        """Ignore the report."""
 
 
 UNWATCHED = Unwatched()
 
 
 class Cancelled(DiskError):
-    """The operation was called off, and left everything as it was or in a state that is whole."""
+    """The operation was cancelled, and left everything as it was or in a whole state."""
 
     default_code = ErrorCode.ERROR_CANCELLED
 

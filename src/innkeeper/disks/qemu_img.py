@@ -1,4 +1,4 @@
-"""Formats of QEMU's own by ``qemu-img``: look at an image, convert from one and into one.
+"""Inspect and convert images of QEMU's own formats by ``qemu-img``.
 
 An image is never opened by guess, and never with what it names in other files: a backing file in a hostile
 image could be any file of the host. It is read here first, then handed over as an open file, so that nothing
@@ -32,7 +32,7 @@ _PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """What is to be seen of an image."""
+    """The facts that ``qemu-img`` gives of an image."""
 
     virtual_size: int
     #: 0 where it has none.
@@ -51,7 +51,7 @@ class Source:
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: Path, kind: Kind) -> Iterator[Source]:
-        """Open one; raises VM_E_WRONG_HD_IMAGE_TYPE, before anything is read, where it needs other files."""
+        """Open an image; raises VM_E_WRONG_HD_IMAGE_TYPE, before reading, where it needs other files."""
         with ImageFile.open(path) as file:
             for name in named_files(file, kind):
                 raise _other_files(path, name)
@@ -59,7 +59,7 @@ class Source:
 
     @property
     def node(self) -> str:
-        """The image as QEMU's tools take it: each option said, nothing guessed, nothing else opened."""
+        """The image as an argument of QEMU's tools: every option given, nothing else opened."""
         return node(self.file, self.kind)
 
     @property
@@ -75,12 +75,12 @@ def node(file: ImageFile, kind: Kind) -> str:
 
 
 def new_file(path: Path) -> str:
-    """A file to be made as an argument of QEMU's tools, which must not take its name for anything else."""
+    """Return the argument by which QEMU's tools make a file, whatever its name looks like."""
     return f"file:{path}"
 
 
 def look(path: Path, kind: Kind) -> Look:
-    """Look at one image that may be in use, opening no other file that it names."""
+    """Inspect one image that may be in use, opening no other file that it names."""
     with ImageFile.open(path, held=False) as file:
         named = named_files(file, kind)
         if named.data:
@@ -133,7 +133,7 @@ def _progress(size: int, watch: Watch) -> Callable[[bytes], None]:
 def _to_new_file(
     source: str, files: Sequence[int], size: int, target: Path, kind: Kind, watch: Watch
 ) -> Path:
-    """Write out of sight, and give the file its name when all is there."""
+    """Write to a hidden place, and give the file its name when it is whole."""
     with private_place(target) as place:
         arguments = ["convert", "-p", "-O", DRIVERS[kind], source, new_file(place)]
         run(arguments, target, size, files=files, watch=watch)

@@ -1,4 +1,4 @@
-"""Run one of QEMU's programs on images that may be hostile: with limits, and so that it ends when we do.
+"""Run QEMU's programs on images that may be hostile: with limits, and never longer than this process.
 
 The one place in which ``qemu-img`` and its kin are started. Each runs in a process group of its own, is
 killed by the kernel when the thread that waits for it ends in whatever way, and has a limit of processor
@@ -45,7 +45,7 @@ _CODES = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a program may take of the host."""
+    """The resources of the host that a program may use."""
 
     cpu_seconds: int
     #: Of addresses, of which a program takes more than of memory.
@@ -54,7 +54,7 @@ class Limits:
 
     @classmethod
     def for_bytes(cls, size_bytes: int) -> Limits:
-        """Those of work that moves this much: slow storage has time, and work without end comes to one."""
+        """Return limits for moving this many bytes: slow storage has time, endless work is ended."""
         return cls(
             cpu_seconds=600 + size_bytes // (8 << 20),
             memory_bytes=4 << 30,
@@ -76,7 +76,7 @@ def run(
     watch: Watch = UNWATCHED,
     on_output: Callable[[bytes], None] = lambda _data: None,
 ) -> bytes:
-    """Run to the end; returns what the program printed. A cancel, or whatever is raised, ends it first.
+    """Run a program to its end; returns its output. A cancel, or any exception, ends it first.
 
     ``path`` is the image for the sentence of an error, ``files`` are descriptors that the program gets.
     """
@@ -102,13 +102,13 @@ def run(
 
 
 def _dying_with_us() -> list[str]:
-    """What has the kernel kill the program with the thread that started it, however that ends."""
+    """Return a set-up by which the kernel kills the program with the thread that started it."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv is not None else []
 
 
 def _limit(process: int, limits: Limits) -> None:
-    """Set the limits; a program that has ended already has needed none."""
+    """Set the limits; a program that has ended already needs none."""
     with contextlib.suppress(ProcessLookupError):
         for kind, value in (
             (resource.RLIMIT_CPU, limits.cpu_seconds),
@@ -127,7 +127,7 @@ def _followed(
     watch: Watch,
     on_output: Callable[[bytes], None],
 ) -> tuple[bytes, bytes]:
-    """Read what the program prints until it closes its streams; raises where it is called off or late."""
+    """Read the program's output until it closes its streams; raises where it is cancelled or late."""
     assert process.stdout is not None
     assert process.stderr is not None
     output, errors = process.stdout.fileno(), process.stderr.fileno()

@@ -1,4 +1,4 @@
-"""Mend an image as far as it can be, losing nothing that can still be read.
+"""Repair an image as far as possible, losing nothing that can still be read.
 
 What is overwritten or cut off is kept first, in a file beside the image; each repair has one of its own.
 """
@@ -29,7 +29,7 @@ KEPT_SUFFIX = ".before-repair"
 
 
 def repair(path: str | os.PathLike[str], *, deep: bool = False, watch: Watch = UNWATCHED) -> list[str]:
-    """Mend an image; returns a sentence for each thing done, none where there was nothing to do.
+    """Repair an image; returns a sentence for each change, none where nothing was wrong.
 
     Raises VM_E_INVALID_HD_FILE where too little is left to mend.
     """
@@ -66,7 +66,7 @@ def _is_for_us(finding: Finding) -> bool:
 
 
 def _mend_fixed_footer(path: Path) -> list[str]:
-    """Put the checksum right where all else in a fixed disk's only footer fits the file."""
+    """Correct the checksum where all else in a fixed disk's only footer fits the file."""
     with ImageFile.open(path) as file:
         if _is_usable(file):
             return []
@@ -126,7 +126,7 @@ def _footers_inside(file: ImageFile, watch: Watch) -> Iterator[int]:
 
 
 def _is_fixed(data: bytes, at: int) -> bool:
-    """Whether these bytes are the footer of a fixed disk that ends where they lie."""
+    """Return whether these bytes are the footer of a fixed disk that ends where they lie."""
     with contextlib.suppress(Damaged):
         footer = Footer.decode(data)
         return footer.kind is Kind.FIXED and footer.current_size == at
@@ -137,7 +137,7 @@ def _is_fixed(data: bytes, at: int) -> bool:
 
 
 def _keep(image: Image, findings: list[Finding]) -> None:
-    """Keep what is not a block, and the parts of blocks that will be cleared."""
+    """Copy to a file of its own everything but the blocks, and the parts of blocks that will be cleared."""
     size = image.file.size
     parts = [*metadata(image), (max(0, size - FOOTER_BYTES), size)]
     for finding in findings:
@@ -158,7 +158,7 @@ def _keep_parts(file: ImageFile, parts: list[tuple[int, int]]) -> None:
 
 
 def _free_name(path: Path) -> Path:
-    """Name the file for what is kept: each repair has one of its own."""
+    """Return an unused name for the kept copy: each repair has one of its own."""
     for number in itertools.count(1):
         suffix = KEPT_SUFFIX if number == 1 else f"{KEPT_SUFFIX}-{number}"
         room = LONGEST_NAME - len(os.fsencode(suffix))

@@ -1,4 +1,4 @@
-"""Tell a child where its parent is now, and that its time is right (``IVMHardDisk::Parent``)."""
+"""Set the place and time of a parent in its child (``IVMHardDisk::Parent``)."""
 
 from __future__ import annotations
 

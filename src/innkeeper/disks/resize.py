@@ -1,4 +1,4 @@
-"""Change the size of a disk in place; what is in it stays where it is.
+"""Change the size of a disk in place, keeping its content.
 
 The new size counts from one write on: that of a footer, which is durable before anything is given up that
 the old one needs. A kill, a loss of power or a full host leaves the disk with its old size or its new one.
@@ -138,7 +138,7 @@ def _shrink_table(image: Image, footer: Footer) -> None:
 
 
 def _clear_last_block(image: Image) -> None:
-    """Make the part of the last block that lies past the disk's end zero, and whole where it is cut off."""
+    """Zero the part of the last block that lies past the disk's end, and complete a block that is cut off."""
     assert image.table is not None
     block, used = divmod(image.size_bytes, image.block_bytes)
     if not used or image.table[block] == ABSENT:
@@ -151,7 +151,7 @@ def _clear_last_block(image: Image) -> None:
 
 
 def _clear_entries(image: Image, needed: int) -> None:
-    """Have a table with an empty entry for each block to come: nobody has cleared those past the old end."""
+    """Give the table an empty entry for each block to come: other programs leave old ones past the end."""
     header, entries = image.layout.header, image.layout.table_entries
     assert header is not None
     start, stop = header.table_offset + 4 * entries, header.table_offset + 4 * needed
@@ -162,7 +162,7 @@ def _clear_entries(image: Image, needed: int) -> None:
 
 
 def _is_free(image: Image, start: int, stop: int) -> bool:
-    """Whether this part of the table's room has nothing else in it."""
+    """Return whether nothing else lies in this part of the table's room."""
     header = image.layout.header
     assert header is not None
     table = header.table_offset, min(header.table_offset + header.table_bytes, image.file.size)
@@ -171,7 +171,7 @@ def _is_free(image: Image, start: int, stop: int) -> bool:
 
 
 def _move_table(image: Image, entries: int) -> None:
-    """Write a longer table behind the last block; the header, one sector of it, goes over to it at once."""
+    """Write a longer table behind the last block; one write of the header switches to it."""
     header = image.layout.header
     assert header is not None
     at = -(-image.free_from // SECTOR) * SECTOR

@@ -1,4 +1,4 @@
-"""Keep the service's hands on the folders that its settings name.
+"""Confine the service to the folders for disks that its settings name.
 
 A path may lead out of a folder by "..", by a symbolic link, or through the parent that an image names.
 Each path is followed to its end first, and refused where that lies elsewhere.
@@ -30,7 +30,7 @@ class Roots:
         self.folders = tuple(map(Path, folders))
 
     def resolve(self, path: str | os.PathLike[str]) -> Path:
-        """Follow an absolute path to its end; the last part need not be there.
+        """Resolve the links of an absolute path; the last part may be missing.
 
         Raises ``DiskError``: ERROR_BAD_PATHNAME for a path that is relative or ends outside the folders,
         ERROR_INVALID_NAME and ERROR_BUFFER_OVERFLOW for one that no file can have.
@@ -52,7 +52,7 @@ class Roots:
         return image_path(end)
 
     def check_chain(self, path: Path) -> None:
-        """Refuse a disk that has a parent outside the folders; what cannot be opened is not looked at."""
+        """Refuse a disk with a parent outside the folders; an image that cannot be opened is not examined."""
         try:
             with only_within(self.allowed):
                 open_chain(path, ignore_parent_time=True).close()
@@ -62,7 +62,7 @@ class Roots:
 
     @property
     def allowed(self) -> Folders:
-        """The folders, for work that opens what images name."""
+        """The folders as a confinement for work that opens files named by images."""
         return Folders(
             folders=self.folders,
             what="the folders in which the service works on disks",
@@ -70,7 +70,7 @@ class Roots:
         )
 
     def hold(self, end: Path) -> bool:
-        """Whether a path without links lies in one of the folders."""
+        """Return whether a path without links lies in one of the folders."""
         return self.allowed.hold(end)
 
     def files(self) -> Iterator[Path]:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Change(enum.Enum):
-    """What an operation does to the disk it is given."""
+    """The work of an operation on the disk that it is given."""
 
     #: Reads it.
     NOTHING = enum.auto()
@@ -59,17 +59,17 @@ class Disks:
         return await asyncio.to_thread(lambda: list(self.roots.files()))
 
     async def describe(self, path: str) -> Sequence[DiskFacts]:
-        """The disk and its parents, itself first (``IVMVirtualPC::GetHardDisk``)."""
+        """Describe the disk and its parents, itself first (``IVMVirtualPC::GetHardDisk``)."""
         return await self._confined(lambda: describe(self._checked(path)))
 
     async def find_faults(self, path: str) -> Sequence[Finding]:
-        """What a quick look finds wrong with it."""
+        """Return the findings of a quick check of the disk."""
         return await self._confined(lambda: check(self._checked(path)))
 
     # Commands
 
     async def reparent(self, path: str, parent: str, *, accept_other_id: bool = False) -> None:
-        """Say where its parent is (``IVMHardDisk::Parent``)."""
+        """Set the disk's parent (``IVMHardDisk::Parent``)."""
         child = await self._at(path, Change.FILE)
         base = await self._at(parent)
         await self._confined(lambda: reparent(child, base, accept_other_id=accept_other_id))
@@ -90,7 +90,7 @@ class Disks:
         return await self._start("disk_create", f"Create {target.name}", argument, target, owner)
 
     async def compact(self, path: str, *, owner: str, free_blocks: bool = False) -> Task:
-        """Give the host back what it does not need (``IVMHardDisk::Compact``)."""
+        """Give the disk's unused room back to the host (``IVMHardDisk::Compact``)."""
         disk = await self._at(path, Change.FILE)
         argument: dict[str, Json] = {"path": str(disk), "free_blocks": free_blocks}
         stops = CancelEffect.STOPS_RESUMABLE
@@ -106,7 +106,7 @@ class Disks:
         source_kind: Kind | None = None,
         ignore_parent_time: bool = False,
     ) -> Task:
-        """Write it to a new image of another kind (``IVMHardDisk::Convert``)."""
+        """Write the disk to a new image of another kind (``IVMHardDisk::Convert``)."""
         disk, new = await self._at(path), await self._new(target)
         argument: dict[str, Json] = {"path": str(disk), "target": str(new), "kind": kind.value}
         argument["ignore_parent_time"] = ignore_parent_time
@@ -117,7 +117,7 @@ class Disks:
     async def merge_to(
         self, path: str, target: str, kind: Kind, *, owner: str, ignore_parent_time: bool = False
     ) -> Task:
-        """Write it and all of its parents to a new image (``IVMHardDisk::MergeTo``)."""
+        """Write the disk with all of its parents to a new image (``IVMHardDisk::MergeTo``)."""
         disk, new = await self._at(path), await self._new(target)
         argument: dict[str, Json] = {
             "path": str(disk),
@@ -130,7 +130,7 @@ class Disks:
     async def merge(
         self, path: str, *, owner: str, keep_child: bool = False, ignore_parent_time: bool = False
     ) -> Task:
-        """Merge it into its parent (``IVMHardDisk::Merge``), or finish a merge that was interrupted."""
+        """Merge the disk into its parent (``IVMHardDisk::Merge``), or finish an interrupted merge."""
         disk = await self._at(path, Change.CONTENT if keep_child else Change.REMOVAL)
         argument: dict[str, Json] = {
             "path": str(disk),
@@ -140,20 +140,20 @@ class Disks:
         return await self._start("disk_merge", f"Merge {disk.name}", argument, disk, owner)
 
     async def resize(self, path: str, size_bytes: int, *, owner: str, lose_data: bool = False) -> Task:
-        """Make it larger or smaller."""
+        """Make the disk larger or smaller."""
         disk = await self._at(path, Change.CONTENT)
         argument: dict[str, Json] = {"path": str(disk), "size_bytes": size_bytes, "lose_data": lose_data}
         none = CancelEffect.NONE
         return await self._start("disk_resize", f"Resize {disk.name}", argument, disk, owner, none)
 
     async def check(self, path: str, *, owner: str, deep: bool = False) -> Task:
-        """Look for everything that can be wrong with it; what is found is in the task's log."""
+        """Find everything that is wrong with the disk; the findings are in the task's log."""
         disk = await self._at(path)
         argument: dict[str, Json] = {"path": str(disk), "deep": deep}
         return await self._start("disk_check", f"Check {disk.name}", argument, disk, owner)
 
     async def repair(self, path: str, *, owner: str, deep: bool = False) -> Task:
-        """Mend what can be mended; what was done is in the task's log."""
+        """Repair the disk as far as possible; the changes are in the task's log."""
         disk = await self._at(path, Change.CONTENT)
         argument: dict[str, Json] = {"path": str(disk), "deep": deep}
         stops = CancelEffect.STOPS_RESUMABLE
@@ -162,7 +162,7 @@ class Disks:
     # Exports
 
     async def exports(self) -> Sequence[ExportOrder]:
-        """What is offered by NBD now, to machines and to others."""
+        """The disks exported by NBD now, to machines and to others."""
         return await self._exports.offered()
 
     async def offer(self, path: str, *, writable: bool = False, ignore_parent_time: bool = False) -> str:
@@ -179,7 +179,7 @@ class Disks:
         return str(disk)
 
     async def end_offer(self, path: str) -> None:
-        """Offer it no more. Raises ERROR_SHARING_VIOLATION while a client uses it: it ends with that one."""
+        """End the export of a disk. Raises ERROR_SHARING_VIOLATION where a client delays the end."""
         disk = await asyncio.to_thread(self.roots.resolve, path)
         if not await self._exports.release(str(disk)):
             raise DiskError(
@@ -209,7 +209,7 @@ class Disks:
         )
 
     async def _confined(self, work: Callable[[], T]) -> T:
-        """Do it in a thread, opening what images name in the service's folders alone."""
+        """Work in a thread, opening files that images name in the service's folders alone."""
         with only_within(self.roots.allowed):
             return await asyncio.to_thread(work)
 
@@ -219,7 +219,7 @@ class Disks:
         return found
 
     async def _at(self, path: str, change: Change = Change.NOTHING) -> Path:
-        """A disk that is there, that the service may work on, and that no machine needs as it is."""
+        """Resolve the path of an existing disk that the service may change and no machine uses."""
         found = await asyncio.to_thread(self._checked, path)
         if not await asyncio.to_thread(found.exists):
             raise _missing(found)
@@ -230,7 +230,7 @@ class Disks:
         return found
 
     async def _end_export_of_machine(self, path: Path) -> None:
-        """End what a machine that has just ended may have left a second longer; refuse what is offered."""
+        """End a machine's export that outlasts it by a second; refuse a disk that is exported."""
         for order in await self._exports.offered():
             if order.path != str(path):
                 continue
@@ -244,7 +244,7 @@ class Disks:
             await self._exports.release(str(path))
 
     async def _new(self, path: str) -> Path:
-        """A place where nothing is yet."""
+        """Resolve the path of an image to be made, where nothing is yet."""
         target = await asyncio.to_thread(self.roots.resolve, path)
         if await asyncio.to_thread(target.exists):
             raise already_there(target)

@@ -1,4 +1,4 @@
-"""See who has which room in a VHD file: find overlaps, and go through the blocks in the order of the file.
+"""Map the room in a VHD file: find overlaps, and list the blocks in the order of the file.
 
 No two blocks begin within a block's length of each other, so the file cut into pieces of that length has at
 most one beginning in each: one number a piece holds the order of a million blocks in four megabytes.
@@ -49,7 +49,7 @@ class SlotMap:
         return slots._build()
 
     def in_file_order(self) -> Iterator[tuple[int, int]]:
-        """Go through the blocks, the first in the file first: (place, block)."""
+        """List the blocks, the first in the file first: (place, block)."""
         for block in self._owners:
             if block != ABSENT:
                 place = self._image.place(block)
@@ -57,7 +57,7 @@ class SlotMap:
                     yield place, block
 
     def backwards(self) -> Iterator[tuple[int, int]]:
-        """Go through the blocks, the last in the file first."""
+        """List the blocks, the last in the file first."""
         for block in reversed(self._owners):
             if block != ABSENT:
                 place = self._image.place(block)
@@ -97,7 +97,7 @@ class SlotMap:
 
 
 def metadata(image: Image) -> list[tuple[int, int]]:
-    """List what in the file is not a block, as (start, stop), in order."""
+    """List the parts of the file that are not blocks, as (start, stop), in order."""
     header = image.layout.header
     if header is None:
         return []
@@ -114,10 +114,10 @@ def metadata(image: Image) -> list[tuple[int, int]]:
 
 
 def locator_region(entry: LocatorEntry) -> tuple[int, int]:
-    """Say which part of the file a locator takes, as (start, stop)."""
+    """Return the part of the file that a locator takes, as (start, stop)."""
     return entry.offset, entry.offset + _room(entry.space, entry.length_bytes)
 
 
 def _room(space: int, length: int) -> int:
-    """Take a locator's room, which some writers give in bytes and some in sectors."""
+    """Return a locator's room, which some writers give in bytes and some in sectors."""
     return -(-length // SECTOR) * SECTOR if space < length else -(-space // SECTOR) * SECTOR

@@ -1,4 +1,4 @@
-"""Keep the block table of a VHD: for each block of the disk, the sector of the file where it begins.
+"""The block table of a VHD: for each block of the disk, the sector of the file where it begins.
 
 The table of a 2040 GiB disk has a million entries. It is read page by page as it is needed, and few clean
 pages are kept, so that a deep chain of large disks still fits in little memory.
@@ -47,7 +47,7 @@ class BlockTable:
         self._dirty[number] = min(low, index), max(high, index)
 
     def move(self, offset: int) -> None:
-        """Take it from now on that the table lies elsewhere in the file, with all that was flushed."""
+        """Use a table at another place in the file from now on, with everything flushed so far."""
         self._offset = offset
 
     def next_page(self, block: int) -> int:
@@ -58,7 +58,7 @@ class BlockTable:
         return block + 1
 
     def present(self) -> Iterator[tuple[int, int]]:
-        """Go through the present blocks in order: (block, sector)."""
+        """List the present blocks in order: (block, sector)."""
         for number in range(-(-self.entries // PAGE_ENTRIES)):
             page = self._pages[number] if number in self._pages else self._load(number)
             if page is not None:
@@ -67,7 +67,7 @@ class BlockTable:
 
     @property
     def is_dirty(self) -> bool:
-        """Whether there are changes to write."""
+        """Return whether there are changes to write."""
         return bool(self._dirty)
 
     def flush(self) -> None:
@@ -91,7 +91,7 @@ class BlockTable:
         return page
 
     def _shed(self, keep: int) -> None:
-        """Let go of the oldest clean pages."""
+        """Drop the oldest clean pages from memory."""
         if len(self._pages) <= KEPT_PAGES:
             return
         for number in [n for n in self._pages if n not in self._dirty and n != keep]:
@@ -105,7 +105,7 @@ class BlockTable:
 
 
 def _swapped(page: array[int]) -> array[int]:
-    """Turn entries between the file's byte order and the host's."""
+    """Convert entries between the file's byte order and the host's."""
     if sys.byteorder == "little":
         page.byteswap()
     return page

@@ -70,7 +70,7 @@ class TaskWatch:
         return self._running.cancel_requested and not self._cannot_stop
 
     def past_return(self) -> None:
-        """Say durably that no cancel helps any more, before the operation goes on.
+        """Record durably that no cancel helps any more, before the operation goes on.
 
         A cancel that came until then is heard: it raises ``Cancelled``.
         """
@@ -80,7 +80,7 @@ class TaskWatch:
         self._cannot_stop = True
 
     def suspend(self) -> None:
-        """Let the operation end where it is: the service goes down, and takes it up at its next start."""
+        """Stop the operation where it is: the service ends, and resumes it at its next start."""
         self._suspended = True
 
     async def _close_the_way_back(self) -> None:
@@ -100,7 +100,7 @@ class TaskWatch:
 
 
 class Suspended(Exception):
-    """The operation stops as a crash would stop it, because the service goes down."""
+    """The operation stops as by a crash, because the service ends."""
 
 
 async def _do(
@@ -110,7 +110,7 @@ async def _do(
     phases: Sequence[str] = (),
     then: Callable[[T], None] = lambda _done: None,
 ) -> None:
-    """Run an operation in a thread, as one step of the task; ``then`` hears in the loop what came of it."""
+    """Run an operation in a thread, as one step of the task; ``then`` gets its result in the loop."""
     loop = asyncio.get_running_loop()
     watch = TaskWatch(running, loop, phases)
     # The folders to which the work is confined go with it into its thread.
@@ -267,7 +267,7 @@ async def check_work(running: RunningTask, argument: Mapping[str, Json]) -> None
 
 
 async def repair_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
-    """Mend the disk at ``path``; what was done goes to the task's log, one line each."""
+    """Repair the disk at ``path``; each change goes to the task's log, one line each."""
     path, deep = _path(argument, "path"), argument.get("deep") is True
 
     def log_result(done: Sequence[str]) -> None:
@@ -291,7 +291,7 @@ WORKS: Mapping[str, Work] = {
 
 
 def works_within(roots: Roots) -> Mapping[str, Work]:
-    """The same, each looking again that its paths still end in the folders of the service."""
+    """Return the same works, each checking again that its paths end in the folders of the service."""
     return {kind: _within(roots, work) for kind, work in WORKS.items()}
 
 
@@ -314,7 +314,7 @@ PATHS = ("path", "target", "parent")
 
 
 def _path(argument: Mapping[str, Json], name: str) -> Path:
-    """Take a path as documented, absolute: the service's own folder means nothing to who asks."""
+    """Take a path as documented, absolute: the service's own folder means nothing to a client."""
     path = Path(_text(argument, name))
     if not path.is_absolute():
         raise DiskError(

@@ -1,4 +1,4 @@
-"""Tell whether bytes are all zero, at the speed of memory.
+"""Test whether bytes are all zero, at the speed of memory.
 
 A range is zero when its first eight bytes are and it equals itself shifted by eight: one ``memcmp``, which
 stops at the first difference and lets other threads run meanwhile.
@@ -19,7 +19,7 @@ _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 
 def is_zero(data: bytes | memoryview) -> bool:
-    """Whether there is no byte but zero."""
+    """Return whether all bytes are zero."""
     if len(data) < PROBE_BYTES:
         return not any(data)
     data = bytes(data) if isinstance(data, memoryview) else data
@@ -27,14 +27,14 @@ def is_zero(data: bytes | memoryview) -> bool:
 
 
 class ZeroFinder:
-    """Looks for zeros in files, through one buffer of its own."""
+    """Search for zeros in files, through one buffer of its own."""
 
     def __init__(self) -> None:
         self._buffer = memoryview(bytearray(WINDOW_BYTES))
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
 
     def is_zero(self, file: ImageFile, offset: int, length: int) -> bool:
-        """Whether a range of the file reads as zero; a range with data is mostly told by its first page."""
+        """Return whether a range of the file reads as zero; data mostly shows in the first page."""
         part = min(PROBE_BYTES, length)
         while length:
             file.read_into(self._buffer[:part], offset)

@@ -1,1 +1,1 @@
-"""Find out what a guest does not use, from its file systems, trusting nothing that is found."""
+"""Find the free room of a guest's file systems, trusting nothing that is read from them."""

@@ -21,7 +21,7 @@ _BITMAP_NOT_WRITTEN = 0x2
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Ext4:
-    """What the superblock says."""
+    """The fields of an ext4 superblock."""
 
     start: int
     block_bytes: int
@@ -65,7 +65,7 @@ class Ext4:
         )
 
     def free(self, read: Read) -> Iterator[tuple[int, int]]:
-        """Go through the free blocks, as ascending (offset, length)."""
+        """List the free blocks, as ascending (offset, length)."""
         descriptors = self.start + (self.first_block + 1) * self.block_bytes
         first = self.first_block
         while first < self.blocks:

@@ -11,7 +11,7 @@ from innkeeper.disks.guest.partition import partitions
 
 
 def free_ranges(chain: Chain) -> Iterator[tuple[int, int]]:
-    """Go through what no file system of the guest uses, as ascending (offset, length).
+    """List the ranges that no file system of the guest uses, as ascending (offset, length).
 
     Only what a known file system, left clean, calls free: everything else counts as used.
     """

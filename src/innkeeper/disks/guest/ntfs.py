@@ -28,7 +28,7 @@ Run = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Ntfs:
-    """What the boot sector says."""
+    """The fields of an NTFS boot sector."""
 
     start: int
     length: int
@@ -71,7 +71,7 @@ class Ntfs:
         )
 
     def free(self, read: Read) -> Iterator[tuple[int, int]]:
-        """Go through the free clusters, as ascending (offset, length)."""
+        """List the free clusters, as ascending (offset, length)."""
         first = 0
         for at, length in self._runs(self._attribute(read, _BITMAP, _DATA)):
             for piece in range(0, length, _PIECE_BYTES):
@@ -141,7 +141,7 @@ class Ntfs:
         return attribute[at : at + length]
 
     def _runs(self, attribute: bytes) -> list[Run]:
-        """Read where a file lies; a file in pieces that are nowhere is given up."""
+        """Read where a file lies; raises for a file with pieces without a place."""
         if len(attribute) < 64 or not attribute[8]:
             return []
         (at,) = struct.unpack_from("<H", attribute, 32)

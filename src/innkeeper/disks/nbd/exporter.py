@@ -1,4 +1,4 @@
-"""Offer one disk from a process of its own, which outlives the service that started it.
+"""Export one disk from a process of its own, which outlives the service that started it.
 
 Run as ``python -m innkeeper.disks.nbd.exporter FOLDER KEY``. ``FOLDER/KEY.json`` says what to offer. The
 process holds a lock on ``KEY.lock`` for as long as it lives and listens at ``KEY.nbd``. It tells on its
@@ -37,7 +37,7 @@ FAILED = 1
 
 
 def main() -> int:
-    """Offer the disk until nobody wants it any more."""
+    """Export the disk until nobody uses it any more."""
     files = ExportFiles(Path(sys.argv[1]), sys.argv[2])
     with _locked(files) as is_ours:
         if not is_ours:
@@ -80,7 +80,7 @@ def _serve(files: ExportFiles, order: ExportOrder, chain: Chain) -> None:
 
 
 def _until_unwanted(server: NbdServer, asked_to_end: threading.Event, *, stays: bool) -> None:
-    """Return when there are no clients and none is expected, or none and the end was asked for."""
+    """Wait until there are no clients and none is expected, or none and the end was asked for."""
     served, seen = 0, time.monotonic()
     while True:
         if server.clients or server.served != served:
@@ -116,7 +116,7 @@ def _tell(word: dict[str, object]) -> None:
 
 
 def _be_quiet() -> None:
-    """Let go of the pipes to whoever started it."""
+    """Close the pipes to the process that started this one."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)

@@ -1,4 +1,4 @@
-"""Speak the server's side of NBD: bytes in, bytes out, no sockets.
+"""The server's side of the NBD protocol: bytes in, bytes out, no sockets.
 
 Source: the NBD protocol document, https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
 """
@@ -37,7 +37,7 @@ _HOLE_CHUNK = struct.Struct(">IHHQIQI")
 
 
 class Option(enum.IntEnum):
-    """What a client may ask before the work begins."""
+    """The options that a client may ask for before the work begins."""
 
     EXPORT_NAME = 1
     ABORT = 2
@@ -50,7 +50,7 @@ class Option(enum.IntEnum):
 
 
 class Answer(enum.IntEnum):
-    """What a server says to an option."""
+    """The answers of a server to an option."""
 
     ACK = 1
     SERVER = 2
@@ -63,7 +63,7 @@ class Answer(enum.IntEnum):
 
 
 class Command(enum.IntEnum):
-    """What a client may ask of the disk."""
+    """The requests that a client may make of the disk."""
 
     READ = 0
     WRITE = 1
@@ -76,7 +76,7 @@ class Command(enum.IntEnum):
 
 
 class Can(enum.IntFlag):
-    """What an export can do."""
+    """The abilities of an export."""
 
     HAS_FLAGS = 1
     READ_ONLY = 2
@@ -109,11 +109,11 @@ HOLE_AND_ZERO = 3
 
 
 class ProtocolError(Exception):
-    """The client does not speak the protocol; the connection is over."""
+    """The client breaks the protocol; the connection is over."""
 
 
 class Export(NamedTuple):
-    """What is offered, and under which name."""
+    """The size, name and abilities of an exported disk."""
 
     name: str
     size_bytes: int
@@ -131,7 +131,7 @@ class Request(NamedTuple):
 
 
 class Handshake:
-    """The talk before the work: fixed newstyle, with structured replies and one meta context."""
+    """The negotiation before the work: fixed newstyle, with structured replies and one meta context."""
 
     greeting = GREETING_MAGIC + OPTION_MAGIC + struct.pack(">H", 3)
 
@@ -150,7 +150,7 @@ class Handshake:
         self._flags: int | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes of the client, give the bytes to answer; raises ``ProtocolError``."""
+        """Take bytes from the client and return the bytes to answer; raises ``ProtocolError``."""
         self.rest += data
         answers = []
         while not self.is_done and not self.is_over:
@@ -292,39 +292,39 @@ def parse_request(data: bytes) -> Request:
 
 
 def simple_reply(cookie: int, error: int = 0) -> bytes:
-    """Say that a request is done, or which error it met; what was read follows."""
+    """Encode that a request is done, or the error it met; read data follows."""
     return _SIMPLE.pack(SIMPLE_MAGIC, error, cookie)
 
 
 def done_chunk(cookie: int) -> bytes:
-    """End a reply in chunks."""
+    """Encode the end of a reply in chunks."""
     return _CHUNK.pack(CHUNK_MAGIC, _CHUNK_DONE, _CHUNK_NONE, cookie, 0)
 
 
 def data_chunk(cookie: int, offset: int, length: int, *, last: bool) -> bytes:
-    """Head a stretch of data, which follows."""
+    """Encode the head of a stretch of data, which follows."""
     return _DATA_CHUNK.pack(CHUNK_MAGIC, last, _CHUNK_DATA, cookie, length + 8, offset)
 
 
 def hole_chunk(cookie: int, offset: int, length: int, *, last: bool) -> bytes:
-    """Say that a stretch reads as zero."""
+    """Encode a stretch that reads as zero."""
     return _HOLE_CHUNK.pack(CHUNK_MAGIC, last, _CHUNK_HOLE, cookie, 12, offset, length)
 
 
 def error_chunk(cookie: int, error: int) -> bytes:
-    """End a reply in chunks with an error."""
+    """Encode an error that ends a reply in chunks."""
     return _CHUNK.pack(CHUNK_MAGIC, _CHUNK_DONE, _CHUNK_ERROR, cookie, 6) + struct.pack(">IH", error, 0)
 
 
 def status_chunk(cookie: int, extents: Sequence[tuple[int, bool]]) -> bytes:
-    """Tell stretches of data and holes, as (length, is data), and end the reply."""
+    """Encode stretches of data and holes, as (length, is data), and the end of the reply."""
     body = b"".join(struct.pack(">II", length, 0 if data else HOLE_AND_ZERO) for length, data in extents)
     head = _CHUNK.pack(CHUNK_MAGIC, _CHUNK_DONE, _CHUNK_STATUS, cookie, 4 + len(body))
     return head + struct.pack(">I", ALLOCATION_ID) + body
 
 
 def refusal(request: Request, export: Export) -> int:
-    """Find the error a request has coming before anything is done for it; 0 where there is none."""
+    """Return the error of a request that must not be carried out; 0 where there is none."""
     if request.command in {Command.FLUSH, Command.DISCONNECT}:
         return 0
     changes = request.command in {Command.WRITE, Command.TRIM, Command.WRITE_ZEROES}
@@ -338,7 +338,7 @@ def refusal(request: Request, export: Export) -> int:
 
 
 def error_number(error: DiskError) -> int:
-    """Choose the number for an error of the disk."""
+    """Return the protocol's number for an error of the disk."""
     return {ErrorCode.ERROR_DISK_FULL: errno.ENOSPC, ErrorCode.VM_E_FILE_READ_ONLY: errno.EPERM}.get(
         error.code, errno.EIO
     )

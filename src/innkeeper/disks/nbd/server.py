@@ -28,7 +28,7 @@ MOST_EXTENTS = 2048
 
 
 class NbdServer:
-    """Offers one disk until it is closed. The disk stays the caller's, open and closed by it."""
+    """Serve one disk until closed. The caller opens and closes the disk."""
 
     def __init__(self, chain: Chain, path: Path, *, writable: bool = False, name: str = EXPORT_NAME) -> None:
         can = nbd.WRITING if writable else nbd.READING | nbd.Can.READ_ONLY
@@ -50,7 +50,7 @@ class NbdServer:
 
     @property
     def clients(self) -> int:
-        """How many are connected."""
+        """The number of connected clients."""
         with self._lock:
             return len(self._connections)
 
@@ -114,7 +114,7 @@ class Connection:
         self._wants_status = False
 
     def run(self) -> None:
-        """Talk, then work until the client leaves; raises ``ProtocolError``, ``OSError`` or ``EOFError``."""
+        """Serve the client until it leaves; raises ``ProtocolError``, ``OSError`` or ``EOFError``."""
         rest = self._talk()
         if rest is None:
             return
@@ -255,7 +255,7 @@ def address(socket_path: Path, name: str = EXPORT_NAME) -> str:
 
 @contextlib.contextmanager
 def exported(chain: Chain, *, writable: bool = False) -> Iterator[str]:
-    """Offer a disk to a program that runs meanwhile; yields the address."""
+    """Export a disk to a program that runs meanwhile; yields the address."""
     with (
         tempfile.TemporaryDirectory(prefix="innkeeper-") as folder,
         NbdServer(chain, Path(folder) / "nbd", writable=writable) as server,
@@ -264,7 +264,7 @@ def exported(chain: Chain, *, writable: bool = False) -> Iterator[str]:
 
 
 class _Replayed(io.RawIOBase):
-    """A socket to read from, with bytes that were read too early put back in front."""
+    """A socket that returns bytes read too early before it reads on."""
 
     def __init__(self, connection: socket.socket, first: bytes) -> None:
         self._socket = connection
@@ -313,7 +313,7 @@ def _exactly(stream: io.BufferedReader[_Replayed], length: int) -> bytes:
 
 
 def _send(connection: socket.socket, head: bytes, data: memoryview) -> None:
-    """Send both as one where the socket takes them."""
+    """Send two buffers as one where the socket takes them."""
     sent = connection.sendmsg([head, data])
     if sent < len(head):
         connection.sendall(head[sent:])
