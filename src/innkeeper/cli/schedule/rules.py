@@ -296,7 +296,7 @@ def read_duration(text: str) -> Duration:
         return Duration.of(parse_duration(text))
     except ValueError as error:
         raise InvalidArgument(
-            f"“{text}” will not do: {error}.", advice="Write it as 4h, 90m or 2d."
+            f"“{text}” is no duration: {error}.", advice="Write it as 4h, 90m or 2d."
         ) from error
 
 
