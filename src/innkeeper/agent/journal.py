@@ -36,7 +36,7 @@ class TaskEntry:
         self.offset = 0
 
     def report(self) -> Message:
-        """What the host is told of it, all but the packages."""
+        """Return the update's report for the host, all but the packages."""
         return {
             "identifier": self.identifier,
             "status": int(self.status),
@@ -45,7 +45,7 @@ class TaskEntry:
         }
 
     def full_report(self) -> Message:
-        """What the host is told of it, with the packages."""
+        """Return the update's report for the host, with the packages."""
         packages = [[part[:_MAX_NAME_CHARS] for part in change] for change in self.packages[:MAX_PACKAGES]]
         return dict(self.report(), packages=packages)
 

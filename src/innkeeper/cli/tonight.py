@@ -77,7 +77,7 @@ def _fit(entry: PlannedMessage) -> Text:
 
 
 def _reasons(session: Session, left_out: Sequence[PlannedMessage]) -> list[Text]:
-    """Why, and when they may be done: once for all that it holds for."""
+    """Return each reason with its next chance, once for all updates that it holds for."""
     machines: dict[str, list[str]] = {}
     for entry in left_out:
         chance = (

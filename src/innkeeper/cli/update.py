@@ -167,7 +167,7 @@ def say_status(update: UpdateMessage) -> Text:
 
 
 def say_verdict(update: UpdateMessage) -> Text:
-    """What became of it, in words and colour."""
+    """Return the update's outcome, in words and colour."""
     return Text(*_VERDICTS[update.verdict]) if update.verdict is not None else Text("")
 
 

@@ -38,7 +38,7 @@ Value = bytes | str | int | bool
 
 
 class ConfiguredMachine(SettingsInPython):
-    """How one machine is made. Each property is read, and set, when it is used.
+    """Configuration of one machine. Each property is read, and set, when it is used.
 
     Those that can be set are declared in ``wire.machine_settings``, with their limits.
     """

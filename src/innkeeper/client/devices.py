@@ -118,7 +118,7 @@ class _MediaDrive(_Drive):
 
     @property
     def attachment(self) -> Attachment:
-        """What is in it (``Attachment``)."""
+        """The medium in the drive (``Attachment``)."""
         return self.read().attachment
 
     @property
@@ -267,7 +267,7 @@ class SerialPort(_Device):
 
     @property
     def type(self) -> SerialPortType:
-        """What kind of thing it is joined to (``Type``)."""
+        """The kind of the port's connection (``Type``)."""
         return self.read().type
 
 

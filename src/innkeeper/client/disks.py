@@ -99,7 +99,7 @@ class HardDisk:
         return _ask(self._transport, "chain", wire.ChainMessage, path=self.file).disks
 
     def find_faults(self) -> Sequence[wire.FindingMessage]:
-        """What a quick look finds wrong with it."""
+        """Return what a quick check finds wrong with the disk."""
         return _ask(self._transport, "faults", wire.FindingList, path=self.file).findings
 
     def reparent(self, parent: HardDisk | DiskPath, *, accept_other_id: bool = False) -> None:
@@ -277,7 +277,7 @@ class HardDiskCollection:
 
 
 def findings_of(task: Task) -> Iterator[wire.FindingMessage]:
-    """What a check has found, from its task's log."""
+    """Return what a check has found, from its task's log."""
     for line in task.log():
         if message := _FINDING.fullmatch(line.text):
             yield wire.FindingMessage(

@@ -45,7 +45,7 @@ class Display:
 
     @property
     def address(self) -> str:
-        """Where its display server (VNC) listens on its host; empty while it is off.
+        """Address of the display server (VNC) on its host; empty while the machine is off.
 
         The nearest there is to ``IVMVirtualMachine::RdpPipeName``.
         """

@@ -152,5 +152,5 @@ def _proof(token: str) -> dict[str, str]:
 
 
 def _reason(error: BaseException) -> str:
-    """What the system said, without its number."""
+    """Return the system's error text, without its number."""
     return str(error).partition("] ")[2] or str(error)

@@ -57,12 +57,12 @@ class HostInfo:
 
     @property
     def accelerator(self) -> Accelerator:
-        """What runs the processors of its machines: KVM, or software emulation."""
+        """What runs the processors of the host's machines: KVM, or software emulation."""
         return self._said.accelerator
 
     @property
     def accelerator_reason(self) -> str:
-        """Why it is that one, in a sentence."""
+        """The reason for KVM or software emulation, in a sentence."""
         return self._said.accelerator_reason
 
     @property
@@ -77,12 +77,12 @@ class HostInfo:
 
     @property
     def logical_processor_count(self) -> int:
-        """How many logical processors it has (``LogicalProcessorCount``)."""
+        """Number of the host's logical processors (``LogicalProcessorCount``)."""
         return self._said.logical_processors
 
     @property
     def physical_processor_count(self) -> int:
-        """How many sockets it has (``PhysicalProcessorCount``)."""
+        """Number of the host's sockets (``PhysicalProcessorCount``)."""
         return self._said.physical_processors
 
     @property
@@ -172,7 +172,7 @@ class HostInfo:
 
     @property
     def processor_features_string(self) -> str:
-        """What its processor can do, parted by commas (``ProcessorFeaturesString``)."""
+        """The processor's features, separated by commas (``ProcessorFeaturesString``)."""
         flags = self._said.processor_flags
         return ",".join(name for name, flag in _FEATURES.items() if flag in flags)
 
@@ -269,7 +269,7 @@ class USBDevice:
 
     @property
     def device_class(self) -> UsbDeviceClass:
-        """What kind of device it is (``DeviceClass``)."""
+        """The device's class (``DeviceClass``)."""
         return self._said.device_class
 
     @property

@@ -93,7 +93,7 @@ class Mouse:
         self._absolute = False
 
     def read(self) -> MouseMessage:
-        """What is known of it."""
+        """The mouse's known state."""
         return self._transport.send(get(machine_path(self._name, "mouse"), MouseMessage))
 
     @property

@@ -54,7 +54,7 @@ class Machine(MachineCommands[Task], ConfiguredMachine):
 
     @property
     def guest_os(self) -> GuestOS:
-        """What runs in it (``GuestOS``)."""
+        """The guest's operating system (``GuestOS``)."""
         return GuestOS(self._transport, self.name)
 
     @property
@@ -64,7 +64,7 @@ class Machine(MachineCommands[Task], ConfiguredMachine):
 
     @property
     def updates(self) -> MachineUpdates:
-        """What is booked for it."""
+        """The machine's booked updates."""
         return MachineUpdates(self._transport, self.name)
 
     @property
@@ -89,7 +89,7 @@ class Machine(MachineCommands[Task], ConfiguredMachine):
         return Task(self._transport, self._transport.send(calls.command(self.name, found.route, body)).task)
 
     def plan_deletion(self, *, disks: bool = False) -> DeleteMessage:
-        """What a deletion would take with it; nothing is touched."""
+        """Return what a deletion would remove; nothing is touched."""
         return self._send("GET", "deletion", DeleteMessage, disks=disks)
 
     def delete(self, *, disks: bool = False) -> Task:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class NumberedCollection(Generic[T]):
-    """What there was when it was asked for, numbered from 1 (``Count``, ``Item``)."""
+    """A list as it was when it was asked for, numbered as documented (``Count``, ``Item``)."""
 
     def __init__(self, items: Iterable[T], name_of: Callable[[T], str]) -> None:
         self._items = tuple(items)

@@ -36,7 +36,7 @@ class RunningTask:
 
     @property
     def instance_guid(self) -> str:
-        """What tells it from every other instance (``InstanceGuid``)."""
+        """The instance's identity (``InstanceGuid``)."""
         return self.message.id
 
     @property
@@ -57,7 +57,7 @@ class RunningTask:
 
     @property
     def reason(self) -> str:
-        """Why it is in its state, for a person."""
+        """The reason of the instance's state, for a person."""
         return self.message.reason
 
     @property

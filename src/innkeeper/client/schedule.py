@@ -250,7 +250,7 @@ class RegisteredTask:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What of its definition has no effect on the service's computer, and why."""
+        """Return which parts of the definition have no effect on the service's computer, and why."""
         return self.read().notices
 
     def run(self, *arguments: str, flags: int = 0, session: int = 0) -> RunningTask:

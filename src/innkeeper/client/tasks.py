@@ -85,7 +85,7 @@ class Task:
 
     @property
     def known(self) -> TaskMessage:
-        """What the service said of it last; nothing is asked. (Not in the documentation.)"""
+        """The task's last known state; nothing is asked. (Not in the documentation.)"""
         return self._message
 
     def read(self) -> TaskMessage:

@@ -39,17 +39,17 @@ class Update:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What became of it; nothing before its end."""
+        """The update's outcome; ``None`` before its end."""
         return self.read().verdict
 
     @property
     def reason(self) -> str:
-        """Why it has not started, or why it came out as it did."""
+        """Why the update has not started, or why it came out as it did."""
         return self.read().reason
 
     @property
     def report(self) -> ReportMessage | None:
-        """What its run did; nothing before its end."""
+        """The report of the update's run; ``None`` before its end."""
         return self.detail().report
 
     @property

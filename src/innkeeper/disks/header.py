@@ -41,7 +41,7 @@ class LocatorEntry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
-    """Where the blocks of a dynamic or differencing disk are, and who its parent is."""
+    """Header of a dynamic or differencing disk: its table of blocks, and its parent."""
 
     table_offset: int
     #: How many blocks the table can name.

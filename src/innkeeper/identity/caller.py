@@ -71,7 +71,7 @@ class Caller:
 
     @property
     def is_administrator(self) -> bool:
-        """Whether they rule the whole inn."""
+        """Whether the caller is an administrator of the whole service."""
         return self.may(Role.ADMINISTRATOR, THE_INN)
 
     @property
@@ -88,7 +88,7 @@ class Caller:
         return None if left is None else min(own, left)
 
     def may(self, role: Role, resource: Resource = THE_INN) -> bool:
-        """Whether they may do what takes ``role`` on the resource."""
+        """Whether the caller has at least ``role`` on the resource."""
         held = self.role_on(resource)
         return held is not None and held >= role
 

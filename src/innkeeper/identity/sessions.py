@@ -101,5 +101,5 @@ def digest_of(secret: str) -> str:
 
 
 def csrf_token_of(secret: str) -> str:
-    """What a form of this session must carry: only its own pages know it."""
+    """Return the token that a form of this session must carry: only its own pages know it."""
     return hmac.new(secret.encode(), b"innkeeper csrf", hashlib.sha256).hexdigest()

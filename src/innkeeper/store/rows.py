@@ -46,7 +46,7 @@ class RowStatement:
 def _value(
     compiled: SQLCompiler, name: str, dialect: sa.Dialect, names: Sequence[str]
 ) -> Callable[[Row], object]:
-    """What finds the value of a parameter in a row, or has it of the statement, as the driver takes it."""
+    """Return the function that finds a parameter's value in a row, as the driver takes it."""
     bind = compiled.binds[name]
     process = bind.type.dialect_impl(cast(DefaultDialect, dialect)).bind_processor(dialect)
     if name not in names:

@@ -1,4 +1,4 @@
-"""How a task ended, from what its work raised."""
+"""Endings of tasks, from what their work raised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step came to, as JSON: its value, or the error it raised."""
+"""Results of steps as JSON: a value, or the error that was raised."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _describe(exc: Exception) -> Json:
 
 
 def _fields(exc: InnkeeperError) -> Json:
-    """What the error carries; a value that is not JSON is kept as its text."""
+    """Return what the error carries; a value that is not JSON is kept as its text."""
     result: Json = json.loads(json.dumps(vars(exc), default=str))
     return result
 

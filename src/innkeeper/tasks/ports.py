@@ -1,4 +1,4 @@
-"""What tasks need from the world: a store that keeps them and an engine that runs them durably."""
+"""Ports of tasks: a store that keeps them and an engine that runs them durably."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the code of a task sees while it runs."""
+"""The interface of a running task, as its work sees it."""
 
 from __future__ import annotations
 

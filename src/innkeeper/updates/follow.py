@@ -176,7 +176,7 @@ class Follower:
 
 @contextlib.asynccontextmanager
 async def _heard(agent: GuestAgent) -> AsyncIterator[asyncio.Queue[GuestMessage]]:
-    """What the guest tells, in a queue, so that a wait for it can be given up without losing any."""
+    """Collect the guest's messages in a queue, so that a wait for one can be given up without losing any."""
     messages: asyncio.Queue[GuestMessage] = asyncio.Queue(maxsize=1000)
 
     async def listen() -> None:

@@ -1,4 +1,4 @@
-"""What will happen tonight: to which machine, when, on which host, and whether it fits."""
+"""The plan of a night: which machine, when, on which host, and whether it fits."""
 
 from __future__ import annotations
 

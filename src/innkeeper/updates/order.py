@@ -1,4 +1,4 @@
-"""What an update run is asked to do: the argument of its task."""
+"""The order of an update run: the argument of its task."""
 
 from __future__ import annotations
 

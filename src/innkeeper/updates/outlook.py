@@ -171,7 +171,7 @@ class Lookout:
         ]
 
     async def _host(self, name: str) -> Host | None:
-        """What a host can carry; ``None`` where it does not answer."""
+        """Return what a host can carry; ``None`` where it does not answer."""
         try:
             free = await self._machines.hosts[name].information.memory_free_mib()
         except InnkeeperError as error:

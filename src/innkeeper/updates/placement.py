@@ -98,7 +98,7 @@ class Placement:
 
     @property
     def reason(self) -> str:
-        """Why it does not start, in sentences for a person."""
+        """Why the update does not start, in sentences for a person."""
         if self.why is not Why.TOO_SHORT:
             return self.why.value
         minutes = max(1, round(self.candidate.predicted / dt.timedelta(minutes=1)))

@@ -212,7 +212,7 @@ class TriggerAgent:
 
 
 def _last_words(booking: Booking) -> str:
-    """Why a booking whose time is over was not started: what it waited for last."""
+    """Return why a booking whose time is over was not started: what it waited for last."""
     return f"{Why.EXPIRED.value} {booking.reason}".strip()
 
 

@@ -137,7 +137,7 @@ class LabelsRequest(Request):
 
 
 class ValueKind(enum.StrEnum):
-    """What kind of value it is (``VARIANT``)."""
+    """The kind of the value (``VARIANT``)."""
 
     STRING = "string"
     INTEGER = "integer"

@@ -12,7 +12,7 @@ Json = str | int | float | bool | None | list["Json"] | Mapping[str, "Json"]
 
 
 class EventGroup(enum.StrEnum):
-    """What an event is about: the first word of its kind."""
+    """Groups of events: the first word of their kinds."""
 
     MACHINE = "machine"
     TASK = "task"

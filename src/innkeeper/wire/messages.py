@@ -99,7 +99,7 @@ class Message(BaseModel):
 
 
 class Request(BaseModel):
-    """What the service is asked. A field that it does not know is refused."""
+    """A request to the service. An unknown field is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 

@@ -39,7 +39,7 @@ class Limits(Protocol):
         """The limits as JSON schema has them."""
 
     def complaint(self, noun: str, value: SettingValue) -> str:
-        """What is wrong with a value, as a sentence; empty where it will do."""
+        """Return what is wrong with a value, as a sentence; empty where nothing is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -40,7 +40,7 @@ class Backend:
         return {}
 
     def problem(self) -> str:
-        """What is wrong with the package database; empty when it is consistent."""
+        """Return what is wrong with the package database; empty when it is consistent."""
         return ""
 
     def needs_reboot(self) -> bool:
@@ -59,7 +59,7 @@ class RpmBackend(Backend):
         return parse_installed(ask(["rpm", "-qa", "--qf", "%{NAME}.%{ARCH}\t%{VERSION}-%{RELEASE}\n"]).output)
 
     def problem(self) -> str:
-        """What rpm finds wrong with its database."""
+        """Return what rpm finds wrong with its database."""
         answer = ask(["rpm", "-q", "rpm"], timeout=120)
         return "" if answer.code == 0 else f"rpm cannot read its database: {last_line(answer)}"
 

@@ -128,7 +128,7 @@ def exit_code(message: TaskMessage) -> ExitCode:
 
 
 class _Rate(ProgressColumn):
-    """How fast it goes, once that can be told."""
+    """Column with the operation's speed, once it can be told."""
 
     def render(self, task: rich.progress.Task) -> Text:
         """So many bytes a second."""

@@ -216,7 +216,7 @@ def _tell(
     *,
     dry_run: bool,
 ) -> None:
-    """What was registered, in words, and its next runs in the zone they were said in."""
+    """Print what was registered, in words, and its next runs in the zone of the rule."""
     message = "would be registered; nothing was changed." if dry_run else "is registered."
     session.out.print(Text.assemble((path, "bold"), f" {message}"))
     names = {class_id.upper(): name for name, class_id in operations.items()}

@@ -35,7 +35,7 @@ _PORT_TYPES = {
 
 
 def configuration_of(definition: str) -> Configuration:
-    """How the machine of a definition is made. Raises ``InvalidArgument`` where it is none."""
+    """Return the configuration in a definition. Raises ``InvalidArgument`` where there is none."""
     domain = Domain(parse(definition, "domain"))
     extras = read_extras(domain.node)
     return Configuration(

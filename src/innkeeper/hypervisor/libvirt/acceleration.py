@@ -103,7 +103,7 @@ def circumstances(kernel: Path | None = None) -> str:
 
 
 def _why_not(accelerator: str, kernels: list[TrialKernel]) -> str:
-    """Why no guest runs with it, or empty."""
+    """Return why no guest runs with KVM, or an empty string."""
     qemu = shutil.which(_QEMU)
     if qemu is None:
         return f"{_QEMU} is not installed."

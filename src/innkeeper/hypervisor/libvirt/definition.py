@@ -206,7 +206,7 @@ class HostDeviceElement(Element):
     product = Attribute("source/product", "id")
 
     def name(self) -> str:
-        """How a person would call it."""
+        """Return a disk's name for a person."""
         if self.vendor:
             return f"{self.type} {self.vendor}:{self.product}"
         kind = self.type if self.node.tag == "hostdev" else "pci"

@@ -53,5 +53,5 @@ _REASONS: Mapping[tuple[int, int], str] = {
 
 
 def lifecycle_reason(event: int, detail: int) -> str:
-    """Why it happened, in one word; empty where libvirt does not say."""
+    """Return why the event happened, in one word; empty where libvirt has no reason."""
     return _REASONS.get((event, detail), "")

@@ -106,7 +106,7 @@ def _saved_directory(path: str, root: Path | None, *, is_local: bool) -> Path | 
 
 
 def embedded_root(state_directory: Path) -> Path:
-    """Where the embedded driver keeps its machines."""
+    """Directory in which the embedded driver keeps its machines."""
     return state_directory / "hv"
 
 

@@ -57,7 +57,7 @@ ClientEvent = KeyEvent | PointerEvent | UpdateAsked | SizeAsked
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """How the client wants its pixels: four bytes each, a byte a colour."""
+    """The client's pixel format: four bytes each, a byte a colour."""
 
     red_shift: int = 16
     green_shift: int = 8

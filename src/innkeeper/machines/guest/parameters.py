@@ -54,7 +54,7 @@ class HostNames:
 
 
 class ParameterStore(Protocol):
-    """Where the host keeps the values of each machine, by its UUID."""
+    """Stores the values of each machine on the host, by its UUID."""
 
     async def put(self, machine: str, kept: KeptParameter) -> None:
         """Add it, or replace the one of the same name."""

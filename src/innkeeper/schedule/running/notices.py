@@ -26,7 +26,7 @@ def _nothing() -> str:
 
 
 class Notices:
-    """What this computer cannot do, asked of its sources anew each time."""
+    """Collects what this computer cannot do, asked of its sources anew each time."""
 
     def __init__(
         self,
