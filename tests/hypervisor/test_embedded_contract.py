@@ -15,6 +15,8 @@ from tests.hypervisor.contracts.agent_ports import AgentPortsContract
 from tests.hypervisor.contracts.configurations import ConfigurationsContract, MediaContract
 from tests.hypervisor.contracts.definitions import DefinitionsContract
 from tests.hypervisor.contracts.disks import DisksContract
+from tests.hypervisor.contracts.image_files import ImageFilesContract
+from tests.hypervisor.contracts.image_maker import ImageMakerContract
 from tests.hypervisor.contracts.information import InformationContract
 from tests.hypervisor.contracts.input_devices import InputDevicesContract
 from tests.hypervisor.contracts.inventory import InventoryContract
@@ -114,4 +116,12 @@ class TestUsage(UsageContract):
 
 
 class TestDisks(DisksContract):
+    """Embedded."""
+
+
+class TestImageFiles(ImageFilesContract):
+    """Embedded."""
+
+
+class TestImageMaker(ImageMakerContract):
     """Embedded."""

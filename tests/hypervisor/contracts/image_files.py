@@ -1,0 +1,39 @@
+"""Contract of ``machines.ports.image_files``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.hypervisor.contracts.subject import Subject, an_image
+
+
+class ImageFilesContract:
+    """The files of disk images are identified, compared, copied and found."""
+
+    async def test_a_file_is_the_same_until_it_changes(self, subject: Subject) -> None:
+        """And one that is not there has no identity."""
+        path = await an_image(subject)
+        files = subject.hypervisor.files
+        before = await files.identity(path)
+        assert before is not None
+        assert before == await files.identity(path)
+        Path(path).write_bytes(b"other")
+        assert await files.identity(path) != before
+        assert await files.identity(str(subject.directory / "nowhere")) is None
+
+    async def test_equal_contents_have_equal_checksums(self, subject: Subject) -> None:
+        """And different ones have not."""
+        path = await an_image(subject)
+        copy = str(subject.directory / "copy.img")
+        files = subject.hypervisor.files
+        await files.copy(path, copy)
+        assert await files.checksum(copy) == await files.checksum(path)
+        Path(copy).write_bytes(Path(copy).read_bytes() + b"more")
+        assert await files.checksum(copy) != await files.checksum(path)
+
+    async def test_files_are_found_by_a_part_of_their_names(self, subject: Subject) -> None:
+        """In order."""
+        for name in ("b.undo-7", "a.undo-7", "c.other"):
+            (subject.directory / name).write_bytes(b"")
+        found = await subject.hypervisor.files.find(str(subject.directory), ".undo-7")
+        assert [Path(each).name for each in found] == ["a.undo-7", "b.undo-7"]
