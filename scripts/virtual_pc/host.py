@@ -69,7 +69,7 @@ VIRTUAL_PC = Interface(
             "GetConfigurationValue",
             _EMULATED,
             "VirtualPC.get_configuration_value",
-            "From the inn’s options.",
+            "From the service’s options.",
         ),
         Member(
             "GetDVDFiles",
@@ -173,7 +173,7 @@ VIRTUAL_PC = Interface(
             "RemoveConfigurationValue",
             _EMULATED,
             "VirtualPC.remove_configuration_value",
-            "From the inn’s options.",
+            "From the service’s options.",
         ),
         Member(
             "SearchPaths",
@@ -185,7 +185,7 @@ VIRTUAL_PC = Interface(
             "SetConfigurationValue",
             _EMULATED,
             "VirtualPC.set_configuration_value",
-            "In the inn’s options. idle_timeout is kept, and without effect: the service does not end "
+            "In the service’s options. idle_timeout is kept, and without effect: the service does not end "
             "by itself.",
         ),
         Member(

@@ -69,7 +69,9 @@ def _(change: changes.MetadataChanged) -> Iterator[ChangeEvent]:
 
 @_events.register
 def _(change: changes.ValueSet) -> Iterator[ChangeEvent]:
-    yield _changed(change.key, change.value if isinstance(change.value, str | int) else None)
+    # A user's value may have a setting's name.
+    value = change.value if isinstance(change.value, str | int) else None
+    yield _changed(change.key, value, configuration_value=True)
 
 
 @_events.register

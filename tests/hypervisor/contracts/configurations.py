@@ -86,6 +86,12 @@ class ConfigurationsContract:
             for event in subject.events[before:]
             if event.kind == EventKind.MACHINE_CONFIGURATION_CHANGED and event.subject == subject.name
         ]
+        values_told = [
+            event.data["config_key"]
+            for event in subject.events[before:]
+            if event.data.get("configuration_value")
+        ]
+        assert values_told == ["a/b"]
         settings: list[tuple[Json, Json]] = [
             (SETTINGS[key].member, plain(value)) for key, value in values.items()
         ]

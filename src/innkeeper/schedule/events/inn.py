@@ -10,7 +10,7 @@ from innkeeper.schedule.events.record import Facts, Level, Record, record
 from innkeeper.wire.events import Event, EventGroup, EventKind, Json
 
 PROVIDER: Final = "Innkeeper"
-#: All of the inn's events; those about one noun are in a channel of their own beside it.
+#: All of Innkeeper's events; those about one noun are in a channel of their own beside it.
 CHANNEL: Final = "Innkeeper"
 #: By what they are about.
 CHANNELS: Final[Mapping[EventGroup, str]] = {
