@@ -50,7 +50,7 @@ def test_a_setting_is_a_property_of_the_clients_machine(key: str) -> None:
     assert SETTINGS[key].setting.documented in (found.__doc__ or "")
 
 
-@pytest.mark.parametrize("key", SETTINGS.keys() - _OF_THE_HOST)
+@pytest.mark.parametrize("key", sorted(SETTINGS.keys() - _OF_THE_HOST))
 def test_a_setting_has_a_field_in_the_definition(key: str) -> None:
     """It is called as the setting is, so that the one editor and the one reader find it."""
     assert key in vars(Domain)
