@@ -251,7 +251,7 @@ def test_people_are_looked_after_by_commands(remote: Service) -> None:
     """Added, given roles, closed, opened, removed; each says how it is now."""
     word = f"{GOOD}\n".encode()
     added = remote.run("user", "add", "Bob", "--role", "viewer", "--password-file", "-", stdin=word)
-    assert (added.code, added.out.strip()) == (0, "bob@local: open, viewer."), added.err
+    assert (added.code, added.out.strip()) == (0, "bob@local: enabled, viewer."), added.err
     assert remote.run("user", "add", "bob", "--password-file", "-", stdin=word).code != 0
     given = remote.run("user", "role", "bob@local", "operator", "--machine", "web-1", "--label", "lab")
     assert given.out.strip() == "bob@local: operator on machine web-1, label lab."
