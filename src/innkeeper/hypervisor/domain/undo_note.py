@@ -78,7 +78,7 @@ def forget_note(domain: etree._Element, targets: Collection[str]) -> None:
 
 
 def stand_on_overlay(disk: etree._Element, noted: NotedDisk) -> None:
-    """Point a disk to its overlay, with its former image as the backing store."""
+    """Let a disk take its writes to its overlay, over the image that it had."""
     put_back(disk, noted)
     below = _as_backing(noted.node)
     encryption = disk.find("source/encryption")
@@ -93,7 +93,7 @@ def stand_on_overlay(disk: etree._Element, noted: NotedDisk) -> None:
 
 
 def put_back(disk: etree._Element, noted: NotedDisk) -> None:
-    """Restore what a disk said of its content before; other changes since then stay."""
+    """Let a disk say of its content what it said before; what else was changed since stays."""
     before = noted.node
     disk.set("type", before.get("type", "file"))
     _put_back_driver(disk, before)

@@ -160,7 +160,7 @@ class LibvirtUndoDisks:
         target: str,
         base: str,
     ) -> None:
-        """Point a disk of a definition to its noted base again; the note stays."""
+        """Let a disk of a definition stand on its base again, as it is noted; the note stays."""
         disk, noted = definition.disk(target), read_note(definition.node).get(target)
         if noted is not None and DiskElement(noted.node).file == base:
             put_back(disk.node, noted)
