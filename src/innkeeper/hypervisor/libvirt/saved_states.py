@@ -194,7 +194,7 @@ class LibvirtSavedStates:
                     advice="Discard the saved state, or give the machine its former disk back.",
                 )
             if disk.file == path:
-                self._undo_disks.use_own(connect, domain, definition, target, known.file)
+                self._exported.use(disk, known.file, known.format)
         redefine(connect, definition)
 
     def _restore(self, connect: libvirt.virConnect, name: str, sources: Mapping[str, str]) -> None:

@@ -9,23 +9,11 @@ import asyncio
 import dataclasses
 import enum
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import libvirt
 
 from innkeeper.errors import DiskError, ErrorCode, HypervisorError, MachineUnfit, WrongState
-from innkeeper.hypervisor.domain.fields import written
-from innkeeper.hypervisor.domain.undo_note import (
-    NAMESPACE,
-    PREFIX,
-    NotedDisk,
-    forget_note,
-    note_text,
-    noted_disks,
-    put_back,
-    read_note,
-    stand_on_overlay,
-)
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import EXPORTED, Definition, DiskElement, overlays_xml
 from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine
@@ -116,13 +104,11 @@ class LibvirtUndoDisks:
         def work(connect: libvirt.virConnect) -> None:
             domain = connect.lookupByName(name)
             self._domains.require(domain, _SETTLED, "take an undo disk")
-            self._note(domain, overlays)
             if not current(domain).has_sources(overlays):
                 self._create(connect, domain, overlays)
             definition = persistent(domain)
-            before = definition.text()
-            self._use_overlays(definition, overlays)
-            if definition.text() != before:
+            if not definition.has_sources(overlays):
+                self._use_files(definition, overlays, lambda _target, _path: "qcow2")
                 redefine(connect, definition)
 
         await self._connection.command(work, "put an undo disk under", name)
@@ -152,44 +138,7 @@ class LibvirtUndoDisks:
 
         await self._connection.command(work, "take the undo disk from", name)
 
-    def use_own(
-        self,
-        connect: libvirt.virConnect,
-        domain: libvirt.virDomain,
-        definition: Definition,
-        target: str,
-        base: str,
-    ) -> None:
-        """Let a disk of a definition stand on its base again, as it is noted; the note stays."""
-        disk, noted = definition.disk(target), read_note(definition.node).get(target)
-        if noted is not None and DiskElement(noted.node).file == base:
-            put_back(disk.node, noted)
-        elif disk.file != base:
-            self._exported.use(disk, base, self._base_format(connect, domain, disk, base))
-
     # Adding
-
-    def _note(self, domain: libvirt.virDomain, overlays: Mapping[str, str]) -> None:
-        """Note what the disks are like, in the definition, before anything else is changed."""
-        definition = persistent(domain)
-        wanted = noted_disks(definition.node, overlays)
-        if wanted != read_note(definition.node):
-            domain.setMetadata(
-                libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-                note_text(wanted),
-                PREFIX,
-                NAMESPACE,
-                libvirt.VIR_DOMAIN_AFFECT_CONFIG,
-            )
-
-    def _use_overlays(self, definition: Definition, overlays: Mapping[str, str]) -> None:
-        note = read_note(definition.node)
-        for target, path in overlays.items():
-            disk = definition.disk(target)
-            if target in note and not DiskElement(note[target].node).is_exported:
-                stand_on_overlay(disk.node, note[target])
-            elif disk.file != path:
-                disk.use_file(path, "qcow2")
 
     def _create(
         self, connect: libvirt.virConnect, domain: libvirt.virDomain, overlays: Mapping[str, str]
@@ -224,7 +173,7 @@ class LibvirtUndoDisks:
             return True
         if state not in _SETTLED:
             raise WrongState.of(name, state, "merge its undo disks")
-        if current(domain).has_sources(bases) and _stands_on_its_own(persistent(domain), bases):
+        if current(domain).has_sources(bases) and persistent(domain).has_sources(bases):
             self._point_memory_at(connect, domain, bases)
             return False
         self._forget_memory_of(domain, bases)
@@ -284,21 +233,29 @@ class LibvirtUndoDisks:
         if saved.has_sources(bases):
             return
         definition = persistent(domain)
-        for target in bases:
-            own = NotedDisk(overlay="", definition=written(definition.disk(target).node))
-            put_back(saved.disk(target).node, own)
+        self._use_files(saved, bases, lambda target, _base: definition.disk(target).format)
         domain.managedSaveDefineXML(saved.text(), 0)
 
     def _use_bases(
         self, connect: libvirt.virConnect, domain: libvirt.virDomain, bases: Mapping[str, str]
     ) -> None:
         definition = persistent(domain)
-        if _stands_on_its_own(definition, bases):
+        if definition.has_sources(bases):
             return
-        for target, base in bases.items():
-            self.use_own(connect, domain, definition, target, base)
-        forget_note(definition.node, bases)
+
+        def base_format(target: str, base: str) -> str:
+            return self._base_format(connect, domain, definition.disk(target), base)
+
+        self._use_files(definition, bases, base_format)
         redefine(connect, definition)
+
+    def _use_files(
+        self, definition: Definition, files: Mapping[str, str], image_format: Callable[[str, str], str]
+    ) -> None:
+        for target, path in files.items():
+            disk = definition.disk(target)
+            if disk.file != path:
+                self._exported.use(disk, path, image_format(target, path))
 
     def _base_format(
         self, connect: libvirt.virConnect, domain: libvirt.virDomain, disk: DiskElement, base: str
@@ -318,11 +275,6 @@ class LibvirtUndoDisks:
                 advice="Edit the machine's definition by hand so that it names this image and its format.",
             )
         return found
-
-
-def _stands_on_its_own(definition: Definition, bases: Mapping[str, str]) -> bool:
-    """Whether its disks are these, and nothing is left to be put back of what they were."""
-    return definition.has_sources(bases) and not read_note(definition.node).keys() & bases.keys()
 
 
 def _advance_merge(
