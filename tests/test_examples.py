@@ -82,7 +82,7 @@ def test_settings_are_taken_by_the_service(example: Example, tmp_path: Path) -> 
     """By the loader that reads the service's own file: names, types and bounds."""
     file = tmp_path / "innkeeper.toml"
     file.write_text(example.text)
-    settings.load(file=file, environ={"HOME": str(tmp_path)})
+    settings.load(file=file, environ={"HOME": "/home/ana"})
 
 
 def test_a_setting_that_is_commented_out_is_taken_too(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_setting_that_is_commented_out_is_taken_too(tmp_path: Path) -> None:
     for line in found:
         file = tmp_path / "innkeeper.toml"
         file.write_text(line)
-        settings.load(file=file, environ={"HOME": str(tmp_path)})
+        settings.load(file=file, environ={"HOME": "/home/ana"})
 
 
 @_of("json")
