@@ -6,12 +6,11 @@ import dataclasses
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from innkeeper.disks.file import ImageFile
 from innkeeper.disks.layout import read_layout
 from innkeeper.disks.merge import merge
 from innkeeper.errors import DiskError, ErrorCode
+from tests.disks.killing import in_a_killed_process, kill_at
 
 SIZE = 4 << 20
 BLOCK = 64 << 10
@@ -54,44 +54,6 @@ def copies(family: Family, folder: Path) -> tuple[Path, Path]:
     return folder / "c.vhd", folder / "p.vhd"
 
 
-def in_a_killed_process(work: Callable[[], object]) -> bool:
-    """Run ``work`` in a process of its own; says whether it was killed."""
-    process = os.fork()
-    if not process:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    status = os.waitpid(process, 0)[1]
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
-def kill_at(count: int) -> Iterator[None]:
-    """Kill this process at the ``count``-th change of a file or of the journal."""
-    left = [count]
-
-    def watched(owner: type, name: str) -> None:
-        real = getattr(owner, name)
-
-        def step(*args: object, **kwargs: object) -> object:
-            left[0] -= 1
-            if not left[0]:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-
-        setattr(owner, name, step)
-
-    for name in ("pwrite", "copy_from", "zero", "sync"):
-        watched(ImageFile, name)
-    watched(journal.MergeJournal, "write")
-    for name in ("unlink", "replace"):
-        watched(Path, name)
-    yield
-
-
 def test_a_merge_killed_at_every_single_change_is_finished(
     family: Family, in_memory: Path, content: Callable[[Path], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,7 +64,7 @@ def test_a_merge_killed_at_every_single_change_is_finished(
         child, parent = copies(family, in_memory / f"k{kills}")
 
         def die(child: Path = child, number: int = kills + 1) -> None:
-            next(kill_at(number))
+            kill_at(number)
             merge(child)
 
         if not in_a_killed_process(die):

@@ -51,10 +51,6 @@ from innkeeper.server.routes import (
 from innkeeper.wire.messages import Problem
 from innkeeper.wire.version import VERSION
 
-# Messages are built when they are first used, for the sake of short commands. FastAPI silences this warning
-# where it builds a field at once, and cannot where pydantic builds it later.
-warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
-
 #: Every route can answer with a problem.
 _RESPONSES: dict[int | str, dict[str, object]] = {"default": {"model": Problem, "description": "A problem"}}
 
