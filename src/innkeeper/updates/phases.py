@@ -323,7 +323,7 @@ FORWARD: tuple[Phase, ...] = (
     Phase(name="undo point", title="Creating the undo disks", work=protect, finds=Protected),
     Phase(
         name="record",
-        title="Recording the disks' checksums' checksums",
+        title="Recording the disks' checksums",
         work=record,
         finds=Recorded,
         waits=True,
