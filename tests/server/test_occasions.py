@@ -40,10 +40,9 @@ async def test_a_machine_that_is_paused_starts_a_program_with_its_name(house: Ho
     task = await house.schedule.registry.register("\\Watch", definition, owner="ana")
     (machine, *_) = await house.machines.list()
     await house.machines.command(machine.name, Command.PAUSE, owner="ana")
-    for _ in range(1000):
-        runs = [run for run in await house.schedule.scheduler.history(task) if not run.state.is_live]
-        if runs:
-            break
+    while not (
+        runs := [run for run in await house.schedule.scheduler.history(task) if not run.state.is_live]
+    ):
         await asyncio.sleep(0.01)
     (run,) = runs
     assert (run.state, run.result) == (RunState.FINISHED, 0)

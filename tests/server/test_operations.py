@@ -98,12 +98,11 @@ async def test_stopping_an_instance_cancels_its_operation(house: House) -> None:
     """A save is taken back; the instance ends as terminated only then."""
     machine = next(each for each in await house.machines.list() if each.state is MachineState.RUNNING)
     run = await begun(house, command_of("shut_down").class_id, machine.name)
-    for _ in range(500):
-        found = [
+    while not (
+        found := [
             each for each in await house.tasks.list(TaskFilter(live=True)) if each.kind != "scheduled_task"
         ]
-        if found:
-            break
+    ):
         await asyncio.sleep(0.005)
     run = next(r for r in await house.schedule.scheduler.history(await house.schedule.registry.task("\\t")))
     await house.schedule.scheduler.stop_run(run)

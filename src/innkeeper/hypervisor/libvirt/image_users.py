@@ -17,8 +17,13 @@ _MOST_IMAGES = 10_000
 
 
 def image_users(connect: libvirt.virConnect, images: Images, path: str) -> list[ImageUser]:
-    """Every disk that is this image or stands on it, then images of its folder that no definition names."""
-    by_machine = [*dict.fromkeys(_machines_over(connect, images, path))]
+    """Every disk that is this image or stands on it, then images of its folder that no definition names.
+
+    Both by name: libvirt lists machines in no order.
+    """
+    by_machine = sorted(
+        set(_machines_over(connect, images, path)), key=lambda user: (user.machine, user.target, user.image)
+    )
     named = {user.image for user in by_machine}
     beside = images.over(connect, path)[:_MOST_IMAGES]
     return [*by_machine, *(ImageUser(image=image) for image in beside if image not in named)]
