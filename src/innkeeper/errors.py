@@ -209,6 +209,9 @@ class InnkeeperError(Exception):
     #: The identifier used where the raiser names no finer one.
     default_code: ErrorCode = ErrorCode.E_FAIL
 
+    #: The one command that clears what is in the way; empty where no single command does.
+    way_out: str = ""
+
     def __init__(self, sentence: str, *, code: ErrorCode | None = None, advice: str = "") -> None:
         super().__init__(sentence)
         self.code = self.default_code if code is None else code
@@ -331,10 +334,18 @@ class MachineError(InnkeeperError):
     """Something is wrong with one virtual machine."""
 
     def __init__(
-        self, sentence: str, *, machine: str, code: ErrorCode | None = None, advice: str = ""
+        self,
+        sentence: str,
+        *,
+        machine: str,
+        code: ErrorCode | None = None,
+        advice: str = "",
+        way_out: str = "",
     ) -> None:
-        super().__init__(sentence, code=code, advice=advice)
+        """Without ``advice``, a ``way_out`` is the advice."""
+        super().__init__(sentence, code=code, advice=advice or (way_out and f"Run: {way_out}"))
         self.machine = machine
+        self.way_out = way_out
 
 
 class MachineNotFound(MachineError):

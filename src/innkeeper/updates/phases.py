@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from innkeeper.channels.ports import AgentHello, GuestAgent, HealthReport, UpdateStatus
 from innkeeper.errors import AgentError, ErrorCode, InnkeeperError, MachineUnfit
-from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo.children import refuse_children
-from innkeeper.machines.undo.fitness import plan_undo_point
 from innkeeper.machines.undo.point import Consistency
 from innkeeper.tasks.task import LogLevel
 from innkeeper.tasks.waiting import until
 from innkeeper.updates import health
+from innkeeper.updates.admission import admission
 from innkeeper.updates.facts import (
     Accepted,
     Admitted,
@@ -27,7 +27,6 @@ from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.policy import RebootPolicy, UndoPointPolicy
 
-_FOUND = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
 #: Found like this, a machine goes on from its saved memory.
 _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 
@@ -37,13 +36,12 @@ async def admit(run: Run) -> Admitted:
     await run.bookings.started(run.machine, run.order.identifier, run.task.id)
     try:
         machine = await run.state()
-        _refuse_state(machine)
-        _refuse_no_port(machine)
-        plan = await plan_undo_point(run.hypervisor, machine, run.task.id, run.policy.undo, run.hosts)
+        found = await admission(run.hypervisor, machine, run.task.id, run.policy.undo, run.hosts)
+        found.refuse()
     except InnkeeperError as error:
         raise Stop.by(error, Cause.UNFIT) from error
     run.task.log(f"{machine.name} was found {machine.state.words}.")
-    return Admitted(found=machine.state, plan=plan)
+    return Admitted(found=machine.state, plan=found.plan)
 
 
 async def look_before(run: Run) -> Baseline | None:
@@ -203,25 +201,6 @@ async def decide(run: Run) -> None:
 
 
 # What phases share
-
-
-def _refuse_state(machine: Machine) -> None:
-    if machine.state not in _FOUND:
-        raise Stop(
-            Cause.UNFIT,
-            f"{machine.name} is {machine.state.words}, and must finish that first.",
-            code=ErrorCode.ERROR_BUSY,
-            advice="Wait until its present operation has ended.",
-        )
-
-
-def _refuse_no_port(machine: Machine) -> None:
-    if not machine.has_agent_port:
-        raise AgentError(
-            f"{machine.name} has no port for the task agent, so nothing in it can be asked to update.",
-            machine=machine.name,
-            advice=f"Run: innkeeper machine prepare {machine.name}",
-        )
 
 
 def _refuse_done_before(run: Run, hello: AgentHello) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePath
 
-from innkeeper.errors import ErrorCode, MachineError, MachineUnfit
+from innkeeper.errors import (
+    DiskError,
+    ErrorCode,
+    InnkeeperError,
+    MachineError,
+    MachineUnfit,
+    NotSupported,
+)
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.children import refuse_children
@@ -39,6 +47,50 @@ def is_undo_disk(path: str) -> bool:
     return run_of(path) is not None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Obstacle:
+    """One reason why a machine gets no undo point."""
+
+    #: The disk that it is about; empty where it is about the machine.
+    target: str
+    #: The sentence, its documented identifier, and the way out.
+    error: InnkeeperError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Examination:
+    """What an undo point would cover, and everything that is in its way."""
+
+    plan: UndoPlan
+    #: What a run would be refused for comes first.
+    obstacles: tuple[Obstacle, ...]
+
+    def refuse(self) -> None:
+        """Raises the first obstacle's error, where there is one."""
+        for obstacle in self.obstacles:
+            raise obstacle.error
+
+
+class _Obstacles:
+    """Gathers refusals instead of stopping at the first."""
+
+    def __init__(self) -> None:
+        self.found: list[Obstacle] = []
+
+    @contextlib.contextmanager
+    def of(self, target: str = "") -> Iterator[None]:
+        """Note the refusal within; a host that does not answer is none."""
+        try:
+            yield
+        except (MachineError, DiskError, NotSupported) as error:
+            self.found.append(Obstacle(target=target, error=error))
+
+    def clear_of(self, disks: Iterable[Disk]) -> list[Disk]:
+        """The disks that nothing is in the way of."""
+        refused = {each.target for each in self.found}
+        return [disk for disk in disks if disk.target not in refused]
+
+
 async def plan_undo_point(
     hypervisor: Host, machine: Machine, run: int, rules: UndoRules, others: Iterable[Host] = ()
 ) -> UndoPlan:
@@ -46,19 +98,34 @@ async def plan_undo_point(
 
     Machines of ``others``, the service's other hosts, may stand on its disks too.
     """
-    _refuse_devices(machine, rules)
+    found = await examine(hypervisor, machine, run, rules, others)
+    found.refuse()
+    return found.plan
+
+
+async def examine(
+    hypervisor: Host, machine: Machine, run: int, rules: UndoRules, others: Iterable[Host] = ()
+) -> Examination:
+    """Look for everything that is in the way of an undo point, touching nothing."""
+    obstacles = _Obstacles()
+    with obstacles.of():
+        _refuse_devices(machine, rules)
     disks = [disk for disk in machine.disks if _takes_writes(disk)]
     for disk in disks:
-        _refuse_disk(machine, disk)
-        await _refuse_chain(hypervisor, machine, disk, run, rules)
-    await refuse_children(hypervisor, machine.name, {disk.target: disk.path for disk in disks}, others)
-    await _refuse_lack_of_room(hypervisor, machine, disks, rules)
-    return UndoPlan(
+        with obstacles.of(disk.target):
+            _refuse_disk(machine, disk)
+            await _refuse_chain(hypervisor, machine, disk, run, rules)
+            await refuse_children(hypervisor, machine.name, {disk.target: disk.path}, others)
+    covered = obstacles.clear_of(disks)
+    with obstacles.of():
+        await _refuse_lack_of_room(hypervisor, machine, covered, rules)
+    plan = UndoPlan(
         machine=machine.name,
-        disks=tuple(_plan_disk(machine, disk, run) for disk in disks),
+        disks=tuple(_plan_disk(machine, disk, run) for disk in covered),
         nvram_path=machine.nvram_path,
         nvram_copy=f"{machine.nvram_path}{MARK}{run}" if machine.nvram_path else "",
     )
+    return Examination(plan=plan, obstacles=tuple(obstacles.found))
 
 
 def _plan_disk(machine: Machine, disk: Disk, run: int) -> UndoDisk:
