@@ -21,6 +21,7 @@ from tests.hypervisor.contracts.information import InformationContract
 from tests.hypervisor.contracts.input_devices import InputDevicesContract
 from tests.hypervisor.contracts.inventory import InventoryContract
 from tests.hypervisor.contracts.lifecycle import LifecycleContract
+from tests.hypervisor.contracts.memory_points import MemoryPointsContract
 from tests.hypervisor.contracts.saved_states import SavedStatesContract
 from tests.hypervisor.contracts.screens import DisplayContract
 from tests.hypervisor.contracts.subject import Subject
@@ -54,6 +55,10 @@ class TestSavedStates(SavedStatesContract):
 
 
 class TestUndoDisks(UndoDisksContract):
+    """Embedded."""
+
+
+class TestMemoryPoints(MemoryPointsContract):
     """Embedded."""
 
 

@@ -20,6 +20,7 @@ from tests.hypervisor.contracts.information import InformationContract
 from tests.hypervisor.contracts.input_devices import InputDevicesContract
 from tests.hypervisor.contracts.inventory import InventoryContract
 from tests.hypervisor.contracts.lifecycle import LifecycleContract
+from tests.hypervisor.contracts.memory_points import MemoryPointsContract
 from tests.hypervisor.contracts.saved_states import SavedStatesContract
 from tests.hypervisor.contracts.screens import DisplayContract
 from tests.hypervisor.contracts.subject import Subject
@@ -49,6 +50,10 @@ class TestSavedStates(SavedStatesContract):
 
 
 class TestUndoDisks(UndoDisksContract):
+    """Simulated."""
+
+
+class TestMemoryPoints(MemoryPointsContract):
     """Simulated."""
 
 

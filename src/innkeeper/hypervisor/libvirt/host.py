@@ -22,6 +22,7 @@ from innkeeper.hypervisor.libvirt.inventory import LibvirtInventory
 from innkeeper.hypervisor.libvirt.lifecycle import LibvirtLifecycle
 from innkeeper.hypervisor.libvirt.link import Link
 from innkeeper.hypervisor.libvirt.local_files import NearFiles
+from innkeeper.hypervisor.libvirt.memory_points import LibvirtMemoryPoints
 from innkeeper.hypervisor.libvirt.remote_files import FarFiles
 from innkeeper.hypervisor.libvirt.remote_images import FarImages
 from innkeeper.hypervisor.libvirt.saved_states import LibvirtSavedStates
@@ -94,6 +95,7 @@ def libvirt_host(
         lifecycle=LibvirtLifecycle(connection, domains, saved_states),
         saved_states=saved_states,
         undo_disks=undo_disks,
+        memory_points=LibvirtMemoryPoints(where, connection, domains, store, undo_disks, exported),
         disks=LibvirtDisks(connection, store, exported),
         files=files,
         images=images,

@@ -16,6 +16,7 @@ from innkeeper.hypervisor.simulated.information import SimulatedInformation
 from innkeeper.hypervisor.simulated.input_devices import FakeInputDevices
 from innkeeper.hypervisor.simulated.inventory import SimulatedInventory
 from innkeeper.hypervisor.simulated.lifecycle import SimulatedLifecycle
+from innkeeper.hypervisor.simulated.memory_points import SimulatedMemoryPoints
 from innkeeper.hypervisor.simulated.saved_states import SimulatedSavedStates
 from innkeeper.hypervisor.simulated.screens import FakeScreens
 from innkeeper.hypervisor.simulated.simulation import Simulation
@@ -64,6 +65,7 @@ def simulated_host(
         lifecycle=SimulatedLifecycle(simulation),
         saved_states=SimulatedSavedStates(simulation),
         undo_disks=SimulatedUndoDisks(simulation),
+        memory_points=SimulatedMemoryPoints(simulation),
         disks=SimulatedDisks(simulation),
         files=FakeFiles(threads=threads),
         images=images,

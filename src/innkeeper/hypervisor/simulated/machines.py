@@ -230,12 +230,12 @@ class SimulatedMachine:
         parsed = json.loads(content)
         parsed["disks"] = _disks(parsed["disks"])
         parsed["live_disks"] = _disks(parsed["live_disks"])
-        parsed["memory"] = _memory(parsed["memory"]) if parsed["memory"] else None
+        parsed["memory"] = memory_from_json(parsed["memory"]) if parsed["memory"] else None
         parsed["pace"] = Pace(**parsed["pace"])
         if parsed["saved"]:
             saved = parsed["saved"]
             parsed["saved"] = SavedState(
-                memory=_memory(saved["memory"]),
+                memory=memory_from_json(saved["memory"]),
                 disks=_disks(saved["disks"]),
                 paused=saved["paused"],
                 saved_at=saved["saved_at"],
@@ -288,7 +288,8 @@ def _disks(parsed: list[dict[str, object]]) -> list[Disk]:
     ]
 
 
-def _memory(parsed: dict[str, object]) -> GuestMemory:
+def memory_from_json(parsed: dict[str, object]) -> GuestMemory:
+    """The memory of a guest, as it was written down."""
     due = parsed["due"]
     units = parsed["failed_units"]
     if not isinstance(due, list) or not isinstance(units, list):

@@ -49,6 +49,9 @@ class Simulation:
         self.host = host
         #: The answer to a question for free disk space; a test fills the disk with it.
         self.room_bytes = free_bytes
+        #: What runs the machines, and how many bytes a second its disk takes; a test changes them.
+        self.emulator = "simulated 1.0"
+        self.write_speed = 200e6
         self.clock = clock
         #: The machines by name.
         self.machines: dict[str, SimulatedMachine] = {}

@@ -16,6 +16,7 @@ from innkeeper.machines.ports.information import HostInformation
 from innkeeper.machines.ports.input_devices import InputDevices
 from innkeeper.machines.ports.inventory import Inventory
 from innkeeper.machines.ports.lifecycle import Lifecycle
+from innkeeper.machines.ports.memory_points import MemoryPoints
 from innkeeper.machines.ports.saved_states import SavedStates
 from innkeeper.machines.ports.screens import Screens
 from innkeeper.machines.ports.undo_disks import UndoDisks
@@ -48,6 +49,8 @@ class Host:
     saved_states: SavedStates
     #: Overlays that take the writes of disks: added, merged, dropped.
     undo_disks: UndoDisks
+    #: Memory as part of undo points: kept, and brought back.
+    memory_points: MemoryPoints
     #: Disk images, as the hypervisor sees them.
     disks: Disks
     #: Disk images, as files.

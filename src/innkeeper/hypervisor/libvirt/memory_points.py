@@ -1,0 +1,341 @@
+"""Memory of a libvirt host's machines, as part of undo points: libvirt's external snapshots with memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import libvirt
+from lxml import etree
+
+from innkeeper.errors import DiskError, ErrorCode, MachineError, MachineUnfit
+from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.definition import Definition, overlays_xml
+from innkeeper.hypervisor.libvirt.domains import Domains, current
+from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
+from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.progress import followed, restore_progress, save_progress
+from innkeeper.hypervisor.libvirt.starts import kvm_needed
+from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
+from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports.memory_points import Hardware, MemoryFile, MemoryLimits, MemoryOutlook
+from innkeeper.machines.ports.progress import OnProgress
+
+#: Beside the memory itself, the state of devices is written.
+_DEVICES_BYTES: Final = 64 << 20
+#: The attributes that say how much memory a video card has, in KiB.
+_VIDEO_SIZES: Final = ("ram", "vram", "vgamem", "vram64")
+#: How much is written to see how fast a disk is, and how long the answer is believed.
+_TRIAL_BYTES: Final = 32 << 20
+_TRIAL_PIECE: Final = 1 << 20
+_BELIEVED_SECONDS: Final = 3600.0
+#: What is taken for the speed of a folder that the service itself may not write to.
+_UNKNOWN_SPEED: Final = 100e6
+#: The first bytes of a file that libvirt has finished, and of one that it has not.
+_WHOLE, _PARTIAL = b"LibvirtQemudSave", b"LibvirtQemudPart"
+_WATCH_SECONDS: Final = 0.05
+_RUNNING: Final = frozenset({MachineState.RUNNING})
+_OFF: Final = frozenset({MachineState.TURNED_OFF, MachineState.SAVED})
+
+
+class LibvirtMemoryPoints:
+    """Memory of one host's machines (``machines.ports.memory_points.MemoryPoints``)."""
+
+    def __init__(
+        self,
+        uri: HostUri,
+        connection: Connection,
+        domains: Domains,
+        images: Images,
+        undo_disks: LibvirtUndoDisks,
+        exported: ExportedDisks,
+    ) -> None:
+        self._uri = uri
+        self._connection = connection
+        self._domains = domains
+        self._images = images
+        self._undo_disks = undo_disks
+        self._exported = exported
+        #: Directory → when its disk was tried, and its speed.
+        self._speeds: dict[str, tuple[float, float]] = {}
+
+    async def outlook(self, name: str) -> MemoryOutlook:
+        """What an undo point with memory would take, and what forbids it."""
+
+        def look(connect: libvirt.virConnect) -> MemoryOutlook:
+            domain = connect.lookupByName(name)
+            definition = current(domain)
+            return MemoryOutlook(
+                most_bytes=domain.maxMemory() * 1024 + _video_bytes(definition) + _DEVICES_BYTES,
+                obstacle=self._obstacle(definition),
+                hardware=_hardware(connect, definition),
+            )
+
+        return await self._connection.ask(look, "look at the memory of", name)
+
+    async def write_speed(self, directory: str) -> float:
+        """Bytes a second that the directory's disk takes."""
+        tried, speed = self._speeds.get(directory, (float("-inf"), 0.0))
+        if time.monotonic() - tried > _BELIEVED_SECONDS:
+            speed = await asyncio.to_thread(_try_speed, Path(directory))
+            self._speeds[directory] = (time.monotonic(), speed)
+        return speed
+
+    async def take(
+        self,
+        name: str,
+        path: str,
+        overlays: Mapping[str, str],
+        *,
+        live: bool,
+        limits: MemoryLimits,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        """Write the memory and put an overlay over each disk, at one moment."""
+        domain = await self._connection.command(
+            lambda c: self._prepare(c, name, path, overlays), "look at the memory of", name
+        )
+        if domain is not None:
+            watch = _Watch(domain, Path(path), limits)
+            async with followed(lambda: save_progress(domain), on_progress):
+                try:
+                    await self._connection.command(
+                        lambda _: watch.over(lambda: _snapshot(domain, path, overlays, live=live)),
+                        "keep the memory of",
+                        name,
+                    )
+                except Exception:
+                    await self._connection.command(lambda c: self._images.delete(c, path), f"delete {path}")
+                    if watch.reason:
+                        raise _given_up(name, watch.reason) from None
+                    raise
+        await asyncio.to_thread(_settle, Path(path))
+        # The persistent definition follows.
+        await self._undo_disks.add(name, overlays)
+
+    async def state(self, path: str) -> MemoryFile:
+        """What the file is good for, by its first bytes."""
+        return await asyncio.to_thread(_state, Path(path))
+
+    async def restore(self, name: str, path: str, on_progress: OnProgress | None = None) -> None:
+        """Start a machine that is off from the file, paused, on the disks that the memory knows."""
+
+        def work(connect: libvirt.virConnect) -> None:
+            domain = connect.lookupByName(name)
+            self._domains.require(domain, _OFF, "go back to its running moment")
+            _refuse_other_disks(connect, domain, path)
+            with kvm_needed(name):
+                connect.restoreFlags(path, None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
+
+        async with self._exported.held(name), followed(lambda: restore_progress(Path(path)), on_progress):
+            await self._connection.command(work, "bring back the memory of", name)
+
+    # Machinery
+
+    def _prepare(
+        self, connect: libvirt.virConnect, name: str, path: str, overlays: Mapping[str, str]
+    ) -> libvirt.virDomain | None:
+        """Delete what a crash left half made; ``None`` where all was done before it."""
+        domain = connect.lookupByName(name)
+        self._domains.require(domain, _RUNNING, "have its memory kept")
+        if current(domain).has_sources(overlays):
+            if _state(Path(path)) is MemoryFile.WHOLE:
+                return None
+            raise MachineUnfit(
+                f"{name} stands on its undo disks already, and no memory goes with them.",
+                machine=name,
+                advice="Take the undo disks away first, or go on without its memory.",
+            )
+        for each in (path, *overlays.values()):
+            self._images.refuse_if_open(each)
+            self._images.delete(connect, each)
+        return domain
+
+    def _obstacle(self, definition: Definition) -> str:
+        """What libvirt would refuse to keep the memory for, or could not bring back."""
+        if not self._uri.is_local:
+            return (
+                f"its host at {self._uri.text} is another computer, whose files cannot be looked at from here"
+            )
+        passed = next(iter(definition.passthrough()), "")
+        if passed:
+            return f"it has the host's {passed}, whose state stays in the device"
+        node = definition.node
+        for where, what in _FORBIDDING:
+            if node.xpath(where):
+                return f"it has {what}"
+        exported = next((disk.target for disk in definition.disks() if disk.is_exported), "")
+        return f"its disk {exported} is a VHD that it reaches by an export" if exported else ""
+
+
+#: Where a definition shows what forbids it, and what that is.
+_FORBIDDING: Final = (
+    ("devices/filesystem[driver/@type='virtiofs']", "a folder of the host by virtiofs"),
+    ("devices/filesystem", "a folder of the host (9p), whose open files stay on the host"),
+    ("devices/shmem", "memory that it shares with other machines (ivshmem)"),
+    ("devices/interface[@type='hostdev' or @type='vdpa' or @type='vhostuser']", "a network card of the host"),
+    ("devices/tpm/backend[@type='passthrough']", "the host's own TPM"),
+    ("cpu/feature[@name='invtsc' and (@policy='require' or @policy='force')]",
+     "a processor whose clock may not jump (invtsc)"),
+)  # fmt: skip
+
+
+class _Watch:
+    """Ends a job of libvirt's that outgrows its limits, from a thread beside it."""
+
+    def __init__(self, domain: libvirt.virDomain, path: Path, limits: MemoryLimits) -> None:
+        self._domain = domain
+        self._path = path
+        self._limits = limits
+        #: Why the job was ended; empty where it was not.
+        self.reason = ""
+
+    def over(self, job: Callable[[], None]) -> None:
+        """Do the job, and watch it."""
+        done = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(done,), name="memory-watch", daemon=True)
+        watcher.start()
+        try:
+            job()
+        finally:
+            done.set()
+            watcher.join()
+
+    def _watch(self, done: threading.Event) -> None:
+        give_up = time.monotonic() + self._limits.most_seconds
+        while not done.wait(_WATCH_SECONDS):
+            if time.monotonic() > give_up:
+                self.reason = f"it took longer than {self._limits.most_seconds:g} seconds"
+            elif _length(self._path) > self._limits.most_bytes:
+                self.reason = f"the file outgrew {self._limits.most_bytes:,} bytes"
+            if self.reason:
+                # An abort that comes before libvirt has begun its job finds none: it is sent again.
+                _abort(self._domain)
+
+
+def _abort(domain: libvirt.virDomain) -> None:
+    try:
+        domain.abortJob()
+    except libvirt.libvirtError:
+        return
+
+
+def _snapshot(domain: libvirt.virDomain, path: str, overlays: Mapping[str, str], *, live: bool) -> None:
+    request = etree.fromstring(overlays_xml(current(domain), overlays))
+    request.insert(0, etree.Element("memory", snapshot="external", file=path))
+    flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
+    flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_LIVE if live else 0
+    domain.snapshotCreateXML(etree.tostring(request, encoding="unicode"), flags)
+
+
+def _refuse_other_disks(connect: libvirt.virConnect, domain: libvirt.virDomain, path: str) -> None:
+    """Memory must meet the disks that it knows, and no others."""
+    known = Definition.parse(connect.saveImageGetXMLDesc(path, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
+    own = {disk.target: disk.file for disk in current(domain).disks()}
+    for disk in known.disks():
+        if disk.device == "disk" and own.get(disk.target) != disk.file:
+            raise MachineUnfit(
+                f"The disk {disk.target} of {domain.name()} is {own.get(disk.target) or 'none'}, "
+                f"and its memory knows {disk.file}.",
+                machine=domain.name(),
+                advice="Give the machine its former disk back, or start it without that memory.",
+            )
+
+
+def _hardware(connect: libvirt.virConnect, definition: Definition) -> Hardware:
+    version = connect.getVersion()
+    words = f"{connect.getType()} {version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
+    # Not its clock's frequency, which is measured anew at each boot of the host.
+    host = etree.fromstring(connect.getCapabilities().encode()).find("host/cpu")
+    parts = [] if host is None else [part for part in host if part.tag in ("vendor", "model", "feature")]
+    text = " ".join(sorted(f"{part.tag}={part.get('name') or part.text}" for part in parts))
+    kind = definition.node.find("os/type")
+    return Hardware(
+        hypervisor=words,
+        machine_type="" if kind is None else str(kind.get("machine", "")),
+        processor=hashlib.sha256(text.encode()).hexdigest()[:16],
+    )
+
+
+def _video_bytes(definition: Definition) -> int:
+    models = definition.node.iterfind("devices/video/model")
+    return 1024 * sum(
+        int(model.get(size, "0")) * int(model.get("heads", "1")) for model in models for size in _VIDEO_SIZES
+    )
+
+
+def _state(path: Path) -> MemoryFile:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_WHOLE))
+    except FileNotFoundError:
+        return MemoryFile.NONE
+    except PermissionError:
+        # libvirt runs as another user: it refuses a file that it has not finished.
+        return MemoryFile.WHOLE
+    return MemoryFile.WHOLE if magic == _WHOLE else MemoryFile.PARTIAL
+
+
+def _length(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _settle(path: Path) -> None:
+    """Bring the file and its name to the disk, for nobody but its owner to read."""
+    try:
+        path.chmod(0o600)
+        _sync(path, os.O_RDONLY)
+        _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        # libvirt's own user has made it, with the same mode; its file systems write it in their time.
+        return
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _try_speed(directory: Path) -> float:
+    """Write a little, and see how long it takes until it is on the disk."""
+    trial = directory / f".innkeeper-speed-{os.getpid()}-{threading.get_ident()}"
+    piece = os.urandom(_TRIAL_PIECE)
+    try:
+        began = time.monotonic()
+        with trial.open("wb", buffering=0) as file:
+            for _ in range(_TRIAL_BYTES // _TRIAL_PIECE):
+                file.write(piece)
+            os.fdatasync(file.fileno())
+        return _TRIAL_BYTES / max(time.monotonic() - began, 1e-3)
+    except PermissionError:
+        return _UNKNOWN_SPEED
+    except OSError as error:
+        raise DiskError(
+            f"{directory} cannot be written to: {error.strerror}.",
+            path=str(directory),
+            advice="Free some room there.",
+        ) from error
+    finally:
+        trial.unlink(missing_ok=True)
+
+
+def _given_up(name: str, reason: str) -> MachineError:
+    return MachineError(
+        f"Keeping the memory of {name} was given up: {reason}. The guest runs on.",
+        machine=name,
+        code=ErrorCode.VM_E_TIMED_OUT,
+        advice="Raise longest_pause_seconds in the policy, or keep its memory while it runs (live).",
+    )
