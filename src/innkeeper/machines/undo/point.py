@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import dataclasses
 import enum
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 from xml.sax.saxutils import escape
 
 from innkeeper.errors import AgentError, DiskError, ErrorCode, MachineError, WrongState
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.ports.image_files import FileIdentity
+from innkeeper.machines.ports.image_files import FileIdentity, ImageFiles
 from innkeeper.machines.ports.progress import OnProgress
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
@@ -150,8 +150,13 @@ class UndoPoint:
 
     # Commands
 
-    async def take(self, *, freeze_seconds: float) -> Consistency:
-        """Put the overlays over the disks, all at once; a running guest is frozen meanwhile."""
+    async def take(
+        self, *, freeze_seconds: float, keep_memory: Callable[[], Awaitable[None]] | None = None
+    ) -> Consistency:
+        """Put the overlays over the disks, all at once; a running guest is frozen meanwhile.
+
+        ``keep_memory`` puts them over the disks of a running guest itself, at the moment of its memory.
+        """
         name = self._plan.machine
         machine = await self._hypervisor.inventory.get(name)
         if machine.state is MachineState.RUNNING and machine.has_guest_agent_port:
@@ -163,6 +168,9 @@ class UndoPoint:
         await self._copy_nvram()
         if machine.state is not MachineState.RUNNING:
             await self._hypervisor.undo_disks.add(name, self._plan.overlays)
+            return _consistency(machine.state, frozen=False)
+        if keep_memory is not None:
+            await keep_memory()
             return _consistency(machine.state, frozen=False)
         async with self._frozen(machine, freeze_seconds) as hold:
             await self._hypervisor.undo_disks.add(name, self._plan.overlays)
@@ -237,17 +245,8 @@ class UndoPoint:
                 advice="Put the file back.",
             )
         read = identity.size_bytes <= read_up_to_bytes
-        checksum = await self._checksum(disk.base, on_progress) if read else ""
+        checksum = await checksum_if_readable(self._hypervisor.files, disk.base, on_progress) if read else ""
         return BaseRecord(path=disk.base, identity=identity, checksum=checksum)
-
-    async def _checksum(self, path: str, on_progress: OnProgress | None) -> str:
-        """Empty where only libvirt may read the image: its identity has to do then."""
-        try:
-            return await self._hypervisor.files.checksum(path, on_progress)
-        except DiskError as error:
-            if error.code is not ErrorCode.E_ACCESSDENIED:
-                raise
-            return ""
 
     async def _clear_leftovers(self) -> None:
         """Delete what a crash left of an earlier attempt: overlays that no definition names."""
@@ -284,6 +283,16 @@ class UndoPoint:
         # Without an agent to ask there was none to freeze it either.
         with contextlib.suppress(AgentError):
             await self._hypervisor.guest_agents.thaw(self._plan.machine)
+
+
+async def checksum_if_readable(files: ImageFiles, path: str, on_progress: OnProgress | None = None) -> str:
+    """The digest of a file; empty where only libvirt may read it: its identity has to do then."""
+    try:
+        return await files.checksum(path, on_progress)
+    except DiskError as error:
+        if error.code is not ErrorCode.E_ACCESSDENIED:
+            raise
+        return ""
 
 
 @dataclasses.dataclass(slots=True)
