@@ -133,9 +133,10 @@ class MemoryRecord:
 async def plan_memory(
     host: Host, machine: Machine, plan: UndoPlan, run: int, rules: MemoryRules, undo: UndoRules
 ) -> MemoryPlan:
-    """Plan to keep the memory of a running machine. Raises ``MachineUnfit`` or ``MachineError`` saying why not.
+    """Plan to keep the memory of a running machine.
 
-    Nothing is touched, but for a short trial of how fast the folder's disk is.
+    Raises ``MachineUnfit`` or ``MachineError`` naming what is in the way. Nothing is touched, but for a short
+    trial of how fast the folder's disk is.
     """
     outlook = await host.memory_points.outlook(machine.name)
     if outlook.obstacle:
@@ -148,8 +149,8 @@ async def plan_memory(
     pause = outlook.most_bytes / await host.memory_points.write_speed(directory)
     if not rules.live and pause > rules.longest_pause_seconds:
         raise MachineError(
-            f"{machine.name} cannot go back to the running moment: it would stand still for up to {pause:.1f} "
-            f"seconds while its memory is kept, and {rules.longest_pause_seconds:g} are allowed.",
+            f"{machine.name} cannot go back to the running moment: it would stand still for up to "
+            f"{pause:.1f} seconds while its memory is kept, and {rules.longest_pause_seconds:g} are allowed.",
             machine=machine.name,
             code=ErrorCode.VM_E_TIMED_OUT,
             advice="Raise longest_pause_seconds in the policy, or keep memory while guests run (live).",
