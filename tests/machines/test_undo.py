@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.errors import MachineError, MachineUnfit
+from innkeeper.errors import InvalidArgument, MachineError, MachineUnfit
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.machines.machine import Disk, DiskKind, MachineState
+from innkeeper.machines.settings import MachineSettings
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan, UndoPoint
@@ -212,3 +213,60 @@ async def test_plans_and_records_come_back_from_the_journal_as_they_were(inn: In
 def test_a_file_of_an_undo_point_is_known_by_its_name(path: str, run: int | None) -> None:
     """And nothing else is taken for one."""
     assert run_of(path) == run
+
+
+# Disks that are left out by name
+
+
+async def leave_out(inn: Inn, *targets: str) -> None:
+    """Set it, as ``machine set --undo-exclude`` does."""
+    await MachineSettings(inn.machines).change("web-1", {"undo_exclude": ",".join(targets)})
+
+
+async def test_a_scratch_disk_is_left_out_by_name(inn: Inn) -> None:
+    """The way out of a refusal: the plan names what it does not cover, in the journal too."""
+    await change_disk(inn, shared=True)
+    with pytest.raises(MachineUnfit, match="shared") as caught:
+        await plan_of(inn)
+    assert caught.value.way_out == "innkeeper machine set web-1 --undo-exclude vdb"
+    assert caught.value.way_out in caught.value.advice
+    await leave_out(inn, "vdb")
+    plan = await plan_of(inn)
+    assert ([disk.target for disk in plan.disks], plan.excluded) == (["vda"], ("vdb",))
+    assert "a roll back does not undo what is written to it" in plan.gaps[0]
+    assert UndoPlan.from_json(plan.to_json()) == plan
+
+
+async def test_a_roll_back_leaves_what_was_written_to_a_disk_left_out(inn: Inn) -> None:
+    """And takes back the rest; the disk left out has no overlay at any time."""
+    await leave_out(inn, "vdb")
+    undo = UndoPoint(inn.host, await plan_of(inn), clock=inn.clock)
+    await undo.take(freeze_seconds=10)
+    machine = await inn.machine()
+    assert [run_of(disk.path) for disk in machine.disks] == [RUN, None]
+    before = in_thread(fake_disks.read, inn.disk(target="vda"))
+    for disk in machine.disks:
+        in_thread(fake_disks.write, disk.path, b"written by the update")
+    await undo.drop()
+    await undo.delete_files()
+    assert in_thread(fake_disks.read, inn.disk(target="vda")) == before
+    assert in_thread(fake_disks.read, inn.disk(target="vdb")).startswith(b"written by the update")
+
+
+async def test_not_all_disks_are_left_out_and_none_that_is_not_there(inn: Inn) -> None:
+    """A name that is no disk's is a slip of the hand; a machine without undo is not maintained."""
+    with pytest.raises(InvalidArgument, match="has no disk vdz") as caught:
+        await leave_out(inn, "vdz")
+    assert "vda, vdb" in caught.value.advice
+    with pytest.raises(InvalidArgument, match="is no list of disks"):
+        await leave_out(inn, "vdb;vda")
+    await leave_out(inn, "vda", "vdb")
+    with pytest.raises(MachineUnfit, match="All disks of web-1 are left out"):
+        await plan_of(inn)
+
+
+async def test_a_plan_of_the_first_release_leaves_nothing_out(inn: Inn) -> None:
+    """Its journal does not know the word."""
+    kept = (await plan_of(inn)).to_json()
+    assert isinstance(kept, dict)
+    assert UndoPlan.from_json({key: kept[key] for key in kept if key != "excluded"}).excluded == ()

@@ -11,6 +11,7 @@ from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import ErrorCode
 from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.settings import MachineSettings
 from innkeeper.tasks.task import TaskResult
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.policy import Policy, UndoPointPolicy
@@ -223,3 +224,23 @@ async def _assert_as_before(inn: Inn, before: Before) -> None:
         assert inn.content() == before.content
     assert inn.guest_disk().packages["base"] == "1.0-1"
     assert inn.guest_disk().broken_units == []
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour.GOOD, Behaviour.BAD])
+async def test_a_disk_left_out_is_said_in_the_log_and_in_the_report_of_a_roll_back(
+    tmp_path: Path, behaviour: Behaviour
+) -> None:
+    """A reader of the report learns what was not taken back; a kept update took nothing back."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.TURNED_OFF)
+    await MachineSettings(inn.machines).change("web-1", {"undo_exclude": "vdb"})
+    task = await inn.ended((await inn.start(context=behaviour.encode())).id)
+    said = [line.text for line in await inn.tasks.log(task.id) if "vdb" in line.text]
+    assert len(said) == 1
+    assert "a roll back does not undo what is written to it" in said[0]
+    report = await inn.report(task.id)
+    rolled_back = behaviour is Behaviour.BAD
+    assert report.verdict is (Verdict.ROLLED_BACK if rolled_back else Verdict.KEPT)
+    assert (said[0] in report.reasons) is rolled_back
+    assert inn.leftovers() == []

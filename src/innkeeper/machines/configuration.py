@@ -138,6 +138,8 @@ class Extras:
     undo_action: UndoAction = UndoAction.KEEP
     #: Whether the undo action is still to be applied: the machine has run since it was applied last.
     undo_pending: bool = False
+    #: Disks that no undo point covers, by their targets, with commas between them.
+    undo_exclude: str = ""
     shutdown_action: ShutdownAction = ShutdownAction.SAVE
     labels: tuple[str, ...] = ()
     values: Mapping[str, Value] = dataclasses.field(default_factory=dict)

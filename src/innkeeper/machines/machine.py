@@ -78,3 +78,5 @@ class Machine:
     undoable: bool = False
     #: Whether it has run since its undo action was applied last.
     undo_pending: bool = False
+    #: Disks that no undo point covers, by their targets.
+    undo_exclude: tuple[str, ...] = ()

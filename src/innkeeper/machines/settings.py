@@ -103,6 +103,8 @@ class MachineSettings:
             refuse_active(machine, f"change its {setting.noun}", setting.refusal)
         if off_only:
             await self._machines.refuse_busy(machine.name)
+        if "undo_exclude" in wanted:
+            _refuse_unknown_disks(machine, wanted["undo_exclude"])
         if "memory_mib" in wanted:
             await self._refuse_memory(machine, wanted["memory_mib"])
 
@@ -143,6 +145,17 @@ def refuse_active(machine: Machine, command: str, code: ErrorCode) -> None:
         advice="That is possible when it is off"
         + (", and its saved state is restored or discarded." if saved else "."),
     )
+
+
+def _refuse_unknown_disks(machine: Machine, wanted: str) -> None:
+    """Raises ``InvalidArgument`` where a name is no disk's: what was to be left out would be covered."""
+    known = [disk.target for disk in machine.disks]
+    for target in wanted.split(","):
+        if target and target not in known:
+            raise InvalidArgument(
+                f"{machine.name} has no disk {target}.",
+                advice=f"Its disks are: {', '.join(known) or 'none'}.",
+            )
 
 
 def refuse_setting(declared: DeclaredSetting, value: SettingValue) -> None:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 
 from innkeeper.channels.ports import GuestAgents
-from innkeeper.errors import AgentError, ErrorCode, MachineError, WrongState
+from innkeeper.errors import AgentError, ErrorCode, MachineError, MachineUnfit
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import Examination, Obstacle, UndoRules, examine
@@ -53,11 +53,9 @@ def _noted(obstacles: list[Obstacle]) -> Iterator[None]:
 
 def _refuse_state(machine: Machine) -> None:
     if machine.state not in FOUND:
-        raise WrongState(
+        raise MachineUnfit(
             f"{machine.name} is {machine.state.words}, and must finish that first.",
             machine=machine.name,
-            state=machine.state.name,
-            command="be updated",
             code=ErrorCode.ERROR_BUSY,
             advice="Wait until its present operation has ended.",
         )

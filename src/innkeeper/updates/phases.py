@@ -41,6 +41,8 @@ async def admit(run: Run) -> Admitted:
     except InnkeeperError as error:
         raise Stop.by(error, Cause.UNFIT) from error
     run.task.log(f"{machine.name} was found {machine.state.words}.")
+    for gap in found.plan.gaps:
+        run.task.log(gap, LogLevel.WARNING)
     return Admitted(found=machine.state, plan=found.plan)
 
 

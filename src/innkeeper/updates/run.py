@@ -39,6 +39,11 @@ class Ending:
     trouble: Outcome | None = None
 
     @property
+    def is_undone(self) -> bool:
+        """Whether the machine's disks went back to what they were, or are still to go back."""
+        return self.verdict in (Verdict.ROLLED_BACK, Verdict.NEEDS_HELP)
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Why, in sentences."""
         outcomes = [outcome for outcome in (self.stop, self.trouble) if outcome is not None]
@@ -169,7 +174,7 @@ def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
         started_at=run.order.started_at,
         ended_at=now.now(),
         verdict=ending.verdict,
-        reasons=ending.reasons,
+        reasons=(*ending.reasons, *(admitted.plan.gaps if admitted and ending.is_undone else ())),
         packages=applied.packages if applied else (),
         phase_seconds=tuple((name, outcome.seconds) for name, outcome in run.outcomes.items()),
         found_state=admitted.found.name if admitted else "",

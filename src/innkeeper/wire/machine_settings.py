@@ -19,6 +19,7 @@ from innkeeper.errors import ErrorCode
 from innkeeper.wire.messages import named
 from innkeeper.wire.setting import (
     Changeable,
+    DiskNames,
     GuidLimits,
     NumberLimits,
     Setting,
@@ -162,6 +163,16 @@ class MachineChanges(TypedDict, total=False):
             label="Undo action",
         ),
     ]
+    undo_exclude: Annotated[
+        str,
+        Setting(
+            help="Disks that no undo point covers: what an update writes to them stays after a roll back.",
+            noun="list of disks without undo",
+            limits=DiskNames(),
+            metavar="DISKS",
+            label="Left out of undo points",
+        ),
+    ]
     shutdown_action: Annotated[
         ShutdownActionName,
         Setting(
@@ -203,6 +214,7 @@ class MachineSettings:
     chassis_asset_tag: str
     undoable: bool
     undo_action: UndoActionName
+    undo_exclude: str
     autostart: bool
     local_clock: bool
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from innkeeper.errors import ErrorCode
+
+#: As libvirt names the target of a disk.
+_DISK_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}")
+_LONGEST_NAMES: Final = 1024
 
 #: The value of a setting.
 SettingValue = str | int | bool
@@ -113,6 +118,23 @@ class GuidLimits:
             uuid.UUID(str(value))
         except ValueError:
             return f"“{str(value)[:60]}” is not a GUID."
+        return ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DiskNames:
+    """Names of disks in a machine's definition, with commas between them: ``vdb,vdc``."""
+
+    words: str = "names of its disks with commas between them, such as vdb,vdc"
+    schema: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"maxLength": _LONGEST_NAMES})
+
+    def complaint(self, noun: str, value: SettingValue) -> str:
+        """What is wrong with the names."""
+        text = str(value)
+        if len(text) > _LONGEST_NAMES:
+            return f"A machine's {noun} cannot have {len(text):,} characters."
+        if text and not all(_DISK_NAME.fullmatch(each) for each in text.split(",")):
+            return f"“{text[:60]}” is no list of disks."
         return ""
 
 

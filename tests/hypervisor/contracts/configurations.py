@@ -110,7 +110,7 @@ class ConfigurationsContract:
         """Whatever their characters; and the machine is listed with its labels."""
         notes = "first <line>\nsecond & last ä"
         settings = SettingsChanged(
-            values={"notes": notes, "undo_action": UndoAction.COMMIT, "undoable": True}
+            values={"notes": notes, "undo_action": UndoAction.COMMIT, "undoable": True, "undo_exclude": "vdb"}
         )
         for change in (settings, MetadataChanged(extras={"labels": ("web", "a.b")})):
             await subject.hypervisor.configurations.change(subject.name, change, Scope.BOTH)
@@ -122,6 +122,7 @@ class ConfigurationsContract:
         assert made.extras.values == _VALUES
         machine = await subject.hypervisor.inventory.get(subject.name)
         assert (machine.labels, machine.undoable) == (("web", "a.b"), True)
+        assert (made.settings["undo_exclude"], machine.undo_exclude) == ("vdb", ("vdb",))
         await subject.hypervisor.configurations.change(subject.name, ValueSet(key="a/text", value=None))
         assert "a/text" not in (await self._made(subject)).extras.values
 

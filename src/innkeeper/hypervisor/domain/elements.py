@@ -202,6 +202,7 @@ class Domain(Element):
     chassis_asset_tag = FirmwareString("chassis", "asset")
     undoable = ExtraField(bool)
     undo_action = ExtraField(UndoAction)
+    undo_exclude = ExtraField(str)
     shutdown_action = ExtraField(ShutdownAction)
     local_clock = Clock("clock", "offset", False, LocalTime())
 

@@ -45,6 +45,7 @@ class ExtrasElement(Element):
     undoable = Attribute(".", "undoable", False, YesNo())
     undo_action = Attribute(".", "undo-action", UndoAction.KEEP, _UNDO_ACTION)
     undo_pending = Attribute(".", "undo-pending", False, YesNo())
+    undo_exclude = Attribute(".", "undo-exclude")
     shutdown_action = Attribute(".", "shutdown-action", ShutdownAction.SAVE, _SHUTDOWN_ACTION)
     made_here = Attribute(".", "made-here", False, YesNo())
     software_reason = Attribute(".", "software-reason")
@@ -69,6 +70,7 @@ def read_extras(domain: etree._Element) -> Extras:
         undoable=element.undoable,
         undo_action=element.undo_action,
         undo_pending=element.undo_pending,
+        undo_exclude=element.undo_exclude,
         shutdown_action=element.shutdown_action,
         labels=tuple(each.text or "" for each in node.iterfind(_tag("label"))),
         values={each.get("key", ""): _value(each) for each in node.iterfind(_tag("value"))},
@@ -88,6 +90,7 @@ class Summary:
     known_parents: tuple[str, ...] = ()
     undoable: bool = False
     undo_pending: bool = False
+    undo_exclude: tuple[str, ...] = ()
 
 
 def read_summary(domain: etree._Element) -> Summary:
@@ -101,6 +104,7 @@ def read_summary(domain: etree._Element) -> Summary:
         known_parents=tuple(each.get("path", "") for each in node.iterfind(_tag("parent"))),
         undoable=element.undoable,
         undo_pending=element.undo_pending,
+        undo_exclude=tuple(each for each in element.undo_exclude.split(",") if each),
     )
 
 
@@ -136,6 +140,8 @@ def _bare(extras: Extras) -> etree._Element:
     element.undoable = extras.undoable
     element.undo_action = extras.undo_action
     element.undo_pending = extras.undo_pending
+    if extras.undo_exclude:
+        element.undo_exclude = extras.undo_exclude
     element.shutdown_action = extras.shutdown_action
     if extras.made_here:
         element.made_here = True

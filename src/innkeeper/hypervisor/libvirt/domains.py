@@ -180,6 +180,7 @@ class Domains:
             known_parents=noted.known_parents,
             undoable=noted.undoable,
             undo_pending=noted.undo_pending,
+            undo_exclude=noted.undo_exclude,
         )
 
 

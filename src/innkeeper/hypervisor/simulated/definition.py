@@ -123,6 +123,7 @@ def read(definition: str) -> SimulatedMachine:
         known_parents=list(noted.known_parents),
         undoable=noted.undoable,
         undo_pending=noted.undo_pending,
+        undo_exclude=noted.undo_exclude,
         definition=definition,
     )
 
@@ -141,6 +142,7 @@ def apply(wanted: SimulatedMachine, machine: SimulatedMachine) -> None:
     machine.known_parents = wanted.known_parents
     machine.undoable = wanted.undoable
     machine.undo_pending = wanted.undo_pending
+    machine.undo_exclude = wanted.undo_exclude
     machine.definition = wanted.definition
 
 

@@ -55,6 +55,7 @@ class SimulatedMachine:
     known_parents: list[str] = dataclasses.field(default_factory=list)
     undoable: bool = False
     undo_pending: bool = False
+    undo_exclude: tuple[str, ...] = ()
     #: Its definition as it was changed last; empty where it says no more than the fields above.
     definition: str = ""
     #: The definition it runs with; empty while it is off.
@@ -108,6 +109,7 @@ class SimulatedMachine:
             known_parents=tuple(self.known_parents),
             undoable=self.undoable,
             undo_pending=self.undo_pending,
+            undo_exclude=self.undo_exclude,
         )
 
     # Life

@@ -19,6 +19,7 @@ from innkeeper.errors import (
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.children import refuse_children
+from innkeeper.machines.undo.exclusion import leave_out, or_leave_out, written_disks
 from innkeeper.machines.undo.overlay_names import MARK, run_of
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan
 
@@ -110,7 +111,10 @@ async def examine(
     obstacles = _Obstacles()
     with obstacles.of():
         _refuse_devices(machine, rules)
-    disks = [disk for disk in machine.disks if _takes_writes(disk)]
+    written = written_disks(machine)
+    disks = [disk for disk in written if disk.target not in machine.undo_exclude]
+    with obstacles.of():
+        _refuse_nothing_left(machine, written, disks)
     for disk in disks:
         with obstacles.of(disk.target):
             _refuse_disk(machine, disk)
@@ -124,6 +128,7 @@ async def examine(
         disks=tuple(_plan_disk(machine, disk, run) for disk in covered),
         nvram_path=machine.nvram_path,
         nvram_copy=f"{machine.nvram_path}{MARK}{run}" if machine.nvram_path else "",
+        excluded=tuple(disk.target for disk in written if disk.target in machine.undo_exclude),
     )
     return Examination(plan=plan, obstacles=tuple(obstacles.found))
 
@@ -134,8 +139,14 @@ def _plan_disk(machine: Machine, disk: Disk, run: int) -> UndoDisk:
     return UndoDisk(target=disk.target, base=disk.path, overlay=str(overlay))
 
 
-def _takes_writes(disk: Disk) -> bool:
-    return disk.device in ("disk", "lun") and not disk.read_only
+def _refuse_nothing_left(machine: Machine, written: list[Disk], disks: list[Disk]) -> None:
+    if written and not disks:
+        raise MachineUnfit(
+            f"All disks of {machine.name} are left out of undo points, so nothing could be rolled back.",
+            machine=machine.name,
+            advice="Leave out only disks whose content may be lost: "
+            f"innkeeper machine set {machine.name} --undo-exclude DISKS",
+        )
 
 
 def _refuse_devices(machine: Machine, rules: UndoRules) -> None:
@@ -205,7 +216,8 @@ def _refuse_disk(machine: Machine, disk: Disk) -> None:
             raise MachineUnfit(
                 f"The disk {disk.target} of {machine.name} {sentence.format(path=disk.path)}.",
                 machine=machine.name,
-                advice=advice.format(path=disk.path),
+                advice=f"{advice.format(path=disk.path)} {or_leave_out(machine, disk)}".rstrip(),
+                way_out=leave_out(machine, disk),
             )
 
 

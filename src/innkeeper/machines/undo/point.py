@@ -17,7 +17,16 @@ from innkeeper.machines.ports.image_files import FileIdentity, ImageFiles
 from innkeeper.machines.ports.progress import OnProgress
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
-from innkeeper.wire.json_fields import as_int, as_object, as_row, as_str, get_list, get_str, refuse_newer
+from innkeeper.wire.json_fields import (
+    as_int,
+    as_object,
+    as_row,
+    as_str,
+    get_list,
+    get_str,
+    get_strs,
+    refuse_newer,
+)
 
 #: The version of a plan's JSON. See docs/decisions/0043-journals-are-versioned.md before it changes.
 _VERSION: Final = 1
@@ -57,6 +66,8 @@ class UndoPlan:
     #: The file of UEFI variables and its copy; empty where there is none.
     nvram_path: str = ""
     nvram_copy: str = ""
+    #: Disks that take writes and are left out by name: a roll back does not undo those.
+    excluded: tuple[str, ...] = ()
 
     @property
     def overlays(self) -> Mapping[str, str]:
@@ -68,6 +79,15 @@ class UndoPlan:
         """Base by target."""
         return {disk.target: disk.base for disk in self.disks}
 
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """What a roll back will not undo, a sentence for each disk."""
+        return tuple(
+            f"The disk {target} of {self.machine} is left out of undo points (undo_exclude): "
+            "a roll back does not undo what is written to it."
+            for target in self.excluded
+        )
+
     def to_json(self) -> Json:
         """For the journal."""
         return {
@@ -76,6 +96,7 @@ class UndoPlan:
             "disks": [[disk.target, disk.base, disk.overlay] for disk in self.disks],
             "nvram_path": self.nvram_path,
             "nvram_copy": self.nvram_copy,
+            "excluded": list(self.excluded),
         }
 
     @classmethod
@@ -88,6 +109,8 @@ class UndoPlan:
             disks=get_list(fields, "disks", _undo_disk),
             nvram_path=get_str(fields, "nvram_path"),
             nvram_copy=get_str(fields, "nvram_copy"),
+            # Plans of release 0.1.0 left no disk out.
+            excluded=get_strs(fields, "excluded") if "excluded" in fields else (),
         )
 
 
