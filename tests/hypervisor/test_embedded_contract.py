@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.wire.events import Event
 from tests.guests.machines import TinyMachine
 from tests.guests.tiny import TinyGuest
+from tests.hypervisor.backup_program import LibvirtBackupProgram
 from tests.hypervisor.contracts.agent_ports import AgentPortsContract
+from tests.hypervisor.contracts.backups import BackupProgram, BackupsContract
 from tests.hypervisor.contracts.configurations import ConfigurationsContract, MediaContract
 from tests.hypervisor.contracts.definitions import DefinitionsContract
 from tests.hypervisor.contracts.disks import DisksContract
@@ -44,6 +46,17 @@ async def subject(
     return Subject(
         hypervisor=embedded_hypervisor, name="subject", directory=tmp_path, events=hypervisor_events
     )
+
+
+@pytest.fixture
+def program(subject: Subject) -> Iterator[BackupProgram]:
+    """Somebody's program for backups, which reads the disks of the same libvirt."""
+    with LibvirtBackupProgram.on(subject.hypervisor.uri, subject.name, subject.directory) as program:
+        yield program
+
+
+class TestBackups(BackupsContract):
+    """Embedded."""
 
 
 class TestLifecycle(LifecycleContract):

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.events import Event
 from tests.hypervisor.contracts.agent_ports import AgentPortsContract
+from tests.hypervisor.contracts.backups import BackupProgram, BackupsContract
 from tests.hypervisor.contracts.configurations import ConfigurationsContract, MediaContract
 from tests.hypervisor.contracts.definitions import DefinitionsContract
 from tests.hypervisor.contracts.disks import DisksContract
@@ -39,6 +41,35 @@ async def subject(tmp_path: Path) -> Subject:
     disks = [file_disk(target, str(tmp_path / f"{target}.img")) for target in ("vda", "vdb")]
     await hypervisor.simulation.add(SimulatedMachine(name="subject", uuid="subject", disks=disks))
     return Subject(hypervisor=hypervisor, name="subject", directory=tmp_path, events=events)
+
+
+class SimulatedBackupProgram:
+    """Backs up a simulated machine, and takes as long as a test wants."""
+
+    def __init__(self, subject: Subject) -> None:
+        assert isinstance(subject.hypervisor, SimulatedHost)
+        self._simulate = subject.hypervisor.simulation.simulate
+        self._machine = subject.name
+
+    async def begin(self, checkpoint: str, since: str = "") -> None:
+        """Begin a checkpoint and a backup that does not end by itself."""
+        await self._simulate(
+            self._machine, lambda machine, now: acts.back_up(machine, checkpoint, 1e9, now, since)
+        )
+
+    async def end(self) -> None:
+        """End it."""
+        await self._simulate(self._machine, lambda machine, now: setattr(machine, "backup_until", now))
+
+
+@pytest.fixture
+def program(subject: Subject) -> BackupProgram:
+    """Somebody's program for backups."""
+    return SimulatedBackupProgram(subject)
+
+
+class TestBackups(BackupsContract):
+    """Simulated."""
 
 
 class TestLifecycle(LifecycleContract):

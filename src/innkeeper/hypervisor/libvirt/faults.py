@@ -102,6 +102,9 @@ FAULTS: Mapping[int, Fault] = {
 #: Words of the host that say more than libvirt's number does; looked for in the message, lower case.
 _TELLING_WORDS: Mapping[str, Fault] = {
     "unsupported flags": _UNSUPPORTED,
+    "already in active block job": Fault(
+        FaultKind.HOST, ErrorCode.ERROR_BUSY, "Wait until the backup of the machine has ended."
+    ),
     "no space left on device": Fault(
         FaultKind.HOST, ErrorCode.ERROR_DISK_FULL, "Free space on the host's disk."
     ),

@@ -8,6 +8,7 @@ from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.hypervisor.image_maker import LocalImages
 from innkeeper.hypervisor.libvirt.agent_ports import LibvirtAgentPorts
 from innkeeper.hypervisor.libvirt.announcer import Announcer
+from innkeeper.hypervisor.libvirt.backups import LibvirtBackups
 from innkeeper.hypervisor.libvirt.configurations import LibvirtConfigurations
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definitions import LibvirtDefinitions
@@ -96,6 +97,7 @@ def libvirt_host(
         saved_states=saved_states,
         undo_disks=undo_disks,
         memory_points=LibvirtMemoryPoints(where, connection, domains, store, undo_disks, exported),
+        backups=LibvirtBackups(where, connection, store),
         disks=LibvirtDisks(connection, store, exported),
         files=files,
         images=images,

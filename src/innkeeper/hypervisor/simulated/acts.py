@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from innkeeper.errors import AgentError, DiskError, ErrorCode, WrongState
+from innkeeper.errors import AgentError, DiskError, ErrorCode, HypervisorError, WrongState
 from innkeeper.hypervisor.domain.fields import child, parse, written
 from innkeeper.hypervisor.simulated import definition as fake_definition
 from innkeeper.hypervisor.simulated import disks as fake_disks
@@ -87,6 +87,32 @@ def ask(machine: SimulatedMachine, what: Due, now: float) -> None:
         guest.schedule(now + guest.pace.shut_down, what)
 
 
+def back_up(machine: SimulatedMachine, checkpoint: str, seconds: float, now: float, since: str = "") -> None:
+    """Do what a backup program does: begin a checkpoint, and a backup that takes so long.
+
+    Raises ``HypervisorError`` where nothing tells what was written ``since`` another checkpoint.
+    """
+    need(machine, "be backed up", machine.is_on)
+    refuse_in_backup(machine, now)
+    if since and any(since not in machine.bitmaps.get(disk.path, []) for disk in machine.live_disks):
+        raise HypervisorError(f"A bitmap of {since} is missing or broken in {machine.name}.")
+    machine.checkpoints = [each for each in machine.checkpoints if each[0] != checkpoint]
+    machine.checkpoints.append((checkpoint, int(now)))
+    for disk in machine.live_disks:
+        machine.bitmaps[disk.path] = sorted({*machine.bitmaps.get(disk.path, []), checkpoint})
+    machine.backup_until = now + seconds
+
+
+def refuse_in_backup(machine: SimulatedMachine, now: float) -> None:
+    """Raises ``HypervisorError`` (ERROR_BUSY) while a backup runs, as a host does."""
+    if now < machine.backup_until:
+        raise HypervisorError(
+            f"A disk of {machine.name} is already in active block job.",
+            code=ErrorCode.ERROR_BUSY,
+            advice="Wait until the backup has ended.",
+        )
+
+
 def merging(bases: Mapping[str, str], first: int, last: int) -> Callable[[SimulatedMachine, float], None]:
     """The act that merges some blocks."""
     return lambda machine, _: merge_piece(machine, bases, first, last)
@@ -104,6 +130,11 @@ def merge_piece(machine: SimulatedMachine, bases: Mapping[str, str], first: int,
 def pivot(machine: SimulatedMachine, bases: Mapping[str, str]) -> None:
     """Merge what was written meanwhile, and go over to the bases."""
     merge_piece(machine, bases, 0, fake_disks.BLOCK_COUNT)
+    for disk in machine.active_disks:
+        # A merge brings the bitmaps with it, as libvirt's does.
+        base = bases.get(disk.target, disk.path)
+        if names := {*machine.bitmaps.get(disk.path, []), *machine.bitmaps.get(base, [])}:
+            machine.bitmaps[base] = sorted(names)
     machine.disks = with_paths(machine.disks, dict(bases))
     machine.live_disks = with_paths(machine.live_disks, dict(bases))
     if machine.saved is not None:

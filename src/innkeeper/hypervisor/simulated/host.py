@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from innkeeper.hypervisor.simulated.agent_ports import SimulatedAgentPorts
+from innkeeper.hypervisor.simulated.backups import SimulatedBackups
 from innkeeper.hypervisor.simulated.configurations import SimulatedConfigurations
 from innkeeper.hypervisor.simulated.definitions import SimulatedDefinitions
 from innkeeper.hypervisor.simulated.files import FakeFiles
@@ -66,6 +67,7 @@ def simulated_host(
         saved_states=SimulatedSavedStates(simulation),
         undo_disks=SimulatedUndoDisks(simulation),
         memory_points=SimulatedMemoryPoints(simulation),
+        backups=SimulatedBackups(simulation),
         disks=SimulatedDisks(simulation),
         files=FakeFiles(threads=threads),
         images=images,

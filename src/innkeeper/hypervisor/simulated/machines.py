@@ -60,6 +60,12 @@ class SimulatedMachine:
     definition: str = ""
     #: The definition it runs with; empty while it is off.
     live_definition: str = ""
+    #: Its checkpoints: (name, seconds since 1970), each with a bitmap of its name in every disk.
+    checkpoints: list[tuple[str, int]] = dataclasses.field(default_factory=list)
+    #: The names of the bitmaps in each image.
+    bitmaps: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    #: Until when somebody's backup runs, in seconds since 1970.
+    backup_until: float = 0.0
     pace: Pace = dataclasses.field(default_factory=Pace)
     behaviour: str = Behaviour.GOOD
 
@@ -156,6 +162,7 @@ class SimulatedMachine:
     def turn_off(self) -> None:
         """Pull the plug."""
         self.memory = None
+        self.backup_until = 0.0
         self.live_disks = []
         self.live_definition = ""
         self.paused_at = None
@@ -234,6 +241,7 @@ class SimulatedMachine:
         parsed["live_disks"] = _disks(parsed["live_disks"])
         parsed["memory"] = memory_from_json(parsed["memory"]) if parsed["memory"] else None
         parsed["pace"] = Pace(**parsed["pace"])
+        parsed["checkpoints"] = [(str(name), int(at)) for name, at in parsed.get("checkpoints", [])]
         if parsed["saved"]:
             saved = parsed["saved"]
             parsed["saved"] = SavedState(

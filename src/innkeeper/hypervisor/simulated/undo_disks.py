@@ -23,11 +23,13 @@ class SimulatedUndoDisks:
     async def add(self, name: str, overlays: Mapping[str, str]) -> None:
         """Put new overlays over the disks, live and in the definition."""
 
-        def add(machine: SimulatedMachine, _: float) -> None:
+        def add(machine: SimulatedMachine, now: float) -> None:
+            acts.refuse_in_backup(machine, now)
             for disk in machine.active_disks:
                 overlay = overlays.get(disk.target, disk.path)
                 if overlay != disk.path:
                     fake_disks.create_overlay(overlay, disk.path)
+                    machine.bitmaps[overlay] = machine.bitmaps.get(disk.path, [])
             machine.disks = with_paths(machine.disks, dict(overlays))
             machine.live_disks = with_paths(machine.live_disks, dict(overlays))
 
@@ -36,6 +38,7 @@ class SimulatedUndoDisks:
     async def merge(self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None = None) -> None:
         """Merge piece by piece: a kill on the way leaves changed bases, as with QEMU."""
         blocks = fake_disks.BLOCK_COUNT
+        await self._simulation.simulate(name, acts.refuse_in_backup)
         for piece in range(PIECES):
             first, last = piece * blocks // PIECES, (piece + 1) * blocks // PIECES
             await self._simulation.simulate(name, acts.merging(bases, first, last))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from innkeeper.machines.ports.agent_ports import AgentPorts
+from innkeeper.machines.ports.backups import Backups
 from innkeeper.machines.ports.configurations import Configurations
 from innkeeper.machines.ports.connection import HostConnection
 from innkeeper.machines.ports.definitions import Definitions
@@ -51,6 +52,8 @@ class Host:
     undo_disks: UndoDisks
     #: Memory as part of undo points: kept, and brought back.
     memory_points: MemoryPoints
+    #: What others keep of disks for their incremental backups, and the backups that run.
+    backups: Backups
     #: Disk images, as the hypervisor sees them.
     disks: Disks
     #: Disk images, as files.

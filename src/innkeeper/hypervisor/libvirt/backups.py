@@ -1,0 +1,133 @@
+"""Backups that others take of a libvirt host's machines: checkpoints, running jobs, dirty bitmaps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import libvirt
+
+from innkeeper.disks import dirty_bitmaps
+from innkeeper.disks.dirty_bitmaps import Since
+from innkeeper.errors import NotSupported
+from innkeeper.hypervisor.domain.fields import Attribute, Element, Text, Whole, parse
+from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.domains import current
+from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.ports.backups import Checkpoint, JobKind, Tracking
+
+_BACKUP = libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
+_KINDS = {
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: JobKind.BACKUP,
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT: JobKind.MERGE,
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: JobKind.MERGE,
+}
+
+
+class CheckpointElement(Element):
+    """``<domaincheckpoint>``: one checkpoint of a machine."""
+
+    name = Text("name")
+    created = Text("creationTime", 0, Whole())
+
+    def disks(self) -> Iterator[CheckpointDisk]:
+        """What it has of each disk."""
+        yield from map(CheckpointDisk, self.node.iterfind("disks/disk"))
+
+
+class CheckpointDisk(Element):
+    """``<disk>`` of a checkpoint."""
+
+    target = Attribute(".", "name")
+    checkpoint = Attribute(".", "checkpoint")
+    bitmap = Attribute(".", "bitmap")
+
+
+class LibvirtBackups:
+    """The backups of one host's machines (``machines.ports.backups.Backups``)."""
+
+    def __init__(self, uri: HostUri, connection: Connection, images: Images) -> None:
+        self._uri = uri
+        self._connection = connection
+        self._images = images
+
+    async def checkpoints(self, name: str) -> Sequence[Checkpoint]:
+        """The machine's checkpoints, oldest first."""
+        return await self._connection.ask(lambda c: _checkpoints(c, name), "list the checkpoints of", name)
+
+    async def jobs(self, name: str) -> frozenset[JobKind]:
+        """What is being done with its disks now."""
+        if self._uri.is_test:  # this driver has no jobs
+            return frozenset()
+        return await self._connection.ask(lambda c: _jobs(c, name), "see the jobs of", name)
+
+    async def gather(self, tracking: Tracking) -> bool:
+        """Write down in ``side`` what the base's bitmaps are to be."""
+        if not self._uri.is_local:
+            return _refuse(tracking, f"the disk lies on the host at {self._uri.text}")
+        chain = await self._connection.ask(
+            lambda c: dict(self._images.chain_of(c, tracking.overlay, "qcow2")),
+            f"read the chain of {tracking.overlay}",
+        )
+        if (found := chain.get(tracking.base)) != "qcow2":
+            return _refuse(tracking, f"an image in the format {found or 'of an export'} keeps no bitmaps")
+        base, overlay, side = map(Path, (tracking.base, tracking.overlay, tracking.side))
+        return await asyncio.to_thread(dirty_bitmaps.gather, base, overlay, side, _since(tracking))
+
+    async def restore(self, tracking: Tracking) -> None:
+        """Give the base what ``side`` has."""
+        side, base = Path(tracking.side), Path(tracking.base)
+        await asyncio.to_thread(dirty_bitmaps.restore, side, base, _since(tracking))
+
+
+def _refuse(tracking: Tracking, why: str) -> bool:
+    """Say that nothing can be mended; nothing is to be where nothing began."""
+    if tracking.begun:
+        raise NotSupported(f"{tracking.base}: {why}.", advice="Take a full backup.")
+    return False
+
+
+def _since(tracking: Tracking) -> Since:
+    return Since(kept=tracking.kept, begun=tracking.begun, gone=tracking.gone)
+
+
+def _checkpoints(connect: libvirt.virConnect, name: str) -> list[Checkpoint]:
+    found = connect.lookupByName(name).listAllCheckpoints()
+    texts = [each.getXMLDesc(libvirt.VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN) for each in found]
+    checkpoints = [_checkpoint(CheckpointElement(parse(text, "domaincheckpoint"))) for text in texts]
+    return sorted(checkpoints, key=lambda each: (each.created, each.name))
+
+
+def _checkpoint(element: CheckpointElement) -> Checkpoint:
+    return Checkpoint(
+        name=element.name,
+        created=element.created,
+        bitmaps=tuple(
+            (disk.target, disk.bitmap or element.name)
+            for disk in element.disks()
+            if disk.checkpoint == "bitmap"
+        ),
+    )
+
+
+def _jobs(connect: libvirt.virConnect, name: str) -> frozenset[JobKind]:
+    domain = connect.lookupByName(name)
+    if not domain.isActive():
+        return frozenset()
+    try:
+        return frozenset(_running(domain))
+    except libvirt.libvirtError:
+        if domain.isActive():
+            raise
+        # It was turned off between two of these calls.
+        return frozenset()
+
+
+def _running(domain: libvirt.virDomain) -> Iterator[JobKind]:
+    if domain.jobStats().get("operation") == _BACKUP:
+        yield JobKind.BACKUP
+    for disk in current(domain).disks():
+        if disk.source() and (job := domain.blockJobInfo(disk.target, 0)):
+            yield _KINDS.get(job["type"], JobKind.OTHER)
