@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.wire.events import Event, EventKind
 from tests.guests.machines import TinyMachine, define_tiny_machine, forget
 from tests.guests.tiny import TinyGuest
+from tests.hypervisor import undo_definitions
 
 pytestmark = [
     pytest.mark.qemu,
@@ -147,3 +148,20 @@ async def test_the_whole_way_works_over_the_wire(
     assert (await hypervisor.inventory.get("far-1")).disks[0].path == str(machine.disk)
     await hypervisor.disks.delete(overlay["vda"])
     assert await hypervisor.disks.free_bytes(str(tmp_path)) > 0
+
+
+@pytest.mark.parametrize("end", [undo_definitions.keep, undo_definitions.roll_back])
+async def test_no_element_of_a_disk_is_lost_over_the_wire(
+    host: tuple[Host, list[Event]],
+    machine: TinyMachine,
+    tmp_path: Path,
+    end: Callable[[Host, TinyMachine], Awaitable[None]],
+) -> None:
+    """What the disk carries is there after an undo point, kept or rolled back, as before it."""
+    hypervisor, _ = host
+    for element in ("metadata_cache", "startup_policy", "identity"):
+        await undo_definitions.redefine(hypervisor, machine.name, element)
+    before = await undo_definitions.canonical(hypervisor, machine.name)
+    overlay = tmp_path / "far-1.vda.innkeeper-1.qcow2"
+    await undo_definitions.live(hypervisor, machine, lambda: end(hypervisor, machine), overlay)
+    assert await undo_definitions.canonical(hypervisor, machine.name) == before

@@ -8,14 +8,12 @@ from typing import Self
 
 from lxml import etree
 
-from innkeeper.disks.export_files import MARK
 from innkeeper.errors import MachineUnfit
 from innkeeper.hypervisor.domain.extras import read_extras, write_extras
 from innkeeper.hypervisor.domain.fields import (
     Attribute,
     Element,
     Memory,
-    Present,
     Text,
     Whole,
     child,
@@ -23,7 +21,7 @@ from innkeeper.hypervisor.domain.fields import (
     remove,
 )
 from innkeeper.hypervisor.domain.template import processor_mode
-from innkeeper.machines.machine import Disk, DiskKind
+from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
 
 #: The virtio-serial port of the task agent, and the one of qemu-guest-agent.
 AGENT_PORT = "org.innkeeper.agent.0"
@@ -38,136 +36,6 @@ _KEPT_FOR_MERGING = frozenset(
     {"name", "uuid", "os", "features", "iothreads", "iothreadids", "devices", "seclabel"}
 )
 _MERGE_MEMORY_MIB = 64
-
-
-_KINDS: Mapping[str, DiskKind] = {
-    "file": DiskKind.FILE,
-    "block": DiskKind.BLOCK,
-    "network": DiskKind.NETWORK,
-    "volume": DiskKind.VOLUME,
-}
-
-
-#: The format, in this house, of a VHD that a machine reaches by its export: QEMU itself sees plain bytes.
-EXPORTED = "vhd"
-
-
-class DiskElement(Element):
-    """``<disk>``: one drive."""
-
-    type = Attribute(".", "type", "file")
-    device = Attribute(".", "device", "disk")
-    target = Attribute("target", "dev")
-    driver = Attribute("driver", "type", "raw")
-    error_policy = Attribute("driver", "error_policy")
-    read_error_policy = Attribute("driver", "rerror_policy")
-    source_file = Attribute("source", "file")
-    block = Attribute("source", "dev")
-    protocol = Attribute("source", "protocol")
-    network_name = Attribute("source", "name")
-    pool = Attribute("source", "pool")
-    volume = Attribute("source", "volume")
-    read_only = Present("readonly")
-    shareable = Present("shareable")
-    transient = Present("transient")
-    encrypted = Present("source/encryption")
-    encrypted_of_old = Present("encryption")
-    sliced = Present("source/slices")
-    mirror_job = Attribute("mirror", "job")
-    mirror_ready = Attribute("mirror", "ready")
-
-    @property
-    def file(self) -> str:
-        """The image file that takes the writes, by itself or by its export; empty where none does."""
-        return self.source_file or exported_file(self.protocol, self.network_name)
-
-    @property
-    def format(self) -> str:
-        """The format of the image."""
-        return EXPORTED if self.is_exported else self.driver
-
-    @property
-    def is_exported(self) -> bool:
-        """Whether the disk is a VHD that the machine reaches by its export."""
-        return bool(exported_file(self.protocol, self.network_name))
-
-    def source(self) -> str:
-        """The image that takes the writes; empty where there is no medium."""
-        network = f"{self.protocol}:{self.network_name}" if self.protocol else ""
-        volume = f"{self.pool}/{self.volume}" if self.volume else ""
-        return self.file or self.block or network or volume
-
-    def backing(self) -> Iterator[tuple[str, str]]:
-        """Each image below, top first: its file and its format, as far as libvirt knows them."""
-        for node in self.node.iterfind(".//backingStore"):
-            level = BackingElement(node)
-            if level.file:
-                yield level.file, level.format
-
-    def use_file(self, path: str, image_format: str) -> None:
-        """Use another image file, whose chain libvirt finds out by itself."""
-        self.type = "file"
-        self.driver = image_format
-        self._remove_source()
-        etree.SubElement(self.node, "source").set("file", path)
-
-    def use_export(self, path: str, socket: str) -> None:
-        """Use a VHD by its export: QEMU would misread it, and could not save the machine."""
-        self.type = "network"
-        self.driver = "raw"
-        # Where the export is killed the machine waits for it to be started again, and notices nothing.
-        self.error_policy = self.read_error_policy = "stop"
-        self._remove_source()
-        source = etree.SubElement(self.node, "source", protocol="nbd", name=f"{MARK}{path}")
-        etree.SubElement(source, "host", transport="unix", socket=socket)
-        # Older libvirts pass over it.
-        etree.SubElement(source, "reconnect", delay="30")
-
-    def _remove_source(self) -> None:
-        # An empty <backingStore/> says that nothing lies below: no merge could find its base.
-        for stale in [*self.node.iterfind("source"), *self.node.iterfind("backingStore")]:
-            self.node.remove(stale)
-
-    def value(self) -> Disk:
-        """The disk as a value of ``machines``."""
-        source = self.file or self.source()
-        kind = DiskKind.FILE if self.is_exported else _KINDS.get(self.type, DiskKind.OTHER)
-        return Disk(
-            target=self.target,
-            device=self.device,
-            kind=kind if source else DiskKind.OTHER,
-            path=source,
-            format=self.format,
-            read_only=self.read_only,
-            shared=self.shareable,
-            transient=self.transient,
-            encrypted=self.encrypted or self.encrypted_of_old,
-            sliced=self.sliced,
-        )
-
-
-class BackingElement(Element):
-    """``<backingStore>``: one image below another."""
-
-    source_file = Attribute("source", "file")
-    source_format = Attribute("format", "type", "raw")
-    protocol = Attribute("source", "protocol")
-    network_name = Attribute("source", "name")
-
-    @property
-    def file(self) -> str:
-        """The image file, by itself or by its export."""
-        return self.source_file or exported_file(self.protocol, self.network_name)
-
-    @property
-    def format(self) -> str:
-        """The disk's format."""
-        return self.source_format if self.source_file else EXPORTED
-
-
-def exported_file(protocol: str, name: str) -> str:
-    """The VHD behind an export of Innkeeper's; empty for any other network disk."""
-    return name.removeprefix(MARK) if protocol == "nbd" and name.startswith(f"{MARK}/") else ""
 
 
 class ChannelElement(Element):
@@ -285,8 +153,8 @@ class Definition(Element):
                 yield f"virtiofs {directory.tag}"
 
     def has_sources(self, files: Mapping[str, str]) -> bool:
-        """Whether each disk (target → file) takes its writes to exactly that file."""
-        return all(self.disk(target).file == path for target, path in files.items())
+        """Whether each disk (target → file, device or address) takes its writes to exactly that place."""
+        return all(self.disk(target).source() == path for target, path in files.items())
 
     def add_agent_port(self) -> None:
         """Add the task agent's port, at a socket that libvirt places."""
@@ -355,5 +223,6 @@ def overlays_xml(definition: Definition, overlays: Mapping[str, str]) -> str:
         if path is not None:
             node.set("type", "file")
             etree.SubElement(node, "driver", type="qcow2")
-            etree.SubElement(node, "source", file=path)
+            # libvirt formats the overlay with what encrypts the image below; else it would lie in the clear.
+            etree.SubElement(node, "source", file=path).extend(disk.encryption())
     return etree.tostring(root, encoding="unicode")

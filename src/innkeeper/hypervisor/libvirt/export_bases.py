@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from innkeeper.hypervisor.libvirt.definition import EXPORTED, exported_file
+from innkeeper.hypervisor.libvirt.disk_elements import EXPORTED, exported_file
 
 _QCOW2 = struct.Struct(">4sIQI")
 _MAGIC = b"QFI\xfb"

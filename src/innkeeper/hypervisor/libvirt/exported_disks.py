@@ -19,7 +19,8 @@ from innkeeper.disks.facts import peek
 from innkeeper.disks.kind import Kind
 from innkeeper.errors import DiskError, InnkeeperError, MachineUnfit, NotSupported
 from innkeeper.hypervisor.libvirt.connection import Connection
-from innkeeper.hypervisor.libvirt.definition import EXPORTED, Definition, DiskElement
+from innkeeper.hypervisor.libvirt.definition import Definition
+from innkeeper.hypervisor.libvirt.disk_elements import EXPORTED, DiskElement
 from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine
 from innkeeper.hypervisor.libvirt.export_bases import chain_to_export
 from innkeeper.hypervisor.libvirt.reconnecting import reconnect

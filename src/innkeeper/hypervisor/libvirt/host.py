@@ -24,13 +24,16 @@ from innkeeper.hypervisor.libvirt.lifecycle import LibvirtLifecycle
 from innkeeper.hypervisor.libvirt.link import Link
 from innkeeper.hypervisor.libvirt.local_files import NearFiles
 from innkeeper.hypervisor.libvirt.memory_points import LibvirtMemoryPoints
+from innkeeper.hypervisor.libvirt.merging import BlockJobs
+from innkeeper.hypervisor.libvirt.overlays import Overlays
 from innkeeper.hypervisor.libvirt.remote_files import FarFiles
 from innkeeper.hypervisor.libvirt.remote_images import FarImages
 from innkeeper.hypervisor.libvirt.saved_states import LibvirtSavedStates
 from innkeeper.hypervisor.libvirt.screens import LibvirtScreens
 from innkeeper.hypervisor.libvirt.starts import Starts
 from innkeeper.hypervisor.libvirt.trays import Trays
-from innkeeper.hypervisor.libvirt.undo_disks import BlockJobs, LibvirtUndoDisks
+from innkeeper.hypervisor.libvirt.undo_definitions import UndoDefinitions
+from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.hypervisor.libvirt.usage import LibvirtUsage
 from innkeeper.hypervisor.libvirt.watch import Watch
@@ -60,9 +63,18 @@ def libvirt_host(
     connection = Connection(uri, on_open=watch.take_over, on_connected=watch.connected, on_lost=watch.lost)
     domains, store = Domains(name, where), Images(where)
     exported = ExportedDisks(where, connection, domains, exports)
-    undo_disks = LibvirtUndoDisks(connection, domains, store, jobs, exported)
+    undo_definitions = UndoDefinitions(domains, store, exported)
+    overlays = Overlays(where, store, exported)
+    undo_disks = LibvirtUndoDisks(connection, domains, undo_definitions, overlays, jobs, exported)
     saved_states = LibvirtSavedStates(
-        where, connection, domains, store, undo_disks, exported, Starts(where, state_directory)
+        where,
+        connection,
+        domains,
+        store,
+        undo_disks,
+        undo_definitions,
+        exported,
+        Starts(where, state_directory),
     )
     if not where.is_test:
         watch.at_opening = (domains.settle, saved_states.sweep)
@@ -96,7 +108,7 @@ def libvirt_host(
         lifecycle=LibvirtLifecycle(connection, domains, saved_states),
         saved_states=saved_states,
         undo_disks=undo_disks,
-        memory_points=LibvirtMemoryPoints(where, connection, domains, store, undo_disks, exported),
+        memory_points=LibvirtMemoryPoints(where, connection, domains, store, undo_disks, undo_definitions, exported),
         backups=LibvirtBackups(where, connection, store),
         disks=LibvirtDisks(connection, store, exported),
         files=files,

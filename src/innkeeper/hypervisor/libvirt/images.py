@@ -21,7 +21,8 @@ from innkeeper.disks.kind import Kind
 from innkeeper.disks.named_files import NamedFiles, named_files
 from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.hypervisor.domain.fields import Attribute, Element, Text
-from innkeeper.hypervisor.libvirt.definition import EXPORTED, Definition
+from innkeeper.hypervisor.libvirt.definition import Definition
+from innkeeper.hypervisor.libvirt.disk_elements import EXPORTED
 from innkeeper.hypervisor.libvirt.export_bases import chain_to_export, exported_base
 from innkeeper.hypervisor.libvirt.uris import HostUri
 

@@ -22,6 +22,7 @@ from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.progress import followed, restore_progress, save_progress
 from innkeeper.hypervisor.libvirt.starts import kvm_needed
+from innkeeper.hypervisor.libvirt.undo_definitions import UndoDefinitions
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
@@ -55,6 +56,7 @@ class LibvirtMemoryPoints:
         domains: Domains,
         images: Images,
         undo_disks: LibvirtUndoDisks,
+        undo_definitions: UndoDefinitions,
         exported: ExportedDisks,
     ) -> None:
         self._uri = uri
@@ -62,6 +64,7 @@ class LibvirtMemoryPoints:
         self._domains = domains
         self._images = images
         self._undo_disks = undo_disks
+        self._undo_definitions = undo_definitions
         self._exported = exported
         #: Directory → when its disk was tried, and its speed.
         self._speeds: dict[str, tuple[float, float]] = {}
@@ -153,6 +156,7 @@ class LibvirtMemoryPoints:
                 machine=name,
                 advice="Take the undo disks away first, or go on without its memory.",
             )
+        self._undo_definitions.note(domain, overlays)
         for each in (path, *overlays.values()):
             self._images.refuse_if_open(each)
             self._images.delete(connect, each)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import libvirt
 
 from innkeeper.errors import ErrorCode, MachineUnfit, NotSupported, WrongState
+from innkeeper.hypervisor.domain.fields import written
+from innkeeper.hypervisor.domain.undo_note import NotedDisk, stand_on_overlay
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine
@@ -16,6 +18,7 @@ from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.progress import Look, followed, restore_progress, save_progress
 from innkeeper.hypervisor.libvirt.starts import Starts, kvm_needed
 from innkeeper.hypervisor.libvirt.states import SavedImage
+from innkeeper.hypervisor.libvirt.undo_definitions import UndoDefinitions
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
@@ -37,6 +40,7 @@ class LibvirtSavedStates:
         domains: Domains,
         images: Images,
         undo_disks: LibvirtUndoDisks,
+        undo_definitions: UndoDefinitions,
         exported: ExportedDisks,
         starts: Starts,
     ) -> None:
@@ -47,6 +51,7 @@ class LibvirtSavedStates:
         self._domains = domains
         self._images = images
         self._undo_disks = undo_disks
+        self._undo_definitions = undo_definitions
 
     async def definition(self, name: str) -> str:
         """The definition inside the saved state."""
@@ -187,14 +192,15 @@ class LibvirtSavedStates:
         definition = persistent(domain)
         for target, path in sources.items():
             disk, known = definition.disk(target), saved.disk(target)
-            if disk.file not in (known.file, path):
+            if disk.source() not in (known.source(), path):
                 raise MachineUnfit(
-                    f"Disk {target!r} of {domain.name()!r} is {disk.file}, not the saved {known.file}.",
+                    f"Disk {target!r} of {domain.name()!r} is {disk.source()}, "
+                    f"not the saved {known.source()}.",
                     machine=domain.name(),
                     advice="Discard the saved state, or give the machine its former disk back.",
                 )
-            if disk.file == path:
-                self._exported.use(disk, known.file, known.format)
+            if disk.source() == path:
+                self._undo_definitions.use_own(connect, domain, definition, target, known.source())
         redefine(connect, definition)
 
     def _restore(self, connect: libvirt.virConnect, name: str, sources: Mapping[str, str]) -> None:
@@ -205,7 +211,8 @@ class LibvirtSavedStates:
             )
         saved = self._saved_definition(connect, name)
         for target, path in sources.items():
-            saved.disk(target).use_file(path, "qcow2")
+            disk = saved.disk(target).node
+            stand_on_overlay(disk, NotedDisk(overlay=path, definition=written(disk)))
         # libvirt forgets a managed save when the machine is started; a restore from its file leaves it.
         with kvm_needed(name):
             connect.restoreFlags(str(image), saved.text(), 0)

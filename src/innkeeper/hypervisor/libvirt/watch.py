@@ -11,8 +11,8 @@ import structlog
 
 from innkeeper.hypervisor.libvirt.announcer import Announcer
 from innkeeper.hypervisor.libvirt.events import lifecycle_event, lifecycle_reason
+from innkeeper.hypervisor.libvirt.merging import BlockJobs
 from innkeeper.hypervisor.libvirt.trays import Trays
-from innkeeper.hypervisor.libvirt.undo_disks import BlockJobs
 from innkeeper.wire.events import EventKind
 
 P = ParamSpec("P")

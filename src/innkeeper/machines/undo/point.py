@@ -186,6 +186,8 @@ class UndoPoint:
             # A crash may have left it frozen, and a frozen guest helps nobody.
             await self._thaw()
         if await self.is_taken():
+            # A crash may have come before the definition for the next start was written too.
+            await self._hypervisor.undo_disks.add(name, self._plan.overlays)
             return _consistency(machine.state, frozen=False)
         await self._clear_leftovers()
         await self._copy_nvram()

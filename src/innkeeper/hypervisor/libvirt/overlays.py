@@ -1,0 +1,136 @@
+"""Make the overlays that take a machine's writes, over whatever storage its disks are on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import libvirt
+
+from innkeeper.disks import qemu_img
+from innkeeper.errors import DiskError, MachineUnfit
+from innkeeper.hypervisor.libvirt.definition import Definition, overlays_xml
+from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
+from innkeeper.hypervisor.libvirt.domains import current
+from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
+from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.starts import begin_without_processor
+from innkeeper.hypervisor.libvirt.uris import HostUri
+
+_ATOMIC_OVERLAY = (
+    libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
+    | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
+    | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
+)
+_QCOW2_MAGIC = b"QFI\xfb"
+#: Where a qcow2 header keeps the size that the guest sees.
+_QCOW2_SIZE = slice(24, 32)
+
+
+class Overlays:
+    """Makes the overlays of one host's machines."""
+
+    def __init__(self, uri: HostUri, images: Images, exported: ExportedDisks) -> None:
+        self._uri = uri
+        self._images = images
+        self._exported = exported
+
+    def make(
+        self, connect: libvirt.virConnect, domain: libvirt.virDomain, overlays: Mapping[str, str]
+    ) -> None:
+        """Make an overlay over each disk (target → path), all or none; a running machine goes onto them."""
+        definition = current(domain)
+        if definition.has_sources(overlays):
+            return
+        for target, path in overlays.items():
+            if definition.disk(target).file == path:
+                raise MachineUnfit(
+                    f"Disk {target!r} of {domain.name()!r} has its undo disk already, and another has not.",
+                    machine=domain.name(),
+                    advice="Take away the undo disks of this machine first.",
+                )
+            # What a crash left half made: no definition names it, and no QEMU has it open.
+            self._images.refuse_if_open(path)
+            self._images.delete(connect, path)
+        if domain.isActive():
+            domain.snapshotCreateXML(overlays_xml(definition, overlays), _ATOMIC_OVERLAY)
+        elif all(self._can_create(definition.disk(target), path) for target, path in overlays.items()):
+            for target, path in overlays.items():
+                self._create(definition.disk(target), path)
+        else:
+            _make_by_qemu(connect, definition, overlays)
+
+    def _can_create(self, disk: DiskElement, path: str) -> bool:
+        """Whether the service itself may do it: else libvirt has the passwords, addresses and rights."""
+        if disk.is_exported:
+            return True
+        return (
+            self._uri.is_local
+            and disk.type in ("file", "block")
+            and not disk.encryption()
+            and os.access(disk.source(), os.R_OK)
+            and os.access(Path(path).parent, os.W_OK)
+        )
+
+    def _create(self, disk: DiskElement, path: str) -> None:
+        if disk.is_exported:
+            self._exported.create_overlay(path, disk.file, disk.format)
+        else:
+            create_overlay(disk.source(), disk.format, path)
+        _make_durable(Path(path), disk.source())
+
+
+def create_overlay(base: str, base_format: str, path: str) -> None:
+    """Make an empty overlay over a file or block device that no QEMU runs; nobody makes out its format."""
+    command = ["create", "-q", "-f", "qcow2", "-F", base_format, "-b", base]
+    size = _size(base, base_format)
+    # Where the size is known, nothing that the base names is opened.
+    command += (
+        [qemu_img.new_file(Path(path))] if size is None else ["-u", qemu_img.new_file(Path(path)), str(size)]
+    )
+    try:
+        qemu_img.run(command, Path(path), 0)
+    except DiskError as error:
+        raise DiskError(
+            f"The undo disk {path} cannot be made: {error.sentence}", path=path, code=error.code
+        ) from error
+
+
+def _make_by_qemu(connect: libvirt.virConnect, definition: Definition, overlays: Mapping[str, str]) -> None:
+    """Make the overlays by a QEMU that runs the disks and nothing else: it opens whatever the machine can."""
+    begin_without_processor(connect, definition.for_merging(overlays))
+    domain = connect.lookupByName(definition.name)
+    try:
+        domain.snapshotCreateXML(overlays_xml(current(domain), overlays), _ATOMIC_OVERLAY)
+    finally:
+        domain.destroy()
+
+
+def _size(base: str, base_format: str) -> int | None:
+    """The bytes that a guest sees of an image; ``None`` where only QEMU can tell."""
+    if base_format not in ("raw", "qcow2"):
+        return None
+    with Path(base).open("rb") as image:
+        if base_format == "raw":
+            return image.seek(0, os.SEEK_END)
+        header = image.read(_QCOW2_SIZE.stop)
+    if not header.startswith(_QCOW2_MAGIC):
+        raise DiskError(f"{base} is no qcow2 image, as its definition says it is.", path=base)
+    return int.from_bytes(header[_QCOW2_SIZE], "big")
+
+
+def _make_durable(path: Path, base: str) -> None:
+    """Let an overlay that a definition is about to name outlive a power cut, as private as its base."""
+    with path.open("rb") as overlay:
+        with contextlib.suppress(OSError):
+            found = Path(base).stat()
+            os.fchmod(overlay.fileno(), found.st_mode & 0o660 | 0o600)
+            os.fchown(overlay.fileno(), -1, found.st_gid)
+        os.fsync(overlay.fileno())
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
