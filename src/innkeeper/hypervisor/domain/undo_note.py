@@ -80,7 +80,7 @@ def forget_note(domain: etree._Element, targets: Collection[str]) -> None:
 
 
 def stand_on_overlay(disk: etree._Element, noted: NotedDisk) -> None:
-    """Let a disk take its writes to its overlay, over the image that it had."""
+    """Point a disk to its overlay, with its former image as the backing store."""
     put_back(disk, noted)
     below = _as_backing(noted.node)
     place = disk.index(disk.find("source"))  # type: ignore[arg-type]  # a noted disk has one
@@ -96,7 +96,7 @@ def stand_on_overlay(disk: etree._Element, noted: NotedDisk) -> None:
 
 
 def put_back(disk: etree._Element, noted: NotedDisk) -> None:
-    """Let a disk say of its content what it said before; what else was changed since stays."""
+    """Restore what a disk said of its content before; other changes since then stay."""
     before = noted.node
     disk.set("type", before.get("type", "file"))
     _put_back_driver(disk, before)

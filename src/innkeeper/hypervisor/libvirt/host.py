@@ -108,7 +108,9 @@ def libvirt_host(
         lifecycle=LibvirtLifecycle(connection, domains, saved_states),
         saved_states=saved_states,
         undo_disks=undo_disks,
-        memory_points=LibvirtMemoryPoints(where, connection, domains, store, undo_disks, undo_definitions, exported),
+        memory_points=LibvirtMemoryPoints(
+            where, connection, domains, store, undo_disks, undo_definitions, exported
+        ),
         backups=LibvirtBackups(where, connection, store),
         disks=LibvirtDisks(connection, store, exported),
         files=files,

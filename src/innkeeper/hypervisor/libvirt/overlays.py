@@ -122,7 +122,7 @@ def _size(base: str, base_format: str) -> int | None:
 
 
 def _make_durable(path: Path, base: str) -> None:
-    """Let an overlay that a definition is about to name outlive a power cut, as private as its base."""
+    """Store an overlay safely before a definition names it, as private as its base."""
     with path.open("rb") as overlay:
         with contextlib.suppress(OSError):
             found = Path(base).stat()
