@@ -19,6 +19,8 @@ from innkeeper.errors import DiskError, ErrorCode
 
 USES = 100
 DENIES = 200
+#: A byte that QEMU leaves alone: locked by whoever merges the image.
+MERGES = 300
 
 _FLOCK = struct.Struct("@hhqqi")
 
@@ -64,6 +66,25 @@ def hold(descriptor: int, path: str, how: Hold) -> None:
             code=ErrorCode.ERROR_SHARING_VIOLATION,
             advice="Stop the machine or wait for the other operation, then try again.",
         )
+
+
+def hold_for_merging(descriptor: int, path: str) -> None:
+    """Lock an image that is open for writing against a second merge; raises ERROR_SHARING_VIOLATION.
+
+    It holds for as long as anybody has the open file, the processes included that were given it. Where the
+    file system knows no locks, nothing is locked.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, MERGES, 1, 0))
+    except OSError as exc:
+        if exc.errno in {errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP}:
+            return
+        raise DiskError(
+            f"{path}: another program merges this disk.",
+            path=path,
+            code=ErrorCode.ERROR_SHARING_VIOLATION,
+            advice="Wait for it, then try again.",
+        ) from exc
 
 
 def _share(descriptor: int, byte: int) -> bool:

@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from innkeeper.disks.progress import UNWATCHED, Cancelled, Watch
@@ -24,6 +24,8 @@ from innkeeper.errors import DiskError, ErrorCode, NotSupported
 
 IMAGE, IO, DAEMON = "qemu-img", "qemu-io", "qemu-storage-daemon"
 _PACKAGES = {IMAGE: "qemu-utils", IO: "qemu-utils", DAEMON: "qemu-system-common"}
+
+_NOTHING = subprocess.DEVNULL
 
 LOOK_SECONDS = 0.2
 #: How long a cancelled program has to clean up after itself.
@@ -33,7 +35,7 @@ MOST_OUTPUT = 4 << 20
 
 _CODES = (
     ("no space left", ErrorCode.ERROR_DISK_FULL),
-    ("lock", ErrorCode.ERROR_SHARING_VIOLATION),
+    (" lock", ErrorCode.ERROR_SHARING_VIOLATION),
     ("no such file", ErrorCode.ERROR_FILE_NOT_FOUND),
     ("permission denied", ErrorCode.E_ACCESSDENIED),
     ("read-only file system", ErrorCode.VM_E_FILE_READ_ONLY),
@@ -80,10 +82,30 @@ def run(
 
     ``path`` is the image for the sentence of an error, ``files`` are descriptors that the program gets.
     """
+    with started(program, arguments, limits, files=files) as process:
+        printed, errors = _followed(process, path, limits, watch, on_output)
+    if process.returncode:
+        raise failed(program, path, process.returncode, errors)
+    return printed
+
+
+@contextlib.contextmanager
+def started(
+    program: str,
+    arguments: Sequence[str],
+    limits: Limits,
+    *,
+    files: Sequence[int] = (),
+    stdin: int = _NOTHING,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program with its limits of resources; at the end of the block it has ended.
+
+    An exception in the block ends it, and so does, by the kernel, the end of the thread that is in the block.
+    """
     command = [*_dying_with_us(), _found(program), *arguments]
     with subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=files,
@@ -92,13 +114,11 @@ def run(
     ) as process:
         try:
             _limit(process.pid, limits)
-            printed, errors = _followed(process, path, limits, watch, on_output)
+            yield process
+            process.wait()
         except BaseException:
             _stop(process)
             raise
-        if process.wait():
-            raise _failed(program, path, process.returncode, errors)
-    return printed
 
 
 def _dying_with_us() -> list[str]:
@@ -137,7 +157,7 @@ def _followed(
         if watch.cancel_requested():
             raise Cancelled("The operation was cancelled.", path=str(path))
         if time.monotonic() > end:
-            raise _too_long(path, limits)
+            raise too_long(path, limits)
         for stream in select.select(list(waiting), [], [], LOOK_SECONDS)[0]:
             data = os.read(stream, 65536)
             if not data:
@@ -166,7 +186,13 @@ def _found(program: str) -> str:
     return found
 
 
-def _failed(program: str, path: Path, status: int, errors: bytes) -> DiskError:
+def code_of(words: str) -> ErrorCode:
+    """The documented identifier for what a program says is wrong."""
+    return next((code for word, code in _CODES if word in words.lower()), ErrorCode.VM_E_HD_IMAGE_ACCESS)
+
+
+def failed(program: str, path: Path, status: int, errors: bytes) -> DiskError:
+    """The error for a program that ended with this status and these words."""
     if status in {-signal.SIGXCPU, -signal.SIGKILL}:
         return DiskError(
             f"{path}: {program} needed more memory or time than an image of this size should, and was ended.",
@@ -178,11 +204,11 @@ def _failed(program: str, path: Path, status: int, errors: bytes) -> DiskError:
     text = (
         lines[-1].removeprefix(f"{program}: ").rstrip(".") if lines else f"{program} failed without a message"
     )
-    code = next((c for word, c in _CODES if word in text.lower()), ErrorCode.VM_E_HD_IMAGE_ACCESS)
-    return DiskError(f"{path}: {text}.", path=str(path), code=code)
+    return DiskError(f"{path}: {text}.", path=str(path), code=code_of(text))
 
 
-def _too_long(path: Path, limits: Limits) -> DiskError:
+def too_long(path: Path, limits: Limits) -> DiskError:
+    """The error for a program that was ended for want of time."""
     return DiskError(
         f"{path}: it took longer than {limits.seconds:,.0f} seconds, and was ended.",
         path=str(path),

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from innkeeper.disks.kind import Kind
 from innkeeper.disks.private_place import private_place, publish
 from innkeeper.disks.progress import Cancelled, Watch
 from innkeeper.errors import DiskError, ErrorCode, NotSupported
+from innkeeper.hypervisor.watched_thread import in_watched_thread
 from innkeeper.machines.ports.progress import OnProgress
 
 _MAX_TEXT_BYTES = 1 << 20
@@ -121,41 +121,13 @@ class LocalImages:
 
 async def _make(path: str, making: Making, on_progress: OnProgress | None = None) -> None:
     """Make a file out of sight, and give it its name when it is whole; a cancel ends what makes it first."""
-    watch = _TaskWatch(on_progress)
 
-    def work() -> None:
+    def work(watch: Watch) -> None:
         with _named_in_errors(path), private_place(Path(path)) as place:
             making(place, watch)
             publish(place, Path(path), replace=True)
 
-    thread = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        watch.stop.set()
-        with contextlib.suppress(DiskError):
-            await thread
-        raise
-
-
-class _TaskWatch:
-    """Passes between the thread that makes an image and the task that waits for it."""
-
-    def __init__(self, on_progress: OnProgress | None) -> None:
-        self.stop = threading.Event()
-        self._on_progress = on_progress or (lambda _done, _total: None)
-        self._loop = asyncio.get_running_loop()
-
-    def advance(self, phase: str, done: int, total: int) -> None:
-        """Report in the loop's own thread."""
-        self._loop.call_soon_threadsafe(self._on_progress, done, total)
-
-    def cancel_requested(self) -> bool:
-        """Whether the task was cancelled."""
-        return self.stop.is_set()
-
-    def past_return(self) -> None:
-        """Hear that the image is whole: it may still be called off."""
+    await in_watched_thread(work, on_progress)
 
 
 def _create(place: Path, size_bytes: int, base: str = "", base_format: str = "") -> None:
