@@ -13,7 +13,7 @@ def test_the_package_exports_what_is_documented() -> None:
     assert set(innkeeper.__all__) == {
         "AsyncInn", "CancelEffect", "ErrorCode", "HardDisk", "HardDiskType", "Inn", "InnkeeperError",
         "Machine", "MachineState", "ShutdownAction", "StartupOption", "Task", "TaskResult",
-        "UndoAction", "Update", "UpdateStatus", "Verdict", "__version__", "connect",
+        "UndoAction", "UndoPointKind", "Update", "UpdateStatus", "Verdict", "__version__", "connect",
             "connect_async", "show",
     }  # fmt: skip
     for name in innkeeper.__all__:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         Verdict,
     )
     from innkeeper.wire.version import VERSION as __version__  # noqa: N811  Python's tools look for this name
-    from innkeeper.wire.virtual_pc import ShutdownAction, StartupOption, UndoAction
+    from innkeeper.wire.virtual_pc import ShutdownAction, StartupOption, UndoAction, UndoPointKind
 
 __all__ = [
     "AsyncInn",
@@ -37,6 +37,7 @@ __all__ = [
     "Task",
     "TaskResult",
     "UndoAction",
+    "UndoPointKind",
     "Update",
     "UpdateStatus",
     "Verdict",
@@ -53,7 +54,9 @@ _HOMES = {
         ("CancelEffect", "HardDiskType", "MachineState", "TaskResult", "UpdateStatus", "Verdict"),
         "innkeeper.wire.states",
     ),
-    **dict.fromkeys(("ShutdownAction", "StartupOption", "UndoAction"), "innkeeper.wire.virtual_pc"),
+    **dict.fromkeys(
+        ("ShutdownAction", "StartupOption", "UndoAction", "UndoPointKind"), "innkeeper.wire.virtual_pc"
+    ),
 }
 
 #: The rooms that programs use by name; those of disks and schedules need no service.

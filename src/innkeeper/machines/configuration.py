@@ -12,6 +12,7 @@ from innkeeper.wire.virtual_pc import (
     SerialPortType,
     ShutdownAction,
     UndoAction,
+    UndoPointKind,
 )
 
 #: A configuration value: raw bytes, a string, an integer or a truth (``VARIANT``).
@@ -136,6 +137,8 @@ class Extras:
     #: Whether undo disks take its writes from the next start on (``Undoable``).
     undoable: bool = False
     undo_action: UndoAction = UndoAction.KEEP
+    #: How an update run takes its undo point when it finds it running.
+    undo_point: UndoPointKind = UndoPointKind.POLICY
     #: Whether the undo action is still to be applied: the machine has run since it was applied last.
     undo_pending: bool = False
     #: Disks that no undo point covers, by their targets, with commas between them.

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 
 from innkeeper.wire.states import MachineState as MachineState
+from innkeeper.wire.virtual_pc import UndoPointKind
 
 
 class DiskKind(enum.StrEnum):
@@ -80,3 +81,5 @@ class Machine:
     undo_pending: bool = False
     #: Disks that no undo point covers, by their targets.
     undo_exclude: tuple[str, ...] = ()
+    #: How an update run takes its undo point when it finds it running.
+    undo_point: UndoPointKind = UndoPointKind.POLICY

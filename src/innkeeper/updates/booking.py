@@ -80,3 +80,5 @@ class Report:
     left_state: str
     reboots: int
     checksums: tuple[DiskChecksum, ...]
+    #: What the undo point held, and what a roll back came back to; empty where none was taken.
+    undo_point: str = ""

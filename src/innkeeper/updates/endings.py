@@ -6,7 +6,8 @@ from innkeeper.errors import AgentError, ErrorCode, HypervisorError
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.task import LogLevel
 from innkeeper.updates.booking import MERGE, DiskChecksum
-from innkeeper.updates.facts import Left, Verified
+from innkeeper.updates.facts import BroughtBack, Left, Verified
+from innkeeper.updates.memory_phases import bring_back, delete_memory, go_on, set_clock
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.policy import UndoPointPolicy
@@ -15,9 +16,10 @@ from innkeeper.updates.policy import UndoPointPolicy
 
 
 async def forget_memory(run: Run) -> None:
-    """Discard the saved state, before the first merged byte: it does not go with the updated disks."""
+    """Discard saved state or memory, before the first merged byte: they do not go with updated disks."""
     if run.found in (MachineState.SAVED, MachineState.PAUSED):
         await run.hypervisor.saved_states.discard(run.machine)
+    await delete_memory(run)
 
 
 async def merge(run: Run) -> None:
@@ -100,7 +102,7 @@ async def restore_after_roll_back(run: Run) -> Left:
 
 async def _let_power_off_end(run: Run) -> None:
     """Wait for a power-off that was asked for: the guest would go down after it was left running."""
-    asked = run.found is MachineState.RUNNING and run.policy.undo_point is UndoPointPolicy.OFF
+    asked = run.found is MachineState.RUNNING and run.undo_point_policy is UndoPointPolicy.OFF
     if asked and "settle" in run.outcomes:
         await run.wait_for(MachineState.TURNED_OFF, run.policy.shut_down_seconds)
 
@@ -139,12 +141,23 @@ KEEP: tuple[Phase, ...] = (
     Phase(name="restore", title="Restoring the former state", work=restore_after_keep, finds=Left),
 )
 
-ROLL_BACK: tuple[Phase, ...] = (
+_TO_DISKS: tuple[Phase, ...] = (
     Phase(name="turn off", title="Turning the machine off", work=turn_off),
     Phase(name="discard", title="Discarding the undo disks", work=discard),
     Phase(name="verify", title="Verifying the disks", work=verify, finds=Verified),
     Phase(name="tidy after discard", title="Deleting the discarded undo disks", work=delete_leftovers),
-    Phase(
-        name="restore as found", title="Restoring the former state", work=restore_after_roll_back, finds=Left
-    ),
+)
+_AS_FOUND = Phase(
+    name="restore as found", title="Restoring the former state", work=restore_after_roll_back, finds=Left
+)
+
+ROLL_BACK: tuple[Phase, ...] = (*_TO_DISKS, _AS_FOUND)
+
+#: The same where memory was kept. Once ``go on`` has begun, the memory is not gone back to again.
+ROLL_BACK_TO_MEMORY: tuple[Phase, ...] = (
+    *_TO_DISKS,
+    Phase(name="memory", title="Bringing the memory back", work=bring_back, finds=BroughtBack),
+    Phase(name="go on", title="Going on from the running moment", work=go_on),
+    Phase(name="clock", title="Setting the guest's clock", work=set_clock),
+    _AS_FOUND,
 )

@@ -1,6 +1,7 @@
 """Facts that phases of an update run found out, journalled for the phases after them.
 
-Their JSON is that of release 0.1.0, key by key: a change of it needs a new version of ``Outcome``.
+Their JSON is that of release 0.1.0, key by key: a change of it needs a new version of ``Outcome``, but for
+keys that have come since and may be missing.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import Protocol, Self
 
 from innkeeper.channels.ports import HealthReport, PackageChange, UpdateStatus
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.undo.memory import MemoryPlan, MemoryRecord
 from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan
 from innkeeper.updates import health
 from innkeeper.updates.booking import DiskChecksum
+from innkeeper.updates.policy import UndoPointPolicy
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
     JsonObject,
@@ -24,6 +27,8 @@ from innkeeper.wire.json_fields import (
     get_enum,
     get_enum_name,
     get_list,
+    get_optional,
+    get_or,
     get_str,
 )
 
@@ -47,16 +52,32 @@ class Admitted:
     found: MachineState
     #: What its undo point will cover.
     plan: UndoPlan
+    #: How it is taken; ``None`` in journals of releases that asked the policy each time.
+    undo_point: UndoPointPolicy | None = None
+    #: How its memory is kept; ``None`` where it is not.
+    memory: MemoryPlan | None = None
+    #: Why its memory is not kept although that was asked for; empty otherwise.
+    why_no_memory: str = ""
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"found": self.found.name, "plan": self.plan.to_json()}
+        return {
+            "found": self.found.name,
+            "plan": self.plan.to_json(),
+            "undo_point": None if self.undo_point is None else str(self.undo_point),
+            "memory": None if self.memory is None else self.memory.to_json(),
+            "why_no_memory": self.why_no_memory,
+        }
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
         return cls(
-            found=get_enum_name(data, "found", MachineState), plan=get(data, "plan", UndoPlan.from_json)
+            found=get_enum_name(data, "found", MachineState),
+            plan=get(data, "plan", UndoPlan.from_json),
+            undo_point=get_enum(data, "undo_point", UndoPointPolicy) if data.get("undo_point") else None,
+            memory=get_optional(data, "memory", MemoryPlan.from_json),
+            why_no_memory=get_or(data, "why_no_memory", as_str, ""),
         )
 
 
@@ -86,15 +107,28 @@ class Protected:
     """The undo point is taken: from here on a stop rolls back."""
 
     consistency: Consistency
+    #: The memory that was kept at the same moment; ``None`` where none was.
+    memory: MemoryRecord | None = None
+    #: Why it was not kept although that was planned; empty otherwise.
+    why_no_memory: str = ""
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"protected": True, "consistency": str(self.consistency)}
+        return {
+            "protected": True,
+            "consistency": str(self.consistency),
+            "memory": None if self.memory is None else self.memory.to_json(),
+            "why_no_memory": self.why_no_memory,
+        }
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        return cls(consistency=get_enum(data, "consistency", Consistency))
+        return cls(
+            consistency=get_enum(data, "consistency", Consistency),
+            memory=get_optional(data, "memory", MemoryRecord.from_json),
+            why_no_memory=get_or(data, "why_no_memory", as_str, ""),
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,6 +259,23 @@ class Verified:
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
         return cls(checksums=get_list(data, "checksums", _checksum))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class BroughtBack:
+    """The machine stands still at the moment of its undo point, or why it does not."""
+
+    #: Why its memory cannot be gone back to; empty where it was.
+    why_not: str
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"why_not": self.why_not}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(why_not=get_str(data, "why_not"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

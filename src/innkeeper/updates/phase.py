@@ -11,6 +11,7 @@ from innkeeper.channels.ports import AgentTask, GuestAgent, GuestAgents, HealthR
 from innkeeper.errors import AgentError, ErrorCode, InnkeeperError
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.undo.memory import MemoryPoint
 from innkeeper.machines.undo.point import BaseRecord, UndoPlan, UndoPoint
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask
@@ -22,7 +23,7 @@ from innkeeper.updates.facts import Admitted, Baseline, Facts, Protected, Record
 from innkeeper.updates.follow import session
 from innkeeper.updates.order import RunOrder
 from innkeeper.updates.outcome import Cause, Outcome, Stop
-from innkeeper.updates.policy import Policy
+from innkeeper.updates.policy import Policy, UndoPointPolicy
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import JsonObject
 
@@ -116,6 +117,19 @@ class Run:
     def undo(self) -> UndoPoint:
         """The undo point."""
         return UndoPoint(self.hypervisor, self.fact(Admitted).plan, clock=self.clock)
+
+    @property
+    def undo_point_policy(self) -> UndoPointPolicy:
+        """How the undo point is taken, as it was decided when the machine was admitted."""
+        return self.fact(Admitted).undo_point or self.policy.undo_point
+
+    @property
+    def memory(self) -> MemoryPoint | None:
+        """The memory of the undo point, where it was planned to be kept."""
+        admitted = self.known(Admitted)
+        if admitted is None or admitted.memory is None:
+            return None
+        return MemoryPoint(self.hypervisor, admitted.memory, clock=self.clock)
 
     @property
     def is_protected(self) -> bool:

@@ -23,6 +23,7 @@ from innkeeper.updates.facts import (
     Recorded,
 )
 from innkeeper.updates.follow import Follower
+from innkeeper.updates.memory_phases import keep_memory, memory_of
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.policy import RebootPolicy, UndoPointPolicy
@@ -43,7 +44,13 @@ async def admit(run: Run) -> Admitted:
     run.task.log(f"{machine.name} was found {machine.state.words}.")
     for gap in found.plan.gaps:
         run.task.log(gap, LogLevel.WARNING)
-    return Admitted(found=machine.state, plan=found.plan)
+    kind = run.policy.undo_point_of(machine)
+    memory, why_not = None, ""
+    if kind is UndoPointPolicy.MEMORY and machine.state is MachineState.RUNNING:
+        memory, why_not = await memory_of(run, machine, found.plan)
+    return Admitted(
+        found=machine.state, plan=found.plan, undo_point=kind, memory=memory, why_no_memory=why_not
+    )
 
 
 async def look_before(run: Run) -> Baseline | None:
@@ -61,18 +68,23 @@ async def settle(run: Run) -> None:
     """Bring the machine to the state that its undo point is taken in."""
     if run.found is MachineState.PAUSED and (await run.state()).state is MachineState.PAUSED:
         await run.hypervisor.saved_states.save(run.machine, run.on_progress)
-    if run.found is MachineState.RUNNING and run.policy.undo_point is UndoPointPolicy.OFF:
+    if run.found is MachineState.RUNNING and run.undo_point_policy is UndoPointPolicy.OFF:
         await _power_off(run)
 
 
 async def protect(run: Run) -> Protected:
     """Take the undo point: from here on the bases are not written to."""
+    why_not = ""
+    if run.memory is not None:
+        kept, why_not = await keep_memory(run, run.memory)
+        if kept is not None:
+            return kept
     consistency = await run.undo.take(freeze_seconds=run.policy.undo.freeze_seconds)
     if consistency is Consistency.CRASH:
         run.task.log("The undo point is crash-consistent: the guest could not be frozen.", LogLevel.WARNING)
     else:
         run.task.log(f"The undo disks were created ({consistency}).")
-    return Protected(consistency=consistency)
+    return Protected(consistency=consistency, why_no_memory=why_not)
 
 
 async def record(run: Run) -> Recorded:
@@ -87,7 +99,7 @@ async def wake(run: Run) -> None:
     """Start the machine on its undo disks."""
     await _refuse_changed_bases(run)
     state = (await run.state()).state
-    was_at_rest = run.found is MachineState.TURNED_OFF or run.policy.undo_point is UndoPointPolicy.OFF
+    was_at_rest = run.found is MachineState.TURNED_OFF or run.undo_point_policy is UndoPointPolicy.OFF
     if state is MachineState.TURNED_OFF and was_at_rest:
         await _boot(run)
     elif state is MachineState.SAVED and run.found in _KEPT_MEMORY:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 
+from innkeeper.machines.machine import Machine
 from innkeeper.machines.undo.fitness import UndoRules
+from innkeeper.machines.undo.memory import MemoryRules
+from innkeeper.wire.states import MachineState, RollBack
+from innkeeper.wire.virtual_pc import UndoPointKind
 
 
 class UndoPointPolicy(enum.StrEnum):
@@ -15,6 +20,8 @@ class UndoPointPolicy(enum.StrEnum):
     LIVE = "live"
     #: Shut the guest down first: trivially consistent, and one boot more.
     OFF = "off"
+    #: As the machine runs, with its memory: a roll back goes back to the running moment, without a boot.
+    MEMORY = "memory"
 
 
 class RebootPolicy(enum.StrEnum):
@@ -41,8 +48,13 @@ class Policy:
 
     # Undo points
 
-    #: How the undo point of a running machine is taken: as it runs (`live`), or shut down first (`off`).
+    #: How the undo point of a running machine is taken: as it runs (`live`), shut down first (`off`), or
+    #: as it runs with its memory (`memory`).
     undo_point: UndoPointPolicy = UndoPointPolicy.LIVE
+    #: The same for machines with a label, by label; a machine's own setting goes before.
+    undo_points: Mapping[str, UndoPointPolicy] = dataclasses.field(default_factory=dict)
+    #: How the memory of undo points is kept, where it is.
+    memory: MemoryRules = dataclasses.field(default_factory=MemoryRules)
     #: What an undo point needs, and proves.
     undo: UndoRules = dataclasses.field(default_factory=UndoRules)
 
@@ -86,3 +98,21 @@ class Policy:
 
     #: Waiting bookings that one guest may have made.
     guest_bookings: int = 32
+
+    def undo_point_of(self, machine: Machine) -> UndoPointPolicy:
+        """How the undo point of a machine is taken where it runs: by its setting, its labels, or for all."""
+        if machine.undo_point is not UndoPointKind.POLICY:
+            return UndoPointPolicy(machine.undo_point.name.lower())
+        labelled = (self.undo_points[label] for label in machine.labels if label in self.undo_points)
+        return next(labelled, self.undo_point)
+
+    def roll_back_of(self, machine: Machine) -> RollBack:
+        """What a roll back would bring the machine back to, by what is known without asking its host."""
+        if machine.state is MachineState.RUNNING:
+            keeps = self.undo_point_of(machine) is UndoPointPolicy.MEMORY and not machine.passthrough
+            return RollBack.RUNNING_MOMENT if keeps else RollBack.BOOT
+        return RollBack.SAVED_STATE if machine.state in _KEPT_MEMORY else RollBack.OFF
+
+
+#: Found like this, a machine goes on from its saved memory.
+_KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)

@@ -15,8 +15,9 @@ from innkeeper.tasks.task import LogLevel
 from innkeeper.updates.booking import Report, Verdict
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
-from innkeeper.updates.endings import KEEP, ROLL_BACK
+from innkeeper.updates.endings import KEEP, ROLL_BACK, ROLL_BACK_TO_MEMORY
 from innkeeper.updates.facts import Admitted, Applied, Left, Rebooted, Verified
+from innkeeper.updates.memory_phases import undo_point_words
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outcome import Cause, Outcome
 from innkeeper.updates.phase import Phase, Run
@@ -137,7 +138,8 @@ async def _roll_back(run: Run, stop: Outcome) -> Ending:
         return Ending(verdict=Verdict.NOT_STARTED, stop=stop)
     run.task.log("The machine is as it was before.", LogLevel.WARNING)
     await run.give_up_cancelling()
-    trouble = await _end(run, ROLL_BACK, first=len(run.outcomes) + 1)
+    phases = ROLL_BACK if run.memory is None else ROLL_BACK_TO_MEMORY
+    trouble = await _end(run, phases, first=len(run.outcomes) + 1)
     if trouble is not None:
         return Ending(verdict=Verdict.NEEDS_HELP, stop=stop, trouble=trouble)
     verdict = Verdict.ROLLED_BACK if run.is_protected else Verdict.NOT_STARTED
@@ -181,6 +183,7 @@ def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
         left_state=left.state.name if left else "",
         reboots=int(bool(rebooted and rebooted.rebooted)) + int(bool(applied and applied.saw_reboot)),
         checksums=tuple(each for each in verified.checksums if each.before) if verified else (),
+        undo_point=undo_point_words(run),
     )
 
 

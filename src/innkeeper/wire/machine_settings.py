@@ -26,10 +26,17 @@ from innkeeper.wire.setting import (
     SettingValue,
     TextLimits,
 )
-from innkeeper.wire.virtual_pc import MAX_NOTES_LENGTH, MIN_MEMORY_MIB, ShutdownAction, UndoAction
+from innkeeper.wire.virtual_pc import (
+    MAX_NOTES_LENGTH,
+    MIN_MEMORY_MIB,
+    ShutdownAction,
+    UndoAction,
+    UndoPointKind,
+)
 
 UndoActionName = Annotated[UndoAction, *named(UndoAction)]
 ShutdownActionName = Annotated[ShutdownAction, *named(ShutdownAction)]
+UndoPointName = Annotated[UndoPointKind, *named(UndoPointKind)]
 
 _FIRMWARE_STRING = TextLimits(longest=63)
 
@@ -173,6 +180,15 @@ class MachineChanges(TypedDict, total=False):
             label="Left out of undo points",
         ),
     ]
+    undo_point: Annotated[
+        UndoPointName,
+        Setting(
+            help="How an update run takes its undo point when it runs: by the policy, live, off, or with its "
+            "memory, so that a roll back goes back to the running moment.",
+            noun="undo point",
+            label="Undo point",
+        ),
+    ]
     shutdown_action: Annotated[
         ShutdownActionName,
         Setting(
@@ -215,6 +231,7 @@ class MachineSettings:
     undoable: bool
     undo_action: UndoActionName
     undo_exclude: str
+    undo_point: UndoPointName
     autostart: bool
     local_clock: bool
 

@@ -204,6 +204,32 @@ class UpdateStatus(NamedNumber):
         return self in (UpdateStatus.SUCCESS, UpdateStatus.FAILED, UpdateStatus.TIMEOUT)
 
 
+class RollBack(enum.StrEnum):
+    """What a roll back brings a machine back to."""
+
+    #: Its former disks, from which it boots.
+    BOOT = "boot"
+    #: Its former disks and its memory: it goes on from the moment of the undo point, without a boot.
+    RUNNING_MOMENT = "running_moment"
+    #: Its former disks and its saved state.
+    SAVED_STATE = "saved_state"
+    #: Its former disks; it stays off.
+    OFF = "off"
+
+    @property
+    def words(self) -> str:
+        """What happens, for people."""
+        return _ROLL_BACKS[self]
+
+
+_ROLL_BACKS: Mapping[RollBack, str] = {
+    RollBack.BOOT: "boots from its former disks",
+    RollBack.RUNNING_MOMENT: "goes back to the running moment",
+    RollBack.SAVED_STATE: "goes back to its saved state",
+    RollBack.OFF: "off, with its former disks",
+}
+
+
 class Verdict(enum.StrEnum):
     """What became of an update run."""
 

@@ -103,6 +103,19 @@ class UndoAction(NamedNumber):
     COMMIT = 2
 
 
+class UndoPointKind(NamedNumber):
+    """How an update run takes the undo point of a machine that it finds running: our own setting."""
+
+    #: As the service's policy has it for the machine's labels, or for all.
+    POLICY = 0
+    #: As the machine runs, its disks alone: a roll back boots it.
+    LIVE = 1
+    #: Shut down first, its disks alone: a roll back boots it.
+    OFF = 2
+    #: As the machine runs, with its memory: a roll back goes back to the running moment.
+    MEMORY = 3
+
+
 class UsbDeviceClass(NamedNumber):
     """The class of a USB device (``VMUSBDeviceClassEnum``)."""
 

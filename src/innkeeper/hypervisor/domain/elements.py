@@ -21,7 +21,7 @@ from innkeeper.hypervisor.domain.fields import (
     child,
 )
 from innkeeper.machines.configuration import Location
-from innkeeper.wire.virtual_pc import DriveBus, ShutdownAction, UndoAction
+from innkeeper.wire.virtual_pc import DriveBus, ShutdownAction, UndoAction, UndoPointKind
 
 T = TypeVar("T")
 
@@ -203,6 +203,7 @@ class Domain(Element):
     undoable = ExtraField(bool)
     undo_action = ExtraField(UndoAction)
     undo_exclude = ExtraField(str)
+    undo_point = ExtraField(UndoPointKind)
     shutdown_action = ExtraField(ShutdownAction)
     local_clock = Clock("clock", "offset", False, LocalTime())
 

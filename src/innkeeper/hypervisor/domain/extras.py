@@ -10,7 +10,7 @@ from lxml import etree
 
 from innkeeper.hypervisor.domain.fields import Attribute, Element, Whole, Words, YesNo, child, written
 from innkeeper.machines.configuration import Extras, ParentRecord, Value
-from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction
+from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction, UndoPointKind
 
 #: The namespace of the element, and the prefix it is written with.
 NAMESPACE = "urn:innkeeper:machine:1"
@@ -21,6 +21,15 @@ TAG = f"{{{NAMESPACE}}}machine"
 _UNDO_ACTION = Words(
     {UndoAction.DISCARD: "discard", UndoAction.KEEP: "keep", UndoAction.COMMIT: "commit"},
     unknown=UndoAction.KEEP,
+)
+_UNDO_POINT = Words(
+    {
+        UndoPointKind.POLICY: "policy",
+        UndoPointKind.LIVE: "live",
+        UndoPointKind.OFF: "off",
+        UndoPointKind.MEMORY: "memory",
+    },
+    unknown=UndoPointKind.POLICY,
 )
 _SHUTDOWN_ACTION = Words(
     {
@@ -46,6 +55,7 @@ class ExtrasElement(Element):
     undo_action = Attribute(".", "undo-action", UndoAction.KEEP, _UNDO_ACTION)
     undo_pending = Attribute(".", "undo-pending", False, YesNo())
     undo_exclude = Attribute(".", "undo-exclude")
+    undo_point = Attribute(".", "undo-point", UndoPointKind.POLICY, _UNDO_POINT)
     shutdown_action = Attribute(".", "shutdown-action", ShutdownAction.SAVE, _SHUTDOWN_ACTION)
     made_here = Attribute(".", "made-here", False, YesNo())
     software_reason = Attribute(".", "software-reason")
@@ -69,6 +79,7 @@ def read_extras(domain: etree._Element) -> Extras:
     return Extras(
         undoable=element.undoable,
         undo_action=element.undo_action,
+        undo_point=element.undo_point,
         undo_pending=element.undo_pending,
         undo_exclude=element.undo_exclude,
         shutdown_action=element.shutdown_action,
@@ -91,6 +102,7 @@ class Summary:
     undoable: bool = False
     undo_pending: bool = False
     undo_exclude: tuple[str, ...] = ()
+    undo_point: UndoPointKind = UndoPointKind.POLICY
 
 
 def read_summary(domain: etree._Element) -> Summary:
@@ -105,6 +117,7 @@ def read_summary(domain: etree._Element) -> Summary:
         undoable=element.undoable,
         undo_pending=element.undo_pending,
         undo_exclude=tuple(each for each in element.undo_exclude.split(",") if each),
+        undo_point=element.undo_point,
     )
 
 
@@ -143,6 +156,8 @@ def _bare(extras: Extras) -> etree._Element:
     if extras.undo_exclude:
         element.undo_exclude = extras.undo_exclude
     element.shutdown_action = extras.shutdown_action
+    if extras.undo_point is not UndoPointKind.POLICY:
+        element.undo_point = extras.undo_point
     if extras.made_here:
         element.made_here = True
     if extras.software_reason:

@@ -181,6 +181,7 @@ class Domains:
             undoable=noted.undoable,
             undo_pending=noted.undo_pending,
             undo_exclude=noted.undo_exclude,
+            undo_point=noted.undo_point,
         )
 
 

@@ -124,6 +124,7 @@ def read(definition: str) -> SimulatedMachine:
         undoable=noted.undoable,
         undo_pending=noted.undo_pending,
         undo_exclude=noted.undo_exclude,
+        undo_point=noted.undo_point,
         definition=definition,
     )
 
@@ -143,6 +144,7 @@ def apply(wanted: SimulatedMachine, machine: SimulatedMachine) -> None:
     machine.undoable = wanted.undoable
     machine.undo_pending = wanted.undo_pending
     machine.undo_exclude = wanted.undo_exclude
+    machine.undo_point = wanted.undo_point
     machine.definition = wanted.definition
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.guests import Behaviour, Fate, Guest, GuestDisk, GuestMemory, Pace
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
+from innkeeper.wire.virtual_pc import UndoPointKind
 
 T = TypeVar("T")
 
@@ -56,6 +57,7 @@ class SimulatedMachine:
     undoable: bool = False
     undo_pending: bool = False
     undo_exclude: tuple[str, ...] = ()
+    undo_point: int = UndoPointKind.POLICY
     #: Its definition as it was changed last; empty where it says no more than the fields above.
     definition: str = ""
     #: The definition it runs with; empty while it is off.
@@ -116,6 +118,7 @@ class SimulatedMachine:
             undoable=self.undoable,
             undo_pending=self.undo_pending,
             undo_exclude=self.undo_exclude,
+            undo_point=UndoPointKind(self.undo_point),
         )
 
     # Life

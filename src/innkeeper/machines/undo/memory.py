@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Final
 
 from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError, MachineError, MachineUnfit
-from innkeeper.machines.machine import DiskKind, Machine, MachineState
+from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.memory_points import Hardware, MemoryFile, MemoryLimits
 from innkeeper.machines.ports.progress import OnProgress
@@ -115,8 +115,15 @@ class MemoryRecord:
 
     #: The file: its length, time and inode, and its digest where the service may read it.
     file: BaseRecord
-    #: How long keeping it took, which is how long the guest stood still, unless it ran on.
+    #: How long keeping it took, which is how long the guest stood still, unless it ran on; 0 where a crash
+    #: of the service came between.
     seconds: float
+
+    @property
+    def words(self) -> str:
+        """How much it is, and how long it took, for a person."""
+        took = f", kept in {self.seconds:.1f} seconds" if self.seconds else ""
+        return f"{self.file.identity.size_bytes / (1 << 20):.1f} MiB of memory{took}"
 
     def to_json(self) -> Json:
         """For the journal."""
@@ -141,6 +148,13 @@ async def plan_memory(
     outlook = await host.memory_points.outlook(machine.name)
     if outlook.obstacle:
         raise _unfit(machine, outlook.obstacle, ErrorCode.VM_E_UNSUPPORTED_HARDWARE)
+    left_out = [
+        disk.target for disk in machine.disks if _keeps_writes(disk) and disk.target not in plan.overlays
+    ]
+    if left_out:
+        # Memory must never meet a disk that was written since.
+        obstacle = f"no undo disk covers {', '.join(left_out)}, which would have changed under its memory"
+        raise _unfit(machine, obstacle, ErrorCode.VM_E_UNSUPPORTED_HD_DISK_TYPE)
     if not plan.disks:
         raise _unfit(machine, "it has no disk to lie beside", ErrorCode.VM_E_UNSUPPORTED_HD_DISK_TYPE)
     directory = str(PurePath(plan.disks[0].overlay).parent)
@@ -301,6 +315,10 @@ async def _refuse_lack_of_room(
             code=ErrorCode.ERROR_DISK_FULL,
             advice="Free some room there.",
         )
+
+
+def _keeps_writes(disk: Disk) -> bool:
+    return disk.device in ("disk", "lun", "floppy") and not disk.read_only and bool(disk.path)
 
 
 def _unfit(machine: Machine, obstacle: str, code: ErrorCode) -> MachineUnfit:
