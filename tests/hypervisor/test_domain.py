@@ -34,6 +34,7 @@ from innkeeper.wire.virtual_pc import (
     SerialPortType,
     ShutdownAction,
     UndoAction,
+    UndoPointKind,
 )
 
 _DEFINITIONS = Path(__file__).with_name("definitions")
@@ -184,6 +185,7 @@ _EXTRAS = st.builds(
     undoable=st.booleans(),
     undo_action=st.sampled_from(UndoAction),
     undo_pending=st.booleans(),
+    undo_point=st.sampled_from(UndoPointKind),
     shutdown_action=st.sampled_from(ShutdownAction),
     labels=st.lists(st.text("abc-.", min_size=1, max_size=9), max_size=4).map(tuple),
     values=st.dictionaries(_KEYS, st.one_of(_TEXTS, st.integers(), st.booleans(), st.binary(max_size=9))),

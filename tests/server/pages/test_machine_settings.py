@@ -43,6 +43,7 @@ def _filled_in(**changed: str) -> dict[str, str]:
         "memory_mib": "512",
         "vcpus": "1",
         "undo_action": "KEEP",
+        "undo_point": "POLICY",
         "shutdown_action": "SAVE",
     }
     return form | changed
