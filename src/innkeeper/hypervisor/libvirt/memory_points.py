@@ -136,6 +136,9 @@ class LibvirtMemoryPoints:
             _refuse_other_disks(connect, domain, path)
             with kvm_needed(name):
                 connect.restoreFlags(path, None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
+            # The memory was kept when its disks had been noted.
+            own = {disk.target: disk.source() for disk in current(domain).disks()}
+            self._undo_definitions.forget_live(domain, own)
 
         async with self._exported.held(name), followed(lambda: restore_progress(Path(path)), on_progress):
             await self._connection.command(work, "bring back the memory of", name)
@@ -242,12 +245,12 @@ def _snapshot(domain: libvirt.virDomain, path: str, overlays: Mapping[str, str],
 def _refuse_other_disks(connect: libvirt.virConnect, domain: libvirt.virDomain, path: str) -> None:
     """Memory must meet the disks that it knows, and no others."""
     known = Definition.parse(connect.saveImageGetXMLDesc(path, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
-    own = {disk.target: disk.file for disk in current(domain).disks()}
+    own = {disk.target: disk.source() for disk in current(domain).disks()}
     for disk in known.disks():
-        if disk.device == "disk" and own.get(disk.target) != disk.file:
+        if disk.device in ("disk", "lun") and own.get(disk.target) != disk.source():
             raise MachineUnfit(
                 f"The disk {disk.target} of {domain.name()} is {own.get(disk.target) or 'none'}, "
-                f"and its memory knows {disk.file}.",
+                f"and its memory knows {disk.source()}.",
                 machine=domain.name(),
                 advice="Give the machine its former disk back, or start it without that memory.",
             )
