@@ -14,7 +14,7 @@ def test_the_list_fits_eighty_columns_and_names_every_machine(service: Service) 
     ended = service.run("machine", "list")
     lines = ended.out.splitlines()
     assert ended.code == 0
-    assert lines[0].split() == ["MACHINE", "STATE", "HOST", "MEMORY", "CPUS", "AGENT", "TASK"]
+    assert lines[0].split() == ["MACHINE", "STATE", "HOST", "MEMORY", "CPUS", "AGENT", "TONIGHT", "TASK"]
     assert len(lines) == 13
     assert max(map(len, lines)) <= 80
     assert [line.split()[0] for line in lines[1:]] == sorted(line.split()[0] for line in lines[1:])
@@ -26,6 +26,7 @@ def test_json_has_the_documented_keys(service: Service) -> None:
     assert set(machines[0]) == {
         "name", "uuid", "host", "state", "memory_mib", "vcpus", "disks", "autostart", "has_agent_port",
         "has_guest_agent_port", "agent_connected", "task_id", "allowed", "labels", "undoable",
+        "can_be_maintained", "obstacle",
     }  # fmt: skip
     assert {machine["state"] for machine in machines} <= {"RUNNING", "TURNED_OFF", "SAVED", "PAUSED"}
 
@@ -181,3 +182,45 @@ def test_a_command_that_is_none_is_a_usage_error(service: Service, arguments: tu
     assert ended.code == 2
     assert "Usage: " in ended.out + ended.err
     assert "Traceback" not in ended.err
+
+
+# Checks
+
+
+def test_a_check_says_of_every_machine_whether_it_can_be_maintained(service: Service) -> None:
+    """In the width of a terminal, by name; the exit code says whether all can."""
+    ended = service.run("machine", "check", "--all")
+    lines = ended.out.splitlines()
+    assert (ended.code, lines[-1].strip()) == (0, "All machines can be maintained.")
+    assert lines[0].split() == ["MACHINE", "TONIGHT", "ROLL", "BACK", "DISKS"]
+    assert [line.split()[1] for line in lines[1:-2]] == ["yes"] * 12
+    assert max(map(len, lines)) <= 80
+    assert service.run("machine", "check").out == ended.out
+    listed = service.run("machine", "list").out.splitlines()
+    assert all("  yes" in line for line in listed[1:])
+
+
+def test_a_machine_that_cannot_be_maintained_is_said_with_the_way_out(own_service: Service) -> None:
+    """All of it for one, in a table for many, and with documented keys; the exit code says so."""
+    own_service.start()
+    assert own_service.run("machine", "set", "web-1", "--undo-exclude", "vda").code == 0
+    ended = own_service.run("machine", "check", "web-1")
+    assert (ended.code, "web-1 cannot be maintained tonight." in ended.out) == (4, True)
+    assert "innkeeper machine set web-1 --undo-exclude ''" in ended.out
+    many = own_service.run("machine", "check")
+    assert (many.code, many.out.rstrip().splitlines()[-1].strip()) == (4, "1 of 3 cannot be maintained.")
+    answer = json.loads(own_service.run("machine", "check", "web-1", "db-1", "--json").out)
+    assert [each["can_be_maintained"] for each in answer["machines"]] == [False, True]
+    assert set(answer["machines"][0]["obstacles"][0]) == {"disk", "sentence", "advice", "command", "code"}
+    with own_service.connect() as inn:
+        assert not inn.machines["web-1"].check().can_be_maintained
+        assert not inn.machines.check().all_can
+        assert "left out of undo points" in inn.machines["web-1"].read().obstacle
+
+
+def test_an_unknown_machine_does_not_stop_the_check_of_others(service: Service) -> None:
+    """It is named, and the exit code is its."""
+    ended = service.run("machine", "check", "nobody", "web-1")
+    assert (ended.code, "There is no machine “nobody”" in ended.err) == (3, True)
+    assert "web-1 can be maintained tonight." in ended.out
+    assert service.run("machine", "check", "web-1", "--all").code == 2

@@ -53,7 +53,9 @@ def list_machines(context: typer.Context, json: Json = False) -> None:
             "define one with libvirt: it appears here."
         )
         return
-    made = table("MACHINE", "STATE", "HOST", "MEMORY", "CPUS", "AGENT", "TASK", right=("MEMORY", "CPUS"))
+    made = table(
+        "MACHINE", "STATE", "HOST", "MEMORY", "CPUS", "AGENT", "TONIGHT", "TASK", right=("MEMORY", "CPUS")
+    )
     for machine in machines:
         made.add_row(
             Text(machine.name),
@@ -62,6 +64,7 @@ def list_machines(context: typer.Context, json: Json = False) -> None:
             f"{machine.memory_mib:,} MiB",
             str(machine.vcpus),
             _agent(machine),
+            say_tonight(machine),
             str(machine.task_id or ""),
         )
     session.out.print(made)
@@ -188,6 +191,13 @@ def _agent(machine: MachineMessage) -> Text:
     return Text("silent", style="dim") if machine.has_agent_port else Text("no port", style="yellow")
 
 
+def say_tonight(machine: MachineMessage) -> Text:
+    """Return whether a machine can be maintained tonight, as was found when it was last looked at."""
+    if machine.can_be_maintained is None:
+        return Text("–", style="dim")
+    return Text("yes", style="green") if machine.can_be_maintained else Text("no", style="yellow")
+
+
 def _facts(machine: MachineMessage) -> dict[str, str]:
     return {
         "Machine": machine.name,
@@ -198,6 +208,9 @@ def _facts(machine: MachineMessage) -> dict[str, str]:
         "CPUs": str(machine.vcpus),
         "Starts with host": "yes" if machine.autostart else "no",
         "Task agent": _agent(machine).plain,
+        "Tonight": f"cannot be maintained: {machine.obstacle}"
+        if machine.obstacle
+        else say_tonight(machine).plain,
         "Guest agent port": "yes" if machine.has_guest_agent_port else "no",
         "Held by task": str(machine.task_id or ""),
     }

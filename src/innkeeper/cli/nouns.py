@@ -98,6 +98,10 @@ MACHINE_COMMANDS = (
         param="Share named values with a machine's guest, both ways.",
     ),
     _part(
+        "check",
+        check="Check which machines can be maintained tonight, and what changes it for the others.",
+    ),
+    _part(
         "watch",
         watch="Watch state, processor, memory, disks, network and heartbeat live.",
     ),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from innkeeper.client.tasks import Task
     from innkeeper.client.transport import Transport
     from innkeeper.wire.accountant import WatchedMessage
+    from innkeeper.wire.checks import CheckList
     from innkeeper.wire.host import NewMachineOptions
     from innkeeper.wire.messages import MachineMessage
 
@@ -65,6 +66,10 @@ class MachineCollection:
         from innkeeper.wire.accountant import WatchedList
 
         return self._transport.send(calls.get("/v1/accounts", WatchedList)).machines
+
+    def check(self) -> CheckList:
+        """Look at all machines now: which can be maintained tonight, and what changes it for the others."""
+        return self._transport.send(calls.checks())
 
     def list(self) -> tuple[MachineMessage, ...]:
         """What the hosts say of all machines, in one call."""

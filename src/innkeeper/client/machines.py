@@ -15,6 +15,7 @@ from innkeeper.client.guest_os import GuestOS
 from innkeeper.client.keyboard import Keyboard, Mouse
 from innkeeper.client.tasks import Task
 from innkeeper.client.updates import MachineUpdates
+from innkeeper.wire.checks import MachineCheckMessage
 from innkeeper.wire.commands import Command, MachineCommands, command_of
 from innkeeper.wire.configuration import DeleteMessage
 from innkeeper.wire.documented_events import DocumentedEvent
@@ -87,6 +88,10 @@ class Machine(MachineCommands[Task], ConfiguredMachine):
         found = command if isinstance(command, Command) else command_of(command)
         body = None if timeout_seconds is None else CommandRequest(timeout_seconds=timeout_seconds)
         return Task(self._transport, self._transport.send(calls.command(self.name, found.route, body)).task)
+
+    def check(self) -> MachineCheckMessage:
+        """Look whether it can be maintained tonight, and what changes it if not. Nothing is touched."""
+        return self._send("GET", "check", MachineCheckMessage)
 
     def plan_deletion(self, *, disks: bool = False) -> DeleteMessage:
         """Return what a deletion would remove; nothing is touched."""

@@ -15,9 +15,10 @@ from innkeeper.machines.command import visible_state
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.server.http.conditional import tag_of
-from innkeeper.server.messages import machine_message
+from innkeeper.server.messages import machine_message, verdict_of
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskFilter
+from innkeeper.updates.checks import Check, Checks
 from innkeeper.wire.events import Event, EventGroup, EventKind
 
 #: Older than this, all hosts are asked again: beside the readers while they may wait no longer than …
@@ -42,16 +43,21 @@ class Notice:
     machine: Machine
     agent_connected: bool
     task_id: int | None
+    #: What was found when it was last looked at whether it can be maintained.
+    check: Check | None = None
     _responses: dict[Role, tuple[bytes, str]] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
     )
 
-    def is_current(self, machine: Machine, agent_connected: bool, task_id: int | None) -> bool:
+    def is_current(
+        self, machine: Machine, agent_connected: bool, task_id: int | None, check: Check | None
+    ) -> bool:
         """Whether the cached description still matches the machine."""
         return (
             (self.machine is machine or self.machine == machine)
             and self.agent_connected is agent_connected
             and self.task_id == task_id
+            and verdict_of(self.check) == verdict_of(check)
         )
 
     def response(self, role: Role, allowed: AllowedTo) -> tuple[bytes, str]:
@@ -62,6 +68,7 @@ class Notice:
             self.machine,
             agent_connected=self.agent_connected,
             task_id=self.task_id,
+            verdict=verdict_of(self.check),
             allowed=allowed(role),
         )
         body = message.model_dump_json().encode()
@@ -81,11 +88,13 @@ class Board:
         machines: Machines,
         agents: GuestAgents,
         tasks: Tasks,
+        checks: Checks,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._machines = machines
         self._agents = agents
         self._tasks = tasks
+        self._checks = checks
         self._clock = clock
         self._notices: dict[tuple[str, str], Notice] = {}
         self._order: list[tuple[str, str]] = []
@@ -229,17 +238,20 @@ class Board:
             machine = dataclasses.replace(machine, state=state)
         connected = self._agents.is_connected(machine.name)
         known = self._notices.get(key)
-        if known is not None and known.is_current(machine, connected, task_id):
+        check = self._checks.last(machine.host, machine.name)
+        if known is not None and known.is_current(machine, connected, task_id, check):
             return known
-        notice = Notice(machine=machine, agent_connected=connected, task_id=task_id)
+        notice = Notice(machine=machine, agent_connected=connected, task_id=task_id, check=check)
         self._notices[key] = notice
         self.version += 1
         return notice
 
     def _hear_agent(self, notice: Notice) -> Notice:
-        if self._agents.is_connected(notice.machine.name) == notice.agent_connected:
+        machine = notice.machine
+        same_check = self._checks.last(machine.host, machine.name) is notice.check
+        if same_check and self._agents.is_connected(machine.name) == notice.agent_connected:
             return notice
-        return self._put(notice.machine)
+        return self._put(machine)
 
     def _hear_agents(self) -> None:
         for notice in list(self._notices.values()):

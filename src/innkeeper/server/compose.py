@@ -72,6 +72,7 @@ from innkeeper.tasks.service import Retention, Tasks
 from innkeeper.tasks.supervision import Loops, Work
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
+from innkeeper.updates.checks import Checks
 from innkeeper.updates.preparations import Preparations
 from innkeeper.updates.reconciler import Reconciler
 from innkeeper.updates.reports import Reports, run_has_merged
@@ -145,6 +146,7 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         keep("report retention", lambda: house.reports.forget_old(foundations.clock, history))
         keep("session retention", house.people.sessions.purge_for_ever)
         keep("trigger agent", house.trigger.run)
+        keep("machine checks", house.checks.run)
         keep("accountant", house.accountant.run)
         keep("heartbeats", house.guests.heartbeats.run)
         keep("guest initialiser", house.guests.initialiser.run)
@@ -224,8 +226,10 @@ async def _house(
         policy=policy,
     )
     agents = await _agents(foundations, machines, hypervisors, trigger)
-    board = Board(machines=machines, agents=agents, tasks=tasks)
-    foundations.events.subscribe(board.on_event)
+    checks = Checks(machines=machines, agents=agents, policy=policy, clock=foundations.clock)
+    board = Board(machines=machines, agents=agents, tasks=tasks, checks=checks)
+    for on_event in (board.on_event, checks.on_event):
+        foundations.events.subscribe(on_event)
     UpdateRuns(
         tasks=tasks,
         machines=machines,
@@ -264,6 +268,7 @@ async def _house(
         keyboard=keyboard,
         mouse=mouse,
         board=board,
+        checks=checks,
         equipment=Equipment(machines),
         creation=Creation(machines=machines, tasks=tasks, directory=lambda: virtual_pc.configuration_path),
         virtual_pc=virtual_pc,

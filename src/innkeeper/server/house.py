@@ -28,6 +28,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.supervision import Loops
 from innkeeper.updates.bookings import Bookings
+from innkeeper.updates.checks import Checks
 from innkeeper.updates.preparations import Preparations
 from innkeeper.updates.reports import Reports
 from innkeeper.updates.trigger import TriggerAgent
@@ -55,6 +56,7 @@ class House:
     keyboard: Keyboard
     mouse: Mouse
     board: Board
+    checks: Checks
     accountant: Accountant
     guests: Guests
     agents: GuestAgents

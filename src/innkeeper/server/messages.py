@@ -7,6 +7,7 @@ import datetime as dt
 from innkeeper.machines.machine import Machine
 from innkeeper.tasks.task import LogLine, Task
 from innkeeper.updates.booking import Booking, Report
+from innkeeper.updates.checks import Check
 from innkeeper.updates.nights import Night
 from innkeeper.updates.window import Occurrence, Window
 from innkeeper.wire import messages as wire
@@ -17,7 +18,12 @@ _LEAST_PERCENT = 3
 
 
 def machine_message(
-    machine: Machine, *, agent_connected: bool, task_id: int | None, allowed: tuple[str, ...] = ()
+    machine: Machine,
+    *,
+    agent_connected: bool,
+    task_id: int | None,
+    verdict: tuple[bool | None, str] = (None, ""),
+    allowed: tuple[str, ...] = (),
 ) -> wire.MachineMessage:
     """Return a machine as a message."""
     return wire.MachineMessage(
@@ -35,8 +41,17 @@ def machine_message(
         task_id=task_id,
         labels=machine.labels,
         undoable=machine.undoable,
+        can_be_maintained=verdict[0],
+        obstacle=verdict[1],
         allowed=allowed,
     )
+
+
+def verdict_of(check: Check | None) -> tuple[bool | None, str]:
+    """Return whether a machine can be maintained, and what is in the way; ``None`` before the first look."""
+    if check is None:
+        return None, ""
+    return check.can_be_maintained, check.obstacles[0].error.sentence if check.obstacles else ""
 
 
 def task_message(task: Task, now: dt.datetime) -> wire.TaskMessage:

@@ -217,6 +217,10 @@ class MachineMessage(Message):
     allowed: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     undoable: bool = False
+    #: Whether it can be maintained tonight, as was found when it was last looked at; nothing before that.
+    can_be_maintained: bool | None = None
+    #: What is in the way, where it cannot; ``GET /v1/machines/{name}/check`` has all of it.
+    obstacle: str = ""
 
 
 class MachineList(Message):

@@ -15,6 +15,7 @@ from innkeeper.client.calls.service import book as book
 from innkeeper.client.calls.service import cancel as cancel
 from innkeeper.client.calls.service import channel as channel
 from innkeeper.client.calls.service import channels as channels
+from innkeeper.client.calls.service import checks as checks
 from innkeeper.client.calls.service import close_channel as close_channel
 from innkeeper.client.calls.service import command as command
 from innkeeper.client.calls.service import delete_update as delete_update

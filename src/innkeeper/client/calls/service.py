@@ -12,7 +12,11 @@ from innkeeper.wire import messages as wire
 
 if TYPE_CHECKING:  # most programs neither log in nor open a channel
     from innkeeper.wire import channels as channel_wire
+    from innkeeper.wire import checks as check_wire
     from innkeeper.wire import identity
+
+#: Many machines on slow hosts.
+_CHECK_SECONDS = 600.0
 
 
 def inn() -> Call[wire.InnMessage]:
@@ -40,6 +44,13 @@ def health() -> Call[wire.HealthMessage]:
 def machines() -> Call[wire.MachineList]:
     """All machines."""
     return get("/v1/machines", wire.MachineList)
+
+
+def checks() -> Call[check_wire.CheckList]:
+    """Whether all machines can be maintained; hosts that do not answer are waited for."""
+    from innkeeper.wire.checks import CheckList
+
+    return Call(method="GET", path="/v1/checks", answer=CheckList, timeout_seconds=_CHECK_SECONDS)
 
 
 def machine(name: str) -> Call[wire.MachineMessage]:

@@ -144,8 +144,7 @@ def _refuse_nothing_left(machine: Machine, written: list[Disk], disks: list[Disk
         raise MachineUnfit(
             f"All disks of {machine.name} are left out of undo points, so nothing could be rolled back.",
             machine=machine.name,
-            advice="Leave out only disks whose content may be lost: "
-            f"innkeeper machine set {machine.name} --undo-exclude DISKS",
+            way_out=f"innkeeper machine set {machine.name} --undo-exclude ''",
         )
 
 

@@ -1,0 +1,274 @@
+"""Check of each machine whether it can be maintained tonight: by the checks that a run makes first."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+from collections.abc import Awaitable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Final, TypeVar
+
+import structlog
+
+from innkeeper.channels.ports import GuestAgents
+from innkeeper.errors import AgentError, ErrorCode, HypervisorError, InnkeeperError, MachineNotFound
+from innkeeper.machines.machine import Machine
+from innkeeper.machines.ports.host import Host
+from innkeeper.machines.service import Machines
+from innkeeper.machines.undo.exclusion import written_disks
+from innkeeper.machines.undo.fitness import Examination, Obstacle
+from innkeeper.tasks.clock import SystemClock
+from innkeeper.tasks.outcome import traceback_of
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.waiting import Outrun, Signal, unless
+from innkeeper.updates.admission import admission, refuse_silent_agent
+from innkeeper.updates.policy import Policy
+from innkeeper.wire.checks import DiskUndo, RollBack
+from innkeeper.wire.events import Event, EventGroup
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+#: Machines of one host that are looked at at once.
+_AT_ONCE: Final = 2
+#: Overlays carry the number of their run; a check stands for one with more digits than runs have.
+_A_RUN: Final = 99_999_999
+#: Without any event, all machines are looked at again after this.
+_EVERY_SECONDS: Final = 900.0
+#: What changes together is looked at together.
+_GATHER_SECONDS: Final = 2.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DiskCheck:
+    """What an undo point does with one drive."""
+
+    target: str
+    path: str
+    undo: DiskUndo
+    #: Where its overlay will lie; empty where there is none.
+    directory: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """What was found of one machine."""
+
+    machine: str
+    host: str
+    at: dt.datetime
+    roll_back: RollBack
+    #: Everything that is in the way; a run is refused for the first.
+    obstacles: tuple[Obstacle, ...]
+    disks: tuple[DiskCheck, ...]
+    #: What a roll back will not undo.
+    notes: tuple[str, ...]
+
+    @property
+    def can_be_maintained(self) -> bool:
+        """Whether nothing is in the way."""
+        return not self.obstacles
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Silent:
+    """A host that did not answer."""
+
+    host: str
+    error: InnkeeperError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """What was found of all machines, by name."""
+
+    machines: tuple[Check, ...]
+    silent: tuple[Silent, ...]
+
+
+class Checks:
+    """Checks of all machines, and what was last found of each. Nothing is touched."""
+
+    #: A host that needs longer than this for one answer is silent.
+    host_seconds = 30.0
+
+    def __init__(
+        self,
+        *,
+        machines: Machines,
+        agents: GuestAgents,
+        policy: Policy,
+        clock: Clock,
+        pace: Clock | None = None,
+    ) -> None:
+        """``pace`` is the clock of time-outs and of looking again: a simulated night has a quick one."""
+        self._machines = machines
+        self._agents = agents
+        self._policy = policy
+        self._clock = clock
+        self._pace = pace or SystemClock()
+        self._last: dict[tuple[str, str], Check] = {}
+        self._looking: asyncio.Task[Checked] | None = None
+        self._changed: set[str] = set()
+        self._woken = Signal(is_set=True)
+
+    # Questions
+
+    async def one(self, name: str) -> Check:
+        """Look at one machine, whatever the case of its letters. Raises ``MachineNotFound``."""
+        machine = await self._machines.get(name)
+        return await self._within(self._machines.hosts[machine.host], machine)
+
+    async def all(self) -> Checked:
+        """Look at all machines, hosts side by side; who asks meanwhile shares the answer."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_at_all(), name="machine checks")
+        return await asyncio.shield(self._looking)
+
+    def last(self, host: str, name: str) -> Check | None:
+        """What was found when the machine was last looked at; ``None`` where it has not been yet."""
+        return self._last.get((host, name))
+
+    # Keeping up
+
+    async def run(self) -> None:
+        """Look at all machines from time to time, and at those that have changed soon after."""
+        looked_at = -_EVERY_SECONDS
+        while True:
+            await self._woken.wait_within(self._pace, _EVERY_SECONDS)
+            await self._pace.sleep(_GATHER_SECONDS)
+            self._woken.clear()
+            changed, self._changed = self._changed, set()
+            if self._pace.monotonic() - looked_at >= _EVERY_SECONDS:
+                looked_at = self._pace.monotonic()
+                await self.all()
+            else:
+                await self._look_at(changed)
+
+    def on_event(self, event: Event) -> None:
+        """Heed what may have changed an answer."""
+        if event.kind.group in (EventGroup.MACHINE, EventGroup.AGENT, EventGroup.UNDO) and event.subject:
+            self._changed.add(event.subject)
+            self._woken.set()
+
+    async def _look_at(self, names: set[str]) -> None:
+        for name in sorted(names):
+            try:
+                await self.one(name)
+            except InnkeeperError as error:
+                _log.debug("machine_not_checked", machine=name, error=str(error))
+
+    # Machinery
+
+    async def _look_at_all(self) -> Checked:
+        answers = await asyncio.gather(*map(self._look_at_host, self._machines.hosts.values()))
+        found = [check for checks in answers if not isinstance(checks, Silent) for check in checks]
+        self._last = {(check.host, check.machine): check for check in found}
+        return Checked(
+            machines=tuple(sorted(found, key=lambda check: (check.machine, check.host))),
+            silent=tuple(answer for answer in answers if isinstance(answer, Silent)),
+        )
+
+    async def _look_at_host(self, host: Host) -> Sequence[Check] | Silent:
+        try:
+            machines = await self._in_time(host, host.inventory.list())
+        except InnkeeperError as error:
+            return Silent(host=host.name, error=error)
+        slots = asyncio.Semaphore(_AT_ONCE)
+        is_silent = asyncio.Event()
+
+        async def look(machine: Machine) -> Check | None:
+            async with slots:
+                if is_silent.is_set():
+                    return self._unknown(host, machine, self._too_long(host))
+                try:
+                    check = await self._within(host, machine)
+                except MachineNotFound:
+                    return None
+            if any(isinstance(each.error, _TooLong) for each in check.obstacles):
+                is_silent.set()
+            return check
+
+        return [check for check in await asyncio.gather(*map(look, machines)) if check is not None]
+
+    async def _within(self, host: Host, machine: Machine) -> Check:
+        """Look at one machine, for so long at most; whatever goes wrong is an answer about this one."""
+        try:
+            check = await self._in_time(host, self._look(host, machine))
+        except MachineNotFound:
+            raise
+        except InnkeeperError as error:
+            check = self._unknown(host, machine, error)
+        except Exception as error:
+            _log.error("machine_check_failed", machine=machine.name, traceback=traceback_of(error))
+            check = self._unknown(host, machine, InnkeeperError(f"It could not be looked at: {error}"))
+        self._last[host.name, machine.name] = check
+        return check
+
+    async def _look(self, host: Host, machine: Machine) -> Check:
+        others = tuple(self._machines.hosts.values())
+        found = await admission(host, machine, _A_RUN, self._policy.undo, others)
+        obstacles = found.obstacles
+        try:
+            refuse_silent_agent(machine, self._agents)
+        except AgentError as error:
+            if machine.has_agent_port:
+                obstacles = (*obstacles, Obstacle(target="", error=error))
+        return Check(
+            machine=machine.name,
+            host=host.name,
+            at=self._clock.now(),
+            roll_back=RollBack.NONE if obstacles else RollBack.DISKS,
+            obstacles=obstacles,
+            disks=tuple(_disks(machine, found)),
+            notes=found.plan.gaps,
+        )
+
+    def _unknown(self, host: Host, machine: Machine, error: InnkeeperError) -> Check:
+        return Check(
+            machine=machine.name,
+            host=host.name,
+            at=self._clock.now(),
+            roll_back=RollBack.NONE,
+            obstacles=(Obstacle(target="", error=error),),
+            disks=(),
+            notes=(),
+        )
+
+    async def _in_time(self, host: Host, asked: Awaitable[T]) -> T:
+        try:
+            return await unless(asked, self._pace.sleep(self.host_seconds))
+        except Outrun:
+            raise self._too_long(host) from None
+
+    def _too_long(self, host: Host) -> _TooLong:
+        return _TooLong(
+            f"The host {host.name} did not answer within {self.host_seconds:g} seconds.",
+            code=ErrorCode.VM_E_TIMED_OUT,
+            advice="See whether libvirt on it answers: innkeeper host list",
+        )
+
+
+class _TooLong(HypervisorError):
+    """The host is silent: nobody else asks it now."""
+
+
+def _disks(machine: Machine, found: Examination) -> Sequence[DiskCheck]:
+    written = {disk.target for disk in written_disks(machine)}
+    refused = {obstacle.target for obstacle in found.obstacles}
+    overlays: Mapping[str, str] = found.plan.overlays
+    checks: list[DiskCheck] = []
+    for disk in machine.disks:
+        if disk.target in found.plan.excluded:
+            undo = DiskUndo.EXCLUDED
+        elif disk.target not in written:
+            undo = DiskUndo.READ_ONLY
+        elif disk.target in refused or disk.target not in overlays:
+            undo = DiskUndo.REFUSED
+        else:
+            undo = DiskUndo.OVERLAY
+        directory = str(PurePath(overlays[disk.target]).parent) if undo is DiskUndo.OVERLAY else ""
+        checks.append(DiskCheck(target=disk.target, path=disk.path, undo=undo, directory=directory))
+    return checks

@@ -1,0 +1,248 @@
+"""A check of a machine says what its night will say, of all machines, and touches nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from innkeeper.errors import ErrorCode, HypervisorError, MachineNotFound
+from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.machines.machine import Disk, Machine, MachineState
+from innkeeper.machines.ports.host import Host
+from innkeeper.machines.service import Machines
+from innkeeper.machines.settings import MachineSettings
+from innkeeper.updates.checks import Checks
+from innkeeper.updates.policy import Policy
+from innkeeper.wire.checks import DiskUndo, RollBack
+from tests.threads import in_thread
+from tests.updates.inn import Inn
+
+_STATES = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
+
+
+@pytest.fixture
+async def inn(tmp_path: Path) -> Inn:
+    """An inn without machines."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    return inn
+
+
+def checks_of(inn: Inn, *more: Host) -> Checks:
+    """The checks of an inn, over more hosts than its own."""
+    machines = Machines(
+        hypervisors=[inn.host, *more], tasks=inn.tasks, clock=inn.clock, run_has_merged=_no_run_has
+    )
+    return Checks(machines=machines, agents=inn.agents, policy=inn.policy, clock=inn.clock)
+
+
+async def _no_run_has(_run: int) -> bool:
+    return False
+
+
+async def change(inn: Inn, name: str = "web-1", target: str = "vdb", **changes: object) -> None:
+    """Change one disk of a machine."""
+
+    def work(machine: object, _: float) -> None:
+        disks: list[Disk] = machine.disks  # type: ignore[attr-defined] # a simulated machine
+        disks[:] = [
+            dataclasses.replace(disk, **changes) if disk.target == target else disk  # type: ignore[arg-type]
+            for disk in disks
+        ]
+
+    await inn.host.simulation.simulate(name, work)
+
+
+@pytest.mark.parametrize("state", _STATES)
+async def test_a_machine_that_can_be_maintained_is_not_touched(inn: Inn, state: MachineState) -> None:
+    """It is found as it was, in every state; and each disk's undo is said."""
+    await inn.add(state)
+    definition, content = await inn.host.definitions.read("web-1"), inn.content()
+    check = await checks_of(inn).one("web-1")
+    assert (check.can_be_maintained, check.roll_back, check.obstacles) == (True, RollBack.DISKS, ())
+    assert [(disk.target, disk.undo) for disk in check.disks] == [
+        ("vda", DiskUndo.OVERLAY),
+        ("vdb", DiskUndo.OVERLAY),
+    ]
+    assert check.disks[0].directory == str(Path(inn.disk()).parent)
+    assert await inn.host.definitions.read("web-1") == definition
+    assert (inn.content(), inn.leftovers(), await inn.tasks.list()) == (content, [], [])
+    assert (await inn.machine()).state is state
+
+
+async def break_port(inn: Inn) -> None:
+    """Take the agent's port."""
+    await inn.host.simulation.simulate("web-1", lambda m, _: setattr(m, "has_agent_port", False))
+
+
+async def break_room(inn: Inn) -> None:
+    """Fill the file system."""
+    inn.host.simulation.room_bytes = 0
+
+
+async def break_disk(inn: Inn) -> None:
+    """Share a disk."""
+    await change(inn, shared=True)
+
+
+async def break_clone(inn: Inn) -> None:
+    """Make a clone."""
+    in_thread(fake_disks.create_overlay, str(Path(inn.disk()).with_name("clone.img")), inn.disk())
+
+
+@pytest.mark.parametrize("damage", [break_port, break_room, break_disk, break_clone])
+async def test_what_a_check_says_is_what_the_night_says(inn: Inn, damage: object) -> None:
+    """The run of such a machine ends before it begins, for the check's first reason."""
+    await inn.add(MachineState.TURNED_OFF)
+    await damage(inn)  # type: ignore[operator]  # one of those above
+    check = await checks_of(inn).one("WEB-1")
+    assert (check.can_be_maintained, check.roll_back) == (False, RollBack.NONE)
+    task = await inn.ended((await inn.start()).id)
+    assert (await inn.report(task.id)).reasons == (check.obstacles[0].error.sentence,)
+    assert inn.leftovers() == []
+
+
+async def test_everything_in_the_way_is_said_at_once(inn: Inn) -> None:
+    """Nobody has to mend one thing to learn of the next; each has its way out."""
+    await inn.add(MachineState.TURNED_OFF)
+    await break_port(inn)
+    await break_disk(inn)
+    found = await checks_of(inn).one("web-1")
+    assert [(each.target, each.error.way_out) for each in found.obstacles] == [
+        ("", "innkeeper machine prepare web-1"),
+        ("vdb", "innkeeper machine set web-1 --undo-exclude vdb"),
+    ]
+    assert [disk.undo for disk in found.disks] == [DiskUndo.OVERLAY, DiskUndo.REFUSED]
+    await MachineSettings(inn.machines).change("web-1", {"undo_exclude": "vdb"})
+    found = await checks_of(inn).one("web-1")
+    assert [disk.undo for disk in found.disks] == [DiskUndo.OVERLAY, DiskUndo.EXCLUDED]
+    assert "a roll back does not undo what is written to it" in found.notes[0]
+
+
+async def test_a_running_guest_without_its_agent_is_said(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The night waits for it no longer than half a minute, and one that is off is woken first."""
+    await inn.add(MachineState.RUNNING)
+    await inn.host.simulation.simulate("web-1", lambda m, _: setattr(m, "has_agent_port", True))
+    checks = checks_of(inn)
+    assert (await checks.one("web-1")).can_be_maintained
+    monkeypatch.setattr(inn.agents, "is_connected", lambda _name: False)
+    (obstacle,) = (await checks.one("web-1")).obstacles
+    assert "does not answer" in obstacle.error.sentence
+    assert obstacle.error.way_out == "innkeeper machine prepare web-1 --force"
+
+
+# All machines
+
+
+class Instead:
+    """A port of a host, with other answers to some of its questions."""
+
+    def __init__(self, real: object, **answers: object) -> None:
+        self._real = real
+        vars(self).update(answers)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+
+async def never() -> Sequence[Machine]:
+    """A host whose answer never comes."""
+    return await asyncio.Event().wait()  # type: ignore[return-value]
+
+
+async def away() -> Sequence[Machine]:
+    """A host that is away."""
+    raise HypervisorError("The wire is cut.")
+
+
+async def nowhere(_path: str) -> None:
+    """A host with other files."""
+
+
+async def test_one_bad_host_or_machine_does_not_stop_the_others(inn: Inn) -> None:
+    """Silent hosts are named; a bug in one look is that machine's; what hangs is given up."""
+    for name in ("web-1", "bad", "slow"):
+        await inn.add(MachineState.TURNED_OFF, name=name)
+    real = inn.host.disks.backing_chain
+
+    async def backing_chain(path: str) -> Sequence[str]:
+        if "/bad-" in path:
+            raise ZeroDivisionError("a bug")
+        return await (never() if "/slow-" in path else real(path))  # type: ignore[return-value]
+
+    disks: Any = Instead(inn.host.disks, backing_chain=backing_chain)
+    sick = dataclasses.replace(inn.host, disks=disks)
+    files: Any = Instead(inn.host.files, identity=nowhere)
+    inventories: list[Any] = [Instead(inn.host.inventory, list=answer) for answer in (never, away)]
+    silent = [
+        dataclasses.replace(inn.host, name=name, inventory=inventory, files=files)
+        for name, inventory in zip(("hanging", "away"), inventories, strict=True)
+    ]
+    machines = Machines(
+        hypervisors=[sick, *silent], tasks=inn.tasks, clock=inn.clock, run_has_merged=_no_run_has
+    )
+    checks = Checks(machines=machines, agents=inn.agents, policy=Policy(), clock=inn.clock, pace=inn.clock)
+    looking = asyncio.create_task(checks.all())
+    while not looking.done():
+        # Whoever can answer does so before any time passes.
+        for _ in range(200):
+            await asyncio.sleep(0)
+        await inn.pass_time()
+    found = looking.result()
+    assert {each.host: each.error.code for each in found.silent} == {
+        "hanging": ErrorCode.VM_E_TIMED_OUT,
+        "away": ErrorCode.E_FAIL,
+    }
+    by_name = {check.machine: check for check in found.machines}
+    assert list(by_name) == ["bad", "slow", "web-1"]
+    assert "a bug" in by_name["bad"].obstacles[0].error.sentence
+    assert by_name["slow"].obstacles[0].error.code is ErrorCode.VM_E_TIMED_OUT
+    assert by_name["web-1"].can_be_maintained
+
+
+async def test_what_was_last_found_is_kept_until_a_machine_is_gone(inn: Inn) -> None:
+    """A list of machines asks nobody anew."""
+    await inn.add(MachineState.TURNED_OFF)
+    checks = checks_of(inn)
+    assert checks.last(inn.host.name, "web-1") is None
+    found = await checks.all()
+    assert checks.last(inn.host.name, "web-1") is found.machines[0]
+    again = await checks.one("web-1")
+    assert checks.last(inn.host.name, "web-1") is again
+    await inn.host.definitions.undefine("web-1")
+    assert (await checks.all()).machines == ()
+    assert checks.last(inn.host.name, "web-1") is None
+    with pytest.raises(MachineNotFound):
+        await checks.one("web-1")
+
+
+async def test_a_change_is_looked_at_soon_after(inn: Inn) -> None:
+    """By the loop that the service keeps running, without anybody asking."""
+    await inn.add(MachineState.TURNED_OFF)
+    machines = inn.machines
+    checks = Checks(machines=machines, agents=inn.agents, policy=inn.policy, clock=inn.clock, pace=inn.clock)
+    loop = asyncio.create_task(checks.run())
+
+    async def until_it_says(wanted: bool) -> None:
+        for _ in range(100):
+            check = checks.last(inn.host.name, "web-1")
+            if check is not None and check.can_be_maintained is wanted:
+                return
+            await asyncio.sleep(0.01)
+            await inn.pass_time()
+        raise AssertionError(checks.last(inn.host.name, "web-1"))
+
+    await until_it_says(True)
+    before = len(inn.events)
+    await break_port(inn)
+    await MachineSettings(machines).change("web-1", {"notes": "changed"})
+    for event in inn.events[before:]:
+        checks.on_event(event)
+    await until_it_says(False)
+    loop.cancel()
+    await asyncio.wait({loop})
