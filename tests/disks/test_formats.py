@@ -22,6 +22,7 @@ from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import Footer
 from innkeeper.disks.formats import is_qcow2_named_as_raw
 from innkeeper.disks.kind import Kind
+from innkeeper.disks.leftovers import unfinished_name
 from innkeeper.disks.qemu_program import Limits
 from innkeeper.disks.roots import Roots
 from innkeeper.errors import DiskError, ErrorCode
@@ -169,10 +170,21 @@ def hostile(kind: str, path: Path, secret: Path, run: Run) -> Kind:
         text = f'parentCID=00000001\nparentFileNameHint="{secret}"'.encode()
         data[at : at + len(text)] = text
         path.write_bytes(data)
+    elif kind == "vmdk-old":
+        text = f'parentCID=00000001\nparentFileNameHint="{secret}"'.encode()
+        path.write_bytes((b"COWD" + (1).to_bytes(4, "little")).ljust(512, b"\0") + text.ljust(4 * MIB, b"\0"))
+    elif kind.startswith("vmdk-"):
+        extent = kind.removeprefix("vmdk-")
+        said = f'# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="{extent}"\n'
+        what = {"vmfs": "VMFS", "vmfsRawDeviceMap": "VMFSRDM", "twoGbMaxExtentSparse": "SPARSE"}[extent]
+        path.write_text(f'{said}RW {SIZE // 512} {what} "{secret}" 0\nRW 8 FLAT "/dev/sda" 0\n')
     elif kind == "qcow2":
         run(*overlay, "-F", "raw", "-b", secret, path)
     elif kind == "qcow2-json":
         name = "json:" + json.dumps({"driver": "raw", "file": {"driver": "file", "filename": str(secret)}})
+        run(*overlay, "-u", "-F", "raw", "-b", name, path, "4M")
+    elif kind in {"qcow2-nbd", "qcow2-fd"}:
+        name = {"qcow2-nbd": "nbd:unix:/secret:exportname=x", "qcow2-fd": "fd:3-secret"}[kind]
         run(*overlay, "-u", "-F", "raw", "-b", name, path, "4M")
     elif kind == "qcow2-link":
         link = path.with_name("link")
@@ -187,7 +199,11 @@ def hostile(kind: str, path: Path, secret: Path, run: Run) -> Kind:
     return Kind.VMDK if kind.startswith("vmdk") else Kind.QCOW2
 
 
-KINDS = ("vmdk-sparse", "vmdk-parent", "qcow2", "qcow2-json", "qcow2-link", "qcow2-chain", "qcow2-data")
+KINDS = (
+    "vmdk-sparse", "vmdk-parent", "vmdk-old", "vmdk-vmfs", "vmdk-vmfsRawDeviceMap",
+    "vmdk-twoGbMaxExtentSparse", "qcow2", "qcow2-nbd", "qcow2-fd", "qcow2-json", "qcow2-link", "qcow2-chain",
+    "qcow2-data",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -301,15 +317,18 @@ def test_a_vmdk_is_called_by_its_own_name(tmp_path: Path) -> None:
 def test_what_a_killed_conversion_left_is_cleared_away(tmp_path: Path) -> None:
     """The folder of a conversion that was killed goes with the next one; that of a running one stays."""
     path = disks.create_dynamic(tmp_path / "d.vhd", SIZE)
-    left = tmp_path / ".innkeeper-left.partial"
+    left, mine = tmp_path / unfinished_name(), tmp_path / ".innkeeper-mine.partial"
+    mine.mkdir()
+    os.utime(mine, (time.time() - 1000,) * 2)
     left.mkdir()
     (left / "new.qcow2").write_text("half")
     os.utime(left, (time.time() - 1000,) * 2)
-    fresh = tmp_path / ".innkeeper-fresh.partial"
+    fresh = tmp_path / unfinished_name()
     fresh.mkdir()
     disks.convert(path, tmp_path / "new.qcow2", Kind.QCOW2)
     assert not left.exists()
     assert fresh.exists()
+    assert mine.exists(), "no name that Innkeeper gives"
 
 
 def test_a_program_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -351,3 +351,29 @@ def test_an_export_leaves_no_note_and_no_other_time(child: Path) -> None:
         disk.chain.top.keep_maps()
     assert child.read_bytes() == before
     assert child.stat().st_mtime_ns == status.st_mtime_ns
+
+
+def test_a_restored_image_that_is_shorter_than_its_journal_tells_is_believed(
+    child: Path, content: Content
+) -> None:
+    """A backup between two flushes, put over the same file in the same moment, lacks the room noted since."""
+    backup = child.with_name("backup")
+    write_and_die(child, b"exported" * 100, range(0, SIZE, 4 * BLOCK), then=str(backup))
+    expected = content(child)[: SIZE - 4 * BLOCK].ljust(SIZE, b"\0")
+    shutil.copyfile(backup, child)
+    parent = content(child.with_name("p.vhd"))
+    assert content(child) in (parent, expected[: SIZE - 4 * BLOCK] + parent[SIZE - 4 * BLOCK :])
+
+
+def test_the_note_of_an_export_whose_journal_is_gone_goes_with_the_next_write(child: Path) -> None:
+    """As after a restart of the host: neither note nor journal stay for ever."""
+    write_and_die(child, b"exported" * 100, range(0, SIZE, 4 * BLOCK))
+    place = maps.journal_path(child)
+    data = place.read_bytes()
+    place.write_bytes(data[:8] + b"another start of the host".ljust(36) + data[44:])
+    with disks.open(child, writable=True) as disk:
+        assert disk.chain.top.mark is not None
+        disk.pwrite(b"x", 0)
+    with disks.open(child) as disk:
+        assert disk.chain.top.mark is None
+    assert not place.exists()

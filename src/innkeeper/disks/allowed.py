@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
+from innkeeper.disks.oserror import adapted
 from innkeeper.errors import DiskError, ErrorCode
 
 
@@ -59,6 +60,18 @@ def refused(named: Path, by: Path) -> DiskError | None:
     if folders is None or folders.hold(os.path.realpath(named)):
         return None
     return folders.refusal(str(named), f"{by}: its parent {named}")
+
+
+def check_opened(descriptor: int, path: Path) -> None:
+    """Refuse an open file or folder that lies elsewhere than its path told before: it was swapped."""
+    folders = _allowed.get()
+    if folders is None:
+        return
+    with adapted(path):
+        # The kernel's own word for what it opened.
+        end = Path(f"/proc/self/fd/{descriptor}").readlink()
+    if not folders.hold(end):
+        raise folders.refusal(str(path))
 
 
 def beside_named(*paths: Path, others: tuple[Path, ...] = ()) -> Folders:

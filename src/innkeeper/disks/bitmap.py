@@ -36,6 +36,13 @@ def fill(bitmap: bytearray, first: int, last: int) -> bool:
     return after != before
 
 
+def are_set(bitmap: bytes | bytearray, first: int, last: int) -> bool:
+    """Return whether the bits of the sectors from ``first`` up to ``last`` are all set."""
+    low, high = first // 8, -(-last // 8)
+    mask = ((1 << (last - first)) - 1) << (high * 8 - last)
+    return int.from_bytes(bitmap[low:high], "big") & mask == mask
+
+
 def is_full(bitmap: bytes | bytearray, sectors: int) -> bool:
     """Return whether every sector of the block is marked."""
     whole, rest = divmod(sectors, 8)

@@ -6,20 +6,19 @@ meanwhile is never written over.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import uuid
-from pathlib import Path
 from types import TracebackType
 
+from innkeeper.disks.allowed import check_opened
 from innkeeper.disks.file import ImageFile
+from innkeeper.disks.leftovers import clear_leftovers, unfinished_name
 from innkeeper.disks.lock import Hold, hold
 from innkeeper.disks.oserror import adapted, disk_error
 from innkeeper.disks.paths import already_there, new_image_path
 from innkeeper.disks.progress import UNWATCHED, Watch
 
-#: On file systems without nameless files the draft has a name between these until it is whole.
-PREFIX, SUFFIX = ".innkeeper-", ".partial"
 _NO_NAMELESS = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
 
 
@@ -28,10 +27,12 @@ class Draft:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = new_image_path(path)
-        self._partial: Path | None = None
+        #: Its name until it is whole, on file systems without nameless files.
+        self._partial = ""
         with adapted(self.path.parent):
             self._folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            check_opened(self._folder, self.path)
             self.file = ImageFile(self._create(), self.path, writable=True)
             with adapted(self.path):
                 hold(self.file.descriptor, str(self.path), Hold.WRITE)
@@ -47,10 +48,16 @@ class Draft:
         if durable:
             self.file.sync()
         watch.past_return()
-        source = self._partial or Path(f"/proc/self/fd/{self.file.descriptor}")
+        source = self._partial or f"/proc/self/fd/{self.file.descriptor}"
         try:
-            # Naming the folder by its descriptor is what makes the call follow the link in /proc.
-            os.link(source, self.path.name, dst_dir_fd=self._folder, follow_symlinks=True)
+            # Naming the folders by descriptors is what makes the call follow the link in /proc.
+            os.link(
+                source,
+                self.path.name,
+                src_dir_fd=self._folder,
+                dst_dir_fd=self._folder,
+                follow_symlinks=not self._partial,
+            )
             self._forget()
             if durable:
                 os.fsync(self._folder)
@@ -77,16 +84,18 @@ class Draft:
 
     def _create(self) -> int:
         try:
-            return os.open(self.path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+            return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666, dir_fd=self._folder)
         except OSError as exc:
             if exc.errno not in _NO_NAMELESS:
                 raise disk_error(exc, self.path) from exc
-        # A name that nobody else has: a file of the user's is never in the way.
-        self._partial = self.path.with_name(f"{PREFIX}{uuid.uuid4().hex}{SUFFIX}")
         with adapted(self.path):
-            return os.open(self._partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+            clear_leftovers(self._folder)
+            self._partial = unfinished_name()
+            flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+            return os.open(self._partial, flags, 0o666, dir_fd=self._folder)
 
     def _forget(self) -> None:
-        if self._partial is not None:
-            self._partial.unlink(missing_ok=True)
-            self._partial = None
+        if self._partial:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._partial, dir_fd=self._folder)
+            self._partial = ""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from innkeeper.disks.allowed import check_opened
 from innkeeper.disks.lock import Hold, hold
 from innkeeper.disks.oserror import adapted, disk_error
 from innkeeper.errors import DiskError, ErrorCode
@@ -85,6 +86,7 @@ class ImageFile:
         return file
 
     def _take(self, *, held: bool) -> None:
+        check_opened(self.descriptor, self.path)
         mode = self.status().st_mode
         if not stat.S_ISREG(mode):
             what = next((name for is_one, name in _NO_FILES if is_one(mode)), "no regular file")
@@ -137,6 +139,12 @@ class ImageFile:
         """The key that identifies this file on the host."""
         status = self.status()
         return status.st_dev, status.st_ino
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether this is the file at a path now."""
+        with adapted(path):
+            status = os.lstat(path)
+        return (status.st_dev, status.st_ino) == self.identity
 
     def pread(self, size: int, offset: int) -> bytes:
         """Read up to ``size`` bytes; fewer at the end of the file."""

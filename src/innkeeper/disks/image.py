@@ -375,7 +375,9 @@ class Image:
         """The place of the former footer of an interrupted growth, as (start, stop)."""
         mark = self.mark
         if self.table is None and mark is not None and mark.operation is Operation.GROWING:
-            return mark.number, mark.number + FOOTER_BYTES
+            start, stop = mark.number, mark.number + FOOTER_BYTES
+            # Whatever the note says, nothing outside of the blocks is touched.
+            return (start, stop) if stop <= self._end else (0, 0)
         return 0, 0
 
     def finish_growth(self) -> bool:
@@ -390,10 +392,12 @@ class Image:
 
     def _mark(self, block: int, first: int, last: int) -> None:
         marks = self._marks(block)
-        if marks is None or not bits.fill(marks, first, last):
+        if marks is None or bits.are_set(marks, first, last):
             return
         if self._journal is not None:
+            # First: a mark that cannot be kept is not set, so that the write can be done again.
             self._journal.mark(block, first, last)
+        bits.fill(marks, first, last)
         self._dirty.add(block)
         if len(self._dirty) > WAITING_BITMAPS:
             self.flush()
@@ -479,20 +483,27 @@ class Image:
     def _take_up(self) -> bool:
         """Apply the journal of a killed export; returns whether there was anything in it."""
         assert self.table is not None
-        found = False
-        for change in maps.read(self.file.path, self._session):
+        changes = list(maps.read(self.file.path, self._session))
+        if not all(self._is_in_file(change) for change in changes):
+            # The file was longer when this was noted: it came from a backup since.
+            changes = []
+        for change in changes:
             if self._is_possible(change):
-                found = True
                 self._take(change)
-        self._written = found and self.file.writable
-        return found
+        self._written = bool(changes) and self.file.writable
+        mark = self.mark
+        return bool(changes) or (mark is not None and mark.operation is Operation.EXPORTING)
+
+    def _is_in_file(self, change: Claim | Marked) -> bool:
+        """Return whether a block lies in the file, which is made longer before a block gets its room."""
+        return isinstance(change, Marked) or (
+            FOOTER_BYTES <= change.sector * SECTOR <= self._length - self._slot_bytes
+        )
 
     def _is_possible(self, change: Claim | Marked) -> bool:
         assert self.table is not None
-        if change.block >= self.table.entries:
-            return False
-        if isinstance(change, Claim):
-            return FOOTER_BYTES <= change.sector * SECTOR <= self._length - self._slot_bytes
+        if change.block >= self.table.entries or isinstance(change, Claim):
+            return change.block < self.table.entries
         return self.table[change.block] != ABSENT and change.first < change.last <= self.block_bytes // SECTOR
 
     def _take(self, change: Claim | Marked) -> None:

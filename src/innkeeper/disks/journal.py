@@ -24,6 +24,7 @@ from innkeeper.disks.image import Image
 from innkeeper.disks.mark import Mark, Operation
 from innkeeper.disks.oserror import adapted
 from innkeeper.disks.paths import beside, sync_folder
+from innkeeper.disks.side_files import read_side_file, replace_side_file
 from innkeeper.errors import DiskError, ErrorCode
 
 SUFFIX = ".merging"
@@ -73,19 +74,7 @@ class MergeJournal:
 
     def write(self, parent: Path) -> None:
         """Put the file beside the parent, durably, all of it or none."""
-        target = journal_path(parent)
-        draft = target.with_name(target.name + ".new")
-        with adapted(target):
-            try:
-                with draft.open("w", encoding="utf-8", errors="surrogateescape") as stream:
-                    stream.write(self._text())
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                draft.replace(target)
-            except OSError:
-                draft.unlink(missing_ok=True)
-                raise
-            sync_folder(target.parent)
+        replace_side_file(journal_path(parent), self._text().encode("utf-8", "surrogateescape"))
 
     def _text(self) -> str:
         return json.dumps(
@@ -164,9 +153,10 @@ def is_kept(child: Image, parent: Image) -> bool:
 def read(parent: Path) -> MergeJournal | None:
     """Read the file beside a disk, whether its content still holds or not."""
     path = journal_path(parent)
+    if (data := read_side_file(path, _LONGEST)) is None:
+        return None
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape") as stream:
-            fields = json.loads(stream.read(_LONGEST))
+        fields = json.loads(data.decode("utf-8", "surrogateescape"))
         token = fields.get("token")
         return MergeJournal(
             state=MergeState(fields["state"]),
@@ -176,11 +166,6 @@ def read(parent: Path) -> MergeJournal | None:
             done=int(fields["done"]),
             token=uuid.UUID(token) if token is not None else None,
         )
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        with adapted(path):
-            raise exc
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise DiskError(
             f"{path}: the journal of a merge cannot be read.",

@@ -14,6 +14,7 @@ the file believed where the image is another file, shorter, or was last written 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import uuid
@@ -24,6 +25,8 @@ from typing import NamedTuple
 from innkeeper.disks.mark import NOBODY
 from innkeeper.disks.oserror import adapted
 from innkeeper.disks.paths import beside
+from innkeeper.disks.side_files import in_the_way, read_side_file
+from innkeeper.errors import DiskError
 
 SUFFIX = ".maps"
 _MAGIC = b"IKMAPS2\n"
@@ -37,6 +40,8 @@ _FORMER_HEAD = struct.Struct(">8s36s16s")
 _LATEST_NS = 10_000_000_000
 _RECORD = struct.Struct(">BIII")
 _CLAIM, _MARK = 1, 2
+#: More than the changes between two flushes ever take.
+_LONGEST = 1 << 30
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -81,17 +86,24 @@ class MapJournal:
 
     def __init__(self, image: Path) -> None:
         self._path = journal_path(image)
+        if not _is_ours(read_side_file(self._path, len(_MAGIC)) or b""):
+            raise in_the_way(self._path)
         with adapted(self._path):
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            self._descriptor = os.open(self._path, flags, 0o600)
         self._end = 0
         self._session: tuple[object, ...] = ()
 
     def begin(self, session: Session) -> None:
-        """Empty the journal: the image itself has all of its changes, durably."""
+        """Empty the journal: the image itself has all of its changes, durably.
+
+        The head is written over the former one, which takes no room. The records that are behind it until the
+        file is cut change nothing: all of them are in the image.
+        """
         if self._end != _HEAD.size or self._session != session[:3]:
+            self._write(session.head, 0)
             with adapted(self._path):
-                os.ftruncate(self._descriptor, 0)
-                os.pwrite(self._descriptor, session.head, 0)
+                os.ftruncate(self._descriptor, _HEAD.size)
             self._end, self._session = _HEAD.size, session[:3]
 
     def claim(self, block: int, sector: int) -> None:
@@ -104,7 +116,8 @@ class MapJournal:
 
     def remove(self) -> None:
         """Remove the file: the image itself has all of its changes."""
-        self._path.unlink(missing_ok=True)
+        with adapted(self._path):
+            self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -113,16 +126,29 @@ class MapJournal:
             self._descriptor = -1
 
     def _append(self, record: bytes) -> None:
+        self._write(record, self._end)
+        self._end += len(record)
+
+    def _write(self, data: bytes, offset: int) -> None:
+        """Write all of the data or raise: behind a record that is cut short no other could be read."""
         with adapted(self._path):
-            self._end += os.pwrite(self._descriptor, record, self._end)
+            if os.pwrite(self._descriptor, data, offset) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _is_ours(start: bytes) -> bool:
+    """Return whether a file begins as a journal does, or is empty, as a loss of power may leave it."""
+    return start in {_MAGIC, _FORMER_MAGIC} or not start.strip(b"\0")
 
 
 def read(image: Path, session: Callable[[], Session]) -> Iterator[Claim | Marked]:
     """Read the journal of a killed export for this state of the image since the host's start, in order."""
     try:
-        with journal_path(image).open("rb") as stream:
-            data, written_ns = stream.read(), os.fstat(stream.fileno()).st_mtime_ns
-    except OSError:
+        data = read_side_file(path := journal_path(image), _LONGEST)
+        written_ns = path.lstat().st_mtime_ns
+    except (DiskError, OSError):
+        return
+    if not data:
         return
     found = session()
     head = _head_size(data, found)

@@ -213,7 +213,9 @@ class _Merge:
         path = self.child.file.path
         with adapted(path):
             real = Path(os.path.realpath(path))
-            real.unlink(missing_ok=True)
+            # Another file that was put in its place meanwhile is somebody's.
+            if real.exists() and self.child.file.is_at(real):
+                real.unlink(missing_ok=True)
             sync_folder(real.parent)
             if path.is_symlink():
                 path.unlink(missing_ok=True)

@@ -102,7 +102,7 @@ def _extensions(head: bytes, at: int) -> dict[int, bytes]:
 def _of_vmdk(file: ImageFile) -> NamedFiles:
     head = file.pread(_DESCRIPTION_AT, 0)
     if head.startswith(_OLD_SPARSE_VMDK):
-        return NamedFiles()
+        return _described(file.pread(_DESCRIPTION_BYTES, _DESCRIPTION_AT), is_all=False)
     if not head.startswith(_SPARSE_VMDK) or len(head) < _VMDK.size:
         return _described(file.pread(_DESCRIPTION_BYTES, 0), is_all=True)
     _, _, _, capacity, _, description_at, _ = _VMDK.unpack_from(head)

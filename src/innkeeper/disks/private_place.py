@@ -1,77 +1,80 @@
 """Hidden folders in which another program writes a file until it is whole and gets its name.
 
-It lies in a folder of our own beside the target, so a file of the user's is never in the way. What a kill has
-left of another one is cleared away.
+It lies in a folder of our own beside the target, so a file of the user's is never in the way. All folders are
+held open: nothing that takes their place meanwhile leads the file elsewhere.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import dataclasses
 import os
 import shutil
-import stat
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from innkeeper.disks.draft import PREFIX, SUFFIX
+from innkeeper.disks.allowed import check_opened
+from innkeeper.disks.leftovers import clear_leftovers, locked, unfinished_name
 from innkeeper.disks.oserror import adapted
-from innkeeper.disks.paths import already_there, sync_folder
+from innkeeper.disks.paths import already_there
 from innkeeper.errors import DiskError, ErrorCode
 
-#: A folder that is younger may not be locked yet by who made it.
-_YOUNGEST_SECONDS = 60
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PrivatePlace:
+    """A place for one new file, and for its name when it is whole."""
+
+    target: Path
+    #: The file.
+    path: Path
+    #: The folder of the target, and the private one in it, both open.
+    outside: int
+    folder: int
+
+    @property
+    def inherited(self) -> Path:
+        """The file for a program that gets the descriptor of the private folder."""
+        return Path(f"/proc/self/fd/{self.folder}", self.target.name)
+
+    def publish(self, *, replace: bool = False) -> None:
+        """Store the file durably and give it its name; raises ERROR_ALREADY_EXISTS where that is taken."""
+        name = self.target.name
+        try:
+            with adapted(self.target):
+                _sync(name, self.folder)
+                if replace:
+                    os.replace(name, name, src_dir_fd=self.folder, dst_dir_fd=self.outside)
+                else:
+                    os.link(
+                        name, name, src_dir_fd=self.folder, dst_dir_fd=self.outside, follow_symlinks=False
+                    )
+                os.fsync(self.outside)
+        except DiskError as exc:
+            if exc.code == ErrorCode.ERROR_ALREADY_EXISTS:
+                raise already_there(self.target) from exc
+            raise
 
 
 @contextlib.contextmanager
-def private_place(target: Path) -> Iterator[Path]:
-    """Yield a path for a new file, with the target's name; removed at the end with all that is there."""
-    with adapted(target):
-        _clear_left(target.parent)
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=target.parent))
-    try:
-        with _locked(folder):
-            yield folder / target.name
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def publish(made: Path, target: Path, *, replace: bool = False) -> None:
-    """Store a file durably and give it its name; raises ERROR_ALREADY_EXISTS where that is taken."""
-    try:
+def private_place(target: Path) -> Iterator[PrivatePlace]:
+    """Yield a place for a new file with the target's name; removed at the end with all that is there."""
+    name = unfinished_name()
+    with contextlib.ExitStack() as stack:
         with adapted(target):
-            with made.open("rb") as stream:
-                os.fsync(stream.fileno())
-            if replace:
-                made.replace(target)
-            else:
-                os.link(made, target)
-            sync_folder(target.parent)
-    except DiskError as exc:
-        if exc.code == ErrorCode.ERROR_ALREADY_EXISTS:
-            raise already_there(target) from exc
-        raise
+            outside = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, outside)
+            check_opened(outside, target)
+            clear_leftovers(outside)
+            os.mkdir(name, 0o700, dir_fd=outside)
+            stack.callback(shutil.rmtree, name, ignore_errors=True, dir_fd=outside)
+            folder = stack.enter_context(locked(name, outside))
+        path = target.with_name(name) / target.name
+        yield PrivatePlace(target=target, path=path, outside=outside, folder=folder)
 
 
-def _clear_left(parent: Path) -> None:
-    """Remove the folders of killed programs: nobody holds their locks."""
-    for folder in parent.glob(f"{PREFIX}*{SUFFIX}"):
-        with contextlib.suppress(OSError):
-            found = folder.lstat()
-            is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-            if is_ours and time.time() - found.st_mtime > _YOUNGEST_SECONDS:
-                with _locked(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder; raises ``OSError`` where another process does."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _sync(name: str, folder: int) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)

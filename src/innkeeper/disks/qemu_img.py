@@ -19,7 +19,7 @@ from innkeeper.disks import qemu_program
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.named_files import NamedFiles, named_files
-from innkeeper.disks.private_place import private_place, publish
+from innkeeper.disks.private_place import private_place
 from innkeeper.disks.progress import UNWATCHED, Watch
 from innkeeper.disks.qemu_program import LOOK, Limits
 from innkeeper.errors import DiskError, ErrorCode
@@ -135,10 +135,10 @@ def _to_new_file(
 ) -> Path:
     """Write to a hidden place, and give the file its name when it is whole."""
     with private_place(target) as place:
-        arguments = ["convert", "-p", "-O", DRIVERS[kind], source, new_file(place)]
-        run(arguments, target, size, files=files, watch=watch)
+        arguments = ["convert", "-p", "-O", DRIVERS[kind], source, new_file(place.inherited)]
+        run(arguments, target, size, files=(*files, place.folder), watch=watch)
         watch.past_return()
-        publish(place, target)
+        place.publish()
     return target
 
 

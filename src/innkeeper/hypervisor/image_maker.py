@@ -12,7 +12,7 @@ from pathlib import Path
 from innkeeper.disks import qemu_img
 from innkeeper.disks.convert import convert
 from innkeeper.disks.kind import Kind
-from innkeeper.disks.private_place import private_place, publish
+from innkeeper.disks.private_place import private_place
 from innkeeper.disks.progress import Cancelled, Watch
 from innkeeper.errors import DiskError, ErrorCode, NotSupported
 from innkeeper.hypervisor.watched_thread import in_watched_thread
@@ -76,9 +76,9 @@ class LocalImages:
                 tempfile.TemporaryDirectory(prefix="innkeeper-seed-") as folder,
             ):
                 await asyncio.to_thread(_write_all, Path(folder), files)
-                await _run(path, "xorriso", "-as", "genisoimage", "-quiet", "-output", str(place),
+                await _run(path, "xorriso", "-as", "genisoimage", "-quiet", "-output", str(place.path),
                            "-volid", "cidata", "-joliet", "-rock", folder)  # fmt: skip
-                await asyncio.to_thread(publish, place, Path(path), replace=True)
+                await asyncio.to_thread(lambda: place.publish(replace=True))
 
     async def write(self, path: str, content: str) -> None:
         """A small text file, over what is there."""
@@ -86,8 +86,8 @@ class LocalImages:
         def write() -> None:
             _made_folder(path)
             with private_place(Path(path)) as place:
-                place.write_text(content)
-                publish(place, Path(path), replace=True)
+                place.path.write_text(content)
+                place.publish(replace=True)
 
         await _adapted(path, write)
 
@@ -124,8 +124,8 @@ async def _make(path: str, making: Making, on_progress: OnProgress | None = None
 
     def work(watch: Watch) -> None:
         with _named_in_errors(path), private_place(Path(path)) as place:
-            making(place, watch)
-            publish(place, Path(path), replace=True)
+            making(place.path, watch)
+            place.publish(replace=True)
 
     await in_watched_thread(work, on_progress)
 
