@@ -17,7 +17,7 @@ from pathlib import Path
 from innkeeper.disks import qemu_program
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.oserror import adapted
-from innkeeper.disks.private_place import private_place, publish
+from innkeeper.disks.private_place import private_place
 from innkeeper.disks.qemu_img import look, new_file
 from innkeeper.disks.qemu_program import LOOK, MOST_OUTPUT, Limits
 from innkeeper.errors import DiskError, ErrorCode
@@ -83,7 +83,8 @@ def gather(base: Path, overlay: Path, side: Path, since: Since) -> bool:
     marked = [each for each in wanted if each.name not in since.kept]
     if not marked and not since.gone & {each.name for each in in_base}:
         return False
-    with private_place(side) as place:
+    with private_place(side) as private:
+        place = private.path
         _image("create", "-f", "qcow2", new_file(place), str(size), path=side)
         for bitmap in marked:
             _change(place, bitmap.name, *_adding(bitmap))
@@ -97,7 +98,7 @@ def gather(base: Path, overlay: Path, side: Path, since: Since) -> bool:
                 _change(place, bitmap.name, "--merge", bitmap.name, "-b", _node(base, shared=True))
             if not bitmap.recording:
                 _change(place, bitmap.name, "--disable")
-        publish(place, side, replace=True)
+        private.publish(replace=True)
     return True
 
 
