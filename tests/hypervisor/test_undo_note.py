@@ -240,3 +240,22 @@ def test_other_metadata_is_left_alone() -> None:
     take(definition)
     give_back(definition)
     assert canonical(definition) == before
+
+
+def test_an_overlay_over_an_image_that_rbd_encrypts_is_encrypted_by_qemu() -> None:
+    """No file can have the ways of RBD's own encryption; the secret is the same."""
+    secrets = f"<secret type='passphrase' uuid='{UUID}'/><secret type='passphrase' usage='second'/>"
+    definition = machine(
+        "<disk type='network'><driver name='qemu' type='raw'/><source protocol='rbd' name='pool/image'>"
+        f"<encryption format='luks2' engine='librbd'>{secrets}</encryption></source>"
+        "<target dev='vda'/></disk>"
+    )
+    before = canonical(definition)
+    take(definition)
+    overlay = definition.node.find("devices/disk/source/encryption")
+    assert overlay is not None
+    assert etree.tostring(overlay) == (
+        f'<encryption format="luks"><secret type="passphrase" uuid="{UUID}"/></encryption>'.encode()
+    )
+    give_back(definition)
+    assert canonical(definition) == before

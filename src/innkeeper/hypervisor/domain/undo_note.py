@@ -88,8 +88,7 @@ def stand_on_overlay(disk: etree._Element, noted: NotedDisk) -> None:
     disk.set("type", "file")
     child(disk, "driver").set("type", "qcow2")
     source = etree.Element("source", file=noted.overlay)
-    # The overlay is encrypted with the same secret.
-    source.extend(copy.deepcopy(each) for each in below.findall("source/encryption"))
+    source.extend(overlay_encryption(noted.node))
     place = min(place, len(disk))
     disk.insert(place, source)
     disk.insert(place + 1, below)
@@ -103,6 +102,21 @@ def put_back(disk: etree._Element, noted: NotedDisk) -> None:
     remove(disk, *_PLACE)
     for part in [each for each in before if each.tag in _PLACE]:
         disk.insert(before.index(part), copy.deepcopy(part))
+
+
+def overlay_encryption(disk: etree._Element) -> list[etree._Element]:
+    """Encryption of an overlay over a disk: the same secret; empty for a disk in the clear.
+
+    By QEMU itself and in LUKS: no file can have what RBD does for its own images, in more ways.
+    """
+    found = [*disk.iterfind("source/encryption"), *disk.iterfind("encryption")][:1]
+    same = [copy.deepcopy(each) for each in found]
+    for each in same:
+        if each.attrib.pop("engine", "") == "librbd":
+            each.set("format", "luks")
+            for further in each.findall("secret")[1:]:
+                each.remove(further)
+    return same
 
 
 def _noted(domain: etree._Element, target: str, overlay: str, known: NotedDisk | None) -> NotedDisk | None:

@@ -21,6 +21,7 @@ from innkeeper.hypervisor.domain.fields import (
     remove,
 )
 from innkeeper.hypervisor.domain.template import processor_mode
+from innkeeper.hypervisor.domain.undo_note import overlay_encryption
 from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
 
 #: The virtio-serial port of the task agent, and the one of qemu-guest-agent.
@@ -224,5 +225,5 @@ def overlays_xml(definition: Definition, overlays: Mapping[str, str]) -> str:
             node.set("type", "file")
             etree.SubElement(node, "driver", type="qcow2")
             # libvirt formats the overlay with what encrypts the image below; else it would lie in the clear.
-            etree.SubElement(node, "source", file=path).extend(disk.encryption())
+            etree.SubElement(node, "source", file=path).extend(overlay_encryption(disk.node))
     return etree.tostring(root, encoding="unicode")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlencode
 
@@ -101,12 +100,6 @@ class DiskElement(ImageElement):
     def format(self) -> str:
         """The format of the image."""
         return EXPORTED if self.is_exported else self.driver
-
-    def encryption(self) -> list[etree._Element]:
-        """Copies of what says how the image is encrypted; none where it is not."""
-        found = self.node.find("source/encryption")
-        found = self.node.find("encryption") if found is None else found
-        return [] if found is None else [copy.deepcopy(found)]
 
     def images_below(self) -> Iterator[BackingElement]:
         """Each image below, top first, as far as libvirt knows them."""

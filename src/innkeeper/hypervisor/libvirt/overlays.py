@@ -69,7 +69,7 @@ class Overlays:
         return (
             self._uri.is_local
             and disk.type in ("file", "block")
-            and not disk.encryption()
+            and not (disk.encrypted or disk.encrypted_of_old)
             and os.access(disk.source(), os.R_OK)
             and os.access(Path(path).parent, os.W_OK)
         )
