@@ -24,6 +24,7 @@ class Service:
 
     def __init__(self, state_directory: Path) -> None:
         self.state_directory = state_directory
+        self._process = 0
 
     def run(self, step: str, *arguments: Json) -> Json:
         """Do a step to its end. Raises ``StepFailed`` where the step fails."""
@@ -68,15 +69,21 @@ class Service:
                 os.kill(process, signal.SIGKILL)
 
     def qemu_processes(self) -> list[int]:
-        """The QEMUs of this host."""
+        """The QEMUs of this host, and the storage daemons of the service process that ran last."""
         mark = f"{embedded_root(self.state_directory)}/".encode()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 command = (process / "cmdline").read_bytes()
-                if b"qemu-system" in command.split(b"\0")[0] and mark in command:
+                is_machine = b"qemu-system" in command.split(b"\0")[0] and mark in command
+                if is_machine or (b"storage-daemon" in command.split(b"\0")[0] and self._is_ours(process)):
                     found.append(int(process.name))
         return found
+
+    def _is_ours(self, process: Path) -> bool:
+        """Whether the service process started this one, and it lives."""
+        state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+        return int(parent) == self._process and state != "Z"
 
     def _lines(self, step: str, arguments: tuple[Json, ...]) -> Iterator[tuple[str, Json]]:
         """What the process says; it is killed where nobody listens any more."""
@@ -94,10 +101,12 @@ class Service:
 
     def _start(self, step: str, arguments: tuple[Json, ...]) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.hypervisor.worker", str(self.state_directory), step]
-        return subprocess.Popen(
+        started = subprocess.Popen(
             [*command, json.dumps(arguments)], cwd=_ROOT, text=True, stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": f"{_ROOT}/src"},
         )  # fmt: skip
+        self._process = started.pid
+        return started
 
 
 class StepFailed(Exception):

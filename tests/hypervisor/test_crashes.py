@@ -78,42 +78,49 @@ def look(service: Service) -> tuple[str, str]:
     return str(seen["state"]), str(sources["vda"])
 
 
-@pytest.mark.parametrize("found", ["TURNED_OFF", "RUNNING"])
+#: How a merge is done: by the service's own daemon, by a QEMU started for it, by the machine's own.
+_BY = ("daemon", "QEMU for it", "the machine's QEMU")
+
+
+def found_by(by: str, service: Service) -> tuple[str, bool]:
+    """Bring the machine to where it is merged so: its state, and whether the images are the service's."""
+    if by != "the machine's QEMU":
+        return "TURNED_OFF", by == "daemon"
+    service.run("start", _NAME)
+    service.run("pause", _NAME)
+    return "PAUSED", True
+
+
+@pytest.mark.parametrize("by", _BY)
 def test_a_merge_goes_on_after_the_service_was_killed(
-    service: Service, machine: TinyMachine, overlay: Path, found: str
+    service: Service, machine: TinyMachine, overlay: Path, by: str
 ) -> None:
-    """QEMU merges on without a service; the next one adopts its job and ends it."""
+    """A QEMU merges on without a service, and the next adopts its job; a daemon dies with its service."""
     wanted = content(overlay)
-    if found == "RUNNING":
-        service.run("start", _NAME)
-        service.run("pause", _NAME)
+    found, ours = found_by(by, service)
     bases = {"vda": str(machine.disk)}
-    service.kill_in_the_middle("merge", _NAME, bases, True, at=in_the_middle)
-    state, source = look(service)
-    assert state == ("MERGING_DRIVES" if found == "TURNED_OFF" else "PAUSED")
-    assert source == str(overlay)
+    service.kill_in_the_middle("merge", _NAME, bases, True, ours, at=in_the_middle)
+    assert look(service) == ("MERGING_DRIVES" if by == "QEMU for it" else found, str(overlay))
     assert content(overlay) == wanted
     service.run("merge", _NAME, bases)
-    assert look(service) == ("TURNED_OFF" if found == "TURNED_OFF" else "PAUSED", str(machine.disk))
+    assert look(service) == (found, str(machine.disk))
     overlay.unlink()
     assert content(machine.disk) == wanted
 
 
-@pytest.mark.parametrize("found", ["TURNED_OFF", "RUNNING"])
+@pytest.mark.parametrize("by", _BY)
 def test_a_merge_is_taken_up_again_after_qemu_was_killed(
-    service: Service, machine: TinyMachine, overlay: Path, found: str
+    service: Service, machine: TinyMachine, overlay: Path, by: str
 ) -> None:
     """The base is half written then; the chain still reads right, and a second merge ends it."""
     wanted = content(overlay)
-    if found == "RUNNING":
-        service.run("start", _NAME)
-        service.run("pause", _NAME)
+    _, ours = found_by(by, service)
     bases = {"vda": str(machine.disk)}
-    failure = service.kill_qemu_in_the_middle("merge", _NAME, bases, True, at=in_the_middle)
+    failure = service.kill_qemu_in_the_middle("merge", _NAME, bases, True, ours, at=in_the_middle)
     assert "can be taken up again" in str(failure) or "Failed" in str(failure)
     assert look(service) == ("TURNED_OFF", str(overlay))
     assert content(overlay) == wanted
-    service.run("merge", _NAME, bases)
+    service.run("merge", _NAME, bases, False, ours)
     assert look(service) == ("TURNED_OFF", str(machine.disk))
     assert service.qemu_processes() == []
     overlay.unlink()

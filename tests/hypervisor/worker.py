@@ -17,6 +17,7 @@ import structlog
 from innkeeper.disks.exports import Exports
 from innkeeper.errors import InnkeeperError
 from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_host
+from innkeeper.hypervisor.libvirt.image_chain import ImageChain
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.machines.ports.host import Host
 from innkeeper.wire.events import Json
@@ -55,9 +56,14 @@ async def _save(host: Host, name: str) -> None:
     await host.saved_states.save(name, _progress)
 
 
-async def _merge(host: Host, name: str, bases: Mapping[str, str], slowly: bool = False) -> None:
+async def _merge(
+    host: Host, name: str, bases: Mapping[str, str], slowly: bool = False, images_are_ours: bool = True
+) -> None:
     if slowly:
         LibvirtUndoDisks.bandwidth_mib = _MERGE_MIB_PER_S
+    if not images_are_ours:
+        # As where libvirt runs QEMU as another user.
+        ImageChain.is_open_to_us = property(lambda _chain: False)  # type: ignore[assignment, method-assign]
     await host.undo_disks.merge(name, bases, _progress)
 
 

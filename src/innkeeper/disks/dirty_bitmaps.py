@@ -24,6 +24,8 @@ from innkeeper.errors import DiskError, ErrorCode
 
 #: Bytes to one bit of a bitmap that nobody gave another size: QEMU's own choice for most images.
 GRANULARITY = 64 << 10
+#: What stands before the name of a copy that a merge keeps in the overlay: no bitmap of anybody's.
+COPY = "innkeeper-copy:"
 #: More parts than this are joined to coarser ones: a bitmap may have too much in it.
 _MOST_RANGES = 4096
 #: What one zero write of QEMU's may cover.
@@ -198,7 +200,8 @@ def _asked(path: Path) -> tuple[int, tuple[Bitmap, ...]]:
     try:
         facts = json.loads(printed)
         found = facts.get("format-specific", {}).get("data", {}).get("bitmaps", [])
-        return int(facts["virtual-size"]), tuple(map(_bitmap, found))
+        listed = map(_bitmap, found)
+        return int(facts["virtual-size"]), tuple(each for each in listed if not each.name.startswith(COPY))
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise _unexpected(path) from exc
 

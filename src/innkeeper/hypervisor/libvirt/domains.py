@@ -56,6 +56,8 @@ class Domains:
     def __init__(self, host: str, uri: HostUri) -> None:
         self._host = host
         self._uri = uri
+        #: The machines, off, whose disks the service itself merges now.
+        self.merged_offline: set[str] = set()
         #: Each machine's definition as it was read last, by UUID, and what it says: most never change.
         self._read: dict[str, _Read] = {}
 
@@ -90,6 +92,8 @@ class Domains:
 
     def state(self, domain: libvirt.virDomain) -> MachineState:
         """The documented state, without the rest."""
+        if domain.name() in self.merged_offline:
+            return MachineState.MERGING_DRIVES
         state, reason = domain.state()
         merging = state != libvirt.VIR_DOMAIN_SHUTOFF and current(domain).is_merging()
         return machine_state(state, reason, self.saved_image(domain), merging=merging)
@@ -146,6 +150,8 @@ class Domains:
         path = self._uri.saved_image(read.machine.name) if saved and self._uri.is_local else None
         image = read_saved_image(path, exists=saved)
         now = machine_state(*state, image, merging=read.merging)
+        if read.machine.name in self.merged_offline:
+            now = MachineState.MERGING_DRIVES
         return dataclasses.replace(read.machine, state=now, autostart=autostart)
 
     def _forget_others(self, found: Sequence[Machine]) -> None:

@@ -78,7 +78,7 @@ class ExportedDisks:
     def use(self, disk: DiskElement, path: str, image_format: str) -> None:
         """Point a disk at an image: at a VHD by its export, at another one directly."""
         if image_format == EXPORTED:
-            disk.use_export(path, self._given().socket_of(path))
+            disk.use_export(path, self.socket_of(path))
         else:
             disk.use_file(path, image_format)
 
@@ -103,12 +103,16 @@ class ExportedDisks:
             found = [disk for disk in definition.disks() if disk.source_file and disk.driver == VPC]
             for disk in found:
                 self._refuse_unreachable(definition, disk)
-                disk.use_export(disk.source_file, self._given().socket_of(disk.source_file))
+                disk.use_export(disk.source_file, self.socket_of(disk.source_file))
             if found:
                 redefine(connect, definition)
             return [disk.target for disk in found]
 
         return await self._connection.command(work, "connect the disks of", name)
+
+    def socket_of(self, path: str) -> str:
+        """The socket where the export of a VHD listens; raises ``NotSupported`` where there are none."""
+        return self._given().socket_of(path)
 
     def create_overlay(self, path: str, base: str, base_format: str) -> None:
         """Make an empty overlay over an image that no QEMU runs; libvirt cannot, over an export."""
@@ -136,7 +140,7 @@ class ExportedDisks:
         return self._exports
 
     def _backing(self, path: str) -> str:
-        source = {"type": "unix", "path": self._given().socket_of(path)}
+        source = {"type": "unix", "path": self.socket_of(path)}
         node = {"driver": "nbd", "export": f"{MARK}{path}", "server": source}
         return "json:" + json.dumps({"file": node})
 

@@ -12,6 +12,7 @@ from innkeeper.hypervisor.libvirt.backups import LibvirtBackups
 from innkeeper.hypervisor.libvirt.configurations import LibvirtConfigurations
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definitions import LibvirtDefinitions
+from innkeeper.hypervisor.libvirt.described_chains import DescribedChains
 from innkeeper.hypervisor.libvirt.domains import Domains
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.guest_agents import LibvirtGuestAgents
@@ -25,6 +26,7 @@ from innkeeper.hypervisor.libvirt.link import Link
 from innkeeper.hypervisor.libvirt.local_files import NearFiles
 from innkeeper.hypervisor.libvirt.memory_points import LibvirtMemoryPoints
 from innkeeper.hypervisor.libvirt.merging import BlockJobs
+from innkeeper.hypervisor.libvirt.offline_merges import OfflineMerges
 from innkeeper.hypervisor.libvirt.overlays import Overlays
 from innkeeper.hypervisor.libvirt.remote_files import FarFiles
 from innkeeper.hypervisor.libvirt.remote_images import FarImages
@@ -65,7 +67,8 @@ def libvirt_host(
     exported = ExportedDisks(where, connection, domains, exports)
     undo_definitions = UndoDefinitions(domains, store, exported)
     overlays = Overlays(where, store, exported)
-    undo_disks = LibvirtUndoDisks(connection, domains, undo_definitions, overlays, jobs, exported)
+    offline = OfflineMerges(connection, domains, DescribedChains(where, store, exported))
+    undo_disks = LibvirtUndoDisks(connection, domains, undo_definitions, overlays, jobs, exported, offline)
     saved_states = LibvirtSavedStates(
         where,
         connection,

@@ -8,10 +8,8 @@ of them tells at least of what has changed.
 
 from __future__ import annotations
 
+from innkeeper.disks.dirty_bitmaps import COPY
 from innkeeper.hypervisor.libvirt.chain_nodes import BASE, TOP, Bitmap, OpenChain
-
-#: What stands before the name of a copy.
-_COPY = "innkeeper-copy:"
 
 
 def keep_bitmaps(chain: OpenChain) -> None:
@@ -22,11 +20,11 @@ def keep_bitmaps(chain: OpenChain) -> None:
     chain.reopen(TOP, writable=True)
     there = chain.bitmaps(TOP)
     for bitmap in whole:
-        if _COPY + bitmap.name in there:
+        if COPY + bitmap.name in there:
             # From a merge that failed: the base has told of what that one wrote, too.
-            _remove(chain, TOP, _COPY + bitmap.name)
-        _add(chain, TOP, _COPY + bitmap.name, bitmap, recording=False)
-        _merge(chain, TOP, _COPY + bitmap.name, BASE, bitmap.name)
+            _remove(chain, TOP, COPY + bitmap.name)
+        _add(chain, TOP, COPY + bitmap.name, bitmap, recording=False)
+        _merge(chain, TOP, COPY + bitmap.name, BASE, bitmap.name)
     chain.reopen(TOP, writable=False)
 
 
@@ -37,7 +35,7 @@ def mend_bitmaps(chain: OpenChain) -> None:
     """
     below, above = chain.bitmaps(BASE), chain.bitmaps(TOP)
     for name, bitmap in above.items():
-        own = name.removeprefix(_COPY)
+        own = name.removeprefix(COPY)
         known = below.get(own)
         if own == name and known is None:
             # Begun while the undo disk was on: whatever has changed since then is in what is merged.

@@ -16,6 +16,7 @@ from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.merging import BlockJobs, MergeStage, adding_up, advance_merge
+from innkeeper.hypervisor.libvirt.offline_merges import OfflineMerges
 from innkeeper.hypervisor.libvirt.overlays import Overlays
 from innkeeper.hypervisor.libvirt.starts import begin_without_processor
 from innkeeper.hypervisor.libvirt.states import SavedImage
@@ -41,6 +42,7 @@ class LibvirtUndoDisks:
         overlays: Overlays,
         jobs: BlockJobs,
         exported: ExportedDisks,
+        offline: OfflineMerges,
     ) -> None:
         self._connection = connection
         self._domains = domains
@@ -48,6 +50,7 @@ class LibvirtUndoDisks:
         self._overlays = overlays
         self._jobs = jobs
         self._exported = exported
+        self._offline = offline
 
     async def add(self, name: str, overlays: Mapping[str, str]) -> None:
         """Put a new overlay over each disk, all at once or none."""
@@ -65,17 +68,15 @@ class LibvirtUndoDisks:
     async def merge(self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None = None) -> None:
         """Merge every overlay into its base, with the machine as it is: running, paused or off."""
         async with self._exported.held(name):
-            await self._merge(name, bases, on_progress)
-
-    async def _merge(self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None) -> None:
-        if not await self._connection.command(
-            lambda c: self._begin_merge(c, name, bases), "merge the disks of", name
-        ):
-            return
-        totals: dict[str, tuple[int, int]] = {}
-        for target, base in bases.items():
-            await self._merge_disk(name, target, base, adding_up(totals, target, on_progress))
-        await self._connection.command(lambda c: self._end_merge(c, name, bases), "end the merge of", name)
+            if not await self._connection.command(
+                lambda c: self._is_to_be_merged(c, name, bases), "merge the disks of", name
+            ):
+                return
+            if not await self._offline.merge(name, bases, self.bandwidth_mib, on_progress):
+                await self._merge_by_machine(name, bases, on_progress)
+            await self._connection.command(
+                lambda c: self._end_merge(c, name, bases), "end the merge of", name
+            )
 
     async def drop(self, name: str, bases: Mapping[str, str]) -> None:
         """Make the persistent definition what it was, on the bases again."""
@@ -89,8 +90,8 @@ class LibvirtUndoDisks:
 
     # Merging
 
-    def _begin_merge(self, connect: libvirt.virConnect, name: str, bases: Mapping[str, str]) -> bool:
-        """Whether anything is to be done; QEMU runs then, for the machine or for the merge alone."""
+    def _is_to_be_merged(self, connect: libvirt.virConnect, name: str, bases: Mapping[str, str]) -> bool:
+        """Whether anything is to be done; nothing stands in its way then."""
         domain = connect.lookupByName(name)
         state = self._domains.state(domain)
         if state is MachineState.MERGING_DRIVES:
@@ -101,9 +102,22 @@ class LibvirtUndoDisks:
             self._definitions.point_memory_at(domain, bases)
             return False
         self._forget_memory_of(domain, bases)
-        if not domain.isActive():
-            begin_without_processor(connect, persistent(domain).for_merging(bases))
         return True
+
+    async def _merge_by_machine(
+        self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None
+    ) -> None:
+        """Merge by the QEMU of the machine, or by one that is started for the merge alone."""
+
+        def begin(connect: libvirt.virConnect) -> None:
+            domain = connect.lookupByName(name)
+            if not domain.isActive():
+                begin_without_processor(connect, persistent(domain).for_merging(bases))
+
+        await self._connection.command(begin, "merge the disks of", name)
+        totals: dict[str, tuple[int, int]] = {}
+        for target, base in bases.items():
+            await self._merge_disk(name, target, base, adding_up(totals, target, on_progress))
 
     def _forget_memory_of(self, domain: libvirt.virDomain, bases: Mapping[str, str]) -> None:
         """Once the bases change, memory that was saved on top of them is worth nothing, and a danger.
@@ -139,15 +153,16 @@ class LibvirtUndoDisks:
 
     def _end_merge(self, connect: libvirt.virConnect, name: str, bases: Mapping[str, str]) -> None:
         domain = connect.lookupByName(name)
-        live = current(domain)
-        if not live.has_sources(bases):
+        live, is_on = current(domain), domain.isActive()
+        if is_on and not live.has_sources(bases):
             raise HypervisorError(f"The merge of {name!r} ended, but the machine is not on its base disks.")
         self._definitions.put_back(connect, domain, bases)
-        if live.is_merging():
-            domain.destroy()
-            self._definitions.point_memory_at(domain, bases)
-        else:
+        if is_on and not live.is_merging():
             self._definitions.forget_live(domain, bases)
+            return
+        if is_on:
+            domain.destroy()
+        self._definitions.point_memory_at(domain, bases)
 
 
 def _end_cut_off_making(domain: libvirt.virDomain) -> None:
