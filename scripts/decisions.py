@@ -29,6 +29,7 @@ _THEMES = {
     7: "Virtual hard disks",
     8: "Scheduled tasks",
     9: "Screens, and words with guests",
+    10: "Undo points on every storage",
 }
 
 

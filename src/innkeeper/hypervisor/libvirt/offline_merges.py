@@ -9,6 +9,7 @@ import libvirt
 import structlog
 
 from innkeeper.disks.progress import Watch
+from innkeeper.errors import NotSupported
 from innkeeper.hypervisor.libvirt.chain_nodes import Undescribed
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.described_chains import DescribedChains
@@ -85,7 +86,7 @@ async def _merge(name: str, chain: ImageChain, mib_per_s: int, on_progress: OnPr
 
     try:
         await in_watched_thread(work, on_progress)
-    except Undescribed as error:
+    except (Undescribed, NotSupported) as error:
         _log.info("merge.by_machine", machine=name, why=error.sentence)
         return False
     return True

@@ -21,7 +21,7 @@ class UndoDisks(Protocol):
     async def merge(self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None = None) -> None:
         """Merge each disk's overlay into its base (target → base path), and switch to the base.
 
-        Running or paused; where the machine is off or saved, QEMU is started paused for it and stopped again.
+        Running or paused; where the machine is off or saved, a program of QEMU's merges without it.
         Adopts a merge that is under way. A saved state that stands on the bases is discarded first;
         one that stands on the overlays goes on with the bases. Afterwards live and persistent definition
         name the bases; the overlay files are left behind.
