@@ -84,7 +84,7 @@ async def verify(run: Run) -> Verified:
 
 
 async def delete_leftovers(run: Run) -> None:
-    """Delete the overlays, and the copy of the UEFI variables."""
+    """Delete the overlays, and the copies of UEFI variables and TPM state."""
     if run.plan is not None:
         await run.undo.delete_files()
 
@@ -93,7 +93,10 @@ async def restore_after_roll_back(run: Run) -> Left:
     """Bring the machine to the state that it was found in, as it was."""
     await _let_power_off_end(run)
     state = (await run.state()).state
-    if run.found is MachineState.RUNNING and state is not MachineState.RUNNING:
+    if run.found is MachineState.RUNNING and state is MachineState.PAUSED:
+        # A crash came in the moment for which the undo point holds it still, and the run went no further.
+        await run.hypervisor.lifecycle.resume(run.machine)
+    elif run.found is MachineState.RUNNING and state is not MachineState.RUNNING:
         await _start_again(run)
     if run.found is MachineState.PAUSED and state in (MachineState.SAVED, MachineState.TURNED_OFF):
         await run.start(paused=True)

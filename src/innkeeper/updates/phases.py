@@ -79,7 +79,9 @@ async def protect(run: Run) -> Protected:
         kept, why_not = await keep_memory(run, run.memory)
         if kept is not None:
             return kept
-    consistency = await run.undo.take(freeze_seconds=run.policy.undo.freeze_seconds)
+    consistency = await run.undo.take(
+        freeze_seconds=run.policy.undo.freeze_seconds, was_running=run.found is MachineState.RUNNING
+    )
     if consistency is Consistency.CRASH:
         run.task.log("The undo point is crash-consistent: the guest could not be frozen.", LogLevel.WARNING)
     else:

@@ -33,6 +33,7 @@ from innkeeper.hypervisor.libvirt.remote_images import FarImages
 from innkeeper.hypervisor.libvirt.saved_states import LibvirtSavedStates
 from innkeeper.hypervisor.libvirt.screens import LibvirtScreens
 from innkeeper.hypervisor.libvirt.starts import Starts
+from innkeeper.hypervisor.libvirt.state_files import LibvirtStateFiles
 from innkeeper.hypervisor.libvirt.trays import Trays
 from innkeeper.hypervisor.libvirt.undo_definitions import UndoDefinitions
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
@@ -115,6 +116,7 @@ def libvirt_host(
             where, connection, domains, store, undo_disks, undo_definitions, exported
         ),
         backups=LibvirtBackups(where, connection, store),
+        state_files=LibvirtStateFiles(where, connection),
         disks=LibvirtDisks(connection, store, exported),
         files=files,
         images=images,

@@ -72,6 +72,14 @@ class HostUri:
         """The other computer's name; empty for this one."""
         return urlsplit(self.text).hostname or ""
 
+    @property
+    def tpm_directory(self) -> Path | None:
+        """Where libvirt keeps the state of software TPMs, or ``None`` where that is not known from here."""
+        if self.saved_directory is None:
+            return None
+        qemu = self.saved_directory.parent
+        return (qemu if urlsplit(self.text).path == "/session" else qemu.parent) / "swtpm"
+
     def definition_file(self, machine: str) -> Path | None:
         """The file that holds a machine's definition; ``None`` where it lies on another computer."""
         return None if self.definition_directory is None else self.definition_directory / f"{machine}.xml"

@@ -21,6 +21,7 @@ from innkeeper.hypervisor.simulated.memory_points import SimulatedMemoryPoints
 from innkeeper.hypervisor.simulated.saved_states import SimulatedSavedStates
 from innkeeper.hypervisor.simulated.screens import FakeScreens
 from innkeeper.hypervisor.simulated.simulation import Simulation
+from innkeeper.hypervisor.simulated.state_files import SimulatedStateFiles
 from innkeeper.hypervisor.simulated.undo_disks import SimulatedUndoDisks
 from innkeeper.hypervisor.simulated.usage import SimulatedUsage
 from innkeeper.machines.ports.host import Host
@@ -68,6 +69,7 @@ def simulated_host(
         undo_disks=SimulatedUndoDisks(simulation),
         memory_points=SimulatedMemoryPoints(simulation),
         backups=SimulatedBackups(simulation),
+        state_files=SimulatedStateFiles(simulation),
         disks=SimulatedDisks(simulation),
         files=FakeFiles(threads=threads),
         images=images,

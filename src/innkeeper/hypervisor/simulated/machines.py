@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from innkeeper.hypervisor.simulated import disks as fake_disks
@@ -49,6 +50,8 @@ class SimulatedMachine:
     has_guest_agent_port: bool = True
     nvram_path: str = ""
     has_tpm: bool = False
+    #: Where its TPM keeps its state; empty where that is out of reach.
+    tpm_path: str = ""
     #: The model of its video card, or empty.
     video: str = "virtio"
     passthrough: list[str] = dataclasses.field(default_factory=list)
@@ -229,6 +232,13 @@ class SimulatedMachine:
         behaviour = Behaviour(self.behaviour)
         guest = Guest.boot(disk, now=now, pace=self.pace, behaviour=behaviour, seed=self.uuid)
         self.write(guest)
+        self._write_state(guest.disk.boots)
+
+    def _write_state(self, boots: int) -> None:
+        """Leave in UEFI variables and TPM what can be compared with the disk: how often it was booted."""
+        for path in map(Path, filter(None, (self.nvram_path, self.tpm_path))):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"state after {boots} boots")
 
     # On disk
 

@@ -20,6 +20,7 @@ from innkeeper.machines.ports.lifecycle import Lifecycle
 from innkeeper.machines.ports.memory_points import MemoryPoints
 from innkeeper.machines.ports.saved_states import SavedStates
 from innkeeper.machines.ports.screens import Screens
+from innkeeper.machines.ports.state_files import StateFiles
 from innkeeper.machines.ports.undo_disks import UndoDisks
 from innkeeper.machines.ports.usage_meter import UsageMeter
 
@@ -54,6 +55,8 @@ class Host:
     memory_points: MemoryPoints
     #: What others keep of disks for their incremental backups, and the backups that run.
     backups: Backups
+    #: UEFI variables and TPM state, beside the disks.
+    state_files: StateFiles
     #: Disk images, as the hypervisor sees them.
     disks: Disks
     #: Disk images, as files.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fnmatch
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from innkeeper.errors import (
@@ -22,6 +22,7 @@ from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.exclusion import leave_out, or_leave_out, written_disks
 from innkeeper.machines.undo.overlay_names import MARK, run_of
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan
+from innkeeper.machines.undo.state_copies import StatePlan, plan_state
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +36,7 @@ class UndoRules:
     reserve_bytes: int = 2 << 30
     #: Backing files that are no surprise under a machine's disk: paths or globs.
     known_parents: tuple[str, ...] = ()
-    #: Maintain machines with a software TPM although its state is not part of the undo point.
+    #: Maintain machines with a TPM also where its state cannot be part of the undo point.
     leave_tpm_out: bool = False
     #: Bases up to this size are read whole, to prove that a roll back left them as they were; 0 for none.
     checksum_max_bytes: int = 4 << 30
@@ -110,7 +111,7 @@ async def examine(
     """Look for everything that is in the way of an undo point, touching nothing."""
     obstacles = _Obstacles()
     with obstacles.of():
-        _refuse_devices(machine, rules)
+        _refuse_devices(machine)
     written = written_disks(machine)
     disks = [disk for disk in written if disk.target not in machine.undo_exclude]
     with obstacles.of():
@@ -123,11 +124,14 @@ async def examine(
     covered = obstacles.clear_of(disks)
     with obstacles.of():
         await _refuse_lack_of_room(hypervisor, machine, covered, rules)
+    planned = tuple(_plan_disk(machine, disk, run) for disk in covered)
+    state = StatePlan()
+    with obstacles.of():
+        state = await _plan_state(hypervisor, machine, planned, run, rules)
     plan = UndoPlan(
         machine=machine.name,
-        disks=tuple(_plan_disk(machine, disk, run) for disk in covered),
-        nvram_path=machine.nvram_path,
-        nvram_copy=f"{machine.nvram_path}{MARK}{run}" if machine.nvram_path else "",
+        disks=planned,
+        state=state,
         excluded=tuple(disk.target for disk in written if disk.target in machine.undo_exclude),
     )
     return Examination(plan=plan, obstacles=tuple(obstacles.found))
@@ -148,13 +152,15 @@ def _refuse_nothing_left(machine: Machine, written: list[Disk], disks: list[Disk
         )
 
 
-def _refuse_devices(machine: Machine, rules: UndoRules) -> None:
-    if machine.has_tpm and not rules.leave_tpm_out:
-        raise MachineUnfit(
-            f"{machine.name} has a TPM, whose state an undo point cannot keep.",
-            machine=machine.name,
-            advice="Set leave_tpm_out where a roll back may leave the TPM as the update made it.",
-        )
+async def _plan_state(
+    hypervisor: Host, machine: Machine, disks: Sequence[UndoDisk], run: int, rules: UndoRules
+) -> StatePlan:
+    paths = await hypervisor.state_files.find(machine.name, leave_tpm_out=rules.leave_tpm_out)
+    beside = disks[0].overlay if disks else next(iter(paths), "")
+    return plan_state(paths, machine.name, run, str(PurePath(beside).parent))
+
+
+def _refuse_devices(machine: Machine) -> None:
     if machine.passthrough and machine.state is MachineState.PAUSED:
         raise MachineUnfit(
             f"{machine.name} is paused and has the host's {machine.passthrough[0]}: it cannot be saved.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from innkeeper.errors import MachineError
 from innkeeper.machines.image_users import files_named_by, names
 from innkeeper.machines.machine import DiskKind, Machine
 from innkeeper.machines.ports.host import Host
@@ -26,21 +28,35 @@ class Leftover:
 async def find_leftovers(hypervisor: Host) -> Sequence[Leftover]:
     """Every file of an undo point that lies beside a machine's disks or firmware variables."""
     machines = await hypervisor.inventory.list()
-    found = [path for directory in _directories(machines) for path in await _marked(hypervisor, directory)]
+    directories = _directories(machines) | await _state_directories(hypervisor, machines)
+    found = [path for directory in sorted(directories) for path in await _marked(hypervisor, directory)]
     if not found:
         return ()
     named = [(machine.name, await files_named_by(hypervisor, machine)) for machine in machines]
+    owners = {path: next((name for name, text in named if names(text, path)), "") for path in found}
+    # No definition names the copies of state files: they are wanted as long as their run's undo disks are.
+    protected = {run_of(path): owner for path, owner in owners.items() if owner}
     return [
-        Leftover(path=path, run=run, machine=next((name for name, text in named if names(text, path)), ""))
-        for path in found
+        Leftover(path=path, run=run, machine=owner or protected.get(run, ""))
+        for path, owner in owners.items()
         if (run := run_of(path)) is not None
     ]
 
 
-def _directories(machines: Sequence[Machine]) -> list[str]:
+async def _state_directories(hypervisor: Host, machines: Sequence[Machine]) -> set[str]:
+    """The folders of the state files that can be reached: the copies lie in them."""
+    found: set[str] = set()
+    for machine in machines:
+        with contextlib.suppress(MachineError):
+            paths = await hypervisor.state_files.find(machine.name, leave_tpm_out=True)
+            found |= {str(PurePath(path).parent) for path in paths}
+    return found
+
+
+def _directories(machines: Sequence[Machine]) -> set[str]:
     files = [disk.path for machine in machines for disk in machine.disks if disk.kind is DiskKind.FILE]
     files += [machine.nvram_path for machine in machines]
-    return sorted({str(PurePath(path).parent) for path in files if path})
+    return {str(PurePath(path).parent) for path in files if path}
 
 
 async def _marked(hypervisor: Host, directory: str) -> Sequence[str]:

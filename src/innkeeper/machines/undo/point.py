@@ -15,6 +15,7 @@ from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.image_files import FileIdentity, ImageFiles
 from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.machines.undo.state_copies import StateCopies, StatePlan
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
@@ -23,13 +24,17 @@ from innkeeper.wire.json_fields import (
     as_row,
     as_str,
     get_list,
+    get_or,
     get_str,
     get_strs,
     refuse_newer,
 )
 
 #: The version of a plan's JSON. See docs/decisions/0043-journals-are-versioned.md before it changes.
-_VERSION: Final = 1
+_VERSION: Final = 2
+#: What release 0.1.0 reads, and takes for all there is: right as long as no state files are covered.
+_WITHOUT_STATE: Final = 1
+_NO_STATE: Final = StatePlan()
 
 
 class Consistency(enum.StrEnum):
@@ -63,9 +68,8 @@ class UndoPlan:
 
     machine: str
     disks: tuple[UndoDisk, ...]
-    #: The file of UEFI variables and its copy; empty where there is none.
-    nvram_path: str = ""
-    nvram_copy: str = ""
+    #: UEFI variables and TPM state.
+    state: StatePlan = _NO_STATE
     #: Disks that take writes and are left out by name: a roll back does not undo those.
     excluded: tuple[str, ...] = ()
 
@@ -91,11 +95,12 @@ class UndoPlan:
     def to_json(self) -> Json:
         """For the journal."""
         return {
-            "version": _VERSION,
+            "version": _VERSION if self.state.files else _WITHOUT_STATE,
             "machine": self.machine,
             "disks": [[disk.target, disk.base, disk.overlay] for disk in self.disks],
-            "nvram_path": self.nvram_path,
-            "nvram_copy": self.nvram_copy,
+            "nvram_path": "",
+            "nvram_copy": "",
+            "state": self.state.to_json(),
             "excluded": list(self.excluded),
         }
 
@@ -107,8 +112,7 @@ class UndoPlan:
         return cls(
             machine=get_str(fields, "machine"),
             disks=get_list(fields, "disks", _undo_disk),
-            nvram_path=get_str(fields, "nvram_path"),
-            nvram_copy=get_str(fields, "nvram_copy"),
+            state=get_or(fields, "state", StatePlan.from_json, StatePlan.from_first_release(fields)),
             # Plans of release 0.1.0 left no disk out.
             excluded=get_strs(fields, "excluded") if "excluded" in fields else (),
         )
@@ -149,6 +153,7 @@ class UndoPoint:
         self._hypervisor = hypervisor
         self._plan = plan
         self._clock = clock
+        self._state = StateCopies(hypervisor, plan.machine, plan.state)
 
     # Questions
 
@@ -174,14 +179,23 @@ class UndoPoint:
     # Commands
 
     async def take(
-        self, *, freeze_seconds: float, keep_memory: Callable[[], Awaitable[None]] | None = None
+        self,
+        *,
+        freeze_seconds: float,
+        keep_memory: Callable[[], Awaitable[None]] | None = None,
+        was_running: bool = False,
     ) -> Consistency:
         """Put the overlays over the disks, all at once; a running guest is frozen meanwhile.
 
         ``keep_memory`` puts them over the disks of a running guest itself, at the moment of its memory.
+        ``was_running``: the machine ran when the work on it began. Found paused, an attempt that a crash cut
+        short has paused it, and it is resumed.
         """
         name = self._plan.machine
         machine = await self._hypervisor.inventory.get(name)
+        if was_running and machine.state is MachineState.PAUSED:
+            await self._hypervisor.lifecycle.resume(name)
+            machine = await self._hypervisor.inventory.get(name)
         if machine.state is MachineState.RUNNING and machine.has_guest_agent_port:
             # A crash may have left it frozen, and a frozen guest helps nobody.
             await self._thaw()
@@ -190,14 +204,14 @@ class UndoPoint:
             await self._hypervisor.undo_disks.add(name, self._plan.overlays)
             return _consistency(machine.state, frozen=False)
         await self._clear_leftovers()
-        await self._copy_nvram()
+        await self._state.keep()
         if machine.state is not MachineState.RUNNING:
             await self._hypervisor.undo_disks.add(name, self._plan.overlays)
             return _consistency(machine.state, frozen=False)
         if keep_memory is not None:
             await keep_memory()
             return _consistency(machine.state, frozen=False)
-        async with self._frozen(machine, freeze_seconds) as hold:
+        async with self._frozen(machine, freeze_seconds) as hold, self._still():
             await self._hypervisor.undo_disks.add(name, self._plan.overlays)
             frozen = hold.holds
         return _consistency(machine.state, frozen=frozen)
@@ -218,13 +232,15 @@ class UndoPoint:
 
     async def drop(self) -> None:
         """Return the machine, which is off or saved, to its bases."""
-        if await self.is_named():
+        is_named = await self.is_named()
+        # First: as long as an undo disk is named, whoever comes after a crash knows that this is not done.
+        if is_named or not self._plan.state.note:
+            await self._state.put_back()
+        if is_named:
             await self._hypervisor.undo_disks.drop(self._plan.machine, self._plan.bases)
-        if self._plan.nvram_copy and await self._hypervisor.files.identity(self._plan.nvram_copy) is not None:
-            await self._hypervisor.files.copy(self._plan.nvram_copy, self._plan.nvram_path)
 
     async def delete_files(self) -> None:
-        """Delete the overlays and the copy, which nothing names any more."""
+        """Delete the overlays and the copies, which nothing names any more."""
         if await self.is_named():
             raise MachineError(
                 f"{self._plan.machine} still stands on its undo disks, so they are not deleted.",
@@ -232,9 +248,9 @@ class UndoPoint:
                 code=ErrorCode.ERROR_SHARING_VIOLATION,
                 advice=f"Run: innkeeper machine undo {self._plan.machine} --merge (or --discard)",
             )
-        for path in (*self._plan.overlays.values(), self._plan.nvram_copy):
-            if path:
-                await self._hypervisor.disks.delete(path)
+        for path in self._plan.overlays.values():
+            await self._hypervisor.disks.delete(path)
+        await self._state.delete()
 
     # The bases
 
@@ -279,10 +295,19 @@ class UndoPoint:
             for overlay in self._plan.overlays.values():
                 await self._hypervisor.disks.delete(overlay)
 
-    async def _copy_nvram(self) -> None:
-        files = self._hypervisor.files
-        if self._plan.nvram_copy and await files.identity(self._plan.nvram_path) is not None:
-            await files.copy(self._plan.nvram_path, self._plan.nvram_copy)
+    @contextlib.asynccontextmanager
+    async def _still(self) -> AsyncIterator[None]:
+        """Hold a running machine still for a moment, so that disks and state files are of one instant."""
+        if not self._plan.state.files:
+            yield
+            return
+        await self._hypervisor.lifecycle.pause(self._plan.machine)
+        try:
+            # They were kept a moment ago: mostly there is nothing to copy any more.
+            await self._state.keep()
+            yield
+        finally:
+            await asyncio.shield(self._hypervisor.lifecycle.resume(self._plan.machine))
 
     @contextlib.asynccontextmanager
     async def _frozen(self, machine: Machine, seconds: float) -> AsyncIterator[_Hold]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from innkeeper.errors import ErrorCode, InvalidArgument, MachineError
+from innkeeper.errors import ErrorCode, InvalidArgument, MachineError, NotSupported
 from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.configuration import Extras, ParentRecord
 from innkeeper.machines.machine import Machine, MachineState
@@ -15,6 +16,7 @@ from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.overlay_names import MARK, run_of
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
+from innkeeper.machines.undo.state_copies import StateFile, StatePlan, noted_state
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import as_object, get, get_enum, refuse_newer
@@ -38,10 +40,20 @@ async def existing_plan(host: Host, machine: Machine) -> UndoPlan | None:
     ]
     if not disks:
         return None
-    nvram_copy = f"{machine.nvram_path}{MARK}{run_of(disks[0].overlay)}" if machine.nvram_path else ""
-    return UndoPlan(
-        machine=machine.name, disks=tuple(disks), nvram_path=machine.nvram_path, nvram_copy=nvram_copy
-    )
+    state = await _existing_state(host, machine, disks[0].overlay)
+    return UndoPlan(machine=machine.name, disks=tuple(disks), state=state)
+
+
+async def _existing_state(host: Host, machine: Machine, overlay: str) -> StatePlan:
+    run = run_of(overlay)
+    with contextlib.suppress(NotSupported):
+        noted = None if run is None else await noted_state(host, overlay, run)
+        if noted is not None:
+            return noted
+    if not machine.nvram_path:
+        return StatePlan()
+    # Release 0.1.0 wrote no note.
+    return StatePlan(files=(StateFile(path=machine.nvram_path, copy=f"{machine.nvram_path}{MARK}{run}"),))
 
 
 async def plan_at_start(
