@@ -110,7 +110,7 @@ async def test_lack_of_room_is_said_before_anything_is_touched(inn: Inn) -> None
 
 async def test_a_tpm_is_refused_unless_it_may_be_left_out(inn: Inn) -> None:
     """Where its state is out of reach: a roll back would not take it back."""
-    await inn.host.simulation.simulate("web-1", lambda machine, _: setattr(machine, "has_tpm", True))
+    await inn.host.simulation.simulate("web-1", lambda machine, _: setattr(machine, "tpm_path", ""))
     with pytest.raises(MachineUnfit, match="TPM"):
         await plan_of(inn)
     await plan_of(inn, UndoRules(leave_tpm_out=True))

@@ -96,7 +96,7 @@ async def test_kept_undo_disks_take_the_writes_of_the_next_start_too(inn: Inn) -
         await _do(inn, "startup")
         assert await _boots(inn) == boots
         await _do(inn, "turn_off")
-    assert len(inn.leftovers()) == 3  # two overlays, and the firmware's variables
+    assert len(inn.leftovers()) == 4  # two overlays, the firmware's variables, and the note of them
 
 
 async def test_a_guest_that_powers_off_by_itself_has_its_undo_action_too(watching: Inn) -> None:

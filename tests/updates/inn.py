@@ -31,6 +31,7 @@ from innkeeper.wire.events import Event
 from tests.threads import in_thread
 
 IDENTIFIER = "2026-11"
+_NEVER_BOOTED = "variables of the firmware"
 #: Looks seldom, and gives up soon: a simulated night is made of few moments.
 PATIENT = Policy(poll_seconds=10.0, apply_seconds=900.0)
 
@@ -98,10 +99,12 @@ class Inn:
     ) -> SimulatedMachine:
         """Put a machine there, in a state, its agent up where it runs."""
         disks = [file_disk(target, self.disk(name, target)) for target in ("vda", "vdb")]
-        nvram = str(self.directory / "nvram" / f"{name}.fd")
-        Path(nvram).parent.mkdir(exist_ok=True)
-        Path(nvram).write_bytes(b"variables of the firmware")
-        machine = SimulatedMachine(name=name, uuid=name, disks=disks, nvram_path=nvram)
+        nvram, tpm = self.nvram(name), self.tpm(name)
+        nvram.parent.mkdir(exist_ok=True)
+        nvram.write_text(_NEVER_BOOTED)
+        machine = SimulatedMachine(
+            name=name, uuid=name, disks=disks, nvram_path=str(nvram), has_tpm=True, tpm_path=str(tpm)
+        )
         await self.host.simulation.add(machine)
         if state is not MachineState.TURNED_OFF:
             await self.host.simulation.simulate(name, lambda m, now: m.boot(now - 3600))
@@ -125,6 +128,23 @@ class Inn:
     def guest_disk(self, name: str = "web-1") -> GuestDisk:
         """What the guest would find on its base disk."""
         return GuestDisk.from_bytes(in_thread(fake_disks.read, self.disk(name)))
+
+    def nvram(self, name: str = "web-1") -> Path:
+        """The file of a machine's UEFI variables, which is there before its first start."""
+        return self.directory / "nvram" / f"{name}.fd"
+
+    def tpm(self, name: str = "web-1") -> Path:
+        """The file of a machine's TPM, which its first start makes."""
+        return self.directory / "swtpm" / name / "tpm2" / "tpm2-00.permall"
+
+    def assert_state_of_the_disk(self, name: str = "web-1") -> None:
+        """UEFI variables and TPM are of the same moment as the machine's disk."""
+        boots = self.guest_disk(name).boots
+        if boots:
+            assert self.nvram(name).read_text() == self.tpm(name).read_text() == f"state after {boots} boots"
+        else:
+            assert self.nvram(name).read_text() == _NEVER_BOOTED
+            assert not self.tpm(name).parent.exists()
 
     def leftovers(self) -> list[str]:
         """The files of undo points that are still there."""

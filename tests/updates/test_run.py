@@ -46,6 +46,7 @@ async def test_a_good_update_is_kept_and_the_former_state_restored(
     assert (await inn.machine()).state is state
     assert await inn.host.definitions.read("web-1") == before.definition
     assert inn.guest_disk().packages["base"] == "1.0-2"
+    inn.assert_state_of_the_disk()
     assert inn.leftovers() == []
     report = await inn.report(task.id)
     assert (report.verdict, report.reasons) == (Verdict.KEPT, ())
@@ -216,6 +217,7 @@ async def _assert_as_before(inn: Inn, before: Before) -> None:
     assert machine.state is before.state
     assert await inn.host.definitions.read("web-1") == before.definition
     assert inn.leftovers() == []
+    inn.assert_state_of_the_disk()
     if before.state in (MachineState.SAVED, MachineState.PAUSED):
         memory = machine.saved.memory if machine.saved else machine.memory
         assert memory is not None

@@ -44,6 +44,7 @@ async def test_a_good_update_is_kept_whenever_the_service_dies(
     assert inn.guest_disk().packages["base"] == "1.0-2"
     # Once before or at the wake, and once for the update: no step boots it a second time.
     assert inn.guest_disk().boots == 2
+    inn.assert_state_of_the_disk()
 
 
 @pytest.mark.parametrize("moment", Moment)
@@ -60,6 +61,7 @@ async def test_a_bad_update_is_rolled_back_whenever_the_service_dies(
     assert await inn.host.definitions.read("web-1") == before.definition
     assert inn.leftovers() == []
     assert inn.guest_disk().packages["base"] == "1.0-1"
+    inn.assert_state_of_the_disk()
     if state is not MachineState.RUNNING:
         # A machine that runs again has written to its disks since.
         assert inn.content() == before.content
@@ -90,6 +92,25 @@ async def _die_and_restart(
     return inn, before
 
 
+async def test_a_machine_held_still_for_a_run_that_goes_no_further_is_resumed(tmp_path: Path) -> None:
+    """The service died in that moment, and its window was over when it came back."""
+    inn = Inn(tmp_path)
+    engine = DyingEngine(inn.journal, inn.clock, "protect", Moment.BEFORE_THE_ACTION)
+    await inn.open(engine)
+    await inn.add(MachineState.RUNNING)
+    started = await inn.start(window_seconds=600)
+    while not engine.is_dead:
+        await inn.pass_time()
+    await settle()
+    await inn.host.lifecycle.pause("web-1")
+    await inn.clock.advance(600)
+    await inn.open()
+    await inn.ended(started.id)
+    assert (await inn.report(started.id)).verdict is Verdict.NOT_STARTED
+    assert (await inn.machine()).state is MachineState.RUNNING
+    assert inn.leftovers() == []
+
+
 async def test_a_merge_that_was_cut_short_is_finished(tmp_path: Path) -> None:
     """Half of it is in the base already: it cannot be cancelled, and goes on after the restart."""
     inn = Inn(tmp_path)
@@ -104,7 +125,7 @@ async def test_a_merge_that_was_cut_short_is_finished(tmp_path: Path) -> None:
     inn.engine.kill()
     await settle()
     assert inn.content() != before.content
-    assert len(inn.leftovers()) == 3
+    assert len(inn.leftovers()) == 4
 
     await inn.open()
     await inn.ended(started.id)
@@ -147,7 +168,7 @@ async def test_a_roll_back_that_fails_asks_for_help_and_leaves_everything(tmp_pa
     assert report.verdict is Verdict.NEEDS_HELP
     assert any("is not what it was before the update" in reason for reason in report.reasons)
     assert task.result is TaskResult.UNEXPECTED_ERROR
-    assert len(inn.leftovers()) == 3
+    assert len(inn.leftovers()) == 4
 
 
 async def test_a_base_that_somebody_wrote_to_is_not_merged_into(tmp_path: Path) -> None:

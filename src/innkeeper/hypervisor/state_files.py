@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from innkeeper.disks.oserror import adapted, disk_error
 from innkeeper.disks.paths import sync_folder
+from innkeeper.disks.private_place import private_place, publish
 from innkeeper.errors import DiskError, ErrorCode
 
 T = TypeVar("T")
@@ -40,6 +41,14 @@ class LocalStateFiles:
     async def put_back(self, copy: str, path: str) -> None:
         """Give a copy the place of a state file, whole or not at all."""
         await self._run(lambda: _put_back(Path(copy), Path(os.path.realpath(path))))
+
+    async def write_note(self, path: str, text: str) -> None:
+        """Write down, durably, whole or not at all, what was kept."""
+        await self._run(lambda: _write_note(Path(path), text))
+
+    async def read_note(self, path: str) -> str:
+        """What was written down; empty where nothing was."""
+        return await self._run(lambda: _read_note(Path(path)))
 
     async def remove(self, path: str) -> None:
         """Remove a state file, and the folders that a start made for it alone."""
@@ -109,6 +118,18 @@ def _write(copy: Path, content: bytes, like: os.stat_result) -> None:
         file.flush()
         os.fsync(file.fileno())
     sync_folder(copy.parent)
+
+
+def _write_note(path: Path, text: str) -> None:
+    with private_place(path) as place:
+        with adapted(path):
+            place.write_text(text)
+        publish(place, path, replace=True)
+
+
+def _read_note(path: Path) -> str:
+    with adapted(path):
+        return path.read_text() if path.exists() else ""
 
 
 def _put_back(copy: Path, path: Path) -> None:

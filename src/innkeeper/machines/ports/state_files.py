@@ -25,5 +25,11 @@ class StateFiles(Protocol):
     async def put_back(self, copy: str, path: str) -> None:
         """Give a copy the place of a state file, whole or not at all; needs no room. The copy stays."""
 
+    async def write_note(self, path: str, text: str) -> None:
+        """Write down, durably, whole or not at all, what was kept."""
+
+    async def read_note(self, path: str) -> str:
+        """What was written down; empty where nothing was."""
+
     async def remove(self, path: str) -> None:
         """Remove a state file that a start has made, and the folders that were made for it alone."""

@@ -88,7 +88,9 @@ async def noted_state(host: Host, overlay: str, run: int) -> StatePlan | None:
     note = next((path for path in beside if path.endswith(ending)), None)
     if note is None:
         return None
-    files = tuple(StateFile(path=each.path, copy=each.copy) for each in await _read(host, note))
+    files = tuple(
+        StateFile(path=each.path, copy=each.copy) for each in _read(await host.state_files.read_note(note))
+    )
     return StatePlan(files=files, note=note)
 
 
@@ -119,7 +121,7 @@ class StateCopies:
             _Kept(path=f.path, copy=f.copy, digest=await self._host.state_files.keep(f.path, f.copy))
             for f in self._plan.files
         ]
-        await self._host.images.write(self._plan.note, _note(self._machine, kept))
+        await self._host.state_files.write_note(self._plan.note, _note(self._machine, kept))
 
     async def put_back(self) -> None:
         """Make the state files what they were; looked at beforehand and afterwards. May be done again.
@@ -170,9 +172,8 @@ class StateCopies:
         ]
 
     async def _noted(self) -> Sequence[_Kept] | None:
-        if not self._plan.note or await self._host.files.identity(self._plan.note) is None:
-            return None
-        return await _read(self._host, self._plan.note)
+        text = await self._host.state_files.read_note(self._plan.note) if self._plan.note else ""
+        return _read(text) if text else None
 
     async def _is_kept(self, file: StateFile, known: _Kept | None) -> bool:
         return known is not None and await self._digest(file.path) == known.digest
@@ -199,8 +200,8 @@ def _note(machine: str, kept: Sequence[_Kept]) -> str:
     return json.dumps({"version": _VERSION, "machine": machine, "files": files})
 
 
-async def _read(host: Host, note: str) -> Sequence[_Kept]:
-    fields = as_object(json.loads(await host.images.read(note)))
+def _read(text: str) -> Sequence[_Kept]:
+    fields = as_object(json.loads(text))
     refuse_newer(fields, _VERSION)
     return get_list(fields, "files", _kept)
 
