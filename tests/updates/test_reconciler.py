@@ -65,8 +65,8 @@ async def test_what_a_machine_stands_on_is_never_deleted(inn: Inn) -> None:
     """Not even when its run has ended well: the definition names it, or what goes with it."""
     plan = await plan_undo_point(inn.host, await inn.machine(), 1, UndoRules())
     await UndoPoint(inn.host, plan, clock=inn.clock).take(freeze_seconds=10)
-    # Two undo disks, the copy of the UEFI variables, and the note of it.
-    assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP] * 4
+    # Two undo disks, the copies of UEFI variables and TPM, and the note of them.
+    assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP] * 5
     assert all(Path(path).exists() for path in (*plan.overlays.values(), *plan.state.paths))
 
 
@@ -87,7 +87,7 @@ async def test_the_overlays_of_a_live_run_are_its_own_affair(inn: Inn) -> None:
     task = await inn.start(identifier="2026-12")
     await inn.until_phase(task.id, "Updating")
     assert await reconcile(inn) == []
-    assert len(inn.leftovers()) == 4
+    assert len(inn.leftovers()) == 5
 
 
 def _fields(disk: object) -> dict[str, Any]:

@@ -95,15 +95,18 @@ async def _die_and_restart(
 async def test_a_machine_held_still_for_a_run_that_goes_no_further_is_resumed(tmp_path: Path) -> None:
     """The service died in that moment, and its window was over when it came back."""
     inn = Inn(tmp_path)
-    engine = DyingEngine(inn.journal, inn.clock, "protect", Moment.BEFORE_THE_ACTION)
+    engine = DyingEngine(inn.journal, inn.clock, "undo point", Moment.BEFORE_THE_ACTION)
     await inn.open(engine)
     await inn.add(MachineState.RUNNING)
-    started = await inn.start(window_seconds=600)
-    while not engine.is_dead:
+    started = await inn.start()
+    for _ in range(2000):
+        if engine.is_dead:
+            break
         await inn.pass_time()
+    assert engine.is_dead
     await settle()
     await inn.host.lifecycle.pause("web-1")
-    await inn.clock.advance(600)
+    await inn.clock.advance(14400)
     await inn.open()
     await inn.ended(started.id)
     assert (await inn.report(started.id)).verdict is Verdict.NOT_STARTED
