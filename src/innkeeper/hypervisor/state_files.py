@@ -13,7 +13,6 @@ from typing import Final, TypeVar
 
 from innkeeper.disks.oserror import adapted, disk_error
 from innkeeper.disks.paths import sync_folder
-from innkeeper.disks.private_place import private_place, publish
 from innkeeper.errors import DiskError, ErrorCode
 
 T = TypeVar("T")
@@ -43,7 +42,7 @@ class LocalStateFiles:
         await self._run(lambda: _put_back(Path(copy), Path(os.path.realpath(path))))
 
     async def write_note(self, path: str, text: str) -> None:
-        """Write down, durably, whole or not at all, what was kept."""
+        """Write down, durably, what was kept."""
         await self._run(lambda: _write_note(Path(path), text))
 
     async def read_note(self, path: str) -> str:
@@ -121,10 +120,12 @@ def _write(copy: Path, content: bytes, like: os.stat_result) -> None:
 
 
 def _write_note(path: Path, text: str) -> None:
-    with private_place(path) as place:
-        with adapted(path):
-            place.write_text(text)
-        publish(place, path, replace=True)
+    with adapted(path):
+        with path.open("w") as note:
+            note.write(text)
+            note.flush()
+            os.fsync(note.fileno())
+        sync_folder(path.parent)
 
 
 def _read_note(path: Path) -> str:

@@ -26,7 +26,7 @@ class StateFiles(Protocol):
         """Give a copy the place of a state file, whole or not at all; needs no room. The copy stays."""
 
     async def write_note(self, path: str, text: str) -> None:
-        """Write down, durably, whole or not at all, what was kept."""
+        """Write down, durably, what was kept. Cut short, a part of the text is there."""
 
     async def read_note(self, path: str) -> str:
         """What was written down; empty where nothing was."""

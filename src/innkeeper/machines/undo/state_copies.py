@@ -88,10 +88,8 @@ async def noted_state(host: Host, overlay: str, run: int) -> StatePlan | None:
     note = next((path for path in beside if path.endswith(ending)), None)
     if note is None:
         return None
-    files = tuple(
-        StateFile(path=each.path, copy=each.copy) for each in _read(await host.state_files.read_note(note))
-    )
-    return StatePlan(files=files, note=note)
+    kept = _read(await host.state_files.read_note(note)) or ()
+    return StatePlan(files=tuple(StateFile(path=each.path, copy=each.copy) for each in kept), note=note)
 
 
 class StateCopies:
@@ -160,7 +158,8 @@ class StateCopies:
             return noted
         if self._plan.note:
             raise MachineError(
-                f"{self._plan.note} is gone, which says what was kept of {self._machine} beside its disks.",
+                f"{self._plan.note} is gone or damaged, which says what was kept of {self._machine} "
+                "beside its disks.",
                 machine=self._machine,
                 code=ErrorCode.ERROR_FILE_NOT_FOUND,
                 advice="Put the file back, or merge: the copies beside the machine's UEFI variables and TPM "
@@ -172,8 +171,7 @@ class StateCopies:
         ]
 
     async def _noted(self) -> Sequence[_Kept] | None:
-        text = await self._host.state_files.read_note(self._plan.note) if self._plan.note else ""
-        return _read(text) if text else None
+        return _read(await self._host.state_files.read_note(self._plan.note)) if self._plan.note else None
 
     async def _is_kept(self, file: StateFile, known: _Kept | None) -> bool:
         return known is not None and await self._digest(file.path) == known.digest
@@ -200,8 +198,12 @@ def _note(machine: str, kept: Sequence[_Kept]) -> str:
     return json.dumps({"version": _VERSION, "machine": machine, "files": files})
 
 
-def _read(text: str) -> Sequence[_Kept]:
-    fields = as_object(json.loads(text))
+def _read(text: str) -> Sequence[_Kept] | None:
+    """What a note says; ``None`` where there is none, or one that a crash has cut short."""
+    try:
+        fields = as_object(json.loads(text))
+    except ValueError:
+        return None
     refuse_newer(fields, _VERSION)
     return get_list(fields, "files", _kept)
 
