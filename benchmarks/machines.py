@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 
 from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_host, prepare_root
-from innkeeper.hypervisor.libvirt.link import Link
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
@@ -52,9 +51,8 @@ Row = dict[str, str | float]
 
 
 def _connect_of(host: Host) -> libvirt.virConnect:
-    """The host's own connection, to measure libvirt without Innkeeper."""
-    assert isinstance(host.connection, Link)
-    return host.connection.libvirt._connect
+    """A connection to the host's own driver, to measure libvirt without Innkeeper."""
+    return libvirt.open(host.uri)
 
 
 async def _starts(host: Host, directory: Path) -> list[Row]:

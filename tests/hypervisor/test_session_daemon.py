@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import subprocess
@@ -80,12 +79,8 @@ async def host(daemon: Daemon, tmp_path: Path) -> AsyncIterator[tuple[Host, list
     """A connection to the daemon, and what it publishes."""
     events: list[Event] = []
     hypervisor = libvirt_host(name="far", uri=daemon.uri, publish=events.append, state_directory=tmp_path)
-    async with asyncio.timeout(180):
-        while True:
-            with contextlib.suppress(HypervisorError):
-                await hypervisor.connection.open()
-                break
-            await asyncio.sleep(0.1)
+    await hypervisor.connection.open()
+    await happened(events, EventKind.HOST_CONNECTED)
     yield hypervisor, events
     await hypervisor.connection.close()
 

@@ -68,7 +68,7 @@ class LibvirtAgentPorts:
     async def open_stream(self, name: str) -> BytePipe:
         """Connect through libvirt: this works from anywhere, and as any user whom libvirt lets."""
         pipe = StreamPipe(asyncio.get_running_loop())
-        await self._connection.command(
+        pipe.work = await self._connection.stream(
             lambda connect: pipe.open(connect, name, AGENT_PORT), "open the agent's port of", name
         )
         return pipe

@@ -1,179 +1,231 @@
-"""One libvirt connection that stays open, and its blocking calls in threads."""
+"""The connection to one libvirt host: it stays open, and its blocking calls are made in threads."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import enum
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import libvirt
+import structlog
 
-from innkeeper.errors import ErrorCode, HypervisorError
+from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError
+from innkeeper.hypervisor.libvirt.calls import Calls, LaneCalls, Pool, SharedCalls
 from innkeeper.hypervisor.libvirt.event_loop import ensure_event_loop
 from innkeeper.hypervisor.libvirt.faults import translated
+from innkeeper.hypervisor.libvirt.lanes import says_lost, silent
+from innkeeper.hypervisor.libvirt.uris import HostUri
 
 T = TypeVar("T")
 
-#: A look at the host takes milliseconds; few threads serve many.
-_QUESTION_THREADS = 4
-#: A start, save or turn-off holds its thread for seconds: these never stand in a question's way.
-_COMMAND_THREADS = 16
-#: A dead host is noticed after this many seconds × tries without an answer.
-_KEEPALIVE_INTERVAL_S = 5
-_KEEPALIVE_TRIES = 3
+#: A daemon answers a look in milliseconds, or does not.
+_ANSWER_TIMEOUT_S = 15.0
+#: How long a command whose wire was lost waits for the host to be back, to look what became of it.
+_PATIENCE_S = 120.0
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 30.0
+#: How long the first command after a connection waits for the cleaning up.
+_CLEANING_S = 10.0
 
-
-class Pool(enum.Enum):
-    """Which threads a call may hold."""
-
-    #: Answered in milliseconds.
-    QUESTION = enum.auto()
-    #: May take as long as it likes.
-    COMMAND = enum.auto()
+_log = structlog.get_logger()
 
 
 class Connection:
-    """One host's connection: opened once, and opened again by itself whenever it is lost."""
+    """One host's connection: opened again by itself whenever it is lost."""
 
     def __init__(
         self,
-        uri: str,
+        uri: HostUri,
         *,
         on_open: Callable[[libvirt.virConnect], Sequence[int]],
+        clean_up: Callable[[libvirt.virConnect], None],
         on_connected: Callable[[], None],
         on_lost: Callable[[str], None],
     ) -> None:
-        """``on_open`` gets every new connection, in a thread, and returns the callbacks it registered."""
-        self.uri = uri
+        """``on_open`` gets every new connection, in a thread, and returns the callbacks it registered.
+
+        ``clean_up`` is called next, where commands are made; it may take long.
+        """
+        self.uri = uri.text
+        self._is_in_process = uri.root is not None or uri.is_test
         self._on_open = on_open
+        self._clean_up = clean_up
         self._on_connected = on_connected
         self._on_lost = on_lost
-        self._connect: libvirt.virConnect | None = None
-        self._callbacks: Sequence[int] = ()
+        self._calls: Calls | None = None
+        self._is_open = asyncio.Event()
+        self._why_away = "it was not connected yet"
         self._reopening: asyncio.Task[None] | None = None
-        self._pools = {
-            Pool.QUESTION: ThreadPoolExecutor(_QUESTION_THREADS, "libvirt-question"),
-            Pool.COMMAND: ThreadPoolExecutor(_COMMAND_THREADS, "libvirt-command"),
-        }
 
     async def open(self) -> None:
-        """Connect. Raises where the host cannot be reached now."""
-        if self._connect is None:
+        """Connect. A daemon that cannot be reached now is tried again until it can be; a driver raises."""
+        if self._calls is not None or self._reopening is not None:
+            return
+        try:
             await self._open_once()
+        except HypervisorError as error:
+            if self._is_in_process:
+                raise
+            self._is_away(error.sentence)
 
     async def close(self) -> None:
         """Disconnect. Machines go on."""
         if self._reopening is not None:
             self._reopening.cancel()
             await asyncio.wait([self._reopening])
-        connect, self._connect = self._connect, None
-        if connect is not None:
-            await self._dispose(connect)
-        for pool in self._pools.values():
-            pool.shutdown(wait=False)
+        calls, self._calls = self._calls, None
+        if calls is not None:
+            await calls.close()
 
     async def ask(self, question: Callable[[libvirt.virConnect], T], doing: str, machine: str = "") -> T:
-        """Make a quick call in a thread."""
-        return await self._run(Pool.QUESTION, question, doing, machine)
+        """Make a quick call in a thread: one that waits for no QEMU."""
+        calls = self._connected(doing)
+        asked = calls.run(Pool.QUESTION, _translating(question, doing, machine))
+        if self._is_in_process:
+            return await asked
+        try:
+            return await asyncio.wait_for(asked, _ANSWER_TIMEOUT_S)
+        except TimeoutError:
+            raise silent(self.uri) from None
 
-    async def command(self, command: Callable[[libvirt.virConnect], T], doing: str, machine: str = "") -> T:
-        """Make a call that may take long in a thread. Cancelling the awaiting task does not stop it."""
-        return await self._run(Pool.COMMAND, command, doing, machine)
+    async def command(
+        self,
+        command: Callable[[libvirt.virConnect], T],
+        doing: str,
+        machine: str = "",
+        *,
+        again: bool = False,
+    ) -> T:
+        """Make a call that may take long in a thread. Cancelling the awaiting task does not stop it.
 
-    async def _run(self, pool: Pool, call: Callable[[libvirt.virConnect], T], doing: str, machine: str) -> T:
-        connect = self._connect
-        if connect is None:
+        ``again``: it looks before it acts, so it is made again when the wire was lost and the host is back.
+        """
+        return await self._command(Pool.COMMAND, command, doing, machine, again=again)
+
+    async def measure(self, call: Callable[[libvirt.virConnect], T], doing: str) -> T:
+        """Make a call that asks every QEMU, and hangs where one of them does not answer."""
+        return await self._command(Pool.STATISTICS, call, doing, "", again=False)
+
+    async def stream(
+        self, join: Callable[[libvirt.virConnect], None], doing: str, machine: str
+    ) -> Callable[[Callable[[], None]], Awaitable[None]]:
+        """Join a stream, and return what does other things with it where this may be done."""
+        calls = self._connected(doing)
+        await calls.run(Pool.STREAMS, _translating(join, doing, machine))
+        return calls.on_streams
+
+    # Machinery
+
+    def _connected(self, doing: str) -> Calls:
+        if self._calls is None:
             raise HypervisorError(
-                f"Failed to {doing}: the host at {self.uri} is not connected.",
+                f"Failed to {doing}: the host at {self.uri} is not connected ({self._why_away}).",
                 code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
                 advice="Innkeeper connects again by itself as soon as the host answers.",
             )
+        return self._calls
 
-        def work() -> T:
-            with translated(doing, machine):
-                return call(connect)
+    async def _command(
+        self, pool: Pool, command: Callable[[libvirt.virConnect], T], doing: str, machine: str, *, again: bool
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        patient_until = loop.time() + _PATIENCE_S
+        calls = self._connected(doing)
+        while True:
+            try:
+                return await calls.run(pool, _translating(command, doing, machine))
+            except HypervisorError as error:
+                if not again or not says_lost(error) or loop.time() > patient_until:
+                    raise
+                _log.info("command_lost_its_wire", doing=doing, machine=machine, error=error.sentence)
+                await asyncio.sleep(_FIRST_RETRY_S)
+                calls = await self._back(error, patient_until - loop.time())
 
+    async def _back(self, error: HypervisorError, seconds: float) -> Calls:
+        """Wait until the host is connected. Raises ``error`` where it is not in time."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pools[pool], work)
-        except HypervisorError as error:
-            if error.code is ErrorCode.ERROR_ONLY_IF_CONNECTED or _says_dead(error):
-                await self._look_whether_lost(connect)
-            raise
+            async with asyncio.timeout(seconds):
+                while self._calls is None:
+                    await self._is_open.wait()
+        except TimeoutError:
+            raise error from None
+        return self._calls
 
     async def _open_once(self) -> None:
         ensure_event_loop()
         loop = asyncio.get_running_loop()
-        self._connect = await loop.run_in_executor(self._pools[Pool.COMMAND], self._open_blocking, loop)
+
+        lost_at_once: list[str] = []
+
+        def closed(why: str) -> None:
+            lost_at_once.append(why)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._lost, calls, why)
+
+        calls: Calls = (SharedCalls if self._is_in_process else LaneCalls)(self.uri, on_closed=closed)
+        try:
+            await calls.open(self._on_open)
+            await self._clean(calls)
+        except BaseException:
+            await calls.close()
+            raise
+        self._calls = calls
+        self._is_open.set()
         self._on_connected()
+        if lost_at_once:
+            self._lost(calls, lost_at_once[0])
 
-    def _open_blocking(self, loop: asyncio.AbstractEventLoop) -> libvirt.virConnect:
-        with translated(f"connect to {self.uri}"):
-            connect = libvirt.open(self.uri)
-        with contextlib.suppress(libvirt.libvirtError):  # the embedded and test drivers have no wire
-            connect.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_TRIES)
-        with contextlib.suppress(libvirt.libvirtError):
+    async def _clean(self, calls: Calls) -> None:
+        """Clean up after crashes; behind a daemon somebody else's long work is not waited out."""
+        cleaning = asyncio.ensure_future(
+            calls.run(Pool.COMMAND, _translating(self._clean_up, "clean up", ""))
+        )
+        await asyncio.wait({cleaning}, timeout=None if self._is_in_process else _CLEANING_S)
+        if cleaning.done():
+            cleaning.result()
+        else:
+            cleaning.add_done_callback(_log_failure)
 
-            def closed(_connect: libvirt.virConnect, reason: int, _opaque: object) -> None:
-                loop.call_soon_threadsafe(self._lost, connect, f"reason {reason}")
+    def _lost(self, calls: Calls, why: str) -> None:
+        if calls is self._calls:
+            self._calls = None
+            self._is_open.clear()
+            self._is_away(why, calls)
 
-            connect.registerCloseCallback(closed, None)
-        with translated(f"watch {self.uri}"):
-            self._callbacks = self._on_open(connect)
-        return connect
-
-    async def _dispose(self, connect: libvirt.virConnect) -> None:
-        pool = self._pools[Pool.COMMAND]
-        await asyncio.get_running_loop().run_in_executor(pool, _close, connect, self._callbacks)
-
-    async def _look_whether_lost(self, connect: libvirt.virConnect) -> None:
-        loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(self._pools[Pool.QUESTION], _is_alive, connect):
-            self._lost(connect, "no answer")
-
-    def _lost(self, connect: libvirt.virConnect, why: str) -> None:
-        if connect is not self._connect:
-            return
-        self._connect = None
+    def _is_away(self, why: str, calls: Calls | None = None) -> None:
+        self._why_away = why.rstrip(".")
         self._on_lost(why)
-        self._reopening = asyncio.get_running_loop().create_task(self._reopen(connect))
+        self._reopening = asyncio.get_running_loop().create_task(self._reopen(calls), name=f"to {self.uri}")
 
-    async def _reopen(self, lost: libvirt.virConnect) -> None:
-        await self._dispose(lost)
-        del lost
+    async def _reopen(self, lost: Calls | None) -> None:
+        if lost is not None:
+            await lost.close()
+            del lost
         delay = _FIRST_RETRY_S
         while True:
             try:
                 await self._open_once()
+            except InnkeeperError as error:
+                self._why_away = error.sentence.rstrip(".")
             except Exception:
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _LAST_RETRY_S)
+                _log.exception("host_not_reopened", uri=self.uri)
             else:
+                self._reopening = None
                 return
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _LAST_RETRY_S)
 
 
-def _is_alive(connect: libvirt.virConnect) -> bool:
-    try:
-        return bool(connect.isAlive())
-    except libvirt.libvirtError:
-        return False
+def _translating(
+    call: Callable[[libvirt.virConnect], T], doing: str, machine: str
+) -> Callable[[libvirt.virConnect], T]:
+    def work(connect: libvirt.virConnect) -> T:
+        with translated(doing, machine):
+            return call(connect)
+
+    return work
 
 
-def _says_dead(error: HypervisorError) -> bool:
-    """libvirt reports a broken wire as an internal error, too."""
-    return "client socket is closed" in str(error) or "connection closed" in str(error)
-
-
-def _close(connect: libvirt.virConnect, callbacks: Sequence[int]) -> None:
-    """Close the connection and its callbacks: one left keeps it, and an embedded root's lock, alive."""
-    for callback in callbacks:
-        with contextlib.suppress(libvirt.libvirtError):
-            connect.domainEventDeregisterAny(callback)
-    with contextlib.suppress(libvirt.libvirtError):
-        connect.unregisterCloseCallback()
-    with contextlib.suppress(libvirt.libvirtError):
-        connect.close()
+def _log_failure(cleaning: asyncio.Future[None]) -> None:
+    if not cleaning.cancelled() and (error := cleaning.exception()) is not None:
+        _log.warning("host_not_cleaned_up", error=str(error))

@@ -103,15 +103,16 @@ class Domains:
 
         Until then it tells of saves and starts that a crash has ended, and of a QEMU that is dead.
         """
-        # The embedded driver has just started; a daemon has where somebody else's command seems under way.
-        unsure = [
-            domain
-            for domain in connect.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-            if self._uri.root is not None or self.state(domain) not in _SETTLED
-        ]
-        if unsure:
-            with ThreadPoolExecutor(len(unsure)) as threads:
-                list(threads.map(_wait_for_turn, unsure))
+        active = connect.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        if self._uri.root is None:
+            # A daemon has just started where somebody's command seems under way.
+            for domain in active:
+                if self.state(domain) not in _SETTLED:
+                    _wait_for_turn(domain)
+        elif active:
+            # The embedded driver has just started.
+            with ThreadPoolExecutor(len(active)) as threads:
+                list(threads.map(_wait_for_turn, active))
 
     def require(
         self,

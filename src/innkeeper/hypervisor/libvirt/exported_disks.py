@@ -177,7 +177,7 @@ class ExportedDisks:
                 _log.warning("exports.not_kept", error=str(error))
 
     async def _wake(self, paths: Collection[str]) -> None:
-        await self._connection.ask(lambda connect: _wake(connect, paths), "wake machines")
+        await self._connection.command(lambda connect: _wake(connect, paths), "wake machines", again=True)
 
 
 def _is_differencing(disk: DiskElement) -> bool:

@@ -63,7 +63,13 @@ def libvirt_host(
     announcer = Announcer(name, publish)
     trays, jobs = Trays(announcer), BlockJobs()
     watch = Watch(announcer, trays, jobs)
-    connection = Connection(uri, on_open=watch.take_over, on_connected=watch.connected, on_lost=watch.lost)
+    connection = Connection(
+        where,
+        on_open=watch.take_over,
+        clean_up=watch.clean_up,
+        on_connected=watch.connected,
+        on_lost=watch.lost,
+    )
     domains, store = Domains(name, where), Images(where)
     exported = ExportedDisks(where, connection, domains, exports)
     undo_definitions = UndoDefinitions(domains, store, exported)

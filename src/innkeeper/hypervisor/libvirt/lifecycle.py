@@ -86,12 +86,16 @@ class LibvirtLifecycle:
                 if domain.isActive():
                     raise
 
-        await self._command(name, "turn off", work)
+        await self._command(name, "turn off", work, again=True)
 
     # Machinery
 
-    async def _command(self, name: str, doing: str, work: Callable[[libvirt.virDomain], T]) -> T:
-        return await self._connection.command(lambda connect: work(connect.lookupByName(name)), doing, name)
+    async def _command(
+        self, name: str, doing: str, work: Callable[[libvirt.virDomain], T], *, again: bool = False
+    ) -> T:
+        return await self._connection.command(
+            lambda connect: work(connect.lookupByName(name)), doing, name, again=again
+        )
 
     async def _between(
         self,
@@ -105,4 +109,4 @@ class LibvirtLifecycle:
             if self._domains.require(domain, frozenset({before, after}), doing) is before:
                 act(domain)
 
-        await self._command(name, doing, work)
+        await self._command(name, doing, work, again=True)

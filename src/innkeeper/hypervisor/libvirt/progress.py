@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import libvirt
 
+from innkeeper.errors import InnkeeperError
+from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.machines.ports.progress import OnProgress
 
 _POLL_S = 0.2
 
 #: One look: bytes done and in all, or ``None`` where nothing can be seen now.
-Look = Callable[[], tuple[int, int] | None]
+Look = Callable[[], Awaitable[tuple[int, int] | None]]
 
 
 @contextlib.asynccontextmanager
 async def followed(look: Look, on_progress: OnProgress | None) -> AsyncIterator[None]:
-    """Report what ``look`` sees, in a thread of its own, while the block runs. Never goes backwards."""
+    """Report what ``look`` sees while the block runs. Never goes backwards."""
     if on_progress is None:
         yield
         return
@@ -35,24 +37,50 @@ async def _follow(look: Look, on_progress: OnProgress) -> None:
     best = -1
     while True:
         await asyncio.sleep(_POLL_S)
-        seen = await asyncio.to_thread(look)
+        seen = await look()
         if seen is not None and seen[0] > best and seen[1] > 0:
             best = seen[0]
             on_progress(min(seen[0], seen[1]), seen[1])
 
 
-def save_progress(domain: libvirt.virDomain) -> tuple[int, int] | None:
-    """How much of the memory has been saved."""
+def look_at_save(connection: Connection, name: str) -> Look:
+    """Looks how much of a machine's memory has been saved."""
+
+    async def look() -> tuple[int, int] | None:
+        try:
+            return await connection.ask(lambda c: _save_progress(c.lookupByName(name)), "look at", name)
+        except InnkeeperError:
+            return None
+
+    return look
+
+
+def abort_job(connect: libvirt.virConnect, name: str) -> None:
+    """Abort what libvirt does to the machine; nothing where it does nothing."""
     try:
-        stats = domain.jobStats()
-    except libvirt.libvirtError:
-        return None
+        connect.lookupByName(name).abortJob()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
+
+
+def _save_progress(domain: libvirt.virDomain) -> tuple[int, int] | None:
+    stats = domain.jobStats()
     total = int(stats.get("data_total", 0))
     # What was processed leaves zero pages out and would end far below the total.
     return (total - int(stats.get("data_remaining", 0)), total) if total else None
 
 
-def restore_progress(image: Path) -> tuple[int, int] | None:
+def look_at_restore(image: Path | None) -> Look:
+    """Looks how much of a saved state QEMU has read; sees nothing where the file is not this computer's."""
+
+    async def look() -> tuple[int, int] | None:
+        return None if image is None else await asyncio.to_thread(_restore_progress, image)
+
+    return look
+
+
+def _restore_progress(image: Path) -> tuple[int, int] | None:
     """How much of a saved state QEMU has read. libvirt has no job for it, but /proc shows the offset."""
     try:
         total = image.stat().st_size

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import libvirt
 
@@ -15,7 +16,7 @@ from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.domains import Domains, current, persistent, redefine
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
-from innkeeper.hypervisor.libvirt.progress import Look, followed, restore_progress, save_progress
+from innkeeper.hypervisor.libvirt.progress import Look, abort_job, followed, look_at_restore, look_at_save
 from innkeeper.hypervisor.libvirt.starts import Starts, kvm_needed
 from innkeeper.hypervisor.libvirt.states import SavedImage
 from innkeeper.hypervisor.libvirt.undo_definitions import UndoDefinitions
@@ -24,10 +25,15 @@ from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.progress import OnProgress
 
+T = TypeVar("T")
+
 _UP = frozenset({MachineState.RUNNING, MachineState.PAUSED})
 _STARTABLE = frozenset({MachineState.TURNED_OFF, MachineState.SAVED})
+_STARTING = frozenset({MachineState.TURNING_ON, MachineState.RESTORING})
 #: An abort that comes before libvirt has begun its job finds none: it is sent again.
 _ABORT_RETRY_S = 0.1
+#: How often the end of a save is looked for whose wire was lost.
+_LOOK_S = 0.5
 
 
 class LibvirtSavedStates:
@@ -78,9 +84,7 @@ class LibvirtSavedStates:
         """Boot the machine, or restore its saved state; returns what a person should know of it."""
         flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
 
-        def work(connect: libvirt.virConnect) -> str:
-            domain = connect.lookupByName(name)
-            state = self._domains.require(domain, _UP | _STARTABLE, "start")
+        def act(connect: libvirt.virConnect, domain: libvirt.virDomain, state: MachineState) -> str:
             if state in _UP:
                 return ""
             self._exported.refuse_direct(persistent(domain))
@@ -90,7 +94,9 @@ class LibvirtSavedStates:
             return self._starts.boot(connect, domain, flags)
 
         async with self._exported.held(name), followed(self._look_at_restore(name), on_progress):
-            return await self._connection.command(work, "start", name)
+            return await self._carry_out(
+                act, "start", name, words="start", allowed=_UP | _STARTABLE, going=_STARTING
+            )
 
     async def restore_keeping(
         self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None = None
@@ -109,17 +115,12 @@ class LibvirtSavedStates:
 
     async def save(self, name: str, on_progress: OnProgress | None = None) -> None:
         """Save memory and stop; a cancel puts the machine back to running."""
-        domain = await self._connection.ask(lambda c: self._saveable(c, name), "save", name)
-        if domain is None:
-            return
-        saving = asyncio.ensure_future(
-            self._connection.command(lambda _c: domain.managedSave(0), "save", name)
-        )
+        saving = asyncio.ensure_future(self._save(name))
         try:
-            async with followed(lambda: save_progress(domain), on_progress):
+            async with followed(look_at_save(self._connection, name), on_progress):
                 await asyncio.shield(saving)
         except asyncio.CancelledError:
-            await self._abort(domain, saving)
+            await self._abort(name, saving)
             raise
 
     async def discard(self, name: str) -> None:
@@ -147,21 +148,48 @@ class LibvirtSavedStates:
             raise WrongState.of(name, self._domains.state(domain), "show a saved state")
         return Definition.parse(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
 
-    def _saveable(self, connect: libvirt.virConnect, name: str) -> libvirt.virDomain | None:
-        domain = connect.lookupByName(name)
-        state = self._domains.require(domain, _UP | {MachineState.SAVED}, "be saved")
-        return None if state is MachineState.SAVED else domain
+    async def _save(self, name: str) -> None:
+        def act(_connect: libvirt.virConnect, domain: libvirt.virDomain, state: MachineState) -> None:
+            if state in _UP:
+                domain.managedSave(0)
 
-    async def _abort(self, domain: libvirt.virDomain, saving: asyncio.Future[int]) -> None:
-        def abort(_connect: libvirt.virConnect) -> None:
-            try:
-                domain.abortJob()
-            except libvirt.libvirtError as error:
-                if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
-                    raise
+        saving = frozenset({MachineState.SAVING})
+        await self._carry_out(
+            act, "save", name, words="be saved", allowed=_UP | {MachineState.SAVED}, going=saving
+        )
 
+    async def _carry_out(
+        self,
+        act: Callable[[libvirt.virConnect, libvirt.virDomain, MachineState], T],
+        doing: str,
+        name: str,
+        *,
+        words: str,
+        allowed: frozenset[MachineState],
+        going: frozenset[MachineState],
+    ) -> T:
+        """Do what takes long; where the wire is lost it goes on without us: wait for its end, and look again.
+
+        The machine is in one of the states ``going`` meanwhile, and is in none of them before.
+        """
+        begun = False
+
+        def work(connect: libvirt.virConnect) -> tuple[T] | None:
+            nonlocal begun
+            domain = connect.lookupByName(name)
+            state = self._domains.require(domain, allowed | going if begun else allowed, words)
+            begun = True
+            return None if state in going else (act(connect, domain, state),)
+
+        while True:
+            ended = await self._connection.command(work, doing, name, again=True)
+            if ended is not None:
+                return ended[0]
+            await asyncio.sleep(_LOOK_S)
+
+    async def _abort(self, name: str, saving: asyncio.Future[None]) -> None:
         while not saving.done():
-            await self._connection.ask(abort, "abort the save of", domain.name())
+            await self._connection.ask(lambda c: abort_job(c, name), "abort the save of", name)
             await asyncio.wait([saving], timeout=_ABORT_RETRY_S)
         # That it was aborted is no news; a save that came to its end before the abort stands.
         saving.exception()
@@ -218,5 +246,4 @@ class LibvirtSavedStates:
             connect.restoreFlags(str(image), saved.text(), 0)
 
     def _look_at_restore(self, name: str) -> Look:
-        image = self._uri.saved_image(name) if self._uri.is_local else None
-        return lambda: None if image is None else restore_progress(image)
+        return look_at_restore(self._uri.saved_image(name) if self._uri.is_local else None)

@@ -80,7 +80,7 @@ class LibvirtScreens:
                 advice="Give it one in its definition: <serial type='pty'/>. Its screen: --vnc.",
             )
         pipe = StreamPipe(asyncio.get_running_loop())
-        await self._connection.command(
+        pipe.work = await self._connection.stream(
             lambda connect: pipe.open_console(connect, name), "open the console of", name
         )
         return pipe

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import libvirt
 
@@ -22,12 +22,14 @@ _GONE = libvirt.VIR_STREAM_EVENT_ERROR | libvirt.VIR_STREAM_EVENT_HANGUP
 class StreamPipe:
     """A port in the guest, through libvirt.
 
-    The stream is touched under one lock, by the event thread and by the threads that write; the loop
+    The stream is touched under one lock, by the event thread and by the thread that writes; the loop
     only ever sees finished chunks and wake-ups.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        #: Does blocking work on the stream where its connection allows it.
+        self.work: Callable[[Callable[[], None]], Awaitable[None]] = asyncio.to_thread
         self._lock = threading.Lock()
         self._stream: libvirt.virStream | None = None
         self._watched = 0
@@ -65,7 +67,7 @@ class StreamPipe:
             await self._readable.wait()
         chunk = self._unread.popleft()
         self._unread_bytes -= len(chunk)
-        await asyncio.to_thread(self._watch_again)
+        await self.work(self._watch_again)
         return chunk
 
     async def write(self, data: bytes) -> None:
@@ -73,12 +75,12 @@ class StreamPipe:
         if self._gone:
             raise HypervisorError("The agent's port is gone.", code=ErrorCode.ERROR_ONLY_IF_CONNECTED)
         self._sent.clear()
-        await asyncio.to_thread(self._queue, data)
+        await self.work(lambda: self._queue(data))
         await self._sent.wait()
 
     async def close(self) -> None:
         """Hang up."""
-        await asyncio.to_thread(self._abort)
+        await self.work(self._abort)
 
     # In threads, under the lock
 

@@ -38,7 +38,7 @@ class LibvirtUsage:
 
     async def read(self) -> Sequence[Usage]:
         """The use of every machine that is on."""
-        return await self._connection.ask(self._read_all, "read what the machines use")
+        return await self._connection.measure(self._read_all, "read what the machines use")
 
     def _read_all(self, connect: libvirt.virConnect) -> Sequence[Usage]:
         if self._uri.is_test:  # this driver has no bulk statistics

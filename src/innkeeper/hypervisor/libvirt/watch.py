@@ -48,8 +48,13 @@ class Watch:
         _log.warning("host_lost", host=self._announcer.host, why=why)
         self._announcer.say(EventKind.HOST_LOST, self._announcer.host, why)
 
+    def clean_up(self, connect: libvirt.virConnect) -> None:
+        """Clean up after crashes, once a new connection's events are subscribed to: none is missed."""
+        for work in self.at_opening:
+            work(connect)
+
     def take_over(self, connect: libvirt.virConnect) -> list[int]:
-        """Subscribe to a new connection's events, so that none is missed, then clean up after crashes."""
+        """Subscribe to a new connection's events."""
         wanted = (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle),
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._on_reboot),
@@ -58,10 +63,7 @@ class Watch:
             (libvirt.VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, self._on_tray),
             (libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, self._on_disk_error),
         )
-        callbacks = [connect.domainEventRegisterAny(None, event, handle, None) for event, handle in wanted]
-        for work in self.at_opening:
-            work(connect)
-        return callbacks
+        return [connect.domainEventRegisterAny(None, event, handle, None) for event, handle in wanted]
 
     def _on_lifecycle(
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, event: int, detail: int, _o: object

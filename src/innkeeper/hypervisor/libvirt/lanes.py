@@ -1,0 +1,217 @@
+"""Lanes to one libvirt daemon: each a thread that has a connection of its own.
+
+Until libvirt 10.4, several threads that wait on one connection can crash the process when the wire is cut
+(CVE-2024-4418). And a daemon works on few requests of one connection at a time (``max_client_requests``, 5):
+what hangs behind a QEMU that does not answer must not stand in the way of a look at another machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import libvirt
+
+from innkeeper.errors import ErrorCode, HypervisorError
+from innkeeper.hypervisor.libvirt.faults import translated
+
+T = TypeVar("T")
+
+#: A dead host is noticed after this many seconds × (tries + 1) without an answer.
+_KEEPALIVE_INTERVAL_S = 5
+_KEEPALIVE_TRIES = 3
+#: libvirt itself waits for ever for a daemon that accepts and says nothing.
+_OPEN_TIMEOUT_S = 10.0
+
+
+class Worker:
+    """A thread that does one thing after another, and that never holds up the end of the process."""
+
+    def __init__(self, name: str) -> None:
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """The result of a call, once its turn has come. Cancelling the future does not stop the call."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+
+        def do() -> None:
+            value: T | None = None
+            failed: BaseException | None = None
+            try:
+                value = call()
+            except BaseException as error:
+                failed = error
+            with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
+                loop.call_soon_threadsafe(_settle, result, value, failed)
+
+        self._queue.put(do)
+        return result
+
+    def end(self) -> None:
+        """End the thread when it has done what was submitted."""
+        self._queue.put(None)
+
+    def _work(self) -> None:
+        while (call := self._queue.get()) is not None:
+            call()
+
+
+class Lane:
+    """One thread and one connection, opened, used and closed there."""
+
+    def __init__(self, uri: str, name: str, *, on_closed: Callable[[str], None] | None = None) -> None:
+        """``on_closed`` is told in libvirt's event thread why the connection is lost."""
+        self._uri = uri
+        self._on_closed = on_closed
+        self._worker = Worker(name)
+        self._connect: libvirt.virConnect | None = None
+        self._opening: asyncio.Future[libvirt.virConnect] | None = None
+        #: The callbacks for events that were registered on the connection; only in the lane's thread.
+        self.callbacks: Sequence[int] = ()
+
+    async def open(self) -> libvirt.virConnect:
+        """The connection, opened where there is none. Raises where the daemon does not answer in time."""
+        # No second one is tried while the first hangs: it may come to its end yet.
+        opening = self._opening = self._opening or self._worker.submit(self._open)
+        await asyncio.wait({opening}, timeout=_OPEN_TIMEOUT_S)
+        if not opening.done():
+            raise silent(self._uri)
+        if opening.exception() is not None and self._opening is opening:
+            self._opening = None
+        return opening.result()
+
+    async def run(self, call: Callable[[libvirt.virConnect], T]) -> T:
+        """Make a call in the lane's thread. Cancelling the awaiting task does not stop it."""
+        connect = await self.open()
+        try:
+            return await self._worker.submit(lambda: call(connect))
+        except HypervisorError as error:
+            if says_lost(error) and not await self._worker.submit(lambda: is_alive(connect)):
+                self.drop()
+            raise
+
+    async def submit(self, call: Callable[[], T]) -> T:
+        """Do something in the lane's thread that needs no connection: what it has opened is used there."""
+        return await self._worker.submit(call)
+
+    def drop(self) -> asyncio.Future[None]:
+        """Give the connection up once the thread comes back from where it is; the next call opens another."""
+        self._opening = None
+        return _ignored(self._worker.submit(self._close))
+
+    def end(self) -> asyncio.Future[None]:
+        """Close the connection and end the thread, once it comes back from where it is."""
+        closed = self.drop()
+        self._worker.end()
+        return closed
+
+    def _open(self) -> libvirt.virConnect:
+        with translated(f"connect to {self._uri}"):
+            connect = libvirt.open(self._uri)
+        with contextlib.suppress(libvirt.libvirtError):
+            connect.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_TRIES)
+        if self._on_closed is not None:
+            closed = self._on_closed
+            connect.registerCloseCallback(lambda _lost, reason, _opaque: closed(f"reason {reason}"), None)
+        self._connect = connect
+        return connect
+
+    def _close(self) -> None:
+        connect, self._connect = self._connect, None
+        if connect is not None:
+            close(connect, self.callbacks)
+
+
+class Lanes:
+    """Lanes of one kind: opened as they are needed, and lent to one call at a time."""
+
+    def __init__(self, uri: str, kind: str, most: int) -> None:
+        self._uri = uri
+        self._kind = kind
+        self._all: list[Lane] = []
+        self._free: list[Lane] = []
+        self._turns = asyncio.Semaphore(most)
+
+    async def run(self, call: Callable[[libvirt.virConnect], T]) -> T:
+        """Make a call in a lane that is free, which stays taken until the call has ended, awaited or not."""
+        await self._turns.acquire()
+        lane = self._lend()
+        going = asyncio.ensure_future(lane.run(call))
+        going.add_done_callback(lambda _going: self._give_back(lane))
+        _ignored(going)
+        return await asyncio.shield(going)
+
+    def end(self) -> None:
+        """Close every lane."""
+        for lane in self._all:
+            lane.end()
+        self._all, self._free = [], []
+
+    def _lend(self) -> Lane:
+        if self._free:
+            return self._free.pop()
+        lane = Lane(self._uri, f"libvirt-{self._kind}-{len(self._all)}")
+        self._all.append(lane)
+        return lane
+
+    def _give_back(self, lane: Lane) -> None:
+        if lane in self._all:
+            self._free.append(lane)
+        self._turns.release()
+
+
+def _ignored(result: asyncio.Future[T]) -> asyncio.Future[T]:
+    """A result of whose error nobody may be left to be told."""
+    result.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return result
+
+
+def _settle(result: asyncio.Future[T], value: T | None, error: BaseException | None) -> None:
+    if result.done():
+        return
+    if error is not None:
+        result.set_exception(error)
+    else:
+        result.set_result(value)  # type: ignore[arg-type]  # a value of T where there is no error
+
+
+def close(connect: libvirt.virConnect, callbacks: Sequence[int]) -> None:
+    """Close a connection and its callbacks: one left keeps it, and an embedded root's lock, alive."""
+    for callback in callbacks:
+        with contextlib.suppress(libvirt.libvirtError):
+            connect.domainEventDeregisterAny(callback)
+    with contextlib.suppress(libvirt.libvirtError):
+        connect.unregisterCloseCallback()
+    with contextlib.suppress(libvirt.libvirtError):
+        connect.close()
+
+
+def silent(uri: str) -> HypervisorError:
+    """The error of a host that accepts and does not answer."""
+    return HypervisorError(
+        f"The host at {uri} does not answer.",
+        code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
+        advice="See what libvirt is doing there; Innkeeper goes on by itself as soon as it answers.",
+    )
+
+
+def says_lost(error: HypervisorError) -> bool:
+    """Whether the error may come from a broken wire, which libvirt reports as an internal error, too."""
+    words = str(error)
+    return error.code is ErrorCode.ERROR_ONLY_IF_CONNECTED or any(
+        each in words for each in ("client socket is closed", "connection closed")
+    )
+
+
+def is_alive(connect: libvirt.virConnect) -> bool:
+    """Whether the wire is whole."""
+    try:
+        return bool(connect.isAlive())
+    except libvirt.libvirtError:
+        return False
