@@ -33,10 +33,16 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._ended = False
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        """The result of a call, once its turn has come. Cancelling the future does not stop the call."""
+        """The result of a call, once its turn has come. Cancelling the future does not stop the call.
+
+        Raises where the worker was told to end.
+        """
+        if self._ended:
+            raise _given_up()
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
 
@@ -55,6 +61,7 @@ class Worker:
 
     def end(self) -> None:
         """End the thread when it has done what was submitted."""
+        self._ended = True
         self._queue.put(None)
 
     def _work(self) -> None:
@@ -137,6 +144,7 @@ class Lanes:
         self._all: list[Lane] = []
         self._free: list[Lane] = []
         self._turns = asyncio.Semaphore(most)
+        self._ended = False
 
     async def run(self, call: Callable[[libvirt.virConnect], T]) -> T:
         """Make a call in a lane that is free, which stays taken until the call has ended, awaited or not."""
@@ -148,12 +156,16 @@ class Lanes:
         return await asyncio.shield(going)
 
     def end(self) -> None:
-        """Close every lane."""
+        """Close every lane; who still waits for one is told that the host is lost."""
+        self._ended = True
         for lane in self._all:
             lane.end()
         self._all, self._free = [], []
 
     def _lend(self) -> Lane:
+        if self._ended:
+            self._turns.release()
+            raise _given_up()
         if self._free:
             return self._free.pop()
         lane = Lane(self._uri, f"libvirt-{self._kind}-{len(self._all)}")
@@ -190,6 +202,14 @@ def close(connect: libvirt.virConnect, callbacks: Sequence[int]) -> None:
         connect.unregisterCloseCallback()
     with contextlib.suppress(libvirt.libvirtError):
         connect.close()
+
+
+def _given_up() -> HypervisorError:
+    return HypervisorError(
+        "The connection to the host was lost.",
+        code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
+        advice="Innkeeper connects again by itself as soon as the host answers.",
+    )
 
 
 def silent(uri: str) -> HypervisorError:
