@@ -91,12 +91,14 @@ async def _door(host: Host, directory: Path) -> AsyncIterator[httpx.AsyncClient]
     """The service's interface over this host, as root sees it; its clock stands still."""
     settings = Settings(state_dir=directory / "state", socket=directory / "s.sock")
     async with open_house(settings, Overrides(hypervisors=[host], clock=FakeClock())) as house:
-        transport = httpx.ASGITransport(_as_root(make_app(house)))
+        transport = httpx.ASGITransport(as_root(make_app(house)))
         async with httpx.AsyncClient(transport=transport, base_url="http://innkeeper") as http:
             yield http
 
 
-def _as_root(app: ASGIApp) -> ASGIApp:
+def as_root(app: ASGIApp) -> ASGIApp:
+    """The application, each of whose requests comes from root."""
+
     async def known(scope: Scope, receive: Receive, send: Send) -> None:
         # Tests share one task: what is left set here would count the next test's background work.
         before = _in_a_request.set(True)

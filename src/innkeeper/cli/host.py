@@ -12,7 +12,7 @@ from innkeeper.cli.times import say_duration
 from innkeeper.client import HostInfo
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.configuration import ValueList, value_message
-from innkeeper.wire.host import FileList, FloppyMessage, HostList
+from innkeeper.wire.host import FileList, FloppyMessage
 from innkeeper.wire.states import Accelerator
 from innkeeper.wire.virtual_pc import FloppyDiskImageType
 
@@ -30,21 +30,23 @@ _ACCELERATORS = {
 
 @app.command("list")
 def list_hosts(context: typer.Context, json: Json = False) -> None:
-    """List the hosts that answer: processors, memory, operating system."""
+    """List the hosts: processors, memory, operating system; and why one does not answer."""
     session = session_of(context)
-    hosts = session.inn.virtual_pc.hosts
+    found = session.inn.virtual_pc.read_hosts()
     if session.json:
-        session.answer(HostList(hosts=tuple(host.read() for host in hosts)))
+        session.answer(found)
         return
     made = table("HOST", "CPUS", "MEMORY", "FREE", "SYSTEM", right=("CPUS", "MEMORY", "FREE"))
-    for host in hosts:
+    for host in found.hosts:
         made.add_row(
             Text(host.name),
-            str(host.logical_processor_count),
-            f"{host.memory:,} MiB",
-            f"{host.memory_avail:,} MiB",
+            str(host.logical_processors),
+            f"{host.memory_mib:,} MiB",
+            f"{host.memory_available_mib:,} MiB",
             Text(host.operating_system),
         )
+    for away in found.away:
+        made.add_row(Text(away.name), "", "", "", Text(f"away: {away.reason}"))
     session.out.print(made)
 
 

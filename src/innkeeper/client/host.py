@@ -447,10 +447,14 @@ class VirtualPC:
 
     # What is around
 
+    def read_hosts(self) -> wire.HostList:
+        """The hosts, as they are sent: those that answer, and those that do not."""
+        return self._send("GET", "hosts", wire.HostList)
+
     @property
     def hosts(self) -> Sequence[HostInfo]:
         """What the hosts are that answer."""
-        return [HostInfo(each) for each in self._send("GET", "hosts", wire.HostList).hosts]
+        return [HostInfo(each) for each in self.read_hosts().hosts]
 
     @property
     def host_info(self) -> HostInfo:

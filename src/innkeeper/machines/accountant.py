@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import structlog
 
 from innkeeper.errors import InnkeeperError
+from innkeeper.machines.asking import ask
 from innkeeper.machines.service import Machines
 from innkeeper.machines.usage import Usage
 from innkeeper.tasks.outcome import traceback_of
@@ -109,7 +110,7 @@ class Accountant:
 
     async def tick(self) -> None:
         """Ask every host once. One that does not answer keeps its machines' accounts as they are."""
-        asked = [host.usage.read() for host in self._machines.hosts.values()]
+        asked = [ask(host, lambda host: host.usage.read()) for host in self._machines.hosts.values()]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         self._ticked_at = self._clock.monotonic()
         for host, answer in zip(self._machines.hosts, answers, strict=True):

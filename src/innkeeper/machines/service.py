@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 import structlog
 
 from innkeeper.errors import (
     ErrorCode,
-    InnkeeperError,
+    HypervisorError,
     InvalidArgument,
     MachineError,
     MachineNotFound,
     WrongState,
 )
+from innkeeper.machines.asking import ask, ask_all, is_away
 from innkeeper.machines.change import Scope, SettingsChanged
 from innkeeper.machines.command import refuse_state
 from innkeeper.machines.command_work import CommandWork
@@ -33,6 +35,8 @@ from innkeeper.tasks.task import CancelEffect, Task, TaskFilter, TaskResult
 from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Json
 from innkeeper.wire.virtual_pc import StartupOption
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +66,8 @@ class Machines:
     ) -> None:
         """``run_has_merged`` says whether an update run has passed its point of no return."""
         self._hosts = {hypervisor.name: hypervisor for hypervisor in hypervisors}
+        #: The host that had each machine when it was last looked for, by the machine's name.
+        self._host_of: dict[str, str] = {}
         self._tasks = tasks
         self._run_has_merged = run_has_merged
         work = CommandWork(self._hosts, clock=clock, merge_has_begun=self.merge_has_begun, rules=rules)
@@ -76,16 +82,13 @@ class Machines:
 
     async def list(self) -> Sequence[Machine]:
         """All machines of the hosts that answer, by name."""
-        asked = [hypervisor.inventory.list() for hypervisor in self._hosts.values()]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        found: list[Machine] = []
-        for host, answer in zip(self._hosts, answers, strict=True):
-            if isinstance(answer, InnkeeperError):
-                _log.warning("host.silent", host=host, error=str(answer))
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                found.extend(answer)
+        answers = await ask_all(self._hosts.values(), lambda host: host.inventory.list())
+        for name, error in answers.missing.items():
+            _log.warning("host.silent", host=name, error=str(error))
+        found = [machine for machines in answers.given.values() for machine in machines]
+        self._host_of = {machine.name: machine.host for machine in found} | {
+            name: host for name, host in self._host_of.items() if host in answers.missing
+        }
         return sorted(found, key=lambda machine: machine.name)
 
     async def get(self, name: str) -> Machine:
@@ -93,12 +96,8 @@ class Machines:
 
         Raises ``MachineNotFound``.
         """
-        for hypervisor in self._hosts.values():
-            try:
-                return await hypervisor.inventory.get(name)
-            except MachineNotFound:
-                continue
-        return await self._find_by_any_case(name)
+        found = await self._ask_for(name, lambda host: host.inventory.get(name))
+        return found or await self._find_by_any_case(name)
 
     async def describe(
         self, name: str, *, running: bool = False, follow: Follow = follow_none
@@ -107,11 +106,11 @@ class Machines:
 
         Whatever the case of the name's letters. Raises ``MachineNotFound``.
         """
-        for host in self._hosts.values():
-            try:
-                return await host.configurations.describe(name, running=running, follow=follow)
-            except MachineNotFound:
-                continue
+        found = await self._ask_for(
+            name, lambda host: host.configurations.describe(name, running=running, follow=follow)
+        )
+        if found is not None:
+            return found
         machine = await self._find_by_any_case(name)
         host = self._hosts[machine.host]
         return await host.configurations.describe(machine.name, running=running, follow=follow)
@@ -229,10 +228,38 @@ class Machines:
         merges = await self._tasks.list(TaskFilter(kind=Command.MERGE_UNDO_DISKS.kind, lock=lock_of(machine)))
         return any(task.id > run and task.result is not TaskResult.SUCCESS for task in merges)
 
+    async def _ask_for(self, name: str, question: Callable[[Host], Awaitable[T]]) -> T | None:
+        """What the host that has the machine answers; ``None`` where no host that answers has it.
+
+        The host that had it last is asked first, and alone: another that is away is nothing to its machines.
+        Raises where that one is away, for nobody else knows what became of the machine.
+        """
+        last = self._host_of.get(name)
+        if last is not None:
+            with contextlib.suppress(MachineNotFound):
+                return await ask(self._hosts[last], question)
+        answers = await ask_all([host for host in self._hosts.values() if host.name != last], question)
+        for error in answers.missing.values():
+            if not isinstance(error, MachineNotFound) and not is_away(error):
+                raise error
+        for host, answer in answers.given.items():
+            self._host_of[name] = host
+            return answer
+        return None
+
     async def _find_by_any_case(self, name: str) -> Machine:
-        for machine in await self.list():
-            if machine.name.casefold() == name.casefold():
-                return machine
+        answers = await ask_all(self._hosts.values(), lambda host: host.inventory.list())
+        for machines in answers.given.values():
+            for machine in machines:
+                if machine.name.casefold() == name.casefold():
+                    return machine
+        if answers.missing:
+            away = ", ".join(sorted(answers.missing))
+            raise HypervisorError(
+                f"No host that answers has a machine “{name}”, and not all do: {away}.",
+                code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
+                advice="innkeeper host list says what is wrong with them.",
+            )
         raise MachineNotFound(
             f"There is no machine “{name}”.",
             machine=name,

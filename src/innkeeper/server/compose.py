@@ -11,7 +11,6 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -59,6 +58,7 @@ from innkeeper.server.demo_activity import demo_activity
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.guests import guests
+from innkeeper.server.host_names import named_hosts
 from innkeeper.server.house import House
 from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
@@ -362,7 +362,8 @@ async def _hypervisors(foundations: Foundations) -> Sequence[Host]:
         return foundations.overrides.hypervisors
     if foundations.settings.fake is not None:
         return (await _fake(foundations, foundations.settings.fake),)
-    return [await _libvirt(foundations, uri) for uri in await _uris(foundations.settings)]
+    hosts = named_hosts(await _uris(foundations.settings))
+    return await asyncio.gather(*(_libvirt(foundations, name, uri) for name, uri in hosts.items()))
 
 
 async def _fake(foundations: Foundations, fake: FakeSettings) -> SimulatedHost:
@@ -379,8 +380,11 @@ async def _uris(settings: Settings) -> Sequence[str]:
     return settings.hypervisors or (await choose_uri(settings.state_dir),)
 
 
-async def _libvirt(foundations: Foundations, uri: str) -> Host:
-    """Open one libvirt host; the embedded driver's first probe of QEMU happens here, with progress."""
+async def _libvirt(foundations: Foundations, name: str, uri: str) -> Host:
+    """Open one libvirt host; the embedded driver's first probe of QEMU happens here, with progress.
+
+    A host that cannot be reached now is tried again and again; the service starts without it.
+    """
     state_dir = foundations.settings.state_dir
     if uri == embedded_uri(embedded_root(state_dir)):
         acceleration = await prepare_root(
@@ -388,7 +392,7 @@ async def _libvirt(foundations: Foundations, uri: str) -> Host:
         )
         _log.info("hypervisor_probed", accelerator=acceleration.accelerator, reason=acceleration.reason)
     hypervisor = libvirt_host(
-        name=urlsplit(uri).hostname or socket.gethostname(),
+        name=name,
         uri=uri,
         publish=foundations.events.publish,
         state_directory=state_dir,

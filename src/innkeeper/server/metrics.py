@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter as Tally
 from typing import Final
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import InnkeeperError
+from innkeeper.machines.asking import ask
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.service import Tasks
@@ -79,8 +81,7 @@ class Metrics:
 
     async def page(self, machines: Machines, tasks: Tasks) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        for host in machines.hosts.values():
-            await self._look_at(host)
+        await asyncio.gather(*(self._look_at(host) for host in machines.hosts.values()))
         self._live.clear()
         for kind, count in Tally(
             task.kind for task in await tasks.list(TaskFilter(live=True, limit=_ALL))
@@ -91,7 +92,9 @@ class Metrics:
     async def _look_at(self, host: Host) -> None:
         states: Tally[tuple[str, ...]] = Tally({(host.name, state.name): 0 for state in MachineState})
         try:
-            states.update((host.name, machine.state.name) for machine in await host.inventory.list())
+            states.update(
+                (host.name, machine.state.name) for machine in await ask(host, lambda h: h.inventory.list())
+            )
             self._hosts.labels(host.name).set(1)
         except InnkeeperError:
             self._hosts.labels(host.name).set(0)

@@ -81,8 +81,8 @@ class Settings(BaseModel):
     session_idle_hours: float = Field(default=12.0, gt=0)
     #: Days after which each session ends.
     session_days: float = Field(default=7.0, gt=0)
-    #: libvirt URIs of the hosts; empty for this computer's own: the system's libvirt where it answers,
-    #: else the embedded driver.
+    #: libvirt URIs of the hosts, each with a name of your own before it if you like (`attic=qemu+ssh://…`);
+    #: empty for this computer's own: the system's libvirt where it answers, else the embedded driver.
     hypervisors: tuple[str, ...] = ()
     #: Where tasks, bookings and windows are kept; a file in the state directory if not set.
     database: str | None = None

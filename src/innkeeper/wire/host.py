@@ -44,10 +44,20 @@ class HostInfoMessage(Message):
     parallel_ports: tuple[str, ...]
 
 
+class HostAway(Message):
+    """One host that does not answer now."""
+
+    name: str
+    uri: str
+    #: Why, in a sentence.
+    reason: str
+
+
 class HostList(Message):
-    """The hosts of the service, by name."""
+    """The hosts of the service: those that answer, and those that do not."""
 
     hosts: tuple[HostInfoMessage, ...]
+    away: tuple[HostAway, ...] = ()
 
 
 class AdapterName(Message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -11,6 +11,7 @@ from innkeeper.errors import HypervisorError, InnkeeperError
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.machines.adapters import MAX_ADAPTERS
+from innkeeper.machines.asking import ask_all
 from innkeeper.machines.drives import MAX_FLOPPIES
 from innkeeper.machines.port_connections import MAX_PARALLEL_PORTS, MAX_SERIAL_PORTS
 from innkeeper.machines.ports.host import Host
@@ -40,19 +41,25 @@ _More = Annotated[list[str], Query(max_length=100)]
 
 @router.get("/hosts", operation_id="list_hosts", dependencies=_LOOK)
 async def list_hosts(house: TheHouse) -> wire.HostList:
-    """The hosts that answer, and their facts."""
-    asked = [_host(house, host) for host in house.machines.hosts.values()]
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    return wire.HostList(hosts=tuple(each for each in answers if not isinstance(each, BaseException)))
+    """The hosts that answer, with their facts, and those that do not, with the reasons."""
+    hosts = house.machines.hosts
+    answers = await ask_all(hosts.values(), lambda host: _host(house, host))
+    return wire.HostList(
+        hosts=tuple(answers.given.values()),
+        away=tuple(
+            wire.HostAway(name=name, uri=hosts[name].uri, reason=str(error))
+            for name, error in answers.missing.items()
+        ),
+    )
 
 
 @router.get("/networks", operation_id="list_networks", dependencies=_LOOK)
 async def list_networks(house: TheHouse, caller: TheCaller) -> wire.NetworkList:
     """The virtual networks, and the adapters on them of the machines that the caller may see."""
-    networks: list[wire.NetworkMessage] = []
-    for host in house.machines.hosts.values():
+
+    async def networks_of(host: Host) -> list[wire.NetworkMessage]:
         plugged = await _plugged(house, caller, host)
-        networks += [
+        return [
             wire.NetworkMessage(
                 host=host.name,
                 name=each.name,
@@ -62,14 +69,16 @@ async def list_networks(house: TheHouse, caller: TheCaller) -> wire.NetworkList:
             )
             for each in await host.information.networks()
         ]
-    return wire.NetworkList(networks=tuple(networks))
+
+    answers = await ask_all(house.machines.hosts.values(), networks_of)
+    return wire.NetworkList(networks=tuple(itertools.chain(*answers.given.values())))
 
 
 @router.get("/networks/unplugged", operation_id="list_unplugged_adapters", dependencies=_LOOK)
 async def list_unplugged_adapters(house: TheHouse, caller: TheCaller) -> wire.AdapterList:
     """The adapters whose cable is out, of the machines that the caller may see."""
-    hosts = house.machines.hosts.values()
-    found = [each for host in hosts for each in (await _plugged(house, caller, host)).get("", ())]
+    answers = await ask_all(house.machines.hosts.values(), lambda host: _plugged(house, caller, host))
+    found = [each for plugged in answers.given.values() for each in plugged.get("", ())]
     return wire.AdapterList(adapters=tuple(found))
 
 
@@ -86,11 +95,8 @@ async def _plugged(house: House, caller: Caller, host: Host) -> dict[str, list[w
 @router.get("/usb", operation_id="list_usb_devices", dependencies=_INN)
 async def list_usb_devices(house: TheHouse) -> wire.UsbDeviceList:
     """The USB devices of the hosts, and which machine has each."""
-    found = [
-        (host.name, each)
-        for host in house.machines.hosts.values()
-        for each in await host.information.usb_devices()
-    ]
+    answers = await ask_all(house.machines.hosts.values(), lambda host: host.information.usb_devices())
+    found = [(host, each) for host, devices in answers.given.items() for each in devices]
     return wire.UsbDeviceList(
         devices=tuple(
             wire.UsbDeviceMessage(
@@ -114,7 +120,10 @@ async def list_usb_devices(house: TheHouse) -> wire.UsbDeviceList:
 @router.get("/virtual-pc", operation_id="get_virtual_pc", dependencies=_INN)
 async def get_virtual_pc(house: TheHouse) -> wire.VirtualPCMessage:
     """The service as the documented host object: paths and limits."""
-    facts = await _first_host(house).information.facts()
+    answers = await ask_all(house.machines.hosts.values(), lambda host: host.information.facts())
+    if not answers.given:
+        raise next(iter(answers.missing.values()))
+    facts = next(iter(answers.given.values()))
     return wire.VirtualPCMessage(
         version=VERSION,
         up_time_seconds=int(house.virtual_pc.up_time.total_seconds()),
@@ -238,7 +247,3 @@ async def _host(house: House, host: Host) -> wire.HostInfoMessage:
         serial_ports=facts.serial_ports,
         parallel_ports=facts.parallel_ports,
     )
-
-
-def _first_host(house: House) -> Host:
-    return next(iter(house.machines.hosts.values()))

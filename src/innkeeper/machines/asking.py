@@ -1,0 +1,58 @@
+"""Ask many hosts at once: one that is away or silent holds up no answer of another."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Generic, TypeVar
+
+from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError
+from innkeeper.machines.ports.host import Host
+
+T = TypeVar("T")
+
+#: A host answers a question in milliseconds; one that takes longer is told as silent.
+_ANSWER_SECONDS = 10.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Answers(Generic[T]):
+    """What hosts have answered, and why others have not; each by the host's name."""
+
+    given: Mapping[str, T]
+    missing: Mapping[str, InnkeeperError]
+
+
+async def ask_all(hosts: Iterable[Host], question: Callable[[Host], Awaitable[T]]) -> Answers[T]:
+    """Ask every host the same, all at once."""
+    asked = {host.name: ask(host, question) for host in hosts}
+    answers = await asyncio.gather(*asked.values(), return_exceptions=True)
+    given: dict[str, T] = {}
+    missing: dict[str, InnkeeperError] = {}
+    for name, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, InnkeeperError):
+            missing[name] = answer
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            given[name] = answer
+    return Answers(given=given, missing=missing)
+
+
+async def ask(host: Host, question: Callable[[Host], Awaitable[T]]) -> T:
+    """Ask one host. Raises ``HypervisorError`` (ERROR_ONLY_IF_CONNECTED) where it says nothing."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            return await question(host)
+    except TimeoutError:
+        raise HypervisorError(
+            f"The host {host.name} does not answer.",
+            code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
+            advice="Innkeeper goes on by itself as soon as it does.",
+        ) from None
+
+
+def is_away(error: InnkeeperError) -> bool:
+    """Whether the error says that the host cannot be reached now."""
+    return error.code is ErrorCode.ERROR_ONLY_IF_CONNECTED
