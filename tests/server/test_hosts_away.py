@@ -76,6 +76,6 @@ async def test_a_machine_that_may_be_on_a_host_that_is_away_is_not_called_unknow
 ) -> None:
     """Nobody knows."""
     response = await door.get("/v1/machines/web-9")
-    assert response.status_code == 503
+    assert response.status_code == 502
     assert response.json()["error"] == ErrorCode.ERROR_ONLY_IF_CONNECTED
     assert "away" in response.json()["detail"]

@@ -193,9 +193,13 @@ class Connection:
             self._is_away(why, calls)
 
     def _is_away(self, why: str, calls: Calls | None = None) -> None:
-        self._why_away = why.rstrip(".")
+        self._why_away = self._cause(why)
         self._on_lost(why)
         self._reopening = asyncio.get_running_loop().create_task(self._reopen(calls), name=f"to {self.uri}")
+
+    def _cause(self, why: str) -> str:
+        """The reason alone, for a sentence that names the host already."""
+        return why.removeprefix(f"Failed to connect to {self.uri}: ").rstrip(".")
 
     async def _reopen(self, lost: Calls | None) -> None:
         if lost is not None:
@@ -206,7 +210,7 @@ class Connection:
             try:
                 await self._open_once()
             except InnkeeperError as error:
-                self._why_away = error.sentence.rstrip(".")
+                self._why_away = self._cause(error.sentence)
             except Exception:
                 _log.exception("host_not_reopened", uri=self.uri)
             else:

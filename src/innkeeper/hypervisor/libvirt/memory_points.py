@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import libvirt
 from lxml import etree
 
-from innkeeper.errors import DiskError, ErrorCode, MachineError, MachineUnfit
+from innkeeper.errors import DiskError, ErrorCode, InnkeeperError, MachineError, MachineUnfit
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition, overlays_xml
 from innkeeper.hypervisor.libvirt.domains import Domains, current
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
-from innkeeper.hypervisor.libvirt.progress import followed, restore_progress, save_progress
+from innkeeper.hypervisor.libvirt.progress import abort_job, followed, look_at_restore, look_at_save
 from innkeeper.hypervisor.libvirt.starts import kvm_needed
 from innkeeper.hypervisor.libvirt.undo_definitions import UndoDefinitions
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
@@ -102,18 +103,19 @@ class LibvirtMemoryPoints:
         on_progress: OnProgress | None = None,
     ) -> None:
         """Write the memory and put an overlay over each disk, at one moment."""
-        domain = await self._connection.command(
+        needed = await self._connection.command(
             lambda c: self._prepare(c, name, path, overlays), "look at the memory of", name
         )
-        if domain is not None:
-            watch = _Watch(domain, Path(path), limits)
-            async with followed(lambda: save_progress(domain), on_progress):
+        if needed:
+            watch = _Watch(self._connection, name, Path(path), limits)
+            async with followed(look_at_save(self._connection, name), on_progress):
                 try:
-                    await self._connection.command(
-                        lambda _: watch.over(lambda: _snapshot(domain, path, overlays, live=live)),
-                        "keep the memory of",
-                        name,
-                    )
+                    async with watch.over():
+                        await self._connection.command(
+                            lambda c: _snapshot(c.lookupByName(name), path, overlays, live=live),
+                            "keep the memory of",
+                            name,
+                        )
                 except Exception:
                     await self._connection.command(lambda c: self._images.delete(c, path), f"delete {path}")
                     if watch.reason:
@@ -140,20 +142,20 @@ class LibvirtMemoryPoints:
             own = {disk.target: disk.source() for disk in current(domain).disks()}
             self._undo_definitions.forget_live(domain, own)
 
-        async with self._exported.held(name), followed(lambda: restore_progress(Path(path)), on_progress):
+        async with self._exported.held(name), followed(look_at_restore(Path(path)), on_progress):
             await self._connection.command(work, "bring back the memory of", name)
 
     # Machinery
 
     def _prepare(
         self, connect: libvirt.virConnect, name: str, path: str, overlays: Mapping[str, str]
-    ) -> libvirt.virDomain | None:
-        """Delete what a crash left half made; ``None`` where all was done before it."""
+    ) -> bool:
+        """Delete what a crash left half made; whether anything is to be done: a crash may have come after it."""
         domain = connect.lookupByName(name)
         self._domains.require(domain, _RUNNING, "have its memory kept")
         if current(domain).has_sources(overlays):
             if _state(Path(path)) is MemoryFile.WHOLE:
-                return None
+                return False
             raise MachineUnfit(
                 f"{name} stands on its undo disks already, and no memory goes with them.",
                 machine=name,
@@ -163,7 +165,7 @@ class LibvirtMemoryPoints:
         for each in (path, *overlays.values()):
             self._images.refuse_if_open(each)
             self._images.delete(connect, each)
-        return domain
+        return True
 
     def _obstacle(self, definition: Definition) -> str:
         """What libvirt would refuse to keep the memory for, or could not bring back."""
@@ -195,43 +197,39 @@ _FORBIDDING: Final = (
 
 
 class _Watch:
-    """Ends a job of libvirt's that outgrows its limits, from a thread beside it."""
+    """Ends a job of libvirt's that outgrows its limits."""
 
-    def __init__(self, domain: libvirt.virDomain, path: Path, limits: MemoryLimits) -> None:
-        self._domain = domain
+    def __init__(self, connection: Connection, name: str, path: Path, limits: MemoryLimits) -> None:
+        self._connection = connection
+        self._name = name
         self._path = path
         self._limits = limits
         #: Why the job was ended; empty where it was not.
         self.reason = ""
 
-    def over(self, job: Callable[[], None]) -> None:
-        """Do the job, and watch it."""
-        done = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(done,), name="memory-watch", daemon=True)
-        watcher.start()
+    @contextlib.asynccontextmanager
+    async def over(self) -> AsyncIterator[None]:
+        """Watch the job that is done meanwhile."""
+        watching = asyncio.create_task(self._watch(), name=f"memory of {self._name}")
         try:
-            job()
+            yield
         finally:
-            done.set()
-            watcher.join()
+            watching.cancel()
+            await asyncio.wait([watching])
 
-    def _watch(self, done: threading.Event) -> None:
-        give_up = time.monotonic() + self._limits.most_seconds
-        while not done.wait(_WATCH_SECONDS):
-            if time.monotonic() > give_up:
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._limits.most_seconds
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if loop.time() > give_up:
                 self.reason = f"it took longer than {self._limits.most_seconds:g} seconds"
-            elif _length(self._path) > self._limits.most_bytes:
+            elif await asyncio.to_thread(_length, self._path) > self._limits.most_bytes:
                 self.reason = f"the file outgrew {self._limits.most_bytes:,} bytes"
             if self.reason:
                 # An abort that comes before libvirt has begun its job finds none: it is sent again.
-                _abort(self._domain)
-
-
-def _abort(domain: libvirt.virDomain) -> None:
-    try:
-        domain.abortJob()
-    except libvirt.libvirtError:
-        return
+                with contextlib.suppress(InnkeeperError):
+                    await self._connection.ask(lambda c: abort_job(c, self._name), "abort", self._name)
 
 
 def _snapshot(domain: libvirt.virDomain, path: str, overlays: Mapping[str, str], *, live: bool) -> None:
