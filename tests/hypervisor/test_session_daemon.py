@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import ErrorCode, HypervisorError
-from innkeeper.hypervisor.libvirt import libvirt_host
+from innkeeper.hypervisor.libvirt import lanes, libvirt_host
 from innkeeper.hypervisor.libvirt.agent_ports import LibvirtAgentPorts
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
@@ -53,6 +54,18 @@ class Daemon:
         self._process = subprocess.Popen(
             ["libvirtd"], env=os.environ | self.environment, stderr=subprocess.DEVNULL
         )
+
+    def stop(self) -> None:
+        """Make it silent: it accepts and answers nothing."""
+        self._send(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on."""
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """Kill it as a crash would; its machines go on."""
@@ -160,3 +173,73 @@ async def test_no_element_of_a_disk_is_lost_over_the_wire(
     overlay = tmp_path / "far-1.vda.innkeeper-1.qcow2"
     await undo_definitions.live(hypervisor, machine, lambda: end(hypervisor, machine), overlay)
     assert await undo_definitions.canonical(hypervisor, machine.name) == before
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notice a silent daemon within seconds."""
+    monkeypatch.setattr(lanes, "_KEEPALIVE_INTERVAL_S", 1)
+    monkeypatch.setattr(lanes, "_KEEPALIVE_TRIES", 1)
+    monkeypatch.setattr(lanes, "_OPEN_TIMEOUT_S", 1.0)
+
+
+async def test_a_daemon_that_falls_silent_under_load_is_lost_and_found(
+    impatient: None, daemon: Daemon, host: tuple[Host, list[Event]], machine: TinyMachine
+) -> None:
+    """Many callers wait when the wire is cut: the process lives, and each is told."""
+    hypervisor, events = host
+    done = asyncio.Event()
+    outcomes: list[str] = []
+
+    async def ask_and_ask() -> None:
+        while not done.is_set():
+            try:
+                await asyncio.gather(hypervisor.inventory.list(), hypervisor.usage.read())
+                outcomes.append("")
+            except HypervisorError as error:
+                outcomes.append(error.code.name)
+                await asyncio.sleep(0.01)
+
+    asking = [asyncio.ensure_future(ask_and_ask()) for _ in range(12)]
+    for _ in range(3):
+        events.clear()
+        daemon.stop()
+        await happened(events, EventKind.HOST_LOST)
+        daemon.go_on()
+        await happened(events, EventKind.HOST_CONNECTED)
+    done.set()
+    await asyncio.gather(*asking)
+    assert set(outcomes) == {"", ErrorCode.ERROR_ONLY_IF_CONNECTED.name}
+    assert [each.name for each in await hypervisor.inventory.list()] == ["far-1"]
+
+
+async def test_a_silent_daemon_holds_up_no_start(
+    impatient: None, daemon: Daemon, host: tuple[Host, list[Event]], tmp_path: Path
+) -> None:
+    """The service opens its hosts, is told why one is away, and has it as soon as it answers."""
+    daemon.stop()
+    events: list[Event] = []
+    late = libvirt_host(name="late", uri=daemon.uri, publish=events.append, state_directory=tmp_path)
+    await late.connection.open()
+    with pytest.raises(HypervisorError, match="does not answer"):
+        await late.inventory.list()
+    daemon.go_on()
+    await happened(events, EventKind.HOST_CONNECTED)
+    assert await late.inventory.list() == []
+    await late.connection.close()
+
+
+async def test_a_save_whose_wire_is_cut_is_found_saved(
+    daemon: Daemon, host: tuple[Host, list[Event]], machine: TinyMachine
+) -> None:
+    """The daemon dies in the middle, and what became of the machine is looked at before anything is said."""
+    hypervisor, events = host
+    await hypervisor.lifecycle.start("far-1")
+    events.clear()
+    saving = asyncio.ensure_future(hypervisor.saved_states.save("far-1"))
+    await asyncio.sleep(0.05)
+    daemon.kill()
+    await happened(events, EventKind.HOST_LOST)
+    daemon.start()
+    await saving
+    assert (await hypervisor.inventory.get("far-1")).state is MachineState.SAVED

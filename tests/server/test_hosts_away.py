@@ -77,5 +77,5 @@ async def test_a_machine_that_may_be_on_a_host_that_is_away_is_not_called_unknow
     """Nobody knows."""
     response = await door.get("/v1/machines/web-9")
     assert response.status_code == 502
-    assert response.json()["error"] == ErrorCode.ERROR_ONLY_IF_CONNECTED
-    assert "away" in response.json()["detail"]
+    assert response.json()["code"] == ErrorCode.ERROR_ONLY_IF_CONNECTED.name
+    assert "not all do: away" in response.text

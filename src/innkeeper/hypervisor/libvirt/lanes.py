@@ -99,9 +99,13 @@ class Lane:
         try:
             return await self._worker.submit(lambda: call(connect))
         except HypervisorError as error:
-            if says_lost(error) and not await self._worker.submit(lambda: is_alive(connect)):
-                self.drop()
-            raise
+            # libvirt has many words for a wire that was cut in the middle of a call.
+            if await self._worker.submit(lambda: is_alive(connect)):
+                raise
+            self.drop()
+            raise HypervisorError(
+                error.sentence, code=ErrorCode.ERROR_ONLY_IF_CONNECTED, advice=error.advice
+            ) from error
 
     async def submit(self, call: Callable[[], T]) -> T:
         """Do something in the lane's thread that needs no connection: what it has opened is used there."""

@@ -150,7 +150,7 @@ class LibvirtMemoryPoints:
     def _prepare(
         self, connect: libvirt.virConnect, name: str, path: str, overlays: Mapping[str, str]
     ) -> bool:
-        """Delete what a crash left half made; whether anything is to be done: a crash may have come after it."""
+        """Delete what a crash left half made, and say whether anything is left to do."""
         domain = connect.lookupByName(name)
         self._domains.require(domain, _RUNNING, "have its memory kept")
         if current(domain).has_sources(overlays):

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from innkeeper.errors import HypervisorError, InnkeeperError
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.machines.adapters import MAX_ADAPTERS
@@ -219,10 +218,9 @@ async def remove_option(key: Annotated[str, Query()], house: TheHouse) -> None:
 
 
 async def _host(house: House, host: Host) -> wire.HostInfoMessage:
-    try:
-        facts, acceleration = await host.information.facts(), await host.information.acceleration()
-    except InnkeeperError as error:
-        raise HypervisorError(f"{host.name} does not answer.") from error
+    # Facts of this computer are known without its libvirt, which has to answer all the same.
+    await host.information.memory_free_mib()
+    facts, acceleration = await host.information.facts(), await host.information.acceleration()
     return wire.HostInfoMessage(
         uri=host.uri,
         utc_time=house.clock.now(),
