@@ -40,6 +40,8 @@ def _print_one(console: Console, report: ReportMessage) -> None:
     details.add_column(overflow="fold")
     for reason in report.reasons:
         details.add_row("why", reason)
+    if report.undo_point:
+        details.add_row("undo point", report.undo_point)
     for package in report.packages:
         details.add_row("package", f"{package.name}  {package.old_version} → {package.new_version}")
     for checksum in report.checksums:

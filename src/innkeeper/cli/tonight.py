@@ -49,7 +49,7 @@ def _plan(session: Session, night: TonightMessage) -> RenderableType:
     span = f"{session.moment(night.at)} to {session.moment(night.until)}"
     if not night.entries:
         return Text(f"Nothing is booked for tonight ({span}).")
-    made = table("MACHINE", "UPDATE", "HOST", "WINDOW", "START", "END", "")
+    made = table("MACHINE", "UPDATE", "HOST", "WINDOW", "START", "END", "", "IF ROLLED BACK")
     for entry in night.entries:
         made.add_row(
             Text(entry.machine),
@@ -59,6 +59,7 @@ def _plan(session: Session, night: TonightMessage) -> RenderableType:
             session.moment(entry.start),
             session.moment(entry.end),
             _fit(entry),
+            Text(entry.roll_back.words if entry.roll_back else "", style="dim"),
         )
     left_out = [entry for entry in night.entries if not entry.fits]
     verdict = (

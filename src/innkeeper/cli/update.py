@@ -221,6 +221,7 @@ def _report_facts(session: Session, report: ReportMessage) -> dict[str, str]:
         "Found": _state_words(report.found_state),
         "Left": _state_words(report.left_state),
         "Reboots": str(report.reboots),
+        "Undo point": report.undo_point,
     }
 
 

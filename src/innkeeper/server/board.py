@@ -20,6 +20,7 @@ from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskFilter
 from innkeeper.updates.checks import Check, Checks
 from innkeeper.wire.events import Event, EventGroup, EventKind
+from innkeeper.wire.states import RollBack
 
 #: Older than this, all hosts are asked again: beside the readers while they may wait no longer than …
 _FRESH_SECONDS: Final = 2.0
@@ -45,6 +46,8 @@ class Notice:
     task_id: int | None
     #: What was found when it was last looked at whether it can be maintained.
     check: Check | None = None
+    #: What a roll back of an update would bring it back to.
+    roll_back: RollBack | None = None
     _responses: dict[Role, tuple[bytes, str]] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
     )
@@ -70,6 +73,7 @@ class Notice:
             task_id=self.task_id,
             verdict=verdict_of(self.check),
             allowed=allowed(role),
+            roll_back=self.roll_back,
         )
         body = message.model_dump_json().encode()
         return self._responses.setdefault(role, (body, tag_of(body)))
@@ -89,8 +93,11 @@ class Board:
         agents: GuestAgents,
         tasks: Tasks,
         checks: Checks,
+        roll_back_of: Callable[[Machine], RollBack],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``roll_back_of`` says what a roll back of an update would bring a machine back to."""
+        self._roll_back_of = roll_back_of
         self._machines = machines
         self._agents = agents
         self._tasks = tasks
@@ -241,7 +248,13 @@ class Board:
         check = self._checks.last(machine.host, machine.name)
         if known is not None and known.is_current(machine, connected, task_id, check):
             return known
-        notice = Notice(machine=machine, agent_connected=connected, task_id=task_id, check=check)
+        notice = Notice(
+            machine=machine,
+            agent_connected=connected,
+            task_id=task_id,
+            check=check,
+            roll_back=self._roll_back_of(machine),
+        )
         self._notices[key] = notice
         self.version += 1
         return notice

@@ -227,7 +227,9 @@ async def _house(
     )
     agents = await _agents(foundations, machines, hypervisors, trigger)
     checks = Checks(machines=machines, agents=agents, policy=policy, clock=foundations.clock)
-    board = Board(machines=machines, agents=agents, tasks=tasks, checks=checks)
+    board = Board(
+        machines=machines, agents=agents, tasks=tasks, checks=checks, roll_back_of=policy.roll_back_of
+    )
     for on_event in (board.on_event, checks.on_event):
         foundations.events.subscribe(on_event)
     UpdateRuns(

@@ -11,7 +11,7 @@ from innkeeper.updates.checks import Check
 from innkeeper.updates.nights import Night
 from innkeeper.updates.window import Occurrence, Window
 from innkeeper.wire import messages as wire
-from innkeeper.wire.states import Weekday
+from innkeeper.wire.states import RollBack, Weekday
 
 #: Below this a guess at the time left says nothing.
 _LEAST_PERCENT = 3
@@ -24,6 +24,7 @@ def machine_message(
     task_id: int | None,
     verdict: tuple[bool | None, str] = (None, ""),
     allowed: tuple[str, ...] = (),
+    roll_back: RollBack | None = None,
 ) -> wire.MachineMessage:
     """Return a machine as a message."""
     return wire.MachineMessage(
@@ -43,6 +44,7 @@ def machine_message(
         undoable=machine.undoable,
         can_be_maintained=verdict[0],
         obstacle=verdict[1],
+        roll_back=roll_back,
         allowed=allowed,
     )
 
@@ -139,6 +141,7 @@ def report_message(report: Report) -> wire.ReportMessage:
             wire.ChecksumMessage.model_validate(checksum, from_attributes=True)
             for checksum in report.checksums
         ),
+        undo_point=report.undo_point,
     )
 
 

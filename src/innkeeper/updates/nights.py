@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 
+from innkeeper.wire.states import RollBack
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NightEntry:
@@ -28,6 +30,8 @@ class NightEntry:
     next_chance: dt.datetime | None
     #: The run's task, where it runs already.
     task_id: int | None
+    #: What a roll back would bring the machine back to; ``None`` where that is not known.
+    roll_back: RollBack | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

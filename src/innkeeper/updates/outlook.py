@@ -147,6 +147,7 @@ class Lookout:
             predicted=dt.timedelta(seconds=durations.predict(booking.machine, booking.label)),
             skips=skips,
             is_busy=lock_of(booking.machine) in busy,
+            roll_back=None if machine is None else self._policy.roll_back_of(machine),
         )
 
     def _in_flight(

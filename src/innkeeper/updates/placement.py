@@ -7,6 +7,7 @@ import datetime as dt
 import enum
 
 from innkeeper.updates.calendar import Opening
+from innkeeper.wire.states import RollBack
 
 
 class Why(enum.StrEnum):
@@ -49,6 +50,8 @@ class Candidate:
     skips: int = 0
     #: Another task holds the machine.
     is_busy: bool = False
+    #: What a roll back would bring the machine back to; ``None`` where it is not known.
+    roll_back: RollBack | None = None
 
     @property
     def key(self) -> tuple[str, str]:

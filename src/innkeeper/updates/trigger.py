@@ -252,6 +252,7 @@ def _entry(outlook: Outlook, placement: Placement) -> NightEntry:
         reason=placement.reason,
         next_chance=placement.next_chance,
         task_id=None,
+        roll_back=placement.candidate.roll_back,
     )
 
 

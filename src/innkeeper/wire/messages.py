@@ -30,6 +30,7 @@ from innkeeper.wire.states import (
     CancelEffect,
     LogLevel,
     MachineState,
+    RollBack,
     TaskResult,
     UpdateStatus,
     Verdict,
@@ -221,6 +222,8 @@ class MachineMessage(Message):
     can_be_maintained: bool | None = None
     #: What is in the way, where it cannot; ``GET /v1/machines/{name}/check`` has all of it.
     obstacle: str = ""
+    #: What a roll back of an update would bring it back to, as far as it can be told without a look.
+    roll_back: RollBack | None = None
 
 
 class MachineList(Message):
@@ -395,6 +398,8 @@ class ReportMessage(Message):
     left_state: str
     reboots: int
     checksums: tuple[ChecksumMessage, ...]
+    #: What the undo point held, and what a roll back came back to, in sentences; empty where none was taken.
+    undo_point: str = ""
 
 
 class UpdateDetail(Message):
@@ -473,6 +478,8 @@ class PlannedMessage(Message):
     next_chance: AwareDatetime | None
     #: The run's task, where it runs already.
     task_id: int | None
+    #: What a roll back would bring the machine back to; nothing where that is not known.
+    roll_back: RollBack | None = None
 
 
 class TonightMessage(Message):

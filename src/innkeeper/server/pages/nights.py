@@ -60,6 +60,8 @@ class Stay:
     #: The run, once there is one.
     task: TaskMessage | None
     reason: str
+    #: What a roll back would come back to, in words; empty where it is not known, or all is over.
+    roll_back: str = ""
 
     @property
     def is_planned(self) -> bool:
@@ -282,4 +284,5 @@ def _of_plan(entry: PlannedMessage, update: UpdateMessage | None) -> Stay:
         sign=words.PLANNED,
         task=None,
         reason=entry.reason,
+        roll_back=entry.roll_back.words if entry.roll_back else "",
     )
