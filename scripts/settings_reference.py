@@ -10,7 +10,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from innkeeper.machines.undo.fitness import UndoRules
+from innkeeper.machines.undo.memory import MemoryRules
 from innkeeper.server.identity.realm_settings import KerberosSettings, LdapSettings, PamSettings
 from innkeeper.server.settings import ENVIRONMENT, FakeSettings, Settings, variable_of
 from innkeeper.updates.policy import Policy
@@ -48,6 +49,7 @@ _TABLES: tuple[tuple[str, type], ...] = (
     ("", Settings),
     ("[policy]", Policy),
     ("[policy.undo]", UndoRules),
+    ("[policy.memory]", MemoryRules),
     ("[pam]", PamSettings),
     ("[[ldap]]", LdapSettings),
     ("[[kerberos]]", KerberosSettings),
@@ -134,6 +136,8 @@ def _type(annotation: object, limits: str) -> str:
         return f"list of {_plural(inside[0])}"
     if origin is dict:
         return "table of texts"
+    if origin is Mapping:
+        return f"table of {_type(inside[1], '')} by name"
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return ", ".join(f'`"{each.value}"`' for each in annotation)
     for title, kind in _TABLES:
