@@ -137,7 +137,7 @@ def _type(annotation: object, limits: str) -> str:
     if origin is dict:
         return "table of texts"
     if origin is Mapping:
-        return f"table of {_type(inside[1], '')} by name"
+        return f"table of names, each with {_type(inside[1], '')}"
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return ", ".join(f'`"{each.value}"`' for each in annotation)
     for title, kind in _TABLES:

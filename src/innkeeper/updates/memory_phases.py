@@ -69,7 +69,7 @@ async def bring_back(run: Run) -> BroughtBack:
 
 
 async def go_on(run: Run) -> None:
-    """Let the machine go on from the moment of its undo point: decided before, and never done anew.
+    """Resume the machine at the moment of its undo point: decided before, and never done anew.
 
     From here on its disks are written to, so that its memory is worth nothing.
     """
@@ -83,7 +83,7 @@ async def go_on(run: Run) -> None:
 
 
 async def set_clock(run: Run) -> None:
-    """Tell a guest that has gone back what time it is, and see that its agent is there again."""
+    """Set the clock of a guest that has gone back, and see that its agent is there again."""
     if run.fact(BroughtBack).why_not or (await run.state()).state is not MachineState.RUNNING:
         return
     if await _clock_set_by_agent(run):

@@ -51,7 +51,7 @@ class Policy:
     #: How the undo point of a running machine is taken: as it runs (`live`), shut down first (`off`), or
     #: as it runs with its memory (`memory`).
     undo_point: UndoPointPolicy = UndoPointPolicy.LIVE
-    #: The same for machines with a label, by label; a machine's own setting goes before.
+    #: The same for machines with a label: label = way. A machine's own setting (`undo_point`) goes before.
     undo_points: Mapping[str, UndoPointPolicy] = dataclasses.field(default_factory=dict)
     #: How the memory of undo points is kept, where it is.
     memory: MemoryRules = dataclasses.field(default_factory=MemoryRules)

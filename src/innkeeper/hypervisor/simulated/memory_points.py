@@ -30,7 +30,7 @@ class SimulatedMemoryPoints:
         self._simulation = simulation
 
     async def outlook(self, name: str) -> MemoryOutlook:
-        """What it would take: all of the memory that the machine calls its own."""
+        """Prospects of keeping the memory: all that the machine calls its own."""
 
         def look(machine: SimulatedMachine, _: float) -> MemoryOutlook:
             passed = machine.passthrough[0] if machine.passthrough else ""

@@ -43,7 +43,8 @@ class MemoryRules:
     #: Let the guest run while its memory is kept: a shorter pause, a longer call, and a file of up to three
     #: times its memory. Otherwise it stands still until the file is written.
     live: bool = False
-    #: The longest that a guest may stand still for it; with `live` the limit is of what is predicted alone.
+    #: The longest that a guest may stand still for it, predicted from its memory and the speed of
+    #: the disk, and given up after. Without effect where `live` is set.
     longest_pause_seconds: float = 30.0
     #: Where memory cannot be kept: an undo point of the disks alone (`disks`), or none (`refuse`).
     otherwise: WithoutMemory = WithoutMemory.DISKS
