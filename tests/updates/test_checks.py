@@ -18,7 +18,8 @@ from innkeeper.machines.service import Machines
 from innkeeper.machines.settings import MachineSettings
 from innkeeper.updates.checks import Checks
 from innkeeper.updates.policy import Policy
-from innkeeper.wire.checks import DiskUndo, RollBack
+from innkeeper.wire.checks import DiskUndo
+from innkeeper.wire.states import RollBack
 from tests.threads import in_thread
 from tests.updates.inn import Inn
 

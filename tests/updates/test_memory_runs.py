@@ -335,13 +335,13 @@ async def test_a_machine_has_its_own_way_or_its_labels(tmp_path: Path) -> None:
     await inn.open()
     await _running(inn)
     settings = MachineSettings(inn.machines)
-    assert policy.roll_back_of(await inn.machine()) is RollBack.BOOT
+    assert policy.roll_back_of(await inn.machine()) is RollBack.DISKS
     await settings.add_labels("web-1", ["web", "db"])
-    assert policy.roll_back_of(await inn.machine()) is RollBack.RUNNING_MOMENT
+    assert policy.roll_back_of(await inn.machine()) is RollBack.MEMORY
     await settings.change("web-1", {"undo_point": UndoPointKind.LIVE})
-    assert policy.roll_back_of(await inn.machine()) is RollBack.BOOT
+    assert policy.roll_back_of(await inn.machine()) is RollBack.DISKS
     await settings.change("web-1", {"undo_point": UndoPointKind.MEMORY})
-    assert policy.roll_back_of(await inn.machine()) is RollBack.RUNNING_MOMENT
+    assert policy.roll_back_of(await inn.machine()) is RollBack.MEMORY
     _, report = await _run(inn, Behaviour.BAD)
     assert report.undo_point.endswith("It went on from the running moment.")
 

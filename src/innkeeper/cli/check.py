@@ -19,15 +19,9 @@ from innkeeper.wire.checks import (
     DiskUndo,
     MachineCheckMessage,
     ObstacleMessage,
-    RollBack,
     SilentHostMessage,
 )
 
-_ROLL_BACKS = {
-    RollBack.NONE: Text("–", style="dim"),
-    RollBack.DISKS: Text("disks"),
-    RollBack.MEMORY: Text("disks and memory"),
-}
 _STYLES = {
     DiskUndo.OVERLAY: "",
     DiskUndo.READ_ONLY: "dim",
@@ -90,7 +84,7 @@ def _answer(found: CheckList) -> RenderableType:
         return _of_one(found.machines[0])
     made = table("MACHINE", "TONIGHT", "ROLL BACK", "DISKS")
     for check in found.machines:
-        made.add_row(Text(check.machine), _tonight(check), _ROLL_BACKS[check.roll_back], _disks(check))
+        made.add_row(Text(check.machine), _tonight(check), Text(check.roll_back.words), _disks(check))
     stuck = [each for each in found.machines if not each.can_be_maintained]
     parts: list[RenderableType] = [made] if found.machines else []
     for check in stuck:
@@ -113,7 +107,7 @@ def _of_one(check: MachineCheckMessage) -> RenderableType:
         parts += [Text(), made]
     parts += [
         Text(),
-        facts({"Host": check.host, "A roll back brings back": _ROLL_BACKS[check.roll_back].plain}),
+        facts({"Host": check.host, "A roll back brings back": check.roll_back.words}),
     ]
     return Group(*parts)
 

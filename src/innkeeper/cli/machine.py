@@ -212,6 +212,6 @@ def _facts(machine: MachineMessage) -> dict[str, str]:
         if machine.obstacle
         else say_tonight(machine).plain,
         "Guest agent port": "yes" if machine.has_guest_agent_port else "no",
-        "If rolled back": machine.roll_back.words if machine.roll_back else "",
+        "A roll back brings back": machine.roll_back.words if machine.roll_back else "",
         "Held by task": str(machine.task_id or ""),
     }

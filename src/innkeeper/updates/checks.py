@@ -12,20 +12,29 @@ from typing import Final, TypeVar
 import structlog
 
 from innkeeper.channels.ports import GuestAgents
-from innkeeper.errors import AgentError, ErrorCode, HypervisorError, InnkeeperError, MachineNotFound
+from innkeeper.errors import (
+    AgentError,
+    ErrorCode,
+    HypervisorError,
+    InnkeeperError,
+    MachineError,
+    MachineNotFound,
+)
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.exclusion import written_disks
 from innkeeper.machines.undo.fitness import Examination, Obstacle
+from innkeeper.machines.undo.memory import WithoutMemory, plan_memory
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.waiting import Outrun, Signal, unless
 from innkeeper.updates.admission import admission, refuse_silent_agent
 from innkeeper.updates.policy import Policy
-from innkeeper.wire.checks import DiskUndo, RollBack
+from innkeeper.wire.checks import DiskUndo
 from innkeeper.wire.events import Event, EventGroup
+from innkeeper.wire.states import RollBack
 
 T = TypeVar("T")
 
@@ -216,15 +225,34 @@ class Checks:
         except AgentError as error:
             if machine.has_agent_port:
                 obstacles = (*obstacles, Obstacle(target="", error=error))
+        roll_back, notes = RollBack.NONE, found.plan.gaps
+        if not obstacles:
+            roll_back, obstacles, more = await self._roll_back(host, machine, found)
+            notes = (*notes, *more)
         return Check(
             machine=machine.name,
             host=host.name,
             at=self._clock.now(),
-            roll_back=RollBack.NONE if obstacles else RollBack.DISKS,
+            roll_back=roll_back,
             obstacles=obstacles,
             disks=tuple(_disks(machine, found)),
-            notes=found.plan.gaps,
+            notes=notes,
         )
+
+    async def _roll_back(
+        self, host: Host, machine: Machine, found: Examination
+    ) -> tuple[RollBack, tuple[Obstacle, ...], tuple[str, ...]]:
+        """What a roll back would come back to; with what is in the way of memory that was asked for."""
+        rules = self._policy.memory
+        if not self._policy.keeps_memory_of(machine):
+            return RollBack.DISKS, (), ()
+        try:
+            memory = await plan_memory(host, machine, found.plan, _A_RUN, rules, self._policy.undo)
+        except MachineError as error:
+            if rules.otherwise is WithoutMemory.REFUSE:
+                return RollBack.NONE, (Obstacle(target="", error=error),), ()
+            return RollBack.DISKS, (), (error.sentence,)
+        return RollBack.MEMORY, (), (memory.words,)
 
     def _unknown(self, host: Host, machine: Machine, error: InnkeeperError) -> Check:
         return Check(

@@ -46,7 +46,7 @@ async def admit(run: Run) -> Admitted:
         run.task.log(gap, LogLevel.WARNING)
     kind = run.policy.undo_point_of(machine)
     memory, why_not = None, ""
-    if kind is UndoPointPolicy.MEMORY and machine.state is MachineState.RUNNING:
+    if run.policy.keeps_memory_of(machine):
         memory, why_not = await memory_of(run, machine, found.plan)
     return Admitted(
         found=machine.state, plan=found.plan, undo_point=kind, memory=memory, why_no_memory=why_not

@@ -106,13 +106,12 @@ class Policy:
         labelled = (self.undo_points[label] for label in machine.labels if label in self.undo_points)
         return next(labelled, self.undo_point)
 
+    def keeps_memory_of(self, machine: Machine) -> bool:
+        """Whether the memory of the machine shall be kept, as it is found now."""
+        is_asked = self.undo_point_of(machine) is UndoPointPolicy.MEMORY
+        return is_asked and machine.state is MachineState.RUNNING
+
     def roll_back_of(self, machine: Machine) -> RollBack:
         """What a roll back would bring the machine back to, by what is known without asking its host."""
-        if machine.state is MachineState.RUNNING:
-            keeps = self.undo_point_of(machine) is UndoPointPolicy.MEMORY and not machine.passthrough
-            return RollBack.RUNNING_MOMENT if keeps else RollBack.BOOT
-        return RollBack.SAVED_STATE if machine.state in _KEPT_MEMORY else RollBack.OFF
-
-
-#: Found like this, a machine goes on from its saved memory.
-_KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
+        keeps = self.keeps_memory_of(machine) and not machine.passthrough
+        return RollBack.MEMORY if keeps else RollBack.DISKS

@@ -7,6 +7,7 @@ import enum
 from pydantic import AwareDatetime
 
 from innkeeper.wire.messages import Message
+from innkeeper.wire.states import RollBack
 
 
 class DiskUndo(enum.StrEnum):
@@ -20,17 +21,6 @@ class DiskUndo(enum.StrEnum):
     EXCLUDED = "excluded"
     #: No undo disk can be put over it, so the machine is not maintained.
     REFUSED = "refused"
-
-
-class RollBack(enum.StrEnum):
-    """What a roll back brings a machine back to."""
-
-    #: None: it is not maintained.
-    NONE = "none"
-    #: Its disks as they were; it is booted, or its saved state restored.
-    DISKS = "disks"
-    #: The running moment before the update, memory included.
-    MEMORY = "memory"
 
 
 class ObstacleMessage(Message):

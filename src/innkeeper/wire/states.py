@@ -207,26 +207,23 @@ class UpdateStatus(NamedNumber):
 class RollBack(enum.StrEnum):
     """What a roll back brings a machine back to."""
 
-    #: Its former disks, from which it boots.
-    BOOT = "boot"
-    #: Its former disks and its memory: it goes on from the moment of the undo point, without a boot.
-    RUNNING_MOMENT = "running_moment"
-    #: Its former disks and its saved state.
-    SAVED_STATE = "saved_state"
-    #: Its former disks; it stays off.
-    OFF = "off"
+    #: None: it is not maintained.
+    NONE = "none"
+    #: Its disks as they were; it is booted, or its saved state restored.
+    DISKS = "disks"
+    #: The running moment before the update, memory included.
+    MEMORY = "memory"
 
     @property
     def words(self) -> str:
-        """What happens, for people."""
+        """What it is, for people."""
         return _ROLL_BACKS[self]
 
 
 _ROLL_BACKS: Mapping[RollBack, str] = {
-    RollBack.BOOT: "boots from its former disks",
-    RollBack.RUNNING_MOMENT: "goes back to the running moment",
-    RollBack.SAVED_STATE: "goes back to its saved state",
-    RollBack.OFF: "off, with its former disks",
+    RollBack.NONE: "–",
+    RollBack.DISKS: "disks",
+    RollBack.MEMORY: "disks and memory",
 }
 
 
