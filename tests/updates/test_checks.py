@@ -17,11 +17,11 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.settings import MachineSettings
 from innkeeper.updates.checks import Checks
-from innkeeper.updates.policy import Policy
+from innkeeper.updates.policy import Policy, UndoPointPolicy
 from innkeeper.wire.checks import DiskUndo
 from innkeeper.wire.states import RollBack
 from tests.threads import in_thread
-from tests.updates.inn import Inn
+from tests.updates.inn import PATIENT, Inn
 
 _STATES = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
 
@@ -247,3 +247,17 @@ async def test_a_change_is_looked_at_soon_after(inn: Inn) -> None:
     await until_it_says(False)
     loop.cancel()
     await asyncio.wait({loop})
+
+
+async def test_a_check_says_which_kind_of_roll_back_a_machine_gets(tmp_path: Path) -> None:
+    """The running moment where memory will be kept, with its pause; else why not."""
+    inn = Inn(tmp_path, dataclasses.replace(PATIENT, undo_point=UndoPointPolicy.MEMORY))
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    check = await checks_of(inn).one("web-1")
+    assert (check.roll_back, check.can_be_maintained) == (RollBack.MEMORY, True)
+    assert "stand still for at most 2.7 seconds" in check.notes[-1]
+    inn.host.simulation.write_speed = 1e6
+    check = await checks_of(inn).one("web-1")
+    assert (check.roll_back, check.can_be_maintained) == (RollBack.DISKS, True)
+    assert "would stand still for up to" in check.notes[-1]
