@@ -48,14 +48,12 @@ async def change_disk(inn: Inn, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": DiskKind.BLOCK, "path": "/dev/sdb"}, "block device /dev/sdb, passed through"),
-        ({"device": "lun", "path": "/dev/sdb"}, "block device /dev/sdb, passed through"),
+        ({"device": "lun", "path": "/dev/sdb"}, "SCSI device /dev/sdb, passed through"),
         ({"shared": True}, "shared with other machines"),
         ({"transient": True}, "transient"),
         ({"encrypted": True}, "is encrypted"),
         ({"sliced": True}, "is a slice of"),
-        ({"kind": DiskKind.NETWORK, "path": "rbd/pool"}, "network disk"),
-        ({"kind": DiskKind.VOLUME, "path": ""}, "volume of a storage pool"),
+        ({"kind": DiskKind.NETWORK, "path": "https://there:443/a.img"}, "takes no writes"),
         ({"kind": DiskKind.OTHER, "path": ""}, "kind that Innkeeper does not know"),
     ],
 )
@@ -79,16 +77,40 @@ async def test_what_takes_no_writes_is_left_out(inn: Inn, changes: dict[str, obj
     assert [disk.target for disk in (await plan_of(inn)).disks] == ["vda"]
 
 
-async def test_a_foreign_backing_file_is_refused_unless_it_is_declared(inn: Inn) -> None:
-    """Innkeeper did not put it there: somebody else may be standing on it."""
+async def test_a_foreign_backing_file_is_fine(inn: Inn) -> None:
+    """A linked clone: only its own image is ever written to, whoever else stands on the golden one."""
     parent = str(inn.directory / "golden.img")
     in_thread(fake_disks.create_base, parent)
     os.remove(inn.disk(target="vdb"))  # noqa: PTH107
     in_thread(fake_disks.create_overlay, inn.disk(target="vdb"), parent)
-    with pytest.raises(MachineUnfit, match=r"golden\.img, which Innkeeper did not put there"):
-        await plan_of(inn)
-    plan = await plan_of(inn, UndoRules(known_parents=("*/golden.img",)))
-    assert len(plan.disks) == 2
+    plan = await plan_of(inn)
+    assert plan.bases["vdb"] == inn.disk(target="vdb")
+
+
+@pytest.mark.parametrize(
+    ("changes", "base", "image"),
+    [
+        ({"kind": DiskKind.BLOCK, "path": "/dev/vg/web"}, "/dev/vg/web", "/dev/vg/web"),
+        (
+            {"kind": DiskKind.NETWORK, "path": "rbd://mon/pool/web"},
+            "rbd://mon/pool/web",
+            "rbd://mon/pool/web",
+        ),
+    ],
+)
+async def test_a_disk_in_no_folder_gets_its_overlay_among_undo_disks(
+    inn: Inn, changes: dict[str, object], base: str, image: str
+) -> None:
+    """In the folder that the settings name, or in the host's own; beside the file where there is one."""
+    await change_disk(inn, **changes)
+    plan, named = await plan_of(inn), await plan_of(inn, UndoRules(undo_directory="/fast/undo"))
+    assert (plan.bases["vdb"], plan.images["vdb"]) == (base, image)
+    own = await inn.host.disks.undo_directory()
+    assert plan.overlays["vdb"] == f"{own}/web-1.vdb.innkeeper-{RUN}.qcow2"
+    assert named.overlays["vdb"] == f"/fast/undo/web-1.vdb.innkeeper-{RUN}.qcow2"
+    assert Path(named.overlays["vda"]).parent == Path(inn.disk(target="vda")).parent
+    assert UndoPlan.from_json(plan.to_json()) == plan
+    assert base not in plan.files
 
 
 async def test_a_second_undo_point_is_refused(inn: Inn) -> None:
@@ -182,6 +204,10 @@ async def test_plans_and_records_come_back_from_the_journal_as_they_were(inn: In
     """Through JSON, with nothing lost."""
     plan = await plan_of(inn)
     assert UndoPlan.from_json(plan.to_json()) == plan
+    plans = dataclasses.replace(
+        plan, disks=(dataclasses.replace(plan.disks[0], kind=DiskKind.VOLUME, base="p/v", resolved="/p/v"),)
+    )
+    assert UndoPlan.from_json(plans.to_json()) == plans
     undo = UndoPoint(inn.host, plan, clock=inn.clock)
     for record in await undo.record(read_up_to_bytes=0):
         assert record.checksum == ""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -88,7 +89,19 @@ def _identity(path: Path) -> FileIdentity | None:
         found = path.stat()
     except FileNotFoundError:
         return None
+    if stat.S_ISBLK(found.st_mode):
+        # Its number changes with each boot of the host, and its time with nothing that is written.
+        return FileIdentity(size_bytes=_device_size(path), mtime_ns=0, inode=0)
     return FileIdentity(size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
+
+
+def _device_size(path: Path) -> int:
+    """The bytes of a block device; 0 where only libvirt may open it."""
+    try:
+        with path.open("rb") as device:
+            return device.seek(0, os.SEEK_END)
+    except PermissionError:
+        return 0
 
 
 def _virtual_size(path: Path, image_format: str) -> int:
@@ -121,8 +134,11 @@ def _checksum(path: Path, on_progress: OnProgress | None) -> str:
     report = on_progress or (lambda _done, _total: None)
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as image:
-        size = os.fstat(image.fileno()).st_size
-        for start, end, is_data in _extents(image.fileno(), size):
+        size = image.seek(0, os.SEEK_END)
+        is_device = stat.S_ISBLK(os.fstat(image.fileno()).st_mode)
+        # A device has no holes to ask for, and the kernel's answer would be that it is one.
+        extents = iter([(0, size, True)]) if is_device else _extents(image.fileno(), size)
+        for start, end, is_data in extents:
             for offset in range(start, end, _BLOCK):
                 length = min(_BLOCK, end - offset)
                 digest.update(os.pread(image.fileno(), length, offset) if is_data else _ZEROS[:length])

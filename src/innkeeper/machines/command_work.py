@@ -170,7 +170,7 @@ class CommandWork:
             if command is Command.DISCARD_UNDO_DISKS:
                 await self._refuse_half_merged(plan)
             elif not await self._is_half_merged(plan):
-                await refuse_children(host, name, plan.bases, self._hosts.values())
+                await refuse_children(host, name, plan.images, self._hosts.values())
             task.report(command.words.capitalize(), number=1, count=1)
             await self._step_on_undo_disks(command, host, plan, task)
 
@@ -187,7 +187,7 @@ class CommandWork:
             else:
                 await undo.drop()
             await undo.delete_files()
-            await forget_undo_disks(host, plan.machine, list(plan.bases.values()))
+            await forget_undo_disks(host, plan.machine, list(plan.images.values()))
             return None
 
         await task.step(str(command), action)

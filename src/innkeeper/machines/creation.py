@@ -320,7 +320,7 @@ class Creation:
             for disk in machine.disks
             if disk.device == "disk" and disk.kind is DiskKind.FILE and disk.path
         ]
-        bases = [*([] if undo is None else undo.bases.values()), *(p for p in disks if run_of(p) is None)]
+        bases = [*([] if undo is None else undo.files), *(p for p in disks if run_of(p) is None)]
         seeds = [disk.path for disk in machine.disks if _is_seed(machine.name, disk.path)]
         if machine.nvram_path:
             deleted.append(machine.nvram_path)

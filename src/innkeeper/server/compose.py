@@ -141,7 +141,7 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         opened.push_async_callback(tasks.close)
         await tasks.launch()
         keep = functools.partial(_keep_running, foundations)
-        keep("reconciler", _reconciler(foundations, tasks, machines).run)
+        keep("reconciler", _reconciler(foundations, tasks, machines, settings.policy.undo.undo_directory).run)
         keep("undo watch", _undo_action_watch(foundations, machines).run)
         keep("report retention", lambda: house.reports.forget_old(foundations.clock, history))
         keep("session retention", house.people.sessions.purge_for_ever)
@@ -346,13 +346,16 @@ def _undo_action_watch(foundations: Foundations, machines: Machines) -> UndoActi
     return watch
 
 
-def _reconciler(foundations: Foundations, tasks: Tasks, machines: Machines) -> Reconciler:
+def _reconciler(
+    foundations: Foundations, tasks: Tasks, machines: Machines, undo_directory: str
+) -> Reconciler:
     return Reconciler(
         tasks=tasks,
         machines=machines,
         reports=foundations.store.reports,
         clock=foundations.clock,
         publish=foundations.events.publish,
+        undo_directory=undo_directory,
     )
 
 

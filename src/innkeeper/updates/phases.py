@@ -250,7 +250,7 @@ async def _refuse_changed_bases(run: Run) -> None:
 async def _refuse_children(run: Run) -> None:
     """A clone may have been made since: keeping would change it, and rolling back does not."""
     try:
-        await refuse_children(run.hypervisor, run.machine, run.undo.plan.bases, run.hosts)
+        await refuse_children(run.hypervisor, run.machine, run.undo.plan.images, run.hosts)
     except MachineUnfit as error:
         raise Stop.by(error, Cause.FAILED) from error
 

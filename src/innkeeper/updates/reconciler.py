@@ -32,13 +32,21 @@ class Reconciler:
     """
 
     def __init__(
-        self, *, tasks: Tasks, machines: Machines, reports: ReportStore, clock: Clock, publish: Publish
+        self,
+        *,
+        tasks: Tasks,
+        machines: Machines,
+        reports: ReportStore,
+        clock: Clock,
+        publish: Publish,
+        undo_directory: str = "",
     ) -> None:
         self._tasks = tasks
         self._machines = machines
         self._reports = reports
         self._clock = clock
         self._publish = publish
+        self._undo_directory = undo_directory
 
     async def run(self) -> None:
         """Look at every host that answers."""
@@ -46,7 +54,7 @@ class Reconciler:
         for host, hypervisor in self._machines.hosts.items():
             try:
                 undoable = {each.name for each in await hypervisor.inventory.list() if each.undoable}
-                for leftover in await find_leftovers(hypervisor):
+                for leftover in await find_leftovers(hypervisor, self._undo_directory):
                     # An undoable machine stands on undo disks as it should.
                     if leftover.run not in live and leftover.machine not in undoable:
                         await self._resolve(hypervisor, leftover)

@@ -61,7 +61,12 @@ class TriggerAgent:
             policy=policy,
         )
         self._reconciler = Reconciler(
-            tasks=tasks, machines=machines, reports=reports, clock=clock, publish=publish
+            tasks=tasks,
+            machines=machines,
+            reports=reports,
+            clock=clock,
+            publish=publish,
+            undo_directory=policy.undo.undo_directory,
         )
         self._woken = Signal()
         #: How often each waiting booking was passed over; a restart forgives that.

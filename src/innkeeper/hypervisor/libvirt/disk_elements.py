@@ -44,6 +44,11 @@ class ImageElement(Element):
     volume = Attribute("source", "volume")
 
     @property
+    def kind(self) -> DiskKind:
+        """The kind of storage; a VHD that is reached by its export is a file."""
+        return DiskKind.FILE if self.is_exported else _KINDS.get(self.type, DiskKind.OTHER)
+
+    @property
     def file(self) -> str:
         """The image file that takes the writes, by itself or by its export; empty where none does."""
         return self.source_file or exported_file(self.protocol, self.network_name)
@@ -139,11 +144,10 @@ class DiskElement(ImageElement):
     def value(self) -> Disk:
         """The disk as a value of ``machines``."""
         source = self.source()
-        kind = DiskKind.FILE if self.is_exported else _KINDS.get(self.type, DiskKind.OTHER)
         return Disk(
             target=self.target,
             device=self.device,
-            kind=kind if source else DiskKind.OTHER,
+            kind=self.kind if source else DiskKind.OTHER,
             path=source,
             format=self.format,
             read_only=self.read_only,

@@ -34,6 +34,7 @@ from innkeeper.hypervisor.libvirt.saved_states import LibvirtSavedStates
 from innkeeper.hypervisor.libvirt.screens import LibvirtScreens
 from innkeeper.hypervisor.libvirt.starts import Starts
 from innkeeper.hypervisor.libvirt.state_files import LibvirtStateFiles
+from innkeeper.hypervisor.libvirt.storages import Storages
 from innkeeper.hypervisor.libvirt.trays import Trays
 from innkeeper.hypervisor.libvirt.undo_definitions import UndoDefinitions
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
@@ -123,7 +124,7 @@ def libvirt_host(
         ),
         backups=LibvirtBackups(where, connection, store),
         state_files=LibvirtStateFiles(where, connection),
-        disks=LibvirtDisks(connection, store, exported),
+        disks=LibvirtDisks(where, connection, store, Storages(where, store), exported),
         files=files,
         images=images,
         screens=LibvirtScreens(where, connection, domains),

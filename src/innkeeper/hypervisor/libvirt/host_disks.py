@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.image_users import image_users
 from innkeeper.hypervisor.libvirt.images import Images
-from innkeeper.machines.ports.disks import ImageUser
+from innkeeper.hypervisor.libvirt.storages import Storages
+from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.ports.disks import DiskStorage, ImageUser
 
 
 class LibvirtDisks:
     """The disk images of one host (``machines.ports.disks.Disks``)."""
 
-    def __init__(self, connection: Connection, images: Images, exported: ExportedDisks) -> None:
+    def __init__(
+        self,
+        uri: HostUri,
+        connection: Connection,
+        images: Images,
+        storages: Storages,
+        exported: ExportedDisks,
+    ) -> None:
+        self._uri = uri
+        self._storages = storages
         self._connection = connection
         self._images = images
         self._exported = exported
@@ -32,7 +44,7 @@ class LibvirtDisks:
     async def users(self, path: str) -> Sequence[ImageUser]:
         """Who stands on an image."""
         return await self._connection.ask(
-            lambda c: image_users(c, self._images, path), f"see who stands on {path}"
+            lambda c: image_users(c, self._images, self._storages, path), f"see who stands on {path}"
         )
 
     async def free_bytes(self, directory: str) -> int:
@@ -44,6 +56,19 @@ class LibvirtDisks:
     async def delete(self, path: str) -> None:
         """Delete an image file of this host. Does nothing where it is gone."""
         await self._connection.command(lambda c: self._images.delete(c, path), f"delete {path}")
+
+    async def storage(self, name: str, target: str) -> DiskStorage:
+        """Where the content of a machine's disk is."""
+        return await self._connection.ask(
+            lambda c: self._storages.storage(c, name, target), f"find the disk {target} of", name
+        )
+
+    async def undo_directory(self) -> str:
+        """The host's folder for undo disks, made where it is the service's own."""
+        directory = self._uri.undo_directory
+        if directory is not None and self._uri.is_local and not self._uri.is_system:
+            await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
+        return str(directory or "")
 
     async def use_exports(self, name: str) -> Sequence[str]:
         """Make the definition of a machine that is off use an export for each VHD."""

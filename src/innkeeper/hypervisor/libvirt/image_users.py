@@ -7,37 +7,59 @@ from pathlib import Path
 
 import libvirt
 
-from innkeeper.errors import DiskError
+from innkeeper.errors import DiskError, InnkeeperError
+from innkeeper.hypervisor.libvirt.disk_elements import ImageElement
 from innkeeper.hypervisor.libvirt.domains import current, persistent
 from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.storages import Storages
+from innkeeper.machines.machine import DiskKind
 from innkeeper.machines.ports.disks import ImageUser
 
 #: More images in one folder than anybody keeps.
 _MOST_IMAGES = 10_000
 
 
-def image_users(connect: libvirt.virConnect, images: Images, path: str) -> list[ImageUser]:
+def image_users(
+    connect: libvirt.virConnect, images: Images, storages: Storages, path: str
+) -> list[ImageUser]:
     """Every disk that is this image or stands on it, then images of its folder that no definition names.
 
     Both by name: libvirt lists machines in no order.
     """
     by_machine = sorted(
-        set(_machines_over(connect, images, path)), key=lambda user: (user.machine, user.target, user.image)
+        set(_machines_over(connect, images, storages, path)),
+        key=lambda user: (user.machine, user.target, user.image),
     )
     named = {user.image for user in by_machine}
-    beside = images.over(connect, path)[:_MOST_IMAGES]
+    beside = images.over(connect, path)[:_MOST_IMAGES] if _lies_in_a_folder(path) else []
     return [*by_machine, *(ImageUser(image=image) for image in beside if image not in named)]
 
 
-def _machines_over(connect: libvirt.virConnect, images: Images, path: str) -> Iterator[ImageUser]:
+def _machines_over(
+    connect: libvirt.virConnect, images: Images, storages: Storages, path: str
+) -> Iterator[ImageUser]:
     for domain in connect.listAllDomains():
         # A machine that runs may stand on other images than its definition says.
         for definition in (persistent(domain), current(domain)):
             for disk in definition.disks():
-                chain = _chain(connect, images, disk.file, disk.format) if disk.file else []
-                chain += [below for below, _ in disk.backing()]
-                if any(is_same_file(path, each) for each in chain):
-                    yield ImageUser(image=disk.file, machine=domain.name(), target=disk.target)
+                own = _resolved(connect, storages, disk, domain.name())
+                chain = _chain(connect, images, own, disk.format) if disk.kind is DiskKind.FILE else [own]
+                chain += [_resolved(connect, storages, each, domain.name()) for each in disk.images_below()]
+                if own and any(is_same_file(path, each) for each in chain):
+                    yield ImageUser(image=own, machine=domain.name(), target=disk.target)
+
+
+def _resolved(connect: libvirt.virConnect, storages: Storages, image: ImageElement, machine: str) -> str:
+    """The image by its path, or by its address where it has none; as it is named where that is not known."""
+    try:
+        return storages.resolve(connect, image, machine)[1] or image.source()
+    except (InnkeeperError, libvirt.libvirtError):
+        return image.source()
+
+
+def _lies_in_a_folder(path: str) -> bool:
+    """Whether other images may lie beside it: not beside a device, and not beside an address."""
+    return path.startswith("/") and not path.startswith("/dev/")
 
 
 def _chain(connect: libvirt.virConnect, images: Images, path: str, image_format: str) -> list[str]:

@@ -108,7 +108,15 @@ class Images:
     def free_bytes(self, connect: libvirt.virConnect, directory: str) -> int:
         """Room left in a directory of the host."""
         if self._uri.is_local:
-            return shutil.disk_usage(directory).free
+            try:
+                return shutil.disk_usage(directory).free
+            except OSError as error:
+                raise DiskError(
+                    f"The room in {directory} cannot be seen: {error.strerror}.",
+                    path=directory,
+                    code=ErrorCode.ERROR_PATH_NOT_FOUND,
+                    advice="Make the folder, or name another one.",
+                ) from error
         with _pool(connect, directory) as pool:
             return int(pool.info()[3])
 

@@ -17,6 +17,7 @@ from innkeeper.hypervisor.libvirt.domains import current
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.starts import begin_without_processor
+from innkeeper.hypervisor.libvirt.storages import virtual_size
 from innkeeper.hypervisor.libvirt.uris import HostUri
 
 _ATOMIC_OVERLAY = (
@@ -24,9 +25,6 @@ _ATOMIC_OVERLAY = (
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
 )
-_QCOW2_MAGIC = b"QFI\xfb"
-#: Where a qcow2 header keeps the size that the guest sees.
-_QCOW2_SIZE = slice(24, 32)
 
 
 class Overlays:
@@ -85,7 +83,7 @@ class Overlays:
 def create_overlay(base: str, base_format: str, path: str) -> None:
     """Make an empty overlay over a file or block device that no QEMU runs; nobody makes out its format."""
     command = ["create", "-q", "-f", "qcow2", "-F", base_format, "-b", base]
-    size = _size(base, base_format)
+    size = virtual_size(base, base_format)
     # Where the size is known, nothing that the base names is opened.
     command += (
         [qemu_img.new_file(Path(path))] if size is None else ["-u", qemu_img.new_file(Path(path)), str(size)]
@@ -106,19 +104,6 @@ def _make_by_qemu(connect: libvirt.virConnect, definition: Definition, overlays:
         domain.snapshotCreateXML(overlays_xml(current(domain), overlays), _ATOMIC_OVERLAY)
     finally:
         domain.destroy()
-
-
-def _size(base: str, base_format: str) -> int | None:
-    """The bytes that a guest sees of an image; ``None`` where only QEMU can tell."""
-    if base_format not in ("raw", "qcow2"):
-        return None
-    with Path(base).open("rb") as image:
-        if base_format == "raw":
-            return image.seek(0, os.SEEK_END)
-        header = image.read(_QCOW2_SIZE.stop)
-    if not header.startswith(_QCOW2_MAGIC):
-        raise DiskError(f"{base} is no qcow2 image, as its definition says it is.", path=base)
-    return int.from_bytes(header[_QCOW2_SIZE], "big")
 
 
 def _make_durable(path: Path, base: str) -> None:

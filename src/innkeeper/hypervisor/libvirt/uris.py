@@ -63,6 +63,19 @@ class HostUri:
         )
 
     @property
+    def undo_directory(self) -> Path | None:
+        """Where undo disks go whose disks lie in no folder; ``None`` where that is not known from here."""
+        if self.root is not None:
+            return self.root / "undo"
+        path = urlsplit(self.text).path
+        if path == "/system":
+            return Path("/var/lib/libvirt/images")
+        if path == "/session" and self.is_local:
+            data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+            return Path(data) / "libvirt/images"
+        return None
+
+    @property
     def is_system(self) -> bool:
         """Whether the host is this computer's system libvirt, which runs QEMU as a user of its own."""
         return self.is_local and urlsplit(self.text).path == "/system"

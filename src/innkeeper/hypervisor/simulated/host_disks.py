@@ -10,8 +10,9 @@ from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, format_of
 from innkeeper.hypervisor.simulated.simulation import Simulation
-from innkeeper.machines.machine import Disk
-from innkeeper.machines.ports.disks import ImageUser
+from innkeeper.machines.machine import Disk, DiskKind
+from innkeeper.machines.ports.disks import DiskStorage, ImageUser
+from innkeeper.machines.undo.overlay_names import run_of
 
 
 class SimulatedDisks:
@@ -43,6 +44,31 @@ class SimulatedDisks:
     async def delete(self, path: str) -> None:
         """Delete an image file."""
         await self._simulation.delete(Path(path))
+
+    async def storage(self, name: str, target: str) -> DiskStorage:
+        """Where the content of a machine's disk is: below its undo disk."""
+
+        def look(machine: SimulatedMachine, _: float) -> DiskStorage:
+            disk = next(each for each in machine.active_disks if each.target == target)
+            images = fake_disks.chain_if_any(disk.path)
+            chain = tuple(path for path in images if run_of(path) is None) or (disk.path,)
+            has_path = disk.kind is not DiskKind.NETWORK
+            return DiskStorage(
+                source=chain[0],
+                kind=disk.kind,
+                path=chain[0] if has_path else "",
+                format=format_of(chain[0]) if has_path else disk.format,
+                size_bytes=fake_disks.DISK_BYTES,
+                chain=chain if has_path else (),
+            )
+
+        return await self._simulation.simulate(name, look)
+
+    async def undo_directory(self) -> str:
+        """A folder of the simulation's own."""
+        directory = self._simulation.directory / "undo"
+        await self._simulation.blocking(lambda: directory.mkdir(exist_ok=True))
+        return str(directory)
 
     async def use_exports(self, name: str) -> Sequence[str]:
         """Make the definition use an export for each VHD."""

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from innkeeper.machines.machine import DiskKind
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ImageUser:
@@ -16,6 +18,24 @@ class ImageUser:
     #: The machine whose disk it is, and that disk's name; empty where no definition names the image.
     machine: str = ""
     target: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DiskStorage:
+    """Where the content of one disk of a machine is: below its undo disk, where one is noted."""
+
+    #: As the definition has it: a file, a device, ``pool/volume`` or an address.
+    source: str
+    #: What it is, volumes of pools resolved: a file, a block device, or something on the network.
+    kind: DiskKind
+    #: The file or device of the host; empty where it is on the network.
+    path: str
+    #: ``raw``, ``qcow2`` …
+    format: str
+    #: The size that the guest sees; 0 where only a running machine could tell.
+    size_bytes: int
+    #: The path and what it stands on, top first; empty where it is on the network.
+    chain: tuple[str, ...]
 
 
 class Disks(Protocol):
@@ -35,6 +55,15 @@ class Disks(Protocol):
 
     async def delete(self, path: str) -> None:
         """Delete an image file. Does nothing where it is gone."""
+
+    async def storage(self, name: str, target: str) -> DiskStorage:
+        """Where the content of a machine's disk is, on whatever storage.
+
+        Raises ``MachineUnfit`` where its pool is not active, ``NotSupported`` where the host has no pools.
+        """
+
+    async def undo_directory(self) -> str:
+        """The host's folder for undo disks of disks that lie in no folder; empty where none is known."""
 
     async def use_exports(self, name: str) -> Sequence[str]:
         """Make the definition of a machine that is off use an export for each VHD, which QEMU misreads.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
 
@@ -20,7 +19,8 @@ from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.exclusion import leave_out, or_leave_out, written_disks
-from innkeeper.machines.undo.overlay_names import MARK, run_of
+from innkeeper.machines.undo.overlay_names import run_of
+from innkeeper.machines.undo.placing import PlacedDisk, place, refuse_lack_of_room
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan
 from innkeeper.machines.undo.state_copies import StatePlan, plan_state
 
@@ -34,7 +34,12 @@ class UndoRules:
     reserve_share: float = 0.1
     #: The most room that is asked for an overlay.
     reserve_bytes: int = 2 << 30
-    #: Backing files that are no surprise under a machine's disk: paths or globs.
+    #: The folder for undo disks of disks that lie in no folder of the host (block devices, network disks);
+    #: QEMU must be allowed to write there. Left out: `/var/lib/libvirt/images` of the system's libvirt,
+    #: `~/.local/share/libvirt/images` of a user's, or a folder of the service's own.
+    undo_directory: str = ""
+    #: Backing files that are no surprise under a machine's disk: paths or globs. Kept for settings of former
+    #: releases: no backing file is refused any more, for none is written to.
     known_parents: tuple[str, ...] = ()
     #: Maintain machines with a TPM also where its state cannot be part of the undo point.
     leave_tpm_out: bool = False
@@ -116,15 +121,18 @@ async def examine(
     disks = [disk for disk in written if disk.target not in machine.undo_exclude]
     with obstacles.of():
         _refuse_nothing_left(machine, written, disks)
+    placed: list[PlacedDisk] = []
     for disk in disks:
         with obstacles.of(disk.target):
             _refuse_disk(machine, disk)
-            await _refuse_chain(hypervisor, machine, disk, run, rules)
-            await refuse_children(hypervisor, machine.name, {disk.target: disk.path}, others)
-    covered = obstacles.clear_of(disks)
+            found = await place(hypervisor, machine, disk, rules.undo_directory)
+            _refuse_undo_disks(machine, found)
+            image = found.storage.path or found.storage.source
+            await refuse_children(hypervisor, machine.name, {disk.target: image}, others)
+            placed.append(found)
     with obstacles.of():
-        await _refuse_lack_of_room(hypervisor, machine, covered, rules)
-    planned = tuple(_plan_disk(machine, disk, run) for disk in covered)
+        await refuse_lack_of_room(hypervisor, machine, placed, rules.reserve_share, rules.reserve_bytes)
+    planned = tuple(each.planned(machine, run) for each in placed)
     state = StatePlan()
     with obstacles.of():
         state = await _plan_state(hypervisor, machine, planned, run, rules)
@@ -135,12 +143,6 @@ async def examine(
         excluded=tuple(disk.target for disk in written if disk.target in machine.undo_exclude),
     )
     return Examination(plan=plan, obstacles=tuple(obstacles.found))
-
-
-def _plan_disk(machine: Machine, disk: Disk, run: int) -> UndoDisk:
-    directory = PurePath(disk.path).parent
-    overlay = directory / f"{machine.name}.{disk.target}{MARK}{run}.qcow2"
-    return UndoDisk(target=disk.target, base=disk.path, overlay=str(overlay))
 
 
 def _refuse_nothing_left(machine: Machine, written: list[Disk], disks: list[Disk]) -> None:
@@ -170,12 +172,14 @@ def _refuse_devices(machine: Machine) -> None:
         )
 
 
+#: Protocols by which QEMU can only read.
+_ONLY_READ = ("http:", "https:", "ftp:", "ftps:", "tftp:")
 #: What is wrong with a disk, and what to do about it; the first that holds is said.
 _FAULTS: tuple[tuple[Callable[[Disk], bool], str, str], ...] = (
     (
-        lambda disk: disk.device == "lun" or disk.kind is DiskKind.BLOCK,
-        "is the host's block device {path}, passed through: what is written to it cannot be undone",
-        "Move the disk to an image file.",
+        lambda disk: disk.device == "lun",
+        "is the host's SCSI device {path}, passed through: the guest's own commands go past an undo disk",
+        "Give it to the machine as a plain disk: device='disk' instead of 'lun'.",
     ),
     (
         lambda disk: disk.shared,
@@ -198,17 +202,12 @@ _FAULTS: tuple[tuple[Callable[[Disk], bool], str, str], ...] = (
         "Copy the slice into an image file of its own.",
     ),
     (
-        lambda disk: disk.kind is DiskKind.NETWORK,
-        "is a network disk ({path}), which no undo disk can be put over yet",
-        "Move the disk to an image file of the host.",
+        lambda disk: disk.kind is DiskKind.NETWORK and disk.path.startswith(_ONLY_READ),
+        "is read from {path}, which takes no writes: an undo disk could not be kept",
+        "Declare it read-only (<readonly/>), or copy it into an image.",
     ),
     (
-        lambda disk: disk.kind is DiskKind.VOLUME,
-        "is a volume of a storage pool that is not resolved to a file",
-        "Name the volume's file in the definition.",
-    ),
-    (
-        lambda disk: disk.kind is not DiskKind.FILE or not disk.path,
+        lambda disk: disk.kind is DiskKind.OTHER or not disk.path,
         "is of a kind that Innkeeper does not know",
         "Move the disk to an image file.",
     ),
@@ -226,43 +225,13 @@ def _refuse_disk(machine: Machine, disk: Disk) -> None:
             )
 
 
-async def _refuse_chain(hypervisor: Host, machine: Machine, disk: Disk, run: int, rules: UndoRules) -> None:
-    chain = await hypervisor.disks.backing_chain(disk.path)
-    for path in chain:
+def _refuse_undo_disks(machine: Machine, placed: PlacedDisk) -> None:
+    disk = placed.disk
+    for path in (disk.path, *placed.storage.chain):
         if run_of(path) is not None:
             raise MachineError(
                 f"The disk {disk.target} of {machine.name} still has the undo disk {path}.",
                 machine=machine.name,
                 code=ErrorCode.VM_E_DRIVE_IN_USE,
                 advice=f"Turn it off, and run: innkeeper machine undo {machine.name} --merge (or --discard)",
-            )
-    for parent in chain[1:]:
-        if parent in machine.known_parents:
-            continue
-        if not any(fnmatch.fnmatchcase(parent, known) for known in rules.known_parents):
-            raise MachineUnfit(
-                f"The disk {disk.target} of {machine.name} stands on {parent}, "
-                "which Innkeeper did not put there.",
-                machine=machine.name,
-                advice="Declare the file in known_parents, or flatten the image.",
-            )
-
-
-async def _refuse_lack_of_room(
-    hypervisor: Host, machine: Machine, disks: list[Disk], rules: UndoRules
-) -> None:
-    needed: dict[str, int] = {}
-    for disk in disks:
-        directory = str(PurePath(disk.path).parent)
-        size = await hypervisor.files.virtual_size(disk.path, disk.format)
-        reserve = min(int(size * rules.reserve_share), rules.reserve_bytes)
-        needed[directory] = needed.get(directory, 0) + reserve
-        free = await hypervisor.disks.free_bytes(directory)
-        if free < needed[directory]:
-            raise MachineError(
-                f"There is no room for the undo disk of {disk.target} of {machine.name}: {directory} has "
-                f"{free} bytes free, and {needed[directory]} are asked for.",
-                machine=machine.name,
-                code=ErrorCode.ERROR_DISK_FULL,
-                advice="Free some room, or lower the reserve.",
             )

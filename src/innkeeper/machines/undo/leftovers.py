@@ -25,10 +25,15 @@ class Leftover:
     machine: str
 
 
-async def find_leftovers(hypervisor: Host) -> Sequence[Leftover]:
-    """Every file of an undo point that lies beside a machine's disks or firmware variables."""
+async def find_leftovers(hypervisor: Host, undo_directory: str = "") -> Sequence[Leftover]:
+    """Every file of an undo point that lies beside a machine's disks or firmware variables.
+
+    Looked at too is ``undo_directory``, which the settings name for those of disks that lie in no folder.
+    """
     machines = await hypervisor.inventory.list()
+    own = undo_directory or await hypervisor.disks.undo_directory()
     directories = _directories(machines) | await _state_directories(hypervisor, machines)
+    directories |= {own} if own else set()
     found = [path for directory in sorted(directories) for path in await _marked(hypervisor, directory)]
     if not found:
         return ()

@@ -11,7 +11,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from innkeeper.errors import AgentError, DiskError, ErrorCode, MachineError, WrongState
-from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.machine import DiskKind, Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.image_files import FileIdentity, ImageFiles
 from innkeeper.machines.ports.progress import OnProgress
@@ -19,11 +19,14 @@ from innkeeper.machines.undo.state_copies import StateCopies, StatePlan
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
+    JsonObject,
     as_int,
     as_object,
     as_row,
     as_str,
+    get,
     get_list,
+    get_object,
     get_or,
     get_str,
     get_strs,
@@ -56,10 +59,24 @@ class UndoDisk:
 
     #: The name inside the definition: ``vda``.
     target: str
-    #: The file that holds the disk as it was.
+    #: What holds the disk as it was, as the definition has it: a file, a device, ``pool/volume``, an address.
     base: str
     #: The overlay that takes all writes.
     overlay: str
+    #: The kind of storage that the definition names.
+    kind: DiskKind = DiskKind.FILE
+    #: The base's file or device on the host, where the definition does not name it.
+    resolved: str = ""
+
+    @property
+    def image(self) -> str:
+        """The base by its file or device, or by its address where it is on the network."""
+        return self.resolved or self.base
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the base is on the network, where the service cannot look at it."""
+        return not self.image.startswith("/")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +101,16 @@ class UndoPlan:
         return {disk.target: disk.base for disk in self.disks}
 
     @property
+    def images(self) -> Mapping[str, str]:
+        """Base by target, by its file, device or address."""
+        return {disk.target: disk.image for disk in self.disks}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The bases that are files of the definition's own."""
+        return tuple(disk.base for disk in self.disks if disk.kind is DiskKind.FILE)
+
+    @property
     def gaps(self) -> tuple[str, ...]:
         """What a roll back will not undo, a sentence for each disk."""
         return tuple(
@@ -98,6 +125,11 @@ class UndoPlan:
             "version": _VERSION if self.state.files else _WITHOUT_STATE,
             "machine": self.machine,
             "disks": [[disk.target, disk.base, disk.overlay] for disk in self.disks],
+            "storages": {
+                disk.target: [str(disk.kind), disk.resolved]
+                for disk in self.disks
+                if disk.kind is not DiskKind.FILE
+            },
             "nvram_path": "",
             "nvram_copy": "",
             "state": self.state.to_json(),
@@ -109,9 +141,12 @@ class UndoPlan:
         """From the journal. Raises ``JsonError``."""
         fields = as_object(data)
         refuse_newer(fields, _VERSION)
+        # Plans of release 0.1.0 had files alone.
+        storages = get_object(fields, "storages") if "storages" in fields else {}
+        disks = get_list(fields, "disks", _undo_disk)
         return cls(
             machine=get_str(fields, "machine"),
-            disks=get_list(fields, "disks", _undo_disk),
+            disks=tuple(_on_storage(disk, storages) for disk in disks),
             state=get_or(fields, "state", StatePlan.from_json, StatePlan.from_first_release(fields)),
             # Plans of release 0.1.0 left no disk out.
             excluded=get_strs(fields, "excluded") if "excluded" in fields else (),
@@ -257,8 +292,12 @@ class UndoPoint:
     async def record(
         self, *, read_up_to_bytes: int, on_progress: OnProgress | None = None
     ) -> tuple[BaseRecord, ...]:
-        """Write down what the bases are like; those of at most so many bytes are read whole."""
-        return tuple([await self._record(d, read_up_to_bytes, on_progress) for d in self._plan.disks])
+        """Write down what the bases are like; those of at most so many bytes are read whole.
+
+        A base on the network is left out: nobody but its machine's QEMU can look at it.
+        """
+        local = [disk for disk in self._plan.disks if not disk.is_remote]
+        return tuple([await self._record(disk, read_up_to_bytes, on_progress) for disk in local])
 
     async def changed_bases(self, records: Sequence[BaseRecord]) -> tuple[str, ...]:
         """The bases that are not the files they were, by size, time of change and inode."""
@@ -277,17 +316,17 @@ class UndoPoint:
     async def _record(
         self, disk: UndoDisk, read_up_to_bytes: int, on_progress: OnProgress | None
     ) -> BaseRecord:
-        identity = await self._hypervisor.files.identity(disk.base)
+        identity = await self._hypervisor.files.identity(disk.image)
         if identity is None:
             raise MachineError(
-                f"The disk {disk.target} of {self._plan.machine} has lost its file {disk.base}.",
+                f"The disk {disk.target} of {self._plan.machine} has lost its image {disk.image}.",
                 machine=self._plan.machine,
                 code=ErrorCode.VM_E_PARENT_PATH_NOT_FOUND,
-                advice="Put the file back.",
+                advice="Put it back.",
             )
         read = identity.size_bytes <= read_up_to_bytes
-        checksum = await checksum_if_readable(self._hypervisor.files, disk.base, on_progress) if read else ""
-        return BaseRecord(path=disk.base, identity=identity, checksum=checksum)
+        checksum = await checksum_if_readable(self._hypervisor.files, disk.image, on_progress) if read else ""
+        return BaseRecord(path=disk.image, identity=identity, checksum=checksum)
 
     async def _clear_leftovers(self) -> None:
         """Delete what a crash left of an earlier attempt: overlays that no definition names."""
@@ -355,6 +394,13 @@ class _Hold:
 def _undo_disk(data: Json) -> UndoDisk:
     target, base, overlay = map(as_str, as_row(data, 3))
     return UndoDisk(target=target, base=base, overlay=overlay)
+
+
+def _on_storage(disk: UndoDisk, storages: JsonObject) -> UndoDisk:
+    if disk.target not in storages:
+        return disk
+    kind, resolved = get(storages, disk.target, lambda row: tuple(map(as_str, as_row(row, 2))))
+    return dataclasses.replace(disk, kind=DiskKind(kind), resolved=resolved)
 
 
 def _paths(machine: Machine) -> set[str]:

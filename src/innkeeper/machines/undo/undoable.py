@@ -10,11 +10,12 @@ from typing import Final
 from innkeeper.errors import ErrorCode, InvalidArgument, MachineError, NotSupported
 from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.configuration import Extras, ParentRecord
-from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.machine import Disk, Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.overlay_names import MARK, run_of
+from innkeeper.machines.undo.placing import undo_disk
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
 from innkeeper.machines.undo.state_copies import StateFile, StatePlan, noted_state
 from innkeeper.tasks.ports import Clock
@@ -34,7 +35,7 @@ def stands_on_undo_disks(machine: Machine) -> bool:
 async def existing_plan(host: Host, machine: Machine) -> UndoPlan | None:
     """The undo disks that the machine stands on, whichever run put them there; ``None`` for none."""
     disks = [
-        UndoDisk(target=disk.target, overlay=disk.path, base=(await host.disks.backing_chain(disk.path))[1])
+        await _existing_disk(host, machine.name, disk)
         for disk in machine.disks
         if run_of(disk.path) is not None
     ]
@@ -56,6 +57,15 @@ async def _existing_state(host: Host, machine: Machine, overlay: str) -> StatePl
     return StatePlan(files=(StateFile(path=machine.nvram_path, copy=f"{machine.nvram_path}{MARK}{run}"),))
 
 
+async def _existing_disk(host: Host, name: str, disk: Disk) -> UndoDisk:
+    storage = await host.disks.storage(name, disk.target)
+    if storage.source == disk.path:
+        # Nothing is noted: a release before put it on, over a file.
+        base = (await host.disks.backing_chain(disk.path))[1]
+        return UndoDisk(target=disk.target, overlay=disk.path, base=base)
+    return undo_disk(disk, storage, overlay=disk.path)
+
+
 async def plan_at_start(
     host: Host, name: str, run: int, rules: UndoRules, others: Iterable[Host] = ()
 ) -> Json:
@@ -71,7 +81,7 @@ async def take_at_start(host: Host, name: str, planned: Json, clock: Clock) -> N
     if planned is not None:
         plan = UndoPlan.from_json(planned)
         await UndoPoint(host, plan, clock=clock).take(freeze_seconds=0)
-        await remember_parents(host, name, list(plan.bases.values()))
+        await remember_parents(host, name, list(plan.images.values()))
     await _note(host, name, {"undo_pending": True})
 
 
@@ -107,7 +117,7 @@ async def plan_at_end(host: Host, name: str, others: Iterable[Host] = ()) -> Jso
         await _note(host, name, {"undo_pending": False})
         return None
     if extras.undo_action is UndoAction.COMMIT:
-        await refuse_children(host, name, plan.bases, others)
+        await refuse_children(host, name, plan.images, others)
     return Ahead(action=extras.undo_action, plan=plan).to_json()
 
 
