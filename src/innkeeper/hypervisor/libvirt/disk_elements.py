@@ -55,7 +55,7 @@ class ImageElement(Element):
 
     @property
     def is_exported(self) -> bool:
-        """Whether it is a VHD that the machine reaches by its export."""
+        """Whether the image is a VHD that the machine reaches by its export."""
         return bool(exported_file(self.protocol, self.network_name))
 
     def source(self) -> str:

@@ -92,6 +92,7 @@ def _users(path: str, named: Sequence[tuple[str, Disk]]) -> Sequence[ImageUser]:
         if disk.path == path or path in fake_disks.chain_if_any(disk.path)
     ]
     images = {user.image for user in by_machine}
-    beside = [str(each) for each in sorted(Path(path).parent.iterdir()) if each.is_file()]
+    folder = Path(path).parent
+    beside = [str(each) for each in sorted(folder.iterdir()) if each.is_file()] if folder.is_dir() else []
     over = [each for each in beside if each not in images and path in fake_disks.chain_if_any(each)[1:]]
     return [*dict.fromkeys(by_machine), *(ImageUser(image=each) for each in over)]
