@@ -31,7 +31,7 @@ from innkeeper.server.compose import open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import Settings
 from innkeeper.tasks.running import RunningTask
-from innkeeper.updates.policy import Policy
+from innkeeper.updates.policy import Policy, UndoPointPolicy
 from innkeeper.updates.run import UpdateRuns
 from innkeeper.updates.window import ALL_MACHINES, Window
 from innkeeper.wire.events import Json
@@ -78,6 +78,8 @@ class Night:
     on_chains: bool = False
     #: The machine to which a channel is open all night.
     spoken_with: str = ""
+    #: How undo points of running machines are taken.
+    undo_point: str = "live"
 
 
 class KillingTask:
@@ -148,7 +150,8 @@ async def main(state: Path, night: Night) -> None:
     LibvirtUndoDisks.bandwidth_mib = _MERGE_MIB_PER_S
     _kill_at(night, state)
     settings = Settings(
-        state_dir=state, socket=state / "s", policy=_POLICY,
+        state_dir=state, socket=state / "s",
+        policy=dataclasses.replace(_POLICY, undo_point=UndoPointPolicy(night.undo_point)),
         hypervisors=(embedded_uri(embedded_root(state)),),
     )  # fmt: skip
     async with open_house(settings) as house:
@@ -175,6 +178,9 @@ async def _book(house: House, night: Night, state: Path) -> None:
             await house.bookings.get(name, night.identifier)
             continue
         await _bring(house, host, name, runs=name in night.running)
+        if name in night.running:
+            boots = state / f"boot-{night.identifier}-{name}"
+            await asyncio.to_thread(boots.write_text, await _boot(house, name))
         await house.bookings.book(
             name, label="night", identifier=night.identifier, context=words.encode(), booked_by="test"
         )
@@ -282,9 +288,16 @@ async def _reports(house: House, night: Night) -> dict[str, Json]:
             "reasons": list(report.reasons),
             "disks": [disk.path for disk in machine.disks],
             "runs": machine.state is MachineState.RUNNING,
+            "undo_point": report.undo_point,
+            "boot": await _boot(house, name) if machine.state is MachineState.RUNNING else "",
             "phases": {phase: round(seconds, 2) for phase, seconds in report.phase_seconds},
         }
     return message
+
+
+async def _boot(house: House, machine: str) -> str:
+    """The boot that the machine's guest is in."""
+    return (await house.agents.connected(machine, timeout=60)).hello.boot_id
 
 
 async def _all_ended(house: House, night: Night) -> None:
