@@ -241,9 +241,12 @@ def refused(chain: ImageChain, **options: object) -> DiskError:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [("ENOSPC", ErrorCode.ERROR_DISK_FULL), ("EIO", ErrorCode.VM_E_HD_IMAGE_ACCESS)]
+    ("error", "code", "at"),
+    [
+        ("ENOSPC", ErrorCode.ERROR_DISK_FULL, "the beginning"),
+        ("EIO", ErrorCode.VM_E_HD_IMAGE_ACCESS, "the middle"),
+    ],
 )
-@pytest.mark.parametrize("at", ["the beginning", "the middle"])
 def test_a_merge_whose_base_fails_is_taken_up_again(
     tmp_path: Path, served: Callable[..., Server], error: str, code: ErrorCode, at: str
 ) -> None:
