@@ -45,19 +45,23 @@ def describe(connect: libvirt.virConnect, tmp_path: Path) -> Describe:
     def describe(
         below: str, *, on: str = base, uri: str = "qemu:///session", inside: str = "", options: str = ""
     ) -> ImageChain | None:
-        where = HostUri.parse(uri)
-        images, domains = Images(where), Domains("here", where)
-        exports = Exports(tmp_path / "exports")
-        nobody = Connection(uri, on_open=lambda _connect: (), on_connected=_nothing, on_lost=_nothing)
-        exported = ExportedDisks(where, nobody, domains, exports)
         text = (
             f"<disk type='file' device='disk'><driver name='qemu' type='qcow2' {options}/>"
             f"<source file='{overlay}'>{inside}</source>{below}<target dev='vda'/></disk>"
         )
         disk = DiskElement(etree.fromstring(text.format(base=base)))
-        return DescribedChains(where, images, exported).of(connect, disk, on)
+        return described_chains(HostUri.parse(uri), tmp_path).of(connect, disk, on)
 
     return describe
+
+
+def described_chains(where: HostUri, directory: Path) -> DescribedChains:
+    """The chains of a host's disks, whose exports would be in this directory."""
+    nobody = Connection(
+        where, on_open=lambda _c: (), clean_up=_nothing, on_connected=_nothing, on_lost=_nothing
+    )
+    exported = ExportedDisks(where, nobody, Domains("here", where), Exports(directory / "exports"))
+    return DescribedChains(where, Images(where), exported)
 
 
 def _nothing(*_heard: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -11,17 +12,22 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import libvirt
 import pytest
+from lxml import etree
 
 from innkeeper.errors import ErrorCode, HypervisorError
-from innkeeper.hypervisor.libvirt import lanes, libvirt_host
+from innkeeper.hypervisor.libvirt import lanes, libvirt_host, undo_disks
 from innkeeper.hypervisor.libvirt.agent_ports import LibvirtAgentPorts
+from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
+from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.wire.events import Event, EventKind
 from tests.guests.machines import TinyMachine, define_tiny_machine, forget
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor import undo_definitions
+from tests.hypervisor.test_described_chains import described_chains
 
 pytestmark = [
     pytest.mark.qemu,
@@ -243,3 +249,58 @@ async def test_a_save_whose_wire_is_cut_is_found_saved(
     daemon.start()
     await saving
     assert (await hypervisor.inventory.get("far-1")).state is MachineState.SAVED
+
+
+_VOLUME = """<domain type='qemu'><name>far-2</name><memory unit='MiB'>32</memory>
+  <os><type arch='x86_64'>hvm</type></os><devices>
+  <disk type='volume' device='disk'><driver name='qemu' type='qcow2'/><source pool='far' volume='v.qcow2'/>
+    <target dev='vda' bus='virtio'/></disk></devices></domain>"""
+
+
+def _qemu(program: str, *arguments: str | Path) -> None:
+    subprocess.run([program, *arguments], check=True, capture_output=True)
+
+
+async def test_a_volume_is_merged_without_a_start(
+    daemon: Daemon, host: tuple[Host, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libvirt tells where the volume is, and the definition is as before."""
+    hypervisor, _ = host
+    overlay = str(tmp_path / "undo.qcow2")
+    _qemu("qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "v.qcow2", "8M")
+    with contextlib.closing(libvirt.open(daemon.uri)) as connect:
+        pool = f"<pool type='dir'><name>far</name><target><path>{tmp_path}</path></target></pool>"
+        connect.storagePoolCreateXML(pool).refresh()
+        await hypervisor.definitions.define(_VOLUME)
+        before = await undo_definitions.canonical(hypervisor, "far-2")
+        await hypervisor.undo_disks.add("far-2", {"vda": overlay})
+        _qemu("qemu-io", "-f", "qcow2", "-c", "write -P 5 1M 1M", overlay)
+        monkeypatch.delattr(undo_disks, "begin_without_processor")
+        await hypervisor.undo_disks.merge("far-2", {"vda": "far/v.qcow2"})
+    _qemu("qemu-io", "-r", "-f", "qcow2", "-c", "read -P 5 1M 1M", tmp_path / "v.qcow2")
+    assert await undo_definitions.canonical(hypervisor, "far-2") == before
+    await hypervisor.definitions.undefine("far-2")
+
+
+@pytest.mark.parametrize("private", ["no", "yes"])
+async def test_a_passphrase_is_asked_of_libvirt(
+    daemon: Daemon, host: tuple[Host, list[Event]], tmp_path: Path, private: str
+) -> None:
+    """One that is private is not told: libvirt itself merges then, for it hands the passphrase to QEMU."""
+    key = "5d0e5a36-6b5d-4f9b-8a0a-55b5c5f5d9a1"
+    for name in ("base", "undo"):
+        _qemu("qemu-img", "create", "-q", "-f", "qcow2", tmp_path / name, "1M")
+    encryption = f"<encryption format='luks'><secret type='passphrase' uuid='{key}'/></encryption>"
+    disk = DiskElement(etree.fromstring(
+        f"<disk type='file'><driver type='qcow2'/><source file='{tmp_path}/undo'>{encryption}</source>"
+        f"<backingStore type='file'><format type='qcow2'/><source file='{tmp_path}/base'>{encryption}"
+        "</source><backingStore/></backingStore></disk>"
+    ))  # fmt: skip
+    with contextlib.closing(libvirt.open(daemon.uri)) as connect:
+        secret = f"<secret ephemeral='no' private='{private}'><uuid>{key}</uuid></secret>"
+        connect.secretDefineXML(secret).setValue(b"nobody's")
+        chains = described_chains(HostUri.parse(daemon.uri), tmp_path)
+        chain = await asyncio.to_thread(chains.of, connect, disk, f"{tmp_path}/base")
+    assert (None if chain is None else [node.secret for node in chain.nodes]) == (
+        [b"nobody's"] * 2 if private == "no" else None
+    )
