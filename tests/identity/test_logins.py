@@ -72,6 +72,7 @@ class House:
             tokens=self.tokens,
             lockout=Lockout(self.clock),
             audit=Audit(MemoryAuditStore(), self.clock),
+            clock=self.clock,
         )
 
 

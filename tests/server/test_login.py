@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from tests.identity.people import GOOD
 from tests.serving import Service
@@ -294,3 +295,119 @@ def test_what_is_done_on_a_page_is_told_to_the_audit_log_once(remote: Service) -
     with httpx.Client(base_url=remote.url, cookies=stolen) as thief:
         assert thief.get("/v1/inn").status_code == 401
         assert thief.get("/machines").status_code in (303, 401)
+
+
+@pytest.mark.parametrize("change", ["closed", "removed", "password", "role"])
+def test_a_stream_ends_at_once_when_its_caller_may_no_longer_read_it(remote: Service, change: str) -> None:
+    """However they proved who they are: here by name and password in each request."""
+    name = f"visitor-{change}"
+    with _local(remote) as root:
+        root.post("/v1/users", json={"name": name, "password": GOOD, "role": "viewer"})
+        basic = "Basic " + base64.b64encode(f"{name}@local:{GOOD}".encode()).decode()
+        with (
+            httpx.Client(base_url=remote.url, timeout=30) as reader,
+            reader.stream("GET", "/v1/events", headers={"Authorization": basic}) as stream,
+        ):
+            assert stream.status_code == 200
+            began = time.monotonic()
+            if change == "closed":
+                root.put(f"/v1/users/{name}/enabled", json={"enabled": False})
+            elif change == "removed":
+                root.delete(f"/v1/users/{name}")
+            elif change == "password":
+                root.put(f"/v1/users/{name}/password", json={"password": GOOD + " new"})
+            else:
+                root.delete("/v1/roles", params={"holder": name, "realm": "LOCAL"})
+            with contextlib.suppress(httpx.RemoteProtocolError):
+                for _ in stream.iter_raw():
+                    assert time.monotonic() - began < 9, "only the next look ended it"
+        root.delete(f"/v1/users/{name}")
+
+
+def test_a_role_is_never_inherited_by_the_next_account_of_the_name(remote: Service) -> None:
+    """Whatever way realm and name were spelled when it was given."""
+    with _local(remote) as root:
+        account = {"name": "Straße", "password": GOOD}
+        assert root.post("/v1/users", json=account).status_code == 201
+        for realm, holder in (("Local", "STRASSE"), ("LOCAL", "strasse"), ("local", "Straße")):
+            given = {"realm": realm, "holder": holder, "role": "administrator"}
+            assert root.post("/v1/roles", json=given).status_code == 201
+        (found,) = [each for each in root.get("/v1/users").json()["users"] if each["name"] == "strasse"]
+        assert len(found["roles"]) == 1
+        assert root.delete("/v1/users/STRASSE").status_code == 204
+        assert root.post("/v1/users", json=account).status_code == 201
+        (found,) = [each for each in root.get("/v1/users").json()["users"] if each["name"] == "strasse"]
+        assert found["roles"] == []
+        root.delete("/v1/users/strasse")
+
+
+def test_a_token_with_a_scope_ends_no_token_that_reaches_further(remote: Service) -> None:
+    """It may end itself."""
+    with httpx.Client(base_url=remote.url, timeout=30) as client:
+        session = _bearer(_log_in(client))
+        whole = client.post("/v1/tokens", json={"name": "whole"}, headers=session).json()
+        small = client.post(
+            "/v1/tokens", json={"name": "small", "scope": [{"role": "viewer"}]}, headers=session
+        ).json()
+        by_small = {"Authorization": f"Bearer {small['secret']}"}
+        refused = client.delete(f"/v1/tokens/{whole['token']['id']}", headers=by_small)
+        assert refused.status_code == 403, refused.text
+        assert client.delete(f"/v1/tokens/{small['token']['id']}", headers=by_small).status_code == 204
+        assert client.delete(f"/v1/tokens/{whole['token']['id']}", headers=session).status_code == 204
+
+
+def test_an_answer_is_not_told_again_to_whom_it_would_not_be_told_now(remote: Service) -> None:
+    """A repetition under the key of a request that was made with another role."""
+    with _local(remote) as root, httpx.Client(base_url=remote.url, timeout=30) as client:
+        root.post("/v1/users", json={"name": "fallen", "password": GOOD, "role": "operator"})
+        basic = "Basic " + base64.b64encode(f"fallen@local:{GOOD}".encode()).decode()
+        headers = {"Authorization": basic, "Idempotency-Key": "a-fallen-operators"}
+        window = {"name": "fallen", "opens_at": "22:00", "duration_seconds": 60, "weekdays": ["mon"]}
+        first = client.post("/v1/windows", json=window, headers=headers)
+        given = {"realm": "local", "holder": "fallen", "role": "viewer"}
+        assert root.post("/v1/roles", json=given).status_code == 201
+        again = client.post("/v1/windows", json=window, headers=headers)
+        assert again.status_code == 403, (first.text, again.text)
+        root.delete("/v1/windows/fallen")
+        root.delete("/v1/users/fallen")
+
+
+def test_a_page_of_another_name_is_not_of_one_origin_with_the_service(http: httpx.Client) -> None:
+    """DNS that points elsewhere than before: the browser sends the other name."""
+    for host in ("evil.example", "evil.example:8443", "localhost.evil.example", "evil.example."):
+        refused = http.get("/v1/service", headers={"Host": host})
+        assert refused.status_code in (401, 403), host
+        assert "host_names" in refused.text
+    for host in ("localhost:1", "127.0.0.1", "[::1]:8443", "192.0.2.1", socket.gethostname()):
+        assert "host_names" not in http.get("/v1/service", headers={"Host": host}).text
+
+
+def test_websockets_count_to_the_connections_of_their_address(tmp_path: Path) -> None:
+    """An upgrade frees no place."""
+    service = Service(tmp_path)
+    config = tmp_path / "inn.toml"
+    config.write_text("max_connections_from_one = 4\n")
+    service.listen()
+    service.add_arguments("--config", str(config))
+    service.start()
+    try:
+        with _local(service) as root:
+            root.post("/v1/users", json={"name": "bob", "password": GOOD, "role": "operator"})
+            (machine, *_) = root.get("/v1/machines").json()["machines"]
+        basic = "Basic " + base64.b64encode(f"bob@local:{GOOD}".encode()).decode()
+        url = f"{service.url.replace('http', 'ws', 1)}/v1/machines/{machine['name']}/console"
+        with contextlib.ExitStack() as held:
+            for _ in range(4):
+                held.enter_context(connect(url, additional_headers={"Authorization": basic}))
+            with _raw(service) as one_more:
+                assert one_more.recv(100).startswith(b"HTTP/1.1 503")
+        deadline = time.monotonic() + 10
+        while _raw_is_refused(service):
+            assert time.monotonic() < deadline, "whoever has gone still takes a place"
+    finally:
+        service.end()
+
+
+def _raw_is_refused(service: Service) -> bool:
+    with httpx.Client(base_url=service.url) as client:
+        return client.get("/livez").status_code == 503

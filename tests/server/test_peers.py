@@ -14,6 +14,7 @@ from innkeeper.identity.roles import Role
 from innkeeper.server.http.callers import CALLER
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
+from innkeeper.server.identity.session_revocation import Revocations
 from innkeeper.server.peers import PEER, Admission, Credentials, Peers, user_name
 from innkeeper.tasks.clock import FakeClock
 from tests.identity.people import memory_people
@@ -74,7 +75,9 @@ async def test_a_stranger_never_reaches_the_application(admitted: bool) -> None:
 
     name = f"uid:{_NOBODY_KNOWN}"
     peers = Peers(Admission(users=(name,) if admitted else ()))
-    door = Identify(inside, Gate(peers=peers, logins=memory_people(FakeClock()).logins).caller)
+    door = Identify(
+        inside, Gate(peers=peers, logins=memory_people(FakeClock()).logins), revocations=Revocations()
+    )
     await door(
         {"type": "http", "path": "/", "query_string": b"", "headers": [], PEER: _credentials(_NOBODY_KNOWN)},
         receive,

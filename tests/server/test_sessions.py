@@ -81,7 +81,7 @@ class Site:
         problems.install(app)
         app.state.house = types.SimpleNamespace(people=people, audit=Audit(MemoryAuditStore(), FakeClock()))
         gate = Gate(peers=Peers(Admission()), logins=people.logins)
-        app.add_middleware(Identify, recognise=gate.caller, look_seconds=0.05)
+        app.add_middleware(Identify, gate=gate, revocations=people.revocations, look_seconds=0.05)
         transport = httpx.ASGITransport(app, client=("192.0.2.1", 1))
         self.people = people
         self.browser = httpx.AsyncClient(transport=transport, base_url=f"{scheme}://inn")

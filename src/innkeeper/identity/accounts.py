@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from innkeeper.errors import ErrorCode, IdentityError
 from innkeeper.identity.account import Account
 from innkeeper.identity.caller import LOCAL_REALM
 from innkeeper.identity.passwords import Passwords
 from innkeeper.identity.ports import AccountStore
-from innkeeper.identity.realms import Known, checked_name
+from innkeeper.identity.realms import Known, checked_name, normal_name
 from innkeeper.tasks.ports import Clock
 
 
 class Accounts:
     """Innkeeper's own accounts, as a realm and to be looked after."""
 
-    def __init__(self, store: AccountStore, passwords: Passwords, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: AccountStore,
+        passwords: Passwords,
+        clock: Clock,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_change`` is called after each change that can end what somebody has open."""
+        self._on_change = on_change
         self._store = store
         self._passwords = passwords
         self._clock = clock
@@ -31,7 +39,7 @@ class Accounts:
 
     async def check(self, user: str, password: str) -> Known | None:
         """Whom this name and password are for."""
-        account = await self._store.get(user.casefold())
+        account = await self._store.get(_normal(user))
         live = account if account is not None and not account.disabled else None
         right = await self._passwords.matches(password, live.password_hash if live else None)
         return _known(live) if live is not None and right else None
@@ -51,7 +59,7 @@ class Accounts:
 
     async def add(self, name: str, password: str) -> Account:
         """Add an account. Raises ``IdentityError`` (0x800700B7) where there is one of this name."""
-        name = checked_name(name).casefold()
+        name = _normal(checked_name(name))
         if await self._store.get(name) is not None:
             raise IdentityError(
                 f"There is an account “{name}” already.",
@@ -70,25 +78,32 @@ class Accounts:
         hashed = await self._passwords.hash(password)
         account = dataclasses.replace(account, password_hash=hashed, changed_at=self._clock.now())
         await self._store.put(account)
+        self._on_change()
         return account
 
     async def set_disabled(self, name: str, disabled: bool) -> Account:
         """Close it, or open it again; a closed one lets nobody in, and ends what it had open."""
         account = dataclasses.replace(await self.get(name), disabled=disabled)
         await self._store.put(account)
+        self._on_change()
         return account
 
     async def remove(self, name: str) -> None:
         """Remove it. Raises ``IdentityError`` (0x80070490) where there is none."""
-        if not await self._store.delete(name.casefold()):
+        if not await self._store.delete(_normal(name)):
             raise _no_account(name)
+        self._on_change()
 
     async def get(self, name: str) -> Account:
         """The account of this name. Raises ``IdentityError`` (0x80070490)."""
-        account = await self._store.get(name.casefold())
+        account = await self._store.get(_normal(name))
         if account is None:
             raise _no_account(name)
         return account
+
+
+def _normal(name: str) -> str:
+    return normal_name(LOCAL_REALM, name)
 
 
 def _known(account: Account) -> Known:

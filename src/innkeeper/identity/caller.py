@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import enum
 
+from innkeeper.identity.realms import LOCAL_REALM as LOCAL_REALM
+from innkeeper.identity.realms import SYSTEM_REALM as SYSTEM_REALM
 from innkeeper.identity.roles import THE_INN, Grant, Reach, Resource, Role, role_on
-
-#: The realm of this computer's own users: the kernel's word at the local door, PAM at the remote one.
-SYSTEM_REALM = "system"
-
-#: The realm of Innkeeper's own accounts.
-LOCAL_REALM = "local"
 
 
 class Proof(enum.StrEnum):
@@ -58,6 +55,10 @@ class Caller:
     ceiling: tuple[Grant, ...] | None = None
     #: The name of the token that proved it, or the id of the session; never its secret.
     by: str = ""
+    #: The account as it was proven (``Known.version``): it changes with the password.
+    version: str = dataclasses.field(default="", repr=False)
+    #: When the proof ends by itself, as a ticket does; ``None`` where it does not.
+    ends_at: dt.datetime | None = None
 
     @property
     def person(self) -> Person:
@@ -68,6 +69,12 @@ class Caller:
     def name(self) -> str:
         """The name that tasks and the audit log carry: ``ana`` for the system's users, else ``ana@LAB``."""
         return str(self.person)
+
+    @property
+    def rights(self) -> tuple[str, ...]:
+        """Their roles and what a token leaves of them, in an order that means nothing: to be compared."""
+        ceiling = ["whole"] if self.ceiling is None else sorted(map(repr, self.ceiling))
+        return *sorted(map(repr, self.grants)), "", *ceiling
 
     @property
     def is_administrator(self) -> bool:

@@ -15,6 +15,7 @@ from innkeeper.identity.roles import Grant
 from innkeeper.identity.session import Session
 from innkeeper.identity.sessions import Sessions
 from innkeeper.identity.tokens import Tokens
+from innkeeper.tasks.ports import Clock
 
 if TYPE_CHECKING:
     from innkeeper.identity.ports import Realm, TicketRealm
@@ -33,7 +34,9 @@ class Logins:
         tokens: Tokens,
         lockout: Lockout,
         audit: Audit,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._realms: Mapping[str, Realm] = {realm.name.casefold(): realm for realm in realms}
         self._tickets = tickets
         self._grants = grants
@@ -93,6 +96,20 @@ class Logins:
                 return await self._caller(realm.name, known, Proof.TICKET, address)
         return None
 
+    async def caller_now(self, caller: Caller) -> Caller | None:
+        """What the caller is now by the account that they proved; ``None`` where it is closed or changed."""
+        if caller.ends_at is not None and self._clock.now() >= caller.ends_at:
+            return None
+        realm = self._realms.get(caller.realm.casefold())
+        if realm is None:
+            return None
+        known = await realm.recall(
+            Known(user=caller.user, groups=caller.groups, version=caller.version, ends_at=caller.ends_at)
+        )
+        if known is None:
+            return None
+        return await self._caller(realm.name, known, caller.proof, caller.address)
+
     async def by_session(self, secret: str, proof: Proof, address: str) -> Caller | None:
         """The owner of a session; ``None`` where it has ended."""
         session = await self._sessions.find(secret)
@@ -140,4 +157,6 @@ class Logins:
             grants=await self._grants.of(realm, known),
             ceiling=ceiling,
             by=by,
+            version=known.version,
+            ends_at=known.ends_at,
         )

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import unicodedata
 
 from innkeeper.errors import InvalidArgument
+
+#: The realm of this computer's own users: the kernel's word at the local door, PAM at the remote one.
+SYSTEM_REALM = "system"
+
+#: The realm of Innkeeper's own accounts.
+LOCAL_REALM = "local"
 
 _LONGEST_NAME = 256
 
@@ -18,6 +26,24 @@ class Known:
     groups: frozenset[str] = frozenset()
     #: Changes when what was proven before no longer counts, as after a new password.
     version: str = ""
+    #: When what was proven ends by itself; ``None`` where it does not.
+    ends_at: dt.datetime | None = None
+
+
+def normal_name(realm: str, name: str) -> str:
+    """The one form in which names of a realm are compared, whatever way they are written.
+
+    This computer tells its users apart by the case of letters; every other realm takes ``Ana`` for ``ana``.
+    """
+    composed = unicodedata.normalize("NFC", name)
+    return (
+        composed if is_same_realm(realm, SYSTEM_REALM) else unicodedata.normalize("NFC", composed.casefold())
+    )
+
+
+def is_same_realm(one: str, other: str) -> bool:
+    """Whether both are names of one realm."""
+    return one.casefold() == other.casefold()
 
 
 def checked_name(name: str, what: str = "user's name") -> str:

@@ -7,6 +7,7 @@ import datetime as dt
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 
 import structlog
 
@@ -38,7 +39,15 @@ class Lifetime:
 class Sessions:
     """All sessions."""
 
-    def __init__(self, store: SessionStore, clock: Clock, lifetime: Lifetime = Lifetime()) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        clock: Clock,
+        lifetime: Lifetime = Lifetime(),
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``on_end`` is called after sessions were ended."""
+        self._on_end = on_end
         self._store = store
         self._clock = clock
         self._lifetime = lifetime
@@ -74,11 +83,15 @@ class Sessions:
 
     async def close(self, secret: str) -> bool:
         """End it; whether there was one."""
-        return await self._store.delete(digest_of(secret))
+        ended = await self._store.delete(digest_of(secret))
+        self._on_end()
+        return ended
 
     async def close_all(self, owner: Person) -> int:
         """End all of one person's; how many."""
-        return await self._store.delete_of(owner)
+        ended = await self._store.delete_of(owner)
+        self._on_end()
+        return ended
 
     async def purge_for_ever(self) -> None:
         """Forget those that are over, every hour."""

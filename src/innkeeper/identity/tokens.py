@@ -6,7 +6,7 @@ import datetime as dt
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from innkeeper.errors import ErrorCode, IdentityError
 from innkeeper.identity.caller import Person
@@ -27,7 +27,11 @@ _USED_EVERY = dt.timedelta(minutes=1)
 class Tokens:
     """All tokens."""
 
-    def __init__(self, store: TokenStore, clock: Clock) -> None:
+    def __init__(
+        self, store: TokenStore, clock: Clock, on_revoked: Callable[[], None] = lambda: None
+    ) -> None:
+        """``on_revoked`` is called after tokens were revoked."""
+        self._on_revoked = on_revoked
         self._store = store
         self._clock = clock
 
@@ -95,8 +99,10 @@ class Tokens:
     async def revoke(self, token_id: str) -> None:
         """End it for ever."""
         await self._store.revoke((await self.get(token_id)).id, self._clock.now())
+        self._on_revoked()
 
     async def revoke_all(self, owner: Person) -> None:
         """End all of one person's."""
         for token in await self._store.list(owner):
             await self._store.revoke(token.id, self._clock.now())
+        self._on_revoked()

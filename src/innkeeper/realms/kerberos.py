@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import datetime as dt
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,7 @@ from innkeeper.identity.realms import Known
 
 _THREADS: Final = 4
 _LONGEST_TICKET: Final = 64 * 1024
+_LONGEST_LIFE_SECONDS: Final = 365 * 24 * 3600
 
 T = TypeVar("T")
 
@@ -58,7 +61,7 @@ class KerberosRealm:
             context.step(ticket)
             if not context.complete:
                 return None
-            return self._known(str(context.initiator_name))
+            return self._known(str(context.initiator_name), context.lifetime)
         except GSSError:
             return None
 
@@ -77,11 +80,17 @@ class KerberosRealm:
                     advice="See that its KDC answers, and what /etc/krb5.conf says of it.",
                 ) from error
             return None
-        return self._accepted(ticket or b"")
+        found = self._accepted(ticket or b"")
+        # Whoever came with a password has no ticket that could end.
+        return None if found is None else dataclasses.replace(found, ends_at=None)
 
-    def _known(self, principal: str) -> Known | None:
+    def _known(self, principal: str, seconds: int | None) -> Known | None:
         user, _, realm = principal.rpartition("@")
-        return Known(user=user) if realm == self.name and user else None
+        if realm != self.name or not user:
+            return None
+        # The KDC's lifetimes are in seconds; one without end is as long as an integer can say.
+        lasts = dt.timedelta(seconds=min(seconds or 0, _LONGEST_LIFE_SECONDS))
+        return Known(user=user, ends_at=dt.datetime.now(dt.UTC) + lasts if lasts else None)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -20,6 +20,7 @@ from innkeeper.server.metrics import Measured
 from innkeeper.server.pages import site
 from innkeeper.server.pages.headers import PageHeaders
 from innkeeper.server.peers import Admission, Peers
+from innkeeper.server.remote import host_names
 from innkeeper.server.routes import (
     accountant,
     agent,
@@ -66,8 +67,17 @@ def make_app(house: House) -> FastAPI:
     app.add_middleware(hot.HotReads)
     app.add_middleware(Measured, metrics=house.metrics)
     people = house.people
-    gate = Gate(peers=Peers(Admission.of(house.settings), people.grants), logins=people.logins)
-    app.add_middleware(Identify, recognise=gate.caller, offers_tickets=people.logins.takes_tickets)
+    gate = Gate(
+        peers=Peers(Admission.of(house.settings), people.grants),
+        logins=people.logins,
+        host_names=host_names(house.settings),
+    )
+    app.add_middleware(
+        Identify,
+        gate=gate,
+        revocations=people.revocations,
+        offers_tickets=people.logins.takes_tickets,
+    )
     app.add_middleware(HeadLimit)
     app.add_middleware(PageHeaders)
     return app

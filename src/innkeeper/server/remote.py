@@ -16,7 +16,8 @@ import h11
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.identity.lockout import network_of
 from innkeeper.server.http.connections import HttpProtocol
-from innkeeper.server.identity.certificates import Certificate, self_made
+from innkeeper.server.identity.certificates import Certificate, names_in, self_made
+from innkeeper.server.peers import SocketProtocol
 from innkeeper.server.settings import Settings
 
 #: A TLS handshake, and a request's line and headers, must be there within this.
@@ -122,6 +123,16 @@ def _listening(address: Address) -> socket.socket:
         ) from error
 
 
+def host_names(settings: Settings) -> frozenset[str]:
+    """The names by which other computers may reach the service, in lower case."""
+    names = {socket.gethostname(), "localhost", *settings.host_names}
+    names |= {Address.parse(text).host for text in settings.listen}
+    names |= {realm.service.partition("@")[2] for realm in settings.kerberos}
+    if settings.tls_certificate is not None:
+        names |= names_in(settings.tls_certificate)
+    return frozenset(name.lower().rstrip(".") for name in names if name)
+
+
 def _say(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -184,7 +195,7 @@ class RemoteProtocol(HttpProtocol):
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand the connection over to the WebSocket protocol."""
+        """Hand the connection over to the WebSocket protocol, which counts it from now on."""
         self._leave()
         super().handle_websocket_upgrade(event)
 
@@ -208,7 +219,30 @@ class RemoteProtocol(HttpProtocol):
             self.crowd.leave(self._address)
 
 
-def remote_protocol(settings: Settings) -> type[RemoteProtocol]:
-    """Return the protocol of one service's remote doors, which share one count of connections."""
+class RemoteSocketProtocol(SocketProtocol):
+    """WebSockets for remote callers; each counts as the connection that it was before."""
+
+    crowd: Crowd
+    _address = ""
+    _entered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the place that the connection has just left."""
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self._entered = self.crowd.enter(self._address)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free the connection's place."""
+        if self._entered:
+            self.crowd.leave(self._address)
+        super().connection_lost(exc)
+
+
+def remote_protocols(settings: Settings) -> tuple[type[RemoteProtocol], type[RemoteSocketProtocol]]:
+    """Return the protocols of one service's remote doors, which share one count of connections."""
     crowd = Crowd(most=settings.max_connections, most_from_one=settings.max_connections_from_one)
-    return type("RemoteProtocol", (RemoteProtocol,), {"crowd": crowd})
+    return (
+        type("RemoteProtocol", (RemoteProtocol,), {"crowd": crowd}),
+        type("RemoteSocketProtocol", (RemoteSocketProtocol,), {"crowd": crowd}),
+    )

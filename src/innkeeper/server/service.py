@@ -28,7 +28,7 @@ from innkeeper.server.notify import notify
 from innkeeper.server.ownership import owned
 from innkeeper.server.pages import rendering
 from innkeeper.server.peers import PeerProtocol, PeerSocketProtocol, SocketProtocol
-from innkeeper.server.remote import TIMEOUT_SECONDS, RemoteDoor, remote_doors, remote_protocol
+from innkeeper.server.remote import TIMEOUT_SECONDS, RemoteDoor, remote_doors, remote_protocols
 from innkeeper.server.settings import Settings
 from innkeeper.server.sockets import local_door
 from innkeeper.wire.version import VERSION
@@ -89,9 +89,9 @@ async def _serve(settings: Settings) -> None:
             with local_door(settings) as door, remote_doors(settings) as remotes:
                 await asyncio.to_thread(rendering.load)
                 app = make_app(house)
-                servers = [_Server(_config(app, PeerProtocol), [door])]
-                protocol = remote_protocol(settings)
-                servers += [_Server(_config(app, protocol), each.sockets, each.tls) for each in remotes]
+                servers = [_Server(_config(app, PeerProtocol, PeerSocketProtocol), [door])]
+                protocols = remote_protocols(settings)
+                servers += [_Server(_config(app, *protocols), each.sockets, each.tls) for each in remotes]
                 _settle()
                 with _stopping(servers, house):
                     _tell_ready(settings, remotes)
@@ -117,11 +117,13 @@ def _is_on_loopback(listening: socket.socket) -> bool:
     return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
 
 
-def _config(app: FastAPI, protocol: type[H11Protocol]) -> uvicorn.Config:
+def _config(
+    app: FastAPI, protocol: type[H11Protocol], socket_protocol: type[SocketProtocol]
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=protocol,
-        ws=PeerSocketProtocol if protocol is PeerProtocol else SocketProtocol,
+        ws=socket_protocol,
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         lifespan="off",

@@ -73,6 +73,9 @@ class Settings(BaseModel):
     ldap: tuple[LdapSettings, ...] = ()
     #: Kerberos realms whose users may log in.
     kerberos: tuple[KerberosSettings, ...] = ()
+    #: More names by which browsers and programs reach the service, such as that of a proxy before it. This
+    #: computer's name, those of `listen` and of the certificate, and addresses are known.
+    host_names: tuple[str, ...] = ()
     #: Connections from other computers at once.
     max_connections: int = Field(default=2000, ge=1)
     #: Of these, connections from one address.

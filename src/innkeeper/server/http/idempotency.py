@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
+from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument, NotPermitted
 from innkeeper.server.http.callers import CALLER
 from innkeeper.server.http.problems import response_of
 from innkeeper.tasks.ports import Clock
@@ -22,6 +22,8 @@ HEADER: Final = "idempotency-key"
 KEPT_FOR: Final = dt.timedelta(hours=24)
 #: An answer longer than this is not kept; what asks for so much is no command.
 _MAX_KEPT_BYTES: Final = 64 * 1024
+#: Between the digest of a request and that of its caller's rights.
+_PARTS: Final = ":"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -94,7 +96,8 @@ class IdempotencyKeys:
             await response_of(error)(scope, receive, send)
             return
         key = _digest(caller.name, headers[HEADER])
-        fingerprint = _digest("POST", scope["path"], scope.get("query_string", b"").decode("latin-1"), body)
+        request = _digest("POST", scope["path"], scope.get("query_string", b"").decode("latin-1"), body)
+        fingerprint = f"{request}{_PARTS}{_digest(*caller.rights)}"
         now = self._clock.now()
         first = await self._store.claim(key, fingerprint=fingerprint, now=now, forget_before=now - KEPT_FOR)
         if first is not None:
@@ -120,8 +123,12 @@ class IdempotencyKeys:
             await send(message)
 
     def _again(self, key: str, first: KeptAnswer, fingerprint: str) -> Response:
-        if first.fingerprint != fingerprint:
+        request, _, rights = fingerprint.partition(_PARTS)
+        known_request, _, known_rights = first.fingerprint.partition(_PARTS)
+        if known_request != request:
             return response_of(_other_request())
+        if known_rights != rights:
+            return response_of(_other_rights())
         if first.status is None:
             return response_of(_under_way() if key in self._under_way else _cut_short(), status=409)
         if first.body is None:
@@ -203,6 +210,13 @@ def _other_request() -> InnkeeperError:
         "This Idempotency-Key was used for another request before.",
         code=ErrorCode.ERROR_ALREADY_EXISTS,
         advice="Use a key of its own for each thing that you want done once.",
+    )
+
+
+def _other_rights() -> InnkeeperError:
+    return NotPermitted(
+        "The first request with this Idempotency-Key was made with other rights.",
+        advice="Send it with a new key: it is looked at anew what you may do.",
     )
 
 

@@ -59,6 +59,16 @@ def self_made(directory: Path, hosts: Sequence[str]) -> Certificate:
     return found
 
 
+def names_in(certificate: Path) -> set[str]:
+    """The names of hosts in a certificate's file; none where it cannot be read, which is told elsewhere."""
+    try:
+        read = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return set()
+    return set(names.get_values_for_type(x509.DNSName))
+
+
 def fingerprint_of(der: bytes) -> str:
     """Return the SHA-256 fingerprint, in pairs of hexadecimal digits with colons."""
     return hashlib.sha256(der).digest().hex(":").upper()

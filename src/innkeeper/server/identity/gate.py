@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
+from collections.abc import Collection
 
 from starlette.requests import HTTPConnection
 
@@ -18,15 +20,17 @@ from innkeeper.server.peers import PEER, Peers
 _SECRETS = {"token", "access_token", "password", "session", "api_key"}
 
 #: Names of the local door.
-_HERE = {"innkeeper", "localhost", "127.0.0.1", "::1"}
+_HERE = frozenset({"innkeeper", "localhost", "127.0.0.1", "::1"})
 
 
 class Gate:
     """Authenticates the caller of a request."""
 
-    def __init__(self, *, peers: Peers, logins: Logins) -> None:
+    def __init__(self, *, peers: Peers, logins: Logins, host_names: Collection[str] = ()) -> None:
+        """``host_names`` are those of the remote doors, in lower case; none lets every name pass."""
         self._peers = peers
         self._logins = logins
+        self._host_names = frozenset(host_names)
 
     async def caller(self, connection: HTTPConnection) -> Caller | None:
         """Return the caller; ``None`` for an unknown one.
@@ -38,6 +42,8 @@ class Gate:
         credentials = connection.scope.get(PEER)
         if credentials is not None:
             _refuse_borrowed_name(connection)
+        elif self._host_names:
+            _refuse_unknown_name(connection, self._host_names)
         brought = {name for name, _ in connection.scope["headers"]}
         if b"authorization" in brought and (header := connection.headers.get("authorization")):
             return await self._by_header(header, address_of(connection))
@@ -48,6 +54,17 @@ class Gate:
         if credentials is None:
             return None
         return await self._peers.caller(credentials)
+
+    async def caller_now(self, connection: HTTPConnection, caller: Caller) -> Caller | None:
+        """Return what a caller whose request goes on is now; ``None`` where they are nobody any more.
+
+        A password is not tried again, and a ticket is good for one look: the realm is asked for the account.
+        """
+        if caller.proof in (Proof.PASSWORD, Proof.TICKET) and not caller.by:
+            return await self._logins.caller_now(caller)
+        if caller.proof is Proof.PEER:
+            return await self._peers.caller(connection.scope[PEER], anew=True)
+        return await self.caller(connection)
 
     async def _by_header(self, header: str, where: str) -> Caller:
         scheme, _, value = header.partition(" ")
@@ -96,15 +113,37 @@ def _refuse_borrowed_name(connection: HTTPConnection) -> None:
     The kernel vouches for the tunnel, and a page would be of one origin with it (DNS rebinding): its reads
     carry no mark of a browser. A program that names no host is none.
     """
-    headers = connection.headers
-    if "host" not in headers:
-        return
-    host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-    if host.strip("[]") not in _HERE:
+    host = _host_of(connection)
+    if host and host not in _HERE:
         raise NotAuthenticated(
             f"A request reached the local socket under the host name “{host[:100]}”.",
             advice="Use http://localhost or http://127.0.0.1, with the port of your tunnel.",
         )
+
+
+def _refuse_unknown_name(connection: HTTPConnection, names: frozenset[str]) -> None:
+    """Refuse who comes under another site's name: its pages would be of one origin with the service.
+
+    An address is nobody's to give away.
+    """
+    host = _host_of(connection)
+    # A certificate may be for all names of a domain.
+    if not host or host in names or f"*.{host.partition('.')[2]}" in names:
+        return
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise NotAuthenticated(
+            f"This service is not known under the host name “{host[:100]}”.",
+            advice="Use its own name or its address, or add this one to the setting host_names.",
+        ) from None
+
+
+def _host_of(connection: HTTPConnection) -> str:
+    """The host that the caller named, without its port, in lower case; empty where they named none."""
+    named = connection.headers.get("host", "").lower()
+    host = named[1:].partition("]")[0] if named.startswith("[") else named.partition(":")[0]
+    return host.rstrip(".")
 
 
 def _refuse_secrets_in_address(connection: HTTPConnection) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import InnkeeperError, ServiceError
-from innkeeper.identity.caller import Caller, Proof
+from innkeeper.identity.caller import Caller
 from innkeeper.server.http.callers import CALLER
 from innkeeper.server.http.problems import response_of
-from innkeeper.server.identity.session_revocation import LOOK_SECONDS, RevocableRequest
+from innkeeper.server.identity.session_revocation import LOOK_SECONDS, RevocableRequest, Revocations
 
-#: What can end while a request goes on: sessions and tokens.
-_ENDING = (Proof.SESSION, Proof.TOKEN, Proof.PASSWORD)
 
-#: Who asks; ``None`` for somebody unknown. Raises ``NotPermitted`` for who may not use the door.
-Recognise = Callable[[HTTPConnection], Awaitable[Caller | None]]
+class Recognition(Protocol):
+    """The authentication of callers."""
+
+    async def caller(self, connection: HTTPConnection) -> Caller | None:
+        """Who asks; ``None`` for somebody unknown. Raises ``NotPermitted`` for who may not use the door."""
+
+    async def caller_now(self, connection: HTTPConnection, caller: Caller) -> Caller | None:
+        """What a caller whose request goes on is now; ``None`` where they are nobody any more."""
 
 
 class Identify:
@@ -26,18 +30,21 @@ class Identify:
     def __init__(
         self,
         app: ASGIApp,
-        recognise: Recognise,
+        gate: Recognition,
         *,
+        revocations: Revocations,
         offers_tickets: bool = False,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         """``offers_tickets`` offers Kerberos to unknown callers.
 
-        Every ``look_seconds`` a request that goes on is ended where its session or token has ended.
+        At each of ``revocations``, and every ``look_seconds``, a request that goes on is ended where its
+        caller is nobody any more, or has other roles.
         """
+        self._revocations = revocations
         self._look_seconds = look_seconds
         self._app = app
-        self._recognise = recognise
+        self._gate = gate
         self._offers_tickets = offers_tickets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,21 +55,21 @@ class Identify:
             await self._app(scope, receive, send)
             return
         try:
-            caller = await self._recognise(HTTPConnection(scope))
+            caller = await self._gate.caller(HTTPConnection(scope))
         except InnkeeperError as refused:
             await _turn_away(refused, scope, receive, send)
             return
         scope[CALLER] = caller
-        if caller is None or caller.proof not in _ENDING or not caller.by:
+        if caller is None:
             await self._app(scope, receive, send)
             return
-        visit = RevocableRequest(lambda: self._is_still(scope, caller), self._look_seconds)
+        visit = RevocableRequest(lambda: self._is_still(scope, caller), self._revocations, self._look_seconds)
         await visit.run(self._app, scope, receive, send)
 
     async def _is_still(self, scope: Scope, caller: Caller) -> bool:
         """Whether the caller's proof is still valid, with the same roles."""
         try:
-            now = await self._recognise(HTTPConnection(scope))
+            now = await self._gate.caller_now(HTTPConnection(scope), caller)
         except ServiceError:  # a realm that is away ends nothing
             return True
         except InnkeeperError:

@@ -14,6 +14,7 @@ from innkeeper.identity.passwords import Passwords
 from innkeeper.identity.ports import AccountStore, GrantStore, Realm, SessionStore, TicketRealm, TokenStore
 from innkeeper.identity.sessions import Lifetime, Sessions
 from innkeeper.identity.tokens import Tokens
+from innkeeper.server.identity.session_revocation import Revocations
 from innkeeper.tasks.ports import Clock
 
 
@@ -37,6 +38,8 @@ class People:
     sessions: Sessions
     tokens: Tokens
     logins: Logins
+    #: Told at each change that can end what somebody has open.
+    revocations: Revocations
 
 
 def people(
@@ -50,11 +53,11 @@ def people(
     lifetime: Lifetime,
 ) -> People:
     """Compose them; ``realms`` are those beside Innkeeper's own accounts."""
-    passwords = Passwords()
-    accounts = Accounts(stores.accounts, passwords, clock)
-    grants = Grants(stores.grants, clock, standing)
-    sessions = Sessions(stores.sessions, clock, lifetime)
-    tokens = Tokens(stores.tokens, clock)
+    passwords, revocations = Passwords(), Revocations()
+    accounts = Accounts(stores.accounts, passwords, clock, revocations.happened)
+    grants = Grants(stores.grants, clock, standing, revocations.happened)
+    sessions = Sessions(stores.sessions, clock, lifetime, revocations.happened)
+    tokens = Tokens(stores.tokens, clock, revocations.happened)
     logins = Logins(
         realms=(accounts, *realms, *tickets),
         tickets=tickets,
@@ -63,6 +66,7 @@ def people(
         tokens=tokens,
         lockout=Lockout(clock),
         audit=audit,
+        clock=clock,
     )
     return People(
         passwords=passwords,
@@ -71,4 +75,5 @@ def people(
         sessions=sessions,
         tokens=tokens,
         logins=logins,
+        revocations=revocations,
     )

@@ -1,9 +1,10 @@
-"""End of long requests (event streams, consoles) whose caller is no longer authenticated."""
+"""End of long requests (event streams, consoles) whose caller may no longer make them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,12 +13,40 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOK_SECONDS: Final = 10.0
 
 
-class RevocableRequest:
-    """A request that ends when its caller's proof is no longer valid."""
+class Revocations:
+    """Tells the requests that go on when an account, a role, a token or a session was changed here."""
 
-    def __init__(self, is_still: Callable[[], Awaitable[bool]], look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self) -> None:
+        self._told: dict[Callable[[], None], None] = {}
+
+    def happened(self) -> None:
+        """Have every request look at once whether its caller may go on."""
+        for tell in list(self._told):
+            tell()
+
+    @contextlib.contextmanager
+    def told(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Call ``tell`` at each change while the context is open."""
+        self._told[tell] = None
+        try:
+            yield
+        finally:
+            del self._told[tell]
+
+
+class RevocableRequest:
+    """A request that ends when its caller may no longer make it, however they proved who they are."""
+
+    def __init__(
+        self,
+        is_still: Callable[[], Awaitable[bool]],
+        revocations: Revocations,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
         self._is_still = is_still
+        self._revocations = revocations
         self._look_seconds = look_seconds
+        self._look_now = asyncio.Event()
         self._over = False
         self._begun = False
 
@@ -28,15 +57,23 @@ class RevocableRequest:
         watches: list[asyncio.Task[None]] = []
 
         def watch() -> None:
-            watches.append(loop.create_task(self._watch(request), name="visit"))
+            self._look_now.set()
+            if not watches:
+                watches.append(loop.create_task(self._watch(request), name="caller of a request"))
 
         async def noting(message: Message) -> None:
             self._begun = self._begun or message["type"] in ("http.response.start", "websocket.accept")
             await send(message)
 
+        def look_now() -> None:
+            # What is not answered yet may be the very request that ends its own session.
+            if self._begun:
+                watch()
+
         timer = loop.call_later(self._look_seconds, watch)
         try:
-            await app(scope, receive, noting)
+            with self._revocations.told(look_now):
+                await app(scope, receive, noting)
         except asyncio.CancelledError:
             if not self._over:
                 raise
@@ -49,9 +86,11 @@ class RevocableRequest:
 
     async def _watch(self, request: asyncio.Task[object]) -> None:
         while True:
+            self._look_now.clear()
             if not await self._is_still():
                 break
-            await asyncio.sleep(self._look_seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look_now.wait(), self._look_seconds)
         self._over = True
         request.cancel()
 

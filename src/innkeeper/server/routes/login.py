@@ -50,7 +50,9 @@ async def log_in_by_ticket(house: TheHouse, caller: TheCaller, response: Respons
         raise NotPermitted(
             "This request carries no Kerberos ticket.", advice="Log in with a password: POST /v1/login."
         )
-    secret, session = await house.people.logins.open(caller, Known(user=caller.user, groups=caller.groups))
+    secret, session = await house.people.logins.open(
+        caller, Known(user=caller.user, groups=caller.groups, version=caller.version)
+    )
     response.headers["Cache-Control"] = "no-store"
     return wire.LoginMessage(
         token=secret, expires_at=session.expires_at, user=caller.user, domain=caller.realm

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from innkeeper.errors import ErrorCode, IdentityError, NotPermitted
 from innkeeper.identity.caller import LOCAL_REALM, Caller, Person
 from innkeeper.identity.granted import Granted
-from innkeeper.identity.realms import Known, checked_name
+from innkeeper.identity.realms import SYSTEM_REALM, Known, checked_name, is_same_realm, normal_name
 from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.identity.token import Token
 from innkeeper.server.house import House
@@ -37,6 +37,8 @@ async def add_user(request: wire.AddUserRequest, house: TheHouse, note: TheNote)
     """Add an account of Innkeeper's own."""
     note(f"{request.name}@{LOCAL_REALM} as {request.role or 'nobody'}")
     account = await house.people.accounts.add(request.name, request.password.get_secret_value())
+    # A crash may have left what a former account of this name had.
+    await _forget(house, account.name)
     if request.role is not None:
         await house.people.grants.give(
             Granted(
@@ -53,10 +55,7 @@ async def remove_user(name: str, house: TheHouse) -> None:
     """Remove an account, with its roles, tokens and sessions."""
     account = await house.people.accounts.get(name)
     await house.people.accounts.remove(account.name)
-    person = Person(user=account.name, realm=LOCAL_REALM)
-    await house.people.grants.take_all(person)
-    await house.people.tokens.revoke_all(person)
-    await house.people.sessions.close_all(person)
+    await _forget(house, account.name)
 
 
 @router.put("/users/{name}/password", operation_id="set_password", dependencies=needs(Role.ADMINISTRATOR))
@@ -95,7 +94,7 @@ async def enable_user(name: str, request: wire.EnableUserRequest, house: TheHous
 @router.post("/roles", status_code=201, operation_id="give_role", dependencies=needs(Role.ADMINISTRATOR))
 async def give_role(request: wire.GrantRequest, house: TheHouse, note: TheNote) -> wire.GrantMessage:
     """Give a person or a group a role, in place of another on the same thing."""
-    granted = _granted(request.realm, request.holder, request.is_group, _grant(request))
+    granted = _granted(house, request.realm, request.holder, request.is_group, _grant(request))
     note(
         f"{granted.holder}: {granted.grant.role.word} on {granted.grant.reach} {granted.grant.name}".rstrip()
     )
@@ -115,7 +114,7 @@ async def take_role(
 ) -> None:
     """Remove the role on this thing."""
     grant = Grant(role=Role.VIEWER, reach=Reach(reach.value), name=name)
-    granted = _granted(realm, holder, is_group, grant)
+    granted = _granted(house, realm, holder, is_group, grant)
     note(f"{granted.holder}: none on {reach} {name}".rstrip())
     await house.people.grants.take(granted)
 
@@ -170,7 +169,20 @@ async def revoke_token(token_id: str, house: TheHouse, caller: TheCaller) -> Non
             code=ErrorCode.ERROR_NOT_FOUND,
             advice="innkeeper user token list shows all of them.",
         )
+    if caller.ceiling is not None and caller.by != token.name:
+        raise NotPermitted(
+            "A token with a scope cannot revoke other tokens, which may reach further.",
+            advice="Log in to revoke this one.",
+        )
     await house.people.tokens.revoke(token_id)
+
+
+async def _forget(house: House, name: str) -> None:
+    """Take away the roles, tokens and sessions of an account that is no more."""
+    person = Person(user=name, realm=LOCAL_REALM)
+    await house.people.grants.take_all(person)
+    await house.people.tokens.revoke_all(person)
+    await house.people.sessions.close_all(person)
 
 
 async def _known(house: House, caller: Caller) -> Known:
@@ -192,11 +204,13 @@ def _is_of(granted: Granted, name: str) -> bool:
     return (granted.realm, granted.name, granted.is_group) == (LOCAL_REALM, name, False)
 
 
-def _granted(realm: str, holder: str, is_group: bool, grant: Grant) -> Granted:
-    """Return a grant with normalised names; accounts are in lower case."""
+def _granted(house: House, realm: str, holder: str, is_group: bool, grant: Grant) -> Granted:
+    """Return a grant with the realm as it is spelled here; accounts are in their normal form."""
     checked_name(realm, "realm's name")
     checked_name(holder)
-    name = holder.casefold() if realm == LOCAL_REALM and not is_group else holder
+    known = (SYSTEM_REALM, *house.people.logins.realms)
+    realm = next((each for each in known if is_same_realm(each, realm)), realm)
+    name = normal_name(realm, holder) if realm == LOCAL_REALM and not is_group else holder
     return Granted(realm=realm, name=name, is_group=is_group, grant=grant)
 
 
