@@ -53,7 +53,7 @@ class Since:
 
     #: They know every write up to the overlay, and nothing in it concerns them.
     kept: frozenset[str] = frozenset()
-    #: They began while the overlay was there: what they knew before is of no use.
+    #: They began while the overlay was there, or shortly before: one that the base lacks began in it.
     begun: frozenset[str] = frozenset()
     #: Nobody asks for them any more.
     gone: frozenset[str] = frozenset()
@@ -76,10 +76,13 @@ def gather(base: Path, overlay: Path, side: Path, since: Since) -> bool:
     """Write what the base's bitmaps will be without the overlay into the file ``side``; whether any change.
 
     All but the ``kept`` have every cluster of the overlay, which is a superset of what differs from a backup
-    that was taken through it. Where the file is there already it is complete, and stays.
+    that was taken through it. Where the file is there already it is complete, and stays; where the overlay is
+    gone, there is nothing to do any more.
     """
     if side.exists():
         return True
+    if not overlay.exists():
+        return False
     size, in_base = _asked(base)
     wanted = _wanted(in_base, bitmaps(overlay), since)
     marked = [each for each in wanted if each.name not in since.kept]
@@ -92,7 +95,7 @@ def gather(base: Path, overlay: Path, side: Path, since: Since) -> bool:
             _change(place, bitmap.name, *_adding(bitmap))
         if marked:
             _mark(place, _changed(overlay, size, max(each.granularity for each in marked)), size)
-        sound = {each.name for each in in_base if not each.broken} - since.begun
+        sound = {each.name for each in in_base if not each.broken}
         for bitmap in wanted:
             if bitmap not in marked:
                 _change(place, bitmap.name, *_adding(bitmap))
@@ -119,11 +122,12 @@ def restore(side: Path, base: Path, since: Since) -> None:
 
 
 def _wanted(in_base: Sequence[Bitmap], in_overlay: Sequence[Bitmap], since: Since) -> list[Bitmap]:
-    """What the base is to have; a broken one of the base that did not begin since cannot be mended."""
-    wanted = {each.name: each for each in in_overlay}
-    wanted |= {name: Bitmap(name=name) for name in since.begun - wanted.keys()}
-    wanted |= {each.name: each for each in in_base}
-    lost = {each.name for each in in_base if each.broken} - since.begun
+    """What the base is to have. What a broken one of the base has missed nobody knows: it stays so."""
+    wanted = {name: Bitmap(name=name) for name in since.begun}
+    wanted |= {each.name: each for each in (*in_overlay, *in_base)}
+    lost = {each.name for each in in_base if each.broken}
+    # One that the base lacks, and that did not begin since, was lost before.
+    lost |= since.kept - {each.name for each in in_base}
     return [each for name, each in sorted(wanted.items()) if name not in lost | since.gone]
 
 

@@ -76,6 +76,8 @@ class BackupsContract:
         for tracking in (*trackings, *trackings):
             assert await subject.hypervisor.backups.gather(tracking)
             await subject.hypervisor.backups.restore(tracking)
+            found = await subject.hypervisor.backups.sound_bitmaps(tracking.base)
+            assert found == {"first", "second"}
         await bring_to(subject, MachineState.PAUSED)
         await program.begin("third", since="second")
         await program.end()

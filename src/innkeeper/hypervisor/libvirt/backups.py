@@ -65,14 +65,7 @@ class LibvirtBackups:
 
     async def gather(self, tracking: Tracking) -> bool:
         """Write down in ``side`` what the base's bitmaps are to be."""
-        if not self._uri.is_local:
-            return _refuse(tracking, f"the disk lies on the host at {self._uri.text}")
-        chain = await self._connection.ask(
-            lambda c: dict(self._images.chain_of(c, tracking.overlay, "qcow2")),
-            f"read the chain of {tracking.overlay}",
-        )
-        if (found := chain.get(tracking.base)) != "qcow2":
-            return _refuse(tracking, f"an image in the format {found or 'of an export'} keeps no bitmaps")
+        await self._require_bitmaps(tracking.base)
         base, overlay, side = map(Path, (tracking.base, tracking.overlay, tracking.side))
         return await asyncio.to_thread(dirty_bitmaps.gather, base, overlay, side, _since(tracking))
 
@@ -81,12 +74,27 @@ class LibvirtBackups:
         side, base = Path(tracking.side), Path(tracking.base)
         await asyncio.to_thread(dirty_bitmaps.restore, side, base, _since(tracking))
 
+    async def sound_bitmaps(self, image: str) -> frozenset[str]:
+        """The names of the bitmaps in an image, without those that may miss writes."""
+        await self._require_bitmaps(image)
+        found = await asyncio.to_thread(dirty_bitmaps.bitmaps, Path(image))
+        return frozenset(each.name for each in found if not each.broken)
 
-def _refuse(tracking: Tracking, why: str) -> bool:
-    """Say that nothing can be mended; nothing is to be where nothing began."""
-    if tracking.begun:
-        raise NotSupported(f"{tracking.base}: {why}.", advice="Take a full backup.")
-    return False
+    async def _require_bitmaps(self, image: str) -> None:
+        """Raises ``NotSupported`` for an image that keeps no bitmaps, or is not to be reached from here."""
+        if not self._uri.is_local:
+            raise NotSupported(
+                f"{image} lies on the host at {self._uri.text}, and its bitmaps cannot be reached from here.",
+                advice="Run Innkeeper on that host.",
+            )
+        [(_, found), *_] = await self._connection.ask(
+            lambda c: self._images.chain(c, image), f"read the chain of {image}"
+        )
+        if found != "qcow2":
+            raise NotSupported(
+                f"{image} keeps no bitmaps: its format is {found}.",
+                advice="Convert it to qcow2 to take incremental backups of it.",
+            )
 
 
 def _since(tracking: Tracking) -> Since:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.hypervisor.simulated.simulation import Simulation
@@ -46,11 +45,7 @@ class SimulatedBackups:
             if Path(tracking.side).exists():
                 return True
             if not fake_disks.is_overlay(tracking.overlay):
-                raise DiskError(
-                    f"There is no overlay {tracking.overlay}.",
-                    path=tracking.overlay,
-                    code=ErrorCode.ERROR_FILE_NOT_FOUND,
-                )
+                return False
             in_base = set(machine.bitmaps.get(tracking.base, []))
             names = in_base | set(machine.bitmaps.get(tracking.overlay, [])) | tracking.begun
             if not (names - tracking.kept - tracking.gone or tracking.gone & in_base):
@@ -67,3 +62,8 @@ class SimulatedBackups:
             machine.bitmaps[tracking.base] = json.loads(Path(tracking.side).read_bytes())
 
         await self._simulation.simulate(tracking.machine, restore)
+
+    async def sound_bitmaps(self, image: str) -> frozenset[str]:
+        """The names of the bitmaps in an image."""
+        machines = self._simulation.machines.values()
+        return frozenset(name for machine in machines for name in machine.bitmaps.get(image, []))

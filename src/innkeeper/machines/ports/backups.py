@@ -43,7 +43,7 @@ class Tracking:
     side: str
     #: Those that know every write up to the overlay, and that nothing in it concerns.
     kept: frozenset[str] = frozenset()
-    #: Those that began while the overlay was there.
+    #: Those that began while the overlay was there, or shortly before: one that the base lacks began in it.
     begun: frozenset[str] = frozenset()
     #: Those that nobody asks for any more.
     gone: frozenset[str] = frozenset()
@@ -62,10 +62,17 @@ class Backups(Protocol):
         """Write down in ``side`` what the base's bitmaps are to be; returns whether there is any change.
 
         Each but the kept ones has everything that the overlay holds, so that the next increment has it.
-        Where ``side`` is there, it stays. Nobody may write to either image meanwhile.
+        Where ``side`` is there, it stays; where the overlay is gone, there is none. Nobody may write to
+        either image meanwhile.
         Raises ``NotSupported`` where the base can keep no bitmaps or lies on another computer, and
         ``DiskError`` where an image cannot be opened.
         """
 
     async def restore(self, tracking: Tracking) -> None:
         """Give the base what ``side`` has, with the machine off; may be done again after a kill in it."""
+
+    async def sound_bitmaps(self, image: str) -> frozenset[str]:
+        """The names of the bitmaps in an image that nobody has open, without those that may miss writes.
+
+        Raises as ``gather``.
+        """

@@ -1,0 +1,216 @@
+"""Live with the incremental backups that others take of a machine, while it has an undo point.
+
+A checkpoint of theirs stands for a bitmap in each disk, in which writes are recorded from then on. An undo
+point is never taken into a running backup, and a merge waits for its end. A backup that was taken through an
+undo disk knows a disk that is gone after a roll back: the base gets a bitmap then with all that the undo disk
+held, so that the next increment has whatever differs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports.backups import Checkpoint, JobKind, Tracking
+from innkeeper.machines.ports.host import Host
+from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.machines.undo.overlay_names import MARK
+from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Json
+from innkeeper.wire.json_fields import as_int, as_list, as_row, as_str
+
+_AT_REST = (MachineState.TURNED_OFF, MachineState.SAVED)
+#: How long between two looks whether a backup has ended, in seconds.
+LOOK_SECONDS: Final = 5.0
+
+_ANY_JOB = frozenset(JobKind)
+#: What a merge of ours has to wait for, which may be under way itself.
+_NOT_MERGES = _ANY_JOB - {JobKind.MERGE}
+
+
+# Running backups
+
+
+async def wait_for_backups(
+    host: Host,
+    name: str,
+    clock: Clock,
+    *,
+    say: Callable[[str], None],
+    give_up: Callable[[], None],
+    kinds: frozenset[JobKind] = _ANY_JOB,
+) -> None:
+    """Return when nobody's backup, nor another job on its disks, runs on the machine.
+
+    ``say`` hears once that there is one; ``give_up`` is called before each wait, and raises to end it.
+    """
+    has_waited = False
+    while found := await host.backups.jobs(name) & kinds:
+        if not has_waited:
+            say(f"{_words(found)} of {name} runs: its end is waited for.")
+        has_waited = True
+        give_up()
+        await clock.sleep(LOOK_SECONDS)
+    if has_waited:
+        say(f"It has ended; {name} goes on.")
+
+
+async def merge_between_backups(
+    host: Host,
+    undo: UndoPoint,
+    clock: Clock,
+    on_progress: OnProgress | None = None,
+    *,
+    say: Callable[[str], None],
+) -> None:
+    """Merge the undo disks once no backup runs; one that begins just before is waited for, too."""
+    while True:
+        await wait_for_backups(
+            host, undo.plan.machine, clock, say=say, give_up=lambda: None, kinds=_NOT_MERGES
+        )
+        try:
+            return await undo.merge(on_progress)
+        except HypervisorError as error:
+            if error.code is not ErrorCode.ERROR_BUSY:
+                raise
+        await clock.sleep(LOOK_SECONDS)
+
+
+def _words(kinds: frozenset[JobKind]) -> str:
+    return "A backup" if JobKind.BACKUP in kinds else "A job on a disk"
+
+
+# Backups taken meanwhile
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Mended:
+    """What became of the backups that were taken while the undo disks were on."""
+
+    #: The checkpoints that were made meanwhile.
+    checkpoints: tuple[str, ...] = ()
+    #: What the next backup must be, where they do not: a sentence for each disk.
+    lost: tuple[str, ...] = ()
+
+
+def begun_since(before: Sequence[Checkpoint], now: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The checkpoints that were made since, also those under a name that there was."""
+    known = {_identity(each) for each in before}
+    return [each for each in now if _identity(each) not in known]
+
+
+async def mend_backups(
+    host: Host, plan: UndoPlan, clock: Clock, before: Sequence[Checkpoint] | None, *, tries: int = 3
+) -> Mended:
+    """Have the bases of a machine at rest know what backups through the undo disks cannot know of them.
+
+    To be called when the bases are what they are to be, and before the undo disks are deleted; may be done
+    again after a kill. ``before`` are the checkpoints at the undo point, or ``None`` where they are unknown:
+    then every bitmap gets all that the undo disk held. Of a machine that runs, QEMU has seen to it.
+    """
+    if (await host.inventory.get(plan.machine)).state not in _AT_REST:
+        return Mended()
+    now = await host.backups.checkpoints(plan.machine)
+    begun = now if before is None else begun_since(before, now)
+    lost: list[str] = []
+    for disk in plan.disks:
+        concerned = [each for each in begun if _bitmap(each, disk)]
+        try:
+            await _mend(host, _tracking(plan.machine, disk, before, now), clock, tries)
+            sound = await host.backups.sound_bitmaps(disk.base) if concerned else frozenset()
+            missing = [each for each in concerned if _bitmap(each, disk) not in sound]
+            if missing:
+                lost.append(_lost(plan.machine, disk, missing, "it has no whole record of what was written"))
+        except InnkeeperError as error:
+            if concerned:
+                lost.append(_lost(plan.machine, disk, concerned, error.sentence.rstrip(".")))
+    return Mended(checkpoints=tuple(each.name for each in begun), lost=tuple(lost))
+
+
+async def _mend(host: Host, tracking: Tracking, clock: Clock, tries: int) -> None:
+    """Gather and restore. A QEMU that is ending may have the images open for a moment yet."""
+    while True:
+        tries -= 1
+        try:
+            if await host.backups.gather(tracking):
+                await host.backups.restore(tracking)
+        except InnkeeperError as error:
+            if tries <= 0 or error.code is not ErrorCode.ERROR_SHARING_VIOLATION:
+                await host.disks.delete(tracking.side)
+                raise
+        else:
+            return await host.disks.delete(tracking.side)
+        await clock.sleep(LOOK_SECONDS)
+
+
+def _tracking(
+    machine: str, disk: UndoDisk, before: Sequence[Checkpoint] | None, now: Sequence[Checkpoint]
+) -> Tracking:
+    """The bitmaps of one disk; where it is not known what there was, none is sure to be right or new."""
+    fresh = begun_since(before, now) if before is not None else ()
+    begun = {_bitmap(each, disk) for each in fresh} - {""}
+    named = {_bitmap(each, disk) for each in now} - {""}
+    known = {_bitmap(each, disk) for each in before or ()} - {""}
+    return Tracking(
+        machine=machine,
+        base=disk.base,
+        overlay=disk.overlay,
+        side=_side(disk.overlay),
+        kept=frozenset((known & named) - begun),
+        begun=frozenset(begun),
+        gone=frozenset(known - named),
+    )
+
+
+def _lost(machine: str, disk: UndoDisk, checkpoints: Sequence[Checkpoint], why: str) -> str:
+    names = ", ".join(each.name for each in checkpoints)
+    commands = "; ".join(f"virsh checkpoint-delete {machine} {each.name} --metadata" for each in checkpoints)
+    return (
+        f"Incremental backups of the disk {disk.target} of {machine} cannot go on from {names}: {why}. Its "
+        f"next backup must be a full one, into a new folder; or go on from an older checkpoint "
+        f"after: {commands}"
+    )
+
+
+def _bitmap(checkpoint: Checkpoint, disk: UndoDisk) -> str:
+    return dict(checkpoint.bitmaps).get(disk.target, "")
+
+
+def _identity(checkpoint: Checkpoint) -> tuple[str, int, tuple[tuple[str, str], ...]]:
+    return checkpoint.name, checkpoint.created, checkpoint.bitmaps
+
+
+def _side(overlay: str) -> str:
+    """Where a base's bitmaps are gathered: a file of the undo point as well, by its name."""
+    head, mark, tail = overlay.rpartition(MARK)
+    return f"{head}.bitmaps{mark}{tail}" if mark else f"{overlay}.bitmaps"
+
+
+# The journal
+
+
+def checkpoints_to_json(checkpoints: Sequence[Checkpoint]) -> Json:
+    """For the journal."""
+    return [
+        [each.name, each.created, [[target, bitmap] for target, bitmap in each.bitmaps]]
+        for each in checkpoints
+    ]
+
+
+def checkpoints_from_json(data: Json) -> tuple[Checkpoint, ...]:
+    """From the journal. Raises ``JsonError``."""
+    return as_list(data, _checkpoint)
+
+
+def _checkpoint(data: Json) -> Checkpoint:
+    name, created, bitmaps = as_row(data, 3)
+    return Checkpoint(name=as_str(name), created=as_int(created), bitmaps=as_list(bitmaps, _pair))
+
+
+def _pair(data: Json) -> tuple[str, str]:
+    target, bitmap = map(as_str, as_row(data, 2))
+    return target, bitmap
