@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import libvirt
+import libvirt_qemu
 from lxml import etree
 
 _TIMEOUT_S = 60
@@ -65,6 +66,18 @@ class LibvirtBackupProgram:
         )
         await self._ended()
         return file
+
+    async def monitor(self, command: str) -> None:
+        """Have QEMU write to the first disk as its guest would."""
+        device = "/machine/peripheral/virtio-disk0/virtio-backend"
+        for each in (command, "flush"):
+            answer = await asyncio.to_thread(
+                libvirt_qemu.qemuMonitorCommand,
+                self._domain(),
+                f'qemu-io -d {device} "{each}"',
+                libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP,
+            )
+            assert "rror" not in answer, answer
 
     async def forget(self, checkpoint: str, *, metadata_only: bool = False) -> None:
         """Give up a checkpoint."""

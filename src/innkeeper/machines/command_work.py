@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.undo.backups import NOT_MERGES, between_backups, mend_backups
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.machines.undo.overlay_names import run_of
@@ -183,9 +184,19 @@ class CommandWork:
 
         async def action() -> Json:
             if command is Command.MERGE_UNDO_DISKS:
-                await undo.merge(_progress(task))
+                await between_backups(
+                    host,
+                    plan.machine,
+                    self._clock,
+                    lambda: undo.merge(_progress(task)),
+                    say=task.log,
+                    kinds=NOT_MERGES,
+                )
             else:
                 await undo.drop()
+            # What there was before the undo disks nobody knows here: each bitmap gets all that they held.
+            for sentence in (await mend_backups(host, plan, self._clock, before=None)).lost:
+                task.log(sentence, LogLevel.WARNING)
             await undo.delete_files()
             await forget_undo_disks(host, plan.machine, list(plan.images.values()))
             return None

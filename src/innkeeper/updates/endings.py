@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from innkeeper.errors import AgentError, ErrorCode, HypervisorError
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.undo.backups import Mended
 from innkeeper.tasks.task import LogLevel
+from innkeeper.updates import backups
 from innkeeper.updates.booking import MERGE, DiskChecksum
-from innkeeper.updates.facts import BroughtBack, Left, Verified
+from innkeeper.updates.facts import BroughtBack, Left, Tidied, Verified
 from innkeeper.updates.memory_phases import bring_back, delete_memory, go_on, set_clock
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
@@ -24,12 +26,14 @@ async def forget_memory(run: Run) -> None:
 
 async def merge(run: Run) -> None:
     """Write the undo disks into their bases; begun is as good as done."""
-    await run.undo.merge(run.on_progress)
+    await backups.between_merging(run, lambda: run.undo.merge(run.on_progress))
 
 
-async def delete_overlays(run: Run) -> None:
+async def delete_overlays(run: Run) -> Tidied:
     """Delete the overlay files, which nothing names any more."""
+    mended = await backups.mend(run)
     await run.undo.delete_files()
+    return Tidied(backups=mended)
 
 
 async def restore_after_keep(run: Run) -> Left:
@@ -54,6 +58,7 @@ async def restore_after_keep(run: Run) -> Left:
 async def turn_off(run: Run) -> None:
     """Pull the plug of a machine that stands on its undo disks: nothing it still writes is wanted."""
     if run.plan is not None and await run.undo.is_taken():
+        await backups.warn(run)
         await run.hypervisor.lifecycle.turn_off(run.machine)
 
 
@@ -83,10 +88,13 @@ async def verify(run: Run) -> Verified:
     )
 
 
-async def delete_leftovers(run: Run) -> None:
+async def delete_leftovers(run: Run) -> Tidied | None:
     """Delete the overlays, and the copies of UEFI variables and TPM state."""
-    if run.plan is not None:
-        await run.undo.delete_files()
+    if run.plan is None:
+        return None
+    mended = await backups.mend(run) if run.is_protected else Mended()
+    await run.undo.delete_files()
+    return Tidied(backups=mended)
 
 
 async def restore_after_roll_back(run: Run) -> Left:
@@ -140,7 +148,7 @@ async def _left(run: Run) -> Left:
 KEEP: tuple[Phase, ...] = (
     Phase(name="forget saved state", title="Discarding the old saved state", work=forget_memory),
     Phase(name=MERGE, title="Merging the undo disks", work=merge),
-    Phase(name="tidy", title="Deleting the merged undo disks", work=delete_overlays),
+    Phase(name="tidy", title="Deleting the merged undo disks", work=delete_overlays, finds=Tidied),
     Phase(name="restore", title="Restoring the former state", work=restore_after_keep, finds=Left),
 )
 
@@ -148,7 +156,12 @@ _TO_DISKS: tuple[Phase, ...] = (
     Phase(name="turn off", title="Turning the machine off", work=turn_off),
     Phase(name="discard", title="Discarding the undo disks", work=discard),
     Phase(name="verify", title="Verifying the disks", work=verify, finds=Verified),
-    Phase(name="tidy after discard", title="Deleting the discarded undo disks", work=delete_leftovers),
+    Phase(
+        name="tidy after discard",
+        title="Deleting the discarded undo disks",
+        work=delete_leftovers,
+        finds=Tidied,
+    ),
 )
 _AS_FOUND = Phase(
     name="restore as found", title="Restoring the former state", work=restore_after_roll_back, finds=Left

@@ -12,6 +12,8 @@ from typing import Protocol, Self
 
 from innkeeper.channels.ports import HealthReport, PackageChange, UpdateStatus
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports.backups import Checkpoint
+from innkeeper.machines.undo.backups import Mended, checkpoints_from_json, checkpoints_to_json
 from innkeeper.machines.undo.memory import MemoryPlan, MemoryRecord
 from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan
 from innkeeper.updates import health
@@ -30,6 +32,7 @@ from innkeeper.wire.json_fields import (
     get_optional,
     get_or,
     get_str,
+    get_strs,
 )
 
 
@@ -100,6 +103,23 @@ class Baseline:
             report=get(data, "baseline", health.from_json),
             had_agent=data.get("had_agent") is True,
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Settled:
+    """The machine is as its undo point is to find it."""
+
+    #: The checkpoints of incremental backups that it had then.
+    checkpoints: tuple[Checkpoint, ...]
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"checkpoints": checkpoints_to_json(self.checkpoints)}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(checkpoints=get(data, "checkpoints", checkpoints_from_json))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,6 +296,28 @@ class BroughtBack:
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
         return cls(why_not=get_str(data, "why_not"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Tidied:
+    """The undo disks are gone."""
+
+    #: What became of backups that were taken while they were on.
+    backups: Mended
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {
+            "backups_taken": list(self.backups.checkpoints),
+            "backups_lost": list(self.backups.lost),
+        }
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(
+            backups=Mended(checkpoints=get_strs(data, "backups_taken"), lost=get_strs(data, "backups_lost"))
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

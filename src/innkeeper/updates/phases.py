@@ -9,7 +9,7 @@ from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.point import Consistency
 from innkeeper.tasks.task import LogLevel
 from innkeeper.tasks.waiting import until
-from innkeeper.updates import health
+from innkeeper.updates import backups, health
 from innkeeper.updates.admission import admission
 from innkeeper.updates.facts import (
     Accepted,
@@ -21,6 +21,7 @@ from innkeeper.updates.facts import (
     Protected,
     Rebooted,
     Recorded,
+    Settled,
 )
 from innkeeper.updates.follow import Follower
 from innkeeper.updates.memory_phases import keep_memory, memory_of
@@ -64,23 +65,29 @@ async def look_before(run: Run) -> Baseline | None:
         raise Stop.by(error, Cause.UNFIT) from error
 
 
-async def settle(run: Run) -> None:
-    """Bring the machine to the state that its undo point is taken in."""
+async def settle(run: Run) -> Settled:
+    """Bring the machine to the state that its undo point is taken in, in the middle of no backup."""
+    await backups.wait(run)
     if run.found is MachineState.PAUSED and (await run.state()).state is MachineState.PAUSED:
         await run.hypervisor.saved_states.save(run.machine, run.on_progress)
     if run.found is MachineState.RUNNING and run.undo_point_policy is UndoPointPolicy.OFF:
         await _power_off(run)
+    return Settled(checkpoints=tuple(await run.hypervisor.backups.checkpoints(run.machine)))
 
 
 async def protect(run: Run) -> Protected:
     """Take the undo point: from here on the bases are not written to."""
+    await backups.wait(run)
     why_not = ""
     if run.memory is not None:
         kept, why_not = await keep_memory(run, run.memory)
         if kept is not None:
             return kept
-    consistency = await run.undo.take(
-        freeze_seconds=run.policy.undo.freeze_seconds, was_running=run.found is MachineState.RUNNING
+    consistency = await backups.between(
+        run,
+        lambda: run.undo.take(
+            freeze_seconds=run.policy.undo.freeze_seconds, was_running=run.found is MachineState.RUNNING
+        ),
     )
     if consistency is Consistency.CRASH:
         run.task.log("The undo point is crash-consistent: the guest could not be frozen.", LogLevel.WARNING)
@@ -196,6 +203,7 @@ async def soak(run: Run) -> None:
 async def rest(run: Run) -> None:
     """Power off a machine that was found off, so that its disks are merged at rest."""
     if run.found is MachineState.TURNED_OFF:
+        await backups.let_end(run)
         await _power_off(run)
 
 
@@ -203,6 +211,7 @@ async def check_bases(run: Run) -> None:
     """Look that nobody has written to the bases: merging into another disk would ruin both."""
     await _refuse_changed_bases(run)
     await _refuse_children(run)
+    await backups.tell(run)
 
 
 async def decide(run: Run) -> None:
@@ -314,7 +323,7 @@ FORWARD: tuple[Phase, ...] = (
     Phase(
         name="baseline", title="Recording the guest's health", work=look_before, finds=Baseline, waits=True
     ),
-    Phase(name="settle", title="Preparing the machine", work=settle, waits=True),
+    Phase(name="settle", title="Preparing the machine", work=settle, finds=Settled, waits=True),
     Phase(name="undo point", title="Creating the undo disks", work=protect, finds=Protected),
     Phase(
         name="record",

@@ -16,7 +16,7 @@ from innkeeper.updates.booking import Report, Verdict
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.endings import KEEP, ROLL_BACK, ROLL_BACK_TO_MEMORY
-from innkeeper.updates.facts import Admitted, Applied, Left, Rebooted, Verified
+from innkeeper.updates.facts import Admitted, Applied, Left, Rebooted, Tidied, Verified
 from innkeeper.updates.memory_phases import undo_point_words
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outcome import Cause, Outcome
@@ -167,6 +167,7 @@ def _status_of(ending: Ending) -> UpdateStatus | None:
 
 def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
     admitted, left = run.known(Admitted), run.known(Left)
+    tidied = run.known(Tidied)
     applied, rebooted, verified = run.known(Applied), run.known(Rebooted), run.known(Verified)
     return Report(
         task_id=run.task.id,
@@ -176,7 +177,11 @@ def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
         started_at=run.order.started_at,
         ended_at=now.now(),
         verdict=ending.verdict,
-        reasons=(*ending.reasons, *(admitted.plan.gaps if admitted and ending.is_undone else ())),
+        reasons=(
+            *ending.reasons,
+            *(admitted.plan.gaps if admitted and ending.is_undone else ()),
+            *(tidied.backups.lost if tidied else ()),
+        ),
         packages=applied.packages if applied else (),
         phase_seconds=tuple((name, outcome.seconds) for name, outcome in run.outcomes.items()),
         found_state=admitted.found.name if admitted else "",

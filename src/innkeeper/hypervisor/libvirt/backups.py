@@ -125,7 +125,7 @@ def _jobs(connect: libvirt.virConnect, name: str) -> frozenset[JobKind]:
     if not domain.isActive():
         return frozenset()
     try:
-        return frozenset(_running(domain))
+        return running_jobs(domain)
     except libvirt.libvirtError:
         if domain.isActive():
             raise
@@ -133,9 +133,10 @@ def _jobs(connect: libvirt.virConnect, name: str) -> frozenset[JobKind]:
         return frozenset()
 
 
-def _running(domain: libvirt.virDomain) -> Iterator[JobKind]:
-    if domain.jobStats().get("operation") == _BACKUP:
-        yield JobKind.BACKUP
+def running_jobs(domain: libvirt.virDomain) -> frozenset[JobKind]:
+    """What is being done with the disks of a machine that is on."""
+    found = {JobKind.BACKUP} if domain.jobStats().get("operation") == _BACKUP else set()
     for disk in current(domain).disks():
         if disk.source() and (job := domain.blockJobInfo(disk.target, 0)):
-            yield _KINDS.get(job["type"], JobKind.OTHER)
+            found.add(_KINDS.get(job["type"], JobKind.OTHER))
+    return frozenset(found)

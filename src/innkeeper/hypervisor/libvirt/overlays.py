@@ -9,8 +9,9 @@ from pathlib import Path
 
 import libvirt
 
-from innkeeper.disks import qemu_img
-from innkeeper.errors import DiskError, MachineUnfit
+from innkeeper.disks import dirty_bitmaps, qemu_img
+from innkeeper.errors import DiskError, ErrorCode, HypervisorError, MachineUnfit
+from innkeeper.hypervisor.libvirt.backups import running_jobs
 from innkeeper.hypervisor.libvirt.definition import Definition, overlays_xml
 from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
 from innkeeper.hypervisor.libvirt.domains import current
@@ -53,6 +54,7 @@ class Overlays:
             self._images.refuse_if_open(path)
             self._images.delete(connect, path)
         if domain.isActive():
+            _refuse_in_job(domain)
             domain.snapshotCreateXML(overlays_xml(definition, overlays), _ATOMIC_OVERLAY)
         elif all(self._can_create(definition.disk(target), path) for target, path in overlays.items()):
             for target, path in overlays.items():
@@ -77,6 +79,7 @@ class Overlays:
             self._exported.create_overlay(path, disk.file, disk.format)
         else:
             create_overlay(disk.source(), disk.format, path)
+            _carry_bitmaps(disk.source(), disk.format, path)
         _make_durable(Path(path), disk.source())
 
 
@@ -94,6 +97,24 @@ def create_overlay(base: str, base_format: str, path: str) -> None:
         raise DiskError(
             f"The undo disk {path} cannot be made: {error.sentence}", path=path, code=error.code
         ) from error
+
+
+def _carry_bitmaps(base: str, base_format: str, path: str) -> None:
+    """Begin the base's bitmaps in its overlay: increments are refused without, and right with them."""
+    # An image that cannot be looked at like this does not need to be: only backups could not go on.
+    with contextlib.suppress(DiskError):
+        if base_format == "qcow2":
+            dirty_bitmaps.carry(Path(base), Path(path))
+
+
+def _refuse_in_job(domain: libvirt.virDomain) -> None:
+    """Raises ``HypervisorError`` (ERROR_BUSY): a snapshot would wait for a backup, and fail."""
+    if running_jobs(domain):
+        raise HypervisorError(
+            f"A backup of {domain.name()}, or another job on its disks, is running.",
+            code=ErrorCode.ERROR_BUSY,
+            advice="Wait until it has ended.",
+        )
 
 
 def _make_by_qemu(connect: libvirt.virConnect, definition: Definition, overlays: Mapping[str, str]) -> None:

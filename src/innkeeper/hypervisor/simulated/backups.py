@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from innkeeper.errors import NotSupported
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.hypervisor.simulated.simulation import Simulation
@@ -40,6 +41,7 @@ class SimulatedBackups:
 
     async def gather(self, tracking: Tracking) -> bool:
         """Write down in ``side`` what the base's bitmaps are to be."""
+        _require_bitmaps(tracking.base)
 
         def gather(machine: SimulatedMachine, _: float) -> bool:
             if Path(tracking.side).exists():
@@ -65,5 +67,12 @@ class SimulatedBackups:
 
     async def sound_bitmaps(self, image: str) -> frozenset[str]:
         """The names of the bitmaps in an image."""
+        _require_bitmaps(image)
         machines = self._simulation.machines.values()
         return frozenset(name for machine in machines for name in machine.bitmaps.get(image, []))
+
+
+def _require_bitmaps(image: str) -> None:
+    """Raises ``NotSupported`` for a disk that a host would keep as raw bytes: by its name, here."""
+    if image.endswith(".raw"):
+        raise NotSupported(f"{image} keeps no bitmaps: its format is raw.")

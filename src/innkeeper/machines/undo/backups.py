@@ -9,75 +9,84 @@ held, so that the next increment has whatever differs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.backups import Checkpoint, JobKind, Tracking
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.ports.progress import OnProgress
 from innkeeper.machines.undo.overlay_names import MARK
-from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
+from innkeeper.machines.undo.point import UndoDisk, UndoPlan
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import as_int, as_list, as_row, as_str
+
+T = TypeVar("T")
 
 _AT_REST = (MachineState.TURNED_OFF, MachineState.SAVED)
 #: How long between two looks whether a backup has ended, in seconds.
 LOOK_SECONDS: Final = 5.0
 
-_ANY_JOB = frozenset(JobKind)
+#: What an undo point has to wait for.
+ANY_JOB: Final = frozenset(JobKind)
 #: What a merge of ours has to wait for, which may be under way itself.
-_NOT_MERGES = _ANY_JOB - {JobKind.MERGE}
+NOT_MERGES: Final = ANY_JOB - {JobKind.MERGE}
+#: So often in a row an act may be refused although no job is seen.
+_MOST_REFUSALS = 12
 
 
 # Running backups
 
 
-async def wait_for_backups(
+async def between_backups(
     host: Host,
     name: str,
     clock: Clock,
+    act: Callable[[], Awaitable[T]],
     *,
     say: Callable[[str], None],
-    give_up: Callable[[], None],
-    kinds: frozenset[JobKind] = _ANY_JOB,
-) -> None:
-    """Return when nobody's backup, nor another job on its disks, runs on the machine.
+    give_up: Callable[[], None] = lambda: None,
+    kinds: frozenset[JobKind] = ANY_JOB,
+) -> T:
+    """Act once nobody's backup, nor another job on its disks, runs on the machine.
 
-    ``say`` hears once that there is one; ``give_up`` is called before each wait, and raises to end it.
+    ``say`` hears once that there is one. ``give_up`` is called before each wait, and raises to end it. What
+    the host refuses with ERROR_BUSY, because a job has begun just before, is tried again.
     """
+    refusals = 0
+    while True:
+        if await _wait(host, name, clock, say, give_up, kinds):
+            refusals = 0
+        try:
+            return await act()
+        except HypervisorError as error:
+            refusals += 1
+            if error.code is not ErrorCode.ERROR_BUSY or refusals > _MOST_REFUSALS:
+                raise
+        give_up()
+        await clock.sleep(LOOK_SECONDS)
+
+
+async def _wait(
+    host: Host,
+    name: str,
+    clock: Clock,
+    say: Callable[[str], None],
+    give_up: Callable[[], None],
+    kinds: frozenset[JobKind],
+) -> bool:
+    """Whether there was anything to wait for."""
     has_waited = False
     while found := await host.backups.jobs(name) & kinds:
         if not has_waited:
-            say(f"{_words(found)} of {name} runs: its end is waited for.")
+            say(f"{_words(found)} of {name} is running: its end is waited for.")
         has_waited = True
         give_up()
         await clock.sleep(LOOK_SECONDS)
     if has_waited:
-        say(f"It has ended; {name} goes on.")
-
-
-async def merge_between_backups(
-    host: Host,
-    undo: UndoPoint,
-    clock: Clock,
-    on_progress: OnProgress | None = None,
-    *,
-    say: Callable[[str], None],
-) -> None:
-    """Merge the undo disks once no backup runs; one that begins just before is waited for, too."""
-    while True:
-        await wait_for_backups(
-            host, undo.plan.machine, clock, say=say, give_up=lambda: None, kinds=_NOT_MERGES
-        )
-        try:
-            return await undo.merge(on_progress)
-        except HypervisorError as error:
-            if error.code is not ErrorCode.ERROR_BUSY:
-                raise
-        await clock.sleep(LOOK_SECONDS)
+        say("It has ended.")
+    return has_waited
 
 
 def _words(kinds: frozenset[JobKind]) -> str:
