@@ -132,7 +132,7 @@ def _wanted(in_base: Sequence[Bitmap], in_overlay: Sequence[Bitmap], since: Sinc
 
 
 def _mark(place: Path, ranges: Collection[tuple[int, int]], size: int) -> None:
-    """Have the bitmaps that an empty image records into record these ranges."""
+    """Record these ranges in the bitmaps of an empty image."""
     parts = [
         f"write -z {at} {min(_LONGEST_WRITE, end - at)}"
         for start, end in ranges

@@ -79,7 +79,7 @@ async def warn(run: Run) -> None:
 
 
 async def mend(run: Run) -> Mended:
-    """Have increments of backups that were taken meanwhile go on, or log what the next backup must be."""
+    """Mend what backups that were taken meanwhile need, or log what the next backup must be."""
     settled = run.known(Settled)
     before = None if settled is None else settled.checkpoints
     mended = await backups.mend_backups(run.hypervisor, run.undo.plan, run.clock, before)

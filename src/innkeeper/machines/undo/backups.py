@@ -76,7 +76,7 @@ async def _wait(
     give_up: Callable[[], None],
     kinds: frozenset[JobKind],
 ) -> bool:
-    """Whether there was anything to wait for."""
+    """Wait for the end of jobs; returns whether there were any."""
     has_waited = False
     while found := await host.backups.jobs(name) & kinds:
         if not has_waited:
@@ -115,7 +115,7 @@ def begun_since(before: Sequence[Checkpoint], now: Sequence[Checkpoint]) -> list
 async def mend_backups(
     host: Host, plan: UndoPlan, clock: Clock, before: Sequence[Checkpoint] | None, *, tries: int = 3
 ) -> Mended:
-    """Have the bases of a machine at rest know what backups through the undo disks cannot know of them.
+    """Mend the bitmaps of a machine at rest after backups were taken through its undo disks.
 
     To be called when the bases are what they are to be, and before the undo disks are deleted; may be done
     again after a kill. ``before`` are the checkpoints at the undo point, or ``None`` where they are unknown:
