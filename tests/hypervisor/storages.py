@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -34,22 +35,26 @@ class Stored:
     definition: str
     file: Path
     format: str
+    #: The file of the passphrase, where it is encrypted.
+    key: Path | None = None
 
     def content(self) -> bytes:
         """What the guest reads where the pattern goes."""
-        return read(self.file, self.format)
+        return read(self.file, self.format, self.key)
 
 
-def read(file: Path, image_format: str) -> bytes:
+def read(file: Path, image_format: str, key: Path | None = None) -> bytes:
     """The bytes of an image where the pattern goes, by a program that is not the one under test."""
-    raw = file.with_name(f"{file.name}.read")
-    subprocess.run(
-        ["qemu-img", "convert", "-U", "-f", image_format, "-O", "raw", file, raw], check=True, timeout=60
-    )
+    raw = Path(tempfile.mkdtemp()) / "raw"
+    opened: list[str | Path] = ["-f", image_format, file]
+    if key is not None:
+        options = f"driver={image_format},encrypt.key-secret=s,file.filename={file}"
+        opened = ["--object", f"secret,id=s,file={key}", "--image-opts", options]
+    subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", *opened, raw], check=True, timeout=60)
     with raw.open("rb") as image:
         image.seek(_AT)
         found = image.read(len(PATTERN))
-    raw.unlink()
+    shutil.rmtree(raw.parent)
     return found
 
 
@@ -121,7 +126,7 @@ def file_disk(directory: Path, target: str) -> Stored:
     return Stored(target=target, definition=definition, file=file, format="qcow2")
 
 
-def clones(directory: Path, targets: Sequence[str]) -> tuple[Path, list[Stored]]:
+def clones(directory: Path, targets: Sequence[str]) -> list[Stored]:
     """Linked clones of one golden image: one that declares it, and one that only its header knows of."""
     golden = make(directory / "golden.qcow2", "qcow2")
     declared = (
@@ -133,7 +138,77 @@ def clones(directory: Path, targets: Sequence[str]) -> tuple[Path, list[Stored]]
         file = make(directory / f"{target}.qcow2", "qcow2", "-b", str(golden), "-F", "qcow2")
         definition = disk(target, "file", "qcow2", f"<source file='{file}'/>", backing)
         found.append(Stored(target=target, definition=definition, file=file, format="qcow2"))
-    return golden, found
+    return found
+
+
+def encrypted_disk(directory: Path, target: str, secret: str) -> Stored:
+    """A qcow2 image that is encrypted with the secret that ``passphrase`` wrote."""
+    key = directory / "key"
+    options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
+    file = make(directory / f"{target}.luks", "qcow2", "--object", f"secret,id=s,file={key}", "-o", options)
+    source = (
+        f"<source file='{file}'><encryption format='luks'><secret type='passphrase' uuid='{secret}'/>"
+        "</encryption></source>"
+    )
+    definition = disk(target, "file", "qcow2", source)
+    return Stored(target=target, definition=definition, file=file, format="qcow2", key=key)
+
+
+def passphrase(connect: libvirt.virConnect, directory: Path) -> str:
+    """Give libvirt a private secret, which it hands to no one but QEMU; returns its UUID."""
+    (directory / "key").write_bytes(b"correct horse")
+    secret = connect.secretDefineXML(
+        "<secret ephemeral='no' private='yes'><description>disk</description></secret>"
+    )
+    secret.setValue(b"correct horse")
+    return str(secret.UUIDString())
+
+
+def is_encrypted(file: Path) -> bool:
+    """Whether a qcow2 image keeps its content encrypted, by its header."""
+    return file.read_bytes()[32:36] == (2).to_bytes(4, "big")
+
+
+def volumes(connect: libvirt.virConnect, directory: Path, targets: Sequence[str]) -> list[Stored]:
+    """Volumes of a pool that is a folder, raw and qcow2."""
+    folder = directory / "pool"
+    folder.mkdir()
+    files = [
+        make(folder / f"{target}.img", kind) for target, kind in zip(targets, ("raw", "qcow2"), strict=True)
+    ]
+    pool = connect.storagePoolDefineXML(
+        f"<pool type='dir'><name>people</name><target><path>{folder}</path></target></pool>"
+    )
+    pool.create()
+    return [
+        Stored(
+            target=target,
+            definition=disk(target, "volume", kind, f"<source pool='people' volume='{file.name}'/>"),
+            file=file,
+            format=kind,
+        )
+        for target, file, kind in zip(targets, files, ("raw", "qcow2"), strict=True)
+    ]
+
+
+@contextlib.contextmanager
+def block_devices(directory: Path, targets: Sequence[str]) -> Iterator[list[Stored]]:
+    """Loop devices, one with plain bytes and one with a qcow2 image; only root may make them."""
+    found, devices = [], []
+    try:
+        for target, kind in zip(targets, ("raw", "qcow2"), strict=True):
+            file = make(directory / f"{target}.loop", "raw")
+            attach = ["losetup", "--show", "-f", file]
+            device = Path(subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip())
+            devices.append(device)
+            if kind == "qcow2":
+                subprocess.run(["qemu-img", "create", "-q", "-f", kind, device, "2M"], check=True)
+            definition = disk(target, "block", kind, f"<source dev='{device}' startupPolicy='optional'/>")
+            found.append(Stored(target=target, definition=definition, file=device, format=kind))
+        yield found
+    finally:
+        for device in devices:
+            subprocess.run(["losetup", "-d", device], check=True)
 
 
 def machine_xml(name: str, disks: Sequence[Stored]) -> str:

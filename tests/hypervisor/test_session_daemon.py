@@ -20,14 +20,17 @@ from innkeeper.errors import ErrorCode, HypervisorError
 from innkeeper.hypervisor.libvirt import lanes, libvirt_host, undo_disks
 from innkeeper.hypervisor.libvirt.agent_ports import LibvirtAgentPorts
 from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
+from innkeeper.hypervisor.libvirt.link import Link
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.wire.events import Event, EventKind
 from tests.guests.machines import TinyMachine, define_tiny_machine, forget
 from tests.guests.tiny import TinyGuest
-from tests.hypervisor import undo_definitions
+from tests.hypervisor import storages, undo_definitions
+from tests.hypervisor.storages import Stored
 from tests.hypervisor.test_described_chains import described_chains
+from tests.hypervisor.undo_round_trips import NAME, End, Mixed, keep, roll_back, round_trip
 
 pytestmark = [
     pytest.mark.qemu,
@@ -304,3 +307,30 @@ async def test_a_passphrase_is_asked_of_libvirt(
     assert (None if chain is None else [node.secret for node in chain.nodes]) == (
         [b"nobody's"] * 2 if private == "no" else None
     )
+
+
+@pytest.fixture
+async def pooled(host: tuple[Host, list[Event]], tmp_path: Path) -> AsyncIterator[Mixed]:
+    """A machine with two volumes of a pool, an encrypted image and a network disk, off."""
+    hypervisor, link = host[0], host[0].connection
+    assert isinstance(link, Link)
+
+    def make(connect: libvirt.virConnect) -> list[Stored]:
+        secret = storages.passphrase(connect, tmp_path)
+        return [
+            *storages.volumes(connect, tmp_path, ["vda", "vdb"]),
+            storages.encrypted_disk(tmp_path, "vdc", secret),
+        ]
+
+    disks = await link.libvirt.command(make, "make the storages of", NAME)
+    await hypervisor.definitions.define(storages.machine_xml(NAME, disks))
+    yield Mixed(hypervisor, disks)
+    await forget(hypervisor, NAME)
+
+
+@pytest.mark.parametrize(("running", "end", "written"), [(False, keep, True), (True, roll_back, False)])
+async def test_volumes_and_encrypted_disks_are_kept_or_rolled_back_together(
+    pooled: Mixed, running: bool, end: End, written: bool
+) -> None:
+    """Volumes stay volumes, and the overlay over an encrypted image is encrypted with the same secret."""
+    await round_trip(pooled, running, end, written)

@@ -51,7 +51,6 @@ async def change_disk(inn: Inn, **changes: object) -> None:
         ({"device": "lun", "path": "/dev/sdb"}, "SCSI device /dev/sdb, passed through"),
         ({"shared": True}, "shared with other machines"),
         ({"transient": True}, "transient"),
-        ({"encrypted": True}, "is encrypted"),
         ({"sliced": True}, "is a slice of"),
         ({"kind": DiskKind.NETWORK, "path": "https://there:443/a.img"}, "takes no writes"),
         ({"kind": DiskKind.OTHER, "path": ""}, "kind that Innkeeper does not know"),

@@ -192,11 +192,6 @@ _FAULTS: tuple[tuple[Callable[[Disk], bool], str, str], ...] = (
         "Remove <transient/> from its definition.",
     ),
     (
-        lambda disk: disk.encrypted,
-        "is encrypted: an undo disk would keep what is written to it in the clear",
-        "Encrypt inside the guest, or the host's storage below {path}, instead of the image.",
-    ),
-    (
         lambda disk: disk.sliced,
         "is a slice of {path}, which no undo disk can be put over",
         "Copy the slice into an image file of its own.",
