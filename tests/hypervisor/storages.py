@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -191,24 +192,21 @@ def volumes(connect: libvirt.virConnect, directory: Path, targets: Sequence[str]
     ]
 
 
-@contextlib.contextmanager
-def block_devices(directory: Path, targets: Sequence[str]) -> Iterator[list[Stored]]:
-    """Loop devices, one with plain bytes and one with a qcow2 image; only root may make them."""
-    found, devices = [], []
-    try:
-        for target, kind in zip(targets, ("raw", "qcow2"), strict=True):
-            file = make(directory / f"{target}.loop", "raw")
-            attach = ["losetup", "--show", "-f", file]
-            device = Path(subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip())
-            devices.append(device)
-            if kind == "qcow2":
-                subprocess.run(["qemu-img", "create", "-q", "-f", kind, device, "2M"], check=True)
-            definition = disk(target, "block", kind, f"<source dev='{device}' startupPolicy='optional'/>")
-            found.append(Stored(target=target, definition=definition, file=device, format=kind))
-        yield found
-    finally:
-        for device in devices:
-            subprocess.run(["losetup", "-d", device], check=True)
+#: Block devices of the host that a test may write to, which only root can make: ``losetup`` and ``chown``.
+DEVICES = [Path(each) for each in os.environ.get("INNKEEPER_TEST_DEVICES", "").split(":") if each]
+
+
+def block_devices(targets: Sequence[str]) -> list[Stored]:
+    """Block devices, one with plain bytes and one with a qcow2 image."""
+    found = []
+    for target, device, kind in zip(targets, DEVICES, ("raw", "qcow2"), strict=True):
+        subprocess.run(["qemu-io", "-f", "raw", "-c", f"write -z 0 {SIZE}", device], check=True, timeout=60)
+        if kind == "qcow2":
+            make = ["qemu-img", "create", "-q", "-f", kind, str(device), str(SIZE // 2)]
+            subprocess.run(make, check=True, timeout=60)
+        definition = disk(target, "block", kind, f"<source dev='{device}' startupPolicy='optional'/>")
+        found.append(Stored(target=target, definition=definition, file=device, format=kind))
+    return found
 
 
 def machine_xml(name: str, disks: Sequence[Stored]) -> str:
