@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from innkeeper import disks
 from innkeeper.disks import maps
 from innkeeper.disks.export_files import ExportFiles
 from innkeeper.disks.exports import Exports
+from innkeeper.disks.roots import Roots
 from innkeeper.errors import DiskError, ErrorCode
 from tests.disks.nbd.client import connected
 
@@ -118,6 +119,35 @@ def test_what_is_in_the_way_of_an_export_is_told(folder: Path, child: Path) -> N
         asyncio.run(Exports(folder).offer(str(child)))
     assert refused.value.code is ErrorCode.VM_E_PARENT_PATH_NOT_FOUND
     assert not list(folder.glob("*.json"))
+
+
+def test_a_machines_disk_leads_its_export_to_no_parent_elsewhere(
+    folder: Path, child: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """They lie in the service's folders or beside the disk that the definition names, or are refused."""
+    away = tmp_path_factory.mktemp("away")
+    parent = child.with_name("p.vhd").rename(away / "p.vhd")
+    disks.reparent(child, parent)
+    exports = Exports(folder, roots=Roots([away / "disks"]))
+
+    async def hold() -> None:
+        async with exports.held([str(child)]):
+            pass
+
+    refusals: Sequence[Callable[[], None]] = (
+        lambda: asyncio.run(hold()), lambda: exports.require_sound(str(child))
+    )  # fmt: skip
+    for refuse in refusals:
+        with pytest.raises(DiskError) as refused:
+            refuse()
+        assert refused.value.code is ErrorCode.ERROR_BAD_PATHNAME
+        assert str(parent) in str(refused.value)
+        assert "disk_roots" in refused.value.advice
+    assert not list(folder.glob("*.json"))
+    exports = Exports(folder, roots=Roots([away]))
+    exports.require_sound(str(child))
+    asyncio.run(hold())
+    until(lambda: process_of(folder, child) is None)
 
 
 def test_a_read_only_export_is_not_taken_for_a_writable_one(folder: Path, child: Path) -> None:

@@ -62,6 +62,11 @@ class Family:
             if how == "late":
                 os.utime(path)
 
+    def content_anyway(self) -> bytes:
+        """The child's content, whatever the parent's time."""
+        with disks.open(self.child, ignore_parent_time=True) as disk:
+            return disk.pread(SIZE, 0)
+
     def cut_off_merge(self, changes: int) -> bool:
         """Merge, killed before that change; says whether it was."""
 
@@ -377,3 +382,38 @@ def test_the_note_of_an_export_whose_journal_is_gone_goes_with_the_next_write(ch
     with disks.open(child) as disk:
         assert disk.chain.top.mark is None
     assert not place.exists()
+
+
+@pytest.mark.parametrize("which", ["c.vhd", "p.vhd"])
+def test_a_merge_stores_what_a_killed_export_left_before_its_own_notes(
+    in_memory: Path, content: Content, which: str
+) -> None:
+    """Of child and parent alike: whenever the merge is killed, all that a client was told of is there."""
+    family = Family(in_memory, "dynamic")
+    family.write(family.child, b"first" * 3000, range(BLOCK, SIZE, 7 * BLOCK))
+    write_and_die(in_memory / which, b"exported" * 100, range(0, SIZE, 2 * BLOCK))
+    os.utime(family.parent, (1_700_000_000,) * 2)
+    expected = family.content_anyway()
+    notes = {path: path.read_bytes() for path in in_memory.glob("*.maps")}
+    family.back_up("whole")
+
+    def prepare(_number: int) -> Callable[[], object]:
+        family.restore("whole")
+        for path, data in notes.items():
+            path.write_bytes(data)
+        journal.journal_path(family.parent).unlink(missing_ok=True)
+        return lambda: merge(family.child, keep_child=True, ignore_parent_time=True)
+
+    for _ in killed_everywhere(prepare):
+        assert family.content_anyway() == expected
+        merge(family.child, keep_child=True, ignore_parent_time=True)
+        assert content(family.parent) == expected
+
+
+def test_a_child_outlives_what_a_killed_export_left_beside_its_parent(child: Path, content: Content) -> None:
+    """The parent has all of it in itself when the child is made: a restart of the host takes nothing away."""
+    write_and_die(child, b"exported" * 100, range(0, SIZE, 4 * BLOCK))
+    expected = content(child)
+    grandchild = disks.create_differencing(child.with_name("g.vhd"), child)
+    maps.journal_path(child).unlink(missing_ok=True)
+    assert content(grandchild) == expected

@@ -210,6 +210,7 @@ def _opened(stack: contextlib.ExitStack, path: Path, *, writable: bool, held: bo
     if writable:
         # Nothing is ever written into an image whose blocks are not where they should be.
         SlotMap(image)
+        image.take_over()
         image.finish_growth()
         _forget_merge(image)
     return image

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from innkeeper.disks import locator
-from innkeeper.disks.chain import open_chain, parent_time
+from innkeeper.disks.chain import Chain, open_chain, parent_time
 from innkeeper.disks.draft import Draft
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import FOOTER_BYTES, Footer
@@ -56,7 +56,7 @@ def create_differencing(
 ) -> Path:
     """Make a disk that holds the difference to a parent; returns its absolute path."""
     base_path = image_path(parent)
-    chain = open_chain(base_path)
+    chain = _opened_parent(base_path)
     try:
         base = chain.top
         with Draft(path) as draft:
@@ -66,6 +66,16 @@ def create_differencing(
             return draft.path
     finally:
         chain.close()
+
+
+def _opened_parent(path: Path) -> Chain:
+    """Open a parent that has all of its content itself: a child outlives a killed export's journal."""
+    chain = open_chain(path)
+    if not chain.top.was_left:
+        return chain
+    chain.close()
+    open_chain(path, writable=True).close()
+    return open_chain(path)
 
 
 def check_size(path: Path, size_bytes: int) -> None:

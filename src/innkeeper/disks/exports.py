@@ -21,9 +21,12 @@ from pathlib import Path
 
 import structlog
 
+from innkeeper.disks.allowed import beside_named, only_within
+from innkeeper.disks.chain import open_chain
 from innkeeper.disks.export_files import LONGEST_NAME, TAKEN, ExportFiles, ExportOrder
 from innkeeper.disks.nbd.protocol import GREETING_MAGIC
 from innkeeper.disks.nbd.server import address
+from innkeeper.disks.roots import Roots
 from innkeeper.disks.short_socket_path import LONGEST_SOCKET_PATH, short_socket_path
 from innkeeper.errors import DiskError, ErrorCode
 
@@ -38,16 +41,18 @@ _LOOK_SECONDS = 0.02
 class Exports:
     """The exports of one service, in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, roots: Roots | None = None) -> None:
+        """``roots``: where parents of machines' disks may lie, beside these disks; anywhere if ``None``."""
         self._folder = folder
+        self._roots = roots
         self._turns: dict[str, asyncio.Lock] = {}
         #: Those that were started here: kept so that their ends are heard.
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @classmethod
-    def in_reach(cls, folder: Path) -> Exports:
+    def in_reach(cls, folder: Path, *, roots: Roots | None = None) -> Exports:
         """Return the exports in a folder, however long its path: the path of a socket is limited."""
-        return cls(short_socket_path(folder, LONGEST_SOCKET_PATH - LONGEST_NAME))
+        return cls(short_socket_path(folder, LONGEST_SOCKET_PATH - LONGEST_NAME), roots=roots)
 
     def socket_of(self, path: str) -> str:
         """The socket of this image's export, whether the export runs or not."""
@@ -71,7 +76,8 @@ class Exports:
         """Export these images for writing until machines have connected."""
         async with contextlib.AsyncExitStack() as held:
             for path in paths:
-                client = await self._hold(ExportOrder(path=path, writable=True))
+                within = await asyncio.to_thread(self._within, path)
+                client = await self._hold(ExportOrder(path=path, writable=True, within=within))
                 held.callback(client.close)
             yield
 
@@ -108,7 +114,21 @@ class Exports:
                 revived.append(order.path)
         return revived
 
+    def require_sound(self, path: str) -> None:
+        """Raise what keeps this image from being exported to a machine, as a parent that lies elsewhere."""
+        with contextlib.ExitStack() as confined:
+            if within := self._within(path):
+                confined.enter_context(only_within(Roots(within).allowed))
+            open_chain(Path(path)).close()
+
     # Machinery
+
+    def _within(self, path: str) -> Sequence[str]:
+        """The folders for the parents of a machine's disk, which its definition names wherever it lies."""
+        if self._roots is None:
+            return ()
+        beside = beside_named(Path(path)).folders
+        return tuple(dict.fromkeys(map(str, (*self._roots.folders, *beside))))
 
     async def _hold(self, order: ExportOrder) -> asyncio.StreamWriter:
         """Connect to the export, starting it where needed: it stays while the connection is open."""

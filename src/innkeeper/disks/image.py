@@ -66,7 +66,8 @@ class Image:
         self.is_draft = False
         self._journal: MapJournal | None = None
         self._stale = self._stale_footer()
-        self._was_left = self._take_up() if self.table is not None else False
+        #: A killed export left a journal or its note.
+        self.was_left = self._take_up() if self.table is not None else False
 
     # Questions
 
@@ -420,10 +421,10 @@ class Image:
         self._written = False
         if self._journal is not None:
             self._journal.begin(self._session())
-        elif self._was_left:
+        elif self.was_left:
             self.put_mark(None)
             maps.remove(self.file.path)
-            self._was_left = False
+            self.was_left = False
 
     def write_maps(self) -> bool:
         """Write changed bitmaps and table entries; returns whether there were any."""
@@ -465,6 +466,11 @@ class Image:
             self.put_mark(Mark(operation=Operation.EXPORTING, token=uuid.uuid4()))
             journal.begin(self._session())
             self._journal = journal
+
+    def take_over(self) -> None:
+        """Store what a killed export left in its journal, before another note takes the place of its own."""
+        if self.was_left and self._written:
+            self.flush()
 
     def _session(self) -> Session:
         """The state of the image and of the export that writes to it, for the head of a journal."""

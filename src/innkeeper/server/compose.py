@@ -177,7 +177,8 @@ async def _foundations(
     events.subscribe(metrics.on_event)
     store = await open_store(settings.database_url, server=socket.gethostname())
     opened.push_async_callback(store.close)
-    exports = await asyncio.to_thread(Exports.in_reach, settings.state_dir / "exports")
+    roots = Roots(settings.disk_folders)
+    exports = await asyncio.to_thread(Exports.in_reach, settings.state_dir / "exports", roots=roots)
     return Foundations(
         exports=exports,
         loops=Loops(clock),

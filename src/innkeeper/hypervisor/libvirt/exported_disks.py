@@ -13,7 +13,6 @@ import libvirt
 import structlog
 
 from innkeeper.disks import qemu_img
-from innkeeper.disks.chain import open_chain
 from innkeeper.disks.export_files import MARK
 from innkeeper.disks.facts import peek
 from innkeeper.disks.kind import Kind
@@ -114,14 +113,12 @@ class ExportedDisks:
         """The socket where the export of a VHD listens; raises ``NotSupported`` where there are none."""
         return self._given().socket_of(path)
 
-    def create_overlay(self, path: str, base: str, base_format: str) -> None:
-        """Make an empty overlay over an image that no QEMU runs; libvirt cannot, over an export."""
-        command, new = ["create", "-q", "-f", "qcow2"], qemu_img.new_file(Path(path))
-        if base_format == EXPORTED:
-            # Nothing is opened by its name: the export need not run, and the size is the engine's to tell.
-            command += ["-u", "-F", "raw", "-b", self._backing(base), new, str(peek(base)[1])]
-        else:
-            command += ["-F", base_format, "-b", base, new]
+    def create_overlay(self, path: str, base: str) -> None:
+        """Make an empty overlay over an exported VHD that no QEMU runs: libvirt cannot."""
+        # Nothing is opened by its name: the export need not run, and the size is the engine's to tell.
+        size = str(peek(base)[1])
+        new = qemu_img.new_file(Path(path))
+        command = ["create", "-q", "-f", "qcow2", "-u", "-F", "raw", "-b", self._backing(base), new, size]
         try:
             qemu_img.run(command, Path(path), 0)
         except DiskError as error:
@@ -151,8 +148,8 @@ class ExportedDisks:
                 "the export of a disk.",
                 advice=f"Convert the disk: innkeeper disk merge-to {disk.source_file} NEW --to qcow2",
             )
-        # Raises what is in the way, before the definition is touched.
-        open_chain(Path(disk.source_file)).close()
+        # Before the definition is touched.
+        self._given().require_sound(disk.source_file)
 
     def _needed(self, connect: libvirt.virConnect, name: str) -> Collection[str]:
         domain = connect.lookupByName(name)

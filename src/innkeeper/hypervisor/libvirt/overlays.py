@@ -76,7 +76,7 @@ class Overlays:
 
     def _create(self, disk: DiskElement, path: str) -> None:
         if disk.is_exported:
-            self._exported.create_overlay(path, disk.file, disk.format)
+            self._exported.create_overlay(path, disk.file)
         else:
             create_overlay(disk.source(), disk.format, path)
             _carry_bitmaps(disk.source(), disk.format, path)

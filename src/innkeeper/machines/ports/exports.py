@@ -16,5 +16,8 @@ class DiskExports(Protocol):
     def held(self, paths: Collection[str]) -> AbstractAsyncContextManager[None]:
         """Keep these images exported for writing, until machines have connected."""
 
+    def require_sound(self, path: str) -> None:
+        """Raise what keeps this image from being exported to a machine."""
+
     async def revive(self) -> Sequence[str]:
         """Start exports that were killed again; returns the images concerned."""
