@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import libvirt
 import pytest
 
+from innkeeper.hypervisor.libvirt import embedded_root
+from innkeeper.hypervisor.libvirt.domains import current
+from innkeeper.hypervisor.libvirt.link import Link
+from innkeeper.hypervisor.libvirt.merging import MergeStage, advance_merge
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.undo.point import UndoPlan
 from tests.hypervisor import storages
+from tests.hypervisor.service import Service
+from tests.hypervisor.undo_definitions import canonical
 from tests.hypervisor.undo_round_trips import NAME, End, Mixed, keep, roll_back, round_trip
 
 pytestmark = [
@@ -31,6 +44,18 @@ async def mixed(embedded_hypervisor: Host, tmp_path: Path) -> AsyncIterator[Mixe
         await embedded_hypervisor.definitions.undefine(NAME)
 
 
+@pytest.fixture
+def service(state_directory: Path) -> Iterator[Service]:
+    """A host of its own, whose QEMU has been probed already."""
+    path = Path(tempfile.mkdtemp(prefix="ik-", dir="/tmp"))
+    cache = "cache/qemu/capabilities"
+    shutil.copytree(embedded_root(state_directory) / cache, embedded_root(path) / cache)
+    service = Service(path)
+    yield service
+    service.kill_qemu()
+    shutil.rmtree(path)
+
+
 @pytest.mark.parametrize(("end", "written"), [(keep, True), (roll_back, False)])
 @pytest.mark.parametrize("running", [False, True])
 async def test_all_storages_are_kept_or_rolled_back_together(
@@ -40,6 +65,61 @@ async def test_all_storages_are_kept_or_rolled_back_together(
     golden = storages.digest(tmp_path / "golden.qcow2")
     await round_trip(mixed, running, end, written)
     assert storages.digest(tmp_path / "golden.qcow2") == golden
+
+
+async def test_a_merge_that_was_killed_between_disks_is_finished(mixed: Mixed) -> None:
+    """All disks were ready, two were on their bases already: the definition names some of each."""
+    before, plan = await canonical(mixed.host, NAME), await mixed.plan()
+    await mixed.host.lifecycle.start(NAME, paused=True)
+    await mixed.host.undo_disks.add(NAME, plan.overlays)
+    await mixed.write()
+    await merge_halfway(mixed.host, plan, ["vda", "vdc"])
+    assert await storages.sources(mixed.host, NAME) == {
+        target: plan.bases[target] if target in ("vda", "vdc") else overlay
+        for target, overlay in plan.overlays.items()
+    }
+    for _ in range(2):
+        await mixed.host.undo_disks.merge(NAME, plan.bases)
+    assert await canonical(mixed.host, NAME) == before
+    assert set((await storages.contents(mixed.disks)).values()) == {True}
+
+
+async def merge_halfway(host: Host, plan: UndoPlan, done: list[str]) -> None:
+    """Merge all disks until they are ready, go over to the base of some, and kill QEMU."""
+    link = host.connection
+    assert isinstance(link, Link)
+
+    def work(connect: libvirt.virConnect) -> None:
+        domain = connect.lookupByName(NAME)
+        for target, base in plan.bases.items():
+            advance_merge(connect, NAME, target, base, bandwidth_mib=0)
+        while any(each.mirror_ready != "yes" for each in current(domain).disks()):
+            time.sleep(0.02)
+        for target in done:
+            while (
+                advance_merge(connect, NAME, target, plan.bases[target], bandwidth_mib=0).stage
+                is not MergeStage.DONE
+            ):
+                time.sleep(0.02)
+        mark = f"guest={NAME},".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            if mark in (process / "cmdline").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+        while domain.isActive():
+            time.sleep(0.02)
+
+    await link.libvirt.command(work, "merge half of", NAME)
+
+
+def test_undo_disks_whose_making_was_killed_are_made_again(service: Service, tmp_path: Path) -> None:
+    """By a QEMU that is there for it alone, which outlives the service; nothing is left of it."""
+    overlays = {target: str(tmp_path / f"{target}.innkeeper-7.qcow2") for target in ("vda", "vdb")}
+    with storages.network_disks(tmp_path, ["vda", "vdb"]) as disks:
+        service.run("define", storages.machine_xml(NAME, disks))
+        service.kill_as_soon_as(Path(overlays["vda"]).exists, "add_overlays", NAME, overlays)
+        service.run("add_overlays", NAME, overlays)
+        assert service.run("look", NAME) == {"state": "TURNED_OFF", "sources": overlays}
+        assert service.qemu_processes() == []
 
 
 @pytest.mark.skipif(not storages.DEVICES, reason="INNKEEPER_TEST_DEVICES names no two block devices")
