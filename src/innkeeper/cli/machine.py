@@ -147,11 +147,29 @@ for _command in Command:
 def undo(
     context: typer.Context,
     names: MachineNames,
-    merge: Annotated[bool, typer.Option("--merge/--discard", help="Keep or discard what was written since.")],
+    merge: Annotated[
+        bool | None, typer.Option("--merge/--discard", help="Keep or discard what was written since.")
+    ] = None,
+    to_running: Annotated[
+        bool,
+        typer.Option(
+            "--to-running", help="Go back to the running moment, where memory was kept; nothing boots."
+        ),
+    ] = False,
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
-    """Merge or discard the undo disks of machines that are off, as after a run that needs help."""
+    """Merge or discard the undo disks of machines that are off, as after a run that needs help.
+
+    With --to-running a machine that is on or off goes back to the moment of its undo point, memory included.
+    """
+    if (merge is None) is not to_running:
+        raise InvalidArgument(
+            "Undo disks are merged, discarded, or gone back from to the running moment.",
+            advice="Give one of --merge, --discard and --to-running.",
+        )
+    if to_running:
+        _give(context, names, client.Machine.go_back_to_running, no_wait)
     _give(
         context,
         names,

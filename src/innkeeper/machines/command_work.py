@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 
-from innkeeper.errors import ErrorCode, MachineError
+from innkeeper.errors import ErrorCode, MachineError, NotSupported
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.backups import NOT_MERGES, between_backups, mend_backups
@@ -12,6 +14,7 @@ from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.point import UndoPlan, UndoPoint
+from innkeeper.machines.undo.to_running import GoingBack, forget_memory, plan_going_back
 from innkeeper.machines.undo.undoable import (
     Ahead,
     existing_plan,
@@ -75,6 +78,8 @@ class CommandWork:
         """The work of a command: one step, done again where a crash interrupts it."""
         if command in (Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS):
             return self._work_on_undo_disks(command)
+        if command is Command.GO_BACK_TO_RUNNING:
+            return self._go_back
 
         async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
             host, name = self._hosts[str(argument["host"])], str(argument["machine"])
@@ -177,12 +182,30 @@ class CommandWork:
 
         return work
 
+    async def _go_back(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
+        """Go back to the running moment, a step for each thing that may not be done again."""
+        host, name = self._hosts[str(argument["host"])], str(argument["machine"])
+        planned = await task.step("plan", lambda: plan_going_back(host, name, clock=self._clock))
+        plan = UndoPlan.from_json(planned)
+        await self._refuse_half_merged(plan)
+        going = GoingBack(host, plan, clock=self._clock)
+        steps = (
+            ("Discarding the undo disks", going.to_disks),
+            ("Bringing the memory back", lambda: going.to_memory(_progress(task))),
+            ("Going on from the running moment", going.go_on),
+        )
+        for number, (title, act) in enumerate(steps, 1):
+            task.report(title, number=number, count=len(steps))
+            await task.step(title, functools.partial(_done, act))
+
     async def _step_on_undo_disks(
         self, command: Command, host: Host, plan: UndoPlan, task: RunningTask
     ) -> None:
         undo = UndoPoint(host, plan, clock=self._clock)
 
         async def action() -> Json:
+            with contextlib.suppress(NotSupported):  # the files of another computer have no memory among them
+                await forget_memory(host, plan, clock=self._clock)
             if command is Command.MERGE_UNDO_DISKS:
                 await between_backups(
                     host,
@@ -228,6 +251,11 @@ async def _plan_of_undo_disks(host: Host, name: str) -> Json:
     if plan is None:
         raise _no_undo_disks(machine)
     return plan.to_json()
+
+
+async def _done(act: Callable[[], Awaitable[None]]) -> Json:
+    await act()
+    return None
 
 
 def _progress(task: RunningTask) -> Callable[[int, int], None]:

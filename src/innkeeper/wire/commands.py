@@ -260,6 +260,23 @@ class Command(enum.StrEnum):
             on_undo_disks=True,
         ),
     )
+    GO_BACK_TO_RUNNING = (
+        "go_back_to_running",
+        Declaration(
+            what="Go back to the running moment of a machine's undo point, whose memory was kept.",
+            label="Go back to the running moment",
+            icon="back",
+            warning="Everything that the machine has done since then is lost.",
+            life={
+                _ON: Passage(MachineState.RESTORING, _ON),
+                _PAUSED: Passage(MachineState.RESTORING, _ON),
+                _OFF: Passage(MachineState.RESTORING, _ON),
+            },
+            number=0x0C,
+            option="undo --to-running",
+            on_undo_disks=True,
+        ),
+    )
 
     @property
     def words(self) -> str:
@@ -389,3 +406,7 @@ class MachineCommands(abc.ABC, Generic[Started]):
     def discard_undo_disks(self) -> Started:
         """Throw away what was written since its undo disks were taken (``DiscardUndoDisks``)."""
         return self.command(Command.DISCARD_UNDO_DISKS)
+
+    def go_back_to_running(self) -> Started:
+        """Go back to the running moment of its undo point, if its memory was kept."""
+        return self.command(Command.GO_BACK_TO_RUNNING)

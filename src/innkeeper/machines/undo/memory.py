@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
 from pathlib import PurePath
 from typing import Final
 
@@ -13,7 +14,7 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.memory_points import Hardware, MemoryFile, MemoryLimits
 from innkeeper.machines.ports.progress import OnProgress
 from innkeeper.machines.undo.fitness import UndoRules
-from innkeeper.machines.undo.overlay_names import MARK
+from innkeeper.machines.undo.overlay_names import MARK, run_of
 from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan, UndoPoint, checksum_if_readable
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
@@ -64,6 +65,12 @@ class MemoryPlan:
     limit_seconds: float
     live: bool
     hardware: Hardware
+
+    @property
+    def note(self) -> str:
+        """The file that says what was kept, for whoever has no journal of it."""
+        head, _, run = self.path.rpartition(MARK)
+        return f"{head}-note{MARK}{run}"
 
     @property
     def words(self) -> str:
@@ -203,7 +210,7 @@ class MemoryPoint:
         Raises where neither was taken.
         """
         if await undo.is_taken():
-            return await undo.take(freeze_seconds=0), await self._adopt()
+            return await undo.take(freeze_seconds=0, was_running=True), await self._adopt()
         seconds = [0.0]
 
         async def keep() -> None:
@@ -219,7 +226,7 @@ class MemoryPoint:
             seconds[0] = self._clock.monotonic() - asked
 
         await self.delete()
-        consistency = await undo.take(freeze_seconds=0, keep_memory=keep)
+        consistency = await undo.take(freeze_seconds=0, keep_memory=keep, was_running=True)
         return consistency, await self._record(seconds[0])
 
     async def why_not(self, record: MemoryRecord) -> str:
@@ -261,6 +268,7 @@ class MemoryPoint:
     async def delete(self) -> None:
         """Delete the file, which holds what was in the guest's memory. Does nothing where it is gone."""
         await self._host.disks.delete(self._plan.path)
+        await self._host.disks.delete(self._plan.note)
 
     # Machinery
 
@@ -279,7 +287,25 @@ class MemoryPoint:
             await self.delete()
             return None
         checksum = await checksum_if_readable(self._host.files, path)
-        return MemoryRecord(file=BaseRecord(path=path, identity=identity, checksum=checksum), seconds=seconds)
+        file = BaseRecord(path=path, identity=identity, checksum=checksum)
+        record = MemoryRecord(file=file, seconds=seconds)
+        note = json.dumps({"plan": self._plan.to_json(), "record": record.to_json()})
+        await self._host.state_files.write_note(self._plan.note, note)
+        return record
+
+
+async def noted_memory(
+    host: Host, overlay: str, machine: str, *, clock: Clock
+) -> tuple[MemoryPoint, MemoryRecord] | None:
+    """The memory that was kept with an undo disk, by the note beside it; ``None`` where none was."""
+    run = run_of(overlay)
+    note = str(PurePath(overlay).with_name(f"{machine}.memory-note{MARK}{run}"))
+    try:
+        fields = as_object(json.loads(await host.state_files.read_note(note)))
+    except ValueError:
+        return None
+    plan, record = get(fields, "plan", MemoryPlan.from_json), get(fields, "record", MemoryRecord.from_json)
+    return MemoryPoint(host, plan, clock=clock), record
 
 
 def _changed(then: Hardware, now: Hardware) -> str:

@@ -1,0 +1,111 @@
+"""Go back by hand to the running moment of an undo point whose memory was kept."""
+
+from __future__ import annotations
+
+import contextlib
+
+from innkeeper.errors import AgentError, ErrorCode, MachineError
+from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports.host import Host
+from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.machines.undo.memory import MemoryPoint, MemoryRecord, noted_memory
+from innkeeper.machines.undo.point import UndoPlan, UndoPoint
+from innkeeper.machines.undo.undoable import existing_plan, forget_undo_disks
+from innkeeper.tasks.ports import Clock
+from innkeeper.wire.events import Json
+
+
+async def plan_going_back(host: Host, name: str, *, clock: Clock) -> Json:
+    """The undo disks that are given up. Raises ``MachineError`` where no memory that fits goes with them.
+
+    Nothing is touched.
+    """
+    machine = await host.inventory.get(name)
+    plan = await existing_plan(host, machine)
+    if plan is None:
+        raise _no_memory(machine, "it stands on no undo disks")
+    memory, record = await _memory_of(host, machine, plan, clock)
+    why_not = await memory.why_not(record)
+    if why_not:
+        raise MachineError(
+            f"{name} cannot go back to the running moment: {why_not}",
+            machine=name,
+            code=ErrorCode.E_FAIL,
+            advice=f"Turn it off, and go back to its disks alone: innkeeper machine undo {name} --discard",
+        )
+    return plan.to_json()
+
+
+class GoingBack:
+    """The steps of going back; each may be done again after a crash."""
+
+    def __init__(self, host: Host, plan: UndoPlan, *, clock: Clock) -> None:
+        self._host = host
+        self._plan = plan
+        self._undo = UndoPoint(host, plan, clock=clock)
+        self._clock = clock
+
+    async def to_disks(self) -> None:
+        """Turn the machine off, and give it its own disks back."""
+        if await self._undo.is_named():
+            await self._host.lifecycle.turn_off(self._plan.machine)
+            await self._undo.drop()
+
+    async def to_memory(self, on_progress: OnProgress | None = None) -> None:
+        """Give it its memory back, standing still.
+
+        Raises ``MachineError`` where that fails: it is off then, on its own disks.
+        """
+        machine = await self._host.inventory.get(self._plan.machine)
+        memory, record = await _memory_of(self._host, machine, self._plan, self._clock)
+        why_not = await memory.why_not(record) or await memory.restore(on_progress)
+        if why_not:
+            raise MachineError(
+                f"{machine.name} has its former disks again, but not its memory: {why_not}",
+                machine=machine.name,
+                code=ErrorCode.E_FAIL,
+                advice=f"Boot it: innkeeper machine start {machine.name}",
+            )
+
+    async def go_on(self) -> None:
+        """Resume it, and delete what it does not need any more; recorded before, and never done anew."""
+        machine = await self._host.inventory.get(self._plan.machine)
+        if machine.state is MachineState.PAUSED:
+            await self._host.lifecycle.resume(machine.name)
+            await self._set_clock(machine)
+        await forget_memory(self._host, self._plan, clock=self._clock)
+        await self._undo.delete_files()
+        await forget_undo_disks(self._host, machine.name, list(self._plan.images.values()))
+
+    async def _set_clock(self, machine: Machine) -> None:
+        # A guest without an agent has to mend its clock by itself.
+        with contextlib.suppress(AgentError):
+            if machine.has_guest_agent_port:
+                program = self._host.guest_agents.program(machine.name)
+                await program.set_time(self._clock.now().timestamp())
+
+
+async def forget_memory(host: Host, plan: UndoPlan, *, clock: Clock) -> None:
+    """Delete the memory that was kept with these undo disks, if any was."""
+    noted = await noted_memory(host, plan.disks[0].overlay, plan.machine, clock=clock)
+    if noted is not None:
+        await noted[0].delete()
+
+
+async def _memory_of(
+    host: Host, machine: Machine, plan: UndoPlan, clock: Clock
+) -> tuple[MemoryPoint, MemoryRecord]:
+    noted = await noted_memory(host, plan.disks[0].overlay, machine.name, clock=clock)
+    if noted is None:
+        raise _no_memory(machine, "no memory was kept with its undo disks")
+    return noted
+
+
+def _no_memory(machine: Machine, why: str) -> MachineError:
+    return MachineError(
+        f"{machine.name} cannot go back to the running moment: {why}.",
+        machine=machine.name,
+        code=ErrorCode.ERROR_FILE_NOT_FOUND,
+        advice="Turn it off, and go back to its disks alone: "
+        f"innkeeper machine undo {machine.name} --discard",
+    )
