@@ -36,6 +36,7 @@ from innkeeper.wire.events import Event, EventKind
 
 _OUT = Path(__file__).resolve().parent.parent / "build" / "bench" / "memory_undo.json"
 _PATIENCE_SECONDS = 300.0
+_TRIES = 20
 _GUEST = GUESTS[0]
 #: Counts in memory, with a nameless file and a TCP session to itself; ``busy`` rewrites 120 MiB as well.
 _WORK = """
@@ -162,7 +163,16 @@ class Bench:
         return (at[EventKind.MACHINE_RESUMED] - at[EventKind.MACHINE_PAUSED]).total_seconds()
 
     async def _in_guest(self, script: str) -> str:
-        done = await self._host.guest_agents.run(_GUEST.name, ["/bin/sh", "-c", script], timeout=60)
+        # libvirt loses sight of the agent for a moment, right after a boot or a restore.
+        for left in reversed(range(_TRIES)):
+            try:
+                done = await self._host.guest_agents.run(_GUEST.name, ["/bin/sh", "-c", script], timeout=60)
+            except AgentError:
+                if not left:
+                    raise
+                await asyncio.sleep(0.5)
+            else:
+                break
         return done.stdout.decode()
 
     async def _until(self, script: str, part: str) -> None:

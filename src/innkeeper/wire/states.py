@@ -216,7 +216,7 @@ class RollBack(enum.StrEnum):
 
     @property
     def words(self) -> str:
-        """What it is, for people."""
+        """The word for people."""
         return _ROLL_BACKS[self]
 
 
