@@ -102,11 +102,11 @@ async def test_a_disk_in_no_folder_gets_its_overlay_among_undo_disks(
 ) -> None:
     """In the folder that the settings name, or in the host's own; beside the file where there is one."""
     await change_disk(inn, **changes)
-    plan, named = await plan_of(inn), await plan_of(inn, UndoRules(undo_directory="/fast/undo"))
+    plan, named = await plan_of(inn), await plan_of(inn, UndoRules(undo_directory=str(inn.directory)))
     assert (plan.bases["vdb"], plan.images["vdb"]) == (base, image)
     own = await inn.host.disks.undo_directory()
     assert plan.overlays["vdb"] == f"{own}/web-1.vdb.innkeeper-{RUN}.qcow2"
-    assert named.overlays["vdb"] == f"/fast/undo/web-1.vdb.innkeeper-{RUN}.qcow2"
+    assert named.overlays["vdb"] == f"{inn.directory}/web-1.vdb.innkeeper-{RUN}.qcow2"
     assert Path(named.overlays["vda"]).parent == Path(inn.disk(target="vda")).parent
     assert UndoPlan.from_json(plan.to_json()) == plan
     assert base not in plan.files

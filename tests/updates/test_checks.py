@@ -13,6 +13,7 @@ import pytest
 from innkeeper.errors import ErrorCode, HypervisorError, MachineNotFound
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.machines.machine import Disk, Machine, MachineState
+from innkeeper.machines.ports.disks import DiskStorage
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.settings import MachineSettings
@@ -169,14 +170,16 @@ async def test_one_bad_host_or_machine_does_not_stop_the_others(inn: Inn) -> Non
     """Silent hosts are named; a bug in one look is that machine's; what hangs is given up."""
     for name in ("web-1", "bad", "slow"):
         await inn.add(MachineState.TURNED_OFF, name=name)
-    real = inn.host.disks.backing_chain
+    real = inn.host.disks.storage
 
-    async def backing_chain(path: str) -> Sequence[str]:
-        if "/bad-" in path:
+    async def storage(name: str, target: str) -> DiskStorage:
+        if name == "bad":
             raise ZeroDivisionError("a bug")
-        return await (never() if "/slow-" in path else real(path))  # type: ignore[return-value]
+        if name == "slow":
+            await never()
+        return await real(name, target)
 
-    disks: Any = Instead(inn.host.disks, backing_chain=backing_chain)
+    disks: Any = Instead(inn.host.disks, storage=storage)
     sick = dataclasses.replace(inn.host, disks=disks)
     files: Any = Instead(inn.host.files, identity=nowhere)
     inventories: list[Any] = [Instead(inn.host.inventory, list=answer) for answer in (never, away)]

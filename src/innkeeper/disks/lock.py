@@ -87,6 +87,16 @@ def hold_for_merging(descriptor: int, path: str) -> None:
         ) from exc
 
 
+def is_written(descriptor: int) -> bool:
+    """Whether another program writes to the image; nothing is locked for it."""
+    try:
+        return any(_is_taken(descriptor, USES + use) for use in (Permission.WRITE, Permission.RESIZE))
+    except OSError as exc:
+        if exc.errno in {errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP}:
+            return False
+        raise
+
+
 def _share(descriptor: int, byte: int) -> bool:
     """Take a shared lock on one byte; returns false where the file system knows no locks."""
     try:

@@ -15,7 +15,8 @@ from innkeeper.disks.facts import peek
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.formats import format_of, is_qcow2_named_as_raw
 from innkeeper.errors import DiskError, ErrorCode
-from innkeeper.machines.ports.image_files import FileIdentity
+from innkeeper.hypervisor import hindrances
+from innkeeper.machines.ports.image_files import FileIdentity, Hindrance
 from innkeeper.machines.ports.progress import OnProgress
 
 T = TypeVar("T")
@@ -36,6 +37,26 @@ class LocalFiles:
     async def identity(self, path: str) -> FileIdentity | None:
         """``None`` where there is no such file."""
         return await self._blocking(path, lambda: _identity(Path(path)))
+
+    #: Whether QEMU runs as this user, so that what this user may do is what it may do.
+    is_qemus_user = True
+
+    async def image_hindrance(
+        self, path: str, image_format: str, *, is_device: bool, is_idle: bool
+    ) -> Hindrance | None:
+        """What keeps an image from carrying an undo disk, by the kernel's answers and its header."""
+        return await self._blocking(
+            path,
+            lambda: hindrances.of_image(
+                path, image_format, is_device=is_device, is_ours=self.is_qemus_user, is_idle=is_idle
+            ),
+        )
+
+    async def folder_hindrance(self, directory: str, name: str) -> Hindrance | None:
+        """What keeps an overlay from being made in a folder, by the kernel's answers."""
+        return await self._blocking(
+            directory, lambda: hindrances.of_folder(directory, name, is_ours=self.is_qemus_user)
+        )
 
     async def virtual_size(self, path: str, image_format: str) -> int:
         """The bytes a guest sees of the image: by a qcow2's header or a VHD's footer, else the file's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from innkeeper.machines.ports.image_files import Hindrance
 from tests.hypervisor.contracts.subject import Subject, an_image
 
 
@@ -37,3 +38,19 @@ class ImageFilesContract:
             (subject.directory / name).write_bytes(b"")
         found = await subject.hypervisor.files.find(str(subject.directory), ".undo-7")
         assert [Path(each).name for each in found] == ["a.undo-7", "b.undo-7"]
+
+    async def test_what_keeps_an_image_from_an_undo_disk_is_seen(self, subject: Subject) -> None:
+        """By what it is and who may write to it; a sound one, and its folder, are not complained of."""
+        path, files = await an_image(subject), subject.hypervisor.files
+
+        async def hindrance(path: str) -> Hindrance | None:
+            return await files.image_hindrance(path, "raw", is_device=False, is_idle=True)
+
+        assert await hindrance(path) is None
+        assert await hindrance(str(subject.directory)) is Hindrance.FOLDER
+        assert await hindrance(str(subject.directory / "nowhere")) is Hindrance.MISSING
+        Path(path).chmod(0o400)
+        assert await hindrance(path) is Hindrance.NO_WRITES
+        assert await files.folder_hindrance(str(subject.directory), "a.qcow2") is None
+        assert await files.folder_hindrance(path, "a.qcow2") is Hindrance.MISSING
+        assert await files.folder_hindrance(str(subject.directory), "a" * 256) is Hindrance.LONG_NAME

@@ -139,7 +139,11 @@ def libvirt_host(
 def _files(where: HostUri, connection: Connection, store: Images) -> ImageFiles:
     if where.is_test:
         return LocalFiles()
-    return NearFiles(connection, store) if where.is_local else FarFiles(where.text)
+    return (
+        NearFiles(connection, store, is_qemus_user=not where.is_system)
+        if where.is_local
+        else FarFiles(where.text)
+    )
 
 
 def _images(where: HostUri) -> ImageMaker:

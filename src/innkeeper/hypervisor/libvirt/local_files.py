@@ -13,7 +13,8 @@ from innkeeper.hypervisor.libvirt.images import Images
 class NearFiles(LocalFiles):
     """This computer's files, of which some may be out of the service's own reach."""
 
-    def __init__(self, connection: Connection, images: Images) -> None:
+    def __init__(self, connection: Connection, images: Images, *, is_qemus_user: bool = True) -> None:
+        self.is_qemus_user = is_qemus_user
         self._connection = connection
         self._images = images
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from innkeeper.errors import NotSupported
-from innkeeper.machines.ports.image_files import FileIdentity
+from innkeeper.machines.ports.image_files import FileIdentity, Hindrance
 from innkeeper.machines.ports.progress import OnProgress
 
 
@@ -18,6 +18,16 @@ class FarFiles:
     async def identity(self, path: str) -> FileIdentity | None:
         """Refused."""
         raise self._refusal(path)
+
+    async def image_hindrance(
+        self, path: str, image_format: str, *, is_device: bool, is_idle: bool
+    ) -> Hindrance | None:
+        """Refused."""
+        raise self._refusal(path)
+
+    async def folder_hindrance(self, directory: str, name: str) -> Hindrance | None:
+        """Refused."""
+        raise self._refusal(directory)
 
     async def virtual_size(self, path: str, image_format: str) -> int:
         """Refused."""

@@ -84,7 +84,7 @@ class Storages:
         return (path, *below) if path else ()
 
     def _size(self, domain: libvirt.virDomain, disk: DiskElement, path: str) -> int:
-        if path and self._uri.is_local and not disk.is_exported and os.access(path, os.R_OK):
+        if path and self._uri.is_local and not disk.is_exported and _is_readable(path):
             size = virtual_size(path, disk.format)
             if size is not None:
                 return size
@@ -93,6 +93,12 @@ class Storages:
         except libvirt.libvirtError:
             # A machine that is off: libvirt looks at local images alone.
             return 0
+
+
+def _is_readable(path: str) -> bool:
+    """Whether it may be opened, and is nothing that waits for somebody who writes to it."""
+    is_image = Path(path).is_file() or Path(path).is_block_device()
+    return is_image and os.access(path, os.R_OK)
 
 
 def virtual_size(path: str, image_format: str) -> int | None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.machines import format_of
+from innkeeper.machines.ports.image_files import Hindrance
 
 T = TypeVar("T")
 
@@ -17,6 +18,14 @@ class FakeFiles(LocalFiles):
 
     def __init__(self, *, threads: bool) -> None:
         self._threads = threads
+
+    async def image_hindrance(
+        self, path: str, image_format: str, *, is_device: bool, is_idle: bool
+    ) -> Hindrance | None:
+        """As of any file, but for the header: simulated overlays have their own. Devices are made up."""
+        if is_device:
+            return None
+        return await super().image_hindrance(path, "raw", is_device=False, is_idle=is_idle)
 
     async def virtual_size(self, path: str, image_format: str) -> int:
         """The size that every simulated disk has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -18,11 +19,59 @@ class FileIdentity:
     inode: int
 
 
+class Hindrance(enum.StrEnum):
+    """What keeps an image from carrying an undo disk, or a folder from taking one."""
+
+    #: It is not there, or a folder on the way to it is not.
+    MISSING = "missing"
+    #: A folder, where a file should be.
+    FOLDER = "folder"
+    #: A block device, where a file should be.
+    BLOCK_DEVICE = "block_device"
+    #: A pipe, a socket or a terminal.
+    NO_FILE = "no_file"
+    #: Something else, where a block device should be.
+    NO_DEVICE = "no_device"
+    UNREADABLE = "unreadable"
+    NO_WRITES = "no_writes"
+    READ_ONLY_FILE_SYSTEM = "read_only_file_system"
+    #: ``chattr +i``.
+    IMMUTABLE = "immutable"
+    #: ``chattr +a``.
+    APPEND_ONLY = "append_only"
+    #: Not of the format that the definition says.
+    OTHER_FORMAT = "other_format"
+    #: QEMU has marked it so, and writes to it no more.
+    CORRUPT = "corrupt"
+    #: A qcow2 image whose data lie in another file.
+    EXTERNAL_DATA = "external_data"
+    #: A program has it open, although its machine is off.
+    IN_USE = "in_use"
+    #: No file can have the overlay's name.
+    LONG_NAME = "long_name"
+    #: No overlay can name the image, or no program the overlay.
+    LONG_PATH = "long_path"
+    FULL = "full"
+    QUOTA = "quota"
+
+
 class ImageFiles(Protocol):
     """The files of one host's disk images, where no hypervisor call reaches them."""
 
     async def identity(self, path: str) -> FileIdentity | None:
         """The file's size, time and inode; ``None`` where there is no such file."""
+
+    async def image_hindrance(
+        self, path: str, image_format: str, *, is_device: bool, is_idle: bool
+    ) -> Hindrance | None:
+        """What keeps an image, or a block device, from carrying an undo disk and taking it in again.
+
+        ``None`` for nothing that can be seen from here. ``is_idle``: no machine should have it open. Nothing
+        is changed, and nothing is opened that could block.
+        """
+
+    async def folder_hindrance(self, directory: str, name: str) -> Hindrance | None:
+        """What keeps an overlay of this name from being made in a folder; ``None`` for nothing to be seen."""
 
     async def virtual_size(self, path: str, image_format: str) -> int:
         """The bytes a guest sees of an image of this format; no other format's header in it is believed."""

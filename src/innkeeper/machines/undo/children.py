@@ -41,6 +41,14 @@ async def _on_other_hosts(host: Host, base: str, others: Iterable[Host]) -> Sequ
 
 def _in_the_way(machine: str, target: str, base: str, user: ImageUser) -> MachineUnfit:
     name = PurePath(base).name
+    if user.machine == machine:
+        return MachineUnfit(
+            f"The disks {target} and {user.target} of {machine} are one image ({base}), "
+            "and would each get an undo disk of their own.",
+            machine=machine,
+            code=ErrorCode.ERROR_SHARING_VIOLATION,
+            advice="Take one of them out, or give it an image of its own (qemu-img convert).",
+        )
     if user.machine and user.image == base:
         what = f"{name} is also the disk {user.target} of {user.machine}"
     elif user.machine:

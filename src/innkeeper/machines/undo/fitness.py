@@ -22,6 +22,7 @@ from innkeeper.machines.undo.exclusion import leave_out, or_leave_out, written_d
 from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.placing import PlacedDisk, place, refuse_lack_of_room
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan
+from innkeeper.machines.undo.refusals import refuse_unfit_folder, refuse_unfit_image
 from innkeeper.machines.undo.state_copies import StatePlan, plan_state
 
 
@@ -125,8 +126,14 @@ async def examine(
     for disk in disks:
         with obstacles.of(disk.target):
             _refuse_disk(machine, disk)
+            await refuse_unfit_image(hypervisor, machine, disk, disk.path, disk.kind)
             found = await place(hypervisor, machine, disk, rules.undo_directory)
             _refuse_undo_disks(machine, found)
+            if disk.kind is DiskKind.VOLUME:
+                await refuse_unfit_image(
+                    hypervisor, machine, disk, found.storage.path, found.storage.kind, found.directory
+                )
+            await refuse_unfit_folder(hypervisor, machine, disk, found.planned(machine, run).overlay)
             image = found.storage.path or found.storage.source
             await refuse_children(hypervisor, machine.name, {disk.target: image}, others)
             placed.append(found)
