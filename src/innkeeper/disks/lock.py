@@ -88,7 +88,7 @@ def hold_for_merging(descriptor: int, path: str) -> None:
 
 
 def is_written(descriptor: int) -> bool:
-    """Whether another program writes to the image; nothing is locked for it."""
+    """Return whether another program writes to the image; nothing is locked for it."""
     try:
         return any(_is_taken(descriptor, USES + use) for use in (Permission.WRITE, Permission.RESIZE))
     except OSError as exc:

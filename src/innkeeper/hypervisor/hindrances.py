@@ -111,7 +111,7 @@ def _of_device(path: str, found: os.stat_result, *, is_ours: bool) -> Hindrance 
 
 
 def _of_attributes(path: str) -> Hindrance | None:
-    """Whether ``chattr`` forbids changes; nothing where the file system has no attributes to tell."""
+    """Ask whether ``chattr`` forbids changes; ``None`` where the file system has no attributes to tell."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -158,7 +158,7 @@ def _of_users(path: str, *, is_idle: bool) -> Hindrance | None:
 
 
 def _of_trial(directory: str) -> Hindrance | None:
-    """Whether the kernel gives us a file of an overlay's size there: one without a name, that is gone again.
+    """Try whether the kernel gives us a file of an overlay's size there: one without a name, that is gone again.
 
     Quotas, numbers of files and room are the kernel's to know. Nothing where it makes no such files.
     """

@@ -96,7 +96,7 @@ class Storages:
 
 
 def _is_readable(path: str) -> bool:
-    """Whether it may be opened, and is nothing that waits for somebody who writes to it."""
+    """Return whether a file may be opened, and is nothing that waits for somebody who writes to it."""
     is_image = Path(path).is_file() or Path(path).is_block_device()
     return is_image and os.access(path, os.R_OK)
 
