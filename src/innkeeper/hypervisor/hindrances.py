@@ -158,7 +158,7 @@ def _of_users(path: str, *, is_idle: bool) -> Hindrance | None:
 
 
 def _of_trial(directory: str) -> Hindrance | None:
-    """Try whether the kernel gives us a file of an overlay's size there: one without a name, that is gone again.
+    """Try whether the kernel gives us a file of an overlay's size: one without a name, that is gone again.
 
     Quotas, numbers of files and room are the kernel's to know. Nothing where it makes no such files.
     """
