@@ -1,0 +1,1 @@
+"""Trials that are cut short by kills, by what they try."""
