@@ -5,8 +5,10 @@
 SHELL := /bin/sh
 #: Passed on to the program behind the verb: make demo ARGS=--crash, make test ARGS="-k wake -x"
 ARGS ?=
+#: How many kills `make kill` makes in all; it goes on where it ended.
+KILLS ?= 2000
 
-VERBS := demo test lint docs bench serve
+VERBS := demo test lint docs bench kill serve
 .PHONY: help clean packages $(VERBS)
 
 help:
@@ -15,6 +17,7 @@ help:
 	@echo 'make lint    formatting, style, types, and who may import whom'
 	@echo 'make docs    the documentation as a site, under build/docs; fails where a link, an anchor or a picture leads nowhere'
 	@echo 'make bench   the benchmarks; tables here, numbers under build/bench'
+	@echo 'make kill    kill anything, anywhere, KILLS=2000 times, and tell what was left; goes on where it ended'
 	@echo 'make serve   the service, from this checkout (ARGS=--fake: with simulated machines)'
 	@echo 'make clean   remove all that the others made, the cached guest images too'
 
@@ -22,7 +25,7 @@ ifeq ($(shell id -u),0)
 
 $(VERBS):
 	@scripts/install-packages
-	@scripts/as-innkeeper $(MAKE) --no-print-directory $@ 'ARGS=$(ARGS)'
+	@scripts/as-innkeeper $(MAKE) --no-print-directory $@ 'ARGS=$(ARGS)' 'KILLS=$(KILLS)'
 
 clean:
 	@! getent passwd innkeeper >/dev/null || scripts/as-innkeeper $(MAKE) --no-print-directory clean
@@ -47,6 +50,9 @@ lint: $(READY)
 
 bench: $(READY)
 	@for program in $(filter-out __init__,$(basename $(notdir $(wildcard benchmarks/*.py)))); do echo "== $$program" && $(BIN)/python -m "benchmarks.$$program" $(ARGS) || exit 1; done
+
+kill: $(READY)
+	@$(BIN)/python -m tests.night.killing --kills $(KILLS) $(ARGS)
 
 docs: $(READY)
 	@$(BIN)/python scripts/documentation.py

@@ -1,8 +1,8 @@
 """Kill anything, anywhere: trials that are cut short at random, on machines simulated and real and on disks.
 
-``python -m tests.night.killing --kills 2000`` runs until so many kills took place (or ``--seconds`` are over),
-appends a line of JSON for each trial to a results file and ends with a table. The same seed and file go on
-where an earlier run ended. A trial that fails prints how to run it again, and its directory is kept.
+``python -m tests.night.killing --kills 2000`` runs until so many kills took place (or ``--seconds`` are
+over), appends a line of JSON for each trial to a results file and ends with a table. The same seed and file
+go on where an earlier run ended. A trial that fails prints how to run it again, and its directory is kept.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Campaign:
 
 def try_one(name: str, seed: int, number: int) -> dict[str, Any]:
     """Run one trial in a process of its own; the line of its result."""
-    directory = Path(tempfile.mkdtemp(prefix="ik-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="ikk-", dir="/tmp"))
     began = time.monotonic()
     outcome = _in_a_process(name, f"{seed} {number} {name}", directory)
     if outcome.faults:
@@ -114,10 +114,10 @@ def _try_and_end(name: str, seed: str, directory: Path, pipe: int) -> NoReturn:
 
 def _tell(line: Mapping[str, Any], done: int, kills: int) -> None:
     killed = ", ".join(line["kills"]) or "nothing"
-    message = f"{done}/{kills} #{line['number']} {line['trial']} ({line['storage']}): killed {killed}; {line['ended']}"
-    print(f"{message}, {line['seconds']} s", flush=True)
+    trial = f"#{line['number']} {line['trial']} ({line['storage']})"
+    print(f"{done}/{kills} {trial}: killed {killed}; {line['ended']}, {line['seconds']} s", flush=True)
     for fault in line["faults"]:
-        print(f"  FAULT: {fault}", flush=True)
+        print(f"  FAULT: {fault.strip().splitlines()[-1]}", flush=True)
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -134,7 +134,8 @@ def table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"| {killed} | {storage} | {cells} |"
     failed = sum(bool(line["faults"]) for line in lines)
     total = sum(counts.values())
-    yield f"\n{total} kills in {len(lines)} trials ({round(sum(line['seconds'] for line in lines))} s), {failed} failed"
+    seconds = round(sum(line["seconds"] for line in lines))
+    yield f"\n{total} kills in {len(lines)} trials ({seconds} s), {failed} failed"
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,10 +55,12 @@ class Life:
             self._status = status if done else None
         return self._status is None
 
-    def kill(self) -> None:
-        """End it as a crash would."""
+    def kill(self) -> bool:
+        """End it as a crash would; says whether it lived."""
         with suppress(ProcessLookupError):
             os.kill(self.process, signal.SIGKILL)
+            return True
+        return False
 
     def wait(self) -> None:
         """Wait until it has ended."""
@@ -103,13 +105,29 @@ def processes(place: Path, *programs: str) -> Iterator[int]:
                 yield int(process.name)
 
 
+def children(process: int, *programs: str) -> Iterator[int]:
+    """The programs of these names that a process has started."""
+    for file in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in file.read_text().split():
+                name = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0].rpartition(b"/")[2]
+                if any(name.startswith(each.encode()) for each in programs):
+                    yield int(child)
+
+
 def kill_processes(place: Path, *programs: str) -> bool:
     """Kill -9 them; says whether there were any."""
-    found = list(processes(place, *programs))
+    return kill_all(processes(place, *programs))
+
+
+def kill_all(found: Iterable[int]) -> bool:
+    """Kill -9 these processes; says whether there were any."""
+    killed = False
     for process in found:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    return bool(found)
+            killed = True
+    return killed
 
 
 def digest(path: Path) -> str:
