@@ -310,7 +310,7 @@ def test_a_merge_whose_daemon_is_killed_is_taken_up_again(tmp_path: Path) -> Non
         (daemon,) = daemons_of(os.getpid())
         os.kill(daemon, signal.SIGKILL)
 
-    refused(chain, mib_per_s=_SLOWLY_MIB, watch=Heard(kill))
+    assert "was killed" in refused(chain, mib_per_s=_SLOWLY_MIB, watch=Heard(kill)).sentence
     assert content(tmp_path, *chain.nodes) == wanted
     merge_offline(chain)
     assert content(tmp_path, base) == wanted

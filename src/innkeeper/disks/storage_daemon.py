@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -164,6 +165,11 @@ class StorageDaemon:
 
     def _ended(self) -> _Ended:
         status, errors = self._process.wait(), b"\n".join(self._complaints())
+        if status == -signal.SIGKILL:
+            return _Ended(
+                f"{self._path}: {qemu_program.DAEMON} was killed, or took more processor time than it may.",
+                path=str(self._path),
+            )
         error = qemu_program.failed(qemu_program.DAEMON, self._path, status, errors)
         return _Ended(error.sentence, path=error.path, code=error.code, advice=error.advice)
 
