@@ -214,7 +214,9 @@ class Connection:
             except Exception:
                 _log.exception("host_not_reopened", uri=self.uri)
             else:
-                self._reopening = None
+                # It may be lost again by now, and another task on the way.
+                if self._reopening is asyncio.current_task():
+                    self._reopening = None
                 return
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LAST_RETRY_S)
