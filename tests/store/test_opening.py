@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.errors import ErrorCode, InvalidArgument, ServiceError
 from innkeeper.store.database import Database
 from innkeeper.store.opening import open_store
 from innkeeper.store.servers import Servers
@@ -103,6 +104,75 @@ async def test_a_computer_that_is_renamed_finds_its_runs(tmp_path: Path) -> None
 async def test_a_database_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
     """Not a traceback of the database's driver."""
     (tmp_path / "innkeeper.sqlite").write_bytes(b"this is not a database, it is a text file" * 100)
-    with pytest.raises(ServiceError, match="database failed") as refusal:
+    with pytest.raises(ServiceError, match="is damaged: file is not a database") as refusal:
         await open_store(f"sqlite:///{tmp_path}/innkeeper.sqlite", server="one")
     assert refusal.value.advice
+
+
+@pytest.mark.parametrize("name", ["innkeeper.sqlite", "innkeeper-runs.sqlite"])
+@pytest.mark.parametrize("damage", ["head", "middle"])
+async def test_a_damaged_database_is_told_at_the_start(tmp_path: Path, name: str, damage: str) -> None:
+    """With its path and what to do, whichever of the two files it is; and it is left as it is."""
+    store = await open_store(f"sqlite:///{tmp_path}/innkeeper.sqlite", server="one")
+    await store.engine.launch()
+    await store.engine.close()
+    await store.close()
+    file = tmp_path / name
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    whole = bytearray(file.read_bytes())
+    start = 0 if damage == "head" else len(whole) // 3
+    whole[start : start + 8192] = b"\xff" * 8192
+    file.write_bytes(whole)
+    with pytest.raises(ServiceError, match=rf"{name} is damaged") as refused:
+        await _open_and_launch(tmp_path)
+    assert refused.value.code is ErrorCode.SCHED_E_ACCOUNT_DBASE_CORRUPT
+    assert file.read_bytes() == whole
+
+
+async def _open_and_launch(directory: Path) -> None:
+    store = await open_store(f"sqlite:///{directory}/innkeeper.sqlite", server="one")
+    try:
+        await store.engine.launch()
+    finally:
+        await store.close()
+
+
+async def test_a_database_is_for_its_owners_eyes(tmp_path: Path) -> None:
+    """Whatever the directory's mode and the umask: hashes of passwords are in it."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "innkeeper.sqlite").touch(0o644)
+    store = await open_store(f"sqlite:///{tmp_path}/innkeeper.sqlite", server="one")
+    await store.engine.launch()
+    modes = {
+        each.name: each.stat().st_mode & 0o777
+        for each in tmp_path.glob("*.sqlite*")
+        if "lock" not in each.name
+    }
+    await store.engine.close()
+    await store.close()
+    assert {"innkeeper.sqlite", "innkeeper.sqlite-wal", "innkeeper-runs.sqlite"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
+async def test_a_database_that_was_deleted_takes_no_more_changes(tmp_path: Path) -> None:
+    """They would be lost without a word."""
+    database = await Database.connect(sa.make_url(f"sqlite:///{tmp_path}/innkeeper.sqlite"))
+    await database.claim("one")
+    await database.migrate()
+    (tmp_path / "innkeeper.sqlite").rename(tmp_path / "aside")
+    with pytest.raises(ServiceError, match="deleted or exchanged") as refused:
+        await database.read(lambda c: c.scalar(sa.text("SELECT 1")))
+    assert refused.value.code is ErrorCode.ERROR_FILE_NOT_FOUND
+    (tmp_path / "aside").rename(tmp_path / "innkeeper.sqlite")
+    assert await database.read(lambda c: c.scalar(sa.text("SELECT 1"))) == 1
+    await database.close()
+
+
+@pytest.mark.parametrize("url", [":::", "mysql://a:secret@b/c", "postgresql://a:secret@[::1/x", "", "sqlite"])
+async def test_the_url_of_another_database_is_refused_without_its_password(url: str) -> None:
+    """By the name of the setting."""
+    with pytest.raises(InvalidArgument, match="database") as refused:
+        await open_store(url, server="one")
+    assert "secret" not in str(refused.value) + refused.value.advice

@@ -58,6 +58,8 @@ BY_CODE: dict[ErrorCode, ExitCode] = {
     ErrorCode.ERROR_SHARING_VIOLATION: ExitCode.REFUSED,
     ErrorCode.ERROR_FILE_NOT_FOUND: ExitCode.NOT_THERE,
     ErrorCode.ERROR_CANCELLED: ExitCode.CANCELLED,
+    ErrorCode.ERROR_REVISION_MISMATCH: ExitCode.REFUSED,
+    ErrorCode.SCHED_E_ACCOUNT_DBASE_CORRUPT: ExitCode.REFUSED,
 }
 
 

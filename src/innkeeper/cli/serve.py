@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -62,6 +63,7 @@ def serve(
             "How many machines, how fast and how lively goes with simulated machines only.",
             advice="Add --fake.",
         )
+    _refuse_password(database)
     simulated = {"machines": machines, "speed": speed, "lively": lively or None}
     flags = {
         "socket": session_of(context).socket,
@@ -75,3 +77,12 @@ def serve(
         "fake": {name: value for name, value in simulated.items() if value is not None} if fake else None,
     }
     service.run(settings.load(file=config, flags=flags))
+
+
+def _refuse_password(database: str | None) -> None:
+    """Refuse a secret in the command line, which every user of the computer can read."""
+    if database is not None and urlsplit(database).password:
+        raise InvalidArgument(
+            "The database's password would be shown to every user of this computer by ps.",
+            advice="Give the URL by INNKEEPER_DATABASE or in the settings file, or use a .pgpass file.",
+        )

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.store.grouped import GroupedWrites, RowChange
-from innkeeper.store.sqlite import Synchronous, sqlite_engine
+from innkeeper.store.sqlite import SameFile, Synchronous, prepare_file, sqlite_engine
 
 _READERS: Final = 4
 _POSTGRES_CONNECTIONS: Final = 8
@@ -39,6 +39,7 @@ class Database:
     def __init__(self, url: sa.URL) -> None:
         self.url = url
         self._claims = contextlib.ExitStack()
+        self._file: SameFile | None = None
         if self.is_sqlite:
             path = Path(str(url.database))
             self._reading = sqlite_engine(path, connections=_READERS, synchronous=Synchronous.FULL)
@@ -48,8 +49,8 @@ class Database:
             self._writers = ThreadPoolExecutor(1, thread_name_prefix="innkeeper-write")
             self._grouped: GroupedWrites | None = GroupedWrites(
                 thread=self._writers,
-                durable=lambda: _transaction(self._writing),
-                lazy=lambda: _transaction(self._lazily_writing),
+                durable=lambda: self._transaction(self._writing),
+                lazy=lambda: self._transaction(self._lazily_writing),
             )
         else:
             self._reading = self._writing = self._lazily_writing = sa.create_engine(
@@ -79,7 +80,7 @@ class Database:
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """What ``query`` finds, in one transaction that changes nothing."""
-        return await self._in(self._readers, lambda: _transact(self._reading, query))
+        return await self._in(self._readers, lambda: self._transact(self._reading, query))
 
     async def write(self, change: Callable[[sa.Connection], T], *, lazily: bool = False) -> T:
         """Do ``change`` in a transaction, which is on the disk when this returns.
@@ -91,7 +92,7 @@ class Database:
         if self._grouped is not None:
             return cast(T, await self._grouped.submit(change, lazily=lazily))
         engine = self._lazily_writing if lazily else self._writing
-        return await self._in(self._writers, lambda: _transact(engine, change))
+        return await self._in(self._writers, lambda: self._transact(engine, change))
 
     def write_rows(self, *rows: RowChange, lazily: bool = False) -> Awaitable[object]:
         """As ``write``, for a row or some that go to statements made once, and under way when this returns.
@@ -133,11 +134,26 @@ class Database:
         if self.is_sqlite:
             Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
 
+    def _transact(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+        with self._transaction(engine) as connection:
+            return work(connection)
+
+    @contextlib.contextmanager
+    def _transaction(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        if self._file is not None:
+            self._file.check()
+        with _our_errors(), engine.begin() as connection:
+            yield connection
+
     def _claim(self, server: str) -> None:
         self._make_directory()
         with _our_errors():
             if self.is_sqlite:
-                claimed = _lock_file(self._claims, Path(f"{self.url.database}.lock"))
+                path = Path(str(self.url.database))
+                claimed = _lock_file(self._claims, path.with_name(f"{path.name}.lock"))
+                if claimed:
+                    prepare_file(path)
+                    self._file = SameFile(path)
             else:
                 claimed = _lock_name(self._claims, self._writing, server)
         if not claimed:
@@ -175,7 +191,14 @@ def upsert(connection: sa.Connection, table: sa.Table, row: Mapping[str, object]
 
 
 def _lock_file(claims: contextlib.ExitStack, path: Path) -> bool:
-    file = claims.enter_context(path.open("w"))
+    try:
+        file = claims.enter_context(path.open("w"))
+    except OSError as error:
+        raise ServiceError(
+            f"The database cannot be claimed by {path}: {error.strerror}.",
+            code=ErrorCode.ERROR_FILE_NOT_FOUND,
+            advice="Name a file that the service's user may write, in a directory of its own.",
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -188,17 +211,6 @@ def _lock_name(claims: contextlib.ExitStack, engine: sa.Engine, server: str) -> 
     connection = claims.enter_context(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
     key = sa.func.hashtextextended(f"innkeeper server {server}", 0)
     return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))))
-
-
-def _transact(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-    with _transaction(engine) as connection:
-        return work(connection)
-
-
-@contextlib.contextmanager
-def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    with _our_errors(), engine.begin() as connection:
-        yield connection
 
 
 @contextlib.contextmanager

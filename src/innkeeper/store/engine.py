@@ -19,7 +19,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
 from innkeeper.store.run import Parked, Run
 from innkeeper.store.servers import Servers
-from innkeeper.store.sqlite import Synchronous, sqlite_engine
+from innkeeper.store.sqlite import Synchronous, prepare_file, sqlite_engine
 from innkeeper.tasks.outcome import Record, attempt, traceback_of
 from innkeeper.tasks.ports import Body
 from innkeeper.tasks.unjournalled_steps import UnjournalledSteps
@@ -164,6 +164,8 @@ class DbosEngine:
 
     def _launch(self) -> None:
         _quieten()
+        if isinstance(self._database, Path):
+            prepare_file(self._database)
         DBOS(config=_config(self._database, self._executor_id))
         workflow = DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=_MAX_RECOVERY_ATTEMPTS)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
 
+from innkeeper.errors import InvalidArgument
 from innkeeper.store.answer_store import SqlAnswerStore
 from innkeeper.store.audit_store import SqlAuditStore
 from innkeeper.store.booking_store import SqlBookingStore
@@ -72,7 +74,7 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
     ``postgresql://user:password@host/name``, which several servers may share under different names.
     Raises ``ServiceError`` where the database fails, or another process serves under this name.
     """
-    database = await Database.connect(sa.make_url(url))
+    database = await Database.connect(_parsed(url))
     try:
         name = _ONLY_SERVER if database.is_sqlite else server
         await database.claim(name)
@@ -104,6 +106,18 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
             servers=None if database.is_sqlite else servers,
             peers=peers,
         ),
+    )
+
+
+def _parsed(text: str) -> sa.URL:
+    """The database's URL. Its text is in no message: it may hold a password."""
+    with contextlib.suppress(sa.exc.ArgumentError, ValueError):
+        url = sa.make_url(text)
+        if url.get_backend_name() in ("sqlite", "postgresql"):
+            return url
+    raise InvalidArgument(
+        "The setting “database” is the URL of no database that Innkeeper can use.",
+        advice="Write sqlite:////path/to/innkeeper.sqlite or postgresql://user@host/name.",
     )
 
 
