@@ -93,24 +93,31 @@ def served(command: Sequence[str | Path], socket: Path) -> Iterator[subprocess.P
 
 
 @contextlib.contextmanager
-def network_disks(directory: Path, targets: Sequence[str]) -> Iterator[list[Stored]]:
-    """Disks by NBD: one of QEMU's own server, one of nbdkit's."""
-    found = []
+def network_servers(directory: Path) -> Iterator[None]:
+    """Serve two images by NBD: one by QEMU's own server, one by nbdkit."""
     with contextlib.ExitStack() as servers:
-        for target, program in zip(targets, ("qemu-nbd", "nbdkit"), strict=True):
-            file, socket = make(directory / f"{program}.raw", "raw"), directory / f"{program}.sock"
+        for program in ("qemu-nbd", "nbdkit"):
+            file, socket = directory / f"{program}.raw", directory / f"{program}.sock"
+            socket.unlink(missing_ok=True)
             command: list[str | Path] = (
                 ["qemu-nbd", "-t", "-e", "8", "-f", "raw", "-x", "disk", "-k", socket, file]
                 if program == "qemu-nbd"
                 else ["nbdkit", "-f", "-U", socket, "-e", "disk", "file", file]
             )
             servers.enter_context(served(command, socket))
-            source = f"<source protocol='nbd' name='disk'><host transport='unix' socket='{socket}'/></source>"
-            found.append(
-                Stored(
-                    target=target, definition=disk(target, "network", "raw", source), file=file, format="raw"
-                )
-            )
+        yield
+
+
+@contextlib.contextmanager
+def network_disks(directory: Path, targets: Sequence[str]) -> Iterator[list[Stored]]:
+    """Disks by NBD, one of each server."""
+    found = []
+    for target, program in zip(targets, ("qemu-nbd", "nbdkit"), strict=True):
+        file, socket = make(directory / f"{program}.raw", "raw"), directory / f"{program}.sock"
+        source = f"<source protocol='nbd' name='disk'><host transport='unix' socket='{socket}'/></source>"
+        definition = disk(target, "network", "raw", source)
+        found.append(Stored(target=target, definition=definition, file=file, format="raw"))
+    with network_servers(directory):
         yield found
 
 

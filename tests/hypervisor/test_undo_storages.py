@@ -14,6 +14,7 @@ from pathlib import Path
 import libvirt
 import pytest
 
+from innkeeper.errors import InnkeeperError
 from innkeeper.hypervisor.libvirt import embedded_root
 from innkeeper.hypervisor.libvirt.domains import current
 from innkeeper.hypervisor.libvirt.link import Link
@@ -109,6 +110,29 @@ async def merge_halfway(host: Host, plan: UndoPlan, done: list[str]) -> None:
             time.sleep(0.02)
 
     await link.libvirt.command(work, "merge half of", NAME)
+
+
+async def test_a_merge_into_a_server_that_died_is_finished_with_the_machine_off(
+    embedded_hypervisor: Host, tmp_path: Path
+) -> None:
+    """The server coming back is nothing to a QEMU that has lost it; one that is started for the merge is."""
+    host = embedded_hypervisor
+    with storages.network_disks(tmp_path, ["vda", "vdb"]) as disks:
+        await host.definitions.define(storages.machine_xml(NAME, disks))
+        before, mixed = await canonical(host, NAME), Mixed(host, disks)
+        plan = await mixed.plan()
+        await host.undo_disks.add(NAME, plan.overlays)
+        await host.lifecycle.start(NAME, paused=True)
+        await mixed.write()
+    with pytest.raises(InnkeeperError):
+        await host.undo_disks.merge(NAME, plan.bases)
+    assert await storages.sources(host, NAME) == plan.overlays
+    await host.lifecycle.turn_off(NAME)
+    with storages.network_servers(tmp_path):
+        await host.undo_disks.merge(NAME, plan.bases)
+    assert await canonical(host, NAME) == before
+    assert await storages.contents(disks) == {"vda": True, "vdb": True}
+    await host.definitions.undefine(NAME)
 
 
 def test_undo_disks_whose_making_was_killed_are_made_again(service: Service, tmp_path: Path) -> None:
