@@ -59,6 +59,10 @@ async def round_trip(mixed: Mixed, running: bool, end: End, written: bool) -> No
     assert {each.target: storages.is_encrypted(Path(plan.overlays[each.target])) for each in mixed.disks} == {
         each.target: each.key is not None for each in mixed.disks
     }
+    for target, overlay in plan.overlays.items():
+        chain = await mixed.host.disks.backing_chain(overlay)
+        assert chain[0] == overlay
+        assert len(chain) > 1, target
     if not running:
         await mixed.host.lifecycle.start(NAME, paused=True)
     await mixed.write()

@@ -15,6 +15,9 @@ from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.overlay_names import run_of
 
+#: Disks whose content is a file or a device of the host.
+_ON_THE_HOST = frozenset({DiskKind.FILE, DiskKind.BLOCK, DiskKind.VOLUME})
+
 
 class MachineDisks:
     """The disk images of all machines."""
@@ -29,14 +32,14 @@ class MachineDisks:
             use
             for machine in await self._machines.list()
             for disk in machine.disks
-            if disk.kind is DiskKind.FILE and disk.path
+            if disk.kind in _ON_THE_HOST and disk.path
             for use in await self._use(machine, disk, wanted)
         ]
         return sorted(found, key=lambda use: not use.is_live)
 
     async def _use(self, machine: Machine, disk: Disk, wanted: set[str]) -> Sequence[DiskUse]:
         over = run_of(disk.path) is not None
-        images = await self._chain(machine, disk.path) if over else [disk.path]
+        images = await self._images(machine, disk, over=over)
         for image in images:
             files = await asyncio.to_thread(_with_parents, image)
             if wanted & files:
@@ -49,6 +52,17 @@ class MachineDisks:
                     )
                 ]
         return ()
+
+    async def _images(self, machine: Machine, disk: Disk, *, over: bool) -> Sequence[str]:
+        """The images that a disk stands on; a volume of a pool by the file that it is."""
+        if over:
+            return await self._chain(machine, disk.path)
+        if disk.kind is not DiskKind.VOLUME:
+            return [disk.path]
+        with contextlib.suppress(InnkeeperError):
+            storage = await self._machines.hosts[machine.host].disks.storage(machine.name, disk.target)
+            return [storage.path] if storage.path else []
+        return []
 
     async def _chain(self, machine: Machine, path: str) -> Sequence[str]:
         try:

@@ -148,6 +148,9 @@ def _local_chain(path: str, declared: str | None) -> list[tuple[str, str]]:
     chain: list[tuple[str, str]] = []
     image_format = declared
     while len(chain) < _DEEPEST:
+        if Path(path).is_block_device():
+            # Nobody but its machine's QEMU reads what a guest writes there.
+            return [*chain, (path, image_format or "raw")]
         with _readable(path), ImageFile.open(Path(path), held=False) as file:
             image_format = image_format or _LIBVIRT_NAMES.get(format_of(file).value, "vpc")
             chain.append((path, image_format))
