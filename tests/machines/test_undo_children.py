@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from innkeeper.errors import ErrorCode, MachineUnfit
+from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit
+from innkeeper.hypervisor.libvirt.remote_files import FarFiles
 from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
@@ -55,3 +62,43 @@ async def test_a_clone_made_meanwhile_stops_the_merge_and_not_the_way_back(inn: 
     await undo.drop()
     await undo.delete_files()
     assert inn.leftovers() == []
+
+
+# Several hosts
+
+
+async def another_host(inn: Inn, name: str) -> SimulatedHost:
+    """One more host of this computer, with one machine."""
+    host = simulated_host(inn.directory / name, clock=inn.clock, publish=inn.events.append, threads=False)
+    await host.connection.open()
+    return dataclasses.replace(host, name=name)
+
+
+async def test_a_machine_of_another_host_on_the_same_file_is_refused_by_name(inn: Inn) -> None:
+    """Two hosts of one computer, or of one storage: both know the file."""
+    other = await another_host(inn, "other")
+    clone = str(inn.directory / "clone.img")
+    in_thread(fake_disks.create_overlay, clone, inn.disk(target="vda"))
+    await other.simulation.add(SimulatedMachine(name="clone", uuid="clone", disks=[file_disk("vda", clone)]))
+    hosts = [inn.host, other]
+    with pytest.raises(MachineUnfit, match="is the base of clone's disk vda"):
+        await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), hosts)
+    await other.definitions.undefine("clone")
+    await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), hosts)
+
+
+async def test_a_host_that_is_away_is_named_and_one_of_another_computer_is_not_asked(inn: Inn) -> None:
+    """What a merge would change is not known without it; another computer has other files."""
+
+    class Away:
+        async def users(self, _path: str) -> Sequence[ImageUser]:
+            raise HypervisorError("The wire is cut.")
+
+    away: Any = Away()
+    silent = dataclasses.replace(inn.host, name="silent", disks=away)
+    with pytest.raises(
+        MachineUnfit, match=r"Whether a machine of silent stands on .* is not known: The wire"
+    ):
+        await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), [inn.host, silent])
+    far = dataclasses.replace(silent, name="far", files=FarFiles("qemu+ssh://far/system"))
+    await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), [inn.host, far])

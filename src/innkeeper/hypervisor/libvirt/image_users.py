@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import libvirt
 
 from innkeeper.errors import DiskError, InnkeeperError
+from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.disk_elements import ImageElement
 from innkeeper.hypervisor.libvirt.domains import current, persistent
 from innkeeper.hypervisor.libvirt.images import Images
@@ -30,17 +32,38 @@ def image_users(
         set(_machines_over(connect, images, storages, path)),
         key=lambda user: (user.machine, user.target, user.image),
     )
-    named = {user.image for user in by_machine}
+    named = {user.image for user in by_machine} | _raw_disks(connect)
     beside = images.over(connect, path)[:_MOST_IMAGES] if _lies_in_a_folder(path) else []
     return [*by_machine, *(ImageUser(image=image) for image in beside if image not in named)]
+
+
+def _raw_disks(connect: libvirt.virConnect) -> set[str]:
+    """The images that definitions declare as raw alone: a header in one of them is its guest's own writing.
+
+    Believed, it would let a guest keep other machines from being maintained.
+    """
+    formats: dict[str, set[str]] = {}
+    for domain in connect.listAllDomains():
+        for definition in _definitions(domain):
+            for disk in definition.disks():
+                formats.setdefault(disk.file, set()).add(disk.format)
+    return {path for path, declared in formats.items() if declared == {"raw"}}
+
+
+def _definitions(domain: libvirt.virDomain) -> Iterator[Definition]:
+    """All definitions of a machine: one that runs, or is saved, may stand on other images."""
+    yield persistent(domain)
+    yield current(domain)
+    with contextlib.suppress(libvirt.libvirtError):
+        if domain.hasManagedSaveImage():
+            yield Definition.parse(domain.managedSaveGetXMLDesc(0))
 
 
 def _machines_over(
     connect: libvirt.virConnect, images: Images, storages: Storages, path: str
 ) -> Iterator[ImageUser]:
     for domain in connect.listAllDomains():
-        # A machine that runs may stand on other images than its definition says.
-        for definition in (persistent(domain), current(domain)):
+        for definition in _definitions(domain):
             for disk in definition.disks():
                 own = _resolved(connect, storages, disk, domain.name())
                 chain = _chain(connect, images, own, disk.format) if disk.kind is DiskKind.FILE else [own]

@@ -62,11 +62,15 @@ class Images:
         return _chain_by_volume(connect, path)
 
     def over(self, connect: libvirt.virConnect, path: str) -> list[str]:
-        """The qcow2 images of its folder whose own header names it as what they stand on, sorted."""
+        """The qcow2 images whose own header names it as what they stand on, sorted.
+
+        Looked at are its folder, that of the file behind a link, and the folders of the host's active pools.
+        """
         if not self._uri.is_local:
             return _volumes_over(connect, path)
-        beside = sorted(each for each in Path(path).parent.iterdir() if each.is_file())
-        return [str(each) for each in beside if _stands_on(each, path)]
+        pools = [] if self._uri.root is not None else _pool_folders(connect)
+        folders = {Path(path).parent, Path(path).resolve().parent, *pools}
+        return sorted(str(each) for folder in folders for each in _files_in(folder) if _stands_on(each, path))
 
     def base_format(self, connect: libvirt.virConnect, overlay: str, base: str) -> str | None:
         """The format of ``base`` as the overlay's own header records it, where it still can be read.
@@ -194,6 +198,24 @@ def _is_held(path: Path) -> bool:
     except DiskError as error:
         return error.code is ErrorCode.ERROR_SHARING_VIOLATION
     return False
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The files of a folder; none where it cannot be listed, as libvirt's own may not."""
+    try:
+        return [each for each in folder.iterdir() if each.is_file()]
+    except OSError:
+        return []
+
+
+def _pool_folders(connect: libvirt.virConnect) -> list[Path]:
+    """The folders of active pools; none where this libvirt has no pools."""
+    try:
+        pools = connect.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
+        paths = [PoolElement(etree.fromstring(pool.XMLDesc(0).encode())).path for pool in pools]
+    except libvirt.libvirtError:
+        return []
+    return [Path(path) for path in paths if path and not path.startswith("/dev")]
 
 
 def _stands_on(image: Path, base: str) -> bool:

@@ -86,13 +86,19 @@ class SimulatedDisks:
 
 
 def _users(path: str, named: Sequence[tuple[str, Disk]]) -> Sequence[ImageUser]:
-    by_machine = [
+    real = Path(path).resolve()
+    by_machine = {
         ImageUser(image=disk.path, machine=machine, target=disk.target)
         for machine, disk in named
-        if disk.path == path or path in fake_disks.chain_if_any(disk.path)
-    ]
+        if disk.path == path or real in _resolved(disk.path)
+    }
     images = {user.image for user in by_machine}
-    folder = Path(path).parent
-    beside = [str(each) for each in sorted(folder.iterdir()) if each.is_file()] if folder.is_dir() else []
-    over = [each for each in beside if each not in images and path in fake_disks.chain_if_any(each)[1:]]
-    return [*dict.fromkeys(by_machine), *(ImageUser(image=each) for each in over)]
+    folders = [each for each in {Path(path).parent, real.parent} if each.is_dir()]
+    beside = [str(each) for folder in folders for each in folder.iterdir() if each.is_file()]
+    over = sorted(each for each in beside if each not in images and real in _resolved(each)[1:])
+    ordered = sorted(by_machine, key=lambda user: (user.machine, user.target, user.image))
+    return [*ordered, *(ImageUser(image=each) for each in over)]
+
+
+def _resolved(path: str) -> list[Path]:
+    return [Path(each).resolve() for each in (fake_disks.chain_if_any(path) or [path])]

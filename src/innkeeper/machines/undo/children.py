@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
-from innkeeper.errors import ErrorCode, MachineUnfit
+from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit, NotSupported
 from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.overlay_names import run_of
@@ -19,24 +19,43 @@ async def refuse_children(
     Looked at are the machines of this host and of all ``others`` that have the same file, and the images
     in its folder. Undo disks that no definition names do not count: nobody's data is in them.
     """
+    elsewhere = [other for other in others if other is not host]
     for target, base in bases.items():
-        own = [
+        users = [
             user for user in await host.disks.users(base) if (user.machine, user.target) != (machine, target)
         ]
-        users = [*own, *await _on_other_hosts(host, base, others)]
+        for other in elsewhere:
+            users += await _on_another_host(machine, host, base, other)
         for user in users:
             if user.machine or run_of(user.image) is None:
                 raise _in_the_way(machine, target, base, user)
 
 
-async def _on_other_hosts(host: Host, base: str, others: Iterable[Host]) -> Sequence[ImageUser]:
-    """Machines of other hosts that have this very file, as hosts of one computer or one storage do."""
-    found: list[ImageUser] = []
-    identity = await host.files.identity(base)
-    for other in others:
-        if other is not host and identity is not None and await other.files.identity(base) == identity:
-            found += [user for user in await other.disks.users(base) if user.machine]
-    return found
+async def _on_another_host(machine: str, host: Host, base: str, other: Host) -> Sequence[ImageUser]:
+    """Machines of another host that have this very image, as hosts of one computer or one storage do.
+
+    Raises ``MachineUnfit`` where that host is away: nobody knows then what a merge would change.
+    """
+    try:
+        if base.startswith("/") and not await _is_on(host, base, other):
+            return ()
+        return [user for user in await other.disks.users(base) if user.machine]
+    except HypervisorError as error:
+        raise MachineUnfit(
+            f"Whether a machine of {other.name} stands on {base} too is not known: {error.sentence}",
+            machine=machine,
+            code=error.code,
+            advice=f"See that the host {other.name} answers, or take it out of the settings.",
+        ) from error
+
+
+async def _is_on(host: Host, path: str, other: Host) -> bool:
+    """Whether another host has the same file at this path; one on another computer is not asked."""
+    try:
+        found = await other.files.identity(path)
+    except NotSupported:
+        return False
+    return found is not None and found == await host.files.identity(path)
 
 
 def _in_the_way(machine: str, target: str, base: str, user: ImageUser) -> MachineUnfit:
