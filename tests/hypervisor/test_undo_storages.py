@@ -14,7 +14,7 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import InnkeeperError, MachineUnfit, NotSupported
 from innkeeper.hypervisor.libvirt import embedded_root
 from innkeeper.hypervisor.libvirt.domains import current
 from innkeeper.hypervisor.libvirt.link import Link
@@ -23,6 +23,7 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.point import UndoPlan
 from tests.hypervisor import storages
 from tests.hypervisor.service import Service
+from tests.hypervisor.storages import Stored
 from tests.hypervisor.undo_definitions import canonical
 from tests.hypervisor.undo_round_trips import NAME, End, Mixed, keep, roll_back, round_trip
 
@@ -66,6 +67,37 @@ async def test_all_storages_are_kept_or_rolled_back_together(
     golden = storages.digest(tmp_path / "golden.qcow2")
     await round_trip(mixed, running, end, written)
     assert storages.digest(tmp_path / "golden.qcow2") == golden
+
+
+async def test_a_volume_on_a_libvirt_without_pools_is_refused_in_words(embedded_hypervisor: Host) -> None:
+    """Its storage driver is never asked for: it would end this process."""
+    source = "<source pool='people' volume='web.qcow2'/>"
+    definition = storages.disk("vda", "volume", "qcow2", source)
+    volume = Stored(target="vda", definition=definition, file=Path("/none"), format="qcow2")
+    await embedded_hypervisor.definitions.define(storages.machine_xml(NAME, [volume]))
+    with pytest.raises(NotSupported, match=r"people/web\.qcow2 of a storage pool.* has no pools") as caught:
+        await Mixed(embedded_hypervisor, [volume]).plan()
+    assert "Name the volume's file" in caught.value.advice
+    await embedded_hypervisor.definitions.undefine(NAME)
+
+
+async def test_undo_disks_are_at_one_moment_or_refused(mixed: Mixed) -> None:
+    """What a crash left undone is done where the machine is off; one that runs has gone on since."""
+    before, plan = await canonical(mixed.host, NAME), await mixed.plan()
+    first = {"vda": plan.overlays["vda"]}
+    for running in (True, False):
+        await mixed.host.undo_disks.add(NAME, first)
+        if running:
+            await mixed.host.lifecycle.start(NAME, paused=True)
+            with pytest.raises(MachineUnfit, match="'vdb' has not"):
+                await mixed.host.undo_disks.add(NAME, plan.overlays)
+            assert (await storages.sources(mixed.host, NAME)) == {**plan.bases, **first}
+            await mixed.host.lifecycle.turn_off(NAME)
+        else:
+            await mixed.host.undo_disks.add(NAME, plan.overlays)
+            assert (await storages.sources(mixed.host, NAME)) == plan.overlays
+        await mixed.host.undo_disks.drop(NAME, plan.bases)
+        assert await canonical(mixed.host, NAME) == before
 
 
 async def test_a_merge_that_was_killed_between_disks_is_finished(mixed: Mixed) -> None:

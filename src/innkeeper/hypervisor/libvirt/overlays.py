@@ -41,15 +41,18 @@ class Overlays:
     ) -> None:
         """Make an overlay over each disk (target → path), all or none; a running machine goes onto them."""
         definition = current(domain)
-        if definition.has_sources(overlays):
+        missing = {target: path for target, path in overlays.items() if definition.disk(target).file != path}
+        if not missing:
             return
-        for target, path in overlays.items():
-            if definition.disk(target).file == path:
-                raise MachineUnfit(
-                    f"Disk {target!r} of {domain.name()!r} has its undo disk already, and another has not.",
-                    machine=domain.name(),
-                    advice="Take away the undo disks of this machine first.",
-                )
+        if missing != overlays and domain.isActive():
+            raise MachineUnfit(
+                f"A disk of {domain.name()!r} has its undo disk already, and {min(missing)!r} has not.",
+                machine=domain.name(),
+                advice="Take away the undo disks of this machine first.",
+            )
+        # A crash may have come while the disks of a machine that is off were defined one by one.
+        overlays = missing
+        for path in overlays.values():
             # What a crash left half made: no definition names it, and no QEMU has it open.
             self._images.refuse_if_open(path)
             self._images.delete(connect, path)
