@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.night.kills import images, simulated, storages
+from tests.night.kills import images, nights, simulated, storages
 from tests.night.kills.trial import Trial, kill_processes
 
 
@@ -27,4 +27,6 @@ TRIALS: Mapping[str, Entry] = {
     "simulated": Entry(run=simulated.trial, weight=40),
     "images": Entry(run=images.trial, weight=40),
     "storages": Entry(run=storages.trial, weight=40),
+    "services": Entry(run=nights.simulated, weight=4),
+    "nights": Entry(run=nights.trial, weight=2),
 }

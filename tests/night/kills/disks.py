@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
+import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -208,10 +208,9 @@ class Nbd(Disk):
     def heal(self) -> None:
         """Give no more errors, and have a server."""
         self._switch.unlink(missing_ok=True)
-        pid = self.directory / f"{self.target}.pid"
-        with suppress(OSError, ValueError):
-            os.kill(int(pid.read_text()), 0)
+        if self._answers():
             return
+        pid = self.directory / f"{self.target}.pid"
         pid.unlink(missing_ok=True)
         self._socket.unlink(missing_ok=True)
         run(
@@ -226,6 +225,14 @@ class Nbd(Disk):
     def end(self) -> None:
         """End the server."""
         kill_processes(self.directory, "nbdkit")
+
+    def _answers(self) -> bool:
+        """Whether a server takes connections: one that is being killed has a process for a moment more."""
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_STARTS_S)
+            connection.connect(str(self._socket))
+            return connection.recv(8) == b"NBDMAGIC"
+        return False
 
     @property
     def _switch(self) -> Path:
