@@ -204,16 +204,24 @@ async def measure(place: Place, rounds: int) -> dict[str, list[Round]]:
         for load in ("idle", "busy"):
             bench = Bench(host, events)
             await bench.boot(load)
+            these = found.setdefault(load, [])
             for _ in range(rounds):
                 for live in (False, True):
-                    found.setdefault(load, []).append(await bench.with_memory(live=live))
-            for _ in range(rounds):
-                found[load].append(await bench.with_disks())
-                await bench.boot(load)
+                    these.append(_told(load, await bench.with_memory(live=live)))
+            for number in range(rounds):
+                if number:
+                    await bench.boot(load)
+                these.append(_told(load, await bench.with_disks()))
     finally:
         await host.lifecycle.turn_off(_GUEST.name)
         await host.connection.close()
     return found
+
+
+def _told(load: str, done: Round) -> Round:
+    """The round, which is printed at once: what comes after it may fail."""
+    print(load, json.dumps(dataclasses.asdict(done)), flush=True)
+    return done
 
 
 def main() -> None:
