@@ -16,7 +16,7 @@ import libvirt
 import pytest
 from lxml import etree
 
-from innkeeper.errors import ErrorCode, HypervisorError
+from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit
 from innkeeper.hypervisor.libvirt import lanes, libvirt_host, undo_disks
 from innkeeper.hypervisor.libvirt.agent_ports import LibvirtAgentPorts
 from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
@@ -24,6 +24,7 @@ from innkeeper.hypervisor.libvirt.link import Link
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.wire.events import Event, EventKind
 from tests.guests.machines import TinyMachine, define_tiny_machine, forget
 from tests.guests.tiny import TinyGuest
@@ -334,3 +335,26 @@ async def test_volumes_and_encrypted_disks_are_kept_or_rolled_back_together(
 ) -> None:
     """Volumes stay volumes, and the overlay over an encrypted image is encrypted with the same secret."""
     await round_trip(pooled, running, end, written)
+
+
+async def test_a_clone_in_a_storage_pool_keeps_its_base_from_being_maintained(
+    daemon: Daemon, host: tuple[Host, list[Event]], machine: TinyMachine, tmp_path: Path
+) -> None:
+    """It lies in another folder, and no definition names it."""
+
+    def clone_in_a_pool() -> Path:
+        folder = tmp_path / "pool"
+        folder.mkdir()
+        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(machine.disk)]
+        subprocess.run([*command, str(folder / "clone.qcow2")], check=True)
+        with contextlib.closing(libvirt.open(daemon.uri)) as connect:
+            connect.storagePoolCreateXML(
+                f"<pool type='dir'><name>people</name><target><path>{folder}</path></target></pool>"
+            )
+        return folder / "clone.qcow2"
+
+    clone = await asyncio.to_thread(clone_in_a_pool)
+    users = await host[0].disks.users(str(machine.disk))
+    assert [(user.machine, user.image) for user in users] == [("far-1", str(machine.disk)), ("", str(clone))]
+    with pytest.raises(MachineUnfit, match=r"is the base of the image .*/pool/clone\.qcow2"):
+        await plan_undo_point(host[0], await host[0].inventory.get("far-1"), 1, UndoRules())
