@@ -22,6 +22,7 @@ from innkeeper.server.pages.words import size
 from innkeeper.wire.accountant import AccountMessage
 from innkeeper.wire.chains import DiskChainList, DiskChainMessage
 from innkeeper.wire.channels import ChannelList
+from innkeeper.wire.checks import MachineCheckMessage
 from innkeeper.wire.commands import Command, find_command
 from innkeeper.wire.events import EventGroup, filter_of
 from innkeeper.wire.messages import Accepted, BookRequest, MachineMessage, TaskList, UpdateList, UpdateMessage
@@ -32,6 +33,7 @@ _PARTS: Final = {
     "commands": "machine_commands.html",
     "updates": "machine_updates.html",
     "events": "machine_tasks.html",
+    "check": "machine_check.html",
 }
 
 
@@ -53,6 +55,8 @@ async def machine(request: Request) -> Response:
     found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
     values = await _values(request, found)
     part = _PARTS.get(request.headers.get("hx-target", "")) if is_fragment(request) else None
+    if part == _PARTS["check"]:
+        values["check"] = await Door(request).get(f"/machines/{found.name}/check", MachineCheckMessage)
     if part is not None:
         return await answer(request, part, values)
     return await _page(request, values)
@@ -122,6 +126,7 @@ async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
         "channels": (await door.get("/channels", ChannelList, machine=found.name)).channels,
         "graphs": _GRAPHS,
         "now_of": _now_of(await door.get(f"/machines/{found.name}/account", AccountMessage)),
+        "check": None,
         "mistakes": (),
         "booking": Booking(),
     }

@@ -78,6 +78,7 @@ async def machines(request: Request) -> Response:
         more = request.headers.get("hx-target") == "more"
         return await answer(request, "machines_cards.html" if more else "machines_found.html", values)
     values |= {
+        "stuck": sum(each.can_be_maintained is False for each in everyone),
         "states": _states(everyone),
         "hosts": _counted(each.host for each in everyone),
         "labels": _counted(label for each in everyone for label in labels_of(each)),
