@@ -201,3 +201,21 @@ def test_machines_are_found_by_name_and_state(http: httpx.Client) -> None:
     off = http.get("/machines?state=off").text
     assert set(names.findall(off)).isdisjoint({"web-1"})
     assert "No machine matches." in http.get("/machines?q=nobody-at-all").text
+
+
+def test_a_machine_that_cannot_be_maintained_says_so_on_its_pages(own_service: Service) -> None:
+    """Among all machines with what is in the way, and on its own page with the way out."""
+    own_service.start()
+    assert own_service.run("machine", "set", "web-1", "--undo-exclude", "vda").code == 0
+    assert own_service.run("machine", "check").code == 4
+    with own_service.http() as http:
+        machines = http.get("/machines", headers=_BROWSER).text
+        assert "1 machine cannot be maintained tonight" in machines
+        assert machines.count("not tonight") == 1
+        page = http.get("/machines/web-1", headers=_BROWSER).text
+        assert "All disks of web-1 are left out of undo points" in page
+        asked = {**_BROWSER, "HX-Request": "true", "HX-Target": "check"}
+        part = http.get("/machines/web-1", headers=asked).text
+        assert "innkeeper machine set web-1 --undo-exclude" in part
+        assert "left out by name" in part
+        assert "can be maintained" in http.get("/machines/db-1", headers=asked).text
