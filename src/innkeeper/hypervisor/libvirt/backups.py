@@ -33,7 +33,7 @@ class CheckpointElement(Element):
     created = Text("creationTime", 0, Whole())
 
     def disks(self) -> Iterator[CheckpointDisk]:
-        """What it has of each disk."""
+        """Each disk of the machine, and whether the checkpoint has it."""
         yield from map(CheckpointDisk, self.node.iterfind("disks/disk"))
 
 
