@@ -119,10 +119,7 @@ async def house(
 
 
 @pytest.mark.parametrize("live", [False, True])
-@pytest.mark.parametrize("merged_live", [False, True])
-async def test_increments_are_right_while_protected_and_after_a_merge(
-    house: House, live: bool, merged_live: bool
-) -> None:
+async def test_increments_are_right_while_protected_and_after_a_merge(house: House, live: bool) -> None:
     """Whether the undo disk is put on and merged with the machine on or off."""
     if not live:
         await house.turn_off()
@@ -133,10 +130,10 @@ async def test_increments_are_right_while_protected_and_after_a_merge(
     await house.back_up("while", since="full")
     assert house.restored() == _raw(house.overlay)
     await house.write(5, 0x55)
-    if not merged_live:
+    if not live:
         await house.turn_off()
     await house.merge()
-    if not merged_live:
+    if not live:
         await house.start()
     await house.write(7, 0x77)
     await house.back_up("after", since="while")
