@@ -13,7 +13,7 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from innkeeper.errors import ErrorCode, HypervisorError
+from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.backups import between_backups, mend_backups
@@ -263,6 +263,13 @@ async def test_a_raw_base_needs_a_full_backup_after_a_roll_back(
         assert f"virsh checkpoint-delete {_NAME} only --metadata" in sentence
         await program.forget("only", metadata_only=True)
     assert not await host.backups.checkpoints(_NAME)
+
+
+@pytest.mark.parametrize("image", ["nbd:disk", "/gone/disk.qcow2"])
+async def test_bitmaps_that_cannot_be_reached_are_a_sentence(embedded_hypervisor: Host, image: str) -> None:
+    """What is on a server, or gone: an error of ours, so that a roll back ends all the same."""
+    with pytest.raises(InnkeeperError):
+        await embedded_hypervisor.backups.sound_bitmaps(image)
 
 
 async def _act_when_it_ends(house: House, act: Callable[[], Awaitable[None]]) -> None:

@@ -97,7 +97,7 @@ async def test_a_merge_waits_for_a_backup(tmp_path: Path, state: MachineState) -
     await inn.add(state)
     started = await inn.start()
     await inn.until_phase(started.id, "Watching the guest for a while")
-    await back_up(inn, "nightly", seconds=5000)
+    await back_up(inn, "nightly", seconds=1500)
     task = await inn.ended(started.id)
     assert task.result is TaskResult.SUCCESS, task.error_description
     log = await log_of(inn, started.id)

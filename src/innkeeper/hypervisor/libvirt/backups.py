@@ -87,6 +87,11 @@ class LibvirtBackups:
                 f"{image} lies on the host at {self._uri.text}, and its bitmaps cannot be reached from here.",
                 advice="Run Innkeeper on that host.",
             )
+        if not image.startswith("/"):
+            raise NotSupported(
+                f"{image} lies on a server, and its bitmaps cannot be reached from here.",
+                advice="Take a full backup.",
+            )
         [(_, found), *_] = await self._connection.ask(
             lambda c: self._images.chain(c, image), f"read the chain of {image}"
         )
