@@ -259,7 +259,7 @@ async def test_a_check_says_which_kind_of_roll_back_a_machine_gets(tmp_path: Pat
     await inn.add(MachineState.RUNNING)
     check = await checks_of(inn).one("web-1")
     assert (check.roll_back, check.can_be_maintained) == (RollBack.MEMORY, True)
-    assert "stand still for at most 2.7 seconds" in check.notes[-1]
+    assert "stand still for at most 3.0 seconds" in check.notes[-1]
     inn.host.simulation.write_speed = 1e6
     check = await checks_of(inn).one("web-1")
     assert (check.roll_back, check.can_be_maintained) == (RollBack.DISKS, True)

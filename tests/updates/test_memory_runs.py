@@ -247,7 +247,7 @@ async def _leave_a_disk_out(inn: Inn) -> None:
 OBSTACLES = (
     (_pass_a_device_through, "it has the host's PCI device 0000:01:00.0"),
     (_fill_the_disk, "its memory takes up to 536,870,912 bytes"),
-    (_slow_the_disk_down, "it would stand still for up to 536.9 seconds"),
+    (_slow_the_disk_down, "it would stand still for up to 537.2 seconds"),
 )
 
 
@@ -305,7 +305,7 @@ async def test_a_pause_is_given_up_in_time(tmp_path: Path) -> None:
     inn = Inn(tmp_path, dataclasses.replace(MEMORY, memory=MemoryRules(longest_pause_seconds=0.5)))
     await inn.open()
     await _running(inn)
-    inn.host.simulation.write_speed = 1e12
+    inn.host.simulation.machines["web-1"].memory_mib = 32
     _, report = await _run(inn, Behaviour.BAD)
     assert report.verdict is Verdict.ROLLED_BACK
     assert "was given up after 0.5 seconds" in report.undo_point

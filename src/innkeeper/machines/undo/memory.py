@@ -22,6 +22,9 @@ from innkeeper.wire.json_fields import as_object, get, get_bool, get_float, get_
 
 #: The version of what is kept of it. See docs/decisions/0043-journals-are-versioned.md before it changes.
 _VERSION: Final = 1
+#: Hypervisors write memory no faster than so many bytes a second, and take so long beside the writing.
+_HYPERVISOR_SPEED: Final = 500e6
+_STOP_SECONDS: Final = 0.3
 #: While the guest runs on, memory that it writes meanwhile is written again: so many times its size at most.
 _LIVE_SIZES: Final = 3
 #: How long keeping the memory of a guest that runs on may take, in seconds.
@@ -168,7 +171,8 @@ async def plan_memory(
     directory = str(PurePath(plan.disks[0].overlay).parent)
     most = outlook.most_bytes * (_LIVE_SIZES if rules.live else 1)
     await _refuse_lack_of_room(host, machine, plan, directory, most, undo)
-    pause = outlook.most_bytes / await host.memory_points.write_speed(directory)
+    speed = min(await host.memory_points.write_speed(directory), _HYPERVISOR_SPEED)
+    pause = _STOP_SECONDS + outlook.most_bytes / speed
     if not rules.live and pause > rules.longest_pause_seconds:
         raise MachineError(
             f"{machine.name} cannot go back to the running moment: it would stand still for up to "
