@@ -101,13 +101,13 @@ def _of_device(path: str, found: os.stat_result, *, is_ours: bool) -> Hindrance 
     if not stat.S_ISBLK(found.st_mode):
         return Hindrance.NO_DEVICE
     if is_ours and not os.access(path, os.R_OK | os.W_OK):
-        return Hindrance.NO_WRITES
+        return Hindrance.READ_ONLY_DEVICE
     try:
         with Path(path).open("rb") as device:
             (read_only,) = struct.unpack("i", fcntl.ioctl(device, _IS_DEVICE_READ_ONLY, bytes(4)))
     except OSError:
         return None
-    return Hindrance.NO_WRITES if read_only else None
+    return Hindrance.READ_ONLY_DEVICE if read_only else None
 
 
 def _of_attributes(path: str) -> Hindrance | None:

@@ -32,6 +32,8 @@ class Hindrance(enum.StrEnum):
     NO_FILE = "no_file"
     #: Something else, where a block device should be.
     NO_DEVICE = "no_device"
+    #: A block device that this user may not write to, or that takes no writes.
+    READ_ONLY_DEVICE = "read_only_device"
     UNREADABLE = "unreadable"
     NO_WRITES = "no_writes"
     READ_ONLY_FILE_SYSTEM = "read_only_file_system"

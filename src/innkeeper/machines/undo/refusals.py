@@ -38,6 +38,12 @@ _IMAGES: Final[Mapping[Hindrance, tuple[str, str, str, ErrorCode]]] = {
         "",
         _NO_FILE,
     ),
+    Hindrance.READ_ONLY_DEVICE: (
+        "is a device that the user that QEMU runs as cannot write to",
+        "See who may write to it (ls -lL), and whether it takes writes at all (blockdev --getro).",
+        "",
+        _ACCESS,
+    ),
     Hindrance.UNREADABLE: (
         "cannot be read by the user that QEMU runs as",
         "",
