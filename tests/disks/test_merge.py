@@ -168,6 +168,8 @@ def test_another_child_waits_for_the_first(half_merged: Family) -> None:
     shutil.copy2(child, sibling)
     with ImageFile.open(sibling, writable=True) as file:
         _new_identity(file)
+    # A merge takes a while.
+    os.utime(half_merged[1], (1_800_000_000,) * 2)
     for refuse in (disks.open, merge):
         with pytest.raises(DiskError) as refused:
             refuse(sibling)

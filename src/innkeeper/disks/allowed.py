@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shlex
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -24,6 +25,7 @@ class Folders:
     folders: tuple[Path, ...]
     #: What they are, after "out of".
     what: str
+    #: What follows the folders in the advice; the folder of the file stands there for ``FOLDER``.
     advice: str
 
     def hold(self, end: str | os.PathLike[str]) -> bool:
@@ -37,7 +39,7 @@ class Folders:
             f"{sentence or path}: the path leads out of {self.what}.",
             path=path,
             code=ErrorCode.ERROR_BAD_PATHNAME,
-            advice=f"They are: {named}{self.advice}",
+            advice=f"They are: {named}" + self.advice.replace("FOLDER", shlex.quote(os.path.dirname(path))),  # noqa: PTH120 - as it is given
         )
 
 

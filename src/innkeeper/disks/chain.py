@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.layout import Layout, invalid
 from innkeeper.disks.locator import candidates
+from innkeeper.disks.paths import shell
 from innkeeper.disks.slots import SlotMap
 from innkeeper.disks.zeros import is_zero
 from innkeeper.errors import DiskError, ErrorCode
@@ -193,12 +195,14 @@ def open_chain(
                 raise invalid(layers[0].file, f"its chain is deeper than {DEEPEST} disks")
             writes = merging and len(layers) == 1
             parent = _find_parent(stack, layers[-1], seen, writable=writes, held=held)
-            if not ignore_parent_time and not _is_merging(layers[-1], parent):
-                _check_time(layers[-1], parent)
             seen.add(parent.file.identity)
             layers.append(parent)
         if not merging:
             _refuse_half_merged(layers)
+        if not ignore_parent_time:
+            for child, parent in itertools.pairwise(layers):
+                if not _is_merging(child, parent):
+                    _check_time(child, parent)
         stack.pop_all()
         return Chain(layers)
 
@@ -250,7 +254,7 @@ def _find_parent(
         code=ErrorCode.VM_E_PARENT_PATH_NOT_FOUND,
         advice="Looked for: "
         + (", ".join(map(str, places)) or "nothing, as the disk names no parent")
-        + ". Tell where it is: innkeeper disk reparent CHILD PARENT",
+        + f". Tell where it is: innkeeper disk reparent {shell(child.file.path)} PARENT",
     )
 
 
@@ -273,18 +277,23 @@ def _check_identity(child: Image, parent: Layout, place: Path) -> None:
             f"{place}: it is not the disk that {child.file.path.name} was made from.",
             path=str(child.file.path),
             code=ErrorCode.VM_E_PARENT_CHILD_ID_MISMATCH,
-            advice="Put the right parent back: innkeeper disk reparent CHILD PARENT",
+            advice=f"Put the right parent back: innkeeper disk reparent {shell(child.file.path)} PARENT",
         )
 
 
 def _check_time(child: Image, parent: Image) -> None:
     assert child.layout.header is not None
+    begun = journal.begun_in(parent)
+    if begun is not None and not begun.is_over:
+        # Of another child: that says more than the time that it changed.
+        raise journal.half_merged(parent.file.path, begun)
     if parent_time(parent.file) != child.layout.header.parent_timestamp:
         raise DiskError(
             f"{parent.file.path}: the parent was changed after {child.file.path.name} was made.",
             path=str(child.file.path),
             code=ErrorCode.VM_E_PARENT_MODIFIED,
-            advice="If only its time changed, as by a copy: innkeeper disk reparent CHILD PARENT. "
+            advice="If only its time changed, as by a copy: "
+            f"innkeeper disk reparent {shell(child.file.path)} {shell(parent.file.path)}\n"
             "To read it as it is: --ignore-parent-time.",
         )
 

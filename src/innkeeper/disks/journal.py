@@ -23,7 +23,7 @@ from pathlib import Path
 from innkeeper.disks.image import Image
 from innkeeper.disks.mark import Mark, Operation
 from innkeeper.disks.oserror import adapted
-from innkeeper.disks.paths import beside, sync_folder
+from innkeeper.disks.paths import beside, shell, sync_folder
 from innkeeper.disks.side_files import read_side_file, replace_side_file
 from innkeeper.errors import DiskError, ErrorCode
 
@@ -196,5 +196,5 @@ def half_merged(parent: Path, journal: MergeJournal) -> DiskError:
         f"{parent}: a merge into this disk has begun and is not finished.",
         path=str(parent),
         code=ErrorCode.ERROR_SHARING_VIOLATION,
-        advice=f"Finish it: innkeeper disk merge {journal.child or 'CHILD'}",
+        advice=f"Finish it: innkeeper disk merge {shell(journal.child) if journal.child else 'CHILD'}",
     )

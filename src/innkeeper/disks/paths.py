@@ -7,6 +7,7 @@ the working folder and hold what Linux allows; what is refused is refused with t
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from innkeeper.disks.oserror import adapted
@@ -65,6 +66,11 @@ def already_there(path: Path) -> DiskError:
         code=ErrorCode.ERROR_ALREADY_EXISTS,
         advice="Choose another name, or remove the file.",
     )
+
+
+def shell(path: Path) -> str:
+    """Write a path for a command line that is to be copied."""
+    return shlex.quote(os.fspath(path))
 
 
 def check_folder(folder: Path) -> None:

@@ -40,7 +40,7 @@ def repair(path: str | os.PathLike[str], *, deep: bool = False, watch: Watch = U
         return done
     with ImageFile.open(image_file, writable=True) as file:
         image = Image(file)
-        _keep(image, findings)
+        kept = _keep(image, findings)
         if image.finish_growth():
             done.append("A growth that was cut off was finished.")
         done += _mend_blocks(image, watch)
@@ -48,7 +48,7 @@ def repair(path: str | os.PathLike[str], *, deep: bool = False, watch: Watch = U
         done += _mend_footers(image, findings)
         image.touch()
         image.flush()
-    return done
+    return [*done, kept]
 
 
 def _is_for_us(finding: Finding) -> bool:
@@ -76,10 +76,10 @@ def _mend_fixed_footer(path: Path) -> list[str]:
     if not _is_fixed(mended, at):
         return []
     with ImageFile.open(path, writable=True) as file:
-        _keep_parts(file, [(at, at + FOOTER_BYTES)])
+        kept = _keep_parts(file, [(at, at + FOOTER_BYTES)])
         file.pwrite(mended, at)
         file.sync()
-    return ["The footer's checksum was put right; all else in it fits the file."]
+    return ["The footer's checksum was put right; all else in it fits the file.", kept]
 
 
 def _cut_to_footer_inside(path: Path, watch: Watch) -> list[str]:
@@ -92,11 +92,12 @@ def _cut_to_footer_inside(path: Path, watch: Watch) -> list[str]:
         return []
     with ImageFile.open(path, writable=True) as file:
         size = file.size
-        _keep_parts(file, [(end + FOOTER_BYTES, size)])
+        kept = _keep_parts(file, [(end + FOOTER_BYTES, size)])
         file.truncate(end + FOOTER_BYTES)
         file.sync()
     return [
-        f"The file was cut off behind its footer, which lay {size - end - FOOTER_BYTES:,} bytes inside it."
+        f"The file was cut off behind its footer, which lay {size - end - FOOTER_BYTES:,} bytes inside it.",
+        kept,
     ]
 
 
@@ -136,18 +137,21 @@ def _is_fixed(data: bytes, at: int) -> bool:
 # What is kept
 
 
-def _keep(image: Image, findings: list[Finding]) -> None:
+def _keep(image: Image, findings: list[Finding]) -> str:
     """Copy to a file of its own everything but the blocks, and the parts of blocks that will be cleared."""
     size = image.file.size
     parts = [*metadata(image), (max(0, size - FOOTER_BYTES), size)]
     for finding in findings:
         if finding.problem is Problem.HIDDEN_DATA and finding.block is not None:
             parts += [(place, place + length) for place, length in hidden_parts(image, finding.block)]
-    _keep_parts(image.file, parts)
+    return _keep_parts(image.file, parts)
 
 
-def _keep_parts(file: ImageFile, parts: list[tuple[int, int]]) -> None:
-    """Copy these parts, each given as (start, stop), to their place in a new file of the same length."""
+def _keep_parts(file: ImageFile, parts: list[tuple[int, int]]) -> str:
+    """Copy these parts, each given as (start, stop), to their place in a new file of the same length.
+
+    Returns the sentence that names it.
+    """
     with Draft(_free_name(file.path)) as draft:
         size = file.size
         draft.file.truncate(size)
@@ -155,6 +159,7 @@ def _keep_parts(file: ImageFile, parts: list[tuple[int, int]]) -> None:
             for at, length in file.data_extents(start, min(stop, size) - start):
                 draft.file.copy_from(file, at, at, length)
         draft.publish()
+        return f"What it overwrote is kept in {draft.path}."
 
 
 def _free_name(path: Path) -> Path:
