@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,37 +159,73 @@ def test_a_vhd_without_footer_is_not_what_its_guest_wrote(tmp_path: Path, secret
     assert code_of(lambda: describe(path)) is ErrorCode.VM_E_INVALID_HD_FILE
 
 
+def with_parent_locator(data: bytes, parent: str) -> bytes:
+    """Give a VHDX a parent: one more item in its table of metadata, with a path behind the others."""
+    image = bytearray(data)
+    table = image.index(b"metadata")
+    count = int.from_bytes(image[table + 10 : table + 12], "little")
+    key, value = "absolute_win32_path".encode("utf-16-le"), parent.encode("utf-16-le")
+    entry = (32).to_bytes(4, "little") + (32 + len(key)).to_bytes(4, "little")
+    entry += len(key).to_bytes(2, "little") + len(value).to_bytes(2, "little")
+    locator = bytes(18) + (1).to_bytes(2, "little") + entry + key + value
+    at = 128 << 10
+    item = uuid.UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c").bytes_le
+    item += at.to_bytes(4, "little") + len(locator).to_bytes(4, "little") + bytes(8)
+    image[table + 32 + 32 * count : table + 64 + 32 * count] = item
+    image[table + 10 : table + 12] = (count + 1).to_bytes(2, "little")
+    image[table + at : table + at + len(locator)] = locator
+    return bytes(image)
+
+
 def hostile(kind: str, path: Path, secret: Path, run: Run) -> Kind:
     """Make an image that names a file of the host; returns its format."""
-    overlay = ("qemu-img", "create", "-q", "-f", "qcow2")
+    made = Kind(kind.partition("-")[0])
+    if made is Kind.VMDK:
+        hostile_vmdk(kind, path, secret, run)
+    elif made is Kind.QCOW2:
+        hostile_qcow2(kind, path, secret, run)
+    else:
+        run("qemu-img", "create", "-q", "-f", "vhdx", path, "4M")
+        path.write_bytes(with_parent_locator(path.read_bytes(), str(secret)))
+    return made
+
+
+def hostile_vmdk(kind: str, path: Path, secret: Path, run: Run) -> None:
+    """Name the file as an extent or as the parent, in a description or behind a header."""
+    parent = f'parentCID=00000001\nparentFileNameHint="{secret}"'.encode()
     if kind == "vmdk-sparse":
         path.write_bytes(sparse_vmdk(secret))
     elif kind == "vmdk-parent":
         run("qemu-img", "create", "-q", "-f", "vmdk", path, "4M")
         data = bytearray(path.read_bytes())
         at = data.index(b"parentCID=ffffffff")
-        text = f'parentCID=00000001\nparentFileNameHint="{secret}"'.encode()
-        data[at : at + len(text)] = text
+        data[at : at + len(parent)] = parent
         path.write_bytes(data)
     elif kind == "vmdk-old":
-        text = f'parentCID=00000001\nparentFileNameHint="{secret}"'.encode()
-        path.write_bytes((b"COWD" + (1).to_bytes(4, "little")).ljust(512, b"\0") + text.ljust(4 * MIB, b"\0"))
-    elif kind.startswith("vmdk-"):
+        path.write_bytes((b"COWD" + (1).to_bytes(4, "little")).ljust(512, b"\0") + parent.ljust(SIZE, b"\0"))
+    else:
         extent = kind.removeprefix("vmdk-")
-        said = f'# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="{extent}"\n'
         what = {"vmfs": "VMFS", "vmfsRawDeviceMap": "VMFSRDM", "twoGbMaxExtentSparse": "SPARSE"}[extent]
-        path.write_text(f'{said}RW {SIZE // 512} {what} "{secret}" 0\nRW 8 FLAT "/dev/sda" 0\n')
+        head = "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n"
+        extents = f'RW {SIZE // 512} {what} "{secret}" 0\nRW 8 FLAT "/dev/sda" 0\n'
+        path.write_text(f'{head}createType="{extent}"\n{extents}')
+
+
+def hostile_qcow2(kind: str, path: Path, secret: Path, run: Run) -> None:
+    """Name the file as the backing file or the data file, in whatever spelling."""
+    overlay = ("qemu-img", "create", "-q", "-f", "qcow2")
+    node = {"driver": "raw", "file": {"driver": "file", "filename": str(secret)}}
+    names = {
+        "qcow2-json": f"json:{json.dumps(node)}",
+        "qcow2-nbd": "nbd:unix:/secret:exportname=x",
+        "qcow2-fd": "fd:3-secret",
+    }
+    if kind in names:
+        run(*overlay, "-u", "-F", "raw", "-b", names[kind], path, "4M")
     elif kind == "qcow2":
         run(*overlay, "-F", "raw", "-b", secret, path)
-    elif kind == "qcow2-json":
-        name = "json:" + json.dumps({"driver": "raw", "file": {"driver": "file", "filename": str(secret)}})
-        run(*overlay, "-u", "-F", "raw", "-b", name, path, "4M")
-    elif kind in {"qcow2-nbd", "qcow2-fd"}:
-        name = {"qcow2-nbd": "nbd:unix:/secret:exportname=x", "qcow2-fd": "fd:3-secret"}[kind]
-        run(*overlay, "-u", "-F", "raw", "-b", name, path, "4M")
     elif kind == "qcow2-link":
-        link = path.with_name("link")
-        link.symlink_to(secret)
+        path.with_name("link").symlink_to(secret)
         run(*overlay, "-F", "raw", "-b", "link", path)
     elif kind == "qcow2-chain":
         run(*overlay, "-F", "raw", "-b", secret, path.with_name("middle.qcow2"))
@@ -196,11 +233,10 @@ def hostile(kind: str, path: Path, secret: Path, run: Run) -> Kind:
     else:
         run(*overlay, "-o", f"data_file={path.with_name('data')},data_file_raw=on", path, "4M")
         run("qemu-img", "amend", "-f", "qcow2", "-o", f"data_file={secret}", path)
-    return Kind.VMDK if kind.startswith("vmdk") else Kind.QCOW2
 
 
 KINDS = (
-    "vmdk-sparse", "vmdk-parent", "vmdk-old", "vmdk-vmfs", "vmdk-vmfsRawDeviceMap",
+    "vhdx-parent", "vmdk-sparse", "vmdk-parent", "vmdk-old", "vmdk-vmfs", "vmdk-vmfsRawDeviceMap",
     "vmdk-twoGbMaxExtentSparse", "qcow2", "qcow2-nbd", "qcow2-fd", "qcow2-json", "qcow2-link", "qcow2-chain",
     "qcow2-data",
 )  # fmt: skip
@@ -211,7 +247,7 @@ def test_a_file_that_an_image_names_is_refused_by_its_name(
     tmp_path: Path, secret: Path, run: Run, kind: str
 ) -> None:
     """Before anything is read of it, whichever way it is named, with the format said or not."""
-    path = tmp_path / f"e.{'vmdk' if kind.startswith('vmdk') else 'qcow2'}"
+    path = tmp_path / f"e.{kind.partition('-')[0]}"
     source_kind = hostile(kind, path, secret, run)
     named = {"qcow2-link": "link", "qcow2-chain": "middle.qcow2"}.get(kind, "secret")
     opened = secret.stat().st_atime_ns

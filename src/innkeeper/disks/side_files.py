@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 from innkeeper.disks.leftovers import unfinished_name
-from innkeeper.disks.oserror import adapted
+from innkeeper.disks.oserror import adapted, disk_error
 from innkeeper.disks.paths import sync_folder
 from innkeeper.errors import DiskError, ErrorCode
 
@@ -18,14 +19,13 @@ def read_side_file(path: Path, longest: int) -> bytes | None:
     Never waits. Raises ``DiskError`` where it is no plain file or cannot be read.
     """
     try:
-        with adapted(path):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except DiskError as exc:
-        if exc.code == ErrorCode.ERROR_FILE_NOT_FOUND:
-            return None
-        if exc.code == ErrorCode.ERROR_BAD_PATHNAME:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
             raise in_the_way(path) from exc
-        raise
+        raise disk_error(exc, path) from exc
     with os.fdopen(descriptor, "rb") as stream, adapted(path):
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise in_the_way(path)
