@@ -18,6 +18,7 @@ from innkeeper.hypervisor.libvirt.domains import Domains
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.image_chain import ImageChain, ImageNode, LocalImage, NbdExport
 from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.storages import Storages
 from innkeeper.hypervisor.libvirt.uris import HostUri
 
 Describe = Callable[..., ImageChain | None]
@@ -61,7 +62,8 @@ def described_chains(where: HostUri, directory: Path) -> DescribedChains:
         where, on_open=lambda _c: (), clean_up=_nothing, on_connected=_nothing, on_lost=_nothing
     )
     exported = ExportedDisks(where, nobody, Domains("here", where), Exports(directory / "exports"))
-    return DescribedChains(where, Images(where), exported)
+    images = Images(where)
+    return DescribedChains(where, images, Storages(where, images), exported)
 
 
 def _nothing(*_heard: object) -> None:

@@ -17,7 +17,7 @@ import pytest
 from lxml import etree
 
 from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit
-from innkeeper.hypervisor.libvirt import lanes, libvirt_host, undo_disks
+from innkeeper.hypervisor.libvirt import lanes, libvirt_host, overlays, undo_disks
 from innkeeper.hypervisor.libvirt.agent_ports import LibvirtAgentPorts
 from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
 from innkeeper.hypervisor.libvirt.link import Link
@@ -277,9 +277,10 @@ async def test_a_volume_is_merged_without_a_start(
         connect.storagePoolCreateXML(pool).refresh()
         await hypervisor.definitions.define(_VOLUME)
         before = await undo_definitions.canonical(hypervisor, "far-2")
+        monkeypatch.delattr(overlays, "begin_without_processor")
+        monkeypatch.delattr(undo_disks, "begin_without_processor")
         await hypervisor.undo_disks.add("far-2", {"vda": overlay})
         _qemu("qemu-io", "-f", "qcow2", "-c", "write -P 5 1M 1M", overlay)
-        monkeypatch.delattr(undo_disks, "begin_without_processor")
         await hypervisor.undo_disks.merge("far-2", {"vda": "far/v.qcow2"})
     _qemu("qemu-io", "-r", "-f", "qcow2", "-c", "read -P 5 1M 1M", tmp_path / "v.qcow2")
     assert await undo_definitions.canonical(hypervisor, "far-2") == before

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from innkeeper.disks.qemu_program import LOOK
 from innkeeper.disks.storage_daemon import StorageDaemon
 from innkeeper.errors import DiskError
 from innkeeper.hypervisor.libvirt.image_chain import OVERLAYS, ImageChain, ImageNode
@@ -113,3 +115,10 @@ def _storage(depth: int) -> str:
 
 def _key(depth: int) -> str:
     return f"key-{depth}"
+
+
+def size_of(image: ImageNode) -> int:
+    """The bytes that a guest sees of an image that stands alone, wherever it is; raises ``DiskError``."""
+    with StorageDaemon.started(Path(image.storage.name), LOOK) as daemon:
+        OpenChain(daemon, ImageChain(nodes=(image,)))
+        return get_int(get_object(daemon.nodes()[TOP], "image"), "virtual-size")

@@ -8,7 +8,7 @@ import libvirt
 from lxml import etree
 
 from innkeeper.disks.export_files import MARK
-from innkeeper.errors import DiskError
+from innkeeper.errors import DiskError, MachineUnfit, NotSupported
 from innkeeper.hypervisor.domain.fields import Attribute, Element
 from innkeeper.hypervisor.libvirt.disk_elements import EXPORTED, BackingElement, DiskElement, ImageElement
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
@@ -22,6 +22,7 @@ from innkeeper.hypervisor.libvirt.image_chain import (
 )
 from innkeeper.hypervisor.libvirt.image_users import is_same_file
 from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.storages import Storages
 from innkeeper.hypervisor.libvirt.uris import HostUri
 
 #: Cache modes of libvirt's that pass by the host's cache.
@@ -31,10 +32,20 @@ _DIRECT = frozenset({"none", "directsync"})
 class DescribedChains:
     """The chains of one host's disks, as the service itself may open them."""
 
-    def __init__(self, uri: HostUri, images: Images, exported: ExportedDisks) -> None:
+    def __init__(self, uri: HostUri, images: Images, storages: Storages, exported: ExportedDisks) -> None:
         self._uri = uri
         self._images = images
+        self._storages = storages
         self._exported = exported
+
+    def image(self, connect: libvirt.virConnect, disk: DiskElement) -> ImageNode | None:
+        """The image that takes a disk's writes; ``None`` where the service may not open it, as in ``of``."""
+        if not self._uri.is_local:
+            return None
+        try:
+            return self._node(connect, disk)
+        except _NotForUs:
+            return None
 
     def of(self, connect: libvirt.virConnect, disk: DiskElement, base: str) -> ImageChain | None:
         """The images of a disk that stands on ``base``; ``None`` where the service may not open all of them.
@@ -90,10 +101,25 @@ class DescribedChains:
         secret = _secret(connect, image.node)
         kind = _known(image.format)
         return ImageNode(
-            storage=_storage(connect, image, found),
+            storage=self._storage(connect, image, found),
             format="luks" if secret is not None and kind == "raw" else kind,
             secret=secret,
         )
+
+    def _storage(
+        self, connect: libvirt.virConnect, image: ImageElement, source: _SourceElement
+    ) -> LocalImage | NbdExport:
+        try:
+            _, path = self._storages.resolve(connect, image, "The machine")
+        except (libvirt.libvirtError, MachineUnfit, NotSupported) as error:
+            raise _NotForUs from error
+        if path:
+            return LocalImage(path=path)
+        if image.protocol == "nbd" and source.transport == "unix":
+            return NbdExport(export=image.network_name, socket=source.socket)
+        if image.protocol == "nbd" and source.transport == "tcp" and source.port.isdecimal():
+            return NbdExport(export=image.network_name, host=source.host, port=int(source.port))
+        raise _NotForUs
 
     def _export(self, path: str) -> ImageNode:
         return ImageNode(
@@ -138,30 +164,6 @@ def _known(image_format: str) -> str:
     if image_format not in OVERLAYS | ALONE:
         raise _NotForUs
     return image_format
-
-
-def _storage(
-    connect: libvirt.virConnect, image: ImageElement, source: _SourceElement
-) -> LocalImage | NbdExport:
-    if image.type == "volume":
-        return LocalImage(path=_volume_path(connect, image.pool, image.volume))
-    if image.source_file or image.block:
-        return LocalImage(path=image.source_file or image.block)
-    if image.protocol == "nbd" and source.transport == "unix":
-        return NbdExport(export=image.network_name, socket=source.socket)
-    if image.protocol == "nbd" and source.transport == "tcp" and source.port.isdecimal():
-        return NbdExport(export=image.network_name, host=source.host, port=int(source.port))
-    raise _NotForUs
-
-
-def _volume_path(connect: libvirt.virConnect, pool: str, volume: str) -> str:
-    try:
-        path = str(connect.storagePoolLookupByName(pool).storageVolLookupByName(volume).path())
-    except libvirt.libvirtError as error:
-        raise _NotForUs from error
-    if not path.startswith("/"):
-        raise _NotForUs
-    return path
 
 
 def _secret(connect: libvirt.virConnect, image: etree._Element) -> bytes | None:

@@ -74,8 +74,9 @@ def libvirt_host(
     domains, store = Domains(name, where), Images(where)
     exported = ExportedDisks(where, connection, domains, exports)
     undo_definitions = UndoDefinitions(domains, store, exported)
-    overlays = Overlays(where, store, exported)
-    offline = OfflineMerges(connection, domains, DescribedChains(where, store, exported))
+    storages = Storages(where, store)
+    chains = DescribedChains(where, store, storages, exported)
+    overlays, offline = Overlays(store, chains, exported), OfflineMerges(connection, domains, chains)
     undo_disks = LibvirtUndoDisks(connection, domains, undo_definitions, overlays, jobs, exported, offline)
     saved_states = LibvirtSavedStates(
         where,
@@ -124,7 +125,7 @@ def libvirt_host(
         ),
         backups=LibvirtBackups(where, connection, store),
         state_files=LibvirtStateFiles(where, connection),
-        disks=LibvirtDisks(where, connection, store, Storages(where, store), exported),
+        disks=LibvirtDisks(where, connection, store, storages, exported),
         files=files,
         images=images,
         screens=LibvirtScreens(where, connection, domains),

@@ -6,20 +6,23 @@ import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import libvirt
 
 from innkeeper.disks import dirty_bitmaps, qemu_img
 from innkeeper.errors import DiskError, ErrorCode, HypervisorError, MachineUnfit
 from innkeeper.hypervisor.libvirt.backups import running_jobs
+from innkeeper.hypervisor.libvirt.chain_nodes import size_of
 from innkeeper.hypervisor.libvirt.definition import Definition, overlays_xml
+from innkeeper.hypervisor.libvirt.described_chains import DescribedChains
 from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
 from innkeeper.hypervisor.libvirt.domains import current
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
+from innkeeper.hypervisor.libvirt.image_chain import ImageNode, LocalImage
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.starts import begin_without_processor
 from innkeeper.hypervisor.libvirt.storages import virtual_size
-from innkeeper.hypervisor.libvirt.uris import HostUri
 
 _ATOMIC_OVERLAY = (
     libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
@@ -31,9 +34,9 @@ _ATOMIC_OVERLAY = (
 class Overlays:
     """Makes the overlays of one host's machines."""
 
-    def __init__(self, uri: HostUri, images: Images, exported: ExportedDisks) -> None:
-        self._uri = uri
+    def __init__(self, images: Images, chains: DescribedChains, exported: ExportedDisks) -> None:
         self._images = images
+        self._chains = chains
         self._exported = exported
 
     def make(
@@ -59,37 +62,52 @@ class Overlays:
         if domain.isActive():
             _refuse_in_job(domain)
             domain.snapshotCreateXML(overlays_xml(definition, overlays), _ATOMIC_OVERLAY)
-        elif all(self._can_create(definition.disk(target), path) for target, path in overlays.items()):
+        elif (bases := self._bases(connect, definition, overlays)) is not None:
             for target, path in overlays.items():
-                self._create(definition.disk(target), path)
+                self._create(definition.disk(target), bases[target], path)
         else:
             _make_by_qemu(connect, definition, overlays)
 
-    def _can_create(self, disk: DiskElement, path: str) -> bool:
-        """Whether the service itself may do it: else libvirt has the passwords, addresses and rights."""
-        if disk.is_exported:
-            return True
-        return (
-            self._uri.is_local
-            and disk.type in ("file", "block")
-            and not (disk.encrypted or disk.encrypted_of_old)
-            and os.access(disk.source(), os.R_OK)
-            and os.access(Path(path).parent, os.W_OK)
-        )
+    def _bases(
+        self, connect: libvirt.virConnect, definition: Definition, overlays: Mapping[str, str]
+    ) -> Mapping[str, ImageNode] | None:
+        """The image of each disk, where the service may use all; else libvirt has passwords and rights."""
+        found: dict[str, ImageNode] = {}
+        for target, path in overlays.items():
+            disk = definition.disk(target)
+            base = self._chains.image(connect, disk)
+            if base is None or not (disk.is_exported or _can_create(disk, base, path)):
+                return None
+            found[target] = base
+        return found
 
-    def _create(self, disk: DiskElement, path: str) -> None:
+    def _create(self, disk: DiskElement, base: ImageNode, path: str) -> None:
         if disk.is_exported:
             self._exported.create_overlay(path, disk.file)
+        elif isinstance(base.storage, LocalImage):
+            create_overlay(base.storage.path, base.format, path)
+            _carry_bitmaps(base.storage.path, base.format, path)
         else:
-            create_overlay(disk.source(), disk.format, path)
-            _carry_bitmaps(disk.source(), disk.format, path)
-        _make_durable(Path(path), disk.source())
+            _make(path, base.format, disk.source(), size_of(base))
+        _make_durable(Path(path), base.storage.name)
+
+
+def _can_create(disk: DiskElement, base: ImageNode, path: str) -> bool:
+    if base.secret is not None or not os.access(Path(path).parent, os.W_OK):
+        return False
+    if isinstance(base.storage, LocalImage):
+        return base.storage.is_open_to_us(writable=False)
+    # Bitmaps of an image on a server are carried by QEMU alone, and so are names that an address changes.
+    return base.format == "raw" and disk.source() == quote(disk.source(), safe="/:?=+[]")
 
 
 def create_overlay(base: str, base_format: str, path: str) -> None:
     """Make an empty overlay over a file or block device that no QEMU runs; nobody makes out its format."""
+    _make(path, base_format, base, virtual_size(base, base_format))
+
+
+def _make(path: str, base_format: str, base: str, size: int | None) -> None:
     command = ["create", "-q", "-f", "qcow2", "-F", base_format, "-b", base]
-    size = virtual_size(base, base_format)
     # Where the size is known, nothing that the base names is opened.
     command += (
         [qemu_img.new_file(Path(path))] if size is None else ["-u", qemu_img.new_file(Path(path)), str(size)]
