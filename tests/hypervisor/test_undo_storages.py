@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -136,8 +137,10 @@ async def merge_halfway(host: Host, plan: UndoPlan, done: list[str]) -> None:
                 time.sleep(0.02)
         mark = f"guest={NAME},".encode()
         for process in Path("/proc").glob("[0-9]*"):
-            if mark in (process / "cmdline").read_bytes():
-                os.kill(int(process.name), signal.SIGKILL)
+            # A process may end between two looks at it.
+            with contextlib.suppress(OSError):
+                if mark in (process / "cmdline").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
         while domain.isActive():
             time.sleep(0.02)
 
