@@ -28,7 +28,7 @@ _GUEST_AGENT_PACKAGES = ("libglib2.0-0", "libmount1", "libblkid1", "libselinux1"
 _MODULES = ("drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci",
             "drivers/virtio/virtio_pci_modern_dev", "drivers/virtio/virtio_pci_legacy_dev",
             "drivers/char/virtio_console", "drivers/block/virtio_blk", "drivers/acpi/button",
-            "drivers/input/evdev",
+            "drivers/input/evdev", "fs/efivarfs/efivarfs",
             "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net")  # fmt: skip
 #: What is emulated where there is no KVM: little, and random numbers that are ready at once.
 PROCESSOR = "qemu64,+rdrand"

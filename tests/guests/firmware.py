@@ -1,0 +1,117 @@
+"""Let the tiny guest start by UEFI, with a TPM, and use both: a variable, and a sealed secret."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from innkeeper.machines.ports.host import Host
+from tests.guests.machines import TinyMachine
+
+_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+#: The firmware needs more than the guest.
+_MEMORY_MIB = 256
+_TPM = "<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>"
+
+
+def firmware_is_missing() -> str:
+    """What this computer lacks for such a guest; empty where it has all."""
+    if not _CODE.exists():
+        return "needs OVMF"
+    return "" if shutil.which("swtpm") and shutil.which("swtpm_setup") else "needs swtpm"
+
+
+def with_firmware(definition: str) -> str:
+    """The definition of a tiny machine, with UEFI and a TPM."""
+    loader = f"<loader readonly='yes' type='pflash'>{_CODE}</loader>"
+    return (
+        definition.replace("<kernel>", f"{loader}<kernel>")
+        .replace(">160</memory>", f">{_MEMORY_MIB}</memory>")
+        .replace("<memballoon", f"{_TPM}<memballoon")
+    )
+
+
+async def set_variable(host: Host, machine: TinyMachine, value: str) -> None:
+    """Let the guest write a UEFI variable."""
+    await _run(host, machine, f"write({value!r})")
+
+
+async def variable(host: Host, machine: TinyMachine) -> str:
+    """The UEFI variable as the guest reads it."""
+    return await _run(host, machine, "print(read())")
+
+
+async def seal(host: Host, machine: TinyMachine, secret: str) -> None:
+    """Let the guest seal a secret to its TPM, under a handle that outlives reboots."""
+    await _run(host, machine, f"seal({secret!r})")
+
+
+async def unsealed(host: Host, machine: TinyMachine) -> str:
+    """The secret as the TPM gives it to the guest, or the TPM's refusal."""
+    return await _run(host, machine, "print(unseal())")
+
+
+async def clear_tpm(host: Host, machine: TinyMachine) -> None:
+    """Let the guest clear its TPM: nothing sealed before can ever be unsealed again."""
+    await _run(host, machine, "clear()")
+
+
+async def _run(host: Host, machine: TinyMachine, statement: str) -> str:
+    done = await host.guest_agents.run(
+        machine.name, ("/usr/bin/python3", "-I", "-S", "-c", f"{_IN_THE_GUEST}\n{statement}"), timeout=60
+    )
+    assert done.exit_code == 0, done
+    return done.stdout.decode().strip()
+
+
+#: TPM commands as the specification's third part has them: there are no TPM programs in the tiny guest.
+_IN_THE_GUEST = """
+import fcntl, os, struct
+VARIABLE = "/sys/firmware/efi/efivars/Innkeeper-5c1ef42b-8a0a-4c9a-9a58-5d8a3a6f9f6e"
+OWNER, LOCKOUT, KEPT = 0x40000001, 0x4000000A, 0x81000100
+PASSWORD = struct.pack(">IIHBH", 9, 0x40000009, 0, 0, 0)
+IMMUTABLE = 0x10
+
+def write(value):
+    # The kernel protects variables that it does not know.
+    if os.path.exists(VARIABLE):
+        with open(VARIABLE) as file:
+            fcntl.ioctl(file, 0x40086602, struct.pack("l", 0))
+    descriptor = os.open(VARIABLE, os.O_WRONLY | os.O_CREAT, 0o644)
+    os.write(descriptor, struct.pack("<I", 7) + value.encode())
+    os.close(descriptor)
+
+def read():
+    return open(VARIABLE, "rb").read()[4:].decode() if os.path.exists(VARIABLE) else ""
+
+def command(tpm, code, handles, rest=b""):
+    body = struct.pack(f">{len(handles)}I", *handles) + PASSWORD + rest
+    os.write(tpm, struct.pack(">HII", 0x8002, 10 + len(body), code) + body)
+    answer = os.read(tpm, 4096)
+    return struct.unpack(">I", answer[6:10])[0], answer[10:]
+
+def open_tpm():
+    return os.open("/dev/tpmrm0", os.O_RDWR)
+
+def sized(data):
+    return struct.pack(">H", len(data)) + data
+
+def seal(secret):
+    tpm = open_tpm()
+    # A sealed object of the owner: of this TPM, usable with its (empty) password, no dictionary attacks.
+    public = struct.pack(">HHIHHH", 0x8, 0xB, 1 << 1 | 1 << 4 | 1 << 6 | 1 << 10, 0, 0x10, 0)
+    wanted = sized(sized(b"") + sized(secret.encode())) + sized(public) + sized(b"") + struct.pack(">I", 0)
+    failed, answer = command(tpm, 0x131, [OWNER], wanted)
+    assert not failed, hex(failed)
+    made = struct.unpack(">I", answer[:4])[0]
+    failed, _ = command(tpm, 0x120, [OWNER, made], struct.pack(">I", KEPT))
+    assert not failed, hex(failed)
+
+def unseal():
+    failed, answer = command(open_tpm(), 0x15E, [KEPT])
+    return f"refused {failed:#x}" if failed else answer[6:6 + struct.unpack(">H", answer[4:6])[0]].decode()
+
+def clear():
+    failed, _ = command(open_tpm(), 0x126, [LOCKOUT])
+    assert not failed, hex(failed)
+"""

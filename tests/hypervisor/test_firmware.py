@@ -1,0 +1,90 @@
+"""A guest's UEFI variables and its TPM are rolled back with its disks, on real firmware and a real swtpm."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from innkeeper.errors import AgentError
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports.host import Host
+from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.undo.point import UndoPoint
+from innkeeper.tasks.clock import SystemClock
+from tests.guests import tiny
+from tests.guests.firmware import (
+    clear_tpm,
+    firmware_is_missing,
+    seal,
+    set_variable,
+    unsealed,
+    variable,
+    with_firmware,
+)
+from tests.guests.machines import GUEST_AGENT_PORT, TinyMachine, forget, tiny_definition
+from tests.guests.tiny import TinyGuest
+
+pytestmark = [
+    pytest.mark.qemu,
+    pytest.mark.skipif(bool(firmware_is_missing()), reason=firmware_is_missing() or "here"),
+]
+
+
+@pytest.fixture
+async def machine(
+    embedded_hypervisor: Host, tiny_guest: TinyGuest, tmp_path: Path
+) -> AsyncIterator[TinyMachine]:
+    """A machine that starts by UEFI and has a TPM; it was never started."""
+    # Where an ordinary user runs libvirt, what manufactures TPMs is to be told once where to keep its keys.
+    await asyncio.to_thread(
+        subprocess.run, ["swtpm_setup", "--create-config-files", "skip-if-exist"], check=True
+    )
+    machine = TinyMachine(name="uefi", disk=tmp_path / "uefi.qcow2", console=tmp_path / "uefi.console")
+    await asyncio.to_thread(tiny.data_disk, machine.disk, format="qcow2")
+    definition = with_firmware(tiny_definition(machine, tiny_guest, "qcow2", GUEST_AGENT_PORT))
+    await embedded_hypervisor.definitions.define(definition)
+    yield machine
+    await forget(embedded_hypervisor, machine.name)
+
+
+async def boot(host: Host, machine: TinyMachine) -> None:
+    """Start the machine and wait for its guest."""
+    await host.lifecycle.start(machine.name)
+    async with asyncio.timeout(180):
+        while True:
+            try:
+                await variable(host, machine)
+            except AgentError:
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+
+async def test_a_live_undo_point_brings_back_a_variable_and_a_sealed_secret(
+    embedded_hypervisor: Host, machine: TinyMachine
+) -> None:
+    """The guest has overwritten the one and cleared the TPM of the other; they are there after the roll back."""
+    host = embedded_hypervisor
+    await boot(host, machine)
+    await set_variable(host, machine, "before")
+    await seal(host, machine, "the key of the disk")
+    plan = await plan_undo_point(host, await host.inventory.get(machine.name), 7, UndoRules())
+    undo = UndoPoint(host, plan, clock=SystemClock())
+    await undo.take(freeze_seconds=10)
+    assert (await host.inventory.get(machine.name)).state is MachineState.RUNNING
+
+    await set_variable(host, machine, "after")
+    await clear_tpm(host, machine)
+    assert await variable(host, machine) == "after"
+    assert (await unsealed(host, machine)).startswith("refused")
+
+    await host.lifecycle.turn_off(machine.name)
+    await undo.drop()
+    await undo.delete_files()
+    await boot(host, machine)
+    assert await variable(host, machine) == "before"
+    assert await unsealed(host, machine) == "the key of the disk"
