@@ -26,6 +26,7 @@ from tests.hypervisor.contracts.lifecycle import LifecycleContract
 from tests.hypervisor.contracts.memory_points import MemoryPointsContract
 from tests.hypervisor.contracts.saved_states import SavedStatesContract
 from tests.hypervisor.contracts.screens import DisplayContract
+from tests.hypervisor.contracts.state_files import StateFilesContract
 from tests.hypervisor.contracts.subject import Subject
 from tests.hypervisor.contracts.undo_disks import SavedUndoContract, UndoDisksContract
 from tests.hypervisor.contracts.usage import UsageContract
@@ -134,6 +135,10 @@ class TestUsage(UsageContract):
 
 
 class TestDisks(DisksContract):
+    """Embedded."""
+
+
+class TestStateFiles(StateFilesContract):
     """Embedded."""
 
 

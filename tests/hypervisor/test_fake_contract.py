@@ -25,6 +25,7 @@ from tests.hypervisor.contracts.lifecycle import LifecycleContract
 from tests.hypervisor.contracts.memory_points import MemoryPointsContract
 from tests.hypervisor.contracts.saved_states import SavedStatesContract
 from tests.hypervisor.contracts.screens import DisplayContract
+from tests.hypervisor.contracts.state_files import StateFilesContract
 from tests.hypervisor.contracts.subject import Subject
 from tests.hypervisor.contracts.undo_disks import SavedUndoContract, UndoDisksContract
 from tests.hypervisor.contracts.usage import UsageContract
@@ -145,6 +146,10 @@ class TestUsage(UsageContract):
 
 
 class TestDisks(DisksContract):
+    """Simulated."""
+
+
+class TestStateFiles(StateFilesContract):
     """Simulated."""
 
 

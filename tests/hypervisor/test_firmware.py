@@ -67,7 +67,7 @@ async def boot(host: Host, machine: TinyMachine) -> None:
 async def test_a_live_undo_point_brings_back_a_variable_and_a_sealed_secret(
     embedded_hypervisor: Host, machine: TinyMachine
 ) -> None:
-    """The guest has overwritten the one and cleared the TPM of the other; they are there after the roll back."""
+    """The guest has overwritten the one and cleared the TPM of the other: a roll back has them again."""
     host = embedded_hypervisor
     await boot(host, machine)
     await set_variable(host, machine, "before")
