@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import gzip
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -45,7 +47,11 @@ async def machine(
     )
     machine = TinyMachine(name="uefi", disk=tmp_path / "uefi.qcow2", console=tmp_path / "uefi.console")
     await asyncio.to_thread(tiny.data_disk, machine.disk, format="qcow2")
-    definition = with_firmware(tiny_definition(machine, tiny_guest, "qcow2", GUEST_AGENT_PORT))
+    # The firmware measures what it starts, byte by byte, without hurry: the less, the sooner.
+    packed = tmp_path / "initrd.gz"
+    await asyncio.to_thread(lambda: packed.write_bytes(gzip.compress(tiny_guest.initrd.read_bytes(), 1)))
+    guest = dataclasses.replace(tiny_guest, initrd=packed)
+    definition = with_firmware(tiny_definition(machine, guest, "qcow2", GUEST_AGENT_PORT))
     await embedded_hypervisor.definitions.define(definition)
     yield machine
     await forget(embedded_hypervisor, machine.name)
