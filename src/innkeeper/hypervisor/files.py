@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -66,10 +65,6 @@ class LocalFiles:
         """The SHA-256 of the whole file, as ``sha256sum`` gives it; holes are counted without being read."""
         report = None if on_progress is None else _on_loop(on_progress)
         return await self._blocking(path, lambda: _checksum(Path(path), report))
-
-    async def copy(self, source: str, target: str) -> None:
-        """Copy a small file whole or not at all, over what is there."""
-        await self._blocking(source, lambda: _copy(Path(source), Path(target)))
 
     async def find(self, directory: str, part: str) -> Sequence[str]:
         """The paths of the directory's files with ``part`` in their names, sorted."""
@@ -183,14 +178,6 @@ def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int, bool]]:
             return
         done = os.lseek(descriptor, start, os.SEEK_HOLE)
         yield start, done, True
-
-
-def _copy(source: Path, target: Path) -> None:
-    part = target.with_name(target.name + ".part")
-    shutil.copy2(source, part)
-    with part.open("rb+") as copied:
-        os.fsync(copied.fileno())
-    part.replace(target)
 
 
 def _find(directory: Path, part: str) -> list[str]:

@@ -314,7 +314,7 @@ class Creation:
 
     async def _deletion(self, host: Host, machine: Machine, with_disks: bool) -> Deletion:
         undo = await existing_plan(host, machine)
-        deleted = [] if undo is None else [*undo.overlays.values()]
+        deleted = [] if undo is None else [*undo.overlays.values(), *undo.state.paths]
         disks = [
             disk.path
             for disk in machine.disks

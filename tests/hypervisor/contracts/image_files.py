@@ -27,7 +27,7 @@ class ImageFilesContract:
         path = await an_image(subject)
         copy = str(subject.directory / "copy.img")
         files = subject.hypervisor.files
-        await files.copy(path, copy)
+        Path(copy).write_bytes(Path(path).read_bytes())
         assert await files.checksum(copy) == await files.checksum(path)
         Path(copy).write_bytes(Path(copy).read_bytes() + b"more")
         assert await files.checksum(copy) != await files.checksum(path)

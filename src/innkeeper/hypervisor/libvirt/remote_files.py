@@ -37,10 +37,6 @@ class FarFiles:
         """Refused."""
         raise self._refusal(path)
 
-    async def copy(self, source: str, target: str) -> None:
-        """Refused."""
-        raise self._refusal(source)
-
     async def find(self, directory: str, part: str) -> Sequence[str]:
         """Refused."""
         raise self._refusal(directory)

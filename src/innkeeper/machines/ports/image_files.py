@@ -81,9 +81,6 @@ class ImageFiles(Protocol):
     async def checksum(self, path: str, on_progress: OnProgress | None = None) -> str:
         """A digest of the file's content; holes cost nothing, and equal zeros."""
 
-    async def copy(self, source: str, target: str) -> None:
-        """Copy a small file whole or not at all, over what is there."""
-
     async def find(self, directory: str, part: str) -> Sequence[str]:
         """The paths of the directory's files with ``part`` in their names, sorted."""
 
