@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -29,6 +30,13 @@ def with_firmware(definition: str) -> str:
         .replace(">160</memory>", f">{_MEMORY_MIB}</memory>")
         .replace("<memballoon", f"{_TPM}<memballoon")
     )
+
+
+async def make_tpms_by_this_user() -> None:
+    """Tell what manufactures TPMs where to keep its keys: once, where an ordinary user runs libvirt."""
+    command = ("swtpm_setup", "--create-config-files", "skip-if-exist")
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    assert await process.wait() == 0
 
 
 async def set_variable(host: Host, machine: TinyMachine, value: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gzip
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tests.guests import tiny
 from tests.guests.firmware import (
     clear_tpm,
     firmware_is_missing,
+    make_tpms_by_this_user,
     seal,
     set_variable,
     unsealed,
@@ -41,10 +41,7 @@ async def machine(
     embedded_hypervisor: Host, tiny_guest: TinyGuest, tmp_path: Path
 ) -> AsyncIterator[TinyMachine]:
     """A machine that starts by UEFI and has a TPM; it was never started."""
-    # Where an ordinary user runs libvirt, what manufactures TPMs is to be told once where to keep its keys.
-    await asyncio.to_thread(
-        subprocess.run, ["swtpm_setup", "--create-config-files", "skip-if-exist"], check=True
-    )
+    await make_tpms_by_this_user()
     machine = TinyMachine(name="uefi", disk=tmp_path / "uefi.qcow2", console=tmp_path / "uefi.console")
     await asyncio.to_thread(tiny.data_disk, machine.disk, format="qcow2")
     # The firmware measures what it starts, byte by byte, without hurry: the less, the sooner.

@@ -26,7 +26,9 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.wire.events import Event, EventKind
-from tests.guests.machines import TinyMachine, define_tiny_machine, forget
+from tests.guests import tiny
+from tests.guests.firmware import firmware_is_missing, make_tpms_by_this_user, with_firmware
+from tests.guests.machines import TinyMachine, define_tiny_machine, forget, tiny_definition
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor import storages, undo_definitions
 from tests.hypervisor.storages import Stored
@@ -359,3 +361,21 @@ async def test_a_clone_in_a_storage_pool_keeps_its_base_from_being_maintained(
     assert [(user.machine, user.image) for user in users] == [("far-1", str(machine.disk)), ("", str(clone))]
     with pytest.raises(MachineUnfit, match=r"is the base of the image .*/pool/clone\.qcow2"):
         await plan_undo_point(host[0], await host[0].inventory.get("far-1"), 1, UndoRules())
+
+
+@pytest.mark.skipif(bool(firmware_is_missing()), reason=firmware_is_missing() or "here")
+async def test_state_files_are_made_where_they_are_looked_for(
+    host: tuple[Host, list[Event]], tiny_guest: TinyGuest, tmp_path: Path
+) -> None:
+    """UEFI variables and TPM of a user's daemon: none before the first start, then both."""
+    hypervisor, _ = host
+    await make_tpms_by_this_user()
+    machine = TinyMachine(name="uefi", disk=tmp_path / "uefi.qcow2", console=tmp_path / "uefi.console")
+    await asyncio.to_thread(tiny.data_disk, machine.disk, format="qcow2")
+    await hypervisor.definitions.define(with_firmware(tiny_definition(machine, tiny_guest, "qcow2", "")))
+    variables, tpm, *_ = map(Path, await hypervisor.state_files.find("uefi"))
+    assert (variables.exists(), tpm.parent.exists()) == (False, False)
+    await hypervisor.lifecycle.start("uefi", paused=True)
+    assert list(map(str, (variables, tpm))) == list(await hypervisor.state_files.find("uefi"))[:2]
+    assert (variables.exists(), tpm.exists()) == (True, True)
+    await forget(hypervisor, "uefi")
