@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from innkeeper.errors import ErrorCode, HypervisorError, MachineNotFound
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.machines.machine import Disk, Machine, MachineState
-from innkeeper.machines.ports.disks import DiskStorage
+from innkeeper.machines.ports.disks import DiskStorage, ImageUser
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.settings import MachineSettings
@@ -264,3 +264,22 @@ async def test_a_check_says_which_kind_of_roll_back_a_machine_gets(tmp_path: Pat
     check = await checks_of(inn).one("web-1")
     assert (check.roll_back, check.can_be_maintained) == (RollBack.DISKS, True)
     assert "would stand still for up to" in check.notes[-1]
+
+
+async def test_a_check_of_all_looks_once_for_who_stands_on_what(inn: Inn) -> None:
+    """However many machines there are: each look reads every definition of the host."""
+    for name in ("web-1", "web-2", "web-3"):
+        await inn.add(MachineState.TURNED_OFF, name=name)
+    looks: list[int] = []
+    real = inn.host.disks.users_of
+
+    async def users_of(paths: Sequence[str]) -> Mapping[str, Sequence[ImageUser]]:
+        looks.append(len(paths))
+        return await real(paths)
+
+    counted: Any = Instead(inn.host.disks, users_of=users_of, users=never)
+    host = dataclasses.replace(inn.host, disks=counted)
+    machines = Machines(hypervisors=[host], tasks=inn.tasks, clock=inn.clock, run_has_merged=_no_run_has)
+    checks = Checks(machines=machines, agents=inn.agents, policy=Policy(), clock=inn.clock)
+    assert all(check.can_be_maintained for check in (await checks.all()).machines)
+    assert looks == [6]

@@ -9,6 +9,7 @@ from innkeeper.channels.ports import GuestAgents
 from innkeeper.errors import AgentError, ErrorCode, MachineError, MachineUnfit
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.undo.children import Users
 from innkeeper.machines.undo.fitness import Examination, Obstacle, UndoRules, examine
 
 #: The states that a machine is taken up in, and left in afterwards.
@@ -16,7 +17,12 @@ FOUND = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineS
 
 
 async def admission(
-    host: Host, machine: Machine, run: int, rules: UndoRules, others: Iterable[Host] = ()
+    host: Host,
+    machine: Machine,
+    run: int,
+    rules: UndoRules,
+    others: Iterable[Host] = (),
+    known: Users | None = None,
 ) -> Examination:
     """All that is in the way of an update run, the machine itself first; nothing is touched."""
     obstacles: list[Obstacle] = []
@@ -24,7 +30,7 @@ async def admission(
         _refuse_state(machine)
     with _noted(obstacles):
         _refuse_no_port(machine)
-    found = await examine(host, machine, run, rules, others)
+    found = await examine(host, machine, run, rules, others, known)
     return Examination(plan=found.plan, obstacles=(*obstacles, *found.obstacles))
 
 

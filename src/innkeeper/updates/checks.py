@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Final, TypeVar
 
@@ -23,6 +24,7 @@ from innkeeper.errors import (
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
+from innkeeper.machines.undo.children import Users
 from innkeeper.machines.undo.exclusion import written_disks
 from innkeeper.machines.undo.fitness import Examination, Obstacle
 from innkeeper.machines.undo.memory import WithoutMemory, plan_memory
@@ -185,6 +187,7 @@ class Checks:
             machines = await self._in_time(host, host.inventory.list())
         except InnkeeperError as error:
             return Silent(host=host.name, error=error)
+        known = await self._users_of_images(host, machines)
         slots = asyncio.Semaphore(_AT_ONCE)
         is_silent = asyncio.Event()
 
@@ -193,7 +196,7 @@ class Checks:
                 if is_silent.is_set():
                     return self._unknown(host, machine, self._too_long(host))
                 try:
-                    check = await self._within(host, machine)
+                    check = await self._within(host, machine, known)
                 except MachineNotFound:
                     return None
             if any(isinstance(each.error, _TooLong) for each in check.obstacles):
@@ -202,10 +205,18 @@ class Checks:
 
         return [check for check in await asyncio.gather(*map(look, machines)) if check is not None]
 
-    async def _within(self, host: Host, machine: Machine) -> Check:
+    async def _users_of_images(self, host: Host, machines: Iterable[Machine]) -> Users:
+        """Who stands on all these machines' images; what is not known then is asked for each machine."""
+        known = Users()
+        paths = [disk.path for machine in machines for disk in written_disks(machine) if disk.path]
+        with contextlib.suppress(InnkeeperError):
+            await self._in_time(host, known.look(host, paths))
+        return known
+
+    async def _within(self, host: Host, machine: Machine, known: Users | None = None) -> Check:
         """Look at one machine, for so long at most; whatever goes wrong is an answer about this one."""
         try:
-            check = await self._in_time(host, self._look(host, machine))
+            check = await self._in_time(host, self._look(host, machine, known))
         except MachineNotFound:
             raise
         except InnkeeperError as error:
@@ -216,9 +227,9 @@ class Checks:
         self._last[host.name, machine.name] = check
         return check
 
-    async def _look(self, host: Host, machine: Machine) -> Check:
+    async def _look(self, host: Host, machine: Machine, known: Users | None) -> Check:
         others = tuple(self._machines.hosts.values())
-        found = await admission(host, machine, _A_RUN, self._policy.undo, others)
+        found = await admission(host, machine, _A_RUN, self._policy.undo, others, known)
         obstacles = found.obstacles
         try:
             refuse_silent_agent(machine, self._agents)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+import libvirt
+
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
-from innkeeper.hypervisor.libvirt.image_users import image_users
+from innkeeper.hypervisor.libvirt.image_users import ImageUsers
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.storages import Storages
 from innkeeper.hypervisor.libvirt.uris import HostUri
@@ -43,9 +45,16 @@ class LibvirtDisks:
 
     async def users(self, path: str) -> Sequence[ImageUser]:
         """Who stands on an image."""
-        return await self._connection.ask(
-            lambda c: image_users(c, self._images, self._storages, path), f"see who stands on {path}"
-        )
+        return (await self.users_of([path]))[path]
+
+    async def users_of(self, paths: Sequence[str]) -> Mapping[str, Sequence[ImageUser]]:
+        """Who stands on each of these images, by one look at the host."""
+
+        def look(connect: libvirt.virConnect) -> Mapping[str, Sequence[ImageUser]]:
+            found = ImageUsers(connect, self._images, self._storages)
+            return {path: found.of(path) for path in paths}
+
+        return await self._connection.ask(look, f"see who stands on {', '.join(paths[:3])}")
 
     async def free_bytes(self, directory: str) -> int:
         """Room left in a directory of the host."""

@@ -1,4 +1,4 @@
-"""Find who stands on a disk image: machines' disks, and images in the same folder."""
+"""Find who stands on disk images: machines' disks, and images that no definition names."""
 
 from __future__ import annotations
 
@@ -21,20 +21,82 @@ from innkeeper.machines.ports.disks import ImageUser
 _MOST_IMAGES = 10_000
 
 
-def image_users(
-    connect: libvirt.virConnect, images: Images, storages: Storages, path: str
-) -> list[ImageUser]:
-    """Every disk that is this image or stands on it, then images of its folder that no definition names.
+#: What a file is known by, whatever it is called: its device and number, or else its name.
+_Key = tuple[int, int] | str
 
-    Both by name: libvirt lists machines in no order.
-    """
-    by_machine = sorted(
-        set(_machines_over(connect, images, storages, path)),
-        key=lambda user: (user.machine, user.target, user.image),
-    )
-    named = {user.image for user in by_machine} | _raw_disks(connect)
-    beside = images.over(connect, path)[:_MOST_IMAGES] if _lies_in_a_folder(path) else []
-    return [*by_machine, *(ImageUser(image=image) for image in beside if image not in named)]
+
+class ImageUsers:
+    """One look at a host: who stands on which image. Each definition and each header is read once."""
+
+    def __init__(self, connect: libvirt.virConnect, images: Images, storages: Storages) -> None:
+        self._connect = connect
+        self._images = images
+        self._storages = storages
+        self._keys: dict[str, set[_Key]] = {}
+        self._folders: dict[Path, list[tuple[str, str]]] = {}
+        self._raw = _raw_disks(connect)
+        self._by_machine = [*self._of_machines()]
+        self._pools = images.pool_folders(connect)
+
+    def of(self, path: str) -> list[ImageUser]:
+        """Every disk that is this image or stands on it, then images that no definition names.
+
+        Both by name: libvirt lists machines in no order.
+        """
+        keys = self._keys_of(path)
+        by_machine = sorted(
+            {user for user, stands_on in self._by_machine if keys & stands_on},
+            key=lambda user: (user.machine, user.target, user.image),
+        )
+        named = {user.image for user in by_machine} | self._raw
+        beside = [image for image in self._beside(path, keys) if image not in named]
+        return [*by_machine, *(ImageUser(image=image) for image in beside[:_MOST_IMAGES])]
+
+    def _of_machines(self) -> Iterator[tuple[ImageUser, set[_Key]]]:
+        for domain in self._connect.listAllDomains():
+            for definition in _definitions(domain):
+                for disk in definition.disks():
+                    name = domain.name()
+                    own = _resolved(self._connect, self._storages, disk, name)
+                    if not own:
+                        continue
+                    is_file = disk.kind is DiskKind.FILE
+                    chain = _chain(self._connect, self._images, own, disk.format) if is_file else [own]
+                    chain += [
+                        _resolved(self._connect, self._storages, each, name) for each in disk.images_below()
+                    ]
+                    keys = set().union(*map(self._keys_of, chain))
+                    yield ImageUser(image=own, machine=name, target=disk.target), keys
+
+    def _beside(self, path: str, keys: set[_Key]) -> list[str]:
+        """Images whose headers name it: beside it, beside the file behind a link, and in pools."""
+        if not path.startswith("/") or path.startswith("/dev/"):
+            return []
+        if not self._images.is_local:
+            return self._images.volumes_over(self._connect, path)
+        folders = {Path(path).parent, Path(path).resolve().parent, *self._pools}
+        for folder in folders - self._folders.keys():
+            self._folders[folder] = self._images.bases_in(folder)
+        return sorted(
+            {
+                image
+                for folder in folders
+                for image, base in self._folders[folder]
+                if keys & self._keys_of(base)
+            }
+        )
+
+    def _keys_of(self, path: str) -> set[_Key]:
+        if path not in self._keys:
+            self._keys[path] = {path, *self._numbers(path)}
+        return self._keys[path]
+
+    def _numbers(self, path: str) -> Iterator[_Key]:
+        """The file's device and number, where it lies on this computer and may be looked at."""
+        if self._images.is_local and path.startswith("/"):
+            with contextlib.suppress(OSError):
+                found = Path(path).stat()
+                yield found.st_dev, found.st_ino
 
 
 def _raw_disks(connect: libvirt.virConnect) -> set[str]:
@@ -59,30 +121,12 @@ def _definitions(domain: libvirt.virDomain) -> Iterator[Definition]:
             yield Definition.parse(domain.managedSaveGetXMLDesc(0))
 
 
-def _machines_over(
-    connect: libvirt.virConnect, images: Images, storages: Storages, path: str
-) -> Iterator[ImageUser]:
-    for domain in connect.listAllDomains():
-        for definition in _definitions(domain):
-            for disk in definition.disks():
-                own = _resolved(connect, storages, disk, domain.name())
-                chain = _chain(connect, images, own, disk.format) if disk.kind is DiskKind.FILE else [own]
-                chain += [_resolved(connect, storages, each, domain.name()) for each in disk.images_below()]
-                if own and any(is_same_file(path, each) for each in chain):
-                    yield ImageUser(image=own, machine=domain.name(), target=disk.target)
-
-
 def _resolved(connect: libvirt.virConnect, storages: Storages, image: ImageElement, machine: str) -> str:
     """The image by its path, or by its address where it has none; as it is named where that is not known."""
     try:
         return storages.resolve(connect, image, machine)[1] or image.source()
     except (InnkeeperError, libvirt.libvirtError):
         return image.source()
-
-
-def _lies_in_a_folder(path: str) -> bool:
-    """Whether other images may lie beside it: not beside a device, and not beside an address."""
-    return path.startswith("/") and not path.startswith("/dev/")
 
 
 def _chain(connect: libvirt.virConnect, images: Images, path: str, image_format: str) -> list[str]:

@@ -61,16 +61,23 @@ class Images:
                     raise
         return _chain_by_volume(connect, path)
 
-    def over(self, connect: libvirt.virConnect, path: str) -> list[str]:
-        """The qcow2 images whose own header names it as what they stand on, sorted.
+    @property
+    def is_local(self) -> bool:
+        """Whether they lie on this computer."""
+        return self._uri.is_local
 
-        Looked at are its folder, that of the file behind a link, and the folders of the host's active pools.
-        """
-        if not self._uri.is_local:
-            return _volumes_over(connect, path)
-        pools = [] if self._uri.root is not None else _pool_folders(connect)
-        folders = {Path(path).parent, Path(path).resolve().parent, *pools}
-        return sorted(str(each) for folder in folders for each in _files_in(folder) if _stands_on(each, path))
+    def bases_in(self, folder: Path) -> list[tuple[str, str]]:
+        """The qcow2 images of a folder that stand on another, each with the base that its header names."""
+        found = [(str(each), _named_base(each)) for each in _files_in(folder)]
+        return [(image, base) for image, base in found if base]
+
+    def volumes_over(self, connect: libvirt.virConnect, path: str) -> list[str]:
+        """The images beside one of another computer that stand on it, as libvirt says there."""
+        return _volumes_over(connect, path)
+
+    def pool_folders(self, connect: libvirt.virConnect) -> list[Path]:
+        """The folders of the host's active pools; none where it has no pools, or is another computer."""
+        return _pool_folders(connect) if self._uri.is_local and self._uri.root is None else []
 
     def base_format(self, connect: libvirt.virConnect, overlay: str, base: str) -> str | None:
         """The format of ``base`` as the overlay's own header records it, where it still can be read.
@@ -218,12 +225,11 @@ def _pool_folders(connect: libvirt.virConnect) -> list[Path]:
     return [Path(path) for path in paths if path and not path.startswith("/dev")]
 
 
-def _stands_on(image: Path, base: str) -> bool:
+def _named_base(image: Path) -> str:
     try:
-        recorded, _ = _recorded_base(str(image))
-        return bool(recorded) and Path(recorded).samefile(base)
+        return _recorded_base(str(image))[0]
     except (DiskError, OSError):
-        return False
+        return ""
 
 
 def _volumes_over(connect: libvirt.virConnect, path: str) -> list[str]:

@@ -27,9 +27,13 @@ class SimulatedDisks:
 
     async def users(self, path: str) -> Sequence[ImageUser]:
         """Who stands on an image."""
+        return (await self.users_of([path]))[path]
+
+    async def users_of(self, paths: Sequence[str]) -> Mapping[str, Sequence[ImageUser]]:
+        """Who stands on each of these images."""
         machines = [*self._simulation.machines.values()]
         named = [(m.name, d) for m in machines for d in (*m.disks, *m.live_disks) if d.path]
-        return await self._simulation.blocking(lambda: _users(path, named))
+        return await self._simulation.blocking(lambda: _users(paths, named))
 
     async def chain_formats(self, path: str) -> Mapping[str, str]:
         """The images of the chain; overlays are qcow2, as a real host's would be."""
@@ -85,19 +89,26 @@ class SimulatedDisks:
         return await self._simulation.simulate(name, use)
 
 
-def _users(path: str, named: Sequence[tuple[str, Disk]]) -> Sequence[ImageUser]:
-    real = Path(path).resolve()
-    by_machine = {
-        ImageUser(image=disk.path, machine=machine, target=disk.target)
-        for machine, disk in named
-        if disk.path == path or real in _resolved(disk.path)
-    }
-    images = {user.image for user in by_machine}
-    folders = [each for each in {Path(path).parent, real.parent} if each.is_dir()]
-    beside = [str(each) for folder in folders for each in folder.iterdir() if each.is_file()]
-    over = sorted(each for each in beside if each not in images and real in _resolved(each)[1:])
-    ordered = sorted(by_machine, key=lambda user: (user.machine, user.target, user.image))
-    return [*ordered, *(ImageUser(image=each) for each in over)]
+def _users(paths: Sequence[str], named: Sequence[tuple[str, Disk]]) -> Mapping[str, Sequence[ImageUser]]:
+    chains = {disk.path: _resolved(disk.path) for _, disk in named}
+    over: dict[Path, list[tuple[str, list[Path]]]] = {}
+    users: dict[str, Sequence[ImageUser]] = {}
+    for path in paths:
+        real = Path(path).resolve()
+        by_machine = {
+            ImageUser(image=disk.path, machine=machine, target=disk.target)
+            for machine, disk in named
+            if disk.path == path or real in chains[disk.path]
+        }
+        images = {user.image for user in by_machine}
+        folders = {Path(path).parent, real.parent}
+        for folder in folders - over.keys():
+            files = [str(each) for each in folder.iterdir() if each.is_file()] if folder.is_dir() else []
+            over[folder] = [(each, chain[1:]) for each in files if (chain := _resolved(each))[1:]]
+        beside = {each for folder in folders for each, below in over[folder] if real in below}
+        ordered = sorted(by_machine, key=lambda user: (user.machine, user.target, user.image))
+        users[path] = [*ordered, *(ImageUser(image=each) for each in sorted(beside - images))]
+    return users
 
 
 def _resolved(path: str) -> list[Path]:

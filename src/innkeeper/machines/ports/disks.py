@@ -47,6 +47,9 @@ class Disks(Protocol):
     async def users(self, path: str) -> Sequence[ImageUser]:
         """Every disk of a machine that is this image or stands on it, and images in its folder that do."""
 
+    async def users_of(self, paths: Sequence[str]) -> Mapping[str, Sequence[ImageUser]]:
+        """The same of several images, by one look at the host."""
+
     async def chain_formats(self, path: str) -> Mapping[str, str]:
         """The images of the chain with their formats, as definitions and overlays' headers say them."""
 

@@ -11,8 +11,32 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.overlay_names import run_of
 
 
+class Users:
+    """Who stands on images: asked of the hosts for each image, or of all images beforehand by one look."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Sequence[ImageUser]] = {}
+
+    async def look(self, host: Host, paths: Iterable[str]) -> None:
+        """Look at a host once for all these images; what others have of them is not asked again."""
+        found = await host.disks.users_of(list(dict.fromkeys(paths)))
+        self._known |= {(host.name, path): users for path, users in found.items()}
+
+    async def of(self, host: Host, path: str) -> Sequence[ImageUser]:
+        """Who stands on one image."""
+        known = self._known.get((host.name, path))
+        return await host.disks.users(path) if known is None else known
+
+
+_ASKED_EACH_TIME = Users()
+
+
 async def refuse_children(
-    host: Host, machine: str, bases: Mapping[str, str], others: Iterable[Host] = ()
+    host: Host,
+    machine: str,
+    bases: Mapping[str, str],
+    others: Iterable[Host] = (),
+    known: Users = _ASKED_EACH_TIME,
 ) -> None:
     """Raises ``MachineUnfit`` where anybody else stands on one of these bases (target → image).
 
@@ -22,16 +46,18 @@ async def refuse_children(
     elsewhere = [other for other in others if other is not host]
     for target, base in bases.items():
         users = [
-            user for user in await host.disks.users(base) if (user.machine, user.target) != (machine, target)
+            user for user in await known.of(host, base) if (user.machine, user.target) != (machine, target)
         ]
         for other in elsewhere:
-            users += await _on_another_host(machine, host, base, other)
+            users += await _on_another_host(machine, host, base, other, known)
         for user in users:
             if user.machine or run_of(user.image) is None:
                 raise _in_the_way(machine, target, base, user)
 
 
-async def _on_another_host(machine: str, host: Host, base: str, other: Host) -> Sequence[ImageUser]:
+async def _on_another_host(
+    machine: str, host: Host, base: str, other: Host, known: Users
+) -> Sequence[ImageUser]:
     """Machines of another host that have this very image, as hosts of one computer or one storage do.
 
     Raises ``MachineUnfit`` where that host is away: nobody knows then what a merge would change.
@@ -39,7 +65,7 @@ async def _on_another_host(machine: str, host: Host, base: str, other: Host) -> 
     try:
         if base.startswith("/") and not await _is_on(host, base, other):
             return ()
-        return [user for user in await other.disks.users(base) if user.machine]
+        return [user for user in await known.of(other, base) if user.machine]
     except HypervisorError as error:
         raise MachineUnfit(
             f"Whether a machine of {other.name} stands on {base} too is not known: {error.sentence}",

@@ -17,7 +17,7 @@ from innkeeper.errors import (
 )
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.undo.children import refuse_children
+from innkeeper.machines.undo.children import Users, refuse_children
 from innkeeper.machines.undo.exclusion import leave_out, or_leave_out, written_disks
 from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.placing import PlacedDisk, place, refuse_lack_of_room
@@ -112,9 +112,17 @@ async def plan_undo_point(
 
 
 async def examine(
-    hypervisor: Host, machine: Machine, run: int, rules: UndoRules, others: Iterable[Host] = ()
+    hypervisor: Host,
+    machine: Machine,
+    run: int,
+    rules: UndoRules,
+    others: Iterable[Host] = (),
+    known: Users | None = None,
 ) -> Examination:
-    """Look for everything that is in the way of an undo point, touching nothing."""
+    """Look for everything that is in the way of an undo point, touching nothing.
+
+    ``known``: who stands on images, where that has been looked at for many machines at once.
+    """
     obstacles = _Obstacles()
     with obstacles.of():
         _refuse_devices(machine)
@@ -135,7 +143,7 @@ async def examine(
                 )
             await refuse_unfit_folder(hypervisor, machine, disk, found.planned(machine, run).overlay)
             image = found.storage.path or found.storage.source
-            await refuse_children(hypervisor, machine.name, {disk.target: image}, others)
+            await refuse_children(hypervisor, machine.name, {disk.target: image}, others, known or Users())
             placed.append(found)
     with obstacles.of():
         await refuse_lack_of_room(hypervisor, machine, placed, rules.reserve_share, rules.reserve_bytes)
