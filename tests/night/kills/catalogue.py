@@ -19,7 +19,7 @@ class Entry:
     weight: int
     #: End whatever a trial in this directory has left running.
     end_all: Callable[[Path], object] = lambda place: kill_processes(
-        place, "qemu", "nbdkit", "python", "innkeeper"
+        place, "qemu", "nbdkit", "python", "libvirtd"
     )
 
 

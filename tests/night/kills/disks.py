@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
+import libvirt
+
 from tests.night.kills.trial import digest, kill_processes
 
 _MIB = 1 << 20
@@ -50,6 +52,8 @@ class Disk:
     """A disk of a trial: what was in it, what an update writes to it, and the undo disk to be put over it."""
 
     FORMAT: ClassVar[str] = "qcow2"
+    #: The embedded driver has no pools and no secrets.
+    NEEDS_DAEMON: ClassVar[bool] = False
 
     def __init__(self, directory: Path, target: str) -> None:
         self.directory = directory
@@ -80,7 +84,7 @@ class Disk:
         self.updates = [Pattern.any(chance) for _ in range(chance.randint(1, 4))]
         self.make_empty()
         for pattern in self.contents:
-            run("qemu-io", "-f", self.FORMAT, "-c", pattern.command, self.path)
+            run("qemu-io", *self._opened(self.path), "-c", pattern.command)
 
     def make_empty(self) -> None:
         """Make it, with nothing in it."""
@@ -88,7 +92,14 @@ class Disk:
 
     def write(self, pattern: Pattern) -> None:
         """Write to the undo disk of a machine that is off."""
-        run("qemu-io", "-f", "qcow2", "-c", pattern.command, "-c", "flush", self.overlay)
+        run("qemu-io", *self._opened(self.overlay), "-c", pattern.command, "-c", "flush")
+
+    def prepare(self, connect: libvirt.virConnect) -> None:
+        """Have on the host what the definition names."""
+
+    def _opened(self, image: Path) -> Sequence[str | Path]:
+        """How QEMU's tools open it."""
+        return ("-f", "qcow2" if image == self.overlay else self.FORMAT, image)
 
     def definition(self) -> str:
         """The ``<disk>``."""
@@ -104,9 +115,8 @@ class Disk:
     def wrong(self, image: str, updates: Sequence[Pattern]) -> list[str]:
         """What a guest would not read as it should, through the whole chain."""
         raw = self.directory / f"{self.target}.read"
-        image_format = "qcow2" if image == str(self.overlay) else self.FORMAT
         try:
-            run("qemu-img", "convert", "-q", "-U", "-f", image_format, "-O", "raw", image, raw)
+            run("qemu-img", "convert", "-q", "-U", "-O", "raw", *self._opened(Path(image)), raw)
             return [] if raw.read_bytes() == self._expected(updates) else [f"{image} holds something else"]
         except AssertionError as error:
             return [f"{image} cannot be read: {error}"]
@@ -160,6 +170,92 @@ class LinkedClone(Disk):
     def sums(self) -> Mapping[str, str]:
         """The content of both files, byte for byte."""
         return {str(path): digest(path) for path in (self.path, self._golden)}
+
+
+class Volume(Disk):
+    """A volume of a pool that is a folder."""
+
+    NEEDS_DAEMON = True
+
+    def __init__(self, directory: Path, target: str) -> None:
+        super().__init__(directory, target)
+        self._pool = directory / "pool"
+        self.path = self._pool / f"{target}.qcow2"
+
+    @property
+    def base(self) -> str:
+        """As the service calls it."""
+        return f"people/{self.path.name}"
+
+    def make_empty(self) -> None:
+        """Make the folder, too."""
+        self._pool.mkdir()
+        super().make_empty()
+
+    def prepare(self, connect: libvirt.virConnect) -> None:
+        """Have the pool."""
+        pool = f"<pool type='dir'><name>people</name><target><path>{self._pool}</path></target></pool>"
+        connect.storagePoolDefineXML(pool)
+        connect.storagePoolLookupByName("people").setAutostart(1)
+        connect.storagePoolLookupByName("people").create()
+
+    def definition(self) -> str:
+        """The ``<disk>``."""
+        return (
+            "<disk type='volume' device='disk'><driver name='qemu' type='qcow2'/>"
+            f"<source pool='people' volume='{self.path.name}'/>"
+            f"<target dev='{self.target}' bus='virtio'/></disk>"
+        )
+
+
+class Luks(Disk):
+    """A qcow2 file that is encrypted with a secret of libvirt's, which may be a private one."""
+
+    NEEDS_DAEMON = True
+
+    def __init__(self, directory: Path, target: str) -> None:
+        super().__init__(directory, target)
+        self._key = directory / "key"
+        self._private = "no"
+
+    def make(self, chance: random.Random) -> None:
+        """Make it, and the passphrase."""
+        self._private = chance.choice(("no", "yes"))
+        super().make(chance)
+
+    def make_empty(self) -> None:
+        """Make it, with nothing in it."""
+        self._key.write_bytes(_PASSPHRASE)
+        options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
+        size = f"{_SIZE_MIB}M"
+        run("qemu-img", "create", "-q", *self._secret, "-f", "qcow2", "-o", options, self.path, size)
+
+    def prepare(self, connect: libvirt.virConnect) -> None:
+        """Have the secret."""
+        secret = f"<secret ephemeral='no' private='{self._private}'><uuid>{_SECRET}</uuid></secret>"
+        connect.secretDefineXML(secret).setValue(_PASSPHRASE)
+
+    def definition(self) -> str:
+        """The ``<disk>``."""
+        secret = f"<encryption format='luks'><secret type='passphrase' uuid='{_SECRET}'/></encryption>"
+        return super().definition().replace(f"'{self.path}'/>", f"'{self.path}'>{secret}</source>")
+
+    @property
+    def _secret(self) -> Sequence[str]:
+        return ("--object", f"secret,id=s,file={self._key}")
+
+    def _opened(self, image: Path) -> Sequence[str | Path]:
+        """With the secret."""
+        base = f"driver=qcow2,encrypt.key-secret=s,file.filename={self.path}"
+        if image == self.path:
+            return (*self._secret, "--image-opts", base)
+        below = ",".join(f"backing.{each}" for each in base.split(","))
+        overlay = f"driver=qcow2,encrypt.key-secret=s,file.filename={image}"
+        return (*self._secret, "--image-opts", f"{overlay},{below}")
+
+
+_PASSPHRASE = b"correct horse"
+_SECRET = "5d0e5a36-6b5d-4f9b-8a0a-55b5c5f5d9a1"
 
 
 class Nbd(Disk):
@@ -245,4 +341,6 @@ STORAGES: Mapping[str, type[Disk]] = {
     "qcow2": Qcow2,
     "linked clone": LinkedClone,
     "NBD": Nbd,
+    "volume": Volume,
+    "LUKS": Luks,
 }

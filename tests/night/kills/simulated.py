@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from innkeeper.schedule.calendar import zone_database
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal, StepMoment
 from innkeeper.updates.booking import Verdict
+from innkeeper.updates.policy import UndoPointPolicy
 from tests.night.kills.trial import Outcome
-from tests.updates.inn import Before, Inn, settle
+from tests.updates.inn import PATIENT, Before, Inn, settle
 
 _STATES = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
 _BEHAVIOURS = (Behaviour.GOOD, Behaviour.NEEDS_REBOOT, Behaviour.BAD)
@@ -54,8 +56,9 @@ def trial(chance: random.Random, directory: Path) -> Outcome:
 
 async def _trial(chance: random.Random, directory: Path) -> Outcome:
     state, behaviour = chance.choice(_STATES), chance.choice(_BEHAVIOURS)
-    outcome = Outcome(storage=f"simulated, {state.name.lower()}")
-    inn = Inn(directory)
+    policy = dataclasses.replace(PATIENT, undo_point=chance.choice([*UndoPointPolicy]))
+    outcome = Outcome(storage=f"simulated, {state.name.lower().replace('_', ' ')}, {policy.undo_point.value}")
+    inn = Inn(directory, policy)
     await inn.open(engine := _dying(inn, chance))
     before = await Before.of(inn, await inn.add(state))
     task = (await inn.start(context=behaviour.encode())).id
@@ -118,5 +121,15 @@ async def _judge(inn: Inn, before: Before, task: int, outcome: Outcome) -> None:
     untouched = report.verdict is Verdict.ROLLED_BACK and before.state is not MachineState.RUNNING
     if untouched and inn.content() != before.content:
         outcome.faults.append("rolled back, and the disks hold something else")
+    if inn.policy.undo_point is UndoPointPolicy.MEMORY and set(outcome.kills) <= {"service"}:
+        await _judge_memory(inn, before, report.verdict, outcome)
     if machine.state is not before.state and "QEMU" not in outcome.kills:
         outcome.faults.append(f"it was {before.state.name}, and is {machine.state.name}")
+
+
+async def _judge_memory(inn: Inn, before: Before, verdict: Verdict, outcome: Outcome) -> None:
+    """A machine that ran goes on from the moment before its update where that was not kept."""
+    machine = await inn.host.simulation.simulate("web-1", lambda machine, _now: machine)
+    now = machine.memory.boot_id if machine.memory else None
+    if before.state is MachineState.RUNNING and verdict is Verdict.ROLLED_BACK and now != before.memory:
+        outcome.faults.append(f"it runs from another boot than before: {now}, and not {before.memory}")

@@ -7,6 +7,7 @@ steps is a small journal of the trial's, and each of its lives does what is left
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
@@ -21,6 +22,7 @@ import libvirt_qemu
 from lxml import etree
 
 from innkeeper.disks.exports import Exports
+from innkeeper.errors import HypervisorError
 from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_host, prepare_root
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.machines.machine import MachineState
@@ -28,12 +30,14 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.leftovers import find_leftovers
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
 from innkeeper.tasks.clock import SystemClock
+from tests.hypervisor.test_session_daemon import Daemon
 from tests.night.kills.disks import STORAGES, Disk
 from tests.night.kills.trial import Life, Outcome, children, kill_all, kill_processes, processes
 
 _NAME = "m"
 _MIB = 1 << 20
 _SERVICE = "service"
+_DAEMON = "libvirtd"
 #: What may die of a machine that is on, or off, and by which names it is found; the service is a life itself.
 _VICTIMS_ON: Mapping[str, Sequence[str]] = {_SERVICE: (), "QEMU": ("qemu-system",)}
 _VICTIMS_OFF: Mapping[str, Sequence[str]] = {
@@ -42,6 +46,8 @@ _VICTIMS_OFF: Mapping[str, Sequence[str]] = {
 _STAGES = ("planned", "taken", "written", "ended", "done")
 #: How long after its sight a process is killed, at the most.
 _LATEST_S = 0.4
+_CONNECTS_S = 60.0
+_SELDOM = 0.2
 _MOST_LIVES = 4
 
 
@@ -54,6 +60,7 @@ class Place:
     keep: bool
     runs: bool
     merge_mib: int
+    daemon: Daemon | None
 
     @property
     def journal(self) -> Path:
@@ -84,31 +91,48 @@ class Place:
 
 def trial(chance: random.Random, directory: Path) -> Outcome:
     """One undo point, of one disk or of two on different storages."""
-    kinds = chance.sample(sorted(STORAGES), chance.choice((1, 1, 2)))
+    # A passphrase takes QEMU seconds each time.
+    among = [kind for kind in sorted(STORAGES) if kind != "LUKS" or chance.random() < _SELDOM]
+    kinds = chance.sample(among, chance.choice((1, 1, 2)))
     disks = [STORAGES[kind](directory, f"vd{'ab'[n]}") for n, kind in enumerate(kinds)]
+    daemon = None
+    if chance.random() < 0.3 or any(disk.NEEDS_DAEMON for disk in disks):
+        daemon = _a_daemon(directory)
     place = Place(
+        daemon=daemon,
         directory=directory, disks=disks, keep=chance.random() < 0.6, runs=chance.random() < 0.5,
         merge_mib=chance.choice((0, 8, 24)),
     )  # fmt: skip
-    outcome = Outcome(storage=f"{' + '.join(sorted(kinds))}, {'on' if place.runs else 'off'}")
-    for disk in disks:
+    driver = "embedded" if daemon is None else "libvirtd"
+    outcome = Outcome(storage=f"{' + '.join(sorted(kinds))}, {'on' if place.runs else 'off'}, {driver}")
+    try:
+        _try(place, chance, outcome)
+    finally:
+        if daemon is not None:
+            daemon.kill()
+    return outcome
+
+
+def _try(place: Place, chance: random.Random, outcome: Outcome) -> None:
+    for disk in place.disks:
         disk.make(chance)
     before = _in_a_life(place, _define)
-    first = [disk.sums() for disk in disks]
+    first = [disk.sums() for disk in place.disks]
     for _life in range(chance.randint(1, _MOST_LIVES)):
         if _cut_short(place, chance, outcome) or outcome.faults:
             break
         _judge_cut(place, first, outcome)
-    for disk in disks:
+    for disk in place.disks:
         disk.heal()
     if not outcome.faults:
         _finish(place, before, first, outcome)
-    return outcome
 
 
 def _cut_short(place: Place, chance: random.Random, outcome: Outcome) -> bool:
     """Let the service live until something is killed; says whether it came to its end."""
-    known = _VICTIMS_ON if place.runs else _VICTIMS_OFF
+    known = dict(_VICTIMS_ON if place.runs else _VICTIMS_OFF)
+    if place.daemon is not None:
+        known[_DAEMON] = ()
     victim = chance.choice(
         [*known, _SERVICE, _SERVICE, *(word for disk in place.disks for word in disk.failures)]
     )
@@ -121,6 +145,8 @@ def _cut_short(place: Place, chance: random.Random, outcome: Outcome) -> bool:
         outcome.faults.append("the service was stuck")
     if happened:
         outcome.kills.append(victim)
+    if victim == _DAEMON and happened and place.daemon is not None:
+        place.daemon.start()
     for disk in place.disks:
         disk.heal()
     return life.went_well
@@ -136,9 +162,12 @@ def _come_to(place: Place, life: Life, stage: str) -> bool:
 def _strike(place: Place, life: Life, victim: str, wait: float, programs: Sequence[str]) -> bool:
     """Kill what is to be killed, when its time has come; says whether there was anything to kill."""
     failing = [disk for disk in place.disks if victim in disk.failures]
-    if failing or victim == _SERVICE:
+    if failing or victim in (_SERVICE, _DAEMON):
         if not _after(life, 2 * wait):
             return False
+        if victim == _DAEMON and place.daemon is not None:
+            place.daemon.kill()
+            return True
         return failing[0].fail(victim) if failing else life.kill()
     if place.runs:
         return _after(life, wait) and kill_processes(place.directory, *programs)
@@ -164,15 +193,25 @@ def _after(life: Life, seconds: float) -> bool:
 async def _with_host(place: Place, work: Callable[[Place, Host], Awaitable[None]]) -> None:
     LibvirtUndoDisks.bandwidth_mib = place.merge_mib
     state = place.directory
+    uri = embedded_uri(embedded_root(state)) if place.daemon is None else place.daemon.uri
     host = libvirt_host(
-        name="here", uri=embedded_uri(embedded_root(state)), publish=lambda _event: None,
+        name="here", uri=uri, publish=lambda _event: None,
         state_directory=state, exports=Exports(state / "exports"),
     )  # fmt: skip
-    await host.connection.open()
+    await _open(host)
     try:
         await work(place, host)
     finally:
         await host.connection.close()
+
+
+async def _open(host: Host) -> None:
+    """Connect, as soon as there is a daemon that answers."""
+    async with asyncio.timeout(_CONNECTS_S):
+        while True:
+            with contextlib.suppress(HypervisorError):
+                return await host.connection.open()
+            await asyncio.sleep(0.05)
 
 
 async def _go_on(place: Place, host: Host) -> None:
@@ -226,6 +265,9 @@ async def _by_qemu(host: Host, command: str) -> None:
 
 async def _define(place: Place, host: Host) -> None:
     """Have the machine, on or off, and note its definition."""
+    undo_disks = cast("LibvirtUndoDisks", host.undo_disks)
+    for disk in place.disks:
+        await undo_disks._connection.command(disk.prepare, "prepare the storage of", _NAME)
     devices = "".join(disk.definition() for disk in place.disks)
     await host.definitions.define(
         f"<domain type='qemu'><name>{_NAME}</name><memory unit='MiB'>32</memory>"
@@ -251,9 +293,8 @@ def _canonical(text: str) -> str:
 
 def _in_a_life(place: Place, work: Callable[[Place, Host], Awaitable[None]]) -> str:
     """Do something in a process of its own that nobody kills; returns the definition from before."""
-    if not (root := embedded_root(place.directory)).exists():
-        _probe(place.directory)
-    assert root.exists()
+    if place.daemon is None and not embedded_root(place.directory).exists():
+        _put_capabilities(embedded_root(place.directory) / "cache/qemu/capabilities")
     life = Life(lambda: asyncio.run(_with_host(place, work)), place.directory / "log")
     life.wait()
     if not life.went_well:
@@ -265,18 +306,28 @@ def _in_a_life(place: Place, work: Callable[[Place, Host], Awaitable[None]]) -> 
 _CACHE = Path(f"/tmp/ik-killing-{os.getuid()}")
 
 
-def _probe(directory: Path) -> None:
+def _put_capabilities(target: Path) -> None:
+    """Save libvirt the probing of QEMU, which takes longer than most trials."""
     if not (_CACHE / "done").exists():
         _CACHE.mkdir(exist_ok=True)
         life = Life(_prepare, _CACHE / "log")
         life.wait()
         (_CACHE / "done").touch()
-    capabilities = "cache/qemu/capabilities"
-    target = embedded_root(directory) / capabilities
     target.mkdir(parents=True)
-    for file in (embedded_root(_CACHE) / capabilities).iterdir():
+    for file in (embedded_root(_CACHE) / "cache/qemu/capabilities").iterdir():
         (target / file.name).write_bytes(file.read_bytes())
         os.utime(target / file.name, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+
+
+def _a_daemon(directory: Path) -> Daemon:
+    """A libvirtd of the trial's own, started."""
+    home = directory / "d"
+    home.mkdir()
+    daemon = Daemon(home)
+    os.environ.update(daemon.environment)
+    _put_capabilities(home / "cache/libvirt/qemu/capabilities")
+    daemon.start()
+    return daemon
 
 
 def _prepare() -> None:
