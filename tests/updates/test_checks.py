@@ -152,7 +152,7 @@ class Instead:
         return getattr(self._real, name)
 
 
-async def never() -> Sequence[Machine]:
+async def never(*_asked: object) -> Sequence[Machine]:
     """A host whose answer never comes."""
     return await asyncio.Event().wait()  # type: ignore[return-value]
 
@@ -283,3 +283,22 @@ async def test_a_check_of_all_looks_once_for_who_stands_on_what(inn: Inn) -> Non
     checks = Checks(machines=machines, agents=inn.agents, policy=Policy(), clock=inn.clock)
     assert all(check.can_be_maintained for check in (await checks.all()).machines)
     assert looks == [6]
+
+
+async def test_a_host_that_may_share_images_and_hangs_is_named(inn: Inn) -> None:
+    """It keeps the machines of others from being maintained, and from no answer."""
+    await inn.add(MachineState.TURNED_OFF)
+    disks: Any = Instead(inn.host.disks, users_of=never, users=never)
+    hanging = dataclasses.replace(inn.host, name="hanging", disks=disks)
+    machines = Machines(
+        hypervisors=[inn.host, hanging], tasks=inn.tasks, clock=inn.clock, run_has_merged=_no_run_has
+    )
+    checks = Checks(machines=machines, agents=inn.agents, policy=Policy(), clock=inn.clock, pace=inn.clock)
+    looking = asyncio.create_task(checks.all())
+    while not looking.done():
+        for _ in range(200):
+            await asyncio.sleep(0)
+        await inn.pass_time()
+    (found,) = [check for check in looking.result().machines if check.host == inn.host.name]
+    assert "Whether a machine of hanging stands on" in found.obstacles[0].error.sentence
+    assert "did not answer within 30 seconds" in found.obstacles[0].error.sentence

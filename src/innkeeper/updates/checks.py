@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
@@ -187,7 +186,7 @@ class Checks:
             machines = await self._in_time(host, host.inventory.list())
         except InnkeeperError as error:
             return Silent(host=host.name, error=error)
-        known = await self._users_of_images(host, machines)
+        known = await self._users_of_images(machines)
         slots = asyncio.Semaphore(_AT_ONCE)
         is_silent = asyncio.Event()
 
@@ -205,12 +204,20 @@ class Checks:
 
         return [check for check in await asyncio.gather(*map(look, machines)) if check is not None]
 
-    async def _users_of_images(self, host: Host, machines: Iterable[Machine]) -> Users:
-        """Who stands on all these machines' images; what is not known then is asked for each machine."""
+    async def _users_of_images(self, machines: Iterable[Machine]) -> Users:
+        """Who stands on all these machines' images, by one look at each host."""
         known = Users()
         paths = [disk.path for machine in machines for disk in written_disks(machine) if disk.path]
-        with contextlib.suppress(InnkeeperError):
-            await self._in_time(host, known.look(host, paths))
+
+        async def look(host: Host) -> None:
+            try:
+                await self._in_time(host, known.look(host, paths))
+            except HypervisorError as error:
+                known.give_up(host, error)
+            except InnkeeperError:
+                return  # what is in the way is said for each machine
+
+        await asyncio.gather(*map(look, self._machines.hosts.values()))
         return known
 
     async def _within(self, host: Host, machine: Machine, known: Users | None = None) -> Check:

@@ -16,14 +16,21 @@ class Users:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Sequence[ImageUser]] = {}
+        self._silent: dict[str, HypervisorError] = {}
 
     async def look(self, host: Host, paths: Iterable[str]) -> None:
         """Look at a host once for all these images; what others have of them is not asked again."""
         found = await host.disks.users_of(list(dict.fromkeys(paths)))
         self._known |= {(host.name, path): users for path, users in found.items()}
 
+    def give_up(self, host: Host, error: HypervisorError) -> None:
+        """Ask a host no more that did not answer."""
+        self._silent[host.name] = error
+
     async def of(self, host: Host, path: str) -> Sequence[ImageUser]:
-        """Who stands on one image."""
+        """Who stands on one image. Raises ``HypervisorError`` where the host does not answer."""
+        if host.name in self._silent:
+            raise self._silent[host.name]
         known = self._known.get((host.name, path))
         return await host.disks.users(path) if known is None else known
 
