@@ -127,6 +127,8 @@ class StateCopies:
         Raises ``WrongState`` while the machine is on, and ``MachineError`` where a copy is not what was kept:
         nothing has been changed then.
         """
+        if not self._plan.paths:
+            return
         state = (await self._host.inventory.get(self._machine)).state
         if state not in (MachineState.TURNED_OFF, MachineState.SAVED):
             raise WrongState.of(self._machine, state, "get its firmware variables back")
