@@ -326,8 +326,11 @@ class Family:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for member in self.members:
+            # A backup of the image alone has what is in the image: what a killed export left is stored first.
+            disks.open(member.path, writable=True, ignore_parent_time=True).close()
             shutil.copy2(member.path, folder)
         self._backup = [dataclasses.replace(member) for member in self.members]
+        self._put_right()
         return None
 
     def restore(self, failure: str) -> bool | None:
