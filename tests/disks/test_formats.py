@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -259,6 +260,28 @@ def test_a_file_that_an_image_names_is_refused_by_its_name(
             assert named in str(refused.value)
     assert secret.stat().st_atime_ns == opened
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("target_kind", [Kind.RAW, Kind.DYNAMIC, Kind.QCOW2])
+def test_an_image_that_changes_under_a_conversion_gives_nothing_away(
+    tmp_path: Path, secret: Path, run: Run, monkeypatch: pytest.MonkeyPatch, target_kind: Kind
+) -> None:
+    """A header that is written after the look at the image leads to a file of the host, and no new disk."""
+    path = tmp_path / "e.vmdk"
+    run("qemu-img", "create", "-q", "-f", "vmdk", path, "4M")
+    real = qemu_img.run
+
+    def swap(*arguments: Any, **options: Any) -> None:
+        with path.open("r+b") as stream:
+            stream.write(sparse_vmdk(secret).ljust(64 << 10, b"\0"))
+        real(*arguments, **options)
+
+    monkeypatch.setattr(qemu_img, "run", swap)
+    assert (
+        code_of(lambda: disks.convert(path, tmp_path / "out", target_kind))
+        is ErrorCode.ERROR_SHARING_VIOLATION
+    )
+    assert sorted(tmp_path.iterdir()) == sorted([path, secret.parent])
 
 
 def test_a_damaged_header_names_nothing_and_ends_soon(tmp_path: Path, run: Run) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -27,6 +28,8 @@ from innkeeper.errors import DiskError, ErrorCode
 #: QEMU's names for the formats.
 DRIVERS = {Kind.RAW: "raw", Kind.QCOW2: "qcow2", Kind.VHDX: "vhdx", Kind.VMDK: "vmdk"}
 
+#: More than the steps in which a kernel tells times of files.
+_TICK_NS = 20_000_000
 _PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
 
 
@@ -47,15 +50,27 @@ class Source:
     def __init__(self, file: ImageFile, kind: Kind) -> None:
         self.file = file
         self.kind = kind
+        self._state = _stored_state(file)
 
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: Path, kind: Kind) -> Iterator[Source]:
         """Open an image; raises VM_E_WRONG_HD_IMAGE_TYPE, before reading, where it needs other files."""
         with ImageFile.open(path) as file:
+            source = cls(file, kind)
             for name in named_files(file, kind):
                 raise _other_files(path, name)
-            yield cls(file, kind)
+            yield source
+
+    def require_unchanged(self) -> None:
+        """Raise where the image was written since it was opened: another one than was looked at was read."""
+        if _state(self.file) != self._state:
+            raise DiskError(
+                f"{self.file.path}: the image was changed while it was read.",
+                path=str(self.file.path),
+                code=ErrorCode.ERROR_SHARING_VIOLATION,
+                advice="Stop what writes to it, and try again.",
+            )
 
     @property
     def node(self) -> str:
@@ -66,6 +81,22 @@ class Source:
     def virtual_size(self) -> int:
         """The size of the disk in it."""
         return _asked(self.file, self.kind).virtual_size
+
+
+def _stored_state(file: ImageFile) -> tuple[int, int, int]:
+    """Return what tells this state of a file from any later one, whoever may write to it without a lock."""
+    # What is stored is protected by the kernel: to write it again, by a mapping too, changes the time.
+    file.sync()
+    state = _state(file)
+    if abs(time.time_ns() - state[0]) < _TICK_NS:
+        # Times go by ticks: until the next one a write would not show. The look at the image comes after it.
+        time.sleep(_TICK_NS / 1e9)
+    return state
+
+
+def _state(file: ImageFile) -> tuple[int, int, int]:
+    status = file.status()
+    return status.st_ctime_ns, status.st_mtime_ns, status.st_size
 
 
 def node(file: ImageFile, kind: Kind) -> str:
@@ -91,8 +122,10 @@ def look(path: Path, kind: Kind) -> Look:
 def convert(source: Path, source_kind: Kind, target: Path, kind: Kind, *, watch: Watch) -> Path:
     """Convert between formats of QEMU's own."""
     with Source.open(source, source_kind) as opened:
-        size = opened.virtual_size
-        return _to_new_file(opened.node, (opened.file.descriptor,), size, target, kind, watch)
+        files = (opened.file.descriptor,)
+        return _to_new_file(
+            opened.node, files, opened.virtual_size, target, kind, watch, opened.require_unchanged
+        )
 
 
 def convert_url(url: str, size: int, target: Path, kind: Kind, *, watch: Watch) -> Path:
@@ -105,6 +138,7 @@ def convert_into_url(source: Source, url: str, *, watch: Watch) -> None:
     arguments = ["convert", "-p", "-n", "--target-is-zero", "-O", "raw", source.node, _nbd(url)]
     files = (source.file.descriptor,)
     run(arguments, source.file.path, source.virtual_size, files=files, watch=watch)
+    source.require_unchanged()
 
 
 def run(
@@ -131,12 +165,19 @@ def _progress(size: int, watch: Watch) -> Callable[[bytes], None]:
 
 
 def _to_new_file(
-    source: str, files: Sequence[int], size: int, target: Path, kind: Kind, watch: Watch
+    source: str,
+    files: Sequence[int],
+    size: int,
+    target: Path,
+    kind: Kind,
+    watch: Watch,
+    require_unchanged: Callable[[], None] = lambda: None,
 ) -> Path:
     """Write to a hidden place, and give the file its name when it is whole."""
     with private_place(target) as place:
         arguments = ["convert", "-p", "-O", DRIVERS[kind], source, new_file(place.inherited)]
         run(arguments, target, size, files=(*files, place.folder), watch=watch)
+        require_unchanged()
         watch.past_return()
         place.publish()
     return target
