@@ -7,6 +7,7 @@ from pathlib import Path
 
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.undo.leftovers import find_leftovers
 from innkeeper.machines.undo.point import UndoPlan
 from innkeeper.machines.undo.undoable import existing_plan
 from tests.hypervisor import storages
@@ -74,3 +75,7 @@ async def round_trip(mixed: Mixed, running: bool, end: End, written: bool) -> No
     assert await canonical(mixed.host, NAME) == before
     assert await storages.sources(mixed.host, NAME) == sources == plan.bases
     assert await storages.contents(mixed.disks) == dict.fromkeys(sources, written)
+    left = {each.path: each.machine for each in await find_leftovers(mixed.host)}
+    assert left == dict.fromkeys(plan.overlays.values(), "")
+    for overlay in plan.overlays.values():
+        await mixed.host.disks.delete(overlay)

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from innkeeper.errors import MachineError
+from innkeeper.errors import InnkeeperError, MachineError
 from innkeeper.machines.image_users import files_named_by, names
 from innkeeper.machines.machine import DiskKind, Machine
 from innkeeper.machines.ports.host import Host
@@ -33,7 +33,7 @@ async def find_leftovers(hypervisor: Host, undo_directory: str = "") -> Sequence
     machines = await hypervisor.inventory.list()
     own = undo_directory or await hypervisor.disks.undo_directory()
     directories = _directories(machines) | await _state_directories(hypervisor, machines)
-    directories |= {own} if own else set()
+    directories |= await _pool_directories(hypervisor, machines) | ({own} if own else set())
     found = [path for directory in sorted(directories) for path in await _marked(hypervisor, directory)]
     if not found:
         return ()
@@ -55,6 +55,18 @@ async def _state_directories(hypervisor: Host, machines: Sequence[Machine]) -> s
         with contextlib.suppress(MachineError):
             paths = await hypervisor.state_files.find(machine.name, leave_tpm_out=True)
             found |= {str(PurePath(path).parent) for path in paths}
+    return found
+
+
+async def _pool_directories(hypervisor: Host, machines: Sequence[Machine]) -> set[str]:
+    """The folders of volumes that are files: their undo disks lie beside them."""
+    found: set[str] = set()
+    for machine in machines:
+        for disk in machine.disks:
+            if disk.kind is DiskKind.VOLUME:
+                with contextlib.suppress(InnkeeperError):
+                    storage = await hypervisor.disks.storage(machine.name, disk.target)
+                    found |= {str(PurePath(storage.path).parent)} if storage.kind is DiskKind.FILE else set()
     return found
 
 
