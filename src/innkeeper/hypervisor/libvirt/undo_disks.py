@@ -63,19 +63,19 @@ class LibvirtUndoDisks:
             self._overlays.make(connect, domain, overlays)
             self._definitions.use_overlays(connect, domain, overlays)
 
-        await self._connection.command(work, "put an undo disk under", name)
+        await self._connection.command(work, "put an undo disk under", name, again=True)
 
     async def merge(self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None = None) -> None:
         """Merge every overlay into its base, with the machine as it is: running, paused or off."""
         async with self._exported.held(name):
             if not await self._connection.command(
-                lambda c: self._is_to_be_merged(c, name, bases), "merge the disks of", name
+                lambda c: self._is_to_be_merged(c, name, bases), "merge the disks of", name, again=True
             ):
                 return
             if not await self._offline.merge(name, bases, self.bandwidth_mib, on_progress):
                 await self._merge_by_machine(name, bases, on_progress)
             await self._connection.command(
-                lambda c: self._end_merge(c, name, bases), "end the merge of", name
+                lambda c: self._end_merge(c, name, bases), "end the merge of", name, again=True
             )
 
     async def drop(self, name: str, bases: Mapping[str, str]) -> None:
@@ -86,7 +86,7 @@ class LibvirtUndoDisks:
             self._domains.require(domain, _OFF, "go back to its own disks")
             self._definitions.put_back(connect, domain, bases)
 
-        await self._connection.command(work, "take the undo disk from", name)
+        await self._connection.command(work, "take the undo disk from", name, again=True)
 
     # Merging
 
@@ -114,7 +114,7 @@ class LibvirtUndoDisks:
             if not domain.isActive():
                 begin_without_processor(connect, persistent(domain).for_merging(bases))
 
-        await self._connection.command(begin, "merge the disks of", name)
+        await self._connection.command(begin, "merge the disks of", name, again=True)
         totals: dict[str, tuple[int, int]] = {}
         for target, base in bases.items():
             await self._merge_disk(name, target, base, adding_up(totals, target, on_progress))
@@ -142,7 +142,7 @@ class LibvirtUndoDisks:
                 base=base,
                 bandwidth_mib=None if begun else self.bandwidth_mib,
             )
-            step = await self._connection.command(advance, f"merge {target} of", name)
+            step = await self._connection.command(advance, f"merge {target} of", name, again=True)
             begun = True
             if on_progress is not None and step.bytes_total > 0:
                 on_progress(step.bytes_done, step.bytes_total)
