@@ -14,6 +14,7 @@ from xml.sax.saxutils import quoteattr
 import pytest
 
 from innkeeper.errors import ErrorCode, MachineUnfit
+from innkeeper.machines.change import Scope, SettingsChanged
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
@@ -300,3 +301,32 @@ async def test_odd_images_that_are_sound_get_their_undo_disks(
     listing = ["qemu-img", "snapshot", "-l", str(made[4])]
     snapshots = await asyncio.to_thread(subprocess.run, listing, check=True, capture_output=True, text=True)
     assert "before" in snapshots.stdout
+
+
+@pytest.mark.parametrize("running", [False, True])
+async def test_a_disk_left_out_keeps_its_image_and_what_is_written_to_it(
+    embedded_hypervisor: Host, define: Callable[..., object], tmp_path: Path, running: bool
+) -> None:
+    """It may be shared, which no other disk may; the overlay lies over the other disk alone."""
+    scratch = await asyncio.to_thread(image, tmp_path / "scratch.qcow2")
+    system = await asyncio.to_thread(image, tmp_path / "system.qcow2")
+    shared = disk(scratch, "raw", target="vdb").replace("<target", "<shareable/><target")
+    await define("fine", disk(system) + shared)  # type: ignore[misc]
+    with pytest.raises(MachineUnfit, match="vdb of fine is shared") as caught:
+        await plan(embedded_hypervisor, "fine")
+    assert caught.value.way_out == "innkeeper machine set fine --undo-exclude vdb"
+    left_out = SettingsChanged(values={"undo_exclude": "vdb"})
+    await embedded_hypervisor.configurations.change("fine", left_out, Scope.BOTH)
+    undo = await plan(embedded_hypervisor, "fine")
+    if running:
+        await embedded_hypervisor.lifecycle.start("fine", paused=True)
+    await undo.take(freeze_seconds=1)
+    machine = await embedded_hypervisor.inventory.get("fine")
+    assert {each.target: each.path for each in machine.disks} == {**undo.plan.overlays, "vdb": str(scratch)}
+    await embedded_hypervisor.lifecycle.turn_off("fine")
+    await asyncio.to_thread(scratch.write_bytes, b"written by the update" + bytes(1 << 20))
+    await undo.drop()
+    await undo.delete_files()
+    assert (await asyncio.to_thread(scratch.read_bytes)).startswith(b"written by the update")
+    machine = await embedded_hypervisor.inventory.get("fine")
+    assert [each.path for each in machine.disks] == [str(system), str(scratch)]
