@@ -149,3 +149,17 @@ def test_an_encrypted_image_is_known_as_one(disk: str) -> None:
     """By either of the two places in which libvirt lets it be declared."""
     text = f"<domain><devices><disk type='file'>{disk}<target dev='vda'/></disk></devices></domain>"
     assert Definition.parse(text).disk("vda").value().encrypted
+
+
+def test_storage_past_all_disks_is_named_where_it_takes_writes() -> None:
+    """A roll back does not undo what a guest writes to a folder or a SCSI device of its host."""
+    definition = Definition.parse(
+        """<domain><name>web</name><devices>
+        <filesystem type='mount'><source dir='/srv/home'/><target dir='home'/></filesystem>
+        <filesystem type='mount'><source dir='/srv/ro'/><target dir='ro'/><readonly/></filesystem>
+        <hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/>
+          <address bus='0' target='1' unit='2'/></source></hostdev>
+        <hostdev mode='subsystem' type='pci'><source><address bus='0x01' slot='0x00'/></source></hostdev>
+        </devices></domain>"""
+    )
+    assert list(definition.host_storage()) == ["the folder /srv/home", "the SCSI device 0:1:2"]

@@ -282,4 +282,13 @@ async def test_a_plan_of_the_first_release_leaves_nothing_out(inn: Inn) -> None:
     """Its journal does not know the word."""
     kept = (await plan_of(inn)).to_json()
     assert isinstance(kept, dict)
-    assert UndoPlan.from_json({key: kept[key] for key in kept if key != "excluded"}).excluded == ()
+    of_old = UndoPlan.from_json({key: kept[key] for key in kept if key not in ("excluded", "host_storage")})
+    assert (of_old.excluded, of_old.gaps) == ((), ())
+
+
+async def test_storage_of_the_host_past_all_disks_is_said(inn: Inn) -> None:
+    """It is no disk that could be left out: the machine is maintained, and plan and report say so."""
+    machine = dataclasses.replace(await inn.machine(), host_storage=("the folder /srv/home",))
+    plan = await plan_undo_point(inn.host, machine, RUN, UndoRules())
+    assert "writes to the folder /srv/home of its host past its disks" in plan.gaps[0]
+    assert UndoPlan.from_json(plan.to_json()) == plan

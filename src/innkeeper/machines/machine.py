@@ -67,6 +67,8 @@ class Machine:
     has_guest_agent_port: bool
     #: Passed-through PCI or USB devices, by name: these cannot be saved.
     passthrough: tuple[str, ...] = ()
+    #: Storage of the host that the guest writes to past its disks: folders, SCSI devices; for people.
+    host_storage: tuple[str, ...] = ()
     #: The file that holds the UEFI variables, or empty.
     nvram_path: str = ""
     #: Whether it has a software TPM, whose state lies beside the machine.

@@ -14,6 +14,7 @@ from innkeeper.hypervisor.domain.fields import (
     Attribute,
     Element,
     Memory,
+    Present,
     Text,
     Whole,
     child,
@@ -83,11 +84,17 @@ class HostDeviceElement(Element):
         return f"{kind} {address}.{self.function.removeprefix('0x')}"
 
 
+#: The parts of a SCSI device's address.
+_SCSI_ADDRESS = ("bus", "target", "unit")
+
+
 class SharedDirectoryElement(Element):
     """``<filesystem>``: a directory of the host given to the guest."""
 
     driver = Attribute("driver", "type")
     tag = Attribute("target", "dir")
+    directory = Attribute("source", "dir")
+    read_only = Present("readonly")
 
 
 class Definition(Element):
@@ -152,6 +159,17 @@ class Definition(Element):
         for directory in map(SharedDirectoryElement, self.node.iterfind("devices/filesystem")):
             if directory.driver == "virtiofs":
                 yield f"virtiofs {directory.tag}"
+
+    def host_storage(self) -> Iterator[str]:
+        """Storage of the host that the guest writes to past all disks, for a person."""
+        for directory in map(SharedDirectoryElement, self.node.iterfind("devices/filesystem")):
+            if not directory.read_only:
+                yield f"the folder {directory.directory or directory.tag}"
+        for node in self.node.iterfind("devices/hostdev[@type='scsi']"):
+            if node.find("readonly") is None:
+                address = node.find("source/address")
+                numbers = [] if address is None else [address.get(each, "0") for each in _SCSI_ADDRESS]
+                yield f"the SCSI device {':'.join(numbers)}".rstrip()
 
     def has_sources(self, files: Mapping[str, str]) -> bool:
         """Whether each disk (target → file, device or address) takes its writes to exactly that place."""

@@ -181,6 +181,7 @@ class Domains:
             has_agent_port=definition.channel(AGENT_PORT) is not None,
             has_guest_agent_port=definition.channel(GUEST_AGENT_PORT) is not None,
             passthrough=tuple(definition.passthrough()),
+            host_storage=tuple(definition.host_storage()),
             nvram_path=definition.nvram or definition.nvram_file,
             has_tpm=definition.tpm_backend == "emulator",
             labels=noted.labels,

@@ -156,6 +156,7 @@ async def examine(
         disks=planned,
         state=state,
         excluded=tuple(disk.target for disk in written if disk.target in machine.undo_exclude),
+        host_storage=machine.host_storage,
     )
     return Examination(plan=plan, obstacles=tuple(obstacles.found))
 

@@ -89,6 +89,8 @@ class UndoPlan:
     state: StatePlan = _NO_STATE
     #: Disks that take writes and are left out by name: a roll back does not undo those.
     excluded: tuple[str, ...] = ()
+    #: Storage of the host that the guest writes to past its disks, for people.
+    host_storage: tuple[str, ...] = ()
 
     @property
     def overlays(self) -> Mapping[str, str]:
@@ -112,11 +114,14 @@ class UndoPlan:
 
     @property
     def gaps(self) -> tuple[str, ...]:
-        """What a roll back will not undo, a sentence for each disk."""
+        """What a roll back will not undo, a sentence for each disk, folder or device."""
         return tuple(
             f"The disk {target} of {self.machine} is left out of undo points (undo_exclude): "
             "a roll back does not undo what is written to it."
             for target in self.excluded
+        ) + tuple(
+            f"{self.machine} writes to {storage} of its host past its disks: a roll back does not undo that."
+            for storage in self.host_storage
         )
 
     def to_json(self) -> Json:
@@ -134,6 +139,7 @@ class UndoPlan:
             "nvram_copy": "",
             "state": self.state.to_json(),
             "excluded": list(self.excluded),
+            "host_storage": list(self.host_storage),
         }
 
     @classmethod
@@ -150,6 +156,7 @@ class UndoPlan:
             state=get_or(fields, "state", StatePlan.from_json, StatePlan.from_first_release(fields)),
             # Plans of release 0.1.0 left no disk out.
             excluded=get_strs(fields, "excluded") if "excluded" in fields else (),
+            host_storage=get_strs(fields, "host_storage") if "host_storage" in fields else (),
         )
 
 
