@@ -40,9 +40,9 @@ async def reconcile(inn: Inn) -> list[str]:
     return [event.kind for event in inn.events]
 
 
-def leave(inn: Inn, run: int) -> Path:
+def leave(inn: Inn, run: int, machine: str = "web-1") -> Path:
     """Leave an overlay of a run behind."""
-    path = Path(inn.disk()).parent / f"web-1.vda.innkeeper-{run}.qcow2"
+    path = Path(inn.disk()).parent / f"{machine}.vda.innkeeper-{run}.qcow2"
     in_thread(fake_disks.create_overlay, str(path), inn.disk())
     return path
 
@@ -57,6 +57,13 @@ async def test_a_leftover_of_a_settled_run_is_deleted(inn: Inn) -> None:
 async def test_a_leftover_of_an_unknown_run_is_told_and_kept(inn: Inn) -> None:
     """It may be all there is of somebody's data."""
     path = leave(inn, run=999)
+    assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP]
+    assert path.exists()
+
+
+async def test_a_leftover_of_another_machine_is_told_and_kept(inn: Inn) -> None:
+    """A service that shares the folder numbers its runs alike, and its machine may run on the file."""
+    path = leave(inn, run=1, machine="web-10")
     assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP]
     assert path.exists()
 

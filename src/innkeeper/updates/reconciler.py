@@ -8,6 +8,7 @@ from innkeeper.errors import InnkeeperError, TaskNotFound
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.leftovers import Leftover, find_leftovers
+from innkeeper.machines.undo.overlay_names import is_overlay_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import TaskFilter
@@ -63,10 +64,10 @@ class Reconciler:
 
     async def _resolve(self, hypervisor: Host, leftover: Leftover) -> None:
         report = await self._reports.get(leftover.run)
-        settled = await self._was_of_a_command(leftover.run) or (
-            report is not None and report.verdict in _SETTLED
+        ended = await self._was_of_a_command(leftover) or (
+            report is not None and report.verdict in _SETTLED and is_overlay_of(leftover.path, report.machine)
         )
-        if settled and not leftover.machine:
+        if ended and not leftover.machine:
             await hypervisor.disks.delete(leftover.path)
             self._tell(
                 EventKind.UNDO_LEFTOVER_DELETED, leftover, "Its run has ended, and nothing stands on it."
@@ -85,12 +86,14 @@ class Reconciler:
                 "How its run ended is not known. Look at the disk before you delete the file.",
             )
 
-    async def _was_of_a_command(self, run: int) -> bool:
-        """Whether a command to a machine took the undo disk; it has ended."""
+    async def _was_of_a_command(self, leftover: Leftover) -> bool:
+        """Whether a command to this very machine took the undo disk; it has ended."""
         try:
-            return (await self._tasks.get(run)).kind == Command.STARTUP.kind
+            task = await self._tasks.get(leftover.run)
         except TaskNotFound:
             return False
+        machine = (task.lock or "").removeprefix("machine:").rpartition("/")[2]
+        return task.kind == Command.STARTUP.kind and is_overlay_of(leftover.path, machine)
 
     def _tell(self, kind: EventKind, leftover: Leftover, sentence: str) -> None:
         _log.warning(kind.value, path=leftover.path, run=leftover.run, machine=leftover.machine)

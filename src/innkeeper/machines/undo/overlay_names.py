@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 
 #: What marks a file as part of an undo point; the number of the run follows it.
 MARK = ".innkeeper-"
@@ -13,3 +14,11 @@ def run_of(path: str) -> int | None:
     """The run whose undo point a file belongs to, by its name; ``None`` where it is not one's."""
     found = _OVERLAY.search(path)
     return int(found["run"]) if found else None
+
+
+def is_overlay_of(path: str, machine: str) -> bool:
+    """Whether an overlay may be this machine's, by its name; another service numbers its runs alike.
+
+    Other files of an undo point do not tell their machine.
+    """
+    return not path.endswith(".qcow2") or PurePath(path).name.startswith(f"{machine}.")
