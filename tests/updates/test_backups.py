@@ -14,6 +14,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.task import TaskResult
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.policy import Policy, UndoPointPolicy
+from innkeeper.wire.commands import Command
 from tests.updates.dying_engine import DyingEngine, Moment
 from tests.updates.inn import Before, Inn, settle
 
@@ -178,3 +179,34 @@ async def test_what_cannot_be_mended_is_said_with_the_next_backup(tmp_path: Path
     await wake(inn)
     with pytest.raises(HypervisorError):
         await back_up(inn, "next", since="nightly")
+
+
+@pytest.mark.parametrize("command", [Command.DISCARD_UNDO_DISKS, Command.MERGE_UNDO_DISKS])
+async def test_undo_disks_that_are_ended_by_hand_break_no_backups(tmp_path: Path, command: Command) -> None:
+    """Of an undoable machine, which was backed up while it stood on them."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.TURNED_OFF)
+    await inn.machines.set_undoable("web-1", True)
+    await inn.ended((await inn.machines.command("web-1", Command.STARTUP, owner="ana")).id)
+    await back_up(inn, "nightly")
+    await inn.ended((await inn.machines.command("web-1", Command.TURN_OFF, owner="ana")).id)
+    task = await inn.ended((await inn.machines.command("web-1", command, owner="ana")).id)
+    assert task.result is TaskResult.SUCCESS, task.error_description
+    assert inn.leftovers() == []
+    await wake(inn)
+    await back_up(inn, "next", since="nightly")
+
+
+async def test_a_merge_by_hand_waits_for_a_backup(tmp_path: Path) -> None:
+    """Of a machine that runs; its log says so."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.TURNED_OFF)
+    await inn.machines.set_undoable("web-1", True)
+    await inn.ended((await inn.machines.command("web-1", Command.STARTUP, owner="ana")).id)
+    await back_up(inn, "nightly", seconds=300)
+    started = await inn.machines.command("web-1", Command.MERGE_UNDO_DISKS, owner="ana")
+    task = await inn.ended(started.id)
+    assert task.result is TaskResult.SUCCESS, task.error_description
+    assert "its end is waited for" in await log_of(inn, started.id)

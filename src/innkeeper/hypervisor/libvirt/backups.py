@@ -14,7 +14,6 @@ from innkeeper.errors import NotSupported
 from innkeeper.hypervisor.domain.fields import Attribute, Element, Text, Whole, parse
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.domains import current
-from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.ports.backups import Checkpoint, JobKind, Tracking
 
@@ -48,10 +47,9 @@ class CheckpointDisk(Element):
 class LibvirtBackups:
     """The backups of one host's machines (``machines.ports.backups.Backups``)."""
 
-    def __init__(self, uri: HostUri, connection: Connection, images: Images) -> None:
+    def __init__(self, uri: HostUri, connection: Connection) -> None:
         self._uri = uri
         self._connection = connection
-        self._images = images
 
     async def checkpoints(self, name: str) -> Sequence[Checkpoint]:
         """The machine's checkpoints, oldest first."""
@@ -65,7 +63,7 @@ class LibvirtBackups:
 
     async def gather(self, tracking: Tracking) -> bool:
         """Write down in ``side`` what the base's bitmaps are to be."""
-        await self._require_bitmaps(tracking.base)
+        await self._require_bitmaps(tracking)
         base, overlay, side = map(Path, (tracking.base, tracking.overlay, tracking.side))
         return await asyncio.to_thread(dirty_bitmaps.gather, base, overlay, side, _since(tracking))
 
@@ -74,30 +72,28 @@ class LibvirtBackups:
         side, base = Path(tracking.side), Path(tracking.base)
         await asyncio.to_thread(dirty_bitmaps.restore, side, base, _since(tracking))
 
-    async def sound_bitmaps(self, image: str) -> frozenset[str]:
-        """The names of the bitmaps in an image, without those that may miss writes."""
-        await self._require_bitmaps(image)
-        found = await asyncio.to_thread(dirty_bitmaps.bitmaps, Path(image))
+    async def sound_bitmaps(self, tracking: Tracking) -> frozenset[str]:
+        """The names of the bitmaps in the base, without those that may miss writes."""
+        await self._require_bitmaps(tracking)
+        found = await asyncio.to_thread(dirty_bitmaps.bitmaps, Path(tracking.base))
         return frozenset(each.name for each in found if not each.broken)
 
-    async def _require_bitmaps(self, image: str) -> None:
-        """Raises ``NotSupported`` for an image that keeps no bitmaps, or is not to be reached from here."""
-        if not self._uri.is_local:
+    async def _require_bitmaps(self, tracking: Tracking) -> None:
+        """Raises ``NotSupported`` for a base that keeps no bitmaps, or is not to be reached from here."""
+        base, where = tracking.base, self._uri.text
+        if not self._uri.is_local or not base.startswith("/"):
             raise NotSupported(
-                f"{image} lies on the host at {self._uri.text}, and its bitmaps cannot be reached from here.",
-                advice="Run Innkeeper on that host.",
+                f"{base} is reached by the host at {where} alone, and its bitmaps not from here.",
+                advice="Run Innkeeper where the disk is.",
             )
-        if not image.startswith("/"):
-            raise NotSupported(
-                f"{image} lies on a server, and its bitmaps cannot be reached from here.",
-                advice="Take a full backup.",
-            )
-        [(_, found), *_] = await self._connection.ask(
-            lambda c: self._images.chain(c, image), f"read the chain of {image}"
+        found = await self._connection.ask(
+            lambda c: current(c.lookupByName(tracking.machine)).disk(tracking.target).format,
+            "read the disks of",
+            tracking.machine,
         )
         if found != "qcow2":
             raise NotSupported(
-                f"{image} keeps no bitmaps: its format is {found}.",
+                f"{base} keeps no bitmaps: its format is {found}.",
                 advice="Convert it to qcow2 to take incremental backups of it.",
             )
 

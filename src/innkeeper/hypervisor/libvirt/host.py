@@ -123,7 +123,7 @@ def libvirt_host(
         memory_points=LibvirtMemoryPoints(
             where, connection, domains, store, undo_disks, undo_definitions, exported
         ),
-        backups=LibvirtBackups(where, connection, store),
+        backups=LibvirtBackups(where, connection),
         state_files=LibvirtStateFiles(where, connection),
         disks=LibvirtDisks(where, connection, store, storages, exported),
         files=files,

@@ -65,11 +65,14 @@ class SimulatedBackups:
 
         await self._simulation.simulate(tracking.machine, restore)
 
-    async def sound_bitmaps(self, image: str) -> frozenset[str]:
-        """The names of the bitmaps in an image."""
-        _require_bitmaps(image)
-        machines = self._simulation.machines.values()
-        return frozenset(name for machine in machines for name in machine.bitmaps.get(image, []))
+    async def sound_bitmaps(self, tracking: Tracking) -> frozenset[str]:
+        """The names of the bitmaps in the base."""
+        _require_bitmaps(tracking.base)
+
+        def look(machine: SimulatedMachine, _: float) -> frozenset[str]:
+            return frozenset(machine.bitmaps.get(tracking.base, []))
+
+        return await self._simulation.simulate(tracking.machine, look)
 
 
 def _require_bitmaps(image: str) -> None:

@@ -35,7 +35,9 @@ class Tracking:
     """The bitmaps of one disk that had an overlay, and what became of them meanwhile, by their names."""
 
     machine: str
-    #: The image that the machine goes back to, or that the overlay is merged into.
+    #: The disk's name in the machine's definition, which names the base again.
+    target: str
+    #: The file or device that the machine is back on, or that the overlay was merged into.
     base: str
     #: The overlay that took the writes; it is still there.
     overlay: str
@@ -71,8 +73,8 @@ class Backups(Protocol):
     async def restore(self, tracking: Tracking) -> None:
         """Give the base what ``side`` has, with the machine off; may be done again after a kill in it."""
 
-    async def sound_bitmaps(self, image: str) -> frozenset[str]:
-        """The names of the bitmaps in an image that nobody has open, without those that may miss writes.
+    async def sound_bitmaps(self, tracking: Tracking) -> frozenset[str]:
+        """The names of the bitmaps in the base, without those that may miss writes.
 
         Raises as ``gather``.
         """

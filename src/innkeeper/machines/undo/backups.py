@@ -129,8 +129,9 @@ async def mend_backups(
     for disk in plan.disks:
         concerned = [each for each in begun if _bitmap(each, disk)]
         try:
-            await _mend(host, _tracking(plan.machine, disk, before, now), clock, tries)
-            sound = await host.backups.sound_bitmaps(disk.base) if concerned else frozenset()
+            tracking = _tracking(plan.machine, disk, before, now)
+            await _mend(host, tracking, clock, tries)
+            sound = await host.backups.sound_bitmaps(tracking) if concerned else frozenset()
             missing = [each for each in concerned if _bitmap(each, disk) not in sound]
             if missing:
                 lost.append(_lost(plan.machine, disk, missing, "it has no whole record of what was written"))
@@ -166,7 +167,8 @@ def _tracking(
     known = {_bitmap(each, disk) for each in before or ()} - {""}
     return Tracking(
         machine=machine,
-        base=disk.base,
+        target=disk.target,
+        base=disk.image,
         overlay=disk.overlay,
         side=_side(disk.overlay),
         kept=frozenset((known & named) - begun),
