@@ -15,6 +15,7 @@ import pytest
 
 from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.ports.backups import Tracking
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.backups import between_backups, mend_backups
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan
@@ -46,6 +47,12 @@ class House:
         """Its undo point."""
         return UndoPlan(
             machine=_NAME, disks=(UndoDisk(target="vda", base=str(self.base), overlay=str(self.overlay)),)
+        )
+
+    def tracking(self, base: str) -> Tracking:
+        """The bitmaps of its disk, on a base of this name."""
+        return Tracking(
+            machine=_NAME, target="vda", base=base, overlay=str(self.overlay), side=f"{self.overlay}.side"
         )
 
     async def back_up(self, checkpoint: str, since: str = "") -> None:
@@ -209,7 +216,7 @@ async def test_a_checkpoint_that_was_given_up_leaves_no_bitmap(house: House) -> 
     await house.turn_off()
     await house.drop()
     await mend_backups(house.host, house.plan, CLOCK, before)
-    assert not await house.host.backups.sound_bitmaps(str(house.base))
+    assert not await house.host.backups.sound_bitmaps(house.tracking(str(house.base)))
     await house.start()
     house.chain.clear()
     await house.back_up("full")
@@ -266,10 +273,10 @@ async def test_a_raw_base_needs_a_full_backup_after_a_roll_back(
 
 
 @pytest.mark.parametrize("image", ["nbd:disk", "/gone/disk.qcow2"])
-async def test_bitmaps_that_cannot_be_reached_are_a_sentence(embedded_hypervisor: Host, image: str) -> None:
+async def test_bitmaps_that_cannot_be_reached_are_a_sentence(house: House, image: str) -> None:
     """What is on a server, or gone: an error of ours, so that a roll back ends all the same."""
     with pytest.raises(InnkeeperError):
-        await embedded_hypervisor.backups.sound_bitmaps(image)
+        await house.host.backups.sound_bitmaps(house.tracking(image))
 
 
 async def _act_when_it_ends(house: House, act: Callable[[], Awaitable[None]]) -> None:

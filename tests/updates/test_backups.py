@@ -196,17 +196,3 @@ async def test_undo_disks_that_are_ended_by_hand_break_no_backups(tmp_path: Path
     assert inn.leftovers() == []
     await wake(inn)
     await back_up(inn, "next", since="nightly")
-
-
-async def test_a_merge_by_hand_waits_for_a_backup(tmp_path: Path) -> None:
-    """Of a machine that runs; its log says so."""
-    inn = Inn(tmp_path)
-    await inn.open()
-    await inn.add(MachineState.TURNED_OFF)
-    await inn.machines.set_undoable("web-1", True)
-    await inn.ended((await inn.machines.command("web-1", Command.STARTUP, owner="ana")).id)
-    await back_up(inn, "nightly", seconds=300)
-    started = await inn.machines.command("web-1", Command.MERGE_UNDO_DISKS, owner="ana")
-    task = await inn.ended(started.id)
-    assert task.result is TaskResult.SUCCESS, task.error_description
-    assert "its end is waited for" in await log_of(inn, started.id)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from innkeeper.errors import ErrorCode, MachineError, NotSupported
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.undo.backups import NOT_MERGES, between_backups, mend_backups
+from innkeeper.machines.undo.backups import mend_backups
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.machines.undo.overlay_names import run_of
@@ -188,7 +188,9 @@ class CommandWork:
         planned = await task.step("plan", lambda: plan_going_back(host, name, clock=self._clock))
         plan = UndoPlan.from_json(planned)
         await self._refuse_half_merged(plan)
-        going = GoingBack(host, plan, clock=self._clock)
+        going = GoingBack(
+            host, plan, clock=self._clock, say=lambda sentence: task.log(sentence, LogLevel.WARNING)
+        )
         steps = (
             ("Discarding the undo disks", going.to_disks),
             ("Bringing the memory back", lambda: going.to_memory(_progress(task))),
@@ -207,14 +209,7 @@ class CommandWork:
             with contextlib.suppress(NotSupported):  # the files of another computer have no memory among them
                 await forget_memory(host, plan, clock=self._clock)
             if command is Command.MERGE_UNDO_DISKS:
-                await between_backups(
-                    host,
-                    plan.machine,
-                    self._clock,
-                    lambda: undo.merge(_progress(task)),
-                    say=task.log,
-                    kinds=NOT_MERGES,
-                )
+                await undo.merge(_progress(task))
             else:
                 await undo.drop()
             # What there was before the undo disks nobody knows here: each bitmap gets all that they held.

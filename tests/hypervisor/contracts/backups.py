@@ -76,24 +76,28 @@ class BackupsContract:
         for tracking in (*trackings, *trackings):
             assert await subject.hypervisor.backups.gather(tracking)
             await subject.hypervisor.backups.restore(tracking)
-            found = await subject.hypervisor.backups.sound_bitmaps(tracking.base)
+            found = await subject.hypervisor.backups.sound_bitmaps(tracking)
             assert found == {"first", "second"}
         await bring_to(subject, MachineState.PAUSED)
         await program.begin("third", since="second")
         await program.end()
 
 
-async def _protected(subject: Subject, **names: frozenset[str]) -> list[Tracking]:
+async def _protected(
+    subject: Subject, kept: frozenset[str], begun: frozenset[str] = frozenset()
+) -> list[Tracking]:
     bases = await subject.sources()
     overlays = subject.overlays(bases)
     await subject.hypervisor.undo_disks.add(subject.name, overlays)
     return [
         Tracking(
             machine=subject.name,
+            target=target,
             base=base,
             overlay=overlays[target],
             side=f"{overlays[target]}.side",
-            **names,
+            kept=kept,
+            begun=begun,
         )
         for target, base in bases.items()
     ]

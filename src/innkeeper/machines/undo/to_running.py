@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 from innkeeper.errors import AgentError, ErrorCode, MachineError
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.machines.undo.backups import mend_backups
 from innkeeper.machines.undo.memory import MemoryPoint, MemoryRecord, noted_memory
 from innkeeper.machines.undo.point import UndoPlan, UndoPoint
 from innkeeper.machines.undo.undoable import existing_plan, forget_undo_disks
@@ -39,17 +41,21 @@ async def plan_going_back(host: Host, name: str, *, clock: Clock) -> Json:
 class GoingBack:
     """The steps of going back; each may be done again after a crash."""
 
-    def __init__(self, host: Host, plan: UndoPlan, *, clock: Clock) -> None:
+    def __init__(self, host: Host, plan: UndoPlan, *, clock: Clock, say: Callable[[str], None]) -> None:
+        """``say`` hears what a person is to do about backups that cannot go on."""
         self._host = host
         self._plan = plan
         self._undo = UndoPoint(host, plan, clock=clock)
         self._clock = clock
+        self._say = say
 
     async def to_disks(self) -> None:
         """Turn the machine off, and give it its own disks back."""
         if await self._undo.is_named():
             await self._host.lifecycle.turn_off(self._plan.machine)
             await self._undo.drop()
+        for sentence in (await mend_backups(self._host, self._plan, self._clock, before=None)).lost:
+            self._say(sentence)
 
     async def to_memory(self, on_progress: OnProgress | None = None) -> None:
         """Give it its memory back, standing still.
