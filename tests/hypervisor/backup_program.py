@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -31,9 +32,7 @@ class LibvirtBackupProgram:
     def on(cls, uri: str, machine: str, directory: Path) -> Iterator[Self]:
         """A program with a connection of its own; ``directory`` is for the files that it writes."""
         sockets = Path(tempfile.mkdtemp(prefix="ik-", dir="/tmp"))
-        connect = libvirt.open(uri)
-        yield cls(connect, machine, directory, sockets)
-        connect.close()
+        yield cls(_opened(uri), machine, directory, sockets)
         shutil.rmtree(sockets)
 
     async def begin(self, checkpoint: str, since: str = "") -> None:
@@ -100,6 +99,12 @@ class LibvirtBackupProgram:
         async with asyncio.timeout(_TIMEOUT_S):
             while self._domain().jobStats().get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:
                 await asyncio.sleep(0.02)
+
+
+@functools.cache
+def _opened(uri: str) -> libvirt.virConnect:
+    """One connection for all: a process may open libvirt's embedded driver a few times only."""
+    return libvirt.open(uri)
 
 
 def _since(checkpoint: str) -> str:
