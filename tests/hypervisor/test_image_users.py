@@ -37,8 +37,8 @@ async def test_a_golden_image_gets_no_undo_point(
     await clone(golden.disk, second.disk)
     await clone(golden.disk, loose)
     assert await host.disks.users(str(golden.disk)) == [
-        ImageUser(image=str(golden.disk), machine="golden", target="vda"),
-        ImageUser(image=str(second.disk), machine="second", target="vda"),
+        ImageUser(image=str(golden.disk), machine="golden", target="vda", format="qcow2"),
+        ImageUser(image=str(second.disk), machine="second", target="vda", format="qcow2"),
         ImageUser(image=str(loose)),
     ]
     with pytest.raises(MachineUnfit, match="is the base of second's disk vda"):
@@ -133,7 +133,9 @@ async def test_a_guest_cannot_claim_the_disk_of_another_by_a_header(
     golden = await golden_image(tmp_path)
     await define("golden", golden)
     await clone(golden, golden.with_name("raw.img"))
-    await define("guest", golden.with_name("raw.img"), "raw")
+    link = tmp_path / "raw.img"
+    await asyncio.to_thread(link.hardlink_to, golden.with_name("raw.img"))
+    await define("guest", link, "raw")
     assert [user.machine for user in await embedded_hypervisor.disks.users(str(golden))] == ["golden"]
     await plan(embedded_hypervisor)
 

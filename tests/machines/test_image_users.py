@@ -53,7 +53,7 @@ async def test_a_cloud_image_called_img_needs_no_format(creation: Creation, inn:
     """Nobody uses it: no guest has written its header."""
     image = qcow2(tmp_path / "debian-12.img")
     assert await create(creation, image) == "Create new"
-    assert await raw_user_of(inn.machines.hosts, inn.host, image) == ""
+    assert await raw_user_of(inn.machines.hosts, image) == ""
 
 
 @pytest.mark.parametrize("way", ["its name", "a hard link", "a symbolic link", "below an undo disk"])
@@ -96,7 +96,7 @@ async def test_a_base_that_is_declared_qcow2_stays_one(embedded_hypervisor: Host
         await host.images.overlay(path, base, declared, 8 << 20)
         await host.definitions.define_new(NewMachine(name=name, disk_path=path, disk_bytes=8 << 20))
     hosts = {host.name: host}
-    assert await raw_user_of(hosts, host, image) == ""
-    assert await raw_user_of(hosts, host, raw) == "other"
+    assert await raw_user_of(hosts, image) == ""
+    assert await raw_user_of(hosts, raw) == "other"
     for name in ("cloned", "other"):
         await host.definitions.undefine(name)

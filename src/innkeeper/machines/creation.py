@@ -227,7 +227,7 @@ class Creation:
             unclear = error.code is ErrorCode.VM_E_INVALID_HD_FILE
             if not unclear or not await host.files.is_qcow2_named_as_raw(image):
                 raise
-        user = await raw_user_of(self._machines.hosts, host, image)
+        user = await raw_user_of(self._machines.hosts, image)
         if user:
             raise DiskError(
                 f"{image} is used by {user}, whose guest may have written what looks like qcow2.",

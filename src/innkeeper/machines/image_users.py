@@ -6,26 +6,26 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
-from innkeeper.errors import DiskError, NotSupported, WrongState
+from innkeeper.errors import DiskError, WrongState
 from innkeeper.machines.machine import DiskKind, Machine
 from innkeeper.machines.ports.host import Host
 
 
-async def raw_user_of(hosts: Mapping[str, Host], at: Host, path: str) -> str:
-    """The machine of any host whose guest may have written the first bytes of the file ``path`` of ``at``.
+async def raw_user_of(hosts: Mapping[str, Host], path: str) -> str:
+    """The machine of any host whose guest may have written the first bytes of a file.
 
     It has the file as a disk, or below one, in another format than qcow2, or names it in a way that does not
-    tell the format; empty where none does. A file is known by its path and by its inode. Raises where a host
-    does not answer: its machines are not known then.
+    tell the format; empty where none does. Raises where a host does not answer: its machines are not known
+    then.
     """
-    inode = await _inode(at, path)
     for host in hosts.values():
+        users = [user for user in await host.disks.users(path) if user.machine]
+        for user in users:
+            if user.format != "qcow2":
+                return user.machine
+        known = {user.machine for user in users}
         for machine in await host.inventory.list():
-            formats = await _formats_used(host, machine)
-            used_as = [
-                known for file, known in formats.items() if file == path or await _inode(host, file) == inode
-            ]
-            if set(used_as) - {"qcow2"} or (not used_as and names(await files_named_by(host, machine), path)):
+            if machine.name not in known and names(await files_named_by(host, machine), path):
                 return machine.name
     return ""
 
@@ -45,22 +45,3 @@ async def files_named_by(host: Host, machine: Machine) -> list[str]:
 def names(texts: Sequence[str], path: str) -> bool:
     """Whether one of the texts has the path in it, plainly or as XML writes it."""
     return any(path in text or escape(path) in text for text in texts)
-
-
-async def _formats_used(host: Host, machine: Machine) -> Mapping[str, str]:
-    """The image files of a machine, those below its disks among them, each with its format."""
-    formats: dict[str, str] = {}
-    for disk in machine.disks:
-        if disk.kind is DiskKind.FILE and disk.path:
-            with contextlib.suppress(DiskError):
-                formats |= await host.disks.chain_formats(disk.path)
-            formats[disk.path] = disk.format
-    return formats
-
-
-async def _inode(host: Host, path: str) -> int:
-    """The file's inode; 0 where there is no such file, or it lies where it cannot be looked at."""
-    with contextlib.suppress(DiskError, NotSupported):
-        found = await host.files.identity(path)
-        return 0 if found is None else found.inode
-    return 0

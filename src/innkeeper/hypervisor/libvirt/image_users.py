@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class ImageUsers:
         self._storages = storages
         self._keys: dict[str, set[_Key]] = {}
         self._folders: dict[Path, list[tuple[str, str]]] = {}
-        self._raw = _raw_disks(connect)
+        self._raw = {key for path in _raw_disks(connect) for key in self._keys_of(path)}
         self._by_machine = [*self._of_machines()]
         self._pools = images.pool_folders(connect)
 
@@ -44,15 +45,23 @@ class ImageUsers:
         Both by name: libvirt lists machines in no order.
         """
         keys = self._keys_of(path)
-        by_machine = sorted(
-            {user for user, stands_on in self._by_machine if keys & stands_on},
-            key=lambda user: (user.machine, user.target, user.image),
-        )
-        named = {user.image for user in by_machine} | self._raw
-        beside = [image for image in self._beside(path, keys) if image not in named]
+        found = {
+            dataclasses.replace(user, format=image_format)
+            for user, stands_on in self._by_machine
+            for image, image_format in stands_on
+            if keys & self._keys_of(image)
+        }
+        by_machine = sorted(found, key=lambda user: (user.machine, user.target, user.image, user.format))
+        named = {user.image for user in by_machine}
+        beside = [
+            image
+            for image in self._beside(path, keys)
+            if image not in named and not self._raw & self._keys_of(image)
+        ]
         return [*by_machine, *(ImageUser(image=image) for image in beside[:_MOST_IMAGES])]
 
-    def _of_machines(self) -> Iterator[tuple[ImageUser, set[_Key]]]:
+    def _of_machines(self) -> Iterator[tuple[ImageUser, list[tuple[str, str]]]]:
+        """Each disk, and the images that it stands on with their formats, itself first."""
         for domain in self._connect.listAllDomains():
             for definition in _definitions(domain):
                 for disk in definition.disks():
@@ -60,13 +69,14 @@ class ImageUsers:
                     own = _resolved(self._connect, self._storages, disk, name)
                     if not own:
                         continue
-                    is_file = disk.kind is DiskKind.FILE
-                    chain = _chain(self._connect, self._images, own, disk.format) if is_file else [own]
+                    chain = [(own, disk.format)]
+                    if disk.kind is DiskKind.FILE:
+                        chain = _chain(self._connect, self._images, own, disk.format)
                     chain += [
-                        _resolved(self._connect, self._storages, each, name) for each in disk.images_below()
+                        (_resolved(self._connect, self._storages, each, name), each.format)
+                        for each in disk.images_below()
                     ]
-                    keys = set().union(*map(self._keys_of, chain))
-                    yield ImageUser(image=own, machine=name, target=disk.target), keys
+                    yield ImageUser(image=own, machine=name, target=disk.target), chain
 
     def _beside(self, path: str, keys: set[_Key]) -> list[str]:
         """Images whose headers name it: beside it, beside the file behind a link, and in pools."""
@@ -129,12 +139,14 @@ def _resolved(connect: libvirt.virConnect, storages: Storages, image: ImageEleme
         return image.source()
 
 
-def _chain(connect: libvirt.virConnect, images: Images, path: str, image_format: str) -> list[str]:
-    """The image and what it stands on; alone where it is gone or cannot be read."""
+def _chain(
+    connect: libvirt.virConnect, images: Images, path: str, image_format: str
+) -> list[tuple[str, str]]:
+    """The image and what it stands on, with their formats; alone where it is gone or cannot be read."""
     try:
-        return [each for each, _ in images.chain_of(connect, path, image_format)]
+        return images.chain_of(connect, path, image_format)
     except (DiskError, libvirt.libvirtError):
-        return [path]
+        return [(path, image_format)]
 
 
 def is_same_file(one: str, other: str) -> bool:

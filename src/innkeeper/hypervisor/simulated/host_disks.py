@@ -90,26 +90,43 @@ class SimulatedDisks:
 
 
 def _users(paths: Sequence[str], named: Sequence[tuple[str, Disk]]) -> Mapping[str, Sequence[ImageUser]]:
-    chains = {disk.path: _resolved(disk.path) for _, disk in named}
-    over: dict[Path, list[tuple[str, list[Path]]]] = {}
+    chains = {disk.path: _files(disk.path) for _, disk in named}
+    over: dict[Path, list[tuple[str, list[_File]]]] = {}
     users: dict[str, Sequence[ImageUser]] = {}
     for path in paths:
-        real = Path(path).resolve()
+        file = _file(path)
         by_machine = {
-            ImageUser(image=disk.path, machine=machine, target=disk.target)
+            ImageUser(
+                image=disk.path,
+                machine=machine,
+                target=disk.target,
+                format=disk.format if file == chains[disk.path][0] else format_of(path),
+            )
             for machine, disk in named
-            if disk.path == path or real in chains[disk.path]
+            if file in chains[disk.path]
         }
         images = {user.image for user in by_machine}
-        folders = {Path(path).parent, real.parent}
+        folders = {Path(path).parent, Path(path).resolve().parent}
         for folder in folders - over.keys():
             files = [str(each) for each in folder.iterdir() if each.is_file()] if folder.is_dir() else []
-            over[folder] = [(each, chain[1:]) for each in files if (chain := _resolved(each))[1:]]
-        beside = {each for folder in folders for each, below in over[folder] if real in below}
+            over[folder] = [(each, chain[1:]) for each in files if (chain := _files(each))[1:]]
+        beside = {each for folder in folders for each, below in over[folder] if file in below}
         ordered = sorted(by_machine, key=lambda user: (user.machine, user.target, user.image))
         users[path] = [*ordered, *(ImageUser(image=each) for each in sorted(beside - images))]
     return users
 
 
-def _resolved(path: str) -> list[Path]:
-    return [Path(each).resolve() for each in (fake_disks.chain_if_any(path) or [path])]
+#: A file by its device and number, or by its name where it is not there.
+_File = tuple[int, int] | str
+
+
+def _files(path: str) -> list[_File]:
+    return [_file(each) for each in (fake_disks.chain_if_any(path) or [path])]
+
+
+def _file(path: str) -> _File:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return path
+    return found.st_dev, found.st_ino

@@ -18,6 +18,9 @@ class ImageUser:
     #: The machine whose disk it is, and that disk's name; empty where no definition names the image.
     machine: str = ""
     target: str = ""
+    #: As what it reads the image that was asked for, by definitions and by headers above it; empty where
+    #: nothing tells.
+    format: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
