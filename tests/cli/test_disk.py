@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from tests.disks.nbd.client import connected
 from tests.serving import INNKEEPER, Ended, run_command
 
 
@@ -107,6 +108,20 @@ def test_an_export_serves_until_it_is_ended(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert not (tmp_path / "s").exists()
+
+
+def test_a_killed_export_keeps_what_it_acknowledged(tmp_path: Path) -> None:
+    """kill -9 without a flush: what the client was told of is in the disk."""
+    disk("create", tmp_path / "d.vhd", "--size", "20M")
+    command = [*INNKEEPER, "disk", "export", tmp_path / "d.vhd", "--socket", tmp_path / "s", "--writable"]
+    with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        with connected(process.stdout.readline().strip()) as client:
+            client.write(b"acknowledged", 5 << 20)
+            process.kill()
+            process.wait()
+    assert disk("convert", tmp_path / "d.vhd", tmp_path / "d.raw", "--to", "raw").code == 0
+    assert (tmp_path / "d.raw").read_bytes()[5 << 20 :].startswith(b"acknowledged")
 
 
 def test_a_chain_whose_parent_has_another_time_can_be_read_out(tmp_path: Path) -> None:

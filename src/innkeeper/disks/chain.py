@@ -292,9 +292,8 @@ def _check_time(child: Image, parent: Image) -> None:
             f"{parent.file.path}: the parent was changed after {child.file.path.name} was made.",
             path=str(child.file.path),
             code=ErrorCode.VM_E_PARENT_MODIFIED,
-            advice="If only its time changed, as by a copy: "
-            f"innkeeper disk reparent {shell(child.file.path)} {shell(parent.file.path)}\n"
-            "To read it as it is: --ignore-parent-time.",
+            advice="To read it as it is: --ignore-parent-time. If only its time changed, as by a copy: "
+            f"innkeeper disk reparent {shell(child.file.path)} {shell(parent.file.path)}",
         )
 
 

@@ -60,14 +60,17 @@ def export(
 
 def _export_here(path: Path, socket: Path, *, writable: bool, ignore_parent_time: bool) -> None:
     opened = open_chain(image_path(path), writable=writable, ignore_parent_time=ignore_parent_time)
-    with (
-        contextlib.closing(opened) as layers,
-        NbdServer(layers, image_path(socket), writable=writable) as server,
-        contextlib.suppress(KeyboardInterrupt),
-    ):
-        signal.signal(signal.SIGTERM, _interrupt)
-        typer.echo(server.url)
-        server.wait()
+    with contextlib.closing(opened) as layers:
+        if writable:
+            # What a client was told of survives a kill.
+            layers.top.keep_maps()
+        with (
+            NbdServer(layers, image_path(socket), writable=writable) as server,
+            contextlib.suppress(KeyboardInterrupt),
+        ):
+            signal.signal(signal.SIGTERM, _interrupt)
+            typer.echo(server.url)
+            server.wait()
 
 
 def exports(context: typer.Context, json: Json = False) -> None:
