@@ -200,7 +200,7 @@ _FAULTS: tuple[tuple[Callable[[Disk], bool], str, str], ...] = (
     (
         lambda disk: disk.shared,
         "is shared with other machines, which would not see the undo disk",
-        "Stop sharing {path}, or leave the machine out.",
+        "Stop sharing {path}.",
     ),
     (
         lambda disk: disk.transient,
