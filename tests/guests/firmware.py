@@ -39,35 +39,16 @@ async def make_tpms_by_this_user() -> None:
     assert await process.wait() == 0
 
 
-async def set_variable(host: Host, machine: TinyMachine, value: str) -> None:
-    """Let the guest write a UEFI variable."""
-    await _run(host, machine, f"write({value!r})")
+async def in_the_guest(host: Host, machine: TinyMachine, *statements: str) -> str:
+    """Let the guest do this in one go, and return what it prints.
 
-
-async def variable(host: Host, machine: TinyMachine) -> str:
-    """The UEFI variable as the guest reads it."""
-    return await _run(host, machine, "print(read())")
-
-
-async def seal(host: Host, machine: TinyMachine, secret: str) -> None:
-    """Let the guest seal a secret to its TPM, under a handle that outlives reboots."""
-    await _run(host, machine, f"seal({secret!r})")
-
-
-async def unsealed(host: Host, machine: TinyMachine) -> str:
-    """The secret as the TPM gives it to the guest, or the TPM's refusal."""
-    return await _run(host, machine, "print(unseal())")
-
-
-async def clear_tpm(host: Host, machine: TinyMachine) -> None:
-    """Let the guest clear its TPM: nothing sealed before can ever be unsealed again."""
-    await _run(host, machine, "clear()")
-
-
-async def _run(host: Host, machine: TinyMachine, statement: str) -> str:
-    done = await host.guest_agents.run(
-        machine.name, ("/usr/bin/python3", "-I", "-S", "-c", f"{_IN_THE_GUEST}\n{statement}"), timeout=60
-    )
+    There are ``write(value)`` and ``read()`` of a UEFI variable; ``seal(secret)`` to the TPM under a handle
+    that outlives reboots, ``unseal()``, which returns the secret or the TPM's refusal, and ``clear()``, after
+    which nothing that was sealed before can ever be unsealed.
+    """
+    program = "\n".join((_IN_THE_GUEST, *statements))
+    command = ("/usr/bin/python3", "-I", "-S", "-c", program)
+    done = await host.guest_agents.run(machine.name, command, timeout=60)
     assert done.exit_code == 0, done
     return done.stdout.decode().strip()
 

@@ -17,16 +17,7 @@ from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
 from innkeeper.tasks.clock import SystemClock
 from tests.guests import tiny
-from tests.guests.firmware import (
-    clear_tpm,
-    firmware_is_missing,
-    make_tpms_by_this_user,
-    seal,
-    set_variable,
-    unsealed,
-    variable,
-    with_firmware,
-)
+from tests.guests.firmware import firmware_is_missing, in_the_guest, make_tpms_by_this_user, with_firmware
 from tests.guests.machines import GUEST_AGENT_PORT, TinyMachine, forget, tiny_definition
 from tests.guests.tiny import TinyGuest
 
@@ -60,7 +51,7 @@ async def boot(host: Host, machine: TinyMachine) -> None:
     async with asyncio.timeout(180):
         while True:
             try:
-                await variable(host, machine)
+                await host.guest_agents.run(machine.name, ("/bin/true",), timeout=20)
             except AgentError:
                 await asyncio.sleep(0.2)
             else:
@@ -73,21 +64,17 @@ async def test_a_live_undo_point_brings_back_a_variable_and_a_sealed_secret(
     """The guest has overwritten the one and cleared the TPM of the other: a roll back has them again."""
     host = embedded_hypervisor
     await boot(host, machine)
-    await set_variable(host, machine, "before")
-    await seal(host, machine, "the key of the disk")
+    await in_the_guest(host, machine, "write('before')", "seal('the key of the disk')")
     plan = await plan_undo_point(host, await host.inventory.get(machine.name), 7, UndoRules())
     undo = UndoPoint(host, plan, clock=SystemClock())
     await undo.take(freeze_seconds=10)
     assert (await host.inventory.get(machine.name)).state is MachineState.RUNNING
 
-    await set_variable(host, machine, "after")
-    await clear_tpm(host, machine)
-    assert await variable(host, machine) == "after"
-    assert (await unsealed(host, machine)).startswith("refused")
+    changed = await in_the_guest(host, machine, "write('after')", "clear()", "print(read(), unseal())")
+    assert changed.startswith("after refused")
 
     await host.lifecycle.turn_off(machine.name)
     await undo.drop()
     await undo.delete_files()
     await boot(host, machine)
-    assert await variable(host, machine) == "before"
-    assert await unsealed(host, machine) == "the key of the disk"
+    assert await in_the_guest(host, machine, "print(read(), unseal())") == "before the key of the disk"
