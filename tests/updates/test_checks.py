@@ -20,6 +20,7 @@ from innkeeper.machines.settings import MachineSettings
 from innkeeper.updates.checks import Checks
 from innkeeper.updates.policy import Policy, UndoPointPolicy
 from innkeeper.wire.checks import DiskUndo
+from innkeeper.wire.events import EventKind
 from innkeeper.wire.states import RollBack
 from tests.threads import in_thread
 from tests.updates.inn import PATIENT, Inn
@@ -302,3 +303,25 @@ async def test_a_host_that_may_share_images_and_hangs_is_named(inn: Inn) -> None
     (found,) = [check for check in looking.result().machines if check.host == inn.host.name]
     assert "Whether a machine of hanging stands on" in found.obstacles[0].error.sentence
     assert "did not answer within 30 seconds" in found.obstacles[0].error.sentence
+
+
+async def test_a_machine_is_looked_at_again_when_its_update_has_ended(inn: Inn) -> None:
+    """In the middle of the run it stands on an undo disk; that is no answer for the next night."""
+    await inn.add(MachineState.TURNED_OFF)
+    checks = Checks(
+        machines=inn.machines, agents=inn.agents, policy=inn.policy, clock=inn.clock, pace=inn.clock
+    )
+    loop = asyncio.create_task(checks.run())
+    task = await inn.start()
+    await inn.until_phase(task.id, "Updating")
+    assert not (await checks.one("web-1")).can_be_maintained
+    await inn.ended(task.id)
+    (ended,) = [event for event in inn.events if event.kind is EventKind.TASK_ENDED]
+    checks.on_event(ended)
+    give_up = inn.clock.monotonic() + 10
+    while not (check := checks.last(inn.host.name, "web-1")) or not check.can_be_maintained:
+        assert inn.clock.monotonic() < give_up, check
+        await asyncio.sleep(0.01)
+        await inn.clock.advance(0.5)
+    loop.cancel()
+    await asyncio.wait({loop})

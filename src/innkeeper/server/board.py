@@ -71,7 +71,8 @@ class Notice:
             self.machine,
             agent_connected=self.agent_connected,
             task_id=self.task_id,
-            verdict=verdict_of(self.check),
+            # Its own update is no obstacle to the next one: what holds it is shown instead.
+            verdict=verdict_of(self.check if self.task_id is None else None),
             allowed=allowed(role),
             roll_back=self.roll_back,
         )

@@ -22,7 +22,7 @@ from innkeeper.errors import (
 )
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.service import Machines
+from innkeeper.machines.service import Machines, lock_of
 from innkeeper.machines.undo.children import Users
 from innkeeper.machines.undo.exclusion import written_disks
 from innkeeper.machines.undo.fitness import Examination, Obstacle
@@ -34,7 +34,7 @@ from innkeeper.tasks.waiting import Outrun, Signal, unless
 from innkeeper.updates.admission import admission, refuse_silent_agent
 from innkeeper.updates.policy import Policy
 from innkeeper.wire.checks import DiskUndo
-from innkeeper.wire.events import Event, EventGroup
+from innkeeper.wire.events import Event, EventGroup, EventKind
 from innkeeper.wire.states import RollBack
 
 T = TypeVar("T")
@@ -122,6 +122,7 @@ class Checks:
         self._last: dict[tuple[str, str], Check] = {}
         self._looking: asyncio.Task[Checked] | None = None
         self._changed: set[str] = set()
+        self._looked_at = float("-inf")
         self._woken = Signal(is_set=True)
 
     # Questions
@@ -145,22 +146,24 @@ class Checks:
 
     async def run(self) -> None:
         """Look at all machines from time to time, and at those that have changed soon after."""
-        looked_at = -_EVERY_SECONDS
         while True:
             await self._woken.wait_within(self._pace, _EVERY_SECONDS)
             await self._pace.sleep(_GATHER_SECONDS)
             self._woken.clear()
             changed, self._changed = self._changed, set()
-            if self._pace.monotonic() - looked_at >= _EVERY_SECONDS:
-                looked_at = self._pace.monotonic()
+            if self._pace.monotonic() - self._looked_at >= _EVERY_SECONDS:
+                self._looked_at = self._pace.monotonic()
                 await self.all()
             else:
                 await self._look_at(changed)
 
     def on_event(self, event: Event) -> None:
         """Heed what may have changed an answer."""
-        if event.kind.group in (EventGroup.MACHINE, EventGroup.AGENT, EventGroup.UNDO) and event.subject:
-            self._changed.add(event.subject)
+        if event.kind is EventKind.HOST_CONNECTED:
+            self._looked_at = float("-inf")
+            self._woken.set()
+        elif (name := _machine_of(event)) is not None:
+            self._changed.add(name)
             self._woken.set()
 
     async def _look_at(self, names: set[str]) -> None:
@@ -295,6 +298,15 @@ class Checks:
             code=ErrorCode.VM_E_TIMED_OUT,
             advice="See whether libvirt on it answers: innkeeper host list",
         )
+
+
+def _machine_of(event: Event) -> str | None:
+    """The machine of which something has changed: by itself, or because a task let go of it."""
+    if event.kind.group in (EventGroup.MACHINE, EventGroup.AGENT, EventGroup.UNDO):
+        return event.subject or None
+    lock = str(event.data.get("lock") or "")
+    is_let_go = event.kind is EventKind.TASK_ENDED and lock.startswith(lock_of(""))
+    return lock.removeprefix(lock_of("")) if is_let_go else None
 
 
 class _TooLong(HypervisorError):
