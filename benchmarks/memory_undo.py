@@ -24,7 +24,7 @@ from demo.guest.image import build_image
 from demo.machines import GUESTS, how_they_run, set_up
 from demo.place import Place, image_cache
 from demo.service import end_leftovers
-from innkeeper.errors import AgentError
+from innkeeper.errors import AgentError, MachineError
 from innkeeper.hypervisor.libvirt import libvirt_host
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
@@ -194,20 +194,23 @@ class Bench:
                     return
 
 
-async def measure(place: Place, rounds: int) -> dict[str, list[Round]]:
+async def measure(place: Place, rounds: int, loads: Sequence[str]) -> dict[str, list[Round]]:
     """Every way, idle and busy, in turns."""
     events: list[Event] = []
     host = libvirt_host(name="bench", uri=place.uri, publish=events.append, state_directory=place.state)
     await host.connection.open()
     found: dict[str, list[Round]] = {}
     try:
-        for load in ("idle", "busy"):
+        for load in loads:
             bench = Bench(host, events)
             await bench.boot(load)
             these = found.setdefault(load, [])
             for _ in range(rounds):
                 for live in (False, True):
-                    these.append(_told(load, await bench.with_memory(live=live)))
+                    try:
+                        these.append(_told(load, await bench.with_memory(live=live)))
+                    except MachineError as error:
+                        print(load, error.sentence, flush=True)
             for number in range(rounds):
                 if number:
                     await bench.boot(load)
@@ -228,14 +231,15 @@ def main() -> None:
     """Measure, print and write down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--loads", nargs="+", default=["idle", "busy"])
+    given = parser.parse_args()
     place = Place(root=Path.home() / ".inn-bench-memory")
     image = build_image(image_cache(), lambda line: None)
     end_leftovers(place)
     place.clear()
     set_up([_GUEST], image, place, how_they_run(image))
     try:
-        found = asyncio.run(measure(place, rounds))
+        found = asyncio.run(measure(place, given.rounds, given.loads))
     finally:
         end_leftovers(place)
         place.clear()

@@ -42,7 +42,7 @@ _BELIEVED_SECONDS: Final = 3600.0
 _UNKNOWN_SPEED: Final = 100e6
 #: The first bytes of a file that libvirt has finished, and of one that it has not.
 _WHOLE, _PARTIAL = b"LibvirtQemudSave", b"LibvirtQemudPart"
-_WATCH_SECONDS: Final = 0.05
+_WATCH_SECONDS: Final = 0.02
 _RUNNING: Final = frozenset({MachineState.RUNNING})
 _OFF: Final = frozenset({MachineState.TURNED_OFF, MachineState.SAVED})
 
