@@ -101,5 +101,5 @@ class Grants:
 
 
 def _is_of(granted: Granted, realm: str, name: str) -> bool:
-    """Whether it was given in this realm to whom the name, in its normal form, is of."""
+    """Whether a role was given to the person or group of this name, in its normal form, in this realm."""
     return is_same_realm(granted.realm, realm) and normal_name(realm, granted.name) == name

@@ -20,7 +20,7 @@ class Revocations:
         self._told: dict[Callable[[], None], None] = {}
 
     def happened(self) -> None:
-        """Have every request look at once whether its caller may go on."""
+        """Make every open request check its caller at once."""
         for tell in list(self._told):
             tell()
 
