@@ -390,8 +390,8 @@ def test_a_merge_stores_what_a_killed_export_left_before_its_own_notes(
 ) -> None:
     """Of child and parent alike: whenever the merge is killed, all that a client was told of is there."""
     family = Family(in_memory, "dynamic")
-    family.write(family.child, b"first" * 3000, range(BLOCK, SIZE, 7 * BLOCK))
-    write_and_die(in_memory / which, b"exported" * 100, range(0, SIZE, 2 * BLOCK))
+    family.write(family.child, b"first" * 3000, range(BLOCK, SIZE, 20 * BLOCK))
+    write_and_die(in_memory / which, b"exported" * 100, range(0, SIZE, 9 * BLOCK))
     os.utime(family.parent, (1_700_000_000,) * 2)
     expected = family.content_anyway()
     notes = {path: path.read_bytes() for path in in_memory.glob("*.maps")}
