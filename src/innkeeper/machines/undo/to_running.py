@@ -25,7 +25,7 @@ async def plan_going_back(host: Host, name: str, *, clock: Clock) -> Json:
     machine = await host.inventory.get(name)
     plan = await existing_plan(host, machine)
     if plan is None:
-        raise _no_memory(machine, "it stands on no undo disks")
+        raise _no_memory(machine, "it stands on no undo disks", "There is nothing to be undone.")
     memory, record = await _memory_of(host, machine, plan, clock)
     why_not = await memory.why_not(record)
     if why_not:
@@ -103,15 +103,18 @@ async def _memory_of(
 ) -> tuple[MemoryPoint, MemoryRecord]:
     noted = await noted_memory(host, plan.disks[0].overlay, machine.name, clock=clock)
     if noted is None:
-        raise _no_memory(machine, "no memory was kept with its undo disks")
+        raise _no_memory(
+            machine,
+            "no memory was kept with its undo disks",
+            f"Turn it off, and go back to its disks alone: innkeeper machine undo {machine.name} --discard",
+        )
     return noted
 
 
-def _no_memory(machine: Machine, why: str) -> MachineError:
+def _no_memory(machine: Machine, why: str, advice: str) -> MachineError:
     return MachineError(
         f"{machine.name} cannot go back to the running moment: {why}.",
         machine=machine.name,
         code=ErrorCode.ERROR_FILE_NOT_FOUND,
-        advice="Turn it off, and go back to its disks alone: "
-        f"innkeeper machine undo {machine.name} --discard",
+        advice=advice,
     )
