@@ -210,7 +210,9 @@ async def _open(host: Host) -> None:
     async with asyncio.timeout(_CONNECTS_S):
         while True:
             with contextlib.suppress(HypervisorError):
-                return await host.connection.open()
+                await host.connection.open()
+                await host.inventory.list()  # a host that is away does not fail to open
+                return
             await asyncio.sleep(0.05)
 
 
