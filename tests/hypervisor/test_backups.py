@@ -128,6 +128,7 @@ async def house(
 @pytest.mark.parametrize("live", [False, True])
 async def test_increments_are_right_while_protected_and_after_a_merge(house: House, live: bool) -> None:
     """Whether the undo disk is put on and merged with the machine on or off."""
+    before = await house.host.backups.checkpoints(_NAME)
     if not live:
         await house.turn_off()
     await house.protect()
@@ -140,7 +141,11 @@ async def test_increments_are_right_while_protected_and_after_a_merge(house: Hou
     if not live:
         await house.turn_off()
     await house.merge()
+    mended = await mend_backups(house.host, house.plan, CLOCK, before)
+    assert not mended.lost
     if not live:
+        assert mended.checkpoints == ("while",)
+        assert await house.host.backups.sound_bitmaps(house.tracking(str(house.base))) == {"full", "while"}
         await house.start()
     await house.write(7, 0x77)
     await house.back_up("after", since="while")
