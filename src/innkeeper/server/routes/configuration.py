@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -319,7 +318,7 @@ def sent_value(request: wire.ValueRequest) -> Value:
         return request.value
     try:
         return base64.b64decode(str(request.value), validate=True)
-    except binascii.Error as exc:
+    except ValueError as exc:
         raise InvalidArgument("The bytes are no base64.") from exc
 
 
