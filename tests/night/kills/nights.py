@@ -43,8 +43,8 @@ def trial(chance: random.Random, directory: Path) -> Outcome:
     if not outcome.faults:
         kills = chance.randint(1, _MOST_KILLS)
         _night(chance, directory, f"night-{time.time_ns()}", kills, outcome)
+    Service(_INN).kill_qemu()  # the next night begins with a start
     if outcome.faults:
-        Service(_INN).kill_qemu()
         _INN.rename(directory / "inn")
     return outcome
 
