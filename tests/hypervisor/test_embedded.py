@@ -387,3 +387,33 @@ async def console_says(machine: TinyMachine, words: str) -> None:
     async with asyncio.timeout(180):
         while words not in await asyncio.to_thread(machine.console.read_text):
             await asyncio.sleep(0.1)
+
+
+#: libvirt before 9.1 writes this quotation mark into an attribute as it is, and its own text is no XML then.
+_UNREADABLE = """
+<domain type='qemu'>
+  <name>unreadable</name><memory unit='MiB'>64</memory>
+  <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
+  <os><type>hvm</type></os>
+  <devices>
+    <disk type='vhostuser' device='disk'>
+      <driver name='qemu' type='raw'/><source type='unix' path="/tmp/a'b.sock"/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+  </devices>
+</domain>"""
+
+
+async def test_a_machine_that_cannot_be_read_hides_no_other(
+    embedded_hypervisor: Host, define_machine: DefineMachine
+) -> None:
+    """The rest of the host's machines are listed."""
+    host = embedded_hypervisor
+    await define_machine("beside")
+    with contextlib.suppress(InnkeeperError):
+        await host.definitions.define(_UNREADABLE)
+    try:
+        assert "beside" in [machine.name for machine in await host.inventory.list()]
+        assert (await host.inventory.get("beside")).name == "beside"
+    finally:
+        await host.definitions.undefine("unreadable")

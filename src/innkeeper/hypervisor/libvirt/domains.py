@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import libvirt
+import structlog
 
-from innkeeper.errors import WrongState
+from innkeeper.errors import InvalidArgument, WrongState
 from innkeeper.hypervisor.domain.extras import read_summary
 from innkeeper.hypervisor.libvirt.definition import AGENT_PORT, GUEST_AGENT_PORT, Definition
 from innkeeper.hypervisor.libvirt.states import SavedImage, machine_state, read_saved_image
@@ -22,6 +23,8 @@ _PERSISTENT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _STATE_STATS = libvirt.VIR_DOMAIN_STATS_STATE
 #: A domain in the middle of a long job is answered for with what is known, instead of being waited for.
 _NO_WAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+
+_log = structlog.get_logger(__name__)
 
 _SETTLED = frozenset({MachineState.RUNNING, MachineState.PAUSED, MachineState.MERGING_DRIVES})
 
@@ -81,7 +84,8 @@ class Domains:
             name, state = domain.name(), (stats["state.state"], stats["state.reason"])
             is_off = state[0] == libvirt.VIR_DOMAIN_SHUTOFF
             is_saved = name in saved or (is_off and f"{name}.save" in put_back)
-            found.append(self._value(domain, state, saved=is_saved, autostart=name in autostart))
+            with self._passing_over(domain):
+                found.append(self._value(domain, state, saved=is_saved, autostart=name in autostart))
         self._forget_others(found)
         return found
 
@@ -125,6 +129,17 @@ class Domains:
         if state not in allowed:
             raise WrongState.of(domain.name(), state, command)
         return state
+
+    @contextlib.contextmanager
+    def _passing_over(self, domain: libvirt.virDomain) -> Iterator[None]:
+        """Pass over one machine, for the sake of the others: one that is gone by now, or cannot be read."""
+        try:
+            yield
+        except InvalidArgument as error:
+            _log.warning("machine_unreadable", host=self._host, machine=domain.name(), error=error.sentence)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
 
     def _has_saved(self, domain: libvirt.virDomain) -> bool:
         if domain.hasManagedSaveImage():
