@@ -253,6 +253,19 @@ async def test_wrong_answer_is_an_error_and_a_fault(inn: Inn, guest: MemoryGuest
     assert inn.kinds() == [EventKind.AGENT_CONNECTED, EventKind.AGENT_LOST]
 
 
+@pytest.mark.parametrize("asked", ["task", "start_task"])
+async def test_an_answer_about_another_update_is_none(inn: Inn, guest: MemoryGuest, asked: str) -> None:
+    """A guest cannot pass an old success off as the update that was started."""
+    session = await inn.session()
+    guest.answer = {"task": {"identifier": "old", "status": 3, "percent": 100, "text": ""}}
+    asking = asyncio.create_task(
+        session.task("u1") if asked == "task" else session.start_task("label", "u1", b"")
+    )
+    await inn.clock.advance(0.1)
+    with pytest.raises(AgentError, match="another update than the one that was asked for"):
+        await asking
+
+
 async def test_guest_that_books_10000_updates_is_bounded() -> None:
     """A guest's bookings reach the house at a bounded rate, and the other guests go on."""
     async with inn_of("web-1", "evil-1") as inn:

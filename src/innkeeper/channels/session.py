@@ -29,8 +29,7 @@ from innkeeper.channels.statements import (
     clean_sentence,
     read_health,
     read_may_reach,
-    read_optional_task,
-    read_task,
+    read_task_of,
 )
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.tasks.ports import Clock
@@ -96,12 +95,17 @@ class AgentSession:
             "identifier": identifier,
             "context": base64.b64encode(context).decode(),
         }
-        return await self._ask(question, lambda answer: read_task(answer.get("task")))
+        return await self._ask(question, lambda answer: read_task_of(answer.get("task"), identifier))
 
     async def task(self, identifier: str) -> AgentTask | None:
         """Return the agent's journal entry of an update."""
         question: Message = {"do": "task", "identifier": identifier}
-        return await self._ask(question, lambda answer: read_optional_task(answer.get("task")))
+        return await self._ask(
+            question,
+            lambda answer: (
+                None if answer.get("task") is None else read_task_of(answer.get("task"), identifier)
+            ),
+        )
 
     async def cancel_task(self, identifier: str) -> None:
         """Ask the agent to cancel an update; best effort."""

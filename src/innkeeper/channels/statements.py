@@ -94,9 +94,12 @@ def read_task(response: object) -> AgentTask:
     )
 
 
-def read_optional_task(response: object) -> AgentTask | None:
-    """Read an update, or that there is none."""
-    return None if response is None else read_task(response)
+def read_task_of(response: object, identifier: str) -> AgentTask:
+    """Read what the agent's journal says of the update that was asked for; another's is no answer."""
+    task = read_task(response)
+    if task.identifier != identifier:
+        raise Unbelievable("it reports another update than the one that was asked for")
+    return task
 
 
 def read_health(response: object) -> HealthReport:
