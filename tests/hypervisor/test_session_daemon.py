@@ -190,8 +190,7 @@ async def test_no_element_of_a_disk_is_lost_over_the_wire(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notice a silent daemon within seconds."""
-    monkeypatch.setattr(lanes, "_KEEPALIVE_INTERVAL_S", 1)
-    monkeypatch.setattr(lanes, "_KEEPALIVE_TRIES", 1)
+    monkeypatch.setattr(lanes, "KEEPALIVE", lanes.Keepalive(interval_seconds=1, tries=1))
     monkeypatch.setattr(lanes, "_OPEN_TIMEOUT_S", 1.0)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -21,9 +22,17 @@ from innkeeper.hypervisor.libvirt.faults import translated
 
 T = TypeVar("T")
 
-#: A dead host is noticed after this many seconds × (tries + 1) without an answer.
-_KEEPALIVE_INTERVAL_S = 5
-_KEEPALIVE_TRIES = 3
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Keepalive:
+    """When a silent daemon is given up: after ``interval_seconds`` × (``tries`` + 1) without an answer."""
+
+    interval_seconds: int
+    tries: int
+
+
+KEEPALIVE = Keepalive(interval_seconds=5, tries=3)
+
 #: libvirt itself waits for ever for a daemon that accepts and says nothing.
 _OPEN_TIMEOUT_S = 10.0
 
@@ -126,7 +135,7 @@ class Lane:
         with translated(f"connect to {self._uri}"):
             connect = libvirt.open(self._uri)
         with contextlib.suppress(libvirt.libvirtError):
-            connect.setKeepAlive(_KEEPALIVE_INTERVAL_S, _KEEPALIVE_TRIES)
+            connect.setKeepAlive(KEEPALIVE.interval_seconds, KEEPALIVE.tries)
         if self._on_closed is not None:
             closed = self._on_closed
             connect.registerCloseCallback(lambda _lost, reason, _opaque: closed(f"reason {reason}"), None)
