@@ -12,6 +12,7 @@ from innkeeper.server.http import problems
 from innkeeper.server.http.body_limit import BodyLimit
 from innkeeper.server.http.conditional import ConditionalRequests
 from innkeeper.server.http.description import describe
+from innkeeper.server.http.forwarded import Forwarded, proxies_of
 from innkeeper.server.http.header_limit import HeadLimit
 from innkeeper.server.http.idempotency import IdempotencyKeys
 from innkeeper.server.identity.gate import Gate
@@ -80,6 +81,8 @@ def make_app(house: House) -> FastAPI:
     )
     app.add_middleware(HeadLimit)
     app.add_middleware(PageHeaders)
+    if house.settings.trusted_proxies:
+        app.add_middleware(Forwarded, proxies=proxies_of(house.settings.trusted_proxies))
     return app
 
 

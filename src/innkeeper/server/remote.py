@@ -16,6 +16,7 @@ import h11
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.identity.lockout import network_of
 from innkeeper.server.http.connections import HttpProtocol
+from innkeeper.server.http.forwarded import Network, is_trusted, proxies_of
 from innkeeper.server.identity.certificates import Certificate, names_in, self_made
 from innkeeper.server.peers import SocketProtocol
 from innkeeper.server.settings import Settings
@@ -141,7 +142,9 @@ def _say(listening: socket.socket) -> str:
 class Crowd:
     """Counts connections, in all and by address."""
 
-    def __init__(self, *, most: int, most_from_one: int) -> None:
+    def __init__(self, *, most: int, most_from_one: int, proxies: Sequence[Network] = ()) -> None:
+        """``proxies`` are not held to ``most_from_one``: each stands for many."""
+        self._proxies = proxies
         self._most = most
         self._most_from_one = most_from_one
         self._by_network: collections.Counter[str] = collections.Counter()
@@ -149,7 +152,8 @@ class Crowd:
     def enter(self, address: str) -> bool:
         """Whether one more connection from an address is admitted."""
         network = network_of(address)
-        if self._by_network.total() >= self._most or self._by_network[network] >= self._most_from_one:
+        is_full = self._by_network[network] >= self._most_from_one and not is_trusted(self._proxies, address)
+        if is_full or self._by_network.total() >= self._most:
             return False
         self._by_network[network] += 1
         return True
@@ -241,7 +245,11 @@ class RemoteSocketProtocol(SocketProtocol):
 
 def remote_protocols(settings: Settings) -> tuple[type[RemoteProtocol], type[RemoteSocketProtocol]]:
     """Return the protocols of one service's remote doors, which share one count of connections."""
-    crowd = Crowd(most=settings.max_connections, most_from_one=settings.max_connections_from_one)
+    crowd = Crowd(
+        most=settings.max_connections,
+        most_from_one=settings.max_connections_from_one,
+        proxies=proxies_of(settings.trusted_proxies),
+    )
     return (
         type("RemoteProtocol", (RemoteProtocol,), {"crowd": crowd}),
         type("RemoteSocketProtocol", (RemoteSocketProtocol,), {"crowd": crowd}),

@@ -76,9 +76,12 @@ class Settings(BaseModel):
     #: More names by which browsers and programs reach the service, such as that of a proxy before it. This
     #: computer's name, those of `listen` and of the certificate, and addresses are known.
     host_names: tuple[str, ...] = ()
+    #: Addresses or networks of reverse proxies before the service: they say whose request it is, and whether
+    #: it came by TLS (`Forwarded`, or `X-Forwarded-For` and `X-Forwarded-Proto`). Nobody else is believed.
+    trusted_proxies: tuple[str, ...] = ()
     #: Connections from other computers at once.
     max_connections: int = Field(default=2000, ge=1)
-    #: Of these, connections from one address.
+    #: Of these, connections from one address; trusted proxies may have them all.
     max_connections_from_one: int = Field(default=500, ge=1)
     #: Hours after which a session that is not used ends.
     session_idle_hours: float = Field(default=12.0, gt=0)

@@ -31,6 +31,9 @@ HEADERS = {
 }
 
 
+#: Whoever came by TLS once is to come so for a year.
+_BY_TLS_ONLY = ("Strict-Transport-Security", "max-age=31536000")
+
 #: What JSON needs of it: a browser that takes it for nothing else cannot be made to run it.
 _OF_JSON = [(b"x-content-type-options", b"nosniff")]
 
@@ -44,6 +47,8 @@ class PageHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
 
+        is_secure = scope.get("scheme") == "https"
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start" and _is_json(message):
                 message["headers"] = [*message["headers"], *_OF_JSON]
@@ -51,6 +56,8 @@ class PageHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if is_secure:
+                    headers.setdefault(*_BY_TLS_ONLY)
             await send(message)
 
         await self._app(scope, receive, guarded if scope["type"] == "http" else send)

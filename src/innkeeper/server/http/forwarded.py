@@ -1,0 +1,105 @@
+"""The caller behind a trusted proxy: who it was, and by which scheme they came (RFC 7239)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from innkeeper.errors import InvalidArgument
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: More proxies in a row than anybody has; what is longer is cut.
+_MOST_HOPS: Final = 32
+_PAIR: Final = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*')
+_SECURE: Final = {"http": "https", "ws": "wss"}
+
+
+class Forwarded:
+    """Middleware: takes a request's caller and scheme from the headers of trusted proxies.
+
+    That is ``Forwarded``, or ``X-Forwarded-For`` and ``X-Forwarded-Proto``. Read from the right, where the
+    nearest proxy has written: the first address that is no trusted proxy's is the caller's. What anybody else
+    sends under these names means nothing.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: Sequence[Network]) -> None:
+        self._app = app
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on as its caller's."""
+        if scope["type"] in ("http", "websocket") and is_trusted(self._proxies, _peer(scope)):
+            scope = {**scope, **self._caller(scope)}
+        await self._app(scope, receive, send)
+
+    def _caller(self, scope: Scope) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for address, scheme in _hops(Headers(scope=scope)):
+            if scheme == "https":
+                found["scheme"] = _SECURE.get(scope["scheme"], scope["scheme"])
+            if address is not None:
+                found["client"] = (address, 0)
+            if address is None or not is_trusted(self._proxies, address):
+                break
+        return found
+
+
+def proxies_of(texts: Sequence[str]) -> tuple[Network, ...]:
+    """The networks of trusted proxies. Raises ``InvalidArgument`` for what is neither address nor network."""
+    networks = []
+    for text in texts:
+        try:
+            networks.append(ipaddress.ip_network(text, strict=False))
+        except ValueError as error:
+            raise InvalidArgument(
+                f"The setting “trusted_proxies” has “{text[:60]}”, which is no address and no network.",
+                advice="Write addresses or networks, such as 192.0.2.10 or 10.1.0.0/24.",
+            ) from error
+    return tuple(networks)
+
+
+def is_trusted(proxies: Sequence[Network], address: str) -> bool:
+    """Whether the address is that of a trusted proxy."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return any((mapped or parsed) in network for network in proxies)
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def _hops(headers: Headers) -> Iterator[tuple[str | None, str]]:
+    """Address and scheme of each hop, nearest first; no address for one that hides it or writes nonsense."""
+    elements = ",".join(headers.getlist("forwarded")[-_MOST_HOPS:])
+    if elements:
+        for element in reversed(elements.split(",")[-_MOST_HOPS:]):
+            pairs = {key.lower(): quoted or plain for key, quoted, plain in _PAIR.findall(element)}
+            yield _address(pairs.get("for", "")), pairs.get("proto", "").lower()
+        return
+    addresses = ",".join(headers.getlist("x-forwarded-for")).split(",")
+    # Proxies write one scheme, of the nearest hop, whatever they do to the list of addresses.
+    scheme = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+    for text in reversed(addresses[-_MOST_HOPS:]):
+        yield _address(text.strip()), scheme
+
+
+def _address(text: str) -> str | None:
+    """``192.0.2.60``, ``192.0.2.60:4711``, ``[2001:db8::1]`` or ``[2001:db8::1]:4711`` as an address."""
+    host = text[1:].partition("]")[0] if text.startswith("[") else text
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return None

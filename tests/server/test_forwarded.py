@@ -1,0 +1,67 @@
+"""Callers behind proxies: told from one another where the proxy is trusted, and nobody else is believed."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from innkeeper.errors import InvalidArgument
+from innkeeper.server.http.forwarded import Forwarded, is_trusted, proxies_of
+
+_PROXIES = proxies_of(["192.0.2.10", "10.1.0.0/24", "2001:db8::/64"])
+
+
+async def _seen(headers: list[tuple[str, str]], peer: str = "192.0.2.10") -> tuple[str, str]:
+    seen: list[Scope] = []
+
+    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope)
+
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    scope = {"type": "http", "scheme": "http", "client": (peer, 1), "headers": raw}
+    await Forwarded(inside, _PROXIES)(scope, None, None)  # type: ignore[arg-type]  # nobody sends or receives
+    return seen[0]["client"][0], seen[0]["scheme"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], ("192.0.2.10", "http")),
+        ([("Forwarded", "for=198.51.100.7")], ("198.51.100.7", "http")),
+        ([("Forwarded", "for=198.51.100.7;proto=https;host=inn")], ("198.51.100.7", "https")),
+        ([("Forwarded", 'FOR="[2001:DB8:1::7]:4711";Proto=HTTPS')], ("2001:db8:1::7", "https")),
+        # What the caller wrote before the proxy did is not believed.
+        ([("Forwarded", "for=203.0.113.1"), ("Forwarded", "for=198.51.100.7")], ("198.51.100.7", "http")),
+        ([("Forwarded", "for=203.0.113.1, for=198.51.100.7;proto=https")], ("198.51.100.7", "https")),
+        # A chain of trusted ones.
+        ([("Forwarded", "for=198.51.100.7, for=10.1.0.9;proto=https")], ("198.51.100.7", "https")),
+        ([("Forwarded", "for=_hidden")], ("192.0.2.10", "http")),
+        ([("Forwarded", "for=unknown;proto=https")], ("192.0.2.10", "https")),
+        ([("Forwarded", ";;==,,")], ("192.0.2.10", "http")),
+        ([("X-Forwarded-For", "203.0.113.1, 198.51.100.7")], ("198.51.100.7", "http")),
+        ([("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Proto", "https")], ("198.51.100.7", "https")),
+        ([("X-Forwarded-For", "198.51.100.7, 10.1.0.9")], ("198.51.100.7", "http")),
+        ([("X-Forwarded-For", "\xff")], ("192.0.2.10", "http")),
+    ],
+)
+async def test_a_trusted_proxy_says_whose_request_it_is(
+    headers: list[tuple[str, str]], expected: tuple[str, str]
+) -> None:
+    """By the standard header or the older ones, the nearest hop first."""
+    assert await _seen(headers) == expected
+
+
+async def test_nobody_else_is_believed() -> None:
+    """A caller who sends the header themselves stays who they are."""
+    headers = [("Forwarded", "for=198.51.100.7;proto=https"), ("X-Forwarded-For", "198.51.100.7")]
+    assert await _seen(headers, peer="203.0.113.5") == ("203.0.113.5", "http")
+
+
+def test_proxies_are_addresses_and_networks() -> None:
+    """IPv4 by its IPv6 spelling too."""
+    assert is_trusted(_PROXIES, "::ffff:192.0.2.10")
+    assert is_trusted(_PROXIES, "2001:db8::5")
+    assert not is_trusted(_PROXIES, "192.0.2.11")
+    assert not is_trusted(_PROXIES, "")
+    with pytest.raises(InvalidArgument, match="trusted_proxies"):
+        proxies_of(["proxy.example"])
