@@ -37,6 +37,10 @@ def test_the_policy_is_read_from_its_table(tmp_path: Path) -> None:
         ("slotss = 3", "slotss"),
         ("[policy]\nslots = 'many'", "policy.slots"),
         ("[policy]\nsl0ts = 3", "policy.sl0ts"),
+        ("[policy.undo]\nundo_directory = 'relative/here'", "policy.undo.undo_directory"),
+        ("[policy.memory]\nlongest_pause_seconds = -1", "policy.memory.longest_pause_seconds"),
+        ("[policy]\nsoak_seconds = nan", "policy.soak_seconds"),
+        ("[policy.undo_points]\n'' = 'memory'", "policy.undo_points"),
         ("[fake]\nmachines = 0", "fake.machines"),
         ("history_days = -1", "history_days"),
         ("this is not", "TOML"),
@@ -50,6 +54,17 @@ def test_a_setting_that_will_not_do_is_named_with_its_file(tmp_path: Path, text:
         settings.load(file=file, environ={})
     assert named in str(refused.value)
     assert str(file) in str(refused.value)
+
+
+def test_a_misspelt_setting_is_answered_with_those_of_its_table(tmp_path: Path) -> None:
+    """Those of the whole file would not help."""
+    file = tmp_path / "innkeeper.toml"
+    file.write_text("[policy.undo]\nundo_dir = '/undo'\n")
+    with pytest.raises(InvalidArgument, match="is not known") as refused:
+        settings.load(file=file, environ={})
+    assert refused.value.advice.startswith("The settings of [policy.undo] are: ")
+    assert "undo_directory" in refused.value.advice
+    assert "socket" not in refused.value.advice
 
 
 def test_a_settings_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -369,7 +369,16 @@ async def _hypervisors(foundations: Foundations) -> Sequence[Host]:
     if foundations.settings.fake is not None:
         return (await _fake(foundations, foundations.settings.fake),)
     hosts = named_hosts(await _uris(foundations.settings))
-    return await asyncio.gather(*(_libvirt(foundations, name, uri) for name, uri in hosts.items()))
+    opening = (_libvirt(foundations, name, uri) for name, uri in hosts.items())
+    opened = await asyncio.gather(*opening, return_exceptions=True)
+    # Only when all have ended: what fails after the first would be told as an exception that nobody has seen.
+    return [_opened(host) for host in opened]
+
+
+def _opened(host: Host | BaseException) -> Host:
+    if isinstance(host, BaseException):
+        raise host
+    return host
 
 
 async def _fake(foundations: Foundations, fake: FakeSettings) -> SimulatedHost:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -163,6 +165,7 @@ def load(
     except ValidationError as error:
         raise _explained(error, file) from error
     _refuse_long_socket(settings.socket)
+    _refuse_policy(settings.policy, file)
     return settings
 
 
@@ -206,10 +209,62 @@ def variable_of(setting: str) -> str:
 def _explained(error: ValidationError, file: Path | None) -> InvalidArgument:
     first = error.errors()[0]
     name = ".".join(map(str, first["loc"])) or "settings"
-    where = f" (settings file {file})" if file else ""
+    table, known = _table_of(first["loc"])
+    is_unknown = first["type"] in ("extra_forbidden", "unexpected_keyword_argument")
+    fault = "is not known" if is_unknown else f"is not valid: {first['msg']}"
+    where = f"The settings of [{table}] are" if table else "The settings are"
     return InvalidArgument(
-        f"The setting “{name}” is not valid: {first['msg']}{where}.",
-        advice=f"The settings are: {', '.join(Settings.model_fields)}.",
+        f"The setting “{name}” {fault}{_in_file(file)}.", advice=f"{where}: {', '.join(known)}."
+    )
+
+
+def _in_file(file: Path | None) -> str:
+    return f" (settings file {file})" if file else ""
+
+
+def _table_of(place: Sequence[int | str]) -> tuple[str, Sequence[str]]:
+    """The innermost table that a setting is in, and the names of its settings."""
+    table: list[str] = []
+    names = _settings_of(Settings)
+    for part in place[:-1]:
+        inner = names.get(str(part))
+        if inner is None or not (found := _settings_of(inner)):
+            break
+        table.append(str(part))
+        names = found
+    return ".".join(table), [*names]
+
+
+def _settings_of(kind: object) -> Mapping[str, object]:
+    """The types of a table's settings by name; none where ``kind`` is no table."""
+    for each in (kind, *get_args(kind)):
+        if isinstance(each, type) and (dataclasses.is_dataclass(each) or issubclass(each, BaseModel)):
+            return (
+                get_type_hints(each, include_extras=False)
+                if dataclasses.is_dataclass(each)
+                else {name: field.annotation for name, field in each.model_fields.items()}
+            )
+    return {}
+
+
+def _refuse_policy(policy: Policy, file: Path | None) -> None:
+    """Raises ``InvalidArgument`` for values of the right type that can mean nothing."""
+    for table, rules in (("policy", policy), ("policy.memory", policy.memory), ("policy.undo", policy.undo)):
+        for field in dataclasses.fields(rules):
+            value = getattr(rules, field.name)
+            if isinstance(value, (int, float)) and not 0 <= value < math.inf:
+                raise _impossible(f"{table}.{field.name}", f"{value} is no number from 0 on", file)
+    if not all(label.strip() for label in policy.undo_points):
+        raise _impossible("policy.undo_points", "a label in it is empty", file)
+    directory = policy.undo.undo_directory
+    if directory and not directory.startswith("/"):
+        raise _impossible("policy.undo.undo_directory", f"{directory} is no absolute path", file)
+
+
+def _impossible(name: str, fault: str, file: Path | None) -> InvalidArgument:
+    return InvalidArgument(
+        f"The setting “{name}” is not valid: {fault}{_in_file(file)}.",
+        advice="Correct it, or leave it out for what is usual.",
     )
 
 
