@@ -133,6 +133,21 @@ async def test_undo_disks_by_hand_bring_them_back_too(inn: Inn) -> None:
     assert inn.leftovers() == []
 
 
+async def test_machines_of_one_folder_get_back_their_own(inn: Inn) -> None:
+    """Their undo points may have one number, of two services or of a store that was begun anew."""
+    await inn.add(MachineState.TURNED_OFF, name="web-2")
+    for name in (M, "web-2"):
+        machine = await inn.machine(name)
+        plan = await plan_undo_point(inn.host, machine, 7, UndoRules())
+        await UndoPoint(inn.host, plan, clock=inn.clock).take(freeze_seconds=10)
+    inn.nvram(M).write_text("written since")
+    found = await existing_plan(inn.host, await inn.machine("web-2"))
+    assert found is not None
+    assert {file.path for file in found.state.files} == {str(inn.nvram("web-2")), str(inn.tpm("web-2"))}
+    await UndoPoint(inn.host, found, clock=inn.clock).drop()
+    assert inn.nvram(M).read_text() == "written since"
+
+
 async def test_plans_of_the_first_release_bring_variables_back(inn: Inn) -> None:
     """They knew nothing else, and wrote no note."""
     nvram = inn.nvram()

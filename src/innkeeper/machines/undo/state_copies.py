@@ -7,13 +7,14 @@ of that moment, and nothing changes them any more.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Final
 
-from innkeeper.errors import ErrorCode, MachineError, WrongState
+from innkeeper.errors import ErrorCode, MachineError, MachineUnfit, WrongState
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.overlay_names import MARK
@@ -81,15 +82,32 @@ def plan_state(paths: Sequence[str], machine: str, run: int, folder: str) -> Sta
     return StatePlan(files=files, note=str(PurePath(folder) / f"{machine}{_NOTE}{MARK}{run}"))
 
 
-async def noted_state(host: Host, overlay: str, run: int) -> StatePlan | None:
-    """What was kept with the undo disk ``overlay``, by the note beside it; ``None`` where there is none."""
+async def noted_state(host: Host, machine: str, overlay: str, run: int) -> StatePlan | None:
+    """What was kept of a machine with its undo disk ``overlay``, by the note beside it.
+
+    ``None`` where there is none. Other machines' notes may lie there, of runs with the same number: its own
+    bears its name, or names a file of its state where it was renamed since.
+    """
     ending = f"{_NOTE}{MARK}{run}"
-    beside = await host.files.find(str(PurePath(overlay).parent), ending)
-    note = next((path for path in beside if path.endswith(ending)), None)
-    if note is None:
-        return None
-    kept = _read(await host.state_files.read_note(note)) or ()
-    return StatePlan(files=tuple(StateFile(path=each.path, copy=each.copy) for each in kept), note=note)
+    folder = PurePath(overlay).parent
+    beside = [path for path in await host.files.find(str(folder), ending) if path.endswith(ending)]
+    own = set(await _state_files(host, machine))
+    by_name = str(folder / f"{machine}{ending}")
+    for note in sorted(beside, key=lambda path: path != by_name):
+        kept = _read(await host.state_files.read_note(note)) or ()
+        shares = bool(own & {each.path for each in kept})
+        if shares or (note == by_name and not (own and kept)):
+            return StatePlan(
+                files=tuple(StateFile(path=each.path, copy=each.copy) for each in kept), note=note
+            )
+    return None
+
+
+async def _state_files(host: Host, machine: str) -> Sequence[str]:
+    """The files of a machine's state; none where they are out of reach now."""
+    with contextlib.suppress(MachineUnfit):
+        return await host.state_files.find(machine, leave_tpm_out=True)
+    return ()
 
 
 class StateCopies:

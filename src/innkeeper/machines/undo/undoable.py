@@ -48,7 +48,7 @@ async def existing_plan(host: Host, machine: Machine) -> UndoPlan | None:
 async def _existing_state(host: Host, machine: Machine, overlay: str) -> StatePlan:
     run = run_of(overlay)
     with contextlib.suppress(NotSupported):
-        noted = None if run is None else await noted_state(host, overlay, run)
+        noted = None if run is None else await noted_state(host, machine.name, overlay, run)
         if noted is not None:
             return noted
     if not machine.nvram_path:
