@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from xml.sax.saxutils import escape
+from collections.abc import Mapping
 
 from innkeeper.errors import DiskError, WrongState
 from innkeeper.machines.machine import DiskKind, Machine
+from innkeeper.machines.named_files import names, values_in
 from innkeeper.machines.ports.host import Host
 
 
@@ -30,18 +30,13 @@ async def raw_user_of(hosts: Mapping[str, Host], path: str) -> str:
     return ""
 
 
-async def files_named_by(host: Host, machine: Machine) -> list[str]:
-    """All that a machine stands on: its definitions' text, and the images below its disks."""
-    texts = [await host.definitions.read(machine.name), *(disk.path for disk in machine.disks)]
+async def files_named_by(host: Host, machine: Machine) -> set[str]:
+    """All that a machine stands on: the values of its definitions, and the images below its disks."""
+    found = {*values_in(await host.definitions.read(machine.name)), *(disk.path for disk in machine.disks)}
     with contextlib.suppress(WrongState):
-        texts.append(await host.saved_states.definition(machine.name))
+        found |= values_in(await host.saved_states.definition(machine.name))
     for disk in machine.disks:
         if disk.kind is DiskKind.FILE and disk.path:
             with contextlib.suppress(DiskError):
-                texts.extend(await host.disks.backing_chain(disk.path))
-    return texts
-
-
-def names(texts: Sequence[str], path: str) -> bool:
-    """Whether one of the texts has the path in it, plainly or as XML writes it."""
-    return any(path in text or escape(path) in text for text in texts)
+                found |= {*await host.disks.backing_chain(disk.path)}
+    return found

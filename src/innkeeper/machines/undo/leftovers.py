@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from innkeeper.errors import InnkeeperError, MachineError
-from innkeeper.machines.image_users import files_named_by, names
+from innkeeper.machines.image_users import files_named_by
 from innkeeper.machines.machine import DiskKind, Machine
+from innkeeper.machines.named_files import names
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.overlay_names import MARK, run_of
 
@@ -38,7 +39,7 @@ async def find_leftovers(hypervisor: Host, undo_directory: str = "") -> Sequence
     if not found:
         return ()
     named = [(machine.name, await files_named_by(hypervisor, machine)) for machine in machines]
-    owners = {path: next((name for name, text in named if names(text, path)), "") for path in found}
+    owners = {path: next((name for name, values in named if names(values, path)), "") for path in found}
     # No definition names the copies of state files: they are wanted as long as their run's undo disks are.
     protected = {run_of(path): owner for path, owner in owners.items() if owner}
     return [

@@ -8,10 +8,10 @@ import dataclasses
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
-from xml.sax.saxutils import escape
 
 from innkeeper.errors import AgentError, DiskError, ErrorCode, MachineError, WrongState
 from innkeeper.machines.machine import DiskKind, Machine, MachineState
+from innkeeper.machines.named_files import names, values_in
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.image_files import FileIdentity, ImageFiles
 from innkeeper.machines.ports.progress import OnProgress
@@ -212,11 +212,10 @@ class UndoPoint:
     async def is_named(self) -> bool:
         """Whether any of the machine's definitions (live, persistent, saved) names an overlay."""
         machine = await self._hypervisor.inventory.get(self._plan.machine)
-        texts = [await self._hypervisor.definitions.read(self._plan.machine)]
+        values = {*_paths(machine), *values_in(await self._hypervisor.definitions.read(self._plan.machine))}
         with contextlib.suppress(WrongState):
-            texts.append(await self._hypervisor.saved_states.definition(self._plan.machine))
-        overlays = set(self._plan.overlays.values())
-        return bool(_paths(machine) & overlays) or any(escape(o) in text for o in overlays for text in texts)
+            values |= values_in(await self._hypervisor.saved_states.definition(self._plan.machine))
+        return any(names(values, overlay) for overlay in self._plan.overlays.values())
 
     # Commands
 

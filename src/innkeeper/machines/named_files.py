@@ -1,0 +1,42 @@
+"""The values in a machine's definition, among them the names of its files: read as XML, never as text.
+
+A name stands there in more ways than one: libvirt writes quotes as entities, other programs leave them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from lxml import etree
+
+#: A definition keeps the disks from before an undo point as texts, which are XML again.
+_DEEPEST = 3
+
+
+def values_in(definition: str) -> frozenset[str]:
+    """All values of a definition (libvirt XML), and of the disks that its note of undo disks keeps.
+
+    A text that is no XML is its own only value.
+    """
+    return frozenset(_values(definition, _DEEPEST))
+
+
+def names(values: Collection[str], path: str) -> bool:
+    """Whether one of the values is the path, or is no path itself and has it in it, as addresses have."""
+    return any(value == path or (path in value and not value.startswith("/")) for value in values)
+
+
+def _values(text: str, depth: int) -> Iterator[str]:
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    try:
+        root = etree.fromstring(text.encode(), parser)
+    except etree.XMLSyntaxError:
+        yield text
+        return
+    for node in root.iter(etree.Element):
+        yield from map(str, node.attrib.values())
+        own = (node.text or "").strip()
+        if own.startswith("<") and depth:
+            yield from _values(own, depth - 1)
+        elif own:
+            yield own
