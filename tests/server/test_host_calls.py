@@ -82,7 +82,7 @@ async def host(
     await made_up.connection.open()
     await made_up.definitions.define(_MACHINE.format(path=tmp_path / "disk.raw"))
     assert isinstance(made_up.connection, Link)
-    yield made_up, Counter(made_up.connection.libvirt._connected("count"), "run", monkeypatch)
+    yield made_up, Counter(made_up.connection.libvirt._connected(), "run", monkeypatch)
     await made_up.connection.close()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from innkeeper.errors import ErrorCode
 from innkeeper.hypervisor.libvirt import libvirt_host
@@ -69,6 +70,18 @@ async def test_a_host_that_is_away_is_listed_with_the_reason(door: httpx.AsyncCl
     (away,) = message["away"]
     assert away["name"] == "away"
     assert "No such file or directory" in away["reason"]
+    assert away["reason"].startswith("The host at qemu+unix:")
+
+
+async def test_a_silent_host_is_logged_once(hosts: list[Host], tmp_path: Path) -> None:
+    """However often the machines are listed."""
+    settings = Settings(state_dir=tmp_path / "state", socket=tmp_path / "s.sock")
+    with capture_logs() as logs:
+        async with open_house(settings, Overrides(hypervisors=hosts, clock=FakeClock())) as house:
+            for _ in range(3):
+                await house.machines.list()
+            assert house.machines.silent == {"away"}
+    assert [each["host"] for each in logs if each["event"] == "host.silent"] == ["away"]
 
 
 async def test_a_machine_that_may_be_on_a_host_that_is_away_is_not_called_unknown(

@@ -46,8 +46,12 @@ def list_hosts(context: typer.Context, json: Json = False) -> None:
             Text(host.operating_system),
         )
     for away in found.away:
-        made.add_row(Text(away.name), "", "", "", Text(f"away: {away.reason}"))
+        made.add_row(Text(away.name), "", "", "", Text("does not answer", style="yellow"))
     session.out.print(made)
+    for away in found.away:
+        session.out.print(Text(f"\n{away.name}: {away.reason}"))
+    if found.away:
+        session.out.print(Text("Innkeeper connects again by itself as soon as it answers.", style="dim"))
 
 
 @app.command()

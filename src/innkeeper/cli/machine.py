@@ -47,11 +47,15 @@ def list_machines(context: typer.Context, json: Json = False) -> None:
     if session.json:
         session.answer(MachineList(machines=machines))
         return
+    away = [each.name for each in session.inn.virtual_pc.read_hosts().away]
+    for name in away:
+        session.note(f"Host {name} does not answer, so its machines are not listed: innkeeper host list")
     if not machines:
-        session.note(
-            "There are no machines. Create one (innkeeper machine create), or "
-            "define one with libvirt: it appears here."
-        )
+        if not away:
+            session.note(
+                "There are no machines. Create one (innkeeper machine create), or "
+                "define one with libvirt: it appears here."
+            )
         return
     made = table(
         "MACHINE", "STATE", "HOST", "MEMORY", "CPUS", "AGENT", "TONIGHT", "TASK", right=("MEMORY", "CPUS")

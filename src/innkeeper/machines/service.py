@@ -11,6 +11,7 @@ import structlog
 from innkeeper.errors import (
     ErrorCode,
     HypervisorError,
+    InnkeeperError,
     InvalidArgument,
     MachineError,
     MachineNotFound,
@@ -68,6 +69,8 @@ class Machines:
         self._hosts = {hypervisor.name: hypervisor for hypervisor in hypervisors}
         #: The host that had each machine when it was last looked for, by the machine's name.
         self._host_of: dict[str, str] = {}
+        #: The hosts that did not answer when machines were last listed.
+        self._silent: frozenset[str] = frozenset()
         self._tasks = tasks
         self._run_has_merged = run_has_merged
         work = CommandWork(self._hosts, clock=clock, merge_has_begun=self.merge_has_begun, rules=rules)
@@ -80,11 +83,15 @@ class Machines:
         """The hosts, by name."""
         return self._hosts
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """The hosts that did not answer when machines were last listed."""
+        return self._silent
+
     async def list(self) -> Sequence[Machine]:
         """All machines of the hosts that answer, by name."""
         answers = await ask_all(self._hosts.values(), lambda host: host.inventory.list())
-        for name, error in answers.missing.items():
-            _log.warning("host.silent", host=name, error=str(error))
+        self._hear(answers.missing)
         found = [machine for machines in answers.given.values() for machine in machines]
         self._host_of = {machine.name: machine.host for machine in found} | {
             name: host for name, host in self._host_of.items() if host in answers.missing
@@ -227,6 +234,14 @@ class Machines:
             return True
         merges = await self._tasks.list(TaskFilter(kind=Command.MERGE_UNDO_DISKS.kind, lock=lock_of(machine)))
         return any(task.id > run and task.result is not TaskResult.SUCCESS for task in merges)
+
+    def _hear(self, missing: Mapping[str, InnkeeperError]) -> None:
+        """Log once that a host is silent, and once that it answers again."""
+        for name in missing.keys() - self._silent:
+            _log.warning("host.silent", host=name, error=missing[name].sentence)
+        for name in self._silent - missing.keys():
+            _log.info("host.answers", host=name)
+        self._silent = frozenset(missing)
 
     async def _ask_for(self, name: str, question: Callable[[Host], Awaitable[T]]) -> T | None:
         """What the host that has the machine answers; ``None`` where no host that answers has it.

@@ -7,8 +7,6 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
-import structlog
-
 from innkeeper.errors import InnkeeperError
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.service import Machines, lock_of
@@ -25,8 +23,6 @@ from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
 from innkeeper.updates.windows import Windows
-
-_log = structlog.get_logger(__name__)
 
 #: More tasks than ever live at once.
 _ALL = 100_000
@@ -175,7 +171,6 @@ class Lookout:
         """Return what a host can carry; ``None`` where it does not answer."""
         try:
             free = await self._machines.hosts[name].information.memory_free_mib()
-        except InnkeeperError as error:
-            _log.warning("host.silent", host=name, error=str(error))
-            return None
+        except InnkeeperError:
+            return None  # whoever lists the machines has logged it
         return Host(name=name, memory_free_mib=free - self._policy.memory_reserve_mib)

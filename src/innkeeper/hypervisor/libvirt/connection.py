@@ -79,7 +79,7 @@ class Connection:
 
     async def ask(self, question: Callable[[libvirt.virConnect], T], doing: str, machine: str = "") -> T:
         """Make a quick call in a thread: one that waits for no QEMU."""
-        calls = self._connected(doing)
+        calls = self._connected()
         asked = calls.run(Pool.QUESTION, _translating(question, doing, machine))
         if self._is_in_process:
             return await asked
@@ -110,16 +110,16 @@ class Connection:
         self, join: Callable[[libvirt.virConnect], None], doing: str, machine: str
     ) -> Callable[[Callable[[], None]], Awaitable[None]]:
         """Join a stream, and return what does other things with it where this may be done."""
-        calls = self._connected(doing)
+        calls = self._connected()
         await calls.run(Pool.STREAMS, _translating(join, doing, machine))
         return calls.on_streams
 
     # Machinery
 
-    def _connected(self, doing: str) -> Calls:
+    def _connected(self) -> Calls:
         if self._calls is None:
             raise HypervisorError(
-                f"Failed to {doing}: the host at {self.uri} is not connected ({self._why_away}).",
+                f"The host at {self.uri} is not connected ({self._why_away}).",
                 code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
                 advice="Innkeeper connects again by itself as soon as the host answers.",
             )
@@ -130,7 +130,7 @@ class Connection:
     ) -> T:
         loop = asyncio.get_running_loop()
         patient_until = loop.time() + _PATIENCE_S
-        calls = self._connected(doing)
+        calls = self._connected()
         while True:
             try:
                 return await calls.run(pool, _translating(command, doing, machine))

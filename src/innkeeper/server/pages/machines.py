@@ -81,6 +81,7 @@ async def machines(request: Request) -> Response:
         "stuck": sum(each.can_be_maintained is False for each in everyone),
         "states": _states(everyone),
         "hosts": _counted(each.host for each in everyone),
+        "silent": sorted(house_of(request).machines.silent),
         "labels": _counted(label for each in everyone for label in labels_of(each)),
     }
     live = filter_of(EventGroup.MACHINE, EventKind.TASK_CREATED, EventKind.TASK_ENDED)

@@ -46,7 +46,7 @@ async def list_hosts(house: TheHouse) -> wire.HostList:
     return wire.HostList(
         hosts=tuple(answers.given.values()),
         away=tuple(
-            wire.HostAway(name=name, uri=hosts[name].uri, reason=str(error))
+            wire.HostAway(name=name, uri=hosts[name].uri, reason=error.sentence)
             for name, error in answers.missing.items()
         ),
     )
