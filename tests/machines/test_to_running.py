@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from innkeeper.errors import ErrorCode
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
-from innkeeper.machines.undo.memory import MemoryPoint, MemoryRules, plan_memory
+from innkeeper.machines.undo.memory import MemoryPoint, MemoryRules, noted_memory, plan_memory
 from innkeeper.machines.undo.point import UndoPoint
+from innkeeper.machines.undo.undoable import existing_plan
 from innkeeper.tasks.task import Task, TaskResult
 from innkeeper.wire.commands import Command
 from tests.updates.dying_engine import DyingEngine, Moment
@@ -100,6 +102,40 @@ async def test_without_memory_that_fits_nothing_is_touched(tmp_path: Path, memor
     assert task.error == (ErrorCode.E_FAIL if memory else ErrorCode.ERROR_FILE_NOT_FOUND)
     assert "cannot go back to the running moment" in task.error_description
     assert inn.host.simulation.machines["web-1"].boot_id == before
+
+
+@pytest.mark.parametrize("digest", [False, True])
+async def test_memory_never_meets_a_disk_that_was_written_to(tmp_path: Path, digest: bool) -> None:
+    """It is refused before anything is touched, also where the file looks as before and was read then."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await _keep_moment(inn)
+    if digest:
+        await _note_digests(inn)
+    disk = Path(inn.disk())
+    before, looks = disk.read_bytes(), disk.stat()
+    disk.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    if digest:
+        os.utime(disk, ns=(looks.st_atime_ns, looks.st_mtime_ns))
+    boot = inn.host.simulation.machines["web-1"].boot_id
+    task = await _go_back(inn)
+    assert task.error == ErrorCode.VM_E_PARENT_MODIFIED
+    assert str(disk) in task.error_description
+    assert inn.host.simulation.machines["web-1"].boot_id == boot
+    # The way out: the former file again.
+    disk.write_bytes(before)
+    if digest:
+        assert (await _go_back(inn)).result is TaskResult.SUCCESS
+
+
+async def _note_digests(inn: Inn) -> None:
+    """As a run does, when it has read the disks."""
+    plan = await existing_plan(inn.host, await inn.machine())
+    assert plan is not None
+    noted = await noted_memory(inn.host, plan.disks[0].overlay, "web-1", clock=inn.clock)
+    assert noted is not None
+    read = await UndoPoint(inn.host, plan, clock=inn.clock).record(read_up_to_bytes=1 << 20)
+    await noted[0].note_bases(noted[1], read)
 
 
 @pytest.mark.parametrize("command", [Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS])

@@ -101,6 +101,9 @@ async def record(run: Run) -> Recorded:
     records = await run.undo.record(
         read_up_to_bytes=run.policy.undo.checksum_max_bytes, on_progress=run.on_progress
     )
+    protected = run.known(Protected)
+    if run.memory is not None and protected is not None and protected.memory is not None:
+        await run.memory.note_bases(protected.memory, records)
     return Recorded(bases=records)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Final
 
@@ -18,7 +19,16 @@ from innkeeper.machines.undo.overlay_names import MARK, run_of
 from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan, UndoPoint, checksum_if_readable
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
-from innkeeper.wire.json_fields import as_object, get, get_bool, get_float, get_int, get_str, refuse_newer
+from innkeeper.wire.json_fields import (
+    as_object,
+    get,
+    get_bool,
+    get_float,
+    get_int,
+    get_list,
+    get_str,
+    refuse_newer,
+)
 
 #: The version of what is kept of it. See docs/decisions/0043-journals-are-versioned.md before it changes.
 _VERSION: Final = 1
@@ -129,6 +139,8 @@ class MemoryRecord:
     #: How long keeping it took, which is how long the guest stood still, unless it ran on; 0 where a crash
     #: of the service came between.
     seconds: float
+    #: What its disks were like then, with digests where they were read; empty in records of earlier releases.
+    bases: tuple[BaseRecord, ...] = ()
 
     @property
     def words(self) -> str:
@@ -138,14 +150,23 @@ class MemoryRecord:
 
     def to_json(self) -> Json:
         """For the journal."""
-        return {"version": _VERSION, "file": self.file.to_json(), "seconds": self.seconds}
+        return {
+            "version": _VERSION,
+            "file": self.file.to_json(),
+            "seconds": self.seconds,
+            "bases": [base.to_json() for base in self.bases],
+        }
 
     @classmethod
     def from_json(cls, data: Json) -> MemoryRecord:
         """From the journal. Raises ``JsonError``."""
         fields = as_object(data)
         refuse_newer(fields, _VERSION)
-        return cls(file=get(fields, "file", BaseRecord.from_json), seconds=get_float(fields, "seconds"))
+        return cls(
+            file=get(fields, "file", BaseRecord.from_json),
+            seconds=get_float(fields, "seconds"),
+            bases=get_list(fields, "bases", BaseRecord.from_json) if "bases" in fields else (),
+        )
 
 
 async def plan_memory(
@@ -214,7 +235,7 @@ class MemoryPoint:
         Raises where neither was taken.
         """
         if await undo.is_taken():
-            return await undo.take(freeze_seconds=0, was_running=True), await self._adopt()
+            return await undo.take(freeze_seconds=0, was_running=True), await self._adopt(undo)
         seconds = [0.0]
 
         async def keep() -> None:
@@ -231,7 +252,7 @@ class MemoryPoint:
 
         await self.delete()
         consistency = await undo.take(freeze_seconds=0, keep_memory=keep, was_running=True)
-        return consistency, await self._record(seconds[0])
+        return consistency, await self._record(undo, seconds[0])
 
     async def why_not(self, record: MemoryRecord) -> str:
         """Why the memory may not be gone back to, as a sentence; empty where it may."""
@@ -248,6 +269,19 @@ class MemoryPoint:
             return "The memory was written to since it was kept."
         hardware = (await self._host.memory_points.outlook(self._plan.machine)).hardware
         return _changed(self._plan.hardware, hardware)
+
+    async def note_bases(self, record: MemoryRecord, read: Sequence[BaseRecord]) -> None:
+        """Write down the digests of its disks too, which were read meanwhile; for whoever has no journal."""
+        digests = {(base.path, base.identity): base.checksum for base in read}
+        bases = tuple(
+            dataclasses.replace(base, checksum=digests.get((base.path, base.identity), ""))
+            for base in record.bases
+        )
+        await self._write_note(dataclasses.replace(record, bases=bases))
+
+    async def changed_bases(self, record: MemoryRecord) -> list[str]:
+        """The disks that are not what they were: by content where they were read, or else by identity."""
+        return [base.path for base in record.bases if await self._is_changed(base)]
 
     async def restore(self, on_progress: OnProgress | None = None) -> str:
         """Start the machine from its memory, paused, on its own disks; returns why that failed, or nothing.
@@ -276,15 +310,21 @@ class MemoryPoint:
 
     # Machinery
 
-    async def _adopt(self) -> MemoryRecord | None:
+    async def _is_changed(self, base: BaseRecord) -> bool:
+        now = await self._host.files.identity(base.path)
+        if now is None or not base.checksum:
+            return now != base.identity
+        return await self._host.files.checksum(base.path) != base.checksum
+
+    async def _adopt(self, undo: UndoPoint) -> MemoryRecord | None:
         """What a crash of the service has left; of a machine that died with the host it may be cut short."""
         machine = await self._host.inventory.get(self._plan.machine)
         if machine.state is MachineState.RUNNING:
-            return await self._record(0.0)
+            return await self._record(undo, 0.0)
         await self.delete()
         return None
 
-    async def _record(self, seconds: float) -> MemoryRecord | None:
+    async def _record(self, undo: UndoPoint, seconds: float) -> MemoryRecord | None:
         path = self._plan.path
         identity = await self._host.files.identity(path)
         if identity is None or await self._host.memory_points.state(path) is not MemoryFile.WHOLE:
@@ -292,10 +332,14 @@ class MemoryPoint:
             return None
         checksum = await checksum_if_readable(self._host.files, path)
         file = BaseRecord(path=path, identity=identity, checksum=checksum)
-        record = MemoryRecord(file=file, seconds=seconds)
+        bases = await undo.record(read_up_to_bytes=0)
+        record = MemoryRecord(file=file, seconds=seconds, bases=bases)
+        await self._write_note(record)
+        return record
+
+    async def _write_note(self, record: MemoryRecord) -> None:
         note = json.dumps({"plan": self._plan.to_json(), "record": record.to_json()})
         await self._host.state_files.write_note(self._plan.note, note)
-        return record
 
 
 async def noted_memory(

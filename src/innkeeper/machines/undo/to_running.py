@@ -27,6 +27,7 @@ async def plan_going_back(host: Host, name: str, *, clock: Clock) -> Json:
     if plan is None:
         raise _no_memory(machine, "it stands on no undo disks", "There is nothing to be undone.")
     memory, record = await _memory_of(host, machine, plan, clock)
+    await _refuse_changed_bases(name, memory, record)
     why_not = await memory.why_not(record)
     if why_not:
         raise MachineError(
@@ -52,6 +53,10 @@ class GoingBack:
     async def to_disks(self) -> None:
         """Turn the machine off, and give it its own disks back."""
         if await self._undo.is_named():
+            # Looked at last here: what mends the backups writes to the disks.
+            machine = await self._host.inventory.get(self._plan.machine)
+            memory, record = await _memory_of(self._host, machine, self._plan, self._clock)
+            await _refuse_changed_bases(machine.name, memory, record)
             await self._host.lifecycle.turn_off(self._plan.machine)
             await self._undo.drop()
         for sentence in (await mend_backups(self._host, self._plan, self._clock, before=None)).lost:
@@ -109,6 +114,20 @@ async def _memory_of(
             f"Turn it off, and go back to its disks alone: innkeeper machine undo {machine.name} --discard",
         )
     return noted
+
+
+async def _refuse_changed_bases(name: str, memory: MemoryPoint, record: MemoryRecord) -> None:
+    """Memory must never meet a disk that was written to since: both would be ruined."""
+    changed = await memory.changed_bases(record)
+    if changed:
+        raise MachineError(
+            f"{name} cannot go back to the running moment: something has written to {', '.join(changed)} "
+            "since, under its undo disks.",
+            machine=name,
+            code=ErrorCode.VM_E_PARENT_MODIFIED,
+            advice="Find out what did. Put the former file back from a backup, and try again; or turn the "
+            f"machine off, and have the disk as it is now: innkeeper machine undo {name} --discard",
+        )
 
 
 def _no_memory(machine: Machine, why: str, advice: str) -> MachineError:
