@@ -14,7 +14,7 @@ def revive(problem: Problem) -> InnkeeperError:
     error = kind.__new__(kind, problem.detail)
     InnkeeperError.__init__(error, problem.detail, code=_code(problem.hresult), advice=problem.advice)
     for name, value in problem.extra.items():
-        if not hasattr(InnkeeperError, name):  # what every error has is set already
+        if name == "way_out" or not hasattr(InnkeeperError, name):  # the rest of what all have is set already
             setattr(error, name, value)
     return error
 

@@ -310,13 +310,15 @@ _CACHE = Path(f"/tmp/ik-killing-{os.getuid()}")
 
 def _put_capabilities(target: Path) -> None:
     """Save libvirt the probing of QEMU, which takes longer than most trials."""
-    if not (_CACHE / "done").exists():
+    probed = embedded_root(_CACHE) / "cache/qemu/capabilities"
+    if not probed.is_dir():
         _CACHE.mkdir(exist_ok=True)
         life = Life(_prepare, _CACHE / "log")
         life.wait()
-        (_CACHE / "done").touch()
+        if not life.went_well:
+            raise AssertionError((_CACHE / "log").read_text()[-3000:])
     target.mkdir(parents=True)
-    for file in (embedded_root(_CACHE) / "cache/qemu/capabilities").iterdir():
+    for file in probed.iterdir():
         (target / file.name).write_bytes(file.read_bytes())
         os.utime(target / file.name, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
 

@@ -24,6 +24,9 @@ from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.starts import begin_without_processor
 from innkeeper.hypervisor.libvirt.storages import virtual_size
 
+#: How often an encrypted overlay is tried whose key QEMU could not derive on a busy host, and its words then.
+_TRIES = 5
+_BUSY_PROCESSOR = "Unable to get accurate CPU usage"
 _ATOMIC_OVERLAY = (
     libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
@@ -61,7 +64,7 @@ class Overlays:
             self._images.delete(connect, path)
         if domain.isActive():
             _refuse_in_job(domain)
-            domain.snapshotCreateXML(overlays_xml(definition, overlays), _ATOMIC_OVERLAY)
+            _take(domain, definition, overlays)
         elif (bases := self._bases(connect, definition, overlays)) is not None:
             for target, path in overlays.items():
                 self._create(definition.disk(target), bases[target], path)
@@ -138,12 +141,25 @@ def _refuse_in_job(domain: libvirt.virDomain) -> None:
         )
 
 
+def _take(domain: libvirt.virDomain, definition: Definition, overlays: Mapping[str, str]) -> None:
+    """Put the overlays on by an atomic snapshot, which makes nothing where it fails."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            domain.snapshotCreateXML(overlays_xml(definition, overlays), _ATOMIC_OVERLAY)
+        except libvirt.libvirtError as error:
+            # QEMU measures how quick the processor derives a key, and gives up on a busy host.
+            if _BUSY_PROCESSOR not in str(error) or not tries_left:
+                raise
+        else:
+            return
+
+
 def _make_by_qemu(connect: libvirt.virConnect, definition: Definition, overlays: Mapping[str, str]) -> None:
     """Make the overlays by a QEMU that runs the disks and nothing else: it opens whatever the machine can."""
     begin_without_processor(connect, definition.for_merging(overlays))
     domain = connect.lookupByName(definition.name)
     try:
-        domain.snapshotCreateXML(overlays_xml(current(domain), overlays), _ATOMIC_OVERLAY)
+        _take(domain, current(domain), overlays)
     finally:
         domain.destroy()
 
