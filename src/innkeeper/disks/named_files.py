@@ -64,7 +64,7 @@ def named_files(file: ImageFile, kind: Kind) -> NamedFiles:
     if kind is Kind.VMDK:
         return _of_vmdk(file)
     if kind is Kind.VHDX:
-        return NamedFiles(backing=_parent_of_vhdx(file))
+        return NamedFiles(backing=next(iter(parents_of_vhdx(file)), ""))
     return NamedFiles()
 
 
@@ -121,16 +121,16 @@ def _described(text: bytes, *, is_all: bool) -> NamedFiles:
     )
 
 
-def _parent_of_vhdx(file: ImageFile) -> str:
-    """The parent that a differencing VHDX names; empty where it has none."""
+def parents_of_vhdx(file: ImageFile) -> list[str]:
+    """List the names that a differencing VHDX has for its parent; none where it has no parent."""
     for at in _REGIONS_AT:
         for guid, offset in _entries(file.pread(64 << 10, at), b"regi", count_at=8, start=16, offset=8):
             if guid == _METADATA:
                 table = file.pread(64 << 10, offset)
                 for item, inner in _entries(table, b"metadata", count_at=10, start=32, offset=4):
                     if item == _PARENT_LOCATOR:
-                        return _located(file.pread(64 << 10, offset + inner)) or "a parent"
-    return ""
+                        return _located(file.pread(64 << 10, offset + inner)) or ["a parent"]
+    return []
 
 
 def _entries(
@@ -145,7 +145,7 @@ def _entries(
         yield entry[:16], int.from_bytes(entry[16 : 16 + offset], "little")
 
 
-def _located(locator: bytes) -> str:
+def _located(locator: bytes) -> list[str]:
     found: dict[str, str] = {}
     for number in range(min(int.from_bytes(locator[18:20], "little"), 64)):
         entry = locator[20 + 12 * number :][:12]
@@ -153,7 +153,7 @@ def _located(locator: bytes) -> str:
             key_at, value_at, key_length, value_length = struct.unpack("<IIHH", entry)
             key, value = locator[key_at:][:key_length], locator[value_at:][:value_length]
             found[key.decode("utf-16-le", "replace")] = value.decode("utf-16-le", "replace")
-    return next((found[key] for key in _PATHS if found.get(key)), "")
+    return [found[key] for key in _PATHS if found.get(key)]
 
 
 def _text(data: bytes) -> str:
