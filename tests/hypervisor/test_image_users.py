@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.disks.create import create_differencing, create_dynamic
 from innkeeper.errors import MachineNotFound, MachineUnfit
 from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.undo.fitness import UndoRules, examine, plan_undo_point
 from innkeeper.machines.undo.point import UndoPlan
 from tests.guests.machines import TinyMachine
 
@@ -168,3 +169,165 @@ async def test_a_forgotten_overlay_is_nobodys_disk_and_a_named_one_is(
     await define("other", overlay)
     with pytest.raises(MachineUnfit, match=r"golden\.qcow2 is the base of other's disk vda"):
         await plan(embedded_hypervisor)
+
+
+# Every header that names a base
+
+
+def qemu_img(*words: str | Path) -> None:
+    """Make an image by QEMU's own program."""
+    subprocess.run(["qemu-img", "create", "-q", *words], check=True)
+
+
+@pytest.mark.parametrize("is_defined", [True, False], ids=["defined", "beside"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        'json:{{"driver":"qcow2","file":{{"driver":"file","filename":"{path}"}}}}',
+        'json:{{"driver":"qcow2","file.filename":"{path}","discard-no-unref":false}}',
+        "file:golden.qcow2",
+    ],
+)
+async def test_a_clone_is_known_however_its_header_names_the_base(
+    embedded_hypervisor: Host,
+    define: Callable[..., Awaitable[None]],
+    tmp_path: Path,
+    name: str,
+    is_defined: bool,
+) -> None:
+    """In another folder by its definition, in the same folder, and in one below it, by its header alone."""
+    golden = await golden_image(tmp_path)
+    await define("golden", golden)
+    child = (tmp_path if is_defined else golden.parent) / "child.qcow2"
+    base = name.format(path=golden).replace("file:", "file:golden/" if is_defined else "file:")
+    await asyncio.to_thread(qemu_img, "-f", "qcow2", "-u", "-F", "qcow2", "-b", base, child, "4M")
+    if is_defined:
+        await define("child", child)
+    with pytest.raises(MachineUnfit, match=r"is the base of (child's disk vda|the image .*child\.qcow2)"):
+        await plan(embedded_hypervisor)
+
+
+async def test_a_clone_in_a_folder_below_is_known(
+    embedded_hypervisor: Host, define: Callable[..., Awaitable[None]], tmp_path: Path
+) -> None:
+    """Images are often kept in a folder for each machine."""
+    golden = await golden_image(tmp_path)
+    await define("golden", golden)
+    folder = golden.with_name("clones")
+    await asyncio.to_thread(folder.mkdir)
+    await clone(golden, folder / "clone.qcow2")
+    with pytest.raises(MachineUnfit, match=r"is the base of the image .*clones/clone\.qcow2"):
+        await plan(embedded_hypervisor)
+
+
+@pytest.mark.parametrize("child_format", ["vmdk", "qed"])
+async def test_a_clone_in_another_of_qemus_formats_is_known(
+    embedded_hypervisor: Host, define: Callable[..., Awaitable[None]], tmp_path: Path, child_format: str
+) -> None:
+    """A VMDK names its parent in its description."""
+    golden = tmp_path / "golden.img"
+    base_format = "vmdk" if child_format == "vmdk" else "raw"
+    await asyncio.to_thread(qemu_img, "-f", base_format, golden, "4M")
+    child = tmp_path / f"child.{child_format}"
+    await asyncio.to_thread(qemu_img, "-f", child_format, "-b", golden, "-F", base_format, child)
+    assert await embedded_hypervisor.disks.users(str(golden)) == [ImageUser(image=str(child))]
+
+
+async def test_children_of_a_vhd_are_known_by_definition_and_by_their_header(
+    embedded_hypervisor: Host, define: Callable[..., Awaitable[None]], tmp_path: Path
+) -> None:
+    """The machine reaches the child by its export; its parent's parent counts too."""
+    golden, middle, child = tmp_path / "golden.vhd", tmp_path / "m" / "m.vhd", tmp_path / "c" / "child.vhd"
+    for folder in (middle.parent, child.parent):
+        await asyncio.to_thread(folder.mkdir)
+    await asyncio.to_thread(create_dynamic, golden, 8 << 20)
+    await asyncio.to_thread(create_differencing, middle, golden)
+    await asyncio.to_thread(create_differencing, child, middle)
+    users = await embedded_hypervisor.disks.users(str(golden))
+    assert users == [ImageUser(image=str(middle))]
+    for name, path in (("golden", golden), ("child", child)):
+        await define(name, path, "vpc")
+        assert await embedded_hypervisor.disks.use_exports(name) == ["vda"]
+    assert await embedded_hypervisor.disks.users(str(golden)) == [
+        ImageUser(image=str(child), machine="child", target="vda", format="vhd"),
+        ImageUser(image=str(golden), machine="golden", target="vda", format="vhd"),
+        ImageUser(image=str(middle)),
+    ]
+    await asyncio.to_thread(middle.unlink)
+    assert [user.machine for user in await embedded_hypervisor.disks.users(str(golden))] == ["golden"]
+
+
+_NETWORK = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>
+<memory unit='MiB'>32</memory><vcpu>1</vcpu>
+<os><type machine='q35'>hvm</type></os><devices><disk type='network' device='disk'>
+<driver name='qemu' type='raw'/><source protocol='{protocol}' name='{path}'>{hosts}</source>
+<target dev='vda' bus='virtio'/></disk>
+<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
+
+
+@pytest.mark.parametrize(
+    ("protocol", "one", "other"),
+    [
+        ("rbd", ("a:6789", "b:6789"), ("b:6789", "a:6789")),
+        ("nbd", ("localhost:10999",), ("127.0.0.1:10999",)),
+    ],
+)
+async def test_one_image_of_the_network_by_two_addresses_is_one_image(
+    embedded_hypervisor: Host,
+    define: Callable[..., Awaitable[None]],
+    tmp_path: Path,
+    protocol: str,
+    one: tuple[str, ...],
+    other: tuple[str, ...],
+) -> None:
+    """Hosts count in any order; and a file stands on it by its header alone."""
+    address = f"{protocol}://{','.join(one)}/pool/img"
+    # A machine whose image lies in the folder of that file: devices and addresses have none themselves.
+    await define("beside", await golden_image(tmp_path))
+    child = tmp_path / "golden" / "child.qcow2"
+    where = {
+        "rbd": '"pool":"pool","image":"img","server":[{"host":"b","port":"6789"}]',
+        "nbd": '"server":{"type":"inet","host":"::1","port":"10999"},"export":"pool/img"',
+    }[protocol]
+    base = f'json:{{"driver":"raw","file":{{"driver":"{protocol}",{where}}}}}'
+    await asyncio.to_thread(qemu_img, "-f", "qcow2", "-u", "-F", "raw", "-b", base, child, "4M")
+    for name, hosts in (("one", one), ("other", other)):
+        places = "".join("<host name='{}' port='{}'/>".format(*host.split(":")) for host in hosts)
+        identity = uuid.uuid5(uuid.NAMESPACE_DNS, name)
+        await embedded_hypervisor.definitions.define(
+            _NETWORK.format(name=name, uuid=identity, protocol=protocol, path="pool/img", hosts=places)
+        )
+    try:
+        users = await embedded_hypervisor.disks.users(address)
+    finally:
+        for name in ("one", "other"):
+            await embedded_hypervisor.definitions.undefine(name)
+    assert [(user.machine, user.image) for user in users if user.machine] == [
+        ("one", address), ("other", f"{protocol}://{','.join(other)}/pool/img")
+    ]  # fmt: skip
+    assert ImageUser(image=str(child)) in users
+
+
+async def test_what_cannot_be_looked_at_is_said(
+    embedded_hypervisor: Host, define: Callable[..., Awaitable[None]], tmp_path: Path
+) -> None:
+    """A folder that may not be listed, and an image that may not be read, are not nobody."""
+    golden = await golden_image(tmp_path)
+    await define("golden", golden)
+    machine = await embedded_hypervisor.inventory.get("golden")
+    assert (await examine(embedded_hypervisor, machine, 1, UndoRules())).unseen == ()
+    secret, closed, raw = golden.with_name("secret.qcow2"), golden.with_name("closed"), tmp_path / "raw.img"
+    await clone(golden, secret)
+    await clone(golden, golden.with_name("declared.img"))
+    await asyncio.to_thread(raw.symlink_to, golden.with_name("declared.img"))
+    await define("raw", raw, "raw")
+    await asyncio.to_thread(closed.mkdir, mode=0)
+    for image in (secret, golden.with_name("declared.img")):
+        await asyncio.to_thread(image.chmod, 0)
+    found = await examine(embedded_hypervisor, machine, 1, UndoRules())
+    await asyncio.to_thread(closed.chmod, 0o700)
+    assert found.obstacles == ()
+    assert len(found.unseen) == 2
+    assert str(closed) in found.unseen[0]
+    assert "cannot be listed" in found.unseen[0]
+    assert str(secret) in found.unseen[1]

@@ -18,6 +18,9 @@ _RBD = re.compile(r"rbd:(?!//)(?P<name>(?:\\.|[^:@\\])*)(?:@[^:]*)?(?P<options>(
 #: Drivers that say where bytes are, or change nothing of them, and not how an image is laid out.
 _NO_FORMATS = {"", "file", "host_device", "host_cdrom", "throttle", "copy-on-read", "blkdebug", "quorum"}
 
+#: What a name in JSON says that says no more than a path does.
+_PLAIN = {"driver", "filename", "file", "file.driver", "file.filename"}
+
 #: What the options of a block driver say, nested, as JSON has them.
 Options = Mapping[str, object]
 
@@ -50,6 +53,21 @@ def named_bases(image: str, name: str, image_format: str = "") -> list[Base]:
         return [Base(source=_as_url(name), format=image_format)]
     path = os.path.join(os.path.dirname(image), name.removeprefix(mark))  # noqa: PTH118, PTH120 - as QEMU does
     return [Base(source=path, format=image_format)] if name else []
+
+
+def plain_base(image: str, name: str, image_format: str = "") -> Base:
+    """The one image behind a name, where that name says all there is to say of how it is read.
+
+    A name in JSON with more in it than drivers and a file's name, such as an offset, stays as it is.
+    """
+    if name.startswith("json:"):
+        found = named_bases(image, name, image_format)
+        is_plain = not set(re.findall(r'"([^"]*)"\s*:', name)) - _PLAIN
+        return found[0] if is_plain and len(found) == 1 else Base(source=name, format=image_format)
+    mark = next((mark for mark in _PATH_MARKS if name.startswith(mark)), "")
+    if not mark and _ADDRESS.match(name):
+        return Base(source=name, format=image_format)
+    return next(iter(named_bases(image, name, image_format)), Base(source=""))
 
 
 def _nested(message: Mapping[str, object]) -> Options:

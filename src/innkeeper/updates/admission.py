@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterable, Iterator
 
 from innkeeper.channels.ports import GuestAgents
@@ -31,7 +32,7 @@ async def admission(
     with _noted(obstacles):
         _refuse_no_port(machine)
     found = await examine(host, machine, run, rules, others, known)
-    return Examination(plan=found.plan, obstacles=(*obstacles, *found.obstacles))
+    return dataclasses.replace(found, obstacles=(*obstacles, *found.obstacles))
 
 
 def refuse_silent_agent(machine: Machine, agents: GuestAgents) -> None:

@@ -246,7 +246,7 @@ class Checks:
         except AgentError as error:
             if machine.has_agent_port:
                 obstacles = (*obstacles, Obstacle(target="", error=error))
-        roll_back, notes = RollBack.NONE, found.plan.gaps
+        roll_back, notes = RollBack.NONE, (*found.plan.gaps, *found.unseen)
         if not obstacles:
             roll_back, obstacles, more = await self._roll_back(host, machine, found)
             notes = (*notes, *more)

@@ -43,8 +43,8 @@ async def admit(run: Run) -> Admitted:
     except InnkeeperError as error:
         raise Stop.by(error, Cause.UNFIT) from error
     run.task.log(f"{machine.name} was found {machine.state.words}.")
-    for gap in found.plan.gaps:
-        run.task.log(gap, LogLevel.WARNING)
+    for sentence in (*found.plan.gaps, *found.unseen):
+        run.task.log(sentence, LogLevel.WARNING)
     kind = run.policy.undo_point_of(machine)
     memory, why_not = None, ""
     if run.policy.keeps_memory_of(machine):

@@ -9,21 +9,26 @@ from pathlib import Path
 
 import libvirt
 
+from innkeeper.disks.base_names import Base, address_keys
+from innkeeper.disks.bases import bases_of, bases_of_device
 from innkeeper.errors import DiskError, InnkeeperError
 from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.disk_elements import ImageElement
 from innkeeper.hypervisor.libvirt.domains import current, persistent
+from innkeeper.hypervisor.libvirt.image_folders import NO_IMAGE, Folder, folders_in, look_in
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.storages import Storages
 from innkeeper.machines.machine import DiskKind
 from innkeeper.machines.ports.disks import ImageUser
 
-#: More images in one folder than anybody keeps.
-_MOST_IMAGES = 10_000
+#: More images below one another than anybody has.
+_DEEPEST = 256
+#: In which an image names none that lies below it, or libvirt has said which.
+_SAID = {"raw", "qcow2"}
 
-
-#: What a file is known by, whatever it is called: its device and number, or else its name.
-_Key = tuple[int, int] | str
+#: What an image is known by, whatever it is called: a file's device and number, each place of an address, or
+#: else its name.
+_Key = tuple[int, int] | tuple[str, str, str] | str
 
 
 class ImageUsers:
@@ -34,15 +39,17 @@ class ImageUsers:
         self._images = images
         self._storages = storages
         self._keys: dict[str, set[_Key]] = {}
-        self._folders: dict[Path, list[tuple[str, str]]] = {}
+        self._folders: dict[Path, Folder] = {}
+        #: Machines' disks of which it is not known what they stand on, each with the reason.
+        self._unseen: dict[str, str] = {}
         self._raw = {key for path in _raw_disks(connect) for key in self._keys_of(path)}
         self._by_machine = [*self._of_machines()]
-        self._pools = images.pool_folders(connect)
+        self._known_folders = {*images.pool_folders(connect), *self._folders_of_machines()}
 
     def of(self, path: str) -> list[ImageUser]:
-        """Every disk that is this image or stands on it, then images that no definition names.
+        """Every disk that is this image or stands on it, then images that no definition names, by name.
 
-        Both by name: libvirt lists machines in no order.
+        Last come the images and folders that could not be looked at: libvirt lists machines in no order.
         """
         keys = self._keys_of(path)
         found = {
@@ -53,12 +60,17 @@ class ImageUsers:
         }
         by_machine = sorted(found, key=lambda user: (user.machine, user.target, user.image, user.format))
         named = {user.image for user in by_machine}
-        beside = [
-            image
-            for image in self._beside(path, keys)
-            if image not in named and not self._raw & self._keys_of(image)
+        beside, unseen = self._beside(path, keys)
+        unseen |= self._unseen
+        return [
+            *by_machine,
+            *(ImageUser(image=image) for image in beside if image not in named and not self._is_raw(image)),
+            *(
+                ImageUser(image=image, unseen=why)
+                for image, why in sorted(unseen.items())
+                if not self._is_raw(image) and not keys & self._keys_of(image)
+            ),
         ]
-        return [*by_machine, *(ImageUser(image=image) for image in beside[:_MOST_IMAGES])]
 
     def _of_machines(self) -> Iterator[tuple[ImageUser, list[tuple[str, str]]]]:
         """Each disk, and the images that it stands on with their formats, itself first."""
@@ -66,39 +78,90 @@ class ImageUsers:
             for definition in _definitions(domain):
                 for disk in definition.disks():
                     name = domain.name()
-                    own = _resolved(self._connect, self._storages, disk, name)
+                    kind, own = _resolved(self._connect, self._storages, disk, name)
                     if not own:
                         continue
-                    chain = [(own, disk.format)]
-                    if disk.kind is DiskKind.FILE:
-                        chain = _chain(self._connect, self._images, own, disk.format)
+                    chain = self._chain(kind, own, disk.format)
                     chain += [
-                        (_resolved(self._connect, self._storages, each, name), each.format)
+                        (_resolved(self._connect, self._storages, each, name)[1], each.format)
                         for each in disk.images_below()
                     ]
                     yield ImageUser(image=own, machine=name, target=disk.target), chain
 
-    def _beside(self, path: str, keys: set[_Key]) -> list[str]:
-        """Images whose headers name it: beside it, beside the file behind a link, and in pools."""
-        if not path.startswith("/") or path.startswith("/dev/"):
+    def _chain(self, kind: DiskKind, path: str, image_format: str) -> list[tuple[str, str]]:
+        """The image and what it stands on, with their formats; alone where it is gone or cannot be read."""
+        chain = [(path, image_format)]
+        if kind is DiskKind.FILE:
+            try:
+                chain = self._images.chain_of(self._connect, path, image_format)
+            except (DiskError, libvirt.libvirtError) as error:
+                self._note_unseen(path, image_format, error)
+        return [*chain, *self._below(*chain[-1])]
+
+    def _below(self, path: str, image_format: str) -> list[tuple[str, str]]:
+        """What lies below the last image of a chain by the headers of all formats."""
+        below: dict[str, str] = {}
+        waiting = [(path, image_format)]
+        while waiting and len(below) < _DEEPEST:
+            for base in self._named_by(*waiting.pop()):
+                if base.source not in below:
+                    below[base.source] = base.format
+                    waiting.append((base.source, base.format))
+        return [*below.items()]
+
+    def _named_by(self, path: str, image_format: str) -> list[Base]:
+        if not self._images.is_local or not path.startswith("/") or image_format == "raw":
             return []
-        if not self._images.is_local:
-            return self._images.volumes_over(self._connect, path)
-        folders = {Path(path).parent, Path(path).resolve().parent, *self._pools}
-        for folder in folders - self._folders.keys():
-            self._folders[folder] = self._images.bases_in(folder)
-        return sorted(
-            {
-                image
-                for folder in folders
-                for image, base in self._folders[folder]
-                if keys & self._keys_of(base)
+        try:
+            if Path(path).is_block_device():
+                return bases_of_device(Path(path)) if image_format == "qcow2" else []
+            return bases_of(Path(path))
+        except (DiskError, OSError) as error:
+            if image_format not in _SAID or Path(path).is_block_device():
+                self._note_unseen(path, image_format, error)
+            return []
+
+    def _note_unseen(self, path: str, image_format: str, error: Exception) -> None:
+        is_gone = isinstance(error, DiskError) and error.code in NO_IMAGE
+        if self._images.is_local and image_format != "raw" and not is_gone:
+            self._unseen[path] = error.sentence if isinstance(error, InnkeeperError) else str(error)
+
+    def _folders_of_machines(self) -> Iterator[Path]:
+        """Where images of this computer lie that may stand on devices and addresses, or on any image."""
+        if self._images.is_local:
+            yield from {
+                Path(user.image).parent
+                for user, _ in self._by_machine
+                if user.image.startswith("/") and not user.image.startswith("/dev/")
             }
-        )
+            if (folder := self._images.undo_folder()) is not None:
+                yield folder
+
+    def _beside(self, path: str, keys: set[_Key]) -> tuple[list[str], dict[str, str]]:
+        """Images whose headers name it, and those that could not be looked at, with the reasons.
+
+        Looked at are its folder and those right below it, also of the file behind a link, the pools, and the
+        folders of all machines' images.
+        """
+        if not self._images.is_local:
+            is_file = path.startswith("/") and not path.startswith("/dev/")
+            return self._images.volumes_over(self._connect, path) if is_file else [], {}
+        folders = set(self._known_folders)
+        if path.startswith("/") and not path.startswith("/dev/"):
+            own = {Path(path).parent, Path(path).resolve().parent}
+            folders |= own | {below for each in own for below in folders_in(each)}
+        for folder in folders - self._folders.keys():
+            self._folders[folder] = look_in(self._connect, self._images, folder)
+        looked = [self._folders[folder] for folder in folders]
+        beside = {image for each in looked for image, base in each.bases if keys & self._keys_of(base)}
+        return sorted(beside), dict(pair for each in looked for pair in each.unseen)
+
+    def _is_raw(self, image: str) -> bool:
+        return bool(self._raw & self._keys_of(image))
 
     def _keys_of(self, path: str) -> set[_Key]:
         if path not in self._keys:
-            self._keys[path] = {path, *self._numbers(path)}
+            self._keys[path] = {path, *address_keys(path), *self._numbers(path)}
         return self._keys[path]
 
     def _numbers(self, path: str) -> Iterator[_Key]:
@@ -131,22 +194,15 @@ def _definitions(domain: libvirt.virDomain) -> Iterator[Definition]:
             yield Definition.parse(domain.managedSaveGetXMLDesc(0))
 
 
-def _resolved(connect: libvirt.virConnect, storages: Storages, image: ImageElement, machine: str) -> str:
+def _resolved(
+    connect: libvirt.virConnect, storages: Storages, image: ImageElement, machine: str
+) -> tuple[DiskKind, str]:
     """The image by its path, or by its address where it has none; as it is named where that is not known."""
     try:
-        return storages.resolve(connect, image, machine)[1] or image.source()
+        kind, path = storages.resolve(connect, image, machine)
     except (InnkeeperError, libvirt.libvirtError):
-        return image.source()
-
-
-def _chain(
-    connect: libvirt.virConnect, images: Images, path: str, image_format: str
-) -> list[tuple[str, str]]:
-    """The image and what it stands on, with their formats; alone where it is gone or cannot be read."""
-    try:
-        return images.chain_of(connect, path, image_format)
-    except (DiskError, libvirt.libvirtError):
-        return [(path, image_format)]
+        return image.kind, image.source()
+    return kind, path or image.source()
 
 
 def is_same_file(one: str, other: str) -> bool:

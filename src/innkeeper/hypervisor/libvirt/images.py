@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from xml.sax.saxutils import escape
 
 import libvirt
 from lxml import etree
 
+from innkeeper.disks.base_names import named_bases, plain_base
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.formats import format_of
 from innkeeper.disks.kind import Kind
@@ -30,6 +30,8 @@ from innkeeper.hypervisor.libvirt.uris import HostUri
 _DEEPEST = 256
 #: libvirt's names for our kinds of image that have another; those of QEMU are called alike.
 _LIBVIRT_NAMES = {"raw": "raw", "qcow2": "qcow2", "vhdx": "vhdx", "vmdk": "vmdk"}
+#: In which libvirt finds the base, or knows that there is none.
+_BASES_KNOWN_TO_LIBVIRT = {"raw", "iso", "qcow", "qcow2", "qed", "vmdk", "dir"}
 #: A pool that one look has made for the moment is not to end under another look.
 _one_at_a_time = threading.Lock()
 
@@ -66,14 +68,25 @@ class Images:
         """Whether they lie on this computer."""
         return self._uri.is_local
 
-    def bases_in(self, folder: Path) -> list[tuple[str, str]]:
-        """The qcow2 images of a folder that stand on another, each with the base that its header names."""
-        found = [(str(each), _named_base(each)) for each in _files_in(folder)]
-        return [(image, base) for image, base in found if base]
+    @property
+    def has_pools(self) -> bool:
+        """Whether its libvirt has storage pools: opening those of an embedded one would end the process."""
+        return self._uri.root is None
+
+    def undo_folder(self) -> Path | None:
+        """The folder for undo disks of disks that lie in none; ``None`` where it is of another computer."""
+        return self._uri.undo_directory if self._uri.is_local else None
 
     def volumes_over(self, connect: libvirt.virConnect, path: str) -> list[str]:
         """The images beside one of another computer that stand on it, as libvirt says there."""
         return _volumes_over(connect, path)
+
+    def seen_by_libvirt(self, connect: libvirt.virConnect, folder: Path) -> Mapping[str, Sequence[str]]:
+        """The images of a folder, with what libvirt, which reads them as its own user, finds below each.
+
+        Left out is what libvirt cannot tell of. Raises ``libvirtError`` where it cannot look either.
+        """
+        return _seen_by_libvirt(connect, str(folder)) if self.has_pools else {}
 
     def pool_folders(self, connect: libvirt.virConnect) -> list[Path]:
         """The folders of the host's active pools; none where it has no pools, or is another computer."""
@@ -168,7 +181,8 @@ def _local_chain(path: str, declared: str | None) -> list[tuple[str, str]]:
             named = named_files(file, Kind.QCOW2) if image_format == "qcow2" else NamedFiles()
         if not named.backing:
             return chain
-        path, image_format = _joined(path, named.backing), named.backing_format or None
+        base = plain_base(path, named.backing, named.backing_format)
+        path, image_format = base.source, base.format or None
         if not path.startswith("/"):
             return [*chain, (path, image_format or "raw")]
     return chain
@@ -190,14 +204,6 @@ def _readable(path: str) -> Iterator[None]:
         ) from error
 
 
-def _joined(image: str, name: str) -> str:
-    """The path that an image names, as QEMU finds it; a name of another kind stays as it is."""
-    name = name.removeprefix("file:")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", name):
-        return name
-    return str(Path(image).parent / name)
-
-
 def _is_held(path: Path) -> bool:
     """Whether a program has the image open, as QEMU tells it."""
     try:
@@ -205,14 +211,6 @@ def _is_held(path: Path) -> bool:
     except DiskError as error:
         return error.code is ErrorCode.ERROR_SHARING_VIOLATION
     return False
-
-
-def _files_in(folder: Path) -> list[Path]:
-    """The files of a folder; none where it cannot be listed, as libvirt's own may not."""
-    try:
-        return [each for each in folder.iterdir() if each.is_file()]
-    except OSError:
-        return []
 
 
 def _pool_folders(connect: libvirt.virConnect) -> list[Path]:
@@ -225,28 +223,41 @@ def _pool_folders(connect: libvirt.virConnect) -> list[Path]:
     return [Path(path) for path in paths if path and not path.startswith("/dev")]
 
 
-def _named_base(image: Path) -> str:
-    try:
-        return _recorded_base(str(image))[0]
-    except (DiskError, OSError):
-        return ""
-
-
 def _volumes_over(connect: libvirt.virConnect, path: str) -> list[str]:
     with _pool(connect, str(PurePosixPath(path).parent)) as pool:
         volumes = [(volume.path(), volume.XMLDesc(0)) for volume in pool.listAllVolumes(0)]
     return sorted(
         str(image)
         for image, text in volumes
-        if VolumeElement(etree.fromstring(text.encode())).backing_path == path
+        if path in _volume_bases(str(image), VolumeElement(etree.fromstring(text.encode())))
     )
+
+
+def _volume_bases(image: str, volume: VolumeElement) -> list[str]:
+    return [base.source for base in named_bases(image, volume.backing_path)]
+
+
+def _seen_by_libvirt(connect: libvirt.virConnect, folder: str) -> dict[str, list[str]]:
+    with _pool(connect, folder) as pool:
+        volumes = [
+            (str(volume.path()), VolumeElement(etree.fromstring(volume.XMLDesc(0).encode())))
+            for volume in pool.listAllVolumes(0)
+        ]
+    return {
+        path: _volume_bases(path, volume)
+        for path, volume in volumes
+        if volume.format in _BASES_KNOWN_TO_LIBVIRT
+    }
 
 
 def _recorded_base(overlay: str) -> tuple[str, str]:
     """The base in an overlay's header: path and format."""
     with _readable(overlay), ImageFile.open(Path(overlay), held=False) as file:
         named = named_files(file, Kind.QCOW2)
-    return _joined(overlay, named.backing) if named.backing else "", named.backing_format
+    if not named.backing:
+        return "", named.backing_format
+    base = plain_base(overlay, named.backing, named.backing_format)
+    return base.source, base.format
 
 
 def _volume_base(connect: libvirt.virConnect, overlay: str) -> tuple[str, str]:

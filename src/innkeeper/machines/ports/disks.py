@@ -21,6 +21,8 @@ class ImageUser:
     #: As what it reads the image that was asked for, by definitions and by headers above it; empty where
     #: nothing tells.
     format: str = ""
+    #: Why it is not known whether this image, or one in this folder, stands on it; empty where it does.
+    unseen: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +50,11 @@ class Disks(Protocol):
         """The image file and the images it stands on, top first."""
 
     async def users(self, path: str) -> Sequence[ImageUser]:
-        """Every disk of a machine that is this image or stands on it, and images in its folder that do."""
+        """Every disk of a machine that is this image or stands on it, and images in folders that do.
+
+        Looked at are its folder and those right below, the host's pools and the folders of machines' images.
+        Also images and folders that cannot be looked at, as such.
+        """
 
     async def users_of(self, paths: Sequence[str]) -> Mapping[str, Sequence[ImageUser]]:
         """The same of several images, by one look at the host."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit, NotSupported
 from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.overlay_names import run_of
+
+#: How many images and folders that could not be looked at are named.
+_MOST_SENTENCES = 3
 
 
 class Users:
@@ -44,12 +47,14 @@ async def refuse_children(
     bases: Mapping[str, str],
     others: Iterable[Host] = (),
     known: Users = _ASKED_EACH_TIME,
-) -> None:
+) -> tuple[str, ...]:
     """Raises ``MachineUnfit`` where anybody else stands on one of these bases (target → image).
 
     Looked at are the machines of this host and of all ``others`` that have the same file, and the images
-    in its folder. Undo disks that no definition names do not count: nobody's data is in them.
+    in folders. Undo disks that no definition names do not count: nobody's data is in them. Returns a sentence
+    for each image and folder that could not be looked at.
     """
+    unseen: dict[str, str] = {}
     elsewhere = [other for other in others if other is not host]
     for target, base in bases.items():
         users = [
@@ -57,9 +62,22 @@ async def refuse_children(
         ]
         for other in elsewhere:
             users += await _on_another_host(machine, host, base, other, known)
+        unseen |= {user.image: user.unseen for user in users if user.unseen}
         for user in users:
-            if user.machine or run_of(user.image) is None:
+            if not user.unseen and (user.machine or run_of(user.image) is None):
                 raise _in_the_way(machine, target, base, user)
+    return tuple(_not_known(machine, {i: why for i, why in unseen.items() if run_of(i) is None}))
+
+
+def _not_known(machine: str, unseen: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each image or folder that could not be looked at, or for the first and all others."""
+    for image, reason in [*unseen.items()][:_MOST_SENTENCES]:
+        yield (
+            f"Whether {image} stands on a disk of {machine}, and would change with it, is not known: "
+            f"{reason.rstrip('.')}."
+        )
+    if len(unseen) > _MOST_SENTENCES:
+        yield f"The same of {len(unseen) - _MOST_SENTENCES} more."
 
 
 async def _on_another_host(
@@ -72,7 +90,7 @@ async def _on_another_host(
     try:
         if base.startswith("/") and not await _is_on(host, base, other):
             return ()
-        return [user for user in await known.of(other, base) if user.machine]
+        return [user for user in await known.of(other, base) if user.machine or user.unseen]
     except HypervisorError as error:
         raise MachineUnfit(
             f"Whether a machine of {other.name} stands on {base} too is not known: {error.sentence}",

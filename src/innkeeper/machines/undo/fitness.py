@@ -72,6 +72,8 @@ class Examination:
     plan: UndoPlan
     #: What a run would be refused for comes first.
     obstacles: tuple[Obstacle, ...]
+    #: What could not be looked at, a sentence each.
+    unseen: tuple[str, ...] = ()
 
     def refuse(self) -> None:
         """Raises the first obstacle's error, where there is one."""
@@ -131,6 +133,7 @@ async def examine(
     with obstacles.of():
         _refuse_nothing_left(machine, written, disks)
     placed: list[PlacedDisk] = []
+    unseen: dict[str, None] = {}
     for disk in disks:
         with obstacles.of(disk.target):
             _refuse_disk(machine, disk)
@@ -143,7 +146,10 @@ async def examine(
                 )
             await refuse_unfit_folder(hypervisor, machine, disk, found.planned(machine, run).overlay)
             image = found.storage.path or found.storage.source
-            await refuse_children(hypervisor, machine.name, {disk.target: image}, others, known or Users())
+            bases = {disk.target: image}
+            unseen |= dict.fromkeys(
+                await refuse_children(hypervisor, machine.name, bases, others, known or Users())
+            )
             placed.append(found)
     with obstacles.of():
         await refuse_lack_of_room(hypervisor, machine, placed, rules.reserve_share, rules.reserve_bytes)
@@ -158,7 +164,7 @@ async def examine(
         excluded=tuple(disk.target for disk in written if disk.target in machine.undo_exclude),
         host_storage=machine.host_storage,
     )
-    return Examination(plan=plan, obstacles=tuple(obstacles.found))
+    return Examination(plan=plan, obstacles=tuple(obstacles.found), unseen=tuple(unseen))
 
 
 def _refuse_nothing_left(machine: Machine, written: list[Disk], disks: list[Disk]) -> None:
