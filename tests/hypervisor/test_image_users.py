@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.disks.create import create_differencing, create_dynamic
-from innkeeper.errors import MachineNotFound, MachineUnfit
+from innkeeper.errors import InnkeeperError, MachineNotFound, MachineUnfit
 from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules, examine, plan_undo_point
@@ -22,9 +23,11 @@ from tests.guests.machines import TinyMachine
 pytestmark = pytest.mark.qemu
 
 
-async def clone(base: Path, image: Path) -> None:
+async def clone(base: Path, image: Path, *options: str) -> None:
     """Make a linked clone, over what is there."""
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(image)]
+    over = options or ("-F", "qcow2")
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", *over, "-b", str(base), str(image)]
+    command += ["4M"] if options else []
     await asyncio.to_thread(subprocess.run, command, check=True)
 
 
@@ -331,3 +334,22 @@ async def test_what_cannot_be_looked_at_is_said(
     assert str(closed) in found.unseen[0]
     assert "cannot be listed" in found.unseen[0]
     assert str(secret) in found.unseen[1]
+
+
+@pytest.mark.parametrize("image_format", ["qcow2", "raw"])
+async def test_a_pipe_in_place_of_an_image_stops_no_other_machine(
+    embedded_hypervisor: Host, define: Callable[..., Awaitable[None]], tmp_path: Path, image_format: str
+) -> None:
+    """To open it would wait for ever: its own machine is refused, and all others are answered."""
+    golden, pipe = await golden_image(tmp_path), tmp_path / "pipe"
+    await asyncio.to_thread(os.mkfifo, pipe)
+    await asyncio.to_thread(os.mkfifo, golden.with_name("beside.qcow2"))
+    await define("golden", golden)
+    await define("piped", pipe, image_format)
+    await clone(pipe, tmp_path / "over.qcow2", "-u", "-F", image_format)
+    await define("over", tmp_path / "over.qcow2")
+    await plan(embedded_hypervisor)
+    assert (await embedded_hypervisor.disks.storage("golden", "vda")).size_bytes == 4 << 20
+    for name in ("piped", "over"):
+        with pytest.raises(InnkeeperError, match="pipe"):
+            await plan(embedded_hypervisor, name)

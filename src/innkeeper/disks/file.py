@@ -14,6 +14,7 @@ from types import TracebackType
 
 from innkeeper.disks.allowed import check_opened
 from innkeeper.disks.lock import Hold, hold
+from innkeeper.disks.look import no_image
 from innkeeper.disks.oserror import adapted, disk_error
 from innkeeper.errors import DiskError, ErrorCode
 
@@ -37,15 +38,6 @@ SYNC_FILE_RANGE_WRITE = 2
 
 #: The kernel has no copy for this pair of files.
 _CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ETXTBSY}
-
-#: What is found in place of a file.
-_NO_FILES = (
-    (stat.S_ISBLK, "a block device"),
-    (stat.S_ISCHR, "a character device"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISDIR, "a folder"),
-)
 
 
 class ImageFile:
@@ -89,13 +81,7 @@ class ImageFile:
         check_opened(self.descriptor, self.path)
         mode = self.status().st_mode
         if not stat.S_ISREG(mode):
-            what = next((name for is_one, name in _NO_FILES if is_one(mode)), "no regular file")
-            raise DiskError(
-                f"{self.path}: it is {what}, not an image file.",
-                path=str(self.path),
-                code=ErrorCode.VM_E_INVALID_HD_FILE,
-                advice="Name a disk image.",
-            )
+            raise no_image(mode, self.path)
         if held:
             with adapted(self.path):
                 hold(self.descriptor, str(self.path), Hold.WRITE if self.writable else Hold.READ)

@@ -13,6 +13,7 @@ from typing import TypeVar
 from innkeeper.disks.facts import peek
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.formats import format_of, is_qcow2_named_as_raw
+from innkeeper.disks.look import opened_to_look
 from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.hypervisor import hindrances
 from innkeeper.machines.ports.image_files import FileIdentity, Hindrance
@@ -114,7 +115,7 @@ def _identity(path: Path) -> FileIdentity | None:
 def _device_size(path: Path) -> int:
     """The bytes of a block device; 0 where only libvirt may open it."""
     try:
-        with path.open("rb") as device:
+        with opened_to_look(path) as device:
             return device.seek(0, os.SEEK_END)
     except PermissionError:
         return 0
@@ -124,7 +125,7 @@ def _virtual_size(path: Path, image_format: str) -> int:
     if not os.access(path, os.R_OK):
         # libvirt's own image, which only libvirt may read: the file's size is the best there is.
         return path.stat().st_size
-    with path.open("rb") as image:
+    with opened_to_look(path) as image:
         header = image.read(_QCOW2_SIZE.stop)
         if image_format == "qcow2" and header.startswith(_QCOW2_MAGIC):
             return int.from_bytes(header[_QCOW2_SIZE], "big")
@@ -149,7 +150,7 @@ def _is_qcow2_named_as_raw(path: Path) -> bool:
 def _checksum(path: Path, on_progress: OnProgress | None) -> str:
     report = on_progress or (lambda _done, _total: None)
     digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as image:
+    with opened_to_look(path) as image:
         size = image.seek(0, os.SEEK_END)
         is_device = stat.S_ISBLK(os.fstat(image.fileno()).st_mode)
         # A device has no holes to ask for, and the kernel's answer would be that it is one.

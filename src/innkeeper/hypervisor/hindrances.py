@@ -7,10 +7,10 @@ import fcntl
 import os
 import stat
 import struct
-from pathlib import Path
 from typing import Final
 
 from innkeeper.disks.lock import is_written
+from innkeeper.disks.look import opened_to_look
 from innkeeper.machines.ports.image_files import Hindrance
 
 #: The kernel's question for a file's attributes (``lsattr``), and two of the answers.
@@ -103,7 +103,7 @@ def _of_device(path: str, found: os.stat_result, *, is_ours: bool) -> Hindrance 
     if is_ours and not os.access(path, os.R_OK | os.W_OK):
         return Hindrance.READ_ONLY_DEVICE
     try:
-        with Path(path).open("rb") as device:
+        with opened_to_look(path) as device:
             (read_only,) = struct.unpack("i", fcntl.ioctl(device, _IS_DEVICE_READ_ONLY, bytes(4)))
     except OSError:
         return None
@@ -138,7 +138,7 @@ def _of_permission(path: str, found: os.stat_result, *, is_ours: bool) -> Hindra
 def _of_header(path: str, image_format: str) -> Hindrance | None:
     if image_format != "qcow2" or not os.access(path, os.R_OK):
         return None
-    with Path(path).open("rb") as image:
+    with opened_to_look(path) as image:
         head = image.read(_QCOW2.size)
     if not head.startswith(_QCOW2_MAGIC):
         return Hindrance.OTHER_FORMAT
@@ -153,7 +153,7 @@ def _of_header(path: str, image_format: str) -> Hindrance | None:
 def _of_users(path: str, *, is_idle: bool) -> Hindrance | None:
     if not is_idle or not os.access(path, os.R_OK):
         return None
-    with Path(path).open("rb") as image:
+    with opened_to_look(path) as image:
         return Hindrance.IN_USE if is_written(image.fileno()) else None
 
 

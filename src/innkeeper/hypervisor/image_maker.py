@@ -12,6 +12,7 @@ from pathlib import Path
 from innkeeper.disks import qemu_img
 from innkeeper.disks.convert import convert
 from innkeeper.disks.kind import Kind
+from innkeeper.disks.look import opened_to_look
 from innkeeper.disks.private_place import private_place
 from innkeeper.disks.progress import Cancelled, Watch
 from innkeeper.errors import DiskError, ErrorCode, NotSupported
@@ -96,7 +97,7 @@ class LocalImages:
         if await asyncio.to_thread(_size, path) > _MAX_TEXT_BYTES:
             raise DiskError(f"{path} is too long.", path=path, code=ErrorCode.ERROR_INVALID_DATA)
         text: list[str] = []
-        await _adapted(path, lambda: text.append(Path(path).read_text(errors="replace")))
+        await _adapted(path, lambda: text.append(_text_of(path)))
         return text[0]
 
     async def move(self, source: str, target: str) -> None:
@@ -117,6 +118,11 @@ class LocalImages:
                 Path(path).rmdir()
 
         await asyncio.to_thread(remove)
+
+
+def _text_of(path: str) -> str:
+    with opened_to_look(path) as file:
+        return file.read(_MAX_TEXT_BYTES).decode(errors="replace")
 
 
 async def _make(path: str, making: Making, on_progress: OnProgress | None = None) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
+from innkeeper.disks.look import opened_to_look
 from innkeeper.disks.oserror import adapted, disk_error
 from innkeeper.disks.paths import sync_folder
 from innkeeper.errors import DiskError, ErrorCode
@@ -78,7 +79,7 @@ def _obstacle(path: Path) -> str:
 def _keep(path: Path, copy: Path) -> str:
     with adapted(path):
         try:
-            with path.open("rb") as file:
+            with opened_to_look(path) as file:
                 found, content = os.fstat(file.fileno()), file.read(_LONGEST_BYTES + 1)
         except FileNotFoundError:
             return ""

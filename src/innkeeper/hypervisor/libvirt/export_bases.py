@@ -6,9 +6,10 @@ import json
 import os
 import struct
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from innkeeper.disks.look import opened_to_look
+from innkeeper.errors import DiskError
 from innkeeper.hypervisor.libvirt.disk_elements import EXPORTED, exported_file
 
 _QCOW2 = struct.Struct(">4sIQI")
@@ -41,7 +42,7 @@ def chain_to_export(path: str) -> list[tuple[str, str]] | None:
 def backing_name(path: str) -> str:
     """The base that a qcow2 image names; empty where it has none, or cannot be read."""
     try:
-        with Path(path).open("rb") as image:
+        with opened_to_look(path) as image:
             head = image.read(_QCOW2.size)
             if len(head) < _QCOW2.size:
                 return ""
@@ -50,7 +51,7 @@ def backing_name(path: str) -> str:
                 return ""
             image.seek(offset)
             return image.read(length).decode("utf-8", "surrogateescape")
-    except (OSError, ValueError, OverflowError):
+    except (OSError, ValueError, OverflowError, DiskError):
         return ""
 
 

@@ -15,6 +15,7 @@ from typing import Final
 import libvirt
 from lxml import etree
 
+from innkeeper.disks.look import opened_to_look
 from innkeeper.errors import DiskError, ErrorCode, InnkeeperError, MachineError, MachineUnfit
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.hypervisor.libvirt.definition import Definition, overlays_xml
@@ -278,7 +279,7 @@ def _video_bytes(definition: Definition) -> int:
 
 def _state(path: Path) -> MemoryFile:
     try:
-        with path.open("rb") as file:
+        with opened_to_look(path) as file:
             magic = file.read(len(_WHOLE))
     except FileNotFoundError:
         return MemoryFile.NONE

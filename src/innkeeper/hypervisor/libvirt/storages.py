@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 import libvirt
 
+from innkeeper.disks.look import opened_to_look
 from innkeeper.errors import DiskError, ErrorCode, MachineUnfit, NotSupported
 from innkeeper.hypervisor.domain.undo_note import read_note
 from innkeeper.hypervisor.libvirt.disk_elements import DiskElement, ImageElement
@@ -84,15 +86,26 @@ class Storages:
         return (path, *below) if path else ()
 
     def _size(self, domain: libvirt.virDomain, disk: DiskElement, path: str) -> int:
-        if path and self._uri.is_local and not disk.is_exported and _is_readable(path):
-            size = virtual_size(path, disk.format)
-            if size is not None:
-                return size
+        if path and self._uri.is_local and not disk.is_exported:
+            if _waits(path):
+                return 0
+            if _is_readable(path):
+                size = virtual_size(path, disk.format)
+                if size is not None:
+                    return size
         try:
             return int(domain.blockInfo(disk.target)[0])
         except libvirt.libvirtError:
             # A machine that is off: libvirt looks at local images alone.
             return 0
+
+
+def _waits(path: str) -> bool:
+    """Return whether opening it would wait for another program, as libvirt would too."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 - a path of any kind
+    except OSError:
+        return False
 
 
 def _is_readable(path: str) -> bool:
@@ -108,7 +121,7 @@ def virtual_size(path: str, image_format: str) -> int | None:
     """
     if image_format not in ("raw", "qcow2"):
         return None
-    with Path(path).open("rb") as image:
+    with opened_to_look(path) as image:
         if image_format == "raw":
             return image.seek(0, os.SEEK_END)
         header = image.read(_QCOW2_SIZE.stop)
