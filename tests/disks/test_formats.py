@@ -19,13 +19,19 @@ import pytest
 from innkeeper import disks
 from innkeeper.disks import qemu_img, qemu_program
 from innkeeper.disks.allowed import beside_named, only_within
+from innkeeper.disks.check import check
+from innkeeper.disks.compact import compact
 from innkeeper.disks.facts import describe, peek
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import Footer
 from innkeeper.disks.formats import is_qcow2_named_as_raw
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.leftovers import unfinished_name
+from innkeeper.disks.merge import merge
 from innkeeper.disks.qemu_program import Limits
+from innkeeper.disks.repair import repair
+from innkeeper.disks.reparent import reparent
+from innkeeper.disks.resize import resize
 from innkeeper.disks.roots import Roots
 from innkeeper.errors import DiskError, ErrorCode
 from tests.disks.killing import code_path
@@ -150,6 +156,40 @@ def test_a_raw_disk_whose_guest_wrote_a_footer_is_asked_about(tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize("name", ["web-1", "web-1.img"])
+def test_a_raw_disk_that_is_a_vhd_by_its_content_alone_is_left_alone(tmp_path: Path, name: str) -> None:
+    """Every verb asks, whatever guest wrote a whole dynamic VHD into its disk; a name or a person answers."""
+    path, child = tmp_path / name, tmp_path / "c.vhd"
+    content = disks.create_dynamic(tmp_path / "inner.vhd", SIZE).read_bytes()
+    path.write_bytes(content)
+    disks.create_differencing(child, tmp_path / "inner.vhd")
+    verbs: dict[str, Callable[[], object]] = {
+        "info": lambda: describe(path),
+        "check": lambda: check(path),
+        "repair": lambda: repair(path),
+        "resize": lambda: resize(path, 2 * SIZE),
+        "compact": lambda: compact(path),
+        "merge": lambda: merge(path),
+        "export": lambda: disks.open(path),
+        "create": lambda: disks.create_differencing(tmp_path / "new.vhd", path),
+        "reparent": lambda: reparent(child, path),
+        "convert": lambda: disks.convert(path, tmp_path / "out.raw", Kind.RAW),
+    }
+    for verb, work in verbs.items():
+        with pytest.raises(DiskError) as refused:
+            work()
+        expected = ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE if verb == "merge" else ErrorCode.VM_E_INVALID_HD_FILE
+        assert refused.value.code is expected, verb
+        assert verb == "merge" or "--format" in refused.value.advice, verb
+    assert path.read_bytes() == content
+    assert {each.name for each in tmp_path.iterdir()} == {name, "inner.vhd", "c.vhd"}
+    raw = disks.convert(path, tmp_path / "as.raw", Kind.RAW, source_kind=Kind.RAW)
+    assert raw.read_bytes() == content
+    vhd = disks.convert(path, tmp_path / "of.raw", Kind.RAW, source_kind=Kind.DYNAMIC)
+    assert vhd.read_bytes() == bytes(SIZE)
+    resize(path.rename(tmp_path / "web-1.vhd"), 2 * SIZE)
+
+
 def test_a_vhd_without_footer_is_not_what_its_guest_wrote(tmp_path: Path, secret: Path, run: Run) -> None:
     """A fixed VHD that lost its footer and begins like another format is refused."""
     path = tmp_path / "f.vhd"
@@ -258,6 +298,7 @@ def test_a_file_that_an_image_names_is_refused_by_its_name(
                 disks.convert(path, tmp_path / "out", target_kind, source_kind=said)
             assert refused.value.code is ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE
             assert named in str(refused.value)
+            assert f"qemu-img convert -f {source_kind} -O qcow2 {path} " in refused.value.advice
     assert secret.stat().st_atime_ns == opened
     assert not (tmp_path / "out").exists()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from innkeeper.disks import allowed, journal
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import vhd_time
+from innkeeper.disks.formats import refuse_unnamed
 from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
@@ -179,16 +180,18 @@ def open_chain(
     ignore_parent_time: bool = False,
     merging: bool = False,
     held: bool = True,
+    is_known: bool = False,
 ) -> Chain:
     """Open a disk with all its parents; parents are read-only, but for the one that is merged into.
 
     Raises ``DiskError``: VM_E_INVALID_HD_FILE, VM_E_PARENT_PATH_NOT_FOUND, VM_E_PARENT_CHILD_ID_MISMATCH,
     VM_E_PARENT_MODIFIED, ERROR_SHARING_VIOLATION and those of the files themselves. ``merging`` opens child
     and parent for the merge of the one into the other, even where it has begun already. A chain that is not
-    ``held`` is for a look at what others may be changing.
+    ``held`` is for a look at what others may be changing. ``is_known``: a person or a definition says that the disk
+    is a VHD, although its name does not (``refuse_unnamed``).
     """
     with contextlib.ExitStack() as stack:
-        layers = [_opened(stack, path, writable=writable or merging, held=held)]
+        layers = [_opened(stack, path, writable=writable or merging, held=held, is_known=is_known)]
         seen = {layers[0].file.identity}
         while layers[-1].kind is Kind.DIFFERENCING:
             if len(layers) == DEEPEST:
@@ -207,9 +210,13 @@ def open_chain(
         return Chain(layers)
 
 
-def _opened(stack: contextlib.ExitStack, path: Path, *, writable: bool, held: bool) -> Image:
+def _opened(
+    stack: contextlib.ExitStack, path: Path, *, writable: bool, held: bool, is_known: bool = True
+) -> Image:
     file = ImageFile.open(path, writable=writable, held=held)
     stack.callback(file.close)
+    if not is_known:
+        refuse_unnamed(file)
     image = Image(file)
     if writable:
         # Nothing is ever written into an image whose blocks are not where they should be.

@@ -12,6 +12,7 @@ from innkeeper.disks import journal
 from innkeeper.disks.chain import open_chain
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import FOOTER_BYTES, Damaged, Footer
+from innkeeper.disks.formats import refuse_unnamed
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.layout import Layout, read_layout
@@ -77,9 +78,10 @@ class Finding:
 def check(path: str | os.PathLike[str], *, deep: bool = False, watch: Watch = UNWATCHED) -> list[Finding]:
     """Find what is wrong with an image; ``deep`` also reads all of its blocks.
 
-    Raises ``DiskError`` only where the file itself cannot be opened.
+    Raises ``DiskError`` only where the file itself cannot be opened, or may be a raw image.
     """
     with ImageFile.open(image_path(path)) as file:
+        refuse_unnamed(file)
         findings = []
         for finding in _findings(file, deep=deep, watch=watch):
             findings.append(finding)

@@ -50,7 +50,7 @@ def convert(
         with contextlib.closing(open_raw(source_path)) as chain:
             return convert_chain(chain, path, kind, watch=watch, durable=durable)
     if found.is_vhd:
-        opened = open_chain(source_path, ignore_parent_time=ignore_parent_time)
+        opened = open_chain(source_path, ignore_parent_time=ignore_parent_time, is_known=True)
         with contextlib.closing(opened) as chain:
             return convert_chain(chain, path, kind, watch=watch, durable=durable)
     if kind.is_vhd:

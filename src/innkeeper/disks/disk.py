@@ -214,7 +214,7 @@ class Disk:
             return work()
         finally:
             self._chain = open_chain(
-                self.file, writable=writable, ignore_parent_time=self._ignore_parent_time
+                self.file, writable=writable, ignore_parent_time=self._ignore_parent_time, is_known=True
             )
 
     def _clipped(self, size: int, offset: int) -> int:

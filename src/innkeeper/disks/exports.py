@@ -119,7 +119,7 @@ class Exports:
         with contextlib.ExitStack() as confined:
             if within := self._within(path):
                 confined.enter_context(only_within(Roots(within).allowed))
-            open_chain(Path(path)).close()
+            open_chain(Path(path), is_known=True).close()
 
     # Machinery
 

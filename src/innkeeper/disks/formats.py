@@ -8,13 +8,18 @@ the person is asked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.layout import OTHER_FORMATS, find_footer, said_by_name
 from innkeeper.disks.named_files import named_files
 from innkeeper.errors import DiskError, ErrorCode
 
-_ASK = "Say what it is: --format fixed, dynamic, differencing, raw, qcow2, vhdx or vmdk."
+_ASK = (
+    "Say what it is: --format fixed, dynamic, differencing, raw, qcow2, vhdx or vmdk. "
+    "If it is a VHD, its name may say so, too: let it end with .vhd."
+)
 
 
 def format_of(file: ImageFile, *, raw_if_nothing: bool = False) -> Kind:
@@ -31,11 +36,22 @@ def format_of(file: ImageFile, *, raw_if_nothing: bool = False) -> Kind:
     if said is Kind.RAW or said is None:
         if raw_if_nothing and mark is None and footer is None:
             return Kind.RAW
-        return _unnamed(file, said, mark, footer.kind if footer is not None else None)
+        raise _unnamed(file, mark, footer.kind if footer is not None else None)
     if mark is not said:
         has = f"{_begins(mark)}" if mark else ", and has not its mark"
         raise _unclear(file, f"it is named as {said.value}{has}")
     return said
+
+
+def refuse_unnamed(file: ImageFile) -> None:
+    """Refuse to work on a file as a VHD for a footer alone; raises VM_E_INVALID_HD_FILE.
+
+    The last sector of a raw disk is its guest's. Only a name, a person, a definition or a child of it says
+    that a file is a VHD. One with no footer at all is left to whoever reads it.
+    """
+    footer = find_footer(file)
+    if footer is not None and said_by_name(file.path) is not Kind.FIXED:
+        raise _ambiguous(file, [footer.kind])
 
 
 def is_qcow2_named_as_raw(file: ImageFile) -> bool:
@@ -51,19 +67,21 @@ def is_qcow2_named_as_raw(file: ImageFile) -> bool:
     return not [*named_files(file, Kind.QCOW2)]
 
 
-def _unnamed(file: ImageFile, said: Kind | None, mark: Kind | None, footer: Kind | None) -> Kind:
-    """Decide the format where the name says none that has a mark of its own."""
+def _unnamed(file: ImageFile, mark: Kind | None, footer: Kind | None) -> DiskError:
+    """Build the error for a file whose name says no format that has a mark of its own."""
     if mark is None and footer is None:
-        raise DiskError(
+        return DiskError(
             f"{file.path}: it has no mark of a disk image.",
             path=str(file.path),
             code=ErrorCode.VM_E_INVALID_HD_FILE,
             advice="If it is a raw image, say so: --format raw (or --from raw).",
         )
-    if mark is None and footer is not None and said is None:
-        return footer
-    found = " and ".join(kind.value for kind in (mark, footer) if kind is not None)
-    raise _unclear(file, f"it may be a raw image in which the guest wrote what looks like {found}")
+    return _ambiguous(file, [kind for kind in (mark, footer) if kind is not None])
+
+
+def _ambiguous(file: ImageFile, found: Sequence[Kind]) -> DiskError:
+    kinds = " and ".join(kind.value for kind in found)
+    return _unclear(file, f"it may be a raw image in which the guest wrote what looks like {kinds}")
 
 
 def _mark(file: ImageFile) -> Kind | None:

@@ -20,6 +20,7 @@ from innkeeper.disks import qemu_program
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.named_files import NamedFiles, named_files
+from innkeeper.disks.paths import shell
 from innkeeper.disks.private_place import private_place
 from innkeeper.disks.progress import UNWATCHED, Watch
 from innkeeper.disks.qemu_program import LOOK, Limits
@@ -59,7 +60,7 @@ class Source:
         with ImageFile.open(path) as file:
             source = cls(file, kind)
             for name in named_files(file, kind):
-                raise _other_files(path, name)
+                raise _other_files(path, kind, name)
             yield source
 
     def require_unchanged(self) -> None:
@@ -115,7 +116,7 @@ def look(path: Path, kind: Kind) -> Look:
     with ImageFile.open(path, held=False) as file:
         named = named_files(file, kind)
         if named.data:
-            raise _other_files(path, named.data[0])
+            raise _other_files(path, kind, named.data[0])
         return dataclasses.replace(_asked(file, kind), named=named)
 
 
@@ -205,10 +206,11 @@ def _asked(file: ImageFile, kind: Kind) -> Look:
         raise DiskError(f"{file.path}: qemu-img printed something unexpected.", path=str(file.path)) from exc
 
 
-def _other_files(path: Path, name: str) -> DiskError:
+def _other_files(path: Path, kind: Kind, name: str) -> DiskError:
     return DiskError(
         f"{path}: the image is completed by another file that it names, {name}.",
         path=str(path),
         code=ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE,
-        advice="Make it whole first, if you trust it: qemu-img convert -O qcow2 IMAGE WHOLE",
+        advice="Make it whole first, if you trust it and all that it names: "
+        f"qemu-img convert -f {DRIVERS[kind]} -O qcow2 {shell(path)} WHOLE.qcow2",
     )

@@ -15,6 +15,7 @@ from innkeeper.disks.check import MENDABLE, Finding, Problem, check, hidden_part
 from innkeeper.disks.draft import Draft
 from innkeeper.disks.file import BUFFER_BYTES, ImageFile
 from innkeeper.disks.footer import CHECKSUM_AT, COOKIE, FOOTER_BYTES, Damaged, Footer, with_checksum
+from innkeeper.disks.formats import refuse_unnamed
 from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
@@ -34,6 +35,8 @@ def repair(path: str | os.PathLike[str], *, deep: bool = False, watch: Watch = U
     Raises VM_E_INVALID_HD_FILE where too little is left to mend.
     """
     image_file = image_path(path)
+    with ImageFile.open(image_file) as file:
+        refuse_unnamed(file)
     done = _mend_fixed_footer(image_file) or _cut_to_footer_inside(image_file, watch)
     findings = [finding for finding in check(image_file, deep=deep, watch=watch) if _is_for_us(finding)]
     if not findings:

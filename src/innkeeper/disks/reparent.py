@@ -9,6 +9,7 @@ import os
 from innkeeper.disks import locator
 from innkeeper.disks.chain import open_chain, parent_time
 from innkeeper.disks.file import ImageFile
+from innkeeper.disks.formats import refuse_unnamed
 from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.header import Header
 from innkeeper.disks.image import Image
@@ -30,6 +31,7 @@ def reparent(
         contextlib.closing(open_chain(image_path(parent))) as chain,
         ImageFile.open(child_path, writable=True) as file,
     ):
+        refuse_unnamed(file)
         child = Image(file)
         _check_child(child, chain.top, accept_other_id=accept_other_id)
         if file.identity in {image.file.identity for image in chain.layers}:

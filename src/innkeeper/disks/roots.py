@@ -55,7 +55,7 @@ class Roots:
         """Refuse a disk with a parent outside the folders; an image that cannot be opened is not examined."""
         try:
             with only_within(self.allowed):
-                open_chain(path, ignore_parent_time=True).close()
+                open_chain(path, ignore_parent_time=True, is_known=True).close()
         except DiskError as error:
             if error.code is ErrorCode.ERROR_BAD_PATHNAME:
                 raise

@@ -57,7 +57,11 @@ def _opened(order: ExportOrder) -> Chain:
         if order.within:
             confined.enter_context(only_within(Roots(order.within).allowed))
         chain = open_chain(
-            Path(order.path), writable=order.writable, ignore_parent_time=order.ignore_parent_time
+            Path(order.path),
+            writable=order.writable,
+            ignore_parent_time=order.ignore_parent_time,
+            # A machine's definition calls it a VHD; a person has only its name.
+            is_known=not order.stays,
         )
     if order.writable:
         chain.top.keep_maps()
