@@ -187,8 +187,8 @@ def open_chain(
     Raises ``DiskError``: VM_E_INVALID_HD_FILE, VM_E_PARENT_PATH_NOT_FOUND, VM_E_PARENT_CHILD_ID_MISMATCH,
     VM_E_PARENT_MODIFIED, ERROR_SHARING_VIOLATION and those of the files themselves. ``merging`` opens child
     and parent for the merge of the one into the other, even where it has begun already. A chain that is not
-    ``held`` is for a look at what others may be changing. ``is_known``: a person or a definition says that the disk
-    is a VHD, although its name does not (``refuse_unnamed``).
+    ``held`` is for a look at what others may be changing. ``is_known``: a person or a definition says that
+    the disk is a VHD, although its name does not (``refuse_unnamed``).
     """
     with contextlib.ExitStack() as stack:
         layers = [_opened(stack, path, writable=writable or merging, held=held, is_known=is_known)]
