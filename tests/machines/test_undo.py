@@ -137,6 +137,21 @@ async def test_a_tpm_is_refused_unless_it_may_be_left_out(inn: Inn) -> None:
     await plan_of(inn, UndoRules(leave_tpm_out=True))
 
 
+@pytest.mark.parametrize("gone", ["saved memory", "definition"])
+async def test_saved_memory_and_definition_have_the_same_disks(tmp_path: Path, gone: str) -> None:
+    """What the memory alone knows it would write to past the undo point, once it is restored."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    machine = await inn.add(MachineState.SAVED)
+    await plan_of(inn)
+    assert machine.saved is not None
+    (machine.disks if gone == "definition" else machine.saved.disks).pop()
+    with pytest.raises(
+        MachineUnfit, match=rf"the disk vdb \({inn.disk(target='vdb')}\), and its {gone} has not"
+    ):
+        await plan_of(inn)
+
+
 async def test_a_running_guest_is_frozen_while_its_disks_are_taken(tmp_path: Path) -> None:
     """And thawed afterwards; without qemu-guest-agent the undo point is crash-consistent, and says so."""
     inn = Inn(tmp_path)

@@ -43,3 +43,12 @@ class SavedStatesContract:
         """There is no definition inside it."""
         with pytest.raises(WrongState):
             await subject.hypervisor.saved_states.definition(subject.name)
+        with pytest.raises(WrongState):
+            await subject.hypervisor.saved_states.disks(subject.name)
+
+    async def test_saved_memory_knows_its_disks(self, subject: Subject) -> None:
+        """Those that the machine had then."""
+        disks = [disk.target for disk in (await subject.hypervisor.inventory.get(subject.name)).disks]
+        await subject.hypervisor.lifecycle.start(subject.name)
+        await subject.hypervisor.saved_states.save(subject.name)
+        assert [disk.target for disk in await subject.hypervisor.saved_states.disks(subject.name)] == disks

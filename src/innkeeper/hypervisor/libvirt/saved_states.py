@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import libvirt
@@ -22,7 +22,7 @@ from innkeeper.hypervisor.libvirt.states import SavedImage
 from innkeeper.hypervisor.libvirt.undo_definitions import UndoDefinitions
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.hypervisor.libvirt.uris import HostUri
-from innkeeper.machines.machine import MachineState
+from innkeeper.machines.machine import Disk, MachineState
 from innkeeper.machines.ports.progress import OnProgress
 
 T = TypeVar("T")
@@ -62,6 +62,12 @@ class LibvirtSavedStates:
     async def definition(self, name: str) -> str:
         """The definition inside the saved state."""
         return await self._connection.ask(lambda c: self._saved_definition(c, name).text(), "read", name)
+
+    async def disks(self, name: str) -> Sequence[Disk]:
+        """The drives that the saved memory knows."""
+        return await self._connection.ask(
+            lambda c: [disk.value() for disk in self._saved_definition(c, name).disks()], "read", name
+        )
 
     async def path(self, name: str) -> str:
         """The file of the saved state."""
@@ -218,6 +224,7 @@ class LibvirtSavedStates:
     ) -> None:
         """Make the persistent definition name the disks that the saved memory knows."""
         definition = persistent(domain)
+        _refuse_disks_without_definition(definition, saved)
         for target, path in sources.items():
             disk, known = definition.disk(target), saved.disk(target)
             if disk.source() not in (known.source(), path):
@@ -247,3 +254,16 @@ class LibvirtSavedStates:
 
     def _look_at_restore(self, name: str) -> Look:
         return look_at_restore(self._uri.saved_image(name) if self._uri.is_local else None)
+
+
+def _refuse_disks_without_definition(definition: Definition, saved: Definition) -> None:
+    """Memory would go on writing to a disk that was taken from the machine, past its undo disks."""
+    defined = {disk.target for disk in definition.disks()}
+    for disk in saved.disks():
+        if disk.device in ("disk", "lun") and not disk.read_only and disk.target not in defined:
+            raise MachineUnfit(
+                f"The saved memory of {definition.name!r} writes to {disk.source()} as its disk "
+                f"{disk.target!r}, which its definition does not have.",
+                machine=definition.name,
+                advice="Discard the saved state, or give the machine its former disk back.",
+            )

@@ -12,7 +12,7 @@ from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.guests import Due
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, with_paths
 from innkeeper.machines.change import Change, DriveAdded
-from innkeeper.machines.machine import MachineState
+from innkeeper.machines.machine import Disk, MachineState
 
 
 def need(machine: SimulatedMachine, command: str, allowed: bool) -> None:
@@ -60,11 +60,16 @@ def need_guest_agent(machine: SimulatedMachine) -> None:
 
 def saved_definition(machine: SimulatedMachine, now: float) -> str:
     """The definition inside the saved state."""
+    return fake_definition.write(machine, saved_disks(machine, now))
+
+
+def saved_disks(machine: SimulatedMachine, now: float) -> list[Disk]:
+    """The drives that the saved memory knows."""
     if machine.saved is None:
         raise WrongState.of(
             machine.name, machine.state, "show a saved state", code=ErrorCode.VM_E_VM_NO_SAVED_STATE
         )
-    return fake_definition.write(machine, machine.saved.disks)
+    return machine.saved.disks
 
 
 def pause(machine: SimulatedMachine, now: float) -> None:

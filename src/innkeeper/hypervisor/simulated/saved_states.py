@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, with_paths
 from innkeeper.hypervisor.simulated.simulation import Simulation
+from innkeeper.machines.machine import Disk
 from innkeeper.machines.ports.progress import OnProgress
 
 #: How long a save and a restore take the host, in simulated seconds.
@@ -29,6 +30,10 @@ class SimulatedSavedStates:
     async def definition(self, name: str) -> str:
         """The definition inside the saved state."""
         return await self._simulation.simulate(name, acts.saved_definition)
+
+    async def disks(self, name: str) -> Sequence[Disk]:
+        """The drives that the saved memory knows."""
+        return await self._simulation.simulate(name, acts.saved_disks)
 
     async def save(self, name: str, on_progress: OnProgress | None = None) -> None:
         """Save the memory, after the time that takes; until then a cancel leaves the machine running."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from innkeeper.machines.machine import Disk
 from innkeeper.machines.ports.progress import OnProgress
 
 
@@ -16,6 +17,9 @@ class SavedStates(Protocol):
 
     async def definition(self, name: str) -> str:
         """The definition inside the saved state. Raises ``WrongState`` where there is none."""
+
+    async def disks(self, name: str) -> Sequence[Disk]:
+        """The drives that the saved memory knows. Raises ``WrongState`` where there is none."""
 
     async def save(self, name: str, on_progress: OnProgress | None = None) -> None:
         """Save memory to the host's disk and stop; cancelling the awaiting task aborts the save cleanly."""

@@ -23,6 +23,7 @@ from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.placing import PlacedDisk, place, refuse_lack_of_room
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan
 from innkeeper.machines.undo.refusals import refuse_unfit_folder, refuse_unfit_image
+from innkeeper.machines.undo.saved_memory import refuse_other_disks
 from innkeeper.machines.undo.state_copies import StatePlan, plan_state
 
 
@@ -132,6 +133,8 @@ async def examine(
     disks = [disk for disk in written if disk.target not in machine.undo_exclude]
     with obstacles.of():
         _refuse_nothing_left(machine, written, disks)
+    with obstacles.of():
+        await refuse_other_disks(hypervisor, machine)
     placed: list[PlacedDisk] = []
     unseen: dict[str, None] = {}
     for disk in disks:
