@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from innkeeper.errors import ErrorCode, MachineError, NotSupported
 from innkeeper.machines.machine import Machine, MachineState
@@ -12,6 +12,7 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.backups import mend_backups
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules
+from innkeeper.machines.undo.leftovers import delete_unnamed, unnamed_files
 from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.point import UndoPlan, UndoPoint
 from innkeeper.machines.undo.to_running import GoingBack, forget_memory, plan_going_back
@@ -172,7 +173,11 @@ class CommandWork:
 
         async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
             host, name = self._hosts[str(argument["host"])], str(argument["machine"])
-            plan = UndoPlan.from_json(await task.step("plan", lambda: _plan_of_undo_disks(host, name)))
+            planned = await task.step("plan", lambda: self._plan_of_undo_disks(command, host, name))
+            if planned is None:
+                await self._delete_leftovers(host, name, task)
+                return
+            plan = UndoPlan.from_json(planned)
             if command is Command.DISCARD_UNDO_DISKS:
                 await self._refuse_half_merged(plan)
             elif not await self._is_half_merged(plan):
@@ -221,6 +226,34 @@ class CommandWork:
 
         await task.step(str(command), action)
 
+    async def _plan_of_undo_disks(self, command: Command, host: Host, name: str) -> Json:
+        """The undo disks that the machine stands on, whichever run put them there.
+
+        Nothing where it stands on none, and files are to be discarded that a run has left.
+        """
+        machine = await host.inventory.get(name)
+        plan = await existing_plan(host, machine)
+        if plan is not None:
+            return plan.to_json()
+        left = await unnamed_files(host, machine, self._rules.undo_directory)
+        if left and command is Command.DISCARD_UNDO_DISKS:
+            return None
+        raise _no_undo_disks(machine, left)
+
+    async def _delete_leftovers(self, host: Host, name: str, task: RunningTask) -> None:
+        """Delete what an undo point has left that nothing stands on any more."""
+
+        async def action() -> Json:
+            machine = await host.inventory.get(name)
+            left = await unnamed_files(host, machine, self._rules.undo_directory)
+            images = {path: path for path in left if path.endswith(".qcow2")}
+            await refuse_children(host, name, images, self._hosts.values())
+            for path in await delete_unnamed(host, machine, self._rules.undo_directory):
+                task.log(f"{path} was deleted.")
+            return None
+
+        await task.step("delete what is left", action)
+
     async def _refuse_half_merged(self, plan: UndoPlan) -> None:
         """A base that a merge has begun to write to is whole only together with its overlay."""
         if await self._is_half_merged(plan):
@@ -239,15 +272,6 @@ class CommandWork:
         return False
 
 
-async def _plan_of_undo_disks(host: Host, name: str) -> Json:
-    """The undo disks that the machine stands on, whichever run put them there."""
-    machine = await host.inventory.get(name)
-    plan = await existing_plan(host, machine)
-    if plan is None:
-        raise _no_undo_disks(machine)
-    return plan.to_json()
-
-
 async def _done(act: Callable[[], Awaitable[None]]) -> Json:
     await act()
     return None
@@ -257,10 +281,13 @@ def _progress(task: RunningTask) -> Callable[[int, int], None]:
     return lambda done, total: task.report(bytes_done=done, bytes_total=total)
 
 
-def _no_undo_disks(machine: Machine) -> MachineError:
+def _no_undo_disks(machine: Machine, left: Sequence[str]) -> MachineError:
+    advice = "There is nothing to merge or to discard."
+    if left:
+        advice = f"Delete what an undo point has left: innkeeper machine undo {machine.name} --discard"
     return MachineError(
         f"{machine.name} has no undo disks.",
         machine=machine.name,
         code=ErrorCode.ERROR_FILE_NOT_FOUND,
-        advice="There is nothing to merge or to discard.",
+        advice=advice,
     )

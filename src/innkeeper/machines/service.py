@@ -25,6 +25,7 @@ from innkeeper.machines.description import Follow, MachineDescription, follow_no
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules
+from innkeeper.machines.undo.to_running import undo_disks_of
 from innkeeper.machines.undo.undoable import (
     checked_startup_option,
     refuse_changed_parents,
@@ -284,6 +285,8 @@ class Machines:
     async def _command(self, name: str, command: Command, owner: str, argument: Mapping[str, Json]) -> Task:
         machine = await self.get(name)
         refuse_state(machine, command)
+        if command is Command.GO_BACK_TO_RUNNING:
+            await undo_disks_of(self._hosts[machine.host], machine)
         return await self._start(machine, command, owner, argument)
 
     async def _start(

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from innkeeper.channels.ports import GuestAgents
-from innkeeper.errors import AgentError, ErrorCode, MachineError, MachineUnfit
+from innkeeper.errors import (
+    AgentError,
+    DiskError,
+    ErrorCode,
+    MachineError,
+    MachineUnfit,
+    NotSupported,
+)
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.children import Users
 from innkeeper.machines.undo.fitness import Examination, Obstacle, UndoRules, examine
+from innkeeper.machines.undo.leftovers import unnamed_files
+from innkeeper.machines.undo.overlay_names import run_of
 
 #: The states that a machine is taken up in, and left in afterwards.
 FOUND = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
@@ -31,6 +40,8 @@ async def admission(
         _refuse_state(machine)
     with _noted(obstacles):
         _refuse_no_port(machine)
+    with _noted(obstacles):
+        await _refuse_leftovers(host, machine, run, rules)
     found = await examine(host, machine, run, rules, others, known)
     return dataclasses.replace(found, obstacles=(*obstacles, *found.obstacles))
 
@@ -74,4 +85,23 @@ def _refuse_no_port(machine: Machine) -> None:
             f"{machine.name} has no port for the task agent, so nothing in it can be asked to update.",
             machine=machine.name,
             way_out=f"innkeeper machine prepare {machine.name}",
+        )
+
+
+async def _refuse_leftovers(host: Host, machine: Machine, run: int, rules: UndoRules) -> None:
+    """A run that ended well has left no file: a person has to look before the next one."""
+    files: Sequence[str] = ()
+    # Where the folders cannot be looked at, that is an obstacle of its own.
+    with contextlib.suppress(DiskError, NotSupported):
+        files = await unnamed_files(host, machine, rules.undo_directory)
+    left = [path for path in files if run_of(path) != run]
+    if left:
+        task, more = run_of(left[0]), f" and {len(left) - 1} more" if len(left) > 1 else ""
+        raise MachineError(
+            f"{machine.name} needs help: task {task} has left {left[0]}{more} of its undo point.",
+            machine=machine.name,
+            code=ErrorCode.VM_E_DRIVE_IN_USE,
+            advice=f"See what happened: innkeeper task log {task}. Then turn it off, and delete what is "
+            f"left: innkeeper machine undo {machine.name} --discard",
+            way_out=f"innkeeper machine undo {machine.name} --discard",
         )

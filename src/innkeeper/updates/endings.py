@@ -78,7 +78,8 @@ async def verify(run: Run) -> Verified:
             Cause.FAILED,
             f"{', '.join(sorted({*changed, *other}))} is not what it was before the update.",
             code=ErrorCode.VM_E_PARENT_MODIFIED,
-            advice="The undo disks are left in place. Find out what wrote to the disk.",
+            advice="Find out what wrote to the disk. The files of the undo point are left in place. To "
+            f"delete them: innkeeper machine undo {run.machine} --discard",
         )
     return Verified(
         checksums=tuple(

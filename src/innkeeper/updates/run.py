@@ -136,7 +136,7 @@ async def _roll_back(run: Run, stop: Outcome) -> Ending:
     """Put everything back as it was found."""
     if run.plan is None:
         return Ending(verdict=Verdict.NOT_STARTED, stop=stop)
-    run.task.log("The machine is as it was before.", LogLevel.WARNING)
+    run.task.log("The machine is brought back to what it was before.", LogLevel.WARNING)
     await run.give_up_cancelling()
     phases = ROLL_BACK if run.memory is None else ROLL_BACK_TO_MEMORY
     trouble = await _end(run, phases, first=len(run.outcomes) + 1)
@@ -179,6 +179,7 @@ def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
         verdict=ending.verdict,
         reasons=(
             *ending.reasons,
+            *((ending.trouble.advice,) if ending.trouble and ending.trouble.advice else ()),
             *(admitted.plan.gaps if admitted and ending.is_undone else ()),
             *(tidied.backups.lost if tidied else ()),
         ),

@@ -12,7 +12,8 @@ from innkeeper.machines.image_users import files_named_by
 from innkeeper.machines.machine import DiskKind, Machine
 from innkeeper.machines.named_files import names
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.undo.overlay_names import MARK, run_of
+from innkeeper.machines.undo.overlay_names import MARK, belongs_to, run_of
+from innkeeper.machines.undo.state_copies import StateCopies, noted_state
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,41 @@ async def find_leftovers(hypervisor: Host, undo_directory: str = "") -> Sequence
         for path, owner in owners.items()
         if (run := run_of(path)) is not None
     ]
+
+
+async def unnamed_files(host: Host, machine: Machine, undo_directory: str = "") -> Sequence[str]:
+    """The files of this machine's undo points that nothing names: overlays, kept memory, and notes.
+
+    A run that ends well leaves none. As long as a definition of the machine, or an image below its disks,
+    names one file of a run, none of that run's is among them.
+    """
+    directories = _directories([machine]) | await _pool_directories(host, [machine])
+    if any(disk.kind is not DiskKind.FILE for disk in machine.disks):
+        directories |= (
+            {directory} if (directory := undo_directory or await host.disks.undo_directory()) else set()
+        )
+    marked = [path for directory in sorted(directories) for path in await _marked(host, directory)]
+    found = [path for path in marked if belongs_to(path, machine.name)]
+    if not found:
+        return ()
+    texts = await files_named_by(host, machine)
+    named = {run_of(path) for path in found if names(texts, path)}
+    return [path for path in found if run_of(path) not in named]
+
+
+async def delete_unnamed(host: Host, machine: Machine, undo_directory: str = "") -> Sequence[str]:
+    """Delete those files, and the copies of state files that their notes speak of; returns their paths.
+
+    May be done again after a crash. Whether another machine stands on one is to be looked at before.
+    """
+    found = await unnamed_files(host, machine, undo_directory)
+    for run, path in {run: path for path in found if (run := run_of(path)) is not None}.items():
+        state = await noted_state(host, path, run)
+        if state is not None and belongs_to(state.note, machine.name):
+            await StateCopies(host, machine.name, state).delete()
+    for path in found:
+        await host.disks.delete(path)
+    return found
 
 
 async def _state_directories(hypervisor: Host, machines: Sequence[Machine]) -> set[str]:

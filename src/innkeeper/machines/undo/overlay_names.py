@@ -22,3 +22,10 @@ def is_overlay_of(path: str, machine: str) -> bool:
     Other files of an undo point do not tell their machine.
     """
     return not path.endswith(".qcow2") or PurePath(path).name.startswith(f"{machine}.")
+
+
+def belongs_to(path: str, machine: str) -> bool:
+    """Whether a file of an undo point is this machine's, by its name: an overlay, kept memory, or a note."""
+    name = PurePath(path).name
+    word = name.removeprefix(f"{machine}.").partition(MARK)[0]
+    return run_of(path) is not None and name.startswith(f"{machine}.") and "." not in word

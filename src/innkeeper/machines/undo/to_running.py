@@ -10,6 +10,7 @@ from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.progress import OnProgress
 from innkeeper.machines.undo.backups import mend_backups
+from innkeeper.machines.undo.leftovers import unnamed_files
 from innkeeper.machines.undo.memory import MemoryPoint, MemoryRecord, noted_memory
 from innkeeper.machines.undo.point import UndoPlan, UndoPoint
 from innkeeper.machines.undo.undoable import existing_plan, forget_undo_disks
@@ -23,9 +24,7 @@ async def plan_going_back(host: Host, name: str, *, clock: Clock) -> Json:
     Nothing is touched.
     """
     machine = await host.inventory.get(name)
-    plan = await existing_plan(host, machine)
-    if plan is None:
-        raise _no_memory(machine, "it stands on no undo disks", "There is nothing to be undone.")
+    plan = await undo_disks_of(host, machine)
     memory, record = await _memory_of(host, machine, plan, clock)
     await _refuse_changed_bases(name, memory, record)
     why_not = await memory.why_not(record)
@@ -37,6 +36,21 @@ async def plan_going_back(host: Host, name: str, *, clock: Clock) -> Json:
             advice=f"Turn it off, and go back to its disks alone: innkeeper machine undo {name} --discard",
         )
     return plan.to_json()
+
+
+async def undo_disks_of(host: Host, machine: Machine) -> UndoPlan:
+    """The undo disks that the machine stands on. Raises ``MachineError`` where it stands on none."""
+    plan = await existing_plan(host, machine)
+    if plan is None:
+        left = await unnamed_files(host, machine)
+        if left:
+            raise _no_memory(
+                machine,
+                "it stands on its own disks again, and what was kept may not go with them",
+                f"Delete what is left of the undo point: innkeeper machine undo {machine.name} --discard",
+            )
+        raise _no_memory(machine, "it stands on no undo disks", "There is nothing to be undone.")
+    return plan
 
 
 class GoingBack:
