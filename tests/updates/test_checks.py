@@ -314,7 +314,8 @@ async def test_a_machine_is_looked_at_again_when_its_update_has_ended(inn: Inn) 
     loop = asyncio.create_task(checks.run())
     task = await inn.start()
     await inn.until_phase(task.id, "Updating")
-    assert not (await checks.one("web-1")).can_be_maintained
+    (obstacle,) = (await checks.one("web-1")).obstacles
+    assert obstacle.error.way_out == f"innkeeper task watch {task.id}"
     await inn.ended(task.id)
     (ended,) = [event for event in inn.events if event.kind is EventKind.TASK_ENDED]
     checks.on_event(ended)

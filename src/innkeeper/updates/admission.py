@@ -11,12 +11,14 @@ from innkeeper.errors import (
     AgentError,
     DiskError,
     ErrorCode,
+    MachineBusy,
     MachineError,
     MachineUnfit,
     NotSupported,
 )
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.children import Users
 from innkeeper.machines.undo.fitness import Examination, Obstacle, UndoRules, examine
 from innkeeper.machines.undo.leftovers import unnamed_files
@@ -44,6 +46,20 @@ async def admission(
         await _refuse_leftovers(host, machine, run, rules)
     found = await examine(host, machine, run, rules, others, known)
     return dataclasses.replace(found, obstacles=(*obstacles, *found.obstacles))
+
+
+async def refuse_busy(machine: Machine, machines: Machines) -> None:
+    """Raises ``MachineUnfit`` while a task, as its own update, holds the machine."""
+    try:
+        await machines.refuse_busy(machine.name)
+    except MachineBusy as busy:
+        raise MachineUnfit(
+            busy.sentence,
+            machine=machine.name,
+            code=ErrorCode.ERROR_BUSY,
+            advice=f"Follow it: innkeeper task watch {busy.task_id}",
+            way_out=f"innkeeper task watch {busy.task_id}",
+        ) from busy
 
 
 def refuse_silent_agent(machine: Machine, agents: GuestAgents) -> None:

@@ -31,7 +31,7 @@ from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.waiting import Outrun, Signal, unless
-from innkeeper.updates.admission import admission, refuse_silent_agent
+from innkeeper.updates.admission import admission, refuse_busy, refuse_silent_agent
 from innkeeper.updates.policy import Policy
 from innkeeper.wire.checks import DiskUndo
 from innkeeper.wire.events import Event, EventGroup, EventKind
@@ -238,6 +238,7 @@ class Checks:
         return check
 
     async def _look(self, host: Host, machine: Machine, known: Users | None) -> Check:
+        await refuse_busy(machine, self._machines)
         others = tuple(self._machines.hosts.values())
         found = await admission(host, machine, _A_RUN, self._policy.undo, others, known)
         obstacles = found.obstacles

@@ -76,8 +76,9 @@ async def delete_unnamed(host: Host, machine: Machine, undo_directory: str = "")
     May be done again after a crash. Whether another machine stands on one is to be looked at before.
     """
     found = await unnamed_files(host, machine, undo_directory)
-    for run, path in {run: path for path in found if (run := run_of(path)) is not None}.items():
-        state = await noted_state(host, path, run)
+    of_runs = {(run, PurePath(path).parent): path for path in found if (run := run_of(path)) is not None}
+    for (run, _), path in of_runs.items():
+        state = await noted_state(host, machine.name, path, run)
         if state is not None and belongs_to(state.note, machine.name):
             await StateCopies(host, machine.name, state).delete()
     for path in found:
