@@ -17,6 +17,7 @@ from innkeeper.hypervisor.libvirt.images import Images
 _MOST_IMAGES = 10_000
 #: Not there any more, or nothing that is an image.
 NO_IMAGE = {ErrorCode.ERROR_FILE_NOT_FOUND, ErrorCode.ERROR_PATH_NOT_FOUND}
+_NOT_READ = "it may not be read, and libvirt knows no base in its format"
 #: What a file system keeps for itself.
 _NO_FOLDERS = {"lost+found"}
 
@@ -53,11 +54,10 @@ def look_in(connect: libvirt.virConnect, images: Images, folder: Path) -> Folder
                 unread[path] = error.sentence
     if len(files) > _MOST_IMAGES:
         unread[str(folder)] = f"only {_MOST_IMAGES} of its {len(files)} files were looked at"
-    known = _volumes(connect, images, folder) if unread else None
-    return Folder(
-        bases=(*bases, *((path, base) for path in unread for base in (known or {}).get(path, ()))),
-        unseen=tuple((path, why) for path, why in unread.items() if path not in (known or {})),
-    )
+    known = (_volumes(connect, images, folder) or {}) if unread else {}
+    bases += [(path, base) for path in unread for base in known.get(path) or ()]
+    unseen = tuple((path, why) for path, why in unread.items() if known.get(path) is None)
+    return Folder(bases=tuple(bases), unseen=unseen)
 
 
 def folders_in(folder: Path) -> Iterator[Path]:
@@ -85,10 +85,15 @@ def _by_libvirt(connect: libvirt.virConnect, images: Images, folder: Path, why: 
     known = _volumes(connect, images, folder)
     if known is None:
         return Folder(unseen=((str(folder), why),))
-    return Folder(bases=tuple((path, base) for path, bases in known.items() for base in bases))
+    return Folder(
+        bases=tuple((path, base) for path, bases in known.items() for base in bases or ()),
+        unseen=tuple((path, _NOT_READ) for path, bases in known.items() if bases is None),
+    )
 
 
-def _volumes(connect: libvirt.virConnect, images: Images, folder: Path) -> Mapping[str, Sequence[str]] | None:
+def _volumes(
+    connect: libvirt.virConnect, images: Images, folder: Path
+) -> Mapping[str, Sequence[str] | None] | None:
     """What libvirt sees in a folder; ``None`` where it cannot look either."""
     try:
         return images.seen_by_libvirt(connect, folder) if images.has_pools else None

@@ -81,10 +81,12 @@ class Images:
         """The images beside one of another computer that stand on it, as libvirt says there."""
         return _volumes_over(connect, path)
 
-    def seen_by_libvirt(self, connect: libvirt.virConnect, folder: Path) -> Mapping[str, Sequence[str]]:
+    def seen_by_libvirt(
+        self, connect: libvirt.virConnect, folder: Path
+    ) -> Mapping[str, Sequence[str] | None]:
         """The images of a folder, with what libvirt, which reads them as its own user, finds below each.
 
-        Left out is what libvirt cannot tell of. Raises ``libvirtError`` where it cannot look either.
+        ``None`` stands for what libvirt cannot tell. Raises ``libvirtError`` where it cannot look either.
         """
         return _seen_by_libvirt(connect, str(folder)) if self.has_pools else {}
 
@@ -237,16 +239,15 @@ def _volume_bases(image: str, volume: VolumeElement) -> list[str]:
     return [base.source for base in named_bases(image, volume.backing_path)]
 
 
-def _seen_by_libvirt(connect: libvirt.virConnect, folder: str) -> dict[str, list[str]]:
+def _seen_by_libvirt(connect: libvirt.virConnect, folder: str) -> dict[str, list[str] | None]:
     with _pool(connect, folder) as pool:
         volumes = [
             (str(volume.path()), VolumeElement(etree.fromstring(volume.XMLDesc(0).encode())))
             for volume in pool.listAllVolumes(0)
         ]
     return {
-        path: _volume_bases(path, volume)
+        path: _volume_bases(path, volume) if volume.format in _BASES_KNOWN_TO_LIBVIRT else None
         for path, volume in volumes
-        if volume.format in _BASES_KNOWN_TO_LIBVIRT
     }
 
 
