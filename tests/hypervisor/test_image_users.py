@@ -130,6 +130,33 @@ async def test_a_clone_in_another_folder_is_known_by_its_definition(
         await plan(embedded_hypervisor)
 
 
+async def test_nor_below_an_undo_disk_nor_when_its_machine_is_gone(
+    embedded_hypervisor: Host, define: Callable[..., Awaitable[None]], tmp_path: Path
+) -> None:
+    """The raw disk that the note knows is still its guest's own bytes, and one that nobody has is too."""
+    host, golden = embedded_hypervisor, await golden_image(tmp_path)
+    theirs = golden.with_name("guest.disk")
+    await asyncio.to_thread(subprocess.run, ["truncate", "-s", "8M", str(theirs)], check=True)
+    await define("golden", golden)
+    await define("guest", theirs, "raw")
+    undo = await plan(host, "guest")
+    await host.undo_disks.add("guest", undo.overlays)
+    await clone(golden, golden.with_name("header"))
+    header = await asyncio.to_thread(golden.with_name("header").read_bytes)
+    await asyncio.to_thread(golden.with_name("header").unlink)
+    await asyncio.to_thread(_write_into, theirs, header)
+    await plan(host)
+    await host.undo_disks.drop("guest", undo.bases)
+    await host.definitions.undefine("guest")
+    await asyncio.to_thread(theirs.rename, theirs.with_suffix(".img"))
+    await plan(host)
+
+
+def _write_into(path: Path, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(content)
+
+
 async def test_a_guest_cannot_claim_the_disk_of_another_by_a_header(
     embedded_hypervisor: Host, define: Callable[..., Awaitable[None]], tmp_path: Path
 ) -> None:

@@ -12,8 +12,9 @@ import libvirt
 from innkeeper.disks.base_names import Base, address_keys
 from innkeeper.disks.bases import bases_of, bases_of_device
 from innkeeper.errors import DiskError, InnkeeperError
+from innkeeper.hypervisor.domain.undo_note import read_note
 from innkeeper.hypervisor.libvirt.definition import Definition
-from innkeeper.hypervisor.libvirt.disk_elements import ImageElement
+from innkeeper.hypervisor.libvirt.disk_elements import DiskElement, ImageElement
 from innkeeper.hypervisor.libvirt.domains import current, persistent
 from innkeeper.hypervisor.libvirt.image_folders import NO_IMAGE, Folder, folders_in, look_in
 from innkeeper.hypervisor.libvirt.images import Images
@@ -25,6 +26,8 @@ from innkeeper.machines.ports.disks import ImageUser
 _DEEPEST = 256
 #: In which an image names none that lies below it, or libvirt has said which.
 _SAID = {"raw", "qcow2"}
+#: How raw disks are called. The guest that had one may have written anything into it, headers too.
+_RAW_ENDINGS = {".raw", ".img", ".dd"}
 
 #: What an image is known by, whatever it is called: a file's device and number, each place of an address, or
 #: else its name.
@@ -64,7 +67,11 @@ class ImageUsers:
         unseen |= self._unseen
         return [
             *by_machine,
-            *(ImageUser(image=image) for image in beside if image not in named and not self._is_raw(image)),
+            *(
+                ImageUser(image=image)
+                for image in beside
+                if image not in named and not self._is_raw(image) and not _is_called_raw(image)
+            ),
             *(
                 ImageUser(image=image, unseen=why)
                 for image, why in sorted(unseen.items())
@@ -175,14 +182,22 @@ class ImageUsers:
 def _raw_disks(connect: libvirt.virConnect) -> set[str]:
     """The images that definitions declare as raw alone: a header in one of them is its guest's own writing.
 
+    Below undo disks too, and in the notes of what disks were like before them.
     Believed, it would let a guest keep other machines from being maintained.
     """
     formats: dict[str, set[str]] = {}
     for domain in connect.listAllDomains():
         for definition in _definitions(domain):
-            for disk in definition.disks():
-                formats.setdefault(disk.file, set()).add(disk.format)
+            noted = [DiskElement(each.node) for each in read_note(definition.node).values()]
+            for disk in [*definition.disks(), *noted]:
+                for path, image_format in ((disk.file, disk.format), *disk.backing()):
+                    formats.setdefault(path, set()).add(image_format)
     return {path for path, declared in formats.items() if declared == {"raw"}}
+
+
+def _is_called_raw(image: str) -> bool:
+    """Whether a file has a name of raw disks: where no machine has it, a header in it is worth nothing."""
+    return Path(image).suffix.lower() in _RAW_ENDINGS
 
 
 def _definitions(domain: libvirt.virDomain) -> Iterator[Definition]:

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import threading
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import libvirt
 from lxml import etree
@@ -317,11 +317,10 @@ def _sync(path: Path, flags: int) -> None:
 
 def _try_speed(directory: Path) -> float:
     """Write a little, and see how long it takes until it is on the disk."""
-    trial = directory / f".innkeeper-speed-{os.getpid()}-{threading.get_ident()}"
     piece = os.urandom(_TRIAL_PIECE)
     try:
-        began = time.monotonic()
-        with trial.open("wb", buffering=0) as file:
+        with _nameless(directory) as file:
+            began = time.monotonic()
             for _ in range(_TRIAL_BYTES // _TRIAL_PIECE):
                 file.write(piece)
             os.fdatasync(file.fileno())
@@ -334,8 +333,14 @@ def _try_speed(directory: Path) -> float:
             path=str(directory),
             advice="Free some room there.",
         ) from error
-    finally:
-        trial.unlink(missing_ok=True)
+
+
+def _nameless(directory: Path) -> IO[bytes]:
+    """A file of the directory that has no name: not even a kill leaves anything of it.
+
+    Where the file system knows none (NFS), it loses its name at once.
+    """
+    return tempfile.TemporaryFile(dir=directory, buffering=0, prefix=".innkeeper-speed-")
 
 
 def _given_up(name: str, reason: str) -> MachineError:
