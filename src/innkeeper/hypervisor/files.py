@@ -14,6 +14,7 @@ from innkeeper.disks.facts import peek
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.formats import format_of, is_qcow2_named_as_raw
 from innkeeper.disks.look import opened_to_look
+from innkeeper.disks.outside import first_outside
 from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.hypervisor import hindrances
 from innkeeper.machines.ports.image_files import FileIdentity, Hindrance
@@ -74,6 +75,12 @@ class LocalFiles:
     async def format(self, path: str) -> str:
         """The image's format, by its name together with its marks."""
         return await self._blocking(path, lambda: _format(Path(path)))
+
+    async def outside(
+        self, path: str, image_format: str, folders: Sequence[str], known: Sequence[str] = ()
+    ) -> str:
+        """What an image leads to and lies in none of the folders; empty for nothing."""
+        return await self._blocking(path, lambda: first_outside(path, image_format, folders, known))
 
     async def is_qcow2_named_as_raw(self, path: str) -> bool:
         """Whether the file is a qcow2 image that stands alone, although its name does not say qcow2."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 from xml.sax.saxutils import escape
@@ -23,6 +23,7 @@ from innkeeper.machines.command import DELETE
 from innkeeper.machines.guest.first_boot import refuse_first_boot, seed_files
 from innkeeper.machines.image_users import raw_user_of
 from innkeeper.machines.machine import DiskKind, Machine, MachineState
+from innkeeper.machines.named_files import images_in, refuse_outside, values_in
 from innkeeper.machines.naming import checked_label, checked_name, checked_path
 from innkeeper.machines.new_machine import NewMachine, Source
 from innkeeper.machines.ports.host import Host
@@ -65,8 +66,22 @@ class Deletion:
 class Creation:
     """The coming and going of machines on all hosts."""
 
-    def __init__(self, *, machines: Machines, tasks: Tasks, directory: Callable[[], str]) -> None:
-        """``directory`` says where new machines keep their files (``DefaultVMConfigurationPath``)."""
+    def __init__(
+        self,
+        *,
+        machines: Machines,
+        tasks: Tasks,
+        directory: Callable[[], str],
+        folders: Sequence[str] | None = None,
+        sockets: Sequence[str] = (),
+    ) -> None:
+        """``directory`` says where new machines keep their files (``DefaultVMConfigurationPath``).
+
+        ``folders``: where the files that images name may lie, anywhere for ``None``; ``sockets``: where those
+        of exported disks are, which undo disks name.
+        """
+        self._folders = folders
+        self._sockets = sockets
         self._machines = machines
         self._tasks = tasks
         self._directory = directory
@@ -103,11 +118,20 @@ class Creation:
         found = _NAME.search(definition)
         if found is None:
             raise InvalidArgument(f"{path} is not a machine's definition.", advice="Give a libvirt domain.")
+        await self._refuse_outside(hypervisor, definition)
         wanted = name or found[0].removeprefix("<name>").removesuffix("</name>")
         checked_name(wanted, [each.name for each in await self._machines.list()])
         if name:
             definition = definition.replace(found[0], f"<name>{escape(name)}</name>", 1)
         return await hypervisor.definitions.take_in(definition, _saved_beside(path))
+
+    async def _refuse_outside(self, host: Host, definition: str) -> None:
+        """What the definition names itself may lie anywhere; what only its images name may not."""
+        if self._folders is None:
+            return
+        known, folders = values_in(definition), (*self._folders, *self._sockets)
+        for path, image_format in images_in(definition):
+            await refuse_outside(host, path, image_format, folders, known)
 
     async def unregister(self, name: str) -> str:
         """Forget a machine and keep all its files (``UnregisterVirtualMachine``); returns its definition's.
@@ -196,6 +220,7 @@ class Creation:
             image = checked_path(wanted.image, what="image")
             await _refuse_absent(host, image)
             image_format = image_format or await self._format_of(host, image)
+            await refuse_outside(host, image, image_format, self._folders)
             size = max(size, await host.files.virtual_size(image, image_format))
         if not size:
             return dataclasses.replace(wanted, disk_path="")

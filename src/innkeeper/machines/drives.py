@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -11,8 +12,10 @@ from innkeeper.machines.change import Scope
 from innkeeper.machines.configuration import Configuration, Drive, Location, drive_name
 from innkeeper.machines.devices import Devices, full
 from innkeeper.machines.machine import Machine
+from innkeeper.machines.named_files import refuse_outside
 from innkeeper.machines.naming import checked_path
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.service import Machines
 from innkeeper.wire.virtual_pc import Attachment, DriveBus
 
 #: Two drives a bus.
@@ -25,6 +28,11 @@ _FORMATS: Final = frozenset({"raw", "qcow2", "qed", "vdi", "vmdk", "vpc", "vhdx"
 
 class Drives(Devices):
     """The hard disks, DVD drives and floppy drives of all machines."""
+
+    def __init__(self, machines: Machines, folders: Sequence[str] | None = None) -> None:
+        """``folders``: where the files that images name may lie; anywhere for ``None``."""
+        super().__init__(machines)
+        self._folders = folders
 
     # Hard disks
 
@@ -46,6 +54,8 @@ class Drives(Devices):
                 f"There is no image format “{image_format}”.", advice=f"Known: {', '.join(sorted(_FORMATS))}."
             )
         await self._refuse_shared(machine, path)
+        image_format = image_format or await host.files.format(path)
+        await refuse_outside(host, path, image_format, self._folders)
         location = _free(machine, made, location)
         bus = bus or _bus_of_disks(made)
         drive = Drive(
@@ -54,7 +64,7 @@ class Drives(Devices):
             bus=bus,
             location=location,
             path=path,
-            format=image_format or await host.files.format(path),
+            format=image_format,
             attachment=Attachment.IMAGE,
         )
         await host.configurations.change(machine.name, changes.DriveAdded(drive=drive))

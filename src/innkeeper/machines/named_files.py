@@ -5,9 +5,13 @@ A name stands there in more ways than one: libvirt writes quotes as entities, ot
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import shlex
+from collections.abc import Collection, Iterator, Sequence
 
 from lxml import etree
+
+from innkeeper.errors import DiskError, ErrorCode
+from innkeeper.machines.ports.host import Host
 
 #: A definition keeps the disks from before an undo point as texts, which are XML again.
 _DEEPEST = 3
@@ -21,15 +25,54 @@ def values_in(definition: str) -> frozenset[str]:
     return frozenset(_values(definition, _DEEPEST))
 
 
+def images_in(definition: str) -> list[tuple[str, str]]:
+    """The disk images of a definition, each with its format; none where it is no XML."""
+    try:
+        root = etree.fromstring(definition.encode(), _parser())
+    except etree.XMLSyntaxError:
+        return []
+    found = []
+    for disk in root.iterfind("devices/disk"):
+        driver, source = disk.find("driver"), disk.find("source")
+        path = "" if source is None else source.get("file") or source.get("dev") or ""
+        if path:
+            found.append((str(path), "raw" if driver is None else str(driver.get("type") or "raw")))
+    return found
+
+
+async def refuse_outside(
+    host: Host, path: str, image_format: str, folders: Sequence[str] | None, known: Collection[str] = ()
+) -> None:
+    """Refuse an image that leads to a file of the host outside the folders: it may come from anywhere.
+
+    ``None`` for the folders: nothing is confined. Raises ``DiskError`` (ERROR_BAD_PATHNAME).
+    """
+    if folders is None:
+        return
+    outside = await host.files.outside(path, image_format, folders, tuple(known))
+    if outside:
+        raise DiskError(
+            f"{path}: it leads to {outside}, out of the folders in which the service works on disks.",
+            path=path,
+            code=ErrorCode.ERROR_BAD_PATHNAME,
+            advice=f"They are: {', '.join(folders)} (setting disk_roots). If you trust the image and all "
+            "that it names, move that into one of them, or make the image whole: "
+            f"qemu-img convert -f {image_format} -O qcow2 {shlex.quote(path)} WHOLE.qcow2",
+        )
+
+
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(resolve_entities=False, no_network=True)
+
+
 def names(values: Collection[str], path: str) -> bool:
     """Whether one of the values is the path, or is no path itself and has it in it, as addresses have."""
     return any(value == path or (path in value and not value.startswith("/")) for value in values)
 
 
 def _values(text: str, depth: int) -> Iterator[str]:
-    parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
-        root = etree.fromstring(text.encode(), parser)
+        root = etree.fromstring(text.encode(), _parser())
     except etree.XMLSyntaxError:
         yield text
         return

@@ -256,6 +256,7 @@ async def _house(
     )
     await virtual_pc.open()
     disks = await _disks(foundations, tasks, machines)
+    folders = [*map(str, disks.roots.folders)]
     return House(
         settings=foundations.settings,
         clock=foundations.clock,
@@ -272,8 +273,14 @@ async def _house(
         mouse=mouse,
         board=board,
         checks=checks,
-        equipment=Equipment(machines),
-        creation=Creation(machines=machines, tasks=tasks, directory=lambda: virtual_pc.configuration_path),
+        equipment=Equipment(machines, folders),
+        creation=Creation(
+            machines=machines,
+            tasks=tasks,
+            directory=lambda: virtual_pc.configuration_path,
+            folders=folders,
+            sockets=[str(foundations.settings.state_dir / "exports")],
+        ),
         virtual_pc=virtual_pc,
         accountant=Accountant(machines, clock=foundations.clock),
         guests=await guests(

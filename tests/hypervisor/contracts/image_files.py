@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from pathlib import Path
 
 from innkeeper.machines.ports.image_files import Hindrance
@@ -54,3 +56,15 @@ class ImageFilesContract:
         assert await files.folder_hindrance(str(subject.directory), "a.qcow2") is None
         assert await files.folder_hindrance(path, "a.qcow2") is Hindrance.MISSING
         assert await files.folder_hindrance(str(subject.directory), "a" * 256) is Hindrance.LONG_NAME
+
+    async def test_an_image_that_stands_alone_leads_nowhere(self, subject: Subject) -> None:
+        """Whatever the folders are; one over another leads to that one."""
+        files, base = subject.hypervisor.files, subject.directory / "base.img"
+        base.write_bytes(bytes(512))
+        assert await files.outside(str(base), "raw", []) == ""
+        over = str(subject.directory / "over.qcow2")
+        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), over]
+        await asyncio.to_thread(subprocess.run, command, check=True)
+        assert await files.outside(over, "qcow2", []) == str(base)
+        assert await files.outside(over, "qcow2", [], [str(base)]) == ""
+        assert await files.outside(over, "qcow2", [str(subject.directory)]) == ""

@@ -45,6 +45,12 @@ class FarFiles:
         """Refused."""
         raise self._refusal(path)
 
+    async def outside(
+        self, path: str, image_format: str, folders: Sequence[str], known: Sequence[str] = ()
+    ) -> str:
+        """Refused."""
+        raise self._refusal(path)
+
     async def is_qcow2_named_as_raw(self, path: str) -> bool:
         """Refused."""
         raise self._refusal(path)

@@ -90,6 +90,14 @@ class ImageFiles(Protocol):
         Raises ``DiskError`` (VM_E_INVALID_HD_FILE) where a guest could have written what tells it.
         """
 
+    async def outside(
+        self, path: str, image_format: str, folders: Sequence[str], known: Sequence[str] = ()
+    ) -> str:
+        """The first file or address that an image of this format leads to outside of the folders.
+
+        Empty for none. The image itself may lie anywhere, and so may what is ``known``.
+        """
+
     async def is_qcow2_named_as_raw(self, path: str) -> bool:
         """Whether the file is a qcow2 image that stands alone, although its name does not say qcow2.
 
