@@ -1,4 +1,4 @@
-"""Follow the files that an image names to their ends, and find one that lies outside of the allowed folders."""
+"""Follow the files that an image names to their ends, and find one outside of the allowed folders."""
 
 from __future__ import annotations
 
