@@ -21,9 +21,9 @@ from innkeeper.errors import (
 )
 from innkeeper.machines.command import DELETE
 from innkeeper.machines.guest.first_boot import refuse_first_boot, seed_files
-from innkeeper.machines.image_users import raw_user_of
+from innkeeper.machines.image_users import raw_user_of, refuse_outside
 from innkeeper.machines.machine import DiskKind, Machine, MachineState
-from innkeeper.machines.named_files import images_in, refuse_outside, values_in
+from innkeeper.machines.named_files import images_in, values_in
 from innkeeper.machines.naming import checked_label, checked_name, checked_path
 from innkeeper.machines.new_machine import NewMachine, Source
 from innkeeper.machines.ports.host import Host

@@ -11,8 +11,8 @@ from innkeeper.machines import change as changes
 from innkeeper.machines.change import Scope
 from innkeeper.machines.configuration import Configuration, Drive, Location, drive_name
 from innkeeper.machines.devices import Devices, full
+from innkeeper.machines.image_users import refuse_outside
 from innkeeper.machines.machine import Machine
-from innkeeper.machines.named_files import refuse_outside
 from innkeeper.machines.naming import checked_path
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines

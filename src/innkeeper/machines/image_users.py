@@ -1,11 +1,12 @@
-"""The machines that stand on an image file."""
+"""The machines that stand on an image file, and the files that an image stands on."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 
-from innkeeper.errors import DiskError, WrongState
+from innkeeper.errors import DiskError, ErrorCode, WrongState
 from innkeeper.machines.machine import DiskKind, Machine
 from innkeeper.machines.named_files import names, values_in
 from innkeeper.machines.ports.host import Host
@@ -40,3 +41,24 @@ async def files_named_by(host: Host, machine: Machine) -> set[str]:
             with contextlib.suppress(DiskError):
                 found |= {*await host.disks.backing_chain(disk.path)}
     return found
+
+
+async def refuse_outside(
+    host: Host, path: str, image_format: str, folders: Sequence[str] | None, known: Collection[str] = ()
+) -> None:
+    """Refuse an image that leads to a file of the host outside the folders: it may come from anywhere.
+
+    ``None`` for the folders: nothing is confined. Raises ``DiskError`` (ERROR_BAD_PATHNAME).
+    """
+    if folders is None:
+        return
+    outside = await host.files.outside(path, image_format, folders, tuple(known))
+    if outside:
+        raise DiskError(
+            f"{path}: it leads to {outside}, out of the folders in which the service works on disks.",
+            path=path,
+            code=ErrorCode.ERROR_BAD_PATHNAME,
+            advice=f"They are: {', '.join(folders)} (setting disk_roots). If you trust the image and all "
+            "that it names, move that into one of them, or make the image whole: "
+            f"qemu-img convert -f {image_format} -O qcow2 {shlex.quote(path)} WHOLE.qcow2",
+        )

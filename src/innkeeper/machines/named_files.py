@@ -5,13 +5,9 @@ A name stands there in more ways than one: libvirt writes quotes as entities, ot
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from lxml import etree
-
-from innkeeper.errors import DiskError, ErrorCode
-from innkeeper.machines.ports.host import Host
 
 #: A definition keeps the disks from before an undo point as texts, which are XML again.
 _DEEPEST = 3
@@ -38,27 +34,6 @@ def images_in(definition: str) -> list[tuple[str, str]]:
         if path:
             found.append((str(path), "raw" if driver is None else str(driver.get("type") or "raw")))
     return found
-
-
-async def refuse_outside(
-    host: Host, path: str, image_format: str, folders: Sequence[str] | None, known: Collection[str] = ()
-) -> None:
-    """Refuse an image that leads to a file of the host outside the folders: it may come from anywhere.
-
-    ``None`` for the folders: nothing is confined. Raises ``DiskError`` (ERROR_BAD_PATHNAME).
-    """
-    if folders is None:
-        return
-    outside = await host.files.outside(path, image_format, folders, tuple(known))
-    if outside:
-        raise DiskError(
-            f"{path}: it leads to {outside}, out of the folders in which the service works on disks.",
-            path=path,
-            code=ErrorCode.ERROR_BAD_PATHNAME,
-            advice=f"They are: {', '.join(folders)} (setting disk_roots). If you trust the image and all "
-            "that it names, move that into one of them, or make the image whole: "
-            f"qemu-img convert -f {image_format} -O qcow2 {shlex.quote(path)} WHOLE.qcow2",
-        )
 
 
 def _parser() -> etree.XMLParser:
