@@ -67,7 +67,9 @@ async def test_a_machine_that_can_be_maintained_is_not_touched(inn: Inn, state: 
     await inn.add(state)
     definition, content = await inn.host.definitions.read("web-1"), inn.content()
     check = await checks_of(inn).one("web-1")
-    assert (check.can_be_maintained, check.roll_back, check.obstacles) == (True, RollBack.DISKS, ())
+    has_saved_state = state in (MachineState.SAVED, MachineState.PAUSED)
+    roll_back = RollBack.SAVED_STATE if has_saved_state else RollBack.DISKS
+    assert (check.can_be_maintained, check.roll_back, check.obstacles) == (True, roll_back, ())
     assert [(disk.target, disk.undo) for disk in check.disks] == [
         ("vda", DiskUndo.OVERLAY),
         ("vdb", DiskUndo.OVERLAY),

@@ -107,7 +107,7 @@ def _of_one(check: MachineCheckMessage) -> RenderableType:
         parts += [Text(), made]
     parts += [
         Text(),
-        facts({"Host": check.host, "A roll back brings back": check.roll_back.words}),
+        facts({"Host": check.host, "Roll back brings back": check.roll_back.words}),
     ]
     return Group(*parts)
 
@@ -118,17 +118,13 @@ def _tonight(check: MachineCheckMessage) -> Text:
 
 def _disks(check: MachineCheckMessage) -> Text:
     """The disks in a word each: what is as it should be is named alone."""
-    words = [(d.disk, _STYLES[d.undo]) for d in check.disks if d.undo is DiskUndo.OVERLAY]
-    words += [
-        (f"{d.disk} {'refused' if d.undo is DiskUndo.REFUSED else 'left out'}", _STYLES[d.undo])
-        for d in check.disks
-        if d.undo in (DiskUndo.REFUSED, DiskUndo.EXCLUDED)
+    words = {DiskUndo.OVERLAY: "", DiskUndo.REFUSED: " refused", DiskUndo.EXCLUDED: " left out"}
+    groups = [
+        Text(f"{', '.join(names)}{word}", style=_STYLES[undo])
+        for undo, word in words.items()
+        if (names := [disk.disk for disk in check.disks if disk.undo is undo])
     ]
-    return (
-        Text(", ").join([Text(word, style=style) for word, style in words])
-        if words
-        else Text("–", style="dim")
-    )
+    return Text("; ").join(groups) if groups else Text("–", style="dim")
 
 
 def _undo(disk: DiskCheckMessage) -> str:

@@ -228,12 +228,11 @@ def _facts(machine: MachineMessage) -> dict[str, str]:
         "UUID": machine.uuid,
         "Memory": f"{machine.memory_mib:,} MiB",
         "CPUs": str(machine.vcpus),
-        "Starts with host": "yes" if machine.autostart else "no",
         "Task agent": _agent(machine).plain,
         "Tonight": f"cannot be maintained: {machine.obstacle}"
         if machine.obstacle
         else say_tonight(machine).plain,
         "Guest agent port": "yes" if machine.has_guest_agent_port else "no",
-        "A roll back brings back": machine.roll_back.words if machine.roll_back else "",
+        "Roll back brings back": machine.roll_back.words if machine.roll_back else "",
         "Held by task": str(machine.task_id or ""),
     }

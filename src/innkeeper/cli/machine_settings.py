@@ -13,6 +13,7 @@ from innkeeper.cli.terminal import Json, MachineName, Session, session_of
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.configuration import ConfigurationMessage
 from innkeeper.wire.machine_settings import SETTINGS, DeclaredSetting, MachineChanges, word_of
+from innkeeper.wire.setting import DiskNames
 
 _OPTIONS = {
     f"new_{key}": declared for key, declared in SETTINGS.items() if declared.setting.option is not None
@@ -34,7 +35,11 @@ def set_command(answer: Callable[[Session, ConfigurationMessage], None]) -> Call
                 "There is nothing to change: no option was given.",
                 advice="innkeeper machine set --help lists what can be changed.",
             )
-        answer(session, session.inn.machines[name].change(**cast("MachineChanges", wanted)))
+        machine = session.inn.machines[name]
+        answer(session, machine.change(**cast("MachineChanges", wanted)))
+        if wanted.get("undo_exclude") and not session.json:
+            for obstacle in machine.check().obstacles:
+                session.note(f"{obstacle.sentence} {obstacle.advice}".rstrip())
 
     set_machine.__doc__ = (
         "Change a machine's name, notes, memory, processors and what happens to it by itself."
@@ -61,7 +66,10 @@ def _declare(command: Callable[..., None]) -> None:
 
 def _option(declared: DeclaredSetting) -> object:
     option = typer.Option(
-        declared.option or "", metavar=declared.setting.metavar or None, help=declared.setting.words
+        declared.option or "",
+        metavar=declared.setting.metavar or None,
+        help=declared.setting.words,
+        case_sensitive=False,
     )
     return Annotated[_type(declared) | None, option]
 
@@ -73,5 +81,7 @@ def _type(declared: DeclaredSetting) -> Any:
 
 
 def _value(declared: DeclaredSetting, given: object) -> object:
-    """What was typed, as the setting's type."""
+    """What was typed, as the setting's type; a list may have spaces after its commas."""
+    if isinstance(declared.setting.limits, DiskNames) and isinstance(given, str):
+        return ",".join(each.strip() for each in given.split(","))
     return next((member for member in declared.members if word_of(member) == given), given)

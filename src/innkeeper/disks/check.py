@@ -15,7 +15,7 @@ from innkeeper.disks.footer import FOOTER_BYTES, Damaged, Footer
 from innkeeper.disks.formats import refuse_unnamed
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
-from innkeeper.disks.layout import Layout, read_layout
+from innkeeper.disks.layout import Layout, other_check, read_layout
 from innkeeper.disks.paths import image_path
 from innkeeper.disks.progress import UNWATCHED, Watch, stop_if_asked
 from innkeeper.disks.slots import Fault, SlotMap
@@ -94,7 +94,8 @@ def _findings(file: ImageFile, *, deep: bool, watch: Watch) -> Iterator[Finding]
     try:
         layout = read_layout(file)
     except DiskError as exc:
-        yield Finding(problem=Problem.UNUSABLE, sentence=str(exc), code=exc.hresult)
+        sentence = f"{exc} {other_check(file)}".rstrip()
+        yield Finding(problem=Problem.UNUSABLE, sentence=sentence, code=exc.hresult)
         return
     yield from _footers(file, layout)
     image = Image(file, layout)

@@ -43,6 +43,10 @@ def format_of(file: ImageFile, *, raw_if_nothing: bool = False) -> Kind:
     return said
 
 
+#: Kinds that are not the name of a format.
+_WORDS = {Kind.FIXED: "a fixed VHD", Kind.DYNAMIC: "a dynamic VHD", Kind.DIFFERENCING: "a differencing VHD"}
+
+
 def refuse_unnamed(file: ImageFile) -> None:
     """Refuse to work on a file as a VHD for a footer alone; raises VM_E_INVALID_HD_FILE.
 
@@ -80,7 +84,7 @@ def _unnamed(file: ImageFile, mark: Kind | None, footer: Kind | None) -> DiskErr
 
 
 def _ambiguous(file: ImageFile, found: Sequence[Kind]) -> DiskError:
-    kinds = " and ".join(kind.value for kind in found)
+    kinds = " and ".join(_WORDS.get(kind, kind.value) for kind in found)
     return _unclear(file, f"it may be a raw image in which the guest wrote what looks like {kinds}")
 
 

@@ -7,6 +7,7 @@ the file's length and by the documented limits, whatever the numbers in it say.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 from innkeeper.disks.file import ImageFile
@@ -163,13 +164,25 @@ def _hold_against_file(layout: Layout, size: int) -> None:
 
 
 def _no_disk(file: ImageFile, reason: str) -> DiskError:
-    start = file.pread(32, 0)
-    for mark, kind in OTHER_FORMATS.items():
-        if start.startswith(mark):
-            return DiskError(
-                f"{file.path}: it is a {kind.value} image, not a VHD.",
-                path=str(file.path),
-                code=ErrorCode.VM_E_INVALID_HD_FILE,
-                advice="Convert it with `innkeeper disk convert`.",
-            )
+    if (kind := other_format(file)) is not None:
+        return DiskError(
+            f"{file.path}: it is a {kind.value} image, not a VHD.",
+            path=str(file.path),
+            code=ErrorCode.VM_E_INVALID_HD_FILE,
+            advice="Convert it with `innkeeper disk convert`.",
+        )
     return invalid(file, reason)
+
+
+def other_format(file: ImageFile) -> Kind | None:
+    """The format of QEMU's that a file begins as; ``None`` for none."""
+    start = file.pread(32, 0)
+    return next((kind for mark, kind in OTHER_FORMATS.items() if start.startswith(mark)), None)
+
+
+def other_check(file: ImageFile) -> str:
+    """What checks an image that is no VHD, as a sentence; empty where nothing is known that does."""
+    kind = other_format(file)
+    if kind is None:
+        return ""
+    return f"This works on VHDs. For {kind.value}: qemu-img check {shlex.quote(str(file.path))}"

@@ -19,7 +19,7 @@ from innkeeper.disks.formats import refuse_unnamed
 from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
-from innkeeper.disks.layout import read_layout
+from innkeeper.disks.layout import other_check, read_layout
 from innkeeper.disks.paths import LONGEST_NAME, image_path
 from innkeeper.disks.progress import UNWATCHED, Watch, stop_if_asked
 from innkeeper.disks.slots import Fault, SlotMap, metadata
@@ -38,7 +38,9 @@ def repair(path: str | os.PathLike[str], *, deep: bool = False, watch: Watch = U
     with ImageFile.open(image_file) as file:
         refuse_unnamed(file)
     done = _mend_fixed_footer(image_file) or _cut_to_footer_inside(image_file, watch)
-    findings = [finding for finding in check(image_file, deep=deep, watch=watch) if _is_for_us(finding)]
+    findings = [
+        finding for finding in check(image_file, deep=deep, watch=watch) if _is_for_us(finding, image_file)
+    ]
     if not findings:
         return done
     with ImageFile.open(image_file, writable=True) as file:
@@ -54,13 +56,15 @@ def repair(path: str | os.PathLike[str], *, deep: bool = False, watch: Watch = U
     return [*done, kept]
 
 
-def _is_for_us(finding: Finding) -> bool:
+def _is_for_us(finding: Finding, path: Path) -> bool:
     if finding.problem is Problem.UNUSABLE:
+        with ImageFile.open(path) as file:
+            way = other_check(file)
         raise DiskError(
-            finding.sentence,
+            finding.sentence.removesuffix(way).rstrip(),
             path="",
             code=ErrorCode(finding.code),
-            advice="Too little is left to repair. Restore it from a backup.",
+            advice=way or "Too little is left to repair. Restore it from a backup.",
         )
     return finding.problem in MENDABLE
 

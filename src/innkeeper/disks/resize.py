@@ -61,7 +61,7 @@ def _refuse_loss(chain: Chain, size_bytes: int) -> None:
                 f"{path}: there is data at byte {offset:,}, past the new end.",
                 path=str(path),
                 code=ErrorCode.VM_E_IMAGE_SIZE_TOO_SMALL,
-                advice="Shrink the file system in the guest first, or say that the data may be lost.",
+                advice="Shrink the file system in the guest first, or give up the data: --lose-data.",
             )
 
 

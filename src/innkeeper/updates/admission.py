@@ -72,7 +72,8 @@ def refuse_silent_agent(machine: Machine, agents: GuestAgents) -> None:
     raise AgentError(
         f"{machine.name} runs, and its task agent does not answer.",
         machine=machine.name,
-        advice=f"Install it anew: innkeeper machine prepare {machine.name} --force",
+        advice="Where it has just started, wait a minute and look again. Else install the agent anew: "
+        f"innkeeper machine prepare {machine.name} --force",
         way_out=f"innkeeper machine prepare {machine.name} --force",
     )
 
@@ -95,11 +96,19 @@ def _refuse_state(machine: Machine) -> None:
         )
 
 
+def _prepare(machine: Machine) -> str:
+    """How the agent gets into the guest: while that runs."""
+    start = f"Start it first: innkeeper machine start {machine.name}. When it has booted: "
+    runs = machine.state is MachineState.RUNNING
+    return f"{'Run: ' if runs else start}innkeeper machine prepare {machine.name}"
+
+
 def _refuse_no_port(machine: Machine) -> None:
     if not machine.has_agent_port:
         raise AgentError(
             f"{machine.name} has no port for the task agent, so nothing in it can be asked to update.",
             machine=machine.name,
+            advice=_prepare(machine),
             way_out=f"innkeeper machine prepare {machine.name}",
         )
 

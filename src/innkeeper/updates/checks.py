@@ -267,7 +267,7 @@ class Checks:
         """What a roll back would come back to; with what is in the way of memory that was asked for."""
         rules = self._policy.memory
         if not self._policy.keeps_memory_of(machine):
-            return RollBack.DISKS, (), ()
+            return self._policy.roll_back_of(machine), (), ()
         try:
             memory = await plan_memory(host, machine, found.plan, _A_RUN, rules, self._policy.undo)
         except MachineError as error:

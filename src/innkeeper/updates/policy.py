@@ -51,7 +51,8 @@ class Policy:
     #: How the undo point of a running machine is taken: as it runs (`live`), shut down first (`off`), or
     #: as it runs with its memory (`memory`).
     undo_point: UndoPointPolicy = UndoPointPolicy.LIVE
-    #: The same for machines with a label: label = way. A machine's own setting (`undo_point`) goes before.
+    #: The same for machines with a label (`innkeeper machine label`; not that of a booking): label = way.
+    #: Of several, the first in the alphabet counts. A machine's own setting (`undo_point`) goes before.
     undo_points: Mapping[str, UndoPointPolicy] = dataclasses.field(default_factory=dict)
     #: How the memory of undo points is kept, where it is.
     memory: MemoryRules = dataclasses.field(default_factory=MemoryRules)
@@ -113,5 +114,7 @@ class Policy:
 
     def roll_back_of(self, machine: Machine) -> RollBack:
         """What a roll back would bring the machine back to, by what is known without asking its host."""
+        if machine.state in (MachineState.SAVED, MachineState.PAUSED):
+            return RollBack.SAVED_STATE
         keeps = self.keeps_memory_of(machine) and not machine.passthrough
         return RollBack.MEMORY if keeps else RollBack.DISKS

@@ -50,8 +50,12 @@ State = TypeVar("State", bound=enum.IntEnum)
 
 
 def _by_name(states: type[State], value: object) -> object:
-    """Turn a documented name into its state; leave all else to pydantic."""
-    return states.__members__.get(value, value) if isinstance(value, str) else value
+    """Turn a documented name into its state; leave all that is no text to pydantic. Raises ``ValueError``."""
+    if not isinstance(value, str) or value.lstrip("-").isdigit():
+        return value
+    if value not in states.__members__:
+        raise ValueError(f"“{value[:60]}” is none of {', '.join(states.__members__)}")
+    return states[value]
 
 
 def named(states: type[State]) -> tuple[BeforeValidator, PlainSerializer, WithJsonSchema]:

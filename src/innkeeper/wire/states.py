@@ -209,8 +209,10 @@ class RollBack(enum.StrEnum):
 
     #: None: it is not maintained.
     NONE = "none"
-    #: Its disks as they were; it is booted, or its saved state restored.
+    #: Its disks as they were; it is booted where it ran.
     DISKS = "disks"
+    #: Its disks and the state that it was saved in, or paused in.
+    SAVED_STATE = "saved_state"
     #: The running moment before the update, memory included.
     MEMORY = "memory"
 
@@ -223,6 +225,7 @@ class RollBack(enum.StrEnum):
 _ROLL_BACKS: Mapping[RollBack, str] = {
     RollBack.NONE: "–",
     RollBack.DISKS: "disks",
+    RollBack.SAVED_STATE: "disks and saved state",
     RollBack.MEMORY: "disks and memory",
 }
 

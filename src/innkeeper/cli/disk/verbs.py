@@ -266,6 +266,7 @@ def reparent(
     else:
         with confined(context, path, parent):
             disks.reparent(disk, base, accept_other_id=accept_other_id)
+    session_of(context).note(f"The parent of {disk} is {base} now.")
 
 
 @app.command("resize")

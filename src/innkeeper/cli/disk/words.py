@@ -45,7 +45,8 @@ def lines(disk: HardDiskMessage) -> Iterator[tuple[str, str]]:
         yield "identity", disk.unique_id
     if disk.created_at:
         yield "created", f"{disk.created_at:%Y-%m-%d %H:%M:%S} UTC"
-    yield "made by", disk.creator
+    if disk.creator.strip():
+        yield "made by", disk.creator
     if disk.block_bytes and disk.unique_id:
         yield "blocks", f"{disk.blocks_present:,} of {say_bytes(disk.block_bytes)}"
     if disk.parent:

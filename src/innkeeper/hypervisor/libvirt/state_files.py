@@ -15,7 +15,9 @@ from innkeeper.hypervisor.libvirt.domains import current
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.hypervisor.state_files import TPM_FILES, LocalStateFiles, unreachable
 
-_LEAVE_OUT = "Set leave_tpm_out where a roll back may leave the TPM as the update made it."
+_LEAVE_OUT = (
+    "Or set leave_tpm_out = true in [policy.undo], where a roll back may leave the TPM as the update made it."
+)
 
 
 class LibvirtStateFiles(LocalStateFiles):

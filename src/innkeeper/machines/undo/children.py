@@ -129,6 +129,5 @@ def _in_the_way(machine: str, target: str, base: str, user: ImageUser) -> Machin
         f"The disk {target} of {machine} cannot be kept or undone alone: {what}, which would change with it.",
         machine=machine,
         code=ErrorCode.ERROR_SHARING_VIOLATION,
-        advice=f"Give {user.machine or user.image} an image of its own (qemu-img convert), "
-        f"or leave {machine} out.",
+        advice=f"Give {user.machine or user.image} an image of its own (qemu-img convert).",
     )

@@ -200,7 +200,9 @@ async def plan_memory(
             f"{pause:.1f} seconds while its memory is kept, and {rules.longest_pause_seconds:g} are allowed.",
             machine=machine.name,
             code=ErrorCode.VM_E_TIMED_OUT,
-            advice="Raise longest_pause_seconds in the policy, or keep memory while guests run (live).",
+            advice="Raise longest_pause_seconds or set live = true in [policy.memory], or do without memory: "
+            f"innkeeper machine set {machine.name} --undo-point live",
+            way_out=f"innkeeper machine set {machine.name} --undo-point live",
         )
     return MemoryPlan(
         machine=machine.name,

@@ -31,7 +31,12 @@ _IMAGES: Final[Mapping[Hindrance, tuple[str, str, str, ErrorCode]]] = {
         "",
         _NO_FILE,
     ),
-    Hindrance.NO_FILE: ("is a pipe or a socket and no image", "Name an image file.", "", _NO_FILE),
+    Hindrance.NO_FILE: (
+        "is no file: a pipe, a socket or a device that is no disk",
+        "Name an image file.",
+        "",
+        _NO_FILE,
+    ),
     Hindrance.NO_DEVICE: (
         "is no block device, as the definition says it is",
         "Declare it as a file (type='file'), or name the device.",

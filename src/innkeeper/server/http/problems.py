@@ -106,7 +106,7 @@ def malformed(error: RequestValidationError) -> Response:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     refused = InvalidArgument(
-        f"The request's {place or 'body'} is not valid: {first['msg']}.",
+        f"The request's {place or 'body'} is not valid: {first['msg'].removeprefix('Value error, ').rstrip('.')}.",
         advice="See docs/reference/http-api.md, or /v1/openapi.json of this service.",
     )
     refused.field = place

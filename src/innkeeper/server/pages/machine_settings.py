@@ -103,7 +103,7 @@ def _field(declared: DeclaredSetting, value: SettingValue) -> Field:
     return Field(
         key=declared.key,
         label=label,
-        hint=setting.words,
+        hint=setting.words.replace("`", ""),
         kind=_kind(declared),
         value=plain(value),
         choices={member.name: declared.value_words(member) for member in declared.members},
