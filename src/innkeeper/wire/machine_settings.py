@@ -183,8 +183,8 @@ class MachineChanges(TypedDict, total=False):
     undo_point: Annotated[
         UndoPointName,
         Setting(
-            help="How an update run takes its undo point while the machine runs: by the policy, live, off, or "
-            "with its memory, so that a roll back goes back to the running moment.",
+            help="How an update run takes its undo point while the machine runs: by the policy, live, off, "
+            "or with its memory, so that a roll back goes back to the running moment.",
             noun="undo point",
             label="Undo point",
         ),
