@@ -105,8 +105,9 @@ def malformed(error: RequestValidationError) -> Response:
     """Return the response to a request that does not parse."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    fault = first["msg"].removeprefix("Value error, ").rstrip(".")
     refused = InvalidArgument(
-        f"The request's {place or 'body'} is not valid: {first['msg'].removeprefix('Value error, ').rstrip('.')}.",
+        f"The request's {place or 'body'} is not valid: {fault}.",
         advice="See docs/reference/http-api.md, or /v1/openapi.json of this service.",
     )
     refused.field = place
