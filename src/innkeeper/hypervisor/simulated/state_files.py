@@ -28,7 +28,8 @@ class SimulatedStateFiles(LocalStateFiles):
                 f"{machine} has a TPM that another program runs, whose state an undo point cannot keep.",
                 machine=machine,
                 code=ErrorCode.VM_E_UNSUPPORTED_HARDWARE,
-                advice="Or set leave_tpm_out = true in [policy.undo], where a roll back may leave the TPM as the update made it.",
+                advice="Set leave_tpm_out = true in [policy.undo], where a roll back may leave the TPM "
+                "as the update made it.",
             )
         return [path for path in (nvram, tpm) if path]
 
