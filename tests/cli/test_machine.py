@@ -223,4 +223,13 @@ def test_an_unknown_machine_does_not_stop_the_check_of_others(service: Service) 
     ended = service.run("machine", "check", "nobody", "web-1")
     assert (ended.code, "There is no machine “nobody”" in ended.err) == (3, True)
     assert "web-1 can be maintained tonight." in ended.out
+    some = service.run("machine", "check", "nobody", "web-1", "db-1")
+    assert "2 of 3 can be maintained; 1 could not be looked at." in some.out
     assert service.run("machine", "check", "web-1", "--all").code == 2
+
+
+def test_undo_disks_are_dealt_with_in_one_way_at_a_time(service: Service) -> None:
+    """Neither of two that contradict each other is taken; and none is no way."""
+    for ways in ([], ["--merge", "--discard"], ["--discard", "--to-running"]):
+        ended = service.run("machine", "undo", "web-1", *ways)
+        assert (ended.code, "Give one of --merge, --discard and --to-running." in ended.err) == (2, True)

@@ -9,7 +9,7 @@ import pytest
 
 from innkeeper.errors import BookingNotFound, InvalidArgument, MachineNotFound, UpdateError
 from innkeeper.machines.machine import MachineState
-from innkeeper.updates.booking import MAX_CONTEXT_BYTES
+from innkeeper.updates.booking import MAX_CONTEXT_BYTES, Verdict
 from tests.updates.inn import Inn
 
 NOW = dt.datetime(2026, 1, 10, 20, tzinfo=dt.UTC)
@@ -62,6 +62,16 @@ async def test_a_booking_is_replaced_until_it_starts(inn: Inn) -> None:
         await inn.bookings.book("web-1", label="three", identifier="u", booked_by="ana")
     with pytest.raises(UpdateError, match="running as task 5"):
         await inn.bookings.delete("web-1", "u")
+
+
+async def test_what_was_not_started_may_be_booked_again(inn: Inn) -> None:
+    """Its run was refused, as one of a machine that cannot be maintained: under its identifier anew."""
+    await inn.bookings.book("web-1", label="one", identifier="u", booked_by="ana")
+    await inn.bookings.started("web-1", "u", 5)
+    await inn.bookings.ended("web-1", "u", Verdict.NOT_STARTED, "All disks are left out.")
+    again = await inn.bookings.book("web-1", label="two", identifier="u", booked_by="ana")
+    assert (again.has_started, again.verdict) == (False, None)
+    assert await inn.bookings.list() == [again]
 
 
 async def test_a_deleted_booking_is_gone(inn: Inn) -> None:

@@ -18,6 +18,7 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.settings import MachineSettings
 from innkeeper.updates.checks import Checks
+from innkeeper.updates.nights import Night, NightEntry
 from innkeeper.updates.policy import Policy, UndoPointPolicy
 from innkeeper.wire.checks import DiskUndo
 from innkeeper.wire.events import EventKind
@@ -262,7 +263,7 @@ async def test_a_check_says_which_kind_of_roll_back_a_machine_gets(tmp_path: Pat
     await inn.add(MachineState.RUNNING)
     check = await checks_of(inn).one("web-1")
     assert (check.roll_back, check.can_be_maintained) == (RollBack.MEMORY, True)
-    assert "stand still for at most 3.0 seconds" in check.notes[-1]
+    assert "stand still for about 3.0 seconds" in check.notes[-1]
     inn.host.simulation.write_speed = 1e6
     check = await checks_of(inn).one("web-1")
     assert (check.roll_back, check.can_be_maintained) == (RollBack.DISKS, True)
@@ -328,3 +329,22 @@ async def test_a_machine_is_looked_at_again_when_its_update_has_ended(inn: Inn) 
         await inn.clock.advance(0.5)
     loop.cancel()
     await asyncio.wait({loop})
+
+
+async def test_a_night_promises_nothing_that_the_last_check_denied(inn: Inn) -> None:
+    """What runs stays in the plan, and what another task only holds now; the rest says why not."""
+    await inn.add(MachineState.TURNED_OFF)
+    checks = checks_of(inn)
+    at = inn.clock.now()
+    entry = NightEntry(
+        machine="web-1", identifier="u", label="", host=inn.host.name, start=at, end=at, window="w",
+        fits=True, reason="", next_chance=None, task_id=None,
+    )  # fmt: skip
+    night = Night(at=at, until=at, entries=(entry, dataclasses.replace(entry, task_id=5)))
+    assert checks.judge(night) == night
+    await change(inn, shared=True)
+    await checks.one("web-1")
+    runs, refused = checks.judge(night).entries
+    assert (runs.task_id, runs.fits, refused.fits, refused.start) == (5, True, False, None)
+    assert refused.reason.startswith("The disk vdb of web-1 is shared")
+    assert refused.reason.endswith("innkeeper machine set web-1 --undo-exclude vdb")

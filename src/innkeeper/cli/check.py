@@ -56,7 +56,7 @@ def check(
     if session.json:
         session.answer(found)
     elif found.machines or found.silent:
-        session.out.print(_answer(found))
+        session.out.print(_answer(found, len(codes)))
     elif not codes:
         session.note("There are no machines.")
     if found.silent:
@@ -79,7 +79,7 @@ def _some(session: Session, names: Sequence[str]) -> tuple[CheckList, list[ExitC
     return CheckList(machines=tuple(found)), codes
 
 
-def _answer(found: CheckList) -> RenderableType:
+def _answer(found: CheckList, missing: int = 0) -> RenderableType:
     if len(found.machines) == 1 and not found.silent:
         return _of_one(found.machines[0])
     made = table("MACHINE", "TONIGHT", "ROLL BACK", "DISKS")
@@ -91,7 +91,7 @@ def _answer(found: CheckList) -> RenderableType:
         parts += [Text(), Text(check.machine, style="bold"), *_reasons(check)]
     for host in found.silent:
         parts += [Text(), *_silent(host)]
-    parts += [Text(), _verdict(found, len(stuck))]
+    parts += [Text(), _verdict(found, len(stuck), missing)]
     return Group(*parts)
 
 
@@ -166,7 +166,10 @@ def _indented(text: Text) -> RenderableType:
     return Padding(text, (0, 0, 0, 2))
 
 
-def _verdict(found: CheckList, stuck: int) -> Text:
+def _verdict(found: CheckList, stuck: int, missing: int) -> Text:
+    if missing:
+        asked, can = len(found.machines) + missing, len(found.machines) - stuck
+        return Text(f"{can} of {asked} can be maintained; {missing} could not be looked at.", style="yellow")
     if found.all_can:
         return Text("All machines can be maintained.", style="green")
     silent = f" {len(found.silent)} hosts do not answer." if len(found.silent) > 1 else ""

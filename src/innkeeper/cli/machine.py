@@ -151,9 +151,10 @@ for _command in Command:
 def undo(
     context: typer.Context,
     names: MachineNames,
-    merge: Annotated[
-        bool | None, typer.Option("--merge/--discard", help="Keep or discard what was written since.")
-    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Keep what was written since.")] = False,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Discard what was written since, and what a run has left.")
+    ] = False,
     to_running: Annotated[
         bool,
         typer.Option(
@@ -167,7 +168,7 @@ def undo(
 
     With --to-running a machine that is on or off goes back to the moment of its undo point, memory included.
     """
-    if (merge is None) is not to_running:
+    if merge + discard + to_running != 1:
         raise InvalidArgument(
             "Undo disks are merged, discarded, or gone back from to the running moment.",
             advice="Give one of --merge, --discard and --to-running.",

@@ -48,7 +48,7 @@ class Bookings:
         context: bytes = b"",
         booked_by: str,
     ) -> Booking:
-        """Book an update (``ScheduleTask``), or replace the one that has not started yet.
+        """Book an update (``ScheduleTask``), or replace the one that has not started.
 
         ``start`` ``None`` means now. Raises ``MachineNotFound``, ``InvalidArgument``, or
         ``UpdateError`` where this identifier has started or the guest has booked too much.
@@ -162,7 +162,8 @@ class Bookings:
             old = await self._store.get(booking.machine, booking.identifier)
         except BookingNotFound:
             return
-        if old.has_started or old.verdict is not None:
+        # What was not started touched nothing, and may be booked again.
+        if (old.has_started or old.verdict is not None) and old.verdict is not Verdict.NOT_STARTED:
             raise UpdateError(
                 f"The update “{old.identifier}” of {old.machine} has started already.",
                 code=ErrorCode.ERROR_ALREADY_EXISTS,

@@ -32,6 +32,7 @@ from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.waiting import Outrun, Signal, unless
 from innkeeper.updates.admission import admission, refuse_busy, refuse_silent_agent
+from innkeeper.updates.nights import Night, NightEntry
 from innkeeper.updates.policy import Policy
 from innkeeper.wire.checks import DiskUndo
 from innkeeper.wire.events import Event, EventGroup, EventKind
@@ -141,6 +142,25 @@ class Checks:
     def last(self, host: str, name: str) -> Check | None:
         """What was found when the machine was last looked at; ``None`` where it has not been yet."""
         return self._last.get((host, name))
+
+    def judge(self, night: Night) -> Night:
+        """Take out of a plan what the last look at its machine would refuse, and say why."""
+        entries = [self._judged(entry) for entry in night.entries]
+        return dataclasses.replace(
+            night, entries=tuple(sorted(entries, key=lambda entry: entry.start is None))
+        )
+
+    def _judged(self, entry: NightEntry) -> NightEntry:
+        check = self.last(entry.host, entry.machine)
+        if entry.task_id is not None or not entry.fits or check is None or check.can_be_maintained:
+            return entry
+        error = check.obstacles[0].error
+        if error.code is ErrorCode.ERROR_BUSY:
+            # It is worked on now, and will not be any more by then.
+            return entry
+        return dataclasses.replace(
+            entry, fits=False, start=None, end=None, reason=f"{error.sentence} {error.advice}".strip()
+        )
 
     # Keeping up
 

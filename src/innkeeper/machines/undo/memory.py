@@ -91,7 +91,7 @@ class MemoryPlan:
         if self.live:
             return "Its memory is kept while it runs; a roll back goes back to the running moment."
         return (
-            f"The guest will stand still for at most {self.pause_seconds:.1f} seconds while its memory is "
+            f"The guest will stand still for about {self.pause_seconds:.1f} seconds while its memory is "
             "kept; a roll back goes back to the running moment."
         )
 

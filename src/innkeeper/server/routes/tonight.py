@@ -20,6 +20,6 @@ router = APIRouter(prefix="/tonight", tags=["updates"])
 @router.get("", operation_id="get_tonight", dependencies=needs(Role.VIEWER, what_they_see))
 async def get_tonight(house: TheHouse, caller: TheCaller) -> wire.TonightMessage:
     """The plan of the next 24 hours; starts nothing."""
-    night = await house.trigger.tonight()
+    night = house.checks.judge(await house.trigger.tonight())
     seen = tuple(entry for entry in night.entries if sees_machine(house, caller, entry.machine))
     return tonight_message(dataclasses.replace(night, entries=seen))
