@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.errors import ErrorCode
+from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.memory import MemoryPoint, MemoryRules, noted_memory, plan_memory
@@ -58,6 +58,9 @@ async def test_it_goes_back_from_whatever_it_became(tmp_path: Path) -> None:
     boot, definition = await _keep_moment(inn)
     await inn.host.simulation.simulate("web-1", lambda machine, now: machine.reset(now))
     assert inn.host.simulation.machines["web-1"].boot_id != boot
+    with pytest.raises(MachineError) as refused:
+        await plan_undo_point(inn.host, await inn.machine(), _RUN + 1, UndoRules())
+    assert "innkeeper machine undo web-1 --to-running" in refused.value.advice
     task = await _go_back(inn)
     assert (task.result, task.error_description) == (TaskResult.SUCCESS, "")
     machine = inn.host.simulation.machines["web-1"]

@@ -19,7 +19,7 @@ from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.children import Users, refuse_children
 from innkeeper.machines.undo.exclusion import leave_out, or_leave_out, written_disks
-from innkeeper.machines.undo.overlay_names import run_of
+from innkeeper.machines.undo.overlay_names import MARK, run_of
 from innkeeper.machines.undo.placing import PlacedDisk, place, refuse_lack_of_room
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan
 from innkeeper.machines.undo.refusals import refuse_unfit_folder, refuse_unfit_image
@@ -142,7 +142,7 @@ async def examine(
             _refuse_disk(machine, disk)
             await refuse_unfit_image(hypervisor, machine, disk, disk.path, disk.kind)
             found = await place(hypervisor, machine, disk, rules.undo_directory)
-            _refuse_undo_disks(machine, found)
+            await _refuse_undo_disks(hypervisor, machine, found)
             if disk.kind is DiskKind.VOLUME:
                 await refuse_unfit_image(
                     hypervisor, machine, disk, found.storage.path, found.storage.kind, found.directory
@@ -245,13 +245,28 @@ def _refuse_disk(machine: Machine, disk: Disk) -> None:
             )
 
 
-def _refuse_undo_disks(machine: Machine, placed: PlacedDisk) -> None:
+async def _refuse_undo_disks(host: Host, machine: Machine, placed: PlacedDisk) -> None:
     disk = placed.disk
     for path in (disk.path, *placed.storage.chain):
         if run_of(path) is not None:
+            undo = f"innkeeper machine undo {machine.name}"
+            advice = f"Turn it off, and run: {undo} --merge (or --discard)"
+            if await _has_memory(host, machine, path):
+                advice = (
+                    f"Go back to the running moment: {undo} --to-running. Or turn it off, and run: {undo} "
+                    "--merge (or --discard)"
+                )
             raise MachineError(
                 f"The disk {disk.target} of {machine.name} still has the undo disk {path}.",
                 machine=machine.name,
                 code=ErrorCode.VM_E_DRIVE_IN_USE,
-                advice=f"Turn it off, and run: innkeeper machine undo {machine.name} --merge (or --discard)",
+                advice=advice,
             )
+
+
+async def _has_memory(host: Host, machine: Machine, overlay: str) -> bool:
+    """Whether the note of memory that was kept lies beside an undo disk."""
+    note = PurePath(overlay).with_name(f"{machine.name}.memory-note{MARK}{run_of(overlay)}")
+    with contextlib.suppress(DiskError, NotSupported):
+        return await host.files.identity(str(note)) is not None
+    return False
