@@ -171,6 +171,10 @@ class Definition(Element):
                 numbers = [] if address is None else [address.get(each, "0") for each in _SCSI_ADDRESS]
                 yield f"the SCSI device {':'.join(numbers)}".rstrip()
 
+    def without_disks(self, targets: Collection[str]) -> set[str]:
+        """Those of the targets that the machine has no drive for."""
+        return {*targets} - {disk.target for disk in self.disks()}
+
     def has_sources(self, files: Mapping[str, str]) -> bool:
         """Whether each disk (target → file, device or address) takes its writes to exactly that place."""
         return all(self.disk(target).source() == path for target, path in files.items())

@@ -65,9 +65,15 @@ class UndoDefinitions:
     # On their own disks again
 
     def is_as_before(self, domain: libvirt.virDomain, bases: Mapping[str, str]) -> bool:
-        """Whether the disks are these, and nothing is left to be put back of what they were."""
+        """Whether the disks are these, and nothing is left to be put back of what they were.
+
+        A disk that was taken from the machine since has nothing to be put back.
+        """
         definition = persistent(domain)
-        return definition.has_sources(bases) and not read_note(definition.node).keys() & bases.keys()
+        return (
+            definition.has_sources(_left(definition, bases))
+            and not read_note(definition.node).keys() & bases.keys()
+        )
 
     def put_back(
         self, connect: libvirt.virConnect, domain: libvirt.virDomain, bases: Mapping[str, str]
@@ -76,10 +82,12 @@ class UndoDefinitions:
         if self.is_as_before(domain, bases):
             return
         definition = persistent(domain)
-        for target, base in bases.items():
+        left = _left(definition, bases)
+        _refuse_other_names(definition, bases.keys() - left.keys())
+        for target, base in left.items():
             self.use_own(connect, domain, definition, target, base)
         forget_note(definition.node, bases)
-        _define(connect, domain, definition, bases)
+        _define(connect, domain, definition, left)
 
     def use_own(
         self,
@@ -95,6 +103,20 @@ class UndoDefinitions:
             put_back(disk.node, noted)
         elif disk.source() != base:
             self._exported.use(disk, base, self._base_format(connect, domain, disk, base))
+
+    def refuse_taken_away(self, domain: libvirt.virDomain, bases: Mapping[str, str]) -> None:
+        """Raise where a disk was taken from the machine since: what was written to it would be lost."""
+        definition = persistent(domain)
+        note = read_note(definition.node)
+        for target in sorted(definition.without_disks(bases)):
+            overlay = f" {note[target].overlay}" if target in note else ""
+            raise MachineUnfit(
+                f"Disk {target!r} of {definition.name!r} was taken from it since its undo disk{overlay} was "
+                "put on, and holds what was written until then: nothing was merged.",
+                machine=definition.name,
+                advice=f"Attach the undo disk again as {target}, to be merged: virsh attach-disk "
+                f"{definition.name}{overlay} {target} --subdriver qcow2 --config; or discard the undo disks.",
+            )
 
     def forget_live(self, domain: libvirt.virDomain, bases: Mapping[str, str]) -> None:
         """Take the note out of what a machine that runs carries along; a saved state would keep it."""
@@ -135,6 +157,25 @@ class UndoDefinitions:
                 advice="Edit the machine's definition by hand so that it names this image and its format.",
             )
         return found
+
+
+def _left(definition: Definition, bases: Mapping[str, str]) -> dict[str, str]:
+    """The bases of the disks that the machine still has."""
+    gone = definition.without_disks(bases)
+    return {target: base for target, base in bases.items() if target not in gone}
+
+
+def _refuse_other_names(definition: Definition, gone: Collection[str]) -> None:
+    """Refuse disks that were not taken away, but are called otherwise now: they stand on their undo disks."""
+    noted = {disk.overlay: target for target, disk in read_note(definition.node).items() if target in gone}
+    for disk in definition.disks():
+        if target := noted.get(disk.source()):
+            raise MachineUnfit(
+                f"Disk {target!r} of {definition.name!r} is called {disk.target!r} since its undo disk was "
+                "put on.",
+                machine=definition.name,
+                advice=f"Call it {target} again (<target dev='{target}'/>): virsh edit {definition.name}",
+            )
 
 
 def _refuse_another_next_time(definition: Definition, live: Definition, overlays: Mapping[str, str]) -> None:

@@ -98,6 +98,7 @@ class LibvirtUndoDisks:
             return True
         if state not in _SETTLED:
             raise WrongState.of(name, state, "merge its undo disks")
+        self._definitions.refuse_taken_away(domain, bases)
         if current(domain).has_sources(bases) and self._definitions.is_as_before(domain, bases):
             self._definitions.point_memory_at(domain, bases)
             return False
