@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.disks.create import create_differencing, create_dynamic
+from innkeeper.disks.export_files import MARK
 from innkeeper.errors import InnkeeperError, MachineNotFound, MachineUnfit
 from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.ports.host import Host
@@ -284,6 +285,12 @@ async def test_children_of_a_vhd_are_known_by_definition_and_by_their_header(
         ImageUser(image=str(middle)),
     ]
     await asyncio.to_thread(middle.unlink)
+    over = golden.with_name("over.qcow2")
+    base = f'json:{{"driver":"nbd","server.type":"unix","server.path":"/s","export":"{MARK}{golden}"}}'
+    await asyncio.to_thread(qemu_img, "-f", "qcow2", "-u", "-F", "raw", "-b", base, over, "8M")
+    users = await embedded_hypervisor.disks.users(str(golden))
+    assert users[1:] == [ImageUser(image=str(over))]
+    await asyncio.to_thread(over.unlink)
     assert [user.machine for user in await embedded_hypervisor.disks.users(str(golden))] == ["golden"]
 
 

@@ -14,7 +14,7 @@ from innkeeper.disks.bases import bases_of, bases_of_device
 from innkeeper.errors import DiskError, InnkeeperError
 from innkeeper.hypervisor.domain.undo_note import read_note
 from innkeeper.hypervisor.libvirt.definition import Definition
-from innkeeper.hypervisor.libvirt.disk_elements import DiskElement, ImageElement
+from innkeeper.hypervisor.libvirt.disk_elements import DiskElement, ImageElement, exported_file
 from innkeeper.hypervisor.libvirt.domains import current, persistent
 from innkeeper.hypervisor.libvirt.image_folders import NO_IMAGE, Folder, folders_in, look_in
 from innkeeper.hypervisor.libvirt.images import Images
@@ -168,7 +168,9 @@ class ImageUsers:
 
     def _keys_of(self, path: str) -> set[_Key]:
         if path not in self._keys:
-            self._keys[path] = {path, *address_keys(path), *self._numbers(path)}
+            addresses = address_keys(path)
+            files = {path, *(exported_file(protocol, name) for protocol, _, name in addresses)} - {""}
+            self._keys[path] = {*addresses, *files, *(key for file in files for key in self._numbers(file))}
         return self._keys[path]
 
     def _numbers(self, path: str) -> Iterator[_Key]:
