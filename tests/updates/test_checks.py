@@ -348,3 +348,19 @@ async def test_a_night_promises_nothing_that_the_last_check_denied(inn: Inn) -> 
     assert (runs.task_id, runs.fits, refused.fits, refused.start) == (5, True, False, None)
     assert refused.reason.startswith("The disk vdb of web-1 is shared")
     assert refused.reason.endswith("innkeeper machine set web-1 --undo-exclude vdb")
+
+
+async def test_what_a_run_would_wait_for_or_cannot_bring_back_is_remarked(inn: Inn) -> None:
+    """A backup of a running machine, and a machine without disks: neither is in the way."""
+    machine = await inn.add(MachineState.RUNNING)
+    checks = checks_of(inn)
+    before = (await checks.one("web-1")).notes
+    machine.backup_until = inn.clock.now().timestamp() + 600
+    check = await checks.one("web-1")
+    assert check.can_be_maintained
+    assert set(check.notes) - set(before) == {
+        "A backup or another job of libvirt runs on web-1: a run waits for its end."
+    }
+    machine.backup_until = 0.0
+    await inn.host.simulation.simulate("web-1", lambda m, _: m.live_disks.clear())
+    assert "web-1 has no disk that an undo point covers." in (await checks.one("web-1")).notes

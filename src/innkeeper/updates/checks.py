@@ -20,7 +20,7 @@ from innkeeper.errors import (
     MachineError,
     MachineNotFound,
 )
-from innkeeper.machines.machine import Machine
+from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.machines.undo.children import Users
@@ -270,7 +270,7 @@ class Checks:
         roll_back, notes = RollBack.NONE, (*found.plan.gaps, *found.unseen)
         if not obstacles:
             roll_back, obstacles, more = await self._roll_back(host, machine, found)
-            notes = (*notes, *more)
+            notes = (*notes, *more, *await _remarks(host, machine, found))
         return Check(
             machine=machine.name,
             host=host.name,
@@ -319,6 +319,16 @@ class Checks:
             code=ErrorCode.VM_E_TIMED_OUT,
             advice="See whether libvirt on it answers: innkeeper host list",
         )
+
+
+async def _remarks(host: Host, machine: Machine, found: Examination) -> Sequence[str]:
+    """What is in no run's way, and is worth knowing before it."""
+    remarks: list[str] = []
+    if not found.plan.disks:
+        remarks.append(f"{machine.name} has no disk that an undo point covers.")
+    if machine.state is MachineState.RUNNING and await host.backups.jobs(machine.name):
+        remarks.append(f"A backup or another job of libvirt runs on {machine.name}: a run waits for its end.")
+    return remarks
 
 
 def _machine_of(event: Event) -> str | None:
