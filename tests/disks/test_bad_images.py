@@ -490,3 +490,14 @@ def test_a_mended_checksum_was_kept_as_it_was(tmp_path: Path) -> None:
     footer = path.read_bytes()[-512:]
     assert repair(path)
     assert path.with_name("f.vhd.before-repair").read_bytes()[-512:] == footer
+
+
+def test_an_image_of_another_format_is_left_to_its_own_tool(tmp_path: Path) -> None:
+    """Nothing is wrong with it, and nothing of it is lost."""
+    image = tmp_path / "a b.qcow2"
+    image.write_bytes(b"QFI\xfb" + bytes(4096))
+    with pytest.raises(DiskError, match="qcow2 image, not a VHD") as refused:
+        repair(image)
+    assert refused.value.advice == f"This works on VHDs. For qcow2: qemu-img check '{image}'"
+    (finding,) = check(image)
+    assert finding.sentence.endswith(refused.value.advice)

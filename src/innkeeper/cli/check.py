@@ -82,7 +82,7 @@ def _some(session: Session, names: Sequence[str]) -> tuple[CheckList, list[ExitC
 def _answer(found: CheckList, missing: int = 0) -> RenderableType:
     if len(found.machines) == 1 and not found.silent:
         return _of_one(found.machines[0])
-    made = table("MACHINE", "TONIGHT", "ROLL BACK", "DISKS")
+    made = table("MACHINE", "TONIGHT", "ROLL BACK", "DISKS", whole=("TONIGHT",))
     for check in found.machines:
         made.add_row(Text(check.machine), _tonight(check), Text(check.roll_back.words), _disks(check))
     stuck = [each for each in found.machines if not each.can_be_maintained]

@@ -58,7 +58,16 @@ def list_machines(context: typer.Context, json: Json = False) -> None:
             )
         return
     made = table(
-        "MACHINE", "STATE", "HOST", "MEMORY", "CPUS", "AGENT", "TONIGHT", "TASK", right=("MEMORY", "CPUS")
+        "MACHINE",
+        "STATE",
+        "HOST",
+        "MEMORY",
+        "CPUS",
+        "AGENT",
+        "TONIGHT",
+        "TASK",
+        right=("MEMORY", "CPUS"),
+        whole=("STATE", "AGENT", "TONIGHT"),
     )
     for machine in machines:
         made.add_row(

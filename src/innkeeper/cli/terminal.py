@@ -182,13 +182,18 @@ MachineNames = Annotated[
 ]
 
 
-def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """A calm table: no lines, names of columns dimmed."""
+def table(*columns: str, right: tuple[str, ...] = (), whole: tuple[str, ...] = ()) -> Table:
+    """A calm table: no lines, names of columns dimmed. Numbers and columns of ``whole`` are not folded."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column in right + whole,
+        )
     return made
 
 

@@ -49,7 +49,9 @@ def _plan(session: Session, night: TonightMessage) -> RenderableType:
     span = f"{session.moment(night.at)} to {session.moment(night.until)}"
     if not night.entries:
         return Text(f"Nothing is booked for tonight ({span}).")
-    made = table("MACHINE", "UPDATE", "HOST", "WINDOW", "START", "END", "FITS", "ROLL BACK")
+    made = table(
+        "MACHINE", "UPDATE", "HOST", "WINDOW", "START", "END", "FITS", "ROLL BACK", whole=("MACHINE",)
+    )
     for entry in night.entries:
         made.add_row(
             Text(entry.machine),

@@ -233,7 +233,7 @@ def _facts(session: Session, update: UpdateMessage) -> dict[str, str]:
         "Status": say_status(update).plain,
         "Why": update.reason,
         "Next chance": session.moment_and_distance(update.next_chance) if update.next_chance else "",
-        "Start": session.moment_and_distance(update.start),
+        "Not before": session.moment_and_distance(update.start),
         "Latest start": session.moment_and_distance(update.end) if update.end else "",
         "Deadline": session.moment_and_distance(update.deadline) if update.deadline else "",
         "Booked": f"{session.moment_and_distance(update.booked_at)} by {update.booked_by}",

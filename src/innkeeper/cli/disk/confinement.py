@@ -10,6 +10,7 @@ import typer
 
 from innkeeper.disks.allowed import beside_named, only_within
 from innkeeper.disks.paths import image_path
+from innkeeper.errors import ErrorCode, InvalidArgument
 
 _KEY = "innkeeper.disk.within"
 
@@ -22,7 +23,15 @@ def set_folders(
     ] = None,
 ) -> None:
     """Work on virtual hard disks; a service is not needed."""
-    context.meta[_KEY] = tuple(map(image_path, within or ()))
+    folders = tuple(map(image_path, within or ()))
+    for folder in folders:
+        if not folder.is_dir():
+            raise InvalidArgument(
+                f"--within {folder}: there is no such folder.",
+                code=ErrorCode.ERROR_PATH_NOT_FOUND,
+                advice="Name a folder that parents of the disks lie in.",
+            )
+    context.meta[_KEY] = folders
 
 
 def confined(context: typer.Context, *named: Path | None) -> contextlib.AbstractContextManager[None]:

@@ -25,6 +25,7 @@ from innkeeper.disks.check import check
 from innkeeper.disks.compact import compact
 from innkeeper.disks.facts import describe
 from innkeeper.disks.kind import Kind
+from innkeeper.disks.layout import said_by_name
 from innkeeper.disks.merge import merge
 from innkeeper.disks.paths import image_path
 from innkeeper.disks.progress import Watch
@@ -190,6 +191,9 @@ def convert(
     """Write a disk to a new image of another kind. A cancel leaves nothing of it."""
     way = _Way(context, (path, new), offline=offline, no_wait=no_wait)
     disk, target = image_path(path), image_path(new)
+    said = said_by_name(target)
+    if said is not None and said is not to and not (said.is_vhd and to.is_vhd):
+        session_of(context).note(f"{target.name} will be {to.value}, and its name says {said.value}.")
     way.go(
         lambda far: far.convert(
             disk,
