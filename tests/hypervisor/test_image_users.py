@@ -149,8 +149,12 @@ async def test_nor_below_an_undo_disk_nor_when_its_machine_is_gone(
     await plan(host)
     await host.undo_disks.drop("guest", undo.bases)
     await host.definitions.undefine("guest")
-    await asyncio.to_thread(theirs.rename, theirs.with_suffix(".img"))
+    image = await asyncio.to_thread(theirs.rename, theirs.with_suffix(".img"))
     await plan(host)
+    found = await examine(host, await host.inventory.get("golden"), 1, UndoRules())
+    assert [str(image) in sentence and "named as a raw disk" in sentence for sentence in found.unseen] == [
+        True
+    ]
 
 
 def _write_into(path: Path, content: bytes) -> None:

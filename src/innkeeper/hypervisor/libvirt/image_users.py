@@ -28,6 +28,7 @@ _DEEPEST = 256
 _SAID = {"raw", "qcow2"}
 #: How raw disks are called. The guest that had one may have written anything into it, headers too.
 _RAW_ENDINGS = {".raw", ".img", ".dd"}
+_MAY_BE_RAW = "its header says so, and it is named as a raw disk, whose guest may have written that"
 
 #: What an image is known by, whatever it is called: a file's device and number, each place of an address, or
 #: else its name.
@@ -68,9 +69,9 @@ class ImageUsers:
         return [
             *by_machine,
             *(
-                ImageUser(image=image)
+                ImageUser(image=image, unseen=_MAY_BE_RAW if _is_called_raw(image) else "")
                 for image in beside
-                if image not in named and not self._is_raw(image) and not _is_called_raw(image)
+                if image not in named and not self._is_raw(image)
             ),
             *(
                 ImageUser(image=image, unseen=why)
@@ -198,7 +199,7 @@ def _raw_disks(connect: libvirt.virConnect) -> set[str]:
 
 
 def _is_called_raw(image: str) -> bool:
-    """Whether a file has a name of raw disks: where no machine has it, a header in it is worth nothing."""
+    """Whether a file has a name of raw disks: where no machine has it, a header in it proves nothing."""
     return Path(image).suffix.lower() in _RAW_ENDINGS
 
 
