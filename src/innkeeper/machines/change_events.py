@@ -21,6 +21,7 @@ _DRIVES: Mapping[str, str] = {"cdrom": "dvd_rom_drives", "floppy": "floppy_drive
 _NOTED: Mapping[str, str] = {
     "parents": "undo_disks",
     "undo_pending": "undo_disks",
+    "merging": "undo_disks",
     "static_macs": "network_adapters",
     "immediate_ports": "serial_ports",
 }

@@ -13,7 +13,8 @@ from innkeeper.machines.undo.backups import mend_backups
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.machines.undo.leftovers import delete_unnamed, unnamed_files
-from innkeeper.machines.undo.overlay_names import run_of
+from innkeeper.machines.undo.merge_marks import forget_merge, half_merged
+from innkeeper.machines.undo.overlay_names import runs_of
 from innkeeper.machines.undo.point import UndoPlan, UndoPoint
 from innkeeper.machines.undo.to_running import GoingBack, forget_memory, plan_going_back
 from innkeeper.machines.undo.undoable import (
@@ -22,6 +23,7 @@ from innkeeper.machines.undo.undoable import (
     forget_undo_disks,
     plan_at_end,
     plan_at_start,
+    refuse_unfit_parents,
     remember_parents_anew,
     settle_without_action,
     take_at_start,
@@ -110,7 +112,9 @@ class CommandWork:
 
     async def apply_undo_action(self, host: Host, name: str, task: RunningTask) -> None:
         """Keep, discard or merge the undo disks of a machine that is off now, by its undo action."""
-        planned = await task.step("plan undo action", lambda: plan_at_end(host, name, self._hosts.values()))
+        planned = await task.step(
+            "plan undo action", lambda: plan_at_end(host, name, self._is_half_merged, self._hosts.values())
+        )
         if planned is None:
             return
         ahead = Ahead.from_json(planned)
@@ -181,7 +185,7 @@ class CommandWork:
             if command is Command.DISCARD_UNDO_DISKS:
                 await self._refuse_half_merged(plan)
             elif not await self._is_half_merged(plan):
-                await refuse_children(host, name, plan.images, self._hosts.values())
+                await refuse_unfit_parents(host, plan, self._hosts.values())
             task.report(command.words.capitalize(), number=1, count=1)
             await self._step_on_undo_disks(command, host, plan, task)
 
@@ -225,6 +229,12 @@ class CommandWork:
             return None
 
         await task.step(str(command), action)
+        if command is Command.MERGE_UNDO_DISKS:
+            overlays = [*plan.overlays.values()]
+            # A step of its own: without its mark a merge that is done looks like one that never was.
+            await task.step(
+                "forget merge", functools.partial(_done, lambda: forget_merge(host, plan.machine, overlays))
+            )
 
     async def _plan_of_undo_disks(self, command: Command, host: Host, name: str) -> Json:
         """The undo disks that the machine stands on, whichever run put them there.
@@ -257,16 +267,10 @@ class CommandWork:
     async def _refuse_half_merged(self, plan: UndoPlan) -> None:
         """A base that a merge has begun to write to is whole only together with its overlay."""
         if await self._is_half_merged(plan):
-            raise MachineError(
-                f"A merge of the undo disks of {plan.machine} has begun, so they can only be merged now.",
-                machine=plan.machine,
-                code=ErrorCode.E_FAIL,
-                advice=f"Run: innkeeper machine undo {plan.machine} --merge",
-            )
+            raise half_merged(plan.machine)
 
     async def _is_half_merged(self, plan: UndoPlan) -> bool:
-        runs = {run for overlay in plan.overlays.values() if (run := run_of(overlay)) is not None}
-        for run in runs:
+        for run in runs_of(plan.overlays.values()):
             if await self._merge_has_begun(plan.machine, run):
                 return True
         return False

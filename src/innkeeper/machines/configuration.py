@@ -141,6 +141,8 @@ class Extras:
     undo_point: UndoPointKind = UndoPointKind.POLICY
     #: Whether the undo action is still to be applied: the machine has run since it was applied last.
     undo_pending: bool = False
+    #: Runs whose undo disks have begun to be merged: whatever becomes of the journal, they can only be merged.
+    merging: frozenset[int] = frozenset()
     #: Disks that no undo point covers, by their targets, with commas between them.
     undo_exclude: str = ""
     shutdown_action: ShutdownAction = ShutdownAction.SAVE

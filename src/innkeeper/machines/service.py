@@ -54,6 +54,16 @@ _RULES = UndoRules()
 UNDO_ACTION = "machine_undo_action"
 
 
+_MERGE_PHASE = Command.MERGE_UNDO_DISKS.words.casefold()
+#: Tasks that may merge undo disks: by hand, or as the undo action at a machine's end.
+_MERGING_KINDS = (
+    Command.MERGE_UNDO_DISKS.kind,
+    Command.TURN_OFF.kind,
+    Command.SHUT_DOWN.kind,
+    UNDO_ACTION,
+)
+
+
 class Machines:
     """All virtual machines of the service (``IVMVirtualPC`` seen as a collection)."""
 
@@ -231,10 +241,14 @@ class Machines:
 
     async def merge_has_begun(self, machine: str, run: int) -> bool:
         """Whether the run that made the undo disks, or a command since then, has begun to merge them."""
-        if await self._run_has_merged(run):
+        host = await self.hypervisor_of(machine)
+        if run in (await host.configurations.read(machine)).extras.merging or await self._run_has_merged(run):
             return True
-        merges = await self._tasks.list(TaskFilter(kind=Command.MERGE_UNDO_DISKS.kind, lock=lock_of(machine)))
-        return any(task.id > run and task.result is not TaskResult.SUCCESS for task in merges)
+        for kind in _MERGING_KINDS:
+            tasks = await self._tasks.list(TaskFilter(kind=kind, lock=lock_of(machine)))
+            if any(task.id > run and _has_merged_in_vain(task) for task in tasks):
+                return True
+        return False
 
     def _hear(self, missing: Mapping[str, InnkeeperError]) -> None:
         """Log once that a host is silent, and once that it answers again."""
@@ -300,3 +314,8 @@ class Machines:
             owner=owner,
             cancel_effect=command.declaration.cancel_effect,
         )
+
+
+def _has_merged_in_vain(task: Task) -> bool:
+    """Whether a merge was the last thing that a task set out to do, and it has not ended well."""
+    return task.result is not TaskResult.SUCCESS and task.progress.phase.casefold() == _MERGE_PHASE

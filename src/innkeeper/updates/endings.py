@@ -5,6 +5,7 @@ from __future__ import annotations
 from innkeeper.errors import AgentError, ErrorCode, HypervisorError
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo.backups import Mended
+from innkeeper.machines.undo.merge_marks import forget_merge
 from innkeeper.tasks.task import LogLevel
 from innkeeper.updates import backups
 from innkeeper.updates.booking import MERGE, DiskChecksum
@@ -33,6 +34,7 @@ async def delete_overlays(run: Run) -> Tidied:
     """Delete the overlay files, which nothing names any more."""
     mended = await backups.mend(run)
     await run.undo.delete_files()
+    await forget_merge(run.hypervisor, run.machine, [*run.undo.plan.overlays.values()])
     return Tidied(backups=mended)
 
 

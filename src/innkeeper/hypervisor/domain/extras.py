@@ -55,6 +55,7 @@ class ExtrasElement(Element):
     undo_action = Attribute(".", "undo-action", UndoAction.KEEP, _UNDO_ACTION)
     undo_pending = Attribute(".", "undo-pending", False, YesNo())
     undo_exclude = Attribute(".", "undo-exclude")
+    merging = Attribute(".", "merging")
     undo_point = Attribute(".", "undo-point", UndoPointKind.POLICY, _UNDO_POINT)
     shutdown_action = Attribute(".", "shutdown-action", ShutdownAction.SAVE, _SHUTDOWN_ACTION)
     made_here = Attribute(".", "made-here", False, YesNo())
@@ -82,6 +83,7 @@ def read_extras(domain: etree._Element) -> Extras:
         undo_point=element.undo_point,
         undo_pending=element.undo_pending,
         undo_exclude=element.undo_exclude,
+        merging=frozenset(int(run) for run in element.merging.split(",") if run.isdecimal()),
         shutdown_action=element.shutdown_action,
         labels=tuple(each.text or "" for each in node.iterfind(_tag("label"))),
         values={each.get("key", ""): _value(each) for each in node.iterfind(_tag("value"))},
@@ -155,6 +157,8 @@ def _bare(extras: Extras) -> etree._Element:
     element.undo_pending = extras.undo_pending
     if extras.undo_exclude:
         element.undo_exclude = extras.undo_exclude
+    if extras.merging:
+        element.merging = ",".join(map(str, sorted(extras.merging)))
     element.shutdown_action = extras.shutdown_action
     if extras.undo_point is not UndoPointKind.POLICY:
         element.undo_point = extras.undo_point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import PurePath
 
 #: What marks a file as part of an undo point; the number of the run follows it.
@@ -14,6 +15,11 @@ def run_of(path: str) -> int | None:
     """The run whose undo point a file belongs to, by its name; ``None`` where it is not one's."""
     found = _OVERLAY.search(path)
     return int(found["run"]) if found else None
+
+
+def runs_of(paths: Iterable[str]) -> frozenset[int]:
+    """The runs whose undo points these files belong to."""
+    return frozenset(run for path in paths if (run := run_of(path)) is not None)
 
 
 def is_overlay_of(path: str, machine: str) -> bool:

@@ -15,6 +15,7 @@ from innkeeper.machines.named_files import names, values_in
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.image_files import FileIdentity, ImageFiles
 from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.machines.undo.merge_marks import half_merged, is_merge_marked, mark_merge, unnamed_undo_disks
 from innkeeper.machines.undo.state_copies import StateCopies, StatePlan
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
@@ -258,11 +259,18 @@ class UndoPoint:
         return _consistency(machine.state, frozen=frozen)
 
     async def merge(self, on_progress: OnProgress | None = None) -> None:
-        """Write the overlays into their bases; a merge that has begun can only be finished."""
+        """Write the overlays into their bases; a merge that has begun can only be finished.
+
+        It is marked in the definition before its first byte; ``forget_merge`` takes the mark away. Raises
+        ``MachineError`` where no definition names the overlays and no mark says that they were merged.
+        """
         machine = await self._hypervisor.inventory.get(self._plan.machine)
         # A crash may have come when all was merged, and before the QEMU that merged it had ended.
         if machine.state is MachineState.MERGING_DRIVES or await self.is_named():
+            await mark_merge(self._hypervisor, self._plan.machine, self._overlays)
             await self._hypervisor.undo_disks.merge(self._plan.machine, self._plan.bases, on_progress)
+        elif not await self._is_marked():
+            raise self._unnamed()
         if await self.is_named():
             raise MachineError(
                 f"{self._plan.machine} still stands on its undo disks after they were merged.",
@@ -272,8 +280,13 @@ class UndoPoint:
             )
 
     async def drop(self) -> None:
-        """Return the machine, which is off or saved, to its bases."""
+        """Return the machine, which is off or saved, to its bases.
+
+        Raises ``MachineError`` where a merge has begun to write to them.
+        """
         is_named = await self.is_named()
+        if await self._is_marked():
+            raise half_merged(self._plan.machine)
         # First: as long as an undo disk is named, whoever comes after a crash knows that this is not done.
         if is_named or not self._plan.state.note:
             await self._state.put_back()
@@ -318,6 +331,17 @@ class UndoPoint:
         return {r.path: await files.checksum(r.path, on_progress) for r in records if r.checksum}
 
     # Machinery
+
+    @property
+    def _overlays(self) -> list[str]:
+        return [*self._plan.overlays.values()]
+
+    async def _is_marked(self) -> bool:
+        return await is_merge_marked(self._hypervisor, self._plan.machine, self._overlays)
+
+    def _unnamed(self) -> MachineError:
+        """That no definition names an overlay proves nothing: somebody may have written it anew."""
+        return unnamed_undo_disks(self._plan.machine, self._overlays)
 
     async def _record(
         self, disk: UndoDisk, read_up_to_bytes: int, on_progress: OnProgress | None

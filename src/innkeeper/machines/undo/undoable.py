@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from innkeeper.errors import ErrorCode, InvalidArgument, MachineError, NotSupported
@@ -106,8 +106,16 @@ class Ahead:
         )
 
 
-async def plan_at_end(host: Host, name: str, others: Iterable[Host] = ()) -> Json:
-    """The work that the machine's undo action asks for now; ``None`` where there is none."""
+async def plan_at_end(
+    host: Host,
+    name: str,
+    is_half_merged: Callable[[UndoPlan], Awaitable[bool]],
+    others: Iterable[Host] = (),
+) -> Json:
+    """The work that the machine's undo action asks for now; ``None`` where there is none.
+
+    Raises ``MachineError`` where a merge is asked for that must not begin.
+    """
     machine = await host.inventory.get(name)
     if machine.state is not MachineState.TURNED_OFF or not machine.undo_pending:
         return None
@@ -116,8 +124,8 @@ async def plan_at_end(host: Host, name: str, others: Iterable[Host] = ()) -> Jso
     if plan is None or extras.undo_action is UndoAction.KEEP:
         await _note(host, name, {"undo_pending": False})
         return None
-    if extras.undo_action is UndoAction.COMMIT:
-        await refuse_children(host, name, plan.images, others)
+    if extras.undo_action is UndoAction.COMMIT and not await is_half_merged(plan):
+        await refuse_unfit_parents(host, plan, others)
     return Ahead(action=extras.undo_action, plan=plan).to_json()
 
 
@@ -136,7 +144,36 @@ async def refuse_changed_parents(host: Host, name: str, extras: Extras) -> None:
 
     (VM_E_PARENT_MODIFIED, or VM_E_PARENT_PATH_NOT_FOUND where it is gone.) QEMU would not notice.
     """
-    for known in extras.parents:
+    await _refuse_changed(
+        host,
+        name,
+        extras.parents,
+        "What the disk holds may not fit it any more. Put the former file back, or start the "
+        f"machine all the same: innkeeper machine start {name} --fix-parents",
+    )
+
+
+async def refuse_unfit_parents(host: Host, plan: UndoPlan, others: Iterable[Host] = ()) -> None:
+    """Raises ``MachineError`` where the undo disks must not be merged into what is below them.
+
+    Another image stands on it, or it is not what it was when they were taken (VM_E_PARENT_MODIFIED). Not to
+    be asked once the merge has begun: that changes it too.
+    """
+    name = plan.machine
+    await refuse_children(host, name, plan.images, others)
+    extras = (await host.configurations.read(name)).extras
+    await _refuse_changed(
+        host,
+        name,
+        [known for known in extras.parents if known.path in plan.images.values()],
+        "What the undo disk holds may not fit it any more. Put the former file back and merge again, or "
+        f"give the undo disks up: innkeeper machine undo {name} --discard. To take the file as it is, first "
+        f"run: innkeeper machine start {name} --fix-parents",
+    )
+
+
+async def _refuse_changed(host: Host, name: str, parents: Iterable[ParentRecord], advice: str) -> None:
+    for known in parents:
         now = await host.files.identity(known.path)
         if now is None:
             raise MachineError(
@@ -150,8 +187,7 @@ async def refuse_changed_parents(host: Host, name: str, extras: Extras) -> None:
                 f"{known.path}, which a disk of {name} stands on, was changed since.",
                 machine=name,
                 code=ErrorCode.VM_E_PARENT_MODIFIED,
-                advice="What the disk holds may not fit it any more. Put the former file back, or start the "
-                f"machine all the same: innkeeper machine start {name} --fix-parents",
+                advice=advice,
             )
 
 
