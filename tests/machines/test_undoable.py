@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from innkeeper.errors import ErrorCode, MachineError
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.guests import GuestDisk
 from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.shutdown_actions import apply_shutdown_actions
+from innkeeper.machines.undo.merge_marks import mark_merge
 from innkeeper.machines.undo.overlay_names import run_of
-from innkeeper.machines.undo.point import UndoPoint
+from innkeeper.machines.undo.point import UndoPlan, UndoPoint
 from innkeeper.machines.undo.undoable import existing_plan
 from innkeeper.machines.undo_action_watch import UndoActionWatch
-from innkeeper.tasks.task import TaskResult
-from innkeeper.wire.commands import command_of
+from innkeeper.tasks.task import Task, TaskResult
+from innkeeper.wire.commands import Command, command_of
 from innkeeper.wire.events import Event
 from innkeeper.wire.virtual_pc import ShutdownAction, UndoAction
 from tests.threads import in_thread
@@ -186,3 +189,56 @@ async def test_at_the_services_end_machines_end_as_they_say(
     assert (await inn.machine()).state is state
     assert await _stands_on_undo_disks(inn)
     assert await _boots(inn) == 1
+
+
+async def _off_on_undo_disks(inn: Inn) -> UndoPlan:
+    await _act(inn, UndoAction.KEEP)
+    await _do(inn, "startup")
+    await _do(inn, "turn_off")
+    plan = await existing_plan(inn.host, await inn.machine())
+    assert plan is not None
+    return plan
+
+
+async def _ended(inn: Inn, command: Command) -> Task:
+    return await inn.ended((await inn.machines.command(M, command, owner="t")).id)
+
+
+async def test_undo_disks_that_no_definition_names_are_not_taken_for_merged(inn: Inn) -> None:
+    """The definition was written anew from before: they hold all that was written since."""
+    before = await inn.host.definitions.read(M)
+    plan = await _off_on_undo_disks(inn)
+    await inn.host.definitions.define(before)
+    with pytest.raises(MachineError, match="nothing says that they were merged") as caught:
+        await UndoPoint(inn.host, plan, clock=inn.clock).merge()
+    assert "virsh edit" in caught.value.advice
+    assert inn.leftovers() != []
+
+
+async def test_a_begun_merge_is_known_without_the_journal(inn: Inn) -> None:
+    """Whoever began it, and whatever became of the database: the base is not whole without its undo disk."""
+    plan = await _off_on_undo_disks(inn)
+    await mark_merge(inn.host, M, [*plan.overlays.values()])
+    assert (await _ended(inn, Command.DISCARD_UNDO_DISKS)).error == ErrorCode.E_FAIL
+    with pytest.raises(MachineError, match="can only be merged now"):
+        await UndoPoint(inn.host, plan, clock=inn.clock).drop()
+    os.utime(inn.disk())
+    await _do(inn, "merge_undo_disks")
+    assert inn.leftovers() == []
+    assert not (await inn.host.configurations.read(M)).extras.merging
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_nothing_is_merged_into_a_base_that_was_changed(inn: Inn, by_hand: bool) -> None:
+    """It may not be the same disk; the undo disks can still be discarded."""
+    if by_hand:
+        await _off_on_undo_disks(inn)
+    else:
+        await _act(inn, UndoAction.COMMIT)
+        await _do(inn, "startup")
+    in_thread(Path(inn.disk()).write_bytes, b"x" * fake_disks.DISK_BYTES)
+    task = await _ended(inn, Command.MERGE_UNDO_DISKS if by_hand else Command.TURN_OFF)
+    assert task.error == ErrorCode.VM_E_PARENT_MODIFIED
+    assert await _stands_on_undo_disks(inn)
+    await _do(inn, "discard_undo_disks")
+    assert inn.leftovers() == []

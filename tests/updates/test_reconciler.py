@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from innkeeper.errors import HypervisorError
 from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.host import simulated_host
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
 from innkeeper.updates.reconciler import Reconciler
@@ -99,3 +102,48 @@ async def test_the_overlays_of_a_live_run_are_its_own_affair(inn: Inn) -> None:
 
 def _fields(disk: object) -> dict[str, Any]:
     return {name: getattr(disk, name) for name in disk.__slots__}  # type: ignore[attr-defined] # a dataclass
+
+
+async def test_the_undo_disk_of_a_command_is_told_and_kept(inn: Inn) -> None:
+    """Its machine was undefined for a while, or its definition written anew: it may hold all of its data."""
+    task = await inn.machines.startup("web-1", owner="t")
+    await inn.ended(task.id)
+    path = leave(inn, run=task.id)
+    assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP]
+    assert path.exists()
+
+
+async def test_nothing_is_deleted_unless_every_host_answers(inn: Inn) -> None:
+    """A machine of the host that is away may run on the file."""
+    path = leave(inn, run=1)
+    away = simulated_host(inn.directory / "away", name="away", clock=inn.clock, publish=print, threads=False)
+
+    async def silent() -> Any:
+        raise HypervisorError("It does not answer.")
+
+    away.inventory.list = silent  # type: ignore[method-assign] # a host that is away
+    inn.machines = Machines(
+        hypervisors=[inn.host, away], tasks=inn.tasks, clock=inn.clock, run_has_merged=_no_run_has
+    )
+    assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP]
+    assert path.exists()
+
+
+async def test_what_a_machine_of_another_host_stands_on_is_never_deleted(inn: Inn) -> None:
+    """Hosts share folders, and each is asked whose file it is."""
+    path = leave(inn, run=1)
+    other = simulated_host(
+        inn.directory / "other", name="other", clock=inn.clock, publish=print, threads=False
+    )
+    await other.connection.open()
+    definition = (await inn.host.definitions.read("web-1")).replace("<name>web-1", "<name>far")
+    await other.definitions.define(definition.replace(inn.disk(), str(path)))
+    inn.machines = Machines(
+        hypervisors=[inn.host, other], tasks=inn.tasks, clock=inn.clock, run_has_merged=_no_run_has
+    )
+    assert EventKind.UNDO_LEFTOVER_DELETED not in await reconcile(inn)
+    assert path.exists()
+
+
+async def _no_run_has(_: int) -> bool:
+    return False

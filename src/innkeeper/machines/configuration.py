@@ -141,7 +141,7 @@ class Extras:
     undo_point: UndoPointKind = UndoPointKind.POLICY
     #: Whether the undo action is still to be applied: the machine has run since it was applied last.
     undo_pending: bool = False
-    #: Runs whose undo disks have begun to be merged: whatever becomes of the journal, they can only be merged.
+    #: Runs whose undo disks have begun to be merged: they can only be merged now.
     merging: frozenset[int] = frozenset()
     #: Disks that no undo point covers, by their targets, with commas between them.
     undo_exclude: str = ""

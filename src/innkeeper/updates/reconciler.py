@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 
-from innkeeper.errors import InnkeeperError, TaskNotFound
+from innkeeper.errors import InnkeeperError
+from innkeeper.machines.image_users import files_named_by, names
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.ports.image_files import Hindrance
 from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.leftovers import Leftover, find_leftovers
 from innkeeper.machines.undo.overlay_names import is_overlay_of
@@ -14,7 +18,6 @@ from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import TaskFilter
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.ports import ReportStore
-from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind, Publish
 
 _log = structlog.get_logger(__name__)
@@ -28,8 +31,9 @@ _SETTLED = (Verdict.KEPT, Verdict.ROLLED_BACK, Verdict.NOT_STARTED)
 class Reconciler:
     """Resolves what update runs have left behind, or tells of it.
 
-    A file is deleted only when its run has ended well and no definition, no saved state and no disk
-    chain names it. All else is told and left where it is.
+    A file is deleted only when it is proved to be worthless: its very run has merged or discarded it, every
+    host answers, nothing on any of them stands on it, and no program has it open. All else is told and left
+    where it is.
     """
 
     def __init__(
@@ -48,9 +52,12 @@ class Reconciler:
         self._clock = clock
         self._publish = publish
         self._undo_directory = undo_directory
+        #: What machines of all hosts name; ``None`` as long as that is not known.
+        self._names: Sequence[str] | None = None
 
     async def run(self) -> None:
-        """Look at every host that answers."""
+        """Look at every host that answers; nothing is deleted unless all do."""
+        self._names = await self._look_at_all()
         live = {task.id for task in await self._tasks.list(TaskFilter(live=True, limit=_ALL))}
         for host, hypervisor in self._machines.hosts.items():
             try:
@@ -63,11 +70,7 @@ class Reconciler:
                 _log.warning("undo.not_reconciled", host=host, error=str(error))
 
     async def _resolve(self, hypervisor: Host, leftover: Leftover) -> None:
-        report = await self._reports.get(leftover.run)
-        ended = await self._was_of_a_command(leftover) or (
-            report is not None and report.verdict in _SETTLED and is_overlay_of(leftover.path, report.machine)
-        )
-        if ended and not leftover.machine:
+        if not leftover.machine and await self._is_worthless(hypervisor, leftover):
             await hypervisor.disks.delete(leftover.path)
             self._tell(
                 EventKind.UNDO_LEFTOVER_DELETED, leftover, "Its run has ended, and nothing stands on it."
@@ -83,17 +86,48 @@ class Reconciler:
             self._tell(
                 EventKind.UNDO_NEEDS_HELP,
                 leftover,
-                "How its run ended is not known. Look at the disk before you delete the file.",
+                "Nothing proves that it was merged or discarded, and that nobody has it in use: it may hold "
+                "all that was written since. Look at the disk before you delete the file.",
             )
 
-    async def _was_of_a_command(self, leftover: Leftover) -> bool:
-        """Whether a command to this very machine took the undo disk; it has ended."""
-        try:
-            task = await self._tasks.get(leftover.run)
-        except TaskNotFound:
+    async def _is_worthless(self, hypervisor: Host, leftover: Leftover) -> bool:
+        """Whether its run has recorded what became of it, and nobody can have it in use.
+
+        That a command took it proves nothing: a command that merges or discards deletes its files itself.
+        """
+        report = await self._reports.get(leftover.run)
+        if (
+            report is None
+            or report.verdict not in _SETTLED
+            or not is_overlay_of(leftover.path, report.machine)
+        ):
             return False
-        machine = (task.lock or "").removeprefix("machine:").rpartition("/")[2]
-        return task.kind == Command.STARTUP.kind and is_overlay_of(leftover.path, machine)
+        if self._names is None or names(self._names, leftover.path):
+            return False
+        return not await self._is_used(hypervisor, leftover.path)
+
+    async def _is_used(self, hypervisor: Host, path: str) -> bool:
+        """Whether a machine or an image stands on it under whatever name, or a program has it open."""
+        for host in self._machines.hosts.values():
+            if await host.disks.users(path):
+                return True
+        is_image = path.endswith(".qcow2")
+        found = await hypervisor.files.image_hindrance(
+            path, "qcow2" if is_image else "raw", is_device=False, is_idle=True
+        )
+        return found is Hindrance.IN_USE
+
+    async def _look_at_all(self) -> Sequence[str] | None:
+        """All files that machines of any host name; ``None`` where one does not answer."""
+        found: list[str] = []
+        for name, host in self._machines.hosts.items():
+            try:
+                for machine in await host.inventory.list():
+                    found += await files_named_by(host, machine)
+            except InnkeeperError as error:
+                _log.warning("undo.not_all_known", host=name, error=str(error))
+                return None
+        return found
 
     def _tell(self, kind: EventKind, leftover: Leftover, sentence: str) -> None:
         _log.warning(kind.value, path=leftover.path, run=leftover.run, machine=leftover.machine)

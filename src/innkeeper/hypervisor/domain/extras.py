@@ -130,6 +130,8 @@ def write_extras(domain: etree._Element, extras: Extras) -> None:
         metadata.remove(stale)
     if extras != Extras():
         metadata.append(extras_element(extras))
+    elif not len(metadata):
+        domain.remove(metadata)
 
 
 def extras_element(extras: Extras) -> etree._Element:

@@ -91,7 +91,7 @@ def _generated(machine: SimulatedMachine, disks: Sequence[Disk]) -> str:
         etree.SubElement(devices, "graphics", type="vnc")
     if machine.has_tpm:
         etree.SubElement(etree.SubElement(devices, "tpm"), "backend", type="emulator")
-    return etree.tostring(domain, pretty_print=True, encoding="unicode")
+    return etree.tostring(domain, pretty_print=True, encoding="unicode").rstrip("\n")
 
 
 def read(definition: str) -> SimulatedMachine:

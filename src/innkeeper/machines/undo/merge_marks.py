@@ -48,8 +48,9 @@ def unnamed_undo_disks(name: str, overlays: list[str]) -> MachineError:
         "merged: they may hold all that was written since.",
         machine=name,
         code=ErrorCode.VM_E_PARENT_CHILD_ID_MISMATCH,
-        advice=f"Turn it off, make its disks use these files again in the format qcow2 (virsh edit {name}), and "
-        f"run: innkeeper machine undo {name} --merge (or --discard). To give them up, delete the files.",
+        advice="Turn it off, make its disks use these files again in the format qcow2 "
+        f"(virsh edit {name}), and run: innkeeper machine undo {name} --merge (or --discard). "
+        "To give them up, delete the files.",
     )
 
 
