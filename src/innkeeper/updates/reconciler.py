@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import structlog
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.machines.image_users import files_named_by, names
+from innkeeper.machines.image_users import files_named_by
+from innkeeper.machines.named_files import names
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.image_files import Hindrance
 from innkeeper.machines.service import Machines
