@@ -151,16 +151,20 @@ def extras_text(extras: Extras) -> str:
     return written(_bare(extras))
 
 
+def _note_undo(element: ExtrasElement, extras: Extras) -> None:
+    if extras.undo_exclude:
+        element.undo_exclude = extras.undo_exclude
+    if extras.merging:
+        element.merging = ",".join(map(str, sorted(extras.merging)))
+
+
 def _bare(extras: Extras) -> etree._Element:
     node = etree.Element("machine")
     element = ExtrasElement(node)
     element.undoable = extras.undoable
     element.undo_action = extras.undo_action
     element.undo_pending = extras.undo_pending
-    if extras.undo_exclude:
-        element.undo_exclude = extras.undo_exclude
-    if extras.merging:
-        element.merging = ",".join(map(str, sorted(extras.merging)))
+    _note_undo(element, extras)
     element.shutdown_action = extras.shutdown_action
     if extras.undo_point is not UndoPointKind.POLICY:
         element.undo_point = extras.undo_point
