@@ -20,9 +20,10 @@ from innkeeper.disks.compact import compact
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import FOOTER_BYTES
 from innkeeper.disks.image import Image
+from innkeeper.disks.kept import KEPT_SUFFIX
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.merge import merge
-from innkeeper.disks.repair import KEPT_SUFFIX, repair
+from innkeeper.disks.repair import repair
 from innkeeper.disks.resize import resize
 from innkeeper.errors import DiskError, ErrorCode
 from tests.disks.failing import Failure, fails

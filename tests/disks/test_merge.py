@@ -270,9 +270,9 @@ def test_a_kept_child_still_opens(family: Family, content: Callable[[Path], byte
 
 
 def test_siblings_of_a_merged_child_notice(family: Family) -> None:
-    """A merge changes the parent, and every other child is refused for it."""
+    """A merge changes the parent, and every other child, which lay where none is looked for, is refused."""
     child, parent, _ = family
-    sibling = disks.create_differencing(child.with_name("s.vhd"), parent)
+    sibling = disks.create_differencing(child.parent / "far" / "s.vhd", parent)
     os.utime(parent, (1_700_000_000, 1_700_000_000))
     disks.reparent(sibling, parent)
     disks.reparent(child, parent)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import random
 import resource
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +16,13 @@ import pytest
 
 from innkeeper import disks
 from innkeeper.disks.check import Problem, check
+from innkeeper.disks.facts import describe
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.footer import FOOTER_BYTES, Footer
 from innkeeper.disks.image import Image
 from innkeeper.disks.repair import repair
 from innkeeper.disks.resize import resize
-from innkeeper.errors import DiskError, ErrorCode
+from innkeeper.errors import DiskError, ErrorCode, InvalidArgument
 from tests.disks.killing import (
     in_a_killed_process,
     killed_at_random,
@@ -295,11 +298,12 @@ def broken_by_a_growth(path: Path, size: int) -> bytes:
 def test_a_footer_inside_the_file_is_found_by_a_repair(
     tmp_path: Path, content: Callable[[Path], bytes], size: int
 ) -> None:
-    """A fixed disk whose file became longer than its footer says is cut back, and nothing is lost."""
+    """A fixed disk whose file became longer than its footer says is cut back once its size is said."""
     path = tmp_path / "f.vhd"
     model = broken_by_a_growth(path, size)
     assert code_of(lambda: disks.open(path)) is ErrorCode.VM_E_INVALID_HD_FILE
-    assert repair(path)
+    assert code_of(lambda: repair(path)) is ErrorCode.VM_E_INVALID_HD_FILE
+    assert repair(path, size_bytes=SIZE)
     assert content(path) == model
     assert path.stat().st_size == SIZE + FOOTER_BYTES
     assert not check(path)
@@ -312,7 +316,7 @@ def test_what_a_repair_cuts_off_is_kept(tmp_path: Path, content: Callable[[Path]
     with path.open("ab") as stream:
         stream.write(b"appended by mistake" * 1000)
     before = path.read_bytes()
-    assert repair(path)
+    assert repair(path, size_bytes=SIZE)
     assert content(path) == model
     kept = path.with_name("f.vhd.before-repair").read_bytes()
     assert len(kept) == len(before)
@@ -331,5 +335,55 @@ def test_a_footer_that_a_guest_wrote_is_not_taken_for_the_disks(
         disk.pwrite(inner, 3 * MIB + 512)
     model[3 * MIB + 512 : 3 * MIB + 1024] = inner
     os.truncate(path, 9 * MIB)
-    repair(path)
+    repair(path, size_bytes=SIZE)
     assert content(path) == model
+
+
+@pytest.mark.parametrize("lost", ["zeroed", "cut off"])
+def test_a_disk_is_never_cut_to_a_footer_that_its_guest_may_have_written(
+    tmp_path: Path, content: Callable[[Path], bytes], lost: str
+) -> None:
+    """Where the real footer is lost, the possible sizes are named, and the one that is said counts."""
+    path = tmp_path / "f.vhd"
+    disks.create_fixed(path, SIZE)
+    model = bytearray(filled(path))
+    inner = Footer.new(disks.Kind.FIXED, 3 * MIB).encode()
+    with disks.open(path, writable=True) as disk:
+        disk.pwrite(inner, 3 * MIB)
+    model[3 * MIB : 3 * MIB + 512] = inner
+    os.truncate(path, SIZE)
+    if lost == "zeroed":
+        os.truncate(path, SIZE + FOOTER_BYTES)
+    before = path.read_bytes()
+    with pytest.raises(DiskError, match=f"{SIZE:,} .*{3 * MIB:,} bytes") as refused:
+        repair(path)
+    assert refused.value.code is ErrorCode.VM_E_INVALID_HD_FILE
+    with pytest.raises(InvalidArgument):
+        repair(path, size_bytes=7 * MIB // 2)
+    assert path.read_bytes() == before
+    assert repair(path, size_bytes=SIZE)
+    assert content(path) == model
+    assert not check(path)
+
+
+def test_a_size_that_a_whole_footer_contradicts_is_refused(tmp_path: Path) -> None:
+    """A repair changes no size."""
+    disks.create_fixed(tmp_path / "f.vhd", SIZE)
+    with pytest.raises(InvalidArgument):
+        repair(tmp_path / "f.vhd", size_bytes=3 * MIB)
+    assert repair(tmp_path / "f.vhd", size_bytes=SIZE) == []
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "fixed"])
+def test_qemu_reads_the_size_that_a_disk_of_its_own_was_given(tmp_path: Path, kind: str) -> None:
+    """QEMU takes the geometry of a disk that carries its own mark, which says less than the new size."""
+    path = tmp_path / "q.vhd"
+    for size in (300 * MIB, 20 * MIB):
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", "vpc", "-o", f"subformat={kind}", path, "11M"], check=True
+        )
+        resize(path, size)
+        told = subprocess.run(
+            ["qemu-img", "info", "--output=json", "-f", "vpc", path], check=True, capture_output=True
+        )
+        assert json.loads(told.stdout)["virtual-size"] == size == describe(path)[0].size_in_guest

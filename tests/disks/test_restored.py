@@ -115,6 +115,25 @@ def test_a_merge_begins_anew_when_the_parent_was_restored(family: Family, conten
     assert content(family.parent) == expected
 
 
+def test_a_child_restored_alone_is_read_over_its_parent_of_that_time(
+    family: Family, content: Content, tmp_path: Path
+) -> None:
+    """The command in the refusal is the way out, though the half merged parent stays where it is."""
+    older = content(family.child)
+    family.back_up("older")
+    family.write(family.child, b"second" * 5000, range(0, SIZE, 2 * BLOCK))
+    assert family.cut_off_merge(45)
+    family.restore("older", family.child)
+    with pytest.raises(DiskError) as refused:
+        merge(family.child)
+    place = shutil.copy2(family.parent.parent / "backups" / "older-p.vhd", tmp_path / "aside.vhd")
+    assert f"innkeeper disk reparent {family.child} PARENT" in refused.value.advice
+    disks.reparent(family.child, place)
+    assert content(family.child) == older
+    merge(family.child)
+    assert content(Path(place)) == older
+
+
 @pytest.mark.parametrize("how", ["over", "beside", "late"])
 def test_an_older_child_is_not_merged_into_a_half_merged_parent(
     family: Family, content: Content, how: str

@@ -165,6 +165,34 @@ def test_the_disk_of_a_live_machine_is_left_alone(inn: innkeeper.Inn, own_servic
         assert name in str(refused.value)
 
 
+def test_a_disk_on_which_another_machines_disk_stands_is_not_changed(
+    inn: innkeeper.Inn, own_service: Service, root: Path
+) -> None:
+    """A machine that is off has as much to lose, wherever its disk lies; the refusal names both."""
+    done(inn.machines["web-1"].turn_off())
+    (root / "far").mkdir()
+    for path, parent in (("p.vhd", ""), ("c1.vhd", "p.vhd"), ("far/c2.vhd", "p.vhd")):
+        if parent:
+            done(inn.disks.create_differencing(root / path, root / parent))
+        else:
+            done(inn.disks.create_dynamic(root / path, 20 * MIB))
+    # Simulated machines take disks of this length.
+    data = (root / "far/c2.vhd").read_bytes()
+    (root / "far/c2.vhd").write_bytes(data[:-512].ljust(32768 - 512, b"\0") + data[-512:])
+    attached = own_service.run("machine", "attach", "web-1", "disk", str(root / "far/c2.vhd"))
+    assert attached.code == 0, attached
+    before = (root / "p.vhd").read_bytes()
+    for change in (
+        lambda: inn.disks.at(root / "c1.vhd").merge(),
+        lambda: inn.disks.at(root / "p.vhd").resize(40 * MIB),
+        lambda: inn.disks.at(root / "p.vhd").export(writable=True),
+    ):
+        with pytest.raises(DiskError, match=f"{root}/far/c2.vhd.* web-1") as refused:
+            change()
+        assert refused.value.code is ErrorCode.ERROR_SHARING_VIOLATION
+    assert (root / "p.vhd").read_bytes() == before
+
+
 def test_one_operation_a_disk(inn: innkeeper.Inn, root: Path) -> None:
     """A second one is refused, and the task that holds the disk is named."""
     done(inn.disks.create_dynamic(root / "d.vhd", 2000 * MIB))

@@ -166,9 +166,13 @@ class HardDisk:
         """Look for everything that can be wrong with it; ``findings_of`` reads what the task found."""
         return _start(self._transport, "check", wire.CheckRequest(path=self.file, deep=deep))
 
-    def repair(self, *, deep: bool = False) -> Task:
-        """Mend what can be mended; what was done is in the task's log."""
-        return _start(self._transport, "repair", wire.CheckRequest(path=self.file, deep=deep))
+    def repair(self, *, deep: bool = False, size_bytes: int | None = None) -> Task:
+        """Mend what can be mended; what was done is in the task's log.
+
+        ``size_bytes`` is the size of a fixed disk that lost its footer.
+        """
+        request = wire.RepairRequest(path=self.file, deep=deep, size_bytes=size_bytes)
+        return _start(self._transport, "repair", request)
 
     # For QEMU and other programs
 

@@ -27,6 +27,11 @@ VERSION = 0x0001_0000
 EPOCH = 946_684_800
 #: Who made it: XenServer's block driver.
 TAPDISK = b"tap\0"
+#: Hyper-V's mark, which ours is too.
+HYPER_V = b"win "
+HYPER_V_VERSION = 0x000A_0000
+#: Writers whose size QEMU takes from the current size; of all others it takes the geometry, which rounds.
+SIZE_COUNTS = frozenset({HYPER_V, TAPDISK, b"qem2", b"d2v ", b"CTXS"})
 
 CODES = {Kind.FIXED: 2, Kind.DYNAMIC: 3, Kind.DIFFERENCING: 4}
 KINDS = {code: kind for kind, code in CODES.items()}
@@ -54,8 +59,8 @@ class Footer:
     #: Seconds since 2000, UTC.
     timestamp: int
     #: Hyper-V's mark: of a writer it does not know QEMU takes the geometry for the size.
-    creator: bytes = b"win "
-    creator_version: int = 0x000A_0000
+    creator: bytes = HYPER_V
+    creator_version: int = HYPER_V_VERSION
     #: ``Wi2k``: the only hosts old readers know are Windows and the Macintosh.
     creator_host: bytes = b"Wi2k"
     geometry: Geometry
@@ -128,6 +133,13 @@ class Footer:
             return dataclasses.replace(self, reserved=marks.put(self.reserved, mark))
         except ValueError as exc:
             raise Damaged(str(exc)) from exc
+
+    def resized(self, size_bytes: int) -> Footer:
+        """The same footer with another size, marked so that every reader takes it from there."""
+        footer = dataclasses.replace(self, current_size=size_bytes, geometry=Geometry.of(size_bytes))
+        if self.creator in SIZE_COUNTS:
+            return footer
+        return dataclasses.replace(footer, creator=HYPER_V, creator_version=HYPER_V_VERSION)
 
     @property
     def has_old_bitmaps(self) -> bool:

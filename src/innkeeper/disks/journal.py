@@ -130,7 +130,9 @@ def is_child_of(begun: MergeJournal, child: Image) -> bool:
         "so the merge cannot be finished with it.",
         path=str(child.file.path),
         code=ErrorCode.VM_E_PARENT_MODIFIED,
-        advice="Restore the parent of the same time too, or put back the child that the merge began with.",
+        advice="Restore the parent of the same time too, in its place or elsewhere, and say where it is: "
+        f"innkeeper disk reparent {shell(child.file.path)} PARENT. Or put back the child that the merge "
+        f"began with, and finish it: innkeeper disk merge {shell(child.file.path)}",
     )
 
 

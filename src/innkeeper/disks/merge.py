@@ -16,13 +16,14 @@ from pathlib import Path
 
 from innkeeper.disks import journal
 from innkeeper.disks.chain import Chain, open_chain
+from innkeeper.disks.children import refuse_children
 from innkeeper.disks.file import ImageFile
 from innkeeper.disks.image import Image
 from innkeeper.disks.journal import MergeJournal, MergeState
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.mark import Mark, Operation
 from innkeeper.disks.oserror import adapted
-from innkeeper.disks.paths import check_folder, image_path, sync_folder
+from innkeeper.disks.paths import check_folder, image_path, shell, sync_folder
 from innkeeper.disks.progress import UNWATCHED, Watch, stop_if_asked
 from innkeeper.disks.reparent import stamp_parent
 from innkeeper.errors import DiskError, ErrorCode
@@ -42,8 +43,8 @@ def merge(
 
     The child's file is removed at the end, unless ``keep_child``. Raises, with the parent untouched:
     VM_E_WRONG_HD_IMAGE_TYPE, VM_E_FILE_READ_ONLY, VM_E_PARENT_PATH_NOT_FOUND, VM_E_PARENT_MODIFIED,
-    ERROR_SHARING_VIOLATION, ERROR_DISK_FULL. An error after the beginning leaves the merge to be finished
-    by a later call.
+    ERROR_SHARING_VIOLATION, also where other disks stand on the parent or on a child that would go,
+    ERROR_DISK_FULL. An error after the beginning leaves the merge to be finished by a later call.
     """
     child_path = image_path(path)
     with ImageFile.open(child_path) as file:
@@ -80,7 +81,7 @@ class _Merge:
     def run(self, *, keep_child: bool) -> Path:
         begun = self._look()
         if begun is None:
-            begun = self._begin()
+            begun = self._begin(keep_child=keep_child)
         else:
             self.total = sum(length for _, length in self._to_merge(0))
             self.watch.past_return()
@@ -100,7 +101,7 @@ class _Merge:
             return None
         raise journal.half_merged(self.parent.file.path, begun)
 
-    def _begin(self) -> MergeJournal:
+    def _begin(self, *, keep_child: bool) -> MergeJournal:
         """Check that the merge can succeed, and record that it begins."""
         if self.child.size_bytes > self.parent.size_bytes:
             raise DiskError(
@@ -109,6 +110,7 @@ class _Merge:
                 code=ErrorCode.VM_E_WRONG_HD_IMAGE_TYPE,
                 advice="Merge it to a new disk instead: innkeeper disk merge-to",
             )
+        self._refuse_others(keep_child=keep_child)
         self._check_room()
         stop_if_asked(self.watch, str(self.child.file.path))
         self.watch.past_return()
@@ -121,6 +123,19 @@ class _Merge:
                 token=uuid.uuid4(),
             )
         )
+
+    def _refuse_others(self, *, keep_child: bool) -> None:
+        """Refuse what would change, or lose its parent, without being asked about."""
+        child, parent = self.child.file.path, self.parent.file.path
+        aside = f"Write this disk to a new one instead: innkeeper disk merge-to {shell(child)} NEW."
+        refuse_children(parent, child, what="they would read what is merged into it", advice=aside)
+        if not keep_child:
+            refuse_children(
+                child,
+                folders=[parent.parent],
+                what="the merge takes its file away",
+                advice="Merge that one first, or keep the file with --keep-child.",
+            )
 
     def _note(self, begun: MergeJournal) -> MergeJournal:
         """Record that the merge begins: the child's note, then the parent's, which counts, then the file."""

@@ -19,6 +19,8 @@ class DiskUse:
     is_live: bool
     #: Whether an undo disk stands on the image.
     under_undo_disk: bool = False
+    #: The machine's own image, links followed: the file asked for, or one that stands on it.
+    image: Path = Path()
 
 
 class DiskUsers(Protocol):

@@ -11,9 +11,10 @@ import dataclasses
 import os
 
 from innkeeper.disks.chain import Chain, open_chain
+from innkeeper.disks.children import refuse_children
 from innkeeper.disks.create import check_size
 from innkeeper.disks.footer import FOOTER_BYTES, Footer
-from innkeeper.disks.geometry import SECTOR, Geometry
+from innkeeper.disks.geometry import SECTOR
 from innkeeper.disks.image import Image
 from innkeeper.disks.kind import Kind
 from innkeeper.disks.mark import Mark, Operation
@@ -28,7 +29,8 @@ def resize(path: str | os.PathLike[str], size_bytes: int, *, lose_data: bool = F
     """Make a fixed or dynamic disk larger or smaller.
 
     A smaller size is refused where it would cut off data, unless ``lose_data``. Raises
-    VM_E_WRONG_HD_IMAGE_TYPE for a differencing disk, whose size is its parent's.
+    VM_E_WRONG_HD_IMAGE_TYPE for a differencing disk, whose size is its parent's, and ERROR_SHARING_VIOLATION
+    where others stand on the disk: each counts on it as it is.
     """
     target = image_path(path)
     with contextlib.closing(open_chain(target, writable=True)) as chain:
@@ -41,11 +43,12 @@ def resize(path: str | os.PathLike[str], size_bytes: int, *, lose_data: bool = F
                 advice="Merge it to a new disk, and resize that.",
             )
         check_size(target, size_bytes)
+        refuse_children(
+            target, what="a child counts on its parent as it is", advice="Resize a copy of it instead."
+        )
         if size_bytes < image.size_bytes and not lose_data:
             _refuse_loss(chain, size_bytes)
-        footer = dataclasses.replace(
-            image.layout.footer, current_size=size_bytes, geometry=Geometry.of(size_bytes)
-        )
+        footer = image.layout.footer.resized(size_bytes)
         if image.table is None:
             _resize_fixed(image, footer)
         else:

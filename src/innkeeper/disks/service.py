@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from innkeeper.disks.allowed import only_within
 from innkeeper.disks.check import Finding, check
+from innkeeper.disks.children import INSTEAD, WRITES, is_being_merged_into, line_of, refuse_children
 from innkeeper.disks.create import check_size
 from innkeeper.disks.export_files import ExportOrder
 from innkeeper.disks.exports import Exports
@@ -132,6 +133,9 @@ class Disks:
     ) -> Task:
         """Merge the disk into its parent (``IVMHardDisk::Merge``), or finish an interrupted merge."""
         disk = await self._at(path, Change.CONTENT if keep_child else Change.REMOVAL)
+        for parent in (await asyncio.to_thread(line_of, disk))[1:2]:
+            if not await asyncio.to_thread(is_being_merged_into, parent):
+                await self._refuse_machines_over(parent, but=disk)
         argument: dict[str, Json] = {
             "path": str(disk),
             "keep_child": keep_child,
@@ -142,6 +146,7 @@ class Disks:
     async def resize(self, path: str, size_bytes: int, *, owner: str, lose_data: bool = False) -> Task:
         """Make the disk larger or smaller."""
         disk = await self._at(path, Change.CONTENT)
+        await self._refuse_machines_over(disk)
         argument: dict[str, Json] = {"path": str(disk), "size_bytes": size_bytes, "lose_data": lose_data}
         none = CancelEffect.NONE
         return await self._start("disk_resize", f"Resize {disk.name}", argument, disk, owner, none)
@@ -152,10 +157,15 @@ class Disks:
         argument: dict[str, Json] = {"path": str(disk), "deep": deep}
         return await self._start("disk_check", f"Check {disk.name}", argument, disk, owner)
 
-    async def repair(self, path: str, *, owner: str, deep: bool = False) -> Task:
-        """Repair the disk as far as possible; the changes are in the task's log."""
+    async def repair(
+        self, path: str, *, owner: str, deep: bool = False, size_bytes: int | None = None
+    ) -> Task:
+        """Repair the disk as far as possible; the changes are in the task's log.
+
+        ``size_bytes`` is the size of a fixed disk that lost its footer.
+        """
         disk = await self._at(path, Change.CONTENT)
-        argument: dict[str, Json] = {"path": str(disk), "deep": deep}
+        argument: dict[str, Json] = {"path": str(disk), "deep": deep, "size_bytes": size_bytes}
         stops = CancelEffect.STOPS_RESUMABLE
         return await self._start("disk_repair", f"Repair {disk.name}", argument, disk, owner, stops)
 
@@ -170,6 +180,9 @@ class Disks:
         known = await asyncio.to_thread(self._checked, path)
         is_offered = any(order.path == str(known) and order.stays for order in await self._exports.offered())
         disk = known if is_offered else await self._at(path, Change.CONTENT if writable else Change.NOTHING)
+        if writable and not is_offered:
+            await self._refuse_machines_over(disk)
+            await self._confined(lambda: refuse_children(disk, what=WRITES, advice=INSTEAD))
         await self._exports.offer(
             str(disk),
             writable=writable,
@@ -228,6 +241,19 @@ class Disks:
                 _refuse_use(found, use, change)
             await self._end_export_of_machine(found)
         return found
+
+    async def _refuse_machines_over(self, disk: Path, *, but: Path | None = None) -> None:
+        """Refuse to change a disk on which a machine's disk stands, ``but`` and what is over it apart."""
+        spared = {use.image for use in await self._users.users((but,))} if but is not None else set()
+        for use in await self._users.users((disk,)):
+            if use.image not in {disk, *spared}:
+                raise DiskError(
+                    f"{disk}: {use.image}, which the machine {use.machine} has, stands on this disk.",
+                    path=str(disk),
+                    code=ErrorCode.ERROR_SHARING_VIOLATION,
+                    advice="It would read what it never wrote. Give the machine a disk of its own first: "
+                    f"innkeeper disk merge-to {use.image} NEW; or write this one to a new disk instead.",
+                )
 
     async def _end_export_of_machine(self, path: Path) -> None:
         """End a machine's export that outlasts it by a second; refuse a disk that is exported."""

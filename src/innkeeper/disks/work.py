@@ -267,14 +267,24 @@ async def check_work(running: RunningTask, argument: Mapping[str, Json]) -> None
 
 
 async def repair_work(running: RunningTask, argument: Mapping[str, Json]) -> None:
-    """Repair the disk at ``path``; each change goes to the task's log, one line each."""
+    """Repair the disk at ``path``; each change goes to the task's log, one line each.
+
+    ``size_bytes`` is the size of a fixed disk that lost its footer.
+    """
     path, deep = _path(argument, "path"), argument.get("deep") is True
+    size = None if argument.get("size_bytes") is None else _number(argument, "size_bytes")
 
     def log_result(done: Sequence[str]) -> None:
         for sentence in done or ["There was nothing to repair."]:
             running.log(sentence)
 
-    await _do(running, "repair", lambda watch: repair(path, deep=deep, watch=watch), ("reading",), log_result)
+    await _do(
+        running,
+        "repair",
+        lambda watch: repair(path, deep=deep, size_bytes=size, watch=watch),
+        ("reading",),
+        log_result,
+    )
 
 
 #: The kinds of task of this room.

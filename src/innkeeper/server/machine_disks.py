@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from innkeeper.disks.facts import describe
+from innkeeper.disks.children import line_of
 from innkeeper.disks.ports import DiskUse
 from innkeeper.errors import InnkeeperError
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
@@ -42,13 +42,14 @@ class MachineDisks:
         images = await self._images(machine, disk, over=over)
         for image in images:
             files = await asyncio.to_thread(_with_parents, image)
-            if wanted & files:
+            if wanted.intersection(files):
                 return [
                     DiskUse(
                         machine=machine.name,
                         state=machine.state.words,
                         is_live=machine.state is not MachineState.TURNED_OFF,
                         under_undo_disk=over and image != disk.path,
+                        image=Path(files[0]),
                     )
                 ]
         return ()
@@ -72,10 +73,6 @@ class MachineDisks:
             return [path]
 
 
-def _with_parents(path: str) -> set[str]:
-    """Return the image and, of a VHD, its parents."""
-    files = {os.path.realpath(path)}
-    if path.lower().endswith((".vhd", ".avhd")):
-        with contextlib.suppress(InnkeeperError):
-            files |= {os.path.realpath(each.file) for each in describe(path)}
-    return files
+def _with_parents(path: str) -> list[str]:
+    """Return the image, links followed, and of a VHD its parents, also where one was changed or is in use."""
+    return [os.path.realpath(each) for each in line_of(Path(path))]

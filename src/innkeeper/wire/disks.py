@@ -134,10 +134,17 @@ class ResizeRequest(DiskRequest):
 
 
 class CheckRequest(DiskRequest):
-    """Check or repair a disk."""
+    """Check a disk."""
 
     #: Read every block too.
     deep: bool = False
+
+
+class RepairRequest(CheckRequest):
+    """Repair a disk."""
+
+    #: The size of a fixed disk that lost its footer, where several are possible.
+    size_bytes: int | None = Field(default=None, gt=0)
 
 
 class ConnectRequest(Request):

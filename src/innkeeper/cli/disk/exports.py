@@ -15,6 +15,7 @@ from rich.text import Text
 from innkeeper.cli.disk.confinement import confined
 from innkeeper.cli.terminal import Json, MachineName, session_of
 from innkeeper.disks.chain import open_chain
+from innkeeper.disks.children import INSTEAD, WRITES, refuse_children
 from innkeeper.disks.nbd.server import NbdServer
 from innkeeper.disks.paths import image_path
 from innkeeper.wire.disks import ConnectedMessage, ExportList
@@ -62,6 +63,7 @@ def _export_here(path: Path, socket: Path, *, writable: bool, ignore_parent_time
     opened = open_chain(image_path(path), writable=writable, ignore_parent_time=ignore_parent_time)
     with contextlib.closing(opened) as layers:
         if writable:
+            refuse_children(layers.top.file.path, what=WRITES, advice=INSTEAD)
             # What a client was told of survives a kill.
             layers.top.keep_maps()
         with (

@@ -321,15 +321,19 @@ def repair_disk(
     context: typer.Context,
     path: Image,
     deep: Deep = False,
+    size: Annotated[
+        str, typer.Option(help="The size of a fixed disk that lost its footer, such as 40G.")
+    ] = "",
     offline: Offline = False,
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
     """Mend what can be mended, after keeping what is overwritten beside the disk."""
     way = _Way(context, (path,), offline=offline, no_wait=no_wait)
-    disk = image_path(path)
+    disk, size_bytes = image_path(path), parse_bytes(size) if size else None
     done = way.go(
-        lambda far: far.at(disk).repair(deep=deep), lambda watch: repair(disk, deep=deep, watch=watch)
+        lambda far: far.at(disk).repair(deep=deep, size_bytes=size_bytes),
+        lambda watch: repair(disk, deep=deep, size_bytes=size_bytes, watch=watch),
     )
     way.end(*(done or ["There was nothing to repair."]) if done is not None else ())
 

@@ -170,7 +170,7 @@ _TYPES: Final[Mapping[type, str]] = {str: "string", int: "integer", list: "array
 
 _ON_DISKS: Final = frozenset(
     {"CompactRequest", "ConvertRequest", "MergeRequest", "MergeToRequest", "ReparentRequest"}
-    | {"ResizeRequest", "CheckRequest"}
+    | {"ResizeRequest", "CheckRequest", "RepairRequest"}
 )
 
 _BY_TYPE: Final[Mapping[tuple[str, str], object]] = {

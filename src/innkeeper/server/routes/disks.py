@@ -141,9 +141,12 @@ async def check(request: wire.CheckRequest, house: TheHouse, user: TheUser) -> A
 
 
 @router.post("/repair", status_code=202, operation_id="repair_disk", dependencies=needs(Role.ADMINISTRATOR))
-async def repair(request: wire.CheckRequest, house: TheHouse, user: TheUser) -> Accepted:
+async def repair(request: wire.RepairRequest, house: TheHouse, user: TheUser) -> Accepted:
     """Repair what can be repaired of a disk; what was done is in the task's log."""
-    return _accepted(house, await house.disks.repair(request.path, owner=user, deep=request.deep))
+    task = await house.disks.repair(
+        request.path, owner=user, deep=request.deep, size_bytes=request.size_bytes
+    )
+    return _accepted(house, task)
 
 
 @router.post(
