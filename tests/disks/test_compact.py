@@ -94,7 +94,9 @@ def test_room_behind_the_blocks_is_given_back_whatever_lies_there(
             for offset in range(0, SIZE, BLOCK):
                 disk.pwrite(path.name.encode() * 1000, offset)
         if path == parent:
+            aside = child.rename(tmp_path / "c.img")
             resize(parent, 200 << 20)
+            aside.rename(child)
             disks.reparent(child, parent)
         else:
             disks.reparent(child, parent)

@@ -188,7 +188,9 @@ def test_a_merge_can_be_finished(
 def test_a_compaction_changes_nothing_that_is_read(in_memory: Path, failure: Failure) -> None:
     """Blocks, table and locators that move are where they were or where they go."""
     scene = Scene(in_memory, Kind.DYNAMIC)
+    aside = scene.child.rename(scene.child.with_suffix(".img"))
     resize(scene.parent, 40 * MIB)
+    aside.rename(scene.child)
     disks.reparent(scene.child, scene.parent)
     scene.write(scene.child, bytes(BLOCK), range(BLOCK, SIZE - BLOCK, 14 * BLOCK))
     scene.write(scene.parent, bytes(BLOCK), range(0, SIZE - BLOCK, 6 * BLOCK))
