@@ -23,7 +23,7 @@ from innkeeper.disks.footer import (
 )
 from innkeeper.disks.kept import keep_parts
 from innkeeper.disks.kind import Kind
-from innkeeper.disks.layout import LARGEST_DISK, read_layout, said_by_name
+from innkeeper.disks.layout import LARGEST_DISK, other_format, read_layout, said_by_name
 from innkeeper.disks.paths import shell
 from innkeeper.disks.progress import Watch, stop_if_asked
 from innkeeper.errors import DiskError, ErrorCode, InvalidArgument
@@ -86,10 +86,8 @@ def _can_be_fixed(file: ImageFile) -> bool:
     with contextlib.suppress(Damaged):
         Footer.decode(file.pread(FOOTER_BYTES, max(0, file.size - FOOTER_BYTES)))
         return False
-    return file.pread(len(header.COOKIE), FOOTER_BYTES) != header.COOKIE and said_by_name(file.path) in {
-        Kind.FIXED,
-        None,
-    }
+    is_dynamic = file.pread(len(header.COOKIE), FOOTER_BYTES) == header.COOKIE
+    return not is_dynamic and other_format(file) is None and said_by_name(file.path) in {Kind.FIXED, None}
 
 
 def _sizes(file: ImageFile, inside: list[int]) -> list[int]:

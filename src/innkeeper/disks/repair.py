@@ -6,6 +6,7 @@ What is overwritten or cut off is kept first, in a file beside the image; each r
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from innkeeper.disks.check import MENDABLE, Finding, Problem, check, hidden_parts
 from innkeeper.disks.file import ImageFile
