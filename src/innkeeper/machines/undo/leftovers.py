@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from innkeeper.errors import InnkeeperError, MachineError
+from innkeeper.errors import InnkeeperError, MachineError, NotSupported
 from innkeeper.machines.image_users import files_named_by
 from innkeeper.machines.machine import DiskKind, Machine
 from innkeeper.machines.named_files import names
@@ -61,7 +61,9 @@ async def unnamed_files(host: Host, machine: Machine, undo_directory: str = "") 
         directories |= (
             {directory} if (directory := undo_directory or await host.disks.undo_directory()) else set()
         )
-    marked = [path for directory in sorted(directories) for path in await _marked(host, directory)]
+    marked: list[str] = []
+    with contextlib.suppress(NotSupported):  # the files of another computer are out of sight
+        marked = [path for directory in sorted(directories) for path in await _marked(host, directory)]
     found = [path for path in marked if belongs_to(path, machine.name)]
     if not found:
         return ()
