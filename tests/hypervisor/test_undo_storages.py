@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -68,6 +69,18 @@ async def test_all_storages_are_kept_or_rolled_back_together(
     golden = storages.digest(tmp_path / "golden.qcow2")
     await round_trip(mixed, running, end, written)
     assert storages.digest(tmp_path / "golden.qcow2") == golden
+
+
+async def test_undo_disks_over_the_network_are_for_their_owner_alone(mixed: Mixed) -> None:
+    """Whatever the umask: no image on this computer has a mode to take over."""
+    plan = await mixed.plan()
+    before = os.umask(0o022)
+    try:
+        await mixed.host.undo_disks.add(NAME, plan.overlays)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(Path(plan.overlays[each]).stat().st_mode) for each in ("vdb", "vdc")] == [0o600] * 2
+    await mixed.host.undo_disks.drop(NAME, plan.bases)
 
 
 async def test_a_volume_on_a_libvirt_without_pools_is_refused_in_words(embedded_hypervisor: Host) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.hypervisor.storages import Stored
 from tests.hypervisor.undo_definitions import canonical
 
 NAME = "mixed"
+#: What one round trip leaves in the folder for undo disks is in the way of no other.
+_RUNS = itertools.count(7)
 
 
 class Mixed:
@@ -26,7 +29,7 @@ class Mixed:
 
     async def plan(self) -> UndoPlan:
         """The undo point of a run."""
-        return await plan_undo_point(self.host, await self.host.inventory.get(NAME), 7, UndoRules())
+        return await plan_undo_point(self.host, await self.host.inventory.get(NAME), next(_RUNS), UndoRules())
 
     async def write(self) -> None:
         """Write to every disk."""

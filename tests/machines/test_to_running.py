@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.errors import ErrorCode, MachineError
+from innkeeper.errors import ErrorCode, MachineError, MachineUnfit
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.memory import MemoryPoint, MemoryRules, noted_memory, plan_memory
@@ -151,3 +151,51 @@ async def test_memory_goes_with_its_undo_disks(tmp_path: Path, command: Command)
     task = await inn.machines.command("web-1", command, owner="ana")
     assert (await inn.ended(task.id)).result is TaskResult.SUCCESS
     assert inn.leftovers() == []
+
+
+@pytest.mark.parametrize("command", [Command.MERGE_UNDO_DISKS, Command.DISCARD_UNDO_DISKS])
+async def test_memory_of_a_renamed_machine_goes_with_its_undo_disks(tmp_path: Path, command: Command) -> None:
+    """It is found by the undo disk's name, which stays."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await _keep_moment(inn)
+    await inn.host.lifecycle.turn_off("web-1")
+    await inn.host.definitions.rename("web-1", "web-2")
+    task = await inn.machines.command("web-2", command, owner="ana")
+    assert (await inn.ended(task.id)).result is TaskResult.SUCCESS
+    assert inn.leftovers() == []
+
+
+async def test_a_renamed_machine_gets_its_memory_back_under_its_former_name(tmp_path: Path) -> None:
+    """Under another it is refused before anything is given up, with the command that helps."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    boot, _ = await _keep_moment(inn)
+    await inn.host.lifecycle.turn_off("web-1")
+    await inn.host.definitions.rename("web-1", "web-2")
+    task = await inn.machines.command("web-2", Command.GO_BACK_TO_RUNNING, owner="ana")
+    task = await inn.ended(task.id)
+    assert task.error == ErrorCode.ERROR_FILE_NOT_FOUND
+    assert "its memory knows it as web-1" in task.error_description
+    await inn.host.definitions.rename("web-2", "web-1")
+    assert (await _go_back(inn)).result is TaskResult.SUCCESS
+    assert inn.host.simulation.machines["web-1"].boot_id == boot
+    assert inn.leftovers() == []
+
+
+@pytest.mark.parametrize("part", ["memory", "memory-note"])
+async def test_a_file_in_the_place_of_memory_is_never_deleted(tmp_path: Path, part: str) -> None:
+    """It is refused when the undo point is planned, and when it is taken."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    found, rules = await inn.machine(), UndoRules()
+    plan = await plan_undo_point(inn.host, found, _RUN, rules)
+    kept = await plan_memory(inn.host, found, plan, _RUN, MemoryRules(), rules)
+    file = Path(kept.path if part == "memory" else kept.note)
+    file.write_text("precious")
+    with pytest.raises(MachineUnfit, match=f"{part}.* is there already"):
+        await plan_memory(inn.host, found, plan, _RUN, MemoryRules(), rules)
+    with pytest.raises(MachineUnfit, match=f"{part}.* is there already"):
+        await MemoryPoint(inn.host, kept, clock=inn.clock).take(UndoPoint(inn.host, plan, clock=inn.clock))
+    assert file.read_text() == "precious"

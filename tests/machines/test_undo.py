@@ -305,5 +305,5 @@ async def test_storage_of_the_host_past_all_disks_is_said(inn: Inn) -> None:
     """It is no disk that could be left out: the machine is maintained, and plan and report say so."""
     machine = dataclasses.replace(await inn.machine(), host_storage=("the folder /srv/home",))
     plan = await plan_undo_point(inn.host, machine, RUN, UndoRules())
-    assert "writes to the folder /srv/home of its host past its disks" in plan.gaps[0]
+    assert "can write to the folder /srv/home, of its host and past its undo disks" in plan.gaps[0]
     assert UndoPlan.from_json(plan.to_json()) == plan

@@ -14,6 +14,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
+from innkeeper.updates.booking import Verdict
 from innkeeper.updates.reconciler import Reconciler
 from innkeeper.wire.events import EventKind
 from tests.threads import in_thread
@@ -60,6 +61,17 @@ async def test_a_leftover_of_a_settled_run_is_deleted(inn: Inn) -> None:
 async def test_a_leftover_of_an_unknown_run_is_told_and_kept(inn: Inn) -> None:
     """It may be all there is of somebody's data."""
     path = leave(inn, run=999)
+    assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP]
+    assert path.exists()
+
+
+async def test_what_a_run_was_refused_for_is_told_and_kept(inn: Inn) -> None:
+    """A file of its number was there before it began: it has made none."""
+    path = leave(inn, run=2)
+    await inn.ended((await inn.start(identifier="2026-12")).id)
+    report = await inn.reports.get(2)
+    assert report is not None
+    assert report.verdict is Verdict.NOT_STARTED
     assert await reconcile(inn) == [EventKind.UNDO_NEEDS_HELP]
     assert path.exists()
 

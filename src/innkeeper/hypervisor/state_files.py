@@ -131,7 +131,13 @@ def _write_note(path: Path, text: str) -> None:
 
 def _read_note(path: Path) -> str:
     with adapted(path):
-        return path.read_text() if path.exists() else ""
+        if not path.exists():
+            return ""
+        if not path.is_file():
+            return "no file"
+        # A note is small, and whatever else has its name is not to be read whole.
+        with path.open("rb") as note:
+            return note.read(_LONGEST_BYTES).decode(errors="replace")
 
 
 def _put_back(copy: Path, path: Path) -> None:

@@ -24,7 +24,7 @@ from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.machines.undo.children import Users
-from innkeeper.machines.undo.exclusion import written_disks
+from innkeeper.machines.undo.exclusion import is_floppy_to_write, written_disks
 from innkeeper.machines.undo.fitness import Examination, Obstacle
 from innkeeper.machines.undo.memory import WithoutMemory, plan_memory
 from innkeeper.tasks.clock import SystemClock
@@ -350,7 +350,7 @@ def _disks(machine: Machine, found: Examination) -> Sequence[DiskCheck]:
     overlays: Mapping[str, str] = found.plan.overlays
     checks: list[DiskCheck] = []
     for disk in machine.disks:
-        if disk.target in found.plan.excluded:
+        if disk.target in found.plan.excluded or is_floppy_to_write(disk):
             undo = DiskUndo.EXCLUDED
         elif disk.target not in written:
             undo = DiskUndo.READ_ONLY

@@ -25,8 +25,9 @@ _log = structlog.get_logger(__name__)
 
 #: More tasks than ever live at once.
 _ALL = 100_000
-#: After these nothing of an undo point is wanted any more.
-_SETTLED = (Verdict.KEPT, Verdict.ROLLED_BACK, Verdict.NOT_STARTED)
+#: After these nothing of an undo point is wanted any more. A run that never began has made no file: one of
+#: its number is somebody else's, and may be what it was refused for.
+_SETTLED = (Verdict.KEPT, Verdict.ROLLED_BACK)
 
 
 class Reconciler:

@@ -17,7 +17,7 @@ class DiskUndo(enum.StrEnum):
     OVERLAY = "overlay"
     #: The guest cannot write to it: there is nothing to undo.
     READ_ONLY = "read_only"
-    #: It is left out by name: a roll back does not undo what is written to it.
+    #: It is left out, by name or as a floppy: a roll back does not undo what is written to it.
     EXCLUDED = "excluded"
     #: No undo disk can be put over it, so the machine is not maintained.
     REFUSED = "refused"

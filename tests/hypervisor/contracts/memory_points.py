@@ -94,6 +94,11 @@ class MemoryPointsContract:
         assert await subject.hypervisor.memory_points.state(_memory(subject)) is MemoryFile.WHOLE
         await subject.hypervisor.lifecycle.turn_off(subject.name)
 
+    async def test_a_file_of_somebody_else_is_known(self, subject: Subject) -> None:
+        """By its first bytes, whatever its name."""
+        await asyncio.to_thread(Path(_memory(subject)).write_bytes, b"precious")
+        assert await subject.hypervisor.memory_points.state(_memory(subject)) is MemoryFile.FOREIGN
+
     async def test_memory_meets_no_disk_that_it_does_not_know(self, subject: Subject) -> None:
         """A machine that is still on its undo disks is refused its memory, and stays off."""
         await subject.hypervisor.lifecycle.start(subject.name)

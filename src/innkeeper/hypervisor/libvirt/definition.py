@@ -14,7 +14,6 @@ from innkeeper.hypervisor.domain.fields import (
     Attribute,
     Element,
     Memory,
-    Present,
     Text,
     Whole,
     child,
@@ -24,6 +23,7 @@ from innkeeper.hypervisor.domain.fields import (
 from innkeeper.hypervisor.domain.template import processor_mode
 from innkeeper.hypervisor.domain.undo_note import overlay_encryption
 from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
+from innkeeper.hypervisor.libvirt.host_storage import HostDeviceElement, SharedDirectoryElement, host_storage
 
 #: The virtio-serial port of the task agent, and the one of qemu-guest-agent.
 AGENT_PORT = "org.innkeeper.agent.0"
@@ -62,39 +62,6 @@ class SerialElement(Element):
     """``<serial>`` or ``<console>``: one serial port."""
 
     type = Attribute(".", "type")
-
-
-class HostDeviceElement(Element):
-    """``<hostdev>``: a device of the host given to the guest."""
-
-    type = Attribute(".", "type")
-    bus = Attribute("source/address", "bus")
-    domain = Attribute("source/address", "domain", "0x0000")
-    slot = Attribute("source/address", "slot")
-    function = Attribute("source/address", "function")
-    vendor = Attribute("source/vendor", "id")
-    product = Attribute("source/product", "id")
-
-    def name(self) -> str:
-        """Return a disk's name for a person."""
-        if self.vendor:
-            return f"{self.type} {self.vendor}:{self.product}"
-        kind = self.type if self.node.tag == "hostdev" else "pci"
-        address = ":".join(part.removeprefix("0x") for part in (self.domain, self.bus, self.slot) if part)
-        return f"{kind} {address}.{self.function.removeprefix('0x')}"
-
-
-#: The parts of a SCSI device's address.
-_SCSI_ADDRESS = ("bus", "target", "unit")
-
-
-class SharedDirectoryElement(Element):
-    """``<filesystem>``: a directory of the host given to the guest."""
-
-    driver = Attribute("driver", "type")
-    tag = Attribute("target", "dir")
-    directory = Attribute("source", "dir")
-    read_only = Present("readonly")
 
 
 class Definition(Element):
@@ -162,14 +129,7 @@ class Definition(Element):
 
     def host_storage(self) -> Iterator[str]:
         """Storage of the host that the guest writes to past all disks, for a person."""
-        for directory in map(SharedDirectoryElement, self.node.iterfind("devices/filesystem")):
-            if not directory.read_only:
-                yield f"the folder {directory.directory or directory.tag}"
-        for node in self.node.iterfind("devices/hostdev[@type='scsi']"):
-            if node.find("readonly") is None:
-                address = node.find("source/address")
-                numbers = [] if address is None else [address.get(each, "0") for each in _SCSI_ADDRESS]
-                yield f"the SCSI device {':'.join(numbers)}".rstrip()
+        yield from host_storage(self.node)
 
     def without_disks(self, targets: Collection[str]) -> set[str]:
         """Those of the targets that the machine has no drive for."""

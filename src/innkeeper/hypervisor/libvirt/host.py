@@ -121,7 +121,7 @@ def libvirt_host(
         saved_states=saved_states,
         undo_disks=undo_disks,
         memory_points=LibvirtMemoryPoints(
-            where, connection, domains, store, undo_disks, undo_definitions, exported
+            where, connection, domains, store, undo_disks, undo_definitions, exported, overlays
         ),
         backups=LibvirtBackups(where, connection),
         state_files=LibvirtStateFiles(where, connection),

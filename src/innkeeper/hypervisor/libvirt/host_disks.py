@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 import libvirt
 
 from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.domains import persistent
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.image_users import ImageUsers
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.storages import Storages
 from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.machine import Disk
 from innkeeper.machines.ports.disks import DiskStorage, ImageUser
 
 
@@ -70,6 +72,23 @@ class LibvirtDisks:
         """Where the content of a machine's disk is."""
         return await self._connection.ask(
             lambda c: self._storages.storage(c, name, target), f"find the disk {target} of", name
+        )
+
+    async def at_next_start(self, name: str) -> Sequence[Disk] | None:
+        """The drives of the persistent definition."""
+
+        def look(connect: libvirt.virConnect) -> Sequence[Disk] | None:
+            domain = connect.lookupByName(name)
+            if not domain.isPersistent():
+                return None
+            return [disk.value() for disk in persistent(domain).disks()]
+
+        return await self._connection.ask(look, "read the next start's disks of", name)
+
+    async def delete_undo_disk(self, path: str, base: str) -> None:
+        """Delete an undo disk over ``base``, or the beginning of one, and nothing else."""
+        await self._connection.command(
+            lambda c: self._images.delete_undo_disk(c, path, base), f"delete {path}"
         )
 
     async def undo_directory(self) -> str:

@@ -24,6 +24,7 @@ from innkeeper.hypervisor.domain.fields import Attribute, Element, Text
 from innkeeper.hypervisor.libvirt.definition import Definition
 from innkeeper.hypervisor.libvirt.disk_elements import EXPORTED
 from innkeeper.hypervisor.libvirt.export_bases import chain_to_export, exported_base
+from innkeeper.hypervisor.libvirt.own_files import foreign, is_undo_disk_over
 from innkeeper.hypervisor.libvirt.uris import HostUri
 
 #: More images over one another than anybody has.
@@ -118,6 +119,17 @@ class Images:
                 return
         with contextlib.suppress(_VolumeGone), _volume(connect, path) as volume:
             volume.delete(0)
+
+    def delete_undo_disk(self, connect: libvirt.virConnect, path: str, base: str) -> None:
+        """Delete an undo disk over ``base``, whole or only begun. Raises ``DiskError`` for other files."""
+        if self._uri.is_local and os.path.lexists(path):
+            try:
+                is_own = is_undo_disk_over(Path(path), base)
+            except PermissionError:
+                is_own = self.base_format(connect, path, base) is not None
+            if not is_own:
+                raise foreign(path, "an undo disk")
+        self.delete(connect, path)
 
     def refuse_if_open(self, path: str) -> None:
         """Raise where a QEMU has this image open. Only a local file can be looked at."""

@@ -22,6 +22,8 @@ from innkeeper.hypervisor.libvirt.definition import Definition, overlays_xml
 from innkeeper.hypervisor.libvirt.domains import Domains, current
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.images import Images
+from innkeeper.hypervisor.libvirt.overlays import Overlays
+from innkeeper.hypervisor.libvirt.own_files import foreign
 from innkeeper.hypervisor.libvirt.progress import abort_job, followed, look_at_restore, look_at_save
 from innkeeper.hypervisor.libvirt.starts import kvm_needed
 from innkeeper.hypervisor.libvirt.undo_definitions import UndoDefinitions
@@ -60,6 +62,7 @@ class LibvirtMemoryPoints:
         undo_disks: LibvirtUndoDisks,
         undo_definitions: UndoDefinitions,
         exported: ExportedDisks,
+        overlays: Overlays,
     ) -> None:
         self._uri = uri
         self._connection = connection
@@ -68,6 +71,7 @@ class LibvirtMemoryPoints:
         self._undo_disks = undo_disks
         self._undo_definitions = undo_definitions
         self._exported = exported
+        self._overlays = overlays
         #: Directory → when its disk was tried, and its speed.
         self._speeds: dict[str, tuple[float, float]] = {}
 
@@ -163,9 +167,11 @@ class LibvirtMemoryPoints:
                 advice="Take the undo disks away first, or go on without its memory.",
             )
         self._undo_definitions.note(domain, overlays)
-        for each in (path, *overlays.values()):
-            self._images.refuse_if_open(each)
-            self._images.delete(connect, each)
+        if _state(Path(path)) is MemoryFile.FOREIGN:
+            raise foreign(path, "the memory of an undo point")
+        self._images.refuse_if_open(path)
+        self._overlays.clear(connect, current(domain), overlays)
+        self._images.delete(connect, path)
         return True
 
     def _obstacle(self, definition: Definition) -> str:
@@ -279,6 +285,8 @@ def _video_bytes(definition: Definition) -> int:
 
 def _state(path: Path) -> MemoryFile:
     try:
+        if not path.is_file():
+            return MemoryFile.FOREIGN if os.path.lexists(path) else MemoryFile.NONE
         with opened_to_look(path) as file:
             magic = file.read(len(_WHOLE))
     except FileNotFoundError:
@@ -286,7 +294,9 @@ def _state(path: Path) -> MemoryFile:
     except PermissionError:
         # libvirt runs as another user: it refuses a file that it has not finished.
         return MemoryFile.WHOLE
-    return MemoryFile.WHOLE if magic == _WHOLE else MemoryFile.PARTIAL
+    if magic == _WHOLE:
+        return MemoryFile.WHOLE
+    return MemoryFile.PARTIAL if _PARTIAL.startswith(magic) else MemoryFile.FOREIGN
 
 
 def _length(path: Path) -> int:

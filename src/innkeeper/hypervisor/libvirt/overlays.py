@@ -58,10 +58,7 @@ class Overlays:
             )
         # A crash may have come while the disks of a machine that is off were defined one by one.
         overlays = missing
-        for path in overlays.values():
-            # What a crash left half made: no definition names it, and no QEMU has it open.
-            self._images.refuse_if_open(path)
-            self._images.delete(connect, path)
+        self.clear(connect, definition, overlays)
         if domain.isActive():
             _refuse_in_job(domain)
             _take(domain, definition, overlays)
@@ -70,6 +67,18 @@ class Overlays:
                 self._create(definition.disk(target), bases[target], path)
         else:
             _make_by_qemu(connect, definition, overlays)
+
+    def clear(self, connect: libvirt.virConnect, definition: Definition, overlays: Mapping[str, str]) -> None:
+        """Delete what a crash left half made. Raises ``DiskError``, deleting nothing, for any other file."""
+        for target, path in overlays.items():
+            if not os.path.lexists(path):
+                self._images.delete(connect, path)
+                continue
+            # No definition names it, and no QEMU may have it open.
+            self._images.refuse_if_open(path)
+            disk = definition.disk(target)
+            base = self._chains.image(connect, disk)
+            self._images.delete_undo_disk(connect, path, disk.source() if base is None else base.storage.name)
 
     def _bases(
         self, connect: libvirt.virConnect, definition: Definition, overlays: Mapping[str, str]
@@ -167,6 +176,8 @@ def _make_by_qemu(connect: libvirt.virConnect, definition: Definition, overlays:
 def _make_durable(path: Path, base: str) -> None:
     """Store an overlay safely before a definition names it, as private as its base."""
     with path.open("rb") as overlay:
+        # A base on the network has no mode: nobody else has any business with what its guest writes.
+        os.fchmod(overlay.fileno(), 0o600)
         with contextlib.suppress(OSError):
             found = Path(base).stat()
             os.fchmod(overlay.fileno(), found.st_mode & 0o660 | 0o600)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, format_of
@@ -48,6 +49,26 @@ class SimulatedDisks:
     async def delete(self, path: str) -> None:
         """Delete an image file."""
         await self._simulation.delete(Path(path))
+
+    async def delete_undo_disk(self, path: str, base: str) -> None:
+        """Delete an undo disk over ``base``, or an empty file."""
+
+        def delete() -> None:
+            file = Path(path)
+            if file.exists() and file.stat().st_size and fake_disks.chain(path)[1:2] != [base]:
+                raise DiskError(
+                    f"{path} is in the place of an undo disk, and is none over {base}.",
+                    path=path,
+                    code=ErrorCode.ERROR_ALREADY_EXISTS,
+                    advice="See what it is, and move it to another folder.",
+                )
+            file.unlink(missing_ok=True)
+
+        await self._simulation.blocking(delete)
+
+    async def at_next_start(self, name: str) -> Sequence[Disk] | None:
+        """The drives of the definition."""
+        return await self._simulation.simulate(name, lambda machine, _: tuple(machine.disks))
 
     async def storage(self, name: str, target: str) -> DiskStorage:
         """Where the content of a machine's disk is: below its undo disk."""

@@ -136,4 +136,7 @@ def _restore(machine: SimulatedMachine, path: str, now: float) -> None:
 def _state(path: Path) -> MemoryFile:
     if not path.exists():
         return MemoryFile.NONE
-    return MemoryFile.WHOLE if path.read_bytes().startswith(_WHOLE) else MemoryFile.PARTIAL
+    content = path.read_bytes()
+    if content.startswith(_WHOLE):
+        return MemoryFile.WHOLE
+    return MemoryFile.PARTIAL if _PARTIAL.startswith(content[: len(_PARTIAL)]) else MemoryFile.FOREIGN

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from innkeeper.machines.machine import DiskKind
+from innkeeper.machines.machine import Disk, DiskKind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +72,15 @@ class Disks(Protocol):
         """Where the content of a machine's disk is, on whatever storage.
 
         Raises ``MachineUnfit`` where its pool is not active, ``NotSupported`` where the host has no pools.
+        """
+
+    async def at_next_start(self, name: str) -> Sequence[Disk] | None:
+        """The drives of a machine's next start, by its persistent definition; ``None`` where it has none."""
+
+    async def delete_undo_disk(self, path: str, base: str) -> None:
+        """Delete an undo disk over ``base``, whole or only begun. Does nothing where it is gone.
+
+        Raises ``DiskError`` (ERROR_ALREADY_EXISTS), and deletes nothing, where the file is anything else.
         """
 
     async def undo_directory(self) -> str:

@@ -17,6 +17,8 @@ class MemoryFile(enum.StrEnum):
     NONE = "none"
     #: A crash cut it short: worth nothing.
     PARTIAL = "partial"
+    #: Something else, which no undo point has made.
+    FOREIGN = "foreign"
     #: All of a guest's memory.
     WHOLE = "whole"
 

@@ -10,6 +10,11 @@ def takes_writes(disk: Disk) -> bool:
     return disk.device in ("disk", "lun") and not disk.read_only
 
 
+def is_floppy_to_write(disk: Disk) -> bool:
+    """Whether it is a floppy that a guest can write to: no undo point covers it, and each says so."""
+    return disk.device == "floppy" and not disk.read_only and bool(disk.path)
+
+
 def written_disks(machine: Machine) -> list[Disk]:
     """The disks that an undo point has to deal with: covered, or left out by name."""
     return [disk for disk in machine.disks if takes_writes(disk)]

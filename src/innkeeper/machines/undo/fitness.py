@@ -19,10 +19,11 @@ from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.children import Users, refuse_children
 from innkeeper.machines.undo.exclusion import leave_out, or_leave_out, written_disks
+from innkeeper.machines.undo.next_start import refuse_another_next_start
 from innkeeper.machines.undo.overlay_names import MARK, run_of
 from innkeeper.machines.undo.placing import PlacedDisk, place, refuse_lack_of_room
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan
-from innkeeper.machines.undo.refusals import refuse_unfit_folder, refuse_unfit_image
+from innkeeper.machines.undo.refusals import refuse_files_in_place, refuse_unfit_folder, refuse_unfit_image
 from innkeeper.machines.undo.saved_memory import refuse_other_disks
 from innkeeper.machines.undo.state_copies import StatePlan, plan_state
 
@@ -129,6 +130,8 @@ async def examine(
     obstacles = _Obstacles()
     with obstacles.of():
         _refuse_devices(machine)
+    with obstacles.of():
+        await refuse_another_next_start(hypervisor, machine)
     written = written_disks(machine)
     disks = [disk for disk in written if disk.target not in machine.undo_exclude]
     with obstacles.of():
@@ -147,7 +150,9 @@ async def examine(
                 await refuse_unfit_image(
                     hypervisor, machine, disk, found.storage.path, found.storage.kind, found.directory
                 )
-            await refuse_unfit_folder(hypervisor, machine, disk, found.planned(machine, run).overlay)
+            overlay = found.planned(machine, run).overlay
+            await refuse_unfit_folder(hypervisor, machine, disk, overlay)
+            await refuse_files_in_place(hypervisor, machine, [overlay])
             image = found.storage.path or found.storage.source
             bases = {disk.target: image}
             unseen |= dict.fromkeys(
@@ -160,6 +165,7 @@ async def examine(
     state = StatePlan()
     with obstacles.of():
         state = await _plan_state(hypervisor, machine, planned, run, rules)
+        await refuse_files_in_place(hypervisor, machine, state.paths)
     plan = UndoPlan(
         machine=machine.name,
         disks=planned,

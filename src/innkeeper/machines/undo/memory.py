@@ -15,8 +15,9 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.memory_points import Hardware, MemoryFile, MemoryLimits
 from innkeeper.machines.ports.progress import OnProgress
 from innkeeper.machines.undo.fitness import UndoRules
-from innkeeper.machines.undo.overlay_names import MARK, run_of
+from innkeeper.machines.undo.overlay_names import MARK, beside
 from innkeeper.machines.undo.point import BaseRecord, Consistency, UndoPlan, UndoPoint, checksum_if_readable
+from innkeeper.machines.undo.refusals import in_place, is_beginning, refuse_files_in_place
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
@@ -32,6 +33,8 @@ from innkeeper.wire.json_fields import (
 
 #: The version of what is kept of it. See docs/decisions/0043-journals-are-versioned.md before it changes.
 _VERSION: Final = 1
+#: How its note begins, whole or cut short.
+_NOTE_BEGINS: Final = '{"plan": {'
 #: Hypervisors write memory no faster than so many bytes a second, and take so long beside the writing.
 _HYPERVISOR_SPEED: Final = 500e6
 _STOP_SECONDS: Final = 0.3
@@ -204,7 +207,7 @@ async def plan_memory(
             f"innkeeper machine set {machine.name} --undo-point live",
             way_out=f"innkeeper machine set {machine.name} --undo-point live",
         )
-    return MemoryPlan(
+    planned = MemoryPlan(
         machine=machine.name,
         path=f"{directory}/{machine.name}.memory{MARK}{run}",
         most_bytes=most,
@@ -213,6 +216,8 @@ async def plan_memory(
         live=rules.live,
         hardware=outlook.hardware,
     )
+    await refuse_files_in_place(host, machine, (planned.path, planned.note))
+    return planned
 
 
 class MemoryPoint:
@@ -252,7 +257,7 @@ class MemoryPoint:
             )
             seconds[0] = self._clock.monotonic() - asked
 
-        await self.delete()
+        await self._clear_leftovers()
         consistency = await undo.take(freeze_seconds=0, keep_memory=keep, was_running=True)
         return consistency, await self._record(undo, seconds[0])
 
@@ -312,6 +317,14 @@ class MemoryPoint:
 
     # Machinery
 
+    async def _clear_leftovers(self) -> None:
+        """Delete what a crash left of an earlier attempt. Raises ``MachineError`` for anybody else's file."""
+        if await self._host.memory_points.state(self._plan.path) is MemoryFile.FOREIGN:
+            raise in_place(self._plan.machine, self._plan.path)
+        if not is_beginning(await self._host.state_files.read_note(self._plan.note), _NOTE_BEGINS):
+            raise in_place(self._plan.machine, self._plan.note)
+        await self.delete()
+
     async def _is_changed(self, base: BaseRecord) -> bool:
         now = await self._host.files.identity(base.path)
         if now is None or not base.checksum:
@@ -344,12 +357,12 @@ class MemoryPoint:
         await self._host.state_files.write_note(self._plan.note, note)
 
 
-async def noted_memory(
-    host: Host, overlay: str, machine: str, *, clock: Clock
-) -> tuple[MemoryPoint, MemoryRecord] | None:
-    """The memory that was kept with an undo disk, by the note beside it; ``None`` where none was."""
-    run = run_of(overlay)
-    note = str(PurePath(overlay).with_name(f"{machine}.memory-note{MARK}{run}"))
+async def noted_memory(host: Host, overlay: str, *, clock: Clock) -> tuple[MemoryPoint, MemoryRecord] | None:
+    """The memory that was kept with an undo disk, by the note beside it; ``None`` where none was.
+
+    Its machine may have another name by now.
+    """
+    note = beside(overlay, "memory-note")
     try:
         fields = as_object(json.loads(await host.state_files.read_note(note)))
     except ValueError:

@@ -22,6 +22,20 @@ def runs_of(paths: Iterable[str]) -> frozenset[int]:
     return frozenset(run for path in paths if (run := run_of(path)) is not None)
 
 
+def beside(overlay: str, part: str) -> str:
+    """The file of the same undo point, ``memory`` or another part of it, in an overlay's folder.
+
+    By the overlay's name: its machine may have another one by now.
+    """
+    run = PurePath(overlay).name.removesuffix(".qcow2").rpartition(MARK)[2]
+    return str(PurePath(overlay).with_name(f"{first_machine_of(overlay)}.{part}{MARK}{run}"))
+
+
+def first_machine_of(overlay: str) -> str:
+    """The name that the machine of an overlay had when its undo point was taken."""
+    return PurePath(overlay).name.rpartition(MARK)[0].rpartition(".")[0]
+
+
 def is_overlay_of(path: str, machine: str) -> bool:
     """Whether an overlay may be this machine's, by its name; another service numbers its runs alike.
 

@@ -121,7 +121,8 @@ class UndoPlan:
             "a roll back does not undo what is written to it."
             for target in self.excluded
         ) + tuple(
-            f"{self.machine} writes to {storage} of its host past its disks: a roll back does not undo that."
+            f"{self.machine} can write to {storage}, of its host and past its undo disks: "
+            "a roll back does not undo that."
             for storage in self.host_storage
         )
 
@@ -302,8 +303,13 @@ class UndoPoint:
                 code=ErrorCode.ERROR_SHARING_VIOLATION,
                 advice=f"Run: innkeeper machine undo {self._plan.machine} --merge (or --discard)",
             )
-        for path in self._plan.overlays.values():
-            await self._hypervisor.disks.delete(path)
+        for disk in self._plan.disks:
+            try:
+                await self._hypervisor.disks.delete_undo_disk(disk.overlay, disk.image)
+            except DiskError as error:
+                # Somebody's file, which the taking was refused for.
+                if error.code is not ErrorCode.ERROR_ALREADY_EXISTS:
+                    raise
         await self._state.delete()
 
     # The bases
@@ -359,10 +365,13 @@ class UndoPoint:
         return BaseRecord(path=disk.image, identity=identity, checksum=checksum)
 
     async def _clear_leftovers(self) -> None:
-        """Delete what a crash left of an earlier attempt: overlays that no definition names."""
+        """Delete what a crash left of an earlier attempt: overlays that no definition names.
+
+        Raises ``DiskError`` where a file in their place is anything else.
+        """
         if not await self.is_named():
-            for overlay in self._plan.overlays.values():
-                await self._hypervisor.disks.delete(overlay)
+            for disk in self._plan.disks:
+                await self._hypervisor.disks.delete_undo_disk(disk.overlay, disk.image)
 
     @contextlib.asynccontextmanager
     async def _still(self) -> AsyncIterator[None]:

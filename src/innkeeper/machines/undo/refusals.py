@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Final
 
@@ -189,6 +189,33 @@ async def refuse_unfit_folder(host: Host, machine: Machine, disk: Disk, overlay:
     if found is not None:
         subject = f"The disk {disk.target} of {machine.name} gets no undo disk: the folder {where.parent}"
         raise _refusal(machine, subject, _FOLDERS[found], {"path": str(where.parent), "name": where.name})
+
+
+async def refuse_files_in_place(host: Host, machine: Machine, paths: Iterable[str]) -> None:
+    """Raises ``MachineUnfit`` where a file of an undo point would have to replace one that is there.
+
+    It may hold changes that nothing else holds: of a former installation, whose runs had these numbers too.
+    """
+    for path in paths:
+        if await host.files.identity(path) is not None:
+            raise in_place(machine.name, path)
+
+
+def in_place(machine: str, path: str) -> MachineUnfit:
+    """The refusal of a file that is there already."""
+    return MachineUnfit(
+        f"{path} is there already, where the undo point of {machine} would put a file of its own. "
+        "It is left as it is.",
+        machine=machine,
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice="See what it is: an undo disk of a former installation may hold changes that are nowhere "
+        "else. Then move it to another folder.",
+    )
+
+
+def is_beginning(text: str, beginning: str) -> bool:
+    """Whether a note begins like one of ours; a crash may have cut it short, to nothing at most."""
+    return beginning.startswith(text[: len(beginning)])
 
 
 def _refusal(

@@ -18,12 +18,14 @@ from innkeeper.errors import ErrorCode, MachineError, MachineUnfit, WrongState
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.overlay_names import MARK
+from innkeeper.machines.undo.refusals import in_place, is_beginning
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import JsonObject, as_object, as_row, as_str, get_list, get_str, refuse_newer
 
 #: The version of a note's JSON. See docs/decisions/0043-journals-are-versioned.md before it changes.
 _VERSION: Final = 1
 _NOTE: Final = ".state"
+_NOTE_BEGINS: Final = '{"version": '
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +133,8 @@ class StateCopies:
         known = {each.path: each for each in await self._noted() or ()}
         if all([await self._is_kept(file, known.get(file.path)) for file in self._plan.files]):
             return
+        if not is_beginning(await self._host.state_files.read_note(self._plan.note), _NOTE_BEGINS):
+            raise in_place(self._machine, self._plan.note)
         # Copies that are being made anew are nobody's.
         await self._host.disks.delete(self._plan.note)
         kept = [

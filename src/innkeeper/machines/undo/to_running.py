@@ -112,7 +112,7 @@ class GoingBack:
 
 async def forget_memory(host: Host, plan: UndoPlan, *, clock: Clock) -> None:
     """Delete the memory that was kept with these undo disks, if any was."""
-    noted = await noted_memory(host, plan.disks[0].overlay, plan.machine, clock=clock)
+    noted = await noted_memory(host, plan.disks[0].overlay, clock=clock)
     if noted is not None:
         await noted[0].delete()
 
@@ -120,12 +120,20 @@ async def forget_memory(host: Host, plan: UndoPlan, *, clock: Clock) -> None:
 async def _memory_of(
     host: Host, machine: Machine, plan: UndoPlan, clock: Clock
 ) -> tuple[MemoryPoint, MemoryRecord]:
-    noted = await noted_memory(host, plan.disks[0].overlay, machine.name, clock=clock)
+    noted = await noted_memory(host, plan.disks[0].overlay, clock=clock)
     if noted is None:
         raise _no_memory(
             machine,
             "no memory was kept with its undo disks",
             f"Turn it off, and go back to its disks alone: innkeeper machine undo {machine.name} --discard",
+        )
+    former = noted[0].plan.machine
+    if former != machine.name:
+        raise _no_memory(
+            machine,
+            f"its memory knows it as {former}, and no hypervisor lets memory change its machine's name",
+            f"Turn it off, give it that name again, and try again: "
+            f"innkeeper machine set {machine.name} --name {former}",
         )
     return noted
 
