@@ -106,6 +106,8 @@ async def test_a_file_in_the_place_of_an_undo_disk_is_never_deleted(
             with pytest.raises(DiskError, match="is left as it is") as caught:
                 await attempt
             assert caught.value.code is ErrorCode.ERROR_ALREADY_EXISTS
+        # To add it begins with a note in the definition.
+        await host.undo_disks.drop(_NAME, undo.plan.bases)
         await undo.delete_files()
         assert await asyncio.to_thread(overlay.read_bytes) == before
 

@@ -135,7 +135,7 @@ async def _note_digests(inn: Inn) -> None:
     """As a run does, when it has read the disks."""
     plan = await existing_plan(inn.host, await inn.machine())
     assert plan is not None
-    noted = await noted_memory(inn.host, plan.disks[0].overlay, "web-1", clock=inn.clock)
+    noted = await noted_memory(inn.host, plan.disks[0].overlay, clock=inn.clock)
     assert noted is not None
     read = await UndoPoint(inn.host, plan, clock=inn.clock).record(read_up_to_bytes=1 << 20)
     await noted[0].note_bases(noted[1], read)

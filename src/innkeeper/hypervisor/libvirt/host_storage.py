@@ -68,6 +68,12 @@ def host_storage(domain: etree._Element) -> Iterator[str]:
             yield f"the floppy {disk.source()} (its drive {disk.target})"
     for node in domain.iterfind("devices/hostdev"):
         yield from _device(node)
+    yield from _files(domain)
+    yield from _of_arguments([node.get("value", "") for node in domain.iterfind(_ARGUMENTS)])
+
+
+def _files(domain: etree._Element) -> Iterator[str]:
+    """Files of the host that are memory or firmware to the guest, and take its writes."""
     for node in domain.iterfind("devices/memory"):
         path = node.findtext("source/path", "")
         if path and node.get("access") != "private" and node.find("target/readonly") is None:
@@ -77,7 +83,6 @@ def host_storage(domain: etree._Element) -> Iterator[str]:
             yield f"its firmware {(node.text or '').strip()}"
     for node in domain.iterfind("devices/pstore/path"):
         yield f"the file {(node.text or '').strip()} (its pstore)"
-    yield from _of_arguments([node.get("value", "") for node in domain.iterfind(_ARGUMENTS)])
 
 
 def _device(node: etree._Element) -> Iterator[str]:
