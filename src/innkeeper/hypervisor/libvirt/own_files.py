@@ -1,4 +1,4 @@
-"""Tell an undo point's own files from others that have their names, before one is deleted."""
+"""Recognize the files that an undo point has made, before one is deleted: others may have their names."""
 
 from __future__ import annotations
 

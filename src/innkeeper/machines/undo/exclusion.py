@@ -11,7 +11,7 @@ def takes_writes(disk: Disk) -> bool:
 
 
 def is_floppy_to_write(disk: Disk) -> bool:
-    """Whether it is a floppy that a guest can write to: no undo point covers it, and each says so."""
+    """Whether a guest can write to the floppy in the drive, which no undo point covers."""
     return disk.device == "floppy" and not disk.read_only and bool(disk.path)
 
 
