@@ -212,6 +212,8 @@ async def test_undo_disks_that_no_definition_names_are_not_taken_for_merged(inn:
     with pytest.raises(MachineError, match="nothing says that they were merged") as caught:
         await UndoPoint(inn.host, plan, clock=inn.clock).merge()
     assert "virsh edit" in caught.value.advice
+    by_hand = await _ended(inn, Command.MERGE_UNDO_DISKS)
+    assert by_hand.error == ErrorCode.VM_E_PARENT_CHILD_ID_MISMATCH
     assert inn.leftovers() != []
 
 

@@ -13,7 +13,7 @@ from innkeeper.machines.undo.backups import mend_backups
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.machines.undo.leftovers import delete_unnamed, unnamed_files
-from innkeeper.machines.undo.merge_marks import forget_merge, half_merged
+from innkeeper.machines.undo.merge_marks import forget_merge, half_merged, unnamed_undo_disks
 from innkeeper.machines.undo.overlay_names import runs_of
 from innkeeper.machines.undo.point import UndoPlan, UndoPoint
 from innkeeper.machines.undo.to_running import GoingBack, forget_memory, plan_going_back
@@ -248,6 +248,8 @@ class CommandWork:
         left = await unnamed_files(host, machine, self._rules.undo_directory)
         if left and command is Command.DISCARD_UNDO_DISKS:
             return None
+        if images := [path for path in left if path.endswith(".qcow2")]:
+            raise unnamed_undo_disks(name, images)
         raise _no_undo_disks(machine, left)
 
     async def _delete_leftovers(self, host: Host, name: str, task: RunningTask) -> None:

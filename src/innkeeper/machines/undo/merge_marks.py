@@ -50,7 +50,7 @@ def unnamed_undo_disks(name: str, overlays: list[str]) -> MachineError:
         code=ErrorCode.VM_E_PARENT_CHILD_ID_MISMATCH,
         advice="Turn it off, make its disks use these files again in the format qcow2 "
         f"(virsh edit {name}), and run: innkeeper machine undo {name} --merge (or --discard). "
-        "To give them up, delete the files.",
+        f"To give them up: innkeeper machine undo {name} --discard",
     )
 
 
