@@ -21,14 +21,19 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from innkeeper.errors import InnkeeperError
+from innkeeper.hypervisor.domain.template import domain_type
 from innkeeper.hypervisor.libvirt import lanes, libvirt_host
 from innkeeper.machines.ports.host import Host
 from innkeeper.wire.events import Event, EventKind, Publish
+from innkeeper.wire.states import Accelerator
 
+#: The type of domains whose processor never runs.
+EMULATED = domain_type(Accelerator.TCG)
 _CALLERS = 8
 _MACHINES = 4
 _MACHINE = (
-    "<domain type='qemu'><name>m{}</name><memory unit='MiB'>64</memory><os><type>hvm</type></os></domain>"
+    f"<domain type='{EMULATED}'>"
+    "<name>m{}</name><memory unit='MiB'>64</memory><os><type>hvm</type></os></domain>"
 )
 
 

@@ -31,11 +31,13 @@ from lxml import etree
 from rich.console import Console
 from rich.table import Table
 
+from innkeeper.hypervisor.domain.template import domain_type
 from innkeeper.hypervisor.libvirt import libvirt_host
 from innkeeper.machines.machine import DiskKind
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
 from innkeeper.tasks.clock import SystemClock
+from innkeeper.wire.states import Accelerator
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 WRITTEN_MIB = int(os.environ.get("WRITTEN_MIB", "32"))
@@ -43,6 +45,8 @@ BLOCK_DEVICE = os.environ.get("BLOCK_DEVICE", "")
 LUKS = bool(os.environ.get("LUKS"))
 RESULTS = Path("build/bench/undo_points.json")
 
+#: The type of domains whose processor never runs.
+EMULATED = domain_type(Accelerator.TCG)
 _NAME = "bench"
 _KEY = "5d0e5a36-6b5d-4f9b-8a0a-55b5c5f5d9a1"
 _WORDS = "of nobody"
@@ -73,7 +77,7 @@ class Storage:
     def definition(self) -> str:
         """A machine with this disk and no system: its QEMU runs all the same."""
         return (
-            f"<domain type='qemu'><name>{_NAME}</name><memory unit='MiB'>32</memory>"
+            f"<domain type='{EMULATED}'><name>{_NAME}</name><memory unit='MiB'>32</memory>"
             "<os><type arch='x86_64'>hvm</type></os><devices><controller type='usb' model='none'/>"
             f"<disk type='{self.type}' device='disk'><driver name='qemu' type='{self.format}'/>{self.source}"
             "<target dev='vda' bus='virtio'/></disk><memballoon model='none'/></devices></domain>"

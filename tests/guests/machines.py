@@ -9,9 +9,12 @@ from pathlib import Path
 from innkeeper.hypervisor.domain.template import domain_type, processor_mode
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.host import Host
+from innkeeper.wire.states import Accelerator
 from tests.guests import tiny
 from tests.guests.tiny import TinyGuest
 
+#: The type of domains that run nowhere, or nothing but firmware: any host has it.
+EMULATED = domain_type(Accelerator.TCG)
 AGENT_PORT = "<channel type='unix'><target type='virtio' name='org.innkeeper.agent.0'/></channel>"
 #: The processor, by the type of the domain. The guest's random numbers are ready at once with ``rdrand``.
 _PROCESSORS = {

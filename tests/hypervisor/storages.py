@@ -18,6 +18,7 @@ import libvirt_qemu
 
 from innkeeper.hypervisor.libvirt.link import Link
 from innkeeper.machines.ports.host import Host
+from tests.guests.machines import EMULATED
 
 SIZE = 4 << 20
 #: What a guest writes, and where.
@@ -218,7 +219,7 @@ def block_devices(targets: Sequence[str]) -> list[Stored]:
 
 def machine_xml(name: str, disks: Sequence[Stored]) -> str:
     """A machine that is started paused, and whose processor never runs."""
-    return f"""<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+    return f"""<domain type='{EMULATED}'><name>{name}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
       <os><type machine='q35'>hvm</type></os>
       <devices>{"".join(each.definition for each in disks)}
         <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""

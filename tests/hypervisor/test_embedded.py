@@ -21,7 +21,7 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind
-from tests.guests.machines import TinyMachine
+from tests.guests.machines import EMULATED, TinyMachine
 from tests.guests.tiny import TinyGuest
 
 pytestmark = pytest.mark.qemu
@@ -390,8 +390,9 @@ async def console_says(machine: TinyMachine, words: str) -> None:
 
 
 #: libvirt before 9.1 writes this quotation mark into an attribute as it is, and its own text is no XML then.
-_UNREADABLE = """
-<domain type='qemu'>
+_UNREADABLE = (
+    f"<domain type='{EMULATED}'>"
+    """
   <name>unreadable</name><memory unit='MiB'>64</memory>
   <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
   <os><type>hvm</type></os>
@@ -402,6 +403,7 @@ _UNREADABLE = """
     </disk>
   </devices>
 </domain>"""
+)
 
 
 async def test_a_machine_that_cannot_be_read_hides_no_other(

@@ -29,6 +29,7 @@ from innkeeper.hypervisor.libvirt.undo_definitions import UndoDefinitions
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.machines.machine import Disk, DiskKind
 from innkeeper.machines.ports.host import Host
+from tests.guests.machines import EMULATED
 from tests.hypervisor import generated_disks
 from tests.hypervisor.generated_disks import parts
 
@@ -106,7 +107,7 @@ class Libvirt:
 
 def _machine(kind: str, disk: str) -> str:
     return f"""
-    <domain type='qemu'>
+    <domain type='{EMULATED}'>
       <name>{_NAME}</name><uuid>{_UUID}</uuid>
       <memory>65536</memory><memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
       <iothreads>1</iothreads>

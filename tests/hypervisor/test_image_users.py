@@ -19,7 +19,7 @@ from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules, examine, plan_undo_point
 from innkeeper.machines.undo.point import UndoPlan
-from tests.guests.machines import TinyMachine
+from tests.guests.machines import EMULATED, TinyMachine
 
 pytestmark = pytest.mark.qemu
 
@@ -56,11 +56,14 @@ async def test_a_golden_image_gets_no_undo_point(
 # A file that others know by another path, in another folder, or in another state
 
 
-_DOMAIN = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>
+_DOMAIN = (
+    f"<domain type='{EMULATED}'>"
+    """<name>{name}</name><uuid>{uuid}</uuid>
 <memory unit='MiB'>32</memory><vcpu>1</vcpu>
 <os><type machine='q35'>hvm</type></os><devices><disk type='file' device='disk'>
 <driver name='qemu' type='{format}'/><source file='{path}'/><target dev='vda' bus='virtio'/></disk>
 <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
+)
 
 
 @pytest.fixture
@@ -298,12 +301,15 @@ async def test_children_of_a_vhd_are_known_by_definition_and_by_their_header(
     assert [user.machine for user in await embedded_hypervisor.disks.users(str(golden))] == ["golden"]
 
 
-_NETWORK = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid>
+_NETWORK = (
+    f"<domain type='{EMULATED}'>"
+    """<name>{name}</name><uuid>{uuid}</uuid>
 <memory unit='MiB'>32</memory><vcpu>1</vcpu>
 <os><type machine='q35'>hvm</type></os><devices><disk type='network' device='disk'>
 <driver name='qemu' type='raw'/><source protocol='{protocol}' name='{path}'>{hosts}</source>
 <target dev='vda' bus='virtio'/></disk>
 <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
+)
 
 
 @pytest.mark.parametrize(

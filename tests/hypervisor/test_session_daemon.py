@@ -28,7 +28,7 @@ from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.wire.events import Event, EventKind
 from tests.guests import tiny
 from tests.guests.firmware import firmware_is_missing, make_tpms_by_this_user, with_firmware
-from tests.guests.machines import TinyMachine, define_tiny_machine, forget, tiny_definition
+from tests.guests.machines import EMULATED, TinyMachine, define_tiny_machine, forget, tiny_definition
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor import storages, undo_definitions
 from tests.hypervisor.storages import Stored
@@ -256,10 +256,13 @@ async def test_a_save_whose_wire_is_cut_is_found_saved(
     assert (await hypervisor.inventory.get("far-1")).state is MachineState.SAVED
 
 
-_VOLUME = """<domain type='qemu'><name>far-2</name><memory unit='MiB'>32</memory>
+_VOLUME = (
+    f"<domain type='{EMULATED}'>"
+    """<name>far-2</name><memory unit='MiB'>32</memory>
   <os><type arch='x86_64'>hvm</type></os><devices>
   <disk type='volume' device='disk'><driver name='qemu' type='qcow2'/><source pool='far' volume='v.qcow2'/>
     <target dev='vda' bus='virtio'/></disk></devices></domain>"""
+)
 
 
 def _qemu(program: str, *arguments: str | Path) -> None:

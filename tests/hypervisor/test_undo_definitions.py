@@ -12,7 +12,7 @@ from lxml import etree
 
 from innkeeper.errors import MachineUnfit
 from innkeeper.machines.ports.host import Host
-from tests.guests.machines import TinyMachine
+from tests.guests.machines import EMULATED, TinyMachine
 from tests.hypervisor import undo_definitions as ways
 
 pytestmark = pytest.mark.qemu
@@ -79,7 +79,7 @@ async def test_a_disk_that_was_taken_away_since_is_discarded_and_never_lost(
 
 
 def _definition(name: str, disks: Mapping[str, str]) -> str:
-    return f"""<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
+    return f"""<domain type='{EMULATED}'><name>{name}</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
       <os><type machine='q35'>hvm</type></os><devices>{
         "".join(
             f"<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{path}'/>"

@@ -21,6 +21,7 @@ from innkeeper.hypervisor.domain.undo_note import (
     stand_on_overlay,
 )
 from innkeeper.hypervisor.libvirt.definition import Definition
+from tests.guests.machines import EMULATED
 
 OVERLAY = "/undo & more/web-1.vda.innkeeper-7.qcow2"
 UUID = "a9f7ab3f-1d2b-4f6c-8b5a-0d1e2f3a4b5c"
@@ -109,7 +110,7 @@ def machine(disk: str, metadata: str = "") -> Definition:
     """A machine with this disk and another."""
     other = "<disk type='file' device='disk'><source file='/o'/><target dev='vdb' bus='virtio'/></disk>"
     return Definition.parse(
-        f"<domain type='qemu'><name>web-1</name>{metadata}<memory>65536</memory>"
+        f"<domain type='{EMULATED}'><name>web-1</name>{metadata}<memory>65536</memory>"
         f"<os><type>hvm</type></os><devices>{disk}{other}</devices></domain>"
     )
 

@@ -19,15 +19,19 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
 from innkeeper.tasks.clock import SystemClock
+from tests.guests.machines import EMULATED
 
 pytestmark = [
     pytest.mark.qemu,
     pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything, and is refused nothing"),
 ]
 
-_DOMAIN = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
+_DOMAIN = (
+    f"<domain type='{EMULATED}'>"
+    """<name>{name}</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
 <os><type machine='q35'>hvm</type></os><devices>{disks}<controller type='usb' model='none'/>
 <memballoon model='none'/></devices></domain>"""
+)
 _DISK = """<disk type='{kind}' device='disk'><driver name='qemu' type='{format}'/><source {attribute}={path}/>
 <target dev='{target}' bus='virtio'/></disk>"""
 

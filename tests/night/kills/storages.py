@@ -30,6 +30,7 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.leftovers import find_leftovers
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
 from innkeeper.tasks.clock import SystemClock
+from tests.guests.machines import EMULATED
 from tests.hypervisor.test_session_daemon import Daemon
 from tests.night.kills.disks import STORAGES, Disk
 from tests.night.kills.trial import Life, Outcome, children, kill_all, kill_processes, processes
@@ -272,7 +273,7 @@ async def _define(place: Place, host: Host) -> None:
         await undo_disks._connection.command(disk.prepare, "prepare the storage of", _NAME)
     devices = "".join(disk.definition() for disk in place.disks)
     await host.definitions.define(
-        f"<domain type='qemu'><name>{_NAME}</name><memory unit='MiB'>32</memory>"
+        f"<domain type='{EMULATED}'><name>{_NAME}</name><memory unit='MiB'>32</memory>"
         "<os><type machine='q35'>hvm</type></os><features><acpi/></features>"
         f"<devices>{devices}<controller type='usb' model='none'/><memballoon model='none'/></devices>"
         "</domain>"
