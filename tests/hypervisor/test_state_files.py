@@ -33,8 +33,8 @@ async def found(embedded_hypervisor: Host) -> AsyncIterator[Callable[..., Awaita
     async def find(firmware: str = "", devices: str = "", *, leave_tpm_out: bool = False) -> list[str]:
         attribute = "firmware='efi'" if firmware == "efi" else ""
         await host.definitions.define(
-            f"""<domain type='{_EMULATED}'><name>found</name><uuid>{_UUID}</uuid><memory unit='MiB'>64</memory>
-            <os {attribute}><type machine='q35'>hvm</type>{firmware if firmware != "efi" else ""}</os>
+            f"""<domain type='{EMULATED}'><name>found</name><uuid>{_UUID}</uuid>
+            <memory unit='MiB'>64</memory><os {attribute}><type machine='q35'>hvm</type>{firmware if firmware != "efi" else ""}</os>
             <features><acpi/></features><devices>{devices}</devices></domain>"""
         )
         return list(await host.state_files.find("found", leave_tpm_out=leave_tpm_out))
@@ -179,6 +179,7 @@ import asyncio, os
 from pathlib import Path
 from innkeeper.errors import DiskError
 from innkeeper.hypervisor.state_files import LocalStateFiles
+from tests.guests.machines import EMULATED
 from tests.guests.machines import EMULATED
 files, path, copy = LocalStateFiles(), Path("vars.fd"), Path("vars.fd.innkeeper-7")
 path.write_bytes(bytes(100 << 10))

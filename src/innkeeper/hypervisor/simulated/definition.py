@@ -57,8 +57,9 @@ def _with_disks(definition: str, disks: Sequence[Disk]) -> str:
     for element in domain.iterfind("devices/disk"):
         target = element.find("target")
         disk = known.get(str(target.get("dev"))) if target is not None else None
-        if disk is not None and disk.kind is DiskKind.FILE and disk.path:
-            child(element, "source").set("file", disk.path)
+        if disk is not None and disk.kind in _SOURCES and disk.path:
+            element.set("type", str(disk.kind))
+            child(element, "source").set(_SOURCES[disk.kind], disk.path)
             child(element, "driver").set("type", disk.format)
     return written(domain)
 
