@@ -15,6 +15,7 @@ from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.hypervisor.state_files import unreachable
 from innkeeper.machines.ports.host import Host
 from tests.disks.killing import on_a_small_file_system
+from tests.guests.machines import EMULATED
 
 _UUID = "2f0e2a5c-8d0e-4a6e-9f0d-3f1c2b7a9e51"
 _PFLASH = "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>"
@@ -34,7 +35,8 @@ async def found(embedded_hypervisor: Host) -> AsyncIterator[Callable[..., Awaita
         attribute = "firmware='efi'" if firmware == "efi" else ""
         await host.definitions.define(
             f"""<domain type='{EMULATED}'><name>found</name><uuid>{_UUID}</uuid>
-            <memory unit='MiB'>64</memory><os {attribute}><type machine='q35'>hvm</type>{firmware if firmware != "efi" else ""}</os>
+            <memory unit='MiB'>64</memory>
+            <os {attribute}><type machine='q35'>hvm</type>{firmware if firmware != "efi" else ""}</os>
             <features><acpi/></features><devices>{devices}</devices></domain>"""
         )
         return list(await host.state_files.find("found", leave_tpm_out=leave_tpm_out))
