@@ -152,7 +152,7 @@ def test_an_encrypted_image_is_known_as_one(disk: str) -> None:
 
 
 def test_storage_past_all_disks_is_named_where_it_takes_writes() -> None:
-    """A roll back does not undo what a guest writes to a folder or a SCSI device of its host."""
+    """A roll back does not undo what a guest writes to a folder or a device of its host."""
     definition = Definition.parse(
         """<domain><name>web</name><devices>
         <filesystem type='mount'><source dir='/srv/home'/><target dir='home'/></filesystem>
@@ -162,4 +162,8 @@ def test_storage_past_all_disks_is_named_where_it_takes_writes() -> None:
         <hostdev mode='subsystem' type='pci'><source><address bus='0x01' slot='0x00'/></source></hostdev>
         </devices></domain>"""
     )
-    assert list(definition.host_storage()) == ["the folder /srv/home", "the SCSI device 0:1:2"]
+    assert list(definition.host_storage()) == [
+        "the folder /srv/home",
+        "the SCSI device 0:1:2",
+        "the device pci 0000:01:00",
+    ]

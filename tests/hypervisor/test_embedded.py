@@ -171,7 +171,7 @@ async def test_a_disk_that_is_named_already_is_no_half_made_overlay(
     host = embedded_hypervisor
     machine = await define_machine("crashed")
     overlay = tmp_path / "undo"
-    overlay.write_bytes(b"half")
+    overlay.write_bytes(bytes(65536))
     await host.undo_disks.add("crashed", {"vda": str(overlay)})
     assert list(await host.disks.backing_chain(str(overlay))) == [str(overlay), str(machine.disk)]
     await host.undo_disks.drop("crashed", {"vda": str(machine.disk)})

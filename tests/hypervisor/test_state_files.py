@@ -181,8 +181,6 @@ import asyncio, os
 from pathlib import Path
 from innkeeper.errors import DiskError
 from innkeeper.hypervisor.state_files import LocalStateFiles
-from tests.guests.machines import EMULATED
-from tests.guests.machines import EMULATED
 files, path, copy = LocalStateFiles(), Path("vars.fd"), Path("vars.fd.innkeeper-7")
 path.write_bytes(bytes(100 << 10))
 try:

@@ -159,7 +159,7 @@ _REFUSED: list[tuple[Callable[[Path], str], str, ErrorCode, str]] = [
     (no_read_permission, "cannot be read", ErrorCode.E_ACCESSDENIED, "chmod u+rw {}/a.qcow2"),
     (closed_folder, "the folder .*closed cannot be written", ErrorCode.E_ACCESSDENIED, ""),
     (folder_as_image, "is a folder", ErrorCode.VM_E_HD_IMAGE_OPEN_FAIL, ""),
-    (pipe, "is a pipe", ErrorCode.VM_E_HD_IMAGE_OPEN_FAIL, ""),
+    (pipe, "is no file: a pipe", ErrorCode.VM_E_HD_IMAGE_OPEN_FAIL, ""),
     (missing, "is not there", ErrorCode.ERROR_FILE_NOT_FOUND, ""),
     (dangling, "is not there", ErrorCode.ERROR_FILE_NOT_FOUND, ""),
     (circle, "is not there", ErrorCode.ERROR_FILE_NOT_FOUND, ""),

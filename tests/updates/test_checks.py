@@ -362,5 +362,6 @@ async def test_what_a_run_would_wait_for_or_cannot_bring_back_is_remarked(inn: I
         "A backup or another job of libvirt runs on web-1: a run waits for its end."
     }
     machine.backup_until = 0.0
+    await inn.host.simulation.simulate("web-1", lambda m, _: m.disks.clear())
     await inn.host.simulation.simulate("web-1", lambda m, _: m.live_disks.clear())
     assert "web-1 has no disk that an undo point covers." in (await checks.one("web-1")).notes
