@@ -25,14 +25,15 @@ from innkeeper.disks.exports import Exports
 from innkeeper.errors import HypervisorError
 from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_host, prepare_root
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
-from innkeeper.machines.machine import MachineState
+from innkeeper.machines.machine import DiskKind, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.leftovers import find_leftovers
+from innkeeper.machines.undo.merge_marks import forget_merge
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
 from innkeeper.tasks.clock import SystemClock
 from tests.guests.machines import EMULATED
 from tests.hypervisor.test_session_daemon import Daemon
-from tests.night.kills.disks import STORAGES, Disk
+from tests.night.kills.disks import STORAGES, Disk, Volume
 from tests.night.kills.trial import Life, Outcome, children, kill_all, kill_processes, processes
 
 _NAME = "m"
@@ -85,7 +86,14 @@ class Place:
         return UndoPlan(
             machine=_NAME,
             disks=tuple(
-                UndoDisk(target=disk.target, base=disk.base, overlay=str(disk.overlay)) for disk in self.disks
+                UndoDisk(
+                    target=disk.target,
+                    base=disk.base,
+                    overlay=str(disk.overlay),
+                    kind=DiskKind.VOLUME if isinstance(disk, Volume) else DiskKind.FILE,
+                    resolved=str(disk.path) if isinstance(disk, Volume) else "",
+                )
+                for disk in self.disks
             ),
         )
 
@@ -235,6 +243,7 @@ async def _go_on(place: Place, host: Host) -> None:
         place.note("ended")
     if place.stage == "ended":
         await point.delete_files()
+        await forget_merge(host, _NAME, [*place.plan.overlays.values()])
         place.note("done")
 
 
@@ -289,6 +298,10 @@ async def _define(place: Place, host: Host) -> None:
 def _canonical(text: str) -> str:
     node = etree.fromstring(text)
     devices = cast("etree._Element", node.find("devices"))
+    # libvirt leaves the element of metadata behind that the last of them was taken from.
+    for metadata in node.findall("metadata"):
+        if not len(metadata):
+            node.remove(metadata)
     for each in sorted(devices.findall("controller"), key=lambda each: str(etree.canonicalize(each))):
         devices.append(each)
     return str(etree.canonicalize(node, strip_text=True))
