@@ -38,6 +38,18 @@ class ConfigurationsContract:
     async def _made(self, subject: Subject, *, running: bool = False) -> Configuration:
         return await subject.hypervisor.configurations.read(subject.name, running=running)
 
+    @pytest.mark.parametrize("runs", [False, True])
+    async def test_a_note_that_is_taken_back_leaves_the_definition_as_it_was(
+        self, subject: Subject, runs: bool
+    ) -> None:
+        """Not even an empty element stays, also in that of a machine that runs."""
+        definitions, configurations = subject.hypervisor.definitions, subject.hypervisor.configurations
+        if runs:
+            await subject.hypervisor.lifecycle.start(subject.name)
+        for labels in (("web",), ()):
+            await configurations.change(subject.name, MetadataChanged(extras={"labels": labels}), Scope.BOTH)
+        assert "<metadata" not in await definitions.read(subject.name)
+
     async def test_memory_processors_and_firmware_strings_are_kept(self, subject: Subject) -> None:
         """What was set is what is read, and what the machine is listed with."""
         values: Mapping[str, SettingValue] = {

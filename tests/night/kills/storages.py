@@ -298,10 +298,6 @@ async def _define(place: Place, host: Host) -> None:
 def _canonical(text: str) -> str:
     node = etree.fromstring(text)
     devices = cast("etree._Element", node.find("devices"))
-    # libvirt leaves the element of metadata behind that the last of them was taken from.
-    for metadata in node.findall("metadata"):
-        if not len(metadata):
-            node.remove(metadata)
     for each in sorted(devices.findall("controller"), key=lambda each: str(etree.canonicalize(each))):
         devices.append(each)
     return str(etree.canonicalize(node, strip_text=True))

@@ -14,7 +14,8 @@ from innkeeper.hypervisor.domain.fields import written
 from innkeeper.hypervisor.domain.reading import configuration_of
 from innkeeper.hypervisor.libvirt.announcer import Announcer
 from innkeeper.hypervisor.libvirt.connection import Connection
-from innkeeper.hypervisor.libvirt.domains import Domains
+from innkeeper.hypervisor.libvirt.definition import Definition
+from innkeeper.hypervisor.libvirt.domains import Domains, redefine
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.states import SavedImage
 from innkeeper.hypervisor.libvirt.trays import Trays
@@ -148,6 +149,7 @@ def _change_persistent(connect: libvirt.virConnect, domain: libvirt.virDomain, c
     definition = edited(domain.XMLDesc(_PERSISTENT), change)
     if _is_metadata(change):
         _write_metadata(domain, definition, change, Scope.PERSISTENT)
+        _drop_empty_metadata(connect, domain)
     else:
         connect.defineXML(definition)
 
@@ -182,6 +184,21 @@ def _write_metadata(domain: libvirt.virDomain, definition: str, change: Change, 
         domain.setMetadata(
             libvirt.VIR_DOMAIN_METADATA_ELEMENT, extras, PREFIX if extras else None, NAMESPACE, _AFFECT[scope]
         )
+
+
+def _drop_empty_metadata(connect: libvirt.virConnect, domain: libvirt.virDomain) -> None:
+    """Leave the definition as it was before: libvirt keeps the element that the last note was taken from."""
+    definition = Definition.parse(domain.XMLDesc(_PERSISTENT))
+    metadata = definition.node.find("metadata")
+    if metadata is None or len(metadata):
+        return
+    definition.node.remove(metadata)
+    try:
+        redefine(connect, definition)
+    except libvirt.libvirtError as error:
+        # A host that has lost KVM takes no definition that asks for it; an empty element means nothing.
+        if error.get_error_code() != libvirt.VIR_ERR_CONFIG_UNSUPPORTED:
+            raise
 
 
 def _change_usb(domain: libvirt.virDomain, change: UsbAttached | UsbDetached) -> None:
