@@ -12,9 +12,11 @@ import sqlalchemy as sa
 from innkeeper.errors import InvalidArgument
 from innkeeper.store.answer_store import SqlAnswerStore
 from innkeeper.store.audit_store import SqlAuditStore
+from innkeeper.store.authority_store import SqlAuthorityStore
 from innkeeper.store.booking_store import SqlBookingStore
 from innkeeper.store.channel_store import SqlChannelStore
 from innkeeper.store.database import Database
+from innkeeper.store.directory import SqlDirectory
 from innkeeper.store.engine import DbosEngine, Peers
 from innkeeper.store.identity_store import (
     SqlAccountStore,
@@ -54,6 +56,8 @@ class Store:
     sessions: SqlSessionStore
     answers: SqlAnswerStore
     options: SqlOptionStore
+    directory: SqlDirectory
+    authority: SqlAuthorityStore
     #: Not launched yet: whoever registers the bodies launches it, and closes it before the store.
     engine: DbosEngine
 
@@ -100,6 +104,8 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
         sessions=SqlSessionStore(database),
         answers=SqlAnswerStore(database),
         options=SqlOptionStore(database),
+        directory=SqlDirectory(database),
+        authority=SqlAuthorityStore(database),
         engine=DbosEngine(
             _journal(database.url),
             executor_id=executor_id,

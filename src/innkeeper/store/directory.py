@@ -1,0 +1,128 @@
+"""Keep the directory of machines and hosts in the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from innkeeper.machines.directory import EVERY_MACHINE, HostEntry, MachineEntry, Wanted
+from innkeeper.store.database import Database
+from innkeeper.store.directory_tables import host_directory, machine_directory
+from innkeeper.wire.states import MachineState
+
+_machine = machine_directory.c
+_host = host_directory.c
+
+
+class SqlDirectory:
+    """A ``Directory`` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, wanted: Wanted = EVERY_MACHINE, *, after: tuple[str, str] | None = None, limit: int
+    ) -> Sequence[MachineEntry]:
+        """Machines by name and host, letters by their code points, from behind the place ``after``."""
+        query = sa.select(machine_directory).where(*_wanted(wanted)).order_by(_machine.name, _machine.host)
+        if after is not None:
+            query = query.where(sa.tuple_(_machine.name, _machine.host) > sa.tuple_(*after))
+        return await self._machines(query.limit(limit))
+
+    async def find(self, name: str) -> Sequence[MachineEntry]:
+        """The machines of this name, whatever the case of its letters."""
+        query = sa.select(machine_directory).where(_machine.folded == name.casefold())
+        return await self._machines(query.order_by(_machine.name, _machine.host))
+
+    async def of_host(self, host_id: str) -> Sequence[MachineEntry]:
+        """The machines of one host."""
+        return await self._machines(sa.select(machine_directory).where(_machine.host_id == host_id))
+
+    async def hosts(self) -> Sequence[HostEntry]:
+        """All hosts, by name."""
+        rows = await self._database.read(lambda c: c.execute(sa.select(host_directory)).all())
+        return sorted((HostEntry(**row._mapping) for row in rows), key=lambda host: host.name)
+
+    async def update(self, changed: Collection[MachineEntry], gone: Collection[str]) -> None:
+        """Write down what has changed, and forget machines by their keys, in one transaction."""
+        rows = [_row(entry) for entry in changed]
+        forget = sa.delete(machine_directory).where(_machine.key == sa.bindparam("gone"))
+
+        def update(connection: sa.Connection) -> None:
+            if gone:
+                connection.execute(forget, [{"gone": key} for key in sorted(gone)])
+            _put(connection, machine_directory, rows)
+
+        await self._database.write(update, lazily=True)
+
+    async def put_hosts(self, hosts: Collection[HostEntry]) -> None:
+        """Write down hosts."""
+        rows = [{name: getattr(host, name) for name in _host.keys()} for host in hosts]  # noqa: SIM118  no mapping
+        await self._database.write(lambda c: _put(c, host_directory, rows), lazily=True)
+
+    async def forget_host(self, host_id: str) -> None:
+        """Forget a host with its machines."""
+
+        def forget(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(machine_directory).where(_machine.host_id == host_id))
+            connection.execute(sa.delete(host_directory).where(_host.host_id == host_id))
+
+        await self._database.write(forget)
+
+    async def _machines(self, query: sa.Select[tuple[object, ...]]) -> Sequence[MachineEntry]:
+        return [_entry(row) for row in await self._database.read(lambda c: c.execute(query).all())]
+
+
+def _wanted(wanted: Wanted) -> Sequence[sa.ColumnElement[bool]]:
+    conditions = []
+    if wanted.host is not None:
+        conditions.append(_machine.host == wanted.host)
+    if wanted.state is not None:
+        conditions.append(_machine.state == wanted.state.name)
+    if wanted.text is not None:
+        conditions.append(_machine.folded.contains(wanted.text.casefold(), autoescape=True))
+    if wanted.but_hosts:
+        conditions.append(_machine.host_id.not_in(sorted(wanted.but_hosts)))
+    return conditions
+
+
+def _put(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """Add rows, or replace those with the same keys; in one order, so that two servers cannot lock up."""
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    (key,) = table.primary_key.columns
+    insert = dialect.insert(table)
+    others = {name: insert.excluded[name] for name in rows[0] if name != key.name}
+    statement = insert.on_conflict_do_update(index_elements=[key], set_=others)
+    connection.execute(statement, sorted(rows, key=lambda row: str(row[key.name])))
+
+
+def _row(entry: MachineEntry) -> dict[str, object]:
+    return {
+        "key": entry.key,
+        "host_id": entry.host_id,
+        "host": entry.host,
+        "name": entry.name,
+        "folded": entry.name.casefold(),
+        "uuid": entry.uuid,
+        "state": entry.state.name,
+        "labels": json.dumps(entry.labels),
+        "summary": entry.summary,
+    }
+
+
+def _entry(row: sa.Row[tuple[object, ...]]) -> MachineEntry:
+    return MachineEntry(
+        key=row.key,
+        host_id=row.host_id,
+        host=row.host,
+        name=row.name,
+        uuid=row.uuid,
+        state=MachineState[row.state],
+        labels=tuple(json.loads(row.labels)),
+        summary=row.summary,
+    )
