@@ -33,9 +33,9 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(database: Datab
 
 async def test_a_database_is_migrated_once(database: Database) -> None:
     """The second time there is nothing to do, and nothing is lost."""
-    executor_id = await Servers(database).enrol("one")
+    server = await Servers(database).enrol("one")
     await database.migrate()
-    assert await Servers(database).enrol("one") == executor_id
+    assert [each.id for each in await Servers(database).list()] == [server.id]
 
 
 async def test_tables_of_a_newer_release_are_refused(database: Database) -> None:
@@ -71,14 +71,6 @@ async def test_a_migration_that_is_cut_off_leaves_nothing(
     await database.close()
 
 
-async def test_a_server_keeps_its_executor_id(database: Database) -> None:
-    """Its unfinished runs are found by it; another server has another."""
-    servers = Servers(database)
-    one = await servers.enrol("one")
-    assert await servers.enrol("one") == one
-    assert await servers.enrol("two") != one
-
-
 async def test_a_second_process_under_one_name_is_refused(database_url: sa.URL) -> None:
     """Until the first has closed; two would work on one machine at once."""
     address = database_url.render_as_string(hide_password=False)
@@ -96,7 +88,8 @@ async def test_a_computer_that_is_renamed_finds_its_runs(tmp_path: Path) -> None
     ids = []
     for name in ("old-name", "new-name"):
         store = await open_store(address, server=name)
-        ids.append(await Servers(store.database).enrol("this computer"))
+        ids.append(store.server.id)
+        assert store.server.name == name
         await store.close()
     assert ids[0] == ids[1]
 
@@ -159,7 +152,7 @@ async def test_a_database_is_for_its_owners_eyes(tmp_path: Path) -> None:
 async def test_a_database_that_was_deleted_takes_no_more_changes(tmp_path: Path) -> None:
     """They would be lost without a word."""
     database = await Database.connect(sa.make_url(f"sqlite:///{tmp_path}/innkeeper.sqlite"))
-    await database.claim("one")
+    await database.claim()
     await database.migrate()
     (tmp_path / "innkeeper.sqlite").rename(tmp_path / "aside")
     with pytest.raises(ServiceError, match="deleted or exchanged") as refused:

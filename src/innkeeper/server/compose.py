@@ -58,6 +58,7 @@ from innkeeper.server.demo_activity import demo_activity
 from innkeeper.server.events import EventBus
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.guests import guests
+from innkeeper.server.home import claim_home
 from innkeeper.server.host_names import named_hosts
 from innkeeper.server.house import House
 from innkeeper.server.machine_disks import MachineDisks
@@ -175,7 +176,9 @@ async def _foundations(
     opened.callback(events.close)
     metrics = Metrics()
     events.subscribe(metrics.on_event)
-    store = await open_store(settings.database_url, server=socket.gethostname())
+    home = await asyncio.to_thread(claim_home, settings.state_dir)
+    opened.callback(home.close)
+    store = await open_store(settings.database_url, server=settings.own_name, home=home.name)
     opened.push_async_callback(store.close)
     roots = Roots(settings.disk_folders)
     exports = await asyncio.to_thread(Exports.in_reach, settings.state_dir / "exports", roots=roots)

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import math
 import os
+import socket
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "socket": "",
     "socket_group": "",
     "database": "",
+    "server_name": "",
     "hypervisors": " ",
     "listen": " ",
     "disk_roots": ":",
@@ -94,6 +96,8 @@ class Settings(BaseModel):
     hypervisors: tuple[str, ...] = ()
     #: Where tasks, bookings and windows are kept; a file in the state directory if not set.
     database: str | None = None
+    #: This server's name among those that share a PostgreSQL database; this computer's name if not set.
+    server_name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
     #: Limits and time-outs of update runs.
     policy: Policy = Policy()
     #: The folders (with their subfolders) in which the service works on virtual hard disks: no path leads it
@@ -123,6 +127,11 @@ class Settings(BaseModel):
     def database_url(self) -> str:
         """The database as a SQLAlchemy URL."""
         return self.database or f"sqlite:///{self.state_dir / 'innkeeper.sqlite'}"
+
+    @property
+    def own_name(self) -> str:
+        """This server's name among those that share its database."""
+        return self.server_name or socket.gethostname()
 
     @property
     def pipe_directory(self) -> Path:

@@ -82,6 +82,10 @@ class Database:
         """What ``query`` finds, in one transaction that changes nothing."""
         return await self._in(self._readers, lambda: self._transact(self._reading, query))
 
+    def read_here(self, query: Callable[[sa.Connection], T]) -> T:
+        """As ``read``, in the calling thread, which waits: for threads of their own."""
+        return self._transact(self._reading, query)
+
     async def write(self, change: Callable[[sa.Connection], T], *, lazily: bool = False) -> T:
         """Do ``change`` in a transaction, which is on the disk when this returns.
 
@@ -109,12 +113,14 @@ class Database:
 
         return asyncio.ensure_future(self.write(change, lazily=lazily))
 
-    async def claim(self, server: str) -> None:
-        """Claim the name ``server`` for this process; raises ``ServiceError`` where another has it.
+    async def claim(self) -> None:
+        """Claim a SQLite file for this process; raises ``ServiceError`` where another has it.
 
-        Two processes with one name would carry the same runs, and work on one machine at once.
+        Two processes would carry the same runs, and work on one machine at once. On PostgreSQL a server's
+        name is claimed by its row (``Servers.enrol``).
         """
-        await self._in(self._writers, lambda: self._claim(server))
+        if self.is_sqlite:
+            await self._in(self._writers, self._claim)
 
     async def close(self) -> None:
         """End the threads, once they have done what they were given."""
@@ -145,23 +151,17 @@ class Database:
         with _our_errors(), engine.begin() as connection:
             yield connection
 
-    def _claim(self, server: str) -> None:
+    def _claim(self) -> None:
         self._make_directory()
-        with _our_errors():
-            if self.is_sqlite:
-                path = Path(str(self.url.database))
-                claimed = _lock_file(self._claims, path.with_name(f"{path.name}.lock"))
-                if claimed:
-                    prepare_file(path)
-                    self._file = SameFile(path)
-            else:
-                claimed = _lock_name(self._claims, self._writing, server)
-        if not claimed:
+        path = Path(str(self.url.database))
+        if not _lock_file(self._claims, path.with_name(f"{path.name}.lock")):
             raise ServiceError(
-                f"Another Innkeeper serves as {server!r} on this database.",
+                f"Another Innkeeper serves on the database {path}.",
                 code=ErrorCode.ERROR_ALREADY_EXISTS,
-                advice="Stop it first, or give this one another name or state directory.",
+                advice="Stop it first, or give this one another state directory.",
             )
+        prepare_file(path)
+        self._file = SameFile(path)
 
     def _migrate(self) -> None:
         self._make_directory()
@@ -204,13 +204,6 @@ def _lock_file(claims: contextlib.ExitStack, path: Path) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _lock_name(claims: contextlib.ExitStack, engine: sa.Engine, server: str) -> bool:
-    """Hold a lock for as long as the connection lives, which ends with the process."""
-    connection = claims.enter_context(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
-    key = sa.func.hashtextextended(f"innkeeper server {server}", 0)
-    return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))))
 
 
 @contextlib.contextmanager

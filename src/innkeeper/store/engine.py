@@ -154,7 +154,7 @@ class DbosEngine:
             await asyncio.sleep(self._peers.beat.total_seconds())
 
     async def _beat(self, servers: Servers) -> None:
-        await servers.see(self._executor_id)
+        await servers.beat(self._executor_id)
         dead = await self.dead()
         if dead:
             await self._in_thread(lambda: _take_over(list(dead)))

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
+import structlog
 
-from innkeeper.errors import InvalidArgument
+from innkeeper.errors import InvalidArgument, ServiceError
+from innkeeper.servers.server import Server
 from innkeeper.store.answer_store import SqlAnswerStore
 from innkeeper.store.audit_store import SqlAuditStore
 from innkeeper.store.authority_store import SqlAuthorityStore
@@ -24,6 +26,7 @@ from innkeeper.store.identity_store import (
     SqlSessionStore,
     SqlTokenStore,
 )
+from innkeeper.store.leases import Leases
 from innkeeper.store.option_store import SqlOptionStore
 from innkeeper.store.parameter_store import SqlParameterStore
 from innkeeper.store.report_store import SqlReportStore
@@ -31,6 +34,9 @@ from innkeeper.store.schedule_store import SqlScheduleStore
 from innkeeper.store.servers import Servers
 from innkeeper.store.task_store import SqlTaskStore
 from innkeeper.store.window_store import SqlWindowStore
+from innkeeper.wire.version import VERSION
+
+_log = structlog.get_logger(__name__)
 
 #: A file has one server, whatever its computer is called today.
 _ONLY_SERVER: Final = "this computer"
@@ -58,6 +64,10 @@ class Store:
     options: SqlOptionStore
     directory: SqlDirectory
     authority: SqlAuthorityStore
+    servers: Servers
+    leases: Leases
+    #: This server, at this start.
+    server: Server
     #: Not launched yet: whoever registers the bodies launches it, and closes it before the store.
     engine: DbosEngine
 
@@ -67,12 +77,19 @@ class Store:
         return not self.database.is_sqlite
 
     async def close(self) -> None:
-        """Close the database; the engine is closed by then."""
-        await self.database.close()
+        """Give the server's name up and close the database; the engine is closed by then."""
+        try:
+            await self.servers.leave(self.server)
+        except ServiceError as error:  # the name is free when its time has run out
+            _log.warning("store.name_kept", server=self.server.name, error=str(error))
+        finally:
+            await self.database.close()
 
 
-async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
+async def open_store(url: str, *, server: str, home: str = "", peers: Peers = _PEERS) -> Store:
     """Open the database at ``url`` as ``server``; its tables are made or brought up to date.
+
+    ``home`` names the state directory, where this process alone has it open.
 
     ``url`` is ``sqlite:////path/to/innkeeper.sqlite``, beside which the runs get a file of their own, or
     ``postgresql://user:password@host/name``, which several servers may share under different names.
@@ -80,11 +97,10 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
     """
     database = await Database.connect(_parsed(url))
     try:
-        name = _ONLY_SERVER if database.is_sqlite else server
-        await database.claim(name)
+        await database.claim()
         await database.migrate()
         servers = Servers(database)
-        executor_id = await servers.enrol(name)
+        own = await _enrol(database, servers, server, home)
     except BaseException:
         await database.close()
         raise
@@ -106,12 +122,24 @@ async def open_store(url: str, *, server: str, peers: Peers = _PEERS) -> Store:
         options=SqlOptionStore(database),
         directory=SqlDirectory(database),
         authority=SqlAuthorityStore(database),
+        servers=servers,
+        leases=Leases(database),
+        server=own,
         engine=DbosEngine(
             _journal(database.url),
-            executor_id=executor_id,
+            executor_id=own.id,
             servers=None if database.is_sqlite else servers,
             peers=peers,
         ),
+    )
+
+
+async def _enrol(database: Database, servers: Servers, name: str, home: str) -> Server:
+    if not database.is_sqlite:
+        return await servers.enrol(name, home=home, version=VERSION)
+    # Nobody else has the file: what its row says of a former start is of no account.
+    return dataclasses.replace(
+        await servers.enrol(_ONLY_SERVER, home=_ONLY_SERVER, version=VERSION), name=name
     )
 
 

@@ -1,43 +1,198 @@
-"""Servers that share the database: their ids, and when each was last seen."""
+"""Servers that share the database: who they are, where they are reached, and whether they live."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import sqlalchemy as sa
 
-from innkeeper.store.database import Database, upsert
-from innkeeper.store.tables import servers
+from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.servers.server import Server, ServerState
+from innkeeper.store.database import Database
+from innkeeper.store.moments import moment
+from innkeeper.store.tables import host_leases, servers
+
+#: For so long a name stays with a server that no longer shows that it lives.
+NAME_TTL: Final = dt.timedelta(seconds=30)
 
 
 class Servers:
-    """The servers that share one database."""
+    """A ``ServerStore`` on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, ttl: dt.timedelta = NAME_TTL) -> None:
         self._database = database
+        self._ttl = ttl
 
-    async def enrol(self, name: str) -> str:
-        """Return the executor id of the server called ``name``: made once, and the same for ever."""
+    async def enrol(self, name: str, *, home: str = "", version: str = "") -> Server:
+        """Return the server called ``name`` at a new start; its id is made once, and the same for ever.
 
-        def enrol(connection: sa.Connection) -> str:
-            known = connection.scalar(sa.select(servers.c.executor_id).where(servers.c.name == name))
-            executor_id = str(known or uuid.uuid4())
-            row = {"name": name, "executor_id": executor_id, "last_seen": sa.func.now()}
-            upsert(connection, servers, row)
-            return executor_id
+        ``home`` names a state directory that this process alone has open: a server that had it before is
+        gone, so its name is free at once; where it was called otherwise, it is called ``name`` from now on.
+        Raises ``ServiceError`` where another process lives under this name.
+        """
+        return await self._database.write(lambda c: self._enrol(c, name, home, version))
 
-        return await self._database.write(enrol)
-
-    async def see(self, executor_id: str) -> None:
-        """Record that this server lives, by the database's clock, since those of servers may differ."""
-        update = (
-            sa.update(servers).where(servers.c.executor_id == executor_id).values(last_seen=sa.func.now())
+    async def list(self) -> Sequence[Server]:
+        """All servers, by name, but those that were retired."""
+        return await self._database.read(
+            lambda c: _found(c, servers.c.state != ServerState.RETIRED.value),
         )
-        await self._database.write(lambda c: c.execute(update), lazily=True)
+
+    async def see(self, server: Server) -> bool:
+        """Record that this start of a server lives; ``False`` where its name went to another process."""
+
+        def see(connection: sa.Connection) -> bool:
+            seen = {
+                "last_seen": moment(connection),
+                "until": moment(connection, later=self._ttl),
+            }
+            return bool(connection.execute(_own_row(server).values(seen)).rowcount)
+
+        return await self._database.write(see)
+
+    async def beat(self, server_id: str) -> None:
+        """Record that a server lives, whichever start of it: for the watch of the engine."""
+
+        def beat(connection: sa.Connection) -> None:
+            update = sa.update(servers).where(servers.c.id == server_id)
+            until = moment(connection, later=self._ttl)
+            connection.execute(update.values(last_seen=moment(connection), until=until))
+
+        await self._database.write(beat, lazily=True)
+
+    async def announce(self, server: Server, address: str) -> None:
+        """Record where the server's peers reach it."""
+        update = _own_row(server).values(address=address)
+        await self._database.write(lambda c: c.execute(update))
+
+    async def set_state(self, server_id: str, state: ServerState) -> bool:
+        """Change the part that a server takes; returns whether there is such a server.
+
+        A retired one loses its name and its hosts in the same transaction.
+        """
+
+        def change(connection: sa.Connection) -> bool:
+            values: dict[str, object] = {"state": state.value}
+            if state is ServerState.RETIRED:
+                values["until"] = moment(connection)
+                free = sa.update(host_leases).where(host_leases.c.server == server_id)
+                connection.execute(free.values(server=None, until=moment(connection)))
+            update = sa.update(servers).where(servers.c.id == server_id).values(values)
+            return bool(connection.execute(update).rowcount)
+
+        return await self._database.write(change)
+
+    async def leave(self, server: Server) -> None:
+        """Give the name up at once, at the end of this start."""
+        await self._database.write(lambda c: c.execute(_own_row(server).values(until=moment(c))))
 
     async def unseen_for(self, longest_silence: dt.timedelta) -> Sequence[str]:
-        """Return the executor ids of servers that were not seen for so long (on PostgreSQL)."""
-        query = sa.select(servers.c.executor_id).where(servers.c.last_seen < sa.func.now() - longest_silence)
+        """Return the ids of servers that were not seen for so long (on PostgreSQL)."""
+        query = sa.select(servers.c.id).where(
+            servers.c.last_seen < sa.func.clock_timestamp() - longest_silence
+        )
         return await self._database.read(lambda c: c.scalars(query).all())
+
+    def _enrol(self, connection: sa.Connection, name: str, home: str, version: str) -> Server:
+        if connection.dialect.name == "postgresql":
+            _refuse_held_by_last_release(connection, name)
+        row = _row_of(connection, name, home)
+        if row is not None and row.alive and (not home or row.home != home):
+            raise _name_is_taken(name)
+        started = {
+            "name": name,
+            "home": home,
+            "version": version,
+            "state": ServerState.SERVING.value,
+            "address": "",
+            "started_at": moment(connection),
+            "last_seen": moment(connection),
+            "until": moment(connection, later=self._ttl),
+        }
+        if row is None:
+            server_id, incarnation = str(uuid.uuid4()), 1
+            with _taking(name):
+                connection.execute(
+                    sa.insert(servers).values(id=server_id, incarnation=incarnation, **started)
+                )
+        else:
+            server_id, incarnation = row.id, row.incarnation + 1
+            if row.state == ServerState.DRAINING.value:
+                started["state"] = row.state
+            update = sa.update(servers).where(servers.c.id == server_id)
+            with _taking(name):
+                connection.execute(update.values(incarnation=incarnation, **started))
+        (server,) = _found(connection, servers.c.id == server_id)
+        return server
+
+
+def _row_of(connection: sa.Connection, name: str, home: str) -> sa.Row[tuple[object, ...]] | None:
+    """The row of the server whose state directory this is, else of the one that has the name; locked."""
+    query = sa.select(servers, _is_alive(connection)).with_for_update()
+    if home:
+        row = connection.execute(query.where(servers.c.home == home)).one_or_none()
+        if row is not None:
+            return row
+    return connection.execute(query.where(servers.c.name == name)).one_or_none()
+
+
+def _refuse_held_by_last_release(connection: sa.Connection, name: str) -> None:
+    """Raises ``ServiceError`` where a process of a release that locked names for a session has this one."""
+    key = sa.func.hashtextextended(f"innkeeper server {name}", 0)
+    if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(key))):
+        raise _name_is_taken(name)
+
+
+@contextlib.contextmanager
+def _taking(name: str) -> Iterator[None]:
+    """Refuse a name that another row got first."""
+    try:
+        yield
+    except sa.exc.IntegrityError as error:
+        raise _name_is_taken(name) from error
+
+
+def _name_is_taken(name: str) -> ServiceError:
+    return ServiceError(
+        f"Another Innkeeper serves as {name!r} on this database.",
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice=f"Stop it first, or give this one a name of its own (the setting server_name). Where it has "
+        f"crashed on another computer, its name is free after {NAME_TTL.total_seconds():.0f} seconds.",
+    )
+
+
+def _own_row(server: Server) -> sa.Update:
+    """Change the row of a server while this start of it has it."""
+    return sa.update(servers).where(
+        servers.c.id == server.id,
+        servers.c.incarnation == server.incarnation,
+        servers.c.state != ServerState.RETIRED.value,
+    )
+
+
+def _is_alive(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    return sa.func.coalesce(servers.c.until > moment(connection), sa.false()).label("alive")
+
+
+def _found(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Sequence[Server]:
+    query = sa.select(servers, _is_alive(connection)).where(*conditions).order_by(servers.c.name)
+    return [_server(row) for row in connection.execute(query)]
+
+
+def _server(row: sa.Row[tuple[object, ...]]) -> Server:
+    return Server(
+        id=row.id,
+        name=row.name,
+        incarnation=row.incarnation,
+        address=row.address,
+        version=row.version,
+        state=ServerState(row.state),
+        started_at=row.started_at,
+        last_seen=row.last_seen,
+        until=row.until,
+        alive=bool(row.alive),
+    )

@@ -94,9 +94,38 @@ servers = sa.Table(
     "servers",
     metadata,
     sa.Column("name", Words, primary_key=True),
-    sa.Column("executor_id", Words, nullable=False, unique=True),
+    # The server's id, the same for ever. To the last release it was the executor of its runs too.
+    sa.Column("executor_id", Words, key="id", nullable=False, unique=True),
     sa.Column("last_seen", Instant, nullable=False),
+    # Counts its starts.
+    sa.Column("incarnation", sa.BigInteger, nullable=False, server_default="0"),
+    # The state directory of its last start.
+    sa.Column("home", Words, nullable=False, server_default=""),
+    # Where its peers reach it: HOST:PORT.
+    sa.Column("address", Words, nullable=False, server_default=""),
+    sa.Column("version", Words, nullable=False, server_default=""),
+    sa.Column("state", Words, nullable=False, server_default="serving"),
+    sa.Column("started_at", Instant),
+    # Until then the name is its own.
+    sa.Column("until", Instant),
 )
+
+host_leases = sa.Table(
+    "host_leases",
+    metadata,
+    # The host's id, which outlives its names.
+    sa.Column("host", Words, primary_key=True),
+    sa.Column("name", Words, nullable=False),
+    sa.Column("uri", Words, nullable=False, server_default=""),
+    # The id of the server that owns it or owned it last.
+    sa.Column("server", Words),
+    # Goes up with each owner and each of its starts.
+    sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("until", Instant),
+    # The id of the server that has the better right to it, and waits for it.
+    sa.Column("wish", Words),
+)
+sa.Index("host_leases_by_server", host_leases.c.server)
 
 bookings = sa.Table(
     "bookings",

@@ -1,0 +1,1 @@
+"""Servers that share one database, and the hosts that each of them owns."""

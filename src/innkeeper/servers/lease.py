@@ -1,0 +1,35 @@
+"""A lease: the right of one server to work on a host, for a while."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class HostLease:
+    """Who owns a host, or owned it last."""
+
+    #: The host's id, which outlives its names.
+    host_id: str
+    #: The host's name, for people.
+    name: str
+    #: Under which the owner reaches it.
+    uri: str = ""
+    #: The id of the server that owns it or owned it last; ``None`` where it was given up.
+    server_id: str | None = None
+    #: Goes up with each owner and each of its starts: writes under an older one are refused.
+    epoch: int = 0
+    until: dt.datetime | None = None
+    #: Whether ``until`` lies ahead by the database's clock.
+    alive: bool = False
+    #: The id of the server that has the better right to it, and waits until the owner hands it over.
+    wish: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A lease that this server has taken: what it proves its ownership with."""
+
+    host_id: str
+    epoch: int

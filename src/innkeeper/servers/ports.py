@@ -1,0 +1,56 @@
+"""Ports of servers: the rows in which they find one another, and the leases of hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from innkeeper.servers.lease import Held, HostLease
+from innkeeper.servers.server import Server, ServerState
+
+
+class ServerStore(Protocol):
+    """The servers that share a database. Times are the database's own."""
+
+    async def list(self) -> Sequence[Server]:
+        """All servers, by name; those that were retired are not among them."""
+
+    async def see(self, server: Server) -> bool:
+        """Record that this start of a server lives; ``False`` where its name went to another process."""
+
+    async def announce(self, server: Server, address: str) -> None:
+        """Record where the server's peers reach it."""
+
+    async def set_state(self, server_id: str, state: ServerState) -> bool:
+        """Change the part that a server takes; returns whether there is such a server."""
+
+    async def leave(self, server: Server) -> None:
+        """Give the name up at once, at the end of this start."""
+
+
+class LeaseStore(Protocol):
+    """The leases of hosts. Times are the database's own."""
+
+    async def list(self) -> Sequence[HostLease]:
+        """All hosts that were ever leased, by name."""
+
+    async def enter(self, host_id: str, *, name: str, uri: str) -> None:
+        """Make a host known, or give it another name or URI; its lease stays as it is."""
+
+    async def take(self, server_id: str, host_ids: Collection[str]) -> Sequence[Held]:
+        """Take those of the hosts that nobody owns; each taken one gets a new epoch."""
+
+    async def retake(self, server_id: str, host_ids: Collection[str]) -> Sequence[Held]:
+        """Take up those that a former start of the same server left; each gets a new epoch."""
+
+    async def renew(self, server_id: str, held: Collection[Held]) -> Sequence[Held]:
+        """Prolong leases; returns those that are still this server's."""
+
+    async def drop(self, server_id: str, held: Collection[Held]) -> None:
+        """Give leases up: who has the better right to them, or anybody, may take them at once."""
+
+    async def wish(self, server_id: str, host_ids: Collection[str]) -> None:
+        """Record that this server has the better right to hosts: their owners hand them over."""
+
+    def holds(self, server_id: str, held: Held) -> bool:
+        """Whether the lease is this server's now. Asks the database, and blocks: for threads that act."""

@@ -1,0 +1,118 @@
+"""Servers in the database: names, starts and states."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+import sqlalchemy as sa
+
+from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.servers.server import Server, ServerState
+from innkeeper.store.database import Database
+from innkeeper.store.leases import Leases
+from innkeeper.store.servers import Servers
+
+SOON = dt.timedelta(milliseconds=1)
+
+
+async def gone(database: Database, name: str, *, home: str = "") -> Server:
+    """A server that has crashed, and whose time has run out."""
+    server = await Servers(database, ttl=-SOON).enrol(name, home=home)
+    assert [each.alive for each in await Servers(database).list()] == [False]
+    return server
+
+
+async def test_a_server_keeps_its_id_and_gets_an_executor_of_its_own_at_each_start(
+    database: Database,
+) -> None:
+    """Its hosts and runs are found by the one; no two processes are taken for one another by the other."""
+    first = await gone(database, "one")
+    second = await Servers(database).enrol("one")
+    assert second.id == first.id
+    assert second.executor_id != first.executor_id
+    assert (await Servers(database).enrol("two")).id != first.id
+
+
+async def test_a_name_is_refused_while_its_server_lives(database: Database) -> None:
+    """With what to do; and it is free once that one has gone in order."""
+    servers = Servers(database)
+    first = await servers.enrol("one")
+    with pytest.raises(ServiceError, match="Another Innkeeper serves as 'one'") as refused:
+        await servers.enrol("one")
+    assert refused.value.code is ErrorCode.ERROR_ALREADY_EXISTS
+    assert "server_name" in refused.value.advice
+    await servers.leave(first)
+    assert (await servers.enrol("one")).id == first.id
+
+
+async def test_a_name_is_free_at_once_in_the_state_directory_of_a_crashed_server(database: Database) -> None:
+    """Nobody else has that directory open: the one that had is gone."""
+    servers = Servers(database)
+    crashed = await servers.enrol("one", home="directory")
+    with pytest.raises(ServiceError, match="Another Innkeeper"):
+        await servers.enrol("one", home="another directory")
+    assert (await servers.enrol("one", home="directory")).id == crashed.id
+
+
+async def test_a_server_that_is_renamed_stays_the_same(database: Database) -> None:
+    """By its state directory: the new name is refused only where another server has it."""
+    servers = Servers(database)
+    before = await servers.enrol("old", home="directory")
+    await servers.enrol("other", home="elsewhere")
+    with pytest.raises(ServiceError, match="serves as 'other'"):
+        await servers.enrol("other", home="directory")
+    after = await servers.enrol("new", home="directory")
+    assert after.id == before.id
+    assert [each.name for each in await servers.list()] == ["new", "other"]
+
+
+async def test_a_start_that_was_followed_by_another_has_its_name_no_longer(database: Database) -> None:
+    """It is told so at its next sign of life, and takes nothing from its follower."""
+    servers = Servers(database)
+    paused = await gone(database, "one")
+    assert await servers.see(paused)
+    await servers.leave(paused)
+    follower = await servers.enrol("one")
+    assert not await servers.see(paused)
+    await servers.leave(paused)
+    (now,) = await servers.list()
+    assert now.alive
+    assert now.incarnation == follower.incarnation
+
+
+async def test_a_retired_server_gives_up_its_name_and_its_hosts(database: Database) -> None:
+    """It is listed no longer; under its name a start joins anew, as the same."""
+    servers, leases = Servers(database), Leases(database)
+    old = await servers.enrol("old")
+    await leases.enter("host-1", name="attic", uri="")
+    await leases.take(old.id, ["host-1"])
+    assert await servers.set_state(old.id, ServerState.RETIRED)
+    assert await servers.list() == []
+    assert not await servers.see(old)
+    other = await servers.enrol("other")
+    assert [held.host_id for held in await leases.take(other.id, ["host-1"])] == ["host-1"]
+    assert (await servers.enrol("old")).state is ServerState.SERVING
+    assert not await servers.set_state("nobody", ServerState.DRAINING)
+
+
+async def test_a_drained_server_stays_so_over_a_restart(database: Database) -> None:
+    """An upgrade does not make it begin work again."""
+    server = await gone(database, "one")
+    await Servers(database).set_state(server.id, ServerState.DRAINING)
+    assert (await Servers(database).enrol("one")).state is ServerState.DRAINING
+
+
+async def test_a_name_that_the_last_release_holds_is_refused(postgres_database: sa.URL) -> None:
+    """It locks names for its session: both releases may run beside one another."""
+    database = await Database.connect(postgres_database)
+    await database.migrate()
+    engine = sa.create_engine(postgres_database)
+    with engine.connect() as last_release:
+        key = sa.func.hashtextextended("innkeeper server one", 0)
+        assert last_release.scalar(sa.select(sa.func.pg_try_advisory_lock(key)))
+        with pytest.raises(ServiceError, match="serves as 'one'"):
+            await Servers(database).enrol("one")
+    engine.dispose()
+    assert (await Servers(database).enrol("one")).alive
+    await database.close()
