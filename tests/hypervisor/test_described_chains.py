@@ -20,6 +20,7 @@ from innkeeper.hypervisor.libvirt.image_chain import ImageChain, ImageNode, Loca
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.storages import Storages
 from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.machines.ports.identity import HostIdentity
 
 Describe = Callable[..., ImageChain | None]
 
@@ -61,7 +62,9 @@ def described_chains(where: HostUri, directory: Path) -> DescribedChains:
     nobody = Connection(
         where, on_open=lambda _c: (), clean_up=_nothing, on_connected=_nothing, on_lost=_nothing
     )
-    exported = ExportedDisks(where, nobody, Domains("here", where), Exports(directory / "exports"))
+    exported = ExportedDisks(
+        where, nobody, Domains("here", where, HostIdentity()), Exports(directory / "exports")
+    )
     images = Images(where)
     return DescribedChains(where, images, Storages(where, images), exported)
 

@@ -126,6 +126,28 @@ async def happened(events: list[Event], kind: str) -> None:
             await asyncio.sleep(0.05)
 
 
+async def test_a_host_keeps_its_id_when_its_daemon_makes_up_another_uuid(
+    daemon: Daemon, host: tuple[Host, list[Event]], tmp_path: Path
+) -> None:
+    """Without firmware that has a UUID, libvirtd makes one up at each start."""
+    hypervisor, events = host
+    first, made_up = hypervisor.id, hypervisor.identity.now
+    events.clear()
+    daemon.kill()
+    await happened(events, EventKind.HOST_LOST)
+    daemon.start()
+    await happened(events, EventKind.HOST_CONNECTED)
+    assert hypervisor.id == first
+    assert hypervisor.identity.now != made_up
+    # The same daemon by its usual address.
+    other = libvirt_host(
+        name="near", uri="qemu:///session", publish=lambda _event: None, state_directory=tmp_path
+    )
+    await other.connection.open()
+    assert other.identity.is_of(hypervisor.identity)
+    await other.connection.close()
+
+
 async def test_a_connection_that_is_lost_comes_back(
     daemon: Daemon, host: tuple[Host, list[Event]], machine: TinyMachine
 ) -> None:

@@ -85,3 +85,19 @@ class Machine:
     undo_exclude: tuple[str, ...] = ()
     #: How an update run takes its undo point when it finds it running.
     undo_point: UndoPointKind = UndoPointKind.POLICY
+    #: What programs call its host (``Host.id``).
+    host_id: str = ""
+    #: The other hosts that have a machine of its name, whatever the case of the letters.
+    namesakes: tuple[str, ...] = ()
+    #: The other hosts that have this very machine, defined once more: it must not run on two of them.
+    also_on: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What programs call it: its UUID on its host."""
+        return f"{self.host_id}/{self.uuid}"
+
+    @property
+    def title(self) -> str:
+        """What people call it: by its name, and its host where another has a machine of this name."""
+        return f"{self.host}/{self.name}" if self.namesakes else self.name

@@ -17,6 +17,7 @@ from innkeeper.hypervisor.libvirt.definition import AGENT_PORT, GUEST_AGENT_PORT
 from innkeeper.hypervisor.libvirt.states import SavedImage, machine_state, read_saved_image
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports.identity import HostIdentity
 
 #: Passwords stay in: a definition that is written back without them would lose them.
 _PERSISTENT = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
@@ -56,8 +57,9 @@ class _Read:
 class Domains:
     """The machines of one host, as values."""
 
-    def __init__(self, host: str, uri: HostUri) -> None:
+    def __init__(self, host: str, uri: HostUri, identity: HostIdentity) -> None:
         self._host = host
+        self._identity = identity
         self._uri = uri
         #: The machines, off, whose disks the service itself merges now.
         self.merged_offline: set[str] = set()
@@ -188,6 +190,7 @@ class Domains:
             name=definition.name,
             uuid=definition.uuid,
             host=self._host,
+            host_id=self._identity.id,
             state=MachineState.INVALID,
             memory_mib=definition.memory_mib,
             vcpus=definition.vcpus,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import libvirt
 
 from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.hypervisor.image_maker import LocalImages
@@ -17,6 +20,7 @@ from innkeeper.hypervisor.libvirt.domains import Domains
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
 from innkeeper.hypervisor.libvirt.guest_agents import LibvirtGuestAgents
 from innkeeper.hypervisor.libvirt.host_disks import LibvirtDisks
+from innkeeper.hypervisor.libvirt.identities import LibvirtIdentity
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.information import LibvirtInformation
 from innkeeper.hypervisor.libvirt.input_devices import LibvirtInputDevices
@@ -63,15 +67,20 @@ def libvirt_host(
     where = HostUri.parse(uri)
     announcer = Announcer(name, publish)
     trays, jobs = Trays(announcer), BlockJobs()
-    watch = Watch(announcer, trays, jobs)
+    watch, identity = Watch(announcer, trays, jobs), LibvirtIdentity(where, state_directory)
+
+    def take_over(connect: libvirt.virConnect) -> Sequence[int]:
+        identity.learn(connect)
+        return watch.take_over(connect)
+
     connection = Connection(
         where,
-        on_open=watch.take_over,
+        on_open=take_over,
         clean_up=watch.clean_up,
         on_connected=watch.connected,
         on_lost=watch.lost,
     )
-    domains, store = Domains(name, where), Images(where)
+    domains, store = Domains(name, where, identity), Images(where)
     exported = ExportedDisks(where, connection, domains, exports)
     undo_definitions = UndoDefinitions(domains, store, exported)
     storages = Storages(where, store)
@@ -96,6 +105,7 @@ def libvirt_host(
     return Host(
         name=name,
         uri=where.text,
+        identity=identity,
         connection=Link(where, connection, watch, exported),
         inventory=inventory,
         definitions=LibvirtDefinitions(

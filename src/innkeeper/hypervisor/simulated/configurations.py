@@ -42,7 +42,7 @@ class SimulatedConfigurations:
             record = str(self._simulation.record(machine))
             paths = [drive.path for drive in configuration.drives if follow(drive.path)]
             return MachineDescription(
-                machine=machine.snapshot(self._simulation.host),
+                machine=machine.snapshot(self._simulation.host, self._simulation.identity.id),
                 configuration=configuration,
                 definition_path=record,
                 saved_state_path="" if machine.saved is None else record,

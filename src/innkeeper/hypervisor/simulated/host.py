@@ -60,6 +60,7 @@ def simulated_host(
         name=name,
         uri=f"fake://{directory}",
         simulation=simulation,
+        identity=simulation.identity,
         connection=simulation,
         inventory=inventory,
         definitions=SimulatedDefinitions(simulation, inventory, images),

@@ -100,12 +100,13 @@ class SimulatedMachine:
         """The disks in use: the running machine's, else the definition's."""
         return self.live_disks if self.is_on else self.disks
 
-    def snapshot(self, host: str) -> Machine:
+    def snapshot(self, host: str, host_id: str) -> Machine:
         """The machine as a value of ``machines``."""
         return Machine(
             name=self.name,
             uuid=self.uuid,
             host=host,
+            host_id=host_id,
             state=self.state,
             memory_mib=self.memory_mib,
             vcpus=self.vcpus,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,7 @@ from innkeeper.errors import MachineNotFound
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.ports.identity import HostIdentity
 from innkeeper.machines.ports.progress import OnProgress
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event, EventKind, Json, Publish
@@ -47,6 +49,7 @@ class Simulation:
         """``threads``: file calls run in threads. Without, time cannot pass inside of one."""
         self.directory = directory
         self.host = host
+        self.identity = HostIdentity()
         #: The answer to a question for free disk space; a test fills the disk with it.
         self.room_bytes = free_bytes
         #: What runs the machines, and how many bytes a second its disk takes; a test changes them.
@@ -67,7 +70,8 @@ class Simulation:
         return self.directory / "disks"
 
     async def open(self) -> None:
-        """Read the machines that are there."""
+        """Read the machines that are there, and the host's id."""
+        self.identity.id = await self.blocking(lambda: _id_in(self.directory))
         self.machines = await self.blocking(lambda: _read_all(self.directory / "machines"))
 
     async def close(self) -> None:
@@ -156,7 +160,8 @@ class Simulation:
 
     def publish(self, kind: EventKind, name: str, data: Mapping[str, Json] = _NO_DATA) -> None:
         """Publish an event of a machine, with the clock's time."""
-        self._publish(Event(kind=kind, subject=name, at=self.clock.now(), data=data))
+        told = {"host": self.host, **data}
+        self._publish(Event(kind=kind, subject=name, at=self.clock.now(), data=told))
 
     async def blocking(self, call: Callable[[], T]) -> T:
         """Make a call that touches files."""
@@ -169,7 +174,7 @@ class Simulation:
         known, seen = self._seen.get(name, (None, None))
         if known is machine and seen is not None:
             return seen
-        seen = machine.snapshot(self.host)
+        seen = machine.snapshot(self.host, self.identity.id)
         lock = self._locks.get(name)
         if lock is None or not lock.locked():  # else a thread is changing it right now
             self._seen[name] = machine, seen
@@ -203,6 +208,15 @@ class Simulation:
         if lead is not None:
             lead(machine, self.clock.now().timestamp())
         fake_disks.replace_file(str(self.record(machine)), machine.to_bytes())
+
+
+def _id_in(directory: Path) -> str:
+    """The id of the simulated host whose directory it is: made once."""
+    path = directory / "host-id"
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        fake_disks.replace_file(str(path), f"{uuid.uuid4().hex}-simulated".encode())
+    return path.read_text()
 
 
 def _read_all(directory: Path) -> dict[str, SimulatedMachine]:

@@ -11,6 +11,7 @@ from innkeeper.machines.ports.connection import HostConnection
 from innkeeper.machines.ports.definitions import Definitions
 from innkeeper.machines.ports.disks import Disks
 from innkeeper.machines.ports.guest_agents import QemuGuestAgents
+from innkeeper.machines.ports.identity import HostIdentity
 from innkeeper.machines.ports.image_files import ImageFiles
 from innkeeper.machines.ports.image_maker import ImageMaker
 from innkeeper.machines.ports.information import HostInformation
@@ -37,6 +38,8 @@ class Host:
     name: str
     #: Where the host is: libvirt's URI, or ``fake://`` and a directory for a simulated one.
     uri: str
+    #: What tells the host from all others, whatever its name and address.
+    identity: HostIdentity
     #: Opens and closes the connection to the host.
     connection: HostConnection
     #: The machines that the host has, and their states.
@@ -75,3 +78,8 @@ class Host:
     information: HostInformation
     #: Processor, memory, disk and network use of machines.
     usage: UsageMeter
+
+    @property
+    def id(self) -> str:
+        """What the host is called by programs; empty as long as it has never answered."""
+        return self.identity.id
