@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator
 
 from structlog.testing import capture_logs
 
-from innkeeper.server.events import EventBus, Numbered
+from innkeeper.server.events.bus import EventBus
+from innkeeper.server.events.log import MemoryLog, Numbered
 from innkeeper.wire.events import Event, EventKind
 
 _AT = dt.datetime(2026, 11, 21, 22, tzinfo=dt.UTC)
@@ -21,7 +22,7 @@ def _event(number: int, kind: EventKind = EventKind.TASK_CHANGED) -> Event:
 
 
 async def _bus(ring_size: int = 100) -> EventBus:
-    bus = EventBus("life", ring_size)
+    bus = EventBus(MemoryLog("life", ring_size))
     bus.attach(asyncio.get_running_loop())
     return bus
 
@@ -118,7 +119,7 @@ async def test_closing_ends_every_stream() -> None:
 
 def test_publishing_where_nobody_listens_does_nothing() -> None:
     """Rooms may tell things before the doors are open, and after they are shut."""
-    EventBus("life").publish(_event(1))
+    EventBus(MemoryLog("life")).publish(_event(1))
 
 
 async def test_a_subscriber_that_fails_keeps_no_event_from_the_others() -> None:

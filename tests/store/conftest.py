@@ -59,7 +59,8 @@ def postgres() -> Iterator[sa.URL]:
 def postgres_database(postgres: sa.URL) -> Iterator[sa.URL]:
     """A fresh database in the private cluster."""
     name = f"test_{uuid.uuid4().hex}"
-    engine = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")
+    # A test may restart the cluster: connections are tried before they are used again.
+    engine = sa.create_engine(postgres, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     with engine.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     yield postgres.set(database=name)

@@ -243,6 +243,44 @@ async def test_a_cancel_asked_for_at_another_server_is_heard() -> None:
     await house.tasks.close()
 
 
+async def test_a_task_of_another_server_is_waited_for_by_its_event() -> None:
+    """Its end is seen when it is told, and the store is not asked again and again."""
+    house = House(shared=True)
+    house.tasks.register("cancelable", wait_for_cancel)
+    await house.tasks.launch()
+    task = await house.tasks.start("cancelable", "Wait", {})
+    other = House(shared=True)
+    other.store = house.store
+    waiter = other.restart()
+    waiting = asyncio.create_task(waiter.wait(task.id))
+    await other.clock.advance(0)
+    await house.tasks.cancel(task.id)
+    await until(lambda: EventKind.TASK_ENDED in house.kinds(task.id))
+    assert not waiting.done()
+    for event in house.events:
+        waiter.on_event_elsewhere(event)
+    assert await waiting
+    await house.tasks.close()
+
+
+async def test_an_end_that_nobody_was_told_of_is_told_after_the_crash() -> None:
+    """Who follows the task at another server does not wait for ever."""
+    house = House()
+    house.tasks.register("nothing", do_nothing)
+    await house.tasks.launch()
+    task = await house.tasks.start("nothing", "Do nothing", {})
+    await house.tasks.wait(task.id)
+    await house.tasks.close()
+    house.events.clear()
+    (run,) = house.journal.runs.values()
+    run.ended_at = None  # the crash came before this was noted
+    tasks = house.restart()
+    tasks.register("nothing", do_nothing)
+    await tasks.launch()
+    await until(lambda: EventKind.TASK_ENDED in house.kinds(task.id))
+    await tasks.close()
+
+
 async def test_cancel_past_the_point_of_no_return_is_refused() -> None:
     """From the moment that the effect is none, a cancel is E_FAIL, and the work never sees it."""
     house = House()

@@ -55,7 +55,9 @@ from innkeeper.server.board import Board
 from innkeeper.server.channel_composition import looks_at
 from innkeeper.server.compose_people import compose_people
 from innkeeper.server.demo_activity import demo_activity
-from innkeeper.server.events import EventBus
+from innkeeper.server.events.bus import EventBus
+from innkeeper.server.events.log import MemoryLog
+from innkeeper.server.events.shared import SharedLog
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.guests import guests
 from innkeeper.server.home import claim_home
@@ -130,7 +132,9 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             retention=Retention(age=history),
             shared=foundations.store.is_shared,
             loops=foundations.loops,
+            up_to_date=foundations.events.up_to_date,
         )
+        foundations.events.subscribe_to_others(tasks.on_event_elsewhere)
         machines = Machines(
             hypervisors=hypervisors,
             tasks=tasks,
@@ -171,20 +175,19 @@ async def _foundations(
     settings: Settings, overrides: Overrides, opened: contextlib.AsyncExitStack
 ) -> Foundations:
     clock = overrides.clock or _clock(settings)
-    events = EventBus(life=secrets.token_hex(4))
-    events.attach(asyncio.get_running_loop())
-    opened.callback(events.close)
-    metrics = Metrics()
-    events.subscribe(metrics.on_event)
     home = await asyncio.to_thread(claim_home, settings.state_dir)
     opened.callback(home.close)
+    loops = Loops(clock)
     store = await open_store(settings.database_url, server=settings.own_name, home=home.name)
     opened.push_async_callback(store.close)
+    events = _events(store, loops, opened)
+    metrics = Metrics()
+    events.subscribe(metrics.on_event)
     roots = Roots(settings.disk_folders)
     exports = await asyncio.to_thread(Exports.in_reach, settings.state_dir / "exports", roots=roots)
     return Foundations(
         exports=exports,
-        loops=Loops(clock),
+        loops=loops,
         settings=settings,
         overrides=overrides,
         clock=clock,
@@ -193,6 +196,22 @@ async def _foundations(
         store=store,
         opened=opened,
     )
+
+
+def _events(store: Store, loops: Loops, opened: contextlib.AsyncExitStack) -> EventBus:
+    """Compose the stream of events: in memory, or through the database that servers share."""
+    if not store.is_shared:
+        events = EventBus(MemoryLog(life=secrets.token_hex(4)))
+    else:
+        log = SharedLog(store.outbox)
+        events = EventBus(log)
+        opened.push_async_callback(log.write_last)
+        _keep_looping(loops, opened, "events to all servers", log.write_for_ever)
+        _keep_looping(loops, opened, "events of all servers", log.read_for_ever)
+        _keep_looping(loops, opened, "event retention", log.forget_for_ever)
+    events.attach(asyncio.get_running_loop())
+    opened.callback(events.close)
+    return events
 
 
 def _clock(settings: Settings) -> Clock:
@@ -493,10 +512,14 @@ async def _channels(
 
 def _keep_running(foundations: Foundations, name: str, work: Work) -> None:
     """Run a supervised loop while the service is open."""
-    running = foundations.loops.start(name, work)
+    _keep_looping(foundations.loops, foundations.opened, name, work)
+
+
+def _keep_looping(loops: Loops, opened: contextlib.AsyncExitStack, name: str, work: Work) -> None:
+    running = loops.start(name, work)
 
     async def stop() -> None:
         running.cancel()
         await asyncio.wait({running})
 
-    foundations.opened.push_async_callback(stop)
+    opened.push_async_callback(stop)

@@ -17,7 +17,7 @@ from innkeeper.machines.screen.mouse import Mouse
 from innkeeper.machines.service import Machines
 from innkeeper.machines.virtual_pc import VirtualPC
 from innkeeper.server.board import Board
-from innkeeper.server.events import EventBus
+from innkeeper.server.events.bus import EventBus
 from innkeeper.server.guests import Guests
 from innkeeper.server.http.idempotency import AnswerStore
 from innkeeper.server.identity.people import People

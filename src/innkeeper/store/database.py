@@ -98,6 +98,18 @@ class Database:
         engine = self._lazily_writing if lazily else self._writing
         return await self._in(self._writers, lambda: self._transact(engine, change))
 
+    async def write_alone(self, statement: sa.Executable, row: Mapping[str, object]) -> None:
+        """Execute one statement as a transaction of its own, in a single message to the database.
+
+        What it locks is free again when it is done, even where this process is stopped meanwhile.
+        """
+
+        def execute() -> None:
+            with _our_errors(), self._writing.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(statement, row)
+
+        await self._in(self._writers, execute)
+
     def write_rows(self, *rows: RowChange, lazily: bool = False) -> Awaitable[object]:
         """As ``write``, for a row or some that go to statements made once, and under way when this returns.
 

@@ -28,6 +28,7 @@ from innkeeper.store.identity_store import (
 )
 from innkeeper.store.leases import Leases
 from innkeeper.store.option_store import SqlOptionStore
+from innkeeper.store.outbox import SqlOutbox
 from innkeeper.store.parameter_store import SqlParameterStore
 from innkeeper.store.report_store import SqlReportStore
 from innkeeper.store.schedule_store import SqlScheduleStore
@@ -68,6 +69,7 @@ class Store:
     leases: Leases
     #: This server, at this start.
     server: Server
+    outbox: SqlOutbox
     #: Not launched yet: whoever registers the bodies launches it, and closes it before the store.
     engine: DbosEngine
 
@@ -125,6 +127,7 @@ async def open_store(url: str, *, server: str, home: str = "", peers: Peers = _P
         servers=servers,
         leases=Leases(database),
         server=own,
+        outbox=SqlOutbox(database),
         engine=DbosEngine(
             _journal(database.url),
             executor_id=own.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -37,15 +38,17 @@ from innkeeper.tasks.task import (
     TaskResult,
 )
 from innkeeper.tasks.waiting import within
-from innkeeper.wire.events import Json, Publish
+from innkeeper.wire.events import Event, EventKind, Json, Publish
 
 #: The longest documented time-out of ``WaitForCompletion``; −1 waits for ever.
 MAX_WAIT_MS: Final = 4_000_000
 
 #: The engine's word for a run that is a task.
 _RUN_KIND: Final = "task"
-#: Seconds between two looks at a task that runs on another server.
+#: Seconds between two looks for cancels that were asked for at another server.
 _LOOK_INTERVAL: Final = 1.0
+#: Seconds between two looks at a task of another server: its end is told, unless that server is killed then.
+_SAFETY_INTERVAL: Final = 5.0
 _PURGE_INTERVAL: Final = 3600.0
 #: Seconds between two looks for tasks that dead servers have left.
 _ADOPTION_INTERVAL: Final = 5.0
@@ -55,6 +58,9 @@ _LONGEST_PAUSE: Final = 30.0
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+#: What keeps the events of other servers coming.
+UpToDate = Callable[[], contextlib.AbstractAsyncContextManager[object]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +86,12 @@ class Tasks:
         retention: Retention = Retention(),
         shared: bool = False,
         loops: Loops | None = None,
+        up_to_date: UpToDate = contextlib.AsyncExitStack,
     ) -> None:
-        """``shared``: other servers work on the same store, and a cancel may be asked for at any of them."""
+        """``shared``: other servers work on the same store, and a cancel may be asked for at any of them.
+
+        ``up_to_date``: while it is entered, ``on_event_elsewhere`` is given their events.
+        """
         self._loops = loops or Loops(clock)
         self._store = store
         self._engine = engine
@@ -89,6 +99,7 @@ class Tasks:
         self._publish = publish
         self._retention = retention
         self._shared = shared
+        self._up_to_date_with_others = up_to_date
         self._works: dict[str, Work] = {}
         self._stepless: set[str] = set()
         #: Tasks that were started here and have not begun yet, with their arguments: not to be read again.
@@ -202,18 +213,18 @@ class Tasks:
 
     async def wait(self, task_id: int, timeout: float | None = None) -> bool:
         """Whether the task ended within ``timeout`` seconds."""
-        ended = self._endings.setdefault(task_id, asyncio.Event())
         deadline = None if timeout is None else self._clock.monotonic() + timeout
-        # The event comes first and the look second: an end in between is seen by one of them.
-        while not ended.is_set() and (self._is_here(task_id) or not await self._has_ended(task_id)):
-            timeout_seconds = None if deadline is None else deadline - self._clock.monotonic()
-            if timeout_seconds is not None and timeout_seconds <= 0:
-                return False
-            await self._either(
-                ended, timeout_seconds if self._is_here(task_id) else _shorter(timeout_seconds)
-            )
-        self._endings.pop(task_id, None)
-        return True
+        if self._is_here(task_id):
+            return await self._wait_until(task_id, deadline)
+        if (await self._store.get(task_id)).is_complete:
+            return True
+        async with self._up_to_date_with_others():
+            return await self._wait_until(task_id, deadline)
+
+    def on_event_elsewhere(self, event: Event) -> None:
+        """Note the end of a task on another server."""
+        if event.kind is EventKind.TASK_ENDED:
+            self._note_end(int(event.subject))
 
     async def wait_for_completion(self, task_id: int, timeout_ms: int) -> None:
         """As ``IVMTask::WaitForCompletion``: −1 for ever, or 0 to 4,000,000; running out is no error.
@@ -245,6 +256,25 @@ class Tasks:
         """Begin stepless work again that a crash ended."""
         self._engine.carry(_key(task), _RUN_KIND, {"task": task.id, "resumed": True})
 
+    async def _wait_until(self, task_id: int, deadline: float | None) -> bool:
+        ended = self._endings.setdefault(task_id, asyncio.Event())
+        # The event comes first and the look second: an end in between is seen by one of them.
+        while not ended.is_set() and (self._is_here(task_id) or not await self._has_ended(task_id)):
+            timeout_seconds = None if deadline is None else deadline - self._clock.monotonic()
+            if timeout_seconds is not None and timeout_seconds <= 0:
+                return False
+            await self._either(
+                ended, timeout_seconds if self._is_here(task_id) else _shorter(timeout_seconds)
+            )
+        self._endings.pop(task_id, None)
+        return True
+
+    def _note_end(self, task_id: int) -> None:
+        """Wake who waits for a task that has ended."""
+        ending_event = self._endings.pop(task_id, None)
+        if ending_event is not None:
+            ending_event.set()
+
     def _is_here(self, task_id: int) -> bool:
         """Whether its end will be seen here, the moment it comes."""
         return task_id in self._contexts or task_id in self._fresh
@@ -259,7 +289,8 @@ class Tasks:
         fresh = self._fresh.get(task_id)
         task, given = fresh or (await self._store.get(task_id), await self._store.argument(task_id))
         if task.is_complete:
-            # The crash came between the task's end and the run's.
+            # The crash came between the task's end and the run's, and nobody may have been told.
+            self._publish(task_ended(task, self._clock.now()))
             return None
         context = TaskContext(
             task,
@@ -325,9 +356,7 @@ class Tasks:
         self._publish(task_ended(ended, self._clock.now()))
         # In one turn: who begins to wait from here on finds the end in the store, and waits for no event.
         self._contexts.pop(task.id, None)
-        ending_event = self._endings.pop(task.id, None)
-        if ending_event is not None:
-            ending_event.set()
+        self._note_end(task.id)
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write what must be written, as soon as the store can: else a lock would stay held for nothing."""
@@ -426,7 +455,7 @@ def _as_kept(argument: Mapping[str, Json]) -> Mapping[str, Json]:
 
 
 def _shorter(timeout_seconds: float | None) -> float:
-    return _LOOK_INTERVAL if timeout_seconds is None else min(timeout_seconds, _LOOK_INTERVAL)
+    return _SAFETY_INTERVAL if timeout_seconds is None else min(timeout_seconds, _SAFETY_INTERVAL)
 
 
 def _unknown(task: Task) -> Ending:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 
 from fastapi.responses import StreamingResponse
 
-from innkeeper.server.events import EventBus, Numbered
+from innkeeper.server.events.bus import EventBus
+from innkeeper.server.events.log import Numbered
 from innkeeper.wire.event_stream import HEARTBEAT, StreamEvent, encode
 from innkeeper.wire.events import Event, EventKind
 

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
-from innkeeper.server.events import EventBus
+from innkeeper.server.events.bus import EventBus
 from innkeeper.server.identity.needs import caller_of
 from innkeeper.server.identity.subjects import house_of
 from innkeeper.server.identity.visibility import sees_event
@@ -40,7 +40,7 @@ async def stream(request: Request) -> Response:
 
 async def mark(request: Request) -> None:
     """Record the newest event's id before a page is rendered."""
-    request.state.since = house_of(request).events.last_id
+    request.state.since = await house_of(request).events.newest_id()
 
 
 async def _pieces(

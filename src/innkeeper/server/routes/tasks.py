@@ -96,11 +96,12 @@ async def follow_task(
     task_id: TaskId, house: TheHouse, last_event_id: Annotated[str, Header()] = ""
 ) -> StreamingResponse:
     """A task's events until it has ended; resumes after ``Last-Event-ID``."""
-    task = await house.tasks.get(task_id)
-    kinds = (EventGroup.TASK.pattern,)
-    if task.is_complete:
+    # The place comes first and the look second: an end in between is seen by one of them.
+    since = last_event_id or await house.events.newest_id()
+    if (await house.tasks.get(task_id)).is_complete:
         return StreamingResponse(_nothing(), media_type="text/event-stream")
-    return event_stream(house.events, last_event_id, kinds, subject=str(task_id), until=EventKind.TASK_ENDED)
+    kinds = (EventGroup.TASK.pattern,)
+    return event_stream(house.events, since, kinds, subject=str(task_id), until=EventKind.TASK_ENDED)
 
 
 async def _said(house: House, task_id: int) -> wire.TaskMessage:

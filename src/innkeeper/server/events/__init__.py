@@ -1,0 +1,1 @@
+"""Events: what happened, told to the rooms of this server and to viewers at any."""
