@@ -16,6 +16,7 @@ from innkeeper.hypervisor.libvirt.described_chains import DescribedChains
 from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
 from innkeeper.hypervisor.libvirt.domains import Domains
 from innkeeper.hypervisor.libvirt.exported_disks import ExportedDisks
+from innkeeper.hypervisor.libvirt.identities import LibvirtIdentity
 from innkeeper.hypervisor.libvirt.image_chain import ImageChain, ImageNode, LocalImage, NbdExport
 from innkeeper.hypervisor.libvirt.images import Images
 from innkeeper.hypervisor.libvirt.storages import Storages
@@ -60,7 +61,12 @@ def describe(connect: libvirt.virConnect, tmp_path: Path) -> Describe:
 def described_chains(where: HostUri, directory: Path) -> DescribedChains:
     """The chains of a host's disks, whose exports would be in this directory."""
     nobody = Connection(
-        where, on_open=lambda _c: (), clean_up=_nothing, on_connected=_nothing, on_lost=_nothing
+        where,
+        identity=LibvirtIdentity(where, directory),
+        on_open=lambda _c: (),
+        clean_up=_nothing,
+        on_connected=_nothing,
+        on_lost=_nothing,
     )
     exported = ExportedDisks(
         where, nobody, Domains("here", where, HostIdentity()), Exports(directory / "exports")

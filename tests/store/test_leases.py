@@ -7,7 +7,8 @@ import datetime as dt
 
 import sqlalchemy as sa
 
-from innkeeper.servers.lease import Held
+from innkeeper.servers.lease import Held, Reach
+from innkeeper.servers.server import ServerState
 from innkeeper.store.database import Database
 from innkeeper.store.leases import Leases
 from innkeeper.store.servers import Servers
@@ -19,19 +20,34 @@ async def entered(database: Database, *hosts: str) -> Leases:
     """The leases, with these hosts in them."""
     leases = Leases(database)
     for host in hosts:
-        await leases.enter(host, name=f"name of {host}", uri="test:///default")
+        await enter(leases, host, "somebody")
     return leases
+
+
+async def enter(leases: Leases, host: str, server: str, *, stand_in: bool = False) -> None:
+    """Say that a server reaches a host."""
+    reach = Reach(host_id=host, server_id=server, stand_in=stand_in)
+    await leases.enter(reach, name=f"name of {host}", uri="test:///default")
+
+
+async def taken(leases: Leases, server: str, host: str) -> Held:
+    """The lease that a server takes."""
+    held = await leases.take(server, host)
+    assert held is not None
+    return held
 
 
 async def test_a_host_has_one_owner(database: Database) -> None:
     """Another takes it once its time has run out, with a new epoch; the former one renews it no longer."""
     leases = await entered(database, "h1", "h2")
-    (held,) = await Leases(database, ttl=GONE_BY).take("a", ["h1"])
-    assert await leases.renew("a", [held]) == []
-    (taken,) = await leases.take("b", ["h1"])
-    assert taken == Held(host_id="h1", epoch=held.epoch + 1)
-    assert await leases.take("a", ["h1"]) == []
-    assert await leases.renew("b", [taken]) == [taken]
+    first = await taken(Leases(database, ttl=GONE_BY), "a", "h1")
+    assert await leases.renew("a", [first]) == [first]
+    await leases.drop("a", [first])
+    second = await taken(leases, "b", "h1")
+    assert second == Held(host_id="h1", epoch=first.epoch + 1)
+    assert await leases.renew("a", [first]) == []
+    assert await leases.take("a", "h1") is None
+    assert await leases.renew("b", [second]) == [second]
     assert [(each.host_id, each.server_id, each.alive) for each in await leases.list()] == [
         ("h1", "b", True),
         ("h2", None, False),
@@ -45,8 +61,8 @@ async def test_of_racers_one_takes_a_host(database_url: sa.URL) -> None:
     ]
     await databases[0].migrate()
     await entered(databases[0], "h1")
-    racers = [Leases(databases[number % len(databases)]).take(f"s{number}", ["h1"]) for number in range(8)]
-    assert sorted(len(taken) for taken in await asyncio.gather(*racers)) == [0] * 7 + [1]
+    racers = [Leases(databases[number % len(databases)]).take(f"s{number}", "h1") for number in range(8)]
+    assert len([held for held in await asyncio.gather(*racers) if held is not None]) == 1
     for database in databases:
         await database.close()
 
@@ -54,39 +70,42 @@ async def test_of_racers_one_takes_a_host(database_url: sa.URL) -> None:
 async def test_a_server_takes_up_the_hosts_of_its_former_start(database: Database) -> None:
     """At once, with a new epoch: what that one still writes is refused."""
     leases = await entered(database, "h1", "h2")
-    (before,) = await leases.take("a", ["h1"])
-    await leases.take("b", ["h2"])
-    (after,) = await leases.retake("a", ["h1", "h2"])
-    assert after.epoch == before.epoch + 1
+    before = await taken(leases, "a", "h1")
+    await taken(leases, "b", "h2")
+    after = await leases.retake("a", "h1")
+    assert after == Held(host_id="h1", epoch=before.epoch + 1)
+    assert await leases.retake("a", "h2") is None
     assert await leases.renew("a", [before]) == []
     assert not await asyncio.to_thread(leases.holds, "a", before)
     assert await asyncio.to_thread(leases.holds, "a", after)
 
 
-async def test_a_host_that_is_given_up_goes_to_who_wished_for_it(database: Database) -> None:
-    """As long as that one lives; anybody else has it when it does not."""
-    servers, leases = Servers(database), await entered(database, "h1")
+async def test_a_stand_in_takes_what_no_other_living_server_can(database: Database) -> None:
+    """And leaves it to one that can, whether that one has it yet or not."""
+    servers, leases = Servers(database), Leases(database)
     preferred, stand_in = await servers.enrol("preferred"), await servers.enrol("stand-in")
-    held = await leases.take(stand_in.id, ["h1"])
-    await leases.wish(preferred.id, ["h1"])
-    await leases.drop(stand_in.id, held)
-    assert await leases.take(stand_in.id, ["h1"]) == []
+    await enter(leases, "h1", preferred.id)
+    await enter(leases, "h1", stand_in.id, stand_in=True)
+    assert await leases.take(stand_in.id, "h1", stand_in=True) is None
+    await servers.set_state(preferred.id, ServerState.DRAINING)
+    held = await leases.take(stand_in.id, "h1", stand_in=True)
+    assert held is not None
+    await leases.drop(stand_in.id, [held])
+    await servers.set_state(preferred.id, ServerState.SERVING)
+    assert await leases.take(stand_in.id, "h1", stand_in=True) is None
     await servers.leave(preferred)
-    (back,) = await leases.take(stand_in.id, ["h1"])
-    await leases.drop(stand_in.id, [back])
-    preferred = await servers.enrol("preferred")
-    assert await leases.take(preferred.id, ["h1"])
-    assert [each.wish for each in await leases.list()] == [None]
+    assert await leases.take(stand_in.id, "h1", stand_in=True)
 
 
 async def test_a_host_that_is_renamed_keeps_its_lease(database: Database) -> None:
     """Its id is the same."""
     leases = await entered(database, "h1")
-    held = await leases.take("a", ["h1"])
-    await leases.enter("h1", name="cellar", uri="qemu:///system")
+    held = await taken(leases, "a", "h1")
+    reach = Reach(host_id="h1", server_id="a", stand_in=False)
+    await leases.enter(reach, name="cellar", uri="qemu:///system")
     (lease,) = await leases.list()
     assert (lease.name, lease.uri, lease.server_id, lease.alive) == ("cellar", "qemu:///system", "a", True)
-    assert await leases.renew("a", held) == held
+    assert await leases.renew("a", [held]) == [held]
 
 
 async def test_a_lease_that_ran_out_within_a_transaction_is_not_taken_for_one_that_holds(
@@ -97,7 +116,7 @@ async def test_a_lease_that_ran_out_within_a_transaction_is_not_taken_for_one_th
     await database.migrate()
     await entered(database, "h1")
     short = Leases(database, ttl=dt.timedelta(milliseconds=300))
-    (held,) = await short.take("a", ["h1"])
+    held = await taken(short, "a", "h1")
 
     def in_one_transaction(connection: sa.Connection) -> tuple[bool, bool]:
         before = short.is_held(connection, "a", held)

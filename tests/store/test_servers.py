@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.servers.lease import Reach
 from innkeeper.servers.server import Server, ServerState
 from innkeeper.store.database import Database
 from innkeeper.store.leases import Leases
@@ -85,13 +86,14 @@ async def test_a_retired_server_gives_up_its_name_and_its_hosts(database: Databa
     """It is listed no longer; under its name a start joins anew, as the same."""
     servers, leases = Servers(database), Leases(database)
     old = await servers.enrol("old")
-    await leases.enter("host-1", name="attic", uri="")
-    await leases.take(old.id, ["host-1"])
+    reach = Reach(host_id="host-1", server_id=old.id, stand_in=False)
+    await leases.enter(reach, name="attic", uri="")
+    assert await leases.take(old.id, "host-1")
     assert await servers.set_state(old.id, ServerState.RETIRED)
     assert await servers.list() == []
     assert not await servers.see(old)
     other = await servers.enrol("other")
-    assert [held.host_id for held in await leases.take(other.id, ["host-1"])] == ["host-1"]
+    assert await leases.take(other.id, "host-1")
     assert (await servers.enrol("old")).state is ServerState.SERVING
     assert not await servers.set_state("nobody", ServerState.DRAINING)
 

@@ -23,8 +23,6 @@ class HostLease:
     until: dt.datetime | None = None
     #: Whether ``until`` lies ahead by the database's clock.
     alive: bool = False
-    #: The id of the server that has the better right to it, and waits until the owner hands it over.
-    wish: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,3 +31,13 @@ class Held:
 
     host_id: str
     epoch: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Reach:
+    """A server that can work on a host: it has the host in its settings, and has reached it."""
+
+    host_id: str
+    server_id: str
+    #: Whether it takes the host only while no other server can.
+    stand_in: bool

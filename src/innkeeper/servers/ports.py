@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from innkeeper.servers.lease import Held, HostLease
+from innkeeper.servers.lease import Held, HostLease, Reach
 from innkeeper.servers.server import Server, ServerState
 
 
@@ -34,23 +34,26 @@ class LeaseStore(Protocol):
     async def list(self) -> Sequence[HostLease]:
         """All hosts that were ever leased, by name."""
 
-    async def enter(self, host_id: str, *, name: str, uri: str) -> None:
-        """Make a host known, or give it another name or URI; its lease stays as it is."""
+    async def reaches(self) -> Sequence[Reach]:
+        """Who can work on which host."""
 
-    async def take(self, server_id: str, host_ids: Collection[str]) -> Sequence[Held]:
-        """Take those of the hosts that nobody owns; each taken one gets a new epoch."""
+    async def enter(self, reach: Reach, *, name: str, uri: str) -> None:
+        """Make a host known, or give it another name or URI, and say who reaches it; its lease stays."""
 
-    async def retake(self, server_id: str, host_ids: Collection[str]) -> Sequence[Held]:
-        """Take up those that a former start of the same server left; each gets a new epoch."""
+    async def take(self, server_id: str, host_id: str, *, stand_in: bool = False) -> Held | None:
+        """Take a host that nobody owns, with a new epoch; ``None`` where it is another's.
+
+        A stand-in does not take one that a living server can take which is none.
+        """
+
+    async def retake(self, server_id: str, host_id: str) -> Held | None:
+        """Take up a host that a former start of the same server left, with a new epoch."""
 
     async def renew(self, server_id: str, held: Collection[Held]) -> Sequence[Held]:
         """Prolong leases; returns those that are still this server's."""
 
     async def drop(self, server_id: str, held: Collection[Held]) -> None:
-        """Give leases up: who has the better right to them, or anybody, may take them at once."""
-
-    async def wish(self, server_id: str, host_ids: Collection[str]) -> None:
-        """Record that this server has the better right to hosts: their owners hand them over."""
+        """Give leases up: anybody may take them at once."""
 
     def holds(self, server_id: str, held: Held) -> bool:
         """Whether the lease is this server's now. Asks the database, and blocks: for threads that act."""

@@ -8,11 +8,11 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from innkeeper.servers.lease import Held, HostLease
+from innkeeper.servers.lease import Held, HostLease, Reach
 from innkeeper.servers.server import ServerState
 from innkeeper.store.database import Database, upsert
 from innkeeper.store.moments import moment
-from innkeeper.store.tables import host_leases, servers
+from innkeeper.store.tables import host_leases, host_reaches, servers
 
 #: For so long a host stays with a server that no longer renews its lease.
 LEASE_TTL: Final = dt.timedelta(seconds=30)
@@ -34,41 +34,55 @@ class Leases:
 
         return await self._database.read(find)
 
-    async def enter(self, host_id: str, *, name: str, uri: str) -> None:
-        """Make a host known, or give it another name or URI; its lease stays as it is."""
-        row = {"host": host_id, "name": name, "uri": uri}
-        await self._database.write(lambda c: upsert(c, host_leases, row))
+    async def reaches(self) -> Sequence[Reach]:
+        """Who can work on which host."""
+        rows = await self._database.read(lambda c: c.execute(sa.select(host_reaches)).all())
+        return [Reach(host_id=row.host, server_id=row.server, stand_in=row.stand_in) for row in rows]
 
-    async def take(self, server_id: str, host_ids: Collection[str]) -> Sequence[Held]:
-        """Take those of the hosts that nobody owns; each taken one gets a new epoch.
+    async def enter(self, reach: Reach, *, name: str, uri: str) -> None:
+        """Make a host known, or give it another name or URI, and say who reaches it; its lease stays."""
+        row = {"host": reach.host_id, "name": name, "uri": uri}
+        reached = {"host": reach.host_id, "server": reach.server_id, "stand_in": reach.stand_in}
 
-        One that another has wished for is left to it, while that one can still come for it.
-        """
+        def enter(connection: sa.Connection) -> None:
+            upsert(connection, host_leases, row)
+            upsert(connection, host_reaches, reached)
 
-        def take(connection: sa.Connection) -> Sequence[Held]:
-            is_free = sa.func.coalesce(host_leases.c.until <= moment(connection), sa.true())
-            comes = sa.select(servers.c.id).where(
-                servers.c.until > moment(connection), servers.c.state == ServerState.SERVING.value
+        await self._database.write(enter)
+
+    async def take(self, server_id: str, host_id: str, *, stand_in: bool = False) -> Held | None:
+        """Take a host that nobody owns, with a new epoch; ``None`` where it is another's."""
+
+        def take(connection: sa.Connection) -> Held | None:
+            is_free: sa.ColumnElement[bool] = sa.func.coalesce(
+                host_leases.c.until <= moment(connection), sa.true()
             )
-            is_mine = sa.func.coalesce(host_leases.c.wish, server_id) == server_id
-            return self._take(
-                connection, server_id, host_ids, is_free & (is_mine | host_leases.c.wish.not_in(comes))
-            )
+            if stand_in:
+                is_free &= ~_another_comes(connection, server_id)
+            return self._take(connection, server_id, host_id, is_free)
 
         return await self._database.write(take)
 
-    async def retake(self, server_id: str, host_ids: Collection[str]) -> Sequence[Held]:
-        """Take up those that a former start of the same server left; each gets a new epoch."""
-        own = host_leases.c.server == server_id
-        return await self._database.write(lambda c: self._take(c, server_id, host_ids, own))
+    async def retake(self, server_id: str, host_id: str) -> Held | None:
+        """Take up a host that a former start of the same server left, with a new epoch."""
+
+        def retake(connection: sa.Connection) -> Held | None:
+            # Not one that was given up since: that is anybody's.
+            own = (host_leases.c.server == server_id) & (host_leases.c.until > moment(connection))
+            return self._take(connection, server_id, host_id, own)
+
+        return await self._database.write(retake)
 
     async def renew(self, server_id: str, held: Collection[Held]) -> Sequence[Held]:
-        """Prolong leases; returns those that are still this server's."""
+        """Prolong leases; returns those that are still this server's.
+
+        One that has run out is prolonged too, as long as nobody took it: its epoch would be another.
+        """
 
         def renew(connection: sa.Connection) -> Sequence[Held]:
             update = (
                 sa.update(host_leases)
-                .where(*_mine(server_id, held), host_leases.c.until > moment(connection))
+                .where(*_mine(server_id, held))
                 .values(until=moment(connection, later=self._ttl))
             )
             return _returned(connection, update)
@@ -83,15 +97,6 @@ class Leases:
             connection.execute(update.values(until=moment(connection)))
 
         await self._database.write(drop)
-
-    async def wish(self, server_id: str, host_ids: Collection[str]) -> None:
-        """Record that this server has the better right to hosts: their owners hand them over."""
-        update = (
-            sa.update(host_leases)
-            .where(host_leases.c.host.in_(host_ids), host_leases.c.server != server_id)
-            .values(wish=server_id)
-        )
-        await self._database.write(lambda c: c.execute(update))
 
     def holds(self, server_id: str, held: Held) -> bool:
         """Whether the lease is this server's now. Asks the database, and blocks: for threads that act."""
@@ -112,23 +117,30 @@ class Leases:
         return connection.scalar(mine.with_for_update(read=True)) is not None
 
     def _take(
-        self,
-        connection: sa.Connection,
-        server_id: str,
-        host_ids: Collection[str],
-        condition: sa.ColumnElement[bool],
-    ) -> Sequence[Held]:
+        self, connection: sa.Connection, server_id: str, host_id: str, condition: sa.ColumnElement[bool]
+    ) -> Held | None:
         update = (
             sa.update(host_leases)
-            .where(host_leases.c.host.in_(host_ids), condition)
+            .where(host_leases.c.host == host_id, condition)
             .values(
                 server=server_id,
                 epoch=host_leases.c.epoch + 1,
                 until=moment(connection, later=self._ttl),
-                wish=sa.case((host_leases.c.wish == server_id, sa.null()), else_=host_leases.c.wish),
             )
         )
-        return _returned(connection, update)
+        return next(iter(_returned(connection, update)), None)
+
+
+def _another_comes(connection: sa.Connection, server_id: str) -> sa.ColumnElement[bool]:
+    """Whether a living server that is no stand-in can take the host."""
+    return sa.exists().where(
+        host_reaches.c.host == host_leases.c.host,
+        host_reaches.c.server != server_id,
+        ~host_reaches.c.stand_in,
+        servers.c.id == host_reaches.c.server,
+        servers.c.until > moment(connection),
+        servers.c.state == ServerState.SERVING.value,
+    )
 
 
 def _mine(server_id: str, held: Collection[Held]) -> Sequence[sa.ColumnElement[bool]]:
@@ -158,5 +170,4 @@ def _lease(row: sa.Row[tuple[object, ...]]) -> HostLease:
         epoch=row.epoch,
         until=row.until,
         alive=bool(row.alive),
-        wish=row.wish,
     )

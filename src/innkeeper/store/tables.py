@@ -122,10 +122,18 @@ host_leases = sa.Table(
     # Goes up with each owner and each of its starts.
     sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("until", Instant),
-    # The id of the server that has the better right to it, and waits for it.
-    sa.Column("wish", Words),
 )
 sa.Index("host_leases_by_server", host_leases.c.server)
+
+host_reaches = sa.Table(
+    "host_reaches",
+    metadata,
+    # Which servers have a host in their settings, and have reached it.
+    sa.Column("host", Words, primary_key=True),
+    sa.Column("server", Words, primary_key=True),
+    # Whether the server takes it only while no other can.
+    sa.Column("stand_in", sa.Boolean, nullable=False),
+)
 
 bookings = sa.Table(
     "bookings",

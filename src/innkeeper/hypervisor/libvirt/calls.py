@@ -42,8 +42,11 @@ class Pool(enum.Enum):
 class Calls(Protocol):
     """The calls to one host over one set of connections, until they are lost."""
 
-    async def open(self, on_open: Callable[[libvirt.virConnect], Sequence[int]]) -> None:
-        """Connect, and let ``on_open`` subscribe to events. Raises where the host does not answer."""
+    async def open(self, meet: Callable[[libvirt.virConnect], None]) -> None:
+        """Connect, and let ``meet`` see who answers. Raises where the host does not answer."""
+
+    async def subscribe(self, on_open: Callable[[libvirt.virConnect], Sequence[int]]) -> None:
+        """Let ``on_open`` subscribe to events."""
 
     async def run(self, pool: Pool, call: Callable[[libvirt.virConnect], T]) -> T:
         """Make a call in a thread of this pool. Cancelling the awaiting task does not stop it."""
@@ -72,17 +75,26 @@ class SharedCalls:
             Pool.STREAMS: commands,
         }
 
-    async def open(self, on_open: Callable[[libvirt.virConnect], Sequence[int]]) -> None:
-        """Connect, and let ``on_open`` subscribe to events."""
+    async def open(self, meet: Callable[[libvirt.virConnect], None]) -> None:
+        """Connect, and let ``meet`` see who answers."""
 
         def work() -> libvirt.virConnect:
             with translated(f"connect to {self._uri}"):
                 connect = libvirt.open(self._uri)
-            with translated(f"watch {self._uri}"):
-                self._callbacks = on_open(connect)
+                meet(connect)
             return connect
 
         self._connect = await self._in_pool(Pool.COMMAND, work)
+
+    async def subscribe(self, on_open: Callable[[libvirt.virConnect], Sequence[int]]) -> None:
+        """Let ``on_open`` subscribe to events."""
+
+        def work() -> None:
+            assert self._connect is not None
+            with translated(f"watch {self._uri}"):
+                self._callbacks = on_open(self._connect)
+
+        await self._in_pool(Pool.COMMAND, work)
 
     async def run(self, pool: Pool, call: Callable[[libvirt.virConnect], T]) -> T:
         """Make a call in a thread of this pool."""
@@ -123,8 +135,12 @@ class LaneCalls:
             Pool.STATISTICS: Lanes(uri, "statistics", _STATISTICS_LANES),
         }
 
-    async def open(self, on_open: Callable[[libvirt.virConnect], Sequence[int]]) -> None:
+    async def open(self, meet: Callable[[libvirt.virConnect], None]) -> None:
         """Connect the lane that hears events; the others connect when they are needed."""
+        await self._events.run(meet)
+
+    async def subscribe(self, on_open: Callable[[libvirt.virConnect], Sequence[int]]) -> None:
+        """Let ``on_open`` subscribe to events in their lane."""
 
         def subscribe(connect: libvirt.virConnect) -> None:
             self._events.callbacks = on_open(connect)

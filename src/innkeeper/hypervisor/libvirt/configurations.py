@@ -112,7 +112,7 @@ class LibvirtConfigurations:
         def work(connect: libvirt.virConnect) -> None:
             connect.lookupByName(name).setAutostart(int(autostart))
 
-        await self._connection.ask(work, "set the autostart of", name)
+        await self._connection.command(work, "set the autostart of", name)
         kind, data = setting_changed("autostart", autostart)
         self._announcer.publish(kind, name, data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -13,8 +14,10 @@ from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError
 from innkeeper.hypervisor.libvirt.calls import Calls, LaneCalls, Pool, SharedCalls
 from innkeeper.hypervisor.libvirt.event_loop import ensure_event_loop
 from innkeeper.hypervisor.libvirt.faults import translated
+from innkeeper.hypervisor.libvirt.identities import LibvirtIdentity
 from innkeeper.hypervisor.libvirt.lanes import says_lost, silent
 from innkeeper.hypervisor.libvirt.uris import HostUri
+from innkeeper.servers.fence import OPEN, Fence, HostElsewhere, through
 
 T = TypeVar("T")
 
@@ -37,6 +40,8 @@ class Connection:
         self,
         uri: HostUri,
         *,
+        identity: LibvirtIdentity,
+        fence: Fence = OPEN,
         on_open: Callable[[libvirt.virConnect], Sequence[int]],
         clean_up: Callable[[libvirt.virConnect], None],
         on_connected: Callable[[], None],
@@ -44,9 +49,12 @@ class Connection:
     ) -> None:
         """``on_open`` gets every new connection, in a thread, and returns the callbacks it registered.
 
-        ``clean_up`` is called next, where commands are made; it may take long.
+        ``clean_up`` is called next, where commands are made; it may take long. Neither is before the host
+        has said who it is and ``fence`` has taken it.
         """
         self.uri = uri.text
+        self._identity = identity
+        self.fence = fence
         self._is_in_process = uri.root is not None or uri.is_test
         self._on_open = on_open
         self._clean_up = clean_up
@@ -56,13 +64,20 @@ class Connection:
         self._is_open = asyncio.Event()
         self._why_away = "it was not connected yet"
         self._reopening: asyncio.Task[None] | None = None
+        self._try_now = asyncio.Event()
 
     async def open(self) -> None:
-        """Connect. A daemon that cannot be reached now is tried again until it can be; a driver raises."""
+        """Connect. A daemon that cannot be reached now is tried again until it can be; a driver raises.
+
+        One that is tried again is tried at once.
+        """
+        self._try_now.set()
         if self._calls is not None or self._reopening is not None:
             return
         try:
             await self._open_once()
+        except HostElsewhere as error:
+            self._wait_for_turn(error.sentence)
         except HypervisorError as error:
             if self._is_in_process:
                 raise
@@ -76,6 +91,14 @@ class Connection:
         calls, self._calls = self._calls, None
         if calls is not None:
             await calls.close()
+
+    async def let_go(self) -> None:
+        """Disconnect from a host that another server looks after now; it is tried again when it is free."""
+        calls, self._calls = self._calls, None
+        self._is_open.clear()
+        if calls is not None:
+            await calls.close()
+            self._wait_for_turn("another server looks after it")
 
     async def ask(self, question: Callable[[libvirt.virConnect], T], doing: str, machine: str = "") -> T:
         """Make a quick call in a thread: one that waits for no QEMU."""
@@ -95,12 +118,22 @@ class Connection:
         machine: str = "",
         *,
         again: bool = False,
+        final: bool = True,
     ) -> T:
         """Make a call that may take long in a thread. Cancelling the awaiting task does not stop it.
 
         ``again``: it looks before it acts, so it is made again when the wire was lost and the host is back.
+        ``final``: it changes what only the host's owner may; else it concerns a guest that runs, and the
+        lease is looked for in this process alone.
         """
-        return await self._command(Pool.COMMAND, command, doing, machine, again=again)
+
+        def fenced(connect: libvirt.virConnect) -> T:
+            self.fence.check(final=final)
+            return command(connect)
+
+        return await through(
+            self.fence, lambda: self._command(Pool.COMMAND, fenced, doing, machine, again=again)
+        )
 
     async def measure(self, call: Callable[[libvirt.virConnect], T], doing: str) -> T:
         """Make a call that asks every QEMU, and hangs where one of them does not answer."""
@@ -164,7 +197,9 @@ class Connection:
 
         calls: Calls = (SharedCalls if self._is_in_process else LaneCalls)(self.uri, on_closed=closed)
         try:
-            await calls.open(self._on_open)
+            await calls.open(self._identity.learn)
+            await self.fence.claim(self._identity.id)
+            await calls.subscribe(self._on_open)
             await self._clean(calls)
         except BaseException:
             await calls.close()
@@ -172,6 +207,7 @@ class Connection:
         self._calls = calls
         self._is_open.set()
         self._on_connected()
+        await self.fence.opened()
         if lost_at_once:
             self._lost(calls, lost_at_once[0])
 
@@ -197,6 +233,11 @@ class Connection:
         self._on_lost(why)
         self._reopening = asyncio.get_running_loop().create_task(self._reopen(calls), name=f"to {self.uri}")
 
+    def _wait_for_turn(self, why: str) -> None:
+        """Try again when the host is free; that another server has it is nothing to tell."""
+        self._why_away = self._cause(why)
+        self._reopening = asyncio.get_running_loop().create_task(self._reopen(None), name=f"to {self.uri}")
+
     def _cause(self, why: str) -> str:
         """The reason alone, for a sentence that names the host already."""
         return why.removeprefix(f"Failed to connect to {self.uri}: ").rstrip(".")
@@ -205,10 +246,13 @@ class Connection:
         if lost is not None:
             await lost.close()
             del lost
-        delay = _FIRST_RETRY_S
+        delay: float | None = _FIRST_RETRY_S
         while True:
             try:
                 await self._open_once()
+            except HostElsewhere as error:
+                self._why_away = self._cause(error.sentence)
+                delay = None
             except InnkeeperError as error:
                 self._why_away = self._cause(error.sentence)
             except Exception:
@@ -218,8 +262,15 @@ class Connection:
                 if self._reopening is asyncio.current_task():
                     self._reopening = None
                 return
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, _LAST_RETRY_S)
+            await self._rest(delay)
+            delay = min((delay or _FIRST_RETRY_S) * 2, _LAST_RETRY_S)
+
+    async def _rest(self, seconds: float | None) -> None:
+        """Wait so long, or until the host is to be tried; without a time where another server has it."""
+        self._try_now.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._try_now.wait()
 
 
 def _translating(

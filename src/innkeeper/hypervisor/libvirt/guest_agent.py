@@ -106,7 +106,7 @@ class GuestAgentCalls:
             with contextlib.suppress(libvirt.libvirtError):
                 libvirt_qemu.qemuAgentCommand(domain, line, _TELL_TIMEOUT_S, 0)
 
-        await self._connection.command(work, f"run {command} in", name)
+        await self._connection.command(work, f"run {command} in", name, final=False)
 
     async def _write(self, name: str, handle: int, chunk: bytes) -> None:
         while chunk:
@@ -128,7 +128,7 @@ class GuestAgentCalls:
                     raise
                 raise _agent_error(error, doing, name) from error
 
-        return await self._connection.command(work, doing, name)
+        return await self._connection.command(work, doing, name, final=False)
 
     async def _ask(self, name: str, command: str, arguments: Mapping[str, Json]) -> Mapping[str, Json]:
         answer = await self._call(name, command, arguments)
@@ -148,7 +148,9 @@ class GuestAgentCalls:
                     raise
                 raise _agent_error(error, f"run {command} in", name) from error
 
-        return _returned(name, command, await self._connection.command(work, f"run {command} in", name))
+        return _returned(
+            name, command, await self._connection.command(work, f"run {command} in", name, final=False)
+        )
 
 
 def _is_host_fault(error: libvirt.libvirtError) -> bool:

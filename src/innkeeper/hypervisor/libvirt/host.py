@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import libvirt
-
+from innkeeper.hypervisor.fenced_files import FencedImages, FencedStateFiles
 from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.hypervisor.image_maker import LocalImages
 from innkeeper.hypervisor.libvirt.agent_ports import LibvirtAgentPorts
@@ -49,6 +47,7 @@ from innkeeper.machines.ports.exports import DiskExports
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.image_files import ImageFiles
 from innkeeper.machines.ports.image_maker import ImageMaker
+from innkeeper.servers.fence import OPEN, Fence
 from innkeeper.wire.events import Publish
 
 
@@ -59,23 +58,23 @@ def libvirt_host(
     publish: Publish,
     state_directory: Path,
     exports: DiskExports | None = None,
+    fence: Fence = OPEN,
 ) -> Host:
     """Make a host that libvirt manages; it is yet to be opened.
 
-    ``state_directory`` is where the answer of the KVM probe is remembered; ``exports`` offers VHDs.
+    ``state_directory`` is where the answer of the KVM probe is remembered; ``exports`` offers VHDs;
+    ``fence`` stands before each act on the host.
     """
     where = HostUri.parse(uri)
     announcer = Announcer(name, publish)
     trays, jobs = Trays(announcer), BlockJobs()
     watch, identity = Watch(announcer, trays, jobs), LibvirtIdentity(where, state_directory)
 
-    def take_over(connect: libvirt.virConnect) -> Sequence[int]:
-        identity.learn(connect)
-        return watch.take_over(connect)
-
     connection = Connection(
         where,
-        on_open=take_over,
+        identity=identity,
+        fence=fence,
+        on_open=watch.take_over,
         clean_up=watch.clean_up,
         on_connected=watch.connected,
         on_lost=watch.lost,
@@ -101,7 +100,7 @@ def libvirt_host(
         watch.at_opening = (domains.settle, saved_states.sweep)
     inventory = LibvirtInventory(connection, domains)
     information = LibvirtInformation(where, connection, name, state_directory)
-    files, images = _files(where, connection, store), _images(where)
+    files, images = _files(where, connection, store), FencedImages(_images(where), fence)
     return Host(
         name=name,
         uri=where.text,
@@ -134,7 +133,7 @@ def libvirt_host(
             where, connection, domains, store, undo_disks, undo_definitions, exported, overlays
         ),
         backups=LibvirtBackups(where, connection),
-        state_files=LibvirtStateFiles(where, connection),
+        state_files=FencedStateFiles(LibvirtStateFiles(where, connection), fence),
         disks=LibvirtDisks(where, connection, store, storages, exported),
         files=files,
         images=images,

@@ -55,7 +55,7 @@ class LibvirtInputDevices:
             self._domains.require(domain, _RUNNING, "be typed on")
             domain.sendKey(libvirt.VIR_KEYCODE_SET_LINUX, hold_ms, codes, len(codes), 0)
 
-        await self._connection.command(work, "type on", name)
+        await self._connection.command(work, "type on", name, final=False)
 
     async def feed(self, name: str, events: Sequence[InputEvent]) -> None:
         """Send these events (QEMU's ``input-send-event``)."""
@@ -81,7 +81,7 @@ class LibvirtInputDevices:
             self._domains.require(domain, _RUNNING, "be reached into")
             return _returned(libvirt_qemu.qemuMonitorCommand(domain, line, 0), command)
 
-        return await self._connection.command(work, "reach into", name)
+        return await self._connection.command(work, "reach into", name, final=False)
 
 
 def _returned(answer: str, command: str) -> Json:

@@ -29,6 +29,11 @@ class Link:
         await self.libvirt.open()
         await self._exported.open()
 
+    async def let_go(self) -> None:
+        """Disconnect from a host that another server looks after now."""
+        await self._exported.close()
+        await self.libvirt.let_go()
+
     async def close(self) -> None:
         """Disconnect. The host's machines go on."""
         await self._exported.close()

@@ -19,6 +19,7 @@ from innkeeper.hypervisor.libvirt.merging import adding_up
 from innkeeper.hypervisor.libvirt.offline_merge import merge_offline
 from innkeeper.hypervisor.watched_thread import in_watched_thread
 from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.servers.fence import passed
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +49,7 @@ class OfflineMerges:
         with self._shown_as_merging(name):
             for target, chain in chains.items():
                 report = adding_up(totals, target, on_progress)
+                await passed(self._connection.fence)
                 if not await _merge(name, chain, mib_per_s, report):
                     return False
         return True

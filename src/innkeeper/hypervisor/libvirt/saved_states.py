@@ -137,7 +137,7 @@ class LibvirtSavedStates:
             if domain.hasManagedSaveImage():
                 domain.managedSaveRemove(0)
 
-        await self._connection.ask(work, "discard the saved state of", name)
+        await self._connection.command(work, "discard the saved state of", name)
 
     def sweep(self, connect: libvirt.virConnect) -> None:
         """Remove what saves that a crash cut short have left; libvirt takes them for saved states."""

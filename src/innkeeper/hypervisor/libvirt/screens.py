@@ -57,7 +57,7 @@ class LibvirtScreens:
                 raise _no_screen(name)
             return _screenshot(connect, domain)
 
-        return await self._connection.command(work, "take a picture of", name)
+        return await self._connection.command(work, "take a picture of", name, final=False)
 
     async def open_display(self, name: str) -> BytePipe:
         """A connection to its VNC server: handed over by libvirt where it can, else over the network."""
@@ -66,7 +66,7 @@ class LibvirtScreens:
             raise _no_screen(name)
         if self._uri.is_local:
             return await _pipe_of(
-                await self._connection.command(_hand_over(name), "open the display of", name)
+                await self._connection.command(_hand_over(name), "open the display of", name, final=False)
             )
         return await self._dial(name, video)
 

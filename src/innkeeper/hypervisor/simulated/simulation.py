@@ -74,6 +74,9 @@ class Simulation:
         self.identity.id = await self.blocking(lambda: _id_in(self.directory))
         self.machines = await self.blocking(lambda: _read_all(self.directory / "machines"))
 
+    async def let_go(self) -> None:
+        """Nothing to let go of: the machines go on."""
+
     async def close(self) -> None:
         """Nothing to close: the machines go on."""
 

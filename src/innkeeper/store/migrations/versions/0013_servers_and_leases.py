@@ -35,7 +35,13 @@ def upgrade() -> None:
         sa.Column("server", sa.Text(), nullable=True),
         sa.Column("epoch", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("until", moment, nullable=True),
-        sa.Column("wish", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("host"),
     )
     op.create_index("host_leases_by_server", "host_leases", ["server"])
+    op.create_table(
+        "host_reaches",
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("server", sa.Text(), nullable=False),
+        sa.Column("stand_in", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("host", "server"),
+    )

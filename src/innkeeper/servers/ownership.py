@@ -1,0 +1,446 @@
+"""Own hosts: take their leases, keep them, hand them over, and let nobody act without one."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from innkeeper.errors import ErrorCode, InnkeeperError, ServiceError
+from innkeeper.servers.fence import FenceClosed, HostElsewhere
+from innkeeper.servers.lease import Held, HostLease, Reach
+from innkeeper.servers.ports import LeaseStore, ServerStore
+from innkeeper.servers.server import Server, ServerState
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LeaseTimes:
+    """How long leases hold, in seconds."""
+
+    #: Of a lease, in the database.
+    ttl: float = 30.0
+    #: Between two renewals.
+    renewal: float = 8.0
+    #: So much earlier than in the database, a lease ends for its owner.
+    margin: float = 8.0
+
+
+#: The times of leases everywhere: whoever takes a host must know how long its owner may act.
+TIMES: Final = LeaseTimes()
+
+
+def boot_seconds() -> float:
+    """Seconds since the computer's start, also those in which it slept: a lease does not sleep."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Callbacks:
+    """What is done when hosts come and go."""
+
+    #: A host has become this server's, and is open.
+    gained: Callable[[str], Coroutine[object, object, None]]
+    #: A host is this server's no more: returns when nothing here acts on it.
+    lost: Callable[[str], Awaitable[None]]
+    #: How many tasks are in flight on a host.
+    in_flight: Callable[[str], Awaitable[int]]
+
+
+class Ownership:
+    """The hosts that this server owns."""
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        servers: ServerStore,
+        leases: LeaseStore,
+        times: LeaseTimes = TIMES,
+        seconds: Callable[[], float] = boot_seconds,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.server = server
+        self._servers = servers
+        self._leases = leases
+        self._times = times
+        self._seconds = seconds
+        self._sleep = sleep
+        self._fences: list[HostFence] = []
+        self._callbacks: Callbacks | None = None
+        self._beginning: set[asyncio.Task[None]] = set()
+        self._state = server.state
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hurry = asyncio.Event()
+        self._changed = asyncio.Condition()
+        #: Set when another process has this server's name, or it was retired: there is no way back.
+        self.replaced = asyncio.Event()
+
+    # Questions
+
+    @property
+    def state(self) -> ServerState:
+        """The part that this server takes, as it last heard."""
+        return self._state
+
+    def owns(self, host_id: str) -> bool:
+        """Whether the host is this server's, and open."""
+        return any(fence.host_id == host_id and fence.is_open for fence in self._fences)
+
+    def may_begin(self, host_id: str) -> bool:
+        """Whether new work may begin on the host: not while it is handed over, or the server is drained."""
+        return self._state is ServerState.SERVING and any(
+            fence.host_id == host_id and fence.is_open and not fence.is_leaving for fence in self._fences
+        )
+
+    # Commands
+
+    def fence(self, *, name: str, uri: str, stand_in: bool = False) -> HostFence:
+        """Return the fence of a host that this server has in its settings."""
+        fence = HostFence(self, name=name, uri=uri, stand_in=stand_in)
+        self._fences.append(fence)
+        return fence
+
+    async def begin(self, callbacks: Callbacks) -> None:
+        """Begin the work on hosts that are open already, and on others as they come."""
+        self._callbacks = callbacks
+        for fence in self._fences:
+            if fence.is_open:
+                await callbacks.gained(fence.host_id)
+
+    async def run(self) -> None:
+        """Keep the leases for as long as it is not cancelled."""
+        self._loop = asyncio.get_running_loop()
+        while not self.replaced.is_set():
+            await self.look()
+            await self._rest()
+
+    async def look(self) -> None:
+        """Renew what this server has, and see what it is to take or to hand over."""
+        sent = self._seconds()
+        if not await self._servers.see(self.server):
+            _log.error("server.replaced", server=self.server.name)
+            self.replaced.set()
+            await self._lose([fence for fence in self._fences if fence.held is not None])
+            return
+        await self._renew(sent)
+        await self._hand_over()
+        await self._try_free()
+
+    async def close(self) -> None:
+        """Give every host up, at the orderly end of the service: nothing here acts on them any more."""
+        held = [fence.held for fence in self._fences if fence.held is not None]
+        for fence in self._fences:
+            fence.end()
+        if held and not self.replaced.is_set():
+            await self._leases.drop(self.server.id, held)
+
+    def hurry(self) -> None:
+        """Look at the leases now; from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._hurry.set)
+
+    # Of fences
+
+    async def take(self, fence: HostFence) -> None:
+        """Take the fence's host. Raises ``HostElsewhere`` where another server owns it."""
+        for other in self._fences:
+            if other.held is not None and other.host_id == fence.host_id:
+                raise _twice(fence, other)
+        sent = self._seconds()
+        reach = Reach(host_id=fence.host_id, server_id=self.server.id, stand_in=fence.stand_in)
+        await self._leases.enter(reach, name=fence.name, uri=fence.uri)
+        held = await self._leases.retake(self.server.id, fence.host_id)
+        if held is None and self._state is ServerState.SERVING:
+            held = await self._leases.take(self.server.id, fence.host_id, stand_in=fence.stand_in)
+        if held is None:
+            raise await self._refusal(fence)
+        fence.hold(held, self._deadline(sent))
+        await self._tell()
+        _log.info("host.taken", host=fence.name, host_id=fence.host_id, epoch=held.epoch)
+
+    async def started(self, fence: HostFence) -> None:
+        """Begin the work on a host that is open now, where the service has begun."""
+        if self._callbacks is not None:
+            beginning = asyncio.create_task(self._callbacks.gained(fence.host_id), name=f"begin {fence.name}")
+            self._beginning.add(beginning)
+            beginning.add_done_callback(self._begun)
+
+    def _begun(self, beginning: asyncio.Task[None]) -> None:
+        self._beginning.discard(beginning)
+        if not beginning.cancelled() and (error := beginning.exception()) is not None:
+            _log.error("host.not_begun", error=str(error))
+
+    def is_held(self, held: Held) -> bool:
+        """Whether the database says so too. Blocks."""
+        return self._leases.holds(self.server.id, held)
+
+    @property
+    def now(self) -> float:
+        """Seconds of the clock that leases end by."""
+        return self._seconds()
+
+    async def change(self) -> None:
+        """Wait until a lease was confirmed or lost."""
+        async with self._changed:
+            await self._changed.wait()
+
+    # Machinery
+
+    def _deadline(self, sent: float) -> float:
+        return sent + self._times.ttl - self._times.margin
+
+    async def _rest(self) -> None:
+        waiting = asyncio.ensure_future(self._hurry.wait())
+        sleeping = asyncio.ensure_future(self._sleep(self._times.renewal))
+        try:
+            await asyncio.wait({waiting, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            sleeping.cancel()
+        self._hurry.clear()
+
+    async def _renew(self, sent: float) -> None:
+        """Prolong what is held; what ran out is kept where nobody else has had it meanwhile."""
+        fences = {fence.held: fence for fence in self._fences if fence.held is not None}
+        renewed = set(await self._leases.renew(self.server.id, fences.keys())) if fences else set()
+        lost: list[HostFence] = []
+        for held, fence in fences.items():
+            if held in renewed:
+                fence.hold(held, self._deadline(sent))
+            else:
+                lost.append(fence)
+        await self._tell()
+        await self._lose(lost)
+
+    async def _lose(self, fences: Sequence[HostFence]) -> None:
+        """Stop all work on hosts that are this server's no more."""
+        for fence in fences:
+            _log.warning("host.lost_to_another_server", host=fence.name, host_id=fence.host_id)
+            await self._stop(fence)
+
+    async def _stop(self, fence: HostFence) -> None:
+        fence.close()
+        if self._callbacks is not None:
+            await self._callbacks.lost(fence.host_id)
+        fence.lose()
+        await self._tell()
+        await fence.disconnect()
+
+    async def _hand_over(self) -> None:
+        """Give up what another server has the better right to, as soon as nothing is in flight there."""
+        own = [fence for fence in self._fences if fence.held is not None]
+        if not own:
+            await self._hear_state()
+            return
+        others = await self._others()
+        for fence in own:
+            fence.is_leaving = self._is_better(fence, others.get(fence.host_id, ()))
+            if fence.is_leaving and not await self._in_flight(fence.host_id):
+                held = fence.held
+                await self._stop(fence)
+                if held is not None:
+                    await self._leases.drop(self.server.id, [held])
+                _log.info("host.handed_over", host=fence.name, host_id=fence.host_id)
+
+    def _is_better(self, fence: HostFence, others: Sequence[Reach]) -> bool:
+        """Whether one of the other servers that live and reach the host should have it."""
+        if self._state is ServerState.DRAINING:
+            return bool(others)
+        return fence.stand_in and any(not other.stand_in for other in others)
+
+    async def _others(self) -> Mapping[str, Sequence[Reach]]:
+        """The other servers that live and serve, by the hosts that they reach."""
+        living = await self._hear_state()
+        found: dict[str, list[Reach]] = {}
+        for reach in await self._leases.reaches():
+            if reach.server_id in living:
+                found.setdefault(reach.host_id, []).append(reach)
+        return found
+
+    async def _hear_state(self) -> frozenset[str]:
+        """Hear what this server is to do; returns the ids of the others that live and serve."""
+        servers = await self._servers.list()
+        self._state = next((each.state for each in servers if each.id == self.server.id), self._state)
+        return frozenset(
+            each.id
+            for each in servers
+            if each.alive and each.state is ServerState.SERVING and each.id != self.server.id
+        )
+
+    async def _in_flight(self, host_id: str) -> int:
+        return await self._callbacks.in_flight(host_id) if self._callbacks is not None else 0
+
+    async def _try_free(self) -> None:
+        """Open hosts that nobody owns: a host that answers is taken."""
+        waiting = [fence for fence in self._fences if fence.held is None and fence.host_id]
+        if not waiting:
+            return
+        owned = {lease.host_id for lease in await self._leases.list() if lease.alive}
+        for fence in waiting:
+            if fence.host_id not in owned:
+                await fence.connect()
+
+    async def _refusal(self, fence: HostFence) -> HostElsewhere:
+        leases = {lease.host_id: lease for lease in await self._leases.list()}
+        servers = {each.id: each for each in await self._servers.list()}
+        lease = leases.get(fence.host_id)
+        owner = servers.get(lease.server_id or "") if lease is not None else None
+        return HostElsewhere(
+            whose(fence.name, lease, owner),
+            code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
+            advice="innkeeper server list shows which server looks after which host.",
+        )
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+class HostFence:
+    """The fence of one host (``servers.fence.Fence``), open while this server has the lease."""
+
+    def __init__(self, ownership: Ownership, *, name: str, uri: str, stand_in: bool) -> None:
+        self._ownership = ownership
+        self.name = name
+        self.uri = uri
+        self.stand_in = stand_in
+        #: Empty until the host has said who it is.
+        self.host_id = ""
+        self.held: Held | None = None
+        #: Whether the host is to be handed over: nothing new begins on it.
+        self.is_leaving = False
+        self._deadline = 0.0
+        #: Whether the lease is lost for certain, or was never had.
+        self._is_lost = True
+        self._is_open = False
+        self._connect: Callable[[], Awaitable[None]] | None = None
+        self._disconnect: Callable[[], Awaitable[None]] | None = None
+
+    def bind(
+        self, *, connect: Callable[[], Awaitable[None]], disconnect: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Give it what opens the host, trying at once, and what lets go of it."""
+        self._connect, self._disconnect = connect, disconnect
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the host is this server's, and ready for work."""
+        return self._is_open and not self._is_lost
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the lease by which this server acts."""
+        return self.held.epoch if self.held is not None else 0
+
+    async def claim(self, host_id: str) -> None:
+        """Take the host. Raises ``HostElsewhere`` where another server owns it."""
+        self.host_id = host_id
+        if self.held is None:
+            await self._ownership.take(self)
+
+    async def opened(self) -> None:
+        """Begin this server's work on the host."""
+        if not self._is_open:
+            self._is_open = True
+            await self._ownership.started(self)
+
+    async def settled(self) -> None:
+        """Wait until this server may act on the host. Raises ``HostElsewhere`` where it lost it."""
+        while self._ownership.now > self._deadline:
+            if self._is_lost:
+                raise _lost(self.name)
+            self._ownership.hurry()
+            await self._ownership.change()
+
+    def check(self, *, final: bool = False) -> None:
+        """Raise ``FenceClosed`` where this server may not act now."""
+        held = self.held
+        if held is None or self._ownership.now > self._deadline:
+            raise _closed(self.name)
+        if final and not self._is_confirmed(held):
+            self._deadline = 0.0
+            self._ownership.hurry()
+            raise _closed(self.name)
+
+    def _is_confirmed(self, held: Held) -> bool:
+        """Whether the database says so too; one that is away says nothing, and is waited for."""
+        try:
+            return self._ownership.is_held(held)
+        except ServiceError:
+            return False
+
+    # Of the ownership
+
+    def hold(self, held: Held, deadline: float) -> None:
+        """Let acts through until then."""
+        self.held, self._deadline, self._is_lost = held, deadline, False
+
+    def close(self) -> None:
+        """Let nothing through; who waits goes on waiting."""
+        self._deadline = 0.0
+
+    def lose(self) -> None:
+        """Refuse who waits: the host is another's."""
+        self.held, self._is_lost, self._is_open, self.is_leaving = None, True, False, False
+
+    def end(self) -> None:
+        """Let nothing through any more, at the end of the service."""
+        self.close()
+        self.lose()
+
+    async def connect(self) -> None:
+        """Try to open the host at once."""
+        if self._connect is not None:
+            try:
+                await self._connect()
+            except InnkeeperError as error:
+                _log.debug("host.not_taken", host=self.name, error=error.sentence)
+
+    async def disconnect(self) -> None:
+        """Let go of the host."""
+        if self._disconnect is not None:
+            await self._disconnect()
+
+
+def whose(host: str, lease: HostLease | None, owner: Server | None) -> str:
+    """Say whose a host is, in one sentence."""
+    if lease is None or owner is None:
+        return f"The host {host} is looked after by no server now."
+    if owner.alive:
+        return f"The host {host} is looked after by the server {owner.name}."
+    return f"The host {host} is looked after by the server {owner.name}, which is away since {_time(owner)}."
+
+
+def _time(server: Server) -> str:
+    return f"{server.last_seen.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _closed(host: str) -> FenceClosed:
+    return FenceClosed(
+        f"This server may not act on the host {host} now: its lease has run out.",
+        code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
+        advice="It goes on by itself once the lease is renewed, or another server does.",
+    )
+
+
+def _twice(fence: HostFence, other: HostFence) -> HostElsewhere:
+    return HostElsewhere(
+        f"{fence.name} ({fence.uri}) is the same host as {other.name} ({other.uri}).",
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice="Leave one of them out of the setting hypervisors.",
+    )
+
+
+def _lost(host: str) -> HostElsewhere:
+    return HostElsewhere(
+        f"The host {host} is looked after by another server now.",
+        code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
+        advice="innkeeper server list shows by which.",
+    )

@@ -1,0 +1,1 @@
+"""Servers and the hosts that they own."""
