@@ -82,6 +82,18 @@ async def test_the_list_is_in_order_and_filtered(store: BookingStore) -> None:
     assert await store.list(machine="old-1") == []
 
 
+async def test_versions_tell_what_was_booked_again_or_has_started(store: BookingStore) -> None:
+    """Without reading any context; one with a verdict is none of them."""
+    later = NIGHT + dt.timedelta(microseconds=1)
+    await store.put(BOOKING)
+    await store.put(dataclasses.replace(BOOKING, machine="db-1", booked_at=later, task_id=7))
+    await store.put(dataclasses.replace(BOOKING, machine="old-1", verdict=Verdict.KEPT))
+    assert await store.versions() == {
+        ("web-1", "2026-01"): BOOKING.version,
+        ("db-1", "2026-01"): (later, 7),
+    }
+
+
 async def test_a_deleted_booking_is_not_found(store: BookingStore) -> None:
     """Neither to read nor to delete again."""
     await store.put(BOOKING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 
 from innkeeper.hypervisor.simulated import disks as fake_disks
@@ -53,18 +54,22 @@ class Inn:
         self.booking_store = MemoryBookingStore()
         self.reports = MemoryReportStore()
         self.events: list[Event] = []
+        #: What hears each event beside the list.
+        self.hearers: list[Callable[[Event], None]] = []
+
+    def publish(self, event: Event) -> None:
+        """Keep an event, and tell those who hear."""
+        self.events.append(event)
+        for hear in self.hearers:
+            hear(event)
 
     async def open(self, engine: MemoryEngine | None = None) -> None:
         """Start the service, anew or again."""
         _left.append(self)
         self.engine = MemoryEngine(self.journal, clock=self.clock) if engine is None else engine
-        self.host = simulated_host(
-            self.directory, clock=self.clock, publish=self.events.append, threads=False
-        )
+        self.host = simulated_host(self.directory, clock=self.clock, publish=self.publish, threads=False)
         await self.host.connection.open()
-        self.tasks = Tasks(
-            store=self.task_store, engine=self.engine, clock=self.clock, publish=self.events.append
-        )
+        self.tasks = Tasks(store=self.task_store, engine=self.engine, clock=self.clock, publish=self.publish)
         self.machines = Machines(
             hypervisors=[self.host],
             tasks=self.tasks,
@@ -75,7 +80,7 @@ class Inn:
             store=self.booking_store,
             machines=self.machines,
             clock=self.clock,
-            publish=self.events.append,
+            publish=self.publish,
             policy=self.policy,
         )
         self.boots = BootSlots(self.policy.boots)

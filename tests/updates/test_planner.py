@@ -6,16 +6,22 @@ import dataclasses
 import datetime as dt
 import time
 from collections import Counter
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from innkeeper.updates import calendar as calendar_module
+from innkeeper.updates.booking import Booking
 from innkeeper.updates.calendar import Calendar
+from innkeeper.updates.coverage import Coverage
+from innkeeper.updates.dispatch import ripe
 from innkeeper.updates.placement import Candidate, Host, InFlight, Placement, Why
 from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.window import Window
-from innkeeper.wire.states import Weekday
+from innkeeper.wire.states import UpdateStatus, Weekday
+from tests.updates import former_planner
 
 #: A Saturday evening.
 NOW = dt.datetime(2026, 1, 10, 21, 0, tzinfo=dt.UTC)
@@ -216,6 +222,161 @@ def test_every_plan_keeps_its_promises(
     for placement in found:
         _assert_placed_well(placement, opened)
     _assert_capacities(found, policy, memory={"h": 8000, "i": 3000})
+
+
+runs = st.builds(
+    InFlight,
+    machine=st.integers(0, 60).map("m{}".format),
+    host=st.sampled_from(["h", "i", "gone"]),
+    end=st.integers(-30, 200).map(lambda m: NOW + m * MINUTE),
+    memory_mib=st.sampled_from([0, 2048]),
+    boots=st.booleans(),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(candidates, max_size=40, unique_by=lambda c: c.key),
+    windows,
+    st.lists(runs, max_size=3, unique_by=lambda r: r.machine),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.sampled_from([NOW, NOW + 90 * MINUTE, TOMORROW]),
+)
+def test_the_plan_is_that_of_the_planner_before(
+    booked: list[Candidate],
+    opened: list[Window],
+    in_flight: list[InFlight],
+    slots: int,
+    boots: int,
+    until: dt.datetime,
+) -> None:
+    """Hosts are simulated apart now: every placement, reason, chance and skip is what it was."""
+    wanted: dict[str, Any] = {
+        "now": NOW,
+        "until": until,
+        "candidates": [dataclasses.replace(c, is_busy=c.skips == 5) for c in booked],
+        "hosts": [Host(name="h", memory_free_mib=8000), Host(name="i", memory_free_mib=3000)],
+        "in_flight": in_flight,
+        "calendar": Calendar(opened, NOW),
+        "policy": Policy(slots=slots, boots=boots, rollback_reserve_seconds=300, boot_seconds=60),
+    }
+    assert plan(**wanted) == former_planner.plan(**wanted)
+
+
+class Known:
+    """Everything a dispatcher asks, out of candidates."""
+
+    def __init__(self, booked: list[Candidate]) -> None:
+        self._by_machine = {c.machine: c for c in booked}
+        self._by_key = {c.key: c for c in booked}
+
+    def is_busy(self, machine: str) -> bool:
+        """As the candidate says."""
+        return self._by_machine[machine].is_busy
+
+    def needs_waking(self, machine: str) -> bool:
+        """As the candidate says."""
+        return self._by_machine[machine].needs_waking
+
+    def predicted(self, booking: Booking) -> dt.timedelta:
+        """As the candidate says."""
+        return self.candidate(booking, 0).predicted
+
+    def candidate(self, booking: Booking, skips: int) -> Candidate:
+        """The candidate that the booking was made of."""
+        return self._by_key[booking.machine, booking.identifier]
+
+
+def _booking(made_of: Candidate) -> Booking:
+    return Booking(
+        machine=made_of.machine,
+        identifier=made_of.identifier,
+        label="",
+        context=b"",
+        start=made_of.start,
+        end=made_of.end,
+        deadline=made_of.deadline,
+        booked_by="ana",
+        booked_at=NOW,
+        status=UpdateStatus.UNKNOWN,
+        task_id=None,
+        verdict=None,
+        reason="",
+        next_chance=None,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(candidates, max_size=100, unique_by=lambda c: c.key),
+    windows,
+    st.integers(1, 3),
+    st.integers(1, 3),
+)
+def test_a_look_starts_whom_the_whole_plan_starts(
+    booked: list[Candidate], opened: list[Window], slots: int, boots: int
+) -> None:
+    """And ends whom it calls expired, though it plans only those that may start now."""
+    policy = Policy(slots=slots, boots=boots, rollback_reserve_seconds=300, boot_seconds=60)
+    kinds = {c.machine: (c.needs_waking, c.skips == 5) for c in booked}
+    booked = [
+        dataclasses.replace(c, host="h", needs_waking=kinds[c.machine][0], is_busy=kinds[c.machine][1])
+        for c in booked
+    ]
+    calendar = Calendar(opened, NOW)
+    common: dict[str, Any] = {
+        "now": NOW,
+        "until": NOW,
+        "hosts": [Host(name="h", memory_free_mib=6000)],
+        "in_flight": [],
+        "calendar": calendar,
+        "policy": policy,
+    }
+    whole = plan(candidates=booked, **common)
+    found = ripe(
+        {c.key: _booking(c) for c in booked},
+        {},
+        now=NOW,
+        known=Known(booked),
+        calendar=calendar,
+        policy=policy,
+    )
+    looked = plan(candidates=found.candidates, **common)
+    assert [p for p in looked if p.why is Why.STARTS] == [p for p in whole if p.why is Why.STARTS]
+    assert {(b.machine, b.identifier) for b in found.expired} == {
+        p.candidate.key for p in whole if p.why is Why.EXPIRED
+    }
+    chances = [p.next_chance for p in whole if p.why in (Why.CLOSED, Why.NOT_YET) and p.next_chance]
+    assert not chances or (found.next_instant is not None and found.next_instant <= min(chances))
+
+
+@given(
+    st.lists(
+        st.lists(st.text("aAbß*?[!]-1", max_size=5) | st.just("all"), min_size=1, max_size=3), max_size=4
+    ),
+    st.text("aAbß-1*[", max_size=5),
+)
+def test_coverage_is_what_each_window_says(selectors: list[list[str]], machine: str) -> None:
+    """Names, beginnings and globs are looked up each in its own way, with one answer."""
+    opened = [night(name=str(n), machines=tuple(each)) for n, each in enumerate(selectors)]
+    found = Coverage([window.machines for window in opened]).of(machine)
+    assert found == tuple(n for n, window in enumerate(opened) if window.covers(machine))
+
+
+@settings(max_examples=30)
+@given(windows, st.lists(st.integers(0, 6000), max_size=12))
+def test_openings_are_the_same_whenever_they_were_asked_before(
+    opened: list[Window], minutes: list[int]
+) -> None:
+    """They are kept from look to look until one of them begins or ends; clocks may go back, too."""
+    for minute in minutes:
+        now = NOW + minute * MINUTE
+        kept = Calendar(opened, now).openings("m1")
+        calendar_module._walk_of.cache_clear()
+        assert Calendar(opened, now).openings("m1") == kept
+        for earlier in minutes:
+            Calendar(opened, NOW + earlier * MINUTE).openings("m1")
 
 
 def _assert_placed_well(placement: Placement, opened: list[Window]) -> None:

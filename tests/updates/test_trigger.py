@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,15 @@ from innkeeper.errors import UpdateError
 from innkeeper.hypervisor.simulated.fleet import settle_fleet
 from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.machines.machine import MachineState
-from innkeeper.tasks.task import TaskFilter
-from innkeeper.updates.booking import Verdict
-from innkeeper.updates.memory import MemoryWindowStore
+from innkeeper.tasks.task import Task, TaskFilter
+from innkeeper.updates.booking import Booking, Verdict
+from innkeeper.updates.memory import MemoryBookingStore, MemoryWindowStore
 from innkeeper.updates.placement import Why
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.trigger import TriggerAgent
 from innkeeper.updates.window import Window
 from innkeeper.updates.windows import Windows
-from innkeeper.wire.events import EventKind
+from innkeeper.wire.events import EventKind, Json
 from innkeeper.wire.states import Weekday
 from tests.updates.inn import Inn, settle
 
@@ -57,9 +57,15 @@ class Night(Inn):
             windows=self.windows,
             reports=self.reports,
             clock=self.clock,
-            publish=self.events.append,
+            publish=self.publish,
             policy=self.policy,
         )
+        self.hearers.append(self.trigger.on_event)
+
+    async def booking_of(self, machine: str, identifier: str = "u") -> Booking:
+        """A booking, with why it waits."""
+        (found,) = await self.trigger.explain([await self.bookings.get(machine, identifier)])
+        return found
 
     @contextlib.asynccontextmanager
     async def triggered(self) -> AsyncIterator[None]:
@@ -97,7 +103,7 @@ async def test_an_update_starts_when_its_window_opens(night: Night) -> None:
     await night.book_update()
     async with night.triggered():
         await night.until(1)
-        booking = await night.bookings.get("web-1", "u")
+        booking = await night.booking_of("web-1")
         assert (booking.reason, booking.has_started) == (Why.CLOSED.value, False)
         assert booking.next_chance == dt.datetime(2026, 1, 10, 22, tzinfo=dt.UTC)
         await night.until(3)
@@ -116,7 +122,7 @@ async def test_a_window_that_opens_late_in_the_day_is_not_caught_up(tmp_path: Pa
     await night.clock.advance(14 * 3600)
     async with night.triggered():
         await night.until(20)
-        booking = await night.bookings.get("web-1", "u")
+        booking = await night.booking_of("web-1")
         assert not booking.has_started
         assert booking.next_chance == dt.datetime(2026, 1, 11, 22, tzinfo=dt.UTC)
 
@@ -145,7 +151,7 @@ async def test_a_busy_machine_waits_and_names_the_reason(night: Night) -> None:
     await night.book_update(identifier="second")
     async with night.triggered():
         await night.until(2.01)
-        second = await night.bookings.get("web-1", "second")
+        second = await night.booking_of("web-1", "second")
         assert second.reason == Why.BUSY.value
         await night.until(3)
     verdicts = {b.identifier: b.verdict for b in await night.bookings.list()}
@@ -230,3 +236,104 @@ async def test_a_fleet_is_maintained_in_one_night(tmp_path: Path) -> None:
     assert max(live) <= 6
     assert {m.name: m.state for m in await night.machines.list()} == before
     assert night.leftovers() == []
+
+
+class CountingStore(MemoryBookingStore):
+    """Counts what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    async def put(self, booking: Booking) -> None:
+        """Count it, and keep it."""
+        self.writes += 1
+        await super().put(booking)
+
+
+async def test_looks_write_nothing_that_has_not_changed(tmp_path: Path) -> None:
+    """Two hours of waiting, with other bookings coming and going: no row of those that wait is written."""
+    night = Night(tmp_path)
+    night.booking_store = store = CountingStore()
+    await night.open_night()
+    for number in range(5):
+        await night.add(MachineState.RUNNING, name=f"m{number}")
+        await night.book_update(f"m{number}")
+    async with night.triggered():
+        await night.until(0.5)
+        await night.book_update("m0", "other")
+        await night.until(1)
+        await night.bookings.delete("m0", "other")
+        await night.until(1.9)
+        assert store.writes == 6
+        assert [b.reason for b in await night.bookings.list()] == [""] * 5
+        assert {(await night.booking_of(f"m{n}")).reason for n in range(5)} == {Why.CLOSED.value}
+
+
+async def test_bookings_deleted_all_the_time_end_no_look(tmp_path: Path) -> None:
+    """Two a second go while the window is open: all the others are maintained."""
+    night = Night(tmp_path, Policy(slots=8, poll_seconds=20.0))
+    await night.open_night()
+    for number in range(8):
+        await night.add(MachineState.RUNNING, name=f"m{number}")
+    for number in range(60):
+        await night.book_update("m0", f"gone-{number}")
+    async with night.triggered():
+        await night.until(1.999)
+        for number in range(1, 8):
+            await night.book_update(f"m{number}")
+        for number in range(60):
+            with contextlib.suppress(UpdateError):  # one of them has started
+                await night.bookings.delete("m0", f"gone-{number}")
+            await night.clock.advance(0.5)
+        await night.until(3)
+    verdicts = [b.verdict for b in await night.bookings.list() if b.machine != "m0"]
+    assert verdicts == [Verdict.KEPT] * 7
+
+
+async def test_a_start_is_checked_again_just_before_it_is_made(tmp_path: Path) -> None:
+    """Starts take time: what was taken back, put off or shut out meanwhile is not started."""
+    night = Night(tmp_path, Policy(slots=4, default_run_seconds=60.0))
+    await night.open_night()
+    names = ("a-first", "b-deleted", "c-later", "d-shut-out")
+    for name in names:
+        await night.add(MachineState.RUNNING, name=name)
+        await night.book_update(name)
+    starts: list[str] = []
+
+    async def slow_start(
+        kind: str, description: str, argument: Mapping[str, Json], *, lock: str, owner: str
+    ) -> Task:
+        starts.append(lock)
+        await night.bookings.delete("b-deleted", "u")
+        late = night.clock.now() + dt.timedelta(hours=2)
+        await night.bookings.book("c-later", label="l", identifier="u", start=late, booked_by="ana")
+        await night.windows.add(dataclasses.replace(NIGHT, machines=("a-*", "b-*", "c-*")))
+        night.tasks.start = start  # type: ignore[method-assign]  # the next one starts as ever
+        return await start(kind, description, argument, lock=lock, owner=owner)
+
+    start = night.tasks.start
+    night.tasks.start = slow_start  # type: ignore[assignment,method-assign]  # as slow as a busy database
+    async with night.triggered():
+        await night.until(2.5)
+        started = {b.machine for b in await night.bookings.list() if b.has_started}
+        assert (started, starts) == ({"a-first"}, ["machine:a-first"])
+        assert (await night.booking_of("d-shut-out")).reason == Why.NO_WINDOW.value
+        await night.until(4.1)
+    assert (await night.bookings.get("c-later", "u")).has_started
+
+
+async def test_what_no_event_tells_of_is_found(night: Night) -> None:
+    """Another server's door has booked it, in the same tables: it starts within a minute, once."""
+    await night.add(MachineState.RUNNING)
+    await night.book_update(identifier="pattern")
+    pattern = await night.bookings.get("web-1", "pattern")
+    await night.bookings.delete("web-1", "pattern")
+    async with night.triggered():
+        await night.until(2.5)
+        await night.booking_store.put(dataclasses.replace(pattern, identifier="from elsewhere"))
+        await night.until(2.6)
+        assert (await night.bookings.get("web-1", "from elsewhere")).has_started
+        await night.until(4)
+    started = [event for event in night.events if event.kind == EventKind.UPDATE_STARTED]
+    assert len(started) == 1

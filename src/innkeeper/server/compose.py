@@ -253,7 +253,7 @@ async def _house(
     board = Board(
         machines=machines, agents=agents, tasks=tasks, checks=checks, roll_back_of=policy.roll_back_of
     )
-    for on_event in (board.on_event, checks.on_event):
+    for on_event in (board.on_event, checks.on_event, trigger.on_event):
         foundations.events.subscribe(on_event)
     UpdateRuns(
         tasks=tasks,

@@ -93,7 +93,6 @@ async def _book(house: House) -> None:
             )
         except InnkeeperError as refused:
             _log.info("demo_activity.not_booked", machine=name, reason=refused.sentence)
-    house.trigger.wake()
 
 
 async def _machines(house: House) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -11,7 +11,7 @@ from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import BookingNotFound
 from innkeeper.store.database import Database, upsert
 from innkeeper.store.tables import bookings
-from innkeeper.updates.booking import Booking, Verdict
+from innkeeper.updates.booking import Booking, BookingVersion, Verdict
 
 
 class SqlBookingStore:
@@ -42,6 +42,14 @@ class SqlBookingStore:
         rows = await self._database.read(lambda c: c.execute(query).all())
         # In Python: each database has its own idea of the order of letters.
         return sorted((_booking(row) for row in rows), key=lambda b: (b.machine, b.identifier))
+
+    async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
+        """The versions of those without a verdict; no context is read."""
+        query = sa.select(
+            bookings.c.machine, bookings.c.identifier, bookings.c.booked_at, bookings.c.task_id
+        ).where(bookings.c.verdict.is_(None))
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return {(machine, identifier): (at, task) for machine, identifier, at, task in rows}
 
     async def delete(self, machine: str, identifier: str) -> None:
         """Raises ``BookingNotFound``."""

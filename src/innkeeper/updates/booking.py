@@ -48,6 +48,15 @@ class Booking:
         """Whether a run was started for it."""
         return self.task_id is not None
 
+    @property
+    def version(self) -> BookingVersion:
+        """Differs where it was booked again, or has started."""
+        return self.booked_at, self.task_id
+
+
+#: When it was booked, and the task of its run.
+BookingVersion = tuple[dt.datetime, int | None]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DiskChecksum:

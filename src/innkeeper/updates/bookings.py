@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import BookingNotFound, ErrorCode, InvalidArgument, UpdateError
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
-from innkeeper.updates.booking import MAX_CONTEXT_BYTES, Booking, Verdict
+from innkeeper.updates.booking import MAX_CONTEXT_BYTES, Booking, BookingVersion, Verdict
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import BookingStore
 from innkeeper.wire.events import Event, EventKind, Json, Publish
@@ -83,6 +83,10 @@ class Bookings:
         """By machine and identifier."""
         return await self._store.list(machine=machine, ended=ended)
 
+    async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
+        """The versions of those that have not ended, by machine and identifier."""
+        return await self._store.versions()
+
     async def get(self, machine: str, identifier: str) -> Booking:
         """Raises ``BookingNotFound``."""
         return await self._store.get(machine, identifier)
@@ -115,16 +119,6 @@ class Bookings:
             booking = dataclasses.replace(booking, status=status)
             await self._store.put(booking)
         self._tell(EventKind.UPDATE_STATE_CHANGED, booking, {"status": status.name, "task": booking.task_id})
-
-    async def waits(
-        self, machine: str, identifier: str, *, reason: str, next_chance: dt.datetime | None
-    ) -> None:
-        """Note why it has not started, and when it may."""
-        async with self._writing:
-            booking = await self._store.get(machine, identifier)
-            if booking.has_started or (booking.reason, booking.next_chance) == (reason, next_chance):
-                return
-            await self._store.put(dataclasses.replace(booking, reason=reason, next_chance=next_chance))
 
     async def ended(self, machine: str, identifier: str, verdict: Verdict, reason: str) -> None:
         """Note what became of it."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable
+from typing import Final
 
 from innkeeper.updates.ports import PastRun
 
 #: How many past runs of one kind count; older ones tell of another time.
 _REMEMBERED = 20
+_NONE: Final = ()
+
+#: Machine and label; ``None`` for any.
+_Kind = tuple[str | None, str | None]
 
 
-def covering(past: Sequence[float], share: float) -> float | None:
+def covering(past: Collection[float], share: float) -> float | None:
     """The duration that covers the next run with at least this probability, or ``None``.
 
     The conformal quantile: the ⌈(n+1)·share⌉-th smallest of n past durations. It holds for any
@@ -29,12 +34,18 @@ class Durations:
         """``past`` comes newest first."""
         self._share = share
         self._default_seconds = default_seconds
-        self._kinds: dict[tuple[str | None, str | None], list[float]] = defaultdict(list)
+        self._kinds: dict[_Kind, deque[float]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
+        self._known: dict[_Kind, float | None] = {}
         for run in past:
-            for kind in ((run.machine, run.label), (None, run.label), (None, None)):
+            for kind in _kinds_of(run):
                 if len(self._kinds[kind]) < _REMEMBERED:
                     self._kinds[kind].append(run.seconds)
-        self._known: dict[tuple[str | None, str | None], float | None] = {}
+
+    def learn(self, run: PastRun) -> None:
+        """Add a run that has just ended; the oldest of its kind is forgotten for it."""
+        for kind in _kinds_of(run):
+            self._kinds[kind].appendleft(run.seconds)
+            self._known.pop(kind, None)
 
     def predict(self, machine: str, label: str) -> float:
         """Seconds that the next such run will hardly exceed."""
@@ -44,7 +55,11 @@ class Durations:
                 return seconds
         return self._default_seconds
 
-    def _covering(self, kind: tuple[str | None, str | None]) -> float | None:
+    def _covering(self, kind: _Kind) -> float | None:
         if kind not in self._known:
-            self._known[kind] = covering(self._kinds.get(kind, ()), self._share)
+            self._known[kind] = covering(self._kinds.get(kind, _NONE), self._share)
         return self._known[kind]
+
+
+def _kinds_of(run: PastRun) -> tuple[_Kind, ...]:
+    return (run.machine, run.label), (None, run.label), (None, None)

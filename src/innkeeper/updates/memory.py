@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from innkeeper.errors import BookingNotFound
-from innkeeper.updates.booking import Booking, Report, Verdict
+from innkeeper.updates.booking import Booking, BookingVersion, Report, Verdict
 from innkeeper.updates.ports import PastRun
 from innkeeper.updates.window import Window
 
@@ -37,6 +37,10 @@ class MemoryBookingStore:
             for _, booking in sorted(self._bookings.items())
             if machine in (None, booking.machine) and ended in (None, booking.verdict is not None)
         ]
+
+    async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
+        """The versions of those without a verdict."""
+        return {key: booking.version for key, booking in self._bookings.items() if booking.verdict is None}
 
     async def delete(self, machine: str, identifier: str) -> None:
         """Raises ``BookingNotFound``."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from innkeeper.updates.booking import Booking, Report
+from innkeeper.updates.booking import Booking, BookingVersion, Report
 from innkeeper.updates.window import Window
 
 
@@ -22,6 +22,9 @@ class BookingStore(Protocol):
 
     async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
         """By machine and identifier; ``ended`` asks for those with (or without) a verdict."""
+
+    async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
+        """The versions of those without a verdict, by machine and identifier."""
 
     async def delete(self, machine: str, identifier: str) -> None:
         """Raises ``BookingNotFound``."""

@@ -37,7 +37,7 @@ class Reports:
             raise UpdateError(
                 f"The update “{identifier}” of {machine} has not started.",
                 code=ErrorCode.ERROR_NOT_FOUND,
-                advice=booking.reason,
+                advice="See when it runs with: innkeeper tonight",
             )
         return await self.of_run(booking.task_id)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import datetime as dt
+import functools
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from innkeeper.channels.ports import GuestMessage, ScheduleDeleted, ScheduleRequested
-from innkeeper.errors import ErrorCode, MachineBusy, UpdateError
+from innkeeper.errors import BookingNotFound, ErrorCode, MachineBusy, UpdateError
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
@@ -16,13 +20,18 @@ from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.waiting import Signal
 from innkeeper.updates.booking import Booking, Verdict
 from innkeeper.updates.bookings import GUEST, Bookings
+from innkeeper.updates.calendar import Opening
+from innkeeper.updates.dispatch import Ripe, may_start, open_for, ripe
 from innkeeper.updates.nights import Night, NightEntry
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outlook import Lookout, Outlook
-from innkeeper.updates.placement import InFlight, Placement, Why
+from innkeeper.updates.placement import Host, InFlight, Placement, Why
+from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
+from innkeeper.updates.reasons import Reasons
 from innkeeper.updates.reconciler import Reconciler
+from innkeeper.updates.roster import Key, Roster, waiting
 from innkeeper.updates.windows import Windows
 from innkeeper.wire.events import Event, EventKind, Publish
 
@@ -30,10 +39,16 @@ _log = structlog.get_logger(__name__)
 
 #: How far ahead a night is planned.
 NIGHT = dt.timedelta(hours=24)
+#: The name under which everything is read, among those of hosts.
+_EVERYTHING = "\0"
 
 
 class TriggerAgent:
-    """The host's half of the task agents: it decides who is maintained, and when."""
+    """The host's half of the task agents: it decides who is maintained, and when.
+
+    Each host is looked at by itself: when something of it has changed, and when its next instant has come.
+    A host that does not answer holds up its own look alone. A look writes nothing but what it starts or ends.
+    """
 
     def __init__(
         self,
@@ -48,11 +63,12 @@ class TriggerAgent:
         policy: Policy,
     ) -> None:
         self._tasks = tasks
+        self._machines = machines
         self._bookings = bookings
         self._clock = clock
         self._publish = publish
         self._policy = policy
-        self._lookout = Lookout(
+        self._roster = Roster(
             tasks=tasks,
             machines=machines,
             bookings=bookings,
@@ -60,6 +76,8 @@ class TriggerAgent:
             reports=reports,
             policy=policy,
         )
+        self._lookout = Lookout(roster=self._roster, machines=machines, policy=policy)
+        self._reasons = Reasons(roster=self._roster, lookout=self._lookout, clock=clock)
         self._reconciler = Reconciler(
             tasks=tasks,
             machines=machines,
@@ -69,33 +87,51 @@ class TriggerAgent:
             undo_directory=policy.undo.undo_directory,
         )
         self._woken = Signal()
-        #: How often each waiting booking was passed over; a restart forgives that.
-        self._skips: dict[tuple[str, str], int] = {}
-        #: Who waits for the end of each run.
-        self._watches: dict[int, asyncio.Task[None]] = {}
+        #: How often each waiting booking was passed over, by host; a restart forgives that.
+        self._skips: dict[str, dict[Key, int]] = {}
+        #: What stopped those that might have started, by host.
+        self._stopped: dict[str, dict[Key, Why]] = {}
+        #: When each host is to be looked at though nothing has changed.
+        self._instants: dict[str, dt.datetime] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._read_at = float("-inf")
 
     async def run(self) -> None:
         """Start what may start, for as long as it is not cancelled."""
         try:
             await self._reconciler.run()
+            self._read_at = float("-inf")
             while True:
-                await self._rest(await self._look())
+                await self._turn()
+                await self._woken.wait_within(self._clock, max(self._rest(), 0.1))
         finally:
-            for watch in self._watches.values():
-                watch.cancel()
-            self._watches.clear()
+            for looking in self._looking.values():
+                looking.cancel()
+            self._looking.clear()
+
+    def on_event(self, event: Event) -> None:
+        """Look again at what an event has changed."""
+        if self._roster.hear(event):
+            self._woken.set()
 
     def wake(self) -> None:
-        """Look again now: a booking, a window or a machine has changed."""
+        """Look at everything again now: windows have changed."""
+        self._read_at = float("-inf")
         self._woken.set()
 
     async def tonight(self) -> Night:
         """Plan the next 24 hours, starting nothing."""
-        outlook = await self._lookout.look(self._clock.now(), self._skips)
+        await self._roster.read_all()
+        await self._roster.catch_up()
+        outlook = await self._lookout.look(self._roster.hosts, self._clock.now(), self._all_skips())
         until = outlook.now + NIGHT
         entries = [_under_way(outlook, run) for run in outlook.in_flight]
         entries += [_entry(outlook, placement) for placement in await outlook.plan(until)]
         return Night(at=outlook.now, until=until, entries=tuple(sorted(entries, key=_by_start)))
+
+    async def explain(self, bookings: Sequence[Booking]) -> Sequence[Booking]:
+        """The same bookings, each that waits with why it does, and when it may start next."""
+        return await self._reasons.explain(bookings, self._all_skips())
 
     async def hear(self, machine: str, message: GuestMessage) -> None:
         """Take what a guest tells by itself: bookings are booked, bounded; the rest is not for us.
@@ -113,97 +149,192 @@ class TriggerAgent:
                 context=message.context,
                 booked_by=GUEST,
             )
-            self.wake()
         elif isinstance(message, ScheduleDeleted):
             await self._delete_for_guest(machine, message.identifier)
 
-    # Machinery
+    # When to look
 
-    async def _look(self) -> float:
-        """Look, and start what may start; returns for how many seconds nothing will change by itself."""
+    async def _turn(self) -> None:
+        """Begin to look at whatever is due, and read everything from time to time: hosts come back."""
+        if self._clock.monotonic() - self._read_at >= self._policy.look_seconds:
+            self._read_at = self._clock.monotonic()
+            self._begin(_EVERYTHING, self._roster.read_all)
+        await self._roster.catch_up()
         now = self._clock.now()
-        outlook = await self._lookout.look(now, self._skips)
-        for task in outlook.runs.values():
-            self._watch(task.id)
-        placements = await outlook.plan(now)
-        self._skips = {p.candidate.key: p.skips for p in placements if p.skips}
-        for placement in placements:
-            await self._act_safely(outlook, placement)
-        chances = [p.next_chance for p in placements if p.next_chance is not None and p.next_chance > now]
-        rest = (min(chances) - now).total_seconds() if chances else self._policy.look_seconds
-        return min(rest, self._policy.look_seconds)
+        due = {host for host, instant in self._instants.items() if instant <= now}
+        for host in due | self._roster.changed:
+            # One that is being looked at is looked at again after that.
+            if host not in self._looking:
+                self._roster.changed.discard(host)
+                self._instants.pop(host, None)
+                self._begin(host, functools.partial(self._look, host))
 
-    async def _act_safely(self, outlook: Outlook, placement: Placement) -> None:
-        """Act on one booking; what fails with it is looked at again, and leaves the others alone."""
-        try:
-            await self._act(outlook, placement)
-        except Exception as exc:
-            key = placement.candidate.key
-            _log.error("trigger.booking_failed", booking=key, traceback=traceback_of(exc))
+    def _rest(self) -> float:
+        """For how many seconds nothing will change by itself."""
+        read = self._read_at + self._policy.look_seconds - self._clock.monotonic()
+        idle = [instant for host, instant in self._instants.items() if host not in self._looking]
+        return min(read, (min(idle) - self._clock.now()).total_seconds()) if idle else read
 
-    async def _act(self, outlook: Outlook, placement: Placement) -> None:
-        booking = outlook.bookings[placement.candidate.key]
-        key = placement.candidate.key
-        if placement.why is Why.STARTS:
-            await self._start(outlook, placement)
-        elif placement.why is Why.EXPIRED:
-            await self._bookings.ended(*key, Verdict.NOT_STARTED, _last_words(booking))
-        elif (booking.reason, booking.next_chance) != (placement.reason, placement.next_chance):
-            await self._bookings.waits(*key, reason=placement.reason, next_chance=placement.next_chance)
+    def _begin(self, name: str, look: Callable[[], Awaitable[None]]) -> None:
+        async def looking() -> None:
+            try:
+                await look()
+            except Exception as exc:
+                # It is looked at again with everything else; the other hosts go on.
+                _log.error("trigger.look_failed", host=name, traceback=traceback_of(exc))
+            finally:
+                if self._looking.get(name) is asyncio.current_task():
+                    del self._looking[name]
+                self._woken.set()
 
-    async def _start(self, outlook: Outlook, placement: Placement) -> None:
-        """Start the run; the window's hard end leaves it the time to roll back."""
-        if placement.opening is None:
+        if name not in self._looking:
+            self._looking[name] = asyncio.ensure_future(looking())
+
+    # A look at one host
+
+    async def _look(self, host: str) -> None:
+        await self._roster.refresh(host)
+        if host not in self._machines.hosts:
             return
-        # It may have been replaced since the look.
-        booking = await self._bookings.get(*placement.candidate.key)
-        reserve = dt.timedelta(seconds=self._policy.rollback_reserve_seconds)
-        order = RunOrder.of(
-            booking,
-            host=placement.candidate.host,
-            stop_at=placement.opening.end - reserve,
-            now=self._clock.now(),
+        now = self._clock.now()
+        found = self._find_ripe(host, now)
+        for booking in found.expired:
+            await self._expire(host, booking)
+        left = found.candidates and await self._fill(host, found, now)
+        instants = [found.next_instant] if found.next_instant is not None else []
+        if left:
+            instants.append(now + dt.timedelta(seconds=self._policy.look_seconds))
+        if instants:
+            self._instants[host] = min(instants)
+
+    def _find_ripe(self, host: str, now: dt.datetime) -> Ripe:
+        return ripe(
+            waiting(self._roster.booked(host)),
+            self._skips.get(host, {}),
+            now=now,
+            known=self._lookout,
+            calendar=self._roster.calendar(now),
+            policy=self._policy,
         )
+
+    async def _fill(self, host: str, found: Ripe, now: dt.datetime) -> bool:
+        """Start what fits; returns whether any is left that might start when there is room."""
+        carrier = await self._lookout.carrier(host)
+        if carrier is None:
+            return True
+        placements = plan(
+            now=now,
+            until=now,
+            candidates=found.candidates,
+            hosts=[carrier],
+            in_flight=self._lookout.in_flight(host),
+            calendar=self._roster.calendar(now),
+            policy=self._policy,
+        )
+        self._remember(host, placements)
+        starting = [placement for placement in placements if placement.why is Why.STARTS]
+        started = [await self._start_safely(host, placement) for placement in starting]
+        return len(starting) < len(placements) or not all(started)
+
+    def _remember(self, host: str, placements: Sequence[Placement]) -> None:
+        booked = waiting(self._roster.booked(host))
+        skips = {key: count for key, count in self._skips.get(host, {}).items() if key in booked}
+        skips |= {p.candidate.key: p.skips for p in placements if p.skips}
+        self._skips[host] = skips
+        self._stopped[host] = {p.candidate.key: p.why for p in placements if p.why is not Why.STARTS}
+
+    def _all_skips(self) -> dict[Key, int]:
+        return {key: count for skips in self._skips.values() for key, count in skips.items()}
+
+    # Starts and ends
+
+    async def _start_safely(self, host: str, placement: Placement) -> bool:
+        """Start one; what fails with it is looked at again, and leaves the others alone."""
+        key = placement.candidate.key
         try:
-            task = await self._tasks.start(
-                UPDATE_RUN,
-                order.description,
-                order.to_json(),
-                lock=lock_of(booking.machine),
-                owner=booking.booked_by,
-            )
-        except MachineBusy as busy:
-            await self._bookings.waits(
-                booking.machine, booking.identifier, reason=busy.sentence, next_chance=outlook.now
-            )
-            return
-        await self._bookings.started(booking.machine, booking.identifier, task.id)
-        self._watch(task.id)
+            return await self._start(host, placement)
+        except (BookingNotFound, MachineBusy):
+            self._note(key)
+        except Exception as exc:
+            _log.error("trigger.booking_failed", booking=key, traceback=traceback_of(exc))
+        return False
+
+    def _note(self, key: Key) -> None:
+        """Read a booking again: it is not as the roster has it."""
+        self._roster.note(key)
+        self._woken.set()
+
+    async def _start(self, host: str, placement: Placement) -> bool:
+        """Start the run; the window's hard end leaves it the time to roll back."""
+        # Since the look others were started, which takes time, and anybody may have changed anything.
+        booking = await self._bookings.get(*placement.candidate.key)
+        await self._roster.read_windows()
+        now = self._clock.now()
+        opening = self._opening_now(booking, placement, now)
+        if opening is None:
+            self._note(placement.candidate.key)
+            return False
+        reserve = dt.timedelta(seconds=self._policy.rollback_reserve_seconds)
+        order = RunOrder.of(booking, host=host, stop_at=opening.end - reserve, now=now)
+        task = await self._tasks.start(
+            UPDATE_RUN,
+            order.description,
+            order.to_json(),
+            lock=lock_of(booking.machine),
+            owner=booking.booked_by,
+        )
+        await self._note_start(booking, task.id)
+        return True
+
+    def _opening_now(self, booking: Booking, placement: Placement, now: dt.datetime) -> Opening | None:
+        """The opening in which it may start at this very moment."""
+        if not may_start(booking, now):
+            return None
+        reserve = dt.timedelta(seconds=self._policy.rollback_reserve_seconds)
+        needed = placement.candidate.predicted + reserve
+        return open_for(booking, needed, self._roster.calendar(now), now)[0]
+
+    async def _note_start(self, booking: Booking, task_id: int) -> None:
+        try:
+            await self._bookings.started(booking.machine, booking.identifier, task_id)
+        except BookingNotFound:
+            # It was taken back while its run was written down: that has touched nothing yet.
+            await self._tasks.cancel(task_id)
+            raise
         self._publish(
             Event(
                 kind=EventKind.UPDATE_STARTED,
                 subject=f"{booking.machine}/{booking.identifier}",
                 at=self._clock.now(),
-                data={"machine": booking.machine, "identifier": booking.identifier, "task": task.id},
+                data={"machine": booking.machine, "identifier": booking.identifier, "task": task_id},
             )
         )
 
-    def _watch(self, task_id: int) -> None:
-        if task_id not in self._watches:
-            self._watches[task_id] = asyncio.ensure_future(self._until_ended(task_id))
+    async def _expire(self, host: str, booking: Booking) -> None:
+        """End a booking whose time is over; one that was deleted or replaced meanwhile is left alone."""
+        key = booking.machine, booking.identifier
+        with contextlib.suppress(BookingNotFound):
+            current = await self._bookings.get(*key)
+            if current.version != booking.version:
+                self._note(key)
+                return
+            words = f"{Why.EXPIRED.value} {self._last_reason(host, current)}".strip()
+            await self._bookings.ended(*key, Verdict.NOT_STARTED, words)
 
-    async def _until_ended(self, task_id: int) -> None:
-        try:
-            await self._tasks.wait(task_id)
-        finally:
-            if self._watches.get(task_id) is asyncio.current_task():
-                del self._watches[task_id]
-            self._lookout.forget_durations()
-            self.wake()
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait until something is due, or something has changed."""
-        await self._woken.wait_within(self._clock, max(seconds, 0.1))
+    def _last_reason(self, host: str, booking: Booking) -> str:
+        """Why it had not started when its time was over."""
+        last = min(moment for moment in (booking.end, booking.deadline) if moment is not None)
+        (placement,) = plan(
+            now=last,
+            until=last,
+            candidates=[dataclasses.replace(self._lookout.candidate(booking, 0), is_busy=False)],
+            hosts=[Host(name=host, memory_free_mib=1 << 40)],
+            in_flight=(),
+            calendar=self._roster.calendar(last),
+            policy=self._policy,
+        )
+        stopped = self._stopped.get(host, {}).get((booking.machine, booking.identifier))
+        return placement.reason or ("" if stopped is None else stopped.value)
 
     async def _delete_for_guest(self, machine: str, identifier: str) -> None:
         booking = await self._bookings.get(machine, identifier)
@@ -216,30 +347,21 @@ class TriggerAgent:
         await self._bookings.delete(machine, identifier)
 
 
-def _last_words(booking: Booking) -> str:
-    """Return why a booking whose time is over was not started: what it waited for last."""
-    return f"{Why.EXPIRED.value} {booking.reason}".strip()
-
-
 def _under_way(outlook: Outlook, run: InFlight) -> NightEntry:
-    task = outlook.runs[run.machine]
-    booking = next(
-        (b for b in outlook.bookings.values() if b.task_id == task.id),
-        None,
-    )
+    hold, booking = outlook.runs[run.machine]
     openings = outlook.calendar.openings(run.machine)
     return NightEntry(
         machine=run.machine,
         identifier=booking.identifier if booking else "",
-        label=booking.label if booking else task.description,
+        label=booking.label if booking else hold.description,
         host=run.host,
-        start=task.created_at,
+        start=hold.since,
         end=run.end,
         window=openings[0].window if openings else "",
         fits=True,
         reason="",
         next_chance=None,
-        task_id=task.id,
+        task_id=hold.task_id,
     )
 
 

@@ -63,7 +63,7 @@ class Window:
     @property
     def selector(self) -> re.Pattern[str]:
         """The pattern that the names of its machines match, in small letters."""
-        return _selector(self.machines)
+        return pattern_of(self.machines)
 
     def occurrence(self, at: dt.datetime) -> Occurrence | None:
         """The opening that holds ``at``; the one that closes last, where several do."""
@@ -90,8 +90,8 @@ class Window:
 
 
 @functools.lru_cache(maxsize=4096)
-def _selector(machines: tuple[str, ...]) -> re.Pattern[str]:
-    """One pattern for all of a window's selectors."""
+def pattern_of(machines: tuple[str, ...]) -> re.Pattern[str]:
+    """Return the pattern of all names, in small letters, that are meant by names, globs or ``all``."""
     globs = ("*" if selector == ALL_MACHINES else selector.casefold() for selector in machines)
     return re.compile("|".join(fnmatch.translate(glob) for glob in globs))
 

@@ -33,7 +33,7 @@ async def list_updates(
     found = await house.bookings.list(machine=name, ended=query.ended)
     wanted = sorted((each for each in found if _is_wanted(each, query)), key=_place)
     seen = [booking for booking in wanted if sees_machine(house, caller, booking.machine)]
-    page = seen[: query.limit]
+    page = await house.trigger.explain(seen[: query.limit])
     now = house.clock.now()
     running = {
         task.id: task_message(task, now)
@@ -85,7 +85,6 @@ async def book_update(request: wire.BookRequest, house: TheHouse, user: TheUser)
         context=request.context,
         booked_by=user,
     )
-    house.trigger.wake()
     return await _said(house, booking)
 
 
@@ -110,7 +109,6 @@ async def get_update(machine: str, identifier: str, house: TheHouse) -> wire.Upd
 async def delete_update(machine: str, identifier: str, house: TheHouse) -> None:
     """Cancel a booking; one that runs is refused."""
     await house.bookings.delete(await _known_name(house, machine), identifier)
-    house.trigger.wake()
 
 
 async def _known_name(house: House, machine: str) -> str:
@@ -123,7 +121,8 @@ async def _known_name(house: House, machine: str) -> str:
 
 async def _said(house: House, booking: Booking) -> wire.UpdateMessage:
     if booking.task_id is None:
-        return update_message(booking, None)
+        (explained,) = await house.trigger.explain([booking])
+        return update_message(explained, None)
     task = task_message(await house.tasks.get(booking.task_id), house.clock.now())
     return update_message(booking, task)
 

@@ -1,0 +1,124 @@
+"""Decide who of a host's machines may start at this moment, without planning those that may not. Pure.
+
+Of ten thousand bookings few may start now: those are planned, and the others only say when to look again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from innkeeper.updates.booking import Booking
+from innkeeper.updates.calendar import Calendar, Opening
+from innkeeper.updates.placement import Candidate
+from innkeeper.updates.planner import LOOK_AHEAD
+from innkeeper.updates.policy import Policy
+
+_NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
+#: A booking's time is over just after its last moment.
+_JUST_AFTER = dt.timedelta(milliseconds=100)
+
+#: A booking with its rank: whoever has the lowest goes first.
+_Ranked = tuple[tuple[object, ...], Booking]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Ripe:
+    """The bookings of a host that may start now, as far as time and tasks are concerned."""
+
+    #: The most urgent, enough of them for whatever room there is.
+    candidates: Sequence[Candidate]
+    #: Those whose time is over.
+    expired: Sequence[Booking]
+    #: When the next one may start, or its time is over; ``None`` where nothing comes by itself.
+    next_instant: dt.datetime | None
+
+
+class Known(Protocol):
+    """What is known of bookings and their machines."""
+
+    def is_busy(self, machine: str) -> bool:
+        """Whether a task holds the machine."""
+
+    def needs_waking(self, machine: str) -> bool:
+        """Whether the machine has to be woken."""
+
+    def predicted(self, booking: Booking) -> dt.timedelta:
+        """How long its run is expected to take."""
+
+    def candidate(self, booking: Booking, skips: int) -> Candidate:
+        """A booking as the planner takes it."""
+
+
+def ripe(
+    bookings: Mapping[tuple[str, str], Booking],
+    skips: Mapping[tuple[str, str], int],
+    *,
+    now: dt.datetime,
+    known: Known,
+    calendar: Calendar,
+    policy: Policy,
+) -> Ripe:
+    """Find the bookings that may start now; none of ``bookings`` has started."""
+    reserve = dt.timedelta(seconds=policy.rollback_reserve_seconds)
+    found: list[_Ranked] = []
+    expired: list[Booking] = []
+    instant = _NEVER
+    for booking in bookings.values():
+        last = min(booking.end or _NEVER, booking.deadline or _NEVER)
+        is_busy = known.is_busy(booking.machine)
+        if now > last:
+            if not is_busy:
+                expired.append(booking)
+            continue
+        instant = min(instant, last + _JUST_AFTER) if last is not _NEVER else instant
+        if booking.start > now:
+            instant = min(instant, booking.start)
+        elif not is_busy:
+            duration = known.predicted(booking)
+            opening, opens = open_for(booking, duration + reserve, calendar, now)
+            if opening is not None:
+                found.append((_rank(booking, opening, duration), booking))
+            instant = min(instant, opens or _NEVER)
+    first = _first(found, known, policy.slots + LOOK_AHEAD)
+    return Ripe(
+        candidates=[known.candidate(b, skips.get((b.machine, b.identifier), 0)) for b in first],
+        expired=expired,
+        next_instant=None if instant is _NEVER else instant,
+    )
+
+
+def open_for(
+    booking: Booking, needed: dt.timedelta, calendar: Calendar, now: dt.datetime
+) -> tuple[Opening | None, dt.datetime | None]:
+    """The opening in which it may start now and be over in time; else when the next one opens."""
+    for opening in calendar.openings(booking.machine):
+        if opening.start > now:
+            return None, opening.start
+        if now + needed <= min(opening.end, booking.deadline or _NEVER):
+            return opening, None
+    return None, None
+
+
+def may_start(booking: Booking, now: dt.datetime) -> bool:
+    """Whether it waits, and its own times allow a start now."""
+    last = min(booking.end or _NEVER, booking.deadline or _NEVER)
+    return not booking.has_started and booking.verdict is None and booking.start <= now <= last
+
+
+def _rank(booking: Booking, opening: Opening, duration: dt.timedelta) -> tuple[object, ...]:
+    """Whoever has the lowest goes first, as in the plan."""
+    deadline = booking.deadline or _NEVER
+    return min(opening.end, deadline), deadline, duration, booking.machine, booking.identifier
+
+
+def _first(found: Sequence[_Ranked], known: Known, tried: int) -> Sequence[Booking]:
+    """The most urgent: as many of each kind as the plan could try."""
+    if len(found) <= tried:
+        return [booking for _, booking in found]
+    woken = [each for each in found if known.needs_waking(each[1].machine)]
+    running = [each for each in found if not known.needs_waking(each[1].machine)]
+    return [booking for kind in (running, woken) for _, booking in heapq.nsmallest(tried, kind)]

@@ -1,0 +1,63 @@
+"""Say why bookings wait and when they may start next: planned when somebody asks, and written nowhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from innkeeper.tasks.ports import Clock
+from innkeeper.updates.booking import Booking
+from innkeeper.updates.outlook import Lookout
+from innkeeper.updates.placement import Placement
+from innkeeper.updates.roster import Key, Roster, waiting
+
+#: How long a plan answers, where nothing has changed on its host.
+_FRESH_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Answer:
+    """The plan of one host at one moment."""
+
+    at: float
+    version: int
+    placements: Mapping[Key, Placement]
+
+
+class Reasons:
+    """Why each booking waits, by the plan of its host at this moment."""
+
+    def __init__(self, *, roster: Roster, lookout: Lookout, clock: Clock) -> None:
+        self._roster = roster
+        self._lookout = lookout
+        self._clock = clock
+        self._answers: dict[str, _Answer] = {}
+
+    async def explain(self, bookings: Sequence[Booking], skips: Mapping[Key, int]) -> Sequence[Booking]:
+        """The same bookings, each that waits with its reason and its next chance."""
+        asked = waiting(bookings)
+        if not asked:
+            return bookings
+        await self._roster.catch_up()
+        hosts = {self._roster.host_of(machine) for machine, _ in asked}
+        for host in hosts:
+            await self._roster.refresh(host)
+        plans = {host: await self._plan(host, skips) for host in hosts}
+        return [
+            self._explained(booking, plans) if (booking.machine, booking.identifier) in asked else booking
+            for booking in bookings
+        ]
+
+    def _explained(self, booking: Booking, plans: Mapping[str, Mapping[Key, Placement]]) -> Booking:
+        plan = plans.get(self._roster.host_of(booking.machine), {})
+        found = plan.get((booking.machine, booking.identifier))
+        reason, chance = ("", None) if found is None else (found.reason, found.next_chance)
+        return dataclasses.replace(booking, reason=reason, next_chance=chance)
+
+    async def _plan(self, host: str, skips: Mapping[Key, int]) -> Mapping[Key, Placement]:
+        known, version, at = self._answers.get(host), self._roster.versions[host], self._clock.monotonic()
+        if known is None or known.version != version or at - known.at > _FRESH_SECONDS:
+            outlook = await self._lookout.look([host], self._clock.now(), skips)
+            placements = {p.candidate.key: p for p in await outlook.plan(outlook.now)}
+            known = self._answers[host] = _Answer(at=at, version=version, placements=placements)
+        return known.placements
