@@ -1,39 +1,47 @@
 """Measure what durability costs: a step, a start, a live task, and the way back after kill -9.
 
 Run ``make bench``, or ``python benchmarks/tasks.py`` for this one alone. The database is a file in the
-temporary directory: set TMPDIR to measure another disk.
+temporary directory: set TMPDIR to measure another disk. With ``--postgresql URL`` of an empty database (and
+no password in it) it is that one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from innkeeper.store.opening import Store, open_store
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.running import RunningTask, Work
 from innkeeper.tasks.service import Tasks
+from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire.events import Json
 
 ROUNDS = 5
 STEPS = 300
 STARTS = 300
-LIVE = 300
+LIVE = 1000
+ACTS = 50
 IDLE_SECONDS = 10.0
 RESULTS = Path("build/bench/tasks.json")
 
 
-async def serve(directory: Path, works: Mapping[str, Work]) -> tuple[Store, Tasks]:
+async def serve(address: str, works: Mapping[str, Work]) -> tuple[Store, Tasks]:
     """The tasks service on a database of its own."""
-    store = await open_store(f"sqlite:///{directory}/innkeeper.sqlite", server="bench")
+    store = await open_store(address, server="bench", home="bench")
     tasks = Tasks(store=store.tasks, engine=store.engine, clock=SystemClock(), publish=lambda event: None)
     for kind, work in works.items():
         tasks.register(kind, work)
@@ -65,6 +73,20 @@ async def say_and_wait(task: RunningTask, argument: Mapping[str, Json]) -> None:
     await task.step("two", action)
 
 
+async def act(task: RunningTask, argument: Mapping[str, Json]) -> None:
+    """Note when the first act begins."""
+
+    async def action() -> Json:
+        begun[task.id] = time.perf_counter()
+        return None
+
+    await task.step("act", action)
+
+
+#: When the first act of each task began.
+begun: dict[int, float] = {}
+
+
 async def nothing() -> Json:
     """The cheapest step."""
     return None
@@ -76,7 +98,12 @@ async def for_ever() -> Json:
     return None
 
 
-WORKS: Mapping[str, Work] = {"steps": take_steps, "wait": wait_for_ever, "say": say_and_wait}
+WORKS: Mapping[str, Work] = {
+    "steps": take_steps,
+    "wait": wait_for_ever,
+    "say": say_and_wait,
+    "act": act,
+}
 
 
 async def milliseconds_a_step(tasks: Tasks) -> float:
@@ -109,8 +136,20 @@ async def three_step_tasks_a_second(tasks: Tasks) -> float:
     return STARTS / (time.perf_counter() - before)
 
 
+async def milliseconds_to_act(tasks: Tasks) -> Sequence[float]:
+    """From asking for a task to its first act, one after the other; the shortest first."""
+    times = []
+    for _ in range(ACTS):
+        before = time.perf_counter()
+        task = await tasks.start("act", "Act", {})
+        await tasks.wait(task.id)
+        times.append(1000 * (begun[task.id] - before))
+    return sorted(times)
+
+
 async def cost_of_live_tasks(tasks: Tasks) -> tuple[float, float]:
     """Kilobytes of memory for each live task, and percent of one processor while all of them wait."""
+    await tasks.wait((await tasks.start("steps", "Warm up", {"count": 1})).id)
     before = resident_kilobytes()
     await asyncio.gather(*(tasks.start("wait", "Wait", {}) for _ in range(LIVE)))
     await asyncio.sleep(1.0)
@@ -130,16 +169,16 @@ async def seconds_to_close(store: Store, tasks: Tasks) -> float:
 
 def seconds_to_resume() -> float:
     """From the start of a new process, after kill -9, until the step in flight begins again."""
-    with tempfile.TemporaryDirectory() as directory:
-        child(directory)
-        return child(directory)
+    with database() as address:
+        child(address)
+        return child(address)
 
 
-def child(directory: str) -> float:
+def child(address: str) -> float:
     """Run a service until it says that its step has begun, and kill it; the seconds it took to say so."""
     before = time.monotonic()
     with subprocess.Popen(
-        [sys.executable, __file__, "--serve", directory], stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, "--serve", address], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         message = float(process.stdout.readline())
@@ -147,16 +186,17 @@ def child(directory: str) -> float:
     return message - before
 
 
-async def serve_for_ever(directory: Path) -> None:
+async def serve_for_ever(address: str) -> None:
     """The child: one task that says when it goes on."""
-    _, tasks = await serve(directory, WORKS)
-    if not await tasks.list():
+    _, tasks = await serve(address, WORKS)
+    if not await tasks.list(TaskFilter(live=True)):
         await tasks.start("say", "Say", {})
     await for_ever()
 
 
 def resident_kilobytes() -> int:
     """This process's memory."""
+    gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -166,21 +206,38 @@ async def median(measure: Callable[[], Awaitable[float]]) -> float:
     return statistics.median([await measure() for _ in range(ROUNDS)])
 
 
-async def measure_waiting(directory: Path) -> dict[str, float]:
+async def measure_waiting(address: str) -> dict[str, float]:
     """What live tasks cost; in a fresh process, or threads of earlier rounds would be there already."""
-    store, tasks = await serve(directory, WORKS)
+    store, tasks = await serve(address, WORKS)
+    idle = time.process_time()
+    await asyncio.sleep(IDLE_SECONDS)
+    idle = 100 * (time.process_time() - idle) / IDLE_SECONDS
     memory, processor = await cost_of_live_tasks(tasks)
     return {
         "KB for each live task": memory,
+        f"threads, {LIVE} tasks live": threading.active_count(),
+        "connections to PostgreSQL": await connections(store),
+        "% of a processor, idle": idle,
         f"% of a processor, {LIVE} tasks waiting": processor,
         f"s to close, {LIVE} tasks live": await seconds_to_close(store, tasks),
     }
 
 
-async def measure_working(directory: Path) -> dict[str, float]:
+async def connections(store: Store) -> float:
+    """How many this process has to PostgreSQL."""
+    if not store.is_shared:
+        return 0
+    count = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+    return float(await store.database.read(lambda c: c.scalar(count) or 0))
+
+
+async def measure_working(address: str) -> dict[str, float]:
     """What starts and steps cost."""
-    store, tasks = await serve(directory, WORKS)
+    store, tasks = await serve(address, WORKS)
+    acts = await milliseconds_to_act(tasks)
     results = {
+        "ms from asking for a task to its first act": statistics.median(acts),
+        "ms of the slowest of them": acts[-1],
         "ms a step": await median(lambda: milliseconds_a_step(tasks)),
         "tasks started a second": await median(lambda: starts_a_second(tasks)),
         "tasks of three steps a second": await median(lambda: three_step_tasks_a_second(tasks)),
@@ -189,12 +246,22 @@ async def measure_working(directory: Path) -> dict[str, float]:
     return results
 
 
+@contextlib.contextmanager
+def database() -> Iterator[str]:
+    """The address of the database to measure: a new file, or the one that was named."""
+    if sys.argv[1:2] == ["--postgresql"]:
+        yield sys.argv[2]
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        yield f"sqlite:///{directory}/innkeeper.sqlite"
+
+
 def main() -> None:
     """Measure, print the table, and keep the numbers."""
     results: dict[str, float] = {}
-    for part in (measure_waiting, measure_working):
-        with tempfile.TemporaryDirectory() as directory:
-            results |= asyncio.run(part(Path(directory)))
+    for part in (measure_working, measure_waiting):
+        with database() as address:
+            results |= asyncio.run(part(address))
     results["s from a new process to the step resumed"] = statistics.median(
         seconds_to_resume() for _ in range(ROUNDS)
     )
@@ -206,6 +273,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        asyncio.run(serve_for_ever(Path(sys.argv[2])))
+        asyncio.run(serve_for_ever(sys.argv[2]))
     else:
         main()

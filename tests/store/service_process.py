@@ -8,20 +8,15 @@ have ended.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import os
 import sys
 from collections.abc import Mapping
 
-from innkeeper.store.engine import Peers
 from innkeeper.store.opening import open_store
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.running import RunningTask
 from innkeeper.tasks.service import Tasks
 from innkeeper.wire.events import Json
-
-#: Seconds in the place of minutes: nobody sleeps on these machines.
-PEERS = Peers(beat=dt.timedelta(seconds=0.2), longest_silence=dt.timedelta(seconds=2))
 
 
 async def serve(
@@ -29,7 +24,7 @@ async def serve(
 ) -> None:
     """Take up what is unfinished, start what is missing, and wait for the end of all."""
     clock = SystemClock()
-    store = await open_store(url, server=server, peers=PEERS)
+    store = await open_store(url, server=server, home=f"home of {server}")
     tasks = Tasks(
         store=store.tasks,
         engine=store.engine,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,8 @@ class Process:
     def __init__(self, make: Callable[[], Engine]) -> None:
         self._make = make
         self.engine: Engine | None = None
+        #: The hosts that it may work on, where it may not on all.
+        self.hosts: Collection[str] | None = None
 
     async def start(self, **bodies: Body) -> Engine:
         """A new process with these bodies."""
@@ -34,7 +36,7 @@ class Process:
         self.engine = self._make()
         for kind, body in bodies.items():
             self.engine.register(kind, body)
-        await self.engine.launch()
+        await self.engine.launch(lambda host: self.hosts is None or host in self.hosts)
         return self.engine
 
     async def stop(self) -> None:
@@ -50,9 +52,9 @@ async def process(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     journal = MemoryJournal()
     if request.param == "postgresql":
         url: sa.URL = request.getfixturevalue("postgres_database")
-        process = Process(lambda: DbosEngine(url, executor_id="one"))
+        process = Process(lambda: DbosEngine(url, server="one"))
     elif request.param == "sqlite":
-        process = Process(lambda: DbosEngine(tmp_path / "runs.sqlite", executor_id="one"))
+        process = Process(lambda: DbosEngine(tmp_path / "runs.sqlite", server="one"))
     else:
         process = Process(lambda: MemoryEngine(journal))
     yield process
@@ -411,3 +413,111 @@ async def test_close_does_not_wait_for_hundreds_of_live_runs(process: Process) -
         await process.stop()
     engine = await process.start(work=body)
     assert len(await engine.unfinished()) == 300
+
+
+class Walk:
+    """A body of two steps, which waits in the second until it may go on."""
+
+    def __init__(self) -> None:
+        #: Each step that was begun, as ``run step``.
+        self.done: list[str] = []
+        self.may_go_on = asyncio.Event()
+
+    async def body(self, key: str, argument: Argument, steps: Steps) -> Json:
+        """Take the steps."""
+
+        async def first() -> Json:
+            self.done.append(f"{key} first")
+            return None
+
+        async def second() -> Json:
+            self.done.append(f"{key} second")
+            await self.may_go_on.wait()
+            return None
+
+        await steps.run("first", first)
+        await steps.run("second", second)
+        return None
+
+    async def until(self, *expected: str) -> None:
+        """Wait until exactly these steps were begun, in any order."""
+        async with asyncio.timeout(20):
+            while sorted(self.done) != sorted(expected):
+                await asyncio.sleep(0.01)
+
+
+async def test_a_run_goes_where_its_host_goes(process: Process) -> None:
+    """At a start without the host it is left alone; once the host is there, it goes on where it was."""
+    walk = Walk()
+    engine = await process.start(walk=walk.body)
+    await engine.start("far", "walk", {}, host="attic")
+    await engine.start("near", "walk", {})
+    begun = ["far first", "far second", "near first", "near second"]
+    await walk.until(*begun)
+    process.hosts = {"cellar"}
+    engine = await process.start(walk=walk.body)
+    await walk.until(*begun, "near second")
+    assert sorted(await engine.unfinished()) == ["far", "near"]
+    await engine.take_over({"attic"})
+    walk.may_go_on.set()
+    process.hosts = {"attic"}
+    await all_ended(engine)
+    assert sorted(walk.done) == sorted([*begun, "near second", "far second"])
+
+
+async def test_what_is_let_go_stops_and_goes_on_when_it_is_taken_over(process: Process) -> None:
+    """With a journal from the step in flight; what has none is over. Other hosts' runs notice nothing."""
+    walk = Walk()
+    engine = await process.start(walk=walk.body)
+    await engine.start("far", "walk", {}, host="attic")
+    await engine.start("near", "walk", {}, host="cellar")
+    engine.carry("bare", "walk", {}, host="attic")
+    begun = [f"{key} {step}" for key in ("far", "near", "bare") for step in ("first", "second")]
+    await walk.until(*begun)
+    await engine.let_go({"attic"})
+    assert sorted(await engine.unfinished()) == ["far", "near"]
+    await engine.take_over({"attic"})
+    await walk.until(*begun, "far second")
+    walk.may_go_on.set()
+    await all_ended(engine)
+    assert sorted(walk.done) == sorted([*begun, "far second"])
+
+
+async def test_each_life_of_a_server_has_a_name_of_its_own(process: Process) -> None:
+    """Its id stays: runs are found by it."""
+    one = await process.start()
+    names = one.server, one.incarnation
+    two = await process.start()
+    assert two.server == names[0]
+    assert two.incarnation != names[1]
+
+
+async def test_a_run_begun_by_a_run_stands_alone(process: Process) -> None:
+    """It is no step of the one that began it, which goes over its journal without it."""
+    begun: list[str] = []
+    waiting = asyncio.Event()
+
+    async def child(key: str, argument: Argument, steps: Steps) -> Json:
+        begun.append(key)
+        return None
+
+    async def parent(key: str, argument: Argument, steps: Steps) -> Json:
+        await steps.run("one", returns(1))
+        assert process.engine is not None
+        await process.engine.start(f"child of {process.engine.incarnation}", "child", {})
+        await steps.run("two", returns(2))
+        waiting.set()
+        await steps.run("three", asyncio.Event().wait)
+        return None
+
+    engine = await process.start(parent=parent, child=child)
+    await engine.start("parent", "parent", {})
+    await eventually(waiting)
+    lives = [engine.incarnation]
+    waiting.clear()
+    engine = await process.start(parent=parent, child=child)
+    await eventually(waiting)
+    lives.append(engine.incarnation)
+    async with asyncio.timeout(20):
+        while set(begun) != {f"child of {life}" for life in lives}:
+            await asyncio.sleep(0.01)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -48,7 +47,7 @@ async def create(
 
 async def end(store: TaskStore, task: Task, at: dt.datetime = NIGHT) -> Task:
     """The task, ended well."""
-    await store.end(task.id, result=TaskResult.SUCCESS, error=0, error_description="", at=at)
+    await store.end(task.id, result=TaskResult.SUCCESS, error=0, error_description="", at=at, server="one")
     return await store.get(task.id)
 
 
@@ -142,6 +141,7 @@ async def test_a_task_ends_once(store: TaskStore) -> None:
         error=0x80004005,
         error_description="It failed.",
         at=NIGHT,
+        server="one",
     )
     ended = await store.get(task.id)
     assert (ended.result, ended.error, ended.error_description, ended.ended_at) == (
@@ -160,7 +160,12 @@ async def test_the_list_is_newest_first_and_filtered(store: TaskStore) -> None:
     second = await create(store, "Merge 100% of DB_1", kind="merge", parent_id=first.id)
     third = await create(store, "Start old-1")
     await store.end(
-        third.id, result=TaskResult.UNEXPECTED_ERROR, error=1, error_description="No ROOM left", at=NIGHT
+        third.id,
+        result=TaskResult.UNEXPECTED_ERROR,
+        error=1,
+        error_description="No ROOM left",
+        at=NIGHT,
+        server="one",
     )
 
     async def ids(**filters: object) -> list[int]:
@@ -172,6 +177,11 @@ async def test_the_list_is_newest_first_and_filtered(store: TaskStore) -> None:
     assert await ids(kind="merge") == [second.id]
     assert await ids(lock="machine:web-1") == [first.id]
     assert await ids(parent_id=first.id) == [second.id]
+    assert await ids(host="attic") == []
+    assert await ids(cancel_requested=True) == []
+    assert await store.request_cancel(second.id)
+    assert await ids(cancel_requested=True, live=True) == [second.id]
+    assert await ids(cancel_requested=False) == [third.id, first.id]
     assert await ids(text="room") == [third.id]
     assert await ids(text="100% of db_") == [second.id]
     assert await ids(text="1%") == []
@@ -235,27 +245,48 @@ async def test_what_is_written_outlives_the_process(database: Database) -> None:
         await other.close()
 
 
-async def test_a_dead_server_s_tasks_go_to_one_other(store: TaskStore) -> None:
-    """Of two that find a peer dead, the first gets its live tasks; those that ended stay where they were."""
-    one = NewTask(kind="run", description="Run", argument={}, carrier="one")
-    live = await store.create(one, NIGHT)
-    ended = await store.create(one, NIGHT)
-    other = await store.create(dataclasses.replace(one, carrier="three"), NIGHT)
+async def test_tasks_of_a_lost_memory_are_given_once(store: TaskStore) -> None:
+    """Who asks again, with the same name, gets none; those that ended stay where they were."""
+    one = NewTask(kind="run", description="Run", argument={}, server="one", carrier="one/1")
+    live, ended, other = [await store.create(one, NIGHT) for _ in range(3)]
     await end(store, ended)
-    adopted = await store.adopt(["one", "dead"], "two")
-    assert [(task.id, task.carrier) for task in adopted] == [(live.id, "two")]
-    assert list(await store.adopt(["one"], "four")) == []
-    assert (await store.get(other.id)).carrier == "three"
+    ids = [live.id, ended.id]
+    adopted = await store.adopt(ids, server="two", carrier="two/1")
+    assert [(task.id, task.server, task.carrier) for task in adopted] == [(live.id, "two", "two/1")]
+    assert list(await store.adopt(ids, server="two", carrier="two/1")) == []
+    assert (await store.get(other.id)).carrier == "one/1"
+
+
+async def test_a_task_is_ended_by_the_server_that_carries_it(store: TaskStore) -> None:
+    """A server that was paused comes too late with its verdict: another one goes on with the task."""
+    new = NewTask(kind="run", description="Run", argument={}, host="attic", server="one")
+    task = await store.create(new, NIGHT)
+    (given,) = await store.adopt([task.id], server="two", carrier=None)
+    assert (given.host, given.server) == ("attic", "two")
+    ending: dict[str, Any] = {"error": 0, "error_description": "", "at": NIGHT}
+    words = LastWords(lines=[(NIGHT, LogLevel.OUTPUT, "bye")])
+    assert await store.end(task.id, result=TaskResult.CANCELLED, server="one", **ending) is None
+    assert await store.end(task.id, result=TaskResult.CANCELLED, server="one", words=words, **ending) is None
+    assert not (await store.get(task.id)).is_complete
+    assert list(await store.log(task.id)) == []
+    assert await store.end(task.id, result=TaskResult.SUCCESS, server="two", **ending) is not None
+    assert (await store.get(task.id)).result is TaskResult.SUCCESS
 
 
 async def test_the_last_words_go_with_the_end(store: TaskStore) -> None:
     """Progress and lines that were not written yet are written with it, and not after it."""
     task = await create(store)
     words = LastWords(progress=Progress(phase="done", percent=100), lines=[(NIGHT, LogLevel.OUTPUT, "bye")])
-    ending: dict[str, Any] = {"result": TaskResult.SUCCESS, "error": 0, "error_description": "", "at": NIGHT}
-    (line,) = await store.end(task.id, **ending, words=words)
+    ending: dict[str, Any] = {
+        "result": TaskResult.SUCCESS,
+        "error": 0,
+        "error_description": "",
+        "at": NIGHT,
+        "server": "one",
+    }
+    (line,) = await store.end(task.id, **ending, words=words) or ()
     assert (line.number, line.text) == (1, "bye")
     assert list(await store.log(task.id)) == [line]
     assert (await store.get(task.id)).progress == words.progress
-    assert list(await store.end(task.id, **ending, words=words)) == []
+    assert await store.end(task.id, **ending, words=words) is None
     assert len(await store.log(task.id)) == 1

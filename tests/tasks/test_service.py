@@ -161,7 +161,7 @@ async def test_the_end_is_written_as_soon_as_the_store_can() -> None:
     house = House()
     end, failures = house.store.end, [ServiceError("full"), ServiceError("full"), ServiceError("full")]
 
-    async def fail_at_first(task_id: int, **how: Any) -> Sequence[LogLine]:
+    async def fail_at_first(task_id: int, **how: Any) -> Sequence[LogLine] | None:
         if failures:
             raise failures.pop()
         return await end(task_id, **how)
@@ -387,7 +387,7 @@ async def test_a_task_whose_run_could_not_begin_is_looked_for_in_the_store(
     house.tasks.register("work", wait_for_cancel)
     await house.tasks.launch()
 
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise ServiceError("The store is away.")
 
     monkeypatch.setattr(house.engine, "start", fail)
@@ -395,7 +395,12 @@ async def test_a_task_whose_run_could_not_begin_is_looked_for_in_the_store(
         await house.tasks.start("work", "Work", {})
     [task] = await house.tasks.list()
     await house.store.end(
-        task.id, result=TaskResult.SUCCESS, error=0, error_description="", at=house.clock.now()
+        task.id,
+        result=TaskResult.SUCCESS,
+        error=0,
+        error_description="",
+        at=house.clock.now(),
+        server=house.engine.server,
     )
     assert await asyncio.wait_for(house.tasks.wait(task.id), 5)
     await house.tasks.close()

@@ -84,6 +84,9 @@ from innkeeper.updates.trigger import TriggerAgent
 from innkeeper.updates.windows import Windows
 from innkeeper.wire.byte_pipe import BytePipe
 
+#: Of life; a name is kept for almost four of them.
+_SECONDS_BETWEEN_SIGNS = 8.0
+
 _log = structlog.get_logger(__name__)
 
 
@@ -146,6 +149,8 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         opened.push_async_callback(tasks.close)
         await tasks.launch()
         keep = functools.partial(_keep_running, foundations)
+        if foundations.store.is_shared:
+            keep("signs of life", functools.partial(_show_life, foundations.store))
         keep("reconciler", _reconciler(foundations, tasks, machines, settings.policy.undo.undo_directory).run)
         keep("undo watch", _undo_action_watch(foundations, machines).run)
         keep("report retention", lambda: house.reports.forget_old(foundations.clock, history))
@@ -508,6 +513,13 @@ async def _channels(
     foundations.opened.push_async_callback(channels.close)
     await channels.open()
     return channels
+
+
+async def _show_life(store: Store) -> None:
+    """Keep the server's name: without a sign of life another process may take it."""
+    while True:
+        await store.servers.see(store.server)
+        await asyncio.sleep(_SECONDS_BETWEEN_SIGNS)
 
 
 def _keep_running(foundations: Foundations, name: str, work: Work) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import contextlib
 import datetime as dt
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,26 +16,42 @@ from typing import Final, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+from dbos import (
+    DBOS,
+    DBOSConfig,
+    DBOSPortableJSONSerializer,
+    SetWorkflowAttributes,
+    SetWorkflowID,
+    WorkflowStatus,
+)
 
+from innkeeper.store.journal_loop import journal_loop, run_on
 from innkeeper.store.run import Parked, Run
-from innkeeper.store.servers import Servers
 from innkeeper.store.sqlite import Synchronous, prepare_file, sqlite_engine
 from innkeeper.tasks.outcome import Record, attempt, traceback_of
-from innkeeper.tasks.ports import Body
+from innkeeper.tasks.ports import Body, MayCarry, any_host
 from innkeeper.tasks.unjournalled_steps import UnjournalledSteps
 from innkeeper.wire.events import Json
 
 #: Never changed: DBOS takes up only the runs of its own version, and ours must outlive every upgrade.
 _APPLICATION_VERSION: Final = "1"
 _WORKFLOW: Final = "innkeeper.run"
+#: The attribute of a run that names the host it works on.
+_HOST: Final = "host"
 #: A service that flaps all night must not give up a run: there is a machine behind it.
 _MAX_RECOVERY_ATTEMPTS: Final = 1_000_000
 _LIVE_STATES: Final = ["PENDING", "ENQUEUED", "DELAYED"]
 _ENDED_STATES: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 _PURGE_BATCH: Final = 500
+#: Seconds between two looks at this server's queue: only what is taken up waits for them.
+_POLL_SECONDS: Final = 1.0
 #: SQLite lets one writer in at a time: more connections only wait for one another.
 _SQLITE_CONNECTIONS: Final = 4
+_POSTGRES_CONNECTIONS: Final = 6
+#: Threads that write journals, however many runs are live. Each waits by itself for a database that is away.
+_JOURNAL_THREADS: Final = 16
+#: Between two looks for runs that are this server's by the journal, and that it does not carry.
+_WATCH: Final = dt.timedelta(seconds=30)
 #: How long bodies may take to let go when the service closes.
 _CLOSE_TIMEOUT: Final = 1.0
 
@@ -43,87 +60,56 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Peers:
-    """How servers that share a database watch over one another."""
-
-    #: Between two signs of life.
-    beat: dt.timedelta = dt.timedelta(seconds=10)
-    #: Without a sign of life for so long, a server is dead: far longer than a beat, since one that only
-    #: paused would meet its successor on the same machine.
-    longest_silence: dt.timedelta = dt.timedelta(seconds=90)
-
-
 class DbosEngine:
     """An ``Engine`` on DBOS: one to a process, since DBOS is.
 
-    A body runs on the event loop that called ``launch``. Each live run also holds one thread of DBOS, which
-    keeps its journal and sleeps between its steps.
+    A body runs on the event loop that called ``launch``; its journal is kept on another. A live run holds no
+    thread. Each start of a server has a name of its own with DBOS (``incarnation``): so nothing is taken up
+    but by our own order, and then on this server's own queue, which no other server looks at.
     """
 
     def __init__(
         self,
         database: Path | sa.URL,
         *,
-        executor_id: str,
-        servers: Servers | None = None,
-        peers: Peers = Peers(),
+        server: str,
+        incarnation: str | None = None,
+        watch: dt.timedelta = _WATCH,
     ) -> None:
-        """``servers`` is given where several share the database: they take up each other's runs then."""
+        """``server`` is the server's id, the same in every life; ``incarnation`` begins with it."""
         self._database = database
-        self._executor_id = executor_id
-        self._servers = servers
-        self._peers = peers
+        self._server = server
+        self._incarnation = incarnation or new_incarnation(server)
+        self._queue = f"srv-{server}"
+        self._watch_interval = watch
+        self._may_carry: MayCarry = any_host
         self._watching: asyncio.Task[None] | None = None
         self._bodies: dict[str, Body] = {}
         self._runs: dict[str, Run] = {}
-        self._unjournalled: set[asyncio.Task[None]] = set()
+        #: The hosts of runs that were started or taken up here, and have not begun yet.
+        self._coming: dict[str, str | None] = {}
+        #: Runs that this server holds and does not carry: for a newer version, or for another server.
+        self._left: set[str] = set()
+        self._unjournalled: dict[asyncio.Task[None], str | None] = {}
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._workflow: Callable[[str, str, str], str] | None = None
+        self._journal: asyncio.AbstractEventLoop | None = None
+        self._workflow: Callable[[str, str, str], Coroutine[object, object, str]] | None = None
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="innkeeper-engine")
+
+    # -- its life ---------------------------------------------------------------------------------------
 
     def register(self, kind: str, body: Body) -> None:
         """Register the body that runs for ``kind``. Before ``launch``."""
         self._bodies[kind] = body
 
-    async def launch(self) -> None:
-        """Open the journal and take up every run that a crash left unfinished."""
+    async def launch(self, may_carry: MayCarry = any_host) -> None:
+        """Open the journal and take up every run that a former life of this server left unfinished."""
         self._loop = asyncio.get_running_loop()
-        await self._in_thread(self._launch)
-        if self._servers is not None:
-            self._watching = asyncio.create_task(self._watch(self._servers), name="watch over peers")
-
-    async def start(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
-        """Start a run once: a second start with the same key does nothing."""
-        await self._in_thread(lambda: self._start(key, kind, json.dumps(argument)))
-
-    def carry(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
-        """Run a body without a journal, on the loop alone."""
-        body = partial(self._bodies[kind], key, argument, UnjournalledSteps())
-        carried = asyncio.get_running_loop().create_task(_unjournalled(key, body), name=f"run {key}")
-        self._unjournalled.add(carried)
-        carried.add_done_callback(self._unjournalled.discard)
-
-    @property
-    def name(self) -> str:
-        """The executor id."""
-        return self._executor_id
-
-    async def dead(self) -> Sequence[str]:
-        """The executor ids of peers that were not seen for too long."""
-        if self._servers is None:
-            return ()
-        unseen = await self._servers.unseen_for(self._peers.longest_silence)
-        return [executor_id for executor_id in unseen if executor_id != self._executor_id]
-
-    async def unfinished(self) -> Sequence[str]:
-        """The keys of the runs that have not ended, on this server or another."""
-        return await self._in_thread(lambda: _keys(status=_LIVE_STATES))
-
-    async def purge(self, before: dt.datetime) -> int:
-        """Forget the journals of runs that ended before; returns how many."""
-        return await self._in_thread(lambda: _purge(before))
+        self._may_carry = may_carry
+        self._journal = await self._in_thread(self._launch)
+        await self._take_up(lambda run: _carried_by(run, self._server) and self._may_take(_host_of(run)))
+        self._watching = asyncio.create_task(self._watch(), name="watch over runs")
 
     async def close(self) -> None:
         """Stop taking steps; unfinished runs go on at the next launch."""
@@ -132,68 +118,193 @@ class DbosEngine:
             self._watching.cancel()
             await asyncio.wait([self._watching])
         runs = list(self._runs.values())
-        for run in runs:
-            run.park()
-        bodies = [run.task for run in runs if run.task is not None]
-        for carried in self._unjournalled:
-            carried.cancel()
-        bodies.extend(self._unjournalled)
-        if bodies:
-            await asyncio.wait(bodies, timeout=_CLOSE_TIMEOUT)
-        if self._workflow is not None:
+        await self._park(runs, list(self._unjournalled))
+        if self._journal is not None:
+            await self._until_ended(self._journal, runs)
             await self._in_thread(lambda: DBOS.destroy(destroy_registry=True))
         self._threads.shutdown(wait=False)
 
-    async def _watch(self, servers: Servers) -> None:
-        """Show that this server lives, and take up the runs of those that no longer do."""
-        while True:
-            try:
-                await self._beat(servers)
-            except Exception as exc:  # the next beat does it; a database that is away must not end the watch
-                _log.warning("engine.beat_missed", error=str(exc))
-            await asyncio.sleep(self._peers.beat.total_seconds())
+    async def _until_ended(self, journal: asyncio.AbstractEventLoop, runs: Sequence[Run]) -> None:
+        """Give the journal the time to let go of runs; a database that is away does not hold the service."""
 
-    async def _beat(self, servers: Servers) -> None:
-        await servers.beat(self._executor_id)
-        dead = await self.dead()
-        if dead:
-            await self._in_thread(lambda: _take_over(list(dead)))
+        async def wait() -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    for run in runs:
+                        await run.ended.wait()
+
+        await run_on(journal, wait)
+
+    # -- commands ---------------------------------------------------------------------------------------
+
+    async def start(
+        self, key: str, kind: str, argument: Mapping[str, Json], *, host: str | None = None
+    ) -> None:
+        """Start a run once: a second start with the same key does nothing."""
+        text = json.dumps(argument)
+        assert self._journal is not None, "launch comes before start"
+        await run_on(self._journal, lambda: self._start(key, kind, text, host))
+
+    def carry(self, key: str, kind: str, argument: Mapping[str, Json], *, host: str | None = None) -> None:
+        """Run a body without a journal, on the loop alone."""
+        body = partial(self._bodies[kind], key, argument, UnjournalledSteps())
+        carried = asyncio.get_running_loop().create_task(_unjournalled(key, body), name=f"run {key}")
+        self._unjournalled[carried] = host
+        carried.add_done_callback(self._unjournalled.pop)
+
+    async def take_over(self, hosts: Collection[str]) -> None:
+        """Take up the unfinished runs of these hosts, whichever server has carried them."""
+        await self._take_up(lambda run: _host_of(run) in hosts)
+
+    async def let_go(self, hosts: Collection[str]) -> None:
+        """Stop the runs of these hosts here, and leave them unfinished for who carries them next."""
+        runs = [run for run in self._runs.values() if run.host in hosts]
+        self._left.update(run.key for run in runs)
+        await self._park(runs, [each for each, host in self._unjournalled.items() if host in hosts])
+
+    async def purge(self, before: dt.datetime) -> int:
+        """Forget the journals of runs that ended before; returns how many."""
+        return await self._in_thread(lambda: _purge(before))
+
+    # -- questions --------------------------------------------------------------------------------------
+
+    @property
+    def server(self) -> str:
+        """The server's id."""
+        return self._server
+
+    @property
+    def incarnation(self) -> str:
+        """The name of this life of the server."""
+        return self._incarnation
+
+    async def unfinished(self) -> Sequence[str]:
+        """The keys of the runs that have not ended, on this server or another."""
+        return [run.workflow_id for run in await self._in_thread(lambda: _runs(status=_LIVE_STATES))]
+
+    # -- taking up --------------------------------------------------------------------------------------
+
+    async def _take_up(self, wanted: Callable[[WorkflowStatus], bool]) -> None:
+        """Put the wanted runs on this server's queue, but those that are there or live here."""
+        found = await self._in_thread(lambda: _runs(status=_LIVE_STATES))
+        await self._resume([run for run in found if wanted(run) and not self._is_here(run)])
+
+    async def _resume(self, runs: Sequence[WorkflowStatus]) -> None:
+        """Go on with runs from their last recorded step; who has carried them can record nothing more."""
+        if not runs:
+            return
+        keys = [run.workflow_id for run in runs]
+        _log.warning("engine.runs_taken_up", runs=len(keys), queue=self._queue)
+        self._coming.update((run.workflow_id, _host_of(run)) for run in runs)
+        self._left.difference_update(keys)
+        await self._in_thread(lambda: DBOS.resume_workflows(keys, queue_name=self._queue))
+
+    def _is_here(self, run: WorkflowStatus) -> bool:
+        if run.status == "ENQUEUED" and run.queue_name == self._queue:
+            return True
+        carried = self._runs.get(run.workflow_id)
+        return carried is not None and not carried.parked
+
+    def _may_take(self, host: str | None) -> bool:
+        return host is None or self._may_carry(host)
+
+    async def _watch(self) -> None:
+        """Look again and again for runs that are lost here (dbos-transact-py 716, 804)."""
+        suspects: set[str] = set()
+        while True:
+            await asyncio.sleep(self._watch_interval.total_seconds())
+            try:
+                suspects = await self._look_for_lost(suspects)
+            except Exception as exc:  # the next look does it; a database that is away must not end the watch
+                _log.warning("engine.watch_failed", error=str(exc))
+
+    async def _look_for_lost(self, suspects: set[str]) -> set[str]:
+        """Take up the runs found lost for the second time; returns those found for the first."""
+        found = await self._in_thread(lambda: _runs(status=["PENDING"], executor_id=self._incarnation))
+        lost = {run.workflow_id: run for run in found if not self._is_here(run)}
+        lost = {key: run for key, run in lost.items() if key not in self._left}
+        again = lost.keys() & suspects
+        await self._resume([lost[key] for key in again])
+        return lost.keys() - again
+
+    # -- machinery --------------------------------------------------------------------------------------
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    def _launch(self) -> None:
-        _quieten()
+    async def _park(self, runs: Sequence[Run], unjournalled: Sequence[asyncio.Task[None]]) -> None:
+        for run in runs:
+            run.park()
+        for each in unjournalled:
+            each.cancel()
+        bodies = [run.task for run in runs if run.task is not None] + list(unjournalled)
+        if bodies:
+            await asyncio.wait(bodies, timeout=_CLOSE_TIMEOUT)
+
+    def _launch(self) -> asyncio.AbstractEventLoop:
+        """Start DBOS, and return the loop that the journal is kept on.
+
+        This server's queue has no limits: a run that waits there is a machine that waits.
+        """
+        logging.getLogger("dbos").addHandler(logging.NullHandler())  # it adds one for the console otherwise
         if isinstance(self._database, Path):
             prepare_file(self._database)
-        DBOS(config=_config(self._database, self._executor_id))
+        DBOS(config=_config(self._database, self._incarnation))
         workflow = DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=_MAX_RECOVERY_ATTEMPTS)
 
-        def carry(key: str, kind: str, argument: str) -> str:
-            return json.dumps(self._carry(key, kind, argument))
+        async def carry(key: str, kind: str, argument: str) -> str:
+            return json.dumps(await self._carry(key, kind, argument))
 
         self._workflow = workflow(carry)
+        DBOS.listen_queues([self._queue])
         DBOS.launch()
+        DBOS.register_queue(self._queue, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update")
+        return journal_loop()
 
-    def _start(self, key: str, kind: str, argument: str) -> None:
-        assert self._workflow is not None, "launch comes before start"
-        with SetWorkflowID(key):
-            DBOS.start_workflow(self._workflow, key, kind, argument)
+    async def _start(self, key: str, kind: str, argument: str, host: str | None) -> None:
+        """Write the run down as this incarnation's, and begin it at once. On the journal's loop."""
+        assert self._workflow is not None
+        self._coming[key] = host
+        with SetWorkflowID(key), SetWorkflowAttributes(None if host is None else {_HOST: host}):
+            await DBOS.start_workflow_async(self._workflow, key, kind, argument)
 
-    def _carry(self, key: str, kind: str, argument: str) -> Record:
-        """Carry one run to its end, in a thread of DBOS."""
+    async def _carry(self, key: str, kind: str, argument: str) -> Record:
+        """Carry one run to its end. On the journal's loop."""
+        former = self._runs.get(key)
+        if former is not None:
+            await former.ended.wait()
+        host = await self._host_of_coming(key)
         body = self._bodies.get(kind)
-        if body is None or self._loop is None or self._closing:
-            _log.warning("engine.run_left", key=key, kind=kind)
+        if body is None or self._loop is None or self._closing or not self._may_take(host):
+            _log.warning("engine.run_left", key=key, kind=kind, host=host)
+            self._left.add(key)
             raise Parked
-        run = self._runs[key] = Run(key, body, json.loads(argument), self._loop)
-        if self._closing:
-            # ``close`` may have looked at the runs just before this one was there.
-            raise Parked
+        run = Run(key=key, host=host, body=body, argument=json.loads(argument), service=self._loop)
+        self._runs[key] = run
         try:
-            return run.serve()
+            if self._closing:
+                # ``close`` may have looked at the runs just before this one was there.
+                raise Parked
+            return await run.serve()
         finally:
+            if run.left:
+                self._left.add(key)
+            if not self._closing:
+                await run.body_gone.wait()
             self._runs.pop(key, None)
+            run.ended.set()
+
+    async def _host_of_coming(self, key: str) -> str | None:
+        """The host of a run that begins here, also where it was put on our queue in a former life."""
+        if key in self._coming:
+            return self._coming.pop(key)
+        status = await DBOS.get_workflow_status_async(key)
+        return None if status is None else _host_of(status)
+
+
+def new_incarnation(server: str) -> str:
+    """A name for a new life of the server: DBOS must never meet two processes of one name (its issue 804)."""
+    return f"{server}.{uuid.uuid4().hex}"
 
 
 async def _unjournalled(key: str, body: Callable[[], Awaitable[Json]]) -> None:
@@ -210,6 +321,7 @@ def _config(database: Path | sa.URL, executor_id: str) -> DBOSConfig:
         serializer=DBOSPortableJSONSerializer(),
         log_level="WARNING",
         enable_otlp=False,
+        max_executor_threads=_JOURNAL_THREADS,
         # We use none of DBOS's messages, events, cron schedules: nothing to listen for.
         use_listen_notify=False,
         notification_listener_polling_interval_sec=0.5,
@@ -222,40 +334,42 @@ def _config(database: Path | sa.URL, executor_id: str) -> DBOSConfig:
     else:
         config["system_database_url"] = database.render_as_string(hide_password=False)
         config["dbos_system_schema"] = "innkeeper_runs"
+        config["sys_db_pool_size"] = _POSTGRES_CONNECTIONS
     return config
 
 
-def _quieten() -> None:
-    """Leave logging to the service: DBOS adds a console handler where it finds none."""
-    logging.getLogger("dbos").addHandler(logging.NullHandler())
-
-
-def _keys(*, status: list[str], completed_before: str | None = None, limit: int | None = None) -> list[str]:
-    found = DBOS.list_workflows(
+def _runs(
+    *,
+    status: list[str],
+    executor_id: str | None = None,
+    completed_before: str | None = None,
+    limit: int | None = None,
+) -> list[WorkflowStatus]:
+    return DBOS.list_workflows(
         name=_WORKFLOW,
         status=status,
+        executor_id=executor_id,
         completed_before=completed_before,
         limit=limit,
         load_input=False,
         load_output=False,
     )
-    return [workflow.workflow_id for workflow in found]
 
 
-def _take_over(dead: list[str]) -> None:
-    """Put the runs of dead servers where any live one takes them up, from their last recorded step."""
-    found = DBOS.list_workflows(
-        name=_WORKFLOW, status="PENDING", executor_id=dead, load_input=False, load_output=False
-    )
-    if found:
-        _log.warning("engine.runs_taken_over", servers=dead, runs=len(found))
-        DBOS.resume_workflows([workflow.workflow_id for workflow in found])
+def _host_of(run: WorkflowStatus) -> str | None:
+    host = (run.attributes or {}).get(_HOST)
+    return None if host is None else str(host)
+
+
+def _carried_by(run: WorkflowStatus, server: str) -> bool:
+    """Whether a life of this server has carried the run; the last release gave all its lives one name."""
+    return run.executor_id is not None and run.executor_id.partition(".")[0] == server
 
 
 def _purge(before: dt.datetime) -> int:
     """In batches, so that no live run waits long for its journal."""
     gone = 0
-    while batch := _keys(status=_ENDED_STATES, completed_before=before.isoformat(), limit=_PURGE_BATCH):
-        DBOS.delete_workflows(batch)
+    while batch := _runs(status=_ENDED_STATES, completed_before=before.isoformat(), limit=_PURGE_BATCH):
+        DBOS.delete_workflows([run.workflow_id for run in batch])
         gone += len(batch)
     return gone

@@ -19,7 +19,7 @@ from innkeeper.store.booking_store import SqlBookingStore
 from innkeeper.store.channel_store import SqlChannelStore
 from innkeeper.store.database import Database
 from innkeeper.store.directory import SqlDirectory
-from innkeeper.store.engine import DbosEngine, Peers
+from innkeeper.store.engine import DbosEngine
 from innkeeper.store.identity_store import (
     SqlAccountStore,
     SqlGrantStore,
@@ -41,7 +41,6 @@ _log = structlog.get_logger(__name__)
 
 #: A file has one server, whatever its computer is called today.
 _ONLY_SERVER: Final = "this computer"
-_PEERS: Final = Peers()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +87,7 @@ class Store:
             await self.database.close()
 
 
-async def open_store(url: str, *, server: str, home: str = "", peers: Peers = _PEERS) -> Store:
+async def open_store(url: str, *, server: str, home: str = "") -> Store:
     """Open the database at ``url`` as ``server``; its tables are made or brought up to date.
 
     ``home`` names the state directory, where this process alone has it open.
@@ -128,12 +127,7 @@ async def open_store(url: str, *, server: str, home: str = "", peers: Peers = _P
         leases=Leases(database),
         server=own,
         outbox=SqlOutbox(database),
-        engine=DbosEngine(
-            _journal(database.url),
-            executor_id=own.id,
-            servers=None if database.is_sqlite else servers,
-            peers=peers,
-        ),
+        engine=DbosEngine(_journal(database.url), server=own.id, incarnation=own.executor_id),
     )
 
 

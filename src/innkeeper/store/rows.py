@@ -30,7 +30,8 @@ class RowStatement:
         self._values = [_value(compiled, name, dialect, names) for name in compiled.positiontup or ()]
 
     def write(self, connection: sa.Connection, rows: Sequence[Row]) -> Sequence[object]:
-        """Write rows; of each, the number that the statement returns, where it returns one.
+        """Write rows; of each, the number that the statement returns, where it returns one
+        and changes a row.
 
         Raises SQLAlchemy's errors, as its own executions do.
         """
@@ -38,9 +39,14 @@ class RowStatement:
         values = [[value(row) for value in self._values] for row in rows]
         with _sqlalchemy_errors(self._text):
             if self._returns:
-                return [driver.execute(self._text, each).fetchone()[0] for each in values]
+                return [_first(driver.execute(self._text, each).fetchone()) for each in values]
             driver.executemany(self._text, values)
         return [None] * len(rows)
+
+
+def _first(row: Sequence[object] | None) -> object:
+    """What the statement returned of a row; ``None`` where it changed none."""
+    return None if row is None else row[0]
 
 
 def _value(

@@ -1,10 +1,10 @@
-"""One durable run: its body on the event loop, its journal in a thread of DBOS."""
+"""One durable run: its body on the service's loop, its journal on another."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
-import queue
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeVar
@@ -13,9 +13,11 @@ import structlog
 from dbos import DBOS
 from dbos import error as dbos_error
 
+from innkeeper.store.journal_loop import call_on
 from innkeeper.tasks.outcome import (
     INTERRUPTED,
     JournalMismatch,
+    LeftUnfinished,
     Record,
     StepTurn,
     attempt,
@@ -38,111 +40,139 @@ class Parked(BaseException):
 
 
 class _Word(enum.Enum):
-    """What a thread may be told besides a step or a record."""
+    """What the journal may be told besides a step or a record."""
 
-    #: Stop: the service closes.
+    #: Stop: the run goes on another time, or elsewhere.
     PARK = enum.auto()
 
 
 class _Step:
-    """One step on its way between the loop and the thread."""
+    """One step on its way between the body and the journal."""
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, name: str, service: asyncio.AbstractEventLoop, journal: asyncio.AbstractEventLoop
+    ) -> None:
         self.name = name
-        self._loop = loop
-        #: For the loop: the record that the journal holds, or ``None`` to do the step now.
-        self.looked: asyncio.Future[Record | None] = loop.create_future()
-        #: For the loop: set when the record is kept.
-        self.kept: asyncio.Future[None] = loop.create_future()
-        #: For the thread: what the step came to.
-        self.answers: queue.SimpleQueue[Record | _Word] = queue.SimpleQueue()
+        self._service = service
+        self._journal = journal
+        #: For the body: the record that the journal holds, or ``None`` to do the step now.
+        self.looked: asyncio.Future[Record | None] = service.create_future()
+        #: For the body: set when the record is kept.
+        self.kept: asyncio.Future[None] = service.create_future()
+        #: For the journal: what the step came to.
+        self._answered: asyncio.Future[Record | _Word] = journal.create_future()
 
-    def perform(self) -> Record:
-        """Run the step and return its record; runs in the thread."""
+    async def perform(self) -> Record:
+        """Have the body do the step, and return its record; on the journal's loop."""
         self.set_result_of(self.looked, None)
-        answer = self.answers.get()
+        answer = await self._answered
         if isinstance(answer, _Word):
             raise Parked
         return answer
 
+    def answer(self, answer: Record | _Word) -> None:
+        """Hand over what the step came to; the first answer counts."""
+        _tell(self._journal, self._answered, answer)
+
     def set_result_of(self, future: asyncio.Future[T], value: T) -> None:
-        """Set a future of the loop; called in the thread."""
-        self._call(lambda: None if future.done() else future.set_result(value))
+        """Set a future of the body; on the journal's loop."""
+        _call_service(self._service, lambda: None if future.done() else future.set_result(value))
 
     def fail(self, error: Exception) -> None:
-        """Pass a step's failure to the body; called in the thread."""
-        self._call(lambda: None if self.looked.done() else self.looked.set_exception(error))
-
-    def _call(self, action: Callable[[], None]) -> None:
-        call_on(self._loop, action)
+        """Pass a step's failure to the body; on the journal's loop."""
+        _call_service(self._service, lambda: None if self.looked.done() else self.looked.set_exception(error))
 
 
-def call_on(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
-    """Run ``action`` on the loop; parks the calling run where the loop has gone."""
+def _call_service(loop: asyncio.AbstractEventLoop, action: Callable[[], object]) -> None:
+    """Run ``action`` on the service's loop; parks the run where that loop has gone."""
     try:
-        loop.call_soon_threadsafe(action)
+        call_on(loop, action)
     except RuntimeError as exc:
         raise Parked from exc
+
+
+def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], value: T) -> None:
+    call_on(loop, lambda: None if future.done() else future.set_result(value))
 
 
 class Run:
     """One run while it is carried by this process (``Steps`` for its body)."""
 
     def __init__(
-        self, key: str, body: Body, argument: Mapping[str, Json], loop: asyncio.AbstractEventLoop
+        self,
+        *,
+        key: str,
+        host: str | None,
+        body: Body,
+        argument: Mapping[str, Json],
+        service: asyncio.AbstractEventLoop,
     ) -> None:
+        """Made on the journal's loop."""
         self.key = key
+        self.host = host
         self._body = body
         self._argument = argument
-        self._loop = loop
-        self._requests: queue.SimpleQueue[_Step | Record | _Word] = queue.SimpleQueue()
+        self._service = service
+        self._journal = asyncio.get_running_loop()
+        self._requests: asyncio.Queue[_Step | Record | _Word] = asyncio.Queue()
         self._turn = StepTurn()
         self._open: _Step | None = None
-        self._closing = False
+        #: Whether it was told to stop here.
+        self.parked = False
+        #: Whether a newer version is to end it.
+        self.left = False
         #: The body, once it has begun.
         self.task: asyncio.Task[None] | None = None
+        #: Set when the body does nothing more; of the journal's loop.
+        self.body_gone = asyncio.Event()
+        #: Set when another may carry the run here; of the journal's loop.
+        self.ended = asyncio.Event()
 
-    # -- in the thread ----------------------------------------------------------------------------------
+    # -- on the journal's loop --------------------------------------------------------------------------
 
-    def serve(self) -> Record:
+    async def serve(self) -> Record:
         """Begin the body, keep its journal until it ends, and return its result."""
-        call_on(self._loop, self._begin)
+        try:
+            _call_service(self._service, self._begin)
+        except Parked:
+            self.body_gone.set()
+            raise
         while True:
-            request = self._requests.get()
+            request = await self._requests.get()
             if isinstance(request, _Word):
                 raise Parked
             if not isinstance(request, _Step):
                 return request
-            self._keep(request)
+            await self._keep(request)
 
-    def _keep(self, step: _Step) -> None:
+    async def _keep(self, step: _Step) -> None:
         try:
-            record = DBOS.run_step({"name": step.name}, step.perform)
+            record = await DBOS.run_step_async({"name": step.name}, step.perform)
         except dbos_error.DBOSUnexpectedStepError as exc:
             step.fail(JournalMismatch(str(exc)))
         except Exception as exc:
             # Another process carries the run now, or its journal cannot be written: this one lets go of it.
             _log.warning("engine.run_let_go", key=self.key, traceback=traceback_of(exc))
-            call_on(self._loop, self.park)
+            _call_service(self._service, self.park)
             raise Parked from exc
         else:
             step.set_result_of(step.looked, record)
             step.set_result_of(step.kept, None)
 
-    # -- on the loop ------------------------------------------------------------------------------------
+    # -- on the service's loop --------------------------------------------------------------------------
 
     async def run(self, name: str, action: Callable[[], Awaitable[Json]]) -> Json:
         """Do ``action`` and record its result, or return the result recorded before a crash."""
         async with self._turn:
-            if self._closing:
+            if self.parked:
                 raise asyncio.CancelledError
             self._settle_interrupted()
-            step = self._open = _Step(name, self._loop)
-            self._requests.put(step)
+            step = self._open = _Step(name, self._service, self._journal)
+            self._request(step)
             recorded = await step.looked
             if recorded is None:
                 recorded, error = await attempt(action)
-                step.answers.put(recorded)
+                step.answer(recorded)
                 await step.kept
             else:
                 error = None
@@ -153,35 +183,49 @@ class Run:
 
     def park(self) -> None:
         """Stop the body, and leave the run unfinished."""
-        self._closing = True
+        self.parked = True
         if self.task is not None:
             self.task.cancel()
-        self.let_go()
+        self._let_go()
 
-    def let_go(self) -> None:
-        """Release the DBOS thread."""
+    def _let_go(self) -> None:
+        """Release the journal."""
         if self._open is not None:
-            self._open.answers.put(_Word.PARK)
-        self._requests.put(_Word.PARK)
+            self._open.answer(_Word.PARK)
+        self._request(_Word.PARK)
+
+    def _request(self, request: _Step | Record | _Word) -> None:
+        call_on(self._journal, lambda: self._requests.put_nowait(request))
 
     def _begin(self) -> None:
-        if not self._closing:
-            self.task = self._loop.create_task(self._live(), name=f"run {self.key}")
+        if self.parked:
+            self._note_body_gone()
+            return
+        self.task = self._service.create_task(self._live(), name=f"run {self.key}")
+        self.task.add_done_callback(lambda _: self._note_body_gone())
+
+    def _note_body_gone(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the journal's loop has gone before
+            call_on(self._journal, self.body_gone.set)
 
     async def _live(self) -> None:
         try:
             record, error = await attempt(partial(self._body, self.key, self._argument, self))
+        except LeftUnfinished:
+            self.left = True
+            self._let_go()
+            raise
         except BaseException:
             # The service ends, with or without saying so: the run goes on at the next launch.
-            self.let_go()
+            self._let_go()
             raise
         self._settle_interrupted()
-        self._requests.put(record)
+        self._request(record)
         if error is not None:
             _log.error("engine.run_broke", key=self.key, traceback=traceback_of(error))
 
     def _settle_interrupted(self) -> None:
         """Record the step that the body cancelled, now that the body has gone on without it."""
         if self._open is not None:
-            self._open.answers.put(INTERRUPTED)
+            self._open.answer(INTERRUPTED)
             self._open = None

@@ -54,16 +54,6 @@ class Servers:
 
         return await self._database.write(see)
 
-    async def beat(self, server_id: str) -> None:
-        """Record that a server lives, whichever start of it: for the watch of the engine."""
-
-        def beat(connection: sa.Connection) -> None:
-            update = sa.update(servers).where(servers.c.id == server_id)
-            until = moment(connection, later=self._ttl)
-            connection.execute(update.values(last_seen=moment(connection), until=until))
-
-        await self._database.write(beat, lazily=True)
-
     async def announce(self, server: Server, address: str) -> None:
         """Record where the server's peers reach it."""
         update = _own_row(server).values(address=address)
@@ -89,13 +79,6 @@ class Servers:
     async def leave(self, server: Server) -> None:
         """Give the name up at once, at the end of this start."""
         await self._database.write(lambda c: c.execute(_own_row(server).values(until=moment(c))))
-
-    async def unseen_for(self, longest_silence: dt.timedelta) -> Sequence[str]:
-        """Return the ids of servers that were not seen for so long (on PostgreSQL)."""
-        query = sa.select(servers.c.id).where(
-            servers.c.last_seen < sa.func.clock_timestamp() - longest_silence
-        )
-        return await self._database.read(lambda c: c.scalars(query).all())
 
     def _enrol(self, connection: sa.Connection, name: str, home: str, version: str) -> Server:
         if connection.dialect.name == "postgresql":

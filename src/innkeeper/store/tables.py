@@ -67,8 +67,11 @@ tasks = sa.Table(
     sa.Column("error", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("error_description", Words, nullable=False, server_default=""),
     sa.Column("argument", Words, nullable=False),
-    # The server that carries it, where it has no journal.
+    # The life of a server that carries it, where it has no journal.
     sa.Column("carrier", Words),
+    # The host that it works on, and the server that carries it, by their ids.
+    sa.Column("host", Words),
+    sa.Column("server", Words),
     # An id is never given twice, also after the history has been purged.
     sqlite_autoincrement=True,
 )
@@ -79,6 +82,9 @@ _is_live = tasks.c.result.is_(None)
 sa.Index("one_live_task_a_lock", tasks.c.lock, unique=True, sqlite_where=_is_live, postgresql_where=_is_live)
 sa.Index("tasks_by_parent", tasks.c.parent_id)
 sa.Index("tasks_by_end", tasks.c.ended_at)
+# What each server asks for every second: few rows, however long the history.
+_is_to_cancel = tasks.c.cancel_requested & _is_live
+sa.Index("tasks_to_cancel", tasks.c.id, sqlite_where=_is_to_cancel, postgresql_where=_is_to_cancel)
 
 task_log = sa.Table(
     "task_log",

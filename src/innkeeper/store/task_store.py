@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import cast
 
 import sqlalchemy as sa
@@ -47,6 +47,8 @@ class SqlTaskStore:
             "owner": new.owner,
             "argument": json.dumps(new.argument),
             "cancel_effect": new.cancel_effect.value,
+            "host": new.host,
+            "server": new.server,
             "carrier": new.carrier,
             "created_at": at,
         }
@@ -60,14 +62,16 @@ class SqlTaskStore:
                     raise LockHeld(holder) from None
         raise AssertionError(f"{new.lock} is held, and by nobody")
 
-    async def adopt(self, carriers: Sequence[str], carrier: str) -> Sequence[Task]:
-        """Give ``carrier`` the live tasks of others, in one statement: each goes to one server."""
+    async def adopt(self, task_ids: Collection[int], *, server: str, carrier: str | None) -> Sequence[Task]:
+        """Give live tasks to a server, in one statement."""
         update = (
             sa.update(tasks)
-            .where(tasks.c.carrier.in_(carriers), tasks.c.result.is_(None))
-            .values(carrier=carrier)
+            .where(tasks.c.id.in_(task_ids), tasks.c.result.is_(None))
+            .values(server=server, carrier=carrier)
             .returning(tasks)
         )
+        if carrier is not None:
+            update = update.where(tasks.c.carrier.is_distinct_from(carrier))
         return await self._database.write(lambda c: [_task(row) for row in c.execute(update)])
 
     async def get(self, task_id: int) -> Task:
@@ -114,11 +118,13 @@ class SqlTaskStore:
         error: int,
         error_description: str,
         at: dt.datetime,
+        server: str,
         words: LastWords = NO_WORDS,
-    ) -> Sequence[LogLine]:
+    ) -> Sequence[LogLine] | None:
         """End a task, which frees its lock, and write its last log lines."""
         values = {
             "of_id": task_id,
+            "of_server": server,
             "result": int(result),
             "error": error,
             "error_description": error_description,
@@ -129,12 +135,12 @@ class SqlTaskStore:
         statement = _END if words.progress is None else _END_WITH_PROGRESS
 
         if not words.lines:
-            await self._database.write_rows((statement, values))
-            return ()
+            ended = await self._database.write_rows((statement, values))
+            return None if ended is None else ()
 
-        def end(connection: sa.Connection) -> Sequence[LogLine]:
-            if not connection.execute(statement, values).rowcount:
-                return ()
+        def end(connection: sa.Connection) -> Sequence[LogLine] | None:
+            if connection.scalar(statement, values) is None:
+                return None
             return _append(connection, task_id, words.lines)
 
         return await self._database.write(end)
@@ -200,9 +206,11 @@ _INSERT_LINES = sa.insert(task_log)
 
 
 def _update_of(*names: str) -> sa.UpdateBase:
-    """Change these columns of the live task ``of_id``."""
+    """Change these columns of the live task ``of_id`` that ``of_server`` carries; returns its id."""
     live = (tasks.c.id == sa.bindparam("of_id")) & tasks.c.result.is_(None)
-    return sa.update(tasks).where(live).values({name: sa.bindparam(name) for name in names})
+    ours = tasks.c.server.is_(None) | (tasks.c.server == sa.bindparam("of_server"))
+    changed: dict[str, object] = {name: sa.bindparam(name) for name in names}
+    return sa.update(tasks).where(live, ours).values(changed).returning(tasks.c.id)
 
 
 _ENDING = ("result", "error", "error_description", "ended_at")
@@ -220,7 +228,14 @@ def _conditions(wanted: TaskFilter) -> Iterator[sa.ColumnElement[bool]]:
         )
     if wanted.before_id is not None:
         yield tasks.c.id < wanted.before_id
-    columns = (tasks.c.kind, wanted.kind), (tasks.c.lock, wanted.lock), (tasks.c.parent_id, wanted.parent_id)
+    if wanted.cancel_requested is not None:
+        yield tasks.c.cancel_requested if wanted.cancel_requested else ~tasks.c.cancel_requested
+    columns = (
+        (tasks.c.kind, wanted.kind),
+        (tasks.c.lock, wanted.lock),
+        (tasks.c.parent_id, wanted.parent_id),
+        (tasks.c.host, wanted.host),
+    )
     yield from (column == value for column, value in columns if value is not None)
 
 
@@ -278,6 +293,8 @@ def _task(row: sa.Row[tuple[object, ...]]) -> Task:
         lock=row.lock,
         parent_id=row.parent_id,
         owner=row.owner,
+        host=row.host,
+        server=row.server,
         carrier=row.carrier,
         created_at=row.created_at,
         ended_at=row.ended_at,

@@ -6,7 +6,8 @@ import asyncio
 import dataclasses
 import datetime as dt
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -22,7 +23,7 @@ from innkeeper.tasks.outcome import (
     replay,
     traceback_of,
 )
-from innkeeper.tasks.ports import Body, Clock
+from innkeeper.tasks.ports import Body, Clock, MayCarry, any_host
 from innkeeper.tasks.unjournalled_steps import UnjournalledSteps
 from innkeeper.wire.events import Json
 
@@ -36,6 +37,8 @@ class MemoryRun:
     key: str
     kind: str
     argument: Json
+    #: The host that it works on.
+    host: str | None = None
     #: Name and record of each step done, in order.
     steps: list[tuple[str, Record]] = dataclasses.field(default_factory=list)
     ended_at: dt.datetime | None = None
@@ -84,6 +87,9 @@ class MemoryEngine:
         self._clock = SystemClock() if clock is None else clock
         self._bodies: dict[str, Body] = {}
         self._live: dict[str, asyncio.Task[None]] = {}
+        #: The hosts of what is live.
+        self._hosts: dict[str, str | None] = {}
+        self._incarnation = uuid.uuid4().hex
         self._launched = False
         self._world = _World()
 
@@ -91,37 +97,47 @@ class MemoryEngine:
         """Register the body of runs of ``kind``."""
         self._bodies[kind] = body
 
-    async def launch(self) -> None:
+    async def launch(self, may_carry: MayCarry = any_host) -> None:
         """Take up every run that was left unfinished."""
         self._launched = True
-        for key in await self.unfinished():
-            self._run(self.journal.runs[key])
+        self._take_up(lambda run: run.host is None or may_carry(run.host))
 
-    async def start(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
+    async def start(
+        self, key: str, kind: str, argument: Mapping[str, Json], *, host: str | None = None
+    ) -> None:
         """Start a run once: a second start with the same key does nothing."""
         if key in self.journal.runs:
             return
-        run = MemoryRun(key=key, kind=kind, argument=as_json(argument))
+        run = MemoryRun(key=key, kind=kind, argument=as_json(argument), host=host)
         self.journal.runs[key] = run
         if self._launched:
             self._run(run)
 
-    def carry(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
+    def carry(self, key: str, kind: str, argument: Mapping[str, Json], *, host: str | None = None) -> None:
         """Run a body without a journal."""
-        live = asyncio.create_task(
-            _freezing(self._do_unjournalled(key, kind, argument), self._world), name=key
-        )
-        self._live[key] = live
-        live.add_done_callback(lambda _: self._live.pop(key, None))
+        self._begin(key, host, self._do_unjournalled(key, kind, argument))
+
+    async def take_over(self, hosts: Collection[str]) -> None:
+        """Take up the unfinished runs of these hosts."""
+        self._take_up(lambda run: run.host in hosts)
+
+    async def let_go(self, hosts: Collection[str]) -> None:
+        """Stop the runs of these hosts, and leave them unfinished."""
+        live = [task for key, task in self._live.items() if self._hosts[key] in hosts]
+        for task in live:
+            task.cancel()
+        if live:
+            await asyncio.wait(live)
 
     @property
-    def name(self) -> str:
+    def server(self) -> str:
         """There is no other server."""
         return "memory"
 
-    async def dead(self) -> Sequence[str]:
-        """Nobody else, so nobody who could be dead."""
-        return ()
+    @property
+    def incarnation(self) -> str:
+        """The name of this life of the server."""
+        return self._incarnation
 
     async def unfinished(self) -> Sequence[str]:
         """The keys of the runs that have not ended."""
@@ -149,10 +165,22 @@ class MemoryEngine:
         self._world.stopped = True
         self._world.bystanders = asyncio.all_tasks()
 
+    def _take_up(self, wanted: Callable[[MemoryRun], bool]) -> None:
+        for run in self.journal.runs.values():
+            if run.ended_at is None and run.key not in self._live and wanted(run):
+                self._run(run)
+
     def _run(self, run: MemoryRun) -> None:
-        live = asyncio.create_task(_freezing(self._serve(run), self._world), name=f"run {run.key}")
-        self._live[run.key] = live
-        live.add_done_callback(lambda _: self._live.pop(run.key, None))
+        self._begin(run.key, run.host, self._serve(run))
+
+    def _begin(self, key: str, host: str | None, body: Coroutine[object, object, None]) -> None:
+        live = asyncio.create_task(_freezing(body, self._world), name=f"run {key}")
+        self._live[key], self._hosts[key] = live, host
+        live.add_done_callback(lambda _: self._forget(key))
+
+    def _forget(self, key: str) -> None:
+        self._live.pop(key, None)
+        self._hosts.pop(key, None)
 
     async def _serve(self, run: MemoryRun) -> None:
         assert isinstance(run.argument, Mapping)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from innkeeper.errors import TaskNotFound
 from innkeeper.tasks.outcome import as_json
@@ -43,10 +43,11 @@ class MemoryTaskStore:
         self._tasks[task.id] = task
         return task
 
-    async def adopt(self, carriers: Sequence[str], carrier: str) -> Sequence[Task]:
-        """Give ``carrier`` the live tasks of others."""
-        left = [task.id for task in self._tasks.values() if task.carrier in carriers and not task.is_complete]
-        return [self._replace(task_id, carrier=carrier) for task_id in left]
+    async def adopt(self, task_ids: Collection[int], *, server: str, carrier: str | None) -> Sequence[Task]:
+        """Give live tasks to a server."""
+        left = [task for task in self._tasks.values() if task.id in task_ids and not task.is_complete]
+        given = [task.id for task in left if carrier is None or task.carrier != carrier]
+        return [self._replace(task_id, server=server, carrier=carrier) for task_id in given]
 
     async def get(self, task_id: int) -> Task:
         """Raises ``TaskNotFound``."""
@@ -89,11 +90,13 @@ class MemoryTaskStore:
         error: int,
         error_description: str,
         at: dt.datetime,
+        server: str,
         words: LastWords = NO_WORDS,
-    ) -> Sequence[LogLine]:
+    ) -> Sequence[LogLine] | None:
         """End a task, which frees its lock."""
-        if self._find(task_id).is_complete:
-            return ()
+        task = self._find(task_id)
+        if task.is_complete or task.server not in (None, server):
+            return None
         lines = await self.append_log(task_id, words.lines)
         if words.progress is not None:
             self._replace(task_id, progress=words.progress)

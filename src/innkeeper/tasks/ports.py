@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 from innkeeper.tasks.task import (
@@ -54,6 +54,14 @@ class Steps(Protocol):
 #: The body of a durable run: its key, its argument, its journal. Returns its result.
 Body = Callable[[str, Mapping[str, Json], Steps], Awaitable[Json]]
 
+#: Whether this server may work on a host now: it owns it, and can reach it.
+MayCarry = Callable[[str], bool]
+
+
+def any_host(host: str) -> bool:
+    """Admit every host: for a server that shares none."""
+    return True
+
 
 class Engine(Protocol):
     """Runs bodies durably: what was started runs to its end, across crashes of the process."""
@@ -61,24 +69,47 @@ class Engine(Protocol):
     def register(self, kind: str, body: Body) -> None:
         """Register the body of runs of ``kind``. Before ``launch``."""
 
-    async def launch(self) -> None:
-        """Open the journal and take up every run that a crash left unfinished."""
+    async def launch(self, may_carry: MayCarry = any_host) -> None:
+        """Open the journal and take up every run that a former life of this server left unfinished.
 
-    async def start(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
-        """Start a run once: a second start with the same key does nothing."""
+        Not those of hosts that it may not work on (any more): they wait for who may.
+        """
 
-    def carry(self, key: str, kind: str, argument: Mapping[str, Json]) -> None:
+    async def start(
+        self, key: str, kind: str, argument: Mapping[str, Json], *, host: str | None = None
+    ) -> None:
+        """Start a run here once: a second start with the same key does nothing.
+
+        ``host`` is the id of the host that the run works on, and goes on with; ``None`` where it is this
+        server's own.
+        """
+
+    def carry(self, key: str, kind: str, argument: Mapping[str, Json], *, host: str | None = None) -> None:
         """Run a body here and now, without a journal: its steps are done and not recorded.
 
         A crash, and the end of the service, ends it where it stands, and no engine takes it up.
         """
 
-    @property
-    def name(self) -> str:
-        """What this server is called among those that share the journal; the same in every life."""
+    async def take_over(self, hosts: Collection[str]) -> None:
+        """Take up the unfinished runs of these hosts, from their last recorded step.
 
-    async def dead(self) -> Sequence[str]:
-        """The names of the servers that show no sign of life any more."""
+        Whoever has carried them can record nothing more. For a server that has become the hosts' owner, and
+        whose former owner can act no more: the step in flight is done again.
+        """
+
+    async def let_go(self, hosts: Collection[str]) -> None:
+        """Stop the runs of these hosts here, and leave them unfinished for who carries them next.
+
+        For a server that no longer owns the hosts; returns when their bodies have let go, or soon.
+        """
+
+    @property
+    def server(self) -> str:
+        """The id of this server among those that share the journal; the same in every life."""
+
+    @property
+    def incarnation(self) -> str:
+        """The name of this life of the server: another at every start."""
 
     async def unfinished(self) -> Sequence[str]:
         """The keys of the runs that have not ended."""
@@ -108,8 +139,11 @@ class TaskStore(Protocol):
     async def create(self, new: NewTask, at: dt.datetime) -> Task:
         """Write a new task; raises ``LockHeld`` where a live task holds ``lock``."""
 
-    async def adopt(self, carriers: Sequence[str], carrier: str) -> Sequence[Task]:
-        """Give ``carrier`` the live tasks of others; returns those that it got. Each goes to one server."""
+    async def adopt(self, task_ids: Collection[int], *, server: str, carrier: str | None) -> Sequence[Task]:
+        """Give live tasks to a server, and to its memory where ``carrier`` is named; returns those it got.
+
+        A task that ``carrier`` has already is not given to it again.
+        """
 
     async def get(self, task_id: int) -> Task:
         """Raises ``TaskNotFound``."""
@@ -141,11 +175,13 @@ class TaskStore(Protocol):
         error: int,
         error_description: str,
         at: dt.datetime,
+        server: str,
         words: LastWords = NO_WORDS,
-    ) -> Sequence[LogLine]:
-        """End a task, which frees its lock; one that has ended stays as it is. Its last words go before.
+    ) -> Sequence[LogLine] | None:
+        """End a task that ``server`` carries, which frees its lock. Its last words go before.
 
-        Returns the lines, numbered.
+        Returns the lines, numbered; ``None`` where it has ended, or another server carries it by now: then
+        it stays as it is.
         """
 
     async def append_log(

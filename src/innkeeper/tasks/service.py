@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
 import structlog
@@ -24,7 +24,17 @@ from innkeeper.tasks.context import TaskContext
 from innkeeper.tasks.ending import SUCCESS, Ending, ending_of
 from innkeeper.tasks.events import task_changed, task_created, task_ended, task_logged
 from innkeeper.tasks.outcome import LeftUnfinished, as_json, traceback_of
-from innkeeper.tasks.ports import NO_WORDS, Clock, Engine, LastWords, LockHeld, Steps, TaskStore
+from innkeeper.tasks.ports import (
+    NO_WORDS,
+    Clock,
+    Engine,
+    LastWords,
+    LockHeld,
+    MayCarry,
+    Steps,
+    TaskStore,
+    any_host,
+)
 from innkeeper.tasks.running import Work
 from innkeeper.tasks.supervision import Loops
 from innkeeper.tasks.task import (
@@ -50,8 +60,10 @@ _LOOK_INTERVAL: Final = 1.0
 #: Seconds between two looks at a task of another server: its end is told, unless that server is killed then.
 _SAFETY_INTERVAL: Final = 5.0
 _PURGE_INTERVAL: Final = 3600.0
-#: Seconds between two looks for tasks that dead servers have left.
-_ADOPTION_INTERVAL: Final = 5.0
+#: Tasks whose cancel somebody waits for, at whichever server.
+_TO_CANCEL: Final = TaskFilter(live=True, cancel_requested=True, limit=10_000)
+#: How many tasks are read at once where all are wanted.
+_PAGE: Final = 1000
 #: Seconds between two attempts to write a task's end.
 _LONGEST_PAUSE: Final = 30.0
 
@@ -85,12 +97,14 @@ class Tasks:
         publish: Publish,
         retention: Retention = Retention(),
         shared: bool = False,
+        may_carry: MayCarry = any_host,
         loops: Loops | None = None,
         up_to_date: UpToDate = contextlib.AsyncExitStack,
     ) -> None:
         """``shared``: other servers work on the same store, and a cancel may be asked for at any of them.
 
         ``up_to_date``: while it is entered, ``on_event_elsewhere`` is given their events.
+        ``may_carry``: which hosts are this server's, whose tasks it takes up at its launch.
         """
         self._loops = loops or Loops(clock)
         self._store = store
@@ -100,6 +114,7 @@ class Tasks:
         self._retention = retention
         self._shared = shared
         self._up_to_date_with_others = up_to_date
+        self._may_carry = may_carry
         self._works: dict[str, Work] = {}
         self._stepless: set[str] = set()
         #: Tasks that were started here and have not begun yet, with their arguments: not to be read again.
@@ -121,21 +136,31 @@ class Tasks:
             self._stepless.add(kind)
 
     async def launch(self) -> None:
-        """Take up every task that a crash left unfinished, and start those it left unstarted."""
-        await self._engine.launch()
-        running = set(await self._engine.unfinished())
-        unstarted = [task for task in await self._all_live() if _key(task) not in running]
-        journalled = [task for task in unstarted if task.kind not in self._stepless]
-        for task in unstarted:
-            if task in journalled:
-                await self._start_run(task)
-            elif task.carrier in (None, self._engine.name):
-                self._resume(task)
-        await self._end_abandoned(journalled)
+        """Take up every task of this server that a crash left unfinished, and start those it left unstarted.
+
+        What works on a host goes with that host, whichever server began it.
+        """
+        ours = [task for task in await self._all_live() if self._is_ours(task)]
+        await self._claim(ours)
+        await self._engine.launch(self._may_carry)
+        await self._take_up(ours)
         self._watching.append(self._loops.start("history retention", self._purge_for_ever))
         if self._shared:
             self._watching.append(self._loops.start("cancels of other servers", self._hear_cancels))
-            self._watching.append(self._loops.start("tasks of dead servers", self._adopt_for_ever))
+
+    async def take_over(self, hosts: Collection[str]) -> None:
+        """Take up the unfinished tasks of hosts that have become this server's, whoever began them.
+
+        For when their former server can act no more: see ``Engine.take_over``.
+        """
+        live = [task for host in hosts for task in await self._all_live(host)]
+        await self._claim(live)
+        await self._engine.take_over(hosts)
+        await self._take_up(live)
+
+    async def let_go(self, hosts: Collection[str]) -> None:
+        """Stop the tasks of hosts that are this server's no more; they stay live, for the next owner."""
+        await self._engine.let_go(hosts)
 
     async def close(self) -> None:
         """Stop; what is unfinished goes on at the next launch."""
@@ -151,11 +176,15 @@ class Tasks:
         argument: Mapping[str, Json],
         *,
         lock: str | None = None,
+        host: str | None = None,
         parent_id: int | None = None,
         owner: str = "innkeeper",
         cancel_effect: CancelEffect = CancelEffect.BACK_TO_START,
     ) -> Task:
-        """Write the task down, then run it. Raises ``MachineBusy`` naming the task that holds ``lock``."""
+        """Write the task down, then run it. Raises ``MachineBusy`` naming the task that holds ``lock``.
+
+        ``host`` is the id of the host that it works on: with that host it goes to another server.
+        """
         new = NewTask(
             kind=kind,
             description=description,
@@ -164,7 +193,9 @@ class Tasks:
             parent_id=parent_id,
             owner=owner,
             cancel_effect=cancel_effect,
-            carrier=self._engine.name if kind in self._stepless else None,
+            host=host,
+            server=self._engine.server,
+            carrier=self._carrier_of(kind),
         )
         try:
             task = await self._store.create(new, self._clock.now())
@@ -246,15 +277,45 @@ class Tasks:
 
     # -- machinery ------------------------------------------------------------------------------------
 
+    def _carrier_of(self, kind: str) -> str | None:
+        return self._engine.incarnation if kind in self._stepless else None
+
     async def _start_run(self, task: Task) -> None:
         if task.kind in self._stepless:
-            self._engine.carry(_key(task), _RUN_KIND, {"task": task.id})
+            self._engine.carry(_key(task), _RUN_KIND, {"task": task.id}, host=task.host)
         else:
-            await self._engine.start(_key(task), _RUN_KIND, {"task": task.id})
+            await self._engine.start(_key(task), _RUN_KIND, {"task": task.id}, host=task.host)
 
-    def _resume(self, task: Task) -> None:
-        """Begin stepless work again that a crash ended."""
-        self._engine.carry(_key(task), _RUN_KIND, {"task": task.id, "resumed": True})
+    def _is_ours(self, task: Task) -> bool:
+        """Whether this server goes on with it; a task of before there were several is whoever's finds it."""
+        if task.host is not None:
+            return self._may_carry(task.host)
+        return task.server in (None, self._engine.server)
+
+    async def _claim(self, live: Sequence[Task]) -> None:
+        """Make journalled tasks ours, before their runs: from here on no former server can end them."""
+        ids = [task.id for task in live if task.kind not in self._stepless]
+        await self._store.adopt(ids, server=self._engine.server, carrier=None)
+
+    async def _take_up(self, live: Sequence[Task]) -> None:
+        """Go on with live tasks of ours that are not carried here; their runs the engine has taken up."""
+        elsewhere = [task for task in live if not self._is_here(task.id)]
+        await self._adopt_stepless([task for task in elsewhere if task.kind in self._stepless])
+        await self._adopt_journalled([task for task in elsewhere if task.kind not in self._stepless])
+
+    async def _adopt_stepless(self, found: Sequence[Task]) -> None:
+        """Begin stepless work again that ended with its server's life."""
+        ids = [task.id for task in found]
+        engine = self._engine
+        for task in await self._store.adopt(ids, server=engine.server, carrier=engine.incarnation):
+            engine.carry(_key(task), _RUN_KIND, {"task": task.id, "resumed": True}, host=task.host)
+
+    async def _adopt_journalled(self, found: Sequence[Task]) -> None:
+        running = set(await self._engine.unfinished())
+        unstarted = [task for task in found if _key(task) not in running]
+        for task in unstarted:
+            await self._start_run(task)
+        await self._end_abandoned(unstarted)
 
     async def _wait_until(self, task_id: int, deadline: float | None) -> bool:
         ended = self._endings.setdefault(task_id, asyncio.Event())
@@ -348,12 +409,16 @@ class Tasks:
                 error=ending.error,
                 error_description=ending.error_description,
                 at=ended.ended_at or self._clock.now(),
+                server=self._engine.server,
                 words=words,
             )
         )
-        for line in lines:
+        for line in lines or ():
             self._publish(task_logged(line))
-        self._publish(task_ended(ended, self._clock.now()))
+        if lines is not None or (await self._store.get(task.id)).ended_at == ended.ended_at:
+            self._publish(task_ended(ended, self._clock.now()))
+        else:
+            _log.warning("task.end_left", task_id=task.id)
         # In one turn: who begins to wait from here on finds the end in the store, and waits for no event.
         self._contexts.pop(task.id, None)
         self._note_end(task.id)
@@ -369,17 +434,19 @@ class Tasks:
             await self._clock.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _all_live(self) -> Sequence[Task]:
+    async def _all_live(self, host: str | None = None) -> Sequence[Task]:
+        """The tasks that have not ended, of one host or of all."""
+        wanted = TaskFilter(live=True, host=host, limit=_PAGE)
         live: list[Task] = []
-        page = await self._store.list(TaskFilter(live=True))
+        page = await self._store.list(wanted)
         while page:
             live.extend(page)
-            page = await self._store.list(TaskFilter(live=True, before_id=page[-1].id))
+            page = await self._store.list(dataclasses.replace(wanted, before_id=page[-1].id))
         return live
 
     async def _end_abandoned(self, started: Sequence[Task]) -> None:
         """End the tasks that could not be started as their runs are over: their ending was never written."""
-        running = set(await self._engine.unfinished())
+        running = set(await self._engine.unfinished()) if started else set()
         for task in started:
             if _key(task) not in running and not (await self._store.get(task.id)).is_complete:
                 _log.warning("task.abandoned", task_id=task.id)
@@ -414,25 +481,13 @@ class Tasks:
         while True:
             await self._clock.sleep(_LOOK_INTERVAL)
             try:
-                live = await self._all_live() if self._contexts else ()
+                asked = await self._store.list(_TO_CANCEL) if self._contexts else ()
             except ServiceError as exc:
                 _log.warning("tasks.look_failed", error=str(exc))
                 continue
-            for task in live:
-                if task.cancel_requested and task.id in self._contexts:
+            for task in asked:
+                if task.id in self._contexts:
                     self._contexts[task.id].cancel()
-
-    async def _adopt_for_ever(self) -> None:
-        """Take up the stepless tasks of servers that have died."""
-        while True:
-            await self._clock.sleep(_ADOPTION_INTERVAL)
-            try:
-                dead = await self._engine.dead()
-                for task in await self._store.adopt(dead, self._engine.name) if dead else ():
-                    _log.warning("task.taken_over", task_id=task.id)
-                    self._resume(task)
-            except ServiceError as exc:
-                _log.warning("tasks.look_failed", error=str(exc))
 
     async def _purge_for_ever(self) -> None:
         while True:

@@ -46,7 +46,11 @@ class Task:
     parent_id: int | None
     #: Who asked for it.
     owner: str
-    #: The server whose memory it lives in, where it has no journal that another could take it up from.
+    #: The id of the host that it works on, or ``None``: it goes on at the server that owns that host.
+    host: str | None
+    #: The id of the server that carries it, or did last; ``None`` for a task of before there were several.
+    server: str | None
+    #: The life of a server whose memory it lives in, where it has no journal that it could go on from.
     carrier: str | None
     created_at: dt.datetime
     ended_at: dt.datetime | None
@@ -96,7 +100,11 @@ class NewTask:
     owner: str = "innkeeper"
     #: What a cancel does at first.
     cancel_effect: CancelEffect = CancelEffect.BACK_TO_START
-    #: The server whose memory it lives in, where it has no journal.
+    #: The id of the host that it works on, or ``None``.
+    host: str | None = None
+    #: The id of the server that carries it.
+    server: str | None = None
+    #: The life of a server whose memory it lives in, where it has no journal.
     carrier: str | None = None
 
     def written(self, task_id: int, at: dt.datetime) -> Task:
@@ -108,6 +116,8 @@ class NewTask:
             lock=self.lock,
             parent_id=self.parent_id,
             owner=self.owner,
+            host=self.host,
+            server=self.server,
             carrier=self.carrier,
             created_at=at,
             ended_at=None,
@@ -129,6 +139,10 @@ class TaskFilter:
     kind: str | None = None
     lock: str | None = None
     parent_id: int | None = None
+    #: The id of the host that it works on.
+    host: str | None = None
+    #: Whether a cancel was asked for.
+    cancel_requested: bool | None = None
     #: A text in the description or the error description, in any case.
     text: str | None = None
     #: Older than this task.
@@ -143,6 +157,8 @@ class TaskFilter:
             and self.kind in (None, task.kind)
             and self.lock in (None, task.lock)
             and self.parent_id in (None, task.parent_id)
+            and self.host in (None, task.host)
+            and self.cancel_requested in (None, task.cancel_requested)
             and (self.before_id is None or task.id < self.before_id)
             and (self.text is None or _mentions(task, self.text))
         )
