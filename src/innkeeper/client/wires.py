@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection
 
-from innkeeper.client.problems import revive
 from innkeeper.client.transport import Transport
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.wire.messages import Problem
+from innkeeper.wire.problems import revive
 
 
 class Wire:

@@ -21,6 +21,7 @@ from innkeeper.server.metrics import Measured
 from innkeeper.server.pages import site
 from innkeeper.server.pages.headers import PageHeaders
 from innkeeper.server.peers import Admission, Peers
+from innkeeper.server.relay.relay import Relay
 from innkeeper.server.remote import host_names
 from innkeeper.server.routes import (
     accountant,
@@ -66,6 +67,10 @@ def make_app(house: House) -> FastAPI:
     app.add_middleware(IdempotencyKeys, store=house.answers, clock=house.clock)
     app.add_middleware(BodyLimit)
     app.add_middleware(hot.HotReads)
+    if house.neighbours is not None:
+        own = Relay(app.router, operations=app.state.operations, neighbours=house.neighbours)
+        app.state.inner_door = own.raising
+        app.add_middleware(Relay, operations=app.state.operations, neighbours=house.neighbours)
     app.add_middleware(Measured, metrics=house.metrics)
     people = house.people
     gate = Gate(
@@ -134,6 +139,9 @@ def bare_app() -> FastAPI:
     for noun in nouns:
         v1.include_router(noun.router)
     app.include_router(v1)
+    app.state.operations = v1.routes
+    #: Where the pages ask.
+    app.state.inner_door = app.router
     app.include_router(health.probes)
     problems.install(app)
     describe(app)

@@ -20,6 +20,7 @@ from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskFilter
 from innkeeper.updates.checks import Check, Checks
 from innkeeper.wire.events import Event, EventGroup, EventKind
+from innkeeper.wire.messages import MachineMessage
 from innkeeper.wire.states import RollBack
 
 #: Older than this, all hosts are asked again: beside the readers while they may wait no longer than …
@@ -67,17 +68,20 @@ class Notice:
         """Return the machine's JSON for a caller with this role, and its ETag."""
         if (known := self._responses.get(role)) is not None:
             return known
-        message = machine_message(
+        body = self.message(allowed(role)).model_dump_json().encode()
+        return self._responses.setdefault(role, (body, tag_of(body)))
+
+    def message(self, allowed: tuple[str, ...] = ()) -> MachineMessage:
+        """Return the machine as a message, with the operations that a caller may do with it."""
+        return machine_message(
             self.machine,
             agent_connected=self.agent_connected,
             task_id=self.task_id,
             # Its own update is no obstacle to the next one: what holds it is shown instead.
             verdict=verdict_of(self.check if self.task_id is None else None),
-            allowed=allowed(role),
+            allowed=allowed,
             roll_back=self.roll_back,
         )
-        body = message.model_dump_json().encode()
-        return self._responses.setdefault(role, (body, tag_of(body)))
 
 
 class Board:

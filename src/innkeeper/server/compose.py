@@ -54,6 +54,7 @@ from innkeeper.schedule.running.starts import MappedStarts
 from innkeeper.server.board import Board
 from innkeeper.server.channel_composition import looks_at
 from innkeeper.server.compose_people import compose_people
+from innkeeper.server.compose_relay import compose_neighbours, directory_keeper
 from innkeeper.server.demo_activity import demo_activity
 from innkeeper.server.events.bus import EventBus
 from innkeeper.server.events.log import MemoryLog
@@ -157,6 +158,10 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         keep("session retention", house.people.sessions.purge_for_ever)
         keep("trigger agent", house.trigger.run)
         keep("machine checks", house.checks.run)
+        if house.neighbours is not None:
+            directory = directory_keeper(house, house.neighbours)
+            foundations.events.subscribe(directory.on_event)
+            keep("directory", directory.run)
         keep("accountant", house.accountant.run)
         keep("heartbeats", house.guests.heartbeats.run)
         keep("guest initialiser", house.guests.initialiser.run)
@@ -349,6 +354,7 @@ async def _house(
             starts=await _starts(foundations),
         ),
         disks=disks,
+        neighbours=await compose_neighbours(foundations.settings, store, machines, foundations.opened),
     )
 
 

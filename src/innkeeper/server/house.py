@@ -22,6 +22,7 @@ from innkeeper.server.guests import Guests
 from innkeeper.server.http.idempotency import AnswerStore
 from innkeeper.server.identity.people import People
 from innkeeper.server.metrics import Metrics
+from innkeeper.server.relay.neighbours import Neighbours
 from innkeeper.server.scheduling import Scheduling
 from innkeeper.server.settings import Settings
 from innkeeper.tasks.ports import Clock
@@ -68,3 +69,5 @@ class House:
     trigger: TriggerAgent
     schedule: Scheduling
     disks: Disks
+    #: The other servers of the inn; ``None`` where there can be none.
+    neighbours: Neighbours | None = None

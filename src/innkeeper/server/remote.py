@@ -85,12 +85,12 @@ def remote_doors(settings: Settings) -> Iterator[list[RemoteDoor]]:
         doors = []
         if safe:
             certificate = _certificate(settings, safe)
-            sockets = [opened.enter_context(_listening(address)) for address in safe]
+            sockets = [opened.enter_context(listening_on(address)) for address in safe]
             doors.append(
                 RemoteDoor(sockets=sockets, tls=certificate.context(), fingerprint=certificate.fingerprint)
             )
         if plain:
-            sockets = [opened.enter_context(_listening(address)) for address in plain]
+            sockets = [opened.enter_context(listening_on(address)) for address in plain]
             doors.append(RemoteDoor(sockets=sockets, tls=None))
         yield doors
 
@@ -109,7 +109,8 @@ def _certificate(settings: Settings, addresses: Sequence[Address]) -> Certificat
     return Certificate(certificate=settings.tls_certificate, key=key)
 
 
-def _listening(address: Address) -> socket.socket:
+def listening_on(address: Address) -> socket.socket:
+    """Listen on an address. Raises ``InvalidArgument`` where that cannot be. Blocks."""
     try:
         family, *_, where = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -120,7 +121,7 @@ def _listening(address: Address) -> socket.socket:
         raise InvalidArgument(
             f"The service cannot listen on {address.host}:{address.port}: {error.strerror}.",
             code=ErrorCode.ERROR_PATH_NOT_FOUND,
-            advice="Name another address, with --listen or the setting `listen`.",
+            advice="Name another address, with --listen or the setting `listen` (or `peer_listen`).",
         ) from error
 
 

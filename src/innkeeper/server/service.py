@@ -10,24 +10,21 @@ import ipaddress
 import resource
 import signal
 import socket
-import ssl
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from innkeeper.server import logs
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import open_house
 from innkeeper.server.house import House
-from innkeeper.server.http.header_limit import MAX_HEAD_BYTES
+from innkeeper.server.http.serving import HttpServer, config
 from innkeeper.server.notify import notify
 from innkeeper.server.ownership import owned
 from innkeeper.server.pages import rendering
-from innkeeper.server.peers import PeerProtocol, PeerSocketProtocol, SocketProtocol
+from innkeeper.server.peer_door import peer_door
+from innkeeper.server.peers import PeerProtocol, PeerSocketProtocol
 from innkeeper.server.remote import TIMEOUT_SECONDS, RemoteDoor, remote_doors, remote_protocols
 from innkeeper.server.settings import Settings
 from innkeeper.server.sockets import local_door
@@ -40,12 +37,6 @@ _SETTLED_SECONDS = 5.0
 
 #: Between two times at which free memory is given back to the host.
 _GIVE_BACK_SECONDS = 30.0
-
-#: How long requests under way may take to end when the service stops.
-_GRACE_SECONDS = 5
-
-#: One message of a WebSocket.
-_MAX_MESSAGE_BYTES = 1024 * 1024
 
 
 def run(settings: Settings) -> None:
@@ -89,17 +80,21 @@ async def _serve(settings: Settings) -> None:
             with local_door(settings) as door, remote_doors(settings) as remotes:
                 await asyncio.to_thread(rendering.load)
                 app = make_app(house)
-                servers = [_Server(_config(app, PeerProtocol, PeerSocketProtocol), [door])]
+                servers = [HttpServer(config(app, PeerProtocol, PeerSocketProtocol), [door])]
                 protocols = remote_protocols(settings)
-                servers += [_Server(_config(app, *protocols), each.sockets, each.tls) for each in remotes]
+                servers += [
+                    HttpServer(config(app, *protocols), each.sockets, each.tls, TIMEOUT_SECONDS)
+                    for each in remotes
+                ]
                 _settle()
-                with _stopping(servers, house):
-                    _tell_ready(settings, remotes)
-                    giving_back = asyncio.create_task(_give_back(), name="give memory back")
-                    try:
-                        await asyncio.gather(*(server.serve() for server in servers))
-                    finally:
-                        giving_back.cancel()
+                async with peer_door(house, app):
+                    with _stopping(servers, house):
+                        _tell_ready(settings, remotes)
+                        giving_back = asyncio.create_task(_give_back(), name="give memory back")
+                        try:
+                            await asyncio.gather(*(server.serve() for server in servers))
+                        finally:
+                            giving_back.cancel()
                 notify("STOPPING=1")
         _log.info("service_stopped")
 
@@ -115,58 +110,6 @@ def _tell_ready(settings: Settings, remotes: Sequence[RemoteDoor]) -> None:
 
 def _is_on_loopback(listening: socket.socket) -> bool:
     return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
-
-
-def _config(
-    app: FastAPI, protocol: type[H11Protocol], socket_protocol: type[SocketProtocol]
-) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=protocol,
-        ws=socket_protocol,
-        ws_max_size=_MAX_MESSAGE_BYTES,
-        ws_per_message_deflate=False,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn on given sockets, without its signal handlers, which would end the process too early."""
-
-    def __init__(
-        self, config: uvicorn.Config, listening: Sequence[socket.socket], tls: ssl.SSLContext | None = None
-    ) -> None:
-        super().__init__(config)
-        self._listening = listening
-        self._tls = tls
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening; a TLS handshake must be done in time."""
-        await self.lifespan.startup()
-        loop = asyncio.get_running_loop()
-        timeout_seconds = TIMEOUT_SECONDS if self._tls is not None else None
-        self.servers = [
-            await loop.create_server(
-                self._protocol, sock=each, ssl=self._tls, ssl_handshake_timeout=timeout_seconds
-            )
-            for each in self._listening
-        ]
-        self.started = True
-
-    def _protocol(self) -> asyncio.Protocol:
-        protocol = cast("type[H11Protocol]", self.config.http_protocol_class)
-        return protocol(self.config, self.server_state, self.lifespan.state)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the service."""
-        yield
 
 
 @contextlib.contextmanager

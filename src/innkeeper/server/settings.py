@@ -98,6 +98,13 @@ class Settings(BaseModel):
     database: str | None = None
     #: This server's name among those that share a PostgreSQL database; this computer's name if not set.
     server_name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    #: Where to listen for the other servers on a shared database: ``HOST:PORT``, or ``:PORT`` for all
+    #: addresses. If not set: ``:9465``, and a free port of the loopback for simulated hosts. Without effect
+    #: on SQLite.
+    peer_listen: str | None = None
+    #: The address (``HOST:PORT``) under which other servers reach that, where it is not the one that it is
+    #: listened on, or that the database sees this computer under.
+    peer_address: str | None = None
     #: Limits and time-outs of update runs.
     policy: Policy = Policy()
     #: The folders (with their subfolders) in which the service works on virtual hard disks: no path leads it
@@ -127,6 +134,11 @@ class Settings(BaseModel):
     def database_url(self) -> str:
         """The database as a SQLAlchemy URL."""
         return self.database or f"sqlite:///{self.state_dir / 'innkeeper.sqlite'}"
+
+    @property
+    def peer_address_to_listen_on(self) -> str:
+        """Where to listen for the other servers."""
+        return self.peer_listen or (":9465" if self.fake is None else "127.0.0.1:0")
 
     @property
     def own_name(self) -> str:

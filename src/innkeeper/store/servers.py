@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import ipaddress
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -58,6 +59,15 @@ class Servers:
         """Record where the server's peers reach it."""
         update = _own_row(server).values(address=address)
         await self._database.write(lambda c: c.execute(update))
+
+    async def seen_as(self) -> str:
+        """Return this computer's address as PostgreSQL sees it; empty where both are one computer."""
+
+        def seen_as(connection: sa.Connection) -> str:
+            address = str(connection.scalar(sa.text("SELECT host(inet_client_addr())")) or "")
+            return address if address and not ipaddress.ip_address(address).is_loopback else ""
+
+        return "" if self._database.is_sqlite else await self._database.read(seen_as)
 
     async def set_state(self, server_id: str, state: ServerState) -> bool:
         """Change the part that a server takes; returns whether there is such a server.

@@ -11,9 +11,10 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from innkeeper.client.problems import foreign, revive
+from innkeeper.client.problems import foreign
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire import messages as wire
+from innkeeper.wire.problems import revive
 
 Answer = TypeVar("Answer", bound=BaseModel)
 QueryValue = str | float | bool | tuple[str, ...] | None

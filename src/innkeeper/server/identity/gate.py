@@ -15,6 +15,7 @@ from innkeeper.identity.logins import Logins
 from innkeeper.identity.tokens import PREFIX
 from innkeeper.server.identity.sessions import address_of, session_secret
 from innkeeper.server.peers import PEER, Peers
+from innkeeper.server.relay.vouching import FROM_PEER, vouched_caller
 
 #: Names that a secret could be sent by in an address, where logs and histories would keep it.
 _SECRETS = {"token", "access_token", "password", "session", "api_key"}
@@ -39,6 +40,8 @@ class Gate:
         who may not use the local door.
         """
         _refuse_secrets_in_address(connection)
+        if FROM_PEER in connection.scope:
+            return vouched_caller(connection.scope)
         credentials = connection.scope.get(PEER)
         if credentials is not None:
             _refuse_borrowed_name(connection)
@@ -59,7 +62,10 @@ class Gate:
         """Return what a caller whose request goes on is now; ``None`` where they are nobody any more.
 
         A password is not tried again, and a ticket is good for one look: the realm is asked for the account.
+        For whom another server vouches, that one looks, and ends the request.
         """
+        if FROM_PEER in connection.scope:
+            return caller
         if caller.proof in (Proof.PASSWORD, Proof.TICKET) and not caller.by:
             return await self._logins.caller_now(caller)
         if caller.proof is Proof.PEER:

@@ -12,6 +12,7 @@ from innkeeper.identity.caller import Caller
 from innkeeper.server.http.callers import CALLER
 from innkeeper.server.http.problems import response_of
 from innkeeper.server.identity.session_revocation import LOOK_SECONDS, RevocableRequest, Revocations
+from innkeeper.server.relay.vouching import drop_vouching
 
 
 class Recognition(Protocol):
@@ -54,6 +55,7 @@ class Identify:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        drop_vouching(scope)
         try:
             caller = await self._gate.caller(HTTPConnection(scope))
         except InnkeeperError as refused:

@@ -147,7 +147,12 @@ def refuse(caller: Caller, role: Role, resource: Resource) -> None:
 
 def declared(app: FastAPI) -> Iterator[tuple[BaseRoute, Need | None]]:
     """Return every route of the application with its need; mounted applications check by themselves."""
-    for route in _flat(app.routes):
+    return declared_in(app.routes)
+
+
+def declared_in(routes: Iterable[BaseRoute]) -> Iterator[tuple[BaseRoute, Need | None]]:
+    """Return these routes, and those of the routers among them, with their needs."""
+    for route in _flat(routes):
         if not isinstance(route, Mount):
             yield route, _need_of(route)
 

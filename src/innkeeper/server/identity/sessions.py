@@ -27,6 +27,7 @@ from innkeeper.identity.sessions import csrf_token_of
 from innkeeper.server.http.callers import CALLER
 from innkeeper.server.identity.subjects import house_of
 from innkeeper.server.peers import PEER
+from innkeeper.server.relay.vouching import FROM_PEER
 
 #: The hidden field of a form, and the header that scripts send instead.
 CSRF_FIELD: Final = "csrf"
@@ -80,6 +81,8 @@ def csrf_token(request: HTTPConnection) -> str:
 
 async def refuse_forgery(connection: HTTPConnection, caller: Caller | None) -> None:
     """Raise ``NotPermitted`` for a request that another site may have made the caller's browser send."""
+    if FROM_PEER in connection.scope:
+        return  # the first door has looked, and has the cookie
     _refuse_other_origin(connection)
     if caller is None or caller.proof is not Proof.SESSION or connection.scope.get("innkeeper.csrf"):
         return

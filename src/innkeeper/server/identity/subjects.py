@@ -14,7 +14,11 @@ from innkeeper.errors import ErrorCode, InnkeeperError, MachineNotFound, Schedul
 from innkeeper.identity.roles import THE_INN, Reach, Resource, folder, machine
 from innkeeper.machines.service import lock_of
 from innkeeper.server.house import House
+from innkeeper.server.relay.reference import Reference, ReferenceKind
 from innkeeper.tasks.task import Task
+
+#: Names what decides which server of the inn answers a request; ``None`` where any may.
+Where = Callable[[HTTPConnection], Awaitable[Reference | None]]
 
 #: Finds what a request is about; ``None`` where that is not there, which the handler says by itself.
 Find = Callable[[HTTPConnection], Awaitable[Resource | None]]
@@ -48,6 +52,15 @@ class Subject:
     find: Find | None
     #: What is said of one that the caller may not see, where that is not what ``unseen`` says.
     missing: Callable[[HTTPConnection], InnkeeperError] | None = None
+    #: What decides which server answers; ``None`` where any does, from what all share.
+    where: Where | None = None
+    #: While the owner is away the server that was asked answers, from what all share.
+    waits: bool = False
+
+    @property
+    def waiting(self) -> Subject:
+        """The same for what may be done while the owner of the host is away: it finds it when it is back."""
+        return dataclasses.replace(self, waits=True)
 
 
 async def _the_inn(connection: HTTPConnection) -> Resource:
@@ -61,13 +74,33 @@ the_inn = Subject(Kind.INN, _the_inn)
 what_they_see = Subject(Kind.MANY, None)
 
 
+async def _host_in_query(connection: HTTPConnection) -> Reference | None:
+    host = connection.query_params.get("host")
+    return None if host is None else Reference(ReferenceKind.HOST, host)
+
+
+async def _host_in_body(connection: HTTPConnection) -> Reference | None:
+    host = await _field(connection, "host")
+    return Reference(ReferenceKind.HOST, host) if host else None
+
+
+#: The files of the host that ``?host=`` names, else of the computer that is asked.
+files_of_a_host = Subject(Kind.INN, _the_inn, where=_host_in_query)
+
+#: The host that a field of the body names, else the one that is asked.
+host_in_body = Subject(Kind.INN, _the_inn, where=_host_in_body)
+
+
 def machine_in_path(name: str) -> Subject:
     """The machine named in the path."""
 
     async def find(connection: HTTPConnection) -> Resource:
         return machine_called(house_of(connection), connection.path_params[name])
 
-    return Subject(Kind.MACHINE, find)
+    async def where(connection: HTTPConnection) -> Reference:
+        return Reference(ReferenceKind.MACHINE, connection.path_params[name])
+
+    return Subject(Kind.MACHINE, find, where=where)
 
 
 def machine_in_body(name: str) -> Subject:
@@ -76,7 +109,10 @@ def machine_in_body(name: str) -> Subject:
     async def find(connection: HTTPConnection) -> Resource:
         return machine_called(house_of(connection), await _field(connection, name))
 
-    return Subject(Kind.MACHINE, find)
+    async def where(connection: HTTPConnection) -> Reference:
+        return Reference(ReferenceKind.MACHINE, await _field(connection, name))
+
+    return Subject(Kind.MACHINE, find, where=where)
 
 
 def folder_in_query(name: str, default: str = "\\") -> Subject:

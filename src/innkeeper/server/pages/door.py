@@ -16,6 +16,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Scope
 
 from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.wire.messages import Problem
+from innkeeper.wire.problems import revive
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Value = str | int | float | bool | None
@@ -30,7 +32,7 @@ class Door:
     """The operations of ``/v1``, called as the visitor of one page."""
 
     def __init__(self, connection: HTTPConnection) -> None:
-        self._routes: ASGIApp = connection.app.router
+        self._routes: ASGIApp = connection.app.state.inner_door
         self._scope = connection.scope
 
     async def get(self, path: str, answer: type[Answer], /, **query: Value) -> Answer:
@@ -56,6 +58,9 @@ class Door:
     async def _call(self, method: str, path: str, query: Mapping[str, Value], body: Body) -> bytes:
         exchange = _Exchange(_encoded(body))
         await self._routes(self._request(method, path, query), exchange.receive, exchange.send)
+        if exchange.status >= 400 and exchange.answer:
+            # Of another server, which could not raise it here.
+            raise revive(Problem.model_validate_json(bytes(exchange.answer)))
         if exchange.status >= 400:
             raise ServiceError(
                 f"{method} {path} answered {exchange.status}.",

@@ -20,6 +20,7 @@ from innkeeper.server.identity.subjects import what_they_see
 from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.server.routes.configuration import sent_value
+from innkeeper.tasks.ports import Clock
 from innkeeper.wire import host as wire
 from innkeeper.wire.configuration import ValueList, ValueMessage, ValueRequest, value_message
 from innkeeper.wire.version import VERSION
@@ -42,7 +43,7 @@ _More = Annotated[list[str], Query(max_length=100)]
 async def list_hosts(house: TheHouse) -> wire.HostList:
     """The hosts that answer, with their facts, and those that do not, with the reasons."""
     hosts = house.machines.hosts
-    answers = await ask_all(hosts.values(), lambda host: _host(house, host))
+    answers = await ask_all(hosts.values(), lambda host: host_message(house.clock, host))
     return wire.HostList(
         hosts=tuple(answers.given.values()),
         away=tuple(
@@ -217,13 +218,14 @@ async def remove_option(key: Annotated[str, Query()], house: TheHouse) -> None:
     await house.virtual_pc.remove_value(key)
 
 
-async def _host(house: House, host: Host) -> wire.HostInfoMessage:
+async def host_message(clock: Clock, host: Host) -> wire.HostInfoMessage:
+    """Ask a host what it is."""
     # Facts of this computer are known without its libvirt, which has to answer all the same.
     await host.information.memory_free_mib()
     facts, acceleration = await host.information.facts(), await host.information.acceleration()
     return wire.HostInfoMessage(
         uri=host.uri,
-        utc_time=house.clock.now(),
+        utc_time=clock.now(),
         name=facts.name,
         memory_mib=facts.memory_mib,
         memory_available_mib=facts.memory_available_mib,

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from innkeeper import errors
-from innkeeper.client.problems import revive
 from innkeeper.errors import ErrorCode, InnkeeperError
 from innkeeper.server.http.problems import STATUS, problem_of
 from innkeeper.wire.messages import Problem
+from innkeeper.wire.problems import revive
 
 
 def _kinds(kind: type[InnkeeperError] = InnkeeperError) -> Iterator[type[InnkeeperError]]:

@@ -1,0 +1,165 @@
+"""Keep the directory current: what this server sees of its hosts is written down for the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+
+from innkeeper.errors import InnkeeperError
+from innkeeper.machines.asking import ask_all
+from innkeeper.machines.directory import Directory, HostEntry, MachineEntry
+from innkeeper.machines.ports.host import Host
+from innkeeper.machines.service import Machines
+from innkeeper.server.board import Board, Notice
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.waiting import Signal
+from innkeeper.wire.events import Event, EventGroup
+
+_log = structlog.get_logger(__name__)
+
+#: Changes within this time are written together.
+_GATHER_SECONDS: Final = 0.3
+#: What no event tells of is seen by then, and so long a host's facts are believed.
+_LOOK_SECONDS: Final = 15.0
+#: At the most so many rows in one transaction.
+_ROWS: Final = 1000
+
+_CONCERNED: Final = frozenset({EventGroup.MACHINE, EventGroup.HOST, EventGroup.AGENT, EventGroup.TASK})
+
+
+class DirectoryKeeper:
+    """Writes the machines and hosts of this server into the directory, each row when it has changed."""
+
+    def __init__(
+        self,
+        *,
+        board: Board,
+        machines: Machines,
+        directory: Directory,
+        server: str,
+        clock: Clock,
+        facts_of: Callable[[Host], Awaitable[str]],
+    ) -> None:
+        """``facts_of`` asks a host for its facts, as JSON; ``server`` is this server's name."""
+        self._board = board
+        self._machines = machines
+        self._directory = directory
+        self._server = server
+        self._clock = clock
+        self._facts_of = facts_of
+        self._changed = Signal(is_set=True)
+        #: What is written down of the machines of each host that was looked after, by the host's id.
+        self._written: dict[str, dict[str, tuple[Notice | None, MachineEntry]]] = {}
+        self._hosts: dict[str, HostEntry] = {}
+        self._hosts_seen_at = float("-inf")
+
+    def on_event(self, event: Event) -> None:
+        """Note that something may have changed (a ``Publish``)."""
+        if event.kind.group in _CONCERNED:
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Keep the directory current while the service runs."""
+        while True:
+            await self._changed.wait_within(self._clock, _LOOK_SECONDS)
+            await self._clock.sleep(_GATHER_SECONDS)
+            self._changed.clear()
+            try:
+                await self.look()
+            except InnkeeperError as error:
+                _log.warning("directory.look_failed", error=error.sentence)
+
+    async def look(self) -> None:
+        """Write down what has changed since the last look."""
+        hosts = {host.id: host for host in self._machines.hosts.values()}
+        await self._know(hosts)
+        if self._clock.monotonic() - self._hosts_seen_at >= _LOOK_SECONDS:
+            await self._look_at_hosts(hosts)
+        notices = await self._board.all()
+        silent = self._machines.silent
+        seen: dict[str, dict[str, Notice]] = {
+            number: {} for number, host in hosts.items() if host.name not in silent
+        }
+        for notice in notices:
+            if (of_host := seen.get(notice.machine.host_id)) is not None:
+                of_host[notice.machine.key] = notice
+        for number, found in seen.items():
+            await self._write(number, found)
+
+    async def _know(self, hosts: Mapping[str, Host]) -> None:
+        """Read what is written down of hosts that are new here; forget those that are others' now."""
+        for number in self._written.keys() - hosts.keys():
+            del self._written[number]
+            self._hosts.pop(number, None)
+        for number in hosts.keys() - self._written.keys():
+            entries = await self._directory.of_host(number)
+            self._written[number] = {entry.key: (None, entry) for entry in entries}
+
+    async def _write(self, host_id: str, found: Mapping[str, Notice]) -> None:
+        written = self._written[host_id]
+        gone = written.keys() - found.keys()
+        changed: list[tuple[Notice, MachineEntry]] = []
+        for key, notice in found.items():
+            known = written.get(key)
+            if known is not None and known[0] is notice:
+                continue
+            entry = entry_of(notice)
+            if known is not None and known[1] == entry:
+                written[key] = notice, entry
+            else:
+                changed.append((notice, entry))
+        for start in range(0, max(len(changed), bool(gone)), _ROWS):
+            rows = changed[start : start + _ROWS]
+            await self._directory.update([entry for _, entry in rows], gone if start == 0 else ())
+            for notice, entry in rows:
+                written[entry.key] = notice, entry
+        for key in gone:
+            written.pop(key, None)
+
+    async def _look_at_hosts(self, hosts: Mapping[str, Host]) -> None:
+        answers = await ask_all(hosts.values(), self._facts_of)
+        now, known = self._clock.now(), {host.host_id: host for host in await self._directory.hosts()}
+        entries = [
+            self._host_entry(host, known.get(number), answers.given, answers.missing, now)
+            for number, host in hosts.items()
+        ]
+        await self._directory.put_hosts(
+            [entry for entry in entries if self._hosts.get(entry.host_id) != entry]
+        )
+        self._hosts = {entry.host_id: entry for entry in entries}
+        self._hosts_seen_at = self._clock.monotonic()
+
+    def _host_entry(
+        self,
+        host: Host,
+        known: HostEntry | None,
+        given: Mapping[str, str],
+        missing: Mapping[str, InnkeeperError],
+        now: dt.datetime,
+    ) -> HostEntry:
+        fresh = HostEntry(host_id=host.id, name=host.name, uri=host.uri, server=self._server)
+        if host.name in given:
+            return dataclasses.replace(fresh, facts=given[host.name], seen_at=now)
+        reason = missing[host.name].sentence if host.name in missing else ""
+        if known is None:
+            return dataclasses.replace(fresh, reason=reason)
+        return dataclasses.replace(fresh, facts=known.facts, seen_at=known.seen_at, reason=reason)
+
+
+def entry_of(notice: Notice) -> MachineEntry:
+    """Return a machine as it stands in the directory."""
+    machine = notice.machine
+    return MachineEntry(
+        key=machine.key,
+        host_id=machine.host_id,
+        host=machine.host,
+        name=machine.name,
+        uuid=machine.uuid,
+        state=machine.state,
+        labels=machine.labels,
+        summary=notice.message().model_dump_json(),
+    )

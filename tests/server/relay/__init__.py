@@ -1,0 +1,1 @@
+"""Servers of one inn ask one another."""

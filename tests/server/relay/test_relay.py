@@ -1,0 +1,170 @@
+"""A request about what another server looks after is answered by that server."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import httpx
+import pytest
+
+from innkeeper.errors import ErrorCode
+from innkeeper.identity.caller import Caller, Proof
+from innkeeper.identity.granted import Granted
+from innkeeper.identity.roles import Grant, Reach, Role
+from innkeeper.server.relay.authority import Credentials, make_authority, name_of
+from innkeeper.server.relay.vouching import HEADER, vouch
+from tests.server.relay.two_servers import Server, client
+
+Inn = tuple[Server, Server]
+
+_EVE = Caller(user="eve", realm="local", proof=Proof.TOKEN, grants=(Grant(role=Role.ADMINISTRATOR),))
+#: An administrator whom nobody has authenticated.
+FORGED = {HEADER.decode(): vouch(_EVE).decode()}
+
+
+async def peer(inn: Inn, credentials: Credentials | ssl.SSLContext) -> httpx.AsyncClient:
+    """A client of the south's peer door with these credentials."""
+    north, _ = inn
+    assert north.house.neighbours is not None
+    (address,) = [each.address for each in await north.house.neighbours.living()]
+    tls = credentials.calling if isinstance(credentials, Credentials) else credentials
+    return httpx.AsyncClient(verify=tls, base_url=f"https://{address}")
+
+
+def as_south(south: Server) -> dict[str, str]:
+    """What makes a client expect the south's certificate."""
+    return {"sni_hostname": name_of(south.house.neighbours.own.id if south.house.neighbours else "")}
+
+
+async def test_a_machine_is_the_same_at_each_door(inn: Inn) -> None:
+    """What its owner's door answers, the other answers too."""
+    north, south = inn
+    for path in ("/v1/machines/db-1", "/v1/machines/db-1/configuration", "/v1/machines/db-1/display"):
+        here, there = await south.http.get(path), await north.http.get(path)
+        assert there.status_code == here.status_code == 200
+        assert there.json() == here.json()
+        assert there.headers["content-type"] == here.headers["content-type"]
+
+
+async def test_a_command_at_the_wrong_door_is_carried_out(inn: Inn) -> None:
+    """By the owner, and audited once."""
+    north, south = inn
+    response = await north.http.post("/v1/machines/db-1/startup", json={})
+    assert response.status_code == 202, response.text
+    await south.house.tasks.wait(response.json()["task"]["id"])
+    assert (await south.http.get("/v1/machines/db-1")).json()["state"] == "RUNNING"
+    told = [entry.fact async for entry in south.house.audit.all() if entry.fact.on == "machine db-1"]
+    assert [(fact.who, fact.action, fact.outcome.value) for fact in told] == [
+        ("root", "command_machine", "begun"),
+        ("root", "command_machine", "done"),
+    ]
+
+
+async def test_a_refusal_of_the_owner_is_the_refusal_of_the_door(inn: Inn) -> None:
+    """With its identifier and its words."""
+    north, south = inn
+    refused = await north.http.post("/v1/machines/db-2/reset", json={})
+    assert refused.status_code == 409
+    assert refused.json() == (await south.http.post("/v1/machines/db-2/reset", json={})).json()
+
+
+async def test_a_page_shows_a_machine_of_another_server(inn: Inn) -> None:
+    """Pages ask the interface, and so reach all that it does."""
+    north, _ = inn
+    page = await north.http.get("/machines/db-2")
+    assert page.status_code == 200
+    assert "db-2" in page.text
+
+
+async def test_who_may_not_see_the_machine_is_told_that_there_is_none(inn: Inn) -> None:
+    """At the door that was asked, as at the owner's."""
+    north, south = inn
+    people = north.house.people
+    await people.accounts.add("ana", "long enough a word")
+    grant = Grant(role=Role.VIEWER, reach=Reach.MACHINE, name="web-1")
+    await people.grants.give(Granted(realm="local", name="ana", is_group=False, grant=grant))
+    for door in (north, south):
+        async with client(door.app) as http:
+            answer = await http.get("/v1/machines/db-1", auth=("ana@local", "long enough a word"))
+            assert answer.status_code == 404, answer.text
+            assert answer.json()["error"] == "MachineNotFound"
+
+
+async def test_a_header_from_outside_vouches_for_nobody(inn: Inn) -> None:
+    """It is believed at the peer door alone."""
+    for door in inn:
+        async with client(door.app) as http:
+            for machine in ("db-1", "web-1"):
+                answer = await http.get(f"/v1/machines/{machine}", headers=FORGED)
+                assert answer.status_code == 401
+
+
+async def test_a_stranger_does_not_get_through_the_peer_door(inn: Inn) -> None:
+    """Without a certificate, or with one of another authority."""
+    _, south = inn
+    bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    bare.check_hostname, bare.verify_mode = False, ssl.CERT_NONE
+    foreign = await asyncio.to_thread(
+        Credentials.issued, "nobody", south.house.settings.state_dir / "foreign", make_authority()
+    )
+    foreign.calling.check_hostname, foreign.calling.verify_mode = False, ssl.CERT_NONE
+    for credentials in (bare, foreign):
+        async with await peer(inn, credentials) as http:
+            with pytest.raises(httpx.TransportError):
+                await http.get("/v1/machines/db-1", headers=FORGED, extensions=as_south(south))
+
+
+async def test_a_server_expects_the_very_server_that_it_asks(inn: Inn) -> None:
+    """Another one of the same inn at that address is not it."""
+    north, south = inn
+    assert north.house.neighbours is not None
+    credentials = north.house.neighbours.transport.credentials
+    async with await peer(inn, credentials) as http:
+        answer = await http.get("/v1/machines/db-1", headers=FORGED, extensions=as_south(south))
+        assert answer.status_code == 200
+    async with await peer(inn, credentials) as http:
+        with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+            await http.get("/v1/machines/db-1", extensions={"sni_hostname": name_of("another")})
+
+
+async def test_a_request_is_sent_on_once_only(inn: Inn) -> None:
+    """A server that is asked by a peer for what it does not own says so, and asks nobody else."""
+    north, south = inn
+    assert north.house.neighbours is not None
+    async with await peer(inn, north.house.neighbours.transport.credentials) as http:
+        answer = await http.get("/v1/machines/web-1", headers=FORGED, extensions=as_south(south))
+    assert answer.status_code == 421
+
+
+async def test_a_repeated_request_is_carried_out_once_whatever_door_it_comes_to(inn: Inn) -> None:
+    """Idempotency keys are the owner's, and the answers are in the shared store."""
+    north, south = inn
+    key = {"Idempotency-Key": "once"}
+    path, body = "/v1/machines/db-2/labels", {"labels": ["a"]}
+    first = await north.http.post(path, json=body, headers=key)
+    assert first.status_code < 300, first.text
+    again = [
+        await door.http.post("/v1/machines/db-2/labels", json={"labels": ["a"]}, headers=key) for door in inn
+    ]
+    assert [each.headers.get("Idempotent-Replayed") for each in again] == ["true", "true"]
+    await south.http.delete("/v1/machines/db-2/labels/a")
+
+
+async def test_a_machine_whose_owner_is_away_is_told_of_and_not_commanded(inn: Inn) -> None:
+    """The refusal names the server, since when it is away, and that its work waits."""
+    north, south = inn
+    assert north.house.neighbours is not None
+    assert south.house.neighbours is not None
+    own = south.house.neighbours.own
+    await south.house.neighbours.announce("")
+    north.house.neighbours.look_again()
+    try:
+        refused = await north.http.post("/v1/machines/db-1/pause", json={})
+    finally:
+        await south.house.neighbours.announce(own.address)
+        north.house.neighbours.look_again()
+    assert refused.status_code == 503
+    assert refused.json()["code"] == ErrorCode.ERROR_ONLY_IF_CONNECTED.name
+    assert "cellar is looked after by the server south, which is away since" in refused.json()["detail"]
+    assert "its work waits for it" in refused.json()["detail"]
