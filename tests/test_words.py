@@ -31,7 +31,7 @@ _PRIVATE = re.compile(
 )
 
 #: Settings with a number that is neither a duration nor a size.
-_PLAIN_NUMBERS = frozenset({"speed", "prediction_quantile", "reserve_share"})
+_PLAIN_NUMBERS = frozenset({"failures_a_day", "speed", "prediction_quantile", "reserve_share"})
 _UNITS = ("_seconds", "_minutes", "_hours", "_days", "_ms")
 
 

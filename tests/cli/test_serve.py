@@ -115,6 +115,22 @@ def _wait_for(service: Service, reached: Callable[[Sequence[UpdateMessage]], boo
             time.sleep(0.1)
 
 
+def test_a_simulated_inn_has_many_hosts_that_fail_by_a_file(own_service: Service) -> None:
+    """Each with machines of its own; one that is away is told, and the others go on."""
+    own_service.add_arguments("--hosts", "3", "--machines", "2")
+    own_service.start()
+    with own_service.connect() as inn:
+        hosts = {machine.name: machine.host for machine in inn.machines.list()}
+        assert sorted(hosts.values()) == ["attic", "attic", "barn", "barn", "cellar", "cellar"]
+        (own_service.state_dir / "fake" / "failures").write_text("cellar away\n")
+        deadline = time.monotonic() + 60
+        while "cellar" in {machine.host for machine in inn.machines.list()}:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert {machine.host for machine in inn.machines.list()} == {"attic", "barn"}
+    assert "cellar" in own_service.run("host", "list").out
+
+
 def test_simulated_time_never_goes_back_across_a_crash(own_service: Service) -> None:
     """Or guests would live through things twice."""
     own_service.start()

@@ -79,6 +79,23 @@ def test_a_socket_path_that_linux_cannot_take_is_refused_at_once(tmp_path: Path)
         settings.load(environ={"INNKEEPER_SOCKET": "/" + "x" * 120})
 
 
+def test_simulated_servers_with_names_share_their_hosts_and_nothing_else() -> None:
+    """On one computer, without a word about places: each has its own state and socket."""
+    environ = {"INNKEEPER_STATE_DIR": "/nowhere/inn"}
+    one, two = (
+        settings.load(environ=environ, flags={"fake": {"hosts": 2}, "server_name": name})
+        for name in ("one", "two")
+    )
+    assert one.fake is not None
+    assert two.fake is not None
+    assert one.fake.fleet == two.fake.fleet == Path("/nowhere/inn-fake/fleet")
+    assert one.state_dir != two.state_dir
+    assert one.socket == one.state_dir / "innkeeper.sock"
+    own = settings.load(environ=environ, flags={"fake": {}, "server_name": "own", "state_dir": Path("/own")})
+    assert own.fake is not None
+    assert (own.state_dir, own.fake.fleet) == (Path("/own"), None)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="root's own defaults")
 def test_root_serves_the_system(tmp_path: Path) -> None:
     """The places that a system service is expected at."""

@@ -23,6 +23,32 @@ def serve(
         int | None, typer.Argument(metavar="[N]", help="With --fake: how many simulated machines.", min=1)
     ] = None,
     fake: Annotated[bool, typer.Option("--fake", help="Simulate machines: nothing real is touched.")] = False,
+    each: Annotated[
+        int | None, typer.Option("--machines", help="With --fake: the same as [N], for each host.", min=1)
+    ] = None,
+    hosts: Annotated[
+        int | None, typer.Option(help="With --fake: how many hosts, called attic, cellar …", min=1)
+    ] = None,
+    first_host: Annotated[
+        int | None, typer.Option(help="With --fake: the number of the first one; others have those before.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With --fake: what everything made up follows from.")
+    ] = None,
+    fleet: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --fake: the directory of hosts and clock, for several servers. A line “cellar hung” "
+            "in its file “failures” makes a host fail (away, hung, slow, full, flapping); “none” ends it."
+        ),
+    ] = None,
+    failures: Annotated[
+        float | None,
+        typer.Option("--failures", help="With --fake: failures of each host in a day, by the seed.", min=0),
+    ] = None,
+    ledger: Annotated[
+        bool, typer.Option("--ledger", help="With --fake: write down every act, in ledger.jsonl of its host.")
+    ] = False,
     speed: Annotated[
         float | None, typer.Option(help="With --fake: how many times faster time goes.", min=0.01)
     ] = None,
@@ -49,6 +75,9 @@ def serve(
     hypervisor: Annotated[
         list[str] | None, typer.Option(metavar="URI", help="A host's libvirt URI. May be given again.")
     ] = None,
+    server_name: Annotated[
+        str | None, typer.Option(help="This server's name among those that share a database.")
+    ] = None,
     database: Annotated[str | None, typer.Option(help="The database's URL; SQLite if left out.")] = None,
     log_json: Annotated[
         bool | None, typer.Option("--log-json/--log-text", help="Log lines as JSON or as text.")
@@ -58,13 +87,22 @@ def serve(
     # Only here: the other commands need nothing of the server, and start quicker without it.
     from innkeeper.server import service, settings
 
-    if not fake and (machines is not None or speed is not None or lively):
-        raise InvalidArgument(
-            "How many machines, how fast and how lively goes with simulated machines only.",
-            advice="Add --fake.",
-        )
+    wanted = {
+        "machines": machines if each is None else each,
+        "hosts": hosts,
+        "first_host": first_host,
+        "seed": seed,
+        "fleet": fleet,
+        "failures_a_day": failures,
+        "ledger": ledger or None,
+        "speed": speed,
+        "lively": lively or None,
+    }
+    simulated = {name: value for name, value in wanted.items() if value is not None}
+    if simulated and not fake:
+        names = ", ".join(sorted(simulated)).replace("_", " ")
+        raise InvalidArgument(f"These go with simulated machines only: {names}.", advice="Add --fake.")
     _refuse_password(database)
-    simulated = {"machines": machines, "speed": speed, "lively": lively or None}
     flags = {
         "socket": session_of(context).socket,
         "state_dir": state_dir,
@@ -72,9 +110,10 @@ def serve(
         "tls_certificate": tls_certificate,
         "tls_key": tls_key,
         "hypervisors": tuple(hypervisor) if hypervisor else None,
+        "server_name": server_name,
         "database": database,
         "log_json": log_json,
-        "fake": {name: value for name, value in simulated.items() if value is not None} if fake else None,
+        "fake": simulated if fake else None,
     }
     service.run(settings.load(file=config, flags=flags))
 

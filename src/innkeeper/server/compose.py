@@ -30,8 +30,9 @@ from innkeeper.hypervisor.libvirt import (
     prepare_root,
 )
 from innkeeper.hypervisor.simulated.agents import FakeAgents
-from innkeeper.hypervisor.simulated.fleet import settle_fleet
-from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
+from innkeeper.hypervisor.simulated.fleet import Fleet, open_fleet
+from innkeeper.hypervisor.simulated.host import SimulatedHost
+from innkeeper.hypervisor.simulated.turns import Actor
 from innkeeper.identity.audit import Audit
 from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.creation import Creation
@@ -232,7 +233,8 @@ def _clock(settings: Settings) -> Clock:
 
 
 def _fleet(settings: Settings) -> Path:
-    return settings.state_dir / "fake"
+    chosen = settings.fake.fleet if settings.fake is not None else None
+    return chosen or settings.state_dir / "fake"
 
 
 async def _house(
@@ -407,7 +409,7 @@ async def _hypervisors(foundations: Foundations) -> Sequence[Host]:
     if foundations.overrides.hypervisors is not None:
         return foundations.overrides.hypervisors
     if foundations.settings.fake is not None:
-        return (await _fake(foundations, foundations.settings.fake),)
+        return await _fake(foundations, foundations.settings.fake)
     hosts = named_hosts(await _uris(foundations.settings))
     opening = (_libvirt(foundations, name, uri) for name, uri in hosts.items())
     opened = await asyncio.gather(*opening, return_exceptions=True)
@@ -421,14 +423,19 @@ def _opened(host: Host | BaseException) -> Host:
     return host
 
 
-async def _fake(foundations: Foundations, fake: FakeSettings) -> SimulatedHost:
-    hypervisor = simulated_host(
-        _fleet(foundations.settings), clock=foundations.clock, publish=foundations.events.publish
+async def _fake(foundations: Foundations, fake: FakeSettings) -> Sequence[Host]:
+    fleet = Fleet(
+        directory=_fleet(foundations.settings),
+        first_host=fake.first_host,
+        hosts=fake.hosts,
+        machines=fake.machines,
+        seed=fake.seed,
+        failures_a_day=fake.failures_a_day,
     )
-    foundations.opened.push_async_callback(hypervisor.connection.close)
-    await hypervisor.connection.open()
-    await settle_fleet(hypervisor.simulation, fake.machines)
-    return hypervisor
+    actor = Actor(server=foundations.settings.own_name, keeps_ledger=fake.ledger)
+    return await foundations.opened.enter_async_context(
+        open_fleet(fleet, clock=foundations.clock, publish=foundations.events.publish, actor=actor)
+    )
 
 
 async def _uris(settings: Settings) -> Sequence[str]:
@@ -467,8 +474,9 @@ async def _agents(
 ) -> GuestAgents:
     if foundations.overrides.agents is not None:
         return foundations.overrides.agents
-    if foundations.settings.fake is not None and isinstance(hypervisors[0], SimulatedHost):
-        simulated = FakeAgents(hypervisors[0].simulation, clock=foundations.clock)
+    if foundations.settings.fake is not None:
+        simulations = (each.simulation for each in hypervisors if isinstance(each, SimulatedHost))
+        simulated = FakeAgents(*simulations, clock=foundations.clock)
         foundations.events.subscribe(simulated.on_event)
         return simulated
 

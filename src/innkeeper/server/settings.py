@@ -39,8 +39,22 @@ class FakeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: How many machines it has.
+    #: How many machines each host has.
     machines: int = Field(default=3, ge=1, le=100_000)
+    #: How many hosts there are (`attic`, `cellar` …). If not set: one, called `fake`.
+    hosts: int | None = Field(default=None, ge=1, le=10_000)
+    #: The number of the first of these hosts: another server may have those before it.
+    first_host: int = Field(default=1, ge=1, le=1_000_000)
+    #: What everything made up follows from: machines, their memory and paces, how updates go, failures.
+    seed: int = 0
+    #: The directory of hosts and clock; servers that use the same one share both. If not set: `fake` in the
+    #: state directory. A line such as `cellar hung` in its file `failures` makes a host fail: `away`, `hung`,
+    #: `slow`, `full` or `flapping`, until `cellar none`.
+    fleet: Path | None = None
+    #: How many failures each host has in a simulated day, on average, by the seed.
+    failures_a_day: float = Field(default=0.0, ge=0, le=1000)
+    #: Write down every act on a machine, in the file `ledger.jsonl` of its host.
+    ledger: bool = False
     #: How many times faster than the wall clock its time goes.
     speed: float = Field(default=60.0, gt=0, le=100_000)
     #: Simulate activity too: a window every night, updates booked for it, scheduled tasks.
@@ -178,9 +192,8 @@ def load(
         settled |= _read(file)
     settled |= _from_environment(environ)
     settled |= {name: value for name, value in (flags or {}).items() if value is not None}
-    if settled.get("fake") is not None and (flags or {}).get("state_dir") is None:
-        # The state of simulated machines is never kept among that of real ones.
-        settled["state_dir"] = Path(f"{settled['state_dir']}-fake")
+    if settled.get("fake") is not None:
+        _set_apart(settled, flags or {})
     try:
         settings = TypeAdapter(Settings).validate_python(settled)
     except ValidationError as error:
@@ -188,6 +201,18 @@ def load(
     _refuse_long_socket(settings.socket)
     _refuse_policy(settings.policy, file)
     return settings
+
+
+def _set_apart(settled: dict[str, object], flags: Mapping[str, object]) -> None:
+    """Keep the state of simulated machines from that of real ones; servers with a name share hosts alone."""
+    name = settled.get("server_name")
+    place = Path(f"{settled['state_dir']}-fake")
+    if flags.get("state_dir") is None:
+        settled["state_dir"] = place / "servers" / str(name) if name else place
+        if name and isinstance(fake := settled["fake"], dict):
+            settled["fake"] = {"fleet": place / "fleet", **fake}
+    if name and flags.get("socket") is None:
+        settled["socket"] = Path(str(settled["state_dir"])) / "innkeeper.sock"
 
 
 def _default_file(environ: Mapping[str, str], uid: int) -> Path | None:

@@ -17,7 +17,7 @@ from innkeeper.channels.ports import (
     TaskStateChanged,
     UpdateStatus,
 )
-from innkeeper.errors import AgentError, ErrorCode, MachineNotFound
+from innkeeper.errors import AgentError, ErrorCode, HypervisorError, MachineNotFound
 from innkeeper.hypervisor.simulated import guest_program as words
 from innkeeper.hypervisor.simulated.guests import Due, Guest, GuestTask
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
@@ -47,8 +47,10 @@ _ENDS = frozenset(
 class FakeAgents:
     """The task agents of all simulated machines."""
 
-    def __init__(self, simulation: Simulation, *, clock: Clock) -> None:
-        self._simulation = simulation
+    def __init__(self, *simulations: Simulation, clock: Clock) -> None:
+        self._simulations = simulations
+        #: The host on which each machine was found last.
+        self._found: dict[str, Simulation] = {}
         self._clock = clock
         self._streams = FakeStreams()
 
@@ -62,8 +64,9 @@ class FakeAgents:
         give_up = self._clock.monotonic() + timeout
         while True:
             hello = await self._hello(machine)
-            if hello is not None and hello.boot_id != other_boot_than:
-                return FakeAgent(self._simulation, machine, hello, self._clock, self._streams)
+            simulation = self._simulation_of(machine)
+            if hello is not None and simulation is not None and hello.boot_id != other_boot_than:
+                return FakeAgent(simulation, machine, hello, self._clock, self._streams)
             if self._clock.monotonic() >= give_up:
                 raise AgentError(
                     f"The task agent of {machine} did not answer within {timeout:g} seconds.",
@@ -74,17 +77,33 @@ class FakeAgents:
 
     def is_connected(self, machine: str) -> bool:
         """Whether the agent is up, as of the last look at its machine."""
-        return self._simulation.has_agent_up(machine)
+        simulation = self._simulation_of(machine)
+        return simulation is not None and simulation.has_agent_up(machine)
 
     def heartbeat(self, machine: str) -> int | None:
         """All or none: simulated agents lose no ping."""
-        return self._simulation.heartbeat(machine)
+        simulation = self._simulation_of(machine)
+        return None if simulation is None else simulation.heartbeat(machine)
 
     async def _hello(self, machine: str) -> AgentHello | None:
-        try:
-            return await self._simulation.simulate(machine, _hello)
-        except MachineNotFound:
+        simulation = self._simulation_of(machine)
+        if simulation is None:
             return None
+        try:
+            return await simulation.simulate(machine, _hello)
+        except (MachineNotFound, HypervisorError):  # it is gone, or its host is away
+            return None
+
+    def _simulation_of(self, machine: str) -> Simulation | None:
+        """The host that has the machine."""
+        last = self._found.get(machine)
+        if last is not None and machine in last.machines:
+            return last
+        for simulation in self._simulations:
+            if machine in simulation.machines:
+                self._found[machine] = simulation
+                return simulation
+        return None
 
 
 class FakeAgent:
@@ -111,7 +130,10 @@ class FakeAgent:
 
     async def start_task(self, label: str, identifier: str, context: bytes) -> AgentTask:
         """``StartTask``."""
-        return await self._call(lambda g, now: _told(identifier, g.start_task(identifier, context, now)))
+        return await self._call(
+            lambda guest, now: _told(identifier, guest.start_task(identifier, context, now)),
+            doing=f"update {identifier}",
+        )
 
     async def task(self, identifier: str) -> AgentTask | None:
         """An update in the agent's journal; ``None`` where it is unknown."""
@@ -206,20 +228,26 @@ class FakeAgent:
             known = journal
             await self._clock.sleep(_LOOK_SECONDS)
 
-    async def _call(self, ask: Callable[[Guest, float], T]) -> T:
+    async def _call(self, ask: Callable[[Guest, float], T], *, doing: str = "") -> T:
         def answer(machine: SimulatedMachine, now: float) -> T:
             if not _is_up(machine) or machine.memory is None or machine.memory.boot_id != self._hello.boot_id:
-                raise AgentError(
-                    f"The session with the task agent of {self._machine} is lost.",
-                    machine=self._machine,
-                    advice="Wait for the guest to come back.",
-                )
+                raise self._lost()
             guest = machine.guest()
             told = ask(guest, now)
             machine.write(guest)
             return told
 
-        return await self._simulation.simulate(self._machine, answer)
+        try:
+            return await self._simulation.simulate(self._machine, answer, doing=doing)
+        except HypervisorError as error:  # the host is away, and the session went by it
+            raise self._lost() from error
+
+    def _lost(self) -> AgentError:
+        return AgentError(
+            f"The session with the task agent of {self._machine} is lost.",
+            machine=self._machine,
+            advice="Wait for the guest to come back.",
+        )
 
 
 def _is_up(machine: SimulatedMachine) -> bool:

@@ -30,6 +30,7 @@ class SimulatedConfigurations:
 
     async def read_all(self) -> Mapping[str, Configuration]:
         """The configuration for the next start of every machine."""
+        await self._simulation.condition.reach()
         return {name: _configuration(each, False) for name, each in self._simulation.machines.items()}
 
     async def describe(

@@ -61,19 +61,15 @@ class SimulatedDefinitions:
             acts.need(machine, "be renamed", machine.state is MachineState.TURNED_OFF)
             acts.rename(machine, new_name)
 
-        machine = machines.get(name)
-        record = self._simulation.record(machine) if machine is not None else None
-        await self._simulation.simulate(name, rename)
-        machines[new_name] = machines.pop(name)
-        if record is not None:
-            await self._simulation.delete(record)
+        await self._simulation.simulate(name, rename, doing="rename")
+        await self._simulation.renamed(name, new_name)
         self._simulation.publish(EventKind.MACHINE_UNDEFINED, name)
         self._simulation.publish(EventKind.MACHINE_DEFINED, new_name)
 
     async def undefine(self, name: str) -> None:
         """Delete a machine that is off; its disks stay."""
         await self._simulation.simulate(
-            name, lambda machine, _: acts.need(machine, "undefine", not machine.is_on)
+            name, lambda machine, _: acts.need(machine, "undefine", not machine.is_on), doing="undefine"
         )
         await self._simulation.forget(name)
 
@@ -86,7 +82,7 @@ class SimulatedDefinitions:
         )
         machine = self._simulation.machines[name]
         if machine.saved is not None:
-            self._simulation.machines.pop(name)
+            await self._simulation.forget(name, keep_record=True)
             await self._images.move(str(self._simulation.record(machine)), saved_state)
         else:
             await self._simulation.forget(name)

@@ -8,6 +8,7 @@ from typing import TypeVar
 from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.machines import format_of
+from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.machines.ports.image_files import Hindrance
 
 T = TypeVar("T")
@@ -16,7 +17,8 @@ T = TypeVar("T")
 class FakeFiles(LocalFiles):
     """The simulated disks' files: their overlays have a format of their own."""
 
-    def __init__(self, *, threads: bool) -> None:
+    def __init__(self, simulation: Simulation, *, threads: bool) -> None:
+        self._simulation = simulation
         self._threads = threads
 
     async def image_hindrance(
@@ -33,8 +35,17 @@ class FakeFiles(LocalFiles):
 
     async def format(self, path: str) -> str:
         """The format; overlays call themselves qcow2, and images from elsewhere are looked at."""
-        simulated = await self._run(lambda: fake_disks.is_simulated(path))
-        return await self._run(lambda: format_of(path)) if simulated else await super().format(path)
+        simulated = await self._blocking(path, lambda: fake_disks.is_simulated(path))
+        return (
+            await self._blocking(path, lambda: format_of(path)) if simulated else await super().format(path)
+        )
+
+    async def _blocking(self, path: str, call: Callable[[], T]) -> T:
+        def touched() -> T:
+            self._simulation.touch_disk(path)
+            return call()
+
+        return await super()._blocking(path, touched)
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await super()._run(call) if self._threads else call()

@@ -104,7 +104,7 @@ class GuestDisk:
 
     def to_bytes(self) -> bytes:
         """The content as it is written to the disk."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
+        return as_json(self)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> GuestDisk:
@@ -200,6 +200,15 @@ class Guest:
             if fate is not Fate.LIVES:
                 return fate, at
         return Fate.LIVES, now
+
+
+def as_json(value: object) -> bytes:
+    """A dataclass with slots, and all such in it, as JSON; ``asdict`` would copy everything first."""
+    return json.dumps(value, default=_fields).encode()
+
+
+def _fields(value: object) -> dict[str, object]:
+    return {name: getattr(value, name) for name in type(value).__slots__}  # type: ignore[attr-defined]
 
 
 def _behaviour_of(context: bytes, default: Behaviour) -> Behaviour:

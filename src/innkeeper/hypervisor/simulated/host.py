@@ -9,6 +9,7 @@ from innkeeper.hypervisor.simulated.agent_ports import SimulatedAgentPorts
 from innkeeper.hypervisor.simulated.backups import SimulatedBackups
 from innkeeper.hypervisor.simulated.configurations import SimulatedConfigurations
 from innkeeper.hypervisor.simulated.definitions import SimulatedDefinitions
+from innkeeper.hypervisor.simulated.failures import Failures
 from innkeeper.hypervisor.simulated.files import FakeFiles
 from innkeeper.hypervisor.simulated.guest_agents import SimulatedGuestAgents
 from innkeeper.hypervisor.simulated.host_disks import SimulatedDisks
@@ -22,11 +23,14 @@ from innkeeper.hypervisor.simulated.saved_states import SimulatedSavedStates
 from innkeeper.hypervisor.simulated.screens import FakeScreens
 from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.hypervisor.simulated.state_files import SimulatedStateFiles
+from innkeeper.hypervisor.simulated.turns import Actor
 from innkeeper.hypervisor.simulated.undo_disks import SimulatedUndoDisks
 from innkeeper.hypervisor.simulated.usage import SimulatedUsage
 from innkeeper.machines.ports.host import Host
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Publish
+
+_NOBODY = Actor()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +50,23 @@ def simulated_host(
     memory_mib: int = 65536,
     free_bytes: int = 1 << 40,
     threads: bool = True,
+    actor: Actor = _NOBODY,
+    failures: Failures | None = None,
 ) -> SimulatedHost:
     """Make a host of simulated machines below one directory; it is yet to be opened.
 
-    ``threads``: file calls run in threads. Without, time cannot pass inside of one.
+    Several services may open one directory: ``actor`` says which one this is. ``threads``: file calls run in
+    threads. Without, time cannot pass inside of one.
     """
     simulation = Simulation(
-        directory, clock=clock, publish=publish, host=name, free_bytes=free_bytes, threads=threads
+        directory,
+        clock=clock,
+        publish=publish,
+        host=name,
+        free_bytes=free_bytes,
+        threads=threads,
+        actor=actor,
+        failures=Failures(clock=clock) if failures is None else failures,
     )
     inventory = SimulatedInventory(simulation)
     images = FakeImages(clock=clock)
@@ -72,7 +86,7 @@ def simulated_host(
         backups=SimulatedBackups(simulation),
         state_files=SimulatedStateFiles(simulation),
         disks=SimulatedDisks(simulation),
-        files=FakeFiles(threads=threads),
+        files=FakeFiles(simulation, threads=threads),
         images=images,
         screens=FakeScreens(simulation),
         input_devices=FakeInputDevices(simulation),

@@ -24,7 +24,7 @@ class SimulatedDisks:
 
     async def backing_chain(self, path: str) -> Sequence[str]:
         """The image file and the images it stands on."""
-        return await self._simulation.blocking(lambda: fake_disks.chain(path))
+        return await self._simulation.blocking(lambda: self._chain(path))
 
     async def users(self, path: str) -> Sequence[ImageUser]:
         """Who stands on an image."""
@@ -32,19 +32,23 @@ class SimulatedDisks:
 
     async def users_of(self, paths: Sequence[str]) -> Mapping[str, Sequence[ImageUser]]:
         """Who stands on each of these images."""
+        await self._simulation.condition.reach()
         machines = [*self._simulation.machines.values()]
         named = [(m.name, d) for m in machines for d in (*m.disks, *m.live_disks) if d.path]
         return await self._simulation.blocking(lambda: _users(paths, named))
 
     async def chain_formats(self, path: str) -> Mapping[str, str]:
         """The images of the chain; overlays are qcow2, as a real host's would be."""
-        return await self._simulation.blocking(
-            lambda: {each: format_of(each) for each in fake_disks.chain(path)}
-        )
+        return await self._simulation.blocking(lambda: {each: format_of(each) for each in self._chain(path)})
+
+    def _chain(self, path: str) -> Sequence[str]:
+        self._simulation.touch_disk(path)
+        return fake_disks.chain(path)
 
     async def free_bytes(self, directory: str) -> int:
-        """Room left, as the simulation was told."""
-        return self._simulation.room_bytes
+        """Room left, as the simulation was told; none on a disk that is full."""
+        await self._simulation.condition.reach()
+        return 0 if self._simulation.condition.is_full else self._simulation.room_bytes
 
     async def delete(self, path: str) -> None:
         """Delete an image file."""

@@ -58,19 +58,23 @@ class SimulatedInformation:
 
     async def memory_free_mib(self) -> int:
         """The memory that machines which are on leave free."""
+        await self._simulation.condition.reach()
         machines = self._simulation.machines.values()
         return self._memory_mib - sum(machine.memory_mib for machine in machines if machine.is_on)
 
     async def acceleration(self) -> Acceleration:
         """No acceleration: nothing runs."""
+        await self._simulation.condition.reach()
         return Acceleration(accelerator=Accelerator.NONE, reason="Its machines are simulated.")
 
     async def networks(self) -> Sequence[VirtualNetwork]:
         """A few networks."""
+        await self._simulation.condition.reach()
         return NETWORKS
 
     async def usb_devices(self) -> Sequence[UsbDevice]:
         """Two devices, each with the machine that has it."""
+        await self._simulation.condition.reach()
         holders = {
             (address.bus, address.device): machine.name
             for machine in self._simulation.machines.values()

@@ -40,7 +40,7 @@ class SimulatedLifecycle:
 
     async def start(self, name: str, *, paused: bool = False, on_progress: OnProgress | None = None) -> str:
         """Boot a machine, or restore its saved state, which is used up by that."""
-        state = await self._simulation.simulate(name, lambda machine, _: machine.state)
+        state = await self._simulation.simulate(name, lambda machine, _: machine.state, doing="start")
         if state in (MachineState.RUNNING, MachineState.PAUSED):
             return ""
         saved = state is MachineState.SAVED
@@ -87,4 +87,4 @@ class SimulatedLifecycle:
 
     async def turn_off(self, name: str) -> None:
         """Cut the machine's power."""
-        await self._simulation.simulate(name, lambda machine, _: machine.turn_off())
+        await self._simulation.simulate(name, lambda machine, _: machine.turn_off(), doing="turn off")

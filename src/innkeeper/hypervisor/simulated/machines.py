@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from innkeeper.hypervisor.simulated import disks as fake_disks
-from innkeeper.hypervisor.simulated.guests import Behaviour, Fate, Guest, GuestDisk, GuestMemory, Pace
+from innkeeper.hypervisor.simulated.guests import (
+    Behaviour,
+    Fate,
+    Guest,
+    GuestDisk,
+    GuestMemory,
+    Pace,
+    as_json,
+)
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.wire.virtual_pc import UndoPointKind
 
@@ -245,7 +253,7 @@ class SimulatedMachine:
 
     def to_bytes(self) -> bytes:
         """The machine as it is written to its record."""
-        return json.dumps(dataclasses.asdict(self)).encode()
+        return as_json(self)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> SimulatedMachine:

@@ -61,6 +61,7 @@ class SimulatedMemoryPoints:
         """Write the memory and put the overlays over the disks; a kill on the way leaves a partial file."""
         if await self._simulation.simulate(name, lambda m, _: _is_taken(m, path, overlays)):
             return
+        self._simulation.refuse_full(name)
         seconds = min(TAKE_SECONDS, limits.most_seconds)
         await self._simulation.blocking(lambda: fake_disks.replace_file(path, _PARTIAL))
         await self._simulation.take(seconds, on_progress)
@@ -80,7 +81,7 @@ class SimulatedMemoryPoints:
             machine.disks = with_paths(machine.disks, dict(overlays))
             machine.live_disks = with_paths(machine.live_disks, dict(overlays))
 
-        await self._simulation.simulate(name, take)
+        await self._simulation.simulate(name, take, doing="protect")
 
     async def state(self, path: str) -> MemoryFile:
         """What the file is good for, by its first bytes."""
@@ -90,7 +91,9 @@ class SimulatedMemoryPoints:
         """Start the machine from the file, paused."""
         await self._simulation.simulate(name, lambda m, _: acts.need(m, "go back", not m.is_on))
         await self._simulation.take(RESTORE_SECONDS, on_progress)
-        await self._simulation.simulate(name, lambda machine, now: _restore(machine, path, now))
+        await self._simulation.simulate(
+            name, lambda machine, now: _restore(machine, path, now), doing="start"
+        )
 
 
 def _is_taken(machine: SimulatedMachine, path: str, overlays: Mapping[str, str]) -> bool:

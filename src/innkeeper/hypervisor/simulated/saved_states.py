@@ -40,12 +40,13 @@ class SimulatedSavedStates:
         if not (await self._simulation.simulate(name, lambda machine, _: machine.is_on)):
             return
         await self._simulation.take(SAVE_SECONDS, on_progress)
-        await self._simulation.simulate(name, SimulatedMachine.save)
+        await self._simulation.simulate(name, SimulatedMachine.save, doing="save")
 
     async def restore_keeping(
         self, name: str, sources: Mapping[str, str], on_progress: OnProgress | None = None
     ) -> None:
         """Restore the saved state onto overlays made anew, and keep it."""
+        self._simulation.refuse_full(name)
         if await self._simulation.simulate(name, lambda machine, _: machine.is_on):
             return
         await self._simulation.take(RESTORE_SECONDS, on_progress)
@@ -60,8 +61,10 @@ class SimulatedSavedStates:
             machine.disks = with_paths(machine.disks, dict(sources))
             machine.restore(now, dict(sources))
 
-        await self._simulation.simulate(name, restore)
+        await self._simulation.simulate(name, restore, doing="start")
 
     async def discard(self, name: str) -> None:
         """Delete the saved state."""
-        await self._simulation.simulate(name, lambda machine, _: setattr(machine, "saved", None))
+        await self._simulation.simulate(
+            name, lambda machine, _: setattr(machine, "saved", None), doing="discard saved state"
+        )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from innkeeper.errors import MachineNotFound
+from innkeeper.errors import DiskError, ErrorCode, MachineNotFound
 from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.failures import Condition, Failures
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.hypervisor.simulated.turns import Actor, Turns
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.identity import HostIdentity
 from innkeeper.machines.ports.progress import OnProgress
@@ -20,8 +22,8 @@ from innkeeper.wire.events import Event, EventKind, Json, Publish
 
 T = TypeVar("T")
 
-#: Puts a new machine into its first state.
-Lead = Callable[[SimulatedMachine, float], None]
+#: Makes a machine in its first state at a moment, and the content of its disks: one that a fleet has.
+Make = Callable[[float], tuple[SimulatedMachine, bytes]]
 
 #: In how many pieces a long call is done.
 PIECES = 8
@@ -40,16 +42,27 @@ class Simulation:
     """Simulated machines below one directory, and what is done to them.
 
     Each machine is a file, and its disks are files: another process that opens the directory after a
-    ``kill -9`` finds the machines as they would be by then. Two at once is not supported.
+    ``kill -9`` finds the machines as they would be by then. So do several at once: each call is made on the
+    machines as the last one left them, whoever made it.
     """
 
     def __init__(
-        self, directory: Path, *, clock: Clock, publish: Publish, host: str, free_bytes: int, threads: bool
+        self,
+        directory: Path,
+        *,
+        clock: Clock,
+        publish: Publish,
+        host: str,
+        free_bytes: int,
+        threads: bool,
+        actor: Actor,
+        failures: Failures,
     ) -> None:
         """``threads``: file calls run in threads. Without, time cannot pass inside of one."""
         self.directory = directory
         self.host = host
         self.identity = HostIdentity()
+        self.condition = Condition(host, failures=failures, clock=clock, publish=publish)
         #: The answer to a question for free disk space; a test fills the disk with it.
         self.room_bytes = free_bytes
         #: What runs the machines, and how many bytes a second its disk takes; a test changes them.
@@ -60,7 +73,14 @@ class Simulation:
         self.machines: dict[str, SimulatedMachine] = {}
         self._publish = publish
         self._threads = threads
+        self._turns = Turns(directory, actor)
         self._locks: dict[str, asyncio.Lock] = {}
+        #: The records of machines as they were written last.
+        self._written: dict[str, int] = {}
+        #: The disks' content of machines that no call has touched yet, and their names by these disks: they
+        #: have no files, so that ten thousand are there at once.
+        self._untouched: dict[str, bytes] = {}
+        self._untouched_by_disk: dict[str, str] = {}
         #: Machines to which nothing has been done since the last look, with the value of that look.
         self._seen: dict[str, tuple[SimulatedMachine, Machine]] = {}
 
@@ -71,46 +91,78 @@ class Simulation:
 
     async def open(self) -> None:
         """Read the machines that are there, and the host's id."""
-        self.identity.id = await self.blocking(lambda: _id_in(self.directory))
-        self.machines = await self.blocking(lambda: _read_all(self.directory / "machines"))
+
+        def read() -> None:
+            with self._turns.turn():
+                self.identity.id = _id_in(self.directory)
+                self._read_all()
+
+        await self.blocking(read)
 
     async def let_go(self) -> None:
         """Nothing to let go of: the machines go on."""
 
     async def close(self) -> None:
-        """Nothing to close: the machines go on."""
+        """Give the host up; the machines go on."""
+        await self.blocking(self._turns.close)
 
     async def add(self, machine: SimulatedMachine) -> None:
         """Add a machine, with the disks it lacks."""
-        self.machines[machine.name] = machine
-        await self.blocking(lambda: self._create(machine))
 
-    async def settle(self, arrivals: Iterable[tuple[SimulatedMachine, Lead]]) -> None:
-        """Add many machines, each in its first state, without a turn of the loop for every one."""
+        def add() -> None:
+            with self._turns.turn():
+                self._look_again()
+                self._create(machine)
+                self.machines[machine.name] = machine
 
-        def settle() -> dict[str, SimulatedMachine]:
-            settled: dict[str, SimulatedMachine] = {}
-            for machine, lead in arrivals:
-                self._create(machine, lead)
-                settled[machine.name] = machine
-            return settled
+        await self.blocking(add)
 
-        self.machines |= await self.blocking(settle)
+    async def settle(self, arrivals: Mapping[str, Make]) -> None:
+        """Add those of many machines that were never there, each as it was when the first ones came.
+
+        Each gets its files when something is done to it.
+        """
+
+        def settle() -> None:
+            with self._turns.turn():
+                self._look_again()
+                at = self._first_arrival()
+                for name in arrivals.keys() - self.machines.keys():
+                    machine, content = arrivals[name](at)
+                    self.machines[name] = machine
+                    self._untouched[name] = content
+                    self._untouched_by_disk |= {disk.path: name for disk in machine.disks}
+                self.disk_directory.mkdir(exist_ok=True)
+
+        await self.blocking(settle)
+
+    def touch_disk(self, path: str) -> None:
+        """Give the machine whose disk this is its files."""
+        name = self._untouched_by_disk.get(path)
+        if name is not None:
+            with self._turns.turn():
+                self._look_again()
+                self._touch(name)
 
     # Questions
 
     async def now(self) -> list[Machine]:
-        """All machines as they are now, by name."""
+        """All machines as they are now, by name. Raises ``HypervisorError`` where the host is away."""
+        await self.condition.reach()
+        if self._turns.is_stale:
+            await self.open()
         now = self.clock.now().timestamp()
         for machine in list(self.machines.values()):
             if machine.has_due(now):
-                await self.simulate(machine.name, lambda *_: None)
+                await self._simulate(machine.name, _look, "")
         return [self._snapshot(name, self.machines[name]) for name in sorted(self.machines)]
 
     def has_agent_up(self, name: str) -> bool:
         """Whether the machine's agent answered at the last look."""
         machine = self.machines.get(name)
-        return machine is not None and machine.memory is not None and machine.memory.agent_up
+        if machine is None or machine.memory is None or self.condition.is_away:
+            return False
+        return machine.memory.agent_up
 
     def heartbeat(self, name: str) -> int | None:
         """Percent of the heartbeats: 100 while the agent is up, 0 in a frozen guest, else ``None``."""
@@ -124,40 +176,55 @@ class Simulation:
 
     # Commands
 
-    async def simulate(self, name: str, act: Callable[[SimulatedMachine, float], T]) -> T:
+    async def simulate(self, name: str, act: Callable[[SimulatedMachine, float], T], *, doing: str = "") -> T:
         """Run the guest up to now, act on its machine, write down what changed, and publish it.
 
-        Raises ``MachineNotFound``.
+        ``doing`` names an act that counts even where it changes nothing, such as a second start. Raises
+        ``MachineNotFound``, and ``HypervisorError`` where the host is away.
         """
-        machine = self.machines.get(name)
-        if machine is None:
-            raise MachineNotFound(
-                f"The host {self.host} has no machine “{name}”.", machine=name, advice="List the machines."
-            )
-        async with self._locks.setdefault(name, asyncio.Lock()):
-            self._seen.pop(name, None)
-            before, boot = machine.state, machine.boot_id
-            try:
-                return await self.blocking(lambda: self._act(machine, act))
-            finally:
-                self._publish_state(machine, before)
-                if boot and machine.boot_id not in ("", boot):
-                    self.publish(EventKind.MACHINE_REBOOTED, name)
+        await self.condition.reach()
+        return await self._simulate(name, act, doing)
 
-    async def forget(self, name: str) -> SimulatedMachine:
+    async def forget(self, name: str, *, keep_record: bool = False) -> SimulatedMachine:
         """Remove a machine, with its record; its disks stay."""
-        machine = self.machines.pop(name)
-        await self.delete(self.record(machine))
-        return machine
+
+        def forget() -> SimulatedMachine:
+            with self._turns.turn():
+                self._look_again()
+                machine = self.machines.pop(name)
+                self._written.pop(name, None)
+                self._turns.changing(self.host)
+                if not keep_record:
+                    self.record(machine).unlink(missing_ok=True)
+                return machine
+
+        return await self.blocking(forget)
+
+    async def renamed(self, name: str, new_name: str) -> None:
+        """Keep a machine under the name that it has now."""
+        machine = await self.forget(name, keep_record=True)
+        self.machines[new_name] = machine
+        await self.delete(self.directory / "machines" / f"{name}.json")
 
     async def delete(self, path: Path) -> None:
         """Delete a file. Does nothing where it is gone."""
         await self.blocking(lambda: path.unlink(missing_ok=True))
 
+    def refuse_full(self, machine: str) -> None:
+        """Raises ``DiskError`` (ERROR_DISK_FULL) where the host's disk has no room left."""
+        if self.condition.is_full:
+            raise DiskError(
+                f"The disk of the host {self.host} is full: no file for {machine} can be made.",
+                path=str(self.disk_directory),
+                code=ErrorCode.ERROR_DISK_FULL,
+                advice="Make room on the host.",
+            )
+
     async def take(self, seconds: float, on_progress: OnProgress | None) -> None:
         """Wait as long as a long call takes."""
         for piece in range(PIECES):
             await self.clock.sleep(seconds / PIECES)
+            await self.condition.reach()
             if on_progress is not None:
                 on_progress(piece + 1, PIECES)
 
@@ -183,19 +250,94 @@ class Simulation:
             self._seen[name] = machine, seen
         return seen
 
-    def _act(self, machine: SimulatedMachine, act: Callable[[SimulatedMachine, float], T]) -> T:
+    async def _simulate(self, name: str, act: Callable[[SimulatedMachine, float], T], doing: str) -> T:
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            self._seen.pop(name, None)
+            before: list[tuple[MachineState, str]] = []
+            try:
+                return await self.blocking(lambda: self._in_turn(name, act, doing, before))
+            finally:
+                self._publish_changes(name, before)
+
+    def _in_turn(
+        self,
+        name: str,
+        act: Callable[[SimulatedMachine, float], T],
+        doing: str,
+        before: list[tuple[MachineState, str]],
+    ) -> T:
+        """Act on a machine as the last act left it; what it was before goes to ``before``."""
+        with self._turns.turn():
+            was_mine = not self._turns.may_have_been_taken
+            self._look_again()
+            self._touch(name)
+            machine = self.machines.get(name)
+            if machine is None:
+                raise MachineNotFound(
+                    f"The host {self.host} has no machine “{name}”.",
+                    machine=name,
+                    advice="List the machines.",
+                )
+            before.append((machine.state, machine.boot_id))
+            return self._act(machine, act, doing, was_mine)
+
+    def _act(
+        self,
+        machine: SimulatedMachine,
+        act: Callable[[SimulatedMachine, float], T],
+        doing: str,
+        was_mine: bool,
+    ) -> T:
         now = self.clock.now().timestamp()
-        before = machine.to_bytes()
+        was_on = machine.is_on
         try:
-            was_on = machine.is_on
             machine.live(now)
             if was_on and not machine.is_on:
                 self.publish(EventKind.MACHINE_STOPPING, machine.name, {"reason": "guest"})
-            return act(machine, now)
+            found = b"" if was_mine else machine.to_bytes()
+            if doing:
+                self._turns.acting(self.host, machine.name, doing, now, was_mine=was_mine)
+            try:
+                return act(machine, now)
+            finally:
+                if not was_mine and not doing and machine.to_bytes() != found:
+                    self._turns.acting(self.host, machine.name, doing, now, was_mine=was_mine)
         finally:
-            after = machine.to_bytes()
-            if after != before:
-                fake_disks.replace_file(str(self.record(machine)), after)
+            self._write(machine)
+
+    def _write(self, machine: SimulatedMachine) -> None:
+        """Write the machine down where it is not what was written last."""
+        content = machine.to_bytes()
+        if hash(content) == self._written.get(machine.name):
+            return
+        self._turns.changing(self.host)
+        fake_disks.replace_file(str(self.record(machine)), content)
+        self._written[machine.name] = hash(content)
+
+    def _look_again(self) -> None:
+        """Read all machines, where another service has changed one."""
+        if self._turns.is_stale:
+            self._read_all()
+
+    def _read_all(self) -> None:
+        self._turns.looked()
+        self._seen.clear()
+        records = _records(self.directory / "machines")
+        self._written = {name: hash(record) for name, record in records.items()}
+        self._untouched = {n: content for n, content in self._untouched.items() if n not in records}
+        found = map(SimulatedMachine.from_bytes, records.values())
+        self.machines = {machine.name: machine for machine in found} | {
+            name: self.machines[name] for name in self._untouched
+        }
+
+    def _publish_changes(self, name: str, before: list[tuple[MachineState, str]]) -> None:
+        machine = self.machines.get(name)
+        if machine is None or not before:
+            return
+        ((state, boot),) = before
+        self._publish_state(machine, state)
+        if boot and machine.boot_id not in ("", boot):
+            self.publish(EventKind.MACHINE_REBOOTED, name)
 
     def _publish_state(self, machine: SimulatedMachine, before: MachineState) -> None:
         if machine.state is before:
@@ -203,27 +345,43 @@ class Simulation:
         resumed = (before, machine.state) == (MachineState.PAUSED, MachineState.RUNNING)
         self.publish(EventKind.MACHINE_RESUMED if resumed else _EVENTS[machine.state], machine.name)
 
-    def _create(self, machine: SimulatedMachine, lead: Lead | None = None) -> None:
+    def _touch(self, name: str) -> None:
+        """Give the machine its files, where it has none yet."""
+        content = self._untouched.pop(name, None)
+        if content is not None:
+            self._create(self.machines[name], content)
+
+    def _create(self, machine: SimulatedMachine, content: bytes = b"") -> None:
         self.record(machine).parent.mkdir(parents=True, exist_ok=True)
         for disk in machine.disks:
+            self._untouched_by_disk.pop(disk.path, None)
             if disk.path and disk.kind == "file":
-                fake_disks.create_base(disk.path)
-        if lead is not None:
-            lead(machine, self.clock.now().timestamp())
-        fake_disks.replace_file(str(self.record(machine)), machine.to_bytes())
+                fake_disks.create_base(disk.path, content)
+        self._written.pop(machine.name, None)
+        self._write(machine)
+
+    def _first_arrival(self) -> float:
+        """When the first machines came, by the simulated clock."""
+        file = self.directory / "settled"
+        if not file.exists():
+            fake_disks.replace_file(str(file), str(self.clock.now().timestamp()).encode())
+        return float(file.read_bytes())
 
 
 def _id_in(directory: Path) -> str:
     """The id of the simulated host whose directory it is: made once."""
     path = directory / "host-id"
     if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True)
         fake_disks.replace_file(str(path), f"{uuid.uuid4().hex}-simulated".encode())
     return path.read_text()
 
 
-def _read_all(directory: Path) -> dict[str, SimulatedMachine]:
+def _look(_machine: SimulatedMachine, _now: float) -> None:
+    """Do nothing: the guest has lived up to now."""
+
+
+def _records(directory: Path) -> dict[str, bytes]:
+    """What is written of each machine, by its name."""
     with contextlib.suppress(FileNotFoundError):
-        found = [SimulatedMachine.from_bytes(path.read_bytes()) for path in directory.glob("*.json")]
-        return {machine.name: machine for machine in found}
+        return {path.stem: path.read_bytes() for path in directory.glob("*.json")}
     return {}

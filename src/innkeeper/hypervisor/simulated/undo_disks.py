@@ -23,6 +23,8 @@ class SimulatedUndoDisks:
     async def add(self, name: str, overlays: Mapping[str, str]) -> None:
         """Put new overlays over the disks, live and in the definition."""
 
+        self._simulation.refuse_full(name)
+
         def add(machine: SimulatedMachine, now: float) -> None:
             acts.refuse_in_backup(machine, now)
             for disk in machine.active_disks:
@@ -33,12 +35,12 @@ class SimulatedUndoDisks:
             machine.disks = with_paths(machine.disks, dict(overlays))
             machine.live_disks = with_paths(machine.live_disks, dict(overlays))
 
-        await self._simulation.simulate(name, add)
+        await self._simulation.simulate(name, add, doing="protect")
 
     async def merge(self, name: str, bases: Mapping[str, str], on_progress: OnProgress | None = None) -> None:
         """Merge piece by piece: a kill on the way leaves changed bases, as with QEMU."""
         blocks = fake_disks.BLOCK_COUNT
-        await self._simulation.simulate(name, acts.refuse_in_backup)
+        await self._simulation.simulate(name, acts.refuse_in_backup, doing="merge")
         for piece in range(PIECES):
             first, last = piece * blocks // PIECES, (piece + 1) * blocks // PIECES
             await self._simulation.simulate(name, acts.merging(bases, first, last))
@@ -54,4 +56,4 @@ class SimulatedUndoDisks:
             acts.need(machine, "drop overlays", not machine.is_on)
             machine.disks = with_paths(machine.disks, dict(bases))
 
-        await self._simulation.simulate(name, drop)
+        await self._simulation.simulate(name, drop, doing="drop")

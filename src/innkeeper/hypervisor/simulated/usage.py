@@ -26,6 +26,7 @@ class SimulatedUsage:
 
     async def read(self) -> Sequence[Usage]:
         """The use of the machines that are on, by their own rhythms."""
+        await self._simulation.condition.reach()
         now = self._simulation.clock.now().timestamp()
         machines = list(self._simulation.machines.values())
         return [used for machine in machines if (used := usage(machine, now))]
