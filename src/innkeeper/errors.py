@@ -9,6 +9,7 @@ The tree::
     │   └── NotAuthenticated        nobody knows who asks, or what they say of themselves is not so
     │       └── TooManyTries        too many wrong passwords; carries ``retry_after``
     ├── ServiceError                the service cannot be reached or is going down
+    │   └── StoreAway               its database is away, and is waited for; carries ``retry_after``
     ├── JsonError                   kept data is not in the form that is read; carries ``path``
     │   └── NewerVersion            a newer Innkeeper wrote it; carries ``version`` and ``newest``
     ├── TaskError                   about a running operation
@@ -273,6 +274,17 @@ class ServiceError(InnkeeperError):
     """The service cannot be reached, is not running, or is going down."""
 
     default_code = ErrorCode.SCHED_E_SERVICE_NOT_RUNNING
+
+
+class StoreAway(ServiceError):
+    """The service's database is away; the service waits for it longer than the caller does."""
+
+    default_code = ErrorCode.SCHED_E_SERVICE_NOT_AVAILABLE
+
+    def __init__(self, sentence: str, *, retry_after: int = 5, advice: str = "") -> None:
+        super().__init__(sentence, advice=advice)
+        #: Seconds to wait before asking again.
+        self.retry_after = retry_after
 
 
 class JsonError(InnkeeperError):

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,59 +10,36 @@ import pytest
 import sqlalchemy as sa
 
 from innkeeper.store.database import Database
-
-
-def _postgres_programs() -> Path | None:
-    """Where the newest PostgreSQL server is installed, if one is."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    return found[-1].parent if found else None
-
-
-def _unprivileged() -> list[str]:
-    """PostgreSQL refuses to run as root."""
-    return ["runuser", "-u", "innkeeper", "--"] if os.geteuid() == 0 else []
+from tests.store import clusters
+from tests.store.clusters import Cluster
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[sa.URL]:
     """A private PostgreSQL cluster, reached through a Unix socket alone."""
-    programs = _postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server is not installed")
-    base = Path(tempfile.mkdtemp(prefix="innkeeper-postgres-"))
-    base.chmod(0o777)
-    data = base / "data"
-    run = _unprivileged()
-    subprocess.run(
-        [*run, programs / "initdb", "-D", data, "-A", "trust", "-U", "innkeeper", "-N", "-E", "UTF8"],
-        check=True,
-        capture_output=True,
-        cwd="/",
-    )
-    options = f"-c listen_addresses='' -c unix_socket_directories={base} -c fsync=off -c max_connections=200"
-    control: list[str | Path] = [*run, programs / "pg_ctl", "-D", data, "-w", "-l", base / "log"]
-    subprocess.run([*control, "-o", options, "start"], check=True, capture_output=True, cwd="/")
-    try:
-        yield sa.URL.create(
-            "postgresql+psycopg", username="innkeeper", database="postgres", query={"host": str(base)}
-        )
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/")
-        shutil.rmtree(base, ignore_errors=True)
+    with clusters.cluster() as cluster:
+        yield cluster.url
+
+
+@pytest.fixture(scope="module")
+def own_cluster() -> Iterator[Cluster]:
+    """A cluster that the tests of one module stop and start as they like."""
+    with clusters.cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture
 def postgres_database(postgres: sa.URL) -> Iterator[sa.URL]:
     """A fresh database in the private cluster."""
-    name = f"test_{uuid.uuid4().hex}"
-    # A test may restart the cluster: connections are tried before they are used again.
-    engine = sa.create_engine(postgres, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield postgres.set(database=name)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    engine.dispose()
+    with clusters.fresh_database(postgres, f"test_{uuid.uuid4().hex}") as url:
+        yield url
+
+
+@pytest.fixture
+def own_database(own_cluster: Cluster) -> Iterator[sa.URL]:
+    """A fresh database in the cluster of its own."""
+    with clusters.fresh_database(own_cluster.url, f"test_{uuid.uuid4().hex}") as url:
+        yield url
 
 
 def _url(kind: str, request: pytest.FixtureRequest, directory: Path) -> sa.URL:

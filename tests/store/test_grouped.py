@@ -23,6 +23,7 @@ UPDATE = sa.update(notes).where(notes.c.id == sa.bindparam("of_id")).values(text
 @pytest.fixture
 async def database(database_url: sa.URL) -> AsyncIterator[Database]:
     database = await Database.connect(database_url)
+    await database.migrate()
     await database.write(lambda c: notes.create(c))
     yield database
     await database.close()

@@ -15,6 +15,7 @@ from innkeeper.server.http.description import describe
 from innkeeper.server.http.forwarded import Forwarded, proxies_of
 from innkeeper.server.http.header_limit import HeadLimit
 from innkeeper.server.http.idempotency import IdempotencyKeys
+from innkeeper.server.http.patience import BoundedPatience
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
 from innkeeper.server.metrics import Measured
@@ -84,6 +85,7 @@ def make_app(house: House) -> FastAPI:
         revocations=people.revocations,
         offers_tickets=people.logins.takes_tickets,
     )
+    app.add_middleware(BoundedPatience)
     app.add_middleware(HeadLimit)
     app.add_middleware(PageHeaders)
     if house.settings.trusted_proxies:

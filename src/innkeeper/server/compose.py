@@ -298,6 +298,7 @@ async def _house(
         loops=foundations.loops,
         metrics=foundations.metrics,
         answers=store.answers,
+        database=store.database,
         people=await compose_people(foundations.settings, store, audit, foundations.opened),
         audit=audit,
         tasks=tasks,

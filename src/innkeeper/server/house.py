@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol
 
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.channels.service import Channels
@@ -36,6 +37,13 @@ from innkeeper.updates.trigger import TriggerAgent
 from innkeeper.updates.windows import Windows
 
 
+class Probed(Protocol):
+    """The database, for those who watch over the service."""
+
+    async def probe(self) -> None:
+        """Ask it something. Raises ``StoreAway`` where it does not answer in time."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class House:
     """All parts of one running service."""
@@ -46,6 +54,7 @@ class House:
     loops: Loops
     metrics: Metrics
     answers: AnswerStore
+    database: Probed
     people: People
     audit: Audit
     tasks: Tasks

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import threading
+import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,11 +20,17 @@ from alembic.util import CommandError
 from sqlalchemy.dialects import postgresql, sqlite
 
 from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.store.commits import Commits
 from innkeeper.store.grouped import GroupedWrites, RowChange
+from innkeeper.store.postgresql import OLDEST_VERSION, Busy, postgres_engine
 from innkeeper.store.sqlite import SameFile, Synchronous, prepare_file, sqlite_engine
+from innkeeper.store.waiting import Waiting, is_refusal
+from innkeeper.tasks import patience
 
 _READERS: Final = 4
 _POSTGRES_CONNECTIONS: Final = 8
+#: How long what is under way may take to end when the service closes, before its connections are cut.
+_CLOSE_SECONDS: Final = 5.0
 #: Held while the tables are brought up to date, so that two servers do not do it at once.
 _MIGRATION_LOCK: Final = 0x1_AA_CE_E9_E8
 
@@ -34,12 +42,20 @@ class Database:
 
     On SQLite all writes go through one thread: it admits one writer, and those who queue here do not poll
     for its lock; those who wait are committed together. On PostgreSQL reads and writes share one pool.
+
+    A database that is away (stopped, failing over, its disk full, its file locked) is waited for by every
+    call, and each write is made once, also where the answer to its commit was lost. Who has no time for
+    that says so (``tasks.patience``), and gets ``StoreAway``.
     """
 
-    def __init__(self, url: sa.URL) -> None:
+    def __init__(self, url: sa.URL, name: str = "") -> None:
+        """``name`` is the server's, by which PostgreSQL shows its connections."""
         self.url = url
         self._claims = contextlib.ExitStack()
         self._file: SameFile | None = None
+        self._writes = Waiting(url.render_as_string(hide_password=True))
+        self._reads = Waiting(url.render_as_string(hide_password=True), beside=self._writes)
+        self._busy = Busy()
         if self.is_sqlite:
             path = Path(str(url.database))
             self._reading = sqlite_engine(path, connections=_READERS, synchronous=Synchronous.FULL)
@@ -51,64 +67,85 @@ class Database:
                 thread=self._writers,
                 durable=lambda: self._transaction(self._writing),
                 lazy=lambda: self._transaction(self._lazily_writing),
+                waiting=self._writes,
             )
         else:
-            self._reading = self._writing = self._lazily_writing = sa.create_engine(
-                url.set(drivername="postgresql+psycopg"),
-                pool_size=_POSTGRES_CONNECTIONS,
-                max_overflow=0,
-                pool_pre_ping=True,
+            self._reading = self._writing = self._lazily_writing = postgres_engine(
+                url, most=_POSTGRES_CONNECTIONS, name=f"innkeeper {name}".strip()
             )
             self._readers = self._writers = ThreadPoolExecutor(
                 _POSTGRES_CONNECTIONS, thread_name_prefix="innkeeper-store"
             )
             self._grouped = None
+        self._commits = Commits(lambda: self._transaction(self._writing), name or str(uuid.uuid4()))
 
     @property
     def is_sqlite(self) -> bool:
         """Whether the database is a SQLite file, for one server."""
         return self.url.get_backend_name() == "sqlite"
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the database, in one sentence; empty while it answers."""
+        return self._writes.trouble or self._reads.trouble
+
     @classmethod
-    async def connect(cls, url: sa.URL) -> Self:
+    async def connect(cls, url: sa.URL, name: str = "") -> Self:
         """A database, off the event loop: even naming a file blocks."""
-        return await asyncio.to_thread(cls, url)
+        return await asyncio.to_thread(cls, url, name)
+
+    async def look(self) -> None:
+        """Wait until the database answers. Raises ``ServiceError`` where it refuses us, or is too old."""
+        if not self.is_sqlite:
+            await self._reads.until_done(lambda: self._in(self._readers, self._look))
+
+    async def probe(self) -> None:
+        """Ask the database something, or write where writing failed last. Raises ``StoreAway``."""
+        if self._writes.trouble:
+            await self.write(_nothing)
+        await self.read(_nothing)
 
     async def migrate(self) -> None:
         """Make the tables, or bring them up to date."""
-        await self._in(self._writers, self._migrate)
+        await self._writes.until_done(lambda: self._in(self._writers, self._migrate))
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
-        """What ``query`` finds, in one transaction that changes nothing."""
-        return await self._in(self._readers, lambda: self._transact(self._reading, query))
+        """What ``query`` finds, in one transaction that changes nothing. It may be asked again."""
+        return await self._reads.until_done(
+            lambda: self._in(self._readers, lambda: self._transact(self._reading, query))
+        )
 
     def read_here(self, query: Callable[[sa.Connection], T]) -> T:
-        """As ``read``, in the calling thread, which waits: for threads of their own."""
-        return self._transact(self._reading, query)
+        """As ``read``, in the calling thread. Raises ``StoreAway`` at once where the database is away."""
+        try:
+            return self._transact(self._reading, query)
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as exc:
+            raise self._reads.told(exc) from exc
 
     async def write(self, change: Callable[[sa.Connection], T], *, lazily: bool = False) -> T:
         """Do ``change`` in a transaction, which is on the disk when this returns.
 
         ``lazily``, a power cut may take it back (kill -9 never does): for what is cheap to lose and
-        written often. Others may share the transaction, and where one of them fails ``change`` is called
-        again: it works on nothing but the connection.
+        written often. It is made once, and may be called more often, after others that shared its
+        transaction have failed or the database was away: it works on nothing but the connection.
         """
-        if self._grouped is not None:
-            return cast(T, await self._grouped.submit(change, lazily=lazily))
-        engine = self._lazily_writing if lazily else self._writing
-        return await self._in(self._writers, lambda: self._transact(engine, change))
+        if (grouped := self._grouped) is not None:
+            return cast(T, await self._writes.until_done(lambda: grouped.submit(change, lazily=lazily)))
+        attempt = self._commits.once(change).attempt
+        return await self._writes.until_done(lambda: self._in(self._writers, attempt))
 
     async def write_alone(self, statement: sa.Executable, row: Mapping[str, object]) -> None:
         """Execute one statement as a transaction of its own, in a single message to the database.
 
-        What it locks is free again when it is done, even where this process is stopped meanwhile.
+        What it locks is free again when it is done, even where this process is stopped meanwhile. Where an
+        answer was lost it is executed again: it must be one that then does nothing, or breaks a constraint.
         """
 
         def execute() -> None:
-            with _our_errors(), self._writing.connect() as connection:
+            with self._writing.connect() as connection:
                 connection.execution_options(isolation_level="AUTOCOMMIT").execute(statement, row)
 
-        await self._in(self._writers, execute)
+        await self._writes.until_done(lambda: self._in(self._writers, execute))
 
     def write_rows(self, *rows: RowChange, lazily: bool = False) -> Awaitable[object]:
         """As ``write``, for a row or some that go to statements made once, and under way when this returns.
@@ -117,7 +154,10 @@ class Database:
         is awaited is the number that the last statement returned, where it returns one.
         """
         if self._grouped is not None:
-            return self._grouped.submit(rows=rows, lazily=lazily)
+            submitted = self._grouped.submit(rows=rows, lazily=lazily)
+            if patience.limit_seconds() is None:
+                return submitted
+            return asyncio.ensure_future(self._writes.until_done(lambda: submitted))
 
         def change(connection: sa.Connection) -> object:
             results = [connection.execute(statement, row) for statement, row in rows]
@@ -132,18 +172,24 @@ class Database:
         name is claimed by its row (``Servers.enrol``).
         """
         if self.is_sqlite:
-            await self._in(self._writers, self._claim)
+            await self._writes.until_done(lambda: self._in(self._writers, self._claim))
 
     async def close(self) -> None:
-        """End the threads, once they have done what they were given."""
+        """End the threads, once they have done what they were given, or the database is away."""
+        self._reads.close()
+        self._writes.close()
         await asyncio.to_thread(self._close)
 
     async def _in(self, threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, call)
 
     def _close(self) -> None:
+        cutting = threading.Timer(_CLOSE_SECONDS, self._busy.cut)
+        cutting.daemon = True
+        cutting.start()
         self._writers.shutdown()
         self._readers.shutdown()
+        cutting.cancel()
         self._claims.close()
         for engine in (self._reading, self._writing, self._lazily_writing):
             engine.dispose()
@@ -160,8 +206,20 @@ class Database:
     def _transaction(self, engine: sa.Engine) -> Iterator[sa.Connection]:
         if self._file is not None:
             self._file.check()
-        with _our_errors(), engine.begin() as connection:
+        with engine.begin() as connection:
+            self._busy.begin(connection)
             yield connection
+
+    def _look(self) -> None:
+        try:
+            with self._transaction(self._reading) as connection:
+                version = int(connection.scalar(sa.text("show server_version_num")) or 0)
+        except sa.exc.OperationalError as exc:
+            if not is_refusal(exc):
+                raise
+            raise _refused(self.url, exc) from exc
+        if version < OLDEST_VERSION:
+            raise _too_old(self.url, version)
 
     def _claim(self) -> None:
         self._make_directory()
@@ -181,8 +239,10 @@ class Database:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with _our_errors(), self._writing.begin() as connection:
+        with self._writing.begin() as connection:
             if connection.dialect.name == "postgresql":
+                # Another server may be at it, and take its time.
+                connection.execute(sa.text("set local lock_timeout = 0"))
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             else:
                 # Python's sqlite3 begins a transaction before an INSERT, not before a CREATE: a kill in
@@ -191,6 +251,10 @@ class Database:
             config.attributes["connection"] = connection
             with _refusing_newer_tables():
                 command.upgrade(config, "head")
+
+
+def _nothing(connection: sa.Connection) -> None:
+    connection.execute(sa.select(1))
 
 
 def upsert(connection: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> None:
@@ -231,16 +295,19 @@ def _refusing_newer_tables() -> Iterator[None]:
         ) from exc
 
 
-@contextlib.contextmanager
-def _our_errors() -> Iterator[None]:
-    """Turn the database's failures into ours; a broken constraint is for the caller, who set it off."""
-    try:
-        yield
-    except sa.exc.IntegrityError:
-        raise
-    except (sa.exc.DBAPIError, sa.exc.TimeoutError) as exc:
-        raise ServiceError(
-            f"Innkeeper's database failed: {exc.args[0] if exc.args else exc}",
-            code=ErrorCode.E_FAIL,
-            advice="See that the database runs, and that its disk has room.",
-        ) from exc
+def _refused(url: sa.URL, error: sa.exc.OperationalError) -> ServiceError:
+    said = str(error.orig).strip().splitlines()[0]
+    return ServiceError(
+        f"The database {url.render_as_string(hide_password=True)} refuses Innkeeper: {said.rstrip('.')}.",
+        code=ErrorCode.E_ACCESSDENIED,
+        advice="See user, password and name in the setting “database”, and the server's pg_hba.conf.",
+    )
+
+
+def _too_old(url: sa.URL, version: int) -> ServiceError:
+    return ServiceError(
+        f"The database {url.render_as_string(hide_password=True)} runs on PostgreSQL {version // 10_000}; "
+        f"Innkeeper needs {OLDEST_VERSION // 10_000} or newer.",
+        code=ErrorCode.ERROR_REVISION_MISMATCH,
+        advice="Upgrade PostgreSQL, or name another database in the setting “database”.",
+    )

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import sqlalchemy as sa
 
+from innkeeper.errors import StoreAway
 from innkeeper.store.rows import Row, RowStatement
+from innkeeper.store.waiting import Waiting, pauses
 
 #: No caller waits for more than this many others.
 _MOST_TOGETHER: Final = 500
@@ -52,15 +54,19 @@ class GroupedWrites:
         thread: ThreadPoolExecutor,
         durable: Callable[[], contextlib.AbstractContextManager[sa.Connection]],
         lazy: Callable[[], contextlib.AbstractContextManager[sa.Connection]],
+        waiting: Waiting,
     ) -> None:
         """``durable`` and ``lazy`` open a transaction; ``thread`` has a single worker."""
         self._thread = thread
+        self._away = waiting
         self._durable = durable
         self._lazy = lazy
         self._guard = threading.Lock()
         self._statements: dict[sa.UpdateBase, RowStatement] = {}
         self._waiting: list[_Change] = []
         self._writing = False
+        #: Whether somebody may have given up since the queue was empty last, and was told of no change.
+        self._is_late = False
 
     def submit(
         self,
@@ -92,19 +98,50 @@ class GroupedWrites:
 
     def _next_group(self) -> Sequence[_Change]:
         with self._guard:
+            if self._is_late:
+                self._waiting = [change for change in self._waiting if not change.done.cancelled()]
             group = self._waiting[:_MOST_TOGETHER]
             del self._waiting[: len(group)]
             self._writing = bool(group)
+            self._is_late = self._is_late and self._writing
         return group
 
     def _outcomes(self, group: Sequence[_Change]) -> Sequence[_Outcome]:
-        begin = self._lazy if all(change.lazily for change in group) else self._durable
+        """Write a group; while the disk is full, or somebody holds the file, again and again."""
+        tries = pauses()
+        wanted = group
+        while True:
+            try:
+                values = self._written(wanted)
+            except BaseException as exc:  # it is for the caller whose change raised it
+                failure = self._failure(exc)
+            else:
+                self._away.is_back()
+                return [(values.get(change), None) for change in group]
+            if isinstance(failure, StoreAway) or (failure is not None and len(group) == 1):
+                return [(None, failure)] * len(group)
+            if failure is not None:
+                return [self._outcomes([change])[0] for change in group]
+            self._is_late = True
+            self._away.pause(next(tries))
+            # Whoever gave up waiting was told that it may not be done: it is not, now.
+            wanted = [change for change in wanted if not change.done.cancelled()]
+
+    def _failure(self, error: BaseException) -> BaseException | None:
+        """What its callers are told; nothing for what waiting cures."""
+        if not isinstance(error, sa.exc.DBAPIError | sa.exc.TimeoutError):
+            return error
         try:
-            with begin() as connection:
-                values = self._made(connection, group)
-        except BaseException as exc:  # it is for the caller whose change raised it
-            return [(None, exc)] if len(group) == 1 else [self._outcomes([change])[0] for change in group]
-        return [(value, None) for value in values]
+            self._away.judge(error)
+        except Exception as final:
+            return final
+        return None
+
+    def _written(self, group: Sequence[_Change]) -> Mapping[_Change, object]:
+        begin = self._lazy if all(change.lazily for change in group) else self._durable
+        with begin() as connection:
+            values = self._made(connection, group)
+        return dict(zip(group, values, strict=True))
 
     def _made(self, connection: sa.Connection, group: Sequence[_Change]) -> Sequence[object]:
         """Make the changes of a group: nobody has waited for another one's, so that any order is right."""

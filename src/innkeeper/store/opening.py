@@ -35,12 +35,15 @@ from innkeeper.store.schedule_store import SqlScheduleStore
 from innkeeper.store.servers import Servers
 from innkeeper.store.task_store import SqlTaskStore
 from innkeeper.store.window_store import SqlWindowStore
+from innkeeper.tasks import patience
 from innkeeper.wire.version import VERSION
 
 _log = structlog.get_logger(__name__)
 
 #: A file has one server, whatever its computer is called today.
 _ONLY_SERVER: Final = "this computer"
+#: How long a server that ends waits to say so.
+_LEAVING_SECONDS: Final = 3.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +83,8 @@ class Store:
     async def close(self) -> None:
         """Give the server's name up and close the database; the engine is closed by then."""
         try:
-            await self.servers.leave(self.server)
+            with patience.bounded(_LEAVING_SECONDS):
+                await self.servers.leave(self.server)
         except ServiceError as error:  # the name is free when its time has run out
             _log.warning("store.name_kept", server=self.server.name, error=str(error))
         finally:
@@ -94,10 +98,12 @@ async def open_store(url: str, *, server: str, home: str = "") -> Store:
 
     ``url`` is ``sqlite:////path/to/innkeeper.sqlite``, beside which the runs get a file of their own, or
     ``postgresql://user:password@host/name``, which several servers may share under different names.
-    Raises ``ServiceError`` where the database fails, or another process serves under this name.
+    A database that is away is waited for. Raises ``ServiceError`` where it refuses us or fails, or another
+    process serves under this name.
     """
-    database = await Database.connect(_parsed(url))
+    database = await Database.connect(_parsed(url), server)
     try:
+        await database.look()
         await database.claim()
         await database.migrate()
         servers = Servers(database)

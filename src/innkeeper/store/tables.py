@@ -141,6 +141,16 @@ host_reaches = sa.Table(
     sa.Column("stand_in", sa.Boolean, nullable=False),
 )
 
+# The last transaction of each connection of a server, to know whether one was made whose answer was lost.
+commit_marks = sa.Table(
+    "commit_marks",
+    metadata,
+    sa.Column("writer", Words, primary_key=True),
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+)
+
 bookings = sa.Table(
     "bookings",
     metadata,

@@ -20,6 +20,7 @@ from innkeeper.errors import (
     ServiceError,
     TaskNotCancelable,
 )
+from innkeeper.tasks import patience
 from innkeeper.tasks.context import TaskContext
 from innkeeper.tasks.ending import SUCCESS, Ending, ending_of
 from innkeeper.tasks.events import task_changed, task_created, task_ended, task_logged
@@ -345,6 +346,10 @@ class Tasks:
 
     async def _run(self, key: str, argument: Mapping[str, Json], steps: Steps) -> Json:
         """Do the work of one task and end it: the body of every run."""
+        with patience.endless():  # who asked for it has gone on
+            return await self._run_patiently(argument, steps)
+
+    async def _run_patiently(self, argument: Mapping[str, Json], steps: Steps) -> Json:
         task_id = argument["task"]
         assert isinstance(task_id, int)
         fresh = self._fresh.get(task_id)

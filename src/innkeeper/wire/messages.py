@@ -180,13 +180,22 @@ class LoopHealth(Message):
     detail: str = ""
 
 
+class DatabaseHealth(Message):
+    """How the service's database does."""
+
+    ok: bool
+    #: What is wrong, and since when; empty where it answers.
+    detail: str = ""
+
+
 class HealthMessage(Message):
-    """Whether the service, its hosts and its loops are well."""
+    """Whether the service, its database, its hosts and its loops are well."""
 
     ok: bool
     live_tasks: int
     hosts: tuple[HostHealth, ...]
     loops: tuple[LoopHealth, ...] = ()
+    database: DatabaseHealth = DatabaseHealth(ok=True)
 
 
 class DiskMessage(Message):

@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 import structlog
 
 from innkeeper.server.events.log import EventLog, Numbered
+from innkeeper.tasks import patience
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.wire.events import Event, EventKind, Publish
 
@@ -106,7 +107,8 @@ class EventBus:
 
     def _spread(self, event: Event) -> None:
         self._log.added()
-        _tell(self._subscribers, event)
+        with patience.endless():  # what it sets off is no part of the request that it came of
+            _tell(self._subscribers, event)
 
 
 def _tell(subscribers: Iterable[Publish], event: Event) -> None:

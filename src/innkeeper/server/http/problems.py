@@ -24,6 +24,7 @@ STATUS: dict[type[InnkeeperError], int] = {
     errors.TooManyTries: 429,
     errors.IdentityError: 409,
     errors.ServiceError: 503,
+    errors.StoreAway: 503,
     errors.JsonError: 500,
     errors.NewerVersion: 500,
     errors.TaskError: 409,
@@ -78,7 +79,7 @@ def response_of(error: InnkeeperError, *, status: int | None = None) -> Response
         problem = problem.model_copy(update={"status": status})
     # Browsers ask for a password by themselves where Basic is offered; the pages do that better.
     headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
-    if isinstance(error, errors.TooManyTries):
+    if isinstance(error, errors.TooManyTries | errors.StoreAway):
         headers["Retry-After"] = str(error.retry_after)
     return Response(problem.model_dump_json(), problem.status, headers, "application/problem+json")
 

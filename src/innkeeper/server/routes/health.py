@@ -15,6 +15,7 @@ from innkeeper.server.identity.needs import needs, open_to_all
 from innkeeper.server.identity.subjects import Kind, what_they_see
 from innkeeper.server.metrics import MEDIA_TYPE
 from innkeeper.server.routes.asking import TheAllowed, TheCaller, TheHouse
+from innkeeper.tasks import patience
 from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire import messages as wire
 from innkeeper.wire.version import VERSION
@@ -25,6 +26,8 @@ probes = APIRouter(include_in_schema=False)
 
 #: A host that takes longer to answer is not well.
 TIMEOUT_SECONDS = 10.0
+#: Neither is a database; what waits for it has more patience.
+DATABASE_SECONDS = 3.0
 
 
 @router.get("/inn", operation_id="get_inn", dependencies=needs(Role.VIEWER, what_they_see))
@@ -48,13 +51,30 @@ async def get_inn(house: TheHouse, caller: TheCaller, allowed: TheAllowed) -> wi
 async def get_health(house: TheHouse) -> wire.HealthMessage:
     """Whether the service, its hosts and its background loops are well."""
     hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
-    live = await house.tasks.list(TaskFilter(live=True, limit=100_000))
+    trouble = await _database_trouble(house)
+    live = [] if trouble else await house.tasks.list(TaskFilter(live=True, limit=100_000))
     loops = [
         wire.LoopHealth(name=each.name, ok=each.ok, failures=each.failures, detail=each.error)
         for each in house.loops.health
     ]
-    ok = all(host.ok for host in hosts) and all(loop.ok for loop in loops)
-    return wire.HealthMessage(ok=ok, live_tasks=len(live), hosts=tuple(hosts), loops=tuple(loops))
+    ok = not trouble and all(host.ok for host in hosts) and all(loop.ok for loop in loops)
+    return wire.HealthMessage(
+        ok=ok,
+        live_tasks=len(live),
+        hosts=tuple(hosts),
+        loops=tuple(loops),
+        database=wire.DatabaseHealth(ok=not trouble, detail=trouble),
+    )
+
+
+async def _database_trouble(house: House) -> str:
+    """Return what is wrong with the database now, in one sentence; empty where it answers."""
+    try:
+        with patience.bounded(DATABASE_SECONDS):
+            await house.database.probe()
+    except InnkeeperError as error:
+        return error.sentence
+    return ""
 
 
 async def _health(host: Host) -> wire.HostHealth:
@@ -96,11 +116,8 @@ def _readiness(house: House) -> str:
 
 async def _lacks(house: House) -> str:
     # Anybody may ask: what the hosts are, and what is wrong with them, /v1/health tells those it knows.
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            await house.tasks.list(TaskFilter(live=True, limit=1))
-    except (InnkeeperError, TimeoutError):
-        return "The database does not answer.\n"
+    if await _database_trouble(house):
+        return "The database does not answer. It is waited for.\n"
     hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
     if any(host.ok for host in hosts):
         return ""
