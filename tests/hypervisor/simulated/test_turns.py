@@ -12,17 +12,30 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.errors import MachineNotFound
+from innkeeper.errors import ErrorCode, HypervisorError, MachineNotFound
 from innkeeper.hypervisor.simulated import turns
 from innkeeper.hypervisor.simulated.fleet import Fleet, open_fleet
 from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.hypervisor.simulated.turns import Actor
 from innkeeper.machines.machine import MachineState
+from innkeeper.servers.fence import OPEN, Fence, FenceClosed, HostElsewhere, OpenFence
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.events import Json
 
-Open = Callable[[Actor], SimulatedHost]
+Open = Callable[[Actor, Fence], SimulatedHost]
+
+
+class Lease(OpenFence):
+    """A fence that lets everything through, by a lease with some epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the lease."""
+        return self._epoch
 
 
 @pytest.fixture
@@ -31,14 +44,19 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
     hosts: list[SimulatedHost] = []
     clock = FakeClock(speed=1000)
 
-    def make(actor: Actor) -> SimulatedHost:
+    def make(actor: Actor, fence: Fence) -> SimulatedHost:
         host = simulated_host(
-            tmp_path / "host", clock=clock, publish=lambda _event: None, name="attic", actor=actor
+            tmp_path / "host",
+            clock=clock,
+            publish=lambda _event: None,
+            name="attic",
+            actor=actor,
+            fence=fence,
         )
         hosts.append(host)
         return host
 
-    first = make(Actor(server="first"))
+    first = make(Actor(server="first"), OPEN)
     await first.connection.open()
     await first.simulation.add(
         SimulatedMachine(name="web-1", uuid="web-1", disks=[file_disk("vda", str(tmp_path / "vda.img"))])
@@ -50,7 +68,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
 
 
 async def _open(opened: Open, server: str, epoch: int = 0) -> SimulatedHost:
-    host = opened(Actor(server=server, epoch=lambda: epoch))
+    host = opened(Actor(server=server), Lease(epoch))
     await host.connection.open()
     return host
 
@@ -114,9 +132,61 @@ async def test_an_act_by_an_older_lease_is_written_down(opened: Open, tmp_path: 
     assert len(_told(tmp_path)) == 1
 
 
+class ClosedOnce(OpenFence):
+    """A fence that is closed for the first act, and lets it through when it tries again."""
+
+    def __init__(self) -> None:
+        self.refused: list[bool] = []
+
+    def check(self, *, final: bool = False) -> None:
+        """Refuse once."""
+        if not self.refused:
+            self.refused.append(final)
+            raise FenceClosed("Not now.")
+
+
+async def test_an_act_passes_the_fence_and_a_look_does_not(opened: Open) -> None:
+    """Nothing is done while it is closed; once it is open, the same act goes through."""
+    fence = ClosedOnce()
+    host = opened(Actor(), fence)
+    await host.connection.open()
+    await host.inventory.get("web-1")
+    assert fence.refused == []
+    await host.lifecycle.start("web-1")
+    assert fence.refused == [True]
+    assert (await host.inventory.get("web-1")).state is MachineState.RUNNING
+
+
+class Elsewhere(OpenFence):
+    """The fence of a host that another server owns, until it is free."""
+
+    is_free = False
+
+    async def claim(self, host_id: str) -> None:
+        """Refuse while it is not free."""
+        if not self.is_free:
+            raise HostElsewhere("The host attic is looked after by the server cellar.")
+
+
+async def test_a_host_of_another_server_is_taken_when_it_is_free(opened: Open) -> None:
+    """Until then it is not connected, by the sentence that says whose it is; and again when it is let go."""
+    fence = Elsewhere()
+    host = opened(Actor(), fence)
+    await host.connection.open()
+    with pytest.raises(HypervisorError, match="by the server cellar") as caught:
+        await host.inventory.list()
+    assert caught.value.code is ErrorCode.ERROR_ONLY_IF_CONNECTED
+    fence.is_free = True
+    await host.connection.open()
+    assert len(await host.inventory.list()) == 1
+    await host.connection.let_go()
+    with pytest.raises(HypervisorError, match="another server"):
+        await host.inventory.list()
+
+
 async def test_the_ledger_tells_every_act(opened: Open, tmp_path: Path) -> None:
     """By whom and by which lease, in vain or not; looks are not in it."""
-    host = opened(Actor(server="ours", epoch=lambda: 7, keeps_ledger=True))
+    host = opened(Actor(server="ours", keeps_ledger=True), Lease(7))
     await host.connection.open()
     await host.lifecycle.start("web-1")
     await host.inventory.list()

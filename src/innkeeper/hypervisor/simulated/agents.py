@@ -238,7 +238,7 @@ class FakeAgent:
             return told
 
         try:
-            return await self._simulation.simulate(self._machine, answer, doing=doing)
+            return await self._simulation.simulate(self._machine, answer, doing=doing, is_inside=True)
         except HypervisorError as error:  # the host is away, and the session went by it
             raise self._lost() from error
 

@@ -64,13 +64,15 @@ class SimulatedConfigurations:
             else:
                 fake_definition.change(machine, change, scope)
 
-        await self._simulation.simulate(name, act)
+        await self._simulation.simulate(name, act, doing="change")
         for kind, data in change_events(change):
             self._simulation.publish(kind, name, data)
 
     async def set_autostart(self, name: str, autostart: bool) -> None:
         """Set whether the machine starts with its host."""
-        await self._simulation.simulate(name, lambda machine, _: setattr(machine, "autostart", autostart))
+        await self._simulation.simulate(
+            name, lambda machine, _: setattr(machine, "autostart", autostart), doing="change"
+        )
         kind, data = setting_changed("autostart", autostart)
         self._simulation.publish(kind, name, data)
 

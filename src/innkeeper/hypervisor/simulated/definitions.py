@@ -13,6 +13,7 @@ from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.new_machine import NewMachine
 from innkeeper.machines.ports.image_maker import ImageMaker
+from innkeeper.servers.fence import passed
 from innkeeper.wire.events import EventKind
 
 
@@ -39,9 +40,10 @@ class SimulatedDefinitions:
         wanted = fake_definition.read(definition)
         if wanted.name in self._simulation.machines:
             await self._simulation.simulate(
-                wanted.name, lambda machine, _: fake_definition.apply(wanted, machine)
+                wanted.name, lambda machine, _: fake_definition.apply(wanted, machine), doing="define"
             )
         else:
+            await passed(self._simulation.fence)
             await self._simulation.add(wanted)
         return await self._inventory.get(wanted.name)
 
@@ -78,7 +80,9 @@ class SimulatedDefinitions:
         if name not in self._simulation.machines:
             return
         await self._simulation.simulate(
-            name, lambda machine, _: acts.need(machine, "be unregistered", not machine.is_on)
+            name,
+            lambda machine, _: acts.need(machine, "be unregistered", not machine.is_on),
+            doing="undefine",
         )
         machine = self._simulation.machines[name]
         if machine.saved is not None:

@@ -174,6 +174,9 @@ class Condition:
         self._clock = clock
         self._publish = publish
         self._was_away = False
+        #: Whose the host is, where another server looks after it; empty where this one does.
+        self.elsewhere = ""
+        self._on_back: Callable[[], None] | None = None
         failures.subscribe(host, self._look)
 
     @property
@@ -186,17 +189,21 @@ class Condition:
         """Whether the host's disk has no room left."""
         return self._failures.of(self._host) is Failure.FULL
 
+    def on_back(self, call: Callable[[], None]) -> None:
+        """Call this whenever the host can be reached again."""
+        self._on_back = call
+
     async def reach(self) -> None:
         """Pass a call to the host. Raises ``HypervisorError`` (ERROR_ONLY_IF_CONNECTED) where it is away."""
         failure = self._failures.of(self._host)
-        if failure is None or failure is Failure.FULL:
-            return
         if failure is Failure.SLOW:
             await self._clock.sleep(SLOW_SECONDS)
         elif failure is Failure.HUNG:
             await self._wait_for_answer()
         if self.is_away:
             raise _unreachable(f"The host {self._host} is not connected (nobody answers there).")
+        if self.elsewhere:
+            raise _unreachable(f"The host {self._host} is not connected ({self.elsewhere}).")
 
     async def _wait_for_answer(self) -> None:
         give_up = self._clock.monotonic() + ANSWER_SECONDS
@@ -211,6 +218,8 @@ class Condition:
         if is_away is not self._was_away:
             self._was_away = is_away
             self._say(EventKind.HOST_LOST if is_away else EventKind.HOST_CONNECTED)
+            if not is_away and self._on_back is not None:
+                self._on_back()
 
     def _say(self, kind: EventKind) -> None:
         at = self._clock.now()

@@ -7,16 +7,17 @@ import dataclasses
 import functools
 import random
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from innkeeper.hypervisor.simulated.failures import Failures, Schedule
 from innkeeper.hypervisor.simulated.guests import Behaviour, GuestDisk, Pace
-from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
+from innkeeper.hypervisor.simulated.host import SimulatedHost, host_uri, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.hypervisor.simulated.turns import Actor
 from innkeeper.machines.machine import MachineState
+from innkeeper.servers.fence import OPEN, Fence
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Publish
 
@@ -53,6 +54,7 @@ _HOSTS = (
     "garden", "porch", "study", "library", "chapel", "mill", "forge", "bakery", "brewery", "dairy",
     "granary", "orchard", "well", "gate", "bridge", "lodge", "cottage", "manor", "abbey", "harbour",
 )  # fmt: skip
+_LONE_MEMORY_MIB = 65_536
 _HOST_MEMORY_MIB = (131_072, 262_144, 524_288)
 _MOST_MEMORY_MIB = 2048
 
@@ -75,45 +77,72 @@ class Fleet:
     failures_a_day: float = 0.0
 
 
+#: What stands before the acts on a host, by its name and its URI.
+FenceOf = Callable[[str, str], Fence]
+
+
+def _no_fence(name: str, uri: str) -> Fence:
+    return OPEN
+
+
 @contextlib.asynccontextmanager
 async def open_fleet(
-    fleet: Fleet, *, clock: Clock, publish: Publish, actor: Actor
+    fleet: Fleet, *, clock: Clock, publish: Publish, actor: Actor, fence_of: FenceOf = _no_fence
 ) -> AsyncIterator[Sequence[SimulatedHost]]:
-    """Open the hosts of a fleet, with all of their machines."""
+    """Open the hosts of a fleet, with all of their machines.
+
+    ``fence_of`` gives what stands before the acts on each host.
+    """
     schedule = Schedule(seed=fleet.seed, a_day=fleet.failures_a_day) if fleet.failures_a_day else None
     failures = Failures(clock=clock, file=fleet.directory / "failures", schedule=schedule)
-    if fleet.hosts is None:
-        lone = simulated_host(fleet.directory, clock=clock, publish=publish, actor=actor, failures=failures)
-        hosts = [(lone, 0)]
-    else:
-        hosts = [
-            (_host(fleet, number, clock, publish, actor, failures), (number - 1) * fleet.machines)
-            for number in range(fleet.first_host, fleet.first_host + fleet.hosts)
-        ]
+    hosts: list[SimulatedHost] = []
     async with contextlib.AsyncExitStack() as opened:
-        for host, first in hosts:
+        for place in _places(fleet):
+            host = simulated_host(
+                place.directory,
+                clock=clock,
+                publish=publish,
+                name=place.name,
+                memory_mib=place.memory_mib,
+                actor=actor,
+                failures=failures,
+                fence=fence_of(place.name, host_uri(place.directory)),
+            )
             opened.push_async_callback(host.connection.close)
             await host.connection.open()
-            await settle_fleet(host.simulation, fleet.machines, first=first, seed=fleet.seed)
+            await settle_fleet(host.simulation, fleet.machines, first=place.first_machine, seed=fleet.seed)
+            hosts.append(host)
         await failures.open()
         opened.push_async_callback(failures.close)
-        yield [host for host, _ in hosts]
+        yield hosts
 
 
-def _host(
-    fleet: Fleet, number: int, clock: Clock, publish: Publish, actor: Actor, failures: Failures
-) -> SimulatedHost:
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """One host of a fleet."""
+
+    name: str
+    directory: Path
+    memory_mib: int
+    #: The number of its first machine.
+    first_machine: int
+
+
+def _places(fleet: Fleet) -> Sequence[_Place]:
+    if fleet.hosts is None:
+        return [_Place(name="fake", directory=fleet.directory, memory_mib=_LONE_MEMORY_MIB, first_machine=0)]
+    return [_place(fleet, number) for number in range(fleet.first_host, fleet.first_host + fleet.hosts)]
+
+
+def _place(fleet: Fleet, number: int) -> _Place:
     name = host_name(number)
     chance = random.Random(f"{fleet.seed}/{name}")  # noqa: S311 - the same host every time is the point
-    return simulated_host(
-        fleet.directory / "hosts" / name,
-        clock=clock,
-        publish=publish,
+    return _Place(
         name=name,
+        directory=fleet.directory / "hosts" / name,
         # Room for all of its machines, and some more.
         memory_mib=max(chance.choice(_HOST_MEMORY_MIB), fleet.machines * _MOST_MEMORY_MIB),
-        actor=actor,
-        failures=failures,
+        first_machine=(number - 1) * fleet.machines,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from innkeeper.hypervisor.fenced_files import FencedImages, FencedStateFiles
 from innkeeper.hypervisor.simulated.agent_ports import SimulatedAgentPorts
 from innkeeper.hypervisor.simulated.backups import SimulatedBackups
 from innkeeper.hypervisor.simulated.configurations import SimulatedConfigurations
@@ -27,6 +28,7 @@ from innkeeper.hypervisor.simulated.turns import Actor
 from innkeeper.hypervisor.simulated.undo_disks import SimulatedUndoDisks
 from innkeeper.hypervisor.simulated.usage import SimulatedUsage
 from innkeeper.machines.ports.host import Host
+from innkeeper.servers.fence import OPEN, Fence
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Publish
 
@@ -52,10 +54,12 @@ def simulated_host(
     threads: bool = True,
     actor: Actor = _NOBODY,
     failures: Failures | None = None,
+    fence: Fence = OPEN,
 ) -> SimulatedHost:
     """Make a host of simulated machines below one directory; it is yet to be opened.
 
-    Several services may open one directory: ``actor`` says which one this is. ``threads``: file calls run in
+    Several services may open one directory: ``actor`` says which one this is, and ``fence`` stands before
+    its acts. ``threads``: file calls run in
     threads. Without, time cannot pass inside of one.
     """
     simulation = Simulation(
@@ -67,12 +71,13 @@ def simulated_host(
         threads=threads,
         actor=actor,
         failures=Failures(clock=clock) if failures is None else failures,
+        fence=fence,
     )
     inventory = SimulatedInventory(simulation)
-    images = FakeImages(clock=clock)
+    images = FencedImages(FakeImages(clock=clock), fence)
     return SimulatedHost(
         name=name,
-        uri=f"fake://{directory}",
+        uri=host_uri(directory),
         simulation=simulation,
         identity=simulation.identity,
         connection=simulation,
@@ -84,7 +89,7 @@ def simulated_host(
         undo_disks=SimulatedUndoDisks(simulation),
         memory_points=SimulatedMemoryPoints(simulation),
         backups=SimulatedBackups(simulation),
-        state_files=SimulatedStateFiles(simulation),
+        state_files=FencedStateFiles(SimulatedStateFiles(simulation), fence),
         disks=SimulatedDisks(simulation),
         files=FakeFiles(simulation, threads=threads),
         images=images,
@@ -95,3 +100,8 @@ def simulated_host(
         information=SimulatedInformation(simulation, memory_mib),
         usage=SimulatedUsage(simulation),
     )
+
+
+def host_uri(directory: Path) -> str:
+    """The URI of the simulated host below a directory."""
+    return f"fake://{directory}"

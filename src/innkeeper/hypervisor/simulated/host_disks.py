@@ -14,6 +14,7 @@ from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.machines.machine import Disk, DiskKind
 from innkeeper.machines.ports.disks import DiskStorage, ImageUser
 from innkeeper.machines.undo.overlay_names import run_of
+from innkeeper.servers.fence import passed
 
 
 class SimulatedDisks:
@@ -52,10 +53,12 @@ class SimulatedDisks:
 
     async def delete(self, path: str) -> None:
         """Delete an image file."""
+        await passed(self._simulation.fence)
         await self._simulation.delete(Path(path))
 
     async def delete_undo_disk(self, path: str, base: str) -> None:
         """Delete an undo disk over ``base``, or an empty file."""
+        await passed(self._simulation.fence)
 
         def delete() -> None:
             file = Path(path)
@@ -111,7 +114,7 @@ class SimulatedDisks:
             ]
             return found
 
-        return await self._simulation.simulate(name, use)
+        return await self._simulation.simulate(name, use, doing="export")
 
 
 def _users(paths: Sequence[str], named: Sequence[tuple[str, Disk]]) -> Mapping[str, Sequence[ImageUser]]:

@@ -62,19 +62,23 @@ class SimulatedLifecycle:
 
     async def pause(self, name: str) -> None:
         """Stop the machine's processors."""
-        await self._simulation.simulate(name, acts.pause)
+        await self._simulation.simulate(name, acts.pause, doing="pause")
 
     async def resume(self, name: str) -> None:
         """Start the machine's processors again."""
-        await self._simulation.simulate(name, acts.resume)
+        await self._simulation.simulate(name, acts.resume, doing="resume")
 
     async def shut_down(self, name: str) -> None:
         """Ask the guest to power off; that takes time, and a hung guest never does."""
-        await self._simulation.simulate(name, lambda machine, now: acts.ask(machine, Due.POWER_OFF, now))
+        await self._simulation.simulate(
+            name, lambda machine, now: acts.ask(machine, Due.POWER_OFF, now), doing="shut down"
+        )
 
     async def reboot(self, name: str) -> None:
         """Ask the guest to reboot."""
-        await self._simulation.simulate(name, lambda machine, now: acts.ask(machine, Due.REBOOT, now))
+        await self._simulation.simulate(
+            name, lambda machine, now: acts.ask(machine, Due.REBOOT, now), doing="reboot"
+        )
 
     async def act(self, name: str, command: Command) -> None:
         """Run a command that is over at once."""
@@ -83,7 +87,7 @@ class SimulatedLifecycle:
             acts.need(machine, command.words, machine.is_on)
             _ACTS[command](machine, now)
 
-        await self._simulation.simulate(name, act)
+        await self._simulation.simulate(name, act, doing=command.words)
 
     async def turn_off(self, name: str) -> None:
         """Cut the machine's power."""

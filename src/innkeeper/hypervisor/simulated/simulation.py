@@ -17,6 +17,7 @@ from innkeeper.hypervisor.simulated.turns import Actor, Turns
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.identity import HostIdentity
 from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.servers.fence import Fence, HostElsewhere, through
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event, EventKind, Json, Publish
 
@@ -57,12 +58,15 @@ class Simulation:
         threads: bool,
         actor: Actor,
         failures: Failures,
+        fence: Fence,
     ) -> None:
         """``threads``: file calls run in threads. Without, time cannot pass inside of one."""
         self.directory = directory
         self.host = host
         self.identity = HostIdentity()
         self.condition = Condition(host, failures=failures, clock=clock, publish=publish)
+        self.condition.on_back(self._join_soon)
+        self.fence = fence
         #: The answer to a question for free disk space; a test fills the disk with it.
         self.room_bytes = free_bytes
         #: What runs the machines, and how many bytes a second its disk takes; a test changes them.
@@ -73,7 +77,7 @@ class Simulation:
         self.machines: dict[str, SimulatedMachine] = {}
         self._publish = publish
         self._threads = threads
-        self._turns = Turns(directory, actor)
+        self._turns = Turns(directory, actor, fence)
         self._locks: dict[str, asyncio.Lock] = {}
         #: The records of machines as they were written last.
         self._written: dict[str, int] = {}
@@ -90,17 +94,18 @@ class Simulation:
         return self.directory / "disks"
 
     async def open(self) -> None:
-        """Read the machines that are there, and the host's id."""
+        """Read the machines that are there, and the host's id, and take the host.
 
-        def read() -> None:
-            with self._turns.turn():
-                self.identity.id = _id_in(self.directory)
-                self._read_all()
-
-        await self.blocking(read)
+        One that another server looks after is taken by another call, once it is free; one that is away,
+        when it is back.
+        """
+        await self._read()
+        if not self.condition.is_away:
+            await self._join()
 
     async def let_go(self) -> None:
-        """Nothing to let go of: the machines go on."""
+        """Leave the host to another server; the machines go on."""
+        self.condition.elsewhere = "another server looks after it"
 
     async def close(self) -> None:
         """Give the host up; the machines go on."""
@@ -150,7 +155,7 @@ class Simulation:
         """All machines as they are now, by name. Raises ``HypervisorError`` where the host is away."""
         await self.condition.reach()
         if self._turns.is_stale:
-            await self.open()
+            await self._read()
         now = self.clock.now().timestamp()
         for machine in list(self.machines.values()):
             if machine.has_due(now):
@@ -176,14 +181,29 @@ class Simulation:
 
     # Commands
 
-    async def simulate(self, name: str, act: Callable[[SimulatedMachine, float], T], *, doing: str = "") -> T:
+    async def simulate(
+        self,
+        name: str,
+        act: Callable[[SimulatedMachine, float], T],
+        *,
+        doing: str = "",
+        is_inside: bool = False,
+    ) -> T:
         """Run the guest up to now, act on its machine, write down what changed, and publish it.
 
-        ``doing`` names an act that counts even where it changes nothing, such as a second start. Raises
+        ``doing`` names an act of the host's, which only its owner may do, and which counts even where it
+        changes nothing, such as a second start; or one inside of the guest, by its agent. Raises
         ``MachineNotFound``, and ``HypervisorError`` where the host is away.
         """
         await self.condition.reach()
-        return await self._simulate(name, act, doing)
+        if not doing or is_inside:
+            return await self._simulate(name, act, doing)
+
+        def fenced(machine: SimulatedMachine, now: float) -> T:
+            self.fence.check(final=True)
+            return act(machine, now)
+
+        return await through(self.fence, lambda: self._simulate(name, fenced, doing))
 
     async def forget(self, name: str, *, keep_record: bool = False) -> SimulatedMachine:
         """Remove a machine, with its record; its disks stay."""
@@ -238,6 +258,27 @@ class Simulation:
         return await asyncio.to_thread(call) if self._threads else call()
 
     # Machinery
+
+    async def _read(self) -> None:
+        def read() -> None:
+            with self._turns.turn():
+                self.identity.id = _id_in(self.directory)
+                self._look_again()
+
+        await self.blocking(read)
+
+    async def _join(self) -> None:
+        """Take the host, as of which its machines are this server's to act on."""
+        try:
+            await self.fence.claim(self.identity.id)
+        except HostElsewhere as error:
+            self.condition.elsewhere = error.sentence.rstrip(".")
+            return
+        self.condition.elsewhere = ""
+        await self.fence.opened()
+
+    def _join_soon(self) -> None:
+        self._joining = asyncio.get_running_loop().create_task(self._join(), name=f"to {self.host}")
 
     def _snapshot(self, name: str, machine: SimulatedMachine) -> Machine:
         """A machine as it is: the same value again where nothing has been done to it."""
@@ -295,13 +336,10 @@ class Simulation:
             if was_on and not machine.is_on:
                 self.publish(EventKind.MACHINE_STOPPING, machine.name, {"reason": "guest"})
             found = b"" if was_mine else machine.to_bytes()
-            if doing:
+            told = act(machine, now)
+            if doing or (not was_mine and machine.to_bytes() != found):
                 self._turns.acting(self.host, machine.name, doing, now, was_mine=was_mine)
-            try:
-                return act(machine, now)
-            finally:
-                if not was_mine and not doing and machine.to_bytes() != found:
-                    self._turns.acting(self.host, machine.name, doing, now, was_mine=was_mine)
+            return told
         finally:
             self._write(machine)
 

@@ -11,11 +11,12 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from innkeeper.errors import ErrorCode, HypervisorError
 from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.servers.fence import Fence
 from innkeeper.wire.events import Json
 
 #: A turn takes less than a millisecond. Whoever has it for so long was stopped in it, and loses it.
@@ -24,18 +25,12 @@ _POLL_SECONDS = 0.001
 _COUNT_BYTES = 8
 
 
-def _no_epoch() -> int:
-    return 0
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Actor:
     """A service that acts on simulated hosts."""
 
     #: The server's name.
     server: str = ""
-    #: The epoch of the lease by which it acts; 0 where there are no leases.
-    epoch: Callable[[], int] = _no_epoch
     #: Write down every start, stop, merge and update, not overlaps alone.
     keeps_ledger: bool = False
 
@@ -47,9 +42,11 @@ class Turns:
     refused, but written to ``overlaps.jsonl``.
     """
 
-    def __init__(self, directory: Path, actor: Actor) -> None:
+    def __init__(self, directory: Path, actor: Actor, fence: Fence) -> None:
+        """``fence`` knows the epoch of the lease by which this service acts."""
         self._directory = directory
         self._actor = actor
+        self._fence = fence
         self._token = secrets.token_hex(4)
         self._within = threading.Lock()
         self._file: int | None = None
@@ -117,7 +114,7 @@ class Turns:
 
     def acting(self, host: str, machine: str, doing: str, at: float, *, was_mine: bool) -> None:
         """This service does something to a machine: told where another one holds the host."""
-        epoch = self._actor.epoch()
+        epoch = self._fence.epoch
         if not was_mine:
             self._take_hold(machine, doing, at, epoch)
             self.changing(host)
@@ -127,7 +124,7 @@ class Turns:
     @property
     def may_have_been_taken(self) -> bool:
         """Whether somebody else may hold the host by now."""
-        return self._held is None or self._held != self._actor.epoch() or self.is_stale
+        return self._held is None or self._held != self._fence.epoch or self.is_stale
 
     def _take_hold(self, machine: str, doing: str, at: float, epoch: int) -> None:
         holder = _holder(self._holder_file)

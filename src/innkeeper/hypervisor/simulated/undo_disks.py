@@ -47,7 +47,7 @@ class SimulatedUndoDisks:
             await self._simulation.clock.sleep(MERGE_SECONDS / PIECES)
             if on_progress is not None:
                 on_progress(last * fake_disks.BLOCK_BYTES, fake_disks.DISK_BYTES)
-        await self._simulation.simulate(name, lambda machine, _: acts.pivot(machine, bases))
+        await self._simulation.simulate(name, lambda machine, _: acts.pivot(machine, bases), doing="pivot")
 
     async def drop(self, name: str, bases: Mapping[str, str]) -> None:
         """Make the definition name the bases again."""
