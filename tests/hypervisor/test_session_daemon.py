@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -31,6 +30,7 @@ from tests.guests.firmware import firmware_is_missing, make_tpms_by_this_user, w
 from tests.guests.machines import EMULATED, TinyMachine, define_tiny_machine, forget, tiny_definition
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor import storages, undo_definitions
+from tests.hypervisor.daemons import Daemon
 from tests.hypervisor.storages import Stored
 from tests.hypervisor.test_described_chains import described_chains
 from tests.hypervisor.undo_round_trips import NAME, End, Mixed, keep, roll_back, round_trip
@@ -40,50 +40,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("libvirtd") is None, reason="libvirtd is not installed"),
     pytest.mark.skipif(os.geteuid() == 0, reason="root's libvirtd is the system's"),
 ]
-
-
-class Daemon:
-    """A libvirtd of this user's own, that can be killed and started again."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def uri(self) -> str:
-        """How to reach it."""
-        return f"qemu+unix:///session?socket={self._home}/run/libvirt/libvirt-sock"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Where it keeps its files."""
-        return {f"XDG_{name}": str(self._home / directory) for name, directory in
-                (("RUNTIME_DIR", "run"), ("CONFIG_HOME", "config"), ("CACHE_HOME", "cache"))}  # fmt: skip
-
-    def start(self) -> None:
-        """Start it, and wait until it listens."""
-        (self._home / "run").mkdir(exist_ok=True, mode=0o700)
-        self._process = subprocess.Popen(
-            ["libvirtd"], env=os.environ | self.environment, stderr=subprocess.DEVNULL
-        )
-
-    def stop(self) -> None:
-        """Make it silent: it accepts and answers nothing."""
-        self._send(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Let it go on."""
-        self._send(signal.SIGCONT)
-
-    def _send(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """Kill it as a crash would; its machines go on."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
 
 @pytest.fixture

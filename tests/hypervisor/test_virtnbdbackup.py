@@ -21,7 +21,8 @@ from innkeeper.wire.events import Event, EventKind
 from tests.guests.machines import define_tiny_machine, forget
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor.backup_program import LibvirtBackupProgram
-from tests.hypervisor.test_session_daemon import Daemon, happened
+from tests.hypervisor.daemons import Daemon
+from tests.hypervisor.test_session_daemon import happened
 
 pytestmark = [
     pytest.mark.qemu,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit
-from innkeeper.hypervisor.libvirt.remote_files import FarFiles
+from innkeeper.hypervisor.files import LocalFiles
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
@@ -94,11 +94,14 @@ async def test_a_host_that_is_away_is_named_and_one_of_another_computer_is_not_a
         async def users(self, _path: str) -> Sequence[ImageUser]:
             raise HypervisorError("The wire is cut.")
 
+    class Far(LocalFiles):
+        computer = "far"
+
     away: Any = Away()
     silent = dataclasses.replace(inn.host, name="silent", disks=away)
     with pytest.raises(
         MachineUnfit, match=r"Whether a machine of silent stands on .* is not known: The wire"
     ):
         await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), [inn.host, silent])
-    far = dataclasses.replace(silent, name="far", files=FarFiles("qemu+ssh://far/system"))
+    far = dataclasses.replace(silent, name="far", files=Far())
     await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), [inn.host, far])

@@ -35,6 +35,9 @@ _VHD_SUFFIXES = (".vhd", ".avhd")
 class LocalFiles:
     """The image files of this computer; blocking calls run in threads."""
 
+    #: Hosts whose files are this computer's share them.
+    computer = ""
+
     async def identity(self, path: str) -> FileIdentity | None:
         """``None`` where there is no such file."""
         return await self._blocking(path, lambda: _identity(Path(path)))

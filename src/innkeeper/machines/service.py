@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
@@ -82,6 +82,8 @@ class Machines:
         self._host_of: dict[str, str] = {}
         #: The hosts that did not answer when machines were last listed.
         self._silent: frozenset[str] = frozenset()
+        #: The machines that ran when they were last seen.
+        self._running: set[str] = set()
         self._tasks = tasks
         self._run_has_merged = run_has_merged
         work = CommandWork(self._hosts, clock=clock, merge_has_begun=self.merge_has_begun, rules=rules)
@@ -99,6 +101,11 @@ class Machines:
         """The hosts that did not answer when machines were last listed."""
         return self._silent
 
+    @property
+    def unseen(self) -> Collection[str]:
+        """The machines that ran on hosts which did not answer when machines were last listed."""
+        return [name for name in self._running if self._host_of.get(name) in self._silent]
+
     async def list(self) -> Sequence[Machine]:
         """All machines of the hosts that answer, by name."""
         answers = await ask_all(self._hosts.values(), lambda host: host.inventory.list())
@@ -107,6 +114,7 @@ class Machines:
         self._host_of = {machine.name: machine.host for machine in found} | {
             name: host for name, host in self._host_of.items() if host in answers.missing
         }
+        self._running = {each.name for each in found if each.state is MachineState.RUNNING} | {*self.unseen}
         return sorted(found, key=lambda machine: machine.name)
 
     async def get(self, name: str) -> Machine:

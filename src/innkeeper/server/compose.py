@@ -485,7 +485,9 @@ async def _agents(
         return await (await machines.hypervisor_of(name)).agent_ports.open(name)
 
     async def running() -> Collection[str]:
-        return [each.name for each in await machines.list() if each.state is MachineState.RUNNING]
+        found = await machines.list()
+        # What is said of machines whose host is away is what was said last: their guests go on.
+        return [each.name for each in found if each.state is MachineState.RUNNING] + [*machines.unseen]
 
     async def on_booking(machine: str, message: ScheduleRequested | ScheduleDeleted) -> str:
         try:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from innkeeper.channels.ports import AgentTask, GuestAgent, GuestAgents, HealthReport, UpdateStatus
-from innkeeper.errors import AgentError, ErrorCode, InnkeeperError
+from innkeeper.errors import AgentError, ErrorCode, HypervisorError, InnkeeperError
+from innkeeper.machines.asking import is_away
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.memory import MemoryPoint
@@ -29,6 +30,9 @@ from innkeeper.wire.json_fields import JsonObject
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Facts)
+
+#: Between two looks whether a host that is away is back.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -281,7 +285,7 @@ class Run:
         if stop is not None:
             raise stop
         try:
-            return await (self._interruptible(phase) if phase.waits else phase.work(self))
+            return await self._on_a_host_that_answers(phase)
         except InnkeeperError as error:
             raise Stop.by(error) from error
         except Stop:
@@ -290,37 +294,79 @@ class Run:
             # The top of a phase: whatever broke, the machine is put back.
             raise _broken(phase, exc) from exc
 
-    async def _interruptible(self, phase: Phase) -> Facts | None:
-        """Do the work until it ends, or until something ends the wait for it."""
-        interruptions = self._interruptions(phase)
+    async def _on_a_host_that_answers(self, phase: Phase) -> Facts | None:
+        """Do the work, and again where the host was away in the middle: what has begun is found begun."""
+        answered = 0
+        while True:
+            work = phase.work(self)
+            try:
+                return await (self._interruptible(work, *self._limits(phase)) if phase.waits else work)
+            except HypervisorError as error:
+                answered += await self._answers()
+                if not is_away(error) or answered >= self.policy.retries:
+                    raise
+                self._tell_away(error)
+            await self._interruptible(self._until_the_host_answers())
+
+    async def _answers(self) -> bool:
+        """Whether the host says what state the machine is in."""
         try:
-            return await unless(phase.work(self), *(waiting for waiting, _ in interruptions))
+            await self.state()
+        except HypervisorError as error:
+            return not is_away(error)
+        return True
+
+    def _tell_away(self, error: HypervisorError) -> None:
+        self.task.log(
+            f"{self.hypervisor.name} is away, and is waited for. {error.sentence}", LogLevel.WARNING
+        )
+
+    async def _until_the_host_answers(self) -> None:
+        """Look again and again: what goes on in the guest meanwhile goes on."""
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        await self.clock.sleep(pause_seconds)
+        while not await self._answers():
+            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+            await self.clock.sleep(pause_seconds)
+        self.task.log(f"{self.hypervisor.name} is back.")
+
+    async def _interruptible(self, work: Awaitable[T], *limits: tuple[Awaitable[None], Stop]) -> T:
+        """Do the work until it ends, or until something ends the wait for it."""
+        left = (self.order.stop_at - self.clock.now()).total_seconds()
+        interruptions = [
+            (self.task.cancelled(), _cancelled()),
+            (self.clock.sleep(left), _window_end(self.order.stop_at)),
+            *limits,
+        ]
+        try:
+            return await unless(work, *(waiting for waiting, _ in interruptions))
         except Outrun as outrun:
             raise interruptions[outrun.number][1] from None
 
-    def _interruptions(self, phase: Phase) -> list[tuple[Awaitable[None], Stop]]:
-        left = (self.order.stop_at - self.clock.now()).total_seconds()
-        interruptions: list[tuple[Awaitable[None], Stop]] = [
-            (self.task.cancelled(), _cancelled()),
-            (self.clock.sleep(left), _window_end(self.order.stop_at)),
-        ]
-        if phase.limit is not None:
-            limit = phase.limit(self.policy)
-            interruptions.append((self.clock.sleep(limit), _out_of_time(phase, limit)))
-        return interruptions
+    def _limits(self, phase: Phase) -> tuple[tuple[Awaitable[None], Stop], ...]:
+        if phase.limit is None:
+            return ()
+        limit = phase.limit(self.policy)
+        return ((self.clock.sleep(limit), _out_of_time(phase, limit)),)
 
     async def _insist(self, phase: Phase) -> Facts | None:
-        for attempt in range(1, self.policy.retries + 1):
+        failures = 0
+        while True:
             try:
                 return await phase.work(self)
             except Stop:
                 raise
             except Exception as exc:
+                if isinstance(exc, HypervisorError) and is_away(exc) and not await self._answers():
+                    self._tell_away(exc)
+                    await self._until_the_host_answers()
+                    continue
                 # The top of a phase that must not fail: only a person can do better.
-                last = Stop.by(exc) if isinstance(exc, InnkeeperError) else _broken(phase, exc)
-                self.task.log(f"{phase.title} failed ({attempt}): {exc}", LogLevel.WARNING)
+                failures += 1
+                self.task.log(f"{phase.title} failed ({failures}): {exc}", LogLevel.WARNING)
+                if failures >= self.policy.retries:
+                    raise Stop.by(exc) if isinstance(exc, InnkeeperError) else _broken(phase, exc) from exc
             await self.clock.sleep(self.policy.retry_seconds)
-        raise last
 
 
 def _as_json(facts: Facts | None) -> JsonObject:

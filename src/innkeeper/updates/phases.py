@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from innkeeper.channels.ports import AgentHello, GuestAgent, HealthReport, UpdateStatus
 from innkeeper.errors import AgentError, ErrorCode, InnkeeperError, MachineUnfit
+from innkeeper.machines.asking import is_away
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.point import Consistency
@@ -41,6 +42,8 @@ async def admit(run: Run) -> Admitted:
         found = await admission(run.hypervisor, machine, run.task.id, run.policy.undo, run.hosts)
         found.refuse()
     except InnkeeperError as error:
+        if is_away(error):
+            raise
         raise Stop.by(error, Cause.UNFIT) from error
     run.task.log(f"{machine.name} was found {machine.state.words}.")
     for sentence in (*found.plan.gaps, *found.unseen):

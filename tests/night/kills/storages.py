@@ -32,7 +32,7 @@ from innkeeper.machines.undo.merge_marks import forget_merge
 from innkeeper.machines.undo.point import UndoDisk, UndoPlan, UndoPoint
 from innkeeper.tasks.clock import SystemClock
 from tests.guests.machines import EMULATED
-from tests.hypervisor.test_session_daemon import Daemon
+from tests.hypervisor.daemons import Daemon
 from tests.night.kills.disks import STORAGES, Disk, Volume
 from tests.night.kills.trial import Life, Outcome, children, kill_all, kill_processes, processes
 

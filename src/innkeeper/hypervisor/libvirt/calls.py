@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import libvirt
 
-from innkeeper.errors import HypervisorError
+from innkeeper.errors import ErrorCode, HypervisorError
 from innkeeper.hypervisor.libvirt.faults import translated
 from innkeeper.hypervisor.libvirt.lanes import Lane, Lanes, close, is_alive, says_lost
 
@@ -20,8 +20,9 @@ T = TypeVar("T")
 _QUESTION_THREADS = 4
 #: A start, save or turn-off holds its thread for seconds: these never stand in a question's way.
 _COMMAND_THREADS = 16
-#: A daemon has 20 workers for all its clients (``max_workers``): no more than eight are ever ours.
-_QUESTION_LANES, _COMMAND_LANES, _STATISTICS_LANES = 3, 4, 1
+#: A daemon has 20 workers for all its clients (``max_workers``): no more than eight are ever ours, with the
+#: one for streams.
+_QUESTION_LANES, _COMMAND_LANES, _STATISTICS_LANES = 2, 4, 1
 #: How long the end of the service waits for a connection to close.
 _CLOSE_TIMEOUT_S = 2.0
 
@@ -149,9 +150,15 @@ class LaneCalls:
 
     async def run(self, pool: Pool, call: Callable[[libvirt.virConnect], T]) -> T:
         """Make a call in a lane of this pool."""
-        if pool is Pool.STREAMS:
+        if pool is not Pool.STREAMS:
+            return await self._lanes[pool].run(call)
+        try:
             return await self._streams.run(call)
-        return await self._lanes[pool].run(call)
+        except HypervisorError as error:
+            if error.code is not ErrorCode.ERROR_ONLY_IF_CONNECTED:
+                raise
+        # A wire that was cut while nobody spoke is found out by the first who does.
+        return await self._streams.run(call)
 
     async def on_streams(self, work: Callable[[], None]) -> None:
         """Do something with a stream, in the thread that has opened it."""

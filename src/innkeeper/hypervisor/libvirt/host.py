@@ -152,7 +152,7 @@ def _files(where: HostUri, connection: Connection, store: Images) -> ImageFiles:
     return (
         NearFiles(connection, store, is_qemus_user=not where.is_system)
         if where.is_local
-        else FarFiles(where.text)
+        else FarFiles(where, connection, store)
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from xml.sax.saxutils import escape
 
@@ -33,6 +35,7 @@ _DEEPEST = 256
 _LIBVIRT_NAMES = {"raw": "raw", "qcow2": "qcow2", "vhdx": "vhdx", "vmdk": "vmdk"}
 #: In which libvirt finds the base, or knows that there is none.
 _BASES_KNOWN_TO_LIBVIRT = {"raw", "iso", "qcow", "qcow2", "qed", "vmdk", "dir"}
+_ZEROS = memoryview(bytes(1 << 20))
 #: A pool that one look has made for the moment is not to end under another look.
 _one_at_a_time = threading.Lock()
 
@@ -103,7 +106,8 @@ class Images:
         if base == exported_base(overlay):
             return EXPORTED
         try:
-            known = _recorded_base(overlay) if os.access(overlay, os.R_OK) else _volume_base(connect, overlay)
+            is_ours = self._uri.is_local and os.access(overlay, os.R_OK)
+            known = _recorded_base(overlay) if is_ours else _volume_base(connect, overlay)
         except (DiskError, _VolumeGone, libvirt.libvirtError):
             return None
         return known[1] or None if known[0] == base else None
@@ -127,6 +131,10 @@ class Images:
                 is_own = is_undo_disk_over(Path(path), base)
             except PermissionError:
                 is_own = self.base_format(connect, path, base) is not None
+            if not is_own:
+                raise foreign(path, "an undo disk")
+        elif not self._uri.is_local and (found := self.remote_file(connect, path)) is not None:
+            is_own = not found.size_bytes or self.base_format(connect, path, base) is not None
             if not is_own:
                 raise foreign(path, "an undo disk")
         self.delete(connect, path)
@@ -158,6 +166,48 @@ class Images:
         with _pool(connect, directory) as pool:
             return int(pool.info()[3])
 
+    def remote_file(self, connect: libvirt.virConnect, path: str) -> RemoteFile | None:
+        """What libvirt says of a file of another computer; ``None`` where there is none."""
+        try:
+            with _volume(connect, path) as volume:
+                kind, capacity, _ = volume.info()
+                described = VolumeElement(etree.fromstring(volume.XMLDesc(0).encode()))
+        except (_VolumeGone, _FolderGone):
+            return None
+        return RemoteFile(
+            kind=int(kind),
+            format=described.format,
+            capacity_bytes=int(capacity),
+            size_bytes=int(described.physical_bytes or capacity),
+            mtime_ns=_nanoseconds(described.modified_at),
+        )
+
+    def has_folder(self, connect: libvirt.virConnect, directory: str) -> bool:
+        """Whether libvirt finds a folder of another computer."""
+        try:
+            with _pool(connect, directory):
+                return True
+        except _FolderGone:
+            return False
+
+    def download(
+        self, connect: libvirt.virConnect, path: str, take: Callable[[bytes | memoryview], None]
+    ) -> None:
+        """Read a file of another computer from its beginning to its end, holes as zeros."""
+        with _volume(connect, path) as volume:
+            stream = connect.newStream(0)
+            volume.download(stream, 0, 0, libvirt.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
+            try:
+                stream.sparseRecvAll(
+                    lambda _stream, data, _opaque: _taken(take, data),
+                    lambda _stream, length, _opaque: _take_zeros(take, length),
+                    None,
+                )
+            except BaseException:
+                stream.abort()
+                raise
+            stream.finish()
+
     def find(self, connect: libvirt.virConnect, directory: str, part: str) -> list[str]:
         """The paths of a directory's images with ``part`` in their names, as libvirt sees them."""
         with _pool(connect, directory) as pool:
@@ -165,8 +215,42 @@ class Images:
         return sorted(path for path in paths if part in PurePosixPath(path).name)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RemoteFile:
+    """A file of another computer, as libvirt describes it."""
+
+    #: ``VIR_STORAGE_VOL_FILE``, ``_BLOCK`` or ``_DIR``.
+    kind: int
+    #: libvirt's name for the format, by the file's header.
+    format: str
+    #: What a guest sees of it.
+    capacity_bytes: int
+    size_bytes: int
+    mtime_ns: int
+
+
 class _VolumeGone(Exception):
     """The host has no such file."""
+
+
+class _FolderGone(_VolumeGone):
+    """The host has no such folder."""
+
+
+def _nanoseconds(text: str) -> int:
+    """Seconds since 1970 with a fraction, as libvirt writes them."""
+    seconds, _, fraction = text.partition(".")
+    return int(seconds or 0) * 10**9 + int(fraction.ljust(9, "0")[:9] or 0)
+
+
+def _taken(take: Callable[[bytes | memoryview], None], data: bytes) -> int:
+    take(data)
+    return len(data)
+
+
+def _take_zeros(take: Callable[[bytes | memoryview], None], length: int) -> None:
+    for start in range(0, length, len(_ZEROS)):
+        take(_ZEROS[: min(len(_ZEROS), length - start)])
 
 
 def _declared_format(connect: libvirt.virConnect, path: str) -> str | None:
@@ -298,6 +382,8 @@ class VolumeElement(Element):
     """``<volume>``: one image in a storage pool."""
 
     format = Attribute("target/format", "type", "raw")
+    physical_bytes = Text("physical")
+    modified_at = Text("target/timestamps/mtime")
     backing_path = Text("backingStore/path")
     backing_format = Attribute("backingStore/format", "type", "")
 
@@ -334,11 +420,16 @@ def _pool_for_the_moment(connect: libvirt.virConnect, directory: str) -> Iterato
         pool.refresh(0)
         yield pool
         return
-    pool = connect.storagePoolCreateXML(
-        f"<pool type='dir'><name>innkeeper-{uuid.uuid4()}</name>"
-        f"<target><path>{escape(directory)}</path></target></pool>",
-        0,
-    )
+    try:
+        pool = connect.storagePoolCreateXML(
+            f"<pool type='dir'><name>innkeeper-{uuid.uuid4()}</name>"
+            f"<target><path>{escape(directory)}</path></target></pool>",
+            0,
+        )
+    except libvirt.libvirtError as error:
+        if error.get_int1() == errno.ENOENT:
+            raise _FolderGone from error
+        raise
     try:
         pool.refresh(0)
         yield pool

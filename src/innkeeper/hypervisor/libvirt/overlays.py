@@ -71,7 +71,7 @@ class Overlays:
     def clear(self, connect: libvirt.virConnect, definition: Definition, overlays: Mapping[str, str]) -> None:
         """Delete what a crash left half made. Raises ``DiskError``, deleting nothing, for any other file."""
         for target, path in overlays.items():
-            if not os.path.lexists(path):
+            if self._images.is_local and not os.path.lexists(path):
                 self._images.delete(connect, path)
                 continue
             # No definition names it, and no QEMU may have it open.

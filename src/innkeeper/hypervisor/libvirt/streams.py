@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import libvirt
 
@@ -85,13 +85,21 @@ class StreamPipe:
     # In threads, under the lock
 
     def _queue(self, data: bytes) -> None:
-        with self._lock:
+        with self._lock, self._lost_by_errors():
             self._unsent.extend(data[at : at + _CHUNK_BYTES] for at in range(0, len(data), _CHUNK_BYTES))
             self._send()
 
     def _watch_again(self) -> None:
-        with self._lock:
+        with self._lock, self._lost_by_errors():
             self._watch()
+
+    @contextlib.contextmanager
+    def _lost_by_errors(self) -> Iterator[None]:
+        """Whatever libvirt says, the stream is gone: its wire was cut."""
+        try:
+            yield
+        except libvirt.libvirtError:
+            self._lose()
 
     def _abort(self) -> None:
         with self._lock:
@@ -107,15 +115,13 @@ class StreamPipe:
         with self._lock:
             if self._stream is None:
                 return
-            try:
+            with self._lost_by_errors():
                 if events & libvirt.VIR_STREAM_EVENT_READABLE:
                     self._receive()
                 if events & libvirt.VIR_STREAM_EVENT_WRITABLE:
                     self._send()
                 if events & _GONE:
                     self._lose()
-            except libvirt.libvirtError:
-                self._lose()
 
     def _receive(self) -> None:
         assert self._stream is not None

@@ -60,6 +60,10 @@ class Hindrance(enum.StrEnum):
 class ImageFiles(Protocol):
     """The files of one host's disk images, where no hypervisor call reaches them."""
 
+    @property
+    def computer(self) -> str:
+        """The computer that has the files: hosts on one computer share them. Empty for this one."""
+
     async def identity(self, path: str) -> FileIdentity | None:
         """The file's size, time and inode; ``None`` where there is no such file."""
 

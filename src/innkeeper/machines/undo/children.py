@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 
-from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit, NotSupported
+from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit
 from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.overlay_names import run_of
@@ -102,10 +102,9 @@ async def _on_another_host(
 
 async def _is_on(host: Host, path: str, other: Host) -> bool:
     """Whether another host has the same file at this path; one on another computer is not asked."""
-    try:
-        found = await other.files.identity(path)
-    except NotSupported:
+    if other.files.computer != host.files.computer:
         return False
+    found = await other.files.identity(path)
     return found is not None and found == await host.files.identity(path)
 
 
