@@ -237,6 +237,8 @@ class MachineMessage(Message):
     obstacle: str = ""
     #: What a roll back of an update would bring it back to, as far as it can be told without a look.
     roll_back: RollBack | None = None
+    #: When it was seen last, where its host, or the server that looks after that, is away; nothing for now.
+    as_of: AwareDatetime | None = None
 
 
 class MachineList(Message):

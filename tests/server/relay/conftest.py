@@ -14,9 +14,9 @@ from tests.store.conftest import postgres, postgres_database
 __all__ = ["postgres", "postgres_database"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def inn_database(postgres: sa.URL) -> AsyncIterator[sa.URL]:
-    """A database that the tests of one module share."""
+    """A database of one inn."""
     name = f"inn_{uuid.uuid4().hex}"
     engine = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -27,13 +27,13 @@ async def inn_database(postgres: sa.URL) -> AsyncIterator[sa.URL]:
     engine.dispose()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def inn(
     inn_database: sa.URL, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Server, Server]]:
     """Servers ``north``, which looks after ``attic``, and ``south``, which looks after ``cellar``.
 
-    The tests of a module share them, and leave them as they were.
+    All tests share them, and leave them as they were.
     """
     directory = tmp_path_factory.mktemp("inn")
     async with (

@@ -156,15 +156,61 @@ async def test_a_machine_whose_owner_is_away_is_told_of_and_not_commanded(inn: I
     north, south = inn
     assert north.house.neighbours is not None
     assert south.house.neighbours is not None
-    own = south.house.neighbours.own
+    (known,) = await north.house.neighbours.living()
     await south.house.neighbours.announce("")
     north.house.neighbours.look_again()
     try:
         refused = await north.http.post("/v1/machines/db-1/pause", json={})
     finally:
-        await south.house.neighbours.announce(own.address)
+        await south.house.neighbours.announce(known.address)
         north.house.neighbours.look_again()
     assert refused.status_code == 503
     assert refused.json()["code"] == ErrorCode.ERROR_ONLY_IF_CONNECTED.name
     assert "cellar is looked after by the server south, which is away since" in refused.json()["detail"]
     assert "its work waits for it" in refused.json()["detail"]
+
+
+async def test_the_list_of_machines_is_the_same_at_each_door(inn: Inn) -> None:
+    """Of all hosts, by name; by pages too."""
+    north, south = inn
+    for each in inn:
+        await each.keeper.look()
+    query = "/v1/machines"
+    here, there = [(await door.http.get(query)).json() for door in (north, south)]
+    assert [machine["name"] for machine in here["machines"]] == ["db-1", "db-2", "mail", "web-1"]
+    assert here == there
+    first = (await north.http.get(query, params={"limit": 3})).json()
+    rest = (await south.http.get(query, params={"limit": 3, "after": first["next_after"]})).json()
+    assert [*first["machines"], *rest["machines"]] == here["machines"]
+    assert rest["next_after"] is None
+
+
+@pytest.mark.parametrize("query", [{"host": "cellar"}, {"text": "B-2"}, {"state": "TURNED_OFF"}])
+async def test_what_is_asked_for_is_found_on_all_hosts(inn: Inn, query: dict[str, str]) -> None:
+    """The same at each door."""
+    for each in inn:
+        await each.keeper.look()
+    answers = [(await door.http.get("/v1/machines", params=query)).json()["machines"] for door in inn]
+    assert answers[0] == answers[1]
+    assert any(machine["host"] == "cellar" for machine in answers[0])
+
+
+GATHERED = ("/v1/hosts", "/v1/networks", "/v1/usb", "/v1/checks", "/v1/accounts", "/v1/tonight")
+
+
+@pytest.mark.parametrize("path", GATHERED)
+async def test_lists_that_need_living_answers_are_of_all_servers(inn: Inn, path: str) -> None:
+    """Each server is asked for its part."""
+    north, south = inn
+    here, there = await north.http.get(path), await south.http.get(path)
+    assert here.status_code == 200, here.text
+    names = [_names(answer.json()) for answer in (here, there)]
+    assert names[0] == names[1]
+    if path != "/v1/tonight":
+        assert any("attic" in name for name in names[0])
+        assert any("cellar" in name for name in names[0])
+
+
+def _names(body: dict[str, list[dict[str, object]]]) -> list[str]:
+    lists = [value for value in body.values() if isinstance(value, list)]
+    return [f"{item.get('host')} {item.get('name')} {item.get('machine')}" for each in lists for item in each]

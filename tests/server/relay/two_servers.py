@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from innkeeper.hypervisor.simulated.agents import FakeAgents
 from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.machines.directory import Directory
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.compose_relay import directory_keeper
@@ -40,6 +41,7 @@ class Server:
     #: As root, at its local door.
     http: httpx.AsyncClient
     keeper: DirectoryKeeper
+    directory: Directory
     #: Ends it.
     life: contextlib.AsyncExitStack
 
@@ -84,7 +86,7 @@ async def server(
         keeper = directory_keeper(house, house.neighbours)
         await keeper.look()
         house.neighbours.look_again()
-        yield Server(name, house, simulated, app, http, keeper, life)
+        yield Server(name, house, simulated, app, http, keeper, house.neighbours.directory, life)
 
 
 def as_root(app: ASGIApp) -> ASGIApp:

@@ -14,7 +14,7 @@ from innkeeper.errors import ErrorCode, InnkeeperError, MachineNotFound, Schedul
 from innkeeper.identity.roles import THE_INN, Reach, Resource, folder, machine
 from innkeeper.machines.service import lock_of
 from innkeeper.server.house import House
-from innkeeper.server.relay.reference import Reference, ReferenceKind
+from innkeeper.server.relay.reference import Gathered, Reference, ReferenceKind
 from innkeeper.tasks.task import Task
 
 #: Names what decides which server of the inn answers a request; ``None`` where any may.
@@ -56,11 +56,25 @@ class Subject:
     where: Where | None = None
     #: While the owner is away the server that was asked answers, from what all share.
     waits: bool = False
+    #: How the parts of all servers are put together; ``None`` where one server has the whole.
+    gathered: Gathered | None = None
 
     @property
     def waiting(self) -> Subject:
         """The same for what may be done while the owner of the host is away: it finds it when it is back."""
         return dataclasses.replace(self, waits=True)
+
+    def of_all_servers(
+        self,
+        *,
+        same: tuple[str, ...] = (),
+        all_true: tuple[str, ...] = (),
+        list_of_hosts: bool = False,
+        **lists: tuple[str, ...],
+    ) -> Subject:
+        """The same for a list of which each server has a part; ``lists`` names each list's order."""
+        gathered = Gathered(tuple(lists.items()), same=same, all_true=all_true, list_of_hosts=list_of_hosts)
+        return dataclasses.replace(self, gathered=gathered)
 
 
 async def _the_inn(connection: HTTPConnection) -> Resource:
@@ -160,7 +174,10 @@ def house_of(connection: HTTPConnection) -> House:
 
 def machine_called(house: House, name: str) -> Resource:
     """Return a machine as a resource, with the labels it was last seen with."""
-    return machine(name, house.board.labels(name))
+    labels = house.board.labels(name)
+    if not labels and house.neighbours is not None:
+        labels = house.neighbours.labels(name)
+    return machine(name, labels)
 
 
 def resource_of_task(house: House, task: Task) -> Resource:

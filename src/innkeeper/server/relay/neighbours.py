@@ -16,6 +16,7 @@ from innkeeper.servers.server import Server, ServerState
 
 #: How long what the tables say of servers and leases is believed: reading them takes time.
 _BELIEVED_SECONDS: Final = 1.0
+_MOST_LABELS: Final = 10_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +87,8 @@ class Neighbours:
         self.own_hosts = own_hosts
         self.seen_as = seen_as
         self._seen: _Seen | None = None
+        #: Of the machines that were found last, by their names in one case.
+        self._labels: dict[str, frozenset[str]] = {}
 
     async def announce(self, address: str) -> None:
         """Record where the others reach this server."""
@@ -101,6 +104,14 @@ class Neighbours:
         if reference.kind is ReferenceKind.HOST:
             return await self._find_host(reference.name)
         return None
+
+    async def machine_elsewhere(self, reference: str) -> Elsewhere | None:
+        """Return the machine that a reference means, where it is on another server's host."""
+        return await self._find_machine(reference)
+
+    def labels(self, name: str) -> frozenset[str]:
+        """Return the labels that a machine elsewhere was last found with; none for one not asked for here."""
+        return self._labels.get(name.casefold(), frozenset())
 
     async def living(self) -> Sequence[Server]:
         """The other servers that can be asked now, by name."""
@@ -133,6 +144,9 @@ class Neighbours:
         if len(elsewhere) > 1:
             raise _ambiguous(reference, elsewhere)
         (entry,) = elsewhere
+        if len(self._labels) >= _MOST_LABELS:
+            self._labels.clear()
+        self._labels[reference.casefold()] = frozenset(entry.labels)
         hosts = {host.host_id: host for host in await self.directory.hosts()}
         written_by = hosts[entry.host_id].server if entry.host_id in hosts else ""
         server = _owner(await self._look(), entry.host_id, written_by)

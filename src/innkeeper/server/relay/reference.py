@@ -23,3 +23,17 @@ class Reference:
 
     kind: ReferenceKind
     name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Gathered:
+    """A list of which each server has a part: how the parts are put together."""
+
+    #: The lists in the answer, and the fields by which each is ordered.
+    lists: tuple[tuple[str, tuple[str, ...]], ...]
+    #: The fields by which two items are the same; those of the order where not set.
+    same: tuple[str, ...] = ()
+    #: What is so where it is so in every part.
+    all_true: tuple[str, ...] = ()
+    #: Whether it is the list of hosts, which names those of servers that are away too.
+    list_of_hosts: bool = False

@@ -17,11 +17,13 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Resource, machine
 from innkeeper.server.http.body_limit import BodyLimit
+from innkeeper.server.http.callers import CALLER
 from innkeeper.server.http.problems import response_of
 from innkeeper.server.identity.acts import is_act, tell_refused
 from innkeeper.server.identity.needs import Need, caller_of, declared_in, refuse
 from innkeeper.server.identity.sessions import refuse_forgery
 from innkeeper.server.identity.subjects import Kind
+from innkeeper.server.relay.gathering import gather
 from innkeeper.server.relay.neighbours import Elsewhere, Neighbours
 from innkeeper.server.relay.transport import NOT_MINE, NotMine, unanswered
 from innkeeper.server.relay.vouching import FROM_PEER
@@ -67,6 +69,10 @@ class Relay:
         if found is None:
             await self._app(scope, receive, send)
             return
+        if (gathered := found.need.on.gathered) is not None:
+            caller = caller_of(HTTPConnection(scope))
+            await gather(self._app, self._neighbours, gathered, caller, scope, receive, send)
+            return
         request = await _Request.read(scope, receive)
         place = await self._place(found, request)
         if place is None:
@@ -83,6 +89,12 @@ class Relay:
         method, path = scope.get("method", "WEBSOCKET"), scope["path"][len(_V1) :]
         for each in self._routes:
             if method in each.methods and (match := each.path.match(path)):
+                if (
+                    each.need.on.gathered is not None
+                    and FROM_PEER not in scope
+                    and scope.get(CALLER) is not None
+                ):
+                    return each
                 if each.need.on.where is None:
                     return None
                 scope["path_params"] = dict(match.groupdict())

@@ -27,6 +27,9 @@ Headers = Sequence[tuple[bytes, bytes]]
 #: The status with which a server says that it does not look after what was asked for.
 NOT_MINE: Final = 421
 
+#: The header that names the server that has answered in this one's place.
+ANSWERED_BY: Final = b"innkeeper-server"
+
 _CONNECT_SECONDS: Final = 5.0
 #: Longer than the pause between two signs of life of an event stream, and than any call waits for a guest.
 _SILENCE_SECONDS: Final = 300.0
@@ -74,7 +77,7 @@ class Transport:
         Raises ``NotMine`` before anything is sent back, and ``ServiceError`` where the server is not there.
         """
         async with self._asked(server, caller, scope, body) as answer:
-            await first_of(_bring_back(answer, send), _gone(receive))
+            await first_of(_bring_back(server, answer, send), _gone(receive))
 
     async def ask(
         self, server: Server, caller: Caller, path: str, query: bytes, *, timeout_seconds: float
@@ -174,9 +177,10 @@ def _carried(scope: Scope, caller: Caller) -> Iterable[tuple[bytes, bytes]]:
             yield name, value
 
 
-async def _bring_back(answer: httpx.Response, send: Send) -> None:
+async def _bring_back(server: Server, answer: httpx.Response, send: Send) -> None:
     headers = [(name.lower(), value) for name, value in answer.headers.raw]
     kept = [(name, value) for name, value in headers if name not in _NOT_BROUGHT_BACK]
+    kept.append((ANSWERED_BY, server.name.encode()))
     await send({"type": "http.response.start", "status": answer.status_code, "headers": kept})
     try:
         async for piece in answer.aiter_raw():

@@ -17,7 +17,11 @@ router = APIRouter(tags=["accountant"])
 _LOOK = needs(Role.VIEWER, machine_in_path("name"))
 
 
-@router.get("/accounts", operation_id="list_accounts", dependencies=needs(Role.VIEWER, what_they_see))
+@router.get(
+    "/accounts",
+    operation_id="list_accounts",
+    dependencies=needs(Role.VIEWER, what_they_see.of_all_servers(machines=("account.machine", "host"))),
+)
 async def list_accounts(house: TheHouse, caller: TheCaller) -> wire.WatchedList:
     """Every machine's state and account, by one question to each host."""
     seen = [notice.machine for notice in await house.board.all()]

@@ -45,7 +45,11 @@ def _missing(connection: HTTPConnection) -> InnkeeperError:
 _its_machine = Subject(Kind.MACHINE, _machine_of_channel, _missing)
 
 
-@router.get("", operation_id="list_channels", dependencies=needs(Role.VIEWER, what_they_see))
+@router.get(
+    "",
+    operation_id="list_channels",
+    dependencies=needs(Role.VIEWER, what_they_see.of_all_servers(channels=("pipe_name",))),
+)
 async def list_channels(
     house: TheHouse, caller: TheCaller, machine: Annotated[str | None, Query()] = None
 ) -> wire.ChannelList:

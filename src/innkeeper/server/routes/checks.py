@@ -16,7 +16,13 @@ from innkeeper.wire import checks as wire
 router = APIRouter(tags=["updates"])
 
 
-@router.get("/checks", operation_id="list_checks", dependencies=needs(Role.VIEWER, what_they_see))
+@router.get(
+    "/checks",
+    operation_id="list_checks",
+    dependencies=needs(
+        Role.VIEWER, what_they_see.of_all_servers(machines=("machine", "host"), silent=("host",))
+    ),
+)
 async def list_checks(house: TheHouse, caller: TheCaller) -> wire.CheckList:
     """Look at every machine now: which can be maintained tonight, and what changes it for the others."""
     found = await house.checks.all()

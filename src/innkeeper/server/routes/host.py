@@ -16,7 +16,7 @@ from innkeeper.machines.port_connections import MAX_PARALLEL_PORTS, MAX_SERIAL_P
 from innkeeper.machines.ports.host import Host
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.subjects import what_they_see
+from innkeeper.server.identity.subjects import the_inn, what_they_see
 from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.server.routes.configuration import sent_value
@@ -39,7 +39,13 @@ _RULE = needs(Role.ADMINISTRATOR)
 _More = Annotated[list[str], Query(max_length=100)]
 
 
-@router.get("/hosts", operation_id="list_hosts", dependencies=_LOOK)
+@router.get(
+    "/hosts",
+    operation_id="list_hosts",
+    dependencies=needs(
+        Role.VIEWER, what_they_see.of_all_servers(hosts=("name",), away=("name",), list_of_hosts=True)
+    ),
+)
 async def list_hosts(house: TheHouse) -> wire.HostList:
     """The hosts that answer, with their facts, and those that do not, with the reasons."""
     hosts = house.machines.hosts
@@ -53,7 +59,11 @@ async def list_hosts(house: TheHouse) -> wire.HostList:
     )
 
 
-@router.get("/networks", operation_id="list_networks", dependencies=_LOOK)
+@router.get(
+    "/networks",
+    operation_id="list_networks",
+    dependencies=needs(Role.VIEWER, what_they_see.of_all_servers(networks=("host", "name"))),
+)
 async def list_networks(house: TheHouse, caller: TheCaller) -> wire.NetworkList:
     """The virtual networks, and the adapters on them of the machines that the caller may see."""
 
@@ -74,7 +84,11 @@ async def list_networks(house: TheHouse, caller: TheCaller) -> wire.NetworkList:
     return wire.NetworkList(networks=tuple(itertools.chain(*answers.given.values())))
 
 
-@router.get("/networks/unplugged", operation_id="list_unplugged_adapters", dependencies=_LOOK)
+@router.get(
+    "/networks/unplugged",
+    operation_id="list_unplugged_adapters",
+    dependencies=needs(Role.VIEWER, what_they_see.of_all_servers(adapters=("machine", "id"))),
+)
 async def list_unplugged_adapters(house: TheHouse, caller: TheCaller) -> wire.AdapterList:
     """The adapters whose cable is out, of the machines that the caller may see."""
     answers = await ask_all(house.machines.hosts.values(), lambda host: _plugged(house, caller, host))
@@ -92,7 +106,11 @@ async def _plugged(house: House, caller: Caller, host: Host) -> dict[str, list[w
     return plugged
 
 
-@router.get("/usb", operation_id="list_usb_devices", dependencies=_INN)
+@router.get(
+    "/usb",
+    operation_id="list_usb_devices",
+    dependencies=needs(Role.VIEWER, the_inn.of_all_servers(devices=("host", "bus", "device"))),
+)
 async def list_usb_devices(house: TheHouse) -> wire.UsbDeviceList:
     """The USB devices of the hosts, and which machine has each."""
     answers = await ask_all(house.machines.hosts.values(), lambda host: host.information.usb_devices())

@@ -15,14 +15,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import InnkeeperError, MachineNotFound
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import THE_INN, Reach, Role, machine
+from innkeeper.machines.directory import Wanted
 from innkeeper.server.board import AllowedTo, Notice
+from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.http.problems import malformed, response_of
 from innkeeper.server.identity.needs import Endpoint, allowed, caller_of, guarded, needs
 from innkeeper.server.identity.subjects import Kind, house_of, machine_in_path, what_they_see
+from innkeeper.server.relay.machines import ElsewhereNotice, one_elsewhere, page_of_elsewhere
+from innkeeper.server.relay.neighbours import Neighbours
 from innkeeper.wire.queries import MachineQuery
 
 _JSON = b"application/json"
@@ -31,8 +35,8 @@ _MACHINES = "/v1/machines"
 #: What a connection takes at once, more or less.
 _PIECE_BYTES: Final = 256 * 1024
 
-#: A machine, and the caller's role on it.
-Seen = tuple[Notice, Role]
+#: A machine here or at another server, and the caller's role on it.
+Seen = tuple[Notice | ElsewhereNotice, Role]
 
 
 class HotReads:
@@ -41,7 +45,7 @@ class HotReads:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._many = guarded(needs(Role.VIEWER, what_they_see), list_machines)
-        self._one = guarded(needs(Role.VIEWER, machine_in_path("name")), get_machine)
+        self._one = guarded(needs(Role.VIEWER, machine_in_path("name").waiting), get_machine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass the request on."""
@@ -105,24 +109,52 @@ def _condition(request: Request) -> str:
 
 async def get_machine(request: Request) -> Response:
     """One machine."""
-    notice = await house_of(request).board.one(request.path_params["name"])
+    notice = await _one(house_of(request), request.path_params["name"])
     role = caller_of(request).role_on(machine(notice.machine.name, notice.machine.labels))
     return Ready(request, *notice.response(role or Role.VIEWER, _allowed(request)))
 
 
+async def _one(house: House, name: str) -> Notice | ElsewhereNotice:
+    """Return a machine of this server, or one whose owner is away as it was seen last."""
+    try:
+        return await house.board.one(name)
+    except MachineNotFound:
+        known = None if house.neighbours is None else await one_elsewhere(house.neighbours, name)
+        if known is None:
+            raise
+        return known
+
+
 async def list_machines(request: Request) -> Response:
     """The machines that the caller may see, and asks for."""
-    board, caller, query = house_of(request).board, caller_of(request), _query(request)
-    notices = await board.all()
+    house, caller, query = house_of(request), caller_of(request), _query(request)
+    notices = await house.board.all()
     role = _role_on_each(caller)
-    if query == _EVERYTHING and role is not None:
-        return _whole_list(request, board.version, notices, role)
-    page = list(_from(_wanted(_seen(notices, caller), query), query.after))
+    if query == _EVERYTHING and role is not None and house.neighbours is None:
+        return _whole_list(request, house.board.version, notices, role)
+    page: list[Seen] = list(_from(_wanted(_seen(notices, caller), query), query.after))
+    if house.neighbours is not None:
+        page = sorted([*page, *await _elsewhere(house.neighbours, caller, query)], key=_order)
     more = None
     if query.limit is not None and len(page) > query.limit:
         del page[query.limit :]
         more = _place(page[-1][0])
     return Ready(request, *_as_list(page, more, _allowed(request)))
+
+
+async def _elsewhere(neighbours: Neighbours, caller: Caller, query: MachineQuery) -> Sequence[Seen]:
+    """Return what follows on other servers' hosts, one more than are asked for."""
+    return await page_of_elsewhere(
+        neighbours,
+        Wanted(host=query.host, state=query.state, text=query.text),
+        after=None if query.after is None else _key(query.after),
+        limit=None if query.limit is None else query.limit + 1,
+        role_on=lambda entry: caller.role_on(machine(entry.name, entry.labels)),
+    )
+
+
+def _order(seen: Seen) -> tuple[str, str]:
+    return seen[0].machine.name, seen[0].machine.host
 
 
 def _whole_list(request: Request, version: int, notices: Sequence[Notice], role: Role) -> Response:
@@ -182,7 +214,7 @@ def _from(seen: Iterable[Seen], after: str | None) -> Iterator[Seen]:
             yield each
 
 
-def _place(notice: Notice) -> str:
+def _place(notice: Notice | ElsewhereNotice) -> str:
     return f"{notice.machine.name}@{notice.machine.host}"
 
 

@@ -41,7 +41,7 @@ async def list_machines(request: Request, query: Annotated[MachineQuery, Query()
     "/{name}",
     operation_id="get_machine",
     response_model=wire.MachineMessage,
-    dependencies=needs(Role.VIEWER, machine_in_path("name")),
+    dependencies=needs(Role.VIEWER, machine_in_path("name").waiting),
 )
 async def get_machine(name: str, request: Request) -> Response:
     """One machine."""

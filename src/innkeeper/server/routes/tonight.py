@@ -17,7 +17,16 @@ from innkeeper.wire import messages as wire
 router = APIRouter(prefix="/tonight", tags=["updates"])
 
 
-@router.get("", operation_id="get_tonight", dependencies=needs(Role.VIEWER, what_they_see))
+@router.get(
+    "",
+    operation_id="get_tonight",
+    dependencies=needs(
+        Role.VIEWER,
+        what_they_see.of_all_servers(
+            same=("machine", "identifier"), entries=("start", "machine", "identifier"), all_true=("fits",)
+        ),
+    ),
+)
 async def get_tonight(house: TheHouse, caller: TheCaller) -> wire.TonightMessage:
     """The plan of the next 24 hours; starts nothing."""
     night = house.checks.judge(await house.trigger.tonight())

@@ -24,7 +24,11 @@ from innkeeper.wire.queries import UpdateQuery
 router = APIRouter(prefix="/updates", tags=["updates"])
 
 
-@router.get("", operation_id="list_updates", dependencies=needs(Role.VIEWER, what_they_see))
+@router.get(
+    "",
+    operation_id="list_updates",
+    dependencies=needs(Role.VIEWER, what_they_see.of_all_servers(updates=("start", "machine", "identifier"))),
+)
 async def list_updates(
     house: TheHouse, caller: TheCaller, query: Annotated[UpdateQuery, Query()]
 ) -> wire.UpdateList:
@@ -71,7 +75,7 @@ def _place_of(after: str) -> tuple[str, str, str]:
     "",
     status_code=201,
     operation_id="book_update",
-    dependencies=needs(Role.OPERATOR, machine_in_body("machine")),
+    dependencies=needs(Role.OPERATOR, machine_in_body("machine").waiting),
 )
 async def book_update(request: wire.BookRequest, house: TheHouse, user: TheUser) -> wire.UpdateMessage:
     """Book an update; the same identifier again replaces one that has not started."""
@@ -92,7 +96,7 @@ async def book_update(request: wire.BookRequest, house: TheHouse, user: TheUser)
 @router.get(
     "/{machine}/{identifier:path}",
     operation_id="get_update",
-    dependencies=needs(Role.VIEWER, machine_in_path("machine")),
+    dependencies=needs(Role.VIEWER, machine_in_path("machine").waiting),
 )
 async def get_update(machine: str, identifier: str, house: TheHouse) -> wire.UpdateDetail:
     """One booking, and its report once there is one."""
@@ -104,7 +108,7 @@ async def get_update(machine: str, identifier: str, house: TheHouse) -> wire.Upd
     "/{machine}/{identifier:path}",
     status_code=204,
     operation_id="delete_update",
-    dependencies=needs(Role.OPERATOR, machine_in_path("machine")),
+    dependencies=needs(Role.OPERATOR, machine_in_path("machine").waiting),
 )
 async def delete_update(machine: str, identifier: str, house: TheHouse) -> None:
     """Cancel a booking; one that runs is refused."""
