@@ -1,4 +1,4 @@
-"""What a host that hangs costs the others: their calls before, while one of three daemons is silent, and after.
+"""What a host that hangs costs the others: their calls before, while it is silent, and after.
 
 Three libvirtds of this user's own behind one service. Eight callers read machines of the two healthy hosts
 and list all machines; then the third daemon is stopped (SIGSTOP) for ``--seconds``, and goes on again. The
@@ -103,8 +103,8 @@ async def _calls(house: House, seconds: float) -> dict[str, list[float]]:
         taken[kind].append((time.monotonic() - began) * 1000)
 
     async def caller(number: int) -> None:
+        machine = f"{_HOSTS[number % 2]}-{number}"
         while time.monotonic() < until:
-            machine = f"{_HOSTS[number % 2]}-{number}"
             await timed("a healthy host's machine", lambda: house.machines.get(machine))
             if number == 0:
                 await timed("all machines", house.machines.list)

@@ -22,7 +22,7 @@ from innkeeper.servers.fence import OPEN, Fence, HostElsewhere, through
 T = TypeVar("T")
 
 #: A daemon answers a look in milliseconds, or does not.
-_ANSWER_TIMEOUT_S = 15.0
+_ANSWER_TIMEOUT_S = 5.0
 #: How long a command whose wire was lost waits for the host to be back, to look what became of it.
 _PATIENCE_S = 120.0
 _FIRST_RETRY_S = 0.5
@@ -65,6 +65,8 @@ class Connection:
         self._why_away = "it was not connected yet"
         self._reopening: asyncio.Task[None] | None = None
         self._try_now = asyncio.Event()
+        #: Whether a question was not answered in time: until it is, nobody else is to wait for an answer.
+        self._is_silent = False
 
     async def open(self) -> None:
         """Connect. A daemon that cannot be reached now is tried again until it can be; a driver raises.
@@ -103,13 +105,21 @@ class Connection:
     async def ask(self, question: Callable[[libvirt.virConnect], T], doing: str, machine: str = "") -> T:
         """Make a quick call in a thread: one that waits for no QEMU."""
         calls = self._connected()
-        asked = calls.run(Pool.QUESTION, _translating(question, doing, machine))
-        if self._is_in_process:
-            return await asked
-        try:
-            return await asyncio.wait_for(asked, _ANSWER_TIMEOUT_S)
-        except TimeoutError:
-            raise silent(self.uri) from None
+        if self._is_silent:
+            raise silent(self.uri)
+        asked = asyncio.ensure_future(calls.run(Pool.QUESTION, _translating(question, doing, machine)))
+        asked.add_done_callback(self._heard)
+        await asyncio.wait({asked}, timeout=None if self._is_in_process else _ANSWER_TIMEOUT_S)
+        if not asked.done():
+            self._is_silent = True
+            raise silent(self.uri)
+        return asked.result()
+
+    def _heard(self, asked: asyncio.Future[T]) -> None:
+        """A question was answered, or its wire was cut: others may be asked again."""
+        if not asked.cancelled():
+            asked.exception()  # whoever has asked it may not wait any more
+        self._is_silent = False
 
     async def command(
         self,
