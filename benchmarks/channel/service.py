@@ -45,7 +45,9 @@ async def serve(port: Path, directory: Path) -> None:
         return ""
 
     async def look_at(machine: str) -> MachineStanding:
-        return MachineStanding(machine=machine, standing=Standing.RUNNING, state=MachineState.RUNNING)
+        return MachineStanding(
+            machine=machine, key=machine, standing=Standing.RUNNING, state=MachineState.RUNNING
+        )
 
     def forget(event: Event) -> None:
         return None

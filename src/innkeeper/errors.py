@@ -17,6 +17,7 @@ The tree::
     │   └── TaskNotCancelable
     ├── MachineError                about one virtual machine; carries ``machine``
     │   ├── MachineNotFound
+    │   ├── MachineAmbiguous        several hosts have a machine of this name; carries ``choices``
     │   ├── MachineBusy             another live task holds it; carries ``task_id``
     │   ├── WrongState              a command the machine's state does not allow; carries both
     │   ├── MachineUnfit            a disk or device that cannot be maintained safely
@@ -36,6 +37,7 @@ from the class, by a table; nothing here knows of either.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Protocol, Self
 
 
@@ -364,6 +366,22 @@ class MachineNotFound(MachineError):
     """No machine has this name."""
 
     default_code = ErrorCode.VM_E_VM_UNKNOWN
+
+
+class MachineAmbiguous(MachineError):
+    """Several hosts have a machine of this name, and nobody can know which is meant."""
+
+    default_code = ErrorCode.VM_E_CONFIG_DUPLICATE_NAME
+
+    def __init__(self, called: str, choices: Sequence[str]) -> None:
+        """``choices`` are the machines as people can write them: ``attic/web-1``."""
+        names = " and ".join(choices) if len(choices) < 3 else f"{', '.join(choices[:-1])} and {choices[-1]}"
+        super().__init__(
+            f"“{called}” can be any of {len(choices)} machines: {names}.",
+            machine=called,
+            advice="Write the host's name before it, as here.",
+        )
+        self.choices = ", ".join(choices)
 
 
 class MachineBusy(MachineError):

@@ -70,7 +70,9 @@ class Rig:
         return await asyncio.open_unix_connection(str(state.socket))
 
     async def _look(self, machine: str) -> MachineStanding:
-        return MachineStanding(machine=machine, standing=Standing.RUNNING, state=MachineState.RUNNING)
+        return MachineStanding(
+            machine=machine, key=machine, standing=Standing.RUNNING, state=MachineState.RUNNING
+        )
 
 
 @pytest.fixture

@@ -73,7 +73,9 @@ class Inn:
 
     async def _look_at(self, machine: str) -> MachineStanding:
         state = (await self._hypervisor.inventory.get(machine)).state
-        return MachineStanding(machine=machine, standing=_STANDINGS.get(state, Standing.RESTING), state=state)
+        return MachineStanding(
+            machine=machine, key=machine, standing=_STANDINGS.get(state, Standing.RESTING), state=state
+        )
 
 
 @pytest.fixture

@@ -84,7 +84,9 @@ class House:
     async def _look_at(self, machine: str) -> MachineStanding:
         if machine.casefold() != "web-1" or not self.is_there:
             raise MachineNotFound(f"There is no machine “{machine}”.", machine=machine)
-        return MachineStanding(machine="web-1", standing=self.standing, state=_STATES[self.standing])
+        return MachineStanding(
+            machine="web-1", key="web-1", standing=self.standing, state=_STATES[self.standing]
+        )
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ def _checked(path: str) -> list[str]:
 
 async def _judge_state(house: House, machine: Machine) -> list[str]:
     """The last command that was carried out has led where the table says."""
-    last = await house.tasks.list(TaskFilter(live=False, lock=lock_of(machine.name), limit=1))
+    last = await house.tasks.list(TaskFilter(live=False, lock=lock_of(machine.key), limit=1))
     if not last or last[0].result is not TaskResult.SUCCESS:
         return []
     leads = {passage.to for (_, command), passage in LIFE.items() if command.kind == last[0].kind}

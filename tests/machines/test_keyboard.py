@@ -40,7 +40,7 @@ def display(inn: Inn) -> Display:
 
 
 def _began(inn: Inn, kind: EventKind) -> Event:
-    return Event(kind=kind, subject="web-1", at=inn.clock.now())
+    return Event(kind=kind, subject="web-1", at=inn.clock.now(), data={"key": inn.key()})
 
 
 async def test_a_guest_that_begins_anew_has_no_key_down(inn: Inn, keyboard: Keyboard) -> None:

@@ -110,7 +110,7 @@ class _Simulation:
         """Queue a candidate for its first chance, or record that it has none."""
         waiting = _Waiting(
             candidate=candidate,
-            openings=list(self._calendar.openings(candidate.machine)),
+            openings=list(self._calendar.openings(candidate.named)),
             skips=candidate.skips,
         )
         if candidate.host not in self._hosts:

@@ -97,6 +97,10 @@ class Inn:
         )
         await self.tasks.launch()
 
+    def key(self, name: str = "web-1") -> str:
+        """A machine's key."""
+        return f"{self.host.id}/{name}"
+
     # Machines
 
     async def add(
@@ -175,8 +179,11 @@ class Inn:
         )
         now = self.clock.now()
         stop_at = now + dt.timedelta(seconds=window_seconds)
-        order = RunOrder.of(booking, host=self.host.name, stop_at=stop_at, now=now)
-        return await self.tasks.start(UPDATE_RUN, order.description, order.to_json(), lock=lock_of(name))
+        machine = await self.machines.get(name)
+        order = RunOrder.of(booking, machine, stop_at=stop_at, now=now)
+        return await self.tasks.start(
+            UPDATE_RUN, order.description, order.to_json(), lock=lock_of(machine.key)
+        )
 
     async def ended(self, task_id: int) -> Task:
         """Let time pass until the task has ended."""

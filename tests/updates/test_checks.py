@@ -217,14 +217,14 @@ async def test_what_was_last_found_is_kept_until_a_machine_is_gone(inn: Inn) -> 
     """A list of machines asks nobody anew."""
     await inn.add(MachineState.TURNED_OFF)
     checks = checks_of(inn)
-    assert checks.last(inn.host.name, "web-1") is None
+    assert checks.last(inn.key()) is None
     found = await checks.all()
-    assert checks.last(inn.host.name, "web-1") is found.machines[0]
+    assert checks.last(inn.key()) is found.machines[0]
     again = await checks.one("web-1")
-    assert checks.last(inn.host.name, "web-1") is again
+    assert checks.last(inn.key()) is again
     await inn.host.definitions.undefine("web-1")
     assert (await checks.all()).machines == ()
-    assert checks.last(inn.host.name, "web-1") is None
+    assert checks.last(inn.key()) is None
     with pytest.raises(MachineNotFound):
         await checks.one("web-1")
 
@@ -238,12 +238,12 @@ async def test_a_change_is_looked_at_soon_after(inn: Inn) -> None:
 
     async def until_it_says(wanted: bool) -> None:
         for _ in range(100):
-            check = checks.last(inn.host.name, "web-1")
+            check = checks.last(inn.key())
             if check is not None and check.can_be_maintained is wanted:
                 return
             await asyncio.sleep(0.01)
             await inn.pass_time()
-        raise AssertionError(checks.last(inn.host.name, "web-1"))
+        raise AssertionError(checks.last(inn.key()))
 
     await until_it_says(True)
     before = len(inn.events)
@@ -323,7 +323,7 @@ async def test_a_machine_is_looked_at_again_when_its_update_has_ended(inn: Inn) 
     (ended,) = [event for event in inn.events if event.kind is EventKind.TASK_ENDED]
     checks.on_event(ended)
     give_up = inn.clock.monotonic() + 10
-    while not (check := checks.last(inn.host.name, "web-1")) or not check.can_be_maintained:
+    while not (check := checks.last(inn.key())) or not check.can_be_maintained:
         assert inn.clock.monotonic() < give_up, check
         await asyncio.sleep(0.01)
         await inn.clock.advance(0.5)
@@ -338,7 +338,7 @@ async def test_a_night_promises_nothing_that_the_last_check_denied(inn: Inn) -> 
     at = inn.clock.now()
     entry = NightEntry(
         machine="web-1", identifier="u", label="", host=inn.host.name, start=at, end=at, window="w",
-        fits=True, reason="", next_chance=None, task_id=None,
+        fits=True, reason="", next_chance=None, task_id=None, key=inn.key(),
     )  # fmt: skip
     night = Night(at=at, until=at, entries=(entry, dataclasses.replace(entry, task_id=5)))
     assert checks.judge(night) == night

@@ -16,6 +16,7 @@ from innkeeper.updates.booking import Booking
 from innkeeper.updates.calendar import Calendar
 from innkeeper.updates.coverage import Coverage
 from innkeeper.updates.dispatch import ripe
+from innkeeper.updates.machine_name import MachineName
 from innkeeper.updates.placement import Candidate, Host, InFlight, Placement, Why
 from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
@@ -279,6 +280,10 @@ class Known:
         """As the candidate says."""
         return self._by_machine[machine].needs_waking
 
+    def named(self, booking: Booking) -> MachineName:
+        """As the candidate says."""
+        return self.candidate(booking, 0).named
+
     def predicted(self, booking: Booking) -> dt.timedelta:
         """As the candidate says."""
         return self.candidate(booking, 0).predicted
@@ -353,15 +358,25 @@ def test_a_look_starts_whom_the_whole_plan_starts(
 
 @given(
     st.lists(
-        st.lists(st.text("aAbß*?[!]-1", max_size=5) | st.just("all"), min_size=1, max_size=3), max_size=4
+        st.lists(st.text("aAbß*?[!]-1/", max_size=5) | st.just("all"), min_size=1, max_size=3), max_size=4
     ),
-    st.text("aAbß-1*[", max_size=5),
+    st.text("aAbß-1*[/", max_size=5),
+    st.sampled_from(["", "a", "b"]),
+    st.sampled_from(["x", "y"]),
 )
-def test_coverage_is_what_each_window_says(selectors: list[list[str]], machine: str) -> None:
-    """Names, beginnings and globs are looked up each in its own way, with one answer."""
-    opened = [night(name=str(n), machines=tuple(each)) for n, each in enumerate(selectors)]
-    found = Coverage([window.machines for window in opened]).of(machine)
-    assert found == tuple(n for n, window in enumerate(opened) if window.covers(machine))
+def test_coverage_is_what_each_window_says(
+    selectors: list[list[str]], machine: str, pinned: str, uuid: str
+) -> None:
+    """Names, beginnings, globs, hosts before them and machines kept by UUID: looked up with one answer."""
+    opened = [
+        dataclasses.replace(night(name=str(n), machines=tuple(each)), pins=((pinned, "x"),))
+        for n, each in enumerate(selectors)
+    ]
+    called = MachineName.called(machine)
+    host_and_name = called.lines.split("\n")
+    named = dataclasses.replace(called, lines="\n".join([*host_and_name[:2], uuid, host_and_name[3]]))
+    found = Coverage([(window.machines, window.pins) for window in opened]).of(named)
+    assert found == tuple(n for n, window in enumerate(opened) if window.covers(named))
 
 
 @settings(max_examples=30)
@@ -372,11 +387,11 @@ def test_openings_are_the_same_whenever_they_were_asked_before(
     """They are kept from look to look until one of them begins or ends; clocks may go back, too."""
     for minute in minutes:
         now = NOW + minute * MINUTE
-        kept = Calendar(opened, now).openings("m1")
+        kept = Calendar(opened, now).openings(MachineName.called("m1"))
         calendar_module._walk_of.cache_clear()
-        assert Calendar(opened, now).openings("m1") == kept
+        assert Calendar(opened, now).openings(MachineName.called("m1")) == kept
         for earlier in minutes:
-            Calendar(opened, NOW + earlier * MINUTE).openings("m1")
+            Calendar(opened, NOW + earlier * MINUTE).openings(MachineName.called("m1"))
 
 
 def _assert_placed_well(placement: Placement, opened: list[Window]) -> None:
@@ -391,7 +406,7 @@ def _assert_placed_well(placement: Placement, opened: list[Window]) -> None:
     assert placement.end == placement.start + booked.predicted
     assert booked.end is None or placement.start <= booked.end
     assert booked.deadline is None or placement.end + RESERVE <= booked.deadline
-    openings = [w.occurrence(placement.start) for w in opened if w.covers(booked.machine)]
+    openings = [w.occurrence(placement.start) for w in opened if w.covers(booked.named)]
     assert any(o is not None and placement.end + RESERVE <= o.end for o in openings)
 
 

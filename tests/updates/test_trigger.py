@@ -8,6 +8,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from innkeeper.errors import UpdateError
 from innkeeper.hypervisor.simulated.fleet import settle_fleet
 from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.places import Places
 from innkeeper.tasks.task import Task, TaskFilter
 from innkeeper.updates.booking import Booking, Verdict
 from innkeeper.updates.memory import MemoryBookingStore, MemoryWindowStore
@@ -43,7 +45,7 @@ class Night(Inn):
 
     def __init__(self, directory: Path, policy: Policy | None = None) -> None:
         super().__init__(directory, policy)
-        self.windows = Windows(MemoryWindowStore())
+        self.windows = Windows(MemoryWindowStore(), Places())
 
     async def open_night(self, *windows: Window) -> None:
         """Start the service, and its trigger agent."""
@@ -302,22 +304,22 @@ async def test_a_start_is_checked_again_just_before_it_is_made(tmp_path: Path) -
     starts: list[str] = []
 
     async def slow_start(
-        kind: str, description: str, argument: Mapping[str, Json], *, lock: str, owner: str
+        kind: str, description: str, argument: Mapping[str, Json], *, about: str, **more: Any
     ) -> Task:
-        starts.append(lock)
+        starts.append(about)
         await night.bookings.delete("b-deleted", "u")
         late = night.clock.now() + dt.timedelta(hours=2)
         await night.bookings.book("c-later", label="l", identifier="u", start=late, booked_by="ana")
         await night.windows.add(dataclasses.replace(NIGHT, machines=("a-*", "b-*", "c-*")))
         night.tasks.start = start  # type: ignore[method-assign]  # the next one starts as ever
-        return await start(kind, description, argument, lock=lock, owner=owner)
+        return await start(kind, description, argument, about=about, **more)
 
     start = night.tasks.start
     night.tasks.start = slow_start  # type: ignore[assignment,method-assign]  # as slow as a busy database
     async with night.triggered():
         await night.until(2.5)
         started = {b.machine for b in await night.bookings.list() if b.has_started}
-        assert (started, starts) == ({"a-first"}, ["machine:a-first"])
+        assert (started, starts) == ({"a-first"}, ["a-first"])
         assert (await night.booking_of("d-shut-out")).reason == Why.NO_WINDOW.value
         await night.until(4.1)
     assert (await night.bookings.get("c-later", "u")).has_started

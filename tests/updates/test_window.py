@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from innkeeper.updates.machine_name import MachineName
 from innkeeper.updates.window import ALL_MACHINES, Occurrence, Window
 from innkeeper.wire.states import Weekday
 
@@ -90,7 +91,7 @@ def test_nothing_happens_on_a_blackout_date() -> None:
 )
 def test_a_window_is_for_the_machines_it_names(selectors: tuple[str, ...], covered: bool) -> None:
     """By name or glob, whatever the case of letters."""
-    assert window(machines=selectors).covers("web-1") is covered
+    assert window(machines=selectors).covers(MachineName.called("web-1")) is covered
 
 
 def openings_by_walking(found: Window, first: dt.date, days: int) -> list[dt.datetime]:

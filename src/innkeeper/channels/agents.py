@@ -22,8 +22,10 @@ from innkeeper.wire.events import Event, EventGroup, EventKind, Publish
 
 _log = structlog.get_logger(__name__)
 
-#: The names of the machines that run now.
+#: The keys of the machines that run now.
 Running = Callable[[], Awaitable[Collection[str]]]
+#: What people call the machine with this key.
+Called = Callable[[str], str]
 
 _FIRST_QUARANTINE_S = 60.0
 _LONGEST_QUARANTINE_S = 3600.0
@@ -42,6 +44,7 @@ class Needs:
     open_port: OpenPort
     running: Running
     on_booking: OnBooking
+    called: Called
     clock: Clock
     publish: Publish
     pace: Pace
@@ -62,6 +65,7 @@ class Agents:
         on_booking: OnBooking,
         clock: Clock,
         publish: Publish,
+        called: Called = str,
         pace: Pace = DEFAULT_PACE,
         loops: Loops | None = None,
     ) -> None:
@@ -70,6 +74,7 @@ class Agents:
             open_port=open_port,
             running=running,
             on_booking=on_booking,
+            called=called,
             clock=clock,
             publish=publish,
             pace=pace,
@@ -96,7 +101,7 @@ class Agents:
     def on_event(self, event: Event) -> None:
         """Handle an event (a ``Publish``)."""
         if event.kind.group is EventGroup.MACHINE:
-            keeper = self._keepers.get(event.subject)
+            keeper = self._keepers.get(event.about)
             if keeper is not None:
                 keeper.hurry()
             self._changed.set()
@@ -109,7 +114,7 @@ class Agents:
         Raises ``AgentQuarantined`` at once for a guest that is being left alone.
         """
         self._changed.set()
-        waiting = _Waiting(self._keepers, machine, other_boot_than)
+        waiting = _Waiting(self._keepers, machine, self._needs.called(machine), other_boot_than)
         deadline = self._needs.clock.monotonic() + timeout
         while (session := waiting.look()) is None:
             left = deadline - self._needs.clock.monotonic()
@@ -136,11 +141,12 @@ class Agents:
     def _silent(self, machine: str, timeout: float) -> AgentError:
         keeper = self._keepers.get(machine)
         why = "the machine does not run" if keeper is None else keeper.reason
+        name = self._needs.called(machine)
         return AgentError(
-            f"The task agent of {machine} did not answer within {timeout:g} seconds: {why}.",
-            machine=machine,
+            f"The task agent of {name} did not answer within {timeout:g} seconds: {why}.",
+            machine=name,
             code=None if keeper is None else keeper.code,
-            advice=f"Run 'innkeeper machine prepare {machine}' once, or look at the machine's console.",
+            advice=f"Run 'innkeeper machine prepare {name}' once, or look at the machine's console.",
         )
 
     async def _look_again_and_again(self) -> None:
@@ -169,6 +175,7 @@ class _Waiting:
 
     keepers: dict[str, Keeper]
     machine: str
+    name: str
     other_boot_than: str
 
     def look(self) -> AgentSession | None:
@@ -178,10 +185,10 @@ class _Waiting:
             return None
         if keeper.is_quarantined:
             raise AgentQuarantined(
-                f"The guest of {self.machine} broke the agent's protocol too "
+                f"The guest of {self.name} broke the agent's protocol too "
                 "often and is ignored for a while: "
                 f"{keeper.reason}.",
-                machine=self.machine,
+                machine=self.name,
                 advice="Check what runs in the guest; its agent is accepted again after a while.",
             )
         session = keeper.session
@@ -265,6 +272,7 @@ class Keeper:
     def _surroundings(self) -> Surroundings:
         return Surroundings(
             machine=self._machine,
+            name=self._needs.called(self._machine),
             clock=self._needs.clock,
             on_booking=self._needs.on_booking,
             on_session=self._begin_session,

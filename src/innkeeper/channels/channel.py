@@ -19,6 +19,7 @@ class Channel:
 
     #: Whole, as it was given: ``\\\\.\\pipe\\web-1-psql``.
     pipe_name: str
+    #: What people called the machine when it was opened.
     machine: str
     guest_port: int
     #: Who opened it; besides root and the service's own user, only this user may use the socket.
@@ -26,11 +27,18 @@ class Channel:
     opened_at: dt.datetime
     #: The computer on which the socket lies.
     server: str
+    #: The machine's key; empty in channels from before machines had keys.
+    key: str = ""
 
     @property
     def name(self) -> PipeName:
         """The pipe's name."""
         return PipeName(self.pipe_name)
+
+    @property
+    def of(self) -> str:
+        """The machine, for programs."""
+        return self.key or self.machine
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -74,9 +82,10 @@ class Standing(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MachineStanding:
-    """A machine, under its own spelling of its name, and its fitness for channels."""
+    """A machine, as people call it and by its key, and its fitness for channels."""
 
     machine: str
+    key: str
     standing: Standing
     #: Its documented state.
     state: MachineState

@@ -75,7 +75,9 @@ DEFAULT_PACE = Pace()
 class Surroundings:
     """Callbacks and limits of a link, shared by all its guest's sessions."""
 
+    #: The machine's key, and what people call it.
     machine: str
+    name: str
     clock: Clock
     on_booking: OnBooking
     #: Told of each session that begins.
@@ -300,7 +302,7 @@ class Link:
         except Unbelievable as exc:
             around.offences.count_fault(str(exc))
             return
-        self._session = AgentSession(machine=around.machine, hello=hello, line=self, clock=around.clock)
+        self._session = AgentSession(machine=around.name, hello=hello, line=self, clock=around.clock)
         self._turn.set()
         around.on_session(self._session)
 
@@ -372,8 +374,8 @@ class Link:
             if not answer.done():
                 answer.set_exception(
                     AgentError(
-                        f"The session with the task agent of {self._around.machine} was lost: {reason}.",
-                        machine=self._around.machine,
+                        f"The session with the task agent of {self._around.name} was lost: {reason}.",
+                        machine=self._around.name,
                         advice=(
                             "It is renewed automatically. If that does not happen, "
                             "look at the machine's console."

@@ -70,14 +70,14 @@ class ChannelListener:
             postgres_directory=self._postgres_link.parent if self._is_linked else None,
             open_connections=len(self._bridges),
             traffic=self.traffic,
-            is_ready=self._agents.is_connected(self.channel.machine),
+            is_ready=self._agents.is_connected(self.channel.of),
         )
 
     # For the bridges
 
     async def dial(self, listener: StreamListener) -> GuestStream:
         """Open a stream in the guest, once its agent is there."""
-        agent = await self._agents.connected(self.channel.machine, timeout=_AGENT_S)
+        agent = await self._agents.connected(self.channel.of, timeout=_AGENT_S)
         return agent.open_stream(self.channel.guest_port, listener)
 
     def arrive(self, bridge: Bridge) -> str:

@@ -108,7 +108,7 @@ class Channels:
             except InnkeeperError as exc:
                 _log.error("channel_not_reopened", pipe=channel.pipe_name, reason=exc.sentence)
                 continue
-            self._to_look_at.add(channel.machine)
+            self._to_look_at.add(channel.of)
         self._changed.set()
         self._watching = self._loops.start("channels", self._watch)
 
@@ -123,7 +123,7 @@ class Channels:
     def on_event(self, event: Event) -> None:
         """Handle an event (a ``Publish``)."""
         if event.kind.group is EventGroup.MACHINE:
-            self._to_look_at.add(event.subject)
+            self._to_look_at.add(event.about)
             self._changed.set()
         elif event.kind is EventKind.TASK_ENDED and self._worked_at:
             self._to_look_at |= self._worked_at
@@ -132,9 +132,9 @@ class Channels:
     # Questions
 
     def list(self, machine: str | None = None) -> Sequence[ChannelState]:
-        """Return all channels, or one machine's, by pipe name."""
+        """Return all channels, or those of the machine with this key, by pipe name."""
         found = sorted(self._open.items())
-        return [each.state for _, each in found if machine in (None, each.channel.machine)]
+        return [each.state for _, each in found if machine in (None, each.channel.of)]
 
     def get(self, pipe_name: str) -> ChannelState:
         """Return a channel. Raises ``InvalidArgument`` (ERROR_FILE_NOT_FOUND) for an unknown pipe."""
@@ -163,10 +163,10 @@ class Channels:
         name, port = parse_pipe_name(pipe_name or ""), parse_guest_port(guest_port)
         standing = await self._running(machine)
         self._refuse_taken(name)
-        self._refuse_too_many(standing.machine)
+        self._refuse_too_many(standing)
         self._in_work.add(name.key)
         try:
-            await self._require_agent(standing.machine, port)
+            await self._require_agent(standing, port)
             channel = Channel(
                 pipe_name=name.text,
                 machine=standing.machine,
@@ -174,6 +174,7 @@ class Channels:
                 owner=owner,
                 opened_at=self._needs.clock.now(),
                 server=self._needs.server,
+                key=standing.key,
             )
             return await self._start(channel)
         finally:
@@ -209,20 +210,22 @@ class Channels:
                 advice="Use that one, close it, or choose another name.",
             )
 
-    def _refuse_too_many(self, machine: str) -> None:
+    def _refuse_too_many(self, standing: MachineStanding) -> None:
         taken = len(self._open) + len(self._in_work)
-        of_machine = sum(each.channel.machine == machine for each in self._open.values())
+        of_machine = sum(each.channel.of == standing.key for each in self._open.values())
         if taken >= MAX_CHANNELS or of_machine >= MAX_CHANNELS_OF_MACHINE:
             raise MachineError(
-                f"There are {of_machine} channels to {machine} and {taken} in all: no more can be opened.",
-                machine=machine,
+                f"There are {of_machine} channels to {standing.machine} and {taken} in all: no more can be "
+                "opened.",
+                machine=standing.machine,
                 code=ErrorCode.ERROR_MAX_SESSIONS_REACHED,
                 advice=f"Close some: at most {MAX_CHANNELS_OF_MACHINE} a machine, {MAX_CHANNELS} in all.",
             )
 
-    async def _require_agent(self, machine: str, port: int) -> None:
+    async def _require_agent(self, standing: MachineStanding, port: int) -> None:
+        machine = standing.machine
         try:
-            agent = await self._needs.agents.connected(machine, timeout=_READY_S)
+            agent = await self._needs.agents.connected(standing.key, timeout=_READY_S)
         except AgentError as exc:
             if exc.code in _TOLD:
                 raise
@@ -256,7 +259,7 @@ class Channels:
             raise
         self._tell(EventKind.CHANNEL_OPENED, channel)
         # It may have stopped in the meantime, and its event have been handled too early.
-        self._to_look_at.add(channel.machine)
+        self._to_look_at.add(channel.of)
         self._changed.set()
         return listener.state
 
@@ -314,7 +317,7 @@ class Channels:
             **more,
         }
         now = self._needs.clock.now()
-        self._needs.publish(Event(kind=kind, subject=channel.machine, at=now, data=data))
+        self._needs.publish(Event(kind=kind, subject=channel.of, at=now, data=data))
 
     # Ends with the machine's run
 
@@ -322,11 +325,11 @@ class Channels:
         clock = self._needs.clock
         while True:
             if not await self._changed.wait_within(clock, _LOOK_AGAIN_S):
-                self._to_look_at |= {each.channel.machine for each in self._open.values()}
+                self._to_look_at |= {each.channel.of for each in self._open.values()}
             await clock.sleep(_LOOK_S)
             self._changed.clear()
             machines, self._to_look_at = self._to_look_at, set()
-            for machine in machines & {each.channel.machine for each in self._open.values()}:
+            for machine in machines & {each.channel.of for each in self._open.values()}:
                 await self._look_safely(machine)
 
     async def _look_safely(self, machine: str) -> None:
@@ -348,7 +351,7 @@ class Channels:
         if standing is Standing.RESTING:
             self._worked_at.add(machine)
         elif standing is Standing.OFF:
-            ended = [each for each in self._open.values() if each.channel.machine == machine]
+            ended = [each for each in self._open.values() if each.channel.of == machine]
             await asyncio.gather(*(self._stop(each, reason) for each in ended))
 
 

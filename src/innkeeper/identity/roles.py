@@ -46,15 +46,18 @@ class Resource:
     name: str = ""
     #: A machine's labels.
     labels: frozenset[str] = frozenset()
+    #: All by which a machine may be named, in small letters: never a name that another has too.
+    names: frozenset[str] = frozenset()
 
 
 #: What belongs to no machine and no folder.
 THE_INN = Resource()
 
 
-def machine(name: str, labels: Iterable[str] = ()) -> Resource:
-    """A machine as something that a request is about."""
-    return Resource(kind=Reach.MACHINE, name=name, labels=frozenset(labels))
+def machine(name: str, labels: Iterable[str] = (), *, names: Iterable[str] = ()) -> Resource:
+    """A machine as something that a request is about; ``names`` are all that mean this one alone."""
+    called = frozenset(each.casefold() for each in (name, *names))
+    return Resource(kind=Reach.MACHINE, name=name, labels=frozenset(labels), names=called)
 
 
 def folder(path: str) -> Resource:
@@ -81,7 +84,7 @@ class Grant:
             return False
         mine, theirs = self.name.casefold().rstrip("\\"), resource.name.casefold()
         if self.reach is Reach.MACHINE:
-            return mine == theirs
+            return mine == theirs or mine in resource.names
         return theirs.rstrip("\\") == mine or theirs.startswith(f"{mine}\\")
 
 

@@ -14,6 +14,7 @@ import structlog
 
 from innkeeper.errors import InnkeeperError
 from innkeeper.machines.asking import ask
+from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines
 from innkeeper.machines.usage import Usage
 from innkeeper.tasks.outcome import traceback_of
@@ -92,7 +93,8 @@ class Accountant:
     def __init__(self, machines: Machines, *, clock: Clock) -> None:
         self._machines = machines
         self._clock = clock
-        self._meters: dict[str, Meter] = {}
+        #: By the host and the machine's name there, as usage is told.
+        self._meters: dict[tuple[str, str], Meter] = {}
         self._looked_at = -math.inf
         self._ticked_at = -math.inf
         self._ticking = asyncio.Lock()
@@ -126,17 +128,18 @@ class Accountant:
     async def account(self, name: str) -> Account:
         """One machine's account (``CPUUtilization``, ``DiskBytesRead`` … ``UpTime``)."""
         await self.look()
-        return self._account((await self._machines.get(name)).name)
+        return self._account(await self._machines.get(name))
 
-    def accounts(self, names: Iterable[str]) -> Sequence[Account]:
+    def accounts(self, machines: Iterable[Machine]) -> Sequence[Account]:
         """The accounts of many as they were last read, without a question to any host; see ``look``."""
         self._mark_look()
-        return [self._account(name) for name in names]
+        return [self._account(machine) for machine in machines]
 
     async def history(self, name: str, span: Span) -> History:
         """One machine's history (``CPUUtilizationHistory`` and the like)."""
         await self.look()
-        meter = self._meters.get((await self._machines.get(name)).name)
+        machine = await self._machines.get(name)
+        meter = self._meters.get((machine.host, machine.name))
         points: Iterable[Rates] = () if meter is None else meter.history(span)
         length, step = (MINUTE, 1) if span is Span.MINUTE else (_DAY, _DAY_STEP_SECONDS)
         known = tuple(points)
@@ -172,23 +175,23 @@ class Accountant:
     def _take(self, host: str, seen: Mapping[str, Usage]) -> None:
         now = self._clock.monotonic()
         for name, usage in seen.items():
-            meter = self._meters.get(name)
-            if meter is None or meter.host != host:
-                meter = self._meters[name] = Meter(now, host)
+            meter = self._meters.get((host, name))
+            if meter is None:
+                meter = self._meters[host, name] = Meter(now)
             meter.take(now, usage)
-        silent = [name for name, meter in self._meters.items() if meter.host == host and name not in seen]
-        for name in silent:
-            self._meters[name].take(now, None)
-            if self._meters[name].is_forgettable(now):
-                del self._meters[name]
+        silent = [place for place in self._meters if place[0] == host and place[1] not in seen]
+        for place in silent:
+            self._meters[place].take(now, None)
+            if self._meters[place].is_forgettable(now):
+                del self._meters[place]
 
-    def _account(self, name: str) -> Account:
-        meter = self._meters.get(name)
+    def _account(self, machine: Machine) -> Account:
+        meter = self._meters.get((machine.host, machine.name))
         usage = None if meter is None else meter.usage
         if meter is None or usage is None:
-            return Account(machine=name, is_on=False, rates=NONE)
+            return Account(machine=machine.title, is_on=False, rates=NONE)
         return Account(
-            machine=name,
+            machine=machine.title,
             is_on=True,
             rates=meter.rates,
             disk_read_bytes=usage.disk_read_bytes,
@@ -207,8 +210,7 @@ class Accountant:
 class Meter:
     """Follows one machine: what it used last, and a bounded history."""
 
-    def __init__(self, now: float, host: str) -> None:
-        self.host = host
+    def __init__(self, now: float) -> None:
         self._at = now
         self._on_at = now
         self._second = int(now)

@@ -102,7 +102,10 @@ class Creation:
             CREATE,
             f"Create {planned.name}",
             {"machine": planned.to_json(), "host": hypervisor.name},
-            lock=lock_of(planned.name),
+            # It has no UUID yet: its host and name are all that another could take.
+            lock=lock_of(f"{hypervisor.id}/{planned.name}"),
+            about=planned.name,
+            host=hypervisor.id,
             owner=owner,
             cancel_effect=CancelEffect.BACK_TO_START,
         )
@@ -140,7 +143,7 @@ class Creation:
         """
         machine = await self._machines.get(name)
         _refuse_running(machine, "be unregistered")
-        await self._machines.refuse_busy(machine.name)
+        await self._machines.refuse_busy(machine)
         hypervisor = self._machines.hosts[machine.host]
         path = f"{self._directory()}/{machine.name}.xml"
         await hypervisor.images.write(path, await hypervisor.definitions.read(machine.name))
@@ -162,9 +165,11 @@ class Creation:
         await self._refuse_half_merged(machine, disks)
         return await self._tasks.start(
             DELETE,
-            f"Delete {machine.name}",
+            f"Delete {machine.title}",
             {"machine": machine.name, "host": machine.host, "disks": disks},
-            lock=lock_of(machine.name),
+            lock=lock_of(machine.key),
+            about=machine.title,
+            host=machine.host_id,
             owner=owner,
             cancel_effect=CancelEffect.NONE,
         )
@@ -173,7 +178,7 @@ class Creation:
         """Disks that stay must be whole: a merge that has begun comes to its end first."""
         runs = {run for disk in machine.disks if (run := run_of(disk.path)) is not None}
         for run in () if disks else runs:
-            if await self._machines.merge_has_begun(machine.name, run):
+            if await self._machines.merge_has_begun(machine.key, run):
                 raise MachineError(
                     f"A merge of the undo disks of {machine.name} has begun: its disks are not whole.",
                     machine=machine.name,

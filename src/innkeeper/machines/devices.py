@@ -25,14 +25,14 @@ class Devices:
 
     async def not_busy(self, name: str) -> tuple[Machine, Host, Configuration]:
         found = await self.any(name)
-        await self.machines.refuse_busy(found[0].name)
+        await self.machines.refuse_busy(found[0])
         return found
 
     async def off(self, name: str, command: str) -> tuple[Machine, Host, Configuration]:
         """Raises ``WrongState`` (VM_E_VM_RUNNING_OR_SAVED) where it is not off."""
         machine, host, made = await self.any(name)
         refuse_active(machine, command, ErrorCode.VM_E_VM_RUNNING_OR_SAVED)
-        await self.machines.refuse_busy(machine.name)
+        await self.machines.refuse_busy(machine)
         return machine, host, made
 
     async def up(self, name: str, command: str) -> tuple[Machine, Host]:

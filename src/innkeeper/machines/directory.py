@@ -27,6 +27,11 @@ class MachineEntry:
     summary: str
 
     @property
+    def title(self) -> str:
+        """What people call it; with its host's name before it that is never another."""
+        return self.name
+
+    @property
     def place(self) -> tuple[str, str]:
         """Where it stands in lists: by name, then host."""
         return self.name, self.host

@@ -62,15 +62,15 @@ class DiskSpaceWatch:
             known = [(room[place], place[1]) for place in its_places if place in room]
             if known:
                 await self._judge(machine, *min(known))
-        for name in self._told.keys() - {machine.name for machine in running}:
+        for name in self._told.keys() - {machine.key for machine in running}:
             del self._told[name]
 
     async def _judge(self, machine: Machine, free: int, directory: str) -> None:
         bound = CRITICAL_BYTES if free < CRITICAL_BYTES else LOW_BYTES if free < LOW_BYTES else 0
-        before = self._told.pop(machine.name, 0)
+        before = self._told.pop(machine.key, 0)
         if not bound:
             return
-        self._told[machine.name] = bound
+        self._told[machine.key] = bound
         if before and before <= bound:
             return
         is_critical = bound == CRITICAL_BYTES
@@ -78,7 +78,7 @@ class DiskSpaceWatch:
         self._publish(
             Event(
                 kind=EventKind.MACHINE_DISK_OUT_OF_SPACE,
-                subject=machine.name,
+                subject=machine.key,
                 at=self._clock.now(),
                 data=data,
             )
@@ -88,7 +88,7 @@ class DiskSpaceWatch:
 
     async def _pause(self, machine: Machine) -> None:
         try:
-            await self._machines.command(machine.name, Command.PAUSE, owner="innkeeper")
+            await self._machines.command(machine.key, Command.PAUSE, owner="innkeeper")
         except InnkeeperError as error:
             # Whoever holds it is told of the room by their own writes.
             _log.warning("not_paused_without_room", machine=machine.name, error=str(error))

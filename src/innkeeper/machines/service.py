@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import TypeVar
 
 import structlog
 
 from innkeeper.errors import (
     ErrorCode,
-    HypervisorError,
     InnkeeperError,
     InvalidArgument,
     MachineError,
-    MachineNotFound,
     WrongState,
 )
-from innkeeper.machines.asking import ask, ask_all, is_away
+from innkeeper.machines.asking import ask_all
 from innkeeper.machines.change import Scope, SettingsChanged
 from innkeeper.machines.command import refuse_state
 from innkeeper.machines.command_work import CommandWork
 from innkeeper.machines.description import Follow, MachineDescription, follow_none
+from innkeeper.machines.finding import Finder
 from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.places import Places
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.machines.undo.to_running import undo_disks_of
@@ -38,14 +37,12 @@ from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Json
 from innkeeper.wire.virtual_pc import StartupOption
 
-T = TypeVar("T")
-
 _log = structlog.get_logger(__name__)
 
 
-def lock_of(machine: str) -> str:
-    """The lock that every task on this machine holds while it lives."""
-    return f"machine:{machine}"
+def lock_of(key: str) -> str:
+    """The lock that every task on the machine with this key holds while it lives."""
+    return f"machine:{key}"
 
 
 _RULES = UndoRules()
@@ -78,12 +75,12 @@ class Machines:
     ) -> None:
         """``run_has_merged`` says whether an update run has passed its point of no return."""
         self._hosts = {hypervisor.name: hypervisor for hypervisor in hypervisors}
-        #: The host that had each machine when it was last looked for, by the machine's name.
-        self._host_of: dict[str, str] = {}
+        self._places = Places()
+        self._finder = Finder(self._hosts, self._places)
         #: The hosts that did not answer when machines were last listed.
         self._silent: frozenset[str] = frozenset()
-        #: The machines that ran when they were last seen.
-        self._running: set[str] = set()
+        #: The machines that ran when they were last seen, by their keys, with their hosts.
+        self._running: dict[str, str] = {}
         self._tasks = tasks
         self._run_has_merged = run_has_merged
         work = CommandWork(self._hosts, clock=clock, merge_has_begun=self.merge_has_begun, rules=rules)
@@ -103,43 +100,53 @@ class Machines:
 
     @property
     def unseen(self) -> Collection[str]:
-        """The machines that ran on hosts which did not answer when machines were last listed."""
-        return [name for name in self._running if self._host_of.get(name) in self._silent]
+        """The keys of machines that ran on hosts which did not answer when machines were last listed."""
+        return [key for key, host in self._running.items() if host in self._silent]
 
     async def list(self) -> Sequence[Machine]:
-        """All machines of the hosts that answer, by name."""
+        """All machines of the hosts that answer, by name and host."""
+        doubts = self._places.doubts()
         answers = await ask_all(self._hosts.values(), lambda host: host.inventory.list())
         self._hear(answers.missing)
-        found = [machine for machines in answers.given.values() for machine in machines]
-        self._host_of = {machine.name: machine.host for machine in found} | {
-            name: host for name, host in self._host_of.items() if host in answers.missing
-        }
-        self._running = {each.name for each in found if each.state is MachineState.RUNNING} | {*self.unseen}
-        return sorted(found, key=lambda machine: machine.name)
+        for host, machines in answers.given.items():
+            self._places.listed(host, machines)
+        self._places.keep_only(self._hosts)
+        self._places.settle(doubts)
+        unseen = {key: host for key, host in self._running.items() if host in answers.missing}
+        found = [self._places.marked(machine) for each in answers.given.values() for machine in each]
+        self._running = unseen | {m.key: m.host for m in found if m.state is MachineState.RUNNING}
+        return sorted(found, key=lambda machine: (machine.name, machine.host))
 
-    async def get(self, name: str) -> Machine:
-        """Find a machine whatever the case of its letters (``FindVirtualMachine``).
+    async def get(self, reference: str) -> Machine:
+        """Find a machine by its name, whatever the case of its letters (``FindVirtualMachine``).
 
-        Raises ``MachineNotFound``.
+        ``reference`` is a name, a host and a name (``attic/web-1``), a UUID, or a key. A key goes with its
+        machine to another host. Raises ``MachineNotFound``, or ``MachineAmbiguous`` for a name of several.
         """
-        found = await self._ask_for(name, lambda host: host.inventory.get(name))
-        return found or await self._find_by_any_case(name)
+        found = await self._finder.find(reference, lambda host, name: host.inventory.get(name))
+        return self._places.marked(found)
 
     async def describe(
-        self, name: str, *, running: bool = False, follow: Follow = follow_none
+        self, reference: str, *, running: bool = False, follow: Follow = follow_none
     ) -> MachineDescription:
         """A machine with its configuration and its files, by one question to its host.
 
-        Whatever the case of the name's letters. Raises ``MachineNotFound``.
+        Raises ``MachineNotFound`` or ``MachineAmbiguous``, as ``get``.
         """
-        found = await self._ask_for(
-            name, lambda host: host.configurations.describe(name, running=running, follow=follow)
+        found = await self._finder.find(
+            reference, lambda host, name: host.configurations.describe(name, running=running, follow=follow)
         )
-        if found is not None:
-            return found
-        machine = await self._find_by_any_case(name)
-        host = self._hosts[machine.host]
-        return await host.configurations.describe(machine.name, running=running, follow=follow)
+        return dataclasses.replace(found, machine=self._places.marked(found.machine))
+
+    def called(self, key: str) -> str:
+        """What people call the machine with this key, as far as it was seen."""
+        place = self._places.with_key(key)
+        return key if place is None else self._places.title(place)
+
+    @property
+    def places(self) -> Places:
+        """Where machines were when they were last seen."""
+        return self._places
 
     async def hypervisor_of(self, name: str) -> Host:
         """The host that has the machine. Raises ``MachineNotFound``."""
@@ -185,9 +192,9 @@ class Machines:
         """Start it, with an option (``Startup2``)."""
         return await self.startup(name, owner=owner, option=option)
 
-    async def refuse_busy(self, name: str) -> None:
+    async def refuse_busy(self, machine: Machine) -> None:
         """Raises ``MachineBusy`` where a live task holds the machine."""
-        await self._tasks.refuse_held(lock_of(name))
+        await self._tasks.refuse_held(lock_of(machine.key))
 
     async def set_undoable(self, name: str, undoable: bool, *, owner: str = "innkeeper") -> None:
         """Set whether undo disks take the machine's writes (``Undoable``); it is off.
@@ -200,7 +207,7 @@ class Machines:
             machine.name, SettingsChanged(values={"undoable": undoable}), Scope.BOTH
         )
         if not undoable and stands_on_undo_disks(machine):
-            task = await self.command(machine.name, Command.DISCARD_UNDO_DISKS, owner=owner)
+            task = await self.command(machine.key, Command.DISCARD_UNDO_DISKS, owner=owner)
             await self._tasks.wait(task.id)
             ended = await self._tasks.get(task.id)
             if ended.result is not TaskResult.SUCCESS:
@@ -220,9 +227,11 @@ class Machines:
             return None
         return await self._tasks.start(
             UNDO_ACTION,
-            f"Apply the undo action of {machine.name}",
+            f"Apply the undo action of {machine.title}",
             {"machine": machine.name, "host": machine.host},
-            lock=lock_of(machine.name),
+            lock=lock_of(machine.key),
+            about=machine.title,
+            host=machine.host_id,
             cancel_effect=CancelEffect.NONE,
         )
 
@@ -247,13 +256,14 @@ class Machines:
         """Turn it off or shut it down without its undo action: it goes on with its undo disks later."""
         return await self._command(name, command, owner, {"keep_undo_disks": True})
 
-    async def merge_has_begun(self, machine: str, run: int) -> bool:
+    async def merge_has_begun(self, reference: str, run: int) -> bool:
         """Whether the run that made the undo disks, or a command since then, has begun to merge them."""
-        host = await self.hypervisor_of(machine)
-        if run in (await host.configurations.read(machine)).extras.merging or await self._run_has_merged(run):
+        machine = await self.get(reference)
+        extras = (await self._hosts[machine.host].configurations.read(machine.name)).extras
+        if run in extras.merging or await self._run_has_merged(run):
             return True
         for kind in _MERGING_KINDS:
-            tasks = await self._tasks.list(TaskFilter(kind=kind, lock=lock_of(machine)))
+            tasks = await self._tasks.list(TaskFilter(kind=kind, lock=lock_of(machine.key)))
             if any(task.id > run and _has_merged_in_vain(task) for task in tasks):
                 return True
         return False
@@ -265,44 +275,6 @@ class Machines:
         for name in self._silent - missing.keys():
             _log.info("host.answers", host=name)
         self._silent = frozenset(missing)
-
-    async def _ask_for(self, name: str, question: Callable[[Host], Awaitable[T]]) -> T | None:
-        """What the host that has the machine answers; ``None`` where no host that answers has it.
-
-        The host that had it last is asked first, and alone: another that is away is nothing to its machines.
-        Raises where that one is away, for nobody else knows what became of the machine.
-        """
-        last = self._host_of.get(name)
-        if last is not None:
-            with contextlib.suppress(MachineNotFound):
-                return await ask(self._hosts[last], question)
-        answers = await ask_all([host for host in self._hosts.values() if host.name != last], question)
-        for error in answers.missing.values():
-            if not isinstance(error, MachineNotFound) and not is_away(error):
-                raise error
-        for host, answer in answers.given.items():
-            self._host_of[name] = host
-            return answer
-        return None
-
-    async def _find_by_any_case(self, name: str) -> Machine:
-        answers = await ask_all(self._hosts.values(), lambda host: host.inventory.list())
-        for machines in answers.given.values():
-            for machine in machines:
-                if machine.name.casefold() == name.casefold():
-                    return machine
-        if answers.missing:
-            away = ", ".join(sorted(answers.missing))
-            raise HypervisorError(
-                f"No host that answers has a machine “{name}”, and not all do: {away}.",
-                code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
-                advice="innkeeper host list says what is wrong with them.",
-            )
-        raise MachineNotFound(
-            f"There is no machine “{name}”.",
-            machine=name,
-            advice="innkeeper machine list shows all of them.",
-        )
 
     async def _command(self, name: str, command: Command, owner: str, argument: Mapping[str, Json]) -> Task:
         machine = await self.get(name)
@@ -316,9 +288,11 @@ class Machines:
     ) -> Task:
         return await self._tasks.start(
             command.kind,
-            f"{command.words.capitalize()} {machine.name}",
+            f"{command.words.capitalize()} {machine.title}",
             {"machine": machine.name, "host": machine.host, **argument},
-            lock=lock_of(machine.name),
+            lock=lock_of(machine.key),
+            about=machine.title,
+            host=machine.host_id,
             owner=owner,
             cancel_effect=command.declaration.cancel_effect,
         )

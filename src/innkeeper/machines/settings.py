@@ -96,13 +96,13 @@ class MachineSettings:
         for declared, value in changing:
             refuse_setting(declared, value)
         if wanted.get("name", machine.name) != machine.name:
-            others = [each.name for each in await self._machines.list() if each.name != machine.name]
+            others = [each.name for each in await self._machines.list() if each.key != machine.key]
             checked_name(wanted["name"], others)
         off_only = [each.setting for each, _ in changing if each.setting.changes is Changeable.OFF]
         for setting in off_only:
             refuse_active(machine, f"change its {setting.noun}", setting.refusal)
         if off_only:
-            await self._machines.refuse_busy(machine.name)
+            await self._machines.refuse_busy(machine)
         if "undo_exclude" in wanted:
             _refuse_unknown_disks(machine, wanted["undo_exclude"])
         if "memory_mib" in wanted:

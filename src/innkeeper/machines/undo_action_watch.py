@@ -30,14 +30,14 @@ class UndoActionWatch:
     def on_event(self, event: Event) -> None:
         """Hear that a machine has stopped."""
         if event.kind is EventKind.MACHINE_STOPPED:
-            self._stopped.add(event.subject)
+            self._stopped.add(event.about)
             self._woken.set()
 
     async def run(self) -> None:
         """Settle what is pending, now and whenever a machine stops."""
         for machine in await self._machines.list():
             if machine.undo_pending and machine.state is MachineState.TURNED_OFF:
-                self._stopped.add(machine.name)
+                self._stopped.add(machine.key)
         while True:
             busy = await self._settle_all()
             if not self._stopped:

@@ -108,8 +108,9 @@ class Board:
         self._tasks = tasks
         self._checks = checks
         self._clock = clock
-        self._notices: dict[tuple[str, str], Notice] = {}
-        self._order: list[tuple[str, str]] = []
+        #: By the machines' keys.
+        self._notices: dict[str, Notice] = {}
+        self._order: list[str] = []
         #: The task that holds each, and its kind: that tells more of a machine's state than its host does.
         self._holders: dict[str, tuple[int, str]] = {}
         self._changed: set[str] = set()
@@ -130,7 +131,7 @@ class Board:
         elif event.kind in _COMING_AND_GOING or event.kind.group is EventGroup.HOST:
             self._is_whole = False
         elif event.kind.group is EventGroup.MACHINE:
-            self._note(event.subject)
+            self._note(event.about)
 
     async def all(self) -> Sequence[Notice]:
         """Return every machine, by name and host."""
@@ -139,23 +140,21 @@ class Board:
         return [self._notices[key] for key in self._order]
 
     async def one(self, name: str) -> Notice:
-        """Return one machine, whatever the case of its letters. Raises ``MachineNotFound``."""
+        """Return one machine, by any reference to it. Raises ``MachineNotFound`` or ``MachineAmbiguous``."""
         await self._refresh()
-        for host in self._machines.hosts:
-            if notice := self._notices.get((name, host)):
-                return self._hear_agent(notice)
+        if notice := self._notice(name):
+            return self._hear_agent(notice)
         machine = await self._machines.get(name)
         return self._put(machine)
 
-    def labels(self, name: str) -> frozenset[str]:
-        """Return the labels a machine was last seen with; none for an unknown machine."""
-        for host in self._machines.hosts:
-            if notice := self._notices.get((name, host)):
-                return frozenset(notice.machine.labels)
-        folded = name.casefold()
-        found = (each for (called, _), each in self._notices.items() if called.casefold() == folded)
-        notice = next(found, None)
-        return frozenset() if notice is None else frozenset(notice.machine.labels)
+    def known(self, name: str) -> Machine | None:
+        """Return a machine as it was last seen; nothing for an unknown one, or a name of several."""
+        notice = self._notice(name)
+        return None if notice is None else notice.machine
+
+    def _notice(self, reference: str) -> Notice | None:
+        found = self._machines.places.resolve(reference)
+        return self._notices.get(found[0].key) if len(found) == 1 else None
 
     def _heed_task(self, event: Event) -> None:
         lock = event.data.get("lock")
@@ -200,7 +199,7 @@ class Board:
             self._is_whole = False
             raise
         self._hold(live)
-        for key in self._notices.keys() - {(machine.name, machine.host) for machine in machines}:
+        for key in self._notices.keys() - {machine.key for machine in machines}:
             del self._notices[key]
         for machine in machines:
             self._put(machine)
@@ -231,11 +230,10 @@ class Board:
             self._sort()
 
     def _forget(self, name: str) -> None:
-        for key in [key for key in self._notices if key[0] == name]:
-            del self._notices[key]
+        self._notices.pop(name, None)
 
     def _sort(self) -> None:
-        order = sorted(self._notices)
+        order = [key for _, _, key in sorted(map(_place, self._notices.values()))]
         if order != self._order:
             self._order = order
             self.version += 1
@@ -243,14 +241,14 @@ class Board:
     # One notice
 
     def _put(self, machine: Machine) -> Notice:
-        key = machine.name, machine.host
-        task_id, kind = self._holders.get(lock_of(machine.name), (None, None))
+        key = machine.key
+        task_id, kind = self._holders.get(lock_of(key), (None, None))
         state = visible_state(machine.state, kind)
         if state is not machine.state:
             machine = dataclasses.replace(machine, state=state)
-        connected = self._agents.is_connected(machine.name)
+        connected = self._agents.is_connected(key)
         known = self._notices.get(key)
-        check = self._checks.last(machine.host, machine.name)
+        check = self._checks.last(key)
         if known is not None and known.is_current(machine, connected, task_id, check):
             return known
         notice = Notice(
@@ -266,11 +264,15 @@ class Board:
 
     def _hear_agent(self, notice: Notice) -> Notice:
         machine = notice.machine
-        same_check = self._checks.last(machine.host, machine.name) is notice.check
-        if same_check and self._agents.is_connected(machine.name) == notice.agent_connected:
+        same_check = self._checks.last(machine.key) is notice.check
+        if same_check and self._agents.is_connected(machine.key) == notice.agent_connected:
             return notice
         return self._put(machine)
 
     def _hear_agents(self) -> None:
         for notice in list(self._notices.values()):
             self._hear_agent(notice)
+
+
+def _place(notice: Notice) -> tuple[str, str, str]:
+    return notice.machine.name, notice.machine.host, notice.machine.key

@@ -23,8 +23,8 @@ def looks_at(machines: Machines, tasks: Tasks) -> LookAtMachine:
         if machine.state is MachineState.RUNNING:
             standing = Standing.RUNNING
         elif machine.state in _OFF:
-            held = await tasks.list(TaskFilter(live=True, lock=lock_of(machine.name), limit=1))
+            held = await tasks.list(TaskFilter(live=True, lock=lock_of(machine.key), limit=1))
             standing = Standing.RESTING if held else Standing.OFF
-        return MachineStanding(machine=machine.name, standing=standing, state=machine.state)
+        return MachineStanding(machine=machine.title, key=machine.key, standing=standing, state=machine.state)
 
     return look_at

@@ -35,6 +35,7 @@ from innkeeper.hypervisor.simulated.host import SimulatedHost
 from innkeeper.hypervisor.simulated.turns import Actor
 from innkeeper.identity.audit import Audit
 from innkeeper.machines.accountant import Accountant
+from innkeeper.machines.adoption import Adoption
 from innkeeper.machines.creation import Creation
 from innkeeper.machines.disk_space import DiskSpaceWatch
 from innkeeper.machines.equipment import Equipment
@@ -147,6 +148,10 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             run_has_merged=lambda run: run_has_merged(foundations.store.reports, run),
             rules=settings.policy.undo,
         )
+        foundations.events.place = machines.places.placed
+        adoption = Adoption(machines, foundations.store.adoption)
+        await adoption.adopt()
+        foundations.events.subscribe(adoption.on_event)
         house = await _house(foundations, tasks, machines, hypervisors)
         opened.push_async_callback(tasks.close)
         await tasks.launch()
@@ -154,6 +159,7 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         if foundations.store.is_shared:
             keep("signs of life", functools.partial(_show_life, foundations.store))
         keep("reconciler", _reconciler(foundations, tasks, machines, settings.policy.undo.undo_directory).run)
+        keep("adoption", adoption.run)
         keep("undo watch", _undo_action_watch(foundations, machines).run)
         keep("report retention", lambda: house.reports.forget_old(foundations.clock, history))
         keep("session retention", house.people.sessions.purge_for_ever)
@@ -249,7 +255,7 @@ async def _house(
         publish=foundations.events.publish,
         policy=policy,
     )
-    windows = Windows(store.windows)
+    windows = Windows(store.windows, machines.places)
     trigger = TriggerAgent(
         tasks=tasks,
         machines=machines,
@@ -475,19 +481,20 @@ async def _agents(
 ) -> GuestAgents:
     if foundations.overrides.agents is not None:
         return foundations.overrides.agents
-    if foundations.settings.fake is not None:
-        simulations = (each.simulation for each in hypervisors if isinstance(each, SimulatedHost))
+    simulations = [each.simulation for each in hypervisors if isinstance(each, SimulatedHost)]
+    if foundations.settings.fake is not None and simulations:
         simulated = FakeAgents(*simulations, clock=foundations.clock)
         foundations.events.subscribe(simulated.on_event)
         return simulated
 
-    async def open_port(name: str) -> BytePipe:
-        return await (await machines.hypervisor_of(name)).agent_ports.open(name)
+    async def open_port(key: str) -> BytePipe:
+        machine = await machines.get(key)
+        return await machines.hosts[machine.host].agent_ports.open(machine.name)
 
     async def running() -> Collection[str]:
         found = await machines.list()
         # What is said of machines whose host is away is what was said last: their guests go on.
-        return [each.name for each in found if each.state is MachineState.RUNNING] + [*machines.unseen]
+        return [each.key for each in found if each.state is MachineState.RUNNING] + [*machines.unseen]
 
     async def on_booking(machine: str, message: ScheduleRequested | ScheduleDeleted) -> str:
         try:
@@ -500,6 +507,7 @@ async def _agents(
         open_port=open_port,
         running=running,
         on_booking=on_booking,
+        called=machines.called,
         clock=foundations.clock,
         publish=foundations.events.publish,
         loops=foundations.loops,

@@ -29,8 +29,12 @@ def machine_message(
     """Return a machine as a message."""
     return wire.MachineMessage(
         name=machine.name,
+        title=machine.title,
         uuid=machine.uuid,
         host=machine.host,
+        host_id=machine.host_id,
+        key=machine.key,
+        also_on=machine.also_on,
         state=machine.state,
         memory_mib=machine.memory_mib,
         vcpus=machine.vcpus,
@@ -63,6 +67,7 @@ def task_message(task: Task, now: dt.datetime) -> wire.TaskMessage:
         kind=task.kind,
         description=task.description,
         lock=task.lock,
+        about=task.about,
         parent_id=task.parent_id,
         owner=task.owner,
         created_at=task.created_at,

@@ -14,6 +14,7 @@ from typing import Final
 from innkeeper.channels.ports import GuestAgents
 from innkeeper.disks.service import Disks
 from innkeeper.errors import ErrorCode, InnkeeperError, NotSupported, ScheduleError, TaskNotCancelable
+from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines
 from innkeeper.schedule.duration import Duration
 from innkeeper.schedule.running.handlers import Handlers, Operation, TaskHandlerStatus, not_pausable
@@ -86,13 +87,13 @@ def operations(
         status.update_status(100, f"{booking} is booked")
 
     async def scan(status: TaskHandlerStatus, data: str) -> None:
-        machine = (await machines.get(data.strip())).name
-        status.update_status(0, f"asking {machine} which updates are available")
+        machine = await machines.get(data.strip())
+        status.update_status(0, f"asking {machine.title} which updates are available")
         found = await _scanned(agents, machine)
         status.update_status(100, _words(found))
         told: dict[str, Json] = {"count": len(found), "packages": [each.name for each in found[:_MOST_NAMED]]}
         told["security"] = sum(each.security is True for each in found)
-        publish(Event(kind=EventKind.UPDATE_SCANNED, subject=machine, at=clock.now(), data=told))
+        publish(Event(kind=EventKind.UPDATE_SCANNED, subject=machine.key, at=clock.now(), data=told))
 
     handlers.register(BOOK_UPDATE, "book_update", book)
     handlers.register(SCAN, "scan", scan)
@@ -186,12 +187,12 @@ async def _book(bookings: Bookings, clock: Clock, text: str) -> str:
     return f"{booking.label} ({booking.identifier}) for {booking.machine}"
 
 
-async def _scanned(agents: GuestAgents, machine: str) -> Sequence[WaitingUpdate]:
-    agent = await agents.connected(machine, timeout=_AGENT_SECONDS)
+async def _scanned(agents: GuestAgents, machine: Machine) -> Sequence[WaitingUpdate]:
+    agent = await agents.connected(machine.key, timeout=_AGENT_SECONDS)
     if not agent.knows(Ability.SCAN):
         raise NotSupported(
-            f"The task agent of {machine} cannot list the available updates.",
-            advice=f"Install the present agent: innkeeper machine prepare {machine} --force",
+            f"The task agent of {machine.title} cannot list the available updates.",
+            advice=f"Install the present agent: innkeeper machine prepare {machine.title} --force",
         )
     return await agent.scan()
 

@@ -12,6 +12,7 @@ import structlog
 
 from innkeeper.errors import InvalidArgument, ServiceError
 from innkeeper.servers.server import Server
+from innkeeper.store.adoption import SqlAdoption
 from innkeeper.store.answer_store import SqlAnswerStore
 from innkeeper.store.audit_store import SqlAuditStore
 from innkeeper.store.authority_store import SqlAuthorityStore
@@ -53,6 +54,7 @@ class Store:
     database: Database
     tasks: SqlTaskStore
     bookings: SqlBookingStore
+    adoption: SqlAdoption
     windows: SqlWindowStore
     parameters: SqlParameterStore
     reports: SqlReportStore
@@ -115,6 +117,7 @@ async def open_store(url: str, *, server: str, home: str = "") -> Store:
         database=database,
         tasks=SqlTaskStore(database),
         bookings=SqlBookingStore(database),
+        adoption=SqlAdoption(database),
         windows=SqlWindowStore(database),
         parameters=SqlParameterStore(database),
         reports=SqlReportStore(database),

@@ -28,6 +28,7 @@ class SqlReportStore:
         row = {
             "task_id": report.task_id,
             "machine": report.machine,
+            "machine_key": report.key,
             "label": report.label,
             "verdict": report.verdict.value,
             "seconds": (report.ended_at - report.started_at).total_seconds(),
@@ -46,20 +47,23 @@ class SqlReportStore:
         """Return reports, newest first, by ``task_id``."""
         query = sa.select(reports.c.body).order_by(reports.c.task_id.desc()).limit(limit)
         if machine is not None:
-            query = query.where(reports.c.machine == machine)
+            query = query.where((reports.c.machine_key == machine) | (reports.c.machine == machine))
         bodies = await self._database.read(lambda c: c.scalars(query).all())
         return [_REPORT.validate_json(body) for body in bodies]
 
     async def past_runs(self, limit: int = 20_000) -> Sequence[PastRun]:
         """Return the runs that were kept, newest first."""
         query = (
-            sa.select(reports.c.machine, reports.c.label, reports.c.seconds)
+            sa.select(reports.c.machine, reports.c.machine_key, reports.c.label, reports.c.seconds)
             .where(reports.c.verdict == Verdict.KEPT.value)
             .order_by(reports.c.task_id.desc())
             .limit(limit)
         )
         rows = await self._database.read(lambda c: c.execute(query).all())
-        return [PastRun(machine=row.machine, label=row.label, seconds=row.seconds) for row in rows]
+        return [
+            PastRun(machine=row.machine_key or row.machine, label=row.label, seconds=row.seconds)
+            for row in rows
+        ]
 
     async def purge(self, before: dt.datetime) -> int:
         """Delete the reports of runs that ended before; returns how many."""

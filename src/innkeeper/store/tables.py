@@ -51,6 +51,8 @@ tasks = sa.Table(
     sa.Column("kind", Words, nullable=False),
     sa.Column("description", Words, nullable=False),
     sa.Column("lock", Words),
+    # What people call that which it holds; empty in rows from before machines had keys.
+    sa.Column("about", Words, nullable=False, server_default=""),
     sa.Column("parent_id", sa.BigInteger),
     sa.Column("owner", Words, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
@@ -168,6 +170,17 @@ bookings = sa.Table(
     sa.Column("verdict", Words),
     sa.Column("reason", Words, nullable=False),
     sa.Column("next_chance", Instant),
+    # The machine's key; empty in rows from before machines had keys. The name is that of the first booking.
+    sa.Column("machine_key", Words, nullable=False, server_default=""),
+)
+_has_key = bookings.c.machine_key != ""
+sa.Index(
+    "one_booking_a_machine_and_identifier",
+    bookings.c.machine_key,
+    bookings.c.identifier,
+    unique=True,
+    sqlite_where=_has_key,
+    postgresql_where=_has_key,
 )
 
 windows = sa.Table(
@@ -183,6 +196,8 @@ reports = sa.Table(
     metadata,
     sa.Column("task_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("machine", Words, nullable=False),
+    # The machine's key; empty in rows from before machines had keys.
+    sa.Column("machine_key", Words, nullable=False, server_default=""),
     sa.Column("label", Words, nullable=False),
     sa.Column("verdict", Words, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
@@ -191,6 +206,7 @@ reports = sa.Table(
     sa.Column("body", Words, nullable=False),
 )
 sa.Index("reports_by_machine", reports.c.machine, reports.c.task_id)
+sa.Index("reports_by_machine_key", reports.c.machine_key, reports.c.task_id)
 sa.Index("reports_by_end", reports.c.ended_at)
 
 schedule_folders = sa.Table(

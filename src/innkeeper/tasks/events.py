@@ -41,6 +41,7 @@ def _as_json(task: Task) -> Mapping[str, Json]:
         "kind": task.kind,
         "description": task.description,
         "lock": task.lock,
+        "about": task.about,
         "parent_id": task.parent_id,
         "owner": task.owner,
         "phase": progress.phase,

@@ -178,6 +178,7 @@ class Tasks:
         *,
         lock: str | None = None,
         host: str | None = None,
+        about: str = "",
         parent_id: int | None = None,
         owner: str = "innkeeper",
         cancel_effect: CancelEffect = CancelEffect.BACK_TO_START,
@@ -185,12 +186,14 @@ class Tasks:
         """Write the task down, then run it. Raises ``MachineBusy`` naming the task that holds ``lock``.
 
         ``host`` is the id of the host that it works on: with that host it goes to another server.
+        ``about`` is what people call that which it holds, where the lock does not say it.
         """
         new = NewTask(
             kind=kind,
             description=description,
             argument=argument,
             lock=lock,
+            about=about,
             parent_id=parent_id,
             owner=owner,
             cancel_effect=cancel_effect,
@@ -201,7 +204,7 @@ class Tasks:
         try:
             task = await self._store.create(new, self._clock.now())
         except LockHeld as held:
-            raise await self._busy(str(lock), held.task_id) from held
+            raise await self._busy(held.task_id) from held
         self._publish(task_created(task))
         self._fresh[task.id] = task, _as_kept(argument)
         try:
@@ -215,7 +218,7 @@ class Tasks:
         """Raises ``MachineBusy``, naming the task, where a live one holds the lock."""
         held = await self._store.list(TaskFilter(live=True, lock=lock, limit=1))
         if held:
-            raise await self._busy(lock, held[0].id)
+            raise await self._busy(held[0].id)
 
     async def get(self, task_id: int) -> Task:
         """The task as it is now. Raises ``TaskNotFound``."""
@@ -464,12 +467,11 @@ class Tasks:
             return task
         return dataclasses.replace(task, progress=context.task.progress)
 
-    async def _busy(self, lock: str, task_id: int) -> MachineBusy:
+    async def _busy(self, task_id: int) -> MachineBusy:
         holder = await self._store.get(task_id)
-        machine = lock.partition(":")[2]
         return MachineBusy(
-            f"{machine} is busy: task {task_id} ({holder.description}) holds it.",
-            machine=machine,
+            f"{holder.about} is busy: task {task_id} ({holder.description}) holds it.",
+            machine=holder.about,
             task_id=task_id,
             advice=f"Wait for it (innkeeper task watch {task_id}) or cancel it.",
         )

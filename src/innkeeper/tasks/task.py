@@ -40,8 +40,10 @@ class Task:
     kind: str
     #: What it does, for a person (``IVMTask::Description``).
     description: str
-    #: What it holds while it lives, such as ``machine:web-1``; one live task a lock.
+    #: What it holds while it lives, such as ``machine:`` and a machine's key; one live task a lock.
     lock: str | None
+    #: What people call that which it holds: a machine's name, a disk's path; empty where it holds nothing.
+    about: str
     #: The task that started this one, or ``None``.
     parent_id: int | None
     #: Who asked for it.
@@ -94,6 +96,8 @@ class NewTask:
     argument: Mapping[str, Json]
     #: What it holds while it lives, or ``None``.
     lock: str | None = None
+    #: What people call that which it holds: a machine's name, a disk's path; empty where it holds nothing.
+    about: str = ""
     #: The task that starts this one, or ``None``.
     parent_id: int | None = None
     #: Who asks for it.
@@ -114,6 +118,7 @@ class NewTask:
             kind=self.kind,
             description=self.description,
             lock=self.lock,
+            about=self.about or (self.lock or "").partition(":")[2],
             parent_id=self.parent_id,
             owner=self.owner,
             host=self.host,

@@ -51,7 +51,7 @@ async def admission(
 async def refuse_busy(machine: Machine, machines: Machines) -> None:
     """Raises ``MachineUnfit`` while a task, as its own update, holds the machine."""
     try:
-        await machines.refuse_busy(machine.name)
+        await machines.refuse_busy(machine)
     except MachineBusy as busy:
         raise MachineUnfit(
             busy.sentence,
@@ -67,7 +67,7 @@ def refuse_silent_agent(machine: Machine, agents: GuestAgents) -> None:
 
     A machine that is off is woken first, and its agent is waited for.
     """
-    if machine.state is not MachineState.RUNNING or agents.is_connected(machine.name):
+    if machine.state is not MachineState.RUNNING or agents.is_connected(machine.key):
         return
     raise AgentError(
         f"{machine.name} runs, and its task agent does not answer.",

@@ -20,6 +20,7 @@ MERGE = "merge"
 class Booking:
     """One update booked for one machine (``ScheduleTask``). Key: machine and identifier."""
 
+    #: What people call the machine.
     machine: str
     identifier: str
     label: str
@@ -42,6 +43,13 @@ class Booking:
     reason: str
     #: When it may start next, while it waits.
     next_chance: dt.datetime | None
+    #: The machine's key; empty in bookings from before machines had keys.
+    key: str = ""
+
+    @property
+    def of(self) -> str:
+        """The machine, for programs: it stays the same when it is given another name."""
+        return self.key or self.machine
 
     @property
     def has_started(self) -> bool:
@@ -91,3 +99,5 @@ class Report:
     checksums: tuple[DiskChecksum, ...]
     #: What the undo point held, and what a roll back came back to; empty where none was taken.
     undo_point: str = ""
+    #: The machine's key; empty in reports from before machines had keys.
+    key: str = ""

@@ -56,7 +56,8 @@ class Bookings:
         found = await self._machines.get(machine)
         now = self._clock.now()
         booking = Booking(
-            machine=found.name,
+            machine=found.title,
+            key=found.key,
             identifier=identifier,
             label=label,
             context=context,
@@ -81,27 +82,36 @@ class Bookings:
 
     async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
         """By machine and identifier."""
-        return await self._store.list(machine=machine, ended=ended)
+        of = None if machine is None else self._of(machine)
+        return [self._named(booking) for booking in await self._store.list(machine=of, ended=ended)]
 
     async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
         """The versions of those that have not ended, by machine and identifier."""
         return await self._store.versions()
 
     async def get(self, machine: str, identifier: str) -> Booking:
-        """Raises ``BookingNotFound``."""
-        return await self._store.get(machine, identifier)
+        """Raises ``BookingNotFound``, or ``MachineAmbiguous``."""
+        return self._named(await self._store.get(self._of(machine), identifier))
+
+    async def find(self, of: str, identifier: str) -> Booking:
+        """A booking by the key of its machine (``Booking.of``). Raises ``BookingNotFound``."""
+        return self._named(await self._store.get(of, identifier))
+
+    async def move(self, key: str, to: str) -> None:
+        """Give a machine's bookings to it at another host, which has it now."""
+        await self._store.move(key, to)
 
     async def delete(self, machine: str, identifier: str) -> None:
         """Remove a booking (``DeleteSchedule``) that is not running. Raises ``BookingNotFound``."""
         async with self._writing:
-            booking = await self._store.get(machine, identifier)
+            booking = await self.get(machine, identifier)
             if booking.has_started and booking.verdict is None:
                 raise UpdateError(
-                    f"The update “{identifier}” of {machine} is running as task {booking.task_id}.",
+                    f"The update “{identifier}” of {booking.machine} is running as task {booking.task_id}.",
                     code=ErrorCode.ERROR_BUSY,
                     advice=f"Cancel task {booking.task_id} first.",
                 )
-            await self._store.delete(machine, identifier)
+            await self._store.delete(booking.of, identifier)
         self._tell(EventKind.UPDATE_DELETED, booking, {})
 
     # What the trigger agent and the update runs write down
@@ -113,7 +123,7 @@ class Bookings:
     async def status_changed(self, machine: str, identifier: str, status: UpdateStatus) -> None:
         """Note the state that the guest's agent, or the host, gives it (``OnTaskStateChange``)."""
         async with self._writing:
-            booking = await self._store.get(machine, identifier)
+            booking = await self.find(machine, identifier)
             if booking.status is status:
                 return
             booking = dataclasses.replace(booking, status=status)
@@ -140,7 +150,7 @@ class Bookings:
         verdict: Verdict | None = None,
     ) -> Booking:
         async with self._writing:
-            booking = await self._store.get(machine, identifier)
+            booking = await self.find(machine, identifier)
             booking = dataclasses.replace(
                 booking,
                 reason=reason,
@@ -153,7 +163,7 @@ class Bookings:
 
     async def _refuse_started(self, booking: Booking) -> None:
         try:
-            old = await self._store.get(booking.machine, booking.identifier)
+            old = await self.find(booking.of, booking.identifier)
         except BookingNotFound:
             return
         # What was not started touched nothing, and may be booked again.
@@ -173,7 +183,7 @@ class Bookings:
     async def _refuse_flood(self, booking: Booking) -> None:
         if booking.booked_by != GUEST:
             return
-        waiting = await self._store.list(machine=booking.machine, ended=False)
+        waiting = await self._store.list(machine=booking.of, ended=False)
         others = [old for old in waiting if old.booked_by == GUEST and old.identifier != booking.identifier]
         if len(others) >= self._policy.guest_bookings:
             raise UpdateError(
@@ -182,8 +192,24 @@ class Bookings:
                 advice="It may book again once some of them have run or are deleted.",
             )
 
+    def _of(self, machine: str) -> str:
+        """A machine by its key, whatever it is called by; one that is gone by its name.
+
+        Raises ``MachineAmbiguous``.
+        """
+        place = self._machines.places.only(machine)
+        return machine if place is None else place.key
+
+    def _named(self, booking: Booking) -> Booking:
+        """The booking with the name that its machine has now."""
+        place = self._machines.places.with_key(booking.key) if booking.key else None
+        title = booking.machine if place is None else self._machines.places.title(place)
+        return booking if title == booking.machine else dataclasses.replace(booking, machine=title)
+
     def _tell(self, kind: EventKind, booking: Booking, data: dict[str, Json]) -> None:
         told: dict[str, Json] = {"machine": booking.machine, "identifier": booking.identifier, **data}
+        if booking.key:
+            told["key"] = booking.key
         subject = f"{booking.machine}/{booking.identifier}"
         self._publish(Event(kind=kind, subject=subject, at=self._clock.now(), data=told))
 

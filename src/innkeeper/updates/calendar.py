@@ -8,6 +8,7 @@ import functools
 from collections.abc import Sequence
 
 from innkeeper.updates.coverage import Coverage, coverage_of
+from innkeeper.updates.machine_name import MachineName
 from innkeeper.updates.window import Window
 
 #: How many openings ahead are looked at.
@@ -31,11 +32,11 @@ class Calendar:
 
     def __init__(self, windows: Sequence[Window], now: dt.datetime) -> None:
         self._windows = windows
-        self._coverage: Coverage = coverage_of(tuple(window.machines for window in windows))
+        self._coverage: Coverage = coverage_of(tuple((window.machines, window.pins) for window in windows))
         self._now = now
         self._by_windows: dict[tuple[int, ...], tuple[Opening, ...]] = {}
 
-    def openings(self, machine: str) -> tuple[Opening, ...]:
+    def openings(self, machine: MachineName) -> tuple[Opening, ...]:
         """The opening that holds now, where there is one, and the next ones, in order."""
         covering = self._coverage.of(machine)
         found = self._by_windows.get(covering)

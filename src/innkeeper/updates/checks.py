@@ -67,7 +67,9 @@ class DiskCheck:
 class Check:
     """What was found of one machine."""
 
+    #: What people call it, and its key.
     machine: str
+    key: str
     host: str
     at: dt.datetime
     roll_back: RollBack
@@ -120,7 +122,7 @@ class Checks:
         self._policy = policy
         self._clock = clock
         self._pace = pace or SystemClock()
-        self._last: dict[tuple[str, str], Check] = {}
+        self._last: dict[str, Check] = {}
         self._looking: asyncio.Task[Checked] | None = None
         self._changed: set[str] = set()
         self._looked_at = float("-inf")
@@ -139,9 +141,9 @@ class Checks:
             self._looking = asyncio.create_task(self._look_at_all(), name="machine checks")
         return await asyncio.shield(self._looking)
 
-    def last(self, host: str, name: str) -> Check | None:
+    def last(self, key: str) -> Check | None:
         """What was found when the machine was last looked at; ``None`` where it has not been yet."""
-        return self._last.get((host, name))
+        return self._last.get(key)
 
     def judge(self, night: Night) -> Night:
         """Take out of a plan what the last look at its machine would refuse, and say why."""
@@ -151,7 +153,7 @@ class Checks:
         )
 
     def _judged(self, entry: NightEntry) -> NightEntry:
-        check = self.last(entry.host, entry.machine)
+        check = self.last(entry.key)
         if entry.task_id is not None or not entry.fits or check is None or check.can_be_maintained:
             return entry
         error = check.obstacles[0].error
@@ -198,7 +200,7 @@ class Checks:
     async def _look_at_all(self) -> Checked:
         answers = await asyncio.gather(*map(self._look_at_host, self._machines.hosts.values()))
         found = [check for checks in answers if not isinstance(checks, Silent) for check in checks]
-        self._last = {(check.host, check.machine): check for check in found}
+        self._last = {check.key: check for check in found}
         return Checked(
             machines=tuple(sorted(found, key=lambda check: (check.machine, check.host))),
             silent=tuple(answer for answer in answers if isinstance(answer, Silent)),
@@ -206,7 +208,8 @@ class Checks:
 
     async def _look_at_host(self, host: Host) -> Sequence[Check] | Silent:
         try:
-            machines = await self._in_time(host, host.inventory.list())
+            listed = await self._in_time(host, host.inventory.list())
+            machines = [self._machines.places.marked(machine) for machine in listed]
         except InnkeeperError as error:
             return Silent(host=host.name, error=error)
         known = await self._users_of_images(machines)
@@ -254,7 +257,7 @@ class Checks:
         except Exception as error:
             _log.error("machine_check_failed", machine=machine.name, traceback=traceback_of(error))
             check = self._unknown(host, machine, InnkeeperError(f"It could not be looked at: {error}"))
-        self._last[host.name, machine.name] = check
+        self._last[machine.key] = check
         return check
 
     async def _look(self, host: Host, machine: Machine, known: Users | None) -> Check:
@@ -272,7 +275,8 @@ class Checks:
             roll_back, obstacles, more = await self._roll_back(host, machine, found)
             notes = (*notes, *more, *await _remarks(host, machine, found))
         return Check(
-            machine=machine.name,
+            machine=machine.title,
+            key=machine.key,
             host=host.name,
             at=self._clock.now(),
             roll_back=roll_back,
@@ -298,7 +302,8 @@ class Checks:
 
     def _unknown(self, host: Host, machine: Machine, error: InnkeeperError) -> Check:
         return Check(
-            machine=machine.name,
+            machine=machine.title,
+            key=machine.key,
             host=host.name,
             at=self._clock.now(),
             roll_back=RollBack.NONE,
@@ -334,7 +339,7 @@ async def _remarks(host: Host, machine: Machine, found: Examination) -> Sequence
 def _machine_of(event: Event) -> str | None:
     """The machine of which something has changed: by itself, or because a task let go of it."""
     if event.kind.group in (EventGroup.MACHINE, EventGroup.AGENT, EventGroup.UNDO):
-        return event.subject or None
+        return event.about or None
     lock = str(event.data.get("lock") or "")
     is_let_go = event.kind is EventKind.TASK_ENDED and lock.startswith(lock_of(""))
     return lock.removeprefix(lock_of("")) if is_let_go else None

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from innkeeper.updates.booking import Booking
 from innkeeper.updates.calendar import Calendar, Opening
+from innkeeper.updates.machine_name import MachineName
 from innkeeper.updates.placement import Candidate
 from innkeeper.updates.planner import LOOK_AHEAD
 from innkeeper.updates.policy import Policy
@@ -46,6 +47,9 @@ class Known(Protocol):
     def needs_waking(self, machine: str) -> bool:
         """Whether the machine has to be woken."""
 
+    def named(self, booking: Booking) -> MachineName:
+        """What windows go by."""
+
     def predicted(self, booking: Booking) -> dt.timedelta:
         """How long its run is expected to take."""
 
@@ -69,7 +73,7 @@ def ripe(
     instant = _NEVER
     for booking in bookings.values():
         last = min(booking.end or _NEVER, booking.deadline or _NEVER)
-        is_busy = known.is_busy(booking.machine)
+        is_busy = known.is_busy(booking.of)
         if now > last:
             if not is_busy:
                 expired.append(booking)
@@ -79,23 +83,23 @@ def ripe(
             instant = min(instant, booking.start)
         elif not is_busy:
             duration = known.predicted(booking)
-            opening, opens = open_for(booking, duration + reserve, calendar, now)
+            opening, opens = open_for(booking, known.named(booking), duration + reserve, calendar, now)
             if opening is not None:
                 found.append((_rank(booking, opening, duration), booking))
             instant = min(instant, opens or _NEVER)
     first = _first(found, known, policy.slots + LOOK_AHEAD)
     return Ripe(
-        candidates=[known.candidate(b, skips.get((b.machine, b.identifier), 0)) for b in first],
+        candidates=[known.candidate(b, skips.get((b.of, b.identifier), 0)) for b in first],
         expired=expired,
         next_instant=None if instant is _NEVER else instant,
     )
 
 
 def open_for(
-    booking: Booking, needed: dt.timedelta, calendar: Calendar, now: dt.datetime
+    booking: Booking, machine: MachineName, needed: dt.timedelta, calendar: Calendar, now: dt.datetime
 ) -> tuple[Opening | None, dt.datetime | None]:
     """The opening in which it may start now and be over in time; else when the next one opens."""
-    for opening in calendar.openings(booking.machine):
+    for opening in calendar.openings(machine):
         if opening.start > now:
             return None, opening.start
         if now + needed <= min(opening.end, booking.deadline or _NEVER):
@@ -112,13 +116,13 @@ def may_start(booking: Booking, now: dt.datetime) -> bool:
 def _rank(booking: Booking, opening: Opening, duration: dt.timedelta) -> tuple[object, ...]:
     """Whoever has the lowest goes first, as in the plan."""
     deadline = booking.deadline or _NEVER
-    return min(opening.end, deadline), deadline, duration, booking.machine, booking.identifier
+    return min(opening.end, deadline), deadline, duration, booking.machine, booking.of, booking.identifier
 
 
 def _first(found: Sequence[_Ranked], known: Known, tried: int) -> Sequence[Booking]:
     """The most urgent: as many of each kind as the plan could try."""
     if len(found) <= tried:
         return [booking for _, booking in found]
-    woken = [each for each in found if known.needs_waking(each[1].machine)]
-    running = [each for each in found if not known.needs_waking(each[1].machine)]
+    woken = [each for each in found if known.needs_waking(each[1].of)]
+    running = [each for each in found if not known.needs_waking(each[1].of)]
     return [booking for kind in (running, woken) for _, booking in heapq.nsmallest(tried, kind)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
@@ -19,23 +20,23 @@ class MemoryBookingStore:
 
     async def put(self, booking: Booking) -> None:
         """Add it, or replace the one with the same machine and identifier."""
-        self._bookings[booking.machine, booking.identifier] = booking
+        self._bookings[booking.of, booking.identifier] = booking
 
     async def get(self, machine: str, identifier: str) -> Booking:
         """Raises ``BookingNotFound``."""
-        try:
-            return self._bookings[machine, identifier]
-        except KeyError as exc:
-            raise BookingNotFound(
-                f"No update “{identifier}” is booked for {machine}.", advice="List the machine's updates."
-            ) from exc
+        for booking in await self.list(machine=machine):
+            if booking.identifier == identifier:
+                return booking
+        raise BookingNotFound(
+            f"No update “{identifier}” is booked for {machine}.", advice="List the machine's updates."
+        )
 
     async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
         """By machine and identifier."""
         return [
             booking
-            for _, booking in sorted(self._bookings.items())
-            if machine in (None, booking.machine) and ended in (None, booking.verdict is not None)
+            for booking in sorted(self._bookings.values(), key=lambda b: (b.machine, b.identifier, b.key))
+            if machine in (None, booking.of, booking.machine) and ended in (None, booking.verdict is not None)
         ]
 
     async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
@@ -44,8 +45,15 @@ class MemoryBookingStore:
 
     async def delete(self, machine: str, identifier: str) -> None:
         """Raises ``BookingNotFound``."""
-        await self.get(machine, identifier)
-        del self._bookings[machine, identifier]
+        found = await self.get(machine, identifier)
+        del self._bookings[found.of, identifier]
+
+    async def move(self, key: str, to: str) -> None:
+        """Give a machine's bookings to it at another host, but those whose identifier it has there too."""
+        for booking in await self.list(machine=key):
+            if (to, booking.identifier) not in self._bookings:
+                del self._bookings[booking.of, booking.identifier]
+                self._bookings[to, booking.identifier] = dataclasses.replace(booking, key=to)
 
 
 class MemoryWindowStore:
@@ -83,15 +91,17 @@ class MemoryReportStore:
 
     async def list(self, *, machine: str | None = None, limit: int = 100) -> Sequence[Report]:
         """Newest first."""
-        return [r for _, r in sorted(self._reports.items(), reverse=True) if machine in (None, r.machine)][
-            :limit
-        ]
+        return [
+            r for _, r in sorted(self._reports.items(), reverse=True) if machine in (None, r.key, r.machine)
+        ][:limit]
 
     async def past_runs(self, limit: int = 20_000) -> Sequence[PastRun]:
         """The runs that were kept, newest first."""
         kept = [r for _, r in sorted(self._reports.items(), reverse=True) if r.verdict is Verdict.KEPT]
         return [
-            PastRun(machine=r.machine, label=r.label, seconds=(r.ended_at - r.started_at).total_seconds())
+            PastRun(
+                machine=r.key or r.machine, label=r.label, seconds=(r.ended_at - r.started_at).total_seconds()
+            )
             for r in kept[:limit]
         ]
 

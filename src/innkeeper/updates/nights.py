@@ -12,6 +12,7 @@ from innkeeper.wire.states import RollBack
 class NightEntry:
     """One booking's place in the night."""
 
+    #: What people call the machine.
     machine: str
     identifier: str
     label: str
@@ -32,6 +33,8 @@ class NightEntry:
     task_id: int | None
     #: What a roll back would bring the machine back to; ``None`` where that is not known.
     roll_back: RollBack | None = None
+    #: The machine's key.
+    key: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,9 +8,18 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Final
 
+from innkeeper.machines.machine import Machine
 from innkeeper.updates.booking import Booking
 from innkeeper.wire.events import Json
-from innkeeper.wire.json_fields import JsonObject, get_bytes, get_moment, get_str, refuse_newer
+from innkeeper.wire.json_fields import (
+    JsonObject,
+    as_str,
+    get_bytes,
+    get_moment,
+    get_optional,
+    get_str,
+    refuse_newer,
+)
 
 #: The kind of task that an update run is.
 UPDATE_RUN = "update_run"
@@ -22,8 +31,8 @@ _VERSION: Final = 1
 class RunOrder:
     """One update to run on one machine."""
 
+    #: The machine's name at its host, and the host's.
     machine: str
-    #: The host that has the machine.
     host: str
     identifier: str
     label: str
@@ -31,13 +40,18 @@ class RunOrder:
     #: When the run must have begun to roll back, so that it is over when its window closes.
     stop_at: dt.datetime
     started_at: dt.datetime
+    #: The machine's key, and what people call it; empty in orders from before machines had keys.
+    key: str = ""
+    title: str = ""
 
     @classmethod
-    def of(cls, booking: Booking, *, host: str, stop_at: dt.datetime, now: dt.datetime) -> RunOrder:
+    def of(cls, booking: Booking, machine: Machine, *, stop_at: dt.datetime, now: dt.datetime) -> RunOrder:
         """Order the update that was booked."""
         return cls(
-            machine=booking.machine,
-            host=host,
+            machine=machine.name,
+            host=machine.host,
+            key=machine.key,
+            title=machine.title,
             identifier=booking.identifier,
             label=booking.label,
             context=booking.context,
@@ -46,9 +60,14 @@ class RunOrder:
         )
 
     @property
+    def of_machine(self) -> str:
+        """The machine, for programs: as its booking and its agent are found."""
+        return self.key or self.machine
+
+    @property
     def description(self) -> str:
         """What the task does, for a person."""
-        return f"Update {self.machine}: {self.label or self.identifier}"
+        return f"Update {self.title or self.machine}: {self.label or self.identifier}"
 
     def to_json(self) -> Mapping[str, Json]:
         """For the task's argument."""
@@ -61,6 +80,8 @@ class RunOrder:
             "context": base64.b64encode(self.context).decode(),
             "stop_at": self.stop_at.isoformat(),
             "started_at": self.started_at.isoformat(),
+            "key": self.key,
+            "title": self.title,
         }
 
     @classmethod
@@ -75,4 +96,6 @@ class RunOrder:
             context=get_bytes(argument, "context"),
             stop_at=get_moment(argument, "stop_at"),
             started_at=get_moment(argument, "started_at"),
+            key=get_optional(argument, "key", as_str) or "",
+            title=get_optional(argument, "title", as_str) or "",
         )

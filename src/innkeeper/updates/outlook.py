@@ -13,6 +13,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.machines.service import Machines
 from innkeeper.updates.booking import Booking
 from innkeeper.updates.calendar import Calendar
+from innkeeper.updates.machine_name import MachineName
 from innkeeper.updates.phases import FORWARD
 from innkeeper.updates.placement import Candidate, Host, InFlight, Placement
 from innkeeper.updates.planner import plan
@@ -71,7 +72,7 @@ class Lookout:
         names = tuple(hosts)
         free = await asyncio.gather(*map(self.carrier, names))
         runs = {machine: (host, hold) for host in names for machine, hold in self._roster.runs(host)}
-        bookings = {(b.machine, b.identifier): b for host in names for b in self._roster.booked(host)}
+        bookings = {(b.of, b.identifier): b for host in names for b in self._roster.booked(host)}
         return Outlook(
             now=now,
             bookings=bookings,
@@ -97,26 +98,31 @@ class Lookout:
         found = self._roster.machine(machine)
         return found is not None and found.state in (MachineState.TURNED_OFF, MachineState.SAVED)
 
+    def named(self, booking: Booking) -> MachineName:
+        """What windows go by."""
+        return self._roster.named(booking.of) or MachineName.called(booking.machine)
+
     def predicted(self, booking: Booking) -> dt.timedelta:
         """How long its run is expected to take."""
-        seconds = self._roster.durations.predict(booking.machine, booking.label)
+        seconds = self._roster.durations.predict(booking.of, booking.label)
         return dt.timedelta(seconds=seconds)
 
     def candidate(self, booking: Booking, skips: int) -> Candidate:
         """A booking with what is known of its machine."""
-        machine = self._roster.machine(booking.machine)
+        machine = self._roster.machine(booking.of)
         return Candidate(
-            machine=booking.machine,
+            machine=booking.of,
+            name=self.named(booking),
             identifier=booking.identifier,
             host=machine.host if machine is not None else "",
             memory_mib=machine.memory_mib if machine is not None else 0,
-            needs_waking=self.needs_waking(booking.machine),
+            needs_waking=self.needs_waking(booking.of),
             start=booking.start,
             end=booking.end,
             deadline=booking.deadline,
             predicted=self.predicted(booking),
             skips=skips,
-            is_busy=self.is_busy(booking.machine),
+            is_busy=self.is_busy(booking.of),
             roll_back=None if machine is None else self._policy.roll_back_of(machine),
         )
 
@@ -140,6 +146,7 @@ class Lookout:
         label = "" if booking is None else booking.label
         return InFlight(
             machine=machine,
+            name=self._roster.named(machine),
             host=host,
             end=hold.since + dt.timedelta(seconds=self._roster.durations.predict(machine, label)),
             # What the host gets back is seen when it has it.

@@ -97,8 +97,13 @@ class Run:
 
     @property
     def machine(self) -> str:
-        """The machine's name."""
+        """The machine's name at its host."""
         return self.order.machine
+
+    @property
+    def title(self) -> str:
+        """What people call the machine."""
+        return self.order.title or self.order.machine
 
     @property
     def found(self) -> MachineState:
@@ -179,7 +184,7 @@ class Run:
         """A session with the guest's agent. Raises ``AgentError``, or ``Stop`` where the machine died."""
         return await session(
             self.agents,
-            self.machine,
+            self.order.of_machine,
             clock=self.clock,
             timeout=timeout,
             check_alive=self.check_alive,
@@ -225,7 +230,7 @@ class Run:
 
     async def set_status(self, status: UpdateStatus) -> None:
         """Give the booking its state."""
-        await self.bookings.status_changed(self.machine, self.order.identifier, status)
+        await self.bookings.status_changed(self.order.of_machine, self.order.identifier, status)
 
     def on_output(self, text: str) -> None:
         """Keep what the update printed."""

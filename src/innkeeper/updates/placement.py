@@ -7,6 +7,7 @@ import datetime as dt
 import enum
 
 from innkeeper.updates.calendar import Opening
+from innkeeper.updates.machine_name import MachineName
 from innkeeper.wire.states import RollBack
 
 
@@ -35,6 +36,7 @@ class Why(enum.StrEnum):
 class Candidate:
     """One booking that has not started."""
 
+    #: The machine, for programs.
     machine: str
     identifier: str
     #: The machine's host, or empty where none answers for it.
@@ -52,6 +54,18 @@ class Candidate:
     is_busy: bool = False
     #: What a roll back would bring the machine back to; ``None`` where it is not known.
     roll_back: RollBack | None = None
+    #: What windows go by, where more is known of the machine than what people call it.
+    name: MachineName | None = None
+
+    @property
+    def named(self) -> MachineName:
+        """What windows go by."""
+        return self.name or MachineName.called(self.machine)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where it stands among others that are due at the same time."""
+        return self.named.title, *self.key
 
     @property
     def key(self) -> tuple[str, str]:
@@ -63,6 +77,7 @@ class Candidate:
 class InFlight:
     """One update run that is under way."""
 
+    #: The machine, for programs.
     machine: str
     host: str
     #: When it is predicted to end.
@@ -71,6 +86,13 @@ class InFlight:
     memory_mib: int
     #: Whether it boots now.
     boots: bool
+    #: What windows go by, where more is known of the machine than what people call it.
+    name: MachineName | None = None
+
+    @property
+    def named(self) -> MachineName:
+        """What windows go by."""
+        return self.name or MachineName.called(self.machine)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

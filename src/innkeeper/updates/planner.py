@@ -38,8 +38,8 @@ def plan(
         if run.host in nights:
             nights[run.host].take_up(run)
     everybody = [
-        _Waiting(candidate, calendar.openings(candidate.machine))
-        for candidate in sorted(candidates, key=lambda each: (each.machine, each.identifier))
+        _Waiting(candidate, calendar.openings(candidate.named))
+        for candidate in sorted(candidates, key=lambda each: each.place)
     ]
     for waiting in everybody:
         night = nights.get(waiting.candidate.host)
@@ -82,7 +82,7 @@ class _Waiting:
         #: Started later, it would not be over in time.
         self.latest_start = _NEVER
         #: Whoever has the lowest goes first.
-        self.rank: tuple[dt.datetime, dt.datetime, dt.timedelta, str, str] | None = None
+        self.rank: tuple[dt.datetime, dt.datetime, dt.timedelta, str, str, str] | None = None
         self.start: dt.datetime | None = None
         self.end: dt.datetime | None = None
         self.next_chance: dt.datetime | None = None
@@ -98,7 +98,7 @@ class _Waiting:
         deadline = candidate.deadline or _NEVER
         due = min(self.openings[number].end, deadline)
         self.latest_start = due - candidate.predicted - reserve
-        self.rank = due, deadline, candidate.predicted, candidate.machine, candidate.identifier
+        self.rank = due, deadline, candidate.predicted, *candidate.place
 
     def placement(self) -> Placement:
         return Placement(

@@ -12,7 +12,10 @@ from innkeeper.updates.window import Window
 
 
 class BookingStore(Protocol):
-    """Keeps bookings. Every write is durable when the call returns."""
+    """Keeps bookings. Every write is durable when the call returns.
+
+    A machine is named by its key (``Booking.of``), or one that is gone by its name.
+    """
 
     async def put(self, booking: Booking) -> None:
         """Add it, or replace the one with the same machine and identifier."""
@@ -28,6 +31,9 @@ class BookingStore(Protocol):
 
     async def delete(self, machine: str, identifier: str) -> None:
         """Raises ``BookingNotFound``."""
+
+    async def move(self, key: str, to: str) -> None:
+        """Give a machine's bookings to it at another host, but those whose identifier it has there too."""
 
 
 class WindowStore(Protocol):
@@ -47,6 +53,7 @@ class WindowStore(Protocol):
 class PastRun:
     """How long one update run took, for the next one's prediction."""
 
+    #: The machine's key, or its name in runs from before machines had keys.
     machine: str
     label: str
     seconds: float

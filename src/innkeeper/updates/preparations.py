@@ -35,18 +35,21 @@ class Preparations:
         machine = await self._machines.get(name)
         return await self._tasks.start(
             _KIND,
-            f"Prepare {machine.name}",
-            {"machine": machine.name, "force": force},
-            lock=lock_of(machine.name),
+            f"Prepare {machine.title}",
+            {"machine": machine.key, "force": force},
+            lock=lock_of(machine.key),
+            about=machine.title,
+            host=machine.host_id,
             owner=owner,
             cancel_effect=CancelEffect.NONE,
         )
 
     async def _work(self, running: RunningTask, argument: Mapping[str, Json]) -> None:
-        name, force = str(argument["machine"]), argument["force"] is True
+        reference, force = str(argument["machine"]), argument["force"] is True
 
         async def install() -> Json:
-            done = await prepare(await self._machines.hypervisor_of(name), name, force=force)
+            machine = await self._machines.get(reference)
+            done = await prepare(self._machines.hosts[machine.host], machine.name, force=force)
             if done.port_attached:
                 running.log("The agent's port was added to the machine.")
             running.log(
@@ -55,7 +58,8 @@ class Preparations:
             return None
 
         async def listen() -> Json:
-            agent = await self._agents.connected(name, timeout=_FIRST_WORD_SECONDS)
+            key = (await self._machines.get(reference)).key
+            agent = await self._agents.connected(key, timeout=_FIRST_WORD_SECONDS)
             running.log(
                 f"The agent answers from {agent.hello.os_name}, with plug-in “{agent.hello.plugin_name}”."
             )

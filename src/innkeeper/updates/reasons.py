@@ -44,13 +44,13 @@ class Reasons:
             await self._roster.refresh(host)
         plans = {host: await self._plan(host, skips) for host in hosts}
         return [
-            self._explained(booking, plans) if (booking.machine, booking.identifier) in asked else booking
+            self._explained(booking, plans) if (booking.of, booking.identifier) in asked else booking
             for booking in bookings
         ]
 
     def _explained(self, booking: Booking, plans: Mapping[str, Mapping[Key, Placement]]) -> Booking:
-        plan = plans.get(self._roster.host_of(booking.machine), {})
-        found = plan.get((booking.machine, booking.identifier))
+        plan = plans.get(self._roster.host_of(booking.of), {})
+        found = plan.get((booking.of, booking.identifier))
         reason, chance = ("", None) if found is None else (found.reason, found.next_chance)
         return dataclasses.replace(booking, reason=reason, next_chance=chance)
 

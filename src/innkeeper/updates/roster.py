@@ -20,9 +20,11 @@ from innkeeper.updates.booking import Booking, Verdict
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.calendar import Calendar
 from innkeeper.updates.durations import Durations
+from innkeeper.updates.machine_name import MachineName
 from innkeeper.updates.order import UPDATE_RUN
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import PastRun, ReportStore
+from innkeeper.updates.whereabouts import Whereabouts
 from innkeeper.updates.window import Window
 from innkeeper.updates.windows import Windows
 from innkeeper.wire.events import Event, EventGroup, EventKind
@@ -43,7 +45,7 @@ _BOOKING_CHANGED: Final = (
     EventKind.UPDATE_ENDED,
 )
 
-#: Machine and identifier.
+#: The machine, for programs, and the booking's identifier.
 Key = tuple[str, str]
 
 
@@ -90,6 +92,7 @@ class Roster:
         self._booked: dict[str, dict[str, Booking]] = {}
         #: The machines that have bookings or are held by update runs, as they were last seen.
         self._machines: dict[str, Machine] = {}
+        self._names: dict[str, MachineName] = {}
         self._on_host: dict[str, set[str]] = defaultdict(set)
         self._holds: dict[str, Hold] = {}
         self._windows: Sequence[Window] = ()
@@ -117,7 +120,7 @@ class Roster:
         if group is EventGroup.TASK:
             return self._hear_task(event)
         if group is EventGroup.MACHINE:
-            return self._hear_machine(event.subject, event.data.get("host"))
+            return self._hear_machine(event.about, event.data.get("host"))
         if group is EventGroup.HOST:
             return self._hear_host(event.subject)
         return False
@@ -146,6 +149,10 @@ class Roster:
     def machine(self, name: str) -> Machine | None:
         """A booked machine as it was last seen."""
         return self._machines.get(name)
+
+    def named(self, machine: str) -> MachineName | None:
+        """What windows know a booked machine by, as it was last seen."""
+        return self._names.get(machine)
 
     def holder(self, machine: str) -> Hold | None:
         """The task that holds a machine."""
@@ -206,7 +213,10 @@ class Roster:
             self._stale.discard(name)
             self._asked.add(name)
             try:
-                self._put_machine(name, await self._hosts.get(name))
+                machine = await self._hosts.get(name)
+                if machine.also_on:
+                    machine = Whereabouts(await self._hosts.list()).of(name) or machine
+                await self._follow(name, machine)
             except MachineNotFound:
                 self._put_machine(name, None)
             except InnkeeperError:
@@ -215,7 +225,8 @@ class Roster:
     # Machinery: news
 
     def _hear_booking(self, event: Event) -> bool:
-        machine, identifier = str(event.data.get("machine")), str(event.data.get("identifier"))
+        machine = str(event.data.get("key") or event.data.get("machine"))
+        identifier = str(event.data.get("identifier"))
         self._noted.add((machine, identifier))
         task = event.data.get("task")
         if event.data.get("verdict") == Verdict.KEPT and isinstance(task, int):
@@ -309,7 +320,7 @@ class Roster:
 
     async def _find(self, key: Key) -> Booking | None:
         try:
-            found = await self._bookings.get(*key)
+            found = await self._bookings.find(*key)
         except BookingNotFound:
             return None
         return found if found.verdict is None else None
@@ -325,7 +336,7 @@ class Roster:
             self._put(key, None)
         changed = [key for key, v in versions.items() if key not in known or known[key].version != v]
         if len(changed) > _MANY:
-            found = {(b.machine, b.identifier): b for b in await self._bookings.list(ended=False)}
+            found = {(b.of, b.identifier): b for b in await self._bookings.list(ended=False)}
             for key in changed:
                 self._put(key, found.get(key))
         else:
@@ -356,6 +367,7 @@ class Roster:
             if hold is None or not hold.is_run:
                 self._on_host[self.host_of(machine)].discard(machine)
                 self._machines.pop(machine, None)
+                self._names.pop(machine, None)
                 self._stale.discard(machine)
 
     # Machinery: machines and tasks
@@ -363,14 +375,23 @@ class Roster:
     async def _read_machines(self) -> None:
         self._stale.clear()
         self._asked.clear()
-        found = {machine.name: machine for machine in await self._hosts.list()}
+        found = Whereabouts(await self._hosts.list())
         for name in self._wanted():
             # What was asked meanwhile is newer than the list.
             if name not in self._asked:
-                self._put_machine(name, found.get(name))
+                await self._follow(name, found.of(name))
 
     def _wanted(self) -> list[str]:
         return [name for names in self._on_host.values() for name in names]
+
+    async def _follow(self, of: str, machine: Machine | None) -> None:
+        """Note where a machine is; its bookings follow it to another host."""
+        self._put_machine(of, machine)
+        if machine is not None and of != machine.key:
+            await self._bookings.move(of, machine.key)
+            self._noted |= {
+                (each, identifier) for each in (of, machine.key) for identifier in self._booked.get(of, ())
+            }
 
     def _put_machine(self, name: str, machine: Machine | None) -> None:
         former = self._machines.get(name)
@@ -380,8 +401,10 @@ class Roster:
         self._on_host[before].discard(name)
         if machine is None:
             self._machines.pop(name, None)
+            self._names.pop(name, None)
         else:
             self._machines[name] = machine
+            self._names[name] = MachineName.of(machine)
         after = self.host_of(name)
         self._on_host[after].add(name)
         for host in {before, after}:
@@ -415,7 +438,9 @@ class Roster:
             report = await self._reports.get(task_id)
             if report is not None and self._durations is not None:
                 seconds = (report.ended_at - report.started_at).total_seconds()
-                self._durations.learn(PastRun(machine=report.machine, label=report.label, seconds=seconds))
+                self._durations.learn(
+                    PastRun(machine=report.key or report.machine, label=report.label, seconds=seconds)
+                )
 
     def _durations_of(self, past: Sequence[PastRun]) -> Durations:
         return Durations(
@@ -427,4 +452,4 @@ class Roster:
 
 def waiting(bookings: Iterable[Booking]) -> Mapping[Key, Booking]:
     """Return those bookings that have neither started nor ended."""
-    return {(b.machine, b.identifier): b for b in bookings if not b.has_started and b.verdict is None}
+    return {(b.of, b.identifier): b for b in bookings if not b.has_started and b.verdict is None}

@@ -106,7 +106,7 @@ class UpdateRuns:
                 await run.set_status(status)
             await self._reports.put(report)
             reason = " ".join(report.reasons)
-            await self._bookings.ended(run.machine, run.order.identifier, ending.verdict, reason)
+            await self._bookings.ended(run.order.of_machine, run.order.identifier, ending.verdict, reason)
             return None
 
         await run.task.step("report", action)
@@ -171,7 +171,8 @@ def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
     applied, rebooted, verified = run.known(Applied), run.known(Rebooted), run.known(Verified)
     return Report(
         task_id=run.task.id,
-        machine=run.machine,
+        machine=run.title,
+        key=run.order.key,
         identifier=run.order.identifier,
         label=run.order.label,
         started_at=run.order.started_at,
@@ -197,7 +198,7 @@ def _raise_for(run: Run, ending: Ending) -> None:
     """End the task as its verdict says."""
     if ending.trouble is not None:
         raise UpdateError(
-            f"The update of {run.machine} needs help: {' '.join(ending.reasons)}",
+            f"The update of {run.title} needs help: {' '.join(ending.reasons)}",
             code=ErrorCode.E_UNEXPECTED,
             advice=ending.trouble.advice or "Everything was left in place. See the task's log.",
         )
@@ -208,5 +209,5 @@ def _raise_for(run: Run, ending: Ending) -> None:
         raise TaskCancelled(message)
     done = "was rolled back" if ending.verdict is Verdict.ROLLED_BACK else "was not begun"
     raise UpdateError(
-        f"The update of {run.machine} {done}: {message}", code=ending.stop.code, advice=ending.stop.advice
+        f"The update of {run.title} {done}: {message}", code=ending.stop.code, advice=ending.stop.advice
     )

@@ -267,7 +267,7 @@ class TriggerAgent:
     async def _start(self, host: str, placement: Placement) -> bool:
         """Start the run; the window's hard end leaves it the time to roll back."""
         # Since the look others were started, which takes time, and anybody may have changed anything.
-        booking = await self._bookings.get(*placement.candidate.key)
+        booking = await self._bookings.find(*placement.candidate.key)
         await self._roster.read_windows()
         now = self._clock.now()
         opening = self._opening_now(booking, placement, now)
@@ -275,12 +275,15 @@ class TriggerAgent:
             self._note(placement.candidate.key)
             return False
         reserve = dt.timedelta(seconds=self._policy.rollback_reserve_seconds)
-        order = RunOrder.of(booking, host=host, stop_at=opening.end - reserve, now=now)
+        machine = await self._machines.get(booking.of)
+        order = RunOrder.of(booking, machine, stop_at=opening.end - reserve, now=now)
         task = await self._tasks.start(
             UPDATE_RUN,
             order.description,
             order.to_json(),
-            lock=lock_of(booking.machine),
+            lock=lock_of(machine.key),
+            about=machine.title,
+            host=machine.host_id,
             owner=booking.booked_by,
         )
         await self._note_start(booking, task.id)
@@ -292,11 +295,12 @@ class TriggerAgent:
             return None
         reserve = dt.timedelta(seconds=self._policy.rollback_reserve_seconds)
         needed = placement.candidate.predicted + reserve
-        return open_for(booking, needed, self._roster.calendar(now), now)[0]
+        named = placement.candidate.named
+        return open_for(booking, named, needed, self._roster.calendar(now), now)[0]
 
     async def _note_start(self, booking: Booking, task_id: int) -> None:
         try:
-            await self._bookings.started(booking.machine, booking.identifier, task_id)
+            await self._bookings.started(booking.of, booking.identifier, task_id)
         except BookingNotFound:
             # It was taken back while its run was written down: that has touched nothing yet.
             await self._tasks.cancel(task_id)
@@ -306,15 +310,20 @@ class TriggerAgent:
                 kind=EventKind.UPDATE_STARTED,
                 subject=f"{booking.machine}/{booking.identifier}",
                 at=self._clock.now(),
-                data={"machine": booking.machine, "identifier": booking.identifier, "task": task_id},
+                data={
+                    "machine": booking.machine,
+                    "key": booking.key,
+                    "identifier": booking.identifier,
+                    "task": task_id,
+                },
             )
         )
 
     async def _expire(self, host: str, booking: Booking) -> None:
         """End a booking whose time is over; one that was deleted or replaced meanwhile is left alone."""
-        key = booking.machine, booking.identifier
+        key = booking.of, booking.identifier
         with contextlib.suppress(BookingNotFound):
-            current = await self._bookings.get(*key)
+            current = await self._bookings.find(*key)
             if current.version != booking.version:
                 self._note(key)
                 return
@@ -333,14 +342,14 @@ class TriggerAgent:
             calendar=self._roster.calendar(last),
             policy=self._policy,
         )
-        stopped = self._stopped.get(host, {}).get((booking.machine, booking.identifier))
+        stopped = self._stopped.get(host, {}).get((booking.of, booking.identifier))
         return placement.reason or ("" if stopped is None else stopped.value)
 
     async def _delete_for_guest(self, machine: str, identifier: str) -> None:
         booking = await self._bookings.get(machine, identifier)
         if booking.booked_by != GUEST:
             raise UpdateError(
-                f"“{identifier}” of {machine} was booked by {booking.booked_by}, not by the guest.",
+                f"“{identifier}” of {booking.machine} was booked by {booking.booked_by}, not by the guest.",
                 code=ErrorCode.E_ACCESSDENIED,
                 advice="An administrator can delete it.",
             )
@@ -349,9 +358,10 @@ class TriggerAgent:
 
 def _under_way(outlook: Outlook, run: InFlight) -> NightEntry:
     hold, booking = outlook.runs[run.machine]
-    openings = outlook.calendar.openings(run.machine)
+    openings = outlook.calendar.openings(run.named)
     return NightEntry(
-        machine=run.machine,
+        machine=run.named.title,
+        key=run.machine,
         identifier=booking.identifier if booking else "",
         label=booking.label if booking else hold.description,
         host=run.host,
@@ -368,7 +378,8 @@ def _under_way(outlook: Outlook, run: InFlight) -> NightEntry:
 def _entry(outlook: Outlook, placement: Placement) -> NightEntry:
     booking = outlook.bookings[placement.candidate.key]
     return NightEntry(
-        machine=booking.machine,
+        machine=placement.candidate.named.title,
+        key=booking.key,
         identifier=booking.identifier,
         label=booking.label,
         host=placement.candidate.host,

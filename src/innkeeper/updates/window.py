@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import fnmatch
 import functools
 import re
 from collections.abc import Iterator
 
 from innkeeper.schedule.calendar import zone_database
+from innkeeper.updates.machine_name import ALL_MACHINES as ALL_MACHINES
+from innkeeper.updates.machine_name import MachineName, selector
 from innkeeper.wire.states import Weekday
 
 #: How far ahead the next opening is looked for.
 HORIZON_DAYS = 800
-#: The selector that means every machine.
-ALL_MACHINES = "all"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,19 +50,22 @@ class Window:
     weekdays: frozenset[Weekday] = frozenset()
     #: Single dates it opens on.
     dates: frozenset[dt.date] = frozenset()
-    #: Machines it is for: names, globs, or ``all``.
+    #: Machines it is for: names, globs, hosts before them (``attic/web-*``), or ``all``.
     machines: tuple[str, ...] = (ALL_MACHINES,)
     #: Local dates on which nothing may happen: it does not open on them, and closes where one begins.
     blackouts: frozenset[dt.date] = frozenset()
+    #: The UUIDs of machines that were there when they were named, each by its name in small letters: the
+    #: window stays theirs under other names, and is not for another that gets the name.
+    pins: tuple[tuple[str, str], ...] = ()
 
-    def covers(self, machine: str) -> bool:
+    def covers(self, machine: MachineName) -> bool:
         """Whether the window is for this machine."""
-        return self.selector.fullmatch(machine.casefold()) is not None
+        return self.selector.fullmatch(machine.lines) is not None
 
     @property
     def selector(self) -> re.Pattern[str]:
-        """The pattern that the names of its machines match, in small letters."""
-        return pattern_of(self.machines)
+        """The pattern that the lines of its machines fit (``MachineName``)."""
+        return selector(self.machines, self.pins)
 
     def occurrence(self, at: dt.datetime) -> Occurrence | None:
         """The opening that holds ``at``; the one that closes last, where several do."""
@@ -87,13 +89,6 @@ class Window:
     def _opening(self, day: dt.date) -> Occurrence | None:
         """The window's opening on one local date."""
         return _opening(self, day)
-
-
-@functools.lru_cache(maxsize=4096)
-def pattern_of(machines: tuple[str, ...]) -> re.Pattern[str]:
-    """Return the pattern of all names, in small letters, that are meant by names, globs or ``all``."""
-    globs = ("*" if selector == ALL_MACHINES else selector.casefold() for selector in machines)
-    return re.compile("|".join(fnmatch.translate(glob) for glob in globs))
 
 
 # Every look at the plan asks for the same few days again, and zones are slow to convert.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
+from innkeeper.machines.places import Places
 from innkeeper.schedule.calendar import zone_database
+from innkeeper.updates.machine_name import is_glob
 from innkeeper.updates.ports import WindowStore
 from innkeeper.updates.window import Window
 
@@ -17,12 +20,18 @@ MAX_DURATION = dt.timedelta(days=7)
 class Windows:
     """The windows of the service, by name."""
 
-    def __init__(self, store: WindowStore) -> None:
+    def __init__(self, store: WindowStore, places: Places) -> None:
         self._store = store
+        self._places = places
 
     async def add(self, window: Window) -> Window:
-        """Add a window, or replace the one of this name. Raises ``InvalidArgument``."""
+        """Add a window, or replace the one of this name.
+
+        A machine that is named and is there is kept by its UUID. Raises ``InvalidArgument``, or
+        ``MachineAmbiguous`` for a name that several machines have.
+        """
         _refuse_impossible(window)
+        window = dataclasses.replace(window, pins=tuple(self._pins(window)))
         await self._store.put(window)
         return window
 
@@ -36,6 +45,12 @@ class Windows:
             if window.name == name:
                 return window
         raise _unknown(name)
+
+    def _pins(self, window: Window) -> Iterator[tuple[str, str]]:
+        """The UUIDs of the machines that are named whole, and are there."""
+        for named in dict.fromkeys(each.casefold() for each in window.machines):
+            if not is_glob(named) and (place := self._places.only(named)) is not None:
+                yield named, place.uuid
 
     async def remove(self, name: str) -> None:
         """Raises ``UpdateError`` where there is no such window."""

@@ -118,12 +118,21 @@ class Event:
     """One thing that happened."""
 
     kind: EventKind
-    #: What it happened to: a machine's name, a task's id, a booking's key.
+    #: What it happened to: a machine as people call it, a task's id, a booking's machine and identifier.
     subject: str
     #: When, aware and in UTC.
     at: dt.datetime
     #: What else is known.
     data: Mapping[str, Json] = dataclasses.field(default_factory=dict)
+
+    @property
+    def about(self) -> str:
+        """What it happened to, for programs: a machine's key where it is known, else as ``subject``."""
+        key, host = self.data.get("key"), self.data.get("host")
+        if isinstance(key, str):
+            return key
+        is_named = self.kind.group is EventGroup.MACHINE and isinstance(host, str) and "/" not in self.subject
+        return f"{host}/{self.subject}" if is_named else self.subject
 
 
 def filter_of(*kinds: EventKind | EventGroup) -> str:

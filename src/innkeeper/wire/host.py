@@ -20,6 +20,8 @@ class HostInfoMessage(Message):
     """What one host is (``IVMHostInfo``)."""
 
     name: str
+    #: What it is called by programs, whatever its name and address are.
+    id: str = ""
     uri: str
     utc_time: AwareDatetime
     memory_mib: int

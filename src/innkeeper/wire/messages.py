@@ -214,8 +214,16 @@ class MachineMessage(Message):
     """One virtual machine."""
 
     name: str
+    #: What it is called here: its name, with its host's before it where another has a machine of this name.
+    title: str = ""
     uuid: str
     host: str
+    #: What the host is called by programs, whatever its name is.
+    host_id: str = ""
+    #: What the machine is called by programs: its UUID on its host. Every address takes it for its name.
+    key: str = ""
+    #: Other hosts that have this machine, defined once more: it is started on one of them only.
+    also_on: tuple[str, ...] = ()
     state: MachineStateName
     memory_mib: int
     vcpus: int
@@ -256,6 +264,8 @@ class TaskMessage(Message):
     kind: str
     description: str
     lock: str | None
+    #: What people call that which it holds: a machine, a disk's path; empty where it holds nothing.
+    about: str = ""
     parent_id: int | None
     owner: str
     created_at: AwareDatetime

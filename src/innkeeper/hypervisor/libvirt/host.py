@@ -66,9 +66,10 @@ def libvirt_host(
     ``fence`` stands before each act on the host.
     """
     where = HostUri.parse(uri)
-    announcer = Announcer(name, publish)
+    identity = LibvirtIdentity(where, state_directory)
+    announcer = Announcer(name, identity, publish)
     trays, jobs = Trays(announcer), BlockJobs()
-    watch, identity = Watch(announcer, trays, jobs), LibvirtIdentity(where, state_directory)
+    watch = Watch(announcer, trays, jobs)
 
     connection = Connection(
         where,

@@ -70,15 +70,15 @@ class Watch:
     ) -> None:
         kind = lifecycle_event(event, detail)
         if kind is not None:
-            self._notify(self._announcer.say, kind, domain.name(), lifecycle_reason(event, detail))
+            self._tell(kind, domain, lifecycle_reason(event, detail))
 
     def _on_reboot(self, _c: libvirt.virConnect, domain: libvirt.virDomain, _o: object) -> None:
-        self._notify(self._announcer.say, EventKind.MACHINE_REBOOTED, domain.name())
+        self._tell(EventKind.MACHINE_REBOOTED, domain)
 
     def _on_guest_agent(
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, _state: int, _reason: int, _o: object
     ) -> None:
-        self._notify(self._announcer.say, EventKind.MACHINE_GUEST_AGENT_CHANGED, domain.name())
+        self._tell(EventKind.MACHINE_GUEST_AGENT_CHANGED, domain)
 
     def _on_tray(
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, drive: str, reason: int, _o: object
@@ -103,6 +103,9 @@ class Watch:
         self, _c: libvirt.virConnect, domain: libvirt.virDomain, _disk: str, _t: int, _s: int, _o: object
     ) -> None:
         self._notify(self._jobs.happened, domain.name())
+
+    def _tell(self, kind: EventKind, domain: libvirt.virDomain, reason: str = "") -> None:
+        self._notify(self._announcer.say_of, kind, domain.name(), domain.UUIDString(), reason)
 
     def _notify(self, callback: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         assert self._loop is not None

@@ -48,62 +48,69 @@ class FakeAgents:
     """The task agents of all simulated machines."""
 
     def __init__(self, *simulations: Simulation, clock: Clock) -> None:
-        self._simulations = simulations
+        self._simulations = {simulation.host: simulation for simulation in simulations}
         #: The host on which each machine was found last.
         self._found: dict[str, Simulation] = {}
         self._clock = clock
-        self._streams = FakeStreams()
+        self._streams = {host: FakeStreams() for host in self._simulations}
 
     def on_event(self, event: Event) -> None:
         """Break the streams of a machine that has stopped (a ``Publish``)."""
-        if event.kind in _ENDS:
-            self._streams.lose(event.subject, "the machine has stopped")
+        found = self._find(event.about) if event.kind in _ENDS else None
+        if found is not None:
+            simulation, name = found
+            self._streams[simulation.host].lose(name, "the machine has stopped")
 
     async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> GuestAgent:
         """A session, once the guest's agent is up."""
         give_up = self._clock.monotonic() + timeout
         while True:
-            hello = await self._hello(machine)
-            simulation = self._simulation_of(machine)
-            if hello is not None and simulation is not None and hello.boot_id != other_boot_than:
-                return FakeAgent(simulation, machine, hello, self._clock, self._streams)
+            found = self._find(machine)
+            hello = None if found is None else await self._hello(*found)
+            if found is not None and hello is not None and hello.boot_id != other_boot_than:
+                simulation, name = found
+                return FakeAgent(simulation, name, hello, self._clock, self._streams[simulation.host])
             if self._clock.monotonic() >= give_up:
+                name = machine if found is None else found[1]
                 raise AgentError(
-                    f"The task agent of {machine} did not answer within {timeout:g} seconds.",
-                    machine=machine,
+                    f"The task agent of {name} did not answer within {timeout:g} seconds.",
+                    machine=name,
                     advice="Look at the machine's console.",
                 )
             await self._clock.sleep(min(_LOOK_SECONDS, max(0.01, give_up - self._clock.monotonic())))
 
     def is_connected(self, machine: str) -> bool:
         """Whether the agent is up, as of the last look at its machine."""
-        simulation = self._simulation_of(machine)
-        return simulation is not None and simulation.has_agent_up(machine)
+        found = self._find(machine)
+        return found is not None and found[0].has_agent_up(found[1])
 
     def heartbeat(self, machine: str) -> int | None:
         """All or none: simulated agents lose no ping."""
-        simulation = self._simulation_of(machine)
-        return None if simulation is None else simulation.heartbeat(machine)
+        found = self._find(machine)
+        return None if found is None else found[0].heartbeat(found[1])
 
-    async def _hello(self, machine: str) -> AgentHello | None:
-        simulation = self._simulation_of(machine)
-        if simulation is None:
-            return None
+    def _find(self, machine: str) -> tuple[Simulation, str] | None:
+        """The host and the name of a machine, by its key or its name."""
+        last = self._found.get(machine)
+        for simulation in self._simulations.values() if last is None else (last,):
+            if (name := _name_on(simulation, machine)) is not None:
+                self._found[machine] = simulation
+                return simulation, name
+        return None if self._found.pop(machine, None) is None else self._find(machine)
+
+    async def _hello(self, simulation: Simulation, name: str) -> AgentHello | None:
         try:
-            return await simulation.simulate(machine, _hello)
+            return await simulation.simulate(name, _hello)
         except (MachineNotFound, HypervisorError):  # it is gone, or its host is away
             return None
 
-    def _simulation_of(self, machine: str) -> Simulation | None:
-        """The host that has the machine."""
-        last = self._found.get(machine)
-        if last is not None and machine in last.machines:
-            return last
-        for simulation in self._simulations:
-            if machine in simulation.machines:
-                self._found[machine] = simulation
-                return simulation
-        return None
+
+def _name_on(simulation: Simulation, machine: str) -> str | None:
+    """The name of a machine that the host has, by its key or its name."""
+    host_id, _, uuid = machine.rpartition("/")
+    if host_id:
+        return simulation.name_of(uuid) if host_id == simulation.identity.id else None
+    return machine if machine in simulation.machines else None
 
 
 class FakeAgent:

@@ -85,6 +85,8 @@ class Simulation:
         #: have no files, so that ten thousand are there at once.
         self._untouched: dict[str, bytes] = {}
         self._untouched_by_disk: dict[str, str] = {}
+        #: Names by UUID, as far as they were looked for.
+        self._names: dict[str, str] = {}
         #: Machines to which nothing has been done since the last look, with the value of that look.
         self._seen: dict[str, tuple[SimulatedMachine, Machine]] = {}
 
@@ -169,6 +171,15 @@ class Simulation:
             return False
         return machine.memory.agent_up
 
+    def name_of(self, uuid: str) -> str | None:
+        """The name of the machine with this UUID."""
+        name = self._names.get(uuid)
+        known = None if name is None else self.machines.get(name)
+        if known is None or known.uuid != uuid:
+            self._names = {machine.uuid: name for name, machine in self.machines.items()}
+            name = self._names.get(uuid)
+        return name
+
     def heartbeat(self, name: str) -> int | None:
         """Percent of the heartbeats: 100 while the agent is up, 0 in a frozen guest, else ``None``."""
         if not self.has_agent_up(name):
@@ -250,7 +261,9 @@ class Simulation:
 
     def publish(self, kind: EventKind, name: str, data: Mapping[str, Json] = _NO_DATA) -> None:
         """Publish an event of a machine, with the clock's time."""
-        told = {"host": self.host, **data}
+        machine = self.machines.get(name)
+        key = {} if machine is None else {"key": f"{self.identity.id}/{machine.uuid}"}
+        told = {"host": self.host, **key, **data}
         self._publish(Event(kind=kind, subject=name, at=self.clock.now(), data=told))
 
     async def blocking(self, call: Callable[[], T]) -> T:

@@ -66,7 +66,7 @@ class Heartbeats:
         """
         machine = await self._machines.get(name)
         expect_guest(machine)
-        percent = self.percent_or_none(machine.name)
+        percent = self.percent_or_none(machine.key)
         if percent is None:
             raise AgentError(
                 f"{machine.name} has given no heartbeat: no agent has answered since it was started.",
@@ -76,49 +76,49 @@ class Heartbeats:
             )
         return percent
 
-    def percent_or_none(self, name: str) -> int | None:
+    def percent_or_none(self, key: str) -> int | None:
         """The same, without a question; nothing where there is none to hear."""
-        own = self._hearts.heartbeat(name)
-        if own is not None or name not in self._answered:
+        own = self._hearts.heartbeat(key)
+        if own is not None or key not in self._answered:
             return own
-        return 100 if self._clock.monotonic() - self._answered[name] < _BLOCK_SECONDS else 0
+        return 100 if self._clock.monotonic() - self._answered[key] < _BLOCK_SECONDS else 0
 
     async def _listen(self, machines: Sequence[Machine]) -> None:
-        running = {machine.name: machine for machine in machines if machine.state is MachineState.RUNNING}
+        running = {machine.key: machine for machine in machines if machine.state is MachineState.RUNNING}
         self._forget(running)
         await self._ask_guest_agents(running)
-        for name in running:
-            percent = self.percent_or_none(name)
+        for key in running:
+            percent = self.percent_or_none(key)
             if percent:
-                self._beating.add(name)
-            elif percent == 0 and name in self._beating:
-                self._beating.discard(name)
+                self._beating.add(key)
+            elif percent == 0 and key in self._beating:
+                self._beating.discard(key)
                 self._publish(
-                    Event(kind=EventKind.MACHINE_HEARTBEAT_STOPPED, subject=name, at=self._clock.now())
+                    Event(kind=EventKind.MACHINE_HEARTBEAT_STOPPED, subject=key, at=self._clock.now())
                 )
 
     def _forget(self, running: Mapping[str, Machine]) -> None:
         """A machine that does not run, or is paused, has no heart to stop."""
         self._beating &= running.keys()
         for known in (self._answered, self._asked_at):
-            for name in known.keys() - running.keys():
-                del known[name]
+            for key in known.keys() - running.keys():
+                del known[key]
 
     async def _ask_guest_agents(self, running: Mapping[str, Machine]) -> None:
         now = self._clock.monotonic()
         due = [
             machine
-            for name, machine in running.items()
+            for key, machine in running.items()
             if machine.has_guest_agent_port
-            and self._hearts.heartbeat(name) is None
-            and now - self._asked_at.get(name, -_ASK_SECONDS) >= _ASK_SECONDS
+            and self._hearts.heartbeat(key) is None
+            and now - self._asked_at.get(key, -_ASK_SECONDS) >= _ASK_SECONDS
         ]
         await asyncio.gather(*(self._ask(machine, now) for machine in due))
 
     async def _ask(self, machine: Machine, now: float) -> None:
-        self._asked_at[machine.name] = now
+        self._asked_at[machine.key] = now
         try:
             await self._machines.hosts[machine.host].guest_agents.program(machine.name).ping()
         except InnkeeperError:
             return
-        self._answered[machine.name] = self._clock.monotonic()
+        self._answered[machine.key] = self._clock.monotonic()

@@ -41,7 +41,7 @@ class GuestInitialiser:
     def on_event(self, event: Event) -> None:
         """Start the work for a guest that has begun to answer."""
         if event.kind in _GREETING or event.kind is EventKind.MACHINE_STARTED:
-            self._waiting[event.subject] = _TRIES if event.kind is EventKind.MACHINE_STARTED else 1
+            self._waiting[event.about] = _TRIES if event.kind is EventKind.MACHINE_STARTED else 1
             self._woken.set()
 
     async def run(self) -> None:

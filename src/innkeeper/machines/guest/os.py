@@ -93,7 +93,7 @@ class GuestOS:
         machine = await self._machines.get(name)
         if machine.state is not MachineState.RUNNING:
             return False
-        if self._agents.is_connected(machine.name):
+        if self._agents.is_connected(machine.key):
             return True
         if not machine.has_guest_agent_port:
             return False
@@ -154,10 +154,10 @@ class GuestOS:
         await self._values.set(machine.name, _TIME_SYNC, wanted)
 
     async def _task_agent(self, machine: Machine) -> GuestProgram | None:
-        if not self._agents.is_connected(machine.name):
+        if not self._agents.is_connected(machine.key):
             return None
         try:
-            return await self._agents.connected(machine.name, timeout=_SESSION_SECONDS)
+            return await self._agents.connected(machine.key, timeout=_SESSION_SECONDS)
         except AgentError:
             return None
 

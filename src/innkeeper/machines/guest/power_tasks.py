@@ -63,7 +63,7 @@ class GuestTasks:
     def on_event(self, event: Event) -> None:
         """Note that a guest has rebooted."""
         if event.kind is EventKind.MACHINE_REBOOTED:
-            self._reboots[event.subject] += 1
+            self._reboots[event.about] += 1
 
     async def log_off(self, name: str, *, owner: str) -> Task:
         """Log everybody off (``Logoff``). Late: ``ERROR_NO_SUCH_LOGON_SESSION`` where nobody is on."""
@@ -95,9 +95,11 @@ class GuestTasks:
     async def _start(self, machine: Machine, command: GuestCommand, owner: str, *, forced: bool) -> Task:
         return await self._tasks.start(
             command,
-            f"{_WORDS[command]} {machine.name}",
-            {"machine": machine.name, "host": machine.host, "forced": forced},
-            lock=lock_of(machine.name),
+            f"{_WORDS[command]} {machine.title}",
+            {"machine": machine.name, "host": machine.host, "key": machine.key, "forced": forced},
+            lock=lock_of(machine.key),
+            about=machine.title,
+            host=machine.host_id,
             owner=owner,
             cancel_effect=CancelEffect.NONE,
         )
@@ -105,36 +107,41 @@ class GuestTasks:
     # The works
 
     async def _log_off(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
-        name = str(argument["machine"])
+        _, machine, _ = await self._read(argument)
         task.report("Logging all users off", number=1, count=1)
 
         async def act() -> Json:
-            _, program = await self._guests.program(name, Ability.SESSIONS)
-            return await featured(name, program.log_off)
+            _, program = await self._guests.program(machine.key, Ability.SESSIONS)
+            return await featured(machine.title, program.log_off)
 
         ended = await task.step("log off", act)
         if not ended:
             raise MachineError(
-                f"Nobody is logged on to {name}.",
-                machine=name,
+                f"Nobody is logged on to {machine.title}.",
+                machine=machine.title,
                 code=ErrorCode.ERROR_NO_SUCH_LOGON_SESSION,
                 advice="There is no session to end.",
             )
         task.log(f"{ended} sessions were told to end.")
         data = {"logoff_type": LogoffType.EXTERNAL.name}
         self._publish(
-            Event(kind=EventKind.MACHINE_GUEST_LOGGED_OFF, subject=name, at=self._clock.now(), data=data)
+            Event(
+                kind=EventKind.MACHINE_GUEST_LOGGED_OFF,
+                subject=machine.key,
+                at=self._clock.now(),
+                data=data,
+            )
         )
 
     async def _restart(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
-        host, name, forced = self._read(argument)
-        seen = self._reboots[name]
-        await self._refuse_locked(task, name, forced)
+        host, machine, forced = await self._read(argument)
+        seen = self._reboots[machine.key]
+        await self._refuse_locked(task, machine, forced)
         task.report("Asking the guest to reboot", number=1, count=2)
 
         async def ask() -> Json:
-            boot = await self._boot_of(name)
-            await self._ask(host, name, "reboot", forced)
+            boot = await self._boot_of(machine)
+            await self._ask(host, machine, "reboot", forced)
             return boot
 
         boot = await task.step("ask", ask)
@@ -142,25 +149,25 @@ class GuestTasks:
 
         async def wait() -> Json:
             async def has_rebooted() -> bool:
-                return self._reboots[name] > seen or await self._boot_of(name) not in ("", boot)
+                return self._reboots[machine.key] > seen or await self._boot_of(machine) not in ("", boot)
 
             if not await self._until(FORCED_SECONDS if forced else GOING_SECONDS, has_rebooted):
                 if not forced:
-                    raise _stays(name, "reboot")
+                    raise _stays(machine.title, "reboot")
                 task.log("The guest did not reboot: the machine is reset.")
-                await host.lifecycle.act(name, Command.RESET)
+                await host.lifecycle.act(machine.name, Command.RESET)
             return None
 
         await task.step("wait", wait)
 
     async def _shut_down(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
-        host, name, forced = self._read(argument)
-        await self._refuse_locked(task, name, forced)
+        host, machine, forced = await self._read(argument)
+        await self._refuse_locked(task, machine, forced)
         task.report("Asking the guest to power off", number=1, count=2)
 
         async def ask() -> Json:
-            if (await host.inventory.get(name)).state is MachineState.RUNNING:
-                await self._ask(host, name, "power off", forced)
+            if (await host.inventory.get(machine.name)).state is MachineState.RUNNING:
+                await self._ask(host, machine, "power off", forced)
             return None
 
         await task.step("ask", ask)
@@ -168,59 +175,62 @@ class GuestTasks:
 
         async def wait() -> Json:
             timeout_seconds = FORCED_SECONDS if forced else GOING_SECONDS
-            if not await self._until(timeout_seconds, lambda: self._is_off(host, name)):
+            if not await self._until(timeout_seconds, lambda: self._is_off(host, machine)):
                 if not forced:
-                    raise _stays(name, "power off")
+                    raise _stays(machine.title, "power off")
                 task.log("The guest did not power off: the machine is turned off.")
-                await host.lifecycle.turn_off(name)
+                await host.lifecycle.turn_off(machine.name)
             return None
 
         await task.step("wait", wait)
 
     # Machinery
 
-    def _read(self, argument: Mapping[str, Json]) -> tuple[Host, str, bool]:
-        host = self._machines.hosts[str(argument["host"])]
-        return host, str(argument["machine"]), argument["forced"] is True
+    async def _read(self, argument: Mapping[str, Json]) -> tuple[Host, Machine, bool]:
+        # Tasks from before machines had keys name the host and the machine.
+        key = argument.get("key") or f"{argument['host']}/{argument['machine']}"
+        machine = await self._machines.get(str(key))
+        return self._machines.hosts[machine.host], machine, argument["forced"] is True
 
-    async def _refuse_locked(self, task: RunningTask, name: str, forced: bool) -> None:
+    async def _refuse_locked(self, task: RunningTask, machine: Machine, forced: bool) -> None:
         """A locked screen is somebody's work: it takes force."""
 
         async def look() -> Json:
             try:
-                return any(session.locked for session in await self._guests.sessions(name))
+                return any(session.locked for session in await self._guests.sessions(machine.key))
             except InnkeeperError:
                 return False  # Nobody can say, so nobody is taken to be there.
 
         if not forced and await task.step("look", look):
             raise MachineError(
-                f"Somebody's screen is locked on {name}.",
-                machine=name,
+                f"Somebody's screen is locked on {machine.title}.",
+                machine=machine.title,
                 code=ErrorCode.ERROR_MACHINE_LOCKED,
                 advice="Ask whoever it is, or do it with --force.",
             )
 
-    async def _ask(self, host: Host, name: str, what: str, forced: bool) -> None:
+    async def _ask(self, host: Host, machine: Machine, what: str, forced: bool) -> None:
         """Through the agent; forced, by the power button where none answers."""
         try:
-            _, program = await self._guests.program(name, Ability.FACTS)
+            _, program = await self._guests.program(machine.key, Ability.FACTS)
             await (program.reboot() if what == "reboot" else program.shut_down())
         except AgentError as error:
             if not forced:
                 error.code = ErrorCode.ERROR_NOT_READY
                 raise
-            await (host.lifecycle.reboot(name) if what == "reboot" else host.lifecycle.shut_down(name))
+            again = host.lifecycle.reboot if what == "reboot" else host.lifecycle.shut_down
+            await again(machine.name)
 
-    async def _boot_of(self, name: str) -> str:
+    async def _boot_of(self, machine: Machine) -> str:
         """An identifier of the guest's present boot; empty where it cannot be read."""
         try:
-            _, program = await self._guests.program(name, Ability.FACTS)
+            _, program = await self._guests.program(machine.key, Ability.FACTS)
             return await program.boot_id()
         except InnkeeperError:
             return ""
 
-    async def _is_off(self, host: Host, name: str) -> bool:
-        return (await host.inventory.get(name)).state is MachineState.TURNED_OFF
+    async def _is_off(self, host: Host, machine: Machine) -> bool:
+        return (await host.inventory.get(machine.name)).state is MachineState.TURNED_OFF
 
     async def _until(self, seconds: float, look: Callable[[], Awaitable[bool]]) -> bool:
         return await until(self._clock, look, every=_LOOK_SECONDS, seconds=seconds)

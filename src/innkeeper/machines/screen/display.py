@@ -6,7 +6,7 @@ import asyncio
 import enum
 
 from innkeeper.errors import ErrorCode, InvalidArgument, MachineError, WrongState
-from innkeeper.machines.machine import MachineState
+from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.screens import Screens, Video
 from innkeeper.machines.screen.picture import Picture, black_pixels, read_picture, scaled, thumbnail_pixels
 from innkeeper.machines.screen.resize import ask_for_size
@@ -60,8 +60,8 @@ class Display:
                     f"A picture cannot have {bound} pixels.",
                     advice=f"Ask for {MIN_PICTURE} to {MAX_PICTURE} pixels.",
                 )
-        screens, name = await self._showing(name, DisplayQuestion.LOOK)
-        picture = await asyncio.to_thread(read_picture, await screens.picture(name))
+        screens, machine = await self._showing(name, DisplayQuestion.LOOK)
+        picture = await asyncio.to_thread(read_picture, await screens.picture(machine.name))
         if width is None and height is None:
             return picture
         return await asyncio.to_thread(scaled, picture, width or MAX_PICTURE, height or MAX_PICTURE)
@@ -93,13 +93,13 @@ class Display:
         The nearest there is to ``IVMVirtualMachine::RdpPipeName``. Raises ``WrongState`` where it is off,
         ``MachineError`` (``VM_E_NO_DISPLAY``) where no display server shows it.
         """
-        screens, name = await self._showing(name, DisplayQuestion.OPEN)
-        return await screens.open_display(name)
+        screens, machine = await self._showing(name, DisplayQuestion.OPEN)
+        return await screens.open_display(machine.name)
 
     async def open_console(self, name: str) -> BytePipe:
         """The first serial port, as bytes; an earlier connection to it is closed."""
-        screens, name = await self._showing(name, DisplayQuestion.CONSOLE)
-        return await screens.open_console(name)
+        screens, machine = await self._showing(name, DisplayQuestion.CONSOLE)
+        return await screens.open_console(machine.name)
 
     async def set_dimensions(self, name: str, width: int, height: int) -> tuple[int, int]:
         """Ask its guest for another size (``IVMDisplay::SetDimensions``); returns the size it took.
@@ -110,28 +110,30 @@ class Display:
         ``VM_E_TIMED_OUT`` where the guest did not.
         """
         wanted = _valid_size(width, height)
-        screens, name = await self._showing(name, DisplayQuestion.RESIZE, frozenset({MachineState.RUNNING}))
-        video = await screens.video(name)
+        screens, machine = await self._showing(
+            name, DisplayQuestion.RESIZE, frozenset({MachineState.RUNNING})
+        )
+        video = await screens.video(machine.name)
         if not video.can_resize:
-            raise _cannot_resize(name, video)
-        pipe = await screens.open_display(name)
+            raise _cannot_resize(machine.title, video)
+        pipe = await screens.open_display(machine.name)
         try:
             await ask_for_size(pipe, *wanted)
-            return await self._until_shown(name, wanted)
+            return await self._until_shown(machine, wanted)
         finally:
             await pipe.close()
 
-    async def _until_shown(self, name: str, wanted: tuple[int, int]) -> tuple[int, int]:
+    async def _until_shown(self, machine: Machine, wanted: tuple[int, int]) -> tuple[int, int]:
         give_up = self._clock.monotonic() + RESIZE_SECONDS
         while True:
-            picture = await self.picture(name)
+            picture = await self.picture(machine.key)
             if (picture.width, picture.height) == wanted:
                 return wanted
             if self._clock.monotonic() >= give_up:
                 raise MachineError(
-                    f"The guest of {name} was asked for {wanted[0]} by {wanted[1]} pixels and still shows "
-                    f"{picture.width} by {picture.height}.",
-                    machine=name,
+                    f"The guest of {machine.title} was asked for {wanted[0]} by {wanted[1]} pixels and still "
+                    f"shows {picture.width} by {picture.height}.",
+                    machine=machine.title,
                     code=ErrorCode.VM_E_TIMED_OUT,
                     advice="With the virtio graphics driver, a text console follows up to the size that it "
                     "began with; a desktop can go beyond it.",
@@ -140,7 +142,7 @@ class Display:
 
     async def _showing(
         self, name: str, question: DisplayQuestion, allowed: frozenset[MachineState] = _SHOWING
-    ) -> tuple[Screens, str]:
+    ) -> tuple[Screens, Machine]:
         machine = await self._machines.get(name)
         if machine.state not in allowed:
             raise WrongState.of(
@@ -149,7 +151,7 @@ class Display:
                 str(question),
                 advice=f"Start it: innkeeper machine start {machine.name}",
             )
-        return self._machines.hosts[machine.host].screens, machine.name
+        return self._machines.hosts[machine.host].screens, machine
 
 
 def video_mode(width: int, height: int) -> VideoMode:

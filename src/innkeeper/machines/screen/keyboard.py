@@ -58,9 +58,9 @@ class Keyboard:
     def on_event(self, event: Event) -> None:
         """Forget the keys held in a guest that begins anew."""
         if event.kind in _FORGETTING:
-            self._pressed.pop(event.subject, None)
+            self._pressed.pop(event.about, None)
             if event.kind is not EventKind.MACHINE_REBOOTED:
-                self._leases.pop(event.subject, None)
+                self._leases.pop(event.about, None)
 
     # Keys
 
@@ -78,7 +78,7 @@ class Keyboard:
         if not 1 <= len(found) <= 16:
             raise InvalidArgument("Between 1 and 16 keys can be pressed together.", advice="Name fewer keys.")
         input_devices, machine = await self._reach(name, "be typed on")
-        if self._is_heard(machine.name, session):
+        if self._is_heard(machine.key, session):
             await input_devices.press(machine.name, found, hold_ms=HOLD_MS)
 
     async def type_text(self, name: str, text: str, *, session: str) -> None:
@@ -94,7 +94,7 @@ class Keyboard:
         chords = strokes(text)
         input_devices, machine = await self._reach(name, "be typed on")
         for chord in chords:
-            if self._is_heard(machine.name, session):
+            if self._is_heard(machine.key, session):
                 await input_devices.press(machine.name, chord, hold_ms=HOLD_MS)
                 await self._clock.sleep(_GAP_SECONDS)
 
@@ -104,32 +104,32 @@ class Keyboard:
         input_devices, machine = await self._reach(name, "be typed on")
         simple = all(step.key is not None and step.stroke is Stroke.PRESS_AND_RELEASE for step in steps)
         for step in steps:
-            if not self._is_heard(machine.name, session):
+            if not self._is_heard(machine.key, session):
                 return
             if step.key is None:
                 await self._clock.sleep(_PAUSE_SECONDS)
             elif simple:
                 await input_devices.press(machine.name, [step.key], hold_ms=HOLD_MS)
             else:
-                await self._step(input_devices, machine.name, step)
+                await self._step(input_devices, machine, step)
             await self._clock.sleep(_GAP_SECONDS)
 
     async def is_pressed(self, name: str, key: str) -> bool:
         """Whether a key is down, as far as it was pressed here (``IsPressed``): no guest can be asked."""
         found = find_key(key)
         machine = await self._machines.get(name)
-        return found.code in self._pressed.get(machine.name, ())
+        return found.code in self._pressed.get(machine.key, ())
 
     async def pressed(self, name: str) -> tuple[str, ...]:
         """The keys that are down, by their documented names."""
         machine = await self._machines.get(name)
-        return tuple(sorted(key_name(code) for code in self._pressed.get(machine.name, ())))
+        return tuple(sorted(key_name(code) for code in self._pressed.get(machine.key, ())))
 
     # Exclusive access
 
     async def has_exclusive_access(self, name: str, *, session: str) -> bool:
         """Whether this session alone is heard (``HasExclusiveAccess``)."""
-        lease = self._lease((await self._machines.get(name)).name)
+        lease = self._lease((await self._machines.get(name)).key)
         return lease is not None and lease.holder == session
 
     async def set_exclusive_access(self, name: str, wanted: bool, *, session: str) -> None:
@@ -139,37 +139,37 @@ class Keyboard:
         machine does not run. A silent session loses it after five minutes.
         """
         machine = await self._machines.get(name)
-        lease = self._lease(machine.name)
+        lease = self._lease(machine.key)
         if lease is not None and lease.holder != session:
             raise _cannot_take(machine, "another session has it")
         if not wanted:
-            self._leases.pop(machine.name, None)
+            self._leases.pop(machine.key, None)
         elif machine.state is not MachineState.RUNNING:
             raise _cannot_take(machine, "the machine does not run")
         else:
-            self._leases[machine.name] = _Lease(session, self._clock.monotonic() + LEASE_SECONDS)
+            self._leases[machine.key] = _Lease(session, self._clock.monotonic() + LEASE_SECONDS)
 
     # Machinery
 
     async def _move(self, name: str, key: Key, down: bool, session: str) -> None:
         input_devices, machine = await self._reach(name, "be typed on")
-        if self._is_heard(machine.name, session):
+        if self._is_heard(machine.key, session):
             await input_devices.feed(machine.name, [KeyMoved(key, down)])
-            self._remember(machine.name, key, down)
+            self._remember(machine, key, down)
 
-    async def _step(self, input_devices: InputDevices, name: str, step: Step) -> None:
+    async def _step(self, input_devices: InputDevices, machine: Machine, step: Step) -> None:
         assert step.key is not None
         if step.stroke is not Stroke.RELEASE:
-            await input_devices.feed(name, [KeyMoved(step.key, True)])
-            self._remember(name, step.key, True)
+            await input_devices.feed(machine.name, [KeyMoved(step.key, True)])
+            self._remember(machine, step.key, True)
         if step.stroke is Stroke.PRESS_AND_RELEASE:
             await self._clock.sleep(HOLD_MS / 1000)
         if step.stroke is not Stroke.PRESS:
-            await input_devices.feed(name, [KeyMoved(step.key, False)])
-            self._remember(name, step.key, False)
+            await input_devices.feed(machine.name, [KeyMoved(step.key, False)])
+            self._remember(machine, step.key, False)
 
-    def _remember(self, name: str, key: Key, down: bool) -> None:
-        pressed = self._pressed.setdefault(name, set())
+    def _remember(self, machine: Machine, key: Key, down: bool) -> None:
+        pressed = self._pressed.setdefault(machine.key, set())
         (pressed.add if down else pressed.discard)(key.code)
 
     async def _reach(self, name: str, command: str) -> tuple[InputDevices, Machine]:
@@ -177,16 +177,16 @@ class Keyboard:
         expect_running(machine, command)
         return self._machines.hosts[machine.host].input_devices, machine
 
-    def _is_heard(self, name: str, session: str) -> bool:
-        lease = self._lease(name)
+    def _is_heard(self, machine: str, session: str) -> bool:
+        lease = self._lease(machine)
         if lease is not None and lease.holder == session:
             lease.until = self._clock.monotonic() + LEASE_SECONDS
         return lease is None or lease.holder == session
 
-    def _lease(self, name: str) -> _Lease | None:
-        lease = self._leases.get(name)
+    def _lease(self, machine: str) -> _Lease | None:
+        lease = self._leases.get(machine)
         if lease is not None and lease.until <= self._clock.monotonic():
-            del self._leases[name]
+            del self._leases[machine]
             return None
         return lease
 

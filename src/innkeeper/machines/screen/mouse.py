@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from innkeeper.errors import ErrorCode, InvalidArgument, MachineError
+from innkeeper.machines.machine import Machine
 from innkeeper.machines.ports.input_devices import (
     MAX_PLACE,
     ButtonMoved,
@@ -72,20 +73,20 @@ class Mouse:
     def on_event(self, event: Event) -> None:
         """Forget the buttons held in a guest that begins anew."""
         if event.kind in _FORGETTING:
-            self._known.pop(event.subject, None)
+            self._known.pop(event.about, None)
 
     async def facts(self, name: str) -> MouseFacts:
         """Buttons and position of the mouse (``GetButton``, ``HorizontalPosition``, ``VerticalPosition``)."""
-        _, name, pointers = await self._reach(name)
-        known = self._known.get(name, _Known())
+        _, machine, pointers = await self._reach(name)
+        known = self._known.get(machine.key, _Known())
         return MouseFacts(can_be_absolute=pointers.absolute, x=known.x, y=known.y, down=frozenset(known.down))
 
     async def move(self, name: str, *, right: int, down: int) -> None:
         """Move it so far, in its own steps: what putting a position means with relative coordinates."""
         if max(abs(right), abs(down)) > MAX_WAY:
             raise InvalidArgument(f"A mouse goes {MAX_WAY:,} steps at once at most.", advice="Go in parts.")
-        input_devices, name, _ = await self._reach(name)
-        await input_devices.feed(name, [PointerMoved(right, down)])
+        input_devices, machine, _ = await self._reach(name)
+        await input_devices.feed(machine.name, [PointerMoved(right, down)])
 
     async def place(self, name: str, *, x: int | None, y: int | None) -> None:
         """Move the pointer to a place, in pixels of the screen; one coordinate may stay as it is.
@@ -93,28 +94,28 @@ class Mouse:
         Raises ``MachineError`` with ``VM_E_ADDITIONS_FEATURE_NOT_AVAIL`` for a machine without a tablet,
         ``InvalidArgument`` for a place beside the screen.
         """
-        input_devices, name, pointers = await self._reach(name)
+        input_devices, machine, pointers = await self._reach(name)
         if not pointers.absolute:
-            raise cannot_be_absolute(name)
-        picture = await self._display.picture(name)
+            raise cannot_be_absolute(machine.title)
+        picture = await self._display.picture(machine.key)
         placed = PointerPlaced(_scaled(x, picture.width), _scaled(y, picture.height))
-        await input_devices.feed(name, [placed])
-        known = self._known.setdefault(name, _Known())
+        await input_devices.feed(machine.name, [placed])
+        known = self._known.setdefault(machine.key, _Known())
         known.x, known.y = (known.x if x is None else x), (known.y if y is None else y)
 
     async def set_button(self, name: str, button: MouseButton, *, down: bool) -> None:
         """Press or release a button (``SetButton``)."""
-        input_devices, name, _ = await self._reach(name)
-        await input_devices.feed(name, [ButtonMoved(button, down)])
-        held = self._known.setdefault(name, _Known()).down
+        input_devices, machine, _ = await self._reach(name)
+        await input_devices.feed(machine.name, [ButtonMoved(button, down)])
+        held = self._known.setdefault(machine.key, _Known()).down
         (held.add if down else held.discard)(button)
 
     async def click(self, name: str, button: MouseButton) -> None:
         """Press a button and let it go (``Click``)."""
-        input_devices, name, _ = await self._reach(name)
+        input_devices, machine, _ = await self._reach(name)
         events: Sequence[InputEvent] = [ButtonMoved(button, True), ButtonMoved(button, False)]
         for event in events:  # one by one: within one report a guest would see nothing happen
-            await input_devices.feed(name, [event])
+            await input_devices.feed(machine.name, [event])
 
     async def turn_wheel(self, name: str, notches: int) -> None:
         """Turn the wheel: up where positive (``ScrollWheelPosition``)."""
@@ -122,11 +123,11 @@ class Mouse:
             raise InvalidArgument(
                 f"A wheel turns at most {MAX_NOTCHES} notches at once.", advice="Turn less."
             )
-        input_devices, name, _ = await self._reach(name)
+        input_devices, machine, _ = await self._reach(name)
         if notches:
-            await input_devices.feed(name, [WheelTurned(notches)])
+            await input_devices.feed(machine.name, [WheelTurned(notches)])
 
-    async def _reach(self, name: str) -> tuple[InputDevices, str, Pointers]:
+    async def _reach(self, name: str) -> tuple[InputDevices, Machine, Pointers]:
         machine = await self._machines.get(name)
         expect_running(machine, "be pointed at")
         input_devices = self._machines.hosts[machine.host].input_devices
@@ -138,7 +139,7 @@ class Mouse:
                 code=ErrorCode.VM_E_MOUSE_NOT_ACTIVE,
                 advice="Give it one in its definition: <input type='tablet' bus='usb'/>.",
             )
-        return input_devices, machine.name, pointers
+        return input_devices, machine, pointers
 
 
 def cannot_be_absolute(name: str) -> MachineError:

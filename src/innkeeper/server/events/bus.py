@@ -34,6 +34,8 @@ class EventBus:
         self._subscribers: list[Publish] = []
         self._subscribers_to_others: list[Publish] = []
         self._closed = False
+        #: Gives events of machines their titles and keys, in whatever thread they come.
+        self.place: Callable[[Event], Event] = lambda event: event
         log.on_others(lambda event: _tell(self._subscribers_to_others, event))
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -50,8 +52,9 @@ class EventBus:
 
     def publish(self, event: Event) -> None:
         """Publish an event from any thread. Never blocks, never raises."""
-        self._log.add(event)
-        self._on_loop(lambda: self._spread(event))
+        placed = self.place(event)
+        self._log.add(placed)
+        self._on_loop(lambda: self._spread(placed))
 
     def close(self) -> None:
         """End every listener's stream."""

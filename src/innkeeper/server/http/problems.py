@@ -32,6 +32,7 @@ STATUS: dict[type[InnkeeperError], int] = {
     errors.TaskNotCancelable: 409,
     errors.MachineError: 409,
     errors.MachineNotFound: 404,
+    errors.MachineAmbiguous: 409,
     errors.MachineBusy: 409,
     errors.WrongState: 409,
     errors.MachineUnfit: 409,

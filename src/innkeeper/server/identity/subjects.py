@@ -12,6 +12,8 @@ from starlette.requests import HTTPConnection, Request
 
 from innkeeper.errors import ErrorCode, InnkeeperError, MachineNotFound, ScheduleError, TaskNotFound
 from innkeeper.identity.roles import THE_INN, Reach, Resource, folder, machine
+from innkeeper.machines.directory import MachineEntry
+from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import lock_of
 from innkeeper.server.house import House
 from innkeeper.server.relay.reference import Gathered, Reference, ReferenceKind
@@ -173,18 +175,41 @@ def house_of(connection: HTTPConnection) -> House:
 
 
 def machine_called(house: House, name: str) -> Resource:
-    """Return a machine as a resource, with the labels it was last seen with."""
-    labels = house.board.labels(name)
-    if not labels and house.neighbours is not None:
-        labels = house.neighbours.labels(name)
-    return machine(name, labels)
+    """Return a machine, by any reference to it, as a resource with the labels it was last seen with."""
+    known = house.board.known(name)
+    if known is not None:
+        return resource_of(known)
+    return machine(name, () if house.neighbours is None else house.neighbours.labels(name))
+
+
+async def key_of(house: House, name: str) -> str:
+    """Return the key of a machine, by any reference to it; one that is gone is what it was called.
+
+    Raises ``MachineAmbiguous``.
+    """
+    try:
+        return (await house.machines.get(name)).key
+    except MachineNotFound:
+        return name
+
+
+def resource_of(known: Machine | MachineEntry) -> Resource:
+    """Return a machine as a resource."""
+    return machine(known.title, known.labels, names=(f"{known.host}/{known.name}", known.key))
 
 
 def resource_of_task(house: House, task: Task) -> Resource:
     """Return what a task is about: the machine that it locks, else the whole service."""
-    if task.lock is not None and task.lock.startswith(MACHINE_LOCK):
-        return machine_called(house, task.lock.removeprefix(MACHINE_LOCK))
-    return THE_INN
+    return resource_of_lock(house, task.lock, task.about)
+
+
+def resource_of_lock(house: House, lock: str | None, about: str) -> Resource:
+    """Return what a task with this lock is about; ``about`` is what people called it."""
+    if lock is None or not lock.startswith(MACHINE_LOCK):
+        return THE_INN
+    known = house.board.known(lock.removeprefix(MACHINE_LOCK))
+    # One that is gone, or on another server's host, is known by the name that it had.
+    return machine(about) if known is None else resource_of(known)
 
 
 def unseen(resource: Resource) -> InnkeeperError:

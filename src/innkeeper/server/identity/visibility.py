@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from innkeeper.identity.caller import Caller
-from innkeeper.identity.roles import Reach, Role, folder
+from innkeeper.identity.roles import Reach, Role, folder, machine
 from innkeeper.server.house import House
-from innkeeper.server.identity.subjects import MACHINE_LOCK, machine_called, resource_of_task
+from innkeeper.server.identity.subjects import machine_called, resource_of, resource_of_lock, resource_of_task
 from innkeeper.tasks.task import Task
+from innkeeper.updates.booking import Booking
 from innkeeper.wire.events import Event, EventGroup, EventKind
 
 #: Groups of events whose subject is a machine's name.
@@ -18,6 +19,12 @@ _OF_MACHINES = frozenset({EventGroup.MACHINE, EventGroup.AGENT, EventGroup.CHANN
 def sees_machine(house: House, caller: Caller, name: str) -> bool:
     """Whether the caller may see the machine."""
     return caller.may(Role.VIEWER, machine_called(house, name))
+
+
+def sees_booking(house: House, caller: Caller, booking: Booking) -> bool:
+    """Whether the caller may see the booking: by its machine, or by the name of one that is gone."""
+    known = house.board.known(booking.of)
+    return caller.may(Role.VIEWER, machine(booking.machine) if known is None else resource_of(known))
 
 
 def sees_task(house: House, caller: Caller, task: Task) -> bool:
@@ -48,7 +55,9 @@ def sees_event(house: House, caller: Caller) -> Callable[[Event], bool]:
             return True
         if event.kind.group is EventGroup.TASK:
             if "owner" in event.data:
-                tasks[event.subject] = event.data["owner"] == caller.name or _sees(_machine_of_task(event))
+                lock, about = event.data.get("lock"), str(event.data.get("about") or "")
+                mine = event.data["owner"] == caller.name
+                tasks[event.subject] = mine or _sees_lock(lock if isinstance(lock, str) else None, about)
                 if event.kind is EventKind.TASK_ENDED:
                     return tasks.pop(event.subject)
             return tasks.get(event.subject, False)
@@ -57,15 +66,13 @@ def sees_event(house: House, caller: Caller) -> Callable[[Event], bool]:
     def _sees(name: str) -> bool:
         return bool(name) and sees_machine(house, caller, name)
 
+    def _sees_lock(lock: str | None, about: str) -> bool:
+        return caller.may(Role.VIEWER, resource_of_lock(house, lock, about))
+
     return sees
-
-
-def _machine_of_task(event: Event) -> str:
-    lock = str(event.data.get("lock") or "")
-    return lock.removeprefix(MACHINE_LOCK) if lock.startswith(MACHINE_LOCK) else ""
 
 
 def _machine_of(event: Event) -> str:
     if event.kind.group in _OF_MACHINES:
-        return event.subject
-    return str(event.data.get("machine") or "")
+        return event.about
+    return str(event.data.get("key") or event.data.get("machine") or "")

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from innkeeper.identity.roles import Role
 from innkeeper.machines.accountant import Account
 from innkeeper.server.identity.needs import caller_of
-from innkeeper.server.identity.subjects import house_of
-from innkeeper.server.identity.visibility import sees_machine
+from innkeeper.server.identity.subjects import house_of, resource_of
 from innkeeper.server.pages import words
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.numbers import number_in
@@ -44,7 +44,7 @@ class Wanted:
     def holds(self, machine: MachineMessage) -> bool:
         """Whether a machine matches the search."""
         return (
-            self.text.casefold() in machine.name.casefold()
+            self.text.casefold() in machine.title.casefold()
             and self.state in ("", words.machine_sign(machine.state).word)
             and self.host in ("", machine.host)
             and (not self.label or self.label in labels_of(machine))
@@ -97,16 +97,18 @@ async def card(request: Request) -> Response:
 
 def figures_of(request: Request, machines: Iterable[MachineMessage]) -> Mapping[str, Account]:
     """Return the current usage of machines that the visitor may see."""
-    accounts = house_of(request).accountant.accounts(machine.name for machine in machines)
-    return {account.machine: account for account in accounts}
+    house = house_of(request)
+    known = [found for machine in machines if (found := house.board.known(machine.key)) is not None]
+    return {account.machine: account for account in house.accountant.accounts(known)}
 
 
 async def figures(request: Request) -> Response:
     """Return the current usage of the machines in view."""
     house, caller = house_of(request), caller_of(request)
     asked = request.query_params.get("names", "").split(",")[:MAX_FIGURES]
-    names = [name for name in asked if name and sees_machine(house, caller, name)]
-    message = {account.machine: _figures(account) for account in house.accountant.accounts(names)}
+    known = [found for name in asked if (found := house.board.known(name)) is not None]
+    seen = [machine for machine in known if caller.may(Role.VIEWER, resource_of(machine))]
+    message = {account.machine: _figures(account) for account in house.accountant.accounts(seen)}
     return JSONResponse(message, headers={"Cache-Control": "no-store"})
 
 

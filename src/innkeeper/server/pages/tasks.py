@@ -63,7 +63,7 @@ async def task(request: Request) -> Response:
         "lines": log.lines,
         "more": log.lines[-1].number if len(log.lines) == _LINES else None,
         "after": after,
-        "machine": (found.lock or "").partition("machine:")[2],
+        "machine": found.about if (found.lock or "").startswith("machine:") else "",
     }
     if is_fragment(request):
         return await answer(request, "task_state.html", values)

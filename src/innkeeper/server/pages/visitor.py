@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 
-from innkeeper.identity.roles import THE_INN, folder, machine
+from innkeeper.identity.roles import folder
 from innkeeper.server.identity.needs import allowed, caller_of
-from innkeeper.server.identity.subjects import MACHINE_LOCK, Kind, house_of, machine_called
+from innkeeper.server.identity.subjects import Kind, house_of, resource_of_lock
 from innkeeper.server.pages.door import Door
 from innkeeper.wire.messages import InnMessage, TaskMessage
 
@@ -47,10 +47,7 @@ def offered_on_folder(request: Request, path: str) -> Sequence[str]:
 
 def may_cancel(request: Request, task: TaskMessage) -> bool:
     """Whether the visitor may cancel a task, by their role on its machine."""
-    lock = task.lock or ""
-    about = machine(lock.removeprefix(MACHINE_LOCK)) if lock.startswith(MACHINE_LOCK) else THE_INN
-    if about is not THE_INN:
-        about = machine_called(house_of(request), about.name)
+    about = resource_of_lock(house_of(request), task.lock, task.about)
     return "cancel_task" in allowed(request.app, Kind.TASK, caller_of(request).role_on(about))
 
 

@@ -7,8 +7,7 @@ from fastapi import APIRouter
 from innkeeper.identity.roles import Role
 from innkeeper.machines.accountant import Account, Rates, Span
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.subjects import machine_in_path, what_they_see
-from innkeeper.server.identity.visibility import sees_machine
+from innkeeper.server.identity.subjects import machine_in_path, resource_of, what_they_see
 from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.wire import accountant as wire
 
@@ -25,16 +24,16 @@ _LOOK = needs(Role.VIEWER, machine_in_path("name"))
 async def list_accounts(house: TheHouse, caller: TheCaller) -> wire.WatchedList:
     """Every machine's state and account, by one question to each host."""
     seen = [notice.machine for notice in await house.board.all()]
-    machines = [each for each in seen if sees_machine(house, caller, each.name)]
+    machines = [each for each in seen if caller.may(Role.VIEWER, resource_of(each))]
     await house.accountant.look()
-    accounts = house.accountant.accounts(machine.name for machine in machines)
+    accounts = house.accountant.accounts(machines)
     return wire.WatchedList(
         machines=tuple(
             wire.WatchedMessage(
                 account=account_message(account),
                 state=machine.state,
                 host=machine.host,
-                heartbeat=house.guests.heartbeats.percent_or_none(machine.name),
+                heartbeat=house.guests.heartbeats.percent_or_none(machine.key),
             )
             for machine, account in zip(machines, accounts, strict=True)
         )
@@ -52,7 +51,7 @@ async def get_account_history(name: str, house: TheHouse, span: Span = Span.MINU
     """What the machine used in the last minute (60 points), or the last day (288)."""
     history = await house.accountant.history(name, span)
     return wire.HistoryMessage(
-        machine=name,
+        machine=(await house.machines.get(name)).title,
         until=history.until,
         step_seconds=history.step_seconds,
         points=tuple(_rates(point) for point in history.points),

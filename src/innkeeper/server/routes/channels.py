@@ -11,6 +11,7 @@ from innkeeper.channels.channel import ChannelState
 from innkeeper.channels.pipe_name import PREFIX, PipeName
 from innkeeper.errors import InnkeeperError
 from innkeeper.identity.roles import Resource, Role
+from innkeeper.server.house import House
 from innkeeper.server.http.websocket_channel import carry
 from innkeeper.server.http.websocket_pipe import expect_same_origin
 from innkeeper.server.identity.needs import needs
@@ -18,6 +19,7 @@ from innkeeper.server.identity.subjects import (
     Kind,
     Subject,
     house_of,
+    key_of,
     machine_called,
     machine_in_body,
     what_they_see,
@@ -35,7 +37,7 @@ async def _machine_of_channel(connection: HTTPConnection) -> Resource | None:
         state = house.channels.get(_pipe(connection.path_params["name"]))
     except InnkeeperError:
         return None  # the handler says what is wrong with it
-    return machine_called(house, state.channel.machine)
+    return machine_called(house, state.channel.of)
 
 
 def _missing(connection: HTTPConnection) -> InnkeeperError:
@@ -54,10 +56,9 @@ async def list_channels(
     house: TheHouse, caller: TheCaller, machine: Annotated[str | None, Query()] = None
 ) -> wire.ChannelList:
     """The channels of all machines that the caller may see, or of one."""
-    seen = (
-        state for state in house.channels.list(machine) if sees_machine(house, caller, state.channel.machine)
-    )
-    return wire.ChannelList(channels=tuple(map(_said, seen)))
+    wanted = None if machine is None else await key_of(house, machine)
+    seen = (state for state in house.channels.list(wanted) if sees_machine(house, caller, state.channel.of))
+    return wire.ChannelList(channels=tuple(_said(house, state) for state in seen))
 
 
 @router.post(
@@ -76,13 +77,13 @@ async def open_channel(request: wire.ChannelRequest, house: TheHouse, user: TheU
         guest_port=request.guest_port,
         owner=user,
     )
-    return _said(state)
+    return _said(house, state)
 
 
 @router.get("/{name:path}", operation_id="get_channel", dependencies=needs(Role.VIEWER, _its_machine))
 async def get_channel(name: str, house: TheHouse) -> wire.ChannelMessage:
     """One channel, by what follows the prefix of its pipe's name."""
-    return _said(house.channels.get(_pipe(name)))
+    return _said(house, house.channels.get(_pipe(name)))
 
 
 @router.delete(
@@ -107,11 +108,12 @@ def _pipe(name: str) -> str:
     return PREFIX + name
 
 
-def _said(state: ChannelState) -> wire.ChannelMessage:
+def _said(house: House, state: ChannelState) -> wire.ChannelMessage:
     channel, traffic = state.channel, state.traffic
+    known = house.board.known(channel.of)
     return wire.ChannelMessage(
         pipe_name=channel.pipe_name,
-        machine=channel.machine,
+        machine=channel.machine if known is None else known.title,
         guest_port=channel.guest_port,
         socket=str(state.socket),
         postgres_directory=str(state.postgres_directory or ""),

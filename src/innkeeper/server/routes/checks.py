@@ -28,7 +28,7 @@ async def list_checks(house: TheHouse, caller: TheCaller) -> wire.CheckList:
     found = await house.checks.all()
     return wire.CheckList(
         machines=tuple(
-            check_message(check) for check in found.machines if sees_machine(house, caller, check.machine)
+            check_message(check) for check in found.machines if sees_machine(house, caller, check.key)
         ),
         silent=tuple(
             wire.SilentHostMessage(host=each.host, sentence=each.error.sentence, advice=each.error.advice)

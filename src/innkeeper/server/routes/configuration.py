@@ -48,11 +48,9 @@ async def get_configuration(name: str, house: TheHouse, running: bool = False) -
 async def change_machine(
     name: str, request: wire.ChangeRequest, house: TheHouse
 ) -> wire.ConfigurationMessage:
-    """Change all that is asked for, or nothing. A name cannot change while updates are booked under it."""
-    if "name" in request.root:
-        await _refuse_booked(house, name)
+    """Change all that is asked for, or nothing. Updates stay booked for a machine under another name."""
     machine = await house.equipment.settings.change(name, request.root)
-    return _message(await house.equipment.settings.read(machine.name))
+    return _message(await house.equipment.settings.read(machine.key))
 
 
 @router.post("/startup2", status_code=202, operation_id="startup2", dependencies=_TOUCH)
@@ -320,16 +318,6 @@ def sent_value(request: wire.ValueRequest) -> Value:
         return base64.b64decode(str(request.value), validate=True)
     except ValueError as exc:
         raise InvalidArgument("The bytes are no base64.") from exc
-
-
-async def _refuse_booked(house: House, name: str) -> None:
-    machine = await house.machines.get(name)
-    booked = await house.bookings.list(machine=machine.name, ended=False)
-    if booked:
-        raise InvalidArgument(
-            f"The update {booked[0].identifier} is booked for {machine.name} under its present name.",
-            advice=f"Delete the booking first: innkeeper update delete {machine.name} {booked[0].identifier}",
-        )
 
 
 def _message(described: MachineDescription) -> wire.ConfigurationMessage:

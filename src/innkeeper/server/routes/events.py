@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.identity.roles import Role
+from innkeeper.server.house import House
 from innkeeper.server.http.event_stream import STREAM, event_stream
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import what_they_see
@@ -42,7 +43,7 @@ async def follow_events(
     ``machine`` leaves the events of that machine, and ``documented`` those that are one of these documented
     events, parted by commas (``IVMVirtualMachineEvents.OnReset``).
     """
-    sees, wanted = sees_event(house, caller), _wanted(machine, documented)
+    sees, wanted = sees_event(house, caller), _wanted(_names(house, machine), documented)
     return event_stream(
         house.events,
         last_event_id,
@@ -51,11 +52,20 @@ async def follow_events(
     )
 
 
-def _wanted(machine: str, names: str) -> Callable[[Event], bool]:
-    folded, events = machine.casefold(), _documented_events(names)
+def _names(house: House, machine: str) -> frozenset[str]:
+    """All that events of a machine call it, in small letters; none where none is asked for."""
+    if not machine:
+        return frozenset()
+    known = house.board.known(machine)
+    return frozenset({machine.casefold()} if known is None else {known.title.casefold(), known.key})
+
+
+def _wanted(machine: frozenset[str], names: str) -> Callable[[Event], bool]:
+    events = _documented_events(names)
 
     def wanted(event: Event) -> bool:
-        if folded and folded not in (event.subject.casefold(), str(event.data.get("machine", "")).casefold()):
+        told = (event.subject.casefold(), str(event.data.get("machine", "")).casefold(), event.about)
+        if machine and machine.isdisjoint(told):
             return False
         return not events or not events.isdisjoint(documented_events(event.kind, event.data))
 

@@ -52,7 +52,7 @@ async def get_integration(name: str, house: TheHouse) -> wire.IntegrationMessage
     return wire.IntegrationMessage(
         version=await _version_or_none(house, name),
         can_shut_down=await house.guests.os.can_shut_down(name),
-        heartbeat=house.guests.heartbeats.percent_or_none((await house.machines.get(name)).name),
+        heartbeat=house.guests.heartbeats.percent_or_none((await house.machines.get(name)).key),
         time_synchronised=await house.guests.os.is_time_synchronised(name),
     )
 

@@ -100,9 +100,12 @@ async def _plugged(house: House, caller: Caller, host: Host) -> dict[str, list[w
     """Return the adapters of a host's machines, by the network they are attached to."""
     plugged: dict[str, list[wire.AdapterName]] = {}
     for name, configuration in sorted((await host.configurations.read_all()).items()):
-        if sees_machine(house, caller, name):
+        reference = f"{host.name}/{name}"
+        if sees_machine(house, caller, reference):
+            known = house.board.known(reference)
+            title = name if known is None else known.title
             for adapter in configuration.adapters:
-                plugged.setdefault(adapter.network, []).append(wire.AdapterName(machine=name, id=adapter.id))
+                plugged.setdefault(adapter.network, []).append(wire.AdapterName(machine=title, id=adapter.id))
     return plugged
 
 
@@ -245,6 +248,7 @@ async def host_message(clock: Clock, host: Host) -> wire.HostInfoMessage:
         uri=host.uri,
         utc_time=clock.now(),
         name=facts.name,
+        id=host.id,
         memory_mib=facts.memory_mib,
         memory_available_mib=facts.memory_available_mib,
         logical_processors=facts.logical_processors,

@@ -17,14 +17,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from innkeeper.errors import InnkeeperError, MachineNotFound
 from innkeeper.identity.caller import Caller
-from innkeeper.identity.roles import THE_INN, Reach, Role, machine
+from innkeeper.identity.roles import THE_INN, Reach, Role
 from innkeeper.machines.directory import Wanted
 from innkeeper.server.board import AllowedTo, Notice
 from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.http.problems import malformed, response_of
 from innkeeper.server.identity.needs import Endpoint, allowed, caller_of, guarded, needs
-from innkeeper.server.identity.subjects import Kind, house_of, machine_in_path, what_they_see
+from innkeeper.server.identity.subjects import Kind, house_of, machine_in_path, resource_of, what_they_see
 from innkeeper.server.relay.machines import ElsewhereNotice, one_elsewhere, page_of_elsewhere
 from innkeeper.server.relay.neighbours import Neighbours
 from innkeeper.wire.queries import MachineQuery
@@ -110,7 +110,7 @@ def _condition(request: Request) -> str:
 async def get_machine(request: Request) -> Response:
     """One machine."""
     notice = await _one(house_of(request), request.path_params["name"])
-    role = caller_of(request).role_on(machine(notice.machine.name, notice.machine.labels))
+    role = caller_of(request).role_on(resource_of(notice.machine))
     return Ready(request, *notice.response(role or Role.VIEWER, _allowed(request)))
 
 
@@ -149,7 +149,7 @@ async def _elsewhere(neighbours: Neighbours, caller: Caller, query: MachineQuery
         Wanted(host=query.host, state=query.state, text=query.text),
         after=None if query.after is None else _key(query.after),
         limit=None if query.limit is None else query.limit + 1,
-        role_on=lambda entry: caller.role_on(machine(entry.name, entry.labels)),
+        role_on=lambda entry: caller.role_on(resource_of(entry)),
     )
 
 
@@ -191,7 +191,7 @@ def _role_on_each(caller: Caller) -> Role | None:
 
 def _seen(notices: Sequence[Notice], caller: Caller) -> Iterator[Seen]:
     for notice in notices:
-        role = caller.role_on(machine(notice.machine.name, notice.machine.labels))
+        role = caller.role_on(resource_of(notice.machine))
         if role is not None:
             yield notice, role
 
@@ -203,7 +203,7 @@ def _wanted(seen: Iterable[Seen], query: MachineQuery) -> Iterable[Seen]:
         seen = (each for each in seen if each[0].machine.state is query.state)
     if query.text is not None:
         text = query.text.casefold()
-        seen = (each for each in seen if text in each[0].machine.name.casefold())
+        seen = (each for each in seen if text in each[0].machine.title.casefold())
     return seen
 
 

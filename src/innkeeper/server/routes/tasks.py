@@ -13,7 +13,7 @@ from innkeeper.machines.service import lock_of
 from innkeeper.server.house import House
 from innkeeper.server.http.event_stream import STREAM, event_stream
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.subjects import MAX_ID, task_in_path, what_they_see
+from innkeeper.server.identity.subjects import MAX_ID, key_of, task_in_path, what_they_see
 from innkeeper.server.identity.visibility import sees_task
 from innkeeper.server.messages import log_message, task_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse
@@ -38,7 +38,7 @@ async def list_tasks(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> wire.TaskList:
     """Tasks, newest first, page by page."""
-    lock = lock_of(machine) if machine is not None else None
+    lock = None if machine is None else lock_of(await key_of(house, machine))
     wanted = TaskFilter(live=live, kind=kind, lock=lock, text=text, before_id=before_id, limit=limit)
     found = await house.tasks.list(wanted)
     now = house.clock.now()

@@ -30,5 +30,5 @@ router = APIRouter(prefix="/tonight", tags=["updates"])
 async def get_tonight(house: TheHouse, caller: TheCaller) -> wire.TonightMessage:
     """The plan of the next 24 hours; starts nothing."""
     night = house.checks.judge(await house.trigger.tonight())
-    seen = tuple(entry for entry in night.entries if sees_machine(house, caller, entry.machine))
+    seen = tuple(entry for entry in night.entries if sees_machine(house, caller, entry.key or entry.machine))
     return tonight_message(dataclasses.replace(night, entries=seen))

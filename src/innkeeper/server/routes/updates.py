@@ -8,12 +8,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from innkeeper.errors import ErrorCode, InvalidArgument, MachineNotFound, UpdateError
+from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
 from innkeeper.identity.roles import Role
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.subjects import machine_in_body, machine_in_path, what_they_see
-from innkeeper.server.identity.visibility import sees_machine
+from innkeeper.server.identity.subjects import key_of, machine_in_body, machine_in_path, what_they_see
+from innkeeper.server.identity.visibility import sees_booking
 from innkeeper.server.messages import report_message, task_message, update_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.tasks.task import TaskFilter
@@ -33,10 +33,10 @@ async def list_updates(
     house: TheHouse, caller: TheCaller, query: Annotated[UpdateQuery, Query()]
 ) -> wire.UpdateList:
     """Bookings by start, with the runs under way: those that the caller may see, and asks for."""
-    name = await _known_name(house, query.machine) if query.machine is not None else None
+    name = await key_of(house, query.machine) if query.machine is not None else None
     found = await house.bookings.list(machine=name, ended=query.ended)
     wanted = sorted((each for each in found if _is_wanted(each, query)), key=_place)
-    seen = [booking for booking in wanted if sees_machine(house, caller, booking.machine)]
+    seen = [booking for booking in wanted if sees_booking(house, caller, booking)]
     page = await house.trigger.explain(seen[: query.limit])
     now = house.clock.now()
     running = {
@@ -100,7 +100,7 @@ async def book_update(request: wire.BookRequest, house: TheHouse, user: TheUser)
 )
 async def get_update(machine: str, identifier: str, house: TheHouse) -> wire.UpdateDetail:
     """One booking, and its report once there is one."""
-    booking = await house.bookings.get(await _known_name(house, machine), identifier)
+    booking = await house.bookings.get(await key_of(house, machine), identifier)
     return wire.UpdateDetail(update=await _said(house, booking), report=await _report(house, booking))
 
 
@@ -112,15 +112,7 @@ async def get_update(machine: str, identifier: str, house: TheHouse) -> wire.Upd
 )
 async def delete_update(machine: str, identifier: str, house: TheHouse) -> None:
     """Cancel a booking; one that runs is refused."""
-    await house.bookings.delete(await _known_name(house, machine), identifier)
-
-
-async def _known_name(house: House, machine: str) -> str:
-    """Return the machine's name as its host spells it; bookings of a removed machine keep its name."""
-    try:
-        return (await house.machines.get(machine)).name
-    except MachineNotFound:
-        return machine
+    await house.bookings.delete(await key_of(house, machine), identifier)
 
 
 async def _said(house: House, booking: Booking) -> wire.UpdateMessage:
