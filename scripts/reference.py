@@ -62,6 +62,12 @@ http://innkeeper/v1/machines`.
 - Every JSON answer has an `ETag`. A GET with `If-None-Match` answers 304 where nothing has changed; a
   change with `If-Match` answers 412 and does nothing where somebody else was quicker. A window's ETag is
   that of what was settled, whether the window is open or not.
+- Lists come in pages: what `next_after` and the like say goes into the query of the next one (`after`).
+  With `Accept: application/x-ndjson` a list is answered whole, one object a line, and the service never
+  holds more than a page of it; with `limit` so many lines at most. A list that cannot be read to its end is
+  cut off: the connection ends before the answer does.
+- JSON and text of more than 1,400 bytes come as gzip to whoever takes it, except over the Unix socket, and
+  except for answers with a secret in them (`Cache-Control: no-store`).
 - A POST with an `Idempotency-Key` (any text of your own, a UUID for example) is carried out once. Sent
   again within 24 hours, it is answered as the first time, with `Idempotent-Replayed: true`; also after the
   service was killed. A refused request gives its key back. Another request under the same key answers 422.

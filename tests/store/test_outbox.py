@@ -134,7 +134,7 @@ async def test_what_happens_at_one_server_is_heard_at_another_under_the_same_id(
         listening = [asyncio.create_task(_heard(bus, 3, since)) for bus in (attic, cellar)]
         attic.publish(_event("a"))
         attic.publish(_event("b"))
-        await asyncio.sleep(0.1)
+        await _heard(cellar, 2, since)
         cellar.publish(_event("c"))
         one, other = await asyncio.gather(*listening)
     assert _subjects(one) == ["a", "b", "c"]

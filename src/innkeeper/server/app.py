@@ -10,18 +10,20 @@ from pydantic.warnings import UnsupportedFieldAttributeWarning
 from innkeeper.server.house import House
 from innkeeper.server.http import problems
 from innkeeper.server.http.body_limit import BodyLimit
+from innkeeper.server.http.compression import Compression
 from innkeeper.server.http.conditional import ConditionalRequests
 from innkeeper.server.http.description import describe
 from innkeeper.server.http.forwarded import Forwarded, proxies_of
 from innkeeper.server.http.header_limit import HeadLimit
 from innkeeper.server.http.idempotency import IdempotencyKeys
+from innkeeper.server.http.lines import Lines
 from innkeeper.server.http.patience import BoundedPatience
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
 from innkeeper.server.metrics import Measured
 from innkeeper.server.pages import site
 from innkeeper.server.pages.headers import PageHeaders
-from innkeeper.server.peers import Admission, Peers
+from innkeeper.server.peers import PEER, Admission, Peers
 from innkeeper.server.relay.relay import Relay
 from innkeeper.server.remote import host_names
 from innkeeper.server.routes import (
@@ -73,6 +75,7 @@ def make_app(house: House) -> FastAPI:
         app.state.inner_door = own.raising
         app.add_middleware(Relay, operations=app.state.operations, neighbours=house.neighbours)
     app.add_middleware(Measured, metrics=house.metrics)
+    app.add_middleware(Lines)
     people = house.people
     gate = Gate(
         peers=Peers(Admission.of(house.settings), people.grants),
@@ -85,6 +88,7 @@ def make_app(house: House) -> FastAPI:
         revocations=people.revocations,
         offers_tickets=people.logins.takes_tickets,
     )
+    app.add_middleware(Compression, is_near=lambda scope: PEER in scope)
     app.add_middleware(BoundedPatience)
     app.add_middleware(HeadLimit)
     app.add_middleware(PageHeaders)

@@ -63,6 +63,8 @@ class Transport:
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
             ),
             timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
+            # An answer is brought back as it is: compressed only where the caller asked for it.
+            headers={"accept-encoding": "identity"},
         )
 
     async def close(self) -> None:
