@@ -102,3 +102,51 @@ async def test_a_deleted_booking_is_not_found(store: BookingStore) -> None:
         await store.get("web-1", "2026-01")
     with pytest.raises(BookingNotFound):
         await store.delete("web-1", "2026-01")
+
+
+async def test_pages_go_through_all_by_start(store: BookingStore) -> None:
+    """Each behind the last place of the one before; capitals come first, in any database."""
+    later = NIGHT + dt.timedelta(hours=1)
+    keys = [(NIGHT, "B"), (NIGHT, "a"), (NIGHT, "b"), (NIGHT, "ä"), (later, "A"), (later, "a")]
+    for start, machine in reversed(keys):
+        await store.put(dataclasses.replace(BOOKING, machine=machine, start=start, identifier=f"{start}"))
+    found: list[tuple[dt.datetime, str]] = []
+    after = None
+    while page := await store.page(after=after, limit=4):
+        found += [(booking.start, booking.machine) for booking in page]
+        after = page[-1].place
+    assert found == keys
+    assert await store.page(ended=True, limit=4) == []
+    assert [b.start for b in await store.page(machine="a", limit=4)] == [NIGHT, later]
+
+
+async def test_many_are_put_at_once_and_those_that_have_started_are_left(store: BookingStore) -> None:
+    """What waits, or was not started, is replaced; what runs or has ended otherwise is told."""
+    states = {
+        "waits": BOOKING,
+        "missed": dataclasses.replace(BOOKING, task_id=3, verdict=Verdict.NOT_STARTED),
+        "runs": dataclasses.replace(BOOKING, task_id=4),
+        "done": dataclasses.replace(BOOKING, task_id=5, verdict=Verdict.KEPT),
+    }
+    for name, booking in states.items():
+        await store.put(dataclasses.replace(booking, machine=name))
+    names = [*states, *(f"new-{number}" for number in range(1000))]
+    wanted = [dataclasses.replace(BOOKING, machine=name, label="many") for name in names]
+    refused = await store.put_many(wanted)
+    assert refused == {("runs", BOOKING.identifier), ("done", BOOKING.identifier)}
+    found = {booking.machine: booking for booking in await store.list()}
+    assert found["waits"] == dataclasses.replace(BOOKING, machine="waits", label="many")
+    assert found["missed"] == dataclasses.replace(BOOKING, machine="missed", label="many")
+    assert (found["runs"].label, found["done"].label) == (BOOKING.label, BOOKING.label)
+    assert len(found) == 1004
+    assert await store.put_many([]) == set()
+
+
+async def test_many_are_deleted_at_once_but_those_that_run(store: BookingStore) -> None:
+    """The keys of those that went are told; what is not there is none of them."""
+    names = [f"m-{number}" for number in range(900)]
+    await store.put_many([dataclasses.replace(BOOKING, machine=name) for name in names])
+    await store.put(dataclasses.replace(BOOKING, machine="runs", task_id=4))
+    keys = [(name, BOOKING.identifier) for name in (*names, "runs", "nobody")]
+    assert await store.delete_waiting(keys) == {(name, BOOKING.identifier) for name in names}
+    assert [booking.machine for booking in await store.list()] == ["runs"]

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from innkeeper.cli.machine_settings import set_command
 from innkeeper.cli.machine_words import describe, show_devices
+from innkeeper.cli.many import AllowEmpty, DryRun, is_selector, print_lines
 from innkeeper.cli.terminal import Json, MachineName, Session, facts, session_of, table
 from innkeeper.client import Machine
 from innkeeper.client.configuration import Value
@@ -58,13 +59,20 @@ def label(
         LabelWord, typer.Argument(metavar="[add|remove|list]", help="What to do.")
     ] = LabelWord.LIST,
     labels: Annotated[list[str] | None, typer.Argument(metavar="[LABEL]...", help="The labels.")] = None,
+    dry_run: DryRun = False,
+    allow_empty: AllowEmpty = False,
     json: Json = False,
 ) -> None:
-    """Give labels to a machine, take them away, or list them."""
+    """Give labels to a machine or to those of a selector, take them away, or list them."""
     session = session_of(context)
-    machine = session.inn.machines[name]
     if what is not LabelWord.LIST and not labels:
         raise InvalidArgument("No label is named.", advice=f"innkeeper machine label {name} {what} LABEL")
+    if what is not LabelWord.LIST and is_selector(name):
+        given = tuple(labels or ())
+        add, remove = (given, ()) if what is LabelWord.ADD else ((), given)
+        selection = session.inn.machines.select(name)
+        print_lines(session, selection.label(*add, remove=remove, dry_run=dry_run, allow_empty=allow_empty))
+    machine = session.inn.machines[name]
     if what is LabelWord.ADD:
         machine.add_labels(*(labels or ()))
     elif what is LabelWord.REMOVE:

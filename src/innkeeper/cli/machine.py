@@ -10,6 +10,7 @@ from rich.text import Text
 
 from innkeeper import client
 from innkeeper.cli.lazy import LazyGroup
+from innkeeper.cli.many import SELECTOR_HELP
 from innkeeper.cli.nouns import MACHINE_COMMANDS
 from innkeeper.cli.terminal import Json, MachineName, MachineNames, NoWait, facts, session_of, table
 from innkeeper.cli.times import parse_duration
@@ -40,10 +41,16 @@ _STYLES = {
 
 
 @app.command("list")
-def list_machines(context: typer.Context, json: Json = False) -> None:
-    """List all machines of all hosts."""
+def list_machines(
+    context: typer.Context,
+    select: Annotated[
+        str | None, typer.Argument(metavar="[SELECTOR]", help=f"Only these. {SELECTOR_HELP}")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the machines of all hosts, or those of a selector."""
     session = session_of(context)
-    machines = session.inn.machines.list()
+    machines = session.inn.machines.list(select)
     if session.json:
         session.answer(MachineList(machines=machines))
         return

@@ -108,7 +108,7 @@ MACHINE_COMMANDS = (
     _part(
         "configuration",
         set="Change a machine's name, notes, memory, processors and what happens to it by itself.",
-        label="Give labels to a machine, take them away, or list them.",
+        label="Give labels to a machine or to those of a selector, take them away, or list them.",
         values="Show, set or remove configuration values of a machine.",
         attach="Attach a disk, a DVD or floppy drive or what goes into it, a network, a port or "
         "a USB device.",

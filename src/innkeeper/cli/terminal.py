@@ -162,7 +162,7 @@ Json = Annotated[
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return as soon as the task has started.")]
 
 
-def _machines(context: typer.Context, incomplete: str) -> list[str]:
+def machine_names(context: typer.Context, incomplete: str) -> list[str]:
     """The machines that a half-typed name may be meant for; none where the service does not answer."""
     try:
         with client.connect(socket=session_of(context).socket) as inn:
@@ -173,12 +173,14 @@ def _machines(context: typer.Context, incomplete: str) -> list[str]:
 
 
 MachineName = Annotated[
-    str, typer.Argument(metavar="MACHINE", help="The machine's name.", autocompletion=_machines)
+    str, typer.Argument(metavar="MACHINE", help="The machine's name.", autocompletion=machine_names)
 ]
 
 MachineNames = Annotated[
     list[str],
-    typer.Argument(metavar="MACHINE...", help="The machines' names; one or more.", autocompletion=_machines),
+    typer.Argument(
+        metavar="MACHINE...", help="The machines' names; one or more.", autocompletion=machine_names
+    ),
 ]
 
 

@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from innkeeper.cli.many import SELECTOR_HELP, AllowEmpty, DryRun, is_selector, print_lines
 from innkeeper.cli.task import print_log
-from innkeeper.cli.terminal import Json, MachineName, Session, facts, session_of, table
+from innkeeper.cli.terminal import Json, MachineName, Session, facts, machine_names, session_of, table
 from innkeeper.cli.times import parse_moment, say_duration
 from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
 from innkeeper.wire.messages import ReportMessage, UpdateList, UpdateMessage
@@ -34,7 +35,14 @@ _VERDICTS = {
 @app.command()
 def book(
     context: typer.Context,
-    name: MachineName,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="MACHINE|SELECTOR",
+            help="The machine's name, or many machines: such as 'label:web and not host:attic'.",
+            autocompletion=machine_names,
+        ),
+    ],
     label: Annotated[str, typer.Option(help="A name for people, such as Security.")] = "Updates",
     identifier: Annotated[
         str | None,
@@ -57,19 +65,40 @@ def book(
     packages: Annotated[
         str | None, typer.Option(help="Update these packages only: openssl,curl. All if left out.")
     ] = None,
+    dry_run: DryRun = False,
+    allow_empty: AllowEmpty = False,
     json: Json = False,
 ) -> None:
-    """Book an update; it runs when a window is open for the machine."""
+    """Book an update for a machine or for many; it runs when a window is open for the machine."""
     session = session_of(context)
     moments = {
         word: parse_moment(text, session.now, session.tz) if text else None
         for word, text in (("end", end), ("deadline", deadline))
     }
+    key = str(uuid.uuid4()) if identifier is None else identifier
+    begin = None if start == "now" else parse_moment(start, session.now, session.tz)
+    if is_selector(name):
+        lines = session.inn.machines.select(name).book_updates(
+            label=label,
+            identifier=key,
+            start=begin,
+            end=moments["end"],
+            deadline=moments["deadline"],
+            context=_context(context_file, packages),
+            dry_run=dry_run,
+            allow_empty=allow_empty,
+        )
+        print_lines(session, lines)
+    if dry_run or allow_empty:
+        raise InvalidArgument(
+            f"“{name}” is one machine: --dry-run and --allow-empty are for selectors.",
+            advice="Leave them out, or write a selector, such as 'name:web-1'.",
+        )
     machine = session.inn.machines[name]
     update = machine.updates.book(
         label=label,
-        identifier=str(uuid.uuid4()) if identifier is None else identifier,
-        start=None if start == "now" else parse_moment(start, session.now, session.tz),
+        identifier=key,
+        start=begin,
         end=moments["end"],
         deadline=moments["deadline"],
         context=_context(context_file, packages),
@@ -156,6 +185,23 @@ def delete(context: typer.Context, name: MachineName, identifier: Identifier, js
         session.answer(message)
     else:
         session.out.print(Text(f"{identifier} is no longer booked for {name}."))
+
+
+@app.command()
+def cancel(
+    context: typer.Context,
+    select: Annotated[str, typer.Argument(metavar="SELECTOR", help=f"Of these machines. {SELECTOR_HELP}")],
+    identifier: Annotated[
+        str | None, typer.Option(help="What is booked under this identifier only; all if left out.")
+    ] = None,
+    dry_run: DryRun = False,
+    allow_empty: AllowEmpty = False,
+    json: Json = False,
+) -> None:
+    """Take back what is booked for many machines and has not started; what runs is refused."""
+    session = session_of(context)
+    selection = session.inn.machines.select(select)
+    print_lines(session, selection.cancel_updates(identifier, dry_run=dry_run, allow_empty=allow_empty))
 
 
 def say_status(update: UpdateMessage) -> Text:

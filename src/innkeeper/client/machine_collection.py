@@ -12,6 +12,7 @@ from innkeeper.client import calls
 
 if TYPE_CHECKING:
     from innkeeper.client.machines import Machine
+    from innkeeper.client.selection import Selection
     from innkeeper.client.tasks import Task
     from innkeeper.client.transport import Transport
     from innkeeper.wire.accountant import WatchedMessage
@@ -47,6 +48,12 @@ class MachineCollection:
     def __len__(self) -> int:
         return len(self.list())
 
+    def select(self, text: str) -> Selection:
+        """The machines of a selector, to act on them at once: ``label:web and not host:attic``."""
+        from innkeeper.client.selection import Selection
+
+        return Selection(self._transport, text)
+
     def create(self, name: str, **options: Unpack[NewMachineOptions]) -> Task:
         """Create a machine: ``image``, ``memory_mib`` and the other fields of ``CreateMachineRequest``."""
         from innkeeper.client.host import VirtualPC
@@ -71,6 +78,7 @@ class MachineCollection:
         """Look at all machines now: which can be maintained tonight, and what changes it for the others."""
         return self._transport.send(calls.checks())
 
-    def list(self) -> tuple[MachineMessage, ...]:
-        """What the hosts say of all machines, in one call."""
-        return self._transport.send(calls.machines()).machines
+    def list(self, select: str | None = None) -> tuple[MachineMessage, ...]:
+        """What the hosts say of all machines, or of those of a selector; page by page."""
+        pages = self._transport.pages(calls.machines(select))
+        return tuple(message for page in pages for message in page.machines)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
@@ -16,10 +17,14 @@ from innkeeper.client.calls.call import raw
 from innkeeper.client.doors import Door, LocalDoor, not_running
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.wire.event_stream import EventStream, StreamEvent
+from innkeeper.wire.messages import MachineList, UpdateList
 from innkeeper.wire.places import sockets_to_try
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
+
+#: A list of which there may be more.
+Page = TypeVar("Page", MachineList, UpdateList)
 
 #: Longer than the service's heartbeat on a quiet stream.
 STREAM_SILENCE_SECONDS = 45.0
@@ -64,6 +69,34 @@ class Transport:
                 timeout=httpx.Timeout(call.timeout_seconds, connect=5.0),
             )
         return call.read(response.status_code, response.content)
+
+    def pages(self, call: Call[Page]) -> Iterator[Page]:
+        """Send a call, and again for each page behind the first; raises as ``send`` does."""
+        after: str | None = None
+        while True:
+            page = self.send(dataclasses.replace(call, query={**call.query, "after": after}))
+            yield page
+            after = page.next_after
+            if after is None:
+                return
+
+    def lines(self, call: Call[Answer]) -> Iterator[Answer]:
+        """Send a call and read its answer line by line, as it comes; raises as ``send`` does."""
+        with (
+            self._translated(),
+            self._http.stream(
+                call.method,
+                call.path,
+                params=call.params,
+                content=call.content,
+                headers={"Content-Type": "application/json"} if call.body is not None else {},
+                timeout=httpx.Timeout(call.timeout_seconds, connect=5.0),
+            ) as response,
+        ):
+            if response.status_code >= 400:
+                call.read(response.status_code, response.read())
+            for line in response.iter_lines():
+                yield call.read(response.status_code, line.encode())
 
     def fetch(self, path: str, query: Query) -> bytes:
         """Read a body that is no JSON; raises the service's errors, or ``ServiceError``."""

@@ -78,8 +78,12 @@ class MachineUpdates:
 
     def __iter__(self) -> Iterator[Update]:
         """All of them, by start."""
-        messages = self._transport.send(calls.updates(self._machine)).updates
-        return (Update(self._transport, self._machine, message.identifier) for message in messages)
+        pages = self._transport.pages(calls.updates(self._machine))
+        return (
+            Update(self._transport, self._machine, message.identifier)
+            for page in pages
+            for message in page.updates
+        )
 
     def book(
         self,
@@ -129,8 +133,9 @@ class UpdateCollection:
         return update
 
     def list(self, machine: str | None = None) -> tuple[UpdateMessage, ...]:
-        """What is known of all bookings, with their runs, in one call."""
-        return self._transport.send(calls.updates(machine)).updates
+        """What is known of all bookings, with their runs, page by page."""
+        pages = self._transport.pages(calls.updates(machine))
+        return tuple(message for page in pages for message in page.updates)
 
 
 def _require_zone(name: str, moment: dt.datetime | None) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import dataclasses
+import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from innkeeper.channels.ports import GuestAgents
@@ -27,6 +29,10 @@ from innkeeper.wire.states import RollBack
 _FRESH_SECONDS: Final = 2.0
 #: … this, and before they are answered after it.
 _STALE_SECONDS: Final = 5.0
+#: So many machines are listed as often as that; more of them as much less often.
+_FEW: Final = 5_000
+#: So many are taken over before others are answered.
+_AT_ONCE: Final = 500
 #: With more changes than this at once, asking for all is cheaper than asking for each.
 _MANY: Final = 50
 _ALL: Final = 100_000
@@ -139,6 +145,22 @@ class Board:
         self._hear_agents()
         return [self._notices[key] for key in self._order]
 
+    async def count(self) -> int:
+        """Return how many machines there are."""
+        await self._refresh()
+        return len(self._order)
+
+    async def behind(self, place: tuple[str, str] | None) -> Iterator[Notice]:
+        """Iterate over the machines by name and host, from behind a place on; not across a wait."""
+        await self._refresh()
+        order = self._order
+        first = (
+            0
+            if place is None
+            else bisect.bisect_right(order, place, key=lambda k: _place(self._notices[k])[:2])
+        )
+        return (self._hear_agent(self._notices[key]) for key in itertools.islice(order, first, None))
+
     async def one(self, name: str) -> Notice:
         """Return one machine, by any reference to it. Raises ``MachineNotFound`` or ``MachineAmbiguous``."""
         await self._refresh()
@@ -174,9 +196,11 @@ class Board:
 
     async def _refresh(self) -> None:
         age = self._clock() - self._looked_at if self._is_whole else float("inf")
-        if age > _FRESH_SECONDS or len(self._changed) > _MANY:
+        # A list of many machines is long in coming: events tell of most changes, and the rest waits longer.
+        patience = max(1.0, len(self._order) / _FEW)
+        if age > patience * _FRESH_SECONDS or len(self._changed) > patience * _MANY:
             looking = self._look()
-            if age > _STALE_SECONDS or len(self._changed) > _MANY:
+            if age > patience * _STALE_SECONDS or len(self._changed) > patience * _MANY:
                 await asyncio.shield(looking)
         if self._changed or self._mending.locked():
             async with self._mending:
@@ -199,10 +223,13 @@ class Board:
             self._is_whole = False
             raise
         self._hold(live)
+        for number, machine in enumerate(machines):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            self._put(machine)
+        # With the order, which readers go by, and no wait in between.
         for key in self._notices.keys() - {machine.key for machine in machines}:
             del self._notices[key]
-        for machine in machines:
-            self._put(machine)
         self._changed |= self._changed_since
         self._sort()
         self._looked_at = began

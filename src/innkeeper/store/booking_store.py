@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import BookingNotFound
 from innkeeper.store.database import Database, upsert
 from innkeeper.store.tables import bookings
-from innkeeper.updates.booking import Booking, BookingVersion, Verdict
+from innkeeper.updates.booking import Booking, BookingVersion, Place, Verdict
+
+T = TypeVar("T")
 
 
 class SqlBookingStore:
@@ -22,8 +26,7 @@ class SqlBookingStore:
 
     async def put(self, booking: Booking) -> None:
         """Add it, or replace the one with the same machine and identifier."""
-        row = dataclasses.asdict(booking)
-        row["machine_key"] = row.pop("key")
+        row = _row(booking)
         await self._database.write(lambda c: upsert(c, bookings, row | {"machine": _name_of(c, booking)}))
 
     async def get(self, machine: str, identifier: str) -> Booking:
@@ -36,14 +39,34 @@ class SqlBookingStore:
 
     async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
         """By machine and identifier; ``ended`` asks for those with (or without) a verdict."""
-        query = sa.select(bookings)
-        if machine is not None:
-            query = query.where(_of(machine))
-        if ended is not None:
-            query = query.where(bookings.c.verdict.is_not(None) if ended else bookings.c.verdict.is_(None))
+        query = sa.select(bookings).where(*_wanted(machine, ended))
         rows = await self._database.read(lambda c: c.execute(query).all())
         # In Python: each database has its own idea of the order of letters.
         return sorted((_booking(row) for row in rows), key=lambda b: (b.machine, b.identifier, b.key))
+
+    async def page(
+        self,
+        *,
+        machine: str | None = None,
+        ended: bool | None = None,
+        after: Place | None = None,
+        limit: int,
+    ) -> Sequence[Booking]:
+        """By start, machine and identifier, from behind a place on; letters by their code points."""
+
+        def read(connection: sa.Connection) -> Sequence[Booking]:
+            start = bookings.c.start
+            names: list[sa.ColumnElement[str]] = [bookings.c.machine, bookings.c.identifier]
+            if connection.dialect.name == "postgresql":  # SQLite orders so by itself
+                names = [sa.collate(column, "C") for column in names]
+            query = sa.select(bookings).where(*_wanted(machine, ended)).order_by(start, *names).limit(limit)
+            if after is not None:
+                instant = sa.bindparam(None, after[0], type_=start.type)
+                later = sa.tuple_(*names) > sa.tuple_(*map(sa.literal, after[1:]))
+                query = query.where((start > instant) | ((start == instant) & later))
+            return [_booking(row) for row in connection.execute(query)]
+
+        return await self._database.read(read)
 
     async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
         """The versions of those without a verdict; no context is read."""
@@ -63,11 +86,117 @@ class SqlBookingStore:
         if not await self._database.write(lambda c: c.execute(delete).rowcount):
             raise _not_found(machine, identifier)
 
+    async def put_many(self, many: Sequence[Booking]) -> Set[Key]:
+        """Add them, or replace those that may be, in one transaction; returns the keys of the others."""
+        wanted = {(booking.of, booking.identifier): booking for booking in many}
+
+        def put(connection: sa.Connection) -> Set[Key]:
+            if not wanted:
+                return frozenset()
+            names = _names_for(connection, wanted)
+            rows = [_row(booking) | {"machine": names[key]} for key, booking in wanted.items()]
+            rows.sort(key=lambda row: (str(row["machine"]), str(row["identifier"])))
+            connection.execute(_insert_or_replace(connection), rows)
+            # The statement before has locked them all, those that it left too.
+            return {
+                key
+                for key, row in _rows(connection, wanted).items()
+                if key in wanted and not _booking(row).is_replaceable
+            }
+
+        return await self._database.write(put)
+
+    async def delete_waiting(self, keys: Sequence[Key]) -> Set[Key]:
+        """Delete those that neither run nor have ended, in one transaction; returns which it deleted."""
+
+        def delete(connection: sa.Connection) -> Set[Key]:
+            found = {
+                (row.machine, row.identifier): key
+                for key, row in _rows(connection, keys).items()
+                if key in set(keys) and _booking(row).is_waiting
+            }
+            deleted: set[Key] = set()
+            for some in _pieces(sorted(found)):
+                statement = sa.delete(bookings).where(_ROW.in_(some), _WAITING).returning(*_ROW_COLUMNS)
+                deleted |= {
+                    found[machine, identifier] for machine, identifier in connection.execute(statement)
+                }
+            return deleted
+
+        return await self._database.write(delete)
+
     async def move(self, key: str, to: str) -> None:
         """Give a machine's bookings to it at another host, but those whose identifier it has there too."""
         there = sa.select(bookings.c.identifier).where(bookings.c.machine_key == to)
         moved = sa.update(bookings).where(bookings.c.machine_key == key, bookings.c.identifier.not_in(there))
         await self._database.write(lambda c: c.execute(moved.values(machine_key=to)))
+
+
+#: A machine, by its key or by its name where it has none, and an identifier.
+Key = tuple[str, str]
+
+_ROW_COLUMNS: Final = (bookings.c.machine, bookings.c.identifier)
+_ROW: Final = sa.tuple_(*_ROW_COLUMNS)
+_WAITING: Final = bookings.c.task_id.is_(None) & bookings.c.verdict.is_(None)
+_REPLACEABLE: Final = _WAITING | (
+    bookings.c.verdict.is_not(None) & (bookings.c.verdict == Verdict.NOT_STARTED.value)
+)
+#: How much is asked for in one statement.
+_PIECE: Final = 400
+
+
+def _row(booking: Booking) -> dict[str, object]:
+    row = dataclasses.asdict(booking)
+    row["machine_key"] = row.pop("key")
+    return row
+
+
+def _rows(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, sa.Row[tuple[object, ...]]]:
+    """The rows of all bookings with these identifiers, by their keys; no context is read."""
+    columns = [column for column in bookings.c if column.name != "context"]
+    found: dict[Key, sa.Row[tuple[object, ...]]] = {}
+    for some in _pieces(sorted({identifier for _, identifier in keys})):
+        query = sa.select(*columns, sa.literal(b"").label("context")).where(bookings.c.identifier.in_(some))
+        found |= {(row.machine_key or row.machine, row.identifier): row for row in connection.execute(query)}
+    return found
+
+
+def _names_for(connection: sa.Connection, wanted: Mapping[Key, Booking]) -> Mapping[Key, str]:
+    """The names that bookings have in their rows, as ``_name_of`` finds them one by one."""
+    rows = _rows(connection, wanted)
+    taken = {(row.machine, row.identifier) for row in rows.values()}
+    names: dict[Key, str] = {}
+    for key, booking in wanted.items():
+        if key in rows:
+            names[key] = rows[key].machine
+        else:
+            names[key] = booking.of if (booking.machine, booking.identifier) in taken else booking.machine
+            taken.add((names[key], booking.identifier))
+    return names
+
+
+def _insert_or_replace(connection: sa.Connection) -> sa.Executable:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(bookings)
+    others = {column.name: insert.excluded[column.name] for column in bookings.c if not column.primary_key}
+    statement: sa.Executable = insert.on_conflict_do_update(
+        index_elements=list(_ROW_COLUMNS), set_=others, where=_REPLACEABLE
+    )
+    return statement
+
+
+def _pieces(all_of_them: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(all_of_them), _PIECE):
+        yield all_of_them[start : start + _PIECE]
+
+
+def _wanted(machine: str | None, ended: bool | None) -> Sequence[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    if machine is not None:
+        conditions.append(_of(machine))
+    if ended is not None:
+        conditions.append(bookings.c.verdict.is_not(None) if ended else bookings.c.verdict.is_(None))
+    return conditions
 
 
 def _of(machine: str) -> sa.ColumnElement[bool]:

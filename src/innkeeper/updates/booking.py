@@ -57,10 +57,28 @@ class Booking:
         return self.task_id is not None
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether it has neither started nor ended."""
+        return self.task_id is None and self.verdict is None
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether it may be booked again: what was not started has touched nothing."""
+        return self.is_waiting or self.verdict is Verdict.NOT_STARTED
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the list by start."""
+        return self.start, self.machine, self.identifier
+
+    @property
     def version(self) -> BookingVersion:
         """Differs where it was booked again, or has started."""
         return self.booked_at, self.task_id
 
+
+#: A booking's place in the list by start: its start, machine and identifier.
+Place = tuple[dt.datetime, str, str]
 
 #: When it was booked, and the task of its run.
 BookingVersion = tuple[dt.datetime, int | None]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import BookingNotFound, ErrorCode, InvalidArgument, UpdateError
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
-from innkeeper.updates.booking import MAX_CONTEXT_BYTES, Booking, BookingVersion, Verdict
+from innkeeper.updates.booking import MAX_CONTEXT_BYTES, Booking, BookingVersion, Place, Verdict
+from innkeeper.updates.bulk import Outcome, booked, cancelled, has_started, is_running
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import BookingStore
 from innkeeper.wire.events import Event, EventKind, Json, Publish
@@ -55,8 +56,8 @@ class Bookings:
         """
         found = await self._machines.get(machine)
         now = self._clock.now()
-        booking = Booking(
-            machine=found.title,
+        booking = _new(
+            found.title,
             key=found.key,
             identifier=identifier,
             label=label,
@@ -66,11 +67,6 @@ class Bookings:
             deadline=deadline,
             booked_by=booked_by,
             booked_at=now,
-            status=UpdateStatus.UNKNOWN,
-            task_id=None,
-            verdict=None,
-            reason="",
-            next_chance=None,
         )
         _refuse_impossible(booking)
         async with self._writing:
@@ -80,10 +76,78 @@ class Bookings:
         self._tell(EventKind.UPDATE_BOOKED, booking, {"label": label, "by": booked_by})
         return booking
 
+    async def book_many(
+        self,
+        titles: Mapping[str, str],
+        *,
+        label: str,
+        identifier: str,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        deadline: dt.datetime | None = None,
+        context: bytes = b"",
+        booked_by: str,
+    ) -> Sequence[Outcome]:
+        """Book one update for many machines, in one transaction; ``titles`` are by the machines' keys.
+
+        Raises ``InvalidArgument`` where the update is refused for all; one that has started is told.
+        """
+        now = self._clock.now()
+        pattern = _new(
+            "",
+            identifier=identifier,
+            label=label,
+            context=context,
+            start=now if start is None else start,
+            end=end,
+            deadline=deadline,
+            booked_by=booked_by,
+            booked_at=now,
+        )
+        _refuse_impossible(pattern)
+        wanted = [dataclasses.replace(pattern, machine=title, key=key) for key, title in titles.items()]
+        async with self._writing:
+            refused = await self._store.put_many(wanted)
+        for booking in wanted:
+            if (booking.of, booking.identifier) not in refused:
+                self._tell(EventKind.UPDATE_BOOKED, booking, {"label": label, "by": booked_by})
+        return booked(wanted, refused)
+
+    async def cancel_many(self, keys: Collection[str], identifier: str | None = None) -> Sequence[Outcome]:
+        """Take back what is booked for machines, all or one identifier; one that runs is told."""
+        found = await self._booked(keys, identifier)
+        async with self._writing:
+            deleted = await self._store.delete_waiting([(b.of, b.identifier) for b in found])
+        for booking in found:
+            if (booking.of, booking.identifier) in deleted:
+                self._tell(EventKind.UPDATE_DELETED, booking, {})
+        return cancelled(found, deleted)
+
+    async def cancellable(self, keys: Collection[str], identifier: str | None = None) -> Sequence[Outcome]:
+        """What ``cancel_many`` would come to; nothing is changed."""
+        found = await self._booked(keys, identifier)
+        return cancelled(found, {(b.of, b.identifier) for b in found if b.is_waiting})
+
     async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
         """By machine and identifier."""
         of = None if machine is None else self._of(machine)
         return [self._named(booking) for booking in await self._store.list(machine=of, ended=ended)]
+
+    async def page(
+        self,
+        *,
+        machine: str | None = None,
+        ended: bool | None = None,
+        after: Place | None = None,
+        limit: int,
+    ) -> Sequence[tuple[Place, Booking]]:
+        """By start, machine and identifier, from behind a place on; each with its place.
+
+        In the list a machine stands by the name that it was booked under.
+        """
+        of = None if machine is None else self._of(machine)
+        found = await self._store.page(machine=of, ended=ended, after=after, limit=limit)
+        return [(booking.place, self._named(booking)) for booking in found]
 
     async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
         """The versions of those that have not ended, by machine and identifier."""
@@ -106,11 +170,7 @@ class Bookings:
         async with self._writing:
             booking = await self.get(machine, identifier)
             if booking.has_started and booking.verdict is None:
-                raise UpdateError(
-                    f"The update “{identifier}” of {booking.machine} is running as task {booking.task_id}.",
-                    code=ErrorCode.ERROR_BUSY,
-                    advice=f"Cancel task {booking.task_id} first.",
-                )
+                raise is_running(booking)
             await self._store.delete(booking.of, identifier)
         self._tell(EventKind.UPDATE_DELETED, booking, {})
 
@@ -161,18 +221,20 @@ class Bookings:
             await self._store.put(booking)
         return booking
 
+    async def _booked(self, keys: Collection[str], identifier: str | None) -> Sequence[Booking]:
+        wanted = set(keys)
+        found = await self._store.list(ended=False)
+        return [
+            self._named(each) for each in found if each.of in wanted and identifier in (None, each.identifier)
+        ]
+
     async def _refuse_started(self, booking: Booking) -> None:
         try:
             old = await self.find(booking.of, booking.identifier)
         except BookingNotFound:
             return
-        # What was not started touched nothing, and may be booked again.
-        if (old.has_started or old.verdict is not None) and old.verdict is not Verdict.NOT_STARTED:
-            raise UpdateError(
-                f"The update “{old.identifier}” of {old.machine} has started already.",
-                code=ErrorCode.ERROR_ALREADY_EXISTS,
-                advice="Book it under another identifier.",
-            )
+        if not old.is_replaceable:
+            raise has_started(old)
         if booking.booked_by == GUEST and old.booked_by != GUEST:
             raise UpdateError(
                 f"“{old.identifier}” of {old.machine} was booked by {old.booked_by}, not by the guest.",
@@ -212,6 +274,38 @@ class Bookings:
             told["key"] = booking.key
         subject = f"{booking.machine}/{booking.identifier}"
         self._publish(Event(kind=kind, subject=subject, at=self._clock.now(), data=told))
+
+
+def _new(
+    machine: str,
+    *,
+    key: str = "",
+    identifier: str,
+    label: str,
+    context: bytes,
+    start: dt.datetime,
+    end: dt.datetime | None,
+    deadline: dt.datetime | None,
+    booked_by: str,
+    booked_at: dt.datetime,
+) -> Booking:
+    return Booking(
+        machine=machine,
+        key=key,
+        identifier=identifier,
+        label=label,
+        context=context,
+        start=start,
+        end=end,
+        deadline=deadline,
+        booked_by=booked_by,
+        booked_at=booked_at,
+        status=UpdateStatus.UNKNOWN,
+        task_id=None,
+        verdict=None,
+        reason="",
+        next_chance=None,
+    )
 
 
 def _refuse_impossible(booking: Booking) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from innkeeper.errors import BookingNotFound
-from innkeeper.updates.booking import Booking, BookingVersion, Report, Verdict
+from innkeeper.updates.booking import Booking, BookingVersion, Place, Report, Verdict
 from innkeeper.updates.ports import PastRun
 from innkeeper.updates.window import Window
 
@@ -39,6 +39,18 @@ class MemoryBookingStore:
             if machine in (None, booking.of, booking.machine) and ended in (None, booking.verdict is not None)
         ]
 
+    async def page(
+        self,
+        *,
+        machine: str | None = None,
+        ended: bool | None = None,
+        after: Place | None = None,
+        limit: int,
+    ) -> Sequence[Booking]:
+        """By start, machine and identifier, from behind a place on."""
+        found = sorted(await self.list(machine=machine, ended=ended), key=lambda b: b.place)
+        return [booking for booking in found if after is None or booking.place > after][:limit]
+
     async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
         """The versions of those without a verdict."""
         return {key: booking.version for key, booking in self._bookings.items() if booking.verdict is None}
@@ -47,6 +59,22 @@ class MemoryBookingStore:
         """Raises ``BookingNotFound``."""
         found = await self.get(machine, identifier)
         del self._bookings[found.of, identifier]
+
+    async def put_many(self, bookings: Sequence[Booking]) -> Set[tuple[str, str]]:
+        """Add them, or replace those that may be; returns the keys of the others."""
+        keys = {(b.of, b.identifier): b for b in bookings}
+        refused = {
+            key for key in keys if (old := self._bookings.get(key)) is not None and not old.is_replaceable
+        }
+        self._bookings |= {key: booking for key, booking in keys.items() if key not in refused}
+        return refused
+
+    async def delete_waiting(self, keys: Sequence[tuple[str, str]]) -> Set[tuple[str, str]]:
+        """Delete those that neither run nor have ended; returns which it deleted."""
+        found = {key for key in keys if (old := self._bookings.get(key)) is not None and old.is_waiting}
+        for key in found:
+            del self._bookings[key]
+        return found
 
     async def move(self, key: str, to: str) -> None:
         """Give a machine's bookings to it at another host, but those whose identifier it has there too."""

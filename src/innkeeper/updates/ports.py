@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
-from innkeeper.updates.booking import Booking, BookingVersion, Report
+from innkeeper.updates.booking import Booking, BookingVersion, Place, Report
 from innkeeper.updates.window import Window
 
 
@@ -26,11 +26,30 @@ class BookingStore(Protocol):
     async def list(self, *, machine: str | None = None, ended: bool | None = None) -> Sequence[Booking]:
         """By machine and identifier; ``ended`` asks for those with (or without) a verdict."""
 
+    async def page(
+        self,
+        *,
+        machine: str | None = None,
+        ended: bool | None = None,
+        after: Place | None = None,
+        limit: int,
+    ) -> Sequence[Booking]:
+        """By start, machine and identifier, from behind a place on; letters by their code points."""
+
     async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
         """The versions of those without a verdict, by machine and identifier."""
 
     async def delete(self, machine: str, identifier: str) -> None:
         """Raises ``BookingNotFound``."""
+
+    async def put_many(self, bookings: Sequence[Booking]) -> Set[tuple[str, str]]:
+        """Add them, or replace those that have neither started nor ended otherwise than not started.
+
+        In one transaction; returns the keys of the others (``of`` and identifier), which stay as they are.
+        """
+
+    async def delete_waiting(self, keys: Sequence[tuple[str, str]]) -> Set[tuple[str, str]]:
+        """Delete those that neither run nor have ended, in one transaction; returns which it deleted."""
 
     async def move(self, key: str, to: str) -> None:
         """Give a machine's bookings to it at another host, but those whose identifier it has there too."""

@@ -8,6 +8,8 @@ from innkeeper.wire.messages import MachineStateName
 
 #: The longest page.
 MAX_LIMIT = 10_000
+#: The page of whoever says nothing.
+DEFAULT_LIMIT = 500
 
 
 class MachineQuery(BaseModel):
@@ -21,8 +23,11 @@ class MachineQuery(BaseModel):
     state: MachineStateName | None = None
     #: With this in their name, whatever the case of its letters.
     text: str | None = Field(default=None, max_length=255)
-    #: At the most so many; nothing for all.
-    limit: int | None = Field(default=None, ge=1, le=MAX_LIMIT)
+    #: Those of a selector: names, globs, ``host/name``, ``label:``, ``host:``, ``state:``, ``os:``, joined
+    #: by ``and`` and ``not``.
+    select: str | None = Field(default=None, max_length=4096)
+    #: At the most so many; the others are on the next pages.
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
     #: What the page before said as ``next_after``.
     after: str | None = Field(default=None, max_length=512)
 
@@ -38,7 +43,7 @@ class UpdateQuery(BaseModel):
     ended: bool | None = None
     #: With this in their label or identifier, whatever the case of its letters.
     text: str | None = Field(default=None, max_length=255)
-    #: At the most so many; nothing for all.
-    limit: int | None = Field(default=None, ge=1, le=MAX_LIMIT)
+    #: At the most so many; the others are on the next pages.
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
     #: What the page before said as ``next_after``.
     after: str | None = Field(default=None, max_length=2048)

@@ -41,9 +41,9 @@ def health() -> Call[wire.HealthMessage]:
     return get("/v1/health", wire.HealthMessage)
 
 
-def machines() -> Call[wire.MachineList]:
-    """All machines."""
-    return get("/v1/machines", wire.MachineList)
+def machines(select: str | None = None) -> Call[wire.MachineList]:
+    """The first page of all machines, or of those of a selector."""
+    return get("/v1/machines", wire.MachineList, select=select)
 
 
 def checks() -> Call[check_wire.CheckList]:
@@ -108,7 +108,7 @@ def book(request: wire.BookRequest) -> Call[wire.UpdateMessage]:
 
 
 def updates(machine: str | None = None) -> Call[wire.UpdateList]:
-    """Bookings of all machines, or of one."""
+    """The first page of the bookings of all machines, or of one."""
     return get("/v1/updates", wire.UpdateList, machine=machine)
 
 

@@ -7,7 +7,7 @@ caller, and are refused by the same errors. No socket is crossed: the request go
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -16,10 +16,13 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Scope
 
 from innkeeper.errors import ErrorCode, ServiceError
-from innkeeper.wire.messages import Problem
+from innkeeper.wire.messages import MachineList, Problem, UpdateList
 from innkeeper.wire.problems import revive
 
 Answer = TypeVar("Answer", bound=BaseModel)
+#: A list of which there may be more on a next page.
+Page = TypeVar("Page", MachineList, UpdateList)
+Item = TypeVar("Item")
 Value = str | int | float | bool | None
 #: A message, or the fields of one: secrets travel in fields, since messages hide them.
 Body = BaseModel | Mapping[str, Value] | None
@@ -85,6 +88,20 @@ class Door:
             "starlette.exception_handlers": ({}, {}),
             "state": {},
         }
+
+
+async def every(
+    door: Door, path: str, answer: type[Page], items: Callable[[Page], Iterable[Item]], /, **query: Value
+) -> Sequence[Item]:
+    """Send a GET for each page of a list; returns what is on all of them."""
+    found: list[Item] = []
+    after: str | None = None
+    while True:
+        page = await door.get(path, answer, **query, after=after)
+        found += items(page)
+        after = page.next_after
+        if after is None:
+            return found
 
 
 class _Exchange:

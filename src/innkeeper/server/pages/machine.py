@@ -14,7 +14,7 @@ from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
 from innkeeper.machines.command import LIFE
 from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.server.pages.disks import trees
-from innkeeper.server.pages.door import Door
+from innkeeper.server.pages.door import Door, every
 from innkeeper.server.pages.forms import Mistake, mistake_of, read_form, wrong
 from innkeeper.server.pages.machines import SHOWING
 from innkeeper.server.pages.rendering import answer, is_fragment, show
@@ -121,7 +121,7 @@ async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
         "showing": SHOWING,
         "running": (await door.get("/tasks", TaskList, machine=found.name, live=True, limit=20)).tasks,
         "history": (await door.get("/tasks", TaskList, machine=found.name, live=False, limit=15)).tasks,
-        "updates": (await door.get("/updates", UpdateList, machine=found.name)).updates,
+        "updates": await every(door, "/updates", UpdateList, lambda page: page.updates, machine=found.name),
         "disks": trees(found.disks, await _chains(door, found)),
         "channels": (await door.get("/channels", ChannelList, machine=found.name)).channels,
         "graphs": _GRAPHS,

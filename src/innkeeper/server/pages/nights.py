@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from innkeeper.schedule.calendar import zone_database
 from innkeeper.server.messages import window_of
 from innkeeper.server.pages import words
-from innkeeper.server.pages.door import Door
+from innkeeper.server.pages.door import Door, every
 from innkeeper.server.pages.words import Sign
 from innkeeper.updates.order import UPDATE_RUN
 from innkeeper.updates.window import Window
@@ -208,10 +208,11 @@ def _openings(
 async def _stays(
     door: Door, plan: Sequence[PlannedMessage], start: dt.datetime, end: dt.datetime
 ) -> list[Stay]:
-    updates = (await door.get("/updates", UpdateList)).updates
+    updates = await every(door, "/updates", UpdateList, lambda page: page.updates)
     bookings = {(update.machine, update.identifier): update for update in updates}
     by_task = {update.task_id: update for update in updates if update.task_id is not None}
-    hosts = {machine.name: machine.host for machine in (await door.get("/machines", MachineList)).machines}
+    machines = await every(door, "/machines", MachineList, lambda page: page.machines)
+    hosts = {machine.name: machine.host for machine in machines}
     predicted = {entry.task_id: entry for entry in plan if entry.task_id is not None}
     runs = [
         _of_run(task, by_task.get(task.id), predicted.get(task.id), hosts)

@@ -5,6 +5,7 @@ FastAPI's routes of the same names describe these (OpenAPI), and call the same f
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -24,6 +25,7 @@ from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.http.problems import malformed, response_of
 from innkeeper.server.identity.needs import Endpoint, allowed, caller_of, guarded, needs
+from innkeeper.server.identity.selected import Seen, role_elsewhere, selected
 from innkeeper.server.identity.subjects import Kind, house_of, machine_in_path, resource_of, what_they_see
 from innkeeper.server.relay.machines import ElsewhereNotice, one_elsewhere, page_of_elsewhere
 from innkeeper.server.relay.neighbours import Neighbours
@@ -34,9 +36,6 @@ _CONDITION = b"if-none-match"
 _MACHINES = "/v1/machines"
 #: What a connection takes at once, more or less.
 _PIECE_BYTES: Final = 256 * 1024
-
-#: A machine here or at another server, and the caller's role on it.
-Seen = tuple[Notice | ElsewhereNotice, Role]
 
 
 class HotReads:
@@ -128,15 +127,19 @@ async def _one(house: House, name: str) -> Notice | ElsewhereNotice:
 async def list_machines(request: Request) -> Response:
     """The machines that the caller may see, and asks for."""
     house, caller, query = house_of(request), caller_of(request), _query(request)
-    notices = await house.board.all()
-    role = _role_on_each(caller)
-    if query == _EVERYTHING and role is not None and house.neighbours is None:
-        return _whole_list(request, house.board.version, notices, role)
-    page: list[Seen] = list(_from(_wanted(_seen(notices, caller), query), query.after))
+    board, role = house.board, _role_on_each(caller)
+    is_alone = house.neighbours is None
+    if query == _EVERYTHING and role is not None and is_alone and await board.count() <= query.limit:
+        return _whole_list(request, board.version, await board.all(), role)
+    notices = await board.behind(None if query.after is None else _key(query.after))
+    wanted = _wanted(_seen(notices, caller), query)
+    if query.select is not None:
+        wanted = await selected(house, wanted, query.select)
+    page: list[Seen] = list(itertools.islice(wanted, query.limit + 1))
     if house.neighbours is not None:
         page = sorted([*page, *await _elsewhere(house.neighbours, caller, query)], key=_order)
     more = None
-    if query.limit is not None and len(page) > query.limit:
+    if len(page) > query.limit:
         del page[query.limit :]
         more = _place(page[-1][0])
     return Ready(request, *_as_list(page, more, _allowed(request)))
@@ -148,8 +151,8 @@ async def _elsewhere(neighbours: Neighbours, caller: Caller, query: MachineQuery
         neighbours,
         Wanted(host=query.host, state=query.state, text=query.text),
         after=None if query.after is None else _key(query.after),
-        limit=None if query.limit is None else query.limit + 1,
-        role_on=lambda entry: caller.role_on(resource_of(entry)),
+        limit=query.limit + 1,
+        role_on=role_elsewhere(caller, query.select),
     )
 
 
@@ -189,7 +192,7 @@ def _role_on_each(caller: Caller) -> Role | None:
     return caller.role_on(THE_INN) if all(grant.reach is Reach.INN for grant in grants) else None
 
 
-def _seen(notices: Sequence[Notice], caller: Caller) -> Iterator[Seen]:
+def _seen(notices: Iterable[Notice], caller: Caller) -> Iterator[Seen]:
     for notice in notices:
         role = caller.role_on(resource_of(notice.machine))
         if role is not None:
@@ -205,13 +208,6 @@ def _wanted(seen: Iterable[Seen], query: MachineQuery) -> Iterable[Seen]:
         text = query.text.casefold()
         seen = (each for each in seen if text in each[0].machine.title.casefold())
     return seen
-
-
-def _from(seen: Iterable[Seen], after: str | None) -> Iterator[Seen]:
-    place = None if after is None else _key(after)
-    for each in seen:
-        if place is None or (each[0].machine.name, each[0].machine.host) > place:
-            yield each
 
 
 def _place(notice: Notice | ElsewhereNotice) -> str:

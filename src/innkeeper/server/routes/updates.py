@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 
 from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
+from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
@@ -17,11 +18,14 @@ from innkeeper.server.identity.visibility import sees_booking
 from innkeeper.server.messages import report_message, task_message, update_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.tasks.task import TaskFilter
-from innkeeper.updates.booking import Booking
+from innkeeper.updates.booking import Booking, Place
 from innkeeper.wire import messages as wire
 from innkeeper.wire.queries import UpdateQuery
 
 router = APIRouter(prefix="/updates", tags=["updates"])
+
+#: How many are read at once.
+_AT_ONCE: Final = 1000
 
 
 @router.get(
@@ -33,42 +37,54 @@ async def list_updates(
     house: TheHouse, caller: TheCaller, query: Annotated[UpdateQuery, Query()]
 ) -> wire.UpdateList:
     """Bookings by start, with the runs under way: those that the caller may see, and asks for."""
-    name = await key_of(house, query.machine) if query.machine is not None else None
-    found = await house.bookings.list(machine=name, ended=query.ended)
-    wanted = sorted((each for each in found if _is_wanted(each, query)), key=_place)
-    seen = [booking for booking in wanted if sees_booking(house, caller, booking)]
-    page = await house.trigger.explain(seen[: query.limit])
+    page = await _page(house, caller, query)
+    more = len(page) > query.limit
+    page = page[: query.limit]
     now = house.clock.now()
     running = {
         task.id: task_message(task, now)
         for task in await house.tasks.list(TaskFilter(live=True, limit=100_000))
     }
+    explained = await house.trigger.explain([booking for _, booking in page])
     return wire.UpdateList(
-        updates=tuple(update_message(booking, running.get(booking.task_id or 0)) for booking in page),
-        next_after=json.dumps(_place(page[-1])) if len(page) < len(seen) else None,
+        updates=tuple(update_message(booking, running.get(booking.task_id or 0)) for booking in explained),
+        next_after=_told(page[-1][0]) if more else None,
     )
 
 
-def _is_wanted(booking: Booking, query: UpdateQuery) -> bool:
+async def _page(house: House, caller: Caller, query: UpdateQuery) -> list[tuple[Place, Booking]]:
+    """Read one more than fits, where there are so many: of those that are asked for, and may be seen."""
+    machine = await key_of(house, query.machine) if query.machine is not None else None
+    place = None if query.after is None else _place_of(query.after)
     text = (query.text or "").casefold()
-    if text not in booking.label.casefold() and text not in booking.identifier.casefold():
-        return False
-    return query.after is None or _place(booking) > _place_of(query.after)
+    page: list[tuple[Place, Booking]] = []
+    while len(page) <= query.limit:
+        found = await house.bookings.page(machine=machine, ended=query.ended, after=place, limit=_AT_ONCE)
+        page += (each for each in found if _mentions(each[1], text) and sees_booking(house, caller, each[1]))
+        if len(found) < _AT_ONCE:
+            break
+        place = found[-1][0]
+    return page
 
 
-def _place(booking: Booking) -> tuple[str, str, str]:
-    return booking.start.astimezone(dt.UTC).isoformat(), booking.machine, booking.identifier
+def _mentions(booking: Booking, text: str) -> bool:
+    return text in booking.label.casefold() or text in booking.identifier.casefold()
 
 
-def _place_of(after: str) -> tuple[str, str, str]:
+def _told(place: Place) -> str:
+    start, machine, identifier = place
+    return json.dumps((start.astimezone(dt.UTC).isoformat(), machine, identifier))
+
+
+def _place_of(after: str) -> Place:
     try:
         start, machine, identifier = json.loads(after)
+        return dt.datetime.fromisoformat(start).astimezone(dt.UTC), str(machine), str(identifier)
     except (ValueError, TypeError) as error:
         raise InvalidArgument(
             "“after” is not a place in this list.",
             advice="Send the value of next_after from the page before.",
         ) from error
-    return str(start), str(machine), str(identifier)
 
 
 @router.post(

@@ -1,0 +1,241 @@
+"""Routes of acts on many machines by a selector, answered by one line a machine (NDJSON)."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+
+from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument, MachineError, NotPermitted
+from innkeeper.identity.caller import Caller
+from innkeeper.identity.roles import Role
+from innkeeper.machines.directory import EVERY_MACHINE, MachineEntry
+from innkeeper.machines.machine import Machine
+from innkeeper.server.board import Notice
+from innkeeper.server.house import House
+from innkeeper.server.identity.needs import needs
+from innkeeper.server.identity.selected import Seen, role_elsewhere, selected
+from innkeeper.server.identity.subjects import resource_of, what_they_see
+from innkeeper.server.relay.machines import page_of_elsewhere
+from innkeeper.server.routes.asking import TheCaller, TheHouse, TheNote
+from innkeeper.updates.bulk import Outcome
+from innkeeper.wire import bulk as wire
+
+router = APIRouter(tags=["updates"])
+
+_NDJSON = "application/x-ndjson"
+_LINES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"model": wire.BulkLine, "description": "One line a machine.", "content": {_NDJSON: {}}}
+}
+#: How many machines are labelled at once.
+_AT_ONCE = 8
+#: Lines that are sent in one piece.
+_LINES_A_PIECE = 500
+
+
+@router.post(
+    "/updates/book",
+    operation_id="book_updates",
+    response_class=StreamingResponse,
+    responses=_LINES,
+    dependencies=needs(Role.OPERATOR, what_they_see),
+)
+async def book_updates(
+    request: wire.BulkBookRequest, house: TheHouse, caller: TheCaller, note: TheNote
+) -> StreamingResponse:
+    """Book one update for all machines of a selector, in one transaction; one line tells of each."""
+    chosen = await _choose(house, caller, Role.OPERATOR, request)
+    note(chosen.words)
+    if request.dry_run:
+        return _answer(chosen.planned(request.identifier))
+    outcomes = await house.bookings.book_many(
+        chosen.titles,
+        label=request.label,
+        identifier=request.identifier,
+        start=request.start,
+        end=request.end,
+        deadline=request.deadline,
+        context=request.context,
+        booked_by=caller.name,
+    )
+    return _answer([*chosen.refused, *chosen.lines(outcomes)])
+
+
+@router.post(
+    "/updates/cancel",
+    operation_id="cancel_updates",
+    response_class=StreamingResponse,
+    responses=_LINES,
+    dependencies=needs(Role.OPERATOR, what_they_see),
+)
+async def cancel_updates(
+    request: wire.BulkCancelRequest, house: TheHouse, caller: TheCaller, note: TheNote
+) -> StreamingResponse:
+    """Take back what is booked for all machines of a selector, and has not started; a line for each."""
+    chosen = await _choose(house, caller, Role.OPERATOR, request)
+    note(chosen.words)
+    if request.dry_run:
+        waiting = await house.bookings.cancellable(chosen.titles, request.identifier)
+        return _answer([*chosen.refused, *chosen.lines(waiting, wire.BulkOutcome.PLANNED)])
+    outcomes = await house.bookings.cancel_many(chosen.titles, request.identifier)
+    return _answer([*chosen.refused, *chosen.lines(outcomes)])
+
+
+@router.post(
+    "/machines/label",
+    operation_id="label_machines",
+    response_class=StreamingResponse,
+    responses=_LINES,
+    dependencies=needs(Role.ADMINISTRATOR, what_they_see),
+)
+async def label_machines(
+    request: wire.BulkLabelRequest, house: TheHouse, caller: TheCaller, note: TheNote
+) -> StreamingResponse:
+    """Give labels to all machines of a selector, or take labels from them; a line for each, as it is done."""
+    if not request.add and not request.remove:
+        raise InvalidArgument("No label is named.", advice="Give labels to add, to remove, or both.")
+    chosen = await _choose(house, caller, Role.ADMINISTRATOR, request)
+    note(chosen.words)
+    if request.dry_run:
+        return _answer(chosen.planned(None))
+    # Before the answer begins: the audit log is told how it came out.
+    lines = [line async for line in _label(house, chosen.machines, request)]
+    return _answer([*chosen.refused, *lines])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Chosen:
+    """The machines of a selector that the caller may act on, and lines about those that they may not."""
+
+    machines: Sequence[Machine | MachineEntry]
+    refused: Sequence[wire.BulkLine]
+
+    @property
+    def words(self) -> str:
+        """For the audit log: all of them."""
+        return "machines " + ", ".join(each.title for each in self.machines)
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """What people call them, by their keys."""
+        return {each.key: each.title for each in self.machines}
+
+    def planned(self, identifier: str | None) -> Sequence[wire.BulkLine]:
+        """What would be done."""
+        planned = (
+            wire.BulkLine(
+                machine=each.title, host=each.host, identifier=identifier, outcome=wire.BulkOutcome.PLANNED
+            )
+            for each in self.machines
+        )
+        return [*self.refused, *planned]
+
+    def lines(
+        self, outcomes: Iterable[Outcome], done: wire.BulkOutcome = wire.BulkOutcome.DONE
+    ) -> Iterator[wire.BulkLine]:
+        """What was done."""
+        hosts = {each.title: each.host for each in self.machines}
+        for outcome in outcomes:
+            yield _line(
+                outcome.machine, hosts.get(outcome.machine, ""), outcome.identifier, outcome.error, done
+            )
+
+
+async def _choose(house: House, caller: Caller, role: Role, request: wire.BulkRequest) -> _Chosen:
+    """Find the machines. Raises ``InvalidArgument`` for no selector, or for one that matches nothing."""
+    machines: list[Machine | MachineEntry] = []
+    refused: list[wire.BulkLine] = []
+    for notice, held in await _found(house, caller, request.select):
+        found = notice.machine
+        if held >= role:
+            machines.append(found)
+        else:
+            error = NotPermitted(f"{caller.name} needs the role {role.word} on {found.title} for this.")
+            refused.append(_line(found.title, found.host, None, error))
+    if not machines and not refused and not request.allow_empty:
+        raise InvalidArgument(
+            f"No machine matches “{request.select}”.",
+            code=ErrorCode.ERROR_NOT_FOUND,
+            advice="innkeeper machine list shows what there is. To take an empty selection: --allow-empty",
+        )
+    return _Chosen(machines=machines, refused=refused)
+
+
+async def _found(house: House, caller: Caller, select: str) -> Sequence[Seen]:
+    """The machines of a selector that the caller sees, at all servers."""
+    here = await selected(house, _seen(await house.board.all(), caller), select)
+    if house.neighbours is None:
+        return list(here)
+    elsewhere = await page_of_elsewhere(
+        house.neighbours, EVERY_MACHINE, after=None, limit=None, role_on=role_elsewhere(caller, select)
+    )
+    return [*here, *elsewhere]
+
+
+def _seen(notices: Iterable[Notice], caller: Caller) -> Iterator[Seen]:
+    for notice in notices:
+        held = caller.role_on(resource_of(notice.machine))
+        if held is not None:
+            yield notice, held
+
+
+async def _label(
+    house: House, machines: Sequence[Machine | MachineEntry], request: wire.BulkLabelRequest
+) -> AsyncIterator[wire.BulkLine]:
+    settings, room = house.equipment.settings, asyncio.Semaphore(_AT_ONCE)
+
+    async def label(each: Machine | MachineEntry) -> wire.BulkLine:
+        error: InnkeeperError | None = None
+        if isinstance(each, MachineEntry):
+            return _line(each.title, each.host, None, _elsewhere(each))
+        async with room:
+            try:
+                if request.add:
+                    await settings.add_labels(each.key, list(request.add))
+                if held := [label for label in request.remove if label in each.labels]:
+                    await settings.remove_labels(each.key, held)
+            except InnkeeperError as refusal:
+                error = refusal
+        return _line(each.title, each.host, None, error)
+
+    for line in asyncio.as_completed([label(each) for each in machines]):
+        yield await line
+
+
+def _elsewhere(entry: MachineEntry) -> MachineError:
+    return MachineError(
+        f"The host {entry.host} of {entry.title} is looked after by another server.",
+        machine=entry.name,
+        code=ErrorCode.ERROR_NOT_SUPPORTED,
+        advice=f"Give the label to it alone: innkeeper machine label {entry.host}/{entry.name} add LABEL",
+    )
+
+
+def _line(
+    name: str,
+    host: str,
+    identifier: str | None,
+    error: InnkeeperError | None,
+    done: wire.BulkOutcome = wire.BulkOutcome.DONE,
+) -> wire.BulkLine:
+    return wire.BulkLine(
+        machine=name,
+        host=host,
+        identifier=identifier,
+        outcome=done if error is None else wire.BulkOutcome.REFUSED,
+        reason="" if error is None else error.sentence,
+        code="" if error is None else error.code.name,
+    )
+
+
+def _answer(lines: Sequence[wire.BulkLine]) -> StreamingResponse:
+    async def pieces() -> AsyncIterator[str]:
+        for start in range(0, len(lines), _LINES_A_PIECE):
+            some = lines[start : start + _LINES_A_PIECE]
+            yield "".join(f"{line.model_dump_json()}\n" for line in some)
+
+    return StreamingResponse(pieces(), media_type=_NDJSON)
