@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 
 from innkeeper.store.opening import Store, open_store
 from innkeeper.tasks.clock import SystemClock
@@ -273,6 +274,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
         asyncio.run(serve_for_ever(sys.argv[2]))
     else:
         main()

@@ -194,7 +194,7 @@ class DbosEngine:
         if not runs:
             return
         keys = [run.workflow_id for run in runs]
-        _log.warning("engine.runs_taken_up", runs=len(keys), queue=self._queue)
+        _log.info("engine.runs_taken_up", runs=len(keys), queue=self._queue)
         self._coming.update((run.workflow_id, _host_of(run)) for run in runs)
         self._left.difference_update(keys)
         await self._in_thread(lambda: DBOS.resume_workflows(keys, queue_name=self._queue))

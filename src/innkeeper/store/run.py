@@ -63,7 +63,7 @@ class _Step:
         self._answered: asyncio.Future[Record | _Word] = journal.create_future()
 
     async def perform(self) -> Record:
-        """Have the body do the step, and return its record; on the journal's loop."""
+        """Pass the step to the body, and return its record; on the journal's loop."""
         self.set_result_of(self.looked, None)
         answer = await self._answered
         if isinstance(answer, _Word):
