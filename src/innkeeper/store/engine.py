@@ -26,6 +26,7 @@ from dbos import (
 )
 
 from innkeeper.store.journal_loop import journal_loop, run_on
+from innkeeper.store.postgresql import postgres_engine
 from innkeeper.store.run import Parked, Run
 from innkeeper.store.sqlite import Synchronous, prepare_file, sqlite_engine
 from innkeeper.tasks.outcome import Record, attempt, traceback_of
@@ -333,9 +334,21 @@ def _config(database: Path | sa.URL, executor_id: str) -> DBOSConfig:
         )
     else:
         config["system_database_url"] = database.render_as_string(hide_password=False)
+        config["system_database_engine"] = _on_postgres(database, executor_id)
         config["dbos_system_schema"] = "innkeeper_runs"
-        config["sys_db_pool_size"] = _POSTGRES_CONNECTIONS
     return config
+
+
+def _on_postgres(database: sa.URL, executor_id: str) -> sa.Engine:
+    """An engine whose failures to connect DBOS waits out: it knows not all of them by their text."""
+    engine = postgres_engine(database, most=_POSTGRES_CONNECTIONS, name=f"innkeeper runs {executor_id}")
+
+    @sa.event.listens_for(engine, "handle_error")
+    def tell_as_lost(context: sa.ExceptionContext) -> None:
+        if context.connection is None:
+            context.is_disconnect = True
+
+    return engine
 
 
 def _runs(

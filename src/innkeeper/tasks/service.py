@@ -197,7 +197,7 @@ class Tasks:
             parent_id=parent_id,
             owner=owner,
             cancel_effect=cancel_effect,
-            host=host,
+            host=host or None,
             server=self._engine.server,
             carrier=self._carrier_of(kind),
         )
