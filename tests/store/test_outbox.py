@@ -70,6 +70,12 @@ def _subjects(heard: Sequence[Numbered]) -> list[str]:
     return [numbered.event.subject for numbered in heard]
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the reader for as long as it takes."""
+    monkeypatch.setattr("innkeeper.server.events.shared._CATCH_UP_SECONDS", 60.0)
+
+
 # The numbers
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi.responses import StreamingResponse
 
@@ -27,7 +27,7 @@ def event_stream(
     *,
     subject: str | None = None,
     until: EventKind | None = None,
-    sees: Callable[[Event], bool] = lambda event: True,
+    sees: Callable[[Event], Awaitable[bool]] | None = None,
 ) -> StreamingResponse:
     """Return a response that streams events of these kinds and this subject; ends after one ``until``.
 
@@ -44,7 +44,7 @@ async def _pieces(
     kinds: tuple[str, ...],
     subject: str | None,
     until: EventKind | None,
-    sees: Callable[[Event], bool],
+    sees: Callable[[Event], Awaitable[bool]] | None,
 ) -> AsyncIterator[bytes]:
     async with contextlib.aclosing(bus.listen(last_id, kinds)) as events:
         following = asyncio.ensure_future(anext(events, None))
@@ -59,7 +59,7 @@ async def _pieces(
                 if numbered is None:
                     return
                 wanted = subject in (None, numbered.event.subject) or not numbered.event.subject
-                if wanted and sees(numbered.event):
+                if wanted and (sees is None or await sees(numbered.event)):
                     yield encode(_said(numbered))
                     if numbered.event.kind == until:
                         return

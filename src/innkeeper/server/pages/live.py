@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi.responses import StreamingResponse
 from starlette.requests import Request
@@ -44,7 +44,7 @@ async def mark(request: Request) -> None:
 
 
 async def _pieces(
-    bus: EventBus, last_id: str, kinds: tuple[str, ...], sees: Callable[[Event], bool]
+    bus: EventBus, last_id: str, kinds: tuple[str, ...], sees: Callable[[Event], Awaitable[bool]]
 ) -> AsyncIterator[bytes]:
     batches = bus.batches(last_id, kinds, gather_seconds=GATHER_SECONDS, timeout_seconds=HEARTBEAT_SECONDS)
     yield HEARTBEAT
@@ -53,6 +53,6 @@ async def _pieces(
             if not batch:
                 yield HEARTBEAT
                 continue
-            told = b",".join([numbered.json for numbered in batch if sees(numbered.event)])
+            told = b",".join([numbered.json for numbered in batch if await sees(numbered.event)])
             if told:
                 yield b"id: %b\ndata: [%b]\n\n" % (batch[-1].id.encode(), told)

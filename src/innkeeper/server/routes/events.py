@@ -10,6 +10,8 @@ from fastapi.responses import StreamingResponse
 
 from innkeeper.errors import InvalidArgument
 from innkeeper.identity.roles import Role
+from innkeeper.machines.directory import MachineEntry
+from innkeeper.machines.machine import Machine
 from innkeeper.server.house import House
 from innkeeper.server.http.event_stream import STREAM, event_stream
 from innkeeper.server.identity.needs import needs
@@ -43,21 +45,25 @@ async def follow_events(
     ``machine`` leaves the events of that machine, and ``documented`` those that are one of these documented
     events, parted by commas (``IVMVirtualMachineEvents.OnReset``).
     """
-    sees, wanted = sees_event(house, caller), _wanted(_names(house, machine), documented)
-    return event_stream(
-        house.events,
-        last_event_id,
-        tuple(kinds.split(",")),
-        sees=lambda event: event.kind is EventKind.EVENTS_LOST or (wanted(event) and sees(event)),
-    )
+    sees, wanted = sees_event(house, caller), _wanted(await _names(house, machine), documented)
+
+    async def sees_wanted(event: Event) -> bool:
+        return event.kind is EventKind.EVENTS_LOST or (wanted(event) and await sees(event))
+
+    return event_stream(house.events, last_event_id, tuple(kinds.split(",")), sees=sees_wanted)
 
 
-def _names(house: House, machine: str) -> frozenset[str]:
+async def _names(house: House, machine: str) -> frozenset[str]:
     """All that events of a machine call it, in small letters; none where none is asked for."""
     if not machine:
         return frozenset()
-    known = house.board.known(machine)
-    return frozenset({machine.casefold()} if known is None else {known.title.casefold(), known.key})
+    known: Machine | MachineEntry | None = house.board.known(machine)
+    if known is None and house.neighbours is not None:
+        elsewhere = await house.neighbours.machine_elsewhere(machine)
+        known = None if elsewhere is None else elsewhere.machine
+    if known is None:
+        return frozenset({machine.casefold()})
+    return frozenset({known.title.casefold(), f"{known.host}/{known.name}".casefold(), known.key})
 
 
 def _wanted(machine: frozenset[str], names: str) -> Callable[[Event], bool]:
