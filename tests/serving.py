@@ -20,7 +20,7 @@ from innkeeper.cli.app import app
 from innkeeper.client import Inn, connect
 from innkeeper.errors import ServiceError
 
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _STOP_SECONDS = 20.0
 
 #: Eighty columns of plain text, in UTC.

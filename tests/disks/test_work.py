@@ -72,6 +72,8 @@ class TaskContext:
         """Remember it."""
         self.effects.append(effect)
 
+    host = None
+
     def end_with(self, writing: Awaitable[object]) -> None:
         """Never: disks write with no task's end."""
         raise AssertionError

@@ -72,6 +72,10 @@ NOUNS = (
         user="Look after people: accounts, roles, tokens.",
     ),
     _part(
+        "server",
+        server="Look after the servers that share a database.",
+    ),
+    _part(
         "audit",
         audit="Read the audit log, and check it.",
     ),

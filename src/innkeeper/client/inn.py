@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # each collection is imported when it is first used: most pro
     from innkeeper.client.machine_collection import MachineCollection
     from innkeeper.client.people import People
     from innkeeper.client.schedule import Schedule
+    from innkeeper.client.servers import ServerCollection
     from innkeeper.client.tasks import TaskCollection
     from innkeeper.client.updates import UpdateCollection
     from innkeeper.client.windows import WindowCollection
@@ -145,6 +146,13 @@ class Inn:
         from innkeeper.client.people import People
 
         return People(self._transport)
+
+    @functools.cached_property
+    def servers(self) -> ServerCollection:
+        """The servers that share the service's database."""
+        from innkeeper.client.servers import ServerCollection
+
+        return ServerCollection(self._transport)
 
     @functools.cached_property
     def audit(self) -> AuditLog:

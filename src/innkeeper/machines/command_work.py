@@ -29,6 +29,7 @@ from innkeeper.machines.undo.undoable import (
     take_at_start,
 )
 from innkeeper.machines.unless_cancelled import unless_cancelled
+from innkeeper.machines.whereabouts import host_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask, Work
 from innkeeper.tasks.task import LogLevel
@@ -85,7 +86,7 @@ class CommandWork:
             return self._go_back
 
         async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
-            host, name = self._hosts[str(argument["host"])], str(argument["machine"])
+            host, name = host_of(self._hosts, task, argument), str(argument["machine"])
             task.report(command.words.capitalize(), number=1, count=1)
             if command is Command.STARTUP:
                 await self._before_start(host, name, task, argument)
@@ -108,7 +109,7 @@ class CommandWork:
 
     async def undo_action(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
         """The work that deals with the undo disks of a machine whose guest has powered off by itself."""
-        await self.apply_undo_action(self._hosts[str(argument["host"])], str(argument["machine"]), task)
+        await self.apply_undo_action(host_of(self._hosts, task, argument), str(argument["machine"]), task)
 
     async def apply_undo_action(self, host: Host, name: str, task: RunningTask) -> None:
         """Keep, discard or merge the undo disks of a machine that is off now, by its undo action."""
@@ -176,7 +177,7 @@ class CommandWork:
         """Merge or discard: which disks is a step of its own, for afterwards the machine does not tell."""
 
         async def work(task: RunningTask, argument: Mapping[str, Json]) -> None:
-            host, name = self._hosts[str(argument["host"])], str(argument["machine"])
+            host, name = host_of(self._hosts, task, argument), str(argument["machine"])
             planned = await task.step("plan", lambda: self._plan_of_undo_disks(command, host, name))
             if planned is None:
                 await self._delete_leftovers(host, name, task)
@@ -193,7 +194,7 @@ class CommandWork:
 
     async def _go_back(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
         """Go back to the running moment, a step for each thing that may not be done again."""
-        host, name = self._hosts[str(argument["host"])], str(argument["machine"])
+        host, name = host_of(self._hosts, task, argument), str(argument["machine"])
         planned = await task.step("plan", lambda: plan_going_back(host, name, clock=self._clock))
         plan = UndoPlan.from_json(planned)
         await self._refuse_half_merged(plan)

@@ -32,6 +32,7 @@ from innkeeper.machines.settings import refuse_setting
 from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.machines.undo.undoable import existing_plan, remember_parents
 from innkeeper.machines.unless_cancelled import unless_cancelled
+from innkeeper.machines.whereabouts import host_of
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import CancelEffect, Task
@@ -279,7 +280,7 @@ class Creation:
     # Works
 
     async def _create(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
-        host = self._machines.hosts[str(argument["host"])]
+        host = host_of(self._machines.hosts, task, argument)
         wanted = NewMachine.from_json(argument["machine"])
         try:
             await self._make_images(host, wanted, task)
@@ -316,7 +317,7 @@ class Creation:
         return None
 
     async def _delete(self, task: RunningTask, argument: Mapping[str, Json]) -> None:
-        host, name = self._machines.hosts[str(argument["host"])], str(argument["machine"])
+        host, name = host_of(self._machines.hosts, task, argument), str(argument["machine"])
         with_disks = bool(argument["disks"])
 
         async def plan() -> Json:

@@ -67,14 +67,19 @@ class Machines:
     def __init__(
         self,
         *,
-        hypervisors: Sequence[Host],
+        hypervisors: Sequence[Host] | Mapping[str, Host],
         tasks: Tasks,
         clock: Clock,
         run_has_merged: Callable[[int], Awaitable[bool]],
         rules: UndoRules = _RULES,
     ) -> None:
-        """``run_has_merged`` says whether an update run has passed its point of no return."""
-        self._hosts = {hypervisor.name: hypervisor for hypervisor in hypervisors}
+        """``run_has_merged`` says whether an update run has passed its point of no return.
+
+        ``hypervisors`` by name may change while they are looked at: hosts come and go between servers.
+        """
+        self._hosts: Mapping[str, Host] = (
+            hypervisors if isinstance(hypervisors, Mapping) else {each.name: each for each in hypervisors}
+        )
         self._places = Places()
         self._finder = Finder(self._hosts, self._places)
         #: The hosts that did not answer when machines were last listed.

@@ -9,7 +9,8 @@ import datetime as dt
 import functools
 import secrets
 import socket
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -30,7 +31,8 @@ from innkeeper.hypervisor.libvirt import (
     prepare_root,
 )
 from innkeeper.hypervisor.simulated.agents import FakeAgents
-from innkeeper.hypervisor.simulated.fleet import Fleet, open_fleet
+from innkeeper.hypervisor.simulated.fleet import Fleet as SimulatedFleet
+from innkeeper.hypervisor.simulated.fleet import open_fleet
 from innkeeper.hypervisor.simulated.host import SimulatedHost
 from innkeeper.hypervisor.simulated.turns import Actor
 from innkeeper.identity.audit import Audit
@@ -69,13 +71,19 @@ from innkeeper.server.house import House
 from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
 from innkeeper.server.operations import operations
+from innkeeper.server.owned_hosts import OwnedHosts
 from innkeeper.server.scheduling import scheduling
 from innkeeper.server.settings import FakeSettings, Settings
+from innkeeper.servers.fence import OPEN, Fence, HostElsewhere
+from innkeeper.servers.fleet import Fleet
+from innkeeper.servers.ownership import Callbacks, HostFence, LeaseTimes, Ownership
+from innkeeper.store.lease_guard import LeaseGuard
 from innkeeper.store.opening import Store, open_store
 from innkeeper.tasks.clock import SystemClock
-from innkeeper.tasks.ports import Clock, Engine
+from innkeeper.tasks.ports import Clock, Engine, any_host
 from innkeeper.tasks.service import Retention, Tasks
 from innkeeper.tasks.supervision import Loops, Work
+from innkeeper.tasks.task import TaskFilter
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.checks import Checks
@@ -83,12 +91,10 @@ from innkeeper.updates.preparations import Preparations
 from innkeeper.updates.reconciler import Reconciler
 from innkeeper.updates.reports import Reports, run_has_merged
 from innkeeper.updates.run import UpdateRuns
-from innkeeper.updates.trigger import TriggerAgent
+from innkeeper.updates.stuck_bookings import settle_stuck_bookings
+from innkeeper.updates.trigger import TriggerAgent, anywhere
 from innkeeper.updates.windows import Windows
 from innkeeper.wire.byte_pipe import BytePipe
-
-#: Of life; a name is kept for almost four of them.
-_SECONDS_BETWEEN_SIGNS = 8.0
 
 _log = structlog.get_logger(__name__)
 
@@ -115,6 +121,8 @@ class Foundations:
     store: Store
     exports: Exports
     loops: Loops
+    #: Whose hosts are whose; ``None`` where no other server shares the database.
+    ownership: Ownership | None
     #: Closes what was opened, last first.
     opened: contextlib.AsyncExitStack
 
@@ -128,6 +136,9 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
     async with contextlib.AsyncExitStack() as opened:
         await asyncio.to_thread(zone_database.load)
         foundations = await _foundations(settings, overrides, opened)
+        ownership = foundations.ownership
+        if ownership is not None:
+            _keep_running(foundations, "leases of hosts", ownership.run)
         hypervisors = await _hypervisors(foundations)
         history = dt.timedelta(days=settings.history_days)
         tasks = Tasks(
@@ -137,12 +148,13 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             publish=foundations.events.publish,
             retention=Retention(age=history),
             shared=foundations.store.is_shared,
+            may_carry=ownership.owns if ownership is not None else any_host,
             loops=foundations.loops,
             up_to_date=foundations.events.up_to_date,
         )
         foundations.events.subscribe_to_others(tasks.on_event_elsewhere)
         machines = Machines(
-            hypervisors=hypervisors,
+            hypervisors=OwnedHosts(hypervisors, ownership) if ownership is not None else hypervisors,
             tasks=tasks,
             clock=foundations.clock,
             run_has_merged=lambda run: run_has_merged(foundations.store.reports, run),
@@ -153,11 +165,13 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         await adoption.adopt()
         foundations.events.subscribe(adoption.on_event)
         house = await _house(foundations, tasks, machines, hypervisors)
+        if ownership is not None:
+            opened.push_async_callback(ownership.close)
         opened.push_async_callback(tasks.close)
         await tasks.launch()
+        if ownership is not None:
+            await ownership.begin(_work_on_hosts(foundations, house))
         keep = functools.partial(_keep_running, foundations)
-        if foundations.store.is_shared:
-            keep("signs of life", functools.partial(_show_life, foundations.store))
         keep("reconciler", _reconciler(foundations, tasks, machines, settings.policy.undo.undo_directory).run)
         keep("adoption", adoption.run)
         keep("undo watch", _undo_action_watch(foundations, machines).run)
@@ -188,6 +202,22 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             await apply_shutdown_actions(machines, tasks, timeout_seconds=settings.shutdown_seconds)
 
 
+def _work_on_hosts(foundations: Foundations, house: House) -> Callbacks:
+    """What is done when a host has become this server's, or is its own no more."""
+
+    async def gained(host_id: str) -> None:
+        await house.tasks.take_over([host_id])
+        await settle_stuck_bookings(house.bookings, house.tasks, foundations.store.reports)
+        directory = foundations.settings.policy.undo.undo_directory
+        await _reconciler(foundations, house.tasks, house.machines, directory).run()
+        house.trigger.wake()
+
+    async def in_flight(host_id: str) -> int:
+        return len(await house.tasks.list(TaskFilter(live=True, host=host_id)))
+
+    return Callbacks(gained=gained, lost=lambda host_id: house.tasks.let_go([host_id]), in_flight=in_flight)
+
+
 async def _foundations(
     settings: Settings, overrides: Overrides, opened: contextlib.AsyncExitStack
 ) -> Foundations:
@@ -195,7 +225,12 @@ async def _foundations(
     home = await asyncio.to_thread(claim_home, settings.state_dir)
     opened.callback(home.close)
     loops = Loops(clock)
-    store = await open_store(settings.database_url, server=settings.own_name, home=home.name)
+    store = await open_store(
+        settings.database_url,
+        server=settings.own_name,
+        home=home.name,
+        lease=dt.timedelta(seconds=settings.lease_seconds),
+    )
     opened.push_async_callback(store.close)
     events = _events(store, loops, opened)
     metrics = Metrics()
@@ -205,6 +240,7 @@ async def _foundations(
     return Foundations(
         exports=exports,
         loops=loops,
+        ownership=_ownership(store, settings) if store.is_shared else None,
         settings=settings,
         overrides=overrides,
         clock=clock,
@@ -229,6 +265,13 @@ def _events(store: Store, loops: Loops, opened: contextlib.AsyncExitStack) -> Ev
     events.attach(asyncio.get_running_loop())
     opened.callback(events.close)
     return events
+
+
+def _ownership(store: Store, settings: Settings) -> Ownership:
+    times = LeaseTimes.of(settings.lease_seconds)
+    ownership = Ownership(store.server, servers=store.servers, leases=store.leases, times=times)
+    store.database.guard = LeaseGuard(store.leases, store.server.id, ownership)
+    return ownership
 
 
 def _clock(settings: Settings) -> Clock:
@@ -256,7 +299,9 @@ async def _house(
         policy=policy,
     )
     windows = Windows(store.windows, machines.places)
+    ownership = foundations.ownership
     trigger = TriggerAgent(
+        may_begin=ownership.may_begin if ownership is not None else anywhere,
         tasks=tasks,
         machines=machines,
         bookings=bookings,
@@ -364,6 +409,25 @@ async def _house(
         ),
         disks=disks,
         neighbours=await compose_neighbours(foundations.settings, store, machines, foundations.opened),
+        fleet=_servers(foundations, tasks),
+        ownership=foundations.ownership,
+    )
+
+
+def _servers(foundations: Foundations, tasks: Tasks) -> Fleet:
+    """Compose the look at the servers that share the database."""
+
+    async def in_flight() -> Mapping[str, int]:
+        live = await tasks.list(TaskFilter(live=True, limit=100_000))
+        return Counter(task.server for task in live if task.server is not None)
+
+    store, ownership = foundations.store, foundations.ownership
+    return Fleet(
+        store.server,
+        servers=store.servers,
+        leases=store.leases,
+        in_flight=in_flight,
+        hurry=ownership.hurry if ownership is not None else None,
     )
 
 
@@ -414,6 +478,8 @@ def _reconciler(
 
 async def _hypervisors(foundations: Foundations) -> Sequence[Host]:
     if foundations.overrides.hypervisors is not None:
+        for host in foundations.overrides.hypervisors:
+            await _give(foundations, host)
         return foundations.overrides.hypervisors
     if foundations.settings.fake is not None:
         return await _fake(foundations, foundations.settings.fake)
@@ -424,6 +490,34 @@ async def _hypervisors(foundations: Foundations) -> Sequence[Host]:
     return [_opened(host) for host in opened]
 
 
+async def _give(foundations: Foundations, host: Host) -> None:
+    """Own a host that is open already, as soon as no other server does."""
+    fence = _fence(foundations, host.name, host.uri)
+
+    async def connect() -> None:
+        await fence.claim(host.id)
+        await fence.opened()
+
+    if isinstance(fence, HostFence):
+        fence.bind(connect=connect, disconnect=host.connection.let_go)
+    with contextlib.suppress(HostElsewhere):
+        await connect()
+
+
+def _bind(fence: Fence, host: Host) -> None:
+    """Give a fence what opens its host, and what lets go of it."""
+    if isinstance(fence, HostFence):
+        fence.bind(connect=host.connection.open, disconnect=host.connection.let_go)
+
+
+def _fence(foundations: Foundations, name: str, uri: str) -> Fence:
+    """Return what stands before each act on a host."""
+    if foundations.ownership is None:
+        return OPEN
+    stands_in = {name, uri} & set(foundations.settings.stand_in_for)
+    return foundations.ownership.fence(name=name, uri=uri, stand_in=bool(stands_in))
+
+
 def _opened(host: Host | BaseException) -> Host:
     if isinstance(host, BaseException):
         raise host
@@ -431,7 +525,7 @@ def _opened(host: Host | BaseException) -> Host:
 
 
 async def _fake(foundations: Foundations, fake: FakeSettings) -> Sequence[Host]:
-    fleet = Fleet(
+    fleet = SimulatedFleet(
         directory=_fleet(foundations.settings),
         first_host=fake.first_host,
         hosts=fake.hosts,
@@ -440,9 +534,18 @@ async def _fake(foundations: Foundations, fake: FakeSettings) -> Sequence[Host]:
         failures_a_day=fake.failures_a_day,
     )
     actor = Actor(server=foundations.settings.own_name, keeps_ledger=fake.ledger)
-    return await foundations.opened.enter_async_context(
-        open_fleet(fleet, clock=foundations.clock, publish=foundations.events.publish, actor=actor)
+    hosts = await foundations.opened.enter_async_context(
+        open_fleet(
+            fleet,
+            clock=foundations.clock,
+            publish=foundations.events.publish,
+            actor=actor,
+            fence_of=functools.partial(_fence, foundations),
+        )
     )
+    for host in hosts:
+        _bind(host.simulation.fence, host)
+    return hosts
 
 
 async def _uris(settings: Settings) -> Sequence[str]:
@@ -460,13 +563,16 @@ async def _libvirt(foundations: Foundations, name: str, uri: str) -> Host:
             state_dir, lambda phase: _log.info("hypervisor_probing", phase=phase)
         )
         _log.info("hypervisor_probed", accelerator=acceleration.accelerator, reason=acceleration.reason)
+    fence = _fence(foundations, name, uri)
     hypervisor = libvirt_host(
         name=name,
         uri=uri,
         publish=foundations.events.publish,
         state_directory=state_dir,
         exports=foundations.exports,
+        fence=fence,
     )
+    _bind(fence, hypervisor)
     foundations.opened.push_async_callback(hypervisor.connection.close)
     await hypervisor.connection.open()
     _log.info("hypervisor_opened", host=hypervisor.name, uri=uri)
@@ -538,13 +644,6 @@ async def _channels(
     foundations.opened.push_async_callback(channels.close)
     await channels.open()
     return channels
-
-
-async def _show_life(store: Store) -> None:
-    """Keep the server's name: without a sign of life another process may take it."""
-    while True:
-        await store.servers.see(store.server)
-        await asyncio.sleep(_SECONDS_BETWEEN_SIGNS)
 
 
 def _keep_running(foundations: Foundations, name: str, work: Work) -> None:

@@ -26,6 +26,8 @@ from innkeeper.server.metrics import Metrics
 from innkeeper.server.relay.neighbours import Neighbours
 from innkeeper.server.scheduling import Scheduling
 from innkeeper.server.settings import Settings
+from innkeeper.servers.fleet import Fleet
+from innkeeper.servers.ownership import Ownership
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.supervision import Loops
@@ -78,5 +80,8 @@ class House:
     trigger: TriggerAgent
     schedule: Scheduling
     disks: Disks
+    fleet: Fleet
+    #: Whose hosts are whose; ``None`` where no other server shares the database.
+    ownership: Ownership | None
     #: The other servers of the inn; ``None`` where there can be none.
     neighbours: Neighbours | None = None

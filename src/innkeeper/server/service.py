@@ -10,7 +10,7 @@ import ipaddress
 import resource
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 import uvicorn
@@ -125,8 +125,19 @@ def _stopping(servers: Sequence[uvicorn.Server], house: House) -> Iterator[None]
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    replaced = loop.create_task(_when_replaced(house, stop), name="end when replaced")
     try:
         yield
     finally:
+        replaced.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+async def _when_replaced(house: House, stop: Callable[[], None]) -> None:
+    """Stop once another process has this server's name, or it was retired."""
+    if house.ownership is None:
+        return
+    await house.ownership.replaced.wait()
+    _log.error("service_replaced", server=house.ownership.server.name)
+    stop()

@@ -119,6 +119,12 @@ class Settings(BaseModel):
     #: The address (``HOST:PORT``) under which other servers reach that, where it is not the one that it is
     #: listened on, or that the database sees this computer under.
     peer_address: str | None = None
+    #: Names or URIs of hosts, among those of ``hypervisors``, that this server looks after only while no
+    #: other server that has them can, and that it gives back as soon as nothing is in flight there.
+    stand_in_for: tuple[str, ...] = ()
+    #: How long a host, and a server's name, stay with a server that shows no sign of life any more. Shorter,
+    #: a paused computer loses its hosts sooner.
+    lease_seconds: float = Field(default=30.0, ge=3, le=3600)
     #: Limits and time-outs of update runs.
     policy: Policy = Policy()
     #: The folders (with their subfolders) in which the service works on virtual hard disks: no path leads it

@@ -63,7 +63,7 @@ class OpenFence:
         """There is nothing to wait for."""
 
     def check(self, *, final: bool = False) -> None:
-        """Let the act through."""
+        """Admit the act."""
 
 
 #: For hosts of a service that has its database for itself.

@@ -31,8 +31,12 @@ class LeaseTimes:
     #: So much earlier than in the database, a lease ends for its owner.
     margin: float = 8.0
 
+    @classmethod
+    def of(cls, seconds: float) -> LeaseTimes:
+        """Return the times of leases that hold so long: renewed in time to miss one or two renewals."""
+        return cls(ttl=seconds, renewal=seconds * 8 / 30, margin=seconds * 8 / 30)
 
-#: The times of leases everywhere: whoever takes a host must know how long its owner may act.
+
 TIMES: Final = LeaseTimes()
 
 
@@ -73,6 +77,7 @@ class Ownership:
         self._seconds = seconds
         self._sleep = sleep
         self._fences: list[HostFence] = []
+        self._by_name: dict[str, HostFence] = {}
         self._callbacks: Callbacks | None = None
         self._beginning: set[asyncio.Task[None]] = set()
         self._state = server.state
@@ -90,13 +95,35 @@ class Ownership:
         return self._state
 
     def owns(self, host_id: str) -> bool:
-        """Whether the host is this server's, and open."""
-        return any(fence.host_id == host_id and fence.is_open for fence in self._fences)
+        """Whether the host is this server's for certain, and open."""
+        return any(fence.host_id == host_id and fence.is_open and fence.is_certain for fence in self._fences)
 
-    def may_begin(self, host_id: str) -> bool:
-        """Whether new work may begin on the host: not while it is handed over, or the server is drained."""
-        return self._state is ServerState.SERVING and any(
-            fence.host_id == host_id and fence.is_open and not fence.is_leaving for fence in self._fences
+    def held(self, host_id: str) -> Held | None:
+        """The lease by which this server owns a host."""
+        return next((fence.held for fence in self._fences if fence.host_id == host_id), None)
+
+    async def confirm(self, host_id: str) -> None:
+        """Look at the lease of a host anew. Raises ``HostElsewhere`` where it is lost."""
+        for fence in self._fences:
+            if fence.host_id == host_id:
+                fence.close()
+                await fence.settled()
+                return
+        raise _lost(host_id)
+
+    def is_open(self, name: str) -> bool:
+        """Whether the host of this name in the settings is this server's, and open."""
+        fence = self._by_name.get(name)
+        return fence is not None and fence.is_open
+
+    def may_begin(self, name: str) -> bool:
+        """Whether new work may begin on the host of this name: not where it is handed over, nor drained."""
+        fence = self._by_name.get(name)
+        return (
+            self._state is ServerState.SERVING
+            and fence is not None
+            and fence.is_open
+            and not fence.is_leaving
         )
 
     # Commands
@@ -105,6 +132,7 @@ class Ownership:
         """Return the fence of a host that this server has in its settings."""
         fence = HostFence(self, name=name, uri=uri, stand_in=stand_in)
         self._fences.append(fence)
+        self._by_name[name] = fence
         return fence
 
     async def begin(self, callbacks: Callbacks) -> None:
@@ -335,6 +363,11 @@ class HostFence:
         return self._is_open and not self._is_lost
 
     @property
+    def is_certain(self) -> bool:
+        """Whether the lease holds by this server's clock."""
+        return self.held is not None and self._ownership.now <= self._deadline
+
+    @property
     def epoch(self) -> int:
         """The epoch of the lease by which this server acts."""
         return self.held.epoch if self.held is not None else 0
@@ -362,7 +395,7 @@ class HostFence:
     def check(self, *, final: bool = False) -> None:
         """Raise ``FenceClosed`` where this server may not act now."""
         held = self.held
-        if held is None or self._ownership.now > self._deadline:
+        if held is None or not self.is_certain:
             raise _closed(self.name)
         if final and not self._is_confirmed(held):
             self._deadline = 0.0
@@ -379,11 +412,11 @@ class HostFence:
     # Of the ownership
 
     def hold(self, held: Held, deadline: float) -> None:
-        """Let acts through until then."""
+        """Admit acts until then."""
         self.held, self._deadline, self._is_lost = held, deadline, False
 
     def close(self) -> None:
-        """Let nothing through; who waits goes on waiting."""
+        """Admit nothing; who waits goes on waiting."""
         self._deadline = 0.0
 
     def lose(self) -> None:
@@ -391,7 +424,7 @@ class HostFence:
         self.held, self._is_lost, self._is_open, self.is_leaving = None, True, False, False
 
     def end(self) -> None:
-        """Let nothing through any more, at the end of the service."""
+        """Admit nothing any more, at the end of the service."""
         self.close()
         self.lose()
 
@@ -404,13 +437,13 @@ class HostFence:
                 _log.debug("host.not_taken", host=self.name, error=error.sentence)
 
     async def disconnect(self) -> None:
-        """Let go of the host."""
+        """Disconnect from the host."""
         if self._disconnect is not None:
             await self._disconnect()
 
 
 def whose(host: str, lease: HostLease | None, owner: Server | None) -> str:
-    """Say whose a host is, in one sentence."""
+    """Describe whose a host is, in one sentence."""
     if lease is None or owner is None:
         return f"The host {host} is looked after by no server now."
     if owner.alive:

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import enum
 
-
-class ServerState(enum.StrEnum):
-    """The part that a server takes in the common work."""
-
-    #: It owns hosts and begins work.
-    SERVING = "serving"
-    #: It begins nothing, and hands its hosts over as they fall idle.
-    DRAINING = "draining"
-    #: Its name is given up, and its hosts are free.
-    RETIRED = "retired"
+from innkeeper.wire.states import ServerState as ServerState
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Self, TypeVar, cast
+from typing import Final, Protocol, Self, TypeVar, cast
 
 import sqlalchemy as sa
 from alembic import command
@@ -20,6 +20,7 @@ from alembic.util import CommandError
 from sqlalchemy.dialects import postgresql, sqlite
 
 from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.servers.acting import acted_on
 from innkeeper.store.commits import Commits
 from innkeeper.store.grouped import GroupedWrites, RowChange
 from innkeeper.store.postgresql import OLDEST_VERSION, Busy, postgres_engine
@@ -37,6 +38,18 @@ _MIGRATION_LOCK: Final = 0x1_AA_CE_E9_E8
 T = TypeVar("T")
 
 
+class Guard(Protocol):
+    """What stands before the writes for a host (``servers.acting.acting_on``)."""
+
+    async def write(
+        self,
+        host_id: str,
+        change: Callable[[sa.Connection], T],
+        write: Callable[[Callable[[sa.Connection], T]], Awaitable[T]],
+    ) -> T:
+        """Write a change of a host as its owner."""
+
+
 class Database:
     """A database and the threads that work on it.
 
@@ -51,6 +64,8 @@ class Database:
     def __init__(self, url: sa.URL, name: str = "") -> None:
         """``name`` is the server's, by which PostgreSQL shows its connections."""
         self.url = url
+        #: Stands before what is written for a host; ``None`` where this server owns all.
+        self.guard: Guard | None = None
         self._claims = contextlib.ExitStack()
         self._file: SameFile | None = None
         self._writes = Waiting(url.render_as_string(hide_password=True))
@@ -129,6 +144,13 @@ class Database:
         written often. It is made once, and may be called more often, after others that shared its
         transaction have failed or the database was away: it works on nothing but the connection.
         """
+        if self.guard is not None and (host_id := acted_on()):
+            return await self.guard.write(
+                host_id, change, lambda guarded: self._write(guarded, lazily=lazily)
+            )
+        return await self._write(change, lazily=lazily)
+
+    async def _write(self, change: Callable[[sa.Connection], T], *, lazily: bool) -> T:
         if (grouped := self._grouped) is not None:
             return cast(T, await self._writes.until_done(lambda: grouped.submit(change, lazily=lazily)))
         attempt = self._commits.once(change).attempt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ from innkeeper.store.identity_store import (
     SqlSessionStore,
     SqlTokenStore,
 )
-from innkeeper.store.leases import Leases
+from innkeeper.store.leases import LEASE_TTL, Leases
 from innkeeper.store.option_store import SqlOptionStore
 from innkeeper.store.outbox import SqlOutbox
 from innkeeper.store.parameter_store import SqlParameterStore
@@ -93,10 +94,11 @@ class Store:
             await self.database.close()
 
 
-async def open_store(url: str, *, server: str, home: str = "") -> Store:
+async def open_store(url: str, *, server: str, home: str = "", lease: dt.timedelta = LEASE_TTL) -> Store:
     """Open the database at ``url`` as ``server``; its tables are made or brought up to date.
 
-    ``home`` names the state directory, where this process alone has it open.
+    ``home`` names the state directory, where this process alone has it open; ``lease`` is how long the name
+    and hosts stay with a server that shows no sign of life.
 
     ``url`` is ``sqlite:////path/to/innkeeper.sqlite``, beside which the runs get a file of their own, or
     ``postgresql://user:password@host/name``, which several servers may share under different names.
@@ -108,7 +110,7 @@ async def open_store(url: str, *, server: str, home: str = "") -> Store:
         await database.look()
         await database.claim()
         await database.migrate()
-        servers = Servers(database)
+        servers = Servers(database, ttl=lease)
         own = await _enrol(database, servers, server, home)
     except BaseException:
         await database.close()
@@ -133,7 +135,7 @@ async def open_store(url: str, *, server: str, home: str = "") -> Store:
         directory=SqlDirectory(database),
         authority=SqlAuthorityStore(database),
         servers=servers,
-        leases=Leases(database),
+        leases=Leases(database, ttl=lease),
         server=own,
         outbox=SqlOutbox(database),
         engine=DbosEngine(_journal(database.url), server=own.id, incarnation=own.executor_id),

@@ -67,6 +67,11 @@ class TaskContext:
         return self.task.id
 
     @property
+    def host(self) -> str | None:
+        """The id of the host that it works on."""
+        return self.task.host
+
+    @property
     def cancel_requested(self) -> bool:
         """Whether a cancel was asked for."""
         return self._cancelled.is_set()

@@ -16,6 +16,10 @@ class RunningTask(Protocol):
     def id(self) -> int: ...
 
     @property
+    def host(self) -> str | None:
+        """The id of the host that it works on; ``None`` where that is no host, or is not known."""
+
+    @property
     def cancel_requested(self) -> bool: ...
 
     @property

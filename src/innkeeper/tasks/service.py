@@ -13,6 +13,7 @@ import structlog
 
 from innkeeper.errors import (
     ErrorCode,
+    HypervisorError,
     InnkeeperError,
     InvalidArgument,
     MachineBusy,
@@ -185,9 +186,12 @@ class Tasks:
     ) -> Task:
         """Write the task down, then run it. Raises ``MachineBusy`` naming the task that holds ``lock``.
 
-        ``host`` is the id of the host that it works on: with that host it goes to another server.
-        ``about`` is what people call that which it holds, where the lock does not say it.
+        ``host`` is the id of the host that it works on: with that host it goes to another server. ``about``
+        is what people call that which it holds, where the lock does not say it. Raises ``HypervisorError``
+        (ERROR_ONLY_IF_CONNECTED) where this server does not look after the host now.
         """
+        if host and not self._may_carry(host):
+            raise _not_ours(description)
         new = NewTask(
             kind=kind,
             description=description,
@@ -503,6 +507,14 @@ class Tasks:
             except Exception as exc:  # the history can be purged an hour later
                 _log.warning("tasks.purge_failed", traceback=traceback_of(exc))
             await self._clock.sleep(_PURGE_INTERVAL)
+
+
+def _not_ours(description: str) -> HypervisorError:
+    return HypervisorError(
+        f"“{description}” was not begun: this server does not look after the host now.",
+        code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
+        advice="innkeeper server list shows which server does; try again in half a minute.",
+    )
 
 
 def _key(task: Task) -> str:

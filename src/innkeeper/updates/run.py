@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from innkeeper.channels.ports import GuestAgents, UpdateStatus
 from innkeeper.errors import ErrorCode, UpdateError
 from innkeeper.machines.service import Machines
+from innkeeper.machines.whereabouts import host_of
+from innkeeper.servers.acting import acting_on
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Tasks
@@ -87,7 +89,7 @@ class UpdateRuns:
         return Run(
             order=order,
             task=task,
-            hypervisor=self._machines.hosts[order.host],
+            hypervisor=host_of(self._machines.hosts, task, {"host": order.host}),
             hosts=tuple(self._machines.hosts.values()),
             agents=self._agents,
             bookings=self._bookings,
@@ -104,9 +106,10 @@ class UpdateRuns:
             status = _status_of(ending)
             if status is not None:
                 await run.set_status(status)
-            await self._reports.put(report)
             reason = " ".join(report.reasons)
-            await self._bookings.ended(run.order.of_machine, run.order.identifier, ending.verdict, reason)
+            with acting_on(run.hypervisor.id):
+                await self._reports.put(report)
+                await self._bookings.ended(run.order.of_machine, run.order.identifier, ending.verdict, reason)
             return None
 
         await run.task.step("report", action)

@@ -43,6 +43,11 @@ NIGHT = dt.timedelta(hours=24)
 _EVERYTHING = "\0"
 
 
+def anywhere(host: str) -> bool:
+    """Admit every host: for a server that shares none."""
+    return True
+
+
 class TriggerAgent:
     """The host's half of the task agents: it decides who is maintained, and when.
 
@@ -61,7 +66,10 @@ class TriggerAgent:
         clock: Clock,
         publish: Publish,
         policy: Policy,
+        may_begin: Callable[[str], bool] = anywhere,
     ) -> None:
+        """``may_begin`` says by a host's name whether anything new may begin there now."""
+        self._may_begin = may_begin
         self._tasks = tasks
         self._machines = machines
         self._bookings = bookings
@@ -219,6 +227,8 @@ class TriggerAgent:
 
     async def _fill(self, host: str, found: Ripe, now: dt.datetime) -> bool:
         """Start what fits; returns whether any is left that might start when there is room."""
+        if not self._may_begin(host):
+            return True
         carrier = await self._lookout.carrier(host)
         if carrier is None:
             return True

@@ -316,3 +316,14 @@ class RunState(enum.StrEnum):
     def is_live(self) -> bool:
         """Whether something is still to come."""
         return self in (RunState.CLAIMED, RunState.QUEUED, RunState.RUNNING)
+
+
+class ServerState(enum.StrEnum):
+    """The part that a server takes in the common work."""
+
+    #: It owns hosts and begins work.
+    SERVING = "serving"
+    #: It begins nothing, and hands its hosts over as they fall idle.
+    DRAINING = "draining"
+    #: Its name is given up, and its hosts are free.
+    RETIRED = "retired"

@@ -47,7 +47,7 @@ class Calls(Protocol):
         """Connect, and let ``meet`` see who answers. Raises where the host does not answer."""
 
     async def subscribe(self, on_open: Callable[[libvirt.virConnect], Sequence[int]]) -> None:
-        """Let ``on_open`` subscribe to events."""
+        """Subscribe by ``on_open`` to events."""
 
     async def run(self, pool: Pool, call: Callable[[libvirt.virConnect], T]) -> T:
         """Make a call in a thread of this pool. Cancelling the awaiting task does not stop it."""
@@ -88,7 +88,7 @@ class SharedCalls:
         self._connect = await self._in_pool(Pool.COMMAND, work)
 
     async def subscribe(self, on_open: Callable[[libvirt.virConnect], Sequence[int]]) -> None:
-        """Let ``on_open`` subscribe to events."""
+        """Subscribe by ``on_open`` to events."""
 
         def work() -> None:
             assert self._connect is not None
@@ -141,7 +141,7 @@ class LaneCalls:
         await self._events.run(meet)
 
     async def subscribe(self, on_open: Callable[[libvirt.virConnect], Sequence[int]]) -> None:
-        """Let ``on_open`` subscribe to events in their lane."""
+        """Subscribe by ``on_open`` to events in their lane."""
 
         def subscribe(connect: libvirt.virConnect) -> None:
             self._events.callbacks = on_open(connect)

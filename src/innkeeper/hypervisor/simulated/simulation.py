@@ -209,12 +209,7 @@ class Simulation:
         await self.condition.reach()
         if not doing or is_inside:
             return await self._simulate(name, act, doing)
-
-        def fenced(machine: SimulatedMachine, now: float) -> T:
-            self.fence.check(final=True)
-            return act(machine, now)
-
-        return await through(self.fence, lambda: self._simulate(name, fenced, doing))
+        return await through(self.fence, lambda: self._simulate(name, act, doing, fenced=True))
 
     async def forget(self, name: str, *, keep_record: bool = False) -> SimulatedMachine:
         """Remove a machine, with its record; its disks stay."""
@@ -304,12 +299,14 @@ class Simulation:
             self._seen[name] = machine, seen
         return seen
 
-    async def _simulate(self, name: str, act: Callable[[SimulatedMachine, float], T], doing: str) -> T:
+    async def _simulate(
+        self, name: str, act: Callable[[SimulatedMachine, float], T], doing: str, *, fenced: bool = False
+    ) -> T:
         async with self._locks.setdefault(name, asyncio.Lock()):
             self._seen.pop(name, None)
             before: list[tuple[MachineState, str]] = []
             try:
-                return await self.blocking(lambda: self._in_turn(name, act, doing, before))
+                return await self.blocking(lambda: self._in_turn(name, act, doing, before, fenced=fenced))
             finally:
                 self._publish_changes(name, before)
 
@@ -319,9 +316,13 @@ class Simulation:
         act: Callable[[SimulatedMachine, float], T],
         doing: str,
         before: list[tuple[MachineState, str]],
+        *,
+        fenced: bool,
     ) -> T:
         """Act on a machine as the last act left it; what it was before goes to ``before``."""
         with self._turns.turn():
+            if fenced:
+                self.fence.check(final=True)
             was_mine = not self._turns.may_have_been_taken
             self._look_again()
             self._touch(name)

@@ -1,0 +1,121 @@
+"""Look at the servers that share the database, and drain, join and retire them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from innkeeper.errors import ErrorCode, InvalidArgument, NotSupported, ServiceError
+from innkeeper.servers.ports import LeaseStore, ServerStore
+from innkeeper.servers.server import Server, ServerState
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ServerView:
+    """One server, with what it has to do."""
+
+    server: Server
+    #: The names of the hosts that it looks after, or looked after last.
+    hosts: tuple[str, ...] = ()
+    #: How many tasks are in flight on it, or wait for it.
+    in_flight: int = 0
+
+
+class Fleet:
+    """The servers that share the database."""
+
+    def __init__(
+        self,
+        own: Server,
+        *,
+        servers: ServerStore,
+        leases: LeaseStore,
+        in_flight: Callable[[], Awaitable[Mapping[str, int]]],
+        hurry: Callable[[], None] | None,
+    ) -> None:
+        """``in_flight`` counts live tasks by server; ``hurry`` lets this server look at what it is to do.
+
+        It is left out where no other server shares the database.
+        """
+        self.own = own
+        self._servers = servers
+        self._leases = leases
+        self._in_flight = in_flight
+        self._hurry = hurry
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may share the database."""
+        return self._hurry is not None
+
+    async def list(self) -> Sequence[ServerView]:
+        """All servers, by name."""
+        in_flight = await self._in_flight()
+        hosts: dict[str, list[str]] = {}
+        for lease in await self._leases.list():
+            hosts.setdefault(lease.server_id or "", []).append(lease.name)
+        return [
+            ServerView(
+                server=self._named(server),
+                hosts=tuple(sorted(hosts.get(server.id, ()))),
+                in_flight=in_flight.get(server.id, 0),
+            )
+            for server in await self._servers.list()
+        ]
+
+    async def get(self, name: str) -> ServerView:
+        """One server. Raises ``ServiceError`` (ERROR_NOT_FOUND)."""
+        for view in await self.list():
+            if view.server.name.casefold() == name.casefold():
+                return view
+        raise ServiceError(
+            f"There is no server “{name}”.",
+            code=ErrorCode.ERROR_NOT_FOUND,
+            advice="innkeeper server list shows all of them.",
+        )
+
+    async def drain(self, name: str) -> ServerView:
+        """Drain a server: it begins nothing more, and hands its hosts over as they fall idle."""
+        return await self._change(name, ServerState.DRAINING)
+
+    async def join(self, name: str) -> ServerView:
+        """Bring a drained server back to work: it takes hosts again."""
+        return await self._change(name, ServerState.SERVING)
+
+    async def retire(self, name: str, *, living: bool = False) -> ServerView:
+        """Give up a server's name, and free its hosts. Raises ``InvalidArgument`` for one that lives.
+
+        ``living``: that one too; it stops at its next look at the database.
+        """
+        self._refuse_alone()
+        view = await self.get(name)
+        if view.server.alive and not living:
+            raise InvalidArgument(
+                f"The server {view.server.name} lives: retired, it stops, and its work waits for others.",
+                code=ErrorCode.ERROR_BUSY,
+                advice=f"Drain it first (innkeeper server drain {view.server.name} --wait), or say --yes.",
+            )
+        await self._servers.set_state(view.server.id, ServerState.RETIRED)
+        return dataclasses.replace(
+            view, hosts=(), server=dataclasses.replace(view.server, state=ServerState.RETIRED)
+        )
+
+    async def _change(self, name: str, state: ServerState) -> ServerView:
+        self._refuse_alone()
+        view = await self.get(name)
+        await self._servers.set_state(view.server.id, state)
+        if self._hurry is not None:
+            self._hurry()
+        return await self.get(name)
+
+    def _refuse_alone(self) -> None:
+        if self._hurry is None:
+            raise NotSupported(
+                "This service has its database for itself: there is no other server to hand work to.",
+                advice="Stop it with systemctl stop innkeeper; what is unfinished goes on at its next start.",
+            )
+
+    def _named(self, server: Server) -> Server:
+        """A server with a file for a database has a row without its name."""
+        is_own = server.id == self.own.id and self._hurry is None
+        return dataclasses.replace(server, name=self.own.name, alive=True) if is_own else server

@@ -1,0 +1,45 @@
+"""Describe what is said of the servers that share a database."""
+
+from __future__ import annotations
+
+from pydantic import AwareDatetime
+
+from innkeeper.wire.messages import Message, Request
+from innkeeper.wire.states import ServerState
+
+
+class ServerMessage(Message):
+    """One server."""
+
+    name: str
+    #: The same for ever, under whatever name.
+    id: str
+    state: ServerState
+    #: Whether it shows that it lives.
+    alive: bool
+    #: The release that it runs.
+    version: str
+    #: Where other servers reach it (``host:port``); empty where they do not.
+    address: str
+    #: Since when it runs.
+    since: AwareDatetime | None
+    last_seen: AwareDatetime
+    #: The hosts that it looks after, or looked after last.
+    hosts: tuple[str, ...]
+    #: How many tasks are in flight on it, or wait for it.
+    in_flight: int
+    #: Whether it is the one that answers.
+    answers: bool
+
+
+class ServerList(Message):
+    """The servers, by name."""
+
+    servers: tuple[ServerMessage, ...]
+
+
+class RetireRequest(Request):
+    """What is to be retired."""
+
+    #: A server that lives too.
+    living: bool = False
