@@ -4,6 +4,7 @@ The tree::
 
     InnkeeperError                  anything Innkeeper refuses or fails at; carries ``code`` and ``advice``
     ├── InvalidArgument             a value that no documented call accepts; may carry ``field``
+    │   └── ChangedMeanwhile        what the caller has read is not so any more
     ├── NotSupported                a documented behaviour that Linux, or this build, cannot give
     ├── NotPermitted                the caller may not do this
     │   └── NotAuthenticated        nobody knows who asks, or what they say of themselves is not so
@@ -245,6 +246,19 @@ class InvalidArgument(InnkeeperError):
         error = cls(f"The value of {field} is not valid: {problem[:1].lower()}{problem[1:].rstrip('.')}.")
         error.field = field
         return error
+
+
+class ChangedMeanwhile(InvalidArgument):
+    """Somebody changed or removed it since the caller read it."""
+
+    default_code = ErrorCode.ERROR_REVISION_MISMATCH
+
+    def __init__(self, what: str) -> None:
+        """``what`` begins a sentence."""
+        super().__init__(
+            f"{what} has been changed or removed since you read it.",
+            advice="Read it again, and send your change with its new ETag.",
+        )
 
 
 class NotSupported(InnkeeperError):

@@ -31,8 +31,12 @@ class _Kept:
         self.rows: dict[tuple[str, str], KeptParameter] = {}
         self.breaks_for = ""
 
-    async def put(self, machine: str, kept: KeptParameter) -> None:
+    async def put(self, machine: str, kept: KeptParameter) -> bool:
+        known = self.rows.get((machine, kept.name))
+        if known is not None and known.revision >= kept.revision + kept.by_guest:
+            return False
         self.rows[machine, kept.name] = kept
+        return True
 
     async def list(self, machine: str) -> Sequence[KeptParameter]:
         if machine == self.breaks_for:

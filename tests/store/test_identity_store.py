@@ -31,11 +31,13 @@ async def test_accounts_are_read_as_they_were_put(place: Database | None) -> Non
     store = MemoryAccountStore() if place is None else SqlAccountStore(place)
     bob = Account(name="bob", password_hash="$argon2id$…", created_at=NIGHT, changed_at=LATER)
     ana = dataclasses.replace(bob, name="ana", disabled=True)
-    await store.put(bob)
-    await store.put(ana)
+    assert await store.add(bob)
+    assert await store.add(ana)
+    assert not await store.add(dataclasses.replace(bob, disabled=True))
     assert list(await store.list()) == [ana, bob]
     changed = dataclasses.replace(bob, password_hash="other")
-    await store.put(changed)
+    assert await store.replace(bob, changed)
+    assert not await store.replace(bob, dataclasses.replace(bob, disabled=True))
     assert await store.get("bob") == changed
     assert await store.get("cyd") is None
     assert await store.delete("bob")

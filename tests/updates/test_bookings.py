@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import BookingNotFound, InvalidArgument, MachineNotFound, UpdateError
 from innkeeper.machines.machine import MachineState
 from innkeeper.updates.booking import MAX_CONTEXT_BYTES, Verdict
@@ -68,7 +69,7 @@ async def test_what_was_not_started_may_be_booked_again(inn: Inn) -> None:
     """Its run was refused, as one of a machine that cannot be maintained: under its identifier anew."""
     await inn.bookings.book("web-1", label="one", identifier="u", booked_by="ana")
     await inn.bookings.started("web-1", "u", 5)
-    await inn.bookings.ended("web-1", "u", Verdict.NOT_STARTED, "All disks are left out.")
+    await inn.bookings.ended("web-1", "u", 5, Verdict.NOT_STARTED, "All disks are left out.")
     again = await inn.bookings.book("web-1", label="two", identifier="u", booked_by="ana")
     assert (again.has_started, again.verdict) == (False, None)
     assert await inn.bookings.list() == [again]
@@ -80,3 +81,30 @@ async def test_a_deleted_booking_is_gone(inn: Inn) -> None:
     await inn.bookings.delete("web-1", "u")
     with pytest.raises(BookingNotFound):
         await inn.bookings.delete("web-1", "u")
+
+
+async def test_a_booking_has_one_run(inn: Inn) -> None:
+    """A second run is refused, and what it says or comes to changes nothing; the first may say so again."""
+    await inn.bookings.book("web-1", label="one", identifier="u", booked_by="ana")
+    await inn.bookings.started("web-1", "u", 5)
+    await inn.bookings.started("web-1", "u", 5)
+    with pytest.raises(UpdateError, match="has been started as task 5"):
+        await inn.bookings.started("web-1", "u", 6)
+    await inn.bookings.status_changed("web-1", "u", 6, UpdateStatus.FAILED)
+    await inn.bookings.ended("web-1", "u", 5, Verdict.KEPT, "All is well.")
+    await inn.bookings.ended("web-1", "u", 6, Verdict.ROLLED_BACK, "The second run says otherwise.")
+    await inn.bookings.started("web-1", "u", 5)
+    with pytest.raises(UpdateError, match="is not started again"):
+        await inn.bookings.started("web-1", "u", 6)
+    (booking,) = await inn.bookings.list()
+    assert (booking.task_id, booking.verdict, booking.reason) == (5, Verdict.KEPT, "All is well.")
+    assert booking.status is not UpdateStatus.FAILED
+
+
+async def test_what_was_started_or_booked_again_does_not_expire(inn: Inn) -> None:
+    """The trigger agent decided by an earlier look."""
+    seen = await inn.bookings.book("web-1", label="one", identifier="u", booked_by="ana")
+    await inn.clock.sleep(0)
+    await inn.bookings.started("web-1", "u", 5)
+    assert not await inn.bookings.expired(seen, "Its time is over.")
+    assert (await inn.bookings.get("web-1", "u")).verdict is None

@@ -11,9 +11,11 @@ from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import ErrorCode
 from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.service import lock_of
 from innkeeper.machines.settings import MachineSettings
 from innkeeper.tasks.task import TaskResult
 from innkeeper.updates.booking import Verdict
+from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.policy import Policy, UndoPointPolicy
 from tests.updates.inn import IDENTIFIER, Before, Inn
 
@@ -122,6 +124,26 @@ async def test_a_running_machine_without_an_agent_is_refused_untouched(tmp_path:
     assert task.result is TaskResult.UNEXPECTED_ERROR
     assert "did not answer" in task.error_description
     await _assert_as_before(inn, before)
+
+
+async def test_a_booking_that_another_run_has_is_left_alone(tmp_path: Path) -> None:
+    """Another server has started it: the machine and the booking stay as they are."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    machine = await inn.add(MachineState.RUNNING)
+    before = await Before.of(inn, machine)
+    booking = await inn.bookings.book("web-1", label="", identifier=IDENTIFIER, booked_by="ana")
+    await inn.bookings.started(booking.of, IDENTIFIER, 4711)
+    now = inn.clock.now()
+    found = await inn.machine()
+    order = RunOrder.of(booking, found, stop_at=now + dt.timedelta(hours=4), now=now)
+    task = await inn.tasks.start(UPDATE_RUN, "", order.to_json(), lock=lock_of(found.key))
+
+    ended = await inn.ended(task.id)
+
+    assert "has been started as task 4711" in ended.error_description
+    await _assert_as_before(inn, before)
+    assert ((await inn.booking()).task_id, (await inn.booking()).verdict) == (4711, None)
 
 
 async def test_an_identifier_that_the_guest_has_run_before_is_refused(tmp_path: Path) -> None:

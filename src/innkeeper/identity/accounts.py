@@ -61,32 +61,23 @@ class Accounts:
         """Add an account. Raises ``IdentityError`` (0x800700B7) where there is one of this name."""
         name = _normal(checked_name(name))
         if await self._store.get(name) is not None:
-            raise IdentityError(
-                f"There is an account “{name}” already.",
-                code=ErrorCode.ERROR_ALREADY_EXISTS,
-                advice="Set its password with: innkeeper user password.",
-            )
+            raise _taken(name)
         now = self._clock.now()
         hashed = await self._passwords.hash(password)
         account = Account(name=name, password_hash=hashed, created_at=now, changed_at=now)
-        await self._store.put(account)
+        if not await self._store.add(account):
+            raise _taken(name)
         return account
 
     async def set_password(self, name: str, password: str) -> Account:
         """Set its password; whoever is logged in with the former one no longer is."""
-        account = await self.get(name)
+        await self.get(name)
         hashed = await self._passwords.hash(password)
-        account = dataclasses.replace(account, password_hash=hashed, changed_at=self._clock.now())
-        await self._store.put(account)
-        self._on_change()
-        return account
+        return await self._change(name, password_hash=hashed, changed_at=self._clock.now())
 
     async def set_disabled(self, name: str, disabled: bool) -> Account:
         """Close it, or open it again; a closed one lets nobody in, and ends what it had open."""
-        account = dataclasses.replace(await self.get(name), disabled=disabled)
-        await self._store.put(account)
-        self._on_change()
-        return account
+        return await self._change(name, disabled=disabled)
 
     async def remove(self, name: str) -> None:
         """Remove it. Raises ``IdentityError`` (0x80070490) where there is none."""
@@ -101,6 +92,15 @@ class Accounts:
             raise _no_account(name)
         return account
 
+    async def _change(self, name: str, **fields: object) -> Account:
+        """Change these fields and leave the others as anybody else has set them."""
+        while True:
+            seen = await self.get(name)
+            changed = Account(**dataclasses.asdict(seen) | fields)
+            if await self._store.replace(seen, changed):
+                self._on_change()
+                return changed
+
 
 def _normal(name: str) -> str:
     return normal_name(LOCAL_REALM, name)
@@ -108,6 +108,14 @@ def _normal(name: str) -> str:
 
 def _known(account: Account) -> Known:
     return Known(user=account.name, version=account.version)
+
+
+def _taken(name: str) -> IdentityError:
+    return IdentityError(
+        f"There is an account “{name}” already.",
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice="Set its password with: innkeeper user password.",
+    )
 
 
 def _no_account(name: str) -> IdentityError:

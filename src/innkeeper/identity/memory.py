@@ -20,9 +20,16 @@ class MemoryAccountStore:
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
 
-    async def put(self, account: Account) -> None:
-        """Add it, or replace the one of this name."""
+    async def add(self, account: Account) -> bool:
+        """Add it where there is none of its name; whether it was added."""
+        return self._accounts.setdefault(account.name, account) is account
+
+    async def replace(self, seen: Account, account: Account) -> bool:
+        """Replace one that is still as it was seen; whether it was."""
+        if self._accounts.get(seen.name) != seen:
+            return False
         self._accounts[account.name] = account
+        return True
 
     async def get(self, name: str) -> Account | None:
         """The account of this name, which is in lower case."""

@@ -41,8 +41,11 @@ class TicketRealm(Realm, Protocol):
 class AccountStore(Protocol):
     """Stores Innkeeper's own accounts."""
 
-    async def put(self, account: Account) -> None:
-        """Add or replace an account."""
+    async def add(self, account: Account) -> bool:
+        """Add an account where there is none of its name; whether it was added."""
+
+    async def replace(self, seen: Account, account: Account) -> bool:
+        """Replace an account that is still as it was seen; whether it was."""
 
     async def get(self, name: str) -> Account | None:
         """Return the account of this name, which is in lower case."""

@@ -11,7 +11,15 @@ from collections.abc import Awaitable, Sequence
 from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Claim
-from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Watch
+from innkeeper.schedule.registered import (
+    REGISTERED_FIELDS,
+    Folder,
+    Registered,
+    Run,
+    RunState,
+    Watch,
+    differences,
+)
 
 
 class MemoryScheduleStore:
@@ -44,6 +52,13 @@ class MemoryScheduleStore:
             self._tasks[task.id] = task
             self._paths[task.path.key] = task.id
         return stored
+
+    async def change(self, seen: Registered, task: Registered) -> bool:
+        known = self._tasks.get(seen.id)
+        if known is None or any(getattr(known, name) != getattr(seen, name) for name in REGISTERED_FIELDS):
+            return False
+        self._tasks[seen.id] = dataclasses.replace(known, **differences(seen, task))
+        return True
 
     async def register(self, task: Registered, around: Sequence[SchedulePath]) -> Registered:
         if task.path.key in self._folders:
@@ -109,7 +124,8 @@ class MemoryScheduleStore:
 
     async def put_run(self, run: Run, *, lazily: bool = False) -> bool:
         if run.id in self._runs:
-            self._runs[run.id] = run
+            if not self._has_ended(run):
+                self._runs[run.id] = run
             return True
         return self._add(run)
 
@@ -124,16 +140,28 @@ class MemoryScheduleStore:
             self._runs[run_id] = dataclasses.replace(self._runs[run_id], operation=operation)
 
     def begin_run(self, run: Run) -> Awaitable[object]:
+        if self._has_ended(run):
+            return _written()
         self._runs[run.id] = run
         self._occurrences[run.task_id, run.occurrence] = run.id
         return _written()
 
+    def _has_ended(self, run: Run) -> bool:
+        known = self._runs.get(run.id)
+        return known is not None and known.ended_at is not None
+
     def end_run(self, run: Run, task: Registered | None) -> Awaitable[object]:
+        if self._has_ended(run):
+            return _written()
         self._runs[run.id] = run
         known = None if task is None else self._tasks.get(task.id)
         if task is not None and known is not None:
             self._tasks[task.id] = dataclasses.replace(
-                known, last_run=task.last_run, last_result=task.last_result, missed_runs=task.missed_runs
+                known,
+                last_run=task.last_run,
+                last_result=task.last_result,
+                # A success makes up for what was missed before it.
+                missed_runs=0 if run.has_succeeded else known.missed_runs,
             )
         return _written()
 

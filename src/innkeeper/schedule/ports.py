@@ -42,6 +42,9 @@ class ScheduleStore(Protocol):
         Raises ``ScheduleError`` (0x800700B7) where a path is taken.
         """
 
+    async def change(self, seen: Registered, task: Registered) -> bool:
+        """Write what differs of a task that is still registered as it was seen; whether it was."""
+
     async def register(self, task: Registered, around: Sequence[SchedulePath]) -> Registered:
         """Add a task (id 0), or replace the one of its id, and make the folders around it that are missing.
 

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import enum
 from collections.abc import Mapping
+from typing import Any, Final
 
 from innkeeper.errors import ErrorCode
 from innkeeper.schedule.path import SchedulePath
@@ -80,6 +81,16 @@ class Registered:
     series: tuple[Series, ...] = ()
 
 
+#: What is so while a task is registered as it was seen: people change it, and claims move it on.
+REGISTERED_FIELDS: Final = ("xml", "enabled", "hidden", "sddl", "owner", "registered_at", "handled_until")
+
+
+def differences(seen: Registered, task: Registered) -> dict[str, Any]:
+    """The fields in which a task differs from what was seen of it, with its own values."""
+    names = (field.name for field in dataclasses.fields(Registered))
+    return {name: getattr(task, name) for name in names if getattr(task, name) != getattr(seen, name)}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """One instance of a registered task (``IRunningTask``), live or in the history."""
@@ -114,3 +125,8 @@ class Run:
     action: int = 0
     #: Which try it is, from 1.
     attempt: int = 1
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether it has done what it is for."""
+        return self.state is RunState.FINISHED and not self.result

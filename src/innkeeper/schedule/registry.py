@@ -173,15 +173,25 @@ class Registry:
 
     async def set_enabled(self, task: Registered, enabled: bool) -> Registered:
         """Enable or disable a task (``Enabled``); what came due while it was disabled is not made up for."""
-        now = self._clock.now()
+        while not await self._store.change(task, changed := await self._enabled(task, enabled)):
+            task = await self._again(task)
+        self._changed()
+        return changed
+
+    async def _enabled(self, task: Registered, enabled: bool) -> Registered:
         definition = TaskDefinition.from_xml(task.xml)
         definition.settings.enabled = enabled
         xml = definition.to_xml(Encoding.UTF_8).decode()
+        now = self._clock.now()
         changed = dataclasses.replace(task, enabled=enabled, xml=xml, handled_until=now)
-        changed = await self._timed(changed, definition)
-        (stored,) = await self._store.put([changed])
-        self._changed()
-        return stored
+        return await self._timed(changed, definition)
+
+    async def _again(self, task: Registered) -> Registered:
+        """Return a task as another has left it."""
+        found = await self._store.get(task.id)
+        if found is None:
+            raise _no_task(task.path)
+        return found
 
     async def set_descriptor(self, task: Registered, sddl: str, flags: int = 0) -> Registered:
         """Set a task's security descriptor (``SetSecurityDescriptor``); empty removes it.
@@ -191,10 +201,13 @@ class Registry:
         """
         if flags & ~TaskCreation.DONT_ADD_PRINCIPAL_ACE:
             raise InvalidArgument(f"{flags:#x} are not flags of a descriptor.")
-        definition = TaskDefinition.from_xml(task.xml)
-        sddl = await self._descriptor(definition, sddl, TaskCreation(flags))
-        (stored,) = await self._store.put([dataclasses.replace(task, sddl=sddl)])
-        return stored
+        while True:
+            definition = TaskDefinition.from_xml(task.xml)
+            text = await self._descriptor(definition, sddl, TaskCreation(flags))
+            changed = dataclasses.replace(task, sddl=text)
+            if await self._store.change(task, changed):
+                return changed
+            task = await self._again(task)
 
     async def guard(self) -> Guard:
         """Return the present descriptors of all folders."""

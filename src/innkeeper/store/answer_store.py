@@ -7,7 +7,7 @@ import datetime as dt
 
 import sqlalchemy as sa
 
-from innkeeper.store.database import Database
+from innkeeper.store.database import Database, add_if_free
 from innkeeper.store.tables import answers
 
 
@@ -35,28 +35,26 @@ class SqlAnswerStore:
         """Take a key, or say what has it already; of two at once, one gets it."""
         row = {"key": key, "fingerprint": fingerprint, "asked_at": now}
 
-        def take(connection: sa.Connection) -> None:
+        def take(connection: sa.Connection) -> bool:
             connection.execute(sa.delete(answers).where(answers.c.asked_at < forget_before))
-            connection.execute(sa.insert(answers).values(row))
+            return add_if_free(connection, answers, row)
 
-        while True:
-            try:
-                await self._database.write(take)
-            except sa.exc.IntegrityError:
-                if (first := await self._find(key)) is not None:
-                    return first
-            else:
-                return None
+        while not await self._database.write(take):
+            if (first := await self._find(key)) is not None:
+                return first
+        return None
 
     async def keep(self, key: str, *, status: int, media_type: str, body: bytes | None) -> None:
         """Keep the answer."""
         values = {"status": status, "media_type": media_type, "body": body}
-        change = sa.update(answers).where(answers.c.key == key).values(values)
+        is_first = (answers.c.key == key) & answers.c.status.is_(None)
+        change = sa.update(answers).where(is_first).values(values)
         await self._database.write(lambda c: c.execute(change))
 
     async def release(self, key: str) -> None:
-        """Give the key back."""
-        await self._database.write(lambda c: c.execute(sa.delete(answers).where(answers.c.key == key)))
+        """Give the key back, where it has no answer."""
+        unanswered = (answers.c.key == key) & answers.c.status.is_(None)
+        await self._database.write(lambda c: c.execute(sa.delete(answers).where(unanswered)))
 
     async def _find(self, key: str) -> StoredAnswer | None:
         row = await self._database.read(

@@ -11,9 +11,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import BookingNotFound
-from innkeeper.store.database import Database, upsert
+from innkeeper.store.database import Database, upsert, upsert_where
 from innkeeper.store.tables import bookings
-from innkeeper.updates.booking import Booking, BookingVersion, Place, Verdict
+from innkeeper.updates.booking import (
+    Booking,
+    BookingCommand,
+    BookingState,
+    BookingVersion,
+    Place,
+    Verdict,
+    states_before,
+)
+from innkeeper.updates.ports import BookingChange
 
 T = TypeVar("T")
 
@@ -26,8 +35,33 @@ class SqlBookingStore:
 
     async def put(self, booking: Booking) -> None:
         """Add it, or replace the one with the same machine and identifier."""
-        row = _row(booking)
-        await self._database.write(lambda c: upsert(c, bookings, row | {"machine": _name_of(c, booking)}))
+        await self._database.write(lambda c: upsert(c, bookings, _named_row(c, booking)))
+
+    async def book(self, booking: Booking, *, only_of: str | None = None) -> bool:
+        """Add or replace it where its life allows, in one statement; whether it stands."""
+        free = _may(BookingCommand.BOOK)
+        if only_of is not None:
+            free &= bookings.c.booked_by == only_of
+        # A row that another machine took since its name was looked for is not its own.
+        free &= bookings.c.machine_key.in_(["", booking.key])
+        try:
+            return await self._database.write(
+                lambda c: upsert_where(c, bookings, _named_row(c, booking), free)
+            )
+        except sa.exc.IntegrityError:  # it was booked under another name since
+            return False
+
+    async def apply(self, command: BookingCommand, change: BookingChange) -> Booking | None:
+        """Change it where its life allows, in one statement; ``None`` where not."""
+        where = _is(change.machine, change.identifier) & _may(command)
+        if change.task_id is not None:
+            where &= bookings.c.task_id.is_(None) | (bookings.c.task_id == change.task_id)
+        if change.booked_at is not None:
+            where &= bookings.c.booked_at == change.booked_at
+        values = {**change.values, "next_chance": None}
+        update = sa.update(bookings).where(where).values(values).returning(bookings)
+        row = await self._database.write(lambda c: c.execute(update).one_or_none())
+        return None if row is None else _booking(row)
 
     async def get(self, machine: str, identifier: str) -> Booking:
         """Raises ``BookingNotFound``."""
@@ -80,11 +114,14 @@ class SqlBookingStore:
         rows = await self._database.read(lambda c: c.execute(query).all())
         return {(key or machine, identifier): (at, task) for machine, key, identifier, at, task in rows}
 
-    async def delete(self, machine: str, identifier: str) -> None:
-        """Raises ``BookingNotFound``."""
-        delete = sa.delete(bookings).where(_is(machine, identifier))
-        if not await self._database.write(lambda c: c.execute(delete).rowcount):
-            raise _not_found(machine, identifier)
+    async def delete(self, machine: str, identifier: str, *, only_of: str | None = None) -> Booking | None:
+        """Delete it where its life allows, and where ``only_of`` booked it; returns it as it was."""
+        where = _is(machine, identifier) & _may(BookingCommand.DELETE)
+        if only_of is not None:
+            where &= bookings.c.booked_by == only_of
+        delete = sa.delete(bookings).where(where).returning(bookings)
+        row = await self._database.write(lambda c: c.execute(delete).one_or_none())
+        return None if row is None else _booking(row)
 
     async def put_many(self, many: Sequence[Booking]) -> Set[Key]:
         """Add them, or replace those that may be, in one transaction; returns the keys of the others."""
@@ -117,7 +154,11 @@ class SqlBookingStore:
             }
             deleted: set[Key] = set()
             for some in _pieces(sorted(found)):
-                statement = sa.delete(bookings).where(_ROW.in_(some), _WAITING).returning(*_ROW_COLUMNS)
+                statement = (
+                    sa.delete(bookings)
+                    .where(_ROW.in_(some), _IS[BookingState.WAITS])
+                    .returning(*_ROW_COLUMNS)
+                )
                 deleted |= {
                     found[machine, identifier] for machine, identifier in connection.execute(statement)
                 }
@@ -137,10 +178,6 @@ Key = tuple[str, str]
 
 _ROW_COLUMNS: Final = (bookings.c.machine, bookings.c.identifier)
 _ROW: Final = sa.tuple_(*_ROW_COLUMNS)
-_WAITING: Final = bookings.c.task_id.is_(None) & bookings.c.verdict.is_(None)
-_REPLACEABLE: Final = _WAITING | (
-    bookings.c.verdict.is_not(None) & (bookings.c.verdict == Verdict.NOT_STARTED.value)
-)
 #: How much is asked for in one statement.
 _PIECE: Final = 400
 
@@ -180,7 +217,7 @@ def _insert_or_replace(connection: sa.Connection) -> sa.Executable:
     insert = dialect.insert(bookings)
     others = {column.name: insert.excluded[column.name] for column in bookings.c if not column.primary_key}
     statement: sa.Executable = insert.on_conflict_do_update(
-        index_elements=list(_ROW_COLUMNS), set_=others, where=_REPLACEABLE
+        index_elements=list(_ROW_COLUMNS), set_=others, where=_may(BookingCommand.BOOK)
     )
     return statement
 
@@ -199,6 +236,20 @@ def _wanted(machine: str | None, ended: bool | None) -> Sequence[sa.ColumnElemen
     return conditions
 
 
+_NOT_STARTED: Final = bookings.c.verdict == Verdict.NOT_STARTED.value
+_IS: Final[Mapping[BookingState, sa.ColumnElement[bool]]] = {
+    BookingState.WAITS: bookings.c.verdict.is_(None) & bookings.c.task_id.is_(None),
+    BookingState.RUNS: bookings.c.verdict.is_(None) & bookings.c.task_id.is_not(None),
+    BookingState.NOT_STARTED: _NOT_STARTED,
+    BookingState.ENDED: bookings.c.verdict.is_not(None) & ~_NOT_STARTED,
+}
+
+
+def _may(command: BookingCommand) -> sa.ColumnElement[bool]:
+    """Whether the row's state allows the command."""
+    return sa.or_(*(_IS[state] for state in sorted(states_before(command), key=lambda state: state.value)))
+
+
 def _of(machine: str) -> sa.ColumnElement[bool]:
     """Those of a machine, by its key; of one that is gone, by its name."""
     return (bookings.c.machine_key == machine) | (bookings.c.machine == machine)
@@ -211,6 +262,10 @@ def _name_of(connection: sa.Connection, booking: Booking) -> str:
         return str(name)
     taken = sa.select(bookings.c.machine).where(_is(booking.machine, booking.identifier))
     return booking.machine if connection.scalar(taken) is None else booking.of
+
+
+def _named_row(connection: sa.Connection, booking: Booking) -> dict[str, object]:
+    return _row(booking) | {"machine": _name_of(connection, booking)}
 
 
 def _is(machine: str, identifier: str) -> sa.ColumnElement[bool]:

@@ -16,10 +16,10 @@ from innkeeper.store.tables import commit_marks
 
 T = TypeVar("T")
 
+# As text, and not put together anew each time: it goes with every write.
 _MARK: Final = (
-    sa.update(commit_marks)
-    .where(commit_marks.c.writer == sa.bindparam("of_writer"), commit_marks.c.slot == sa.bindparam("of_slot"))
-    .values(number=sa.bindparam("number"), at=sa.func.clock_timestamp())
+    "UPDATE commit_marks SET number = %(number)s, at = clock_timestamp()"
+    " WHERE writer = %(writer)s AND slot = %(slot)s"
 )
 # It waits for the transaction whose commit got no answer: where that still holds the row, it may yet be made.
 _LOOK: Final = (
@@ -76,7 +76,8 @@ class Commits:
 
     def mark(self, connection: sa.Connection, slot: int, number: int) -> None:
         """Write the transaction's mark."""
-        connection.execute(_MARK, {"of_writer": self._writer, "of_slot": slot, "number": number})
+        row = {"writer": self._writer, "slot": slot, "number": number}
+        connection.exec_driver_sql(_MARK, row)
 
     def is_marked(self, connection: sa.Connection, slot: int, number: int) -> bool:
         """Whether the transaction of this number was made."""

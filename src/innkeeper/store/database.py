@@ -281,11 +281,29 @@ def _nothing(connection: sa.Connection) -> None:
 
 def upsert(connection: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> None:
     """Add the row, or replace the one with the same primary key."""
+    upsert_where(connection, table, row, None)
+
+
+def upsert_where(
+    connection: sa.Connection,
+    table: sa.Table,
+    row: Mapping[str, object],
+    condition: sa.ColumnElement[bool] | None,
+) -> bool:
+    """Add the row, or replace the one with its primary key where the condition holds; whether it stands."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     keys = list(table.primary_key.columns)
     others = {name: value for name, value in row.items() if name not in table.primary_key.columns}
     insert = dialect.insert(table).values(dict(row))
-    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=others))
+    upserting = insert.on_conflict_do_update(index_elements=keys, set_=others, where=condition)
+    return connection.execute(upserting.returning(keys[0])).first() is not None
+
+
+def add_if_free(connection: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> bool:
+    """Add the row where no other has its key; whether it was added."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    adding = dialect.insert(table).values(dict(row)).on_conflict_do_nothing()
+    return connection.execute(adding.returning(next(iter(table.primary_key.columns)))).first() is not None
 
 
 def _lock_file(claims: contextlib.ExitStack, path: Path) -> bool:

@@ -17,7 +17,7 @@ from innkeeper.identity.realms import Known
 from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.identity.session import Session
 from innkeeper.identity.token import Token
-from innkeeper.store.database import Database, upsert
+from innkeeper.store.database import Database, add_if_free, upsert
 from innkeeper.store.identity_tables import accounts, grants, sessions, tokens
 
 _KNOWN: Final = TypeAdapter(Known)
@@ -30,9 +30,16 @@ class SqlAccountStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, account: Account) -> None:
-        """Add or replace an account."""
-        await self._database.write(lambda c: upsert(c, accounts, dataclasses.asdict(account)))
+    async def add(self, account: Account) -> bool:
+        """Add an account where there is none of its name; whether it was added."""
+        row = dataclasses.asdict(account)
+        return await self._database.write(lambda c: add_if_free(c, accounts, row))
+
+    async def replace(self, seen: Account, account: Account) -> bool:
+        """Replace an account that is still as it was seen; whether it was."""
+        is_seen = sa.and_(*(accounts.c[name] == value for name, value in dataclasses.asdict(seen).items()))
+        update = sa.update(accounts).where(is_seen).values(dataclasses.asdict(account))
+        return bool(await self._database.write(lambda c: c.execute(update).rowcount))
 
     async def get(self, name: str) -> Account | None:
         """Return the account of this name, which is in lower case."""

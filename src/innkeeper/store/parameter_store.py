@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from innkeeper.machines.guest.parameters import KeptParameter
-from innkeeper.store.database import Database, upsert
+from innkeeper.store.database import Database, upsert_where
 from innkeeper.store.tables import parameters
 
 
@@ -17,8 +17,11 @@ class SqlParameterStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, machine: str, kept: KeptParameter) -> None:
-        """Add or replace a named value."""
+    async def put(self, machine: str, kept: KeptParameter) -> bool:
+        """Add a named value, or replace one of an earlier revision; whether it stands.
+
+        A guest's own may replace one of its own revision.
+        """
         row = {
             "machine": machine,
             "name": kept.name,
@@ -27,7 +30,9 @@ class SqlParameterStore:
             "by_guest": kept.by_guest,
             "at": kept.at,
         }
-        await self._database.write(lambda c: upsert(c, parameters, row))
+        revision = parameters.c.revision
+        is_older = revision <= kept.revision if kept.by_guest else revision < kept.revision
+        return await self._database.write(lambda c: upsert_where(c, parameters, row, is_older))
 
     async def list(self, machine: str) -> Sequence[KeptParameter]:
         """Return one machine's named values, by name."""

@@ -71,8 +71,10 @@ def _idle_since(record: ConnectionPoolEntry) -> float:
 
 
 def _info(record: ConnectionPoolEntry) -> dict[Any, Any]:
-    """What is noted of a place in the pool; SQLAlchemy makes it at the first use."""
-    return record.record_info or {}
+    """What is noted of a place in the pool."""
+    info = record.record_info
+    assert info is not None, "only a connection without a pool has none"
+    return info
 
 
 def postgres_engine(url: sa.URL, *, most: int, name: str) -> sa.Engine:

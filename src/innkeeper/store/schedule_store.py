@@ -14,7 +14,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from innkeeper.schedule.memory_store import folder_taken, taken
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Claim
-from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Series, Watch
+from innkeeper.schedule.registered import (
+    REGISTERED_FIELDS,
+    Folder,
+    Registered,
+    Run,
+    RunState,
+    Series,
+    Watch,
+    differences,
+)
 from innkeeper.store.database import Database, upsert
 from innkeeper.store.grouped import RowChange
 from innkeeper.store.tables import schedule_boots as boots_table
@@ -70,6 +79,17 @@ class SqlScheduleStore:
             return await self._database.write(put)
         except sa.exc.IntegrityError as exc:
             raise taken(await self._taken_path(tasks)) from exc
+
+    async def change(self, seen: Registered, task: Registered) -> bool:
+        """Write what differs of a task that is still registered as it was seen; whether it was."""
+        row = _task_row(task)
+        is_seen = sa.and_(
+            tasks_table.c.id == seen.id,
+            *(tasks_table.c[name] == getattr(seen, name) for name in REGISTERED_FIELDS),
+        )
+        differing = {name: row[name] for name in differences(seen, task)}
+        update = sa.update(tasks_table).where(is_seen).values(differing or {"sddl": task.sddl})
+        return bool(await self._database.write(lambda c: c.execute(update).rowcount))
 
     async def register(self, task: Registered, around: Sequence[SchedulePath]) -> Registered:
         """Add or replace a task, and make the folders around it. Raises ``ScheduleError``."""
@@ -197,7 +217,8 @@ class SqlScheduleStore:
                 "of_id": task.id,
                 "last_run": task.last_run,
                 "last_result": task.last_result,
-                "missed_runs": task.missed_runs,
+                # A success makes up for what was missed before it.
+                "keeps_missed": int(not run.has_succeeded),
             }
             rows.append((_LAST, last))
         # A power cut may take it back: the run then reads as interrupted, and is not started twice.
@@ -361,7 +382,11 @@ _MOVE_ON = (
 _LAST = (
     sa.update(tasks_table)
     .where(tasks_table.c.id == sa.bindparam("of_id"))
-    .values({name: sa.bindparam(name) for name in ("last_run", "last_result", "missed_runs")})
+    .values(
+        last_run=sa.bindparam("last_run"),
+        last_result=sa.bindparam("last_result"),
+        missed_runs=tasks_table.c.missed_runs * sa.bindparam("keeps_missed", type_=sa.BigInteger),
+    )
 )
 
 
@@ -378,10 +403,12 @@ def _adding(dialect: _Dialect) -> sa.UpdateBase:
 
 
 def _putting(dialect: _Dialect) -> sa.UpdateBase:
-    """Add a run, or change the one of this id."""
+    """Add a run, or change the one of this id, if it has not ended: its end stands, whoever comes late."""
     insert = dialect.insert(runs_table)
     changes = {name: insert.excluded[name] for name in _RUN_COLUMNS}
-    put: sa.UpdateBase = insert.on_conflict_do_update(index_elements=[runs_table.c.id], set_=changes)
+    put: sa.UpdateBase = insert.on_conflict_do_update(
+        index_elements=[runs_table.c.id], set_=changes, where=runs_table.c.ended_at.is_(None)
+    )
     return put
 
 

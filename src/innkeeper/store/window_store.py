@@ -26,6 +26,22 @@ class SqlWindowStore:
         row = {"name": window.name, "body": _WINDOW.dump_json(window).decode()}
         await self._database.write(lambda c: upsert(c, windows, row))
 
+    async def replace(self, seen: Window, window: Window | None) -> bool:
+        """Replace the window, or delete it, where it is still as it was seen; whether it was."""
+
+        def replace(connection: sa.Connection) -> bool:
+            body = connection.scalar(sa.select(windows.c.body).where(windows.c.name == seen.name))
+            if body is None or _WINDOW.validate_json(body) != seen:
+                return False
+            # Whoever comes between finds, or makes, another body.
+            is_seen = (windows.c.name == seen.name) & (windows.c.body == body)
+            if window is None:
+                return bool(connection.execute(sa.delete(windows).where(is_seen)).rowcount)
+            new = {"body": _WINDOW.dump_json(window).decode()}
+            return bool(connection.execute(sa.update(windows).where(is_seen).values(new)).rowcount)
+
+        return await self._database.write(replace)
+
     async def list(self) -> Sequence[Window]:
         """Return all windows, by name."""
         bodies = await self._database.read(lambda c: c.scalars(sa.select(windows.c.body)).all())

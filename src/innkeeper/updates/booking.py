@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import enum
+from collections.abc import Mapping
+from typing import Final
 
 from innkeeper.channels.ports import PackageChange
 from innkeeper.wire.states import UpdateStatus
@@ -59,17 +62,24 @@ class Booking:
     @property
     def is_waiting(self) -> bool:
         """Whether it has neither started nor ended."""
-        return self.task_id is None and self.verdict is None
+        return self.state is BookingState.WAITS
 
     @property
     def is_replaceable(self) -> bool:
         """Whether it may be booked again: what was not started has touched nothing."""
-        return self.is_waiting or self.verdict is Verdict.NOT_STARTED
+        return (self.state, BookingCommand.BOOK) in BOOKING_LIFE
 
     @property
     def place(self) -> Place:
         """Where it stands in the list by start."""
         return self.start, self.machine, self.identifier
+
+    @property
+    def state(self) -> BookingState:
+        """Where it is in its life."""
+        if self.verdict is None:
+            return BookingState.RUNS if self.has_started else BookingState.WAITS
+        return BookingState.NOT_STARTED if self.verdict is Verdict.NOT_STARTED else BookingState.ENDED
 
     @property
     def version(self) -> BookingVersion:
@@ -79,6 +89,60 @@ class Booking:
 
 #: A booking's place in the list by start: its start, machine and identifier.
 Place = tuple[dt.datetime, str, str]
+
+
+class BookingState(enum.Enum):
+    """Where a booking is in its life; it follows from its task and its verdict."""
+
+    #: Nobody has begun it.
+    WAITS = enum.auto()
+    #: A run has begun it.
+    RUNS = enum.auto()
+    #: Its time is over, or its run touched nothing.
+    NOT_STARTED = enum.auto()
+    #: Its run has ended, however it came out.
+    ENDED = enum.auto()
+
+
+class BookingCommand(enum.Enum):
+    """What is done with a booking."""
+
+    #: Book it, in the place of one that touched nothing.
+    BOOK = enum.auto()
+    #: Begin its run: the first run has it, and may say so again.
+    START = enum.auto()
+    #: Note what the run says of it.
+    REPORT = enum.auto()
+    #: Note what its run came to; after a crash, again.
+    END = enum.auto()
+    #: Note that its time is over.
+    EXPIRE = enum.auto()
+    #: Delete it.
+    DELETE = enum.auto()
+
+
+#: Where each command leads; what is not here is refused. Stores ask it in the statement that writes, so that
+#: of two servers the second finds what the first has done. ``None``: the booking is gone.
+BOOKING_LIFE: Final[Mapping[tuple[BookingState, BookingCommand], frozenset[BookingState | None]]] = {
+    (BookingState.WAITS, BookingCommand.BOOK): frozenset({BookingState.WAITS}),
+    (BookingState.NOT_STARTED, BookingCommand.BOOK): frozenset({BookingState.WAITS}),
+    (BookingState.WAITS, BookingCommand.START): frozenset({BookingState.RUNS}),
+    (BookingState.RUNS, BookingCommand.START): frozenset({BookingState.RUNS}),
+    (BookingState.RUNS, BookingCommand.REPORT): frozenset({BookingState.RUNS}),
+    (BookingState.RUNS, BookingCommand.END): frozenset({BookingState.ENDED, BookingState.NOT_STARTED}),
+    (BookingState.ENDED, BookingCommand.END): frozenset({BookingState.ENDED}),
+    (BookingState.NOT_STARTED, BookingCommand.END): frozenset({BookingState.NOT_STARTED}),
+    (BookingState.WAITS, BookingCommand.EXPIRE): frozenset({BookingState.NOT_STARTED}),
+    (BookingState.WAITS, BookingCommand.DELETE): frozenset({None}),
+    (BookingState.NOT_STARTED, BookingCommand.DELETE): frozenset({None}),
+    (BookingState.ENDED, BookingCommand.DELETE): frozenset({None}),
+}
+
+
+def states_before(command: BookingCommand) -> frozenset[BookingState]:
+    """The states in which a command is taken."""
+    return frozenset(state for state, taken in BOOKING_LIFE if taken is command)
+
 
 #: When it was booked, and the task of its run.
 BookingVersion = tuple[dt.datetime, int | None]

@@ -11,10 +11,18 @@ from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import BookingNotFound, ErrorCode, InvalidArgument, UpdateError
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
-from innkeeper.updates.booking import MAX_CONTEXT_BYTES, Booking, BookingVersion, Place, Verdict
+from innkeeper.updates.booking import (
+    MAX_CONTEXT_BYTES,
+    Booking,
+    BookingCommand,
+    BookingState,
+    BookingVersion,
+    Place,
+    Verdict,
+)
 from innkeeper.updates.bulk import Outcome, booked, cancelled, has_started, is_running
 from innkeeper.updates.policy import Policy
-from innkeeper.updates.ports import BookingStore
+from innkeeper.updates.ports import BookingChange, BookingStore
 from innkeeper.wire.events import Event, EventKind, Json, Publish
 
 #: Who a booking is by when the guest made it.
@@ -72,7 +80,9 @@ class Bookings:
         async with self._writing:
             await self._refuse_started(booking)
             await self._refuse_flood(booking)
-            await self._store.put(booking)
+            only_of = GUEST if booked_by == GUEST else None
+            while not await self._store.book(booking, only_of=only_of):
+                await self._refuse_started(booking)  # another server has changed it since
         self._tell(EventKind.UPDATE_BOOKED, booking, {"label": label, "by": booked_by})
         return booking
 
@@ -167,59 +177,70 @@ class Bookings:
 
     async def delete(self, machine: str, identifier: str) -> None:
         """Remove a booking (``DeleteSchedule``) that is not running. Raises ``BookingNotFound``."""
-        async with self._writing:
-            booking = await self.get(machine, identifier)
-            if booking.has_started and booking.verdict is None:
-                raise is_running(booking)
-            await self._store.delete(booking.of, identifier)
-        self._tell(EventKind.UPDATE_DELETED, booking, {})
+        of = self._of(machine)
+        while (booking := await self._store.delete(of, identifier)) is None:
+            _refuse_running(await self.find(of, identifier))
+        self._tell(EventKind.UPDATE_DELETED, self._named(booking), {})
+
+    async def delete_for_guest(self, machine: str, identifier: str) -> None:
+        """Remove a booking that the guest itself made. Raises ``UpdateError``."""
+        of = self._of(machine)
+        while (booking := await self._store.delete(of, identifier, only_of=GUEST)) is None:
+            found = await self.find(of, identifier)
+            if found.booked_by != GUEST:
+                raise _not_the_guests(found, advice="An administrator can delete it.")
+            _refuse_running(found)
+        self._tell(EventKind.UPDATE_DELETED, self._named(booking), {})
 
     # What the trigger agent and the update runs write down
 
     async def started(self, machine: str, identifier: str, task_id: int) -> None:
-        """Note that a run has begun for it."""
-        await self._change(machine, identifier, task_id=task_id, reason="", next_chance=None)
+        """Note that a run has begun for it; the first run has it.
 
-    async def status_changed(self, machine: str, identifier: str, status: UpdateStatus) -> None:
+        Raises ``BookingNotFound``, or ``UpdateError`` where it has another run, or its time is over.
+        """
+        change = BookingChange(machine=machine, identifier=identifier, task_id=task_id, reason="")
+        while await self._store.apply(BookingCommand.START, change) is None:
+            booking = await self.find(machine, identifier)
+            if booking.task_id == task_id:
+                return  # it has ended already
+            _refuse_second_start(booking)
+
+    async def status_changed(self, machine: str, identifier: str, task_id: int, status: UpdateStatus) -> None:
         """Note the state that the guest's agent, or the host, gives it (``OnTaskStateChange``)."""
-        async with self._writing:
-            booking = await self.find(machine, identifier)
-            if booking.status is status:
-                return
-            booking = dataclasses.replace(booking, status=status)
-            await self._store.put(booking)
-        self._tell(EventKind.UPDATE_STATE_CHANGED, booking, {"status": status.name, "task": booking.task_id})
+        if (await self.find(machine, identifier)).status is status:
+            return
+        change = BookingChange(machine=machine, identifier=identifier, task_id=task_id, status=status)
+        booking = await self._store.apply(BookingCommand.REPORT, change)
+        if booking is not None:
+            told: dict[str, Json] = {"status": status.name, "task": task_id}
+            self._tell(EventKind.UPDATE_STATE_CHANGED, self._named(booking), told)
 
-    async def ended(self, machine: str, identifier: str, verdict: Verdict, reason: str) -> None:
-        """Note what became of it."""
-        booking = await self._change(machine, identifier, verdict=verdict, reason=reason, next_chance=None)
-        self._tell(
-            EventKind.UPDATE_ENDED,
-            booking,
-            {"verdict": str(verdict), "reason": reason, "task": booking.task_id},
+    async def ended(self, machine: str, identifier: str, task_id: int, verdict: Verdict, reason: str) -> None:
+        """Note what its run came to; one that has another run, or was deleted, is left alone."""
+        change = BookingChange(
+            machine=machine, identifier=identifier, task_id=task_id, verdict=verdict, reason=reason
         )
+        await self._end(BookingCommand.END, change)
 
-    async def _change(
-        self,
-        machine: str,
-        identifier: str,
-        *,
-        reason: str,
-        next_chance: dt.datetime | None,
-        task_id: int | None = None,
-        verdict: Verdict | None = None,
-    ) -> Booking:
-        async with self._writing:
-            booking = await self.find(machine, identifier)
-            booking = dataclasses.replace(
-                booking,
-                reason=reason,
-                next_chance=next_chance,
-                task_id=booking.task_id if task_id is None else task_id,
-                verdict=booking.verdict if verdict is None else verdict,
-            )
-            await self._store.put(booking)
-        return booking
+    async def expired(self, booking: Booking, reason: str) -> bool:
+        """Note that its time is over; ``False`` where it was deleted, booked again or started since."""
+        change = BookingChange(
+            machine=booking.of,
+            identifier=booking.identifier,
+            booked_at=booking.booked_at,
+            verdict=Verdict.NOT_STARTED,
+            reason=reason,
+        )
+        return await self._end(BookingCommand.EXPIRE, change)
+
+    async def _end(self, command: BookingCommand, change: BookingChange) -> bool:
+        booking = await self._store.apply(command, change)
+        if booking is None:
+            return False
+        told: dict[str, Json] = {"verdict": str(booking.verdict), "reason": booking.reason}
+        self._tell(EventKind.UPDATE_ENDED, self._named(booking), told | {"task": booking.task_id})
+        return True
 
     async def _booked(self, keys: Collection[str], identifier: str | None) -> Sequence[Booking]:
         wanted = set(keys)
@@ -236,11 +257,7 @@ class Bookings:
         if not old.is_replaceable:
             raise has_started(old)
         if booking.booked_by == GUEST and old.booked_by != GUEST:
-            raise UpdateError(
-                f"“{old.identifier}” of {old.machine} was booked by {old.booked_by}, not by the guest.",
-                code=ErrorCode.E_ACCESSDENIED,
-                advice="The guest must use another identifier.",
-            )
+            raise _not_the_guests(old, advice="The guest must use another identifier.")
 
     async def _refuse_flood(self, booking: Booking) -> None:
         if booking.booked_by != GUEST:
@@ -305,6 +322,30 @@ def _new(
         verdict=None,
         reason="",
         next_chance=None,
+    )
+
+
+def _refuse_running(booking: Booking) -> None:
+    if booking.state is BookingState.RUNS:
+        raise is_running(booking)
+
+
+def _refuse_second_start(booking: Booking) -> None:
+    if booking.state is BookingState.WAITS:
+        return
+    has = "has ended" if booking.task_id is None else f"has been started as task {booking.task_id}"
+    raise UpdateError(
+        f"The update “{booking.identifier}” of {booking.machine} {has}, and is not started again.",
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice="List the machine's updates to see what became of it.",
+    )
+
+
+def _not_the_guests(booking: Booking, *, advice: str) -> UpdateError:
+    return UpdateError(
+        f"“{booking.identifier}” of {booking.machine} was booked by {booking.booked_by}, not by the guest.",
+        code=ErrorCode.E_ACCESSDENIED,
+        advice=advice,
     )
 
 

@@ -7,8 +7,16 @@ import datetime as dt
 from collections.abc import Mapping, Sequence, Set
 
 from innkeeper.errors import BookingNotFound
-from innkeeper.updates.booking import Booking, BookingVersion, Place, Report, Verdict
-from innkeeper.updates.ports import PastRun
+from innkeeper.updates.booking import (
+    BOOKING_LIFE,
+    Booking,
+    BookingCommand,
+    BookingVersion,
+    Place,
+    Report,
+    Verdict,
+)
+from innkeeper.updates.ports import BookingChange, PastRun
 from innkeeper.updates.window import Window
 
 
@@ -22,11 +30,28 @@ class MemoryBookingStore:
         """Add it, or replace the one with the same machine and identifier."""
         self._bookings[booking.of, booking.identifier] = booking
 
+    async def book(self, booking: Booking, *, only_of: str | None = None) -> bool:
+        """Add or replace it where its life allows; whether it stands."""
+        old = await self._find(booking.of, booking.identifier)
+        if old is not None and not (_may(old, BookingCommand.BOOK) and only_of in (None, old.booked_by)):
+            return False
+        await self.put(booking)
+        return True
+
+    async def apply(self, command: BookingCommand, change: BookingChange) -> Booking | None:
+        """Change it where its life allows; ``None`` where not."""
+        old = await self._find(change.machine, change.identifier)
+        if old is None or not _may(old, command) or not change.fits(old):
+            return None
+        fields = {field.name: getattr(old, field.name) for field in dataclasses.fields(old)}
+        new = Booking(**fields | {"next_chance": None} | dict(change.values))
+        await self.put(new)
+        return new
+
     async def get(self, machine: str, identifier: str) -> Booking:
         """Raises ``BookingNotFound``."""
-        for booking in await self.list(machine=machine):
-            if booking.identifier == identifier:
-                return booking
+        if (found := await self._find(machine, identifier)) is not None:
+            return found
         raise BookingNotFound(
             f"No update “{identifier}” is booked for {machine}.", advice="List the machine's updates."
         )
@@ -55,10 +80,12 @@ class MemoryBookingStore:
         """The versions of those without a verdict."""
         return {key: booking.version for key, booking in self._bookings.items() if booking.verdict is None}
 
-    async def delete(self, machine: str, identifier: str) -> None:
-        """Raises ``BookingNotFound``."""
-        found = await self.get(machine, identifier)
-        del self._bookings[found.of, identifier]
+    async def delete(self, machine: str, identifier: str, *, only_of: str | None = None) -> Booking | None:
+        """Delete it where its life allows, and where ``only_of`` booked it; returns it as it was."""
+        old = await self._find(machine, identifier)
+        if old is None or not _may(old, BookingCommand.DELETE) or only_of not in (None, old.booked_by):
+            return None
+        return self._bookings.pop((old.of, identifier))
 
     async def put_many(self, bookings: Sequence[Booking]) -> Set[tuple[str, str]]:
         """Add them, or replace those that may be; returns the keys of the others."""
@@ -83,6 +110,14 @@ class MemoryBookingStore:
                 del self._bookings[booking.of, booking.identifier]
                 self._bookings[to, booking.identifier] = dataclasses.replace(booking, key=to)
 
+    async def _find(self, machine: str, identifier: str) -> Booking | None:
+        found = await self.list(machine=machine)
+        return next((booking for booking in found if booking.identifier == identifier), None)
+
+
+def _may(booking: Booking, command: BookingCommand) -> bool:
+    return (booking.state, command) in BOOKING_LIFE
+
 
 class MemoryWindowStore:
     """A ``WindowStore`` that forgets with its process."""
@@ -93,6 +128,15 @@ class MemoryWindowStore:
     async def put(self, window: Window) -> None:
         """Add it, or replace the one with the same name."""
         self._windows[window.name] = window
+
+    async def replace(self, seen: Window, window: Window | None) -> bool:
+        """Replace the window, or delete it, where it is still as it was seen; whether it was."""
+        if self._windows.get(seen.name) != seen:
+            return False
+        del self._windows[seen.name]
+        if window is not None:
+            await self.put(window)
+        return True
 
     async def list(self) -> Sequence[Window]:
         """By name."""

@@ -230,7 +230,7 @@ class Run:
 
     async def set_status(self, status: UpdateStatus) -> None:
         """Give the booking its state."""
-        await self.bookings.status_changed(self.order.of_machine, self.order.identifier, status)
+        await self.bookings.status_changed(self.order.of_machine, self.order.identifier, self.task.id, status)
 
     def on_output(self, text: str) -> None:
         """Keep what the update printed."""

@@ -36,8 +36,8 @@ _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 
 async def admit(run: Run) -> Admitted:
     """Look whether the machine can be maintained, and plan its undo point; touch nothing."""
-    await run.bookings.started(run.order.of_machine, run.order.identifier, run.task.id)
     try:
+        await run.bookings.started(run.order.of_machine, run.order.identifier, run.task.id)
         machine = await run.state()
         found = await admission(run.hypervisor, machine, run.task.id, run.policy.undo, run.hosts)
         found.refuse()

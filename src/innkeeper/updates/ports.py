@@ -7,8 +7,41 @@ import datetime as dt
 from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
-from innkeeper.updates.booking import Booking, BookingVersion, Place, Report
+from innkeeper.channels.ports import UpdateStatus
+from innkeeper.updates.booking import Booking, BookingCommand, BookingVersion, Place, Report, Verdict
 from innkeeper.updates.window import Window
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class BookingChange:
+    """One change of a booking, and what must still be so."""
+
+    machine: str
+    identifier: str
+    #: The run's task, for what a run does: no other run may have the booking.
+    task_id: int | None = None
+    #: When it was booked, for what was decided by an earlier look; ``None`` asks for none.
+    booked_at: dt.datetime | None = None
+    #: Each ``None`` leaves the booking's own as it is.
+    status: UpdateStatus | None = None
+    verdict: Verdict | None = None
+    reason: str | None = None
+
+    def fits(self, booking: Booking) -> bool:
+        """Whether the booking is still the one that is meant."""
+        is_its_run = self.task_id is None or booking.task_id in (None, self.task_id)
+        return is_its_run and self.booked_at in (None, booking.booked_at)
+
+    @property
+    def values(self) -> Mapping[str, object]:
+        """The fields that it changes, by name."""
+        fields = {
+            "task_id": self.task_id,
+            "status": self.status,
+            "verdict": self.verdict,
+            "reason": self.reason,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class BookingStore(Protocol):
@@ -18,7 +51,19 @@ class BookingStore(Protocol):
     """
 
     async def put(self, booking: Booking) -> None:
-        """Add it, or replace the one with the same machine and identifier."""
+        """Add it, or replace the one with the same machine and identifier, whatever its state."""
+
+    async def book(self, booking: Booking, *, only_of: str | None = None) -> bool:
+        """Add it, or replace the one with the same key where its life allows; whether it stands.
+
+        With ``only_of``, one that somebody else booked is not replaced.
+        """
+
+    async def apply(self, command: BookingCommand, change: BookingChange) -> Booking | None:
+        """Change a booking where its life allows the command, in one step; ``None`` where not.
+
+        Nor is one that is not there, that another run has, or that was booked again since.
+        """
 
     async def get(self, machine: str, identifier: str) -> Booking:
         """Raises ``BookingNotFound``."""
@@ -39,8 +84,8 @@ class BookingStore(Protocol):
     async def versions(self) -> Mapping[tuple[str, str], BookingVersion]:
         """The versions of those without a verdict, by machine and identifier."""
 
-    async def delete(self, machine: str, identifier: str) -> None:
-        """Raises ``BookingNotFound``."""
+    async def delete(self, machine: str, identifier: str, *, only_of: str | None = None) -> Booking | None:
+        """Delete it where its life allows, and where ``only_of`` booked it; returns it as it was."""
 
     async def put_many(self, bookings: Sequence[Booking]) -> Set[tuple[str, str]]:
         """Add them, or replace those that have neither started nor ended otherwise than not started.
@@ -60,6 +105,9 @@ class WindowStore(Protocol):
 
     async def put(self, window: Window) -> None:
         """Add it, or replace the one with the same name."""
+
+    async def replace(self, seen: Window, window: Window | None) -> bool:
+        """Replace the window, or delete it, where it is still as it was seen; whether it was."""
 
     async def list(self) -> Sequence[Window]:
         """By name."""

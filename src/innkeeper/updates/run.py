@@ -109,7 +109,9 @@ class UpdateRuns:
             reason = " ".join(report.reasons)
             with acting_on(run.hypervisor.id):
                 await self._reports.put(report)
-                await self._bookings.ended(run.order.of_machine, run.order.identifier, ending.verdict, reason)
+                await self._bookings.ended(
+                    run.order.of_machine, run.order.identifier, run.task.id, ending.verdict, reason
+                )
             return None
 
         await run.task.step("report", action)

@@ -36,7 +36,7 @@ async def _settle(bookings: Bookings, reports: ReportStore, booking: Booking, ta
     else:
         verdict, reason = Verdict.NEEDS_HELP, _without_report(booking, task)
     _log.warning("booking.settled", machine=booking.machine, identifier=booking.identifier, verdict=verdict)
-    await bookings.ended(booking.of, booking.identifier, verdict, reason)
+    await bookings.ended(booking.of, booking.identifier, booking.task_id, verdict, reason)
 
 
 def _without_report(booking: Booking, task: Task | None) -> str:

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from innkeeper.channels.ports import GuestMessage, ScheduleDeleted, ScheduleRequested
-from innkeeper.errors import BookingNotFound, ErrorCode, MachineBusy, UpdateError
+from innkeeper.errors import BookingNotFound, MachineBusy, UpdateError
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.waiting import Signal
-from innkeeper.updates.booking import Booking, Verdict
+from innkeeper.updates.booking import Booking
 from innkeeper.updates.bookings import GUEST, Bookings
 from innkeeper.updates.calendar import Opening
 from innkeeper.updates.dispatch import Ripe, may_start, open_for, ripe
@@ -311,8 +311,9 @@ class TriggerAgent:
     async def _note_start(self, booking: Booking, task_id: int) -> None:
         try:
             await self._bookings.started(booking.of, booking.identifier, task_id)
-        except BookingNotFound:
-            # It was taken back while its run was written down: that has touched nothing yet.
+        except UpdateError:
+            # It was taken back, or started by another server, while its run was written down: that has
+            # touched nothing yet, and will not.
             await self._tasks.cancel(task_id)
             raise
         self._publish(
@@ -338,7 +339,8 @@ class TriggerAgent:
                 self._note(key)
                 return
             words = f"{Why.EXPIRED.value} {self._last_reason(host, current)}".strip()
-            await self._bookings.ended(*key, Verdict.NOT_STARTED, words)
+            if not await self._bookings.expired(current, words):
+                self._note(key)
 
     def _last_reason(self, host: str, booking: Booking) -> str:
         """Why it had not started when its time was over."""
@@ -356,14 +358,7 @@ class TriggerAgent:
         return placement.reason or ("" if stopped is None else stopped.value)
 
     async def _delete_for_guest(self, machine: str, identifier: str) -> None:
-        booking = await self._bookings.get(machine, identifier)
-        if booking.booked_by != GUEST:
-            raise UpdateError(
-                f"“{identifier}” of {booking.machine} was booked by {booking.booked_by}, not by the guest.",
-                code=ErrorCode.E_ACCESSDENIED,
-                advice="An administrator can delete it.",
-            )
-        await self._bookings.delete(machine, identifier)
+        await self._bookings.delete_for_guest(machine, identifier)
 
 
 def _under_way(outlook: Outlook, run: InFlight) -> NightEntry:

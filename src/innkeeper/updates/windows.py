@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
-from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
+from innkeeper.errors import ChangedMeanwhile, ErrorCode, InvalidArgument, UpdateError
 from innkeeper.machines.places import Places
 from innkeeper.schedule.calendar import zone_database
 from innkeeper.updates.machine_name import is_glob
@@ -24,15 +24,18 @@ class Windows:
         self._store = store
         self._places = places
 
-    async def add(self, window: Window) -> Window:
-        """Add a window, or replace the one of this name.
+    async def add(self, window: Window, *, seen: Window | None = None) -> Window:
+        """Add a window, or replace the one of this name, where that is still as it was seen.
 
-        A machine that is named and is there is kept by its UUID. Raises ``InvalidArgument``, or
-        ``MachineAmbiguous`` for a name that several machines have.
+        A machine that is named and is there is kept by its UUID. Raises ``InvalidArgument``, also as
+        ``ChangedMeanwhile``, or ``MachineAmbiguous`` for a name that several machines have.
         """
         _refuse_impossible(window)
         window = dataclasses.replace(window, pins=tuple(self._pins(window)))
-        await self._store.put(window)
+        if seen is None:
+            await self._store.put(window)
+        elif not await self._store.replace(seen, window):
+            raise ChangedMeanwhile(f"The window “{window.name}”")
         return window
 
     async def list(self) -> Sequence[Window]:
@@ -52,9 +55,12 @@ class Windows:
             if not is_glob(named) and (place := self._places.only(named)) is not None:
                 yield named, place.uuid
 
-    async def remove(self, name: str) -> None:
-        """Raises ``UpdateError`` where there is no such window."""
-        if not await self._store.delete(name):
+    async def remove(self, name: str, *, seen: Window | None = None) -> None:
+        """Raises ``UpdateError`` where there is none, ``ChangedMeanwhile`` where it is not as seen."""
+        if seen is not None:
+            if not await self._store.replace(seen, None):
+                raise ChangedMeanwhile(f"The window “{name}”")
+        elif not await self._store.delete(name):
             raise _unknown(name)
 
 

@@ -56,8 +56,8 @@ class HostNames:
 class ParameterStore(Protocol):
     """Stores the values of each machine on the host, by its UUID."""
 
-    async def put(self, machine: str, kept: KeptParameter) -> None:
-        """Add it, or replace the one of the same name."""
+    async def put(self, machine: str, kept: KeptParameter) -> bool:
+        """Add it, or replace one of an earlier revision, or the guest\'s own; whether it stands."""
 
     async def list(self, machine: str) -> Sequence[KeptParameter]:
         """All of one machine, by name, also those taken back."""
@@ -108,13 +108,7 @@ class Parameters:
         _expect_name(key)
         _expect_value(value)
         machine, program = await self._guests.program(name, Ability.PARAMETERS)
-        kept = {each.name: each for each in await self._store.list(machine.uuid)}
-        if key not in kept and len(kept) >= MAX_PARAMETERS:
-            raise InvalidArgument(
-                f"{machine.name} has {len(kept)} parameters already.", advice="Take back what is not needed."
-            )
-        revision = (kept[key].revision if key in kept else 0) + 1
-        await self._keep(machine, key, value, revision, by_guest=False)
+        revision = await self._keep_next(machine, key, value)
         await featured(machine.name, lambda: program.set_parameter(key, value, revision=revision))
 
     async def list(self, name: str) -> Sequence[KeptParameter]:
@@ -160,16 +154,26 @@ class Parameters:
                 continue
             if before is None and len(kept) >= MAX_PARAMETERS:
                 continue
-            kept[key] = await self._keep(machine, key, message.value, message.revision, by_guest=True)
+            kept[key] = self._made(key, message.value, message.revision, by_guest=True)
+            await self._store.put(machine.uuid, kept[key])
 
-    async def _keep(
-        self, machine: Machine, key: str, value: str | None, revision: int, *, by_guest: bool
-    ) -> KeptParameter:
-        kept = KeptParameter(
+    async def _keep_next(self, machine: Machine, key: str, value: str | None) -> int:
+        """Store a value under the revision after the last one, whoever made that; returns the revision."""
+        while True:
+            kept = {each.name: each for each in await self._store.list(machine.uuid)}
+            if key not in kept and len(kept) >= MAX_PARAMETERS:
+                raise InvalidArgument(
+                    f"{machine.name} has {len(kept)} parameters already.",
+                    advice="Take back what is not needed.",
+                )
+            revision = (kept[key].revision if key in kept else 0) + 1
+            if await self._store.put(machine.uuid, self._made(key, value, revision, by_guest=False)):
+                return revision
+
+    def _made(self, key: str, value: str | None, revision: int, *, by_guest: bool) -> KeptParameter:
+        return KeptParameter(
             name=key, value=value, revision=revision, by_guest=by_guest, at=self._clock.now()
         )
-        await self._store.put(machine.uuid, kept)
-        return kept
 
 
 def _expect_name(key: str) -> None:

@@ -295,11 +295,7 @@ class Instances:
         run = dataclasses.replace(
             run, state=ending.state, result=ending.result, reason=ending.reason, ended_at=now
         )
-        # A success makes up for what was missed before it.
-        missed = 0 if ending.state is RunState.FINISHED and not ending.result else task.missed_runs
-        task = dataclasses.replace(
-            task, last_run=run.started_at or now, last_result=ending.result, missed_runs=missed
-        )
+        task = dataclasses.replace(task, last_run=run.started_at or now, last_result=ending.result)
         writing = self._store.end_run(run, task)
         context.end_with(writing)
         if self._starts is None:

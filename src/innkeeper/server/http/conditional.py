@@ -12,7 +12,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from innkeeper.errors import ErrorCode, InvalidArgument
+from innkeeper.errors import ChangedMeanwhile
 from innkeeper.server.http.problems import response_of
 
 _CHANGES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -22,7 +22,8 @@ class ConditionalRequests:
     """Middleware: adds an ``ETag`` to JSON, and honours ``If-None-Match`` and ``If-Match`` (RFC 9110).
 
     A request that changes something with ``If-Match`` is carried out only where a GET of the same address
-    answers with that tag; those with a condition on one address take turns.
+    answers with that tag; those with a condition on one address take turns. What other servers may change too
+    is compared again by its route, in the statement that writes it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -48,7 +49,7 @@ class ConditionalRequests:
             if tag and (wanted.strip() == "*" or tag in _tags(wanted)):
                 await self._app(scope, receive, send)
                 return
-        await response_of(_changed(scope), status=412)(scope, receive, send)
+        await response_of(ChangedMeanwhile(scope["path"]))(scope, receive, send)
 
     @asynccontextmanager
     async def _turn(self, path: str) -> AsyncIterator[None]:
@@ -129,14 +130,6 @@ def _may_be_tagged(start: Message) -> bool:
 def _tags(header: str) -> frozenset[str]:
     """Return the ETags of a condition; weak ones count as strong, as a GET may compare them."""
     return frozenset(tag.strip().removeprefix("W/") for tag in header.split(",") if tag.strip())
-
-
-def _changed(scope: Scope) -> InvalidArgument:
-    return InvalidArgument(
-        f"{scope['path']} has been changed or removed since you read it.",
-        code=ErrorCode.ERROR_REVISION_MISMATCH,
-        advice="Read it again, and send your change with its new ETag.",
-    )
 
 
 async def _no_body() -> Message:

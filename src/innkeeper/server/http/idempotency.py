@@ -113,7 +113,9 @@ class IdempotencyKeys:
         """Carry the request out and store its answer before sending it."""
         answer = _Answer()
         await self._app(scope, receive, answer)
-        if answer.status >= 400:
+        if answer.is_in_doubt:
+            pass  # it may have been done: a repetition is told so
+        elif answer.status >= 400:
             await self._store.release(key)
         else:
             await self._store.keep(
@@ -151,6 +153,11 @@ class _Answer:
     def status(self) -> int:
         """The answer's status."""
         return int(self.messages[0]["status"])
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the database went away in the middle, so that nobody knows what was done."""
+        return self.status == 503 and "retry-after" in self._headers
 
     @property
     def media_type(self) -> str:

@@ -18,6 +18,7 @@ _log = structlog.get_logger(__name__)
 STATUS: dict[type[InnkeeperError], int] = {
     errors.InnkeeperError: 500,
     errors.InvalidArgument: 422,
+    errors.ChangedMeanwhile: 412,
     errors.NotSupported: 501,
     errors.NotPermitted: 403,
     errors.NotAuthenticated: 401,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from innkeeper.errors import InvalidArgument
+from innkeeper.errors import ChangedMeanwhile, InvalidArgument
 from innkeeper.identity.roles import Role
-from innkeeper.server.http.conditional import tag_of
+from innkeeper.server.house import House
+from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.messages import window_message, window_of
 from innkeeper.server.routes.asking import TheHouse
+from innkeeper.updates.window import Window
 from innkeeper.wire import messages as wire
 
 router = APIRouter(prefix="/windows", tags=["windows"])
@@ -40,23 +42,38 @@ async def get_window(name: str, house: TheHouse, response: Response) -> wire.Win
 
 
 @router.put("/{name}", operation_id="put_window", dependencies=needs(Role.ADMINISTRATOR))
-async def put_window(name: str, request: wire.WindowRequest, house: TheHouse) -> wire.WindowMessage:
+async def put_window(
+    name: str, request: wire.WindowRequest, house: TheHouse, http: Request
+) -> wire.WindowMessage:
     """Replace or add a window; with ``If-Match`` only where nobody has changed it since."""
     if request.name != name:
         raise InvalidArgument(
             f"The window is called “{request.name}” in the request and “{name}” in its address.",
             advice="To rename a window, add it under its new name and remove the old one.",
         )
-    return await add_window(request, house)
+    window = await house.windows.add(window_of(request), seen=await _seen(name, house, http))
+    house.trigger.wake()
+    return window_message(window, house.clock.now())
 
 
 @router.delete(
     "/{name}", status_code=204, operation_id="remove_window", dependencies=needs(Role.ADMINISTRATOR)
 )
-async def remove_window(name: str, house: TheHouse) -> None:
+async def remove_window(name: str, house: TheHouse, http: Request) -> None:
     """Remove a window."""
-    await house.windows.remove(name)
+    await house.windows.remove(name, seen=await _seen(name, house, http))
     house.trigger.wake()
+
+
+async def _seen(name: str, house: House, http: Request) -> Window | None:
+    """Return the window that the request is meant for, where it has a condition: no other is changed."""
+    condition = http.headers.get("if-match")
+    if condition is None:
+        return None
+    window = await house.windows.get(name)
+    if not is_known(_tag(window_message(window, house.clock.now())), condition):
+        raise ChangedMeanwhile(f"The window “{name}”")
+    return window
 
 
 def _tag(window: wire.WindowMessage) -> str:
