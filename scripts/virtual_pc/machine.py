@@ -179,7 +179,7 @@ VIRTUAL_MACHINE = Interface(
             "Name",
             _DIRECT,
             "Machine.name",
-            "libvirt renames the domain. Off only; not while updates are booked under the name.",
+            "libvirt renames the domain. Off only; booked updates stay with it.",
         ),
         Member(
             "NetworkAdapters",

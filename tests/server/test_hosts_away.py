@@ -92,3 +92,23 @@ async def test_a_machine_that_may_be_on_a_host_that_is_away_is_not_called_unknow
     assert response.status_code == 502
     assert response.json()["code"] == ErrorCode.ERROR_ONLY_IF_CONNECTED.name
     assert "not all do: away" in response.text
+
+
+async def test_one_host_by_two_addresses_is_used_by_one(tmp_path: Path) -> None:
+    """The other is told in the list of hosts, and the service goes on."""
+    hosts = []
+    for name in ("attic", "roof"):
+        host = simulated_host(tmp_path / "host", clock=FakeClock(), publish=lambda _event: None, name=name)
+        await host.connection.open()
+        hosts.append(host)
+    await hosts[0].simulation.add(SimulatedMachine(name="web-1", uuid="web-1"))
+    settings = Settings(state_dir=tmp_path / "state", socket=tmp_path / "s.sock")
+    async with open_house(settings, Overrides(hypervisors=hosts, clock=FakeClock())) as house:
+        transport = httpx.ASGITransport(as_root(make_app(house)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://innkeeper") as http:
+            assert [each.host for each in await house.machines.list()] == ["attic"]
+            message = (await http.get("/v1/hosts")).json()
+    assert [host["name"] for host in message["hosts"]] == ["attic"]
+    (roof,) = message["away"]
+    assert roof["name"] == "roof"
+    assert "It is the host attic by another address" in roof["reason"]

@@ -9,8 +9,11 @@ import pytest
 
 from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import BookingNotFound
+from innkeeper.store.adoption import SqlAdoption
 from innkeeper.store.booking_store import SqlBookingStore
 from innkeeper.store.database import Database
+from innkeeper.store.task_store import SqlTaskStore
+from innkeeper.tasks.task import NewTask
 from innkeeper.updates.booking import MAX_CONTEXT_BYTES, Booking, Verdict
 from innkeeper.updates.memory import MemoryBookingStore
 from innkeeper.updates.ports import BookingStore
@@ -149,3 +152,45 @@ async def test_many_are_deleted_at_once_but_those_that_run(store: BookingStore) 
     keys = [(name, BOOKING.identifier) for name in (*names, "runs", "nobody")]
     assert await store.delete_waiting(keys) == {(name, BOOKING.identifier) for name in names}
     assert [booking.machine for booking in await store.list()] == ["runs"]
+
+
+async def test_machines_of_one_name_have_bookings_of_their_own(store: BookingStore) -> None:
+    """With one identifier: they go by keys, whatever the machines are called."""
+    attic, cellar = (
+        dataclasses.replace(BOOKING, key=f"{host}/uuid", label=host) for host in ("attic", "cellar")
+    )
+    for booking in (attic, cellar, dataclasses.replace(cellar, label="again")):
+        await store.put(booking)
+    assert (await store.get("attic/uuid", "2026-01")).label == "attic"
+    assert (await store.get("cellar/uuid", "2026-01")).label == "again"
+    assert set(await store.versions()) == {("attic/uuid", "2026-01"), ("cellar/uuid", "2026-01")}
+    await store.delete("attic/uuid", "2026-01")
+    assert [b.key for b in await store.list()] == ["cellar/uuid"]
+
+
+async def test_bookings_go_with_their_machine_to_another_host(store: BookingStore) -> None:
+    """But those whose identifier it has there already."""
+    here, there = (dataclasses.replace(BOOKING, key=f"{host}/uuid") for host in ("attic", "cellar"))
+    for booking in (here, dataclasses.replace(here, identifier="2026-02"), there):
+        await store.put(booking)
+    await store.move("attic/uuid", "cellar/uuid")
+    assert {(b.key, b.identifier) for b in await store.list()} == {
+        ("attic/uuid", "2026-01"),
+        ("cellar/uuid", "2026-01"),
+        ("cellar/uuid", "2026-02"),
+    }
+
+
+async def test_rows_from_before_keys_get_that_of_their_machine(database: Database) -> None:
+    """Bookings, reports and what tasks hold; only those of that name."""
+    store, tasks, adoption = SqlBookingStore(database), SqlTaskStore(database), SqlAdoption(database)
+    await store.put(BOOKING)
+    await store.put(dataclasses.replace(BOOKING, machine="db-1"))
+    new = NewTask(kind="run", description="Update web-1", argument={}, lock="machine:web-1")
+    task = await tasks.create(new, NIGHT)
+    assert set(await adoption.names()) == {"web-1", "db-1"}
+    await adoption.adopt("web-1", "host/uuid")
+    assert set(await adoption.names()) == {"db-1"}
+    assert (await store.get("host/uuid", "2026-01")).machine == "web-1"
+    adopted = await tasks.get(task.id)
+    assert (adopted.lock, adopted.about) == ("machine:host/uuid", "web-1")

@@ -78,7 +78,7 @@ def list_machines(
     )
     for machine in machines:
         made.add_row(
-            Text(machine.name),
+            Text(machine.title or machine.name),
             say_state(machine.state),
             Text(machine.host),
             f"{machine.memory_mib:,} MiB",
@@ -239,7 +239,7 @@ def say_tonight(machine: MachineMessage) -> Text:
 
 def _facts(machine: MachineMessage) -> dict[str, str]:
     return {
-        "Machine": machine.name,
+        "Machine": machine.title or machine.name,
         "State": say_state(machine.state).plain,
         "Host": machine.host,
         "UUID": machine.uuid,

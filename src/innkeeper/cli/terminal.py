@@ -166,7 +166,7 @@ def machine_names(context: typer.Context, incomplete: str) -> list[str]:
     """The machines that a half-typed name may be meant for; none where the service does not answer."""
     try:
         with client.connect(socket=session_of(context).socket) as inn:
-            names = [machine.name for machine in inn.machines.list()]
+            names = [machine.title or machine.name for machine in inn.machines.list()]
     except InnkeeperError:
         return []
     return [name for name in names if name.casefold().startswith(incomplete.casefold())]

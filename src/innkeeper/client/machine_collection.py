@@ -35,7 +35,7 @@ class MachineCollection:
         from innkeeper.client.machines import Machine
 
         if isinstance(name, int):
-            return Machine(self._transport, self.list()[name].name)
+            return Machine(self._transport, _called(self.list()[name]))
         self._transport.send(calls.machine(name))
         return Machine(self._transport, name)
 
@@ -43,7 +43,7 @@ class MachineCollection:
         """All machines, by name."""
         from innkeeper.client.machines import Machine
 
-        return (Machine(self._transport, message.name) for message in self.list())
+        return (Machine(self._transport, _called(message)) for message in self.list())
 
     def __len__(self) -> int:
         return len(self.list())
@@ -82,3 +82,8 @@ class MachineCollection:
         """What the hosts say of all machines, or of those of a selector; page by page."""
         pages = self._transport.pages(calls.machines(select))
         return tuple(message for page in pages for message in page.machines)
+
+
+def _called(message: MachineMessage) -> str:
+    """What a machine is called where another may have its name; a service of before only knows names."""
+    return message.title or message.name

@@ -77,8 +77,8 @@ class Adapters(Devices):
         adapter = _adapter(machine, made, adapter_id)
         if adapter.dynamic:
             raise MachineError(
-                f"The address of network adapter {adapter_id} of {machine.name} is made by Innkeeper.",
-                machine=machine.name,
+                f"The address of network adapter {adapter_id} of {machine.title} is made by Innkeeper.",
+                machine=machine.title,
                 code=ErrorCode.VM_E_CANT_SET_DYNAMIC_MAC_ADDRESS,
                 advice="Set is_ethernet_address_dynamic to False first.",
             )
@@ -144,7 +144,7 @@ def _new_mac(made: Configuration) -> str:
 
 def _refuse_same_mac(machine: Machine, made: Configuration, mac: str) -> None:
     if any(adapter.mac == mac for adapter in made.adapters):
-        raise InvalidArgument(f"{machine.name} has a network adapter {mac} already.")
+        raise InvalidArgument(f"{machine.title} has a network adapter {mac} already.")
 
 
 def _adapter(machine: Machine, made: Configuration, adapter_id: int) -> Adapter:
@@ -158,7 +158,7 @@ def _adapter_by_mac(machine: Machine, made: Configuration, mac: str) -> Adapter:
 def _only(machine: Machine, found: list[Adapter], wanted: str, made: Configuration) -> Adapter:
     if not found:
         raise InvalidArgument(
-            f"{machine.name} has no network adapter {wanted}.",
+            f"{machine.title} has no network adapter {wanted}.",
             advice=f"It has: {', '.join(str(each.id) for each in made.adapters) or 'none'}.",
         )
     return found[0]

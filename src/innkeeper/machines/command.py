@@ -46,7 +46,7 @@ def refuse_state(machine: Machine, command: Command) -> None:
     allowed = [state.words for (state, known) in LIFE if known is command]
     default = _CODES.get(machine.state, ErrorCode.ERROR_BUSY)
     raise WrongState.of(
-        machine.name,
+        machine.title,
         machine.state,
         str(command),
         words=command.words,

@@ -291,10 +291,10 @@ def _progress(task: RunningTask) -> Callable[[int, int], None]:
 def _no_undo_disks(machine: Machine, left: Sequence[str]) -> MachineError:
     advice = "There is nothing to merge or to discard."
     if left:
-        advice = f"Delete what an undo point has left: innkeeper machine undo {machine.name} --discard"
+        advice = f"Delete what an undo point has left: innkeeper machine undo {machine.title} --discard"
     return MachineError(
-        f"{machine.name} has no undo disks.",
-        machine=machine.name,
+        f"{machine.title} has no undo disks.",
+        machine=machine.title,
         code=ErrorCode.ERROR_FILE_NOT_FOUND,
         advice=advice,
     )

@@ -181,10 +181,10 @@ class Creation:
         for run in () if disks else runs:
             if await self._machines.merge_has_begun(machine.key, run):
                 raise MachineError(
-                    f"A merge of the undo disks of {machine.name} has begun: its disks are not whole.",
-                    machine=machine.name,
+                    f"A merge of the undo disks of {machine.title} has begun: its disks are not whole.",
+                    machine=machine.title,
                     code=ErrorCode.E_FAIL,
-                    advice=f"Run: innkeeper machine undo {machine.name} --merge (or delete its disks too)",
+                    advice=f"Run: innkeeper machine undo {machine.title} --merge (or delete its disks too)",
                 )
 
     # Planning
@@ -423,7 +423,7 @@ def _refuse_running(machine: Machine, command: str) -> None:
     if machine.state in _OFF:
         return
     raise WrongState.of(
-        machine.name,
+        machine.title,
         machine.state,
         command,
         code=ErrorCode.VM_E_VM_RUNNING,

@@ -39,7 +39,7 @@ class Devices:
         machine = await self.machines.get(name)
         if machine.state not in _RUNNING:
             raise WrongState.of(
-                machine.name,
+                machine.title,
                 machine.state,
                 command,
                 code=ErrorCode.VM_E_VM_NOT_RUNNING,
@@ -51,8 +51,8 @@ class Devices:
 def full(machine: Machine, count: int, what: str) -> MachineError:
     """The refusal of one device more than fits."""
     return MachineError(
-        f"{machine.name} has {count} {what}, and no more fit.",
-        machine=machine.name,
+        f"{machine.title} has {count} {what}, and no more fit.",
+        machine=machine.title,
         code=ErrorCode.VM_E_PREF_ILLEGAL_VALUE,
         advice="Take one out first.",
     )

@@ -149,10 +149,11 @@ class Drives(Devices):
             if empty and drive.device == "floppy":
                 code = ErrorCode.VM_E_NO_MEDIA_CAPTURED
             raise MachineError(
-                f"The drive {target} of {machine.name} has {'nothing' if empty else 'something else'} in it.",
-                machine=machine.name,
+                f"The drive {target} of {machine.title} has "
+                f"{'nothing' if empty else 'something else'} in it.",
+                machine=machine.title,
                 code=code,
-                advice=f"innkeeper machine show {machine.name} shows what it has.",
+                advice=f"innkeeper machine show {machine.title} shows what it has.",
             )
         await host.configurations.change(
             machine.name, changes.MediumChanged(target=target, attachment=Attachment.NONE), Scope.BOTH
@@ -182,7 +183,7 @@ class Drives(Devices):
         if drive.attachment is not Attachment.NONE:
             raise MachineError(
                 f"The drive {drive.target} of {machine.name} has {drive.path} in it.",
-                machine=machine.name,
+                machine=machine.title,
                 code=ErrorCode.VM_E_DRIVE_IN_USE,
                 advice="Release that first.",
             )
@@ -261,8 +262,8 @@ def _refuse_taken(machine: Machine, made: Configuration, location: Location) -> 
     holder = _taken(made).get(location)
     if holder is not None:
         raise MachineError(
-            f"The drive {holder} of {machine.name} is at {location.bus}:{location.device}.",
-            machine=machine.name,
+            f"The drive {holder} of {machine.title} is at {location.bus}:{location.device}.",
+            machine=machine.title,
             code=ErrorCode.VM_E_DRIVE_BUS_LOC_IN_USE,
             advice="Choose another location, or none for the first that is free.",
         )
@@ -274,8 +275,8 @@ def _drive(machine: Machine, made: Configuration, target: str, kinds: frozenset[
             return drive
     names = [drive.target for drive in made.drives if kinds is None or drive.device in kinds]
     raise MachineError(
-        f"{machine.name} has no such drive “{target}”.",
-        machine=machine.name,
+        f"{machine.title} has no such drive “{target}”.",
+        machine=machine.title,
         code=ErrorCode.VM_E_DRIVE_INVALID,
         advice=f"It has: {', '.join(names) or 'none'}.",
     )

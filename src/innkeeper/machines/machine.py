@@ -8,6 +8,9 @@ import enum
 from innkeeper.wire.states import MachineState as MachineState
 from innkeeper.wire.virtual_pc import UndoPointKind
 
+#: In these no QEMU runs for a machine.
+OFF = (MachineState.TURNED_OFF, MachineState.SAVED, MachineState.INVALID)
+
 
 class DiskKind(enum.StrEnum):
     """Storage behind a disk, as far as undo disks care."""

@@ -48,7 +48,7 @@ class GuestPorts(Devices):
         machine, host, made = await self.off(name, "change a parallel port")
         if port > len(made.parallel_ports):
             raise InvalidArgument(
-                f"{machine.name} has {len(made.parallel_ports)} parallel ports: the next is "
+                f"{machine.title} has {len(made.parallel_ports)} parallel ports: the next is "
                 f"{len(made.parallel_ports)}.",
                 advice="Ports are added one after the other.",
             )
@@ -91,8 +91,8 @@ class GuestUsb(Devices):
         machine, host = await self.up(name, "give a USB device back")
         if address not in (await host.configurations.read(machine.name, running=True)).usb:
             raise MachineError(
-                f"{machine.name} has no USB device {address.bus}:{address.device}.",
-                machine=machine.name,
+                f"{machine.title} has no USB device {address.bus}:{address.device}.",
+                machine=machine.title,
                 code=ErrorCode.VM_E_USB_DETACH_FAILED,
                 advice="innkeeper host usb lists them, and who has them.",
             )

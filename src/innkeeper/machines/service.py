@@ -12,16 +12,17 @@ from innkeeper.errors import (
     InnkeeperError,
     InvalidArgument,
     MachineError,
+    MachineNotFound,
     WrongState,
 )
-from innkeeper.machines.asking import ask_all
+from innkeeper.machines.asking import ask, ask_all
 from innkeeper.machines.change import Scope, SettingsChanged
 from innkeeper.machines.command import refuse_state
 from innkeeper.machines.command_work import CommandWork
 from innkeeper.machines.description import Follow, MachineDescription, follow_none
 from innkeeper.machines.finding import Finder
-from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.places import Places
+from innkeeper.machines.machine import OFF, Machine, MachineState
+from innkeeper.machines.places import Place, Places
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.machines.undo.to_running import undo_disks_of
@@ -80,6 +81,8 @@ class Machines:
         self._hosts: Mapping[str, Host] = (
             hypervisors if isinstance(hypervisors, Mapping) else {each.name: each for each in hypervisors}
         )
+        #: Hosts of the settings that are others of them by another address, each with the other's name.
+        self._twins: dict[str, tuple[Host, str]] = {}
         self._places = Places()
         self._finder = Finder(self._hosts, self._places)
         #: The hosts that did not answer when machines were last listed.
@@ -99,6 +102,23 @@ class Machines:
         return self._hosts
 
     @property
+    def twins(self) -> Mapping[str, tuple[Host, str]]:
+        """Hosts that are not used, being others by another address; each with the other's name."""
+        return self._twins
+
+    def refuse_twins(self) -> None:
+        """Use each host by one address alone: its machines are the same by both."""
+        if not isinstance(self._hosts, dict):
+            return  # hosts of an inn are told apart by their leases
+        for name, host in list(self._hosts.items()):
+            others = (each for each in self._hosts.values() if each.identity.is_of(host.identity))
+            first = next(others, host)
+            if first is not host:
+                del self._hosts[name]
+                self._twins[name] = host, first.name
+                _log.error("host_named_twice", host=name, uri=host.uri, other=first.name)
+
+    @property
     def silent(self) -> frozenset[str]:
         """The hosts that did not answer when machines were last listed."""
         return self._silent
@@ -110,6 +130,7 @@ class Machines:
 
     async def list(self) -> Sequence[Machine]:
         """All machines of the hosts that answer, by name and host."""
+        self.refuse_twins()
         doubts = self._places.doubts()
         answers = await ask_all(self._hosts.values(), lambda host: host.inventory.list())
         self._hear(answers.missing)
@@ -165,11 +186,11 @@ class Machines:
         machine = await self.get(name)
         if machine.state is not MachineState.TURNED_OFF:
             raise WrongState.of(
-                machine.name,
+                machine.title,
                 machine.state,
                 "have its disks connected",
                 code=ErrorCode.VM_E_VM_RUNNING_OR_SAVED,
-                advice=f"Shut it down first: innkeeper machine stop {machine.name}",
+                advice=f"Shut it down first: innkeeper machine stop {machine.title}",
             )
         return await self._hosts[machine.host].disks.use_exports(machine.name)
 
@@ -184,6 +205,7 @@ class Machines:
         fix_parents = checked_startup_option(option)
         machine = await self.get(name)
         refuse_state(machine, Command.STARTUP)
+        await self.refuse_second(machine)
         argument: dict[str, Json] = {}
         if machine.undoable or machine.known_parents:
             host = self._hosts[machine.host]
@@ -201,6 +223,23 @@ class Machines:
         """Raises ``MachineBusy`` where a live task holds the machine."""
         await self._tasks.refuse_held(lock_of(machine.key))
 
+    async def refuse_second(self, machine: Machine) -> None:
+        """Raises ``MachineError`` (ERROR_ALREADY_EXISTS) where another host runs this machine, defined twice.
+
+        Two of them would write to the same disks.
+        """
+        for place in self._places.with_uuid(machine.uuid):
+            if place.host != machine.host and place.host in self._hosts:
+                other = await self._at(place)
+                if other is not None and other.uuid == machine.uuid and other.state not in OFF:
+                    raise _defined_twice(machine, other)
+
+    async def _at(self, place: Place) -> Machine | None:
+        try:
+            return await ask(self._hosts[place.host], lambda host: host.inventory.get(place.name))
+        except MachineNotFound:
+            return None
+
     async def set_undoable(self, name: str, undoable: bool, *, owner: str = "innkeeper") -> None:
         """Set whether undo disks take the machine's writes (``Undoable``); it is off.
 
@@ -217,8 +256,8 @@ class Machines:
             ended = await self._tasks.get(task.id)
             if ended.result is not TaskResult.SUCCESS:
                 raise MachineError(
-                    f"The undo disks of {machine.name} were not deleted: {ended.error_description}",
-                    machine=machine.name,
+                    f"The undo disks of {machine.title} were not deleted: {ended.error_description}",
+                    machine=machine.title,
                     code=ErrorCode(ended.error),
                 )
 
@@ -301,6 +340,15 @@ class Machines:
             owner=owner,
             cancel_effect=command.declaration.cancel_effect,
         )
+
+
+def _defined_twice(machine: Machine, other: Machine) -> MachineError:
+    return MachineError(
+        f"{machine.title} is {other.state.words} on the host {other.host} already: it is defined on both.",
+        machine=machine.title,
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice=f"Use that one ({other.host}/{other.name}), or remove one of the two definitions.",
+    )
 
 
 def _has_merged_in_vain(task: Task) -> bool:

@@ -68,7 +68,7 @@ class MachineSettings:
         wanted = tuple(dict.fromkeys((*machine.labels, *map(checked_label, labels))))
         if len(wanted) > MAX_LABELS:
             raise InvalidArgument(
-                f"{machine.name} would have {len(wanted)} labels.", advice=f"{MAX_LABELS} are allowed."
+                f"{machine.title} would have {len(wanted)} labels.", advice=f"{MAX_LABELS} are allowed."
             )
         return await self._label(machine, wanted)
 
@@ -78,7 +78,7 @@ class MachineSettings:
         for label in labels:
             if label not in machine.labels:
                 raise InvalidArgument(
-                    f"{machine.name} has no label “{label}”.",
+                    f"{machine.title} has no label “{label}”.",
                     code=ErrorCode.ERROR_NOT_FOUND,
                     advice=f"It has: {', '.join(machine.labels) or 'none'}.",
                 )
@@ -112,7 +112,7 @@ class MachineSettings:
         most = (await self._machines.hosts[machine.host].information.facts()).memory_mib
         if memory_mib > most:
             raise InvalidArgument(
-                f"{machine.name} cannot have {memory_mib:,} MiB of memory.",
+                f"{machine.title} cannot have {memory_mib:,} MiB of memory.",
                 advice=f"Give {MIN_MEMORY_MIB} to {most:,} MiB, which is what the host has.",
             )
 
@@ -138,7 +138,7 @@ def refuse_active(machine: Machine, command: str, code: ErrorCode) -> None:
         return
     saved = machine.state is MachineState.SAVED
     raise WrongState.of(
-        machine.name,
+        machine.title,
         machine.state,
         command,
         code=code,
@@ -153,7 +153,7 @@ def _refuse_unknown_disks(machine: Machine, wanted: str) -> None:
     for target in wanted.split(","):
         if target and target not in known:
             raise InvalidArgument(
-                f"{machine.name} has no disk {target}.",
+                f"{machine.title} has no disk {target}.",
                 advice=f"Its disks are: {', '.join(known) or 'none'}.",
             )
 

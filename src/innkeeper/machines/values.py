@@ -101,7 +101,7 @@ class MachineValues:
 def _refuse_off(machine: Machine, activation: bool) -> None:
     if activation and machine.state not in _RUNNING:
         raise WrongState.of(
-            machine.name,
+            machine.title,
             machine.state,
             "have activation values",
             code=ErrorCode.VM_E_PREF_NOT_FOUND,

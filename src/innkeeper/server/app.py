@@ -16,6 +16,7 @@ from innkeeper.server.http.description import describe
 from innkeeper.server.http.forwarded import Forwarded, proxies_of
 from innkeeper.server.http.header_limit import HeadLimit
 from innkeeper.server.http.idempotency import IdempotencyKeys
+from innkeeper.server.http.kept_slashes import KeptSlashes
 from innkeeper.server.http.lines import Lines
 from innkeeper.server.http.patience import BoundedPatience
 from innkeeper.server.identity.gate import Gate
@@ -91,6 +92,7 @@ def make_app(house: House) -> FastAPI:
         offers_tickets=people.logins.takes_tickets,
     )
     app.add_middleware(Compression, is_near=lambda scope: PEER in scope)
+    app.add_middleware(KeptSlashes)
     app.add_middleware(BoundedPatience)
     app.add_middleware(HeadLimit)
     app.add_middleware(PageHeaders)

@@ -55,7 +55,7 @@ async def refuse_busy(machine: Machine, machines: Machines) -> None:
     except MachineBusy as busy:
         raise MachineUnfit(
             busy.sentence,
-            machine=machine.name,
+            machine=machine.title,
             code=ErrorCode.ERROR_BUSY,
             advice=f"Follow it: innkeeper task watch {busy.task_id}",
             way_out=f"innkeeper task watch {busy.task_id}",
@@ -70,11 +70,11 @@ def refuse_silent_agent(machine: Machine, agents: GuestAgents) -> None:
     if machine.state is not MachineState.RUNNING or agents.is_connected(machine.key):
         return
     raise AgentError(
-        f"{machine.name} runs, and its task agent does not answer.",
-        machine=machine.name,
+        f"{machine.title} runs, and its task agent does not answer.",
+        machine=machine.title,
         advice="Where it has just started, wait a minute and look again. Else install the agent anew: "
-        f"innkeeper machine prepare {machine.name} --force",
-        way_out=f"innkeeper machine prepare {machine.name} --force",
+        f"innkeeper machine prepare {machine.title} --force",
+        way_out=f"innkeeper machine prepare {machine.title} --force",
     )
 
 
@@ -89,8 +89,8 @@ def _noted(obstacles: list[Obstacle]) -> Iterator[None]:
 def _refuse_state(machine: Machine) -> None:
     if machine.state not in FOUND:
         raise MachineUnfit(
-            f"{machine.name} is {machine.state.words}, and must finish that first.",
-            machine=machine.name,
+            f"{machine.title} is {machine.state.words}, and must finish that first.",
+            machine=machine.title,
             code=ErrorCode.ERROR_BUSY,
             advice="Wait until its present operation has ended.",
         )
@@ -98,18 +98,18 @@ def _refuse_state(machine: Machine) -> None:
 
 def _prepare(machine: Machine) -> str:
     """How the agent gets into the guest: while that runs."""
-    start = f"Start it first: innkeeper machine start {machine.name}. When it has booted: "
+    start = f"Start it first: innkeeper machine start {machine.title}. When it has booted: "
     runs = machine.state is MachineState.RUNNING
-    return f"{'Run: ' if runs else start}innkeeper machine prepare {machine.name}"
+    return f"{'Run: ' if runs else start}innkeeper machine prepare {machine.title}"
 
 
 def _refuse_no_port(machine: Machine) -> None:
     if not machine.has_agent_port:
         raise AgentError(
-            f"{machine.name} has no port for the task agent, so nothing in it can be asked to update.",
-            machine=machine.name,
+            f"{machine.title} has no port for the task agent, so nothing in it can be asked to update.",
+            machine=machine.title,
             advice=_prepare(machine),
-            way_out=f"innkeeper machine prepare {machine.name}",
+            way_out=f"innkeeper machine prepare {machine.title}",
         )
 
 
@@ -123,10 +123,10 @@ async def _refuse_leftovers(host: Host, machine: Machine, run: int, rules: UndoR
     if left:
         task, more = run_of(left[0]), f" and {len(left) - 1} more" if len(left) > 1 else ""
         raise MachineError(
-            f"{machine.name} needs help: task {task} has left {left[0]}{more} of its undo point.",
-            machine=machine.name,
+            f"{machine.title} needs help: task {task} has left {left[0]}{more} of its undo point.",
+            machine=machine.title,
             code=ErrorCode.VM_E_DRIVE_IN_USE,
             advice=f"See what happened: innkeeper task log {task}. Then turn it off, and delete what is "
-            f"left: innkeeper machine undo {machine.name} --discard",
-            way_out=f"innkeeper machine undo {machine.name} --discard",
+            f"left: innkeeper machine undo {machine.title} --discard",
+            way_out=f"innkeeper machine undo {machine.title} --discard",
         )

@@ -50,7 +50,7 @@ async def let_end(run: Run) -> None:
 
     seconds = (run.order.stop_at - margin - run.clock.now()).total_seconds()
     if not await has_ended():
-        run.task.log(f"A backup of {run.machine} is running: its end is waited for.")
+        run.task.log(f"A backup of {run.title} is running: its end is waited for.")
         await until(run.clock, has_ended, every=LOOK_SECONDS, seconds=max(0.0, seconds))
     await warn(run)
 
@@ -75,7 +75,7 @@ async def tell(run: Run) -> None:
 async def warn(run: Run) -> None:
     """Log that a backup which still runs is cut off."""
     if await run.hypervisor.backups.jobs(run.machine) & NOT_MERGES:
-        run.task.log(f"A backup of {run.machine} is running, and is cut off now.", LogLevel.WARNING)
+        run.task.log(f"A backup of {run.title} is running, and is cut off now.", LogLevel.WARNING)
 
 
 async def mend(run: Run) -> Mended:
@@ -96,7 +96,7 @@ async def mend(run: Run) -> Mended:
 def _still_running(run: Run) -> Stop:
     return Stop(
         Cause.UNFIT,
-        f"A backup of {run.machine} was still running when its window closed.",
+        f"A backup of {run.title} was still running when its window closed.",
         code=ErrorCode.ERROR_BUSY,
         advice="Give backups and updates windows of their own, or lengthen this one.",
     )

@@ -20,7 +20,7 @@ from innkeeper.errors import (
     MachineError,
     MachineNotFound,
 )
-from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.machine import OFF, Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.machines.undo.children import Users
@@ -262,6 +262,8 @@ class Checks:
 
     async def _look(self, host: Host, machine: Machine, known: Users | None) -> Check:
         await refuse_busy(machine, self._machines)
+        if machine.state in OFF:
+            await self._machines.refuse_second(machine)
         others = tuple(self._machines.hosts.values())
         found = await admission(host, machine, _A_RUN, self._policy.undo, others, known)
         obstacles = found.obstacles
@@ -330,9 +332,11 @@ async def _remarks(host: Host, machine: Machine, found: Examination) -> Sequence
     """What is in no run's way, and is worth knowing before it."""
     remarks: list[str] = []
     if not found.plan.disks:
-        remarks.append(f"{machine.name} has no disk that an undo point covers.")
+        remarks.append(f"{machine.title} has no disk that an undo point covers.")
     if machine.state is MachineState.RUNNING and await host.backups.jobs(machine.name):
-        remarks.append(f"A backup or another job of libvirt runs on {machine.name}: a run waits for its end.")
+        remarks.append(
+            f"A backup or another job of libvirt runs on {machine.title}: a run waits for its end."
+        )
     return remarks
 
 

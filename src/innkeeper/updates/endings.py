@@ -81,7 +81,7 @@ async def verify(run: Run) -> Verified:
             f"{', '.join(sorted({*changed, *other}))} is not what it was before the update.",
             code=ErrorCode.VM_E_PARENT_MODIFIED,
             advice="Find out what wrote to the disk. The files of the undo point are left in place. To "
-            f"delete them: innkeeper machine undo {run.machine} --discard",
+            f"delete them: innkeeper machine undo {run.title} --discard",
         )
     return Verified(
         checksums=tuple(
@@ -141,7 +141,7 @@ async def _left(run: Run) -> Left:
     state = (await run.state()).state
     if state is not run.found:
         raise HypervisorError(
-            f"{run.machine} was found {run.found.words}, and is {state.words} now.",
+            f"{run.title} was found {run.found.words}, and is {state.words} now.",
             code=ErrorCode.E_UNEXPECTED,
             advice="See QEMU's log on the host.",
         )

@@ -68,7 +68,10 @@ class Run:
         boots: BootSlots,
         clock: Clock,
         policy: Policy,
+        refuse_second: Callable[[Machine], Awaitable[None]],
     ) -> None:
+        """``refuse_second`` raises where another host runs the machine, defined twice."""
+        self.refuse_second = refuse_second
         self.order = order
         self.task = task
         self.hypervisor = hypervisor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from innkeeper.channels.ports import AgentHello, GuestAgent, HealthReport, UpdateStatus
 from innkeeper.errors import AgentError, ErrorCode, InnkeeperError, MachineUnfit
 from innkeeper.machines.asking import is_away
-from innkeeper.machines.machine import MachineState
+from innkeeper.machines.machine import OFF, MachineState
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.point import Consistency
 from innkeeper.tasks.task import LogLevel
@@ -39,13 +39,15 @@ async def admit(run: Run) -> Admitted:
     try:
         await run.bookings.started(run.order.of_machine, run.order.identifier, run.task.id)
         machine = await run.state()
+        if machine.state in OFF:
+            await run.refuse_second(machine)
         found = await admission(run.hypervisor, machine, run.task.id, run.policy.undo, run.hosts)
         found.refuse()
     except InnkeeperError as error:
         if is_away(error):
             raise
         raise Stop.by(error, Cause.UNFIT) from error
-    run.task.log(f"{machine.name} was found {machine.state.words}.")
+    run.task.log(f"{machine.title} was found {machine.state.words}.")
     for sentence in (*found.plan.gaps, *found.unseen):
         run.task.log(sentence, LogLevel.WARNING)
     kind = run.policy.undo_point_of(machine)
@@ -239,7 +241,7 @@ def _refuse_done_before(run: Run, hello: AgentHello) -> None:
     if any(task.identifier == run.order.identifier and task.status.is_final for task in hello.tasks):
         raise Stop(
             Cause.FAILED,
-            f"The guest of {run.machine} has run an update “{run.order.identifier}” before.",
+            f"The guest of {run.title} has run an update “{run.order.identifier}” before.",
             code=ErrorCode.ERROR_ALREADY_EXISTS,
             advice="Book it under another identifier.",
         )
@@ -256,7 +258,7 @@ async def _refuse_changed_bases(run: Run) -> None:
     if changed:
         raise Stop(
             Cause.FAILED,
-            f"Something has written to {', '.join(changed)} under the undo disk of {run.machine}.",
+            f"Something has written to {', '.join(changed)} under the undo disk of {run.title}.",
             code=ErrorCode.VM_E_PARENT_MODIFIED,
             advice="Find out what did, before the machine is started again.",
         )

@@ -96,6 +96,7 @@ class UpdateRuns:
             boots=self._boots,
             clock=self._clock,
             policy=self._policy,
+            refuse_second=self._machines.refuse_second,
         )
 
     async def _report(self, run: Run, ending: Ending) -> None:

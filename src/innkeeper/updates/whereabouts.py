@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from innkeeper.machines.machine import Machine, MachineState
-
-_OFF = (MachineState.TURNED_OFF, MachineState.SAVED, MachineState.INVALID)
+from innkeeper.machines.machine import OFF, Machine
 
 
 class Whereabouts:
@@ -23,9 +21,9 @@ class Whereabouts:
     def of(self, key: str) -> Machine | None:
         """The machine where it is: it goes by its UUID to the host that has it, or on which it is on."""
         here = self._by_key.get(key)
-        if here is not None and (here.state not in _OFF or not here.also_on):
+        if here is not None and (here.state not in OFF or not here.also_on):
             return here
         there = [each for each in self._by_uuid.get(key.rpartition("/")[2], ()) if each is not here]
         if here is not None:
-            there = [each for each in there if each.state not in _OFF]
+            there = [each for each in there if each.state not in OFF]
         return there[0] if len(there) == 1 else here

@@ -69,10 +69,10 @@ class Heartbeats:
         percent = self.percent_or_none(machine.key)
         if percent is None:
             raise AgentError(
-                f"{machine.name} has given no heartbeat: no agent has answered since it was started.",
-                machine=machine.name,
+                f"{machine.title} has given no heartbeat: no agent has answered since it was started.",
+                machine=machine.title,
                 code=ErrorCode.VM_E_ADDITIONS_NOT_AVAIL,
-                advice=f"Run: innkeeper machine prepare {machine.name}",
+                advice=f"Run: innkeeper machine prepare {machine.title}",
             )
         return percent
 

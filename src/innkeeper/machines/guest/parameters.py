@@ -93,9 +93,9 @@ class Parameters:
         await self._take(machine, known)
         if key not in known:
             raise InvalidArgument(
-                f"The guest of {machine.name} has no parameter “{key}”.",
+                f"The guest of {machine.title} has no parameter “{key}”.",
                 code=ErrorCode.ERROR_FILE_NOT_FOUND,
-                advice=f"See all: innkeeper machine param list {machine.name}",
+                advice=f"See all: innkeeper machine param list {machine.title}",
             )
         return known[key].value
 

@@ -98,8 +98,8 @@ async def _install(agents: QemuGuestAgents, machine: Machine, *, force: bool) ->
     done = await _run(agents, machine.name, _install_script(), timeout=_INSTALL_S)
     if done.exit_code != 0:
         raise AgentError(
-            f"The task agent could not install itself in {machine.name}: {_last_words(done)}",
-            machine=machine.name,
+            f"The task agent could not install itself in {machine.title}: {_last_words(done)}",
+            machine=machine.title,
             advice=_BY_HAND,
         )
     return True
@@ -108,14 +108,14 @@ async def _install(agents: QemuGuestAgents, machine: Machine, *, force: bool) ->
 def _expect_reachable(machine: Machine) -> None:
     if machine.state is not MachineState.RUNNING:
         raise AgentError(
-            f"{machine.name} does not run, so nothing can be installed in its guest.",
-            machine=machine.name,
-            advice=f"Start it and prepare it again: 'innkeeper machine start {machine.name}'.",
+            f"{machine.title} does not run, so nothing can be installed in its guest.",
+            machine=machine.title,
+            advice=f"Start it and prepare it again: 'innkeeper machine start {machine.title}'.",
         )
     if not machine.has_guest_agent_port:
         raise AgentError(
-            f"{machine.name} has no qemu-guest-agent port, so its guest cannot be reached.",
-            machine=machine.name,
+            f"{machine.title} has no qemu-guest-agent port, so its guest cannot be reached.",
+            machine=machine.title,
             advice=_BY_HAND,
         )
 

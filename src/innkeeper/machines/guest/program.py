@@ -17,11 +17,11 @@ def expect_guest(machine: Machine) -> None:
         return
     paused = machine.state is MachineState.PAUSED
     raise WrongState.of(
-        machine.name,
+        machine.title,
         machine.state,
         "ask its guest",
         code=ErrorCode.VM_E_VM_PAUSED if paused else ErrorCode.VM_E_VM_NOT_RUNNING,
-        advice=f"Run: innkeeper machine {'resume' if paused else 'start'} {machine.name}",
+        advice=f"Run: innkeeper machine {'resume' if paused else 'start'} {machine.title}",
     )
 
 

@@ -146,10 +146,10 @@ class Display:
         machine = await self._machines.get(name)
         if machine.state not in allowed:
             raise WrongState.of(
-                machine.name,
+                machine.title,
                 machine.state,
                 str(question),
-                advice=f"Start it: innkeeper machine start {machine.name}",
+                advice=f"Start it: innkeeper machine start {machine.title}",
             )
         return self._machines.hosts[machine.host].screens, machine
 

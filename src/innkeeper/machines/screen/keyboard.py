@@ -196,11 +196,11 @@ def expect_running(machine: Machine, command: str) -> None:
     if machine.state is not MachineState.RUNNING:
         paused = machine.state is MachineState.PAUSED
         raise WrongState.of(
-            machine.name,
+            machine.title,
             machine.state,
             command,
             code=ErrorCode.VM_E_VM_PAUSED if paused else ErrorCode.VM_E_VM_NOT_RUNNING,
-            advice=f"Run: innkeeper machine {'resume' if paused else 'start'} {machine.name}",
+            advice=f"Run: innkeeper machine {'resume' if paused else 'start'} {machine.title}",
         )
 
 
@@ -211,8 +211,8 @@ def key_name(code: int) -> str:
 
 def _cannot_take(machine: Machine, why: str) -> MachineError:
     return MachineError(
-        f"The keyboard of {machine.name} cannot be taken or given back: {why}.",
-        machine=machine.name,
+        f"The keyboard of {machine.title} cannot be taken or given back: {why}.",
+        machine=machine.title,
         code=ErrorCode.VM_E_SET_EXCLUSIVE_MODE_FAIL,
         advice="Wait until the other session gives it back, or for five minutes of its silence.",
     )

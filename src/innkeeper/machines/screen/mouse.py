@@ -134,8 +134,8 @@ class Mouse:
         pointers = await input_devices.pointers(machine.name)
         if not pointers.any:
             raise MachineError(
-                f"{machine.name} has no mouse that its guest uses.",
-                machine=machine.name,
+                f"{machine.title} has no mouse that its guest uses.",
+                machine=machine.title,
                 code=ErrorCode.VM_E_MOUSE_NOT_ACTIVE,
                 advice="Give it one in its definition: <input type='tablet' bus='usb'/>.",
             )

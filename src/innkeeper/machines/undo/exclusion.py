@@ -25,7 +25,7 @@ def leave_out(machine: Machine, disk: Disk) -> str:
     excluded = {*machine.undo_exclude, disk.target}
     if all(each.target in excluded for each in written_disks(machine)):
         return ""
-    return f"innkeeper machine set {machine.name} --undo-exclude {','.join(sorted(excluded))}"
+    return f"innkeeper machine set {machine.title} --undo-exclude {','.join(sorted(excluded))}"
 
 
 def or_leave_out(machine: Machine, disk: Disk) -> str:

@@ -179,9 +179,9 @@ async def examine(
 def _refuse_nothing_left(machine: Machine, written: list[Disk], disks: list[Disk]) -> None:
     if written and not disks:
         raise MachineUnfit(
-            f"All disks of {machine.name} are left out of undo points, so nothing could be rolled back.",
-            machine=machine.name,
-            way_out=f"innkeeper machine set {machine.name} --undo-exclude ''",
+            f"All disks of {machine.title} are left out of undo points, so nothing could be rolled back.",
+            machine=machine.title,
+            way_out=f"innkeeper machine set {machine.title} --undo-exclude ''",
         )
 
 
@@ -196,8 +196,8 @@ async def _plan_state(
 def _refuse_devices(machine: Machine) -> None:
     if machine.passthrough and machine.state is MachineState.PAUSED:
         raise MachineUnfit(
-            f"{machine.name} is paused and has the host's {machine.passthrough[0]}: it cannot be saved.",
-            machine=machine.name,
+            f"{machine.title} is paused and has the host's {machine.passthrough[0]}: it cannot be saved.",
+            machine=machine.title,
             code=ErrorCode.VM_E_UNSUPPORTED_HARDWARE,
             advice="Resume it or shut it down before its window.",
         )
@@ -245,7 +245,7 @@ def _refuse_disk(machine: Machine, disk: Disk) -> None:
         if is_so(disk):
             raise MachineUnfit(
                 f"The disk {disk.target} of {machine.name} {sentence.format(path=disk.path)}.",
-                machine=machine.name,
+                machine=machine.title,
                 advice=f"{advice.format(path=disk.path)} {or_leave_out(machine, disk)}".rstrip(),
                 way_out=leave_out(machine, disk),
             )
@@ -255,7 +255,7 @@ async def _refuse_undo_disks(host: Host, machine: Machine, placed: PlacedDisk) -
     disk = placed.disk
     for path in (disk.path, *placed.storage.chain):
         if run_of(path) is not None:
-            undo = f"innkeeper machine undo {machine.name}"
+            undo = f"innkeeper machine undo {machine.title}"
             advice = f"Turn it off, and run: {undo} --merge (or --discard)"
             if await _has_memory(host, machine, path):
                 advice = (
@@ -263,8 +263,8 @@ async def _refuse_undo_disks(host: Host, machine: Machine, placed: PlacedDisk) -
                     "--merge (or --discard)"
                 )
             raise MachineError(
-                f"The disk {disk.target} of {machine.name} still has the undo disk {path}.",
-                machine=machine.name,
+                f"The disk {disk.target} of {machine.title} still has the undo disk {path}.",
+                machine=machine.title,
                 code=ErrorCode.VM_E_DRIVE_IN_USE,
                 advice=advice,
             )

@@ -199,13 +199,13 @@ async def plan_memory(
     pause = _STOP_SECONDS + outlook.most_bytes / speed
     if not rules.live and pause > rules.longest_pause_seconds:
         raise MachineError(
-            f"{machine.name} cannot go back to the running moment: it would stand still for up to "
+            f"{machine.title} cannot go back to the running moment: it would stand still for up to "
             f"{pause:.1f} seconds while its memory is kept, and {rules.longest_pause_seconds:g} are allowed.",
-            machine=machine.name,
+            machine=machine.title,
             code=ErrorCode.VM_E_TIMED_OUT,
             advice="Raise longest_pause_seconds or set live = true in [policy.memory], or do without memory: "
-            f"innkeeper machine set {machine.name} --undo-point live",
-            way_out=f"innkeeper machine set {machine.name} --undo-point live",
+            f"innkeeper machine set {machine.title} --undo-point live",
+            way_out=f"innkeeper machine set {machine.title} --undo-point live",
         )
     planned = MemoryPlan(
         machine=machine.name,
@@ -399,9 +399,9 @@ async def _refuse_lack_of_room(
     free = await host.disks.free_bytes(directory)
     if free < most + reserved:
         raise MachineError(
-            f"{machine.name} cannot go back to the running moment: its memory takes up to {most:,} bytes in "
+            f"{machine.title} cannot go back to the running moment: its memory takes up to {most:,} bytes in "
             f"{directory}, beside {reserved:,} for its undo disks, and {free:,} are free.",
-            machine=machine.name,
+            machine=machine.title,
             code=ErrorCode.ERROR_DISK_FULL,
             advice="Free some room there.",
         )
@@ -413,9 +413,9 @@ def _keeps_writes(disk: Disk) -> bool:
 
 def _unfit(machine: Machine, obstacle: str, code: ErrorCode) -> MachineUnfit:
     return MachineUnfit(
-        f"{machine.name} cannot go back to the running moment: {obstacle}.",
-        machine=machine.name,
+        f"{machine.title} cannot go back to the running moment: {obstacle}.",
+        machine=machine.title,
         code=code,
-        advice=f"Give it an undo point of its disks alone: innkeeper machine set {machine.name} "
+        advice=f"Give it an undo point of its disks alone: innkeeper machine set {machine.title} "
         "--undo-point live",
     )

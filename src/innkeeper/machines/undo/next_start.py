@@ -57,8 +57,8 @@ def _transient(machine: Machine) -> MachineUnfit:
     name, file = shlex.quote(machine.name), shlex.quote(f"{machine.name}.xml")
     command = f"virsh dumpxml --inactive --security-info {name} > {file} && virsh define {file}"
     return MachineUnfit(
-        f"{machine.name} is transient: it has no definition for another start, and is gone once it is off.",
-        machine=machine.name,
+        f"{machine.title} is transient: it has no definition for another start, and is gone once it is off.",
+        machine=machine.title,
         code=ErrorCode.VM_E_UNSUPPORTED_HARDWARE,
         advice=f"Define it, which leaves it running: {command}",
         way_out=command,
@@ -67,8 +67,8 @@ def _transient(machine: Machine) -> MachineUnfit:
 
 def _unlike(machine: Machine, disk: Disk, what: str, advice: str) -> MachineUnfit:
     return MachineUnfit(
-        f"The disk {disk.target} of {machine.name} {what}.",
-        machine=machine.name,
+        f"The disk {disk.target} of {machine.title} {what}.",
+        machine=machine.title,
         code=ErrorCode.VM_E_UNSUPPORTED_HD_DISK_TYPE,
         advice=f"{advice} {or_leave_out(machine, disk)}".rstrip(),
     )

@@ -51,9 +51,9 @@ async def place(host: Host, machine: Machine, disk: Disk, undo_directory: str) -
     directory = undo_directory or await host.disks.undo_directory()
     if not directory:
         raise MachineUnfit(
-            f"The disk {disk.target} of {machine.name} is on {storage.source}, which no folder goes with, "
+            f"The disk {disk.target} of {machine.title} is on {storage.source}, which no folder goes with, "
             "and its host has none for undo disks.",
-            machine=machine.name,
+            machine=machine.title,
             advice="Name a folder of the host in undo_directory that its QEMU may write to.",
         )
     return PlacedDisk(disk=disk, storage=storage, directory=directory)
@@ -74,9 +74,9 @@ async def refuse_lack_of_room(
         free = await host.disks.free_bytes(directory)
         if free < needed[directory]:
             raise MachineError(
-                f"There is no room for the undo disk of {each.disk.target} of {machine.name}: {directory} "
+                f"There is no room for the undo disk of {each.disk.target} of {machine.title}: {directory} "
                 f"has {free} bytes free, and {needed[directory]} are asked for.",
-                machine=machine.name,
+                machine=machine.title,
                 code=ErrorCode.ERROR_DISK_FULL,
                 advice="Free some room, or lower the reserve.",
             )

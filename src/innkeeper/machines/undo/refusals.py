@@ -177,7 +177,7 @@ async def refuse_unfit_image(
         is_idle=machine.state in _AT_REST and disk.format not in _EXPORTED,
     )
     if found is not None:
-        subject = f"The disk {disk.target} of {machine.name} cannot be kept or undone: {path}"
+        subject = f"The disk {disk.target} of {machine.title} cannot be kept or undone: {path}"
         places = {"path": path, "directory": directory or str(PurePath(path).parent)}
         raise _refusal(machine, subject, _IMAGES[found], places)
 
@@ -187,7 +187,7 @@ async def refuse_unfit_folder(host: Host, machine: Machine, disk: Disk, overlay:
     where = PurePath(overlay)
     found = await host.files.folder_hindrance(str(where.parent), where.name)
     if found is not None:
-        subject = f"The disk {disk.target} of {machine.name} gets no undo disk: the folder {where.parent}"
+        subject = f"The disk {disk.target} of {machine.title} gets no undo disk: the folder {where.parent}"
         raise _refusal(machine, subject, _FOLDERS[found], {"path": str(where.parent), "name": where.name})
 
 
@@ -234,7 +234,7 @@ def _refusal(
         advice = f"{advice} Run: {way_out}".lstrip()
     return MachineUnfit(
         f"{subject} {sentence.format_map(values)}.",
-        machine=machine.name,
+        machine=machine.title,
         code=code,
         advice=advice,
         way_out=way_out,

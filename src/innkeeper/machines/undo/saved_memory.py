@@ -24,9 +24,9 @@ async def refuse_other_disks(host: Host, machine: Machine) -> None:
         path = saved.get(target) or defined[target]
         knows, lacks = ("saved memory", "definition") if target in saved else ("definition", "saved memory")
         raise MachineUnfit(
-            f"The {knows} of {machine.name} has the disk {target} ({path}), and its {lacks} has not: "
+            f"The {knows} of {machine.title} has the disk {target} ({path}), and its {lacks} has not: "
             "an undo point would not cover it.",
-            machine=machine.name,
+            machine=machine.title,
             advice="Define the disks that it had when it was saved; or discard the saved state, and what "
             "its memory holds: innkeeper machine discard-saved-state " + machine.name,
         )

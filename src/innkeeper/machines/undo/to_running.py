@@ -47,7 +47,7 @@ async def undo_disks_of(host: Host, machine: Machine) -> UndoPlan:
             raise _no_memory(
                 machine,
                 "it stands on its own disks again, and what was kept may not go with them",
-                f"Delete what is left of the undo point: innkeeper machine undo {machine.name} --discard",
+                f"Delete what is left of the undo point: innkeeper machine undo {machine.title} --discard",
             )
         raise _no_memory(machine, "it stands on no undo disks", "There is nothing to be undone.")
     return plan
@@ -86,10 +86,10 @@ class GoingBack:
         why_not = await memory.why_not(record) or await memory.restore(on_progress)
         if why_not:
             raise MachineError(
-                f"{machine.name} has its former disks again, but not its memory: {why_not}",
-                machine=machine.name,
+                f"{machine.title} has its former disks again, but not its memory: {why_not}",
+                machine=machine.title,
                 code=ErrorCode.E_FAIL,
-                advice=f"Boot it: innkeeper machine start {machine.name}",
+                advice=f"Boot it: innkeeper machine start {machine.title}",
             )
 
     async def go_on(self) -> None:
@@ -125,7 +125,7 @@ async def _memory_of(
         raise _no_memory(
             machine,
             "no memory was kept with its undo disks",
-            f"Turn it off, and go back to its disks alone: innkeeper machine undo {machine.name} --discard",
+            f"Turn it off, and go back to its disks alone: innkeeper machine undo {machine.title} --discard",
         )
     former = noted[0].plan.machine
     if former != machine.name:
@@ -133,7 +133,7 @@ async def _memory_of(
             machine,
             f"its memory knows it as {former}, and no hypervisor lets memory change its machine's name",
             f"Turn it off, give it that name again, and try again: "
-            f"innkeeper machine set {machine.name} --name {former}",
+            f"innkeeper machine set {machine.title} --name {former}",
         )
     return noted
 
@@ -154,8 +154,8 @@ async def _refuse_changed_bases(name: str, memory: MemoryPoint, record: MemoryRe
 
 def _no_memory(machine: Machine, why: str, advice: str) -> MachineError:
     return MachineError(
-        f"{machine.name} cannot go back to the running moment: {why}.",
-        machine=machine.name,
+        f"{machine.title} cannot go back to the running moment: {why}.",
+        machine=machine.title,
         code=ErrorCode.ERROR_FILE_NOT_FOUND,
         advice=advice,
     )

@@ -12,6 +12,7 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.identity.audit import Outcome
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Reach, Resource
+from innkeeper.server.http.kept_slashes import with_slashes
 from innkeeper.server.identity.subjects import house_of
 
 #: Where a request's scope carries what its handler adds for the audit log.
@@ -66,7 +67,7 @@ def _name(resource: Resource | None) -> str:
 
 def _request(connection: HTTPConnection) -> str:
     query = f"?{connection.url.query}" if connection.url.query else ""
-    return f"{connection.scope.get('method', 'WEBSOCKET')} {connection.scope['path']}{query}"
+    return f"{connection.scope.get('method', 'WEBSOCKET')} {with_slashes(connection.scope['path'])}{query}"
 
 
 def _noted(connection: HTTPConnection) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -13,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
 from innkeeper.machines.command import LIFE
 from innkeeper.machines.undo.overlay_names import run_of
+from innkeeper.server.http.kept_slashes import kept
 from innkeeper.server.pages.disks import trees
 from innkeeper.server.pages.door import Door, every
 from innkeeper.server.pages.forms import Mistake, mistake_of, read_form, wrong
@@ -52,11 +54,11 @@ _GRAPHS: Final = (("cpu", "Processors"), ("memory", "Memory"), ("disk", "Disks")
 
 async def machine(request: Request) -> Response:
     """Show one machine."""
-    found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
+    found = await Door(request).get(f"/machines/{kept(request.path_params['name'])}", MachineMessage)
     values = await _values(request, found)
     part = _PARTS.get(request.headers.get("hx-target", "")) if is_fragment(request) else None
     if part == _PARTS["check"]:
-        values["check"] = await Door(request).get(f"/machines/{found.name}/check", MachineCheckMessage)
+        values["check"] = await Door(request).get(f"/machines/{kept(found.title)}/check", MachineCheckMessage)
     if part is not None:
         return await answer(request, part, values)
     return await _page(request, values)
@@ -64,7 +66,7 @@ async def machine(request: Request) -> Response:
 
 async def console(request: Request) -> Response:
     """Show a machine's screen, keyboard and mouse."""
-    found = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
+    found = await Door(request).get(f"/machines/{kept(request.path_params['name'])}", MachineMessage)
     return await show(request, "console.html", {"machine": found}, here="Machines")
 
 
@@ -72,13 +74,13 @@ async def book(request: Request) -> Response:
     """Book an update; or show the page again, with the mistake beside its field."""
     form = await read_form(request)
     door = Door(request)
-    found = await door.get(f"/machines/{request.path_params['name']}", MachineMessage)
+    found = await door.get(f"/machines/{kept(request.path_params['name'])}", MachineMessage)
     booking = Booking(
         label=form.text("label"), identifier=form.text("identifier"), deadline=form.text("deadline")
     )
-    mistake = await _booked(door, found.name, booking)
+    mistake = await _booked(door, found.title, booking)
     if mistake is None:
-        return RedirectResponse(f"/machines/{found.name}#updates", 303)
+        return RedirectResponse(f"/machines/{quote(found.title, safe='')}#updates", 303)
     values = await _values(request, found) | {"mistakes": [mistake], "booking": booking}
     return await _page(request, values, status=422)
 
@@ -86,8 +88,8 @@ async def book(request: Request) -> Response:
 async def take_back(request: Request) -> Response:
     """Cancel a booking that has not started."""
     name, identifier = request.path_params["name"], (await read_form(request)).text("identifier")
-    await Door(request).delete(f"/updates/{name}/{identifier}")
-    return RedirectResponse(f"/machines/{name}#updates", 303)
+    await Door(request).delete(f"/updates/{kept(name)}/{identifier}")
+    return RedirectResponse(f"/machines/{quote(name, safe='')}#updates", 303)
 
 
 async def _booked(door: Door, machine: str, booking: Booking) -> Mistake | None:
@@ -119,13 +121,13 @@ async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
         "may_book": "book_update" in found.allowed,
         "may_change": "change_machine" in found.allowed,
         "showing": SHOWING,
-        "running": (await door.get("/tasks", TaskList, machine=found.name, live=True, limit=20)).tasks,
-        "history": (await door.get("/tasks", TaskList, machine=found.name, live=False, limit=15)).tasks,
-        "updates": await every(door, "/updates", UpdateList, lambda page: page.updates, machine=found.name),
+        "running": (await door.get("/tasks", TaskList, machine=found.title, live=True, limit=20)).tasks,
+        "history": (await door.get("/tasks", TaskList, machine=found.title, live=False, limit=15)).tasks,
+        "updates": await every(door, "/updates", UpdateList, lambda page: page.updates, machine=found.title),
         "disks": trees(found.disks, await _chains(door, found)),
-        "channels": (await door.get("/channels", ChannelList, machine=found.name)).channels,
+        "channels": (await door.get("/channels", ChannelList, machine=found.title)).channels,
         "graphs": _GRAPHS,
-        "now_of": _now_of(await door.get(f"/machines/{found.name}/account", AccountMessage)),
+        "now_of": _now_of(await door.get(f"/machines/{kept(found.title)}/account", AccountMessage)),
         "check": None,
         "mistakes": (),
         "booking": Booking(),
@@ -147,7 +149,7 @@ def _now_of(account: AccountMessage) -> Callable[[str], str]:
 async def _chains(door: Door, found: MachineMessage) -> Sequence[DiskChainMessage]:
     """Return the machine's disk chains; nothing where the host cannot answer now."""
     try:
-        return (await door.get(f"/machines/{found.name}/chains", DiskChainList)).disks
+        return (await door.get(f"/machines/{kept(found.title)}/chains", DiskChainList)).disks
     except InnkeeperError:
         return ()
 
@@ -160,7 +162,7 @@ async def _page(request: Request, values: Mapping[str, object], *, status: int =
 async def ask(request: Request) -> Response:
     """Show what a command does and costs, and ask for confirmation."""
     values = {
-        "machine": await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage),
+        "machine": await Door(request).get(f"/machines/{kept(request.path_params['name'])}", MachineMessage),
         "command": _command(request),
     }
     if is_fragment(request):
@@ -172,8 +174,8 @@ async def command(request: Request) -> Response:
     """Give the command; the machine's page shows its task."""
     await read_form(request)
     name = request.path_params["name"]
-    await Door(request).post(f"/machines/{name}/{_command(request).route}", Accepted)
-    return RedirectResponse(f"/machines/{name}", 303)
+    await Door(request).post(f"/machines/{kept(name)}/{_command(request).route}", Accepted)
+    return RedirectResponse(f"/machines/{quote(name, safe='')}", 303)
 
 
 def commands_for(machine: MachineMessage) -> Sequence[Command]:

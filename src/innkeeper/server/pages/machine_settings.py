@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from innkeeper.errors import InnkeeperError
 from innkeeper.identity.roles import Role
 from innkeeper.identity.roles import machine as on_machine
+from innkeeper.server.http.kept_slashes import kept
 from innkeeper.server.identity.needs import caller_of, refuse
 from innkeeper.server.pages.door import Door
 from innkeeper.server.pages.forms import Form, Mistake, mistake_of, read_form, wrong
@@ -57,7 +58,7 @@ async def save(request: Request) -> Response:
     try:
         if wanted:
             body = ChangeRequest.model_validate(wanted)
-            made = await Door(request).patch(f"/machines/{made.name}", ConfigurationMessage, body)
+            made = await Door(request).patch(f"/machines/{kept(made.name)}", ConfigurationMessage, body)
     except InnkeeperError as error:
         nouns = {SETTINGS[key].setting.noun: key for key in wanted}
         return await _page(request, made, given, [mistake_of(error, nouns)])
@@ -66,9 +67,9 @@ async def save(request: Request) -> Response:
 
 async def _made(request: Request) -> ConfigurationMessage:
     door, name = Door(request), request.path_params["name"]
-    found = await door.get(f"/machines/{name}", MachineMessage)
+    found = await door.get(f"/machines/{kept(name)}", MachineMessage)
     refuse(caller_of(request), Role.ADMINISTRATOR, on_machine(found.name, found.labels))
-    return await door.get(f"/machines/{name}/configuration", ConfigurationMessage)
+    return await door.get(f"/machines/{kept(name)}/configuration", ConfigurationMessage)
 
 
 def _filled_in(form: Form) -> tuple[dict[str, SettingValue], list[Mistake]]:

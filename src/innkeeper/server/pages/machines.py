@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from innkeeper.identity.roles import Role
 from innkeeper.machines.accountant import Account
+from innkeeper.server.http.kept_slashes import kept
 from innkeeper.server.identity.needs import caller_of
 from innkeeper.server.identity.subjects import house_of, resource_of
 from innkeeper.server.pages import words
@@ -90,7 +91,7 @@ async def machines(request: Request) -> Response:
 
 async def card(request: Request) -> Response:
     """Render one machine's card again."""
-    machine = await Door(request).get(f"/machines/{request.path_params['name']}", MachineMessage)
+    machine = await Door(request).get(f"/machines/{kept(request.path_params['name'])}", MachineMessage)
     values = {"machine": machine, "showing": SHOWING, "figures": figures_of(request, [machine])}
     return await answer(request, "machines_card.html", values)
 

@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from innkeeper.schedule.calendar import zone_database
 from innkeeper.server.messages import window_of
@@ -76,7 +77,7 @@ class Stay:
     @property
     def url(self) -> str:
         """Address of the update's log, or of its booking."""
-        return f"/tasks/{self.task.id}" if self.task else f"/machines/{self.machine}#updates"
+        return f"/tasks/{self.task.id}" if self.task else f"/machines/{quote(self.machine, safe='')}#updates"
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import gzip
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import jinja2
 from starlette.requests import Request
@@ -98,6 +99,7 @@ def environment() -> jinja2.Environment:
         cache_size=-1,
     )
     made.filters |= {
+        "segment": lambda name: quote(str(name), safe=""),
         "moment": moments.moment,
         "clock": moments.clock,
         "span": moments.span,

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from innkeeper.errors import ErrorCode, InvalidArgument, ServiceError
+from innkeeper.errors import ErrorCode, MachineAmbiguous, ServiceError
 from innkeeper.machines.directory import Directory, HostEntry, MachineEntry
 from innkeeper.server.relay.reference import Reference, ReferenceKind
 from innkeeper.server.relay.transport import Transport
@@ -44,7 +44,7 @@ class Elsewhere:
                 code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
                 advice="innkeeper server list shows the servers and their hosts.",
             )
-        since = _last_seen(self.server)
+        since = f"{self.server.last_seen:%H:%M} UTC on {self.server.last_seen:%Y-%m-%d}"
         return ServiceError(
             f"{what} is looked after by the server {self.server.name}, which is away since {since}; "
             "its work waits for it.",
@@ -97,7 +97,7 @@ class Neighbours:
     async def find(self, reference: Reference) -> Elsewhere | None:
         """Return where a thing is; ``None`` where it is here, or nobody knows it.
 
-        Raises ``InvalidArgument`` for a machine's name that several hosts have.
+        Raises ``MachineAmbiguous`` for a machine's name that several hosts have.
         """
         if reference.kind is ReferenceKind.MACHINE:
             return await self._find_machine(reference.name)
@@ -139,10 +139,10 @@ class Neighbours:
         found = await self._machines(reference)
         own = self.own_hosts()
         elsewhere = [entry for entry in found if entry.host_id not in own]
-        if not elsewhere or len(elsewhere) < len(found):
-            return None  # this server has one of the name: it answers, or says that it is not the only one
-        if len(elsewhere) > 1:
-            raise _ambiguous(reference, elsewhere)
+        if not elsewhere:
+            return None  # this server has it, or nobody
+        if len(found) > 1:
+            raise MachineAmbiguous(reference, sorted(f"{entry.host}/{entry.name}" for entry in found))
         (entry,) = elsewhere
         if len(self._labels) >= _MOST_LABELS:
             self._labels.clear()
@@ -175,13 +175,6 @@ class Neighbours:
                     return Elsewhere(server=server, host=name)
         return None
 
-    async def absence_of(self, server_id: str) -> str:
-        """Return since when a server is away, in a sentence; empty where it lives, or nobody knows it."""
-        server = (await self._look()).servers.get(server_id)
-        if server is None or server.alive or server.id == self.own.id:
-            return ""
-        return f"Its server {server.name} is away since {_last_seen(server)}."
-
     async def _look(self) -> _Seen:
         now = asyncio.get_running_loop().time()
         if self._seen is None or now - self._seen.at > _BELIEVED_SECONDS:
@@ -189,10 +182,6 @@ class Neighbours:
             owners = {lease.host_id: lease.server_id for lease in leases if lease.server_id is not None}
             self._seen = _Seen(now, {server.id: server for server in servers}, owners)
         return self._seen
-
-
-def _last_seen(server: Server) -> str:
-    return f"{server.last_seen:%H:%M} UTC on {server.last_seen:%Y-%m-%d}"
 
 
 def can_be_asked(server: Server) -> bool:
@@ -205,11 +194,3 @@ def _owner(seen: _Seen, host_id: str, written_by: str) -> Server | None:
     if host_id in seen.owners:
         return seen.servers.get(seen.owners[host_id])
     return next((server for server in seen.servers.values() if server.name == written_by), None)
-
-
-def _ambiguous(reference: str, found: Sequence[MachineEntry]) -> InvalidArgument:
-    names = " and ".join(f"{entry.host}/{entry.name}" for entry in found)
-    return InvalidArgument(
-        f"Several hosts have a machine “{reference}”: {names}.",
-        advice=f"Name it with its host: {found[0].host}/{found[0].name}",
-    )

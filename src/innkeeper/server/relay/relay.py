@@ -18,6 +18,7 @@ from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Resource, machine
 from innkeeper.server.http.body_limit import BodyLimit
 from innkeeper.server.http.callers import CALLER
+from innkeeper.server.http.kept_slashes import with_slashes
 from innkeeper.server.http.problems import response_of
 from innkeeper.server.identity.acts import is_act, tell_refused
 from innkeeper.server.identity.needs import Need, caller_of, declared_in, refuse
@@ -97,7 +98,7 @@ class Relay:
                     return each
                 if each.need.on.where is None:
                     return None
-                scope["path_params"] = dict(match.groupdict())
+                scope["path_params"] = {name: with_slashes(part) for name, part in match.groupdict().items()}
                 return each
         return None
 

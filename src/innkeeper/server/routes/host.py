@@ -55,6 +55,15 @@ async def list_hosts(house: TheHouse) -> wire.HostList:
         away=tuple(
             wire.HostAway(name=name, uri=hosts[name].uri, reason=error.sentence)
             for name, error in answers.missing.items()
+        )
+        + tuple(
+            wire.HostAway(
+                name=name,
+                uri=host.uri,
+                reason=f"It is the host {other} by another address, and is used by that one alone. "
+                f"Leave {host.uri} out of the setting hypervisors.",
+            )
+            for name, (host, other) in house.machines.twins.items()
         ),
     )
 

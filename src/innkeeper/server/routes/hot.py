@@ -23,6 +23,7 @@ from innkeeper.machines.directory import Wanted
 from innkeeper.server.board import AllowedTo, Notice
 from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
+from innkeeper.server.http.kept_slashes import with_slashes
 from innkeeper.server.http.problems import malformed, response_of
 from innkeeper.server.identity.needs import Endpoint, allowed, caller_of, guarded, needs
 from innkeeper.server.identity.selected import Seen, role_elsewhere, selected
@@ -63,7 +64,7 @@ class HotReads:
             return self._many
         if not name.startswith("/") or "/" in name[1:] or not name[1:]:
             return None
-        scope["path_params"] = {"name": name[1:]}
+        scope["path_params"] = {"name": with_slashes(name[1:])}
         return self._one
 
 

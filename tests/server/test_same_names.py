@@ -1,0 +1,223 @@
+"""Machines of one name on two hosts are told apart everywhere, and never taken for one another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from innkeeper.errors import ErrorCode, MachineAmbiguous, MachineError, MachineNotFound
+from innkeeper.hypervisor.simulated.agents import FakeAgents
+from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.identity.roles import Grant, Reach, Role
+from innkeeper.machines.machine import MachineState
+from innkeeper.server.app import make_app
+from innkeeper.server.compose import Overrides, open_house
+from innkeeper.server.house import House
+from innkeeper.server.identity.subjects import machine_called
+from innkeeper.server.settings import Settings
+from innkeeper.tasks.clock import FakeClock
+from innkeeper.wire.commands import Command
+from innkeeper.wire.events import Event
+from tests.server.test_host_calls import as_root
+
+_BOTH = ("attic/web-1", "cellar/WEB-1")
+
+
+@dataclasses.dataclass
+class Inn:
+    """Two hosts, the service that has both, and its door."""
+
+    attic: SimulatedHost
+    cellar: SimulatedHost
+    house: House
+    door: httpx.AsyncClient
+
+    async def states(self) -> tuple[MachineState, MachineState]:
+        """The states of the two machines of one name."""
+        on_attic = await self.attic.inventory.get("web-1")
+        return on_attic.state, (await self.cellar.inventory.get("WEB-1")).state
+
+
+@pytest.fixture
+async def inn(tmp_path: Path) -> AsyncIterator[Inn]:
+    """``web-1`` is on the attic, ``WEB-1`` in the cellar, and ``db-1`` in the cellar alone."""
+    clock = FakeClock(speed=1000)
+    heard: list[Event] = []
+    hosts = []
+    for name in ("attic", "cellar"):
+        host = simulated_host(tmp_path / name, clock=clock, publish=heard.append, name=name)
+        await host.connection.open()
+        hosts.append(host)
+    attic, cellar = hosts
+    await attic.simulation.add(SimulatedMachine(name="web-1", uuid="uuid-a"))
+    await cellar.simulation.add(SimulatedMachine(name="WEB-1", uuid="uuid-c"))
+    await cellar.simulation.add(SimulatedMachine(name="db-1", uuid="uuid-d"))
+    agents = FakeAgents(attic.simulation, cellar.simulation, clock=clock)
+    settings = Settings(state_dir=tmp_path / "state", socket=tmp_path / "s.sock")
+    overrides = Overrides(hypervisors=hosts, clock=FakeClock(), agents=agents)
+    async with open_house(settings, overrides) as house:
+        transport = httpx.ASGITransport(as_root(make_app(house)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://innkeeper") as door:
+            yield Inn(attic, cellar, house, door)
+
+
+def at(reference: str, what: str = "") -> str:
+    """The address of a machine."""
+    return f"/v1/machines/{quote(reference, safe='')}{what}"
+
+
+@pytest.mark.parametrize("called", ["web-1", "WEB-1", "Web-1"])
+async def test_a_name_of_two_is_refused_with_both_offered(inn: Inn, called: str) -> None:
+    """By every door, whatever the case of the letters."""
+    for response in (
+        await inn.door.get(at(called)),
+        await inn.door.get(at(called, "/configuration")),
+        await inn.door.post(at(called, "/start")),
+        await inn.door.post("/v1/updates", json={"machine": called, "identifier": "u", "label": "l"}),
+        await inn.door.get("/v1/updates", params={"machine": called}),
+        await inn.door.get("/v1/tasks", params={"machine": called}),
+        await inn.door.get("/v1/channels", params={"machine": called}),
+        await inn.door.get(at(called, "/check")),
+    ):
+        assert response.status_code == 409, response.text
+        assert response.json()["code"] == ErrorCode.VM_E_CONFIG_DUPLICATE_NAME.name
+        assert all(name in response.json()["detail"] for name in _BOTH)
+    assert await inn.states() == (MachineState.TURNED_OFF, MachineState.TURNED_OFF)
+
+
+@pytest.mark.parametrize(
+    ("called", "on_attic"),
+    [("attic/web-1", True), ("ATTIC/Web-1", True), ("cellar/WEB-1", False), ("cellar/web-1", False),
+     ("uuid-a", True), ("uuid-c", False), ("attic/uuid-a", True)],
+)  # fmt: skip
+async def test_a_command_goes_to_the_machine_that_is_named(inn: Inn, called: str, on_attic: bool) -> None:
+    """By its host and name, its UUID, or its host and UUID; to no other."""
+    response = await inn.door.post(at(called, "/start"))
+    assert response.status_code == 202, response.text
+    await inn.house.tasks.wait(response.json()["task"]["id"])
+    started = MachineState.RUNNING, MachineState.TURNED_OFF
+    assert await inn.states() == (started if on_attic else started[::-1])
+    assert response.json()["task"]["about"] == (_BOTH[0] if on_attic else _BOTH[1])
+
+
+async def test_a_key_means_a_machine_for_ever(inn: Inn) -> None:
+    """By the API too, as it is told there."""
+    listed = (await inn.door.get("/v1/machines")).json()["machines"]
+    assert [each["title"] for each in listed] == ["cellar/WEB-1", "db-1", "attic/web-1"]
+    for each in listed:
+        again = (await inn.door.get(at(each["key"]))).json()
+        assert (again["host_id"], again["uuid"], again["name"]) == (
+            each["host_id"], each["uuid"], each["name"],
+        )  # fmt: skip
+        assert each["key"] == f"{each['host_id']}/{each['uuid']}"
+
+
+async def test_what_is_unique_needs_no_host(inn: Inn) -> None:
+    """With its host it means the same."""
+    assert (await inn.house.machines.get("DB-1")).title == "db-1"
+    assert (await inn.house.machines.get("cellar/db-1")).uuid == "uuid-d"
+    for unknown in ("attic/db-1", "loft/db-1", "attic/uuid-d"):
+        with pytest.raises(MachineNotFound):
+            await inn.house.machines.get(unknown)
+
+
+async def test_locks_of_the_two_are_apart(inn: Inn) -> None:
+    """A task on one holds nothing of the other."""
+    tasks = [await inn.house.machines.command(each, Command.STARTUP, owner="ana") for each in _BOTH]
+    assert len({task.lock for task in tasks}) == 2
+    for task in tasks:
+        await inn.house.tasks.wait(task.id)
+    assert await inn.states() == (MachineState.RUNNING, MachineState.RUNNING)
+
+
+async def test_bookings_of_the_two_are_apart(inn: Inn) -> None:
+    """With the same identifier; each is read, listed and deleted for itself."""
+    for called in _BOTH:
+        body = {"machine": called, "identifier": "u", "label": called, "start": "2030-01-01T00:00:00Z"}
+        assert (await inn.door.post("/v1/updates", json=body)).status_code == 201
+    listed = (await inn.door.get("/v1/updates")).json()["updates"]
+    assert sorted(each["machine"] for each in listed) == sorted(_BOTH)
+    address = f"/v1/updates/{quote('attic/web-1', safe='')}/u"
+    assert (await inn.door.get(address)).json()["update"]["label"] == "attic/web-1"
+    assert (await inn.door.delete(address)).status_code == 204
+    left = (await inn.door.get("/v1/updates")).json()["updates"]
+    assert [each["machine"] for each in left] == ["cellar/WEB-1"]
+
+
+async def test_a_booking_stays_with_a_machine_that_gets_another_name(inn: Inn) -> None:
+    """And is not for another machine that gets the former one."""
+    body = {"machine": "db-1", "identifier": "u", "label": "l", "start": "2030-01-01T00:00:00Z"}
+    assert (await inn.door.post("/v1/updates", json=body)).status_code == 201
+    changed = await inn.door.patch(at("db-1"), json={"name": "db-2"})
+    assert changed.status_code == 200, changed.text
+    await inn.attic.simulation.add(SimulatedMachine(name="db-1", uuid="uuid-new"))
+    await inn.house.machines.list()
+    (booking,) = (await inn.door.get("/v1/updates")).json()["updates"]
+    assert booking["machine"] == "db-2"
+    assert (await inn.door.get("/v1/updates/db-1/u")).status_code == 404
+
+
+async def test_a_window_is_for_the_machine_that_was_named(inn: Inn) -> None:
+    """A name of two is refused; one with its host is kept by its UUID; globs may name hosts."""
+    window = {
+        "name": "night", "zone": "UTC", "opens_at": "20:00", "duration_seconds": 3600, "weekdays": ["mon"],
+    }  # fmt: skip
+    refused = await inn.door.put("/v1/windows/night", json=window | {"machines": ["web-1"]})
+    assert refused.status_code == 409, refused.text
+    assert all(name in refused.json()["detail"] for name in _BOTH)
+    made = await inn.door.put("/v1/windows/night", json=window | {"machines": ["attic/web-1", "cellar/d*"]})
+    assert made.status_code in (200, 201), made.text
+    assert (await inn.house.windows.get("night")).pins == (("attic/web-1", "uuid-a"),)
+
+
+async def test_a_role_on_one_is_no_role_on_the_other(inn: Inn) -> None:
+    """A plain name means nobody where two have it."""
+    await inn.house.board.all()
+    attic, cellar = (machine_called(inn.house, each) for each in _BOTH)
+    on_attic = Grant(role=Role.OPERATOR, reach=Reach.MACHINE, name="attic/web-1")
+    plain = dataclasses.replace(on_attic, name="web-1")
+    assert (on_attic.covers(attic), on_attic.covers(cellar)) == (True, False)
+    assert not plain.covers(attic)
+    assert not plain.covers(cellar)
+    only = machine_called(inn.house, "db-1")
+    for name in ("db-1", "cellar/db-1"):
+        assert dataclasses.replace(on_attic, name=name).covers(only)
+
+
+async def test_a_machine_that_runs_elsewhere_is_not_started_twice(inn: Inn) -> None:
+    """Defined on two hosts, as a migration leaves it: its disks are the same."""
+    await inn.attic.simulation.add(SimulatedMachine(name="db-1", uuid="uuid-d"))
+    await inn.house.machines.list()
+    task = await inn.house.machines.command("cellar/db-1", Command.STARTUP, owner="ana")
+    await inn.house.tasks.wait(task.id)
+    twice = await inn.house.machines.get("attic/db-1")
+    assert twice.also_on == ("cellar",)
+    with pytest.raises(MachineError, match="cellar") as refused:
+        await inn.house.machines.command("attic/db-1", Command.STARTUP, owner="ana")
+    assert refused.value.code is ErrorCode.ERROR_ALREADY_EXISTS
+    assert not (await inn.house.checks.one("attic/db-1")).can_be_maintained
+
+
+async def test_a_key_goes_with_its_machine_to_another_host(inn: Inn) -> None:
+    """It was migrated: what is booked for it follows."""
+    machine = await inn.house.machines.get("db-1")
+    await inn.cellar.definitions.undefine("db-1")
+    await inn.attic.simulation.add(SimulatedMachine(name="db-1", uuid="uuid-d"))
+    await inn.house.machines.list()
+    moved = await inn.house.machines.get(machine.key)
+    assert (moved.host, moved.uuid) == ("attic", "uuid-d")
+
+
+async def test_a_second_machine_of_a_name_is_heard_of(inn: Inn) -> None:
+    """The name is refused from then on, though it was asked for before."""
+    await inn.house.machines.get("db-1")
+    await inn.attic.simulation.add(SimulatedMachine(name="db-1", uuid="uuid-e"))
+    await inn.house.machines.list()
+    with pytest.raises(MachineAmbiguous):
+        await inn.house.machines.get("db-1")
