@@ -104,9 +104,13 @@ class EventBus:
                     await asyncio.sleep(gather_seconds)
 
     def _on_loop(self, call: Callable[[], None]) -> None:
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has gone, and with it all listeners
-                self._loop.call_soon_threadsafe(call)
+        if self._loop is None:
+            return
+        if asyncio._get_running_loop() is self._loop:
+            self._loop.call_soon(call)  # in the same order, and without a byte that wakes the loop
+            return
+        with contextlib.suppress(RuntimeError):  # the loop has gone, and with it all listeners
+            self._loop.call_soon_threadsafe(call)
 
     def _spread(self, event: Event) -> None:
         self._log.added()
