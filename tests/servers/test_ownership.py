@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 
@@ -227,6 +228,35 @@ async def test_a_retired_server_that_lives_stops_at_its_next_look(database: Data
     await attic.ownership.look()
     assert attic.ownership.replaced.is_set()
     assert "lost h1" in attic.told
+
+
+async def test_a_host_that_is_handed_over_is_not_taken_up_again_by_itself(database: Database) -> None:
+    """Who lets go of a host tries at once to open it again, as a connection does."""
+    stand_in, preferred = await peer(database, "stand-in"), await peer(database, "preferred")
+    fence = await stand_in.own("h1", stand_in=True)
+
+    async def claim() -> None:
+        with contextlib.suppress(HostElsewhere):
+            await fence.claim("h1")
+
+    fence.bind(connect=claim, disconnect=claim)
+    returning = preferred.add("h1")
+    with pytest.raises(HostElsewhere):
+        await returning.claim("h1")
+    await stand_in.ownership.look()
+    await returning.claim("h1")
+    assert fence.held is None
+
+
+async def test_a_server_that_ends_takes_nothing_any_more(database: Database) -> None:
+    """Its loop may look once more, and its connections may try: the hosts stay free for others."""
+    attic, cellar = await peer(database, "attic"), await peer(database, "cellar")
+    fence = await attic.own("h1")
+    await attic.ownership.close()
+    await attic.ownership.look()
+    with pytest.raises(HostElsewhere):
+        await fence.claim("h1")
+    await cellar.own("h1")
 
 
 async def test_two_settings_of_one_host_are_told(database: Database) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from innkeeper.errors import ServiceError
 from innkeeper.server.events.bus import EventBus
 from innkeeper.server.events.log import Numbered
 from innkeeper.server.events.shared import SharedLog
@@ -265,6 +266,15 @@ async def test_more_events_than_may_wait_for_the_database_are_told_as_lost(share
                 heard.append(await anext(events))
     assert heard[-10].event.kind is EventKind.EVENTS_LOST
     assert _subjects(heard[-9:]) == [str(number) for number in range(91, 100)]
+
+
+async def test_a_request_is_not_kept_waiting_for_a_database_that_is_away(shared: Database) -> None:
+    """A page asks where the stream stands, and is answered that the service's database is away."""
+    log = SharedLog(SqlOutbox(shared))
+    await shared.close()
+    with pytest.raises(ServiceError):
+        async with asyncio.timeout(30):
+            await log.newest_id()
 
 
 _TELLER = """

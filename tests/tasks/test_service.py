@@ -259,7 +259,8 @@ async def test_a_task_of_another_server_is_waited_for_by_its_event() -> None:
     assert not waiting.done()
     for event in house.events:
         waiter.on_event_elsewhere(event)
-    assert await waiting
+    async with asyncio.timeout(30):
+        assert await waiting
     await house.tasks.close()
 
 

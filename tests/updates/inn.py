@@ -47,6 +47,8 @@ class Inn:
 
     def __init__(self, directory: Path, policy: Policy | None = None) -> None:
         self.directory = directory
+        #: What the host is called when the service is started the next time.
+        self.host_name = "fake"
         self.policy = PATIENT if policy is None else policy
         self.clock = FakeClock()
         self.task_store = MemoryTaskStore()
@@ -67,7 +69,9 @@ class Inn:
         """Start the service, anew or again."""
         _left.append(self)
         self.engine = MemoryEngine(self.journal, clock=self.clock) if engine is None else engine
-        self.host = simulated_host(self.directory, clock=self.clock, publish=self.publish, threads=False)
+        self.host = simulated_host(
+            self.directory, clock=self.clock, publish=self.publish, threads=False, name=self.host_name
+        )
         await self.host.connection.open()
         self.tasks = Tasks(store=self.task_store, engine=self.engine, clock=self.clock, publish=self.publish)
         self.machines = Machines(
@@ -182,7 +186,11 @@ class Inn:
         machine = await self.machines.get(name)
         order = RunOrder.of(booking, machine, stop_at=stop_at, now=now)
         return await self.tasks.start(
-            UPDATE_RUN, order.description, order.to_json(), lock=lock_of(machine.key)
+            UPDATE_RUN,
+            order.description,
+            order.to_json(),
+            lock=lock_of(machine.key),
+            host=machine.host_id,
         )
 
     async def ended(self, task_id: int) -> Task:

@@ -128,6 +128,8 @@ def phase(task: TaskMessage) -> Text:
     """The current phase of a task, or how it ended."""
     if task.is_complete:
         return Text(outcome(task), style=outcome_style(task))
+    if task.waits:
+        return Text("waits for its server", style="yellow")
     if task.cancel_requested:
         return Text("cancelling", style="yellow")
     number = f"{task.phase_number}/{task.phase_count} " if task.phase_count else ""

@@ -176,6 +176,7 @@ def _facts(session: Session, task: TaskMessage) -> dict[str, str]:
         "Task": str(task.id),
         "What": task.description,
         "Phase": "" if task.is_complete else live.phase(task).plain,
+        "Waits": task.waits,
         "Done": "" if task.is_complete else known,
         "Bytes": f"{task.bytes_done:,} of {task.bytes_total:,}"
         if task.bytes_total and task.bytes_done

@@ -60,8 +60,8 @@ def verdict_of(check: Check | None) -> tuple[bool | None, str]:
     return check.can_be_maintained, check.obstacles[0].error.sentence if check.obstacles else ""
 
 
-def task_message(task: Task, now: dt.datetime) -> wire.TaskMessage:
-    """Return a task as a message, with an estimate of the time left."""
+def task_message(task: Task, now: dt.datetime, *, waits: str = "") -> wire.TaskMessage:
+    """Return a task as a message, with an estimate of the time left, and why it waits."""
     return wire.TaskMessage(
         id=task.id,
         kind=task.kind,
@@ -82,6 +82,7 @@ def task_message(task: Task, now: dt.datetime) -> wire.TaskMessage:
         seconds_left=_seconds_left(task, now),
         cancel_effect=task.cancel_effect,
         cancel_requested=task.cancel_requested,
+        waits=waits,
         is_cancelable=task.is_cancelable,
         is_complete=task.is_complete,
         result=task.result,

@@ -81,6 +81,7 @@ class Ownership:
         self._callbacks: Callbacks | None = None
         self._beginning: set[asyncio.Task[None]] = set()
         self._state = server.state
+        self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hurry = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -151,6 +152,8 @@ class Ownership:
 
     async def look(self) -> None:
         """Renew what this server has, and see what it is to take or to hand over."""
+        if self._is_closed:
+            return
         sent = self._seconds()
         if not await self._servers.see(self.server):
             _log.error("server.replaced", server=self.server.name)
@@ -163,6 +166,7 @@ class Ownership:
 
     async def close(self) -> None:
         """Give every host up, at the orderly end of the service: nothing here acts on them any more."""
+        self._is_closed = True
         held = [fence.held for fence in self._fences if fence.held is not None]
         for fence in self._fences:
             fence.end()
@@ -184,6 +188,8 @@ class Ownership:
         sent = self._seconds()
         reach = Reach(host_id=fence.host_id, server_id=self.server.id, stand_in=fence.stand_in)
         await self._leases.enter(reach, name=fence.name, uri=fence.uri)
+        if self._is_closed:
+            raise await self._refusal(fence)
         held = await self._leases.retake(self.server.id, fence.host_id)
         if held is None and self._state is ServerState.SERVING:
             held = await self._leases.take(self.server.id, fence.host_id, stand_in=fence.stand_in)
@@ -257,6 +263,9 @@ class Ownership:
         fence.close()
         if self._callbacks is not None:
             await self._callbacks.lost(fence.host_id)
+        if fence.held is not None:
+            # Before it is let go of: else this server would take it up again by itself.
+            await self._leases.drop(self.server.id, [fence.held])
         fence.lose()
         await self._tell()
         await fence.disconnect()
@@ -271,10 +280,7 @@ class Ownership:
         for fence in own:
             fence.is_leaving = self._is_better(fence, others.get(fence.host_id, ()))
             if fence.is_leaving and not await self._in_flight(fence.host_id):
-                held = fence.held
                 await self._stop(fence)
-                if held is not None:
-                    await self._leases.drop(self.server.id, [held])
                 _log.info("host.handed_over", host=fence.name, host_id=fence.host_id)
 
     def _is_better(self, fence: HostFence, others: Sequence[Reach]) -> bool:

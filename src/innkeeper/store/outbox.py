@@ -103,7 +103,11 @@ class SqlOutbox:
         url = self._database.url.set(drivername="postgresql").render_as_string(hide_password=False)
         with _our_errors():
             connection = await psycopg.AsyncConnection.connect(
-                url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="innkeeper events"
+                url,
+                autocommit=True,
+                connect_timeout=_CONNECT_SECONDS,
+                application_name="innkeeper events",
+                prepare_threshold=None,  # PgBouncer gives each transaction another session
             )
         async with contextlib.AsyncExitStack() as opened:
             opened.push_async_callback(connection.close)

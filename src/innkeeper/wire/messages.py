@@ -282,6 +282,8 @@ class TaskMessage(Message):
     seconds_left: int | None
     cancel_effect: CancelEffect
     cancel_requested: bool
+    #: Why it does not go on now, in a sentence: its server is away. Empty where it does, or has ended.
+    waits: str = ""
     is_cancelable: bool
     is_complete: bool
     result: TaskResultName | None

@@ -191,9 +191,9 @@ class SharedLog:
 
     async def newest_id(self) -> str:
         """Return the id of the newest event that was read here, or else of the newest in the database."""
-        return (
-            event_id(*await self._newest()) if self._ring is None else event_id(self._life, self._ring.last)
-        )
+        if self._ring is not None:
+            return event_id(self._life, self._ring.last)
+        return event_id(*await self._outbox.newest())  # a request has no time to insist
 
     async def place_of(self, last_id: str) -> int:
         """Return the place of an id, −1 for an unknown or too old one; without one, that of the newest."""

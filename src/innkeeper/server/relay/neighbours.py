@@ -44,7 +44,7 @@ class Elsewhere:
                 code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
                 advice="innkeeper server list shows the servers and their hosts.",
             )
-        since = f"{self.server.last_seen:%H:%M} UTC on {self.server.last_seen:%Y-%m-%d}"
+        since = _last_seen(self.server)
         return ServiceError(
             f"{what} is looked after by the server {self.server.name}, which is away since {since}; "
             "its work waits for it.",
@@ -175,6 +175,13 @@ class Neighbours:
                     return Elsewhere(server=server, host=name)
         return None
 
+    async def absence_of(self, server_id: str) -> str:
+        """Return since when a server is away, in a sentence; empty where it lives, or nobody knows it."""
+        server = (await self._look()).servers.get(server_id)
+        if server is None or server.alive or server.id == self.own.id:
+            return ""
+        return f"Its server {server.name} is away since {_last_seen(server)}."
+
     async def _look(self) -> _Seen:
         now = asyncio.get_running_loop().time()
         if self._seen is None or now - self._seen.at > _BELIEVED_SECONDS:
@@ -182,6 +189,10 @@ class Neighbours:
             owners = {lease.host_id: lease.server_id for lease in leases if lease.server_id is not None}
             self._seen = _Seen(now, {server.id: server for server in servers}, owners)
         return self._seen
+
+
+def _last_seen(server: Server) -> str:
+    return f"{server.last_seen:%H:%M} UTC on {server.last_seen:%Y-%m-%d}"
 
 
 def can_be_asked(server: Server) -> bool:

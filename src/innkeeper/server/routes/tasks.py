@@ -17,7 +17,7 @@ from innkeeper.server.identity.subjects import MAX_ID, key_of, task_in_path, wha
 from innkeeper.server.identity.visibility import sees_task
 from innkeeper.server.messages import log_message, task_message
 from innkeeper.server.routes.asking import TheCaller, TheHouse
-from innkeeper.tasks.task import TaskFilter
+from innkeeper.tasks.task import Task, TaskFilter
 from innkeeper.wire import messages as wire
 from innkeeper.wire.events import EventGroup, EventKind
 
@@ -44,7 +44,13 @@ async def list_tasks(
     now = house.clock.now()
     more = found[-1].id if len(found) == limit else None
     return wire.TaskList(
-        tasks=tuple(task_message(task, now) for task in found if sees_task(house, caller, task)),
+        tasks=tuple(
+            [
+                task_message(task, now, waits=await _waits(house, task))
+                for task in found
+                if sees_task(house, caller, task)
+            ]
+        ),
         next_before_id=more,
     )
 
@@ -105,7 +111,15 @@ async def follow_task(
 
 
 async def _said(house: House, task_id: int) -> wire.TaskMessage:
-    return task_message(await house.tasks.get(task_id), house.clock.now())
+    task = await house.tasks.get(task_id)
+    return task_message(task, house.clock.now(), waits=await _waits(house, task))
+
+
+async def _waits(house: House, task: Task) -> str:
+    """Why a task does not go on now: its server is away, and nobody else has its host."""
+    if task.is_complete or task.server is None or house.neighbours is None:
+        return ""
+    return await house.neighbours.absence_of(task.server)
 
 
 async def _nothing() -> AsyncIterator[bytes]:
