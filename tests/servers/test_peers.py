@@ -15,6 +15,8 @@ from tests.servers.peers import Peers, peers_in, until
 from tests.serving import Service
 from tests.store.conftest import postgres, postgres_database
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["postgres", "postgres_database"]
 
 

@@ -203,10 +203,10 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
 
 
 def _work_on_hosts(foundations: Foundations, house: House) -> Callbacks:
-    """What is done when a host has become this server's, or is its own no more."""
+    """What is done when hosts have become this server's, or one is its own no more."""
 
-    async def gained(host_id: str) -> None:
-        await house.tasks.take_over([host_id])
+    async def gained(host_ids: Sequence[str]) -> None:
+        await house.tasks.take_over(host_ids)
         await settle_stuck_bookings(house.bookings, house.tasks, foundations.store.reports)
         directory = foundations.settings.policy.undo.undo_directory
         await _reconciler(foundations, house.tasks, house.machines, directory).run()

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -16,6 +16,7 @@ from innkeeper.servers.fence import FenceClosed, HostElsewhere
 from innkeeper.servers.lease import Held, HostLease, Reach
 from innkeeper.servers.ports import LeaseStore, ServerStore
 from innkeeper.servers.server import Server, ServerState
+from innkeeper.tasks.outcome import traceback_of
 
 _log = structlog.get_logger(__name__)
 
@@ -49,8 +50,8 @@ def boot_seconds() -> float:
 class Callbacks:
     """What is done when hosts come and go."""
 
-    #: A host has become this server's, and is open.
-    gained: Callable[[str], Coroutine[object, object, None]]
+    #: Hosts have become this server's, and are open: as many at once as have come meanwhile.
+    gained: Callable[[Sequence[str]], Awaitable[None]]
     #: A host is this server's no more: returns when nothing here acts on it.
     lost: Callable[[str], Awaitable[None]]
     #: How many tasks are in flight on a host.
@@ -79,7 +80,9 @@ class Ownership:
         self._fences: list[HostFence] = []
         self._by_name: dict[str, HostFence] = {}
         self._callbacks: Callbacks | None = None
-        self._beginning: set[asyncio.Task[None]] = set()
+        #: Hosts whose work is to be begun, and what begins it.
+        self._new: list[str] = []
+        self._beginning: asyncio.Task[None] | None = None
         self._state = server.state
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -89,6 +92,11 @@ class Ownership:
         self.replaced = asyncio.Event()
 
     # Questions
+
+    @property
+    def fences(self) -> Sequence[HostFence]:
+        """The fences of all hosts in the settings."""
+        return self._fences
 
     @property
     def state(self) -> ServerState:
@@ -139,9 +147,8 @@ class Ownership:
     async def begin(self, callbacks: Callbacks) -> None:
         """Begin the work on hosts that are open already, and on others as they come."""
         self._callbacks = callbacks
-        for fence in self._fences:
-            if fence.is_open:
-                await callbacks.gained(fence.host_id)
+        self._new += [fence.host_id for fence in self._fences if fence.is_open]
+        await self._begin_new()
 
     async def run(self) -> None:
         """Keep the leases for as long as it is not cancelled."""
@@ -201,15 +208,20 @@ class Ownership:
 
     async def started(self, fence: HostFence) -> None:
         """Begin the work on a host that is open now, where the service has begun."""
-        if self._callbacks is not None:
-            beginning = asyncio.create_task(self._callbacks.gained(fence.host_id), name=f"begin {fence.name}")
-            self._beginning.add(beginning)
-            beginning.add_done_callback(self._begun)
+        if self._callbacks is None:
+            return
+        self._new.append(fence.host_id)
+        if self._beginning is None or self._beginning.done():
+            self._beginning = asyncio.create_task(self._begin_new(), name="begin work on hosts")
 
-    def _begun(self, beginning: asyncio.Task[None]) -> None:
-        self._beginning.discard(beginning)
-        if not beginning.cancelled() and (error := beginning.exception()) is not None:
-            _log.error("host.not_begun", error=str(error))
+    async def _begin_new(self) -> None:
+        """Begin the work on new hosts, all that have come at once: a peer may have left a hundred."""
+        while self._new and self._callbacks is not None:
+            new, self._new = self._new, []
+            try:
+                await self._callbacks.gained(new)
+            except Exception as exc:  # the other hosts go on; these are looked at again by who owns them next
+                _log.error("hosts.not_begun", hosts=len(new), traceback=traceback_of(exc))
 
     def is_held(self, held: Held) -> bool:
         """Whether the database says so too. Blocks."""
