@@ -23,6 +23,7 @@ from innkeeper.errors import (
     TaskNotCancelable,
     TaskNotFound,
 )
+from innkeeper.tasks.clock import FakeClock
 from innkeeper.tasks.memory_engine import StepMoment
 from innkeeper.tasks.running import RunningTask, TaskCancelled
 from innkeeper.tasks.service import Retention
@@ -435,6 +436,45 @@ async def test_progress_is_seen_at_once_and_written_seldom() -> None:
     assert house.kinds(task.id).count(EventKind.TASK_CHANGED) == 1000
     assert len(writes) <= 3
     assert (await house.store.get(task.id)).progress.bytes_done == 1000
+
+
+async def test_progress_alone_is_written_each_few_seconds_and_a_line_at_once() -> None:
+    """A night of many runs costs the store by what is logged, and not by how often they report."""
+    house = House()
+    house.clock = FakeClock(speed=100.0)
+    write, append = house.store.progress, house.store.append_log
+    writes: list[int | None] = []
+    lines: list[int] = []
+
+    async def counted(task_id: int, progress: Progress) -> None:
+        writes.append(progress.bytes_done)
+        await write(task_id, progress)
+
+    async def appended(task_id: int, *what: Any) -> Sequence[LogLine]:
+        lines.append(len(said))
+        return await append(task_id, *what)
+
+    house.store.progress = counted  # type: ignore[method-assign]  # counts what is written
+    house.store.append_log = appended  # type: ignore[method-assign,assignment]  # the same
+
+    async def copy(task: RunningTask, argument: Argument) -> None:
+        for done in range(1, 121):
+            task.report("Copy", bytes_done=done, bytes_total=120)
+            if done == 60:
+                task.log("Half of it.")
+            said.append(done)
+            await house.clock.sleep(0.5)
+
+    said: list[int] = []
+    house.restart()
+    house.tasks.register("copy", copy)
+    await house.tasks.launch()
+    task = await house.tasks.start("copy", "Copy", {})
+    await house.tasks.wait(task.id)
+    assert 2 <= len(writes) <= house.clock.monotonic() / 5 + 3
+    heard = lines[0]  # the task's end asks for no lines, once more
+    assert 60 <= heard < 70
+    assert (await house.store.get(task.id)).progress.bytes_done == 120
 
 
 Reports = st.lists(

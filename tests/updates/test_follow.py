@@ -13,6 +13,7 @@ from innkeeper.channels.ports import (
     GuestAgents,
     GuestMessage,
     HealthReport,
+    TaskStateChanged,
     UpdateStatus,
 )
 from innkeeper.errors import AgentError
@@ -74,7 +75,7 @@ class Sessions:
         return True
 
 
-def follower(*sessions: Session) -> Follower:
+def follower(*sessions: Session, clock: FakeClock | None = None) -> Follower:
     async def nothing(_state: object = None) -> None:
         return
 
@@ -82,7 +83,7 @@ def follower(*sessions: Session) -> Follower:
         machine="m",
         identifier="u",
         agents=cast("GuestAgents", Sessions(*sessions)),
-        clock=FakeClock(speed=1000.0),
+        clock=FakeClock(speed=1000.0) if clock is None else clock,
         agent_seconds=60.0,
         poll_seconds=1.0,
         check_alive=nothing,
@@ -103,3 +104,31 @@ async def test_a_guest_that_stays_silent_is_given_up() -> None:
     """Where no session answers in the agent's time, the follower says so."""
     with pytest.raises(AgentError, match="does not answer"):
         await follower(Session(UpdateStatus.APPLYING, None)).run("label", b"")
+
+
+class QuietSession(Session):
+    """A session of a guest that applies for long, and says nothing meanwhile."""
+
+    def __init__(self, clock: FakeClock, ends_at: float) -> None:
+        super().__init__(UpdateStatus.APPLYING)
+        self._clock = clock
+        self._ends_at = ends_at
+        self.questions = 0
+
+    async def task(self, identifier: str) -> AgentTask | None:
+        self.questions += 1
+        is_over = self._clock.monotonic() >= self._ends_at
+        return told(UpdateStatus.SUCCESS if is_over else UpdateStatus.APPLYING)
+
+    async def messages(self) -> AsyncIterator[GuestMessage]:
+        await self._clock.sleep(1e9)
+        yield TaskStateChanged(task=told(UpdateStatus.APPLYING))
+
+
+async def test_a_quiet_guest_is_looked_at_less_and_less_often() -> None:
+    """An hour of silence costs some hundred questions, and not one a second; the end is seen all the same."""
+    clock = FakeClock(speed=10_000.0)
+    quiet = QuietSession(clock, ends_at=3600.0)
+    task = await follower(quiet, clock=clock).run("label", b"")
+    assert task.status is UpdateStatus.SUCCESS
+    assert quiet.questions <= 130

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import secrets
+import random
 import threading
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -27,6 +27,8 @@ _LOOK: Final = (
     .where(commit_marks.c.writer == sa.bindparam("of_writer"), commit_marks.c.slot == sa.bindparam("of_slot"))
     .with_for_update()
 )
+#: Of marks; unlike the system's, made without a call of it.
+_NUMBERS: Final = random.Random()  # noqa: S311 - nobody is to guess one, and nobody could gain by it
 _MAKE_SLOT: Final = postgresql.insert(commit_marks).on_conflict_do_nothing()
 
 
@@ -52,7 +54,7 @@ class Commits:
 
     def once(self, change: Callable[[sa.Connection], T]) -> Once[T]:
         """A change of the database, to be attempted until it is made."""
-        return Once(self, change, secrets.randbits(63))
+        return Once(self, change, _NUMBERS.getrandbits(63))
 
     def begin(self) -> contextlib.AbstractContextManager[sa.Connection]:
         """Open a transaction."""

@@ -156,6 +156,18 @@ class Database:
         attempt = self._commits.once(change).attempt
         return await self._writes.until_done(lambda: self._in(self._writers, attempt))
 
+    async def write_again(self, statement: sa.UpdateBase, row: Mapping[str, object]) -> object:
+        """Execute one cheap statement that may be made twice, lazily; returns the value that it returns."""
+        if self._grouped is not None:
+            return await self.write(lambda connection: connection.scalar(statement, row), lazily=True)
+
+        def execute() -> object:
+            with self._writing.connect() as connection:
+                alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+                return alone.scalar(statement, row)
+
+        return await self._writes.until_done(lambda: self._in(self._writers, execute))
+
     async def write_alone(self, statement: sa.Executable, row: Mapping[str, object]) -> None:
         """Execute one statement as a transaction of its own, in a single message to the database.
 

@@ -96,7 +96,9 @@ class SqlTaskStore:
 
     async def progress(self, task_id: int, progress: Progress) -> None:
         """Record a live task's progress."""
-        await self._update(task_id, _progress_row(progress), tasks.c.result.is_(None), lazily=True)
+        values = {"of_id": task_id, **_progress_row(progress)}
+        if await self._database.write_again(_PROGRESS, values) is None:
+            await self.get(task_id)
 
     async def set_cancel_effect(self, task_id: int, effect: CancelEffect) -> None:
         """Record what a cancel would do from now on."""
@@ -147,12 +149,17 @@ class SqlTaskStore:
         return await self._database.write(end)
 
     async def append_log(
-        self, task_id: int, lines: Sequence[tuple[dt.datetime, LogLevel, str]]
+        self,
+        task_id: int,
+        lines: Sequence[tuple[dt.datetime, LogLevel, str]],
+        progress: Progress | None = None,
     ) -> Sequence[LogLine]:
-        """Add lines to a task's log, and number them."""
+        """Add lines to a task's log, and number them; with its progress, which is held by that too."""
+        values = None if progress is None else {"of_id": task_id, **_progress_row(progress)}
 
         def append(connection: sa.Connection) -> Sequence[LogLine]:
-            _lock_row(connection, task_id)
+            if values is None or connection.scalar(_PROGRESS, values) is None:
+                _lock_row(connection, task_id)
             return _append(connection, task_id, lines)
 
         return await self._database.write(append, lazily=True)
@@ -214,6 +221,13 @@ def _update_of(*names: str) -> sa.UpdateBase:
     return sa.update(tasks).where(live, ours).values(changed).returning(tasks.c.id)
 
 
+#: Of a live task, whoever carries it.
+_PROGRESS = (
+    sa.update(tasks)
+    .where(tasks.c.id == sa.bindparam("of_id"), tasks.c.result.is_(None))
+    .values({field.name: sa.bindparam(field.name) for field in dataclasses.fields(Progress)})
+    .returning(tasks.c.id)
+)
 _ENDING = ("result", "error", "error_description", "ended_at")
 _END = _update_of(*_ENDING)
 _END_WITH_PROGRESS = _update_of(*_ENDING, *(field.name for field in dataclasses.fields(Progress)))

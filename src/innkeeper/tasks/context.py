@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
 
@@ -15,12 +15,16 @@ from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock, LastWords, Steps, TaskStore
 from innkeeper.tasks.progress import Report, advanced
 from innkeeper.tasks.task import CancelEffect, LogLevel, Progress, Task
+from innkeeper.tasks.waiting import first_of
 from innkeeper.wire.events import Json, Publish
 
 #: Seconds before the first write: what a short task says is written with its end.
 _FIRST_PAUSE = 0.05
-#: Seconds between two writes of one task's progress.
+#: Seconds between two writes of one task's log.
 _WRITE_INTERVAL = 0.3
+#: Seconds between two writes of one task's progress alone: who asks this server knows it from memory, others
+#: from its events.
+_PROGRESS_INTERVAL = 5.0
 #: A guest that prints without end fills neither the store nor a reader's screen.
 _MAX_LINES = 20_000
 _MAX_LINE_CHARS = 16_384
@@ -60,6 +64,10 @@ class TaskContext:
         self._writer: asyncio.Task[None] | None = None
         self._resting = False
         self._closing = False
+        #: When it was written last, by the monotonic clock.
+        self._saved_at = clock.monotonic() - _PROGRESS_INTERVAL
+        #: Set while there are lines to write.
+        self._has_lines = asyncio.Event()
 
     @property
     def id(self) -> int:
@@ -109,6 +117,7 @@ class TaskContext:
         if self._lines_taken == _MAX_LINES:
             text, level = "The log is full: further lines are not kept.", LogLevel.WARNING
         self._lines.append((self._clock.now(), level, text[:_MAX_LINE_CHARS]))
+        self._has_lines.set()
         self._write_soon()
 
     async def set_cancel_effect(self, effect: CancelEffect) -> None:
@@ -155,15 +164,18 @@ class TaskContext:
     async def save(self) -> None:
         """Write what has not been written yet."""
         async with self._saving:
-            if self._progress_unsaved:
-                self._progress_unsaved = False
-                await self._store.progress(self.id, self.task.progress)
+            progress = self.task.progress if self._progress_unsaved else None
+            self._progress_unsaved = False
             lines = self._lines[:]
             if lines:
-                written = await self._store.append_log(self.id, lines)
+                written = await self._store.append_log(self.id, lines, progress)
                 del self._lines[: len(lines)]
+                if not self._lines:
+                    self._has_lines.clear()
                 for line in written:
                     self._publish(task_logged(line))
+            elif progress is not None:
+                await self._store.progress(self.id, progress)
 
     async def last_words(self) -> LastWords:
         """Stop writing; what is not written yet is for the caller to write."""
@@ -211,15 +223,21 @@ class TaskContext:
             self._writer = asyncio.create_task(self._write(), name=f"progress of task {self.id}")
 
     async def _write(self) -> None:
-        """Write soon, and then no more often than a few times a second."""
-        await self._rest(_FIRST_PAUSE)
+        """Write soon, and then lines no more often than a few times a second, progress alone seldom."""
+        await self._rest(self._clock.sleep(_FIRST_PAUSE))
         while (self._progress_unsaved or self._lines) and not self._closing:
+            early = self._saved_at + _PROGRESS_INTERVAL - self._clock.monotonic()
+            if not self._lines and early > 0:
+                await self._rest(first_of(self._clock.sleep(early), self._has_lines.wait()))
+                continue
             await self._try_to_save()
-            await self._rest(_WRITE_INTERVAL)
+            self._saved_at = self._clock.monotonic()
+            await self._rest(self._clock.sleep(_WRITE_INTERVAL))
 
-    async def _rest(self, seconds: float) -> None:
+    async def _rest(self, resting: Coroutine[object, object, object]) -> None:
         if self._closing:
+            resting.close()
             return
         self._resting = True
-        await self._clock.sleep(seconds)
+        await resting
         self._resting = False

@@ -104,9 +104,14 @@ class MemoryTaskStore:
         return lines
 
     async def append_log(
-        self, task_id: int, lines: Sequence[tuple[dt.datetime, LogLevel, str]]
+        self,
+        task_id: int,
+        lines: Sequence[tuple[dt.datetime, LogLevel, str]],
+        progress: Progress | None = None,
     ) -> Sequence[LogLine]:
-        """Add lines to a task's log, and number them."""
+        """Add lines to a task's log, and number them; with its progress."""
+        if progress is not None:
+            await self.progress(task_id, progress)
         self._find(task_id)
         log = self._logs[task_id]
         added = [

@@ -185,9 +185,12 @@ class TaskStore(Protocol):
         """
 
     async def append_log(
-        self, task_id: int, lines: Sequence[tuple[dt.datetime, LogLevel, str]]
+        self,
+        task_id: int,
+        lines: Sequence[tuple[dt.datetime, LogLevel, str]],
+        progress: Progress | None = None,
     ) -> Sequence[LogLine]:
-        """Add lines to a task's log, and number them."""
+        """Add lines to a task's log, and number them; with its progress, where that is to be written too."""
 
     async def log(self, task_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[LogLine]:
         """The lines numbered above ``after``, oldest first."""

@@ -21,6 +21,8 @@ from innkeeper.tasks.waiting import Outrun, unless
 
 #: How often a wait for a guest looks whether its machine still runs.
 _LOOK_SECONDS = 10.0
+#: A guest that says nothing is looked at less and less often, down to this.
+_QUIET_SECONDS = 30.0
 #: Between two tries, for one that fails at once.
 _PAUSE_SECONDS = 0.5
 
@@ -146,10 +148,14 @@ class Follower:
 
     async def _until_final(self, agent: GuestAgent, task: AgentTask) -> AgentTask:
         """Listen, and look now and then: a message may have been missed."""
+        pause = self._poll_seconds
         async with _heard(agent) as messages:
             while not task.status.is_final:
                 await self._tell(task)
-                message = await self._next(messages)
+                message = await self._next(messages, pause)
+                pause = (
+                    self._poll_seconds if message is not None else min(2 * pause, max(pause, _QUIET_SECONDS))
+                )
                 if isinstance(message, TaskStateChanged) and message.task.identifier == self._identifier:
                     task = message.task
                 elif isinstance(message, GuestOutput) and message.identifier == self._identifier:
@@ -159,10 +165,12 @@ class Follower:
                     task = await self._known(agent)
         return task
 
-    async def _next(self, messages: asyncio.Queue[GuestMessage]) -> GuestMessage | None:
-        """The next message, or ``None`` when none came for a while."""
+    async def _next(
+        self, messages: asyncio.Queue[GuestMessage | None], seconds: float
+    ) -> GuestMessage | None:
+        """The next message, or ``None`` when none came for so long, or none will."""
         try:
-            return await unless(messages.get(), self._clock.sleep(self._poll_seconds))
+            return await unless(messages.get(), self._clock.sleep(seconds))
         except Outrun:
             return None
 
@@ -175,14 +183,18 @@ class Follower:
 
 
 @contextlib.asynccontextmanager
-async def _heard(agent: GuestAgent) -> AsyncIterator[asyncio.Queue[GuestMessage]]:
-    """Collect the guest's messages in a queue, so that a wait for one can be given up without losing any."""
-    messages: asyncio.Queue[GuestMessage] = asyncio.Queue(maxsize=1000)
+async def _heard(agent: GuestAgent) -> AsyncIterator[asyncio.Queue[GuestMessage | None]]:
+    """Collect the guest's messages in a queue, so that a wait for one can be given up without losing any.
+
+    ``None`` is the last, when the session is lost.
+    """
+    messages: asyncio.Queue[GuestMessage | None] = asyncio.Queue(maxsize=1000)
 
     async def listen() -> None:
         with contextlib.suppress(AgentError):
             async for message in agent.messages():
                 await messages.put(message)
+        await messages.put(None)
 
     listening = asyncio.ensure_future(listen())
     try:

@@ -33,6 +33,9 @@ T = TypeVar("T")
 
 #: How often a waiting host looks at a simulated guest, in simulated seconds.
 _LOOK_SECONDS = 5.0
+#: The longest and the shortest time between two looks at one that tells what it does.
+_QUIET_SECONDS = 30.0
+_LEAST_SECONDS = 0.5
 #: Events after which nothing of the guest's memory, or of its connections, is there any more.
 _ENDS = frozenset(
     {
@@ -233,7 +236,14 @@ class FakeAgent:
                 if known.get(identifier, task) != task:
                     yield TaskStateChanged(task=task)
             known = journal
-            await self._clock.sleep(_LOOK_SECONDS)
+            await self._clock.sleep(self._until_due())
+
+    def _until_due(self) -> float:
+        """How long nothing will happen in the guest by itself; somebody may pause or stop it meanwhile."""
+        machine = self._simulation.machines.get(self._machine)
+        due = machine.memory.due if machine is not None and machine.memory is not None else []
+        seconds = due[0][0] - self._clock.now().timestamp() if due else _QUIET_SECONDS
+        return min(max(seconds, _LEAST_SECONDS), _QUIET_SECONDS)
 
     async def _call(self, ask: Callable[[Guest, float], T], *, doing: str = "") -> T:
         def answer(machine: SimulatedMachine, now: float) -> T:
