@@ -26,7 +26,7 @@ _STYLES = {BulkOutcome.DONE: "green", BulkOutcome.REFUSED: "red", BulkOutcome.PL
 
 
 def is_selector(text: str) -> bool:
-    """Whether it means machines by a selector, and is no plain name."""
+    """Whether a text means machines by a selector, and is no plain name."""
     return _SELECTOR.search(text) is not None
 
 

@@ -147,7 +147,7 @@ class Places:
         return next((place for place in self.with_uuid(uuid) if place.host_id == host_id), None)
 
     def placed(self, event: Event) -> Event:
-        """An event of a machine, told under its title and with its key, and heeded here.
+        """An event of a machine, told under its title and with its key, and taken account of here.
 
         Its subject is a name, with the host's in its data, or a key. One of a machine that was never seen
         stays as it is.

@@ -128,5 +128,5 @@ class Run:
 
     @property
     def has_succeeded(self) -> bool:
-        """Whether it has done what it is for."""
+        """Whether the task has done what it is for."""
         return self.state is RunState.FINISHED and not self.result

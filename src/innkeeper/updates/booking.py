@@ -61,12 +61,12 @@ class Booking:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it has neither started nor ended."""
+        """Whether the update has neither started nor ended."""
         return self.state is BookingState.WAITS
 
     @property
     def is_replaceable(self) -> bool:
-        """Whether it may be booked again: what was not started has touched nothing."""
+        """Whether the update may be booked again: what was not started has touched nothing."""
         return (self.state, BookingCommand.BOOK) in BOOKING_LIFE
 
     @property

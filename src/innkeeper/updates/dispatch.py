@@ -108,7 +108,7 @@ def open_for(
 
 
 def may_start(booking: Booking, now: dt.datetime) -> bool:
-    """Whether it waits, and its own times allow a start now."""
+    """Whether the booking waits, and its own times allow a start now."""
     last = min(booking.end or _NEVER, booking.deadline or _NEVER)
     return not booking.has_started and booking.verdict is None and booking.start <= now <= last
 

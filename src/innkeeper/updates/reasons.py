@@ -1,4 +1,4 @@
-"""Say why bookings wait and when they may start next: planned when somebody asks, and written nowhere."""
+"""Reasons why bookings wait, and when they may start next: planned when asked, and written nowhere."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Hold:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is an update run."""
+        """Whether the task is an update run."""
         return self.kind == UPDATE_RUN
 
 

@@ -127,7 +127,7 @@ class Event:
 
     @property
     def about(self) -> str:
-        """What it happened to, for programs: a machine's key where it is known, else as ``subject``."""
+        """The subject, for programs: a machine's key where it is known, else as ``subject``."""
         key, host = self.data.get("key"), self.data.get("host")
         if isinstance(key, str):
             return key

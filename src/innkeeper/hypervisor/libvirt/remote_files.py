@@ -37,7 +37,7 @@ class FarFiles:
         self._images = images
 
     async def identity(self, path: str) -> FileIdentity | None:
-        """Its size and time; a volume has no inode."""
+        """Size and time of the file; a volume has no inode."""
         found = await self._look(path)
         if found is None:
             return None
@@ -99,7 +99,7 @@ class FarFiles:
     async def outside(
         self, path: str, image_format: str, folders: Sequence[str], known: Sequence[str] = ()
     ) -> str:
-        """What it stands on and lies in none of the folders, as libvirt follows it; empty for nothing."""
+        """The first image below that lies in none of the folders, as libvirt sees it; empty for none."""
         below = await self._ask(lambda c: self._images.chain_of(c, path, image_format)[1:], path)
         for base, _ in below:
             inside = any(PurePosixPath(base).is_relative_to(folder) for folder in folders)
