@@ -445,3 +445,19 @@ async def test_a_task_that_fails_leaves_the_others_to_their_time(house):
     house.store._tasks[broken.id] = dataclasses.replace(house.store._tasks[broken.id], xml=broken.xml)
     await house.at(NIGHT + TWO_HOURS + dt.timedelta(minutes=6))
     assert {each.task_id for each in await house.store.runs()} == {broken.id, sound.id}
+
+
+async def test_what_another_server_starts_holds_up_no_other_task(house: House) -> None:
+    """It stays due for that server, and is not looked at again and again here."""
+    others = await house.register(daily(running("true")), name="\\a")
+    own = await house.register(daily(running("true")), name="\\b")
+
+    async def is_ours(task) -> bool:
+        return bool(task.id != others.id)
+
+    house.scheduler._is_ours = is_ours
+    await house.at(NIGHT + TWO_HOURS)
+    run = await house.ended(await only_run(house))
+    assert run.task_id == own.id
+    assert await house.scheduler.look() > 1
+    assert (await house.store.get(others.id)).next_due <= house.clock.now()

@@ -238,3 +238,14 @@ async def test_a_boot_is_remembered_by_computer(store: ScheduleStore) -> None:
     for boot in ("b1", "b2"):
         await store.set_boot_id("host-1", boot)
     assert (await store.boot_id("host-1"), await store.boot_id("host-2")) == ("b2", "")
+
+
+async def test_what_is_due_follows_a_place_too(store: ScheduleStore) -> None:
+    """A moment and an id: of one moment the larger ids follow."""
+    await store.put(
+        [named("\\a", next_due=NIGHT), named("\\b", next_due=NIGHT), named("\\c", next_due=NIGHT + HOUR)]
+    )
+    first, *_ = await store.due(NIGHT + 3 * HOUR, 9)
+    behind = await store.due(NIGHT + 3 * HOUR, 9, after=(NIGHT, first.id))
+    assert [task.path.name for task in behind] == ["b", "c"]
+    assert [task.path.name for task in await store.due(NIGHT + 3 * HOUR, 9, after=(NIGHT, 2**62))] == ["c"]

@@ -99,13 +99,16 @@ class MemoryScheduleStore:
     async def set_boot_id(self, computer: str, boot_id: str) -> None:
         self._boots[computer] = boot_id
 
-    async def due(self, until: dt.datetime, limit: int) -> Sequence[Registered]:
+    async def due(
+        self, until: dt.datetime, limit: int, *, after: tuple[dt.datetime, int] | None = None
+    ) -> Sequence[Registered]:
         found = [
             (task.next_due, task.id)
             for task in self._tasks.values()
             if task.enabled and task.next_due is not None and task.next_due <= until
         ]
-        return [self._tasks[task_id] for _, task_id in sorted(found)[:limit]]
+        behind = sorted(place for place in found if after is None or place > after)
+        return [self._tasks[task_id] for _, task_id in behind[:limit]]
 
     async def claim(self, claims: Sequence[Claim]) -> Sequence[Run]:
         won: list[Run] = []

@@ -72,8 +72,10 @@ class ScheduleStore(Protocol):
 
     async def set_boot_id(self, computer: str, boot_id: str) -> None: ...
 
-    async def due(self, until: dt.datetime, limit: int) -> Sequence[Registered]:
-        """The enabled tasks to look at until then, soonest first."""
+    async def due(
+        self, until: dt.datetime, limit: int, *, after: tuple[dt.datetime, int] | None = None
+    ) -> Sequence[Registered]:
+        """The enabled tasks to look at until then, soonest first; from behind a moment and an id."""
 
     async def claim(self, claims: Sequence[Claim]) -> Sequence[Run]:
         """Move tasks on and write their runs, in one transaction; returns the runs that are ours to start.

@@ -79,6 +79,8 @@ class Registered:
     watches: Watch = Watch.NOTHING
     #: The repetitions that are under way, one a trigger at most.
     series: tuple[Series, ...] = ()
+    #: The id of the server at which it was registered; empty where that is not known.
+    server: str = ""
 
 
 #: What is so while a task is registered as it was seen: people change it, and claims move it on.

@@ -46,8 +46,13 @@ class Registry:
         clock: Clock,
         home: dt.tzinfo,
         changed: Callable[[], None] = lambda: None,
+        server: str = "",
     ) -> None:
-        """``changed`` is called when a task was registered, changed or deleted."""
+        """``changed`` is called when a task was registered, changed or deleted.
+
+        ``server`` is the id of this server, of those that share the store.
+        """
+        self._server = server
         self._changed = changed
         self._store = store
         self._accounts = accounts
@@ -305,6 +310,7 @@ class Registry:
             seed=secrets.randbits(31) if known is None else known.seed,
             handled_until=now,
             watches=due.watches_of(definition),
+            server=self._server,
         )
         await self._refuse_listeners(row)
         if not flags & TaskCreation.IGNORE_REGISTRATION_TRIGGERS:

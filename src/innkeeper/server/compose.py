@@ -8,7 +8,6 @@ import dataclasses
 import datetime as dt
 import functools
 import secrets
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
@@ -72,6 +71,7 @@ from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
 from innkeeper.server.operations import operations
 from innkeeper.server.owned_hosts import OwnedHosts
+from innkeeper.server.relay.schedules import is_ours
 from innkeeper.server.scheduling import scheduling
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.servers.fence import OPEN, Fence, HostElsewhere
@@ -291,12 +291,14 @@ async def _house(
 ) -> House:
     """Compose the update runs, bookings and doors over machines and tasks."""
     policy, store = foundations.settings.policy, foundations.store
+    neighbours = await compose_neighbours(foundations.settings, store, machines, foundations.opened)
     bookings = Bookings(
         store=store.bookings,
         machines=machines,
         clock=foundations.clock,
         publish=foundations.events.publish,
         policy=policy,
+        elsewhere=None if neighbours is None else neighbours.entry_of_machine,
     )
     windows = Windows(store.windows, machines.places)
     ownership = foundations.ownership
@@ -406,9 +408,11 @@ async def _house(
             ),
             simulated=foundations.settings.fake is not None,
             starts=await _starts(foundations),
+            server=store.server.id,
+            is_ours=functools.partial(is_ours, neighbours),
         ),
         disks=disks,
-        neighbours=await compose_neighbours(foundations.settings, store, machines, foundations.opened),
+        neighbours=neighbours,
         fleet=_servers(foundations, tasks),
         ownership=foundations.ownership,
     )
@@ -636,7 +640,7 @@ async def _channels(
             clock=foundations.clock,
             publish=foundations.events.publish,
             directory=foundations.settings.pipe_directory,
-            server=socket.gethostname(),
+            server=foundations.store.server.name,
         ),
         foundations.loops,
     )

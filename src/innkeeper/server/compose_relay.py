@@ -37,6 +37,7 @@ async def compose_neighbours(
         transport=transport,
         own_hosts=lambda: {host.id for host in machines.hosts.values()},
         seen_as=store.servers.seen_as,
+        channel_servers=store.channels.servers_of,
     )
 
 

@@ -17,6 +17,8 @@ from innkeeper.errors import ErrorCode, InnkeeperError, NotSupported, ScheduleEr
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines
 from innkeeper.schedule.duration import Duration
+from innkeeper.schedule.model.actions import ComHandlerAction
+from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.running.handlers import Handlers, Operation, TaskHandlerStatus, not_pausable
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.service import Tasks
@@ -43,6 +45,8 @@ SCAN: Final = "{6F1D2A10-8C0E-4E7B-9C55-1B1F0E5A0031}"
 _AGENT_SECONDS: Final = 60.0
 #: So many packages are named in the words of a scan.
 _MOST_NAMED: Final = 20
+
+_ON_MACHINES: Final = frozenset({SCAN, *(command.class_id.upper() for command in Command)})
 
 _DISK_DATA: Final = 'the disk\'s path, or {"path": …, "free_blocks": true}'
 _MERGE_DATA: Final = "the path of a differencing disk, which is merged into its parent"
@@ -98,6 +102,20 @@ def operations(
     handlers.register(BOOK_UPDATE, "book_update", book)
     handlers.register(SCAN, "scan", scan)
     return handlers
+
+
+def machine_of(definition: TaskDefinition) -> str:
+    """Return the machine that a task's first operation on one is about, as it names it; empty for none."""
+    named = (_machine_named(each) for each in definition.actions if isinstance(each, ComHandlerAction))
+    return next((machine for machine in named if machine), "")
+
+
+def _machine_named(action: ComHandlerAction) -> str:
+    class_id, data = (action.class_id or "").upper(), (action.data or "").strip()
+    if class_id == BOOK_UPDATE:
+        with contextlib.suppress(InnkeeperError):
+            return str(_object(data).get("machine") or "")
+    return data if class_id in _ON_MACHINES else ""
 
 
 class OperationHandler:

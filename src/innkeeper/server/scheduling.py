@@ -25,7 +25,7 @@ from innkeeper.schedule.running.inn_events import InnEvents
 from innkeeper.schedule.running.instance import Instances
 from innkeeper.schedule.running.maintenance import Maintenance, MaintenanceWindow
 from innkeeper.schedule.running.notices import Notices
-from innkeeper.schedule.running.scheduler import Scheduler
+from innkeeper.schedule.running.scheduler import IsOurs, Scheduler, every_task
 from innkeeper.schedule.running.secrets import SecretFiles, directories
 from innkeeper.schedule.running.sources import Source, Sources
 from innkeeper.schedule.running.starters import Starters
@@ -69,10 +69,13 @@ def scheduling(
     window: MaintenanceWindow,
     starts: Starts | None,
     simulated: bool = False,
+    server: str = "",
+    is_ours: IsOurs = every_task,
 ) -> Scheduling:
     """Compose the scheduler; its calendars are the files in ``calendars`` of the state directory.
 
-    Local times are in the zone ``home``. A ``simulated`` house hears nothing of the real computer's starts,
+    Local times are in the zone ``home``. ``server`` is this server's id, and ``is_ours`` says which tasks it
+    starts, of those that share the store. A ``simulated`` house hears nothing of the real computer's starts,
     people, load and journal.
     """
     logind = Logind(clock=clock)
@@ -91,7 +94,13 @@ def scheduling(
         messages=Terminals(lambda: logind.sessions),
     )
     scheduler = Scheduler(
-        store=store, tasks=tasks, instances=instances, calendars=calendars, clock=clock, home=home
+        store=store,
+        tasks=tasks,
+        instances=instances,
+        calendars=calendars,
+        clock=clock,
+        home=home,
+        is_ours=is_ours,
     )
 
     async def channels() -> frozenset[str]:
@@ -108,6 +117,7 @@ def scheduling(
         clock=clock,
         home=home,
         changed=lambda: watcher.forget(),
+        server=server,
     )
     watcher = Watcher(
         store=store,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from innkeeper.channels.channel import Channel
+from innkeeper.channels.pipe_name import PREFIX, PipeName
 from innkeeper.store.database import Database, upsert
 from innkeeper.store.tables import channels
 
@@ -35,6 +36,12 @@ class SqlChannelStore:
         wanted = sa.select(channels.c.body).where(channels.c.server == server).order_by(channels.c.key)
         bodies = await self._database.read(lambda c: c.scalars(wanted).all())
         return [_CHANNEL.validate_json(body) for body in bodies]
+
+    async def servers_of(self, name: str) -> Sequence[str]:
+        """The servers at which a channel is open, by what follows the prefix of its pipe's name."""
+        key = PipeName(PREFIX + name).key
+        query = sa.select(channels.c.server).where(channels.c.key == key).order_by(channels.c.server)
+        return await self._database.read(lambda c: c.scalars(query).all())
 
     async def delete(self, channel: Channel) -> None:
         """Forget it, if it is there."""

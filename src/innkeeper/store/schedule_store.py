@@ -160,14 +160,22 @@ class SqlScheduleStore:
         row = {"computer": computer, "boot_id": boot_id}
         await self._database.write(lambda c: upsert(c, boots_table, row))
 
-    async def due(self, until: dt.datetime, limit: int) -> Sequence[Registered]:
-        """The enabled tasks to look at until then, soonest first."""
+    async def due(
+        self, until: dt.datetime, limit: int, *, after: tuple[dt.datetime, int] | None = None
+    ) -> Sequence[Registered]:
+        """The enabled tasks to look at until then, soonest first; from behind a moment and an id."""
         query = (
             sa.select(tasks_table)
             .where(tasks_table.c.enabled, tasks_table.c.next_due <= until)
             .order_by(tasks_table.c.next_due, tasks_table.c.id)
             .limit(limit)
         )
+        if after is not None:
+            moment, task_id = after
+            is_later = tasks_table.c.next_due > moment
+            query = query.where(
+                is_later | ((tasks_table.c.next_due == moment) & (tasks_table.c.id > task_id))
+            )
         rows = await self._database.read(lambda c: c.execute(query).all())
         return [_task(row) for row in rows]
 

@@ -241,6 +241,8 @@ scheduled_tasks = sa.Table(
     sa.Column("watches", sa.Integer, nullable=False, server_default="0"),
     # A JSON list of the repetitions under way: trigger and first start.
     sa.Column("series", Words, nullable=False, server_default="[]"),
+    # The id of the server at which it was registered.
+    sa.Column("server", Words, nullable=False, server_default=""),
     # The history names tasks by id: an id is never given twice.
     sqlite_autoincrement=True,
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from innkeeper.channels.ports import UpdateStatus
-from innkeeper.errors import BookingNotFound, ErrorCode, InvalidArgument, UpdateError
+from innkeeper.errors import BookingNotFound, ErrorCode, InvalidArgument, MachineNotFound, UpdateError
+from innkeeper.machines.directory import MachineEntry
 from innkeeper.machines.service import Machines
 from innkeeper.tasks.ports import Clock
 from innkeeper.updates.booking import (
@@ -35,8 +36,19 @@ class Bookings:
     """The updates booked for all machines. Key: machine and identifier."""
 
     def __init__(
-        self, *, store: BookingStore, machines: Machines, clock: Clock, publish: Publish, policy: Policy
+        self,
+        *,
+        store: BookingStore,
+        machines: Machines,
+        clock: Clock,
+        publish: Publish,
+        policy: Policy,
+        elsewhere: Callable[[str], Awaitable[MachineEntry | None]] | None = None,
     ) -> None:
+        """``elsewhere`` finds a machine that another server looks after: its booking is taken
+        here while that one is away, and waits for it.
+        """
+        self._elsewhere = elsewhere
         self._store = store
         self._machines = machines
         self._clock = clock
@@ -62,11 +74,11 @@ class Bookings:
         ``start`` ``None`` means now. Raises ``MachineNotFound``, ``InvalidArgument``, or
         ``UpdateError`` where this identifier has started or the guest has booked too much.
         """
-        found = await self._machines.get(machine)
+        title, key = await self._machine(machine)
         now = self._clock.now()
         booking = _new(
-            found.title,
-            key=found.key,
+            title,
+            key=key,
             identifier=identifier,
             label=label,
             context=context,
@@ -241,6 +253,17 @@ class Bookings:
         told: dict[str, Json] = {"verdict": str(booking.verdict), "reason": booking.reason}
         self._tell(EventKind.UPDATE_ENDED, self._named(booking), told | {"task": booking.task_id})
         return True
+
+    async def _machine(self, reference: str) -> tuple[str, str]:
+        """What people and programs call a machine."""
+        try:
+            found = await self._machines.get(reference)
+        except MachineNotFound:
+            entry = None if self._elsewhere is None else await self._elsewhere(reference)
+            if entry is None:
+                raise
+            return entry.name, entry.key
+        return found.title, found.key
 
     async def _booked(self, keys: Collection[str], identifier: str | None) -> Sequence[Booking]:
         wanted = set(keys)

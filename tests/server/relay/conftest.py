@@ -37,8 +37,8 @@ async def inn(
     """
     directory = tmp_path_factory.mktemp("inn")
     async with (
-        server("north", "attic", inn_database, directory, ["web-1", "mail"]) as north,
-        server("south", "cellar", inn_database, directory, ["db-1", "db-2"]) as south,
+        server("north", "attic", inn_database, directory, ["web-1", "mail", "twin"]) as north,
+        server("south", "cellar", inn_database, directory, ["db-1", "db-2", "db-3", "twin"]) as south,
     ):
         for each in (north, south):
             assert each.house.neighbours is not None

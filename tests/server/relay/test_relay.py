@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import ssl
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -154,6 +156,50 @@ async def test_a_repeated_request_is_carried_out_once_whatever_door_it_comes_to(
 
 async def test_a_machine_whose_owner_is_away_is_told_of_and_not_commanded(inn: Inn) -> None:
     """The refusal names the server, since when it is away, and that its work waits."""
+    north, _ = inn
+    async with without_south(inn):
+        refused = await north.http.post("/v1/machines/db-1/pause", json={})
+        shown = await north.http.get("/v1/machines/db-1")
+        hosts = (await north.http.get("/v1/hosts")).json()
+    assert refused.status_code == 503
+    assert refused.json()["code"] == ErrorCode.ERROR_ONLY_IF_CONNECTED.name
+    assert "cellar is looked after by the server south, which is away since" in refused.json()["detail"]
+    assert "its work waits for it" in refused.json()["detail"]
+    assert shown.json()["name"] == "db-1"
+    assert shown.json()["as_of"] is not None
+    assert [host["name"] for host in hosts["hosts"]] == ["attic"]
+    (cellar,) = hosts["away"]
+    assert "the server south, which is away since" in cellar["reason"]
+
+
+async def test_an_update_is_booked_while_the_owner_is_away(inn: Inn) -> None:
+    """It waits in the shared store; the owner finds it when it is back."""
+    north, south = inn
+    booking = {"machine": "DB-1", "label": "Security", "identifier": "away", "start": "2099-01-01T00:00:00Z"}
+    async with without_south(inn):
+        taken = await north.http.post("/v1/updates", json=booking)
+    assert taken.status_code == 201, taken.text
+    assert taken.json()["machine"] == "db-1"
+    found = (await south.http.get("/v1/updates/db-1/away")).json()["update"]
+    assert found["label"] == "Security"
+    assert (await north.http.delete("/v1/updates/db-1/away")).status_code == 204
+    assert (await south.http.get("/v1/updates/db-1/away")).status_code == 404
+
+
+async def test_files_are_those_of_the_host_that_is_named(inn: Inn) -> None:
+    """Without a name, those of the computer that is asked; of an unknown host there are none."""
+    north, south = inn
+    own = (await north.http.get("/v1/disks/roots")).json()
+    named = (await north.http.get("/v1/disks/roots", params={"host": "cellar"})).json()
+    assert named == (await south.http.get("/v1/disks/roots")).json() != own
+    unknown = await north.http.get("/v1/disks/roots", params={"host": "barn"})
+    assert unknown.status_code == 404
+    assert "There is no host" in unknown.json()["detail"]
+
+
+@contextlib.asynccontextmanager
+async def without_south(inn: Inn) -> AsyncIterator[None]:
+    """The south cannot be asked."""
     north, south = inn
     assert north.house.neighbours is not None
     assert south.house.neighbours is not None
@@ -161,14 +207,10 @@ async def test_a_machine_whose_owner_is_away_is_told_of_and_not_commanded(inn: I
     await south.house.neighbours.announce("")
     north.house.neighbours.look_again()
     try:
-        refused = await north.http.post("/v1/machines/db-1/pause", json={})
+        yield
     finally:
         await south.house.neighbours.announce(known.address)
         north.house.neighbours.look_again()
-    assert refused.status_code == 503
-    assert refused.json()["code"] == ErrorCode.ERROR_ONLY_IF_CONNECTED.name
-    assert "cellar is looked after by the server south, which is away since" in refused.json()["detail"]
-    assert "its work waits for it" in refused.json()["detail"]
 
 
 async def test_the_list_of_machines_is_the_same_at_each_door(inn: Inn) -> None:
@@ -221,3 +263,12 @@ async def test_lists_that_need_living_answers_are_of_all_servers(inn: Inn, path:
 def _names(body: dict[str, list[dict[str, object]]]) -> list[str]:
     lists = [value for value in body.values() if isinstance(value, list)]
     return [f"{item.get('host')} {item.get('name')} {item.get('machine')}" for each in lists for item in each]
+
+
+async def test_a_name_that_machines_of_two_servers_have_is_refused_at_each_door(inn: Inn) -> None:
+    """With both written out: neither door takes its own for the only one."""
+    for door in inn:
+        refused = await door.http.post("/v1/machines/twin/startup", json={})
+        assert refused.status_code == 409, refused.text
+        assert refused.json()["error"] == "MachineAmbiguous"
+        assert "attic/twin and cellar/twin" in refused.json()["detail"]

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import structlog
 
@@ -39,9 +39,19 @@ _LONGEST_SLEEP = 30.0
 _LONGEST_QUEUE = 10
 #: A task that fails to be looked at is looked at again after this.
 _POSTPONED = dt.timedelta(minutes=1)
+_LAST_ID = 2**63 - 1
 _NO_CONSTRAINTS = TaskRunFlags.IGNORE_CONSTRAINTS
 
 _log = structlog.get_logger(__name__)
+
+
+#: Whether this server starts a task.
+IsOurs = Callable[[Registered], Awaitable[bool]]
+
+
+async def every_task(task: Registered) -> bool:
+    """A server alone starts every task."""
+    return True
 
 
 class Scheduler:
@@ -60,7 +70,10 @@ class Scheduler:
         calendars: Calendars,
         clock: Clock,
         home: dt.tzinfo,
+        is_ours: IsOurs = every_task,
     ) -> None:
+        """``is_ours`` says whether this server starts a task, of those that share the store."""
+        self._is_ours = is_ours
         self._store = store
         self._tasks = tasks
         self._calendars = calendars
@@ -100,9 +113,13 @@ class Scheduler:
         await self._start_claimed()
         calendars = await self._calendars.named()
         now = self._clock.now()
-        while found := await self._store.due(now, _BATCH):
+        behind: tuple[dt.datetime, int] | None = None
+        while found := await self._store.due(now, _BATCH, after=behind):
+            ours = [task for task in found if await self._is_ours(task)]
+            if len(ours) < len(found):  # the others stay due until their own server has looked at them
+                behind = found[-1].next_due or now, found[-1].id
             claims = [
-                claim for task in found if (claim := await self._claim_unless_expired(task, now, calendars))
+                claim for task in ours if (claim := await self._claim_unless_expired(task, now, calendars))
             ]
             claimed = [run.id for claim in claims for run in claim.runs]
             self._beginning.update(claimed)
@@ -355,7 +372,7 @@ class Scheduler:
             await self._store.set_operation(run.id, started[0].id)
             return
         task = await self._store.get(run.task_id)
-        if task is not None:
+        if task is not None and await self._is_ours(task):
             await self._begin(run, task)
 
     async def _delete_expired(self, task: Registered, calendars: Mapping[str, NamedCalendar]) -> bool:
@@ -374,7 +391,7 @@ class Scheduler:
         return True
 
     async def _until_next(self, now: dt.datetime) -> float:
-        ahead = await self._store.due(now + dt.timedelta(seconds=_LONGEST_SLEEP), 1)
+        ahead = await self._store.due(now + dt.timedelta(seconds=_LONGEST_SLEEP), 1, after=(now, _LAST_ID))
         moments = [task.next_due for task in ahead if task.next_due is not None]
         moments += [run.due for run in await self._store.waiting() if run.state is RunState.QUEUED]
         later = [moment for moment in moments if moment > now]

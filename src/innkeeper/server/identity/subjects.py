@@ -17,6 +17,7 @@ from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import lock_of
 from innkeeper.server.house import House
 from innkeeper.server.relay.reference import Gathered, Reference, ReferenceKind
+from innkeeper.server.relay.schedules import starter_of
 from innkeeper.tasks.task import Task
 
 #: Names what decides which server of the inn answers a request; ``None`` where any may.
@@ -147,6 +148,19 @@ def folder_in_body(name: str) -> Subject:
         return _folder(await _field(connection, name) or "\\")
 
     return Subject(Kind.FOLDER, find)
+
+
+def scheduled_task_in_body(name: str) -> Subject:
+    """The scheduled task whose path is in a field of the body; the server that starts it answers."""
+
+    async def where(connection: HTTPConnection) -> Reference | None:
+        path = _folder(await _field(connection, name)).name
+        try:
+            return starter_of(await house_of(connection).schedule.registry.task(path))
+        except InnkeeperError:
+            return None  # the handler says what is wrong with it
+
+    return dataclasses.replace(folder_in_body(name), where=where)
 
 
 def task_in_path(name: str) -> Subject:

@@ -74,10 +74,12 @@ class Neighbours:
         transport: Transport,
         own_hosts: Callable[[], Collection[str]],
         seen_as: Callable[[], Awaitable[str]],
+        channel_servers: Callable[[str], Awaitable[Collection[str]]],
     ) -> None:
         """``own_hosts`` gives the ids of the hosts that this server looks after now.
 
-        ``seen_as`` asks the database under which address it sees this computer.
+        ``seen_as`` asks the database under which address it sees this computer, ``channel_servers`` at which
+        servers a channel was opened, by their names.
         """
         self.own = own
         self.directory = directory
@@ -86,6 +88,7 @@ class Neighbours:
         self._leases = leases
         self.own_hosts = own_hosts
         self.seen_as = seen_as
+        self._channel_servers = channel_servers
         self._seen: _Seen | None = None
         #: Of the machines that were found last, by their names in one case.
         self._labels: dict[str, frozenset[str]] = {}
@@ -103,11 +106,18 @@ class Neighbours:
             return await self._find_machine(reference.name)
         if reference.kind is ReferenceKind.HOST:
             return await self._find_host(reference.name)
-        return None
+        if reference.kind is ReferenceKind.CHANNEL:
+            return await self._find_channel(reference.name)
+        return await self._find_server(reference.name)
 
     async def machine_elsewhere(self, reference: str) -> Elsewhere | None:
         """Return the machine that a reference means, where it is on another server's host."""
         return await self._find_machine(reference)
+
+    async def entry_of_machine(self, reference: str) -> MachineEntry | None:
+        """Return a machine on another server's host, as it was seen last; ``None`` where none is known."""
+        place = await self._find_machine(reference)
+        return None if place is None else place.machine
 
     def labels(self, name: str) -> frozenset[str]:
         """Return the labels that a machine elsewhere was last found with; none for one not asked for here."""
@@ -181,6 +191,18 @@ class Neighbours:
         if server is None or server.alive or server.id == self.own.id:
             return ""
         return f"Its server {server.name} is away since {_last_seen(server)}."
+
+    async def _find_server(self, server_id: str) -> Elsewhere | None:
+        server = (await self._look()).servers.get(server_id)
+        return None if server is None or server.id == self.own.id else Elsewhere(server=server, host="")
+
+    async def _find_channel(self, name: str) -> Elsewhere | None:
+        opened_at = await self._channel_servers(name)
+        if not opened_at or self.own.name in opened_at:
+            return None
+        known = (await self._look()).servers.values()
+        server = next((each for each in known if each.name in opened_at), None)
+        return Elsewhere(server=server, host=f"The channel {name}")
 
     async def _look(self) -> _Seen:
         now = asyncio.get_running_loop().time()

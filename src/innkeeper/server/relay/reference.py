@@ -13,6 +13,8 @@ class ReferenceKind(enum.Enum):
     MACHINE = enum.auto()
     #: A host, by its name.
     HOST = enum.auto()
+    #: A server, by its id.
+    SERVER = enum.auto()
     #: A channel, by what follows the prefix of its pipe's name.
     CHANNEL = enum.auto()
 

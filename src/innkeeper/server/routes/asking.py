@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 
+from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Resource
 from innkeeper.server.house import House
@@ -43,6 +44,22 @@ async def _allowed(connection: HTTPConnection) -> Allowed:
 async def _note(connection: HTTPConnection) -> Callable[[str], None]:
     return lambda text: connection.scope.__setitem__(NOTE, text)
 
+
+async def _on_host(
+    house: Annotated[House, Depends(_house)],
+    host: Annotated[str | None, Query(max_length=255, description="The host whose files are meant.")] = None,
+) -> None:
+    """Refuse a host that nobody looks after; what another server looks after has gone to that one."""
+    if host is not None and host not in house.machines.hosts:
+        raise InvalidArgument(
+            f"There is no host “{host}”.",
+            code=ErrorCode.ERROR_NOT_FOUND,
+            advice="innkeeper host list shows all of them.",
+        )
+
+
+#: Takes ``?host=`` for routes about the files of one host: those of the computer that is asked if left out.
+on_a_host = [Depends(_on_host)]
 
 #: Tells the audit log what an act was about, where its address does not; never a secret.
 TheNote = Annotated[Callable[[str], None], Depends(_note)]

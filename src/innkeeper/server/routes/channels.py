@@ -25,6 +25,7 @@ from innkeeper.server.identity.subjects import (
     what_they_see,
 )
 from innkeeper.server.identity.visibility import sees_machine
+from innkeeper.server.relay.reference import Reference, ReferenceKind
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.wire import channels as wire
 
@@ -44,7 +45,11 @@ def _missing(connection: HTTPConnection) -> InnkeeperError:
     return house_of(connection).channels.no_such(PipeName(_pipe(connection.path_params["name"])))
 
 
-_its_machine = Subject(Kind.MACHINE, _machine_of_channel, _missing)
+async def _channel(connection: HTTPConnection) -> Reference:
+    return Reference(ReferenceKind.CHANNEL, connection.path_params["name"])
+
+
+_its_machine = Subject(Kind.MACHINE, _machine_of_channel, _missing, where=_channel)
 
 
 @router.get(

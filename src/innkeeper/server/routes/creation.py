@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from innkeeper.identity.roles import Role
 from innkeeper.machines.new_machine import FirstBoot, NewMachine, Source
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.subjects import machine_in_path
+from innkeeper.server.identity.subjects import host_in_body, machine_in_path
 from innkeeper.server.messages import machine_message, task_message
 from innkeeper.server.routes.asking import TheHouse, TheUser
 from innkeeper.wire import host as wire
@@ -16,7 +16,7 @@ from innkeeper.wire.messages import Accepted, MachineMessage
 
 router = APIRouter(prefix="/machines", tags=["machines"])
 
-_MAKE = needs(Role.ADMINISTRATOR)
+_MAKE = needs(Role.ADMINISTRATOR, host_in_body)
 _UNMAKE = needs(Role.ADMINISTRATOR, machine_in_path("name"))
 
 

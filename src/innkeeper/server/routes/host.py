@@ -16,9 +16,9 @@ from innkeeper.machines.port_connections import MAX_PARALLEL_PORTS, MAX_SERIAL_P
 from innkeeper.machines.ports.host import Host
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.subjects import the_inn, what_they_see
+from innkeeper.server.identity.subjects import files_of_a_host, the_inn, what_they_see
 from innkeeper.server.identity.visibility import sees_machine
-from innkeeper.server.routes.asking import TheCaller, TheHouse
+from innkeeper.server.routes.asking import TheCaller, TheHouse, on_a_host
 from innkeeper.server.routes.configuration import sent_value
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire import host as wire
@@ -33,9 +33,9 @@ _IDE_BUSES = 2
 #: Memory that a host should keep for itself, in MiB.
 _RESERVE_MIB = 512
 
-_LOOK = needs(Role.VIEWER, what_they_see)
 _INN = needs(Role.VIEWER)
 _RULE = needs(Role.ADMINISTRATOR)
+_FILES = [*needs(Role.ADMINISTRATOR, files_of_a_host), *on_a_host]
 _More = Annotated[list[str], Query(max_length=100)]
 
 
@@ -180,25 +180,25 @@ async def set_paths(request: wire.PathsRequest, house: TheHouse) -> wire.Virtual
     return await get_virtual_pc(house)
 
 
-@router.get("/virtual-pc/hard-disk-files", operation_id="list_hard_disk_files", dependencies=_RULE)
+@router.get("/virtual-pc/hard-disk-files", operation_id="list_hard_disk_files", dependencies=_FILES)
 async def list_hard_disk_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
     """The disk images in the search paths, and in ``more``."""
     return wire.FileList(files=tuple(await house.virtual_pc.hard_disk_files(more)))
 
 
-@router.get("/virtual-pc/dvd-files", operation_id="list_dvd_files", dependencies=_RULE)
+@router.get("/virtual-pc/dvd-files", operation_id="list_dvd_files", dependencies=_FILES)
 async def list_dvd_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
     """The DVD images in the search paths."""
     return wire.FileList(files=tuple(await house.virtual_pc.dvd_files(more)))
 
 
-@router.get("/virtual-pc/floppy-disk-files", operation_id="list_floppy_disk_files", dependencies=_RULE)
+@router.get("/virtual-pc/floppy-disk-files", operation_id="list_floppy_disk_files", dependencies=_FILES)
 async def list_floppy_disk_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
     """The floppy images in the search paths."""
     return wire.FileList(files=tuple(await house.virtual_pc.floppy_disk_files(more)))
 
 
-@router.get("/virtual-pc/machine-files", operation_id="list_machine_files", dependencies=_RULE)
+@router.get("/virtual-pc/machine-files", operation_id="list_machine_files", dependencies=_FILES)
 async def list_machine_files(
     house: TheHouse,
     more: _More = [],  # noqa: B006  FastAPI's way
@@ -209,14 +209,14 @@ async def list_machine_files(
     return wire.FileList(files=tuple(files))
 
 
-@router.post("/virtual-pc/floppies", status_code=201, operation_id="create_floppy", dependencies=_RULE)
+@router.post("/virtual-pc/floppies", status_code=201, operation_id="create_floppy", dependencies=_FILES)
 async def create_floppy(request: wire.FloppyRequest, house: TheHouse) -> wire.FloppyMessage:
     """Create a formatted floppy image."""
     await house.virtual_pc.create_floppy(request.path, request.type)
     return wire.FloppyMessage(path=request.path, type=request.type)
 
 
-@router.get("/virtual-pc/floppies", operation_id="get_floppy", dependencies=_RULE)
+@router.get("/virtual-pc/floppies", operation_id="get_floppy", dependencies=_FILES)
 async def get_floppy(path: Annotated[str, Query()], house: TheHouse) -> wire.FloppyMessage:
     """The type of a floppy image."""
     return wire.FloppyMessage(path=path, type=await house.virtual_pc.floppy_type(path))

@@ -20,7 +20,13 @@ from innkeeper.schedule.security.sddl import Right
 from innkeeper.server.house import House
 from innkeeper.server.http.callers import who
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.subjects import folder_in_body, folder_in_query, unseen, what_they_see
+from innkeeper.server.identity.subjects import (
+    folder_in_body,
+    folder_in_query,
+    scheduled_task_in_body,
+    unseen,
+    what_they_see,
+)
 from innkeeper.server.identity.visibility import sees_folder
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.wire import schedule as wire
@@ -162,7 +168,7 @@ async def enable(
     "/task/run",
     status_code=202,
     operation_id="run_scheduled_task",
-    dependencies=needs(Role.OPERATOR, folder_in_body("path")),
+    dependencies=needs(Role.OPERATOR, scheduled_task_in_body("path")),
 )
 async def run(request: wire.RunRequest, house: TheHouse, caller: TheCaller) -> wire.RunMessage:
     """Start a task by hand."""
