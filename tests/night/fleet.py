@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from innkeeper.client import Inn, connect
 from innkeeper.errors import InnkeeperError
+from innkeeper.hypervisor.simulated.fleet import host_name
 from innkeeper.hypervisor.simulated.guests import GuestDisk
 from innkeeper.wire.events import Json
 from innkeeper.wire.messages import WindowRequest
@@ -205,11 +206,13 @@ class FleetNight:
 
     def _evening(self) -> tuple[dict[str, str], float, float]:
         """Book every machine at its own server, and open a window; the states before, and its times."""
-        states: dict[str, str] = {}
         for peer in self.peers:
+            peer.connect().close()
+        states: dict[str, str] = {}
+        for number, peer in enumerate(self.peers):
+            own = self._hosts_of(number)
             with peer.connect() as inn:
-                own = [machine for machine in inn.machines.list() if machine.name not in states]
-                for machine in own:
+                for machine in [each for each in inn.machines.list() if each.host in own]:
                     inn.machines[machine.name].updates.book(label="Night", identifier=_IDENTIFIER)
                     states[machine.name] = machine.state.name
         with self.peers[0].connect() as inn:
@@ -224,6 +227,11 @@ class FleetNight:
                 )
             )
         return states, opens.timestamp(), (opens + length).timestamp()
+
+    def _hosts_of(self, number: int) -> frozenset[str]:
+        """The hosts of a peer, by its number from 0: every door shows those of all."""
+        share = self._plan.hosts // self._plan.peers
+        return frozenset(map(host_name, range(number * share + 1, (number + 1) * share + 1)))
 
     def _night(self, closes: float) -> None:
         """Kill and restart until all have a verdict, or the window is long over."""
