@@ -102,7 +102,7 @@ class Creation:
         return await self._tasks.start(
             CREATE,
             f"Create {planned.name}",
-            {"machine": planned.to_json(), "host": hypervisor.name},
+            {"machine": planned.to_json(), "host": hypervisor.id or hypervisor.name},
             # It has no UUID yet: its host and name are all that another could take.
             lock=lock_of(f"{hypervisor.id}/{planned.name}"),
             about=planned.name,
@@ -167,7 +167,7 @@ class Creation:
         return await self._tasks.start(
             DELETE,
             f"Delete {machine.title}",
-            {"machine": machine.name, "host": machine.host, "disks": disks},
+            {"machine": machine.name, "host": machine.host_id, "disks": disks},
             lock=lock_of(machine.key),
             about=machine.title,
             host=machine.host_id,

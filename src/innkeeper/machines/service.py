@@ -272,7 +272,7 @@ class Machines:
         return await self._tasks.start(
             UNDO_ACTION,
             f"Apply the undo action of {machine.title}",
-            {"machine": machine.name, "host": machine.host},
+            {"machine": machine.name, "host": machine.host_id},
             lock=lock_of(machine.key),
             about=machine.title,
             host=machine.host_id,
@@ -333,7 +333,7 @@ class Machines:
         return await self._tasks.start(
             command.kind,
             f"{command.words.capitalize()} {machine.title}",
-            {"machine": machine.name, "host": machine.host, **argument},
+            {"machine": machine.name, "host": machine.host_id, **argument},
             lock=lock_of(machine.key),
             about=machine.title,
             host=machine.host_id,

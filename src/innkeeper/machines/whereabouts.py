@@ -11,21 +11,25 @@ from innkeeper.wire.events import Json
 
 
 def host_of(hosts: Mapping[str, Host], task: RunningTask, argument: Mapping[str, Json]) -> Host:
-    """Return the host by its id where the task knows it, else by the name that it had.
+    """Return the host by the id that the task knows; one from before hosts had ids, by the name that it had.
 
-    A host may have been given another name since the task began, and the server that goes on with the task
-    may call it otherwise. Raises ``HypervisorError`` where this service has it no longer.
+    A host may have been given another name since the task began, and the former one to another host. Raises
+    ``HypervisorError`` where this service has it no longer.
     """
-    if task.host:
-        for host in hosts.values():
-            if host.id == task.host:
-                return host
-    name = str(argument["host"])
-    try:
-        return hosts[name]
-    except KeyError:
+    named = str(argument["host"])
+    for each in hosts.values():
+        if each.id and each.id in (task.host, named):
+            return each
+    host = hosts.get(named)
+    if host is None or _is_another(host, task):
         raise HypervisorError(
-            f"The host {name} is not among those of this service any more.",
+            f"The host {named} is not among those of this service any more.",
             code=ErrorCode.ERROR_NOT_FOUND,
             advice="Name it in the setting hypervisors again: innkeeper host list shows what there is.",
-        ) from None
+        )
+    return host
+
+
+def _is_another(host: Host, task: RunningTask) -> bool:
+    """Whether a host that has the name is certainly not the one that the task knows by its id."""
+    return bool(task.host and host.id)

@@ -31,8 +31,9 @@ _VERSION: Final = 1
 class RunOrder:
     """One update to run on one machine."""
 
-    #: The machine's name at its host, and the host's.
+    #: The machine's name at its host.
     machine: str
+    #: The host's id; its name in orders from before hosts had ids.
     host: str
     identifier: str
     label: str
@@ -49,7 +50,7 @@ class RunOrder:
         """Order the update that was booked."""
         return cls(
             machine=machine.name,
-            host=machine.host,
+            host=machine.host_id,
             key=machine.key,
             title=machine.title,
             identifier=booking.identifier,

@@ -96,7 +96,7 @@ class GuestTasks:
         return await self._tasks.start(
             command,
             f"{_WORDS[command]} {machine.title}",
-            {"machine": machine.name, "host": machine.host, "key": machine.key, "forced": forced},
+            {"machine": machine.name, "host": machine.host_id, "key": machine.key, "forced": forced},
             lock=lock_of(machine.key),
             about=machine.title,
             host=machine.host_id,
