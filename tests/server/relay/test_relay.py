@@ -62,6 +62,8 @@ async def test_a_command_at_the_wrong_door_is_carried_out(inn: Inn) -> None:
         ("root", "command_machine", "begun"),
         ("root", "command_machine", "done"),
     ]
+    off = await north.http.post("/v1/machines/db-1/turn_off", json={})
+    await south.house.tasks.wait(off.json()["task"]["id"])
 
 
 async def test_a_refusal_of_the_owner_is_the_refusal_of_the_door(inn: Inn) -> None:
