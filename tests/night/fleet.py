@@ -50,12 +50,29 @@ class Plan:
     #: How often PostgreSQL is restarted, at even parts of the work.
     database_restarts: int
     window_hours: float = 12.0
+    #: For so many real seconds a killed server stays away.
+    down_seconds: float = 0.0
+    #: Servers in pairs have the same hosts: those of a killed one go to the other.
+    shared: bool = False
+    #: After so many real seconds a host leaves a server that shows no sign of life.
+    lease_seconds: float = 30.0
     #: Of update runs at once on a host.
     slots: int = 4
     #: What the machines follow from.
     seed: int = 0
     #: A program before each server's own: a profiler.
     wrapper: Sequence[str] = ()
+
+    def hosts_of(self, number: int) -> range:
+        """The numbers of a peer's hosts, all of which together are shared out as evenly as they can be."""
+        return range(number * self.hosts // self.peers + 1, (number + 1) * self.hosts // self.peers + 1)
+
+    def reach_of(self, number: int) -> range:
+        """The numbers of the hosts that a peer has in its settings."""
+        if not self.shared:
+            return self.hosts_of(number)
+        first = number - number % 2
+        return range(self.hosts_of(first).start, self.hosts_of(min(first + 1, self.peers - 1)).stop)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +89,8 @@ class Outcome:
     lost: int
     #: Acts on a host by a server that did not own it.
     overlaps: int
+    #: Owners that hosts had, beyond the first of each.
+    handovers: int
     kills: int
     #: Of servers, from the last booking to the last verdict; and of PostgreSQL.
     cpu_seconds: float
@@ -156,12 +175,11 @@ class FleetNight:
         self._engine = sa.create_engine(database, pool_pre_ping=True)
         address = database.set(drivername="postgresql").render_as_string(hide_password=False)
         policy = directory / "night.toml"
-        policy.write_text(f"[policy]\nslots = {plan.slots}\n")
-        share = plan.hosts // plan.peers
+        policy.write_text(f"lease_seconds = {plan.lease_seconds}\n[policy]\nslots = {plan.slots}\n")
         self.peers = [
             Peer(
                 f"peer-{number + 1}",
-                self._command(directory / f"peer-{number + 1}", address, policy, number * share + 1, share),
+                self._command(directory / f"peer-{number + 1}", address, policy, plan.reach_of(number)),
                 directory / f"peer-{number + 1}",
             )
             for number in range(plan.peers)
@@ -179,6 +197,7 @@ class FleetNight:
             self._night(closes)
             after, database_after = self._cpu(), self._database_cpu()
             lost = self._misplaced(states)
+            handovers = self._handovers()
             memory = max(peer.memory_mib for peer in self.peers)
         finally:
             self._engine.dispose()
@@ -195,6 +214,7 @@ class FleetNight:
             doubled=self._doubled(),
             lost=lost + verdicts.get("none", 0),
             overlaps=sum(1 for _ in self._lines("overlaps")),
+            handovers=handovers,
             kills=self._kills,
             cpu_seconds=after - before,
             database_cpu_seconds=database_after - database_before,
@@ -210,7 +230,7 @@ class FleetNight:
             peer.connect().close()
         states: dict[str, str] = {}
         for number, peer in enumerate(self.peers):
-            own = self._hosts_of(number)
+            own = set(map(host_name, self._plan.hosts_of(number)))
             with peer.connect() as inn:
                 for machine in [each for each in inn.machines.list() if each.host in own]:
                     inn.machines[machine.name].updates.book(label="Night", identifier=_IDENTIFIER)
@@ -227,11 +247,6 @@ class FleetNight:
                 )
             )
         return states, opens.timestamp(), (opens + length).timestamp()
-
-    def _hosts_of(self, number: int) -> frozenset[str]:
-        """The hosts of a peer, by its number from 0: every door shows those of all."""
-        share = self._plan.hosts // self._plan.peers
-        return frozenset(map(host_name, range(number * share + 1, (number + 1) * share + 1)))
 
     def _night(self, closes: float) -> None:
         """Kill and restart until all have a verdict, or the window is long over."""
@@ -252,6 +267,7 @@ class FleetNight:
             if self._may_kill and time.monotonic() >= next_kill:
                 victim = next(victims)
                 victim.end(signal.SIGKILL)
+                time.sleep(self._plan.down_seconds)
                 victim.start()
                 self._kills += 1
                 next_kill = time.monotonic() + self._kill_seconds
@@ -266,11 +282,11 @@ class FleetNight:
     def _kill_seconds(self) -> float:
         return self._plan.kill_minutes * 60 / self._plan.speed
 
-    def _command(self, state: Path, address: str, policy: Path, first_host: int, hosts: int) -> Sequence[str]:
+    def _command(self, state: Path, address: str, policy: Path, hosts: range) -> Sequence[str]:
         plan = self._plan
         return [
             *(plan.wrapper or [sys.executable]), "-m", "innkeeper.cli", "--socket", str(state / "s.sock"),
-            "serve", "--fake", "--hosts", str(hosts), "--first-host", str(first_host),
+            "serve", "--fake", "--hosts", str(len(hosts)), "--first-host", str(hosts.start),
             "--machines", str(plan.machines), "--fleet", str(self._fleet), "--ledger",
             "--seed", str(plan.seed), "--speed", str(plan.speed),
             "--server-name", state.name, "--database", address,
@@ -292,6 +308,11 @@ class FleetNight:
 
     def _database_cpu(self) -> float:
         return self._cluster.cpu_seconds
+
+    def _handovers(self) -> int:
+        """Of hosts, from one life of a server to the next or to another server."""
+        with self._engine.connect() as connection:
+            return int(connection.scalar(sa.text("select coalesce(sum(epoch - 1), 0) from host_leases")) or 0)
 
     def _misplaced(self, states: Mapping[str, str]) -> int:
         """Machines in another state than before, and undo disks that are left over."""

@@ -43,6 +43,7 @@ class House:
             publish=self.events.append,
             retention=self.retention,
             shared=self.shared,
+            pace=self.clock,
         )
 
 

@@ -22,6 +22,7 @@ from innkeeper.errors import (
     TaskNotCancelable,
 )
 from innkeeper.tasks import patience
+from innkeeper.tasks.clock import SystemClock
 from innkeeper.tasks.context import TaskContext
 from innkeeper.tasks.ending import SUCCESS, Ending, ending_of
 from innkeeper.tasks.events import task_changed, task_created, task_ended, task_logged
@@ -102,12 +103,15 @@ class Tasks:
         may_carry: MayCarry = any_host,
         loops: Loops | None = None,
         up_to_date: UpToDate = contextlib.AsyncExitStack,
+        pace: Clock | None = None,
     ) -> None:
         """``shared``: other servers work on the same store, and a cancel may be asked for at any of them.
 
         ``up_to_date``: while it is entered, ``on_event_elsewhere`` is given their events.
-        ``may_carry``: which hosts are this server's, whose tasks it takes up at its launch.
+        ``may_carry``: which hosts are this server's, whose tasks it takes up at its launch. ``pace`` is the
+        clock of looks for cancels: by a simulated one that goes fast they would never end.
         """
+        self._pace = pace or SystemClock()
         self._loops = loops or Loops(clock)
         self._store = store
         self._engine = engine
@@ -490,7 +494,7 @@ class Tasks:
     async def _hear_cancels(self) -> None:
         """Pass on cancels that were asked for at another server to the work done here."""
         while True:
-            await self._clock.sleep(_LOOK_INTERVAL)
+            await self._pace.sleep(_LOOK_INTERVAL)
             try:
                 asked = await self._store.list(_TO_CANCEL) if self._contexts else ()
             except ServiceError as exc:

@@ -59,8 +59,8 @@ def is_simulated(path: str) -> bool:
 def chain(path: str) -> list[str]:
     """The image and what it stands on, top first."""
     paths = [path]
-    while (overlay := _overlay(paths[-1])) is not None:
-        paths.append(overlay.backing)
+    while backing := _backing(paths[-1]):
+        paths.append(backing)
     return paths
 
 
@@ -130,14 +130,28 @@ def _overlay(path: str) -> _Overlay | None:
     return None if isinstance(image, bytes) else image
 
 
+def _backing(path: str) -> str:
+    """What the image stands on, and nothing for a base: that one's content is not read for it."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a look at a host opens hundreds
+            if file.read(len(_MAGIC)) != _MAGIC:
+                return ""
+    except FileNotFoundError as exc:
+        raise _no_image(path) from exc
+    overlay = _overlay(path)
+    return "" if overlay is None else overlay.backing
+
+
+def _no_image(path: str) -> DiskError:
+    return DiskError(f"There is no disk image {path}.", path=path, code=ErrorCode.ERROR_FILE_NOT_FOUND)
+
+
 def _image(path: str) -> _Overlay | bytes:
     """Parse an image file: an overlay, or the bytes of a base. Raises ``DiskError`` where there is none."""
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError as exc:
-        raise DiskError(
-            f"There is no disk image {path}.", path=path, code=ErrorCode.ERROR_FILE_NOT_FOUND
-        ) from exc
+        raise _no_image(path) from exc
     if not content.startswith(_MAGIC):
         return content
     parsed = json.loads(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class SimulatedDisks:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
+        self._chains = _Chains()
 
     async def backing_chain(self, path: str) -> Sequence[str]:
         """The image file and the images it stands on."""
@@ -36,7 +38,7 @@ class SimulatedDisks:
         await self._simulation.condition.reach()
         machines = [*self._simulation.machines.values()]
         named = [(m.name, d) for m in machines for d in (*m.disks, *m.live_disks) if d.path]
-        return await self._simulation.blocking(lambda: _users(paths, named))
+        return await self._simulation.blocking(lambda: _users(paths, named, self._chains))
 
     async def chain_formats(self, path: str) -> Mapping[str, str]:
         """The images of the chain; overlays are qcow2, as a real host's would be."""
@@ -117,8 +119,31 @@ class SimulatedDisks:
         return await self._simulation.simulate(name, use, doing="export")
 
 
-def _users(paths: Sequence[str], named: Sequence[tuple[str, Disk]]) -> Mapping[str, Sequence[ImageUser]]:
-    chains = {disk.path: _files(disk.path) for _, disk in named}
+class _Chains:
+    """The files that images consist of; a base that nobody has written to since is not opened again."""
+
+    def __init__(self) -> None:
+        self._bases: dict[str, tuple[int, ...]] = {}
+
+    def of(self, path: str) -> list[_File]:
+        """The image's file and those it stands on, top first."""
+        try:
+            found = os.stat(path)  # noqa: PTH116 - a look at one machine makes hundreds
+        except OSError:
+            return [path]
+        stamp = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+        if self._bases.get(path) == stamp:
+            return [(found.st_dev, found.st_ino)]
+        chain = fake_disks.chain_if_any(path)
+        if chain == [path]:
+            self._bases[path] = stamp
+        return [_file(each) for each in chain or [path]]
+
+
+def _users(
+    paths: Sequence[str], named: Sequence[tuple[str, Disk]], chains_of: _Chains
+) -> Mapping[str, Sequence[ImageUser]]:
+    chains = {disk.path: chains_of.of(disk.path) for _, disk in named}
     over: dict[Path, list[tuple[str, list[_File]]]] = {}
     users: dict[str, Sequence[ImageUser]] = {}
     for path in paths:
@@ -136,8 +161,9 @@ def _users(paths: Sequence[str], named: Sequence[tuple[str, Disk]]) -> Mapping[s
         images = {user.image for user in by_machine}
         folders = {Path(path).parent, Path(path).resolve().parent}
         for folder in folders - over.keys():
-            files = [str(each) for each in folder.iterdir() if each.is_file()] if folder.is_dir() else []
-            over[folder] = [(each, chain[1:]) for each in files if (chain := _files(each))[1:]]
+            over[folder] = [
+                (each, chain[1:]) for each in _within(folder) if (chain := chains_of.of(each))[1:]
+            ]
         beside = {each for folder in folders for each, below in over[folder] if file in below}
         ordered = sorted(by_machine, key=lambda user: (user.machine, user.target, user.image))
         users[path] = [*ordered, *(ImageUser(image=each) for each in sorted(beside - images))]
@@ -148,13 +174,18 @@ def _users(paths: Sequence[str], named: Sequence[tuple[str, Disk]]) -> Mapping[s
 _File = tuple[int, int] | str
 
 
-def _files(path: str) -> list[_File]:
-    return [_file(each) for each in (fake_disks.chain_if_any(path) or [path])]
+def _within(folder: Path) -> list[str]:
+    """The files of a folder; none where there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if entry.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _file(path: str) -> _File:
     try:
-        found = Path(path).stat()
+        found = os.stat(path)  # noqa: PTH116 - a look at a host makes hundreds
     except OSError:
         return path
     return found.st_dev, found.st_ino
