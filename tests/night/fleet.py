@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -23,7 +23,7 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.hypervisor.simulated.fleet import host_name
 from innkeeper.hypervisor.simulated.guests import GuestDisk
 from innkeeper.wire.events import Json
-from innkeeper.wire.messages import WindowRequest
+from innkeeper.wire.messages import MachineMessage, WindowRequest
 from tests.store.clusters import Cluster, cpu_seconds_of
 
 _IDENTIFIER = "night"
@@ -232,7 +232,7 @@ class FleetNight:
         for number, peer in enumerate(self.peers):
             own = set(map(host_name, self._plan.hosts_of(number)))
             with peer.connect() as inn:
-                for machine in [each for each in inn.machines.list() if each.host in own]:
+                for machine in self._machines_of(own, inn):
                     inn.machines[machine.name].updates.book(label="Night", identifier=_IDENTIFIER)
                     states[machine.name] = machine.state.name
         with self.peers[0].connect() as inn:
@@ -247,6 +247,16 @@ class FleetNight:
                 )
             )
         return states, opens.timestamp(), (opens + length).timestamp()
+
+    def _machines_of(self, hosts: Collection[str], inn: Inn) -> Sequence[MachineMessage]:
+        """The machines of these hosts, as soon as the server shows all: another may own them, or none yet."""
+        wanted = len(hosts) * self._plan.machines
+        deadline = time.monotonic() + _START_SECONDS
+        while len(found := [each for each in inn.machines.list() if each.host in hosts]) < wanted:
+            if time.monotonic() >= deadline:
+                raise AssertionError(f"{len(found)} of {wanted} machines of {sorted(hosts)} are shown")
+            time.sleep(0.5)
+        return found
 
     def _night(self, closes: float) -> None:
         """Kill and restart until all have a verdict, or the window is long over."""
