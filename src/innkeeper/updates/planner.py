@@ -10,6 +10,7 @@ import dataclasses
 import datetime as dt
 import enum
 import heapq
+import operator
 from collections.abc import Iterable, Sequence
 
 from innkeeper.updates.calendar import Calendar, Opening
@@ -37,10 +38,7 @@ def plan(
     for run in in_flight:
         if run.host in nights:
             nights[run.host].take_up(run)
-    everybody = [
-        _Waiting(candidate, calendar.openings(candidate.named))
-        for candidate in sorted(candidates, key=lambda each: each.place)
-    ]
+    everybody = sorted((_waiting(candidate, calendar) for candidate in candidates), key=_PLACE)
     for waiting in everybody:
         night = nights.get(waiting.candidate.host)
         if night is None:
@@ -63,6 +61,7 @@ class _Waiting:
         "next_chance",
         "number",
         "openings",
+        "place",
         "rank",
         "skips",
         "start",
@@ -70,8 +69,12 @@ class _Waiting:
         "why",
     )
 
-    def __init__(self, candidate: Candidate, openings: Sequence[Opening]) -> None:
+    def __init__(
+        self, candidate: Candidate, place: tuple[str, str, str], openings: Sequence[Opening]
+    ) -> None:
         self.candidate = candidate
+        #: Where it stands among others that are due at the same time; found once, as ranks change.
+        self.place = place
         self.openings = openings
         #: Which opening it waits for.
         self.number = 0
@@ -98,7 +101,7 @@ class _Waiting:
         deadline = candidate.deadline or _NEVER
         due = min(self.openings[number].end, deadline)
         self.latest_start = due - candidate.predicted - reserve
-        self.rank = due, deadline, candidate.predicted, *candidate.place
+        self.rank = due, deadline, candidate.predicted, *self.place
 
     def placement(self) -> Placement:
         return Placement(
@@ -110,6 +113,14 @@ class _Waiting:
             next_chance=self.next_chance,
             skips=self.skips,
         )
+
+
+_PLACE = operator.attrgetter("place")
+
+
+def _waiting(candidate: Candidate, calendar: Calendar) -> _Waiting:
+    named = candidate.named
+    return _Waiting(candidate, (named.title, *candidate.key), calendar.openings(named))
 
 
 class _What(enum.Enum):
