@@ -124,7 +124,7 @@ class Creation:
             raise InvalidArgument(f"{path} is not a machine's definition.", advice="Give a libvirt domain.")
         await self._refuse_outside(hypervisor, definition)
         wanted = name or found[0].removeprefix("<name>").removesuffix("</name>")
-        checked_name(wanted, [each.name for each in await self._machines.list()])
+        checked_name(wanted, [each.name for each in await hypervisor.inventory.list()])
         if name:
             definition = definition.replace(found[0], f"<name>{escape(name)}</name>", 1)
         return await hypervisor.definitions.take_in(definition, _saved_beside(path))
@@ -202,7 +202,7 @@ class Creation:
         return hosts[name]
 
     async def _plan(self, host: Host, wanted: NewMachine) -> NewMachine:
-        name = checked_name(wanted.name, [each.name for each in await self._machines.list()])
+        name = checked_name(wanted.name, [each.name for each in await host.inventory.list()])
         labels = tuple(dict.fromkeys(map(checked_label, wanted.labels)))
         if wanted.first_boot is not None:
             refuse_first_boot(wanted.first_boot)

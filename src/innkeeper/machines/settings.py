@@ -96,7 +96,8 @@ class MachineSettings:
         for declared, value in changing:
             refuse_setting(declared, value)
         if wanted.get("name", machine.name) != machine.name:
-            others = [each.name for each in await self._machines.list() if each.key != machine.key]
+            there = await self._machines.hosts[machine.host].inventory.list()
+            others = [each.name for each in there if each.uuid != machine.uuid]
             checked_name(wanted["name"], others)
         off_only = [each.setting for each, _ in changing if each.setting.changes is Changeable.OFF]
         for setting in off_only:

@@ -10,7 +10,8 @@ import structlog
 
 def configure(log_json: bool | None) -> None:
     """Configure logging: JSON where asked for, colours on a terminal, else logfmt."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    # What other libraries say goes out in our form, a line each.
+    logging.basicConfig(level=logging.WARNING, handlers=[_Handed()])
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -22,6 +23,21 @@ def configure(log_json: bool | None) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+class _Handed(logging.Handler):
+    """Hands the lines of other libraries' loggers to the service's log.
+
+    DBOS tells of each try to reach its database, while the service itself says once that it is away.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a line."""
+        if record.name.startswith("dbos") and record.levelno < logging.ERROR:
+            return
+        log = structlog.get_logger(record.name)
+        text = record.getMessage().splitlines()
+        log.log(record.levelno, "library_message", library=record.name, text=text[0] if text else "")
 
 
 def _ending(log_json: bool | None) -> list[structlog.types.Processor]:

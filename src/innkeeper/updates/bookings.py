@@ -177,7 +177,10 @@ class Bookings:
 
     async def get(self, machine: str, identifier: str) -> Booking:
         """Raises ``BookingNotFound``, or ``MachineAmbiguous``."""
-        return self._named(await self._store.get(self._of(machine), identifier))
+        try:
+            return self._named(await self._store.get(self._of(machine), identifier))
+        except BookingNotFound as error:
+            raise _not_booked(machine, identifier) from error
 
     async def find(self, of: str, identifier: str) -> Booking:
         """A booking by the key of its machine (``Booking.of``). Raises ``BookingNotFound``."""
@@ -191,7 +194,7 @@ class Bookings:
         """Remove a booking (``DeleteSchedule``) that is not running. Raises ``BookingNotFound``."""
         of = self._of(machine)
         while (booking := await self._store.delete(of, identifier)) is None:
-            _refuse_running(await self.find(of, identifier))
+            _refuse_running(await self.get(machine, identifier))
         self._tell(EventKind.UPDATE_DELETED, self._named(booking), {})
 
     async def delete_for_guest(self, machine: str, identifier: str) -> None:
@@ -369,6 +372,13 @@ def _not_the_guests(booking: Booking, *, advice: str) -> UpdateError:
         f"“{booking.identifier}” of {booking.machine} was booked by {booking.booked_by}, not by the guest.",
         code=ErrorCode.E_ACCESSDENIED,
         advice=advice,
+    )
+
+
+def _not_booked(machine: str, identifier: str) -> BookingNotFound:
+    """The refusal in the words of whoever asked: a key says nothing to them."""
+    return BookingNotFound(
+        f"No update “{identifier}” is booked for {machine}.", advice="List the machine's updates."
     )
 
 
