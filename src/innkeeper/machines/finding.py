@@ -48,6 +48,8 @@ class Finder:
 
     def _only(self, reference: str, found: Sequence[Place]) -> Place | None:
         found = [place for place in found if place.host in self._hosts]
+        if len(found) == 1 and reference in (found[0].key, found[0].uuid):
+            return found[0]  # whatever else has its name
         if len(found) > 1 and any(self._places.is_unsure(place.name) for place in found):
             return None
         if len(found) > 1:

@@ -85,13 +85,16 @@ async def _on_another_host(
 ) -> Sequence[ImageUser]:
     """Machines of another host that have this very image, as hosts of one computer or one storage do.
 
-    Raises ``MachineUnfit`` where that host is away: nobody knows then what a merge would change.
+    Raises ``MachineUnfit`` where that host is away and on this computer: nobody knows then what a merge would
+    change. One that is away on another computer is noted as not seen, and keeps nobody from being maintained.
     """
     try:
         if base.startswith("/") and not await _is_on(host, base, other):
             return ()
         return [user for user in await known.of(other, base) if user.machine or user.unseen]
     except HypervisorError as error:
+        if other.files.computer != host.files.computer:
+            return [ImageUser(image=f"a machine of {other.name}", unseen=error.sentence)]
         raise MachineUnfit(
             f"Whether a machine of {other.name} stands on {base} too is not known: {error.sentence}",
             machine=machine,
