@@ -146,7 +146,7 @@ class Lookout:
         label = "" if booking is None else booking.label
         return InFlight(
             machine=machine,
-            name=self._roster.named(machine) or (booking and MachineName.called(booking.machine)),
+            name=self.named(booking) if booking is not None else self._roster.named(machine),
             host=host,
             end=hold.since + dt.timedelta(seconds=self._roster.durations.predict(machine, label)),
             # What the host gets back is seen when it has it.
