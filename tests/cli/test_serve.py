@@ -150,7 +150,7 @@ def test_systemd_is_told_when_the_service_is_ready(tmp_path: Path, monkeypatch: 
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         mine = Service(tmp_path)
         mine.start()
-        assert systemd.recv(100) == b"READY=1"
+        assert systemd.recv(100) == b"READY=1\nSTATUS="
         mine.stop()
         assert systemd.recv(100) == b"STOPPING=1"
 

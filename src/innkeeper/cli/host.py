@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from innkeeper.cli.terminal import Json, facts, session_of, table
+from innkeeper.cli.terminal import Json, Session, facts, session_of, table
 from innkeeper.cli.times import say_duration
 from innkeeper.client import HostInfo
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.configuration import ValueList, value_message
-from innkeeper.wire.host import FileList, FloppyMessage
+from innkeeper.wire.host import FileList, FloppyMessage, HostAway
 from innkeeper.wire.states import Accelerator
 from innkeeper.wire.virtual_pc import FloppyDiskImageType
 
@@ -30,28 +31,46 @@ _ACCELERATORS = {
 
 @app.command("list")
 def list_hosts(context: typer.Context, json: Json = False) -> None:
-    """List the hosts: processors, memory, operating system; and why one does not answer."""
+    """List the hosts: processors, memory, operating system, their servers; and why one does not answer."""
     session = session_of(context)
     found = session.inn.virtual_pc.read_hosts()
     if session.json:
         session.answer(found)
         return
-    made = table("HOST", "CPUS", "MEMORY", "FREE", "SYSTEM", right=("CPUS", "MEMORY", "FREE"))
+    made = table(
+        "HOST", "SERVER", "STATE", "CPUS", "MEMORY", "FREE", "SYSTEM", right=("CPUS", "MEMORY", "FREE")
+    )
     for host in found.hosts:
         made.add_row(
             Text(host.name),
+            Text(host.server),
+            Text("answers", style="green"),
             str(host.logical_processors),
             f"{host.memory_mib:,} MiB",
             f"{host.memory_available_mib:,} MiB",
             Text(host.operating_system),
         )
     for away in found.away:
-        made.add_row(Text(away.name), "", "", "", Text("does not answer", style="yellow"))
+        made.add_row(Text(away.name), Text(away.server), _since(session, away), "", "", "", "")
     session.out.print(made)
-    for away in found.away:
-        session.out.print(Text(f"\n{away.name}: {away.reason}"))
+    for reason, names in _reasons(found.away).items():
+        session.out.print(Text(f"\n{', '.join(names)}: {reason}"))
     if found.away:
         session.out.print(Text("Innkeeper connects again by itself as soon as it answers.", style="dim"))
+
+
+def _since(session: Session, away: HostAway) -> Text:
+    """How long a host has not answered, in its column."""
+    seen = "" if away.seen_at is None else f", seen {session.moment(away.seen_at)}"
+    return Text(f"away{seen}", style="yellow")
+
+
+def _reasons(away: Iterable[HostAway]) -> Mapping[str, Sequence[str]]:
+    """The hosts of each reason: a server that is gone is told of once for all of its hosts."""
+    names: dict[str, list[str]] = {}
+    for host in away:
+        names.setdefault(host.reason, []).append(host.name)
+    return names
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar, NoReturn
 
 import typer
@@ -12,10 +12,11 @@ from innkeeper import client
 from innkeeper.cli.lazy import LazyGroup
 from innkeeper.cli.many import SELECTOR_HELP
 from innkeeper.cli.nouns import MACHINE_COMMANDS
-from innkeeper.cli.terminal import Json, MachineName, MachineNames, NoWait, facts, session_of, table
+from innkeeper.cli.terminal import Json, MachineName, MachineNames, NoWait, Session, facts, session_of, table
 from innkeeper.cli.times import parse_duration
 from innkeeper.errors import InvalidArgument
 from innkeeper.wire.commands import Command
+from innkeeper.wire.host import HostAway
 from innkeeper.wire.messages import MachineList, MachineMessage
 from innkeeper.wire.states import MachineState
 from innkeeper.wire.virtual_pc import StartupOption
@@ -30,6 +31,9 @@ class MachineGroup(LazyGroup):
 app = typer.Typer(
     name="machine", cls=MachineGroup, help="Show machines and command them.", no_args_is_help=True
 )
+
+#: Stands beside the state of a machine that is defined on several hosts.
+_TWICE = "(!)"
 
 _STYLES = {
     MachineState.RUNNING: "green",
@@ -54,9 +58,8 @@ def list_machines(
     if session.json:
         session.answer(MachineList(machines=machines))
         return
-    away = [each.name for each in session.inn.virtual_pc.read_hosts().away]
-    for name in away:
-        session.note(f"Host {name} does not answer, so its machines are not listed: innkeeper host list")
+    away = session.inn.virtual_pc.read_hosts().away
+    _say_away(session, away, machines)
     if not machines:
         if not away:
             session.note(
@@ -79,7 +82,7 @@ def list_machines(
     for machine in machines:
         made.add_row(
             Text(machine.title or machine.name),
-            say_state(machine.state),
+            _state_seen(session, machine),
             Text(machine.host),
             f"{machine.memory_mib:,} MiB",
             str(machine.vcpus),
@@ -88,6 +91,39 @@ def list_machines(
             str(machine.task_id or ""),
         )
     session.out.print(made)
+    for machine in machines:
+        if machine.also_on:
+            session.out.print(Text(f"\n{_TWICE} {say_twice(machine)}", style="yellow"))
+
+
+def say_twice(machine: MachineMessage) -> str:
+    """A sentence on machines that are defined on other hosts too."""
+    return (
+        f"{machine.title or machine.name} is defined on {machine.host} and on {', '.join(machine.also_on)} "
+        "with one UUID: it is started on one of them only. Undefine it (virsh undefine) where it does not "
+        "belong."
+    )
+
+
+def _state_seen(session: Session, machine: MachineMessage) -> Text:
+    """A machine's state, with when it was seen where that was a while ago, and a sign where it is twice."""
+    state = say_state(machine.state)
+    if machine.as_of is not None:
+        state = Text(f"{state.plain}, {session.moment(machine.as_of)}", style="dim")
+    return state.append(f" {_TWICE}", style="yellow") if machine.also_on else state
+
+
+def _say_away(session: Session, away: Sequence[HostAway], machines: Sequence[MachineMessage]) -> None:
+    """Sentences on hosts that do not answer: whether their machines are listed, and as of when."""
+    listed = {machine.host for machine in machines}
+    old = [host.name for host in away if host.name in listed]
+    missing = [host.name for host in away if host.name not in listed]
+    if old:
+        session.note(
+            f"{', '.join(old)} away: machines there are shown as seen last. Why: innkeeper host list"
+        )
+    if missing:
+        session.note(f"{', '.join(missing)} away: no machine there is shown. Why: innkeeper host list")
 
 
 @app.command()
@@ -100,6 +136,11 @@ def show(context: typer.Context, name: MachineName, json: Json = False) -> None:
     machine = found.read()
     if session.json:
         session.answer(machine)
+        return
+    if machine.as_of is not None:
+        seen = {"Seen last": session.moment_and_distance(machine.as_of)}
+        session.out.print(facts(_facts(machine) | seen))
+        session.note("Its host or its server is away, so its devices are not shown. Why: innkeeper host list")
         return
     made = found.configuration()
     session.out.print(facts(_facts(machine) | describe(made)))
@@ -242,6 +283,7 @@ def _facts(machine: MachineMessage) -> dict[str, str]:
         "Machine": machine.title or machine.name,
         "State": say_state(machine.state).plain,
         "Host": machine.host,
+        "Defined twice": say_twice(machine) if machine.also_on else "",
         "UUID": machine.uuid,
         "Memory": f"{machine.memory_mib:,} MiB",
         "CPUs": str(machine.vcpus),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -60,6 +61,17 @@ def list_tasks(
                 Text(task.owner),
             )
         session.out.print(made)
+        for reason, waiting in _waits(tasks).items():
+            session.out.print(Text(f"\nTask {', '.join(waiting)}: {reason}", style="yellow"))
+
+
+def _waits(tasks: Iterable[TaskMessage]) -> Mapping[str, Sequence[str]]:
+    """The numbers of the tasks that wait for each reason, in their order."""
+    found: dict[str, list[str]] = {}
+    for task in tasks:
+        if task.waits:
+            found.setdefault(task.waits, []).append(str(task.id))
+    return found
 
 
 @app.command()
@@ -184,7 +196,7 @@ def _facts(session: Session, task: TaskMessage) -> dict[str, str]:
         "Cancel": "" if task.is_complete else _CANCEL[task.cancel_effect],
         "Result": task.result.name if task.result is not None else "",
         "Error": f"{task.error:#010x} {task.error_description}" if task.error else "",
-        "Holds": task.lock or "",
+        "Holds": task.about or task.lock or "",
         "Part of task": str(task.parent_id or ""),
         "Started": f"{session.moment_and_distance(task.created_at)} by {task.owner}",
         "Ended": session.moment_and_distance(task.ended_at) if task.ended_at else "",

@@ -66,7 +66,7 @@ def _plan(session: Session, night: TonightMessage) -> RenderableType:
     left_out = [entry for entry in night.entries if not entry.fits]
     verdict = (
         Text("Everything fits.", style="green")
-        if night.fits
+        if not left_out
         else Text(f"{len(left_out)} of {len(night.entries)} will not be done tonight.", style="yellow")
     )
     reasons = _reasons(session, left_out)

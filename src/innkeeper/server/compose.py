@@ -69,6 +69,7 @@ from innkeeper.server.host_names import named_hosts
 from innkeeper.server.house import House
 from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
+from innkeeper.server.notify import extending_start
 from innkeeper.server.operations import operations
 from innkeeper.server.owned_hosts import OwnedHosts
 from innkeeper.server.relay.schedules import is_ours
@@ -230,6 +231,7 @@ async def _foundations(
         server=settings.own_name,
         home=home.name,
         lease=dt.timedelta(seconds=settings.lease_seconds),
+        during=extending_start,
     )
     opened.push_async_callback(store.close)
     events = _events(store, loops, opened)

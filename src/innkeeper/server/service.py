@@ -105,7 +105,7 @@ def _tell_ready(settings: Settings, remotes: Sequence[RemoteDoor]) -> None:
         if remote.tls is None and not all(map(_is_on_loopback, remote.sockets)):
             _log.warning("listening_without_tls", addresses=" ".join(remote.addresses))
     _log.info("service_ready", socket=str(settings.socket), fake=settings.fake is not None)
-    notify("READY=1")
+    notify("READY=1\nSTATUS=")
 
 
 def _is_on_loopback(listening: socket.socket) -> bool:

@@ -19,6 +19,8 @@ class ServerView:
     hosts: tuple[str, ...] = ()
     #: How many tasks are in flight on it, or wait for it.
     in_flight: int = 0
+    #: The names of the hosts that it takes only while no other server can.
+    stands_in_for: tuple[str, ...] = ()
 
 
 class Fleet:
@@ -51,14 +53,17 @@ class Fleet:
     async def list(self) -> Sequence[ServerView]:
         """All servers, by name."""
         in_flight = await self._in_flight()
+        leases = await self._leases.list()
         hosts: dict[str, list[str]] = {}
-        for lease in await self._leases.list():
+        for lease in leases:
             hosts.setdefault(lease.server_id or "", []).append(lease.name)
+        stand_ins = await self._stand_ins({lease.host_id: lease.name for lease in leases})
         return [
             ServerView(
                 server=self._named(server),
                 hosts=tuple(sorted(hosts.get(server.id, ()))),
                 in_flight=in_flight.get(server.id, 0),
+                stands_in_for=tuple(sorted(stand_ins.get(server.id, ()))),
             )
             for server in await self._servers.list()
         ]
@@ -99,6 +104,14 @@ class Fleet:
         return dataclasses.replace(
             view, hosts=(), server=dataclasses.replace(view.server, state=ServerState.RETIRED)
         )
+
+    async def _stand_ins(self, names: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
+        """The hosts for which each server stands in; ``names`` are those of the hosts, by their ids."""
+        found: dict[str, list[str]] = {}
+        for reach in await self._leases.reaches():
+            if reach.stand_in and reach.host_id in names:
+                found.setdefault(reach.server_id, []).append(names[reach.host_id])
+        return found
 
     async def _change(self, name: str, state: ServerState) -> ServerView:
         self._refuse_alone()

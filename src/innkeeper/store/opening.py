@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
@@ -94,11 +96,28 @@ class Store:
             await self.database.close()
 
 
-async def open_store(url: str, *, server: str, home: str = "", lease: dt.timedelta = LEASE_TTL) -> Store:
+#: Entered while a store is opened, with what names the trouble of its database meanwhile.
+During = Callable[[Callable[[], str]], AbstractAsyncContextManager[None]]
+
+
+@contextlib.asynccontextmanager
+async def _nothing_during(trouble: Callable[[], str]) -> AsyncIterator[None]:
+    yield
+
+
+async def open_store(
+    url: str,
+    *,
+    server: str,
+    home: str = "",
+    lease: dt.timedelta = LEASE_TTL,
+    during: During = _nothing_during,
+) -> Store:
     """Open the database at ``url`` as ``server``; its tables are made or brought up to date.
 
     ``home`` names the state directory, where this process alone has it open; ``lease`` is how long the name
-    and hosts stay with a server that shows no sign of life.
+    and hosts stay with a server that shows no sign of life. ``during`` surrounds the opening, which
+    lasts as long as the database is away.
 
     ``url`` is ``sqlite:////path/to/innkeeper.sqlite``, beside which the runs get a file of their own, or
     ``postgresql://user:password@host/name``, which several servers may share under different names.
@@ -107,11 +126,12 @@ async def open_store(url: str, *, server: str, home: str = "", lease: dt.timedel
     """
     database = await Database.connect(_parsed(url), server)
     try:
-        await database.look()
-        await database.claim()
-        await database.migrate()
-        servers = Servers(database, ttl=lease)
-        own = await _enrol(database, servers, server, home)
+        async with during(lambda: database.trouble):
+            await database.look()
+            await database.claim()
+            await database.migrate()
+            servers = Servers(database, ttl=lease)
+            own = await _enrol(database, servers, server, home)
     except BaseException:
         await database.close()
         raise

@@ -22,6 +22,8 @@ class HostInfoMessage(Message):
     name: str
     #: What it is called by programs, whatever its name and address are.
     id: str = ""
+    #: The server that looks after it.
+    server: str = ""
     uri: str
     utc_time: AwareDatetime
     memory_mib: int
@@ -53,6 +55,10 @@ class HostAway(Message):
     uri: str
     #: Why, in a sentence.
     reason: str
+    #: The server that looks after it, or did last; empty where none does.
+    server: str = ""
+    #: When it answered last; nothing where that is not known.
+    seen_at: AwareDatetime | None = None
 
 
 class HostList(Message):

@@ -26,6 +26,8 @@ class ServerMessage(Message):
     last_seen: AwareDatetime
     #: The hosts that it looks after, or looked after last.
     hosts: tuple[str, ...]
+    #: The hosts that it takes only while no other server can.
+    stands_in_for: tuple[str, ...] = ()
     #: How many tasks are in flight on it, or wait for it.
     in_flight: int
     #: Whether it is the one that answers.

@@ -27,6 +27,7 @@ _PLACES = (
     "/machines",
     "/machines/web-1",
     "/machines/web-1/commands/turn_off",
+    "/hosts",
     "/tasks",
     "/tasks/1",
     "/schedule",

@@ -26,6 +26,7 @@ _PAGES = (
     "/machines/web-1",
     "/machines/web-1/console",
     "/machines/web-1/settings",
+    "/hosts",
     "/tasks",
     "/schedule",
     "/schedule/edit",
@@ -106,6 +107,7 @@ def test_the_libraries_are_those_that_are_written_down() -> None:
     ("path", "status", "message"),
     [
         ("/nothing", 404, "There is no GET /nothing"),
+        ("/hosts/servers/explode?name=x", 404, "There is no"),
         ("/tasks/99999", 404, "There is no task 99999."),
         ("/tasks/first", 404, "There is no GET /tasks/first"),
         ("/tasks?before=x", 422, "is not a whole number"),

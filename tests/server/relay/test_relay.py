@@ -171,7 +171,55 @@ async def test_a_machine_whose_owner_is_away_is_told_of_and_not_commanded(inn: I
     assert shown.json()["as_of"] is not None
     assert [host["name"] for host in hosts["hosts"]] == ["attic"]
     (cellar,) = hosts["away"]
-    assert "the server south, which is away since" in cellar["reason"]
+    assert cellar["reason"].startswith("Its server south is away since")
+    assert cellar["server"] == "south"
+    assert cellar["seen_at"] is not None
+    assert hosts["hosts"][0]["server"] == "north"
+
+
+async def test_the_page_of_hosts_tells_which_server_is_away_and_what_waits_for_it(inn: Inn) -> None:
+    """With a way to retire it; its machines are marked with when they were seen."""
+    north, south = inn
+    await south.keeper.look()
+    async with without_south(inn):
+        page = (await north.http.get("/hosts")).text
+        asked = (await north.http.get("/hosts/servers/retire?name=south")).text
+        machines = (await north.http.get("/machines?host=cellar")).text
+    assert "Its server south is away since" in page
+    assert "/hosts/servers/drain?name=north" in page
+    assert "/hosts/servers/drain?name=south" not in page
+    assert "It looks after cellar, with 0 tasks in flight." in asked
+    assert "as of <time" in machines
+    assert "host cellar does not answer" in machines
+
+
+async def test_a_server_is_drained_and_joins_again_from_the_page(inn: Inn) -> None:
+    """Asked first, then done; the page says what it is now."""
+    north, south = inn
+    assert "begins nothing more" in (await north.http.get("/hosts/servers/drain?name=south")).text
+    for verb, word in (("drain", "draining"), ("join", "serving")):
+        changed = await north.http.post(f"/hosts/servers/{verb}", data={"name": "south"})
+        assert changed.status_code == 303, changed.text
+        server = (await north.http.get("/v1/servers/south")).json()
+        assert server["state"] == word
+    assert south.house.fleet.own.name == "south"
+
+
+async def test_the_night_names_each_machine_once_also_where_its_server_is_away(inn: Inn) -> None:
+    """By what people call it, never by its key; what waits for a server says so."""
+    north, south = inn
+    booking = {"machine": "db-2", "label": "Security", "identifier": "night"}
+    assert (await north.http.post("/v1/updates", json=booking)).status_code == 201
+    await south.keeper.look()
+    both = [(await door.http.get("/v1/tonight")).json()["entries"] for door in inn]
+    async with without_south(inn):
+        alone = (await north.http.get("/v1/tonight")).json()
+    await north.http.delete("/v1/updates/db-2/night")
+    assert [[entry["machine"] for entry in entries] for entries in both] == [["db-2"], ["db-2"]]
+    (entry,) = alone["entries"]
+    assert (entry["machine"], entry["host"], entry["fits"]) == ("db-2", "cellar", False)
+    assert entry["reason"].startswith("Its server south is away since")
+    assert not alone["fits"]
 
 
 async def test_an_update_is_booked_while_the_owner_is_away(inn: Inn) -> None:

@@ -82,7 +82,9 @@ async def machines(request: Request) -> Response:
         "stuck": sum(each.can_be_maintained is False for each in everyone),
         "states": _states(everyone),
         "hosts": _counted(each.host for each in everyone),
-        "silent": sorted(house_of(request).machines.silent),
+        "silent": sorted(
+            {*house_of(request).machines.silent, *(each.host for each in everyone if each.as_of)}
+        ),
         "labels": _counted(label for each in everyone for label in labels_of(each)),
     }
     live = filter_of(EventGroup.MACHINE, EventKind.TASK_CREATED, EventKind.TASK_ENDED)

@@ -130,6 +130,7 @@ def _places(visitor: Visitor) -> list[Place]:
     places = [
         Place(name="Tonight", url="/tonight", icon="moon"),
         Place(name="Machines", url="/machines", icon="machine"),
+        Place(name="Hosts", url="/hosts", icon="server"),
         Place(name="Tasks", url="/tasks", icon="task"),
         Place(name="Schedule", url="/schedule", icon="calendar"),
     ]

@@ -14,6 +14,7 @@ from innkeeper.server.identity.subjects import what_they_see
 from innkeeper.server.pages import (
     audit,
     editor,
+    hosts,
     live,
     login,
     machine,
@@ -62,6 +63,9 @@ KNOWN: tuple[tuple[str, str, Endpoint], ...] = (
     ("/machines/{name}/updates/take-back", "POST", machine.take_back),
     ("/machines/{name}/commands/{verb}", "GET", machine.ask),
     ("/machines/{name}/commands/{verb}", "POST", machine.command),
+    ("/hosts", "GET", hosts.hosts),
+    ("/hosts/servers/{verb}", "GET", hosts.ask),
+    ("/hosts/servers/{verb}", "POST", hosts.change),
     ("/tasks", "GET", tasks.tasks),
     ("/tasks/{task_id:int}", "GET", tasks.task),
     ("/tasks/{task_id:int}/cancel", "GET", tasks.ask_cancel),

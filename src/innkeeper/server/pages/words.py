@@ -8,10 +8,12 @@ from typing import Final
 from innkeeper.errors import ErrorCode
 from innkeeper.wire.identity import ReachName
 from innkeeper.wire.messages import TaskMessage, UpdateMessage
+from innkeeper.wire.servers import ServerMessage
 from innkeeper.wire.states import (
     CancelEffect,
     MachineState,
     RunState,
+    ServerState,
     TaskResult,
     TaskState,
     UpdateStatus,
@@ -67,6 +69,15 @@ ENABLED: Final = Sign("enabled", "good", "good")
 DISABLED: Final = Sign("disabled", "none", "warn")
 REVOKED: Final = Sign("revoked", "none", "idle")
 
+AWAY: Final = Sign("away", "help", "bad")
+ANSWERS: Final = Sign("answers", "good", "good")
+
+_SERVERS: Final = {
+    ServerState.SERVING: Sign("serving", "good", "good"),
+    ServerState.DRAINING: Sign("draining", "moon", "warn"),
+    ServerState.RETIRED: Sign("retired", "none", "idle"),
+}
+
 _RESULTS: Final = {
     TaskResult.SUCCESS: Sign("done", "good", "good"),
     TaskResult.CANCELLED: Sign("cancelled", "none", "warn"),
@@ -118,6 +129,11 @@ def machine_sign(state: MachineState) -> Sign:
     """Return how a machine's state is shown."""
     icon, tone = _MACHINES[state]
     return Sign(state.words, icon, tone)
+
+
+def server_sign(server: ServerMessage) -> Sign:
+    """Return how a server is shown: whether it lives, and what part it takes."""
+    return _SERVERS[server.state] if server.alive else AWAY
 
 
 def task_sign(task: TaskMessage) -> Sign:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import ServiceError
 from innkeeper.identity.caller import Caller
-from innkeeper.server.relay.neighbours import Elsewhere, Neighbours, can_be_asked
+from innkeeper.server.relay.neighbours import Neighbours, absence, can_be_asked
 from innkeeper.server.relay.reference import Gathered
 from innkeeper.wire.events import Json
 
@@ -141,11 +141,20 @@ async def _with_hosts_of_missing(neighbours: Neighbours, body: Mapping[str, Json
             continue
         owner = await neighbours.owner_of(host)
         if owner is not None and can_be_asked(owner):
-            reason = f"The server {owner.name}, which looks after it, did not answer in time."
+            reason = f"Its server {owner.name} did not answer in time."
+        elif owner is not None:
+            reason = f"{absence(owner)} Its work waits for it."
         else:
-            reason = Elsewhere(server=owner, host=host.name).away().sentence
-        seen = "" if host.seen_at is None else f" It was seen last at {host.seen_at:%H:%M} UTC."
-        away.append({"name": host.name, "uri": host.uri, "reason": reason + seen})
+            reason = "No server looks after it now. Its work waits until one does."
+        away.append(
+            {
+                "name": host.name,
+                "uri": host.uri,
+                "reason": reason,
+                "server": "" if owner is None else owner.name,
+                "seen_at": None if host.seen_at is None else host.seen_at.isoformat(),
+            }
+        )
     return {**body, "away": sorted(away, key=lambda item: str(_at(item, "name")))}
 
 

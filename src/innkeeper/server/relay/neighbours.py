@@ -49,7 +49,8 @@ class Elsewhere:
             f"{what} is looked after by the server {self.server.name}, which is away since {since}; "
             "its work waits for it.",
             code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
-            advice=f"Start {self.server.name} again; innkeeper server list shows what becomes of it.",
+            advice=f"Start {self.server.name} again (innkeeper server list shows all); where it does not "
+            f"come back, innkeeper server retire {self.server.name} frees its hosts.",
         )
 
 
@@ -141,6 +142,10 @@ class Neighbours:
         """The server that looks after a host, or did last."""
         return _owner(await self._look(), host.host_id, host.server)
 
+    async def owner_of_id(self, host_id: str) -> Server | None:
+        """The server that looks after the host of this id, or did last; ``None`` for an unknown one."""
+        return _owner(await self._look(), host_id, "")
+
     def look_again(self) -> None:
         """Believe nothing that was read before: a server has said that it owns no such thing any more."""
         self._seen = None
@@ -190,7 +195,7 @@ class Neighbours:
         server = (await self._look()).servers.get(server_id)
         if server is None or server.alive or server.id == self.own.id:
             return ""
-        return f"Its server {server.name} is away since {_last_seen(server)}."
+        return absence(server)
 
     async def _find_server(self, server_id: str) -> Elsewhere | None:
         server = (await self._look()).servers.get(server_id)
@@ -215,6 +220,11 @@ class Neighbours:
 
 def _last_seen(server: Server) -> str:
     return f"{server.last_seen:%H:%M} UTC on {server.last_seen:%Y-%m-%d}"
+
+
+def absence(server: Server) -> str:
+    """Return since when a server is away, in a sentence."""
+    return f"Its server {server.name} is away since {_last_seen(server)}."
 
 
 def can_be_asked(server: Server) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -50,22 +52,38 @@ async def list_hosts(house: TheHouse) -> wire.HostList:
     """The hosts that answer, with their facts, and those that do not, with the reasons."""
     hosts = house.machines.hosts
     answers = await ask_all(hosts.values(), lambda host: host_message(house.clock, host))
+    own = house.fleet.own.name
+    seen_at = await _seen_at(house) if answers.missing else {}
     return wire.HostList(
-        hosts=tuple(answers.given.values()),
+        hosts=tuple(host.model_copy(update={"server": own}) for host in answers.given.values()),
         away=tuple(
-            wire.HostAway(name=name, uri=hosts[name].uri, reason=error.sentence)
+            wire.HostAway(
+                name=name,
+                uri=hosts[name].uri,
+                reason=error.sentence,
+                server=own,
+                seen_at=seen_at.get(hosts[name].id),
+            )
             for name, error in answers.missing.items()
         )
         + tuple(
             wire.HostAway(
                 name=name,
                 uri=host.uri,
+                server=own,
                 reason=f"It is the host {other} by another address, and is used by that one alone. "
                 f"Leave {host.uri} out of the setting hypervisors.",
             )
             for name, (host, other) in house.machines.twins.items()
         ),
     )
+
+
+async def _seen_at(house: House) -> Mapping[str, dt.datetime | None]:
+    """When each host answered last, by its id, where that is written down for other servers."""
+    if house.neighbours is None:
+        return {}
+    return {host.host_id: host.seen_at for host in await house.neighbours.directory.hosts()}
 
 
 @router.get(

@@ -57,6 +57,7 @@ def _message(house: House, view: ServerView) -> wire.ServerMessage:
         since=server.started_at,
         last_seen=server.last_seen,
         hosts=view.hosts or _own_hosts(house, view),
+        stands_in_for=view.stands_in_for,
         in_flight=view.in_flight,
         answers=server.id == house.fleet.own.id,
     )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from fastapi import APIRouter
 
+from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
+from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.subjects import what_they_see
+from innkeeper.server.identity.subjects import resource_of, what_they_see
 from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.messages import tonight_message
+from innkeeper.server.relay.neighbours import Neighbours, absence, can_be_asked
 from innkeeper.server.routes.asking import TheCaller, TheHouse
+from innkeeper.updates.nights import NightEntry
 from innkeeper.wire import messages as wire
 
 router = APIRouter(prefix="/tonight", tags=["updates"])
@@ -30,5 +37,68 @@ router = APIRouter(prefix="/tonight", tags=["updates"])
 async def get_tonight(house: TheHouse, caller: TheCaller) -> wire.TonightMessage:
     """The plan of the next 24 hours; starts nothing."""
     night = house.checks.judge(await house.trigger.tonight())
-    seen = tuple(entry for entry in night.entries if sees_machine(house, caller, entry.key or entry.machine))
-    return tonight_message(dataclasses.replace(night, entries=seen))
+    here, elsewhere = await _parted(house, night.entries)
+    seen = [entry for entry in here if sees_machine(house, caller, entry.key or entry.machine)]
+    if house.neighbours is not None:
+        seen += await _of_servers_away(house.neighbours, caller, elsewhere)
+    return tonight_message(dataclasses.replace(night, entries=tuple(seen)))
+
+
+async def _parted(
+    house: House, entries: Iterable[NightEntry]
+) -> tuple[Sequence[NightEntry], Sequence[NightEntry]]:
+    """Part the entries of this server's machines, and of those that are gone, from those of other servers."""
+    here: list[NightEntry] = []
+    elsewhere: list[NightEntry] = []
+    for entry in entries:
+        part = elsewhere if await _is_elsewhere(house, entry) else here
+        part.append(entry)
+    return here, elsewhere
+
+
+async def _is_elsewhere(house: House, entry: NightEntry) -> bool:
+    if house.neighbours is None or house.board.known(entry.key) is not None:
+        return False
+    owner = await house.neighbours.owner_of_id(_host_id(entry))
+    return owner is not None and owner.id != house.neighbours.own.id
+
+
+async def _of_servers_away(
+    neighbours: Neighbours, caller: Caller, entries: Iterable[NightEntry]
+) -> Sequence[NightEntry]:
+    """Return what servers that are away have to do, with the names from the directory and the reason.
+
+    Those that can be asked tell of their own entries, and know most of them.
+    """
+    by_host: dict[str, list[NightEntry]] = defaultdict(list)
+    for entry in entries:
+        by_host[_host_id(entry)].append(entry)
+    found = (_of_host(neighbours, caller, host_id, its) for host_id, its in by_host.items())
+    return [entry for each in await asyncio.gather(*found) for entry in each]
+
+
+async def _of_host(
+    neighbours: Neighbours, caller: Caller, host_id: str, entries: Iterable[NightEntry]
+) -> Sequence[NightEntry]:
+    owner = await neighbours.owner_of_id(host_id)
+    if owner is None or can_be_asked(owner):
+        return ()
+    known = {machine.key: machine for machine in await neighbours.directory.of_host(host_id)}
+    reason = f"{absence(owner)} It goes on when that one is back."
+    return [
+        dataclasses.replace(
+            entry,
+            machine=machine.title,
+            host=machine.host,
+            fits=False,
+            reason=reason,
+            end=None,
+            next_chance=None,
+        )
+        for entry in entries
+        if (machine := known.get(entry.key)) is not None and caller.may(Role.VIEWER, resource_of(machine))
+    ]
+
+
+def _host_id(entry: NightEntry) -> str:
+    return entry.key.partition("/")[0]
