@@ -7,7 +7,7 @@ import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from innkeeper.errors import ErrorCode, MachineError, NotSupported
-from innkeeper.machines.machine import Machine, MachineState
+from innkeeper.machines.machine import OFF, Machine, MachineState
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.backups import mend_backups
 from innkeeper.machines.undo.children import refuse_children
@@ -47,6 +47,8 @@ _RULES = UndoRules()
 #: Says whether a merge of this machine's undo disks, which this run made, has begun and not ended.
 MergeHasBegun = Callable[[str, int], Awaitable[bool]]
 
+#: Raises where another host runs this machine, defined twice.
+RefuseSecond = Callable[[Machine], Awaitable[None]]
 
 #: Does a command: to a machine of a host, for a task, as the task's argument says.
 _Deed = Callable[[Host, str, RunningTask, Mapping[str, Json]], Awaitable[None]]
@@ -61,11 +63,13 @@ class CommandWork:
         *,
         clock: Clock,
         merge_has_begun: MergeHasBegun,
+        refuse_second: RefuseSecond,
         rules: UndoRules = _RULES,
     ) -> None:
         self._hosts = hosts
         self._clock = clock
         self._merge_has_begun = merge_has_begun
+        self._refuse_second = refuse_second
         self._rules = rules
         #: What each command does that is more than a single act of the host.
         self._deeds: Mapping[Command, _Deed] = {
@@ -150,6 +154,9 @@ class CommandWork:
             await task.step("take undo disks", take)
 
     async def _start(self, host: Host, name: str, task: RunningTask, _: Mapping[str, Json]) -> None:
+        machine = await host.inventory.get(name)
+        if machine.state in OFF:  # else it was started right before a crash
+            await self._refuse_second(machine)
         if remark := await host.lifecycle.start(name, on_progress=_progress(task)):
             task.log(remark, LogLevel.WARNING)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from innkeeper.machines.places import Place
 from innkeeper.wire.states import MachineState
 
 
@@ -28,8 +30,8 @@ class MachineEntry:
 
     @property
     def title(self) -> str:
-        """What people call it; with its host's name before it that is never another."""
-        return self.name
+        """What people call it: its name, behind its host's where another host has that name too."""
+        return str(json.loads(self.summary or "{}").get("title") or self.name)
 
     @property
     def place(self) -> tuple[str, str]:
@@ -80,6 +82,12 @@ class Directory(Protocol):
 
     async def find(self, name: str) -> Sequence[MachineEntry]:
         """The machines of this name, whatever the case of its letters."""
+
+    async def with_uuid(self, uuid: str) -> Sequence[MachineEntry]:
+        """The machines with this UUID: several where one was migrated a moment ago, or is defined twice."""
+
+    async def namesakes(self, hosts: Collection[str]) -> Sequence[Place]:
+        """Machines of other hosts with the name, or the UUID, of one on these; hosts by their ids."""
 
     async def of_host(self, host_id: str) -> Sequence[MachineEntry]:
         """The machines of one host."""

@@ -47,14 +47,15 @@ class Finder:
         return self._only(reference, self._places.resolve(reference))
 
     def _only(self, reference: str, found: Sequence[Place]) -> Place | None:
-        found = [place for place in found if place.host in self._hosts]
+        found = [each for each in found if each.host in self._hosts or self._places.is_elsewhere(each)]
         if len(found) == 1 and reference in (found[0].key, found[0].uuid):
-            return found[0]  # whatever else has its name
+            # Whatever else has its name.
+            return None if self._places.is_elsewhere(found[0]) else found[0]
         if len(found) > 1 and any(self._places.is_unsure(place.name) for place in found):
             return None
         if len(found) > 1:
             raise MachineAmbiguous(reference, sorted(place.full_name for place in found))
-        if not found or self._places.is_unsure(found[0].name):
+        if not found or self._places.is_unsure(found[0].name) or self._places.is_elsewhere(found[0]):
             return None
         return found[0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from innkeeper.errors import MachineAmbiguous
 from innkeeper.machines.machine import Machine
@@ -44,6 +44,10 @@ class Places:
         self._hosts: dict[str, dict[str, Place]] = {}
         self._by_name: dict[str, dict[str, Place]] = {}
         self._by_uuid: dict[str, dict[str, Place]] = {}
+        #: Machines of hosts that are not looked after here, whose names or UUIDs others have too.
+        self._elsewhere: tuple[Place, ...] = ()
+        self._elsewhere_by_name: Mapping[str, Sequence[Place]] = {}
+        self._elsewhere_by_uuid: Mapping[str, Sequence[Place]] = {}
         #: Names, in small letters, that another host may have got since: all hosts are asked for them.
         self._unsure: set[str] = set()
 
@@ -82,6 +86,23 @@ class Places:
             for place in [*self._hosts.pop(host).values()]:
                 self._forget(place)
 
+    def hear_elsewhere(self, namesakes: Iterable[Place]) -> bool:
+        """Note all machines elsewhere with a name or a UUID that one here has; whether that is news.
+
+        Of hosts that have come here since more is known: what is said of those does not count.
+        """
+        found = tuple(namesakes)
+        if found == self._elsewhere:
+            return False
+        self._elsewhere = found
+        self._elsewhere_by_name = _grouped(found, lambda place: place.name.casefold())
+        self._elsewhere_by_uuid = _grouped(found, lambda place: place.uuid)
+        return True
+
+    def is_elsewhere(self, place: Place) -> bool:
+        """Whether a machine's host is not looked after here."""
+        return place.host not in self._hosts
+
     def doubt(self, name: str | None = None) -> None:
         """Note that another host may have a machine of this name, or of any."""
         if name is None:
@@ -112,14 +133,16 @@ class Places:
     def called(self, name: str) -> Sequence[Place]:
         """The machines of this name: on each host the one that has it exactly, else in other letters."""
         found: dict[str, Place] = {}
-        for place in tuple(self._by_name.get(name.casefold(), {}).values()):
+        elsewhere = filter(self.is_elsewhere, self._elsewhere_by_name.get(name.casefold(), ()))
+        for place in (*self._by_name.get(name.casefold(), {}).values(), *elsewhere):
             if place.host not in found or place.name == name:
                 found[place.host] = place
         return list(found.values())
 
     def with_uuid(self, uuid: str) -> Sequence[Place]:
         """The hosts' machines with this UUID."""
-        return tuple(self._by_uuid.get(uuid, {}).values())
+        elsewhere = filter(self.is_elsewhere, self._elsewhere_by_uuid.get(uuid, ()))
+        return (*self._by_uuid.get(uuid, {}).values(), *elsewhere)
 
     def resolve(self, reference: str) -> Sequence[Place]:
         """What a name, a host and a name (``attic/web-1``), a UUID or a key can mean."""
@@ -177,8 +200,7 @@ class Places:
 
     def marked(self, machine: Machine) -> Machine:
         """The machine, with the hosts that have others of its name, and those that have it once more."""
-        named, same = self._by_name.get(machine.name.casefold(), ()), self._by_uuid.get(machine.uuid, ())
-        if len(named) < 2 and len(same) < 2:
+        if not self._is_one_of_several(machine):
             return machine
         place = Place.of(machine)
         namesakes = tuple(sorted(set(_other_hosts(place, self.called(machine.name)))))
@@ -187,12 +209,29 @@ class Places:
             return machine
         return dataclasses.replace(machine, namesakes=namesakes, also_on=also_on)
 
+    def _is_one_of_several(self, machine: Machine) -> bool:
+        """Whether another may have its name or its UUID: a quick look, for nearly none has."""
+        name = machine.name.casefold()
+        return (
+            len(self._by_name.get(name, ())) > 1
+            or len(self._by_uuid.get(machine.uuid, ())) > 1
+            or name in self._elsewhere_by_name
+            or machine.uuid in self._elsewhere_by_uuid
+        )
+
     def _forget(self, place: Place) -> None:
         self._hosts.get(place.host, {}).pop(place.name, None)
         for index, by in ((self._by_name, place.name.casefold()), (self._by_uuid, place.uuid)):
             index[by].pop(place.full_name, None)
             if not index[by]:
                 del index[by]
+
+
+def _grouped(places: Iterable[Place], by: Callable[[Place], str]) -> Mapping[str, Sequence[Place]]:
+    found: dict[str, list[Place]] = {}
+    for place in places:
+        found.setdefault(by(place), []).append(place)
+    return found
 
 
 def _is_known(place: Place | None, machine: Machine) -> bool:

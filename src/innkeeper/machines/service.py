@@ -20,6 +20,7 @@ from innkeeper.machines.change import Scope, SettingsChanged
 from innkeeper.machines.command import refuse_state
 from innkeeper.machines.command_work import CommandWork
 from innkeeper.machines.description import Follow, MachineDescription, follow_none
+from innkeeper.machines.directory import Directory
 from innkeeper.machines.finding import Finder
 from innkeeper.machines.machine import OFF, Machine, MachineState
 from innkeeper.machines.places import Place, Places
@@ -73,8 +74,11 @@ class Machines:
         clock: Clock,
         run_has_merged: Callable[[int], Awaitable[bool]],
         rules: UndoRules = _RULES,
+        directory: Directory | None = None,
     ) -> None:
         """``run_has_merged`` says whether an update run has passed its point of no return.
+
+        ``directory`` knows the machines of other servers' hosts, where there are such.
 
         ``hypervisors`` by name may change while they are looked at: hosts come and go between servers.
         """
@@ -89,9 +93,16 @@ class Machines:
         self._silent: frozenset[str] = frozenset()
         #: The machines that ran when they were last seen, by their keys, with their hosts.
         self._running: dict[str, str] = {}
+        self._directory = directory
         self._tasks = tasks
         self._run_has_merged = run_has_merged
-        work = CommandWork(self._hosts, clock=clock, merge_has_begun=self.merge_has_begun, rules=rules)
+        work = CommandWork(
+            self._hosts,
+            clock=clock,
+            merge_has_begun=self.merge_has_begun,
+            refuse_second=self.refuse_second,
+            rules=rules,
+        )
         for command in Command:
             tasks.register(command.kind, work.work_of(command))
         tasks.register(UNDO_ACTION, work.undo_action)
@@ -223,22 +234,42 @@ class Machines:
         """Raises ``MachineBusy`` where a live task holds the machine."""
         await self._tasks.refuse_held(lock_of(machine.key))
 
-    async def refuse_second(self, machine: Machine) -> None:
+    async def refuse_second(self, machine: Machine, *, anew: bool = True) -> None:
         """Raises ``MachineError`` (ERROR_ALREADY_EXISTS) where another host runs this machine, defined twice.
 
-        Two of them would write to the same disks.
+        Two of them would write to the same disks. A task there counts too: it may start the machine next, and
+        of two that are started at once neither is. ``anew``: the directory is asked where else it is.
         """
-        for place in self._places.with_uuid(machine.uuid):
-            if place.host != machine.host and place.host in self._hosts:
-                other = await self._at(place)
-                if other is not None and other.uuid == machine.uuid and other.state not in OFF:
-                    raise _defined_twice(machine, other)
+        for place in await self._twins_of(machine, anew=anew):
+            state = await self._state_at(place)
+            if state is not None and state not in OFF:
+                raise _defined_twice(machine, place, f"is {state.words}")
+            if state is not None and await self._tasks.list(
+                TaskFilter(live=True, lock=lock_of(place.key), limit=1)
+            ):
+                raise _defined_twice(machine, place, "is held by a task")
 
-    async def _at(self, place: Place) -> Machine | None:
-        try:
-            return await ask(self._hosts[place.host], lambda host: host.inventory.get(place.name))
-        except MachineNotFound:
+    async def _twins_of(self, machine: Machine, *, anew: bool) -> Sequence[Place]:
+        """Where else this machine is defined, on hosts of this server and of others."""
+        seen = {place.key: place for place in self._places.with_uuid(machine.uuid)}
+        if self._directory is not None and anew:
+            for entry in await self._directory.with_uuid(machine.uuid):
+                place = Place(host=entry.host, host_id=entry.host_id, name=entry.name, uuid=entry.uuid)
+                seen.setdefault(entry.key, place)
+        return [place for key, place in seen.items() if key != machine.key]
+
+    async def _state_at(self, place: Place) -> MachineState | None:
+        """The state of a machine on a host, as its owner has seen it; ``None`` where it is gone."""
+        if place.host in self._hosts and self._hosts[place.host].id == place.host_id:
+            try:
+                other = await ask(self._hosts[place.host], lambda host: host.inventory.get(place.name))
+            except MachineNotFound:
+                return None
+            return other.state if other.uuid == place.uuid else None
+        if self._directory is None:
             return None
+        entries = await self._directory.with_uuid(place.uuid)
+        return next((entry.state for entry in entries if entry.key == place.key), None)
 
     async def set_undoable(self, name: str, undoable: bool, *, owner: str = "innkeeper") -> None:
         """Set whether undo disks take the machine's writes (``Undoable``); it is off.
@@ -342,12 +373,12 @@ class Machines:
         )
 
 
-def _defined_twice(machine: Machine, other: Machine) -> MachineError:
+def _defined_twice(machine: Machine, other: Place, what: str) -> MachineError:
     return MachineError(
-        f"{machine.title} is {other.state.words} on the host {other.host} already: it is defined on both.",
+        f"{machine.title} {what} on the host {other.host} already: it is defined on both.",
         machine=machine.title,
         code=ErrorCode.ERROR_ALREADY_EXISTS,
-        advice=f"Use that one ({other.host}/{other.name}), or remove one of the two definitions.",
+        advice=f"Use that one ({other.full_name}), or remove one of the two definitions.",
     )
 
 

@@ -192,6 +192,10 @@ class Board:
         self._changed.add(name)
         self._changed_since.add(name)
 
+    def look_again(self) -> None:
+        """Believe nothing of what was seen: machines have become namesakes, or are so no longer."""
+        self._is_whole = False
+
     # Keeping up
 
     async def _refresh(self) -> None:

@@ -160,6 +160,7 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             clock=foundations.clock,
             run_has_merged=lambda run: run_has_merged(foundations.store.reports, run),
             rules=settings.policy.undo,
+            directory=foundations.store.directory if foundations.store.is_shared else None,
         )
         foundations.events.place = machines.places.placed
         adoption = Adoption(machines, foundations.store.adoption)
@@ -183,6 +184,7 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         if house.neighbours is not None:
             directory = directory_keeper(house, house.neighbours)
             foundations.events.subscribe(directory.on_event)
+            foundations.events.subscribe_to_others(directory.on_event_elsewhere)
             keep("directory", directory.run)
         keep("accountant", house.accountant.run)
         keep("heartbeats", house.guests.heartbeats.run)

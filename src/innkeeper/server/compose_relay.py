@@ -54,4 +54,5 @@ def directory_keeper(house: House, neighbours: Neighbours) -> DirectoryKeeper:
         server=neighbours.own.name,
         clock=house.clock,
         facts_of=facts_of,
+        on_names=house.trigger.wake,
     )

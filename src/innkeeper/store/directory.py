@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from innkeeper.machines.directory import EVERY_MACHINE, HostEntry, MachineEntry, Wanted
+from innkeeper.machines.places import Place
 from innkeeper.store.database import Database
 from innkeeper.store.directory_tables import host_directory, machine_directory
 from innkeeper.wire.states import MachineState
@@ -36,6 +37,24 @@ class SqlDirectory:
         """The machines of this name, whatever the case of its letters."""
         query = sa.select(machine_directory).where(_machine.folded == name.casefold())
         return await self._machines(query.order_by(_machine.name, _machine.host))
+
+    async def with_uuid(self, uuid: str) -> Sequence[MachineEntry]:
+        """The machines with this UUID: several where one was migrated a moment ago, or is defined twice."""
+        query = sa.select(machine_directory).where(_machine.uuid == uuid)
+        return await self._machines(query.order_by(_machine.name, _machine.host))
+
+    async def namesakes(self, hosts: Collection[str]) -> Sequence[Place]:
+        """Machines of other hosts with the name, or the UUID, of one on these; hosts by their ids."""
+        own, others = machine_directory.alias("own"), machine_directory.alias("others")
+        here = own.c.host_id.in_(sorted(hosts)) & others.c.host_id.not_in(sorted(hosts))
+        columns = others.c.host, others.c.host_id, others.c.name, others.c.uuid
+        # Each by its own index.
+        query = sa.union(
+            sa.select(*columns).join_from(own, others, own.c.folded == others.c.folded).where(here),
+            sa.select(*columns).join_from(own, others, own.c.uuid == others.c.uuid).where(here),
+        )
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return sorted((Place(**row._mapping) for row in rows), key=lambda place: place.key)
 
     async def of_host(self, host_id: str) -> Sequence[MachineEntry]:
         """The machines of one host."""

@@ -28,6 +28,7 @@ machine_directory = sa.Table(
 )
 sa.Index("machine_directory_by_place", machine_directory.c.name, machine_directory.c.host)
 sa.Index("machine_directory_by_folded_name", machine_directory.c.folded)
+sa.Index("machine_directory_by_uuid", machine_directory.c.uuid)
 sa.Index("machine_directory_by_host", machine_directory.c.host_id)
 
 host_directory = sa.Table(

@@ -263,7 +263,7 @@ class Checks:
     async def _look(self, host: Host, machine: Machine, known: Users | None) -> Check:
         await refuse_busy(machine, self._machines)
         if machine.state in OFF:
-            await self._machines.refuse_second(machine)
+            await self._machines.refuse_second(machine, anew=False)
         others = tuple(self._machines.hosts.values())
         found = await admission(host, machine, _A_RUN, self._policy.undo, others, known)
         obstacles = found.obstacles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 import structlog
@@ -17,7 +17,7 @@ from innkeeper.machines.service import Machines
 from innkeeper.server.board import Board, Notice
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.waiting import Signal
-from innkeeper.wire.events import Event, EventGroup
+from innkeeper.wire.events import Event, EventGroup, EventKind
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +28,12 @@ _LOOK_SECONDS: Final = 15.0
 #: At the most so many rows in one transaction.
 _ROWS: Final = 1000
 
+#: Names and UUIDs of several hosts are looked for as often after news of machines that have come or gone.
+_LOOKS_AFTER_NEWS: Final = 3
+
+_NEWS: Final = frozenset(
+    {EventKind.MACHINE_DEFINED, EventKind.MACHINE_UNDEFINED, EventKind.HOST_CONNECTED, EventKind.HOST_LOST}
+)
 _CONCERNED: Final = frozenset({EventGroup.MACHINE, EventGroup.HOST, EventGroup.AGENT, EventGroup.TASK})
 
 
@@ -43,14 +49,22 @@ class DirectoryKeeper:
         server: str,
         clock: Clock,
         facts_of: Callable[[Host], Awaitable[str]],
+        on_names: Callable[[], None] = lambda: None,
     ) -> None:
-        """``facts_of`` asks a host for its facts, as JSON; ``server`` is this server's name."""
+        """``facts_of`` asks a host for its facts, as JSON; ``server`` is this server's name.
+
+        ``on_names`` is called when a machine's name has become that of several, or its own again.
+        """
         self._board = board
         self._machines = machines
         self._directory = directory
         self._server = server
         self._clock = clock
         self._facts_of = facts_of
+        self._on_names = on_names
+        #: So many more looks follow news of machines that have come or gone, here or at another server.
+        self._looks_left = 1
+        self._shared_seen_at = float("-inf")
         self._changed = Signal(is_set=True)
         #: What is written down of the machines of each host that was looked after, by the host's id.
         self._written: dict[str, dict[str, tuple[Notice | None, MachineEntry]]] = {}
@@ -60,6 +74,13 @@ class DirectoryKeeper:
     def on_event(self, event: Event) -> None:
         """Note that something may have changed (a ``Publish``)."""
         if event.kind.group in _CONCERNED:
+            self._changed.set()
+        self.on_event_elsewhere(event)
+
+    def on_event_elsewhere(self, event: Event) -> None:
+        """Note that machines may have come or gone, whose names others have too."""
+        if event.kind in _NEWS:
+            self._looks_left = _LOOKS_AFTER_NEWS
             self._changed.set()
 
     async def run(self) -> None:
@@ -79,6 +100,7 @@ class DirectoryKeeper:
         await self._know(hosts)
         if self._clock.monotonic() - self._hosts_seen_at >= _LOOK_SECONDS:
             await self._look_at_hosts(hosts)
+        await self._look_at_names(hosts)
         notices = await self._board.all()
         silent = self._machines.silent
         seen: dict[str, dict[str, Notice]] = {
@@ -98,6 +120,18 @@ class DirectoryKeeper:
         for number in hosts.keys() - self._written.keys():
             entries = await self._directory.of_host(number)
             self._written[number] = {entry.key: (None, entry) for entry in entries}
+
+    async def _look_at_names(self, hosts: Collection[str]) -> None:
+        """See which names and UUIDs others have too: what has come is written down a moment later."""
+        if not self._looks_left and self._clock.monotonic() - self._shared_seen_at < _LOOK_SECONDS:
+            return
+        self._looks_left = max(self._looks_left - 1, 0)
+        self._shared_seen_at = self._clock.monotonic()
+        if self._machines.places.hear_elsewhere(await self._directory.namesakes(hosts)):
+            self._board.look_again()
+            self._on_names()
+        if self._looks_left:
+            self._changed.set()
 
     async def _write(self, host_id: str, found: Mapping[str, Notice]) -> None:
         written = self._written[host_id]

@@ -173,13 +173,19 @@ class Neighbours:
 
     async def _machines(self, reference: str) -> Sequence[MachineEntry]:
         """The machines that a reference may mean: ``machine``, ``host/machine``, a UUID or a key."""
-        found = await self.directory.find(reference)
-        host, slash, name = reference.partition("/")
-        if not found and slash:
-            found = [
-                entry for entry in await self.directory.find(name) if host in (entry.host, entry.host_id)
-            ]
-        return found
+        host, slash, word = reference.partition("/")
+        if not slash:
+            return await self.directory.find(reference) or await self.directory.with_uuid(reference)
+        named = [*await self.directory.find(word), *await self.directory.with_uuid(word)]
+        found = {entry.key: entry for entry in named if entry.host_id == host} or {
+            entry.key: entry for entry in named if entry.host.casefold() == host.casefold()
+        }
+        return [*found.values()] or await self._where_it_went(host, word)
+
+    async def _where_it_went(self, host: str, uuid: str) -> Sequence[MachineEntry]:
+        """A key means a machine, wherever it was taken to; a host's name with a name means what is there."""
+        is_name = any(each.name.casefold() == host.casefold() for each in await self.directory.hosts())
+        return () if is_name else await self.directory.with_uuid(uuid)
 
     async def _find_host(self, name: str) -> Elsewhere | None:
         own = self.own_hosts()

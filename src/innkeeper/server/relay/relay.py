@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 
 from innkeeper.errors import InnkeeperError
 from innkeeper.identity.caller import Caller
-from innkeeper.identity.roles import Resource, machine
+from innkeeper.identity.roles import Resource
 from innkeeper.server.http.body_limit import BodyLimit
 from innkeeper.server.http.callers import CALLER
 from innkeeper.server.http.kept_slashes import with_slashes
@@ -23,7 +23,7 @@ from innkeeper.server.http.problems import response_of
 from innkeeper.server.identity.acts import is_act, tell_refused
 from innkeeper.server.identity.needs import Need, caller_of, declared_in, refuse
 from innkeeper.server.identity.sessions import refuse_forgery
-from innkeeper.server.identity.subjects import Kind
+from innkeeper.server.identity.subjects import Kind, resource_of
 from innkeeper.server.relay.gathering import gather
 from innkeeper.server.relay.neighbours import Elsewhere, Neighbours
 from innkeeper.server.relay.transport import NOT_MINE, NotMine, unanswered
@@ -154,7 +154,7 @@ class Relay:
     @staticmethod
     async def _resource(need: Need, place: Elsewhere, connection: HTTPConnection) -> Resource | None:
         if place.machine is not None:
-            return machine(place.machine.name, place.machine.labels)
+            return resource_of(place.machine)
         return (
             await need.on.find(connection) if need.on.find is not None and need.on.kind is Kind.INN else None
         )

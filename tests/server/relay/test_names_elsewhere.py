@@ -1,0 +1,198 @@
+"""A name that machines of several servers' hosts have is ambiguous at every door."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from urllib.parse import quote
+
+import pytest
+
+from innkeeper.errors import ErrorCode, InnkeeperError, MachineAmbiguous, MachineError
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.identity.roles import Grant, Reach, Role
+from innkeeper.machines.machine import MachineState
+from innkeeper.server.identity.subjects import machine_called, resource_of
+from innkeeper.tasks.running import RunningTask
+from innkeeper.updates.machine_name import MachineName, selector
+from innkeeper.wire.events import Event, EventKind, Json
+from tests.server.relay.two_servers import Server
+
+Inn = tuple[Server, Server]
+_BOTH = ("attic/web-1", "cellar/Web-1")
+_WINDOW = {
+    "name": "night", "zone": "UTC", "opens_at": "20:00", "duration_seconds": 3600, "weekdays": ["mon"],
+    "machines": ["web-1"],
+}  # fmt: skip
+
+
+async def heard(inn: Inn, holds: Callable[[], Awaitable[bool]]) -> None:
+    """Let both servers look at what is written down until something holds."""
+    async with asyncio.timeout(60):
+        while True:
+            for each in inn:
+                each.house.board.look_again()
+                await each.house.board.all()
+                each.keeper.on_event_elsewhere(_come())
+                await each.keeper.look()
+            if await holds():
+                return
+            await asyncio.sleep(0.05)
+
+
+def _come() -> Event:
+    return Event(kind=EventKind.MACHINE_DEFINED, subject="a machine", at=dt.datetime.now(dt.UTC), data={})
+
+
+@contextlib.asynccontextmanager
+async def defined_too(inn: Inn, machine: SimulatedMachine) -> AsyncIterator[None]:
+    """Have one more machine in the cellar, of which both servers know."""
+    _, south = inn
+
+    async def marked() -> int:
+        boards = [await each.house.board.all() for each in inn]
+        found = [notice.machine for board in boards for notice in board]
+        same = [m for m in found if machine.uuid == m.uuid or machine.name.casefold() == m.name.casefold()]
+        return sum(bool(each.namesakes or each.also_on) for each in same)
+
+    async def is_known() -> bool:
+        return await marked() == 2
+
+    async def is_forgotten() -> bool:
+        rows = await south.directory.with_uuid(machine.uuid)
+        return not [row for row in rows if row.host == "cellar"] and not await marked()
+
+    await south.host.simulation.add(machine)
+    try:
+        await heard(inn, is_known)
+        yield
+    finally:
+        await south.host.simulation.forget(machine.name)
+        await heard(inn, is_forgotten)
+
+
+@pytest.fixture
+async def namesakes(inn: Inn) -> AsyncIterator[Inn]:
+    """``web-1`` of the north's attic has a namesake in the south's cellar."""
+    async with defined_too(inn, SimulatedMachine(name="Web-1", uuid="cellar-web-1")):
+        yield inn
+
+
+@pytest.fixture
+async def twins(inn: Inn) -> AsyncIterator[Inn]:
+    """The attic's ``mail`` is defined in the cellar too, under another name."""
+    async with defined_too(inn, SimulatedMachine(name="post", uuid="attic-mail")):
+        yield inn
+
+
+async def test_a_name_of_two_servers_is_refused_at_each_door(namesakes: Inn) -> None:
+    """With both written out: for machines, their bookings, and windows."""
+    for each in namesakes:
+        for response in (
+            await each.http.get("/v1/machines/web-1"),
+            await each.http.post("/v1/machines/web-1/startup", json={}),
+            await each.http.post("/v1/updates", json={"machine": "web-1", "identifier": "u", "label": "l"}),
+            await each.http.put("/v1/windows/night", json=_WINDOW),
+        ):
+            assert response.status_code == 409, response.text
+            told = response.json()
+            assert told["code"] == ErrorCode.VM_E_CONFIG_DUPLICATE_NAME.name, told
+            assert all(name in told["detail"] for name in _BOTH), told
+
+
+async def test_lists_and_answers_name_the_host(namesakes: Inn) -> None:
+    """At each door the same, and each is found by what it is called there, by its UUID and by its key."""
+    for each in namesakes:
+        listed = (await each.http.get("/v1/machines")).json()["machines"]
+        assert {m["title"] for m in listed if m["name"].casefold() == "web-1"} == set(_BOTH)
+        for host, title, uuid in (("attic", _BOTH[0], "attic-web-1"), ("cellar", _BOTH[1], "cellar-web-1")):
+            (key,) = [m["key"] for m in listed if m["uuid"] == uuid]
+            for reference in (title, title.upper(), uuid, key):
+                answer = await each.http.get(f"/v1/machines/{quote(reference, safe='')}")
+                assert answer.status_code == 200, answer.text
+                assert (answer.json()["host"], answer.json()["title"]) == (host, title)
+        assert (await each.http.get("/v1/machines/db-1")).json()["title"] == "db-1"
+
+
+async def test_a_role_on_the_plain_name_covers_neither(namesakes: Inn) -> None:
+    """It would have been given on another's machine by whoever defined that; one on the whole name holds."""
+    north, south = namesakes
+    plain = Grant(role=Role.OPERATOR, reach=Reach.MACHINE, name="web-1")
+    whole = Grant(role=Role.OPERATOR, reach=Reach.MACHINE, name="attic/web-1")
+    (entry,) = await south.directory.with_uuid("attic-web-1")
+    for resource in (machine_called(north.house, "attic/web-1"), resource_of(entry)):
+        assert not plain.covers(resource)
+        assert whole.covers(resource)
+    unique = machine_called(north.house, "mail")
+    assert Grant(role=Role.OPERATOR, reach=Reach.MACHINE, name="mail").covers(unique)
+
+
+async def test_a_window_on_the_plain_name_is_for_neither(namesakes: Inn) -> None:
+    """Nor does a command or a scheduled task by that name find one."""
+    for each, title in zip(namesakes, _BOTH, strict=True):
+        name = MachineName.of(await each.house.machines.get(title))
+        assert not selector(("web-1",), ()).fullmatch(name.lines)
+        assert selector((title,), ()).fullmatch(name.lines)
+        with pytest.raises(MachineAmbiguous, match="attic/web-1"):
+            await each.house.machines.get("web-1")
+
+
+async def test_a_machine_defined_at_two_servers_is_told_at_each(twins: Inn) -> None:
+    """Beside it, and in lists."""
+    for each in twins:
+        listed = (await each.http.get("/v1/machines")).json()["machines"]
+        also_on = {m["host"]: m["also_on"] for m in listed if m["uuid"] == "attic-mail"}
+        assert also_on == {"attic": ["cellar"], "cellar": ["attic"]}
+
+
+async def test_a_machine_that_runs_at_another_server_is_not_started_twice(twins: Inn) -> None:
+    """Nor while a task there holds it; whichever door is asked."""
+    north, south = twins
+    started = (await south.http.post("/v1/machines/post/startup", json={})).json()["task"]["id"]
+    await south.house.tasks.wait(started)
+
+    async def runs() -> bool:
+        (entry,) = [e for e in await north.directory.with_uuid("attic-mail") if e.host == "cellar"]
+        return entry.state is MachineState.RUNNING
+
+    await heard(twins, runs)
+    for each in twins:
+        refused = await each.http.post("/v1/machines/mail/startup", json={})
+        assert refused.status_code == 409, refused.text
+        assert "is running on the host cellar already: it is defined on both" in refused.json()["detail"]
+    assert (await north.host.inventory.get("mail")).state is MachineState.TURNED_OFF
+
+
+async def test_of_two_that_are_started_at_once_one_runs_at_the_most(twins: Inn) -> None:
+    """Each start looks again right before it acts, and a live task on the other stops it."""
+    north, south = twins
+
+    async def start(each: Server, name: str) -> None:
+        with contextlib.suppress(InnkeeperError):
+            task = await each.house.machines.startup(name, owner="root")
+            await each.house.tasks.wait(task.id)
+
+    await asyncio.gather(start(north, "mail"), start(south, "post"))
+    states = [(await north.host.inventory.get("mail")).state, (await south.host.inventory.get("post")).state]
+    assert states.count(MachineState.RUNNING) < 2
+    await north.host.lifecycle.turn_off("mail")
+
+
+async def test_a_task_on_the_twin_stops_a_start(twins: Inn) -> None:
+    """It may start the machine next, or be merging its disks."""
+    north, south = twins
+    over = asyncio.Event()
+
+    async def hold(task: RunningTask, argument: Mapping[str, Json]) -> None:
+        await over.wait()
+
+    south.house.tasks.register("hold", hold)
+    twin = await south.host.inventory.get("post")
+    task = await south.house.tasks.start("hold", "Hold it", {}, lock=f"machine:{twin.key}")
+    with pytest.raises(MachineError, match="is held by a task on the host cellar"):
+        await north.house.machines.startup("mail", owner="root")
+    over.set()
+    await south.house.tasks.wait(task.id)
+    await north.house.machines.refuse_second(await north.house.machines.get("mail"))
