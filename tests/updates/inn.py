@@ -11,7 +11,7 @@ from pathlib import Path
 from innkeeper.hypervisor.simulated import disks as fake_disks
 from innkeeper.hypervisor.simulated.agents import FakeAgents
 from innkeeper.hypervisor.simulated.guests import Behaviour, GuestDisk
-from innkeeper.hypervisor.simulated.host import simulated_host
+from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.service import Machines, lock_of
@@ -40,6 +40,8 @@ PATIENT = Policy(poll_seconds=10.0, apply_seconds=900.0)
 #: Inns that tests have left as they were. To collect one would end its coroutines, as no crash does, and in
 #: the middle of another test.
 _left: list[Inn] = []
+#: The hosts of inns whose tests have ended, or whose service was killed: their files are let go.
+_former: list[SimulatedHost] = []
 
 
 class Inn:
@@ -68,10 +70,14 @@ class Inn:
     async def open(self, engine: MemoryEngine | None = None) -> None:
         """Start the service, anew or again."""
         _left.append(self)
+        for host in _former:
+            host.simulation.abandon()
+        _former.clear()
         self.engine = MemoryEngine(self.journal, clock=self.clock) if engine is None else engine
         self.host = simulated_host(
             self.directory, clock=self.clock, publish=self.publish, threads=False, name=self.host_name
         )
+        _former.append(self.host)
         await self.host.connection.open()
         self.tasks = Tasks(store=self.task_store, engine=self.engine, clock=self.clock, publish=self.publish)
         self.machines = Machines(

@@ -113,6 +113,10 @@ class Simulation:
         """Give the host up; the machines go on."""
         await self.blocking(self._turns.close)
 
+    def abandon(self) -> None:
+        """Let the host's files go, as the end of a killed process does."""
+        self._turns.abandon()
+
     async def add(self, machine: SimulatedMachine) -> None:
         """Add a machine, with the disks it lacks."""
 

@@ -69,13 +69,23 @@ class Turns:
     def close(self) -> None:
         """Give the host up, where this service acted on it last."""
         with self._within:
-            if self._file is None or self._count is None:
+            if self._file is None:
                 return
             if self._held is not None and _holder(self._holder_file).get("token") == self._token:
                 self._holder_file.unlink(missing_ok=True)
-            self._count.close()
-            os.close(self._file)
-            self._file = self._count = None
+            self._let_go()
+
+    def abandon(self) -> None:
+        """Let the files go as the end of a killed process does; the next turn opens them again."""
+        with self._within:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._file is None or self._count is None:
+            return
+        self._count.close()
+        os.close(self._file)
+        self._file = self._count = None
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
