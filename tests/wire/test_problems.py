@@ -29,6 +29,8 @@ _CARRIED: dict[type[InnkeeperError], dict[str, object]] = {
 
 #: Errors whose sentence is made of what they carry.
 _OWN_SENTENCE: dict[type[InnkeeperError], InnkeeperError] = {
+    errors.ChangedMeanwhile: errors.ChangedMeanwhile("The window “nightly”"),
+    errors.MachineAmbiguous: errors.MachineAmbiguous("web-1", ["attic/web-1", "cellar/web-1"]),
     errors.JsonError: errors.JsonError("is missing", path="disks[2].size"),
     errors.NewerVersion: errors.NewerVersion(version=3, newest=2, path="order"),
 }
