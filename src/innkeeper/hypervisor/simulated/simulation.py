@@ -114,7 +114,7 @@ class Simulation:
         await self.blocking(self._turns.close)
 
     def abandon(self) -> None:
-        """Let the host's files go, as the end of a killed process does."""
+        """Close the host's files, as the end of a killed process does."""
         self._turns.abandon()
 
     async def add(self, machine: SimulatedMachine) -> None:

@@ -76,7 +76,7 @@ class Turns:
             self._let_go()
 
     def abandon(self) -> None:
-        """Let the files go as the end of a killed process does; the next turn opens them again."""
+        """Close the files as the end of a killed process does; the next turn opens them again."""
         with self._within:
             self._let_go()
 
