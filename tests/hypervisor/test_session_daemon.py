@@ -95,10 +95,9 @@ async def test_a_host_keeps_its_id_when_its_daemon_makes_up_another_uuid(
     await happened(events, EventKind.HOST_CONNECTED)
     assert hypervisor.id == first
     assert hypervisor.identity.now != made_up
-    # The same daemon by its usual address.
-    other = libvirt_host(
-        name="near", uri="qemu:///session", publish=lambda _event: None, state_directory=tmp_path
-    )
+    # The same daemon by another address.
+    address = daemon.uri.replace("/run/libvirt/", "/run/../run/libvirt/")
+    other = libvirt_host(name="near", uri=address, publish=lambda _event: None, state_directory=tmp_path)
     await other.connection.open()
     assert other.identity.is_of(hypervisor.identity)
     await other.connection.close()

@@ -177,6 +177,20 @@ async def test_a_machine_whose_owner_is_away_is_told_of_and_not_commanded(inn: I
     assert hosts["hosts"][0]["server"] == "north"
 
 
+async def test_a_machine_on_a_host_that_its_server_has_lost_is_not_said_to_be_none(
+    inn: Inn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks after the host now: whoever reads that there is no such machine would forget it."""
+    north, _ = inn
+    await north.keeper.look()
+    neighbours = north.house.neighbours
+    assert neighbours is not None
+    monkeypatch.setattr(neighbours, "own_hosts", frozenset)
+    refused = await north.http.post("/v1/machines/mail/pause", json={})
+    assert refused.status_code == 503
+    assert "No server looks after attic now; its work waits until one does." in refused.json()["detail"]
+
+
 async def test_the_page_of_hosts_tells_which_server_is_away_and_what_waits_for_it(inn: Inn) -> None:
     """With a way to retire it; its machines are marked with when they were seen."""
     north, south = inn

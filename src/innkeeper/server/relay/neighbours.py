@@ -164,12 +164,8 @@ class Neighbours:
         self._labels[reference.casefold()] = frozenset(entry.labels)
         hosts = {host.host_id: host for host in await self.directory.hosts()}
         written_by = hosts[entry.host_id].server if entry.host_id in hosts else ""
-        server = _owner(await self._look(), entry.host_id, written_by)
-        return (
-            None
-            if server is not None and server.id == self.own.id
-            else Elsewhere(server=server, host=entry.host, machine=entry)
-        )
+        server = self._another(_owner(await self._look(), entry.host_id, written_by))
+        return Elsewhere(server=server, host=entry.host, machine=entry)
 
     async def _machines(self, reference: str) -> Sequence[MachineEntry]:
         """The machines that a reference may mean: ``machine``, ``host/machine``, a UUID or a key."""
@@ -191,10 +187,12 @@ class Neighbours:
         own = self.own_hosts()
         for host in await self.directory.hosts():
             if host.name == name and host.host_id not in own:
-                server = await self.owner_of(host)
-                if server is None or server.id != self.own.id:
-                    return Elsewhere(server=server, host=name)
+                return Elsewhere(server=self._another(await self.owner_of(host)), host=name)
         return None
+
+    def _another(self, server: Server | None) -> Server | None:
+        """The server, but not this one: a host that it looked after last is nobody's now."""
+        return None if server is not None and server.id == self.own.id else server
 
     async def absence_of(self, server_id: str) -> str:
         """Return since when a server is away, in a sentence; empty where it lives, or nobody knows it."""
