@@ -201,7 +201,7 @@ async def test_a_heart_that_stops_is_told_of_once(guests: _Guests) -> None:
     stopped = [
         event.subject for event in guests.inn.events if event.kind == EventKind.MACHINE_HEARTBEAT_STOPPED
     ]
-    assert stopped == ["web-1"]
+    assert stopped == [(await guests.inn.machine()).key]
     assert await guests.heartbeats.percent("web-1") == 0
 
 
