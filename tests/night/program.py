@@ -216,7 +216,7 @@ async def _define_on_chain(host: Host, guest: TinyGuest, state: Path, name: str)
 async def _bring(house: House, host: Host, name: str, *, runs: bool) -> None:
     if runs:
         await host.lifecycle.start(name)
-        await house.agents.connected(name, timeout=60)
+        await house.agents.connected((await house.machines.get(name)).key, timeout=60)
     else:
         await host.lifecycle.turn_off(name)
 
@@ -244,7 +244,7 @@ async def _spoken_with(house: House, machine: str) -> AsyncIterator[dict[str, Js
             heard["after half a request"] = (await asyncio.wait_for(reader.read(-1), 5)).decode()
     finally:
         writer.close()
-    await house.agents.connected(machine, timeout=60)
+    await house.agents.connected((await house.machines.get(machine)).key, timeout=60)
     [channel] = house.channels.list()
     heard["same page"] = before == await _page(host, machine, channel.socket)
     heard["cut"] = channel.traffic.cut
@@ -297,7 +297,7 @@ async def _reports(house: House, night: Night) -> dict[str, Json]:
 
 async def _boot(house: House, machine: str) -> str:
     """The boot that the machine's guest is in."""
-    return (await house.agents.connected(machine, timeout=60)).hello.boot_id
+    return (await house.agents.connected((await house.machines.get(machine)).key, timeout=60)).hello.boot_id
 
 
 async def _all_ended(house: House, night: Night) -> None:

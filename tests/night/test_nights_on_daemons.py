@@ -165,7 +165,7 @@ async def test_updates_are_kept_though_every_daemon_fails(inn: Inn, tiny_guest: 
         _machine(hosts["attic"], tiny_guest, inn.by_ssh.home, inn.by_ssh.home, "db"),
     )
     for name in ("web", "mail", "db"):
-        await house.agents.connected(name, timeout=_BOOTS_S)
+        await house.agents.connected((await house.machines.get(name)).key, timeout=_BOOTS_S)
         await house.bookings.book(name, label="night", identifier="n", context=b"fill slow", booked_by="test")
     now = dt.datetime.now(dt.UTC)
     await house.windows.add(

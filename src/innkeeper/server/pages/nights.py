@@ -243,7 +243,7 @@ async def _runs(door: Door, since: dt.datetime) -> list[TaskMessage]:
 def _of_run(
     task: TaskMessage, update: UpdateMessage | None, entry: PlannedMessage | None, hosts: Mapping[str, str]
 ) -> Stay:
-    machine = task.about
+    machine = task.about or (task.lock or "").partition(":")[2]  # runs of former releases say no more
     end = task.ended_at or (entry.end if entry and entry.end else task.created_at)
     return Stay(
         machine=machine,
