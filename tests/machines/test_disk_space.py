@@ -24,7 +24,7 @@ async def inn(tmp_path: Path) -> Inn:
 
 def _told(inn: Inn) -> list[tuple[str, object]]:
     return [
-        (e.subject, e.data["critically_low"])
+        (e.subject.rpartition("/")[2], e.data["critically_low"])
         for e in inn.events
         if e.kind is EventKind.MACHINE_DISK_OUT_OF_SPACE
     ]

@@ -74,7 +74,7 @@ async def test_a_machine_that_stops_gives_its_keyboard_back(inn: Inn, keyboard: 
 
 async def test_ctrl_alt_delete_reboots_the_guest(inn: Inn, keyboard: Keyboard) -> None:
     """Together, or one after the other."""
-    boots = [(await inn.agents.connected("web-1", timeout=60)).hello.boot_id]
+    boots = [(await inn.agents.connected((await inn.machine()).key, timeout=60)).hello.boot_id]
     sequence = "DOWN,Key_LeftCtrl,DOWN,Key_LeftAlt,Key_Delete,UP,Key_LeftAlt,UP,Key_LeftCtrl"
     for way in ("sequence", "chord"):
         if way == "sequence":
@@ -84,7 +84,7 @@ async def test_ctrl_alt_delete_reboots_the_guest(inn: Inn, keyboard: Keyboard) -
             typing = keyboard.press_and_release("web-1", keys, session="")
         await _run(inn, typing)
         await inn.clock.advance(120)
-        boots.append((await inn.agents.connected("web-1", timeout=60)).hello.boot_id)
+        boots.append((await inn.agents.connected((await inn.machine()).key, timeout=60)).hello.boot_id)
     assert len(set(boots)) == 3
 
 

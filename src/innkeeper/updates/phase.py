@@ -166,6 +166,10 @@ class Run:
         """The machine as its host has it now."""
         return await self.hypervisor.inventory.get(self.machine)
 
+    async def key(self) -> str:
+        """The machine's key, by which its agent is found; orders of former releases have none."""
+        return self.order.key or (await self.state()).key
+
     async def check_alive(self) -> None:
         """Raises ``Stop`` where the machine does not run, and so no guest can answer."""
         state = (await self.state()).state
@@ -187,7 +191,7 @@ class Run:
         """A session with the guest's agent. Raises ``AgentError``, or ``Stop`` where the machine died."""
         return await session(
             self.agents,
-            self.order.of_machine,
+            await self.key(),
             clock=self.clock,
             timeout=timeout,
             check_alive=self.check_alive,

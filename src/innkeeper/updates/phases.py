@@ -145,7 +145,7 @@ async def look_first(run: Run) -> Baseline | None:
 async def apply(run: Run) -> Applied:
     """Start the update in the guest and follow it to its end."""
     follower = Follower(
-        machine=run.machine,
+        machine=await run.key(),
         identifier=run.order.identifier,
         agents=run.agents,
         clock=run.clock,

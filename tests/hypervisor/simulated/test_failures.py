@@ -140,15 +140,16 @@ async def test_a_session_goes_with_its_host(inn: Inn) -> None:
     """The agent's port is reached by the host: a session is lost, and another begins when it is back."""
     await inn.during(inn.host.lifecycle.start("web-1"))
     await inn.clock.advance(60)
-    session = await inn.agents.connected("web-1", timeout=60)
+    key = (await inn.host.inventory.get("web-1")).key
+    session = await inn.agents.connected(key, timeout=60)
     inn.failures.put("attic", Failure.AWAY)
-    assert not inn.agents.is_connected("web-1")
+    assert not inn.agents.is_connected(key)
     with pytest.raises(AgentError):
         await session.ping()
     with pytest.raises(AgentError):
-        await inn.during(inn.agents.connected("web-1", timeout=60))
+        await inn.during(inn.agents.connected(key, timeout=60))
     inn.failures.put("attic", None)
-    await (await inn.agents.connected("web-1", timeout=60)).ping()
+    await (await inn.agents.connected(key, timeout=60)).ping()
 
 
 async def test_a_file_says_what_fails(inn: Inn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ async def running(inn: Inn) -> AsyncIterator[str]:
     """A machine of the south that runs."""
     _, south = inn
     await _command(south, "startup")
-    await south.house.agents.connected("db-2", timeout=30)
+    await south.house.agents.connected((await south.house.machines.get("db-2")).key, timeout=30)
     yield "db-2"
     await _command(south, "turn_off")
 

@@ -93,7 +93,7 @@ class FakeAgents:
         return None if found is None else found[0].heartbeat(found[1])
 
     def _find(self, machine: str) -> tuple[Simulation, str] | None:
-        """The host and the name of a machine, by its key or its name."""
+        """The host and the name of a machine, by its key."""
         last = self._found.get(machine)
         for simulation in self._simulations.values() if last is None else (last,):
             if (name := _name_on(simulation, machine)) is not None:
@@ -109,11 +109,9 @@ class FakeAgents:
 
 
 def _name_on(simulation: Simulation, machine: str) -> str | None:
-    """The name of a machine that the host has, by its key or its name."""
+    """The name of a machine that the host has, by its key: as at real hosts, a name alone finds nobody."""
     host_id, _, uuid = machine.rpartition("/")
-    if host_id:
-        return simulation.name_of(uuid) if host_id == simulation.identity.id else None
-    return machine if machine in simulation.machines else None
+    return simulation.name_of(uuid) if host_id and host_id == simulation.identity.id else None
 
 
 class FakeAgent:
