@@ -32,8 +32,8 @@ async def test_servers_are_listed_with_their_hosts_and_tasks(database: Database)
     servers, leases = Servers(database), Leases(database)
     attic, cellar = await servers.enrol("attic", version="1"), await servers.enrol("cellar", version="2")
     for host, server in (("h1", attic), ("h2", cellar)):
-        reach = Reach(host_id=host, server_id=server.id, stand_in=False)
-        await leases.enter(reach, name=f"name of {host}", uri="")
+        reach = Reach(host_id=host, server_id=server.id, stand_in=False, name=f"name of {host}")
+        await leases.enter(reach)
         assert await leases.take(server.id, host)
     await servers.leave(cellar)
     found = await (await fleet(database, attic)).list()
@@ -53,6 +53,32 @@ async def test_a_server_is_drained_and_joins_again(database: Database) -> None:
     with pytest.raises(ServiceError, match="no server “barn”") as refused:
         await all_servers.drain("barn")
     assert refused.value.code is ErrorCode.ERROR_NOT_FOUND
+
+
+async def test_what_a_drained_server_keeps_is_told_with_the_reason(database: Database) -> None:
+    """Nobody else has the host, nobody has opened it yet, or something is in flight there."""
+    servers, leases = Servers(database), Leases(database)
+    attic, cellar = await servers.enrol("attic"), await servers.enrol("cellar")
+
+    async def reason() -> str:
+        (kept,) = (await (await fleet(database, attic)).get("attic")).keeps
+        assert kept.name == "vault"
+        return kept.reason
+
+    own, other = (
+        Reach(host_id="h1", server_id=each.id, stand_in=False, name="vault") for each in (attic, cellar)
+    )
+    await leases.enter(own)
+    held = await leases.take(attic.id, "h1")
+    assert held is not None
+    assert (await (await fleet(database, attic)).get("attic")).keeps == ()
+    await servers.set_state(attic.id, ServerState.DRAINING)
+    assert "no other server" in await reason()
+    await leases.enter(other)
+    await leases.offer(attic.id, held, offered=True)
+    assert "offered to cellar" in await reason()
+    await leases.enter(other)
+    assert "goes to cellar as soon as nothing is in flight" in await reason()
 
 
 async def test_a_server_that_lives_is_retired_only_where_that_is_said(database: Database) -> None:

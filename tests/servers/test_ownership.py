@@ -81,6 +81,12 @@ async def peer(database: Database, name: str, *, ttl: dt.timedelta = TTL) -> Pee
     return made
 
 
+async def hand_over(owner: Peer, other: Peer) -> None:
+    """One server offers its hosts, another opens them, and the first looks whether one has."""
+    for each in (owner, other, owner):
+        await each.ownership.look()
+
+
 async def test_a_host_that_another_server_owns_is_not_taken(database: Database) -> None:
     """Whose it is, is said; it is taken when that one has left."""
     attic, cellar = await peer(database, "attic"), await peer(database, "cellar")
@@ -189,13 +195,12 @@ async def test_a_stand_in_gives_the_host_back_when_nothing_is_in_flight(database
     with pytest.raises(HostElsewhere):
         await returning.claim("h1")
     stand_in.in_flight = 1
-    await stand_in.ownership.look()
+    await hand_over(stand_in, preferred)
     assert stand_in.ownership.owns("h1")
     assert not stand_in.ownership.may_begin("h1")
     stand_in.in_flight = 0
     await stand_in.ownership.look()
     assert not stand_in.ownership.owns("h1")
-    await stand_in.ownership.look()
     await preferred.ownership.look()
     assert preferred.ownership.owns("h1")
     await stand_in.ownership.look()
@@ -207,10 +212,11 @@ async def test_a_drained_server_hands_over_what_another_can_take(database: Datab
     attic, cellar = await peer(database, "attic"), await peer(database, "cellar")
     await attic.own("shared")
     await attic.own("alone")
+    fence = cellar.add("shared")
     with pytest.raises(HostElsewhere):
-        await cellar.own("shared")
+        await fence.claim("shared")
     await Servers(database).set_state(attic.ownership.server.id, ServerState.DRAINING)
-    await attic.ownership.look()
+    await hand_over(attic, cellar)
     await cellar.ownership.look()
     assert cellar.ownership.owns("shared")
     assert attic.ownership.owns("alone")
@@ -219,6 +225,61 @@ async def test_a_drained_server_hands_over_what_another_can_take(database: Datab
     await attic.ownership.look()
     assert attic.ownership.may_begin("alone")
     assert cellar.ownership.owns("shared")
+
+
+async def test_a_host_is_not_handed_over_to_a_server_that_names_it_no_longer(database: Database) -> None:
+    """It reached the host before its settings were changed."""
+    attic, before = await peer(database, "attic"), await peer(database, "cellar")
+    await attic.own("shared")
+    with pytest.raises(HostElsewhere):
+        await before.own("shared")
+    after = await peer(database, "cellar")
+    await Servers(database).set_state(attic.ownership.server.id, ServerState.DRAINING)
+    await hand_over(attic, after)
+    assert attic.ownership.owns("shared")
+    (lease,) = await Leases(database).list()
+    assert lease.offered_at is None
+
+
+async def test_a_host_is_kept_until_another_server_has_opened_it(database: Database) -> None:
+    """It is offered first: whoever reached it once may not reach it now."""
+    attic, cellar = await peer(database, "attic"), await peer(database, "cellar")
+    await attic.own("shared")
+    fence = cellar.add("shared")
+    with pytest.raises(HostElsewhere):
+        await fence.claim("shared")
+    reached = asyncio.Event()
+
+    async def connect() -> None:
+        if reached.is_set():
+            await fence.claim("shared")
+            await fence.opened()
+
+    fence.bind(connect=connect, disconnect=connect)
+    await Servers(database).set_state(attic.ownership.server.id, ServerState.DRAINING)
+    for _ in range(3):
+        await hand_over(attic, cellar)
+    assert attic.ownership.owns("shared")
+    reached.set()
+    await hand_over(attic, cellar)
+    assert not attic.ownership.owns("shared")
+    await cellar.ownership.look()
+    assert cellar.ownership.owns("shared")
+    (lease,) = await Leases(database).list()
+    assert lease.offered_at is None
+
+
+async def test_a_stand_in_goes_on_while_whoever_should_have_the_host_does_not_open_it(
+    database: Database,
+) -> None:
+    """New work begins there, as long as the host is only offered."""
+    stand_in, preferred = await peer(database, "stand-in"), await peer(database, "preferred")
+    await stand_in.own("h1", stand_in=True)
+    returning = preferred.ownership.fence(name="h1", uri="test:///h1")
+    with pytest.raises(HostElsewhere):
+        await returning.claim("h1")
+    await hand_over(stand_in, preferred)
+    assert stand_in.ownership.may_begin("h1")
 
 
 async def test_a_retired_server_that_lives_stops_at_its_next_look(database: Database) -> None:
@@ -245,7 +306,7 @@ async def test_a_host_that_is_handed_over_is_not_taken_up_again_by_itself(databa
     returning = preferred.add("h1")
     with pytest.raises(HostElsewhere):
         await returning.claim("h1")
-    await stand_in.ownership.look()
+    await hand_over(stand_in, preferred)
     await returning.claim("h1")
     assert fence.held is None
 

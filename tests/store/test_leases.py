@@ -26,8 +26,15 @@ async def entered(database: Database, *hosts: str) -> Leases:
 
 async def enter(leases: Leases, host: str, server: str, *, stand_in: bool = False) -> None:
     """Say that a server reaches a host."""
-    reach = Reach(host_id=host, server_id=server, stand_in=stand_in)
-    await leases.enter(reach, name=f"name of {host}", uri="test:///default")
+    await leases.enter(
+        Reach(
+            host_id=host,
+            server_id=server,
+            stand_in=stand_in,
+            name=f"name of {host}",
+            uri=f"test:///{host}",
+        )
+    )
 
 
 async def taken(leases: Leases, server: str, host: str) -> Held:
@@ -97,15 +104,46 @@ async def test_a_stand_in_takes_what_no_other_living_server_can(database: Databa
     assert await leases.take(stand_in.id, "h1", stand_in=True)
 
 
-async def test_a_host_that_is_renamed_keeps_its_lease(database: Database) -> None:
-    """Its id is the same."""
+async def test_a_host_that_its_owner_renames_keeps_its_lease(database: Database) -> None:
+    """Its id is the same; what another server calls it is not what everybody does."""
     leases = await entered(database, "h1")
-    held = await taken(leases, "a", "h1")
-    reach = Reach(host_id="h1", server_id="a", stand_in=False)
-    await leases.enter(reach, name="cellar", uri="qemu:///system")
+    await taken(leases, "a", "h1")
+    for server, name in (("a", "cellar"), ("b", "vault")):
+        reach = Reach(host_id="h1", server_id=server, stand_in=False, name=name, uri=f"test:///{name}")
+        await leases.enter(reach)
+    held = await leases.retake("a", "h1")
+    assert held is not None
     (lease,) = await leases.list()
-    assert (lease.name, lease.uri, lease.server_id, lease.alive) == ("cellar", "qemu:///system", "a", True)
+    assert (lease.name, lease.uri, lease.server_id, lease.alive) == ("cellar", "test:///cellar", "a", True)
     assert await leases.renew("a", [held]) == [held]
+
+
+async def test_a_server_reaches_what_its_settings_name_now(database: Database) -> None:
+    """What they named before is forgotten, and the host that was at an address where another is now."""
+    servers, leases = Servers(database), Leases(database)
+    attic, cellar = await servers.enrol("attic"), await servers.enrol("cellar")
+    for server in (attic, cellar):
+        for host in ("h1", "h2"):
+            await enter(leases, host, server.id)
+    await leases.keep(attic.id, ["test:///h1"])
+    reaches = sorted((each.host_id, each.server_id == attic.id) for each in await leases.reaches())
+    assert reaches == [("h1", False), ("h1", True), ("h2", False)]
+    await leases.enter(Reach(host_id="h3", server_id=attic.id, stand_in=False, uri="test:///h1"))
+    assert {each.host_id for each in await leases.reaches() if each.server_id == attic.id} == {"h3"}
+    await servers.set_state(cellar.id, ServerState.RETIRED)
+    assert [each.host_id for each in await leases.reaches()] == ["h3"]
+
+
+async def test_a_stand_in_takes_what_whoever_could_has_left_for_long(database: Database) -> None:
+    """That one lives, and has the host in its settings: it does not reach it, or had taken it."""
+    servers, leases = Servers(database), Leases(database, ttl=dt.timedelta(milliseconds=1))
+    preferred, stand_in = await servers.enrol("preferred"), await servers.enrol("stand-in")
+    await enter(leases, "h1", preferred.id)
+    await enter(leases, "h1", stand_in.id, stand_in=True)
+    await taken(leases, preferred.id, "h1")
+    await asyncio.sleep(0.05)
+    assert await Leases(database).take(stand_in.id, "h1", stand_in=True) is None
+    assert await leases.take(stand_in.id, "h1", stand_in=True)
 
 
 async def test_a_lease_that_ran_out_within_a_transaction_is_not_taken_for_one_that_holds(

@@ -86,8 +86,8 @@ async def test_a_retired_server_gives_up_its_name_and_its_hosts(database: Databa
     """It is listed no longer; under its name a start joins anew, as the same."""
     servers, leases = Servers(database), Leases(database)
     old = await servers.enrol("old")
-    reach = Reach(host_id="host-1", server_id=old.id, stand_in=False)
-    await leases.enter(reach, name="attic", uri="")
+    reach = Reach(host_id="host-1", server_id=old.id, stand_in=False, name="attic")
+    await leases.enter(reach)
     assert await leases.take(old.id, "host-1")
     assert await servers.set_state(old.id, ServerState.RETIRED)
     assert await servers.list() == []

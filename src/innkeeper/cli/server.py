@@ -97,6 +97,9 @@ def _print(session: Session, servers: tuple[ServerMessage, ...]) -> None:
             Text("now" if server.alive else session.moment(server.last_seen)),
         )
     session.out.print(made)
+    for server in servers:
+        for host in server.keeps:
+            session.note(f"{server.name} keeps {host.name}. {host.reason}")
 
 
 def _state(server: ServerMessage) -> Text:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from innkeeper.errors import ErrorCode, InvalidArgument, NotSupported, ServiceError
+from innkeeper.servers.lease import HostLease, Reach
 from innkeeper.servers.ports import LeaseStore, ServerStore
 from innkeeper.servers.server import Server, ServerState
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class KeptHost:
+    """A host that a drained server has still."""
+
+    name: str
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +30,8 @@ class ServerView:
     in_flight: int = 0
     #: The names of the hosts that it takes only while no other server can.
     stands_in_for: tuple[str, ...] = ()
+    #: The hosts that it has still, though it is drained.
+    keeps: tuple[KeptHost, ...] = ()
 
 
 class Fleet:
@@ -57,15 +68,17 @@ class Fleet:
         hosts: dict[str, list[str]] = {}
         for lease in leases:
             hosts.setdefault(lease.server_id or "", []).append(lease.name)
-        stand_ins = await self._stand_ins({lease.host_id: lease.name for lease in leases})
+        reaches, servers = await self._leases.reaches(), await self._servers.list()
+        stand_ins = _stand_ins(reaches, {lease.host_id: lease.name for lease in leases})
         return [
             ServerView(
                 server=self._named(server),
                 hosts=tuple(sorted(hosts.get(server.id, ()))),
                 in_flight=in_flight.get(server.id, 0),
                 stands_in_for=tuple(sorted(stand_ins.get(server.id, ()))),
+                keeps=tuple(_kept(server, leases, reaches, servers)),
             )
-            for server in await self._servers.list()
+            for server in servers
         ]
 
     async def get(self, name: str) -> ServerView:
@@ -105,14 +118,6 @@ class Fleet:
             view, hosts=(), server=dataclasses.replace(view.server, state=ServerState.RETIRED)
         )
 
-    async def _stand_ins(self, names: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
-        """The hosts for which each server stands in; ``names`` are those of the hosts, by their ids."""
-        found: dict[str, list[str]] = {}
-        for reach in await self._leases.reaches():
-            if reach.stand_in and reach.host_id in names:
-                found.setdefault(reach.server_id, []).append(names[reach.host_id])
-        return found
-
     async def _change(self, name: str, state: ServerState) -> ServerView:
         self._refuse_alone()
         view = await self.get(name)
@@ -132,3 +137,35 @@ class Fleet:
         """A server with a file for a database has a row without its name."""
         is_own = server.id == self.own.id and self._hurry is None
         return dataclasses.replace(server, name=self.own.name, alive=True) if is_own else server
+
+
+def _stand_ins(reaches: Sequence[Reach], names: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
+    """The hosts for which each server stands in; ``names`` are those of the hosts, by their ids."""
+    found: dict[str, list[str]] = {}
+    for reach in reaches:
+        if reach.stand_in and reach.host_id in names:
+            found.setdefault(reach.server_id, []).append(names[reach.host_id])
+    return found
+
+
+def _kept(
+    server: Server, leases: Sequence[HostLease], reaches: Sequence[Reach], servers: Sequence[Server]
+) -> Iterator[KeptHost]:
+    """The hosts that a drained server has still, by name, and why."""
+    if server.state is not ServerState.DRAINING or not server.alive:
+        return
+    serving = {each.id: each.name for each in servers if each.alive and each.state is ServerState.SERVING}
+    for lease in leases:
+        if lease.alive and lease.server_id == server.id:
+            others = [each for each in reaches if each.host_id == lease.host_id and each.server_id in serving]
+            opened = [serving[each.server_id] for each in others if each.has_opened(lease)]
+            named = [serving[each.server_id] for each in others]
+            yield KeptHost(name=lease.name, reason=_why_kept(opened, named))
+
+
+def _why_kept(opened: Sequence[str], named: Sequence[str]) -> str:
+    if opened:
+        return f"It goes to {' or '.join(opened)} as soon as nothing is in flight on it."
+    if named:
+        return f"It is offered to {' and '.join(named)}, and stays until it is opened there."
+    return "It stays: no other server that lives and serves has it in its settings and reaches it."

@@ -23,6 +23,8 @@ class HostLease:
     until: dt.datetime | None = None
     #: Whether ``until`` lies ahead by the database's clock.
     alive: bool = False
+    #: Since when its owner would leave it to whoever opens it; ``None`` where it would not.
+    offered_at: dt.datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,3 +43,16 @@ class Reach:
     server_id: str
     #: Whether it takes the host only while no other server can.
     stand_in: bool
+    #: The host's name and URI in its settings.
+    name: str = ""
+    uri: str = ""
+    #: When the host answered it last; ``None`` until it has.
+    reached_at: dt.datetime | None = None
+
+    def has_opened(self, lease: HostLease) -> bool:
+        """Whether the server has opened the host since its owner offered it."""
+        return (
+            self.reached_at is not None
+            and lease.offered_at is not None
+            and self.reached_at >= lease.offered_at
+        )

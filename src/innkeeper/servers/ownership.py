@@ -31,11 +31,14 @@ class LeaseTimes:
     renewal: float = 8.0
     #: So much earlier than in the database, a lease ends for its owner.
     margin: float = 8.0
+    #: Between two looks while a host is handed over.
+    hand_over: float = 1.0
 
     @classmethod
     def of(cls, seconds: float) -> LeaseTimes:
         """Return the times of leases that hold so long: renewed in time to miss one or two renewals."""
-        return cls(ttl=seconds, renewal=seconds * 8 / 30, margin=seconds * 8 / 30)
+        renewal = seconds * 8 / 30
+        return cls(ttl=seconds, renewal=renewal, margin=renewal, hand_over=min(cls().hand_over, renewal))
 
 
 TIMES: Final = LeaseTimes()
@@ -87,6 +90,9 @@ class Ownership:
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hurry = asyncio.Event()
+        #: The offers of hosts that this server has heard of, and until when it looks often for them.
+        self._offers: frozenset[dt.datetime] = frozenset()
+        self._often_until = float("-inf")
         self._changed = asyncio.Condition()
         #: Set when another process has this server's name, or it was retired: there is no way back.
         self.replaced = asyncio.Event()
@@ -147,6 +153,7 @@ class Ownership:
     async def begin(self, callbacks: Callbacks) -> None:
         """Begin the work on hosts that are open already, and on others as they come."""
         self._callbacks = callbacks
+        await self._leases.keep(self.server.id, {fence.uri for fence in self._fences})
         self._new += [fence.host_id for fence in self._fences if fence.is_open]
         await self._begin_new()
 
@@ -168,8 +175,10 @@ class Ownership:
             await self._lose([fence for fence in self._fences if fence.held is not None])
             return
         await self._renew(sent)
-        await self._hand_over()
-        await self._try_free()
+        peers = await self._peers()
+        await self._hand_over(peers)
+        await self._try_free(peers)
+        self._look_often(peers)
 
     async def close(self) -> None:
         """Give every host up, at the orderly end of the service: nothing here acts on them any more."""
@@ -193,8 +202,7 @@ class Ownership:
             if other.held is not None and other.host_id == fence.host_id:
                 raise _twice(fence, other)
         sent = self._seconds()
-        reach = Reach(host_id=fence.host_id, server_id=self.server.id, stand_in=fence.stand_in)
-        await self._leases.enter(reach, name=fence.name, uri=fence.uri)
+        await self._leases.enter(fence.reach)
         if self._is_closed:
             raise await self._refusal(fence)
         held = await self._leases.retake(self.server.id, fence.host_id)
@@ -244,7 +252,10 @@ class Ownership:
 
     async def _rest(self) -> None:
         waiting = asyncio.ensure_future(self._hurry.wait())
-        sleeping = asyncio.ensure_future(self._sleep(self._times.renewal))
+        is_often = self._seconds() < self._often_until
+        sleeping = asyncio.ensure_future(
+            self._sleep(self._times.hand_over if is_often else self._times.renewal)
+        )
         try:
             await asyncio.wait({waiting, sleeping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -282,56 +293,79 @@ class Ownership:
         await self._tell()
         await fence.disconnect()
 
-    async def _hand_over(self) -> None:
-        """Give up what another server has the better right to, as soon as nothing is in flight there."""
-        own = [fence for fence in self._fences if fence.held is not None]
-        if not own:
-            await self._hear_state()
-            return
-        others = await self._others()
-        for fence in own:
-            fence.is_leaving = self._is_better(fence, others.get(fence.host_id, ()))
+    async def _hand_over(self, peers: _Peers) -> None:
+        """Offer what another server has the better right to, and give it up once that one has opened it.
+
+        And as soon as nothing is in flight there; what nobody opens stays.
+        """
+        for fence in [fence for fence in self._fences if fence.held is not None]:
+            lease, reaches = peers.leases.get(fence.host_id), peers.reaches.get(fence.host_id, ())
+            better = [reach for reach in reaches if self._is_better(fence, reach)]
+            await self._offer(fence, lease, is_wanted=bool(better))
+            fence.is_leaving = lease is not None and any(reach.has_opened(lease) for reach in better)
             if fence.is_leaving and not await self._in_flight(fence.host_id):
                 await self._stop(fence)
                 _log.info("host.handed_over", host=fence.name, host_id=fence.host_id)
 
-    def _is_better(self, fence: HostFence, others: Sequence[Reach]) -> bool:
-        """Whether one of the other servers that live and reach the host should have it."""
-        if self._state is ServerState.DRAINING:
-            return bool(others)
-        return fence.stand_in and any(not other.stand_in for other in others)
+    async def _offer(self, fence: HostFence, lease: HostLease | None, *, is_wanted: bool) -> None:
+        if fence.held is None or lease is None or is_wanted == (lease.offered_at is not None):
+            return
+        await self._leases.offer(self.server.id, fence.held, offered=is_wanted)
+        if is_wanted:
+            self._look_often_now()
+            _log.info("host.offered", host=fence.name, host_id=fence.host_id)
 
-    async def _others(self) -> Mapping[str, Sequence[Reach]]:
-        """The other servers that live and serve, by the hosts that they reach."""
-        living = await self._hear_state()
-        found: dict[str, list[Reach]] = {}
-        for reach in await self._leases.reaches():
-            if reach.server_id in living:
-                found.setdefault(reach.host_id, []).append(reach)
-        return found
+    def _is_better(self, fence: HostFence, reach: Reach) -> bool:
+        """Whether another server that lives and serves should have the host, if it can open it."""
+        return self._state is ServerState.DRAINING or (fence.stand_in and not reach.stand_in)
 
-    async def _hear_state(self) -> frozenset[str]:
-        """Hear what this server is to do; returns the ids of the others that live and serve."""
+    async def _peers(self) -> _Peers:
+        """Read what there is to know of the others, and what this server is to do."""
         servers = await self._servers.list()
         self._state = next((each.state for each in servers if each.id == self.server.id), self._state)
-        return frozenset(
-            each.id
-            for each in servers
-            if each.alive and each.state is ServerState.SERVING and each.id != self.server.id
-        )
+        serving = {each.id for each in servers if each.alive and each.state is ServerState.SERVING}
+        reaches: dict[str, list[Reach]] = {}
+        own: dict[str, Reach] = {}
+        for reach in await self._leases.reaches():
+            if reach.server_id == self.server.id:
+                own[reach.host_id] = reach
+            elif reach.server_id in serving:
+                reaches.setdefault(reach.host_id, []).append(reach)
+        return _Peers({lease.host_id: lease for lease in await self._leases.list()}, reaches, own)
 
     async def _in_flight(self, host_id: str) -> int:
         return await self._callbacks.in_flight(host_id) if self._callbacks is not None else 0
 
-    async def _try_free(self) -> None:
-        """Open hosts that nobody owns: a host that answers is taken."""
-        waiting = [fence for fence in self._fences if fence.held is None and fence.host_id]
-        if not waiting:
-            return
-        owned = {lease.host_id for lease in await self._leases.list() if lease.alive}
-        for fence in waiting:
-            if fence.host_id not in owned:
+    async def _try_free(self, peers: _Peers) -> None:
+        """Open hosts that nobody owns, which are taken if they answer, and those that are offered."""
+        for fence in self._fences:
+            lease = peers.leases.get(fence.host_id)
+            if fence.held is None and lease is not None and (not lease.alive or self._may_come(peers, lease)):
                 await fence.connect()
+
+    def _may_come(self, peers: _Peers, lease: HostLease) -> bool:
+        """Whether a host is offered, and this server has not shown yet that it can open it."""
+        reach = peers.own.get(lease.host_id)
+        return (
+            lease.offered_at is not None
+            and self._state is ServerState.SERVING
+            and (reach is None or not reach.has_opened(lease))
+        )
+
+    def _look_often(self, peers: _Peers) -> None:
+        """Look often for a while after a host was offered that this server has, or would take."""
+        concerned = {fence.host_id for fence in self._fences}
+        offers = frozenset(
+            lease.offered_at
+            for lease in peers.leases.values()
+            if lease.offered_at is not None and lease.host_id in concerned
+        )
+        if offers - self._offers:
+            self._look_often_now()
+        self._offers = offers
+
+    def _look_often_now(self) -> None:
+        self._often_until = self._seconds() + self._times.ttl
 
     async def _refusal(self, fence: HostFence) -> HostElsewhere:
         leases = {lease.host_id: lease for lease in await self._leases.list()}
@@ -347,6 +381,18 @@ class Ownership:
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Peers:
+    """What the tables say of the other servers."""
+
+    #: By the hosts' ids.
+    leases: Mapping[str, HostLease]
+    #: What the others reach that live and serve.
+    reaches: Mapping[str, Sequence[Reach]]
+    #: What this server reaches.
+    own: Mapping[str, Reach]
 
 
 class HostFence:
@@ -384,6 +430,17 @@ class HostFence:
     def is_certain(self) -> bool:
         """Whether the lease holds by this server's clock."""
         return self.held is not None and self._ownership.now <= self._deadline
+
+    @property
+    def reach(self) -> Reach:
+        """What this server says of the host to the others."""
+        return Reach(
+            host_id=self.host_id,
+            server_id=self._ownership.server.id,
+            stand_in=self.stand_in,
+            name=self.name,
+            uri=self.uri,
+        )
 
     @property
     def epoch(self) -> int:

@@ -37,13 +37,19 @@ class LeaseStore(Protocol):
     async def reaches(self) -> Sequence[Reach]:
         """Who can work on which host."""
 
-    async def enter(self, reach: Reach, *, name: str, uri: str) -> None:
-        """Make a host known, or give it another name or URI, and say who reaches it; its lease stays."""
+    async def enter(self, reach: Reach) -> None:
+        """Note that a host has answered a server now; its lease stays."""
+
+    async def keep(self, server_id: str, uris: Collection[str]) -> None:
+        """Forget what a server reached by URIs that are not among these: its settings name it no longer."""
+
+    async def offer(self, server_id: str, held: Held, *, offered: bool) -> None:
+        """Offer a host to whoever can open it, or take the offer back."""
 
     async def take(self, server_id: str, host_id: str, *, stand_in: bool = False) -> Held | None:
         """Take a host that nobody owns, with a new epoch; ``None`` where it is another's.
 
-        A stand-in does not take one that a living server can take which is none.
+        A stand-in does not take one that a living server can take which is none, and has had the time to.
         """
 
     async def retake(self, server_id: str, host_id: str) -> Held | None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from innkeeper.servers.lease import Held, HostLease, Reach
 from innkeeper.servers.server import ServerState
-from innkeeper.store.database import Database, upsert
+from innkeeper.store.database import Database, add_if_free, upsert
 from innkeeper.store.moments import moment
 from innkeeper.store.tables import host_leases, host_reaches, servers
 
@@ -37,18 +37,39 @@ class Leases:
     async def reaches(self) -> Sequence[Reach]:
         """Who can work on which host."""
         rows = await self._database.read(lambda c: c.execute(sa.select(host_reaches)).all())
-        return [Reach(host_id=row.host, server_id=row.server, stand_in=row.stand_in) for row in rows]
+        return [_reach(row) for row in rows]
 
-    async def enter(self, reach: Reach, *, name: str, uri: str) -> None:
-        """Make a host known, or give it another name or URI, and say who reaches it; its lease stays."""
-        row = {"host": reach.host_id, "name": name, "uri": uri}
-        reached = {"host": reach.host_id, "server": reach.server_id, "stand_in": reach.stand_in}
+    async def enter(self, reach: Reach) -> None:
+        """Note that a host has answered a server now; its lease stays."""
+        row = {"host": reach.host_id, "name": reach.name, "uri": reach.uri}
+        reached = {"server": reach.server_id, "stand_in": reach.stand_in, **row}
+        # Another computer answers there now.
+        before = (
+            (host_reaches.c.server == reach.server_id)
+            & (host_reaches.c.uri == reach.uri)
+            & (host_reaches.c.host != reach.host_id)
+        )
 
         def enter(connection: sa.Connection) -> None:
-            upsert(connection, host_leases, row)
-            upsert(connection, host_reaches, reached)
+            add_if_free(connection, host_leases, row)
+            connection.execute(sa.delete(host_reaches).where(before))
+            upsert(connection, host_reaches, reached | {"reached_at": moment(connection)})
 
         await self._database.write(enter)
+
+    async def keep(self, server_id: str, uris: Collection[str]) -> None:
+        """Forget what a server reached by URIs that are not among these: its settings name it no longer."""
+        others = (host_reaches.c.server == server_id) & host_reaches.c.uri.not_in(sorted(uris))
+        await self._database.write(lambda c: c.execute(sa.delete(host_reaches).where(others)))
+
+    async def offer(self, server_id: str, held: Held, *, offered: bool) -> None:
+        """Offer a host to whoever can open it, or take the offer back."""
+
+        def offer(connection: sa.Connection) -> None:
+            update = sa.update(host_leases).where(*_mine(server_id, [held]))
+            connection.execute(update.values(offered_at=moment(connection) if offered else None))
+
+        await self._database.write(offer)
 
     async def take(self, server_id: str, host_id: str, *, stand_in: bool = False) -> Held | None:
         """Take a host that nobody owns, with a new epoch; ``None`` where it is another's."""
@@ -58,7 +79,7 @@ class Leases:
                 host_leases.c.until <= moment(connection), sa.true()
             )
             if stand_in:
-                is_free &= ~_another_comes(connection, server_id)
+                is_free &= ~_another_comes(connection, server_id) | _is_left(connection, self._ttl)
             return self._take(connection, server_id, host_id, is_free)
 
         return await self._database.write(take)
@@ -126,6 +147,10 @@ class Leases:
                 server=server_id,
                 epoch=host_leases.c.epoch + 1,
                 until=moment(connection, later=self._ttl),
+                offered_at=None,
+                # The owner's words for it are everybody's.
+                name=_as_reached(host_reaches.c.name, server_id, host_leases.c.name),
+                uri=_as_reached(host_reaches.c.uri, server_id, host_leases.c.uri),
             )
         )
         return next(iter(_returned(connection, update)), None)
@@ -141,6 +166,21 @@ def _another_comes(connection: sa.Connection, server_id: str) -> sa.ColumnElemen
         servers.c.until > moment(connection),
         servers.c.state == ServerState.SERVING.value,
     )
+
+
+def _is_left(connection: sa.Connection, ttl: dt.timedelta) -> sa.ColumnElement[bool]:
+    """Whether nobody has looked after the host for so long that whoever could would have taken it."""
+    return host_leases.c.until <= moment(connection, later=-2 * ttl)
+
+
+def _as_reached(
+    column: sa.ColumnElement[str], server_id: str, otherwise: sa.ColumnElement[str]
+) -> sa.ColumnElement[str]:
+    """What the server's settings say of the host."""
+    said = sa.select(column).where(
+        host_reaches.c.host == host_leases.c.host, host_reaches.c.server == server_id
+    )
+    return sa.func.coalesce(sa.func.nullif(said.scalar_subquery(), ""), otherwise)
 
 
 def _mine(server_id: str, held: Collection[Held]) -> Sequence[sa.ColumnElement[bool]]:
@@ -170,4 +210,16 @@ def _lease(row: sa.Row[tuple[object, ...]]) -> HostLease:
         epoch=row.epoch,
         until=row.until,
         alive=bool(row.alive),
+        offered_at=row.offered_at,
+    )
+
+
+def _reach(row: sa.Row[tuple[object, ...]]) -> Reach:
+    return Reach(
+        host_id=row.host,
+        server_id=row.server,
+        stand_in=row.stand_in,
+        name=row.name,
+        uri=row.uri,
+        reached_at=row.reached_at,
     )

@@ -15,7 +15,7 @@ from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.servers.server import Server, ServerState
 from innkeeper.store.database import Database
 from innkeeper.store.moments import moment
-from innkeeper.store.tables import host_leases, servers
+from innkeeper.store.tables import host_leases, host_reaches, servers
 
 #: For so long a name stays with a server that no longer shows that it lives.
 NAME_TTL: Final = dt.timedelta(seconds=30)
@@ -80,7 +80,8 @@ class Servers:
             if state is ServerState.RETIRED:
                 values["until"] = moment(connection)
                 free = sa.update(host_leases).where(host_leases.c.server == server_id)
-                connection.execute(free.values(server=None, until=moment(connection)))
+                connection.execute(free.values(server=None, until=moment(connection), offered_at=None))
+                connection.execute(sa.delete(host_reaches).where(host_reaches.c.server == server_id))
             update = sa.update(servers).where(servers.c.id == server_id).values(values)
             return bool(connection.execute(update).rowcount)
 

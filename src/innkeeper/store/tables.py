@@ -130,6 +130,8 @@ host_leases = sa.Table(
     # Goes up with each owner and each of its starts.
     sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("until", Instant),
+    # Since when the owner would leave it to whoever opens it.
+    sa.Column("offered_at", Instant),
 )
 sa.Index("host_leases_by_server", host_leases.c.server)
 
@@ -141,6 +143,10 @@ host_reaches = sa.Table(
     sa.Column("server", Words, primary_key=True),
     # Whether the server takes it only while no other can.
     sa.Column("stand_in", sa.Boolean, nullable=False),
+    # By which name and URI, and when it answered there last.
+    sa.Column("name", Words, nullable=False, server_default=""),
+    sa.Column("uri", Words, nullable=False, server_default=""),
+    sa.Column("reached_at", Instant),
 )
 
 # The last transaction of each connection of a server, to know whether one was made whose answer was lost.

@@ -8,6 +8,13 @@ from innkeeper.wire.messages import Message, Request
 from innkeeper.wire.states import ServerState
 
 
+class KeptHostMessage(Message):
+    """A host that a drained server has still."""
+
+    name: str
+    reason: str
+
+
 class ServerMessage(Message):
     """One server."""
 
@@ -28,6 +35,8 @@ class ServerMessage(Message):
     hosts: tuple[str, ...]
     #: The hosts that it takes only while no other server can.
     stands_in_for: tuple[str, ...] = ()
+    #: The hosts that it has still, though it is drained, each with the reason.
+    keeps: tuple[KeptHostMessage, ...] = ()
     #: How many tasks are in flight on it, or wait for it.
     in_flight: int
     #: Whether it is the one that answers.
