@@ -44,6 +44,8 @@ class Service:
         self.socket = directory / "s.sock"
         self.state_dir = directory / "state"
         self.log = directory / "service.log"
+        #: Of its process, besides what this one has.
+        self.environment: dict[str, str] = {}
         self._arguments = ["serve", "--fake", str(machines), "--speed", str(speed)]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -65,6 +67,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=os.environ | self.environment,
             )
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:

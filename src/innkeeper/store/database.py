@@ -22,6 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.servers.acting import acted_on
 from innkeeper.store.commits import Commits
+from innkeeper.store.former_servers import refuse_former_servers
 from innkeeper.store.grouped import GroupedWrites, RowChange
 from innkeeper.store.postgresql import OLDEST_VERSION, Busy, postgres_engine
 from innkeeper.store.sqlite import SameFile, Synchronous, prepare_file, sqlite_engine
@@ -278,6 +279,7 @@ class Database:
                 # Another server may be at it, and take its time.
                 connection.execute(sa.text("set local lock_timeout = 0"))
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+                refuse_former_servers(connection)
             else:
                 # Python's sqlite3 begins a transaction before an INSERT, not before a CREATE: a kill in
                 # the middle would leave half of the tables, and no note of them.

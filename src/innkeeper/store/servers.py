@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.servers.server import Server, ServerState
 from innkeeper.store.database import Database
+from innkeeper.store.former_servers import is_held
 from innkeeper.store.moments import moment
 from innkeeper.store.tables import host_leases, host_reaches, servers
 
@@ -92,8 +93,8 @@ class Servers:
         await self._database.write(lambda c: c.execute(_own_row(server).values(until=moment(c))))
 
     def _enrol(self, connection: sa.Connection, name: str, home: str, version: str) -> Server:
-        if connection.dialect.name == "postgresql":
-            _refuse_held_by_last_release(connection, name)
+        if connection.dialect.name == "postgresql" and is_held(connection, name):
+            raise _name_is_taken(name)
         row = _row_of(connection, name, home)
         if row is not None and row.alive and (not home or row.home != home):
             raise _name_is_taken(name)
@@ -132,13 +133,6 @@ def _row_of(connection: sa.Connection, name: str, home: str) -> sa.Row[tuple[obj
         if row is not None:
             return row
     return connection.execute(query.where(servers.c.name == name)).one_or_none()
-
-
-def _refuse_held_by_last_release(connection: sa.Connection, name: str) -> None:
-    """Raises ``ServiceError`` where a process of a release that locked names for a session has this one."""
-    key = sa.func.hashtextextended(f"innkeeper server {name}", 0)
-    if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(key))):
-        raise _name_is_taken(name)
 
 
 @contextlib.contextmanager
