@@ -107,6 +107,9 @@ class ChannelStore(Protocol):
     async def delete(self, channel: Channel) -> None:
         """Delete a channel, if it is there."""
 
+    async def others_with(self, channel: Channel) -> Sequence[str]:
+        """Return the other servers that live and have a channel of this pipe name, by name."""
+
 
 class MemoryChannelStore:
     """``ChannelStore`` in memory."""
@@ -125,3 +128,11 @@ class MemoryChannelStore:
     async def delete(self, channel: Channel) -> None:
         """Delete a channel."""
         self._channels.pop((channel.server, channel.name.key), None)
+
+    async def others_with(self, channel: Channel) -> Sequence[str]:
+        """Return the other servers that have a channel of this pipe name."""
+        return sorted(
+            server
+            for server, key in self._channels
+            if (key, server != channel.server) == (channel.name.key, True)
+        )

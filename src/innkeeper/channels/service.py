@@ -204,11 +204,7 @@ class Channels:
         if name.key in self._in_work:
             raise _busy(name)
         if name.key in self._open:
-            raise InvalidArgument(
-                f"There is a pipe {name.text} already; upper and lower case are the same.",
-                code=ErrorCode.ERROR_ALREADY_EXISTS,
-                advice="Use that one, close it, or choose another name.",
-            )
+            raise _taken(name)
 
     def _refuse_too_many(self, standing: MachineStanding) -> None:
         taken = len(self._open) + len(self._in_work)
@@ -252,7 +248,7 @@ class Channels:
     async def _start(self, channel: Channel) -> ChannelState:
         listener = await self._listen(channel)
         try:
-            await self._needs.store.put(channel)
+            await self._keep(channel)
         except BaseException:
             del self._open[channel.name.key]
             await listener.close("it could not be kept")
@@ -262,6 +258,16 @@ class Channels:
         self._to_look_at.add(channel.of)
         self._changed.set()
         return listener.state
+
+    async def _keep(self, channel: Channel) -> None:
+        """Write a channel down; of two servers that take one name at once, neither has it.
+
+        A name means one pipe at every server's door: else who connects could reach another guest.
+        """
+        await self._needs.store.put(channel)
+        if others := await self._needs.store.others_with(channel):
+            await self._needs.store.delete(channel)
+            raise _taken(channel.name, f" at the server {others[0]}")
 
     async def _listen(self, channel: Channel) -> ChannelListener:
         path = self.socket_of(channel.name)
@@ -353,6 +359,14 @@ class Channels:
         elif standing is Standing.OFF:
             ended = [each for each in self._open.values() if each.channel.of == machine]
             await asyncio.gather(*(self._stop(each, reason) for each in ended))
+
+
+def _taken(name: PipeName, where: str = "") -> InvalidArgument:
+    return InvalidArgument(
+        f"There is a pipe {name.text} already{where}; upper and lower case are the same.",
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice="Use that one, close it, or choose another name.",
+    )
 
 
 def _busy(name: PipeName) -> InvalidArgument:

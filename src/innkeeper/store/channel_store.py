@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 from innkeeper.channels.channel import Channel
 from innkeeper.channels.pipe_name import PREFIX, PipeName
 from innkeeper.store.database import Database, upsert
-from innkeeper.store.tables import channels
+from innkeeper.store.moments import moment
+from innkeeper.store.tables import channels, servers
 
 _CHANNEL: Final = TypeAdapter(Channel)
 
@@ -49,3 +50,18 @@ class SqlChannelStore:
             channels.c.server == channel.server, channels.c.key == channel.name.key
         )
         await self._database.write(lambda c: c.execute(unwanted))
+
+    async def others_with(self, channel: Channel) -> Sequence[str]:
+        """Return the other servers that live and have a channel of this pipe name, by name."""
+
+        def others(connection: sa.Connection) -> Sequence[str]:
+            query = sa.select(channels.c.server).join(servers, servers.c.name == channels.c.server)
+            return connection.scalars(
+                query.where(
+                    channels.c.key == channel.name.key,
+                    channels.c.server != channel.server,
+                    servers.c.until > moment(connection),
+                ).order_by(channels.c.server)
+            ).all()
+
+        return await self._database.read(others)

@@ -93,3 +93,21 @@ async def test_a_channel_is_opened_used_and_closed_through_the_wrong_door(
         await channel.send(END)
     assert (await north.http.delete("/v1/channels/db-2-echo")).status_code == 204
     assert (await south.http.get("/v1/channels")).json()["channels"] == []
+
+
+async def test_a_pipe_has_one_name_in_the_inn(running: str, inn: Inn) -> None:
+    """Opened at a second server it would lead whoever connects to one guest or the other."""
+    north, south = inn
+    request = {"machine": running, "pipe_name": "\\\\.\\pipe\\only", "guest_port": 7}
+    assert (await north.http.post("/v1/channels", json=request)).status_code == 201
+    started = await north.http.post("/v1/machines/mail/startup", json={})
+    await north.house.tasks.wait(started.json()["task"]["id"])
+    await north.house.agents.connected((await north.house.machines.get("mail")).key, timeout=30)
+    refused = await south.http.post(
+        "/v1/channels", json=request | {"machine": "mail", "pipe_name": "\\\\.\\pipe\\ONLY"}
+    )
+    assert (refused.status_code, "at the server south" in refused.text) == (422, True), refused.text
+    assert len((await north.http.get("/v1/channels")).json()["channels"]) == 1
+    assert (await north.http.delete("/v1/channels/only")).status_code == 204
+    off = await north.http.post("/v1/machines/mail/turn_off", json={})
+    await north.house.tasks.wait(off.json()["task"]["id"])
