@@ -166,6 +166,38 @@ async def test_what_is_known_of_files_comes_from_libvirt(far: Host, daemon: FarD
     assert await far.files.identity(f"{daemon.disks}/none/x") is None
 
 
+_VARIABLES = """<os><type arch='x86_64' machine='q35'>hvm</type>
+  <loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>
+  <nvram>/var/tmp/far_VARS.fd</nvram></os>"""
+_AUTOMATIC = "<os firmware='efi'><type arch='x86_64' machine='q35'>hvm</type></os>"
+_TPM = """<os><type arch='x86_64'>hvm</type></os>
+  <devices><tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm></devices>"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (_VARIABLES, "UEFI variables of stateful are kept in /var/tmp/far_VARS.fd, on the other computer"),
+        (_AUTOMATIC, "UEFI variables of stateful are kept in a folder of libvirt's, on the other computer"),
+        (_TPM, "TPM of stateful keeps its state in .*, on the other computer"),
+    ],
+)
+async def test_firmware_and_tpms_of_another_computer_are_refused_by_name(
+    far: Host, daemon: FarDaemon, parts: str, words: str
+) -> None:
+    """With the way out: a server of Innkeeper there."""
+    await far.definitions.define(
+        f"<domain type='{EMULATED}'><name>stateful</name><memory unit='MiB'>32</memory>"
+        f"<features><acpi/></features>{parts}</domain>"
+    )
+    try:
+        with pytest.raises(MachineUnfit, match=words) as refused:
+            await far.state_files.find("stateful")
+        assert "Run a server of Innkeeper on that computer" in refused.value.advice
+    finally:
+        await far.definitions.undefine("stateful")
+
+
 async def test_a_file_of_somebody_else_is_not_taken_for_an_undo_disk(
     far: Host, daemon: FarDaemon, disk: Path
 ) -> None:

@@ -17,7 +17,7 @@ from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.undo.children import refuse_children
-from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.undo.fitness import UndoRules, examine, plan_undo_point
 from innkeeper.machines.undo.point import UndoPoint
 from tests.threads import in_thread
 from tests.updates.inn import Inn
@@ -105,3 +105,18 @@ async def test_a_host_that_is_away_is_named_and_one_of_another_computer_is_not_a
         await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), [inn.host, silent])
     far = dataclasses.replace(silent, name="far", files=Far())
     await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules(), [inn.host, far])
+
+
+async def test_an_image_that_other_computers_may_have_is_told(inn: Inn) -> None:
+    """Before the undo point: a clone there would change with it, and nobody here sees it."""
+
+    class OnAFiler(LocalFiles):
+        async def network_storage(self, path: str) -> str:
+            return "nfs4 filer:/vm"
+
+    found = await examine(inn.host, await inn.machine(), 7, UndoRules())
+    assert found.unseen == ()
+    shared = dataclasses.replace(inn.host, files=OnAFiler())
+    found = await examine(shared, await inn.machine(), 7, UndoRules())
+    assert "lies on nfs4 filer:/vm, which other computers may have mounted too" in found.unseen[0]
+    assert found.obstacles == ()

@@ -17,6 +17,7 @@ from innkeeper.disks.look import opened_to_look
 from innkeeper.disks.outside import first_outside
 from innkeeper.errors import DiskError, ErrorCode
 from innkeeper.hypervisor import hindrances
+from innkeeper.hypervisor.network_storage import network_storage
 from innkeeper.machines.ports.image_files import FileIdentity, Hindrance
 from innkeeper.machines.ports.progress import OnProgress
 
@@ -88,6 +89,10 @@ class LocalFiles:
     async def is_qcow2_named_as_raw(self, path: str) -> bool:
         """Whether the file is a qcow2 image that stands alone, although its name does not say qcow2."""
         return await self._blocking(path, lambda: _is_qcow2_named_as_raw(Path(path)))
+
+    async def network_storage(self, path: str) -> str:
+        """The storage of the file where other computers may have it too, by what is mounted here."""
+        return await self._blocking(path, lambda: network_storage(path))
 
     async def _blocking(self, path: str, call: Callable[[], T]) -> T:
         try:

@@ -321,6 +321,22 @@ def _pool_folders(connect: libvirt.virConnect) -> list[Path]:
     return [Path(path) for path in paths if path and not path.startswith("/dev")]
 
 
+def network_pool_of(connect: libvirt.virConnect, path: str) -> str:
+    """The server and folder of the active pool that a file lies in, where the host mounts it by network."""
+    for pool in connect.listAllStoragePools(
+        libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE | libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_NETFS
+    ):
+        if found := network_storage_of(PoolElement(etree.fromstring(pool.XMLDesc(0).encode())), path):
+            return found
+    return ""
+
+
+def network_storage_of(pool: PoolElement, path: str) -> str:
+    """The same of one pool."""
+    inside = bool(pool.path) and PurePosixPath(path).is_relative_to(pool.path)
+    return f"{pool.source_format} {pool.source_host}:{pool.source_folder}" if inside else ""
+
+
 def _volumes_over(connect: libvirt.virConnect, path: str) -> list[str]:
     with _pool(connect, str(PurePosixPath(path).parent)) as pool:
         volumes = [(volume.path(), volume.XMLDesc(0)) for volume in pool.listAllVolumes(0)]
@@ -392,6 +408,10 @@ class PoolElement(Element):
     """``<pool>``: a directory of images."""
 
     path = Text("target/path")
+    #: Of one that is mounted by network.
+    source_format = Attribute("source/format", "type", "nfs")
+    source_host = Attribute("source/host", "name", "")
+    source_folder = Attribute("source/dir", "path", "")
 
 
 @contextlib.contextmanager

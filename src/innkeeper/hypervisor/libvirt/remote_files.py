@@ -14,7 +14,7 @@ import libvirt
 
 from innkeeper.errors import NotSupported
 from innkeeper.hypervisor.libvirt.connection import Connection
-from innkeeper.hypervisor.libvirt.images import Images, RemoteFile
+from innkeeper.hypervisor.libvirt.images import Images, RemoteFile, network_pool_of
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.ports.image_files import FileIdentity, Hindrance
 from innkeeper.machines.ports.progress import OnProgress
@@ -106,6 +106,10 @@ class FarFiles:
             if base not in known and not inside:
                 return base
         return ""
+
+    async def network_storage(self, path: str) -> str:
+        """The server and folder of a pool that libvirt there mounts by network; other mounts are not seen."""
+        return await self._ask(lambda c: network_pool_of(c, path), path)
 
     async def is_qcow2_named_as_raw(self, path: str) -> bool:
         """Refused: only whoever reads it could tell."""

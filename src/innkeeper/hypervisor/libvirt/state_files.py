@@ -38,13 +38,9 @@ class LibvirtStateFiles(LocalStateFiles):
 
     def _find(self, definition: Definition, *, leave_tpm_out: bool) -> Sequence[str]:
         variables = self._variables(definition)
-        if variables and (where := self._out_of_reach(variables)):
-            raise MachineUnfit(
-                f"The UEFI variables of {definition.name} are kept in {variables[0]}, "
-                f"but Innkeeper may not read and replace {where}.",
-                machine=definition.name,
-                code=ErrorCode.E_ACCESSDENIED,
-                advice="Run Innkeeper there, as root or as the user that runs libvirt.",
+        if variables and (why := self._out_of_reach(variables)):
+            raise self._refusal(
+                definition, "The UEFI variables", f"are kept in {variables[0]}", why, "libvirt"
             )
         try:
             return [*variables, *self._tpms(definition)]
@@ -67,8 +63,10 @@ class LibvirtStateFiles(LocalStateFiles):
         if path := definition.nvram_file or definition.nvram:
             return [path]
         folder = self._uri.saved_directory
-        if firmware.automatic != "efi" or firmware.stateless == "yes" or folder is None:
+        if firmware.automatic != "efi" or firmware.stateless == "yes":
             return []
+        if folder is None:
+            return ["a folder of libvirt's"]
         # libvirt chooses the firmware at each start, and the file with it.
         return [str(folder.parent / "nvram" / f"{definition.name}_VARS.{kind}") for kind in ("fd", "qcow2")]
 
@@ -79,14 +77,9 @@ class LibvirtStateFiles(LocalStateFiles):
             if tpm.backend != "emulator":
                 raise _foreign(definition.name, tpm)
             paths = self._files_of(definition, tpm)
-            if where := self._out_of_reach(paths):
-                raise MachineUnfit(
-                    f"The TPM of {definition.name} keeps its state in {Path(paths[0]).parent}, "
-                    f"but Innkeeper may not read and replace {where}.",
-                    machine=definition.name,
-                    code=ErrorCode.E_ACCESSDENIED,
-                    advice=f"Run Innkeeper there, as root or as the user that runs swtpm. {_LEAVE_OUT}",
-                )
+            if why := self._out_of_reach(paths):
+                kept = f"keeps its state in {Path(paths[0]).parent}"
+                raise self._refusal(definition, "The TPM", kept, why, "swtpm", _LEAVE_OUT)
             yield from paths
 
     def _files_of(self, definition: Definition, tpm: TpmElement) -> list[str]:
@@ -99,7 +92,26 @@ class LibvirtStateFiles(LocalStateFiles):
         return [str((folder or Path("/")) / definition.uuid / name) for name in names]
 
     def _out_of_reach(self, paths: Sequence[str]) -> str:
-        return unreachable(paths) if self._uri.is_local and self._uri.saved_directory else paths[0]
+        """Why these files cannot be kept from here, after the sentence that names them; empty if they can."""
+        if not self._uri.is_local:
+            return f", on the other computer {self._uri.host}, and Innkeeper copies them on its own alone"
+        where = unreachable(paths) if self._uri.saved_directory else paths[0]
+        return where and f", but Innkeeper may not read and replace {where}"
+
+    def _refusal(
+        self, definition: Definition, what: str, kept: str, why: str, program: str, way_out: str = ""
+    ) -> MachineUnfit:
+        there = (
+            f"Run Innkeeper there, as root or as the user that runs {program}."
+            if self._uri.is_local
+            else "Run a server of Innkeeper on that computer, on one PostgreSQL with this one."
+        )
+        return MachineUnfit(
+            f"{what} of {definition.name} {kept}{why}.",
+            machine=definition.name,
+            code=ErrorCode.E_ACCESSDENIED,
+            advice=f"{there} {way_out}".strip(),
+        )
 
 
 def _foreign(machine: str, tpm: TpmElement) -> MachineUnfit:

@@ -102,6 +102,9 @@ class ImageFiles(Protocol):
         Empty for none. The image itself may lie anywhere, and so may what is ``known``.
         """
 
+    async def network_storage(self, path: str) -> str:
+        """The file's storage where other computers may have it too, as ``nfs4 filer:/vm``; else empty."""
+
     async def is_qcow2_named_as_raw(self, path: str) -> bool:
         """Whether the file is a qcow2 image that stands alone, although its name does not say qcow2.
 

@@ -69,6 +69,16 @@ async def refuse_children(
     return tuple(_not_known(machine, {i: why for i, why in unseen.items() if run_of(i) is None}))
 
 
+async def not_looked_for(host: Host, machine: str, base: str) -> Sequence[str]:
+    """Return a sentence where other computers may have an image too: their machines are not looked at."""
+    storage = await host.files.network_storage(base) if base.startswith("/") else ""
+    sentence = (
+        f"{base} lies on {storage}, which other computers may have mounted too: whether an image of theirs "
+        f"stands on a disk of {machine}, and would change with it, was not looked for."
+    )
+    return (sentence,) if storage else ()
+
+
 def _not_known(machine: str, unseen: Mapping[str, str]) -> Iterator[str]:
     """A sentence for each image or folder that could not be looked at, or for the first and all others."""
     for image, reason in [*unseen.items()][:_MOST_SENTENCES]:

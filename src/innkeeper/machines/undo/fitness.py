@@ -17,7 +17,7 @@ from innkeeper.errors import (
 )
 from innkeeper.machines.machine import Disk, DiskKind, Machine, MachineState
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.undo.children import Users, refuse_children
+from innkeeper.machines.undo.children import Users, not_looked_for, refuse_children
 from innkeeper.machines.undo.exclusion import leave_out, or_leave_out, written_disks
 from innkeeper.machines.undo.next_start import refuse_another_next_start
 from innkeeper.machines.undo.overlay_names import MARK, run_of
@@ -158,6 +158,7 @@ async def examine(
             unseen |= dict.fromkeys(
                 await refuse_children(hypervisor, machine.name, bases, others, known or Users())
             )
+            unseen |= dict.fromkeys(await not_looked_for(hypervisor, machine.name, image))
             placed.append(found)
     with obstacles.of():
         await refuse_lack_of_room(hypervisor, machine, placed, rules.reserve_share, rules.reserve_bytes)
