@@ -219,7 +219,9 @@ class Meter:
         self.rates = NONE
         self._minute: collections.deque[Rates] = collections.deque(maxlen=MINUTE)
         self._day: collections.deque[Rates] = collections.deque(maxlen=_DAY)
-        self._pending: list[Rates] = []
+        #: What belongs to the next point of the day, each with the seconds that it lasted.
+        self._pending: list[tuple[Rates, int]] = []
+        self._pending_seconds = 0
 
     def take(self, now: float, usage: Usage | None) -> None:
         """Add a reading; ``None`` where the machine is off."""
@@ -243,11 +245,16 @@ class Meter:
         missed = second - self._second
         self._second = second
         self._minute.extend([self.rates] * min(missed, MINUTE))
-        for _ in range(min(missed, _DAY * _DAY_STEP_SECONDS)):
-            self._pending.append(self.rates)
-            if len(self._pending) == _DAY_STEP_SECONDS:
+        left = min(missed, _DAY * _DAY_STEP_SECONDS)
+        while left > 0:
+            seconds = min(left, _DAY_STEP_SECONDS - self._pending_seconds)
+            self._pending.append((self.rates, seconds))
+            self._pending_seconds += seconds
+            left -= seconds
+            if self._pending_seconds == _DAY_STEP_SECONDS:
                 self._day.append(_mean(self._pending))
                 self._pending.clear()
+                self._pending_seconds = 0
 
 
 def _rates(before: Usage | None, now: Usage, elapsed: float) -> Rates:
@@ -268,13 +275,14 @@ def _rate(before: int | None, now: int | None, elapsed: float) -> float:
     return 0.0 if before is None or now is None else max(0.0, (now - before) / elapsed)
 
 
-def _mean(points: Sequence[Rates]) -> Rates:
-    count = len(points)
+def _mean(parts: Sequence[tuple[Rates, int]]) -> Rates:
+    """The mean of rates that lasted for so many seconds each."""
+    total = sum(seconds for _, seconds in parts)
     return Rates(
-        cpu_percent=sum(point.cpu_percent for point in points) / count,
-        disk_read=sum(point.disk_read for point in points) / count,
-        disk_written=sum(point.disk_written for point in points) / count,
-        network_received=sum(point.network_received for point in points) / count,
-        network_sent=sum(point.network_sent for point in points) / count,
-        memory_bytes=sum(point.memory_bytes for point in points) // count,
+        cpu_percent=sum(rates.cpu_percent * seconds for rates, seconds in parts) / total,
+        disk_read=sum(rates.disk_read * seconds for rates, seconds in parts) / total,
+        disk_written=sum(rates.disk_written * seconds for rates, seconds in parts) / total,
+        network_received=sum(rates.network_received * seconds for rates, seconds in parts) / total,
+        network_sent=sum(rates.network_sent * seconds for rates, seconds in parts) / total,
+        memory_bytes=sum(rates.memory_bytes * seconds for rates, seconds in parts) // total,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import Final, TypeVar
 
@@ -53,20 +54,22 @@ class SqlBookingStore:
 
     async def apply(self, command: BookingCommand, change: BookingChange) -> Booking | None:
         """Change it where its life allows, in one statement; ``None`` where not."""
-        where = _is(change.machine, change.identifier) & _may(command)
-        if change.task_id is not None:
-            where &= bookings.c.task_id.is_(None) | (bookings.c.task_id == change.task_id)
-        if change.booked_at is not None:
-            where &= bookings.c.booked_at == change.booked_at
-        values = {**change.values, "next_chance": None}
-        update = sa.update(bookings).where(where).values(values).returning(bookings)
-        row = await self._database.write(lambda c: c.execute(update).one_or_none())
-        return None if row is None else _booking(row)
+        changed = change.values
+        update = _applying(command, tuple(changed), is_of_one_booking=change.booked_at is not None)
+        row = {
+            "of_machine": change.machine,
+            "of_identifier": change.identifier,
+            "of_task": change.task_id,
+            "of_booked_at": change.booked_at,
+            **{f"new_{name}": value for name, value in changed.items()},
+        }
+        found = await self._database.write(lambda c: c.execute(update, row).one_or_none())
+        return None if found is None else _booking(found)
 
     async def get(self, machine: str, identifier: str) -> Booking:
         """Raises ``BookingNotFound``."""
-        query = sa.select(bookings).where(_is(machine, identifier))
-        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        wanted = {"of_machine": machine, "of_identifier": identifier}
+        row = await self._database.read(lambda c: c.execute(_GET, wanted).one_or_none())
         if row is None:
             raise _not_found(machine, identifier)
         return _booking(row)
@@ -250,7 +253,7 @@ def _may(command: BookingCommand) -> sa.ColumnElement[bool]:
     return sa.or_(*(_IS[state] for state in sorted(states_before(command), key=lambda state: state.value)))
 
 
-def _of(machine: str) -> sa.ColumnElement[bool]:
+def _of(machine: str | sa.BindParameter[str]) -> sa.ColumnElement[bool]:
     """Those of a machine, by its key; of one that is gone, by its name."""
     return (bookings.c.machine_key == machine) | (bookings.c.machine == machine)
 
@@ -268,8 +271,28 @@ def _named_row(connection: sa.Connection, booking: Booking) -> dict[str, object]
     return _row(booking) | {"machine": _name_of(connection, booking)}
 
 
-def _is(machine: str, identifier: str) -> sa.ColumnElement[bool]:
+def _is(
+    machine: str | sa.BindParameter[str], identifier: str | sa.BindParameter[str]
+) -> sa.ColumnElement[bool]:
     return _of(machine) & (bookings.c.identifier == identifier)
+
+
+_GIVEN: Final = _is(sa.bindparam("of_machine"), sa.bindparam("of_identifier"))
+_GET: Final = sa.select(bookings).where(_GIVEN)
+
+
+@functools.cache
+def _applying(command: BookingCommand, names: tuple[str, ...], *, is_of_one_booking: bool) -> sa.UpdateBase:
+    """Change these columns of a booking where its life allows; made once, as a night does it all the time."""
+    where = _GIVEN & _may(command)
+    values = {name: sa.bindparam(f"new_{name}", type_=bookings.c[name].type) for name in names}
+    if "task_id" in names:
+        where &= bookings.c.task_id.is_(None) | (bookings.c.task_id == sa.bindparam("of_task"))
+    if is_of_one_booking:
+        where &= bookings.c.booked_at == sa.bindparam("of_booked_at")
+    if command is BookingCommand.REPORT:  # the state that it has already is no news
+        where &= bookings.c.status != values["status"]
+    return sa.update(bookings).where(where).values({**values, "next_chance": None}).returning(bookings)
 
 
 def _not_found(machine: str, identifier: str) -> BookingNotFound:

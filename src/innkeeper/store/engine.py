@@ -25,6 +25,7 @@ from dbos import (
     WorkflowStatus,
 )
 
+from innkeeper.store.journal_looks import look_only_for
 from innkeeper.store.journal_loop import journal_loop, run_on
 from innkeeper.store.postgresql import postgres_engine
 from innkeeper.store.run import Parked, Run
@@ -89,6 +90,10 @@ class DbosEngine:
         self._runs: dict[str, Run] = {}
         #: The hosts of runs that were started or taken up here, and have not begun yet.
         self._coming: dict[str, str | None] = {}
+        #: Runs that were started here, and have not begun yet.
+        self._starting: set[str] = set()
+        #: Runs that began in this very life of the server: nothing of them was recorded before.
+        self._fresh: set[str] = set()
         #: Runs that this server holds and does not carry: for a newer version, or for another server.
         self._left: set[str] = set()
         self._unjournalled: dict[asyncio.Task[None], str | None] = {}
@@ -198,6 +203,7 @@ class DbosEngine:
         _log.info("engine.runs_taken_up", runs=len(keys), queue=self._queue)
         self._coming.update((run.workflow_id, _host_of(run)) for run in runs)
         self._left.difference_update(keys)
+        self._starting.difference_update(keys)
         await self._in_thread(lambda: DBOS.resume_workflows(keys, queue_name=self._queue))
 
     def _is_here(self, run: WorkflowStatus) -> bool:
@@ -259,6 +265,7 @@ class DbosEngine:
         self._workflow = workflow(carry)
         DBOS.listen_queues([self._queue])
         DBOS.launch()
+        look_only_for(lambda key: key not in self._fresh)
         DBOS.register_queue(self._queue, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update")
         return journal_loop()
 
@@ -266,6 +273,7 @@ class DbosEngine:
         """Write the run down as this incarnation's, and begin it at once. On the journal's loop."""
         assert self._workflow is not None
         self._coming[key] = host
+        self._starting.add(key)
         with SetWorkflowID(key), SetWorkflowAttributes(None if host is None else {_HOST: host}):
             await DBOS.start_workflow_async(self._workflow, key, kind, argument)
 
@@ -274,6 +282,15 @@ class DbosEngine:
         former = self._runs.get(key)
         if former is not None:
             await former.ended.wait()
+        if key in self._starting:
+            self._starting.discard(key)
+            self._fresh.add(key)
+        try:
+            return await self._carry_alone(key, kind, argument)
+        finally:
+            self._fresh.discard(key)
+
+    async def _carry_alone(self, key: str, kind: str, argument: str) -> Record:
         host = await self._host_of_coming(key)
         body = self._bodies.get(kind)
         if body is None or self._loop is None or self._closing or not self._may_take(host):

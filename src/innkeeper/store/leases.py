@@ -12,7 +12,7 @@ from innkeeper.servers.lease import Held, HostLease, Reach
 from innkeeper.servers.server import ServerState
 from innkeeper.store.database import Database, add_if_free, upsert
 from innkeeper.store.moments import moment
-from innkeeper.store.tables import host_leases, host_reaches, servers
+from innkeeper.store.tables import Instant, host_leases, host_reaches, servers
 
 #: For so long a host stays with a server that no longer renews its lease.
 LEASE_TTL: Final = dt.timedelta(seconds=30)
@@ -129,13 +129,10 @@ class Leases:
 
         For a write that belongs to a host: in its transaction, before it.
         """
-        mine = sa.select(host_leases.c.host).where(
-            host_leases.c.host == held.host_id,
-            host_leases.c.server == server_id,
-            host_leases.c.epoch == held.epoch,
-            host_leases.c.until > moment(connection),
-        )
-        return connection.scalar(mine.with_for_update(read=True)) is not None
+        row = {"of_host": held.host_id, "of_server": server_id, "of_epoch": held.epoch}
+        if connection.dialect.name == "postgresql":
+            return connection.scalar(_HELD, row) is not None
+        return connection.scalar(_held_at(moment(connection)), row) is not None
 
     def _take(
         self, connection: sa.Connection, server_id: str, host_id: str, condition: sa.ColumnElement[bool]
@@ -154,6 +151,20 @@ class Leases:
             )
         )
         return next(iter(_returned(connection, update)), None)
+
+
+def _held_at(now: sa.ColumnElement[dt.datetime]) -> sa.Select[tuple[str]]:
+    mine = sa.select(host_leases.c.host).where(
+        host_leases.c.host == sa.bindparam("of_host"),
+        host_leases.c.server == sa.bindparam("of_server"),
+        host_leases.c.epoch == sa.bindparam("of_epoch"),
+        host_leases.c.until > now,
+    )
+    return mine.with_for_update(read=True)
+
+
+#: Made once: it stands before each write of a host.
+_HELD: Final = _held_at(sa.func.clock_timestamp(type_=Instant))
 
 
 def _another_comes(connection: sa.Connection, server_id: str) -> sa.ColumnElement[bool]:

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import heapq
 import itertools
+import math
 import time
 
 #: How often the loop may turn before everything that can run is taken to have run.
@@ -46,6 +47,8 @@ class FakeClock:
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._timer: asyncio.TimerHandle | None = None
+        #: When the timer wakes, by this clock.
+        self._armed = math.inf
 
     def now(self) -> dt.datetime:
         """The simulated wall time, aware and in UTC."""
@@ -91,21 +94,23 @@ class FakeClock:
         self._elapsed, self._anchor = elapsed, time.monotonic()
 
     def _wake(self) -> None:
+        self._armed = math.inf
         now = self.monotonic()
         while (due := self._next_due()) is not None and due <= now:
             heapq.heappop(self._sleepers)[2].set_result(None)
         self._arm()
 
     def _arm(self) -> None:
-        """Ask the loop to wake the next sleeper, where time runs by itself."""
+        """Ask the loop to wake the next sleeper, where time runs by itself; an earlier timer will do."""
         due = self._next_due()
-        if self._speed <= 0 or due is None:
+        if self._speed <= 0 or due is None or self._armed <= due:
             return
         if self._timer is not None:
             self._timer.cancel()
         # A hair late, or rounding would wake nobody and the timer would spin.
         delay = max(0.0, due - self.monotonic()) / self._speed + 1e-6
         self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
+        self._armed = due
 
 
 async def _settle() -> None:

@@ -24,7 +24,7 @@ _FIRST_PAUSE = 0.05
 _WRITE_INTERVAL = 0.3
 #: Seconds between two writes of one task's progress alone: who asks this server knows it from memory, others
 #: from its events.
-_PROGRESS_INTERVAL = 5.0
+_PROGRESS_INTERVAL = 30.0
 #: A guest that prints without end fills neither the store nor a reader's screen.
 _MAX_LINES = 20_000
 _MAX_LINE_CHARS = 16_384

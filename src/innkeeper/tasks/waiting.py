@@ -102,6 +102,10 @@ class Signal:
 
         Not ``within`` over ``wait``: that would take a wake-up away when the whole is cancelled.
         """
+        if self._event.is_set():
+            await asyncio.sleep(0)
+            self._event.clear()
+            return True
         is_woken = await within(clock, seconds, self._event.wait())
         if is_woken:
             self._event.clear()

@@ -223,13 +223,13 @@ class Bookings:
 
     async def status_changed(self, machine: str, identifier: str, task_id: int, status: UpdateStatus) -> None:
         """Note the state that the guest's agent, or the host, gives it (``OnTaskStateChange``)."""
-        if (await self.find(machine, identifier)).status is status:
-            return
         change = BookingChange(machine=machine, identifier=identifier, task_id=task_id, status=status)
         booking = await self._store.apply(BookingCommand.REPORT, change)
         if booking is not None:
             told: dict[str, Json] = {"status": status.name, "task": task_id}
             self._tell(EventKind.UPDATE_STATE_CHANGED, self._named(booking), told)
+        else:
+            await self.find(machine, identifier)
 
     async def ended(self, machine: str, identifier: str, task_id: int, verdict: Verdict, reason: str) -> None:
         """Note what its run came to; one that has another run, or was deleted, is left alone."""

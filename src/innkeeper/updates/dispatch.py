@@ -65,8 +65,12 @@ def ripe(
     known: Known,
     calendar: Calendar,
     policy: Policy,
+    has_room: bool = True,
 ) -> Ripe:
-    """Find the bookings that may start now; none of ``bookings`` has started."""
+    """Find the bookings that may start now; none of ``bookings`` has started.
+
+    On a host without room none may: then only those whose time is over are found.
+    """
     reserve = dt.timedelta(seconds=policy.rollback_reserve_seconds)
     found: list[_Ranked] = []
     expired: list[Booking] = []
@@ -81,7 +85,7 @@ def ripe(
         instant = min(instant, last + _JUST_AFTER) if last is not _NEVER else instant
         if booking.start > now:
             instant = min(instant, booking.start)
-        elif not is_busy:
+        elif has_room and not is_busy:
             duration = known.predicted(booking)
             opening, opens = open_for(booking, known.named(booking), duration + reserve, calendar, now)
             if opening is not None:

@@ -15,12 +15,15 @@ from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.policy import UndoPointPolicy
 
+#: Found like this, a machine has memory that was saved before the update.
+_KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
+
 # Keep
 
 
 async def forget_memory(run: Run) -> None:
     """Discard saved state or memory, before the first merged byte: they do not go with updated disks."""
-    if run.found in (MachineState.SAVED, MachineState.PAUSED):
+    if run.found in _KEPT_MEMORY:
         await run.hypervisor.saved_states.discard(run.machine)
     await delete_memory(run)
 
@@ -149,7 +152,12 @@ async def _left(run: Run) -> Left:
 
 
 KEEP: tuple[Phase, ...] = (
-    Phase(name="forget saved state", title="Discarding the old saved state", work=forget_memory),
+    Phase(
+        name="forget saved state",
+        title="Discarding the old saved state",
+        work=forget_memory,
+        is_idle=lambda run: run.found not in _KEPT_MEMORY and run.memory is None,
+    ),
     Phase(name=MERGE, title="Merging the undo disks", work=merge),
     Phase(name="tidy", title="Deleting the merged undo disks", work=delete_overlays, finds=Tidied),
     Phase(name="restore", title="Restoring the former state", work=restore_after_keep, finds=Left),

@@ -21,8 +21,8 @@ from innkeeper.tasks.waiting import Outrun, unless
 
 #: How often a wait for a guest looks whether its machine still runs.
 _LOOK_SECONDS = 10.0
-#: A guest that says nothing is looked at less and less often, down to this.
-_QUIET_SECONDS = 30.0
+#: A guest that says nothing is looked at after the first, and less and less often, down to the second.
+_FIRST_LOOK_SECONDS, _QUIET_SECONDS = 8.0, 30.0
 #: Between two tries, for one that fails at once.
 _PAUSE_SECONDS = 0.5
 
@@ -148,14 +148,13 @@ class Follower:
 
     async def _until_final(self, agent: GuestAgent, task: AgentTask) -> AgentTask:
         """Listen, and look now and then: a message may have been missed."""
-        pause = self._poll_seconds
+        first = max(self._poll_seconds, _FIRST_LOOK_SECONDS)
+        pause = first
         async with _heard(agent) as messages:
             while not task.status.is_final:
                 await self._tell(task)
                 message = await self._next(messages, pause)
-                pause = (
-                    self._poll_seconds if message is not None else min(2 * pause, max(pause, _QUIET_SECONDS))
-                )
+                pause = first if message is not None else min(2 * pause, max(pause, _QUIET_SECONDS))
                 if isinstance(message, TaskStateChanged) and message.task.identifier == self._identifier:
                     task = message.task
                 elif isinstance(message, GuestOutput) and message.identifier == self._identifier:

@@ -43,6 +43,8 @@ class MemoryBookingStore:
         old = await self._find(change.machine, change.identifier)
         if old is None or not _may(old, command) or not change.fits(old):
             return None
+        if command is BookingCommand.REPORT and old.status is change.status:
+            return None
         fields = {field.name: getattr(old, field.name) for field in dataclasses.fields(old)}
         new = Booking(**fields | {"next_chance": None} | dict(change.values))
         await self.put(new)

@@ -13,6 +13,7 @@ from innkeeper.updates.booking import Booking
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
     JsonObject,
+    as_bool,
     as_str,
     get_bytes,
     get_moment,
@@ -24,7 +25,7 @@ from innkeeper.wire.json_fields import (
 #: The kind of task that an update run is.
 UPDATE_RUN = "update_run"
 #: The version of an order's JSON. See docs/decisions/0043-journals-are-versioned.md before it changes.
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +45,8 @@ class RunOrder:
     #: The machine's key, and what people call it; empty in orders from before machines had keys.
     key: str = ""
     title: str = ""
+    #: Whether phases that have nothing to do are no steps of its journal; not so in former releases' orders.
+    leaves_out_idle: bool = False
 
     @classmethod
     def of(cls, booking: Booking, machine: Machine, *, stop_at: dt.datetime, now: dt.datetime) -> RunOrder:
@@ -58,6 +61,7 @@ class RunOrder:
             context=booking.context,
             stop_at=stop_at,
             started_at=now,
+            leaves_out_idle=True,
         )
 
     @property
@@ -83,6 +87,7 @@ class RunOrder:
             "started_at": self.started_at.isoformat(),
             "key": self.key,
             "title": self.title,
+            "leaves_out_idle": self.leaves_out_idle,
         }
 
     @classmethod
@@ -99,4 +104,5 @@ class RunOrder:
             started_at=get_moment(argument, "started_at"),
             key=get_optional(argument, "key", as_str) or "",
             title=get_optional(argument, "title", as_str) or "",
+            leaves_out_idle=get_optional(argument, "leaves_out_idle", as_bool) or False,
         )

@@ -14,14 +14,11 @@ from innkeeper.machines.service import Machines
 from innkeeper.updates.booking import Booking
 from innkeeper.updates.calendar import Calendar
 from innkeeper.updates.machine_name import MachineName
-from innkeeper.updates.phases import FORWARD
 from innkeeper.updates.placement import Candidate, Host, InFlight, Placement
 from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.roster import Hold, Key, Roster, waiting
 
-#: The phase by which a machine has booted, by its number.
-_BOOTED = [phase.name for phase in FORWARD].index("agent") + 1
 #: Past this many bookings, planning would hold up the service's loop for longer than anybody likes.
 _MANY = 500
 
@@ -151,5 +148,5 @@ class Lookout:
             end=hold.since + dt.timedelta(seconds=self._roster.durations.predict(machine, label)),
             # What the host gets back is seen when it has it.
             memory_mib=0,
-            boots=hold.phase <= _BOOTED,
+            boots=hold.boots,
         )

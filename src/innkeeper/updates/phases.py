@@ -329,7 +329,12 @@ async def _compare(run: Run) -> tuple[HealthReport, tuple[str, ...]]:
 FORWARD: tuple[Phase, ...] = (
     Phase(name="admit", title="Checking the machine", work=admit, finds=Admitted),
     Phase(
-        name="baseline", title="Recording the guest's health", work=look_before, finds=Baseline, waits=True
+        name="baseline",
+        title="Recording the guest's health",
+        work=look_before,
+        finds=Baseline,
+        is_idle=lambda run: run.found is not MachineState.RUNNING,
+        waits=True,
     ),
     Phase(name="settle", title="Preparing the machine", work=settle, finds=Settled, waits=True),
     Phase(name="undo point", title="Creating the undo disks", work=protect, finds=Protected),
@@ -347,6 +352,7 @@ FORWARD: tuple[Phase, ...] = (
         title="Recording the guest's health",
         work=look_first,
         finds=Baseline,
+        is_idle=lambda run: run.baseline is not None,
         waits=True,
     ),
     Phase(
@@ -361,7 +367,13 @@ FORWARD: tuple[Phase, ...] = (
     Phase(name="reboot", title="Rebooting", work=reboot, finds=Rebooted, waits=True),
     Phase(name="health", title="Checking the guest's health", work=look_after, finds=Healthy, waits=True),
     Phase(name="soak", title="Watching the guest for a while", work=soak, waits=True),
-    Phase(name="rest", title="Powering off", work=rest, waits=True),
+    Phase(
+        name="rest",
+        title="Powering off",
+        work=rest,
+        is_idle=lambda run: run.found is not MachineState.TURNED_OFF,
+        waits=True,
+    ),
     Phase(name="bases", title="Checking the disks", work=check_bases),
     Phase(name="decide", title="Deciding to keep the update", work=decide),
 )

@@ -62,7 +62,8 @@ class BookingStore(Protocol):
     async def apply(self, command: BookingCommand, change: BookingChange) -> Booking | None:
         """Change a booking where its life allows the command, in one step; ``None`` where not.
 
-        Nor is one that is not there, that another run has, or that was booked again since.
+        Nor is one that is not there, that another run has, or that was booked again since; nor one that is
+        in the reported state already.
         """
 
     async def get(self, machine: str, identifier: str) -> Booking:

@@ -54,19 +54,19 @@ class Reconciler:
         self._clock = clock
         self._publish = publish
         self._undo_directory = undo_directory
-        #: What machines of all hosts name; ``None`` as long as that is not known.
-        self._names: Sequence[str] | None = None
+        #: What machines of all hosts name, once that was needed: ``None`` where a host does not answer.
+        self._looked: list[Sequence[str] | None] = []
 
     async def run(self) -> None:
         """Look at every host that answers; nothing is deleted unless all do."""
-        self._names = await self._look_at_all()
+        self._looked.clear()
         live = {task.id for task in await self._tasks.list(TaskFilter(live=True, limit=_ALL))}
         for host, hypervisor in self._machines.hosts.items():
             try:
                 undoable = {each.name for each in await hypervisor.inventory.list() if each.undoable}
-                for leftover in await find_leftovers(hypervisor, self._undo_directory):
+                for leftover in await find_leftovers(hypervisor, self._undo_directory, but_of=live):
                     # An undoable machine stands on undo disks as it should.
-                    if leftover.run not in live and leftover.machine not in undoable:
+                    if leftover.machine not in undoable:
                         await self._resolve(hypervisor, leftover)
             except InnkeeperError as error:
                 _log.warning("undo.not_reconciled", host=host, error=str(error))
@@ -104,7 +104,10 @@ class Reconciler:
             or not is_overlay_of(leftover.path, report.machine)
         ):
             return False
-        if self._names is None or names(self._names, leftover.path):
+        if not self._looked:  # seldom: every machine is asked for its definitions
+            self._looked.append(await self._look_at_all())
+        (named,) = self._looked
+        if named is None or names(named, leftover.path):
             return False
         return not await self._is_used(hypervisor, leftover.path)
 

@@ -22,6 +22,7 @@ from innkeeper.updates.calendar import Calendar
 from innkeeper.updates.durations import Durations
 from innkeeper.updates.machine_name import MachineName
 from innkeeper.updates.order import UPDATE_RUN
+from innkeeper.updates.phases import FORWARD
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import PastRun, ReportStore
 from innkeeper.updates.whereabouts import Whereabouts
@@ -45,6 +46,9 @@ _BOOKING_CHANGED: Final = (
     EventKind.UPDATE_ENDED,
 )
 
+#: The phase by which a machine has booted, by its number.
+_BOOTED: Final = [phase.name for phase in FORWARD].index("agent") + 1
+
 #: The machine, for programs, and the booking's identifier.
 Key = tuple[str, str]
 
@@ -64,6 +68,11 @@ class Hold:
     def is_run(self) -> bool:
         """Whether the task is an update run."""
         return self.kind == UPDATE_RUN
+
+    @property
+    def boots(self) -> bool:
+        """Whether its machine may still be booting: of that a host takes few at once."""
+        return self.phase <= _BOOTED
 
 
 class Roster:
@@ -246,7 +255,9 @@ class Roster:
         phase = int(str(event.data.get("phase_number") or 0))
         if held is not None and held.task_id == task_id:
             self._holds[machine] = dataclasses.replace(held, phase=phase)
-            return held.is_run and held.phase != phase and self._mark(self.host_of(machine))
+            return (
+                held.is_run and held.boots != self._holds[machine].boots and self._mark(self.host_of(machine))
+            )
         self._take(
             machine,
             Hold(

@@ -205,17 +205,24 @@ class TriggerAgent:
         if host not in self._machines.hosts:
             return
         now = self._clock.now()
-        found = self._find_ripe(host, now)
+        in_flight = self._lookout.in_flight(host)
+        # A run that ends is news of the host: until then nobody has to be weighed against others.
+        has_room = len(in_flight) < self._policy.slots
+        found = self._find_ripe(host, now, has_room=has_room)
         for booking in found.expired:
             await self._expire(host, booking)
-        left = found.candidates and await self._fill(host, found, now)
+        if has_room:
+            left = bool(found.candidates) and await self._fill(host, found, in_flight, now)
+        else:
+            left = True
+            self._stopped[host] = dict.fromkeys(waiting(self._roster.booked(host)), Why.NO_SLOT)
         instants = [found.next_instant] if found.next_instant is not None else []
         if left:
             instants.append(now + dt.timedelta(seconds=self._policy.look_seconds))
         if instants:
             self._instants[host] = min(instants)
 
-    def _find_ripe(self, host: str, now: dt.datetime) -> Ripe:
+    def _find_ripe(self, host: str, now: dt.datetime, *, has_room: bool) -> Ripe:
         return ripe(
             waiting(self._roster.booked(host)),
             self._skips.get(host, {}),
@@ -223,9 +230,10 @@ class TriggerAgent:
             known=self._lookout,
             calendar=self._roster.calendar(now),
             policy=self._policy,
+            has_room=has_room,
         )
 
-    async def _fill(self, host: str, found: Ripe, now: dt.datetime) -> bool:
+    async def _fill(self, host: str, found: Ripe, in_flight: Sequence[InFlight], now: dt.datetime) -> bool:
         """Start what fits; returns whether any is left that might start when there is room."""
         if not self._may_begin(host):
             return True
@@ -237,7 +245,7 @@ class TriggerAgent:
             until=now,
             candidates=found.candidates,
             hosts=[carrier],
-            in_flight=self._lookout.in_flight(host),
+            in_flight=in_flight,
             calendar=self._roster.calendar(now),
             policy=self._policy,
         )

@@ -80,7 +80,8 @@ class FakeAgents:
                     machine=name,
                     advice="Look at the machine's console.",
                 )
-            await self._clock.sleep(min(_LOOK_SECONDS, max(0.01, give_up - self._clock.monotonic())))
+            left = give_up - self._clock.monotonic()
+            await self._clock.sleep(min(_until_due(found, self._clock), max(0.01, left)))
 
     def is_connected(self, machine: str) -> bool:
         """Whether the agent is up, as of the last look at its machine."""
@@ -234,14 +235,7 @@ class FakeAgent:
                 if known.get(identifier, task) != task:
                     yield TaskStateChanged(task=task)
             known = journal
-            await self._clock.sleep(self._until_due())
-
-    def _until_due(self) -> float:
-        """How long nothing will happen in the guest by itself; somebody may pause or stop it meanwhile."""
-        machine = self._simulation.machines.get(self._machine)
-        due = machine.memory.due if machine is not None and machine.memory is not None else []
-        seconds = due[0][0] - self._clock.now().timestamp() if due else _QUIET_SECONDS
-        return min(max(seconds, _LEAST_SECONDS), _QUIET_SECONDS)
+            await self._clock.sleep(_until_due((self._simulation, self._machine), self._clock))
 
     async def _call(self, ask: Callable[[Guest, float], T], *, doing: str = "") -> T:
         def answer(machine: SimulatedMachine, now: float) -> T:
@@ -263,6 +257,16 @@ class FakeAgent:
             machine=self._machine,
             advice="Wait for the guest to come back.",
         )
+
+
+def _until_due(found: tuple[Simulation, str] | None, clock: Clock) -> float:
+    """How long nothing will happen in a guest by itself; somebody may start, pause or stop it meanwhile."""
+    machine = None if found is None else found[0].machines.get(found[1])
+    if machine is None or machine.memory is None:
+        return _LOOK_SECONDS
+    due = machine.memory.due
+    seconds = due[0][0] - clock.now().timestamp() if due and machine.paused_at is None else _QUIET_SECONDS
+    return min(max(seconds, _LEAST_SECONDS), _QUIET_SECONDS)
 
 
 def _is_up(machine: SimulatedMachine) -> bool:

@@ -116,6 +116,8 @@ class Failures:
 
     def of(self, host: str) -> Failure | None:
         """What is wrong with a host now; a flapping one is away, or nothing is."""
+        if self._schedule is None and not self._by_hand:
+            return None
         now = self._clock.now().timestamp()
         if host in self._by_hand:
             failure = self._by_hand[host]

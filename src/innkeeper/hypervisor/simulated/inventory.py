@@ -20,5 +20,4 @@ class SimulatedInventory:
 
     async def get(self, name: str) -> Machine:
         """One machine. Raises ``MachineNotFound``."""
-        host, host_id = self._simulation.host, self._simulation.identity.id
-        return await self._simulation.simulate(name, lambda machine, _: machine.snapshot(host, host_id))
+        return await self._simulation.look(name)

@@ -168,6 +168,14 @@ class Simulation:
                 await self._simulate(machine.name, _look, "")
         return [self._snapshot(name, self.machines[name]) for name in sorted(self.machines)]
 
+    async def look(self, name: str) -> Machine:
+        """One machine as it is now. Raises ``MachineNotFound``, and ``HypervisorError``, as ``simulate``."""
+        await self.condition.reach()
+        machine = self.machines.get(name)
+        if machine is None or self._is_out_of_date(machine):
+            return await self._simulate(name, self._snapshot_of, "")
+        return self._snapshot(name, machine)
+
     def has_agent_up(self, name: str) -> bool:
         """Whether the machine's agent answered at the last look."""
         machine = self.machines.get(name)
@@ -291,6 +299,15 @@ class Simulation:
 
     def _join_soon(self) -> None:
         self._joining = asyncio.get_running_loop().create_task(self._join(), name=f"to {self.host}")
+
+    def _is_out_of_date(self, machine: SimulatedMachine) -> bool:
+        """Whether the machine is another by now, or is being changed."""
+        lock = self._locks.get(machine.name)
+        is_changing = lock is not None and lock.locked()
+        return is_changing or self._turns.is_stale or machine.has_due(self.clock.now().timestamp())
+
+    def _snapshot_of(self, machine: SimulatedMachine, now: float) -> Machine:
+        return machine.snapshot(self.host, self.identity.id)
 
     def _snapshot(self, name: str, machine: SimulatedMachine) -> Machine:
         """A machine as it is: the same value again where nothing has been done to it."""

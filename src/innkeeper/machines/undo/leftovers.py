@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePath
 
 from innkeeper.errors import InnkeeperError, MachineError, NotSupported
@@ -27,16 +27,20 @@ class Leftover:
     machine: str
 
 
-async def find_leftovers(hypervisor: Host, undo_directory: str = "") -> Sequence[Leftover]:
+async def find_leftovers(
+    hypervisor: Host, undo_directory: str = "", *, but_of: Collection[int] = ()
+) -> Sequence[Leftover]:
     """Every file of an undo point that lies beside a machine's disks or firmware variables.
 
+    But those of some runs: to see who stands on a file is to ask for the definitions of all machines.
     Looked at too is ``undo_directory``, which the settings name for those of disks that lie in no folder.
     """
     machines = await hypervisor.inventory.list()
     own = undo_directory or await hypervisor.disks.undo_directory()
     directories = _directories(machines) | await _state_directories(hypervisor, machines)
     directories |= await _pool_directories(hypervisor, machines) | ({own} if own else set())
-    found = [path for directory in sorted(directories) for path in await _marked(hypervisor, directory)]
+    marked = [path for directory in sorted(directories) for path in await _marked(hypervisor, directory)]
+    found = [path for path in marked if run_of(path) not in but_of]
     if not found:
         return ()
     named = [(machine.name, await files_named_by(hypervisor, machine)) for machine in machines]

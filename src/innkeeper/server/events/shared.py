@@ -35,7 +35,7 @@ from innkeeper.wire.events import Event
 #: Events in one write, and in one read.
 _BATCH: Final = 500
 #: What happens within this of a write goes with the next one.
-_WRITE_SECONDS: Final = 0.02
+_WRITE_SECONDS: Final = 0.05
 #: Events that wait for a database that is away; beyond them the oldest are let go of.
 _MAX_WAITING: Final = 20_000
 #: A reader looks so often, also where it is told of nothing.

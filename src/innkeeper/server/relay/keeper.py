@@ -23,8 +23,12 @@ _log = structlog.get_logger(__name__)
 
 #: Changes within this time are written together.
 _GATHER_SECONDS: Final = 0.3
-#: What no event tells of is seen by then, and so long a host's facts are believed.
+#: Looks take at most this part of the time: with many machines they are rarer.
+_MOST_OF_THE_TIME: Final = 0.02
+#: What no event tells of is seen by then.
 _LOOK_SECONDS: Final = 15.0
+#: For so long a host's facts are believed.
+_FACTS_SECONDS: Final = 60.0
 #: At the most so many rows in one transaction.
 _ROWS: Final = 1000
 
@@ -85,20 +89,24 @@ class DirectoryKeeper:
 
     async def run(self) -> None:
         """Keep the directory current while the service runs."""
+        pause = _GATHER_SECONDS
         while True:
             await self._changed.wait_within(self._clock, _LOOK_SECONDS)
-            await self._clock.sleep(_GATHER_SECONDS)
+            await self._clock.sleep(pause)
             self._changed.clear()
+            began = self._clock.monotonic()
             try:
                 await self.look()
             except InnkeeperError as error:
                 _log.warning("directory.look_failed", error=error.sentence)
+            took = self._clock.monotonic() - began
+            pause = min(max(_GATHER_SECONDS, took / _MOST_OF_THE_TIME), _LOOK_SECONDS)
 
     async def look(self) -> None:
         """Write down what has changed since the last look."""
         hosts = {host.id: host for host in self._machines.hosts.values()}
         await self._know(hosts)
-        if self._clock.monotonic() - self._hosts_seen_at >= _LOOK_SECONDS:
+        if hosts.keys() != self._hosts.keys() or self._facts_age >= _FACTS_SECONDS:
             await self._look_at_hosts(hosts)
         await self._look_at_names(hosts)
         notices = await self._board.all()
@@ -111,6 +119,10 @@ class DirectoryKeeper:
                 of_host[notice.machine.key] = notice
         for number, found in seen.items():
             await self._write(number, found)
+
+    @property
+    def _facts_age(self) -> float:
+        return self._clock.monotonic() - self._hosts_seen_at
 
     async def _know(self, hosts: Mapping[str, Host]) -> None:
         """Read what is written down of hosts that are new here; forget those that are others' now."""
@@ -156,7 +168,9 @@ class DirectoryKeeper:
 
     async def _look_at_hosts(self, hosts: Mapping[str, Host]) -> None:
         answers = await ask_all(hosts.values(), self._facts_of)
-        now, known = self._clock.now(), {host.host_id: host for host in await self._directory.hosts()}
+        now, known = self._clock.now(), {}
+        if answers.missing:
+            known = {host.host_id: host for host in await self._directory.hosts()}
         entries = [
             self._host_entry(host, known.get(number), answers.given, answers.missing, now)
             for number, host in hosts.items()
