@@ -14,14 +14,11 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
-import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -31,6 +28,8 @@ from innkeeper.server.events.shared import SharedLog
 from innkeeper.store.database import Database
 from innkeeper.store.outbox import SqlOutbox
 from innkeeper.wire.events import Event, EventKind, Json
+from tests.store import clusters
+from tests.store.clusters import Cluster
 
 RESULTS = Path("build/bench/events.json")
 _IDLE_SECONDS = 10.0
@@ -54,9 +53,9 @@ def main() -> int:
     if arguments.view and url is not None:
         print(json.dumps(asyncio.run(_view(url, arguments.servers))))
         return 0
-    with _postgresql() as made:
-        asyncio.run(_migrate(made))
-        found = {**_idle(made), **_measure(made, arguments)}
+    with clusters.cluster("-c max_connections=200") as cluster:
+        asyncio.run(_migrate(cluster.url))
+        found = {**_idle(cluster), **_measure(cluster, arguments)}
     print(json.dumps(found, indent=2))
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=2))
@@ -75,17 +74,20 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(url: sa.URL, arguments: argparse.Namespace) -> dict[str, float]:
+def _measure(cluster: Cluster, arguments: argparse.Namespace) -> dict[str, float]:
+    url = cluster.url
     viewers = [_start(url, "--view", "--servers", str(arguments.servers)) for _ in range(arguments.viewers)]
-    for viewer in viewers:
-        assert viewer.stdout is not None
-        viewer.stdout.readline()  # it listens
+    _until_they_say_so(viewers)
     pace = ["--rate", str(arguments.rate), "--seconds", str(arguments.seconds)]
-    before = _processor_seconds_of_postgresql(url)
     tellers = [_start(url, "--tell", str(number), *pace) for number in range(1, arguments.servers + 1)]
+    _until_they_say_so(tellers)  # or the start of each would be measured with the events of the others
+    before = cluster.cpu_seconds
+    for teller in tellers:
+        assert teller.stdin is not None
+        teller.stdin.close()
     seen = [json.loads(viewer.communicate()[0]) for viewer in viewers]
-    spent = _processor_seconds_of_postgresql(url) - before
-    tolds = [int(teller.communicate()[0]) for teller in tellers]
+    spent = cluster.cpu_seconds - before
+    tolds = [int(_line_of(teller)) for teller in tellers]
     waits = sorted(wait for each in seen for wait in each["waits"])
     return {
         "servers": arguments.servers,
@@ -104,26 +106,43 @@ def _measure(url: sa.URL, arguments: argparse.Namespace) -> dict[str, float]:
 def _start(url: sa.URL, *arguments: str) -> subprocess.Popen[str]:
     text = url.render_as_string(hide_password=False)
     command = [sys.executable, "-m", "benchmarks.events", "--url", text, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def _idle(url: sa.URL) -> dict[str, float]:
+def _until_they_say_so(processes: list[subprocess.Popen[str]]) -> None:
+    """Wait until each is ready."""
+    for each in processes:
+        _line_of(each)
+
+
+def _line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def _idle(cluster: Cluster) -> dict[str, float]:
     """What a server costs that tells nothing, with a viewer and without."""
     return {
-        f"idle, processor in %, {name}": asyncio.run(_idle_share(url, viewed=viewed))
+        f"idle, processor in %, {name}": asyncio.run(_idle_share(cluster, viewed=viewed))
         for name, viewed in (("nobody watches", False), ("with a viewer", True))
     }
 
 
-async def _idle_share(url: sa.URL, *, viewed: bool) -> float:
-    async with _server(url) as bus, contextlib.AsyncExitStack() as watching:
+async def _idle_share(cluster: Cluster, *, viewed: bool) -> float:
+    async with _server(cluster.url) as bus, contextlib.AsyncExitStack() as watching:
         if viewed:
             await watching.enter_async_context(bus.up_to_date())
         await asyncio.sleep(1)
-        began, spent = time.perf_counter(), _processor_seconds_of_postgresql(url) + time.process_time()
+        began, spent = time.perf_counter(), cluster.cpu_seconds + time.process_time()
         await asyncio.sleep(_IDLE_SECONDS)
-        spent = _processor_seconds_of_postgresql(url) + time.process_time() - spent
+        spent = cluster.cpu_seconds + time.process_time() - spent
         return round(100 * spent / (time.perf_counter() - began), 2)
+
+
+async def _migrate(url: sa.URL) -> None:
+    database = await Database.connect(url)
+    await database.migrate()
+    await database.close()
 
 
 # One server
@@ -132,6 +151,8 @@ async def _idle_share(url: sa.URL, *, viewed: bool) -> float:
 async def _tell(url: sa.URL, name: str, rate: float, seconds: float) -> None:
     told = 0
     async with _server(url) as bus:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
         began = time.monotonic()
         while (elapsed := time.monotonic() - began) < seconds:
             while told < elapsed * rate:
@@ -183,42 +204,6 @@ async def _server(url: sa.URL) -> AsyncIterator[EventBus]:
         await asyncio.wait(loops)
         await log.write_last()
         await database.close()
-
-
-# PostgreSQL
-
-
-async def _migrate(url: sa.URL) -> None:
-    database = await Database.connect(url)
-    await database.migrate()
-    await database.close()
-
-
-@contextlib.contextmanager
-def _postgresql() -> Iterator[sa.URL]:
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-    base = Path(tempfile.mkdtemp(prefix="innkeeper-bench-"))
-    control: list[str | Path] = [programs / "pg_ctl", "-D", base / "data", "-w", "-l", base / "log"]
-    made: list[str | Path] = [programs / "initdb", "-D", base / "data", "-A", "trust", "-U", "innkeeper"]
-    subprocess.run([*made, "-E", "UTF8"], check=True, capture_output=True)
-    options = f"-c listen_addresses='' -c unix_socket_directories={base} -c max_connections=200"
-    subprocess.run([*control, "-o", options, "start"], check=True, capture_output=True)
-    try:
-        yield sa.URL.create(
-            "postgresql+psycopg", username="innkeeper", database="postgres", query={"host": str(base)}
-        )
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True)
-        shutil.rmtree(base)
-
-
-def _processor_seconds_of_postgresql(url: sa.URL) -> float:
-    """What its processes have used, and those of them that have ended."""
-    first = int((Path(str(url.query["host"])) / "data" / "postmaster.pid").read_text().split()[0])
-    children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-    fields = [Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split() for each in (first, *children)]
-    own = sum(int(each[11]) + int(each[12]) for each in fields)
-    return (own + int(fields[0][13]) + int(fields[0][14])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

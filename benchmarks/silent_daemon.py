@@ -2,7 +2,7 @@
 
 A libvirtd of this user's own, eight callers that list machines, read definitions and statistics without
 end, and rounds of SIGSTOP and SIGCONT. By default the wire is cut after 2 s of silence, to get through many
-rounds; ``--as-served`` leaves the 20 s of the service.
+rounds; ``--as-served`` leaves the 20 s of the service. ``--silences 24 3 42`` are the lengths in turn.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 from innkeeper.errors import InnkeeperError
@@ -42,23 +43,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--as-served", action="store_true", help="keep the service's own 20 s of patience")
+    parser.add_argument("--silences", type=float, nargs="+", help="seconds of silence, in turn")
     options = parser.parse_args()
     if shutil.which("libvirtd") is None:
         print("libvirtd is not installed.")
         return
-    silence_seconds = 24.0
     if not options.as_served:
         lanes.KEEPALIVE = lanes.Keepalive(interval_seconds=1, tries=1)
-        silence_seconds = 3.5
+    lengths = options.silences or [24.0 if options.as_served else 3.5]
+    silences = list(itertools.islice(itertools.cycle(lengths), options.rounds))
     with _daemon() as (process, uri, home):
-        asyncio.run(_rounds(process, uri, home, options.rounds, silence_seconds))
+        asyncio.run(_rounds(process, uri, home, silences))
 
 
-async def _rounds(
-    daemon: subprocess.Popen[bytes], uri: str, home: Path, rounds: int, silence_seconds: float
-) -> None:
+async def _rounds(daemon: subprocess.Popen[bytes], uri: str, home: Path, silences: Sequence[float]) -> None:
     events: list[str] = []
     answered, refused, back = [0], [0], []
+    processor = time.process_time()
 
     is_connected = asyncio.Event()
 
@@ -82,7 +83,7 @@ async def _rounds(
         for number in range(_MACHINES):
             await host.definitions.define(_MACHINE.format(number))
         callers = [asyncio.create_task(call(host, number)) for number in range(_CALLERS)]
-        for _ in range(rounds):
+        for silence_seconds in silences:
             await asyncio.sleep(0.5)
             daemon.send_signal(signal.SIGSTOP)
             await asyncio.sleep(silence_seconds)
@@ -91,11 +92,17 @@ async def _rounds(
         for each in callers:
             each.cancel()
         await asyncio.wait(callers)
-    print(f"{rounds} rounds of {silence_seconds:g} s of silence, {_CALLERS} callers")
+    cut_after = lanes.KEEPALIVE.interval_seconds * (lanes.KEEPALIVE.tries + 1)
+    print(
+        f"{len(silences)} rounds of {min(silences):g} to {max(silences):g} s of silence, {_CALLERS} callers"
+    )
+    print(f"  rounds longer than {cut_after:>3} s          {sum(each > cut_after for each in silences):>8,}")
+    print(f"  rounds longer than  40 s          {sum(each > 40 for each in silences):>8,}")
     print(f"  calls answered                 {answered[0]:>8,}")
     print(f"  calls told that it is away     {refused[0]:>8,}")
     print(f"  wires lost                     {events.count(EventKind.HOST_LOST):>8,}")
     print(f"  back after SIGCONT, s          {statistics.median(back):>8.2f} (at most {max(back):.2f})")
+    print(f"  processor time of this process, s {time.process_time() - processor:>8.0f}")
     print("  crashes of this process               0: it would not have come here")
 
 

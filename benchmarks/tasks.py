@@ -1,8 +1,9 @@
 """Measure what durability costs: a step, a start, a live task, and the way back after kill -9.
 
-Run ``make bench``, or ``python benchmarks/tasks.py`` for this one alone. The database is a file in the
-temporary directory: set TMPDIR to measure another disk. With ``--postgresql URL`` of an empty database (and
-no password in it) it is that one.
+Run ``make bench``, or ``python -m benchmarks.tasks`` for this one alone. The database is a file in the
+temporary directory: set TMPDIR to measure another disk. With ``--postgresql`` it is a PostgreSQL of its own,
+which writes to the disk as it ships. Each measure has a database that nobody has used: tasks that live there
+since a former one would be taken up.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -30,6 +32,8 @@ from innkeeper.tasks.running import RunningTask, Work
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire.events import Json
+from tests.store import clusters
+from tests.store.clusters import Cluster, fresh_database
 
 ROUNDS = 5
 STEPS = 300
@@ -168,9 +172,9 @@ async def seconds_to_close(store: Store, tasks: Tasks) -> float:
     return time.perf_counter() - before
 
 
-def seconds_to_resume() -> float:
+def seconds_to_resume(cluster: Cluster | None) -> float:
     """From the start of a new process, after kill -9, until the step in flight begins again."""
-    with database() as address:
+    with database(cluster) as address:
         child(address)
         return child(address)
 
@@ -179,7 +183,7 @@ def child(address: str) -> float:
     """Run a service until it says that its step has begun, and kill it; the seconds it took to say so."""
     before = time.monotonic()
     with subprocess.Popen(
-        [sys.executable, __file__, "--serve", address], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "benchmarks.tasks", "--serve", address], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         message = float(process.stdout.readline())
@@ -248,25 +252,31 @@ async def measure_working(address: str) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def database() -> Iterator[str]:
-    """The address of the database to measure: a new file, or the one that was named."""
-    if sys.argv[1:2] == ["--postgresql"]:
-        yield sys.argv[2]
+def database(cluster: Cluster | None) -> Iterator[str]:
+    """The address of a new database: a file, or one of the PostgreSQL."""
+    if cluster is not None:
+        with fresh_database(cluster.url, f"bench_{uuid.uuid4().hex}") as url:
+            yield url.render_as_string(hide_password=False)
         return
     with tempfile.TemporaryDirectory() as directory:
         yield f"sqlite:///{directory}/innkeeper.sqlite"
 
 
+def measured(cluster: Cluster | None) -> dict[str, float]:
+    """Measure all, each on a new database."""
+    with database(cluster) as address:
+        working = asyncio.run(measure_working(address))
+    resumed = statistics.median(seconds_to_resume(cluster) for _ in range(ROUNDS))
+    with database(cluster) as address:
+        waiting = asyncio.run(measure_waiting(address))
+    return working | {"s from a new process to the step resumed": resumed} | waiting
+
+
 def main() -> None:
     """Measure, print the table, and keep the numbers."""
-    results: dict[str, float] = {}
-    with database() as address:
-        results |= asyncio.run(measure_working(address))
-    results["s from a new process to the step resumed"] = statistics.median(
-        seconds_to_resume() for _ in range(ROUNDS)
-    )
-    with database() as address:
-        results |= asyncio.run(measure_waiting(address))
+    on_postgresql = sys.argv[1:2] == ["--postgresql"]
+    with clusters.cluster("") if on_postgresql else contextlib.nullcontext() as cluster:
+        results = measured(cluster)
     for name, value in results.items():
         print(f"{value:10.2f}  {name}")
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
