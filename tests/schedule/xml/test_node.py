@@ -37,7 +37,7 @@ LAUGHS = (
 )
 def test_hostile_or_broken_xml_is_refused_quickly_and_in_bounded_memory(text: str) -> None:
     """Entities, document types, depth, number and broken tags end in an error with line and column."""
-    assert cost(lambda: refusal(text)) < 1
+    assert cost(lambda: refusal(text)) < 3
     assert peak(lambda: refusal(text)) < 40_000_000
     refused = refusal(text)
     assert refused.code is ErrorCode.SCHED_E_MALFORMEDXML
