@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from innkeeper.channels.health_statements import read_health
 from innkeeper.channels.ports import PackageChange
 from innkeeper.channels.statements import (
     MAX_PACKAGES,
     Unbelievable,
-    read_health,
     read_hello,
     read_notice,
     read_task,
@@ -138,3 +138,39 @@ def test_any_json_is_a_value_or_unbelievable(read: object, data: st.DataObject) 
         read(message)
     except Unbelievable:
         return
+
+
+DETAILS: dict[str, object] = {
+    "uptime": 5, "units": [], "unit_files": [], "listeners": [], "any_ports": [1, 2], "mounts": [],
+    "complaints": [], "failed_lately": [],
+}  # fmt: skip
+UNIT = ["a.service", [], "active", "running", "simple", 0, False, "enabled", True, False, [], False, 7]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uptime": -1},
+        {"units": [UNIT[:-1]]},
+        {"units": [[*UNIT[:5], "many", *UNIT[6:]]]},
+        {"units": [[*UNIT[:1], "alias", *UNIT[2:]]]},
+        {"units": [UNIT] * 5000},
+        {"listeners": [["tcp", "::", 70000, "", ""]]},
+        {"listeners": ["tcp"]},
+        {"mounts": [["/", "ext4", "yes", "", ""]]},
+        {"any_ports": [1]},
+        {"complaints": [5]},
+    ],
+)
+def test_details_that_no_agent_tells_are_refused(change: dict[str, object]) -> None:
+    """Each member has its type and its bound."""
+    with pytest.raises(Unbelievable):
+        read_health({**HEALTH, "details": {**DETAILS, **change}})
+
+
+def test_details_of_a_newer_agent_may_have_more() -> None:
+    """And an old one tells none."""
+    read = read_health({**HEALTH, "details": {**DETAILS, "units": [[*UNIT, "new"]], "load": 1}}).details
+    assert read is not None
+    assert read.units["a.service"].age == 7
+    assert read_health(HEALTH).details is None

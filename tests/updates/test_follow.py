@@ -46,7 +46,7 @@ class Session:
     async def cancel_task(self, identifier: str) -> None:
         raise NotImplementedError
 
-    async def health(self) -> HealthReport:
+    async def health(self, *, history: bool = False) -> HealthReport:
         raise NotImplementedError
 
     async def reboot(self) -> None:

@@ -41,18 +41,18 @@ class Calls:
         }
 
         #: What runs programs of the guest's.
-        self._slow: Dict[str, Callable[[], Message]] = {
-            "health": lambda: {"health": health(places)},
-            "sessions": lambda: {"sessions": logons.sessions(places)},
-            "log_off": lambda: {"count": logons.log_off(places)},
-            "scan": waiting,
+        self._slow: Dict[str, Callable[[Message], Message]] = {
+            "health": lambda message: {"health": health(places, message.get("history") is True)},
+            "sessions": lambda message: {"sessions": logons.sessions(places)},
+            "log_off": lambda message: {"count": logons.log_off(places)},
+            "scan": lambda message: waiting(),
         }
 
     def answer(self, number: int, message: Message) -> None:
         """Answer, now or when the answer is there."""
         slow = self._slow.get(str(message.get("do")))
         if slow is not None:
-            self._answer_from_thread(number, slow)
+            self._answer_from_thread(number, lambda: slow(message))
             return
         method = self._known.get(str(message.get("do")))
         try:

@@ -1,14 +1,17 @@
 """Report the guest's health, as facts to be compared with those of another moment."""
 
+import json
 import os
-import socket
-import struct
-from typing import Iterator, List, Tuple, Type
+from typing import Iterator, List, Optional, Tuple, Type
 
+from innkeeper.agent import units
 from innkeeper.agent.backends import BACKENDS
 from innkeeper.agent.backends.backend import Backend
 from innkeeper.agent.backends.scripts import executables
 from innkeeper.agent.command import ask
+from innkeeper.agent.lingering import user_units
+from innkeeper.agent.listeners import any_ports, listeners
+from innkeeper.agent.mounts import mounts
 from innkeeper.agent.places import Places, read_text
 from innkeeper.agent.report import Report
 from innkeeper.agent.run import Run
@@ -18,26 +21,49 @@ from innkeeper.wire.session import Message
 CHECK_S = 60
 _MAX_ITEMS = 2000
 _MAX_CHECK_TEXT = 1000
-#: The state of a listening TCP socket, and of an unconnected UDP one, in /proc/net.
-_LISTENING = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}
-#: File systems that say nothing of health, or come and go by themselves.
-_PASSING = frozenset({"autofs", "overlay", "squashfs", "nsfs", "fuse.portal", "tracefs", "binfmt_misc"})
+#: What fits into a message of the protocol, beside all else.
+_MAX_DETAILS = 4000
+_MAX_DETAILS_CHARS = 512 * 1024
 
 
-def health(places: Places) -> Message:
-    """Return the report; takes as long as the slowest check."""
-    problem = _package_problem(places)
+def health(places: Places, history: bool = False) -> Message:
+    """Return the report; ``history``: with what failed in the last week. A check script may take long."""
+    complaints = _complaints(places)
+    known = units.properties(places)
+    of_users = user_units(places)
+    listening, mounted = listeners(places), mounts(places, known)
+    places_of_listeners = sorted({f"{one.protocol}:{one.address}:{one.port}" for one in listening})
     return {
         "boot_id": places.boot_id,
         "kernel": os.uname().release,
         "system_state": _system_state(places),
         "failed_units": _failed_units(places)[:_MAX_ITEMS],
-        "listeners": sorted(set(_listeners(places)))[:_MAX_ITEMS],
-        "mounts": sorted(set(_mounts(places)))[:_MAX_ITEMS],
-        "package_database_ok": not problem,
+        "listeners": places_of_listeners[:_MAX_ITEMS],
+        "mounts": [one.place for one in mounted][:_MAX_ITEMS],
+        "package_database_ok": not complaints,
         "reboot_required": any(os.path.exists(mark) for mark in places.reboot_marks),
         "failed_checks": dict(_failed_checks(places)),
+        "details": _whole(
+            {
+                "uptime": _uptime(places),
+                "units": [list(unit) for unit in (*units.units(known), *of_users)],
+                "unit_files": [*units.unit_files(places), *(unit.name for unit in of_users)],
+                "listeners": [list(one) for one in listening],
+                "any_ports": list(any_ports(places)),
+                "mounts": [list(one) for one in mounted if one.origin or one.place == "/"],
+                "complaints": complaints,
+                "failed_lately": units.failed_lately() if history and places.has_systemd else [],
+            }
+        ),
     }
+
+
+def _whole(details: Message) -> Optional[Message]:
+    """Return the details, or nothing where they are too many: of a part, the rest would look lost."""
+    lists = [each for each in details.values() if isinstance(each, list)]
+    if max(map(len, lists)) > _MAX_DETAILS or len(json.dumps(details)) > _MAX_DETAILS_CHARS:
+        return None
+    return details
 
 
 def _system_state(places: Places) -> str:
@@ -54,37 +80,18 @@ def _failed_units(places: Places) -> List[str]:
     return [line.split()[0] for line in listed.output.splitlines() if listed.code == 0 and line.strip()]
 
 
-def _package_problem(places: Places) -> str:
+def _complaints(places: Places) -> List[str]:
     report = Report(Run(os.devnull))
-    return _backend(places)(places, report).problem()
+    return _backend(places)(places, report).complaints()
 
 
 def _backend(places: Places) -> Type[Backend]:
     return next(backend for backend in BACKENDS.values() if backend.is_present(places))
 
 
-def _listeners(places: Places) -> Iterator[str]:
-    for protocol, listening in _LISTENING.items():
-        for line in read_text(places.under(f"proc/net/{protocol}")).splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 3 and fields[3] == listening:
-                yield "{}:{}:{}".format(protocol.rstrip("6"), *_address(fields[1]))
-
-
-def _address(field: str) -> Tuple[str, int]:
-    """Read ``0100007F:0016``: words of the machine's own byte order."""
-    digits, _, port = field.partition(":")
-    words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
-    packed = struct.pack(f"={len(words)}I", *words)
-    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-    return socket.inet_ntop(family, packed), int(port, 16)
-
-
-def _mounts(places: Places) -> Iterator[str]:
-    for line in read_text(places.under("proc/self/mounts")).splitlines():
-        fields = line.split()
-        if len(fields) > 2 and fields[2] not in _PASSING and not fields[1].startswith("/run/user/"):
-            yield fields[1]
+def _uptime(places: Places) -> int:
+    seconds = read_text(places.under("proc/uptime")).partition(".")[0]
+    return int(seconds) if seconds.isdigit() else 0
 
 
 def _failed_checks(places: Places) -> Iterator[Tuple[str, str]]:

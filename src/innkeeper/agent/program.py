@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     worker = verbs.add_parser("work", help="do one step of an update (the agent starts this)")
     worker.add_argument("directory")
     worker.set_defaults(verb=_work)
-    verbs.add_parser("health", help="print the health report").set_defaults(verb=_health)
+    health = verbs.add_parser("health", help="print the health report")
+    health.add_argument("--history", action="store_true", help="with what failed in the last week")
+    health.set_defaults(verb=_health)
     verbs.add_parser("status", help="print what the agent is doing").set_defaults(verb=_status)
     verbs.add_parser("install", help="install this file as a service").set_defaults(verb=_install)
     _add_booking_verbs(verbs)
@@ -140,7 +142,7 @@ def _work(places: Places, arguments: argparse.Namespace) -> int:
 def _health(places: Places, arguments: argparse.Namespace) -> int:
     from innkeeper.agent.health import health
 
-    print(json.dumps(health(places), indent=2))
+    print(json.dumps(health(places, arguments.history), indent=2))
     return 0
 
 

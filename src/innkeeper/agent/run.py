@@ -119,6 +119,22 @@ class Run:
         with open(self.events_path, "ab") as file:
             file.write(json.dumps(event).encode() + b"\n")
 
+    def keep_complaints(self, complaints: List[str]) -> None:
+        """Write down what was wrong with the package database before the update."""
+        write_durably(self._complaints_path, json.dumps(complaints).encode())
+
+    def complaints(self) -> List[str]:
+        """Return what was wrong with it before, also for the step after a reboot."""
+        try:
+            with open(self._complaints_path, encoding="utf-8") as file:
+                return [str(complaint) for complaint in json.load(file)]
+        except (OSError, ValueError):
+            return []
+
+    @property
+    def _complaints_path(self) -> str:
+        return os.path.join(os.path.dirname(self.path), "complaints")
+
     @property
     def must_stop(self) -> bool:
         """Whether the worker is asked to stop."""

@@ -1,7 +1,5 @@
 """Do one step of an update in a process of its own, which outlives the agent."""
 
-from typing import Optional
-
 from innkeeper.agent.backends import BACKENDS
 from innkeeper.agent.backends.backend import Backend
 from innkeeper.agent.command import Stopped
@@ -21,9 +19,9 @@ def work(places: Places, run: Run) -> int:
     backend = BACKENDS[request.backend](places, report)
     try:
         if request.step == "check":
-            _check(backend, report)
+            _check(backend, report, run)
         else:
-            _update(backend, report, request)
+            _update(backend, report, run, request)
     except (Failure, ValueError) as exc:
         report.end("failed", str(exc))
     except Stopped:
@@ -33,15 +31,16 @@ def work(places: Places, run: Run) -> int:
     return 0
 
 
-def _update(backend: Backend, report: Report, request: Request) -> None:
+def _update(backend: Backend, report: Report, run: Run, request: Request) -> None:
     options = read_context(request.context)
+    run.keep_complaints(backend.complaints())
     before = backend.installed()
     try:
         backend.update(request, options.packages)
     finally:
         changed = changes(before, backend.installed())
         report.packages(changed)
-    _expect_sound(backend)
+    _expect_sound(backend, run)
     summary = _summary(len(changed))
     if options.reboot == "always" or (options.reboot == "if_needed" and backend.needs_reboot()):
         report.end("reboot", f"{summary}; a reboot is due.")
@@ -49,16 +48,19 @@ def _update(backend: Backend, report: Report, request: Request) -> None:
         report.end("success", f"{summary}.")
 
 
-def _check(backend: Backend, report: Report) -> None:
-    _expect_sound(backend)
+def _check(backend: Backend, report: Report, run: Run) -> None:
+    _expect_sound(backend, run)
     again = "; another reboot is due" if backend.needs_reboot() else ""
     report.end("success", f"The guest has rebooted, and its package database is sound{again}.")
 
 
-def _expect_sound(backend: Backend) -> None:
-    problem: Optional[str] = backend.problem()
-    if problem:
-        raise Failure(problem)
+def _expect_sound(backend: Backend, run: Run) -> None:
+    """Fail where the package database has got worse; what was wrong before is no fault of the update."""
+    former = run.complaints()
+    new = [complaint for complaint in backend.complaints() if complaint not in former]
+    if new:
+        more = f" (and {len(new) - 1} more)" if len(new) > 1 else ""
+        raise Failure(f"The package database is worse than before: {new[0]}{more}")
 
 
 def _summary(count: int) -> str:

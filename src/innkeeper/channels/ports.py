@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from innkeeper.channels.guest_details import GuestDetails
 from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 from innkeeper.wire.states import UpdateStatus as UpdateStatus
@@ -41,6 +42,8 @@ class HealthReport:
     reboot_required: bool
     #: Name of each check that failed, with what it printed; see ``WANTED`` for those that are only wanted.
     failed_checks: Mapping[str, str]
+    #: What a newer agent tells beside; ``None`` for an old one, and where there is more than fits.
+    details: GuestDetails | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,7 +182,8 @@ class GuestAgent(Protocol):
     async def cancel_task(self, identifier: str) -> None:
         """Ask the agent to cancel an update; best effort."""
 
-    async def health(self) -> HealthReport: ...
+    async def health(self, *, history: bool = False) -> HealthReport:
+        """The guest's own report; ``history``: with the units that failed in the week before."""
 
     async def reboot(self) -> None:
         """Ask the guest to reboot; returns when it has agreed."""

@@ -15,6 +15,7 @@ from innkeeper.channels.guest_statements import (
     read_sessions,
     read_updates,
 )
+from innkeeper.channels.health_statements import read_health
 from innkeeper.channels.message_queue import MessageQueue
 from innkeeper.channels.ports import (
     AgentHello,
@@ -27,7 +28,6 @@ from innkeeper.channels.ports import (
 from innkeeper.channels.statements import (
     Unbelievable,
     clean_sentence,
-    read_health,
     read_may_reach,
     read_task_of,
 )
@@ -111,9 +111,10 @@ class AgentSession:
         """Ask the agent to cancel an update; best effort."""
         await self._ask({"do": "cancel_task", "identifier": identifier}, _nothing)
 
-    async def health(self) -> HealthReport:
+    async def health(self, *, history: bool = False) -> HealthReport:
         """The guest's own report, now."""
-        return await self._ask({"do": "health"}, lambda answer: read_health(answer.get("health")), HEALTH_S)
+        question: Message = {"do": "health", "history": history}
+        return await self._ask(question, lambda answer: read_health(answer.get("health")), HEALTH_S)
 
     async def reboot(self) -> None:
         """Ask the guest to reboot; returns when it has agreed."""

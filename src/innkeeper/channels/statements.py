@@ -14,7 +14,6 @@ from innkeeper.channels.ports import (
     AgentTerminated,
     GuestMessage,
     GuestOutput,
-    HealthReport,
     PackageChange,
     ScheduleDeleted,
     ScheduleRequested,
@@ -102,23 +101,6 @@ def read_task_of(response: object, identifier: str) -> AgentTask:
     return task
 
 
-def read_health(response: object) -> HealthReport:
-    """Read the guest's report of its own health."""
-    reader = Reader(response)
-    checks = reader.mapping("failed_checks", MAX_CHECKS)
-    return HealthReport(
-        boot_id=reader.name("boot_id"),
-        kernel=reader.text("kernel", MAX_NAME_CHARS),
-        system_state=reader.text("system_state", 64),
-        failed_units=frozenset(reader.texts("failed_units", MAX_ITEMS)),
-        listeners=frozenset(reader.texts("listeners", MAX_ITEMS)),
-        mounts=frozenset(reader.texts("mounts", MAX_ITEMS)),
-        package_database_ok=reader.truth("package_database_ok"),
-        reboot_required=reader.truth("reboot_required"),
-        failed_checks={_clean(name, MAX_NAME_CHARS): _clean(text, MAX_TEXT_CHARS) for name, text in checks},
-    )
-
-
 def read_notice(response: Mapping[str, object]) -> Notice:
     """Read a message that must be answered."""
     reader = Reader(response)
@@ -153,7 +135,7 @@ def said_nothing(response: object, name: str) -> bool:
 
 def clean_sentence(response: object) -> str:
     """Return a refusal's text, fit to be shown to a person."""
-    return _clean(response, 500)
+    return clean(response, 500)
 
 
 def _read_schedule(reader: Reader) -> ScheduleRequested:
@@ -186,11 +168,11 @@ def _read_status(reader: Reader) -> UpdateStatus:
 def _read_package(response: object) -> PackageChange:
     if not isinstance(response, list) or len(response) != 3:
         raise Unbelievable("a package is not name, old and new version")
-    name, old, new = (_clean(part, MAX_NAME_CHARS) for part in response)
+    name, old, new = (clean(part, MAX_NAME_CHARS) for part in response)
     return PackageChange(name=name, old_version=old, new_version=new)
 
 
-def _clean(text: object, most: int) -> str:
+def clean(text: object, most: int) -> str:
     """Cut a text to its bound, and take out what would act on a terminal or break an encoding."""
     if not isinstance(text, str):
         raise Unbelievable("a text is none")
@@ -215,7 +197,7 @@ class Reader:
 
     def text(self, name: str, most: int) -> str:
         """A text, cut and cleaned."""
-        return _clean(self.member(name), most)
+        return clean(self.member(name), most)
 
     def name(self, name: str) -> str:
         """A text that names something: it is taken whole or not at all."""
@@ -265,7 +247,7 @@ class Reader:
 
     def texts(self, name: str, most: int) -> list[str]:
         """A list of texts."""
-        return [_clean(item, MAX_NAME_CHARS) for item in self.items(name, most)]
+        return [clean(item, MAX_NAME_CHARS) for item in self.items(name, most)]
 
     def mapping(self, name: str, most: int) -> list[tuple[str, object]]:
         """An object's members, at most so many."""

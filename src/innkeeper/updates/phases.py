@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from innkeeper.channels.ports import AgentHello, GuestAgent, HealthReport, UpdateStatus
 from innkeeper.errors import AgentError, ErrorCode, InnkeeperError, MachineUnfit
 from innkeeper.machines.asking import is_away
@@ -30,6 +32,10 @@ from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.policy import RebootPolicy, UndoPointPolicy
 
+#: A fault that nothing is on its way to mend has this long to pass after all.
+_LASTING_SECONDS = 30.0
+#: A guest in which services have been started again is watched anew, so often in all.
+_MOST_WATCHES = 3
 #: Found like this, a machine goes on from its saved memory.
 _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 
@@ -187,25 +193,26 @@ async def reboot(run: Run) -> Rebooted:
 
 async def look_after(run: Run) -> Healthy:
     """Compare the guest's health with the baseline; what may pass by itself has a while to do so."""
-    give_up = run.clock.monotonic() + run.policy.health_seconds
-    while True:
-        report, found = await _compare(run)
-        if not found:
-            _warn(run, report)
-            return Healthy(healthy_boot=report.boot_id)
-        if run.clock.monotonic() >= give_up:
-            raise Stop(Cause.FAILED, *found)
-        await run.clock.sleep(run.policy.poll_seconds)
+    report, judgement = await _expect_health(run)
+    _warn(run, judgement.warnings)
+    return Healthy(healthy_boot=report.boot_id)
 
 
 async def soak(run: Run) -> None:
-    """Wait, and look a second time."""
-    await run.clock.sleep(run.policy.soak_seconds)
-    report, found = await _compare(run)
-    if report.boot_id != run.fact(Healthy).healthy_boot:
-        found = (*found, "The guest has rebooted by itself after the update.")
-    if found:
-        raise Stop(Cause.FAILED, *found)
+    """Watch the guest for a while, and longer where a service has been started again meanwhile."""
+    earlier, suspected = await run.ask(_health_of), frozenset[str]()
+    for _ in range(_MOST_WATCHES):
+        await run.clock.sleep(run.policy.soak_seconds)
+        later, judgement = await _expect_health(run)
+        if later.boot_id != run.fact(Healthy).healthy_boot:
+            raise Stop(Cause.FAILED, *judgement.faults, "The guest has rebooted by itself after the update.")
+        loops = health.Judgement(findings=health.restarting(_baseline(run), earlier, later, suspected))
+        _warn(run, (*judgement.warnings, *loops.warnings))
+        if loops.is_lasting:
+            raise Stop(Cause.FAILED, *loops.faults)
+        if not loops.may_pass:
+            return
+        earlier, suspected = later, frozenset(finding.subject for finding in loops.findings)
 
 
 async def rest(run: Run) -> None:
@@ -247,10 +254,9 @@ def _refuse_done_before(run: Run, hello: AgentHello) -> None:
         )
 
 
-def _warn(run: Run, report: HealthReport) -> None:
-    if run.baseline is not None:
-        for warning in health.warnings(run.baseline, report):
-            run.task.log(warning, LogLevel.WARNING)
+def _warn(run: Run, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        run.task.log(warning, LogLevel.WARNING)
 
 
 async def _refuse_changed_bases(run: Run) -> None:
@@ -299,9 +305,10 @@ async def _power_off(run: Run) -> None:
 async def _settled_health(run: Run) -> HealthReport:
     """The guest's health once it has booted; one that never settles is taken as it is."""
     reports: list[HealthReport] = []
+    is_first = run.baseline is None
 
     async def is_settled() -> bool:
-        reports.append(await run.ask(_health_of))
+        reports.append(await run.ask(_health_and_history_of if is_first else _health_of))
         return health.is_settled(reports[-1])
 
     await until(run.clock, is_settled, every=run.policy.poll_seconds, seconds=run.policy.agent_seconds)
@@ -312,17 +319,38 @@ async def _health_of(agent: GuestAgent) -> HealthReport:
     return await agent.health()
 
 
+async def _health_and_history_of(agent: GuestAgent) -> HealthReport:
+    return await agent.health(history=True)
+
+
 async def _boot_of(agent: GuestAgent) -> str:
     return agent.hello.boot_id
 
 
-async def _compare(run: Run) -> tuple[HealthReport, tuple[str, ...]]:
+async def _expect_health(run: Run) -> tuple[HealthReport, health.Judgement]:
+    """Compare until nothing is worse that may pass, or its time is up; raises ``Stop`` for faults."""
+    began = run.clock.monotonic()
+    while True:
+        report, judgement = await _compare(run)
+        waited = run.clock.monotonic() - began
+        is_over = waited >= run.policy.health_seconds or (judgement.is_lasting and waited >= _LASTING_SECONDS)
+        if is_over and judgement.faults:
+            raise Stop(Cause.FAILED, *judgement.faults)
+        if is_over or not (judgement.may_pass or judgement.faults):
+            return report, judgement
+        await run.clock.sleep(run.policy.poll_seconds)
+
+
+async def _compare(run: Run) -> tuple[HealthReport, health.Judgement]:
     report = await _settled_health(run)
-    baseline = run.baseline
-    if baseline is None:
-        raise AssertionError("an update is never applied without a record of the guest's health before it")
     rebooted = run.fact(Rebooted).rebooted or run.fact(Applied).saw_reboot
-    return report, health.findings(baseline, report, must_have_rebooted=rebooted)
+    return report, health.judge(_baseline(run), report, must_have_rebooted=rebooted)
+
+
+def _baseline(run: Run) -> HealthReport:
+    if run.baseline is None:
+        raise AssertionError("an update is never applied without a record of the guest's health before it")
+    return run.baseline
 
 
 #: The way forward. Before ``decide`` is recorded, a stop anywhere rolls back.

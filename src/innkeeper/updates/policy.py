@@ -69,8 +69,9 @@ class Policy:
     apply_seconds: float = 3 * 3600.0
     #: A guest asked to power off must have done so.
     shut_down_seconds: float = 180.0
-    #: A finding that may pass by itself (a service still starting) has this long to do so.
-    health_seconds: float = 30.0
+    #: What may pass by itself (a service that is still starting, or does not listen yet) has this long to
+    #: do so.
+    health_seconds: float = 300.0
     #: The second look at the machine's health comes this long after the first.
     soak_seconds: float = 60.0
     #: How often a waiting phase looks by itself.

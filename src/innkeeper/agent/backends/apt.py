@@ -1,8 +1,9 @@
 """Update a Debian or Ubuntu guest by apt."""
 
+import re
 from typing import List, Optional
 
-from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, Backend, expect_success
+from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, Backend, expect_success, last_line
 from innkeeper.agent.backends.quiet import Quiet
 from innkeeper.agent.command import ask
 from innkeeper.agent.packages import Installed, parse_installed
@@ -76,11 +77,24 @@ class Apt(Backend):
             "\n".join(head for head, _, state in whole if state not in ("config-files", "not-installed"))
         )
 
-    def problem(self) -> str:
-        """What ``dpkg --audit`` finds."""
+    def complaints(self) -> List[str]:
+        """What ``dpkg --audit`` finds, by package."""
         answer = ask(["dpkg", "--audit"], timeout=120)
-        text = " ".join(answer.output.split())
-        return f"dpkg --audit: {text[:300]}" if answer.code or text else ""
+        if answer.code != 0:
+            return [f"dpkg cannot read its database: {last_line(answer)}"]
+        return read_audit(answer.output)
+
+
+def read_audit(text: str) -> List[str]:
+    """Read blocks of a sentence and the packages that it is of, each of them in a line with a space first."""
+    found = []
+    for block in text.split("\n\n"):
+        lines = block.splitlines()
+        sentence = " ".join(line.strip() for line in lines if not line.startswith(" "))
+        what = re.split(r"[.,:]", sentence, maxsplit=1)[0]
+        what = re.sub(r"^The following packages (?:are|have been) ", "", what)
+        found += [f"{line.split()[0]}: {what}" for line in lines if line.startswith(" ") and line.strip()]
+    return found
 
 
 def _command(packages: List[str]) -> List[str]:

@@ -39,9 +39,9 @@ class Backend:
         """What is installed."""
         return {}
 
-    def problem(self) -> str:
-        """Return what is wrong with the package database; empty when it is consistent."""
-        return ""
+    def complaints(self) -> List[str]:
+        """Return what is wrong with the package database, a line each; nothing when it is consistent."""
+        return []
 
     def needs_reboot(self) -> bool:
         """Whether what was updated wants a reboot."""
@@ -58,10 +58,10 @@ class RpmBackend(Backend):
         """What rpm says is installed."""
         return parse_installed(ask(["rpm", "-qa", "--qf", "%{NAME}.%{ARCH}\t%{VERSION}-%{RELEASE}\n"]).output)
 
-    def problem(self) -> str:
+    def complaints(self) -> List[str]:
         """Return what rpm finds wrong with its database."""
-        answer = ask(["rpm", "-q", "rpm"], timeout=120)
-        return "" if answer.code == 0 else f"rpm cannot read its database: {last_line(answer)}"
+        answer = ask(["rpm", "-qa"], timeout=120)
+        return [] if answer.code == 0 else [f"rpm cannot read its database: {last_line(answer)}"]
 
     def _run_counted(self, argv: List[str]) -> Answer:
         """Run what prints ``3/10`` as it goes; it is past stopping."""

@@ -152,7 +152,7 @@ class FakeAgent:
         """Stop an update: what was due of it does not happen."""
         await self._call(lambda guest, _: _cancel(guest, identifier))
 
-    async def health(self) -> HealthReport:
+    async def health(self, *, history: bool = False) -> HealthReport:
         """The guest's health now."""
         return await self._call(lambda guest, _: _health(guest))
 

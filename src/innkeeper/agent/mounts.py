@@ -1,0 +1,65 @@
+"""Report what is mounted in the guest, and whose wish that is."""
+
+import re
+from typing import Dict, Iterator, List, NamedTuple
+
+from innkeeper.agent.places import Places, read_text
+from innkeeper.agent.units import Properties
+
+#: File systems that say nothing of health, or come and go by themselves.
+_PASSING = frozenset({"autofs", "overlay", "squashfs", "nsfs", "fuse.portal", "tracefs", "binfmt_misc"})
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+class Mount(NamedTuple):
+    """A file system where it is."""
+
+    place: str
+    #: Its file system: ``ext4``, ``nfs4``.
+    kind: str
+    read_only: bool
+    #: ``fstab``, ``unit`` (a file of the administrator's or a package's), ``generated``; empty where
+    #: somebody just mounted it.
+    origin: str
+    #: As fstab has them; empty for others.
+    options: str
+
+
+def mounts(places: Places, known: List[Properties]) -> List[Mount]:
+    """Return what is mounted, by place, with who wants it; of several at one place the uppermost."""
+    table = _fstab(places)
+    wanted = {one["Where"]: _origin(one) for one in known if one.get("Where")}
+    found = {}
+    for fields in _lines(places.under("proc/self/mounts")):
+        place, kind, options = _plain(fields[1]), fields[2], fields[3]
+        if kind in _PASSING or place.startswith("/run/user/"):
+            continue
+        origin = "fstab" if place in table else wanted.get(place, "")
+        found[place] = Mount(place, kind, "ro" in options.split(","), origin, table.get(place, ""))
+    return [found[place] for place in sorted(found)]
+
+
+def _fstab(places: Places) -> Dict[str, str]:
+    """Return the options of fstab, by place."""
+    return {_plain(fields[1]): fields[3] for fields in _lines(places.under("etc/fstab"))}
+
+
+def _origin(one: Properties) -> str:
+    """Return whose wish a mount unit is: systemd makes one for everything that is mounted."""
+    path = one.get("FragmentPath", "")
+    if one.get("SourcePath") == "/etc/fstab":
+        return "fstab"
+    if path.startswith("/run/"):
+        return "generated"
+    return "unit" if path else ""
+
+
+def _lines(path: str) -> Iterator[List[str]]:
+    for line in read_text(path).splitlines():
+        fields = line.split()
+        if len(fields) > 3 and not line.startswith("#"):
+            yield fields
+
+
+def _plain(text: str) -> str:
+    return _OCTAL.sub(lambda found: chr(int(found.group(1), 8)), text)

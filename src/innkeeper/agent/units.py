@@ -1,0 +1,162 @@
+"""Report what systemd runs: the facts by which the host compares a guest with itself."""
+
+import json
+import os
+import time
+from typing import Dict, List, NamedTuple, Tuple
+
+from innkeeper.agent.command import ask
+from innkeeper.agent.places import Places
+
+#: The kinds whose being active says that the guest works; mounts are told with their own facts.
+_KINDS = ("service", "socket", "timer", "path")
+_MOUNTS = "mount"
+_PROPERTIES = (
+    "Id",
+    "Names",
+    "Job",
+    "ActiveState",
+    "SubState",
+    "Type",
+    "NRestarts",
+    "RemainAfterExit",
+    "UnitFileState",
+    "FragmentPath",
+    "SourcePath",
+    "Where",
+    "WantedBy",
+    "RequiredBy",
+    "TriggeredBy",
+    "Triggers",
+    "StateChangeTimestampMonotonic",
+)
+#: Where systemd looks for units.
+_DIRECTORIES = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
+#: What systemd says in the journal of a unit that failed, and of one that did not start.
+_FAILURES = ("d9b373ed55a64feb8242e02dbe79a49c", "be02cf6855d2428ba40df7e9d022f03d")
+_ASK_S = 60.0
+_HISTORY = "-7d"
+_MAX_FAILURES = 2000
+
+#: What systemd says of a unit, by property.
+Properties = Dict[str, str]
+
+
+class Unit(NamedTuple):
+    """A unit that runs, is to run, or has failed."""
+
+    name: str
+    #: Its other names.
+    aliases: Tuple[str, ...]
+    #: ``active``, ``activating``, ``failed``, …, and the same more exactly: ``running``, ``auto-restart``.
+    active: str
+    sub: str
+    #: ``simple``, ``oneshot``, … of a service.
+    type: str
+    #: How often systemd has started it again by itself.
+    restarts: int
+    #: Whether it stays active when its program has ended.
+    remains: bool
+    #: ``enabled``, ``static``, ``transient``, …
+    enablement: str
+    #: Whether something of the boot wants it.
+    wanted: bool
+    #: Whether sockets, timers or paths start it when there is something to do.
+    triggered: bool
+    #: What it starts by itself.
+    triggers: Tuple[str, ...]
+    #: Whether systemd is about to change its state.
+    has_job: bool
+    #: Since when it is in this state, in seconds.
+    age: int
+
+
+def properties(places: Places) -> List[Properties]:
+    """Return what systemd says of each unit that it knows; nothing where it does not run the guest."""
+    if not places.has_systemd:
+        return []
+    patterns = ["*." + kind for kind in (*_KINDS, _MOUNTS)]
+    answer = ask(["systemctl", "show", "-p", ",".join(_PROPERTIES), "--", *patterns], timeout=_ASK_S)
+    return parse(answer.output) if answer.code == 0 else []
+
+
+def parse(text: str) -> List[Properties]:
+    """Read blocks of ``Name=value``, one a unit."""
+    found = []
+    for block in text.split("\n\n"):
+        pairs = (line.partition("=") for line in block.splitlines())
+        read = {name: value for name, sign, value in pairs if sign}
+        if read.get("Id"):
+            found.append(read)
+    return found
+
+
+def units(known: List[Properties]) -> List[Unit]:
+    """Return the units that run, are to run or have failed, by name."""
+    now = time.monotonic()
+    found = {_unit(one, now) for one in known if _kind(one) in _KINDS}
+    return sorted(unit for unit in found if unit.active != "inactive" or unit.has_job or _is_kept(unit))
+
+
+def _is_kept(unit: Unit) -> bool:
+    """Whether a unit that is not there would be missed; what is started for a moment would not."""
+    is_moment = unit.type == "oneshot" and not unit.remains
+    return not is_moment and (unit.wanted or unit.enablement.startswith("enabled"))
+
+
+def unit_files(places: Places) -> List[str]:
+    """Return the names of the units that are installed."""
+    found = set()
+    for directory in _DIRECTORIES:
+        try:
+            found.update(os.listdir(places.under(directory)))
+        except OSError:
+            continue
+    return sorted(name for name in found if name.rpartition(".")[2] in _KINDS)
+
+
+def failed_lately() -> List[str]:
+    """Return the units that the journal has seen fail in the last week, in any boot."""
+    matches = ["MESSAGE_ID=" + number for number in _FAILURES]
+    answer = ask(
+        ["journalctl", "-q", "--no-pager", "-o", "json", "--since", _HISTORY, *matches], timeout=_ASK_S
+    )
+    if answer.code != 0:
+        return []
+    return sorted({name for name in map(_failed_unit, answer.output.splitlines()) if name})[:_MAX_FAILURES]
+
+
+def _failed_unit(line: str) -> str:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return ""
+    name = entry.get("UNIT") if isinstance(entry, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _kind(one: Properties) -> str:
+    return one["Id"].rpartition(".")[2]
+
+
+def _unit(one: Properties, now: float) -> Unit:
+    since = _number(one.get("StateChangeTimestampMonotonic", "")) / 1e6
+    return Unit(
+        name=one["Id"],
+        aliases=tuple(sorted(set(one.get("Names", "").split()) - {one["Id"]})),
+        active=one.get("ActiveState", ""),
+        sub=one.get("SubState", ""),
+        type=one.get("Type", ""),
+        restarts=_number(one.get("NRestarts", "")),
+        remains=one.get("RemainAfterExit") == "yes",
+        enablement=one.get("UnitFileState", ""),
+        wanted=bool(one.get("WantedBy") or one.get("RequiredBy")),
+        triggered=bool(one.get("TriggeredBy")),
+        triggers=tuple(one.get("Triggers", "").split()),
+        has_job=_number(one.get("Job", "")) > 0,
+        age=int(max(0.0, now - since)) if since else 0,
+    )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0

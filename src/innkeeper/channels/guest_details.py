@@ -1,0 +1,108 @@
+"""Details of a guest's health: its units, what listens, what is mounted; an old agent tells none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class UnitFacts:
+    """A unit of systemd's that runs, is to run, or has failed."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    #: ``active``, ``activating``, ``inactive``, ``failed``, …
+    active: str
+    #: The same more exactly: ``running``, ``auto-restart``, …
+    sub: str = ""
+    #: ``simple``, ``oneshot``, … of a service.
+    type: str = ""
+    #: How often systemd has started it again by itself.
+    restarts: int = 0
+    #: Whether it stays active when its program has ended.
+    remains: bool = False
+    #: ``enabled``, ``static``, ``transient``, …
+    enablement: str = ""
+    #: Whether something of the boot wants it.
+    wanted: bool = False
+    #: Whether sockets, timers or paths start it when there is something to do.
+    triggered: bool = False
+    #: What it starts by itself.
+    triggers: tuple[str, ...] = ()
+    #: Whether systemd is about to change its state.
+    has_job: bool = False
+    #: Since when it is in this state, in seconds.
+    age: int = 0
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it is there by the wish of the boot, not because somebody started it."""
+        return self.wanted or self.enablement.startswith("enabled")
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it is on its way; not so while it only pauses between two crashes."""
+        is_under_way = self.active in ("activating", "reloading", "refreshing") and not self.is_between_starts
+        return is_under_way or (self.active == "inactive" and self.has_job)
+
+    @property
+    def is_between_starts(self) -> bool:
+        """Whether it has ended by itself, and systemd waits before it starts it again."""
+        return self.sub.startswith("auto-restart")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Listener:
+    """A socket that waits for somebody."""
+
+    #: ``tcp`` or ``udp``.
+    protocol: str
+    address: str
+    port: int
+    #: Empty where the guest cannot say, or the kernel itself holds it.
+    unit: str = ""
+    program: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Mount:
+    """A file system that fstab or a unit wants where it is, or the root."""
+
+    place: str
+    kind: str
+    read_only: bool = False
+    #: ``fstab``, ``unit`` or ``generated``; empty for the root of a guest whose fstab does not name it.
+    origin: str = ""
+    #: As fstab has them.
+    options: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class GuestDetails:
+    """What a guest tells of itself beside its health report's lists."""
+
+    #: Seconds since its boot.
+    uptime: int
+    units: Mapping[str, UnitFacts]
+    #: The names of the units that are installed.
+    unit_files: frozenset[str] = frozenset()
+    listeners: tuple[Listener, ...] = ()
+    #: The range of ports that its kernel gives to whoever asks for any.
+    any_ports: tuple[int, int] = (32768, 60999)
+    mounts: tuple[Mount, ...] = ()
+    #: What is wrong with its package database, a line each.
+    complaints: frozenset[str] = frozenset()
+    #: The units that its journal has seen fail in the week before.
+    failed_lately: frozenset[str] = frozenset()
+
+    def unit(self, name: str) -> UnitFacts | None:
+        """The unit of this name, or that has it beside another."""
+        found = self.units.get(name)
+        return found or next((unit for unit in self.units.values() if name in unit.aliases), None)
+
+    def is_installed(self, name: str) -> bool:
+        """Whether there is such a unit, or the template of such an instance."""
+        base, at, rest = name.partition("@")
+        template = f"{base}@.{rest.rpartition('.')[2]}" if at else name
+        return name in self.unit_files or template in self.unit_files

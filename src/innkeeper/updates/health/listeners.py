@@ -1,0 +1,136 @@
+"""Compare what listens: by the port where services have one of their own, else by who owns it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from innkeeper.channels.guest_details import GuestDetails, Listener
+from innkeeper.channels.ports import HealthReport
+from innkeeper.updates.health.finding import Finding
+
+#: Below this, a port is asked for by its number.
+_FIRST_FREE_PORT = 1024
+#: Programs of ONC RPC: all their ports are any ports, which rpcbind tells.
+_RPC = ("rpc.", "rpcbind", "ypbind", "ypserv")
+#: What people start, and what ends with them.
+_OF_LOGINS = ("session-", "user@")
+
+
+def findings(before: HealthReport, after: HealthReport) -> Iterator[Finding]:
+    """Where nothing listens any more, although somebody relied on it."""
+    if before.details is None or after.details is None:
+        for place in sorted(before.listeners - after.listeners):
+            yield _lost(_read(place), may_pass=False)
+        return
+    present = set(after.details.listeners)
+    seen: set[str] = set()
+    for one in before.details.listeners:
+        if one in present or _is_there(one, after.details):
+            continue
+        found = _judge(one, before.details, after.details)
+        if found is not None and found.sentence not in seen:
+            seen.add(found.sentence)
+            yield found
+
+
+def _is_there(one: Listener, after: GuestDetails) -> bool:
+    """Whether something listens at this port still, whoever that is: its unit is judged by itself."""
+    return any(
+        (other.protocol, other.port) == (one.protocol, one.port) and _covers(other.address, one.address)
+        for other in after.listeners
+    )
+
+
+def _covers(now: str, was: str) -> bool:
+    """Whether whom the old address could be reached by reaches the new one.
+
+    Addresses of networks come and go with leases, privacy extensions and takeovers: any of them is as good.
+    """
+    new, old = _address(now), _address(was)
+    if new is None or old is None:
+        return now == was
+    if new.is_unspecified:
+        return new.version == old.version or new.version == 6
+    return new == old or not (old.is_unspecified or old.is_loopback or new.is_loopback)
+
+
+def _judge(one: Listener, before: GuestDetails, after: GuestDetails) -> Finding | None:
+    is_any = before.any_ports[0] <= one.port <= before.any_ports[1]
+    if one.protocol == "udp" and is_any:
+        # Whoever asks over UDP has one, for as long as the answer takes.
+        return None
+    still = [other for other in after.listeners if _owner(other) == _owner(one)]
+    if (is_any or one.program.startswith(_RPC)) and _has_moved(one, before, still):
+        return None
+    if one.protocol == "udp" and one.port >= _FIRST_FREE_PORT and _asks(one, before, still):
+        return None
+    if one.unit.startswith(_OF_LOGINS) and not _lingers(one):
+        return _lost(one, why_not="somebody who was logged on had started it")
+    if one.unit.endswith(".service") and "/" not in one.unit and not _is_installed(one, after):
+        return _lost(one, why_not=f"{one.unit} is not installed any more")
+    return _lost(one, may_pass=True)
+
+
+def _has_moved(one: Listener, before: GuestDetails, still: list[Listener]) -> bool:
+    """Whether the owner listens at as many other ports that it was just given."""
+    if not one.program:
+        return False
+    if one.program.startswith(_RPC):
+        return any(other.protocol == one.protocol for other in still)
+    low, high = before.any_ports
+    was = [other for other in before.listeners if _owner(other) == _owner(one)]
+
+    def any_ports(of: list[Listener]) -> int:
+        return len({other.port for other in of if other.protocol == "tcp" and low <= other.port <= high})
+
+    return any_ports(still) >= any_ports(was)
+
+
+def _asks(one: Listener, before: GuestDetails, still: list[Listener]) -> bool:
+    """Whether the owner serves at another port, and asks others from this one, as name servers do."""
+    was = {(other.protocol, other.port) for other in before.listeners if _owner(other) == _owner(one)}
+    return bool(one.program) and any((other.protocol, other.port) in was for other in still)
+
+
+def _owner(one: Listener) -> tuple[str, str]:
+    """Unit and program; a container has another unit after each start."""
+    is_container = one.unit.endswith(".scope") and not one.unit.startswith("session-")
+    return ("" if is_container else one.unit), one.program
+
+
+def _lingers(one: Listener) -> bool:
+    """Whether a user's manager has a service of it, which the boot starts too."""
+    manager, slash, unit = one.unit.partition("/")
+    return bool(slash) and manager.startswith("user@") and unit.endswith(".service")
+
+
+def _is_installed(one: Listener, after: GuestDetails) -> bool:
+    known = after.unit(one.unit)
+    return known is not None or after.is_installed(one.unit)
+
+
+def _lost(one: Listener, *, may_pass: bool = False, why_not: str = "") -> Finding:
+    place = f"[{one.address}]:{one.port}" if ":" in one.address else f"{one.address}:{one.port}"
+    owner = f" ({one.program}{f' of {one.unit}' if one.unit else ''})" if one.program else ""
+    excuse = f", which does not count: {why_not}" if why_not else ""
+    return Finding(
+        subject=f"listener:{one.protocol}/{one.port}",
+        sentence=f"Nothing listens on {one.protocol} {place} any more{owner}{excuse}.",
+        is_fault=not why_not,
+        may_pass=may_pass,
+    )
+
+
+def _read(place: str) -> Listener:
+    """Read ``tcp:::1:631``, as old agents tell it."""
+    protocol, _, rest = place.partition(":")
+    address, _, port = rest.rpartition(":")
+    return Listener(protocol=protocol, address=address, port=int(port) if port.isdigit() else 0)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None

@@ -1,0 +1,216 @@
+"""The facts of the health report, from files and answers as real guests have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from innkeeper.agent import units
+from innkeeper.agent.backends.apt import read_audit
+from innkeeper.agent.lingering import user_units
+from innkeeper.agent.listeners import Listener, any_ports, listeners, unit_of
+from innkeeper.agent.mounts import Mount, mounts
+from innkeeper.agent.places import Places
+from tests.agent.rig import Guest, Host
+
+#: systemd 252 of Debian 12, shortened to what differs.
+SHOW = """\
+Type=simple
+NRestarts=23
+RemainAfterExit=no
+Id=shop.service
+Names=shop.service mail.service
+WantedBy=multi-user.target
+LoadState=loaded
+ActiveState=activating
+SubState=auto-restart
+FragmentPath=/etc/systemd/system/shop.service
+UnitFileState=enabled
+StateChangeTimestampMonotonic=1000000
+
+Type=oneshot
+Id=flaky.service
+Names=flaky.service
+ActiveState=inactive
+SubState=dead
+UnitFileState=static
+WantedBy=multi-user.target
+
+Id=ssh.socket
+Names=ssh.socket
+WantedBy=
+RequiredBy=
+Triggers=ssh.service
+ActiveState=active
+SubState=listening
+UnitFileState=enabled
+
+Type=simple
+Id=late.service
+Names=late.service
+Job=77
+ActiveState=inactive
+SubState=dead
+UnitFileState=disabled
+
+Where=/srv
+Id=srv.mount
+ActiveState=active
+FragmentPath=/run/systemd/generator/srv.mount
+SourcePath=/etc/fstab
+
+Where=/mnt/by hand
+Id=mnt-by\\x20hand.mount
+ActiveState=active
+FragmentPath=
+"""
+
+AUDIT = """\
+The following packages have been unpacked but not yet configured.
+They must be configured using dpkg --configure or the configure
+menu option in dselect for them to work:
+ bar                  bar thing
+
+The following packages are only half configured, probably due to problems
+configuring them the first time.  The configuration should be retried using
+dpkg --configure <package> or the configure menu option in dselect:
+ foo                  the foo that does
+"""
+
+
+def write(root: Path, path: str, text: str) -> None:
+    """Put a file into the guest."""
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+
+
+def test_units_that_run_are_to_run_or_are_expected_are_told() -> None:
+    """A job that is over is not; a unit of a crash loop has its count."""
+    told = {unit.name: unit for unit in units.units(units.parse(SHOW))}
+    assert sorted(told) == ["late.service", "shop.service", "ssh.socket"]
+    shop = told["shop.service"]
+    assert (shop.sub, shop.restarts, shop.aliases, shop.wanted) == (
+        "auto-restart",
+        23,
+        ("mail.service",),
+        True,
+    )
+    assert shop.age > 0
+    assert told["ssh.socket"].triggers == ("ssh.service",)
+    assert told["late.service"].has_job
+
+
+def test_listeners_have_an_owner(tmp_path: Path) -> None:
+    """By the number of the socket, the process that holds it, and its control group."""
+    write(
+        tmp_path,
+        "proc/net/tcp",
+        "  sl  local_address rem_address   st\n"
+        "   0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\n"
+        "   1: 00000000:0801 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 9999 1\n",
+    )
+    write(tmp_path, "proc/net/udp", "  sl\n   0: 00000000:0035 00000000:0000 07 0:0 0:0 0 0 0 4712 2\n")
+    for pid, number, unit, program in ((70, 4711, "web.service", "nginx"), (71, 4711, "x.service", "worker")):
+        write(tmp_path, f"proc/{pid}/cgroup", f"0::/system.slice/{unit}\n")
+        write(tmp_path, f"proc/{pid}/comm", f"{program}\n")
+        (tmp_path / f"proc/{pid}/fd").mkdir()
+        (tmp_path / f"proc/{pid}/fd/3").symlink_to(f"socket:[{number}]")
+    write(tmp_path, "proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n")
+    places = Places(str(tmp_path))
+    assert listeners(places) == [
+        Listener("tcp", "0.0.0.0", 80, "web.service", "nginx"),
+        Listener("tcp", "0.0.0.0", 2049, "", ""),
+        Listener("udp", "0.0.0.0", 53, "", ""),
+    ]
+    assert any_ports(places) == (32768, 60999)
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/ssh.service\n", "ssh.service"),
+        ("12:pids:/x\n1:name=systemd:/system.slice/ssh.service\n0::/\n", "ssh.service"),
+        ("0::/system.slice/docker-1f.scope\n", "docker-1f.scope"),
+        (
+            "0::/user.slice/user-7.slice/user@7.service/app.slice/shop.service\n",
+            "user@7.service/shop.service",
+        ),
+        ("0::/user.slice/user-7.slice/session-3.scope\n", "session-3.scope"),
+        ("0::/system.slice/postgresql.service/worker\n", "postgresql.service"),
+        ("0::/\n", ""),
+    ],
+)
+def test_control_groups_name_the_unit(cgroup: str, unit: str) -> None:
+    """Of this and of the former hierarchy."""
+    assert unit_of(cgroup) == unit
+
+
+def test_mounts_are_told_with_who_wants_them(tmp_path: Path) -> None:
+    """Also where a place has a space in its name."""
+    write(
+        tmp_path,
+        "proc/self/mounts",
+        "/dev/vda1 / ext4 ro,relatime 0 0\n/dev/vdb /srv ext4 rw 0 0\n/dev/vdc /mnt/by\\040hand ext4 rw 0 0\n"
+        "/dev/loop0 /snap/core/1 squashfs ro 0 0\ntmpfs /run/user/1000 tmpfs rw 0 0\n",
+    )
+    write(tmp_path, "etc/fstab", "# a comment\n/dev/vda1 / ext4 defaults 0 1\n")
+    assert mounts(Places(str(tmp_path)), units.parse(SHOW)) == [
+        Mount("/", "ext4", True, "fstab", "defaults"),
+        Mount("/mnt/by hand", "ext4", False, "", ""),
+        Mount("/srv", "ext4", False, "fstab", ""),
+    ]
+
+
+def test_services_of_users_who_linger_are_told_by_their_control_groups(tmp_path: Path) -> None:
+    """A manager may answer nobody but its user."""
+    write(tmp_path, "var/lib/systemd/linger/root", "")
+    write(tmp_path, "var/lib/systemd/linger/nobody-of-this-name", "")
+    for name in ("shop.service", "gone.service"):
+        write(tmp_path, f"etc/systemd/user/default.target.wants/{name}", "")
+    group = "sys/fs/cgroup/user.slice/user-0.slice/user@0.service/app.slice"
+    write(tmp_path, f"{group}/shop.service/cgroup.procs", "77\n")
+    write(tmp_path, f"{group}/gone.service/cgroup.procs", "")
+    assert [(unit.name, unit.active) for unit in user_units(Places(str(tmp_path)))] == [
+        ("user@0.service/gone.service", "inactive"),
+        ("user@0.service/shop.service", "active"),
+    ]
+
+
+def test_what_dpkg_finds_is_told_by_package() -> None:
+    """So that what is old can be told from what is new."""
+    assert read_audit(AUDIT) == ["bar: unpacked but not yet configured", "foo: only half configured"]
+
+
+async def test_a_guest_with_systemd_tells_its_details(guest: Guest, host: Host) -> None:
+    """Over the wire, with what failed in the week before where that is asked for."""
+    guest.write("show", SHOW)
+    guest.program(
+        "systemctl", f'case "$1" in show) cat "{guest.root}/show";; is-system-running) echo running;; esac'
+    )
+    guest.program("journalctl", """echo '{"UNIT":"backup.service"}'; echo no; echo '{"UNIT":null}'""")
+    guest.write("run/systemd/system/.keep", "")
+    guest.write("lib/systemd/system/shop.service", "")
+    guest.write("proc/uptime", "77.5 3.2\n")
+    guest.start()
+    agent = await host.session()
+    report = await agent.health(history=True)
+    assert report.details is not None
+    assert (report.details.uptime, [*report.details.failed_lately]) == (77, ["backup.service"])
+    shop = report.details.unit("mail.service")
+    assert shop is not None
+    assert (shop.name, shop.is_between_starts) == ("shop.service", True)
+    assert report.details.is_installed("shop.service")
+    assert (await agent.health()).details is not None
+
+
+async def test_more_than_fits_is_left_out_whole(guest: Guest, host: Host) -> None:
+    """Of a part, the rest would look lost."""
+    block = "Id=unit-{}.service\nActiveState=active\nUnitFileState=enabled\n"
+    guest.write("show", "\n".join(block.format(number) for number in range(5000)))
+    guest.program(
+        "systemctl", f'case "$1" in show) cat "{guest.root}/show";; is-system-running) echo running;; esac'
+    )
+    guest.write("run/systemd/system/.keep", "")
+    guest.start()
+    assert (await (await host.session()).health()).details is None

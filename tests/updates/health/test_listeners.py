@@ -1,0 +1,103 @@
+"""What listens is known by its port, and by its owner where the port is any."""
+
+from __future__ import annotations
+
+import pytest
+
+from innkeeper.channels.guest_details import Listener
+from tests.updates.health.reports import judged, old, report, tcp, udp, unit
+
+CONTAINERD = ("containerd.service", "containerd")
+AVAHI = ("avahi-daemon.service", "avahi-daemon")
+DNS = ("dnsmasq.service", "dnsmasq")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param([udp(40211, "snmp.service", "poller")], [], id="a socket of a query"),
+        pytest.param([tcp(35001, *CONTAINERD)], [tcp(41993, *CONTAINERD)], id="given another port"),
+        pytest.param(
+            [udp(5353, *AVAHI), udp(47001, *AVAHI)], [udp(5353, *AVAHI), udp(33001, *AVAHI)], id="avahi"
+        ),
+        pytest.param(
+            [udp(53, *DNS), udp(9123, *DNS)], [udp(53, *DNS)], id="a name server that asks from any port"
+        ),
+        pytest.param(
+            [tcp(811, "rpc-statd.service", "rpc.statd")],
+            [tcp(37111, "rpc-statd.service", "rpc.statd")],
+            id="ports that rpcbind tells",
+        ),
+        pytest.param([tcp(80, address="10.0.0.5")], [tcp(80, address="10.0.0.9")], id="another lease"),
+        pytest.param(
+            [udp(123, "ntpd.service", "ntpd", "fe80::1"), udp(123, "ntpd.service", "ntpd", "2001:db8::1")],
+            [udp(123, "ntpd.service", "ntpd", "2001:db8::7")],
+            id="another address of privacy",
+        ),
+        pytest.param([tcp(80)], [tcp(80, address="::")], id="both families by one socket"),
+        pytest.param([tcp(80, address="127.0.0.1")], [tcp(80)], id="more than before"),
+        pytest.param(
+            [tcp(8080, "docker-1f.scope", "nginx")], [tcp(8080, "docker-9c.scope", "nginx")], id="container"
+        ),
+        pytest.param(
+            [tcp(35001, "docker-1f.scope", "java")], [tcp(35222, "docker-9c.scope", "java")], id="in it"
+        ),
+    ],
+)
+def test_what_serves_as_before_is_no_finding(before: list[Listener], after: list[Listener]) -> None:
+    """Another port for who never had one of its own, and other addresses of the network."""
+    found = judged(report(listeners=tuple(before)), report(listeners=tuple(after)))
+    assert found.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (
+            [tcp(80, "nginx.service", "nginx")],
+            [],
+            "Nothing listens on tcp 0.0.0.0:80 any more (nginx of nginx.service).",
+        ),
+        ([tcp(80)], [tcp(80, address="127.0.0.1")], "Nothing listens on tcp 0.0.0.0:80 any more."),
+        ([tcp(631, address="::1")], [], "Nothing listens on tcp [::1]:631 any more."),
+        ([tcp(80)], [udp(80)], "Nothing listens on tcp 0.0.0.0:80 any more."),
+        (
+            [tcp(35001, *CONTAINERD)],
+            [tcp(22)],
+            "Nothing listens on tcp 0.0.0.0:35001 any more (containerd of containerd.service).",
+        ),
+        ([udp(1194, "vpn.service", "openvpn")], [], "Nothing listens on udp 0.0.0.0:1194 any more (openvpn"),
+    ],
+)
+def test_a_port_that_is_lost_is_a_fault_worth_waiting_for(
+    before: list[Listener], after: list[Listener], sentence: str
+) -> None:
+    """Java listens a minute after its unit is active."""
+    units = [unit(one.unit) for one in before if one.unit]
+    found = judged(report(*units, listeners=tuple(before)), report(*units, listeners=tuple(after)))
+    (told,) = found.faults
+    assert told.startswith(sentence)
+    assert found.may_pass
+
+
+def test_what_somebody_started_who_was_logged_on_does_not_count() -> None:
+    """It ends with the boot, and nothing starts it again; a service of a user's that lingers counts."""
+    by_hand = report(listeners=(tcp(8000, "session-3.scope", "python3"),))
+    assert (judged(by_hand, report()).faults, len(judged(by_hand, report()).warnings)) == ((), 1)
+    lingers = report(listeners=(tcp(8000, "user@1000.service/shop.service", "shop"),))
+    assert judged(lingers, report()).faults
+
+
+def test_a_port_of_what_the_update_took_out_is_told_alone() -> None:
+    """Its unit is gone."""
+    before = report(listeners=(tcp(79, "finger.service", "fingerd"),))
+    assert (judged(before, report()).faults, len(judged(before, report()).warnings)) == ((), 1)
+
+
+def test_an_old_agent_is_judged_by_addresses() -> None:
+    """As before."""
+    before = report(listeners=(tcp(40000), tcp(22)))
+    assert judged(old(before), old(report())).faults == (
+        "Nothing listens on tcp 0.0.0.0:22 any more.",
+        "Nothing listens on tcp 0.0.0.0:40000 any more.",
+    )
