@@ -20,9 +20,16 @@ from innkeeper.updates.policy import Policy, UndoPointPolicy
 from tests.updates.inn import IDENTIFIER, Before, Inn
 
 STATES = (MachineState.RUNNING, MachineState.PAUSED, MachineState.SAVED, MachineState.TURNED_OFF)
-KEPT = (Behaviour.GOOD, Behaviour.NEEDS_REBOOT, Behaviour.REBOOTS_ITSELF, Behaviour.SLOW)
+KEPT = (
+    Behaviour.GOOD,
+    Behaviour.NEEDS_REBOOT,
+    Behaviour.REBOOTS_ITSELF,
+    Behaviour.SLOW,
+    Behaviour.SLOW_SERVICE,
+)
 ROLLED_BACK = (
     (Behaviour.BAD, TaskResult.UNEXPECTED_ERROR, UpdateStatus.FAILED),
+    (Behaviour.CRASH_LOOP, TaskResult.UNEXPECTED_ERROR, UpdateStatus.FAILED),
     (Behaviour.FAILS, TaskResult.UNEXPECTED_ERROR, UpdateStatus.FAILED),
     (Behaviour.BAD_AFTER_REBOOT, TaskResult.UNEXPECTED_ERROR, UpdateStatus.FAILED),
     (Behaviour.BREAKS_AGENT, TaskResult.UNEXPECTED_ERROR, UpdateStatus.FAILED),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
+from innkeeper.channels.guest_details import GuestDetails, Listener, UnitFacts
 from innkeeper.channels.ports import (
     AgentHello,
     AgentTask,
@@ -154,7 +155,7 @@ class FakeAgent:
 
     async def health(self, *, history: bool = False) -> HealthReport:
         """The guest's health now."""
-        return await self._call(lambda guest, _: _health(guest))
+        return await self._call(_health)
 
     async def reboot(self) -> None:
         """The guest goes down a little later."""
@@ -305,18 +306,47 @@ def _told(identifier: str, task: GuestTask) -> AgentTask:
     )
 
 
-def _health(guest: Guest) -> HealthReport:
+def _health(guest: Guest, now: float) -> HealthReport:
     failed = frozenset(guest.memory.failed_units)
+    shop = _shop(guest, now)
+    serves = shop.active == "active" and now >= guest.memory.serves_at
+    listeners = (_SSH, *((_SHOP,) if serves else ()))
     return HealthReport(
         boot_id=guest.memory.boot_id,
         kernel=guest.disk.kernel,
         system_state="degraded" if failed else "running",
         failed_units=failed,
-        listeners=frozenset({"tcp:0.0.0.0:22"}),
+        listeners=frozenset(f"tcp:{each.address}:{each.port}" for each in listeners),
         mounts=frozenset({"/"}),
         package_database_ok=guest.disk.package_database_ok,
         reboot_required=guest.memory.reboot_required,
         failed_checks={},
+        details=GuestDetails(
+            uptime=int(now - guest.memory.booted_at),
+            units={shop.name: shop},
+            unit_files=frozenset({shop.name}),
+            listeners=listeners,
+        ),
+    )
+
+
+#: What listens in every simulated guest.
+_SSH = Listener(protocol="tcp", address="0.0.0.0", port=22, unit="ssh.service", program="sshd")  # noqa: S104
+_SHOP = Listener(protocol="tcp", address="0.0.0.0", port=80, unit="shop.service", program="shop")  # noqa: S104
+#: A service that ends is started again so often, in seconds.
+_LOOP_SECONDS = 5.0
+
+
+def _shop(guest: Guest, now: float) -> UnitFacts:
+    """The guest's only service: by luck it is active whenever one looks, also where it keeps ending."""
+    memory = guest.memory
+    return UnitFacts(
+        name="shop.service",
+        active="failed" if "shop.service" in memory.failed_units else "active",
+        type="simple",
+        restarts=int((now - memory.loops_since) / _LOOP_SECONDS) if memory.loops_since else 0,
+        enablement="enabled",
+        wanted=True,
     )
 
 

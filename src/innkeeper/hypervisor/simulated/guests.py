@@ -21,6 +21,10 @@ class Behaviour(enum.StrEnum):
     GOOD = "good"
     #: A unit fails once the update is in.
     BAD = "bad"
+    #: A service ends again and again once the update is in, and is started again each time.
+    CRASH_LOOP = "crash_loop"
+    #: A service that is well listens two minutes after the update.
+    SLOW_SERVICE = "slow_service"
     #: The agent itself says that it failed.
     FAILS = "fails"
     #: It asks for a reboot, which the host gives.
@@ -42,6 +46,10 @@ class Behaviour(enum.StrEnum):
     CRASH_AT_WAKE = "crash_at_wake"
     #: There is no agent in the guest.
     NO_AGENT = "no_agent"
+
+
+#: How long a slow service takes before it listens, in seconds.
+_SLOW_SECONDS = 120.0
 
 
 class Due(enum.StrEnum):
@@ -127,6 +135,9 @@ class GuestMemory:
     agent_up: bool = False
     failed_units: list[str] = dataclasses.field(default_factory=list)
     reboot_required: bool = False
+    #: Since when the shop's service ends and is started again, and when it listens; 0 for not and always.
+    loops_since: float = 0.0
+    serves_at: float = 0.0
     #: What was typed since the boot, as its screen shows it.
     typed: str = ""
     #: Where its mouse pointer is, once it was moved.
@@ -144,6 +155,8 @@ class GuestMemory:
     def shift(self, seconds: float) -> None:
         """Put off everything: the machine stood still for so long."""
         self.booted_at += seconds
+        self.loops_since += seconds if self.loops_since else 0.0
+        self.serves_at += seconds if self.serves_at else 0.0
         self.due = [(at + seconds, what, about) for at, what, about in self.due]
 
 
@@ -258,12 +271,16 @@ def _finish(guest: Guest, at: float, about: str) -> Fate:
     task.text = (
         "Two packages could not be configured" if behaviour is Behaviour.FAILS else "1 package upgraded"
     )
-    _leave_marks(guest, behaviour)
+    _leave_marks(guest, behaviour, at)
     return Fate.LIVES
 
 
-def _leave_marks(guest: Guest, behaviour: Behaviour) -> None:
+def _leave_marks(guest: Guest, behaviour: Behaviour, at: float) -> None:
     """Do to the system what an update of this kind does."""
+    if behaviour is Behaviour.CRASH_LOOP:
+        guest.memory.loops_since = at
+    if behaviour is Behaviour.SLOW_SERVICE:
+        guest.memory.serves_at = at + _SLOW_SECONDS
     if behaviour is Behaviour.BAD:
         guest.memory.failed_units.append("shop.service")
     if behaviour in (Behaviour.BAD, Behaviour.BAD_AFTER_REBOOT):

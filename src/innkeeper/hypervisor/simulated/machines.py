@@ -332,6 +332,8 @@ def memory_from_json(parsed: dict[str, object]) -> GuestMemory:
         agent_up=bool(parsed["agent_up"]),
         failed_units=[str(unit) for unit in units],
         reboot_required=bool(parsed["reboot_required"]),
+        loops_since=float(str(parsed.get("loops_since", 0.0))),
+        serves_at=float(str(parsed.get("serves_at", 0.0))),
         typed=str(parsed.get("typed", "")),
         pointer=_pair(parsed.get("pointer")),
         size=_pair(parsed.get("size")),
