@@ -37,18 +37,18 @@ class UnitFacts:
 
     @property
     def is_expected(self) -> bool:
-        """Whether it is there by the wish of the boot, not because somebody started it."""
+        """Return whether the boot starts it, not somebody."""
         return self.wanted or self.enablement.startswith("enabled")
 
     @property
     def is_starting(self) -> bool:
-        """Whether it is on its way; not so while it only pauses between two crashes."""
+        """Return whether its start is under way; a pause between two crashes is none."""
         is_under_way = self.active in ("activating", "reloading", "refreshing") and not self.is_between_starts
         return is_under_way or (self.active == "inactive" and self.has_job)
 
     @property
     def is_between_starts(self) -> bool:
-        """Whether it has ended by itself, and systemd waits before it starts it again."""
+        """Return whether systemd waits before it starts it again, after an end by itself."""
         return self.sub.startswith("auto-restart")
 
 

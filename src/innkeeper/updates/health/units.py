@@ -109,7 +109,7 @@ def _is_missed(unit: UnitFacts, before: GuestDetails, after: GuestDetails, *, ha
 
 
 def _is_asked_for(unit: UnitFacts, before: GuestDetails) -> bool:
-    """Whether it runs while somebody asks it: a service with a socket that has run all the time does not."""
+    """Whether just a question started it: not so where it has run all the time beside its socket."""
     if not unit.triggered:
         return False
     has_always_run = unit.is_expected and unit.age >= _ALWAYS * before.uptime
