@@ -91,6 +91,8 @@ class Machines:
         self._finder = Finder(self._hosts, self._places)
         #: The hosts that did not answer when machines were last listed.
         self._silent: frozenset[str] = frozenset()
+        #: Those that did.
+        self._listed: frozenset[str] = frozenset()
         #: The machines that ran when they were last seen, by their keys, with their hosts.
         self._running: dict[str, str] = {}
         self._directory = directory
@@ -135,6 +137,11 @@ class Machines:
         return self._silent
 
     @property
+    def listed(self) -> frozenset[str]:
+        """The hosts that answered when machines were last listed: of others nothing is known."""
+        return self._listed
+
+    @property
     def unseen(self) -> Collection[str]:
         """The keys of machines that ran on hosts which did not answer when machines were last listed."""
         return [key for key, host in self._running.items() if host in self._silent]
@@ -145,6 +152,7 @@ class Machines:
         doubts = self._places.doubts()
         answers = await ask_all(self._hosts.values(), lambda host: host.inventory.list())
         self._hear(answers.missing)
+        self._listed = frozenset(answers.given)
         for host, machines in answers.given.items():
             self._places.listed(host, machines)
         self._places.keep_only(self._hosts)

@@ -24,7 +24,7 @@ class ServerView:
     """One server, with what it has to do."""
 
     server: Server
-    #: The names of the hosts that it looks after, or looked after last.
+    #: The names of the hosts that it looks after, or looked after last where it is away.
     hosts: tuple[str, ...] = ()
     #: How many tasks are in flight on it, or wait for it.
     in_flight: int = 0
@@ -65,10 +65,13 @@ class Fleet:
         """All servers, by name."""
         in_flight = await self._in_flight()
         leases = await self._leases.list()
+        reaches, servers = await self._leases.reaches(), await self._servers.list()
+        living = {server.id for server in servers if server.alive}
         hosts: dict[str, list[str]] = {}
         for lease in leases:
-            hosts.setdefault(lease.server_id or "", []).append(lease.name)
-        reaches, servers = await self._leases.reaches(), await self._servers.list()
+            # What a server that lives has given up, it looks after no longer.
+            if lease.server_id is not None and (lease.alive or lease.server_id not in living):
+                hosts.setdefault(lease.server_id, []).append(lease.name)
         stand_ins = _stand_ins(reaches, {lease.host_id: lease.name for lease in leases})
         return [
             ServerView(

@@ -519,8 +519,9 @@ class HostFence:
 
 def whose(host: str, lease: HostLease | None, owner: Server | None) -> str:
     """Describe whose a host is, in one sentence."""
-    if lease is None or owner is None:
-        return f"The host {host} is looked after by no server now."
+    if lease is None or owner is None or not lease.alive:
+        last = f"; {owner.name} did last" if owner is not None else ""
+        return f"The host {host} is looked after by no server now{last}."
     if owner.alive:
         return f"The host {host} is looked after by the server {owner.name}."
     return f"The host {host} is looked after by the server {owner.name}, which is away since {_time(owner)}."

@@ -199,12 +199,13 @@ def machine_called(house: House, name: str) -> Resource:
 async def key_of(house: House, name: str) -> str:
     """Return the key of a machine, by any reference to it; one that is gone is what it was called.
 
-    Raises ``MachineAmbiguous``.
+    Those of hosts that other servers look after, or nobody does, are known too. Raises ``MachineAmbiguous``.
     """
     try:
         return (await house.machines.get(name)).key
     except MachineNotFound:
-        return name
+        entry = None if house.neighbours is None else await house.neighbours.entry_of_machine(name)
+        return name if entry is None else entry.key
 
 
 def resource_of(known: Machine | MachineEntry) -> Resource:

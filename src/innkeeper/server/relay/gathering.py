@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import ServiceError
 from innkeeper.identity.caller import Caller
-from innkeeper.server.relay.neighbours import Neighbours, absence, can_be_asked
+from innkeeper.server.relay.neighbours import Neighbours
 from innkeeper.server.relay.reference import Gathered
 from innkeeper.wire.events import Json
 
@@ -139,19 +139,18 @@ async def _with_hosts_of_missing(neighbours: Neighbours, body: Mapping[str, Json
     for host in await neighbours.hosts_elsewhere():
         if host.name in told:
             continue
-        owner = await neighbours.owner_of(host)
-        if owner is not None and can_be_asked(owner):
-            reason = f"Its server {owner.name} did not answer in time."
-        elif owner is not None:
-            reason = f"{absence(owner)} Its work waits for it."
-        else:
-            reason = "No server looks after it now. Its work waits until one does."
+        care = await neighbours.care_of(host.host_id)
+        reason = (
+            f"{care.reason()} {care.outlook}"
+            if not care.answers
+            else f"Its server {care.owner.name if care.owner else ''} did not answer in time."
+        )
         away.append(
             {
                 "name": host.name,
                 "uri": host.uri,
                 "reason": reason,
-                "server": "" if owner is None else owner.name,
+                "server": "" if care.owner is None else care.owner.name,
                 "seen_at": None if host.seen_at is None else host.seen_at.isoformat(),
             }
         )

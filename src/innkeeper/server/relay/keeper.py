@@ -110,9 +110,10 @@ class DirectoryKeeper:
             await self._look_at_hosts(hosts)
         await self._look_at_names(hosts)
         notices = await self._board.all()
-        silent = self._machines.silent
+        listed = self._machines.listed
+        # A host that has come since the last list has its machines still.
         seen: dict[str, dict[str, Notice]] = {
-            number: {} for number, host in hosts.items() if host.name not in silent
+            number: {} for number, host in hosts.items() if host.name in listed
         }
         for notice in notices:
             if (of_host := seen.get(notice.machine.host_id)) is not None:

@@ -12,7 +12,9 @@ from innkeeper.identity.roles import Role
 from innkeeper.machines.directory import MachineEntry, Wanted
 from innkeeper.server.board import AllowedTo
 from innkeeper.server.http.conditional import tag_of
-from innkeeper.server.relay.neighbours import Neighbours, can_be_asked
+from innkeeper.server.relay.care import Care
+from innkeeper.server.relay.neighbours import Neighbours
+from innkeeper.updates.booking import Booking
 
 #: As these stand in every summary: no text in it can look like them, since its quotes are escaped.
 _NOTHING_ALLOWED: Final = b'"allowed":[]'
@@ -78,11 +80,35 @@ async def one_elsewhere(neighbours: Neighbours, name: str) -> ElsewhereNotice | 
     return ElsewhereNotice(place.machine, (await _away(neighbours)).get(place.machine.host_id))
 
 
+async def told_elsewhere(neighbours: Neighbours, bookings: Sequence[Booking]) -> Sequence[Booking]:
+    """The same bookings: those of hosts that this server does not look after with why they wait.
+
+    What waits at a server that answers has its reason from there, and none here.
+    """
+    known = {host.host_id: host.name for host in await neighbours.hosts_elsewhere()}
+    return [await _told(neighbours, known, booking) for booking in bookings]
+
+
+async def _told(neighbours: Neighbours, known: Mapping[str, str], booking: Booking) -> Booking:
+    host_id = booking.key.partition("/")[0]
+    if not booking.is_waiting or host_id not in known:
+        return booking
+    care = await neighbours.care_of(host_id)
+    return dataclasses.replace(booking, reason=why_waits(care, known[host_id]), next_chance=None)
+
+
+def why_waits(care: Care, host: str) -> str:
+    """Return why an update waits on a host of another server, or of nobody; empty where that one knows."""
+    if care.answers:
+        return ""
+    goes_on = "It goes on when one does." if care.owner is None else "It goes on when that one is back."
+    return f"{care.reason(f'the host {host}')} {goes_on}"
+
+
 async def _away(neighbours: Neighbours) -> Mapping[str, dt.datetime | None]:
     """When the hosts were seen last that are away, or whose owners are, by their ids."""
     found = {}
     for host in await neighbours.hosts_elsewhere():
-        owner = await neighbours.owner_of(host)
-        if host.reason or owner is None or not can_be_asked(owner):
+        if host.reason or not (await neighbours.care_of(host.host_id)).answers:
             found[host.host_id] = host.seen_at
     return found

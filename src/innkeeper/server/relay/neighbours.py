@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime as dt
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from innkeeper.errors import ErrorCode, MachineAmbiguous, ServiceError
+from innkeeper.errors import MachineAmbiguous, ServiceError
 from innkeeper.machines.directory import Directory, HostEntry, MachineEntry
+from innkeeper.server.relay.care import Care, can_be_asked, care_by
 from innkeeper.server.relay.reference import Reference, ReferenceKind
 from innkeeper.server.relay.transport import Transport
+from innkeeper.servers.lease import HostLease
 from innkeeper.servers.ports import LeaseStore, ServerStore
-from innkeeper.servers.server import Server, ServerState
+from innkeeper.servers.server import Server
 
 #: How long what the tables say of servers and leases is believed: reading them takes time.
 _BELIEVED_SECONDS: Final = 1.0
+#: For so long a server that did not answer is taken for one that does not.
+_SILENT_SECONDS: Final = 5.0
 _MOST_LABELS: Final = 10_000
 
 
@@ -23,12 +28,14 @@ _MOST_LABELS: Final = 10_000
 class Elsewhere:
     """What another server looks after."""
 
-    #: ``None`` where no server does.
+    #: The server that can answer for it; ``None`` where none does.
     server: Server | None
     #: The host's name; empty for what is of the server itself.
     host: str
     #: The machine that was asked for, as its owner saw it last.
     machine: MachineEntry | None = None
+    #: Who looks after it.
+    care: Care
 
     @property
     def answers(self) -> bool:
@@ -37,29 +44,26 @@ class Elsewhere:
 
     def away(self) -> ServiceError:
         """Return the error for a request to a server that is away."""
-        what = self.host or "This"
-        if self.server is None:
-            return ServiceError(
-                f"No server looks after {what} now; its work waits until one does.",
-                code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
-                advice="innkeeper server list shows the servers and their hosts.",
-            )
-        since = _last_seen(self.server)
-        return ServiceError(
-            f"{what} is looked after by the server {self.server.name}, which is away since {since}; "
-            "its work waits for it.",
-            code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
-            advice=f"Start {self.server.name} again (innkeeper server list shows all); where it does not "
-            f"come back, innkeeper server retire {self.server.name} frees its hosts.",
-        )
+        return self.care.refusal(self.host)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Seen:
     at: float
     servers: Mapping[str, Server]
-    #: The id of each host's owner, or of its last one, by the host's id.
-    owners: Mapping[str, str]
+    #: The lease of each host that ever had an owner, by the host's id.
+    leases: Mapping[str, HostLease]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Silence:
+    """When a server did not answer."""
+
+    #: By the event loop's clock.
+    noted: float
+    since: dt.datetime
+    #: The start of the server that was asked.
+    incarnation: int
 
 
 class Neighbours:
@@ -91,6 +95,8 @@ class Neighbours:
         self.seen_as = seen_as
         self._channel_servers = channel_servers
         self._seen: _Seen | None = None
+        #: When servers did not answer that live by their own word: by their ids, and since which start.
+        self._silent: dict[str, _Silence] = {}
         #: Of the machines that were found last, by their names in one case.
         self._labels: dict[str, frozenset[str]] = {}
 
@@ -138,13 +144,40 @@ class Neighbours:
         own = self.own_hosts()
         return [host for host in await self.directory.hosts() if host.host_id not in own]
 
-    async def owner_of(self, host: HostEntry) -> Server | None:
-        """The server that looks after a host, or did last."""
-        return _owner(await self._look(), host.host_id, host.server)
+    async def care_of(self, host_id: str) -> Care:
+        """Who looks after the host of this id."""
+        return self._care(await self._look(), host_id)
 
-    async def owner_of_id(self, host_id: str) -> Server | None:
-        """The server that looks after the host of this id, or did last; ``None`` for an unknown one."""
-        return _owner(await self._look(), host_id, "")
+    async def care_elsewhere(self, host_id: str) -> Care | None:
+        """Who looks after a host that this server does not look after; ``None`` for one that it does."""
+        return None if host_id in self.own_hosts() else await self.care_of(host_id)
+
+    def did_not_answer(self, server: Server) -> None:
+        """Note that a server which lives by its own word did not answer: it may just have died."""
+        if not self.is_silent(server):
+            at = dt.datetime.now(dt.UTC)
+            self._silent[server.id] = _Silence(asyncio.get_running_loop().time(), at, server.incarnation)
+
+    def is_silent(self, server: Server) -> bool:
+        """Whether the server did not answer a moment ago: until it is tried again, nobody waits for it."""
+        return self._silence(server) is not None
+
+    def _silence(self, server: Server | None) -> dt.datetime | None:
+        known = self._silent.get(server.id) if server is not None else None
+        if known is None or server is None:
+            return None
+        is_over = asyncio.get_running_loop().time() - known.noted > _SILENT_SECONDS
+        if is_over or server.incarnation != known.incarnation:
+            del self._silent[server.id]
+            return None
+        return known.since
+
+    def _care(self, seen: _Seen, host_id: str) -> Care:
+        lease = seen.leases.get(host_id)
+        if lease is None:
+            return Care(owner=None)
+        server = seen.servers.get(lease.server_id or "")
+        return care_by(lease, server, self._silence(server))
 
     def look_again(self) -> None:
         """Believe nothing that was read before: a server has said that it owns no such thing any more."""
@@ -162,10 +195,7 @@ class Neighbours:
         if len(self._labels) >= _MOST_LABELS:
             self._labels.clear()
         self._labels[reference.casefold()] = frozenset(entry.labels)
-        hosts = {host.host_id: host for host in await self.directory.hosts()}
-        written_by = hosts[entry.host_id].server if entry.host_id in hosts else ""
-        server = self._another(_owner(await self._look(), entry.host_id, written_by))
-        return Elsewhere(server=server, host=entry.host, machine=entry)
+        return self._elsewhere(await self.care_of(entry.host_id), entry.host, entry)
 
     async def _machines(self, reference: str) -> Sequence[MachineEntry]:
         """The machines that a reference may mean: ``machine``, ``host/machine``, a UUID or a key."""
@@ -187,23 +217,28 @@ class Neighbours:
         own = self.own_hosts()
         for host in await self.directory.hosts():
             if host.name == name and host.host_id not in own:
-                return Elsewhere(server=self._another(await self.owner_of(host)), host=name)
+                return self._elsewhere(await self.care_of(host.host_id), name)
         return None
 
-    def _another(self, server: Server | None) -> Server | None:
-        """The server, but not this one: a host that it looked after last is nobody's now."""
-        return None if server is not None and server.id == self.own.id else server
+    def _elsewhere(self, care: Care, host: str, machine: MachineEntry | None = None) -> Elsewhere:
+        """What is on a host of another server, or of nobody; this server would know that it has it."""
+        is_own = care.owner is not None and care.owner.id == self.own.id
+        if is_own:  # it has the lease, and has not opened the host yet
+            care = Care(owner=None, last=care.owner)
+        return Elsewhere(server=care.owner, host=host, machine=machine, care=care)
 
     async def absence_of(self, server_id: str) -> str:
         """Return since when a server is away, in a sentence; empty where it lives, or nobody knows it."""
         server = (await self._look()).servers.get(server_id)
         if server is None or server.alive or server.id == self.own.id:
             return ""
-        return absence(server)
+        return Care(owner=server).reason()
 
     async def _find_server(self, server_id: str) -> Elsewhere | None:
         server = (await self._look()).servers.get(server_id)
-        return None if server is None or server.id == self.own.id else Elsewhere(server=server, host="")
+        if server is None or server.id == self.own.id:
+            return None
+        return Elsewhere(server=server, host="", care=Care(owner=server))
 
     async def _find_channel(self, name: str) -> Elsewhere | None:
         opened_at = await self._channel_servers(name)
@@ -211,33 +246,12 @@ class Neighbours:
             return None
         known = (await self._look()).servers.values()
         server = next((each for each in known if each.name in opened_at), None)
-        return Elsewhere(server=server, host=f"The channel {name}")
+        return Elsewhere(server=server, host=f"The channel {name}", care=Care(owner=server))
 
     async def _look(self) -> _Seen:
         now = asyncio.get_running_loop().time()
         if self._seen is None or now - self._seen.at > _BELIEVED_SECONDS:
             servers, leases = await asyncio.gather(self._servers.list(), self._leases.list())
-            owners = {lease.host_id: lease.server_id for lease in leases if lease.server_id is not None}
-            self._seen = _Seen(now, {server.id: server for server in servers}, owners)
+            found = {lease.host_id: lease for lease in leases if lease.until is not None}
+            self._seen = _Seen(now, {server.id: server for server in servers}, found)
         return self._seen
-
-
-def _last_seen(server: Server) -> str:
-    return f"{server.last_seen:%H:%M} UTC on {server.last_seen:%Y-%m-%d}"
-
-
-def absence(server: Server) -> str:
-    """Return since when a server is away, in a sentence."""
-    return f"Its server {server.name} is away since {_last_seen(server)}."
-
-
-def can_be_asked(server: Server) -> bool:
-    """Whether a server lives, and has a door for its peers."""
-    return server.alive and bool(server.address) and server.state is not ServerState.RETIRED
-
-
-def _owner(seen: _Seen, host_id: str, written_by: str) -> Server | None:
-    """The owner by its lease; a host without one is that of the server that wrote of it last."""
-    if host_id in seen.owners:
-        return seen.servers.get(seen.owners[host_id])
-    return next((server for server in seen.servers.values() if server.name == written_by), None)

@@ -26,10 +26,12 @@ from innkeeper.server.identity.sessions import refuse_forgery
 from innkeeper.server.identity.subjects import Kind, resource_of
 from innkeeper.server.relay.gathering import gather
 from innkeeper.server.relay.neighbours import Elsewhere, Neighbours
-from innkeeper.server.relay.transport import NOT_MINE, NotMine, unanswered
+from innkeeper.server.relay.transport import NOT_MINE, NotMine, Unanswered, unanswered
 from innkeeper.server.relay.vouching import FROM_PEER
 
 _V1: Final = "/v1"
+#: A host may go to another server while its request is on the way: that one is asked too.
+_ATTEMPTS: Final = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,21 +111,33 @@ class Relay:
 
     async def _elsewhere(self, route: _Route, place: Elsewhere, request: _Request, send: Send) -> None:
         caller = await self._admitted(route, place, request.connection())
-        for attempt in (1, 2):
-            if not place.answers:
-                if route.need.on.waits:
-                    await self._app(request.scope, request.receive, send)
-                    return
-                raise place.away()
+        waits, asked = route.need.on.waits, 0
+        while place.answers and asked < _ATTEMPTS and not (waits and self._is_silent(place)):
+            asked += 1
             try:
                 await self._carry(place, caller, request, send)
                 return
-            except NotMine as error:
-                if attempt == 2:
-                    assert place.server is not None  # it has answered
-                    raise unanswered(place.server, "it does not look after this any more") from error
-            self._neighbours.look_again()
-            place = await self._place(route, request) or place
+            except NotMine:
+                self._neighbours.look_again()
+                found = await self._place(route, request)
+                if found is None:  # it is this server's now
+                    await self._app(request.scope, request.receive, send)
+                    return
+                place = found
+            except Unanswered as silence:
+                self._neighbours.did_not_answer(silence.server)
+                if not waits or (silence.was_sent and request.changes):
+                    raise silence.error() from silence
+        if waits:
+            await self._app(request.scope, request.receive, send)
+        elif place.answers:
+            assert place.server is not None  # it answers
+            raise unanswered(place.server, "it does not look after this any more")
+        else:
+            raise place.away()
+
+    def _is_silent(self, place: Elsewhere) -> bool:
+        return place.server is not None and self._neighbours.is_silent(place.server)
 
     async def _carry(self, place: Elsewhere, caller: Caller, request: _Request, send: Send) -> None:
         assert place.server is not None  # it answers
@@ -192,6 +206,11 @@ class _Request:
             return await self.rest()
         self._is_given = True
         return {"type": "http.request", "body": self.body, "more_body": False}
+
+    @property
+    def changes(self) -> bool:
+        """Whether something may be changed by it."""
+        return self.scope.get("method") not in ("GET", "HEAD")
 
     def connection(self) -> HTTPConnection:
         """Return the request as rules look at it; they take nothing away from it."""

@@ -52,6 +52,20 @@ class NotMine(Exception):
     """The server that was asked does not look after what was asked for."""
 
 
+class Unanswered(Exception):
+    """The server that was asked did not answer."""
+
+    def __init__(self, server: Server, why: object, *, was_sent: bool) -> None:
+        super().__init__(str(why) or type(why).__name__)
+        self.server = server
+        #: Whether it may have been heard, and even be done.
+        self.was_sent = was_sent
+
+    def error(self) -> ServiceError:
+        """Return the error for whoever has asked."""
+        return unanswered(self.server, self)
+
+
 class Transport:
     """Carries requests to other servers."""
 
@@ -76,7 +90,7 @@ class Transport:
     ) -> None:
         """Carry an HTTP request to the server, and its answer back as it comes; ends when the client goes.
 
-        Raises ``NotMine`` before anything is sent back, and ``ServiceError`` where the server is not there.
+        Raises ``NotMine`` or ``Unanswered`` before anything is sent back.
         """
         async with self._asked(server, caller, scope, body) as answer:
             await first_of(_bring_back(server, answer, send), _gone(receive))
@@ -89,7 +103,7 @@ class Transport:
         try:
             async with asyncio.timeout(timeout_seconds), self._asked(server, caller, scope, b"") as answer:
                 content = await answer.aread()
-        except (TimeoutError, NotMine, httpx.HTTPError) as error:
+        except (TimeoutError, NotMine, Unanswered, httpx.HTTPError) as error:
             raise unanswered(server, error) from error
         if answer.status_code != 200:
             raise unanswered(server, f"it answered {answer.status_code}")
@@ -110,7 +124,8 @@ class Transport:
         try:
             answer = await self._http.send(request, stream=True)
         except httpx.HTTPError as error:
-            raise unanswered(server, error) from error
+            is_unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+            raise Unanswered(server, error, was_sent=not is_unsent) from error
         try:
             if answer.status_code == NOT_MINE:
                 raise NotMine
@@ -129,7 +144,7 @@ class Transport:
             await _refuse(refused, send)
             return
         except (OSError, TimeoutError, InvalidHandshake) as error:
-            raise unanswered(server, error) from error
+            raise Unanswered(server, error, was_sent=True) from error
         async with contextlib.AsyncExitStack() as closing:
             closing.push_async_callback(there.close)
             await send({"type": "websocket.accept", "subprotocol": there.subprotocol})

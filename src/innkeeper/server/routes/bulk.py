@@ -191,7 +191,7 @@ async def _label(
     async def label(each: Machine | MachineEntry) -> wire.BulkLine:
         error: InnkeeperError | None = None
         if isinstance(each, MachineEntry):
-            return _line(each.title, each.host, None, _elsewhere(each))
+            return _line(each.title, each.host, None, await _elsewhere(house, each))
         async with room:
             try:
                 if request.add:
@@ -206,7 +206,11 @@ async def _label(
         yield await line
 
 
-def _elsewhere(entry: MachineEntry) -> MachineError:
+async def _elsewhere(house: House, entry: MachineEntry) -> InnkeeperError:
+    assert house.neighbours is not None  # or there were nothing elsewhere
+    care = await house.neighbours.care_of(entry.host_id)
+    if not care.answers:
+        return care.refusal(entry.host)
     return MachineError(
         f"The host {entry.host} of {entry.title} is looked after by another server.",
         machine=entry.name,

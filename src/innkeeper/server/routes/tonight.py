@@ -16,7 +16,8 @@ from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import resource_of, what_they_see
 from innkeeper.server.identity.visibility import sees_machine
 from innkeeper.server.messages import tonight_message
-from innkeeper.server.relay.neighbours import Neighbours, absence, can_be_asked
+from innkeeper.server.relay.machines import why_waits
+from innkeeper.server.relay.neighbours import Neighbours
 from innkeeper.server.routes.asking import TheCaller, TheHouse
 from innkeeper.updates.nights import NightEntry
 from innkeeper.wire import messages as wire
@@ -59,8 +60,8 @@ async def _parted(
 async def _is_elsewhere(house: House, entry: NightEntry) -> bool:
     if house.neighbours is None or house.board.known(entry.key) is not None:
         return False
-    owner = await house.neighbours.owner_of_id(_host_id(entry))
-    return owner is not None and owner.id != house.neighbours.own.id
+    care = await house.neighbours.care_elsewhere(_host_id(entry))
+    return care is not None and (care.owner is not None or care.last is not None)
 
 
 async def _of_servers_away(
@@ -80,18 +81,17 @@ async def _of_servers_away(
 async def _of_host(
     neighbours: Neighbours, caller: Caller, host_id: str, entries: Iterable[NightEntry]
 ) -> Sequence[NightEntry]:
-    owner = await neighbours.owner_of_id(host_id)
-    if owner is None or can_be_asked(owner):
+    care = await neighbours.care_of(host_id)
+    if care.answers:
         return ()
     known = {machine.key: machine for machine in await neighbours.directory.of_host(host_id)}
-    reason = f"{absence(owner)} It goes on when that one is back."
     return [
         dataclasses.replace(
             entry,
             machine=machine.title,
             host=machine.host,
             fits=False,
-            reason=reason,
+            reason=why_waits(care, machine.host),
             end=None,
             next_chance=None,
         )

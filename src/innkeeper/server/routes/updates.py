@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
@@ -16,6 +17,7 @@ from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import key_of, machine_in_body, machine_in_path, what_they_see
 from innkeeper.server.identity.visibility import sees_booking
 from innkeeper.server.messages import report_message, task_message, update_message
+from innkeeper.server.relay.machines import told_elsewhere
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.tasks.task import TaskFilter
 from innkeeper.updates.booking import Booking, Place
@@ -45,7 +47,7 @@ async def list_updates(
         task.id: task_message(task, now)
         for task in await house.tasks.list(TaskFilter(live=True, limit=100_000))
     }
-    explained = await house.trigger.explain([booking for _, booking in page])
+    explained = await _explained(house, [booking for _, booking in page])
     return wire.UpdateList(
         updates=tuple(update_message(booking, running.get(booking.task_id or 0)) for booking in explained),
         next_after=_told(page[-1][0]) if more else None,
@@ -133,10 +135,16 @@ async def delete_update(machine: str, identifier: str, house: TheHouse) -> None:
 
 async def _said(house: House, booking: Booking) -> wire.UpdateMessage:
     if booking.task_id is None:
-        (explained,) = await house.trigger.explain([booking])
+        (explained,) = await _explained(house, [booking])
         return update_message(explained, None)
     task = task_message(await house.tasks.get(booking.task_id), house.clock.now())
     return update_message(booking, task)
+
+
+async def _explained(house: House, bookings: Sequence[Booking]) -> Sequence[Booking]:
+    """The same bookings, each that waits with why: of hosts that others look after, those know more."""
+    explained = await house.trigger.explain(bookings)
+    return explained if house.neighbours is None else await told_elsewhere(house.neighbours, explained)
 
 
 async def _report(house: House, booking: Booking) -> wire.ReportMessage | None:
