@@ -123,6 +123,8 @@ class Board:
         #: What has changed since all hosts were last asked: their answer may be older than that.
         self._changed_since: set[str] = set()
         self._looked_at = float("-inf")
+        #: The hosts that answered then.
+        self._listed: frozenset[str] = frozenset()
         #: No machine has come or gone since.
         self._is_whole = False
         self._looking: asyncio.Task[None] | None = None
@@ -192,6 +194,14 @@ class Board:
         self._changed.add(name)
         self._changed_since.add(name)
 
+    def now(self) -> float:
+        """Return the present moment, by the clock of looks at all hosts."""
+        return self._clock()
+
+    def has_listed(self, host: str, *, since: float) -> bool:
+        """Whether a host has answered a look at all hosts that began after a moment."""
+        return host in self._listed and self._looked_at >= since
+
     def look_again(self) -> None:
         """Believe nothing of what was seen: machines have become namesakes, or are so no longer."""
         self._is_whole = False
@@ -222,6 +232,7 @@ class Board:
         self._changed_since.clear()
         try:
             machines = await self._machines.list()
+            listed = self._machines.listed
             live = await self._tasks.list(TaskFilter(live=True, limit=_ALL))
         except BaseException:
             self._is_whole = False
@@ -236,7 +247,7 @@ class Board:
             del self._notices[key]
         self._changed |= self._changed_since
         self._sort()
-        self._looked_at = began
+        self._looked_at, self._listed = began, listed
 
     def _hold(self, live: Iterable[Task]) -> None:
         """Take over the store's list of live tasks, except where an event has reported something newer."""

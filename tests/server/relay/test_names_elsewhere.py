@@ -29,7 +29,8 @@ _WINDOW = {
 
 
 async def heard(inn: Inn, holds: Callable[[], Awaitable[bool]]) -> None:
-    """Let both servers look at what is written down until something holds."""
+    """Let both servers look at what is written down until something holds, and write down what they see."""
+    held = 0
     async with asyncio.timeout(60):
         while True:
             for each in inn:
@@ -37,7 +38,8 @@ async def heard(inn: Inn, holds: Callable[[], Awaitable[bool]]) -> None:
                 await each.house.board.all()
                 each.keeper.on_event_elsewhere(_come())
                 await each.keeper.look()
-            if await holds():
+            held += await holds()
+            if held > 1:
                 return
             await asyncio.sleep(0.05)
 

@@ -72,6 +72,8 @@ class DirectoryKeeper:
         self._changed = Signal(is_set=True)
         #: What is written down of the machines of each host that was looked after, by the host's id.
         self._written: dict[str, dict[str, tuple[Notice | None, MachineEntry]]] = {}
+        #: When each of these hosts came, by the board's clock.
+        self._came_at: dict[str, float] = {}
         self._hosts: dict[str, HostEntry] = {}
         self._hosts_seen_at = float("-inf")
 
@@ -110,10 +112,11 @@ class DirectoryKeeper:
             await self._look_at_hosts(hosts)
         await self._look_at_names(hosts)
         notices = await self._board.all()
-        listed = self._machines.listed
-        # A host that has come since the last list has its machines still.
+        # A host that has come since the last look has its machines still, though none was seen yet.
         seen: dict[str, dict[str, Notice]] = {
-            number: {} for number, host in hosts.items() if host.name in listed
+            number: {}
+            for number, host in hosts.items()
+            if self._board.has_listed(host.name, since=self._came_at[number])
         }
         for notice in notices:
             if (of_host := seen.get(notice.machine.host_id)) is not None:
@@ -128,11 +131,14 @@ class DirectoryKeeper:
     async def _know(self, hosts: Mapping[str, Host]) -> None:
         """Read what is written down of hosts that are new here; forget those that are others' now."""
         for number in self._written.keys() - hosts.keys():
-            del self._written[number]
+            del self._written[number], self._came_at[number]
             self._hosts.pop(number, None)
         for number in hosts.keys() - self._written.keys():
             entries = await self._directory.of_host(number)
             self._written[number] = {entry.key: (None, entry) for entry in entries}
+            self._came_at[number] = self._board.now()
+            self._board.look_again()
+            self._changed.set()
 
     async def _look_at_names(self, hosts: Collection[str]) -> None:
         """See which names and UUIDs others have too: what has come is written down a moment later."""
