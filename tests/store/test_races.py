@@ -146,6 +146,29 @@ async def test_a_booking_is_replaced_or_started_and_never_both(servers: Sequence
     assert (await stores[0].get("web-1", "2026-01")).has_started
 
 
+async def test_many_bookings_of_machines_with_one_name_leave_each_other_alone(
+    servers: Sequence[Database],
+) -> None:
+    """Two servers book for theirs at once, under one identifier: each machine has its own booking."""
+    stores = [SqlBookingStore(database) for database in servers]
+    for round_number in range(5):
+        booked = [
+            [
+                dataclasses.replace(
+                    BOOKING, machine=f"m-{n}", key=f"{host}/{n}", identifier=f"{round_number}", label=host
+                )
+                for n in range(20)
+            ]
+            for host in ("attic", "cellar")
+        ]
+        refused = await asyncio.gather(
+            *(store.put_many(many) for store, many in zip(stores, booked, strict=True))
+        )
+        assert refused == [frozenset(), frozenset()]
+        for each in (each for many in booked for each in many):
+            assert (await stores[0].get(each.key, each.identifier)).label == each.label
+
+
 async def test_one_of_many_has_seen_the_window_that_it_replaces(servers: Sequence[Database]) -> None:
     """Eight with one ETag: one succeeds, at each of five turns."""
     stores = [SqlWindowStore(database) for database in servers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
@@ -130,21 +131,27 @@ class SqlBookingStore:
         """Add them, or replace those that may be, in one transaction; returns the keys of the others."""
         wanted = {(booking.of, booking.identifier): booking for booking in many}
 
-        def put(connection: sa.Connection) -> Set[Key]:
+        def put(connection: sa.Connection) -> tuple[Set[Key], Set[Key]]:
             if not wanted:
-                return frozenset()
+                return frozenset(), frozenset()
             names = _names_for(connection, wanted)
             rows = [_row(booking) | {"machine": names[key]} for key, booking in wanted.items()]
             rows.sort(key=lambda row: (str(row["machine"]), str(row["identifier"])))
             connection.execute(_insert_or_replace(connection), rows)
             # The statement before has locked them all, those that it left too.
-            return {
-                key
-                for key, row in _rows(connection, wanted).items()
-                if key in wanted and not _booking(row).is_replaceable
-            }
+            found = {key: row for key, row in _rows(connection, wanted).items() if key in wanted}
+            refused = {key for key, row in found.items() if not _booking(row).is_replaceable}
+            return refused, wanted.keys() - found.keys()
 
-        return await self._database.write(put)
+        refused: Set[Key] = frozenset()
+        missing: Set[Key] = wanted.keys()
+        # Where another took a name since it was looked for: with those that there are now all find a place.
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(sa.exc.IntegrityError):
+                refused, missing = await self._database.write(put)
+            if not missing:
+                break
+        return refused | missing
 
     async def delete_waiting(self, keys: Sequence[Key]) -> Set[Key]:
         """Delete those that neither run nor have ended, in one transaction; returns which it deleted."""
@@ -183,6 +190,8 @@ _ROW_COLUMNS: Final = (bookings.c.machine, bookings.c.identifier)
 _ROW: Final = sa.tuple_(*_ROW_COLUMNS)
 #: How much is asked for in one statement.
 _PIECE: Final = 400
+#: How often many bookings are tried while others take their names.
+_ATTEMPTS: Final = 10
 
 
 def _row(booking: Booking) -> dict[str, object]:
@@ -219,8 +228,10 @@ def _insert_or_replace(connection: sa.Connection) -> sa.Executable:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert = dialect.insert(bookings)
     others = {column.name: insert.excluded[column.name] for column in bookings.c if not column.primary_key}
+    # A row that another machine took since its name was looked for is not its own.
+    is_own = bookings.c.machine_key.in_(["", insert.excluded.machine_key])
     statement: sa.Executable = insert.on_conflict_do_update(
-        index_elements=list(_ROW_COLUMNS), set_=others, where=_may(BookingCommand.BOOK)
+        index_elements=list(_ROW_COLUMNS), set_=others, where=_may(BookingCommand.BOOK) & is_own
     )
     return statement
 
