@@ -70,7 +70,9 @@ def make_app(house: House) -> FastAPI:
     app = bare_app()
     app.state.house = house
     app.add_middleware(ConditionalRequests)
-    app.add_middleware(IdempotencyKeys, store=house.answers, clock=house.clock)
+    app.add_middleware(
+        IdempotencyKeys, store=house.answers, clock=house.clock, is_shared=house.fleet.is_shared
+    )
     app.add_middleware(BodyLimit)
     app.add_middleware(hot.HotReads)
     if house.neighbours is not None:

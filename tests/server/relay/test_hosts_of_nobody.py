@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -94,6 +95,24 @@ async def test_an_update_is_booked_shown_and_deleted_though_nobody_has_the_host(
     assert moved.json()["start"] == "2099-02-02T00:00:00Z"
     assert (await http.delete(f"/v1/updates/{quoted}/one")).status_code == 204
     assert (await http.get(f"/v1/updates/{quoted}/one")).status_code == 404
+
+
+async def test_one_request_at_two_doors_at_once_is_carried_out_once(nobody: Inn) -> None:
+    """The doors share what they have answered: the others wait for the first, and say the same."""
+    key = {"Idempotency-Key": "two-doors"}
+    posts = [door.http.post("/v1/updates", json=BOOKING, headers=key) for door in (*nobody, *nobody)]
+    answers = await asyncio.gather(*posts)
+    carried_out = [
+        answer
+        for answer in answers
+        if answer.status_code == 201 and "Idempotent-Replayed" not in answer.headers
+    ]
+    assert len(carried_out) == 1
+    for other in answers:
+        assert other.status_code == 201 or other.json()["code"] == ErrorCode.ERROR_BUSY.name
+        assert other.status_code != 201 or other.json() == carried_out[0].json()
+        assert "was stopped" not in other.text
+    assert (await nobody[0].http.delete("/v1/updates/mail/one")).status_code == 204
 
 
 @pytest.mark.parametrize("door", [0, 1])

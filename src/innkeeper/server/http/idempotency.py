@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import hashlib
 import re
+import time
 from typing import Final, Protocol
 
 from starlette.datastructures import Headers
@@ -21,6 +23,12 @@ HEADER: Final = "idempotency-key"
 #: How long an answer is kept for a repetition.
 KEPT_FOR: Final = dt.timedelta(hours=24)
 #: An answer longer than this is not kept; what asks for so much is no command.
+#: A request whose answer is missing after this was cut short, if another server has it: it may have died.
+_LIKELY_SECONDS: Final = 60.0
+_MOST_HEARD_OF: Final = 1000
+#: How long the answer of another server is waited for, and between two looks for it.
+_ANOTHER_DOOR_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.1
 _MAX_KEPT_BYTES: Final = 64 * 1024
 #: Between the digest of a request and that of its caller's rights.
 _PARTS: Final = ":"
@@ -73,11 +81,15 @@ class IdempotencyKeys:
     the outcome, and a repetition is told so.
     """
 
-    def __init__(self, app: ASGIApp, store: AnswerStore, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, store: AnswerStore, clock: Clock, *, is_shared: bool = False) -> None:
+        """``is_shared``: other servers answer requests with the same keys."""
         self._app = app
+        self._is_shared = is_shared
         self._store = store
         self._clock = clock
         self._under_way: set[str] = set()
+        #: Since when requests are known here that another server has not answered yet.
+        self._heard_of: dict[str, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or send the stored answer."""
@@ -100,6 +112,13 @@ class IdempotencyKeys:
         fingerprint = f"{request}{_PARTS}{_digest(*caller.rights)}"
         now = self._clock.now()
         first = await self._store.claim(key, fingerprint=fingerprint, now=now, forget_before=now - KEPT_FOR)
+        waited = 0.0
+        while first is not None and self._is_at_another_door(key, first) and waited < _ANOTHER_DOOR_SECONDS:
+            await asyncio.sleep(_LOOK_SECONDS)
+            waited += _LOOK_SECONDS
+            first = await self._store.claim(
+                key, fingerprint=fingerprint, now=now, forget_before=now - KEPT_FOR
+            )
         if first is not None:
             await self._again(key, first, fingerprint)(scope, receive, send)
             return
@@ -108,6 +127,15 @@ class IdempotencyKeys:
             await self._first(key, scope, _replayed(body, receive), send)
         finally:
             self._under_way.discard(key)
+
+    def _is_at_another_door(self, key: str, first: KeptAnswer) -> bool:
+        """Whether another server may be answering the first request now: it may have died meanwhile."""
+        if not self._is_shared or first.status is not None or key in self._under_way:
+            return False
+        while len(self._heard_of) > _MOST_HEARD_OF:
+            del self._heard_of[next(iter(self._heard_of))]
+        now = time.monotonic()
+        return now - self._heard_of.setdefault(key, now) < _LIKELY_SECONDS
 
     async def _first(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry the request out and store its answer before sending it."""
@@ -132,7 +160,8 @@ class IdempotencyKeys:
         if known_rights != rights:
             return response_of(_other_rights())
         if first.status is None:
-            return response_of(_under_way() if key in self._under_way else _cut_short(), status=409)
+            is_under_way = key in self._under_way or self._is_at_another_door(key, first)
+            return response_of(_under_way() if is_under_way else _cut_short(), status=409)
         if first.body is None:
             return response_of(_not_kept(), status=409)
         headers = {"Idempotent-Replayed": "true"}
