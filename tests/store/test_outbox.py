@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import itertools
 import signal
 import subprocess
 import sys
@@ -53,6 +54,33 @@ async def _server(database: Database, *, max_waiting: int = 20_000) -> AsyncIter
             loop.cancel()
         await asyncio.wait(loops)
         await log.write_last()
+
+
+async def test_bookings_at_other_doors_are_heard_though_nobody_watches(shared: Database) -> None:
+    """And nothing else: what happens in the night of a hundred servers is not read by all of them."""
+    heard: list[str] = []
+    log = SharedLog(SqlOutbox(shared))
+    log.on_others(lambda event: heard.append(event.subject))
+    following = asyncio.create_task(log.follow_bookings())
+    try:
+        async with asyncio.timeout(30):
+            for number in itertools.count():
+                await SqlOutbox(shared).append(
+                    f"another {number}",
+                    [
+                        (1, _event("noise")),
+                        (2, _event(number, EventKind.UPDATE_BOOKED)),
+                        (3, _event(number, EventKind.UPDATE_DELETED)),
+                    ],
+                )
+                await asyncio.sleep(0.1)
+                if len(heard) >= 4:  # it follows what comes after it began
+                    break
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
+    assert "noise" not in heard
+    assert heard[::2] == heard[1::2] == [str(int(heard[0]) + step) for step in range(len(heard) // 2)]
 
 
 async def _heard(bus: EventBus, count: int, last_id: str = "") -> list[Numbered]:

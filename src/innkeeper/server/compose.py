@@ -265,6 +265,7 @@ def _events(store: Store, loops: Loops, opened: contextlib.AsyncExitStack) -> Ev
         opened.push_async_callback(log.write_last)
         _keep_looping(loops, opened, "events to all servers", log.write_for_ever)
         _keep_looping(loops, opened, "events of all servers", log.read_for_ever)
+        _keep_looping(loops, opened, "bookings at other doors", log.follow_bookings)
         _keep_looping(loops, opened, "event retention", log.forget_for_ever)
     events.attach(asyncio.get_running_loop())
     opened.callback(events.close)
@@ -317,6 +318,7 @@ async def _house(
         publish=foundations.events.publish,
         policy=policy,
     )
+    foundations.events.subscribe_to_others(trigger.on_event_elsewhere)
     agents = await _agents(foundations, machines, hypervisors, trigger)
     checks = Checks(machines=machines, agents=agents, policy=policy, clock=foundations.clock)
     board = Board(

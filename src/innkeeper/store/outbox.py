@@ -48,6 +48,15 @@ _AFTER = (
     .order_by(outbox.c.seq)
     .limit(sa.bindparam("most"))
 )
+_BOOKINGS = (
+    sa.select(outbox)
+    .where(
+        outbox.c.seq > sa.bindparam("place"),
+        outbox.c.seq <= sa.bindparam("last"),
+        outbox.c.kind.in_([EventKind.UPDATE_BOOKED.value, EventKind.UPDATE_DELETED.value]),
+    )
+    .order_by(outbox.c.seq)
+)
 #: The same, for a connection without SQLAlchemy.
 _READ_NEWEST: Final = "select life, last from outbox_counter"
 _READ_AFTER: Final = (
@@ -93,6 +102,12 @@ class SqlOutbox:
         """Return the events after a number, in order."""
         wanted = {"place": number, "most": limit}
         rows = await self._database.read(lambda c: c.execute(_AFTER, wanted).all())
+        return [_told(*row) for row in rows]
+
+    async def bookings_between(self, number: int, last: int) -> Sequence[ToldEvent]:
+        """Return what was booked or taken back after a number, up to another, in order."""
+        wanted = {"place": number, "last": last}
+        rows = await self._database.read(lambda c: c.execute(_BOOKINGS, wanted).all())
         return [_told(*row) for row in rows]
 
     @contextlib.asynccontextmanager

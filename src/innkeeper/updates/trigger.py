@@ -122,6 +122,11 @@ class TriggerAgent:
         if self._roster.hear(event):
             self._woken.set()
 
+    def on_event_elsewhere(self, event: Event) -> None:
+        """Look at what was booked, or taken back, at another server's door."""
+        if event.kind in (EventKind.UPDATE_BOOKED, EventKind.UPDATE_DELETED):
+            self.on_event(event)
+
     def wake(self) -> None:
         """Look at everything again now: windows have changed."""
         self._read_at = float("-inf")

@@ -87,6 +87,9 @@ class Outbox(Protocol):
     def following(self) -> contextlib.AbstractAsyncContextManager[Following]:
         """Connect a reader, which is told of new events from then on."""
 
+    async def bookings_between(self, number: int, last: int) -> Sequence[Told]:
+        """Return what was booked or taken back after a number, up to another, in order."""
+
     async def forget(self, keep: int) -> None:
         """Forget all but the newest."""
 
@@ -243,6 +246,32 @@ class SharedLog:
             except ServiceError as error:  # what was read stays; what came meanwhile is read when it is back
                 await pauses.rest(error)
 
+    async def follow_bookings(self) -> None:
+        """Hear of bookings made at other doors, also while nobody watches; runs while the service is open.
+
+        A look a second at one row, instead of a connection that does nothing but listen.
+        """
+        place = None
+        while True:
+            if self._ring is not None:  # the reader hears of everything
+                place = self._ring.last
+            else:
+                place = await self._followed_to(place)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _followed_to(self, place: int | None) -> int:
+        _, newest = await _insist("events.not_read", self._outbox.newest)
+        if place is not None and newest > place:
+            after = place
+            told = await _insist("events.not_read", lambda: self._outbox.bookings_between(after, newest))
+            self._hear_of(told)
+        return newest
+
+    def _hear_of(self, told: Sequence[Told]) -> None:
+        for each in told:
+            if each.source != self._source:
+                self._hear(each.event)
+
     def _begin(self, life: str, newest: int) -> Ring:
         """Go on after what was read last, or from now on."""
         ring = self._ring
@@ -266,9 +295,7 @@ class SharedLog:
     def _take(self, ring: Ring, told: Sequence[Told]) -> None:
         ring.add(self._numbered(ring.last, told))
         self._watchers.wake()
-        for each in told:
-            if each.source != self._source:
-                self._hear(each.event)
+        self._hear_of(told)
 
     def _is_watched(self) -> bool:
         return len(self._watchers) > 0 or time.monotonic() - self._watched_at < _LINGER_SECONDS
