@@ -346,6 +346,54 @@ async def test_two_settings_of_one_host_are_told(database: Database) -> None:
     first.check()
 
 
+async def test_two_hosts_of_one_name_at_two_servers_are_told_apart(database: Database) -> None:
+    """The second is not used and says how to name it; the other hosts of its server go on."""
+    attic, cellar = await peer(database, "attic"), await peer(database, "cellar")
+    first = attic.ownership.fence(name="kvm1", uri="qemu:///system")
+    await first.claim("h1")
+    second = cellar.ownership.fence(name="KVM1", uri="qemu:///system")
+    with pytest.raises(HostElsewhere, match="the server attic reaches by qemu:///system") as refused:
+        await second.claim("h2")
+    assert refused.value.code is ErrorCode.ERROR_ALREADY_EXISTS
+    assert "KVM1-2=qemu:///system" in second.second_address
+    await cellar.own("h3")
+    renamed = cellar.ownership.fence(name="kvm1-2", uri="qemu:///system")
+    await renamed.claim("h2")
+    renamed.check()
+    assert [(each.host_id, each.name) for each in await Leases(database).list()] == [
+        ("h3", "h3"),
+        ("h1", "kvm1"),
+        ("h2", "kvm1-2"),
+    ]
+
+
+async def test_a_host_that_was_made_anew_has_its_name_still(database: Database) -> None:
+    """Two servers reach it by one address; its id is another now, and neither keeps the other from it."""
+    attic, cellar = await peer(database, "attic"), await peer(database, "cellar")
+    for each in (attic, cellar):
+        fence = each.ownership.fence(name="kvm1", uri="qemu+ssh://kvm1/system")
+        with contextlib.suppress(HostElsewhere):
+            await fence.claim("before")
+    anew = cellar.ownership.fence(name="kvm1", uri="qemu+ssh://kvm1/system")
+    await anew.claim("after")
+    anew.check()
+
+
+async def test_another_address_of_another_servers_host_is_told_by_its_name(database: Database) -> None:
+    """It is none that does not answer; whoever takes it next calls it what its settings say."""
+    attic, cellar = await peer(database, "attic"), await peer(database, "cellar")
+    first = attic.ownership.fence(name="vault", uri="qemu:///system")
+    await first.claim("h1")
+    second = cellar.add("h1")
+    with pytest.raises(HostElsewhere, match="looked after by the server attic"):
+        await second.claim("h1")
+    assert "It is the host vault by another address" in second.second_address
+    await attic.ownership.close()
+    await cellar.ownership.look()
+    assert (cellar.ownership.owns("h1"), second.second_address) == (True, "")
+    assert [each.name for each in await Leases(database).list()] == ["h1"]
+
+
 async def test_the_loop_keeps_the_leases(database: Database) -> None:
     """It looks again whenever an act was refused, from whichever thread."""
     attic = await peer(database, "attic")

@@ -200,9 +200,13 @@ class Ownership:
         """Take the fence's host. Raises ``HostElsewhere`` where another server owns it."""
         for other in self._fences:
             if other.held is not None and other.host_id == fence.host_id:
-                raise _twice(fence, other)
+                fence.doubled = _twice(fence, other)
+                raise fence.doubled
         sent = self._seconds()
-        await self._leases.enter(fence.reach)
+        if (namesake := await self._leases.enter(fence.reach)) is not None:
+            fence.doubled = _named_twice(fence, namesake, await self._servers.list())
+            raise fence.doubled
+        fence.doubled = None
         if self._is_closed:
             raise await self._refusal(fence)
         held = await self._leases.retake(self.server.id, fence.host_id)
@@ -340,7 +344,10 @@ class Ownership:
         """Open hosts that nobody owns, which are taken if they answer, and those that are offered."""
         for fence in self._fences:
             lease = peers.leases.get(fence.host_id)
-            if fence.held is None and lease is not None and (not lease.alive or self._may_come(peers, lease)):
+            if fence.held is not None or not fence.host_id:
+                continue
+            fence.hear_of(lease)
+            if lease is None or not lease.alive or self._may_come(peers, lease):
                 await fence.connect()
 
     def _may_come(self, peers: _Peers, lease: HostLease) -> bool:
@@ -372,6 +379,7 @@ class Ownership:
         servers = {each.id: each for each in await self._servers.list()}
         lease = leases.get(fence.host_id)
         owner = servers.get(lease.server_id or "") if lease is not None else None
+        fence.hear_of(lease)
         return HostElsewhere(
             whose(fence.name, lease, owner),
             code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
@@ -408,6 +416,10 @@ class HostFence:
         self.held: Held | None = None
         #: Whether the host is to be handed over: nothing new begins on it.
         self.is_leaving = False
+        #: Why it is not used at all: it is the same as another of the settings, or another has its name.
+        self.doubled: HostElsewhere | None = None
+        #: What the server calls it that looks after it, where that is another name.
+        self.known_as = ""
         self._deadline = 0.0
         #: Whether the lease is lost for certain, or was never had.
         self._is_lost = True
@@ -484,7 +496,24 @@ class HostFence:
         except ServiceError:
             return False
 
+    @property
+    def second_address(self) -> str:
+        """Why a name of the settings is none of a host of its own, in a sentence; empty where it is."""
+        if self.doubled is not None:
+            return f"{self.doubled.sentence} {self.doubled.advice}"
+        if self.known_as and self.held is None:
+            return (
+                f"It is the host {self.known_as} by another address: the server that looks after it now "
+                "calls it that."
+            )
+        return ""
+
     # Of the ownership
+
+    def hear_of(self, lease: HostLease | None) -> None:
+        """Note what the host is called by the server that looks after it."""
+        is_other = lease is not None and lease.alive and lease.name.casefold() != self.name.casefold()
+        self.known_as = lease.name if lease is not None and is_other else ""
 
     def hold(self, held: Held, deadline: float) -> None:
         """Admit acts until then."""
@@ -544,6 +573,16 @@ def _twice(fence: HostFence, other: HostFence) -> HostElsewhere:
         f"{fence.name} ({fence.uri}) is the same host as {other.name} ({other.uri}).",
         code=ErrorCode.ERROR_ALREADY_EXISTS,
         advice="Leave one of them out of the setting hypervisors.",
+    )
+
+
+def _named_twice(fence: HostFence, other: Reach, servers: Sequence[Server]) -> HostElsewhere:
+    server = next((each.name for each in servers if each.id == other.server_id), "another")
+    return HostElsewhere(
+        f"Another host has the name {fence.name}: the one that the server {server} reaches by {other.uri}.",
+        code=ErrorCode.ERROR_ALREADY_EXISTS,
+        advice=f"Give this one a name of its own in the setting hypervisors, such as "
+        f"{fence.name}-2={fence.uri}. Where {server} is gone: innkeeper server retire {server}",
     )
 
 

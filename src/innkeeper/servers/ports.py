@@ -37,8 +37,11 @@ class LeaseStore(Protocol):
     async def reaches(self) -> Sequence[Reach]:
         """Who can work on which host."""
 
-    async def enter(self, reach: Reach) -> None:
-        """Note that a host has answered a server now; its lease stays."""
+    async def enter(self, reach: Reach) -> Reach | None:
+        """Note that a host has answered a server now; its lease stays.
+
+        Returns how another server reaches another host of this name, where there is one: nothing is noted.
+        """
 
     async def keep(self, server_id: str, uris: Collection[str]) -> None:
         """Forget what a server reached by URIs that are not among these: its settings name it no longer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -39,8 +40,11 @@ class Leases:
         rows = await self._database.read(lambda c: c.execute(sa.select(host_reaches)).all())
         return [_reach(row) for row in rows]
 
-    async def enter(self, reach: Reach) -> None:
-        """Note that a host has answered a server now; its lease stays."""
+    async def enter(self, reach: Reach) -> Reach | None:
+        """Note that a host has answered a server now; its lease stays.
+
+        Returns how another server reaches another host of this name, where there is one: nothing is noted.
+        """
         row = {"host": reach.host_id, "name": reach.name, "uri": reach.uri}
         reached = {"server": reach.server_id, "stand_in": reach.stand_in, **row}
         # Another computer answers there now.
@@ -50,12 +54,15 @@ class Leases:
             & (host_reaches.c.host != reach.host_id)
         )
 
-        def enter(connection: sa.Connection) -> None:
+        def enter(connection: sa.Connection) -> Reach | None:
+            if (namesake := _namesake(connection, reach)) is not None:
+                return namesake
             add_if_free(connection, host_leases, row)
             connection.execute(sa.delete(host_reaches).where(before))
             upsert(connection, host_reaches, reached | {"reached_at": moment(connection)})
+            return None
 
-        await self._database.write(enter)
+        return await self._database.write(enter)
 
     async def keep(self, server_id: str, uris: Collection[str]) -> None:
         """Forget what a server reached by URIs that are not among these: its settings name it no longer."""
@@ -165,6 +172,28 @@ def _held_at(now: sa.ColumnElement[dt.datetime]) -> sa.Select[tuple[str]]:
 
 #: Made once: it stands before each write of a host.
 _HELD: Final = _held_at(sa.func.clock_timestamp(type_=Instant))
+
+
+def _namesake(connection: sa.Connection, reach: Reach) -> Reach | None:
+    """How another server reaches another host of the same name; until the transaction's end none comes."""
+    if not reach.name:
+        return None
+    name = reach.name.casefold()
+    if connection.dialect.name == "postgresql":
+        key = sa.func.hashtextextended(f"innkeeper host {name}", 0)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+    others = sa.select(host_reaches).where(
+        host_reaches.c.server != reach.server_id,
+        host_reaches.c.host != reach.host_id,
+        sa.func.lower(host_reaches.c.name) == name,
+    )
+    found = (_reach(row) for row in connection.execute(others))
+    return next((other for other in found if not _is_one_address(other.uri, reach.uri)), None)
+
+
+def _is_one_address(one: str, other: str) -> bool:
+    """Whether both URIs lead to one computer, which was made anew since it was reached by one of them."""
+    return one == other and urlsplit(one).hostname is not None
 
 
 def _another_comes(connection: sa.Connection, server_id: str) -> sa.ColumnElement[bool]:

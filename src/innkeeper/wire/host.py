@@ -55,6 +55,8 @@ class HostAway(Message):
     uri: str
     #: Why, in a sentence.
     reason: str
+    #: The host's id, where it is known; empty for a second address of another host.
+    id: str = ""
     #: The server that looks after it, or did last; empty where none does.
     server: str = ""
     #: When it answered last; nothing where that is not known.

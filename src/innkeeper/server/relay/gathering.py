@@ -134,10 +134,10 @@ async def _missing(neighbours: Neighbours, answered: Iterable[str]) -> Sequence[
 
 async def _with_hosts_of_missing(neighbours: Neighbours, body: Mapping[str, Json]) -> dict[str, Json]:
     """Add the hosts that no server has told of, with the reason."""
-    told = {_at(item, "name") for name in ("hosts", "away") for item in _items(body, name)}
+    told = {_at(item, "id") for name in ("hosts", "away") for item in _items(body, name)}
     away = [*_items(body, "away")]
     for host in await neighbours.hosts_elsewhere():
-        if host.name in told:
+        if host.host_id in told:
             continue
         care = await neighbours.care_of(host.host_id)
         reason = (
@@ -150,6 +150,7 @@ async def _with_hosts_of_missing(neighbours: Neighbours, body: Mapping[str, Json
                 "name": host.name,
                 "uri": host.uri,
                 "reason": reason,
+                "id": host.host_id,
                 "server": "" if care.owner is None else care.owner.name,
                 "seen_at": None if host.seen_at is None else host.seen_at.isoformat(),
             }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -45,7 +45,10 @@ _More = Annotated[list[str], Query(max_length=100)]
     "/hosts",
     operation_id="list_hosts",
     dependencies=needs(
-        Role.VIEWER, what_they_see.of_all_servers(hosts=("name",), away=("name",), list_of_hosts=True)
+        Role.VIEWER,
+        what_they_see.of_all_servers(
+            hosts=("name", "id"), away=("name", "server", "uri"), list_of_hosts=True
+        ),
     ),
 )
 async def list_hosts(house: TheHouse) -> wire.HostList:
@@ -61,6 +64,7 @@ async def list_hosts(house: TheHouse) -> wire.HostList:
                 name=name,
                 uri=hosts[name].uri,
                 reason=error.sentence,
+                id=hosts[name].id,
                 server=own,
                 seen_at=seen_at.get(hosts[name].id),
             )
@@ -75,8 +79,18 @@ async def list_hosts(house: TheHouse) -> wire.HostList:
                 f"Leave {host.uri} out of the setting hypervisors.",
             )
             for name, (host, other) in house.machines.twins.items()
-        ),
+        )
+        + tuple(_second_addresses(house)),
     )
+
+
+def _second_addresses(house: House) -> Iterator[wire.HostAway]:
+    """Names of this server's settings that are those of no host of their own."""
+    for fence in house.ownership.fences if house.ownership is not None else ():
+        if fence.second_address:
+            yield wire.HostAway(
+                name=fence.name, uri=fence.uri, reason=fence.second_address, server=house.fleet.own.name
+            )
 
 
 async def _seen_at(house: House) -> Mapping[str, dt.datetime | None]:
