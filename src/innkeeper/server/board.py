@@ -123,7 +123,8 @@ class Board:
         #: What has changed since all hosts were last asked: their answer may be older than that.
         self._changed_since: set[str] = set()
         self._looked_at = float("-inf")
-        #: The hosts that answered then.
+        #: The hosts that were asked last, and those that answered.
+        self._looked_for: frozenset[str] = frozenset()
         self._listed: frozenset[str] = frozenset()
         #: No machine has come or gone since.
         self._is_whole = False
@@ -209,6 +210,8 @@ class Board:
     # Keeping up
 
     async def _refresh(self) -> None:
+        if self._looked_for != frozenset(self._machines.hosts):
+            self._is_whole = False  # a host that another server may have now, or that came from one
         age = self._clock() - self._looked_at if self._is_whole else float("inf")
         # A list of many machines is long in coming: events tell of most changes, and the rest waits longer.
         patience = max(1.0, len(self._order) / _FEW)
@@ -228,6 +231,7 @@ class Board:
 
     async def _look_at_all(self) -> None:
         began, self._is_whole = self._clock(), True
+        self._looked_for = frozenset(self._machines.hosts)
         self._changed.clear()
         self._changed_since.clear()
         try:
