@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 
 from innkeeper.updates.durations import Durations, covering
@@ -35,7 +36,9 @@ def test_who_has_no_history_is_predicted_from_others() -> None:
     """The machine with this label, else the label, else all, else the default."""
     runs = [*past("a", "kernel", 100, 4), *past("b", "kernel", 200, 4), *past("c", "office", 50, 2)]
     durations = Durations(runs, share=0.75, default_seconds=1800)
-    assert durations.predict("a", "kernel") == 100
-    assert durations.predict("z", "kernel") == 200
-    assert durations.predict("z", "unheard of") == 200
-    assert Durations([], share=0.75, default_seconds=1800).predict("a", "kernel") == 1800
+    assert durations.predict("a", "kernel") == dt.timedelta(seconds=100)
+    assert durations.predict("z", "kernel") == dt.timedelta(seconds=200)
+    assert durations.predict("z", "unheard of") == dt.timedelta(seconds=200)
+    assert Durations([], share=0.75, default_seconds=1800).predict("a", "kernel") == dt.timedelta(
+        seconds=1800
+    )

@@ -272,9 +272,10 @@ class Known:
         self._by_machine = {c.machine: c for c in booked}
         self._by_key = {c.key: c for c in booked}
 
-    def is_busy(self, machine: str) -> bool:
-        """As the candidate says."""
-        return self._by_machine[machine].is_busy
+    @property
+    def busy(self) -> set[str]:
+        """As the candidates say."""
+        return {machine for machine, c in self._by_machine.items() if c.is_busy}
 
     def needs_waking(self, machine: str) -> bool:
         """As the candidate says."""
@@ -340,7 +341,7 @@ def test_a_look_starts_whom_the_whole_plan_starts(
     }
     whole = plan(candidates=booked, **common)
     found = ripe(
-        {c.key: _booking(c) for c in booked},
+        map(_booking, booked),
         {},
         now=NOW,
         known=Known(booked),

@@ -139,9 +139,8 @@ class SqlBookingStore:
             rows.sort(key=lambda row: (str(row["machine"]), str(row["identifier"])))
             connection.execute(_insert_or_replace(connection), rows)
             # The statement before has locked them all, those that it left too.
-            found = {key: row for key, row in _rows(connection, wanted).items() if key in wanted}
-            refused = {key for key, row in found.items() if not _booking(row).is_replaceable}
-            return refused, wanted.keys() - found.keys()
+            refused = wanted.keys() & _names(connection, wanted, _may_not(BookingCommand.BOOK)).keys()
+            return refused, wanted.keys() - _names(connection, wanted).keys()
 
         refused: Set[Key] = frozenset()
         missing: Set[Key] = wanted.keys()
@@ -157,11 +156,8 @@ class SqlBookingStore:
         """Delete those that neither run nor have ended, in one transaction; returns which it deleted."""
 
         def delete(connection: sa.Connection) -> Set[Key]:
-            found = {
-                (row.machine, row.identifier): key
-                for key, row in _rows(connection, keys).items()
-                if key in set(keys) and _booking(row).is_waiting
-            }
+            waiting = _names(connection, keys, _IS[BookingState.WAITS])
+            found = {(waiting[key], key[1]): key for key in waiting.keys() & set(keys)}
             deleted: set[Key] = set()
             for some in _pieces(sorted(found)):
                 statement = (
@@ -186,6 +182,7 @@ class SqlBookingStore:
 #: A machine, by its key or by its name where it has none, and an identifier.
 Key = tuple[str, str]
 
+_FIELDS: Final = tuple(field.name for field in dataclasses.fields(Booking))
 _ROW_COLUMNS: Final = (bookings.c.machine, bookings.c.identifier)
 _ROW: Final = sa.tuple_(*_ROW_COLUMNS)
 #: How much is asked for in one statement.
@@ -195,29 +192,31 @@ _ATTEMPTS: Final = 10
 
 
 def _row(booking: Booking) -> dict[str, object]:
-    row = dataclasses.asdict(booking)
+    row = {name: getattr(booking, name) for name in _FIELDS}
     row["machine_key"] = row.pop("key")
     return row
 
 
-def _rows(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, sa.Row[tuple[object, ...]]]:
-    """The rows of all bookings with these identifiers, by their keys; no context is read."""
-    columns = [column for column in bookings.c if column.name != "context"]
-    found: dict[Key, sa.Row[tuple[object, ...]]] = {}
+def _names(
+    connection: sa.Connection, keys: Collection[Key], *conditions: sa.ColumnElement[bool]
+) -> dict[Key, str]:
+    """The names in their rows of all bookings with these identifiers, by their keys."""
+    found: dict[Key, str] = {}
     for some in _pieces(sorted({identifier for _, identifier in keys})):
-        query = sa.select(*columns, sa.literal(b"").label("context")).where(bookings.c.identifier.in_(some))
-        found |= {(row.machine_key or row.machine, row.identifier): row for row in connection.execute(query)}
+        query = sa.select(bookings.c.machine, bookings.c.machine_key, bookings.c.identifier)
+        rows = connection.execute(query.where(bookings.c.identifier.in_(some), *conditions))
+        found |= {(key or machine, identifier): machine for machine, key, identifier in rows}
     return found
 
 
 def _names_for(connection: sa.Connection, wanted: Mapping[Key, Booking]) -> Mapping[Key, str]:
     """The names that bookings have in their rows, as ``_name_of`` finds them one by one."""
-    rows = _rows(connection, wanted)
-    taken = {(row.machine, row.identifier) for row in rows.values()}
+    there = _names(connection, wanted)
+    taken = {(name, identifier) for (_, identifier), name in there.items()}
     names: dict[Key, str] = {}
     for key, booking in wanted.items():
-        if key in rows:
-            names[key] = rows[key].machine
+        if key in there:
+            names[key] = there[key]
         else:
             names[key] = booking.of if (booking.machine, booking.identifier) in taken else booking.machine
             taken.add((names[key], booking.identifier))
@@ -261,7 +260,12 @@ _IS: Final[Mapping[BookingState, sa.ColumnElement[bool]]] = {
 
 def _may(command: BookingCommand) -> sa.ColumnElement[bool]:
     """Whether the row's state allows the command."""
-    return sa.or_(*(_IS[state] for state in sorted(states_before(command), key=lambda state: state.value)))
+    return sa.or_(*(is_so for state, is_so in _IS.items() if state in states_before(command)))
+
+
+def _may_not(command: BookingCommand) -> sa.ColumnElement[bool]:
+    """Whether the row's state refuses the command; ``_may`` denied would not see columns that are null."""
+    return sa.or_(*(is_so for state, is_so in _IS.items() if state not in states_before(command)))
 
 
 def _of(machine: str | sa.BindParameter[str]) -> sa.ColumnElement[bool]:

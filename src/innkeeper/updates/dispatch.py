@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from innkeeper.updates.booking import Booking
@@ -41,8 +41,9 @@ class Ripe:
 class Known(Protocol):
     """What is known of bookings and their machines."""
 
-    def is_busy(self, machine: str) -> bool:
-        """Whether a task holds the machine."""
+    @property
+    def busy(self) -> Container[str]:
+        """The machines that tasks hold."""
 
     def needs_waking(self, machine: str) -> bool:
         """Whether the machine has to be woken."""
@@ -58,7 +59,7 @@ class Known(Protocol):
 
 
 def ripe(
-    bookings: Mapping[tuple[str, str], Booking],
+    bookings: Iterable[Booking],
     skips: Mapping[tuple[str, str], int],
     *,
     now: dt.datetime,
@@ -71,18 +72,20 @@ def ripe(
 
     On a host without room none may: then only those whose time is over are found.
     """
+    busy = known.busy
     reserve = dt.timedelta(seconds=policy.rollback_reserve_seconds)
     found: list[_Ranked] = []
     expired: list[Booking] = []
     instant = _NEVER
-    for booking in bookings.values():
-        last = min(booking.end or _NEVER, booking.deadline or _NEVER)
-        is_busy = known.is_busy(booking.of)
+    for booking in bookings:
+        last = _last(booking)
+        is_busy = booking.of in busy
         if now > last:
             if not is_busy:
                 expired.append(booking)
             continue
-        instant = min(instant, last + _JUST_AFTER) if last is not _NEVER else instant
+        if last is not _NEVER:
+            instant = min(instant, last + _JUST_AFTER)
         if booking.start > now:
             instant = min(instant, booking.start)
         elif has_room and not is_busy:
@@ -90,7 +93,8 @@ def ripe(
             opening, opens = open_for(booking, known.named(booking), duration + reserve, calendar, now)
             if opening is not None:
                 found.append((_rank(booking, opening, duration), booking))
-            instant = min(instant, opens or _NEVER)
+            elif opens is not None:
+                instant = min(instant, opens)
     first = _first(found, known, policy.slots + LOOK_AHEAD)
     return Ripe(
         candidates=[known.candidate(b, skips.get((b.of, b.identifier), 0)) for b in first],
@@ -106,15 +110,23 @@ def open_for(
     for opening in calendar.openings(machine):
         if opening.start > now:
             return None, opening.start
-        if now + needed <= min(opening.end, booking.deadline or _NEVER):
+        over = now + needed
+        if over <= opening.end and (booking.deadline is None or over <= booking.deadline):
             return opening, None
     return None, None
 
 
 def may_start(booking: Booking, now: dt.datetime) -> bool:
     """Whether the booking waits, and its own times allow a start now."""
-    last = min(booking.end or _NEVER, booking.deadline or _NEVER)
-    return not booking.has_started and booking.verdict is None and booking.start <= now <= last
+    return not booking.has_started and booking.verdict is None and booking.start <= now <= _last(booking)
+
+
+def _last(booking: Booking) -> dt.datetime:
+    """The moment after which its time is over."""
+    end, deadline = booking.end, booking.deadline
+    if end is None or deadline is None:
+        return end or deadline or _NEVER
+    return min(end, deadline)
 
 
 def _rank(booking: Booking, opening: Opening, duration: dt.timedelta) -> tuple[object, ...]:
@@ -127,6 +139,8 @@ def _first(found: Sequence[_Ranked], known: Known, tried: int) -> Sequence[Booki
     """The most urgent: as many of each kind as the plan could try."""
     if len(found) <= tried:
         return [booking for _, booking in found]
-    woken = [each for each in found if known.needs_waking(each[1].of)]
-    running = [each for each in found if not known.needs_waking(each[1].of)]
+    woken: list[_Ranked] = []
+    running: list[_Ranked] = []
+    for each in found:
+        (woken if known.needs_waking(each[1].of) else running).append(each)
     return [booking for kind in (running, woken) for _, booking in heapq.nsmallest(tried, kind)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
@@ -12,6 +13,8 @@ from innkeeper.updates.ports import PastRun
 #: How many past runs of one kind count; older ones tell of another time.
 _REMEMBERED = 20
 _NONE: Final = ()
+#: More answers than this are forgotten at once: machines and labels come and go.
+_ANSWERS: Final = 200_000
 
 #: Machine and label; ``None`` for any.
 _Kind = tuple[str | None, str | None]
@@ -36,6 +39,8 @@ class Durations:
         self._default_seconds = default_seconds
         self._kinds: dict[_Kind, deque[float]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
         self._known: dict[_Kind, float | None] = {}
+        #: What was answered since a run was last learned from.
+        self._answers: dict[tuple[str, str], dt.timedelta] = {}
         for run in past:
             for kind in _kinds_of(run):
                 if len(self._kinds[kind]) < _REMEMBERED:
@@ -43,12 +48,23 @@ class Durations:
 
     def learn(self, run: PastRun) -> None:
         """Add a run that has just ended; the oldest of its kind is forgotten for it."""
+        self._answers.clear()
         for kind in _kinds_of(run):
             self._kinds[kind].appendleft(run.seconds)
             self._known.pop(kind, None)
 
-    def predict(self, machine: str, label: str) -> float:
-        """Seconds that the next such run will hardly exceed."""
+    def predict(self, machine: str, label: str) -> dt.timedelta:
+        """Time that the next such run will hardly exceed."""
+        answer = self._answers.get((machine, label))
+        if answer is None:
+            if len(self._answers) >= _ANSWERS:
+                self._answers.clear()
+                self._known.clear()
+            answer = dt.timedelta(seconds=self._seconds(machine, label))
+            self._answers[machine, label] = answer
+        return answer
+
+    def _seconds(self, machine: str, label: str) -> float:
         for kind in ((machine, label), (None, label), (None, None)):
             seconds = self._covering(kind)
             if seconds is not None:

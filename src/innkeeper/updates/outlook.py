@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from innkeeper.errors import InnkeeperError
 from innkeeper.machines.asking import ask
@@ -17,7 +17,7 @@ from innkeeper.updates.machine_name import MachineName
 from innkeeper.updates.placement import Candidate, Host, InFlight, Placement
 from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
-from innkeeper.updates.roster import Hold, Key, Roster, waiting
+from innkeeper.updates.roster import Hold, Key, Roster
 
 #: Past this many bookings, planning would hold up the service's loop for longer than anybody likes.
 _MANY = 500
@@ -75,7 +75,8 @@ class Lookout:
             bookings=bookings,
             candidates=[
                 self.candidate(booking, skips.get(key, 0))
-                for key, booking in waiting(bookings.values()).items()
+                for key, booking in bookings.items()
+                if booking.is_waiting
             ],
             hosts=[host for host in free if host is not None],
             in_flight=[self._in_flight(machine, *run) for machine, run in runs.items()],
@@ -86,9 +87,10 @@ class Lookout:
             policy=self._policy,
         )
 
-    def is_busy(self, machine: str) -> bool:
-        """Whether a task holds the machine."""
-        return self._roster.holder(machine) is not None
+    @property
+    def busy(self) -> Container[str]:
+        """The machines that tasks hold."""
+        return self._roster.held
 
     def needs_waking(self, machine: str) -> bool:
         """Whether the machine has to be woken: it takes a boot and memory then."""
@@ -101,8 +103,7 @@ class Lookout:
 
     def predicted(self, booking: Booking) -> dt.timedelta:
         """How long its run is expected to take."""
-        seconds = self._roster.durations.predict(booking.of, booking.label)
-        return dt.timedelta(seconds=seconds)
+        return self._roster.durations.predict(booking.of, booking.label)
 
     def candidate(self, booking: Booking, skips: int) -> Candidate:
         """A booking with what is known of its machine."""
@@ -119,7 +120,7 @@ class Lookout:
             deadline=booking.deadline,
             predicted=self.predicted(booking),
             skips=skips,
-            is_busy=self.is_busy(booking.of),
+            is_busy=booking.of in self.busy,
             roll_back=None if machine is None else self._policy.roll_back_of(machine),
         )
 
@@ -145,7 +146,7 @@ class Lookout:
             machine=machine,
             name=self.named(booking) if booking is not None else self._roster.named(machine),
             host=host,
-            end=hold.since + dt.timedelta(seconds=self._roster.durations.predict(machine, label)),
+            end=hold.since + self._roster.durations.predict(machine, label),
             # What the host gets back is seen when it has it.
             memory_mib=0,
             boots=hold.boots,

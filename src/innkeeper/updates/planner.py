@@ -13,6 +13,7 @@ import heapq
 import operator
 from collections.abc import Iterable, Sequence
 
+from innkeeper.tasks.garbage import collected_later
 from innkeeper.updates.calendar import Calendar, Opening
 from innkeeper.updates.placement import Candidate, Host, InFlight, Placement, Why
 from innkeeper.updates.policy import Policy
@@ -34,6 +35,20 @@ def plan(
     policy: Policy,
 ) -> list[Placement]:
     """Place every candidate: those that start by ``until`` with their times, the others with a reason."""
+    # Of a hundred thousand candidates no garbage comes, and looking for it takes as long as the plan.
+    with collected_later():
+        return _plan(now, until, candidates, hosts, in_flight, calendar, policy)
+
+
+def _plan(
+    now: dt.datetime,
+    until: dt.datetime,
+    candidates: Iterable[Candidate],
+    hosts: Sequence[Host],
+    in_flight: Sequence[InFlight],
+    calendar: Calendar,
+    policy: Policy,
+) -> list[Placement]:
     nights = {host.name: _HostNight(host, now, until, policy) for host in hosts}
     for run in in_flight:
         if run.host in nights:

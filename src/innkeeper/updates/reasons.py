@@ -9,7 +9,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.updates.booking import Booking
 from innkeeper.updates.outlook import Lookout
 from innkeeper.updates.placement import Placement
-from innkeeper.updates.roster import Key, Roster, waiting
+from innkeeper.updates.roster import Key, Roster
 
 #: How long a plan answers, where nothing has changed on its host.
 _FRESH_SECONDS = 2.0
@@ -35,7 +35,7 @@ class Reasons:
 
     async def explain(self, bookings: Sequence[Booking], skips: Mapping[Key, int]) -> Sequence[Booking]:
         """The same bookings, each that waits with its reason and its next chance."""
-        asked = waiting(bookings)
+        asked = {(booking.of, booking.identifier) for booking in bookings if booking.is_waiting}
         if not asked:
             return bookings
         await self._roster.catch_up()

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -163,14 +163,25 @@ class Roster:
         """What windows know a booked machine by, as it was last seen."""
         return self._names.get(machine)
 
-    def holder(self, machine: str) -> Hold | None:
-        """The task that holds a machine."""
-        return self._holds.get(machine)
+    @property
+    def held(self) -> Container[str]:
+        """The machines that tasks hold."""
+        return self._holds
 
     def booked(self, host: str) -> Iterator[Booking]:
         """The bookings of a host's machines that have not ended."""
         for name in self._on_host.get(host, ()):
-            yield from self._booked.get(name, {}).values()
+            if (bookings := self._booked.get(name)) is not None:
+                yield from bookings.values()
+
+    def waiting(self, host: str) -> Iterator[Booking]:
+        """The bookings of a host's machines that have neither started nor ended."""
+        return (booking for booking in self.booked(host) if not booking.has_started)
+
+    def has(self, key: Key) -> bool:
+        """Whether a booking is there that has not ended."""
+        machine, identifier = key
+        return identifier in self._booked.get(machine, {})
 
     def booking_of(self, machine: str, hold: Hold) -> Booking | None:
         """The booking that an update run is for."""
@@ -179,9 +190,8 @@ class Roster:
 
     def runs(self, host: str) -> Iterator[tuple[str, Hold]]:
         """The machines of a host with their update runs."""
-        for name in self._on_host.get(host, ()):
-            hold = self._holds.get(name)
-            if hold is not None and hold.is_run:
+        for name in self._holds.keys() & self._on_host.get(host, frozenset()):
+            if (hold := self._holds[name]).is_run:
                 yield name, hold
 
     def calendar(self, now: dt.datetime) -> Calendar:
@@ -459,8 +469,3 @@ class Roster:
             share=self._policy.prediction_quantile,
             default_seconds=self._policy.default_run_seconds,
         )
-
-
-def waiting(bookings: Iterable[Booking]) -> Mapping[Key, Booking]:
-    """Return those bookings that have neither started nor ended."""
-    return {(b.of, b.identifier): b for b in bookings if not b.has_started and b.verdict is None}

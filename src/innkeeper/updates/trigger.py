@@ -31,7 +31,7 @@ from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
 from innkeeper.updates.reasons import Reasons
 from innkeeper.updates.reconciler import Reconciler
-from innkeeper.updates.roster import Key, Roster, waiting
+from innkeeper.updates.roster import Key, Roster
 from innkeeper.updates.windows import Windows
 from innkeeper.wire.events import Event, EventKind, Publish
 
@@ -99,6 +99,8 @@ class TriggerAgent:
         self._skips: dict[str, dict[Key, int]] = {}
         #: What stopped those that might have started, by host.
         self._stopped: dict[str, dict[Key, Why]] = {}
+        #: The hosts that had no slot free for any of theirs.
+        self._full: set[str] = set()
         #: When each host is to be looked at though nothing has changed.
         self._instants: dict[str, dt.datetime] = {}
         self._looking: dict[str, asyncio.Task[None]] = {}
@@ -217,10 +219,11 @@ class TriggerAgent:
         for booking in found.expired:
             await self._expire(host, booking)
         if has_room:
+            self._full.discard(host)
             left = bool(found.candidates) and await self._fill(host, found, in_flight, now)
         else:
+            self._full.add(host)
             left = True
-            self._stopped[host] = dict.fromkeys(waiting(self._roster.booked(host)), Why.NO_SLOT)
         instants = [found.next_instant] if found.next_instant is not None else []
         if left:
             instants.append(now + dt.timedelta(seconds=self._policy.look_seconds))
@@ -229,7 +232,7 @@ class TriggerAgent:
 
     def _find_ripe(self, host: str, now: dt.datetime, *, has_room: bool) -> Ripe:
         return ripe(
-            waiting(self._roster.booked(host)),
+            self._roster.waiting(host),
             self._skips.get(host, {}),
             now=now,
             known=self._lookout,
@@ -260,8 +263,7 @@ class TriggerAgent:
         return len(starting) < len(placements) or not all(started)
 
     def _remember(self, host: str, placements: Sequence[Placement]) -> None:
-        booked = waiting(self._roster.booked(host))
-        skips = {key: count for key, count in self._skips.get(host, {}).items() if key in booked}
+        skips = {key: count for key, count in self._skips.get(host, {}).items() if self._roster.has(key)}
         skips |= {p.candidate.key: p.skips for p in placements if p.skips}
         self._skips[host] = skips
         self._stopped[host] = {p.candidate.key: p.why for p in placements if p.why is not Why.STARTS}
@@ -367,7 +369,8 @@ class TriggerAgent:
             calendar=self._roster.calendar(last),
             policy=self._policy,
         )
-        stopped = self._stopped.get(host, {}).get((booking.of, booking.identifier))
+        key = booking.of, booking.identifier
+        stopped = Why.NO_SLOT if host in self._full else self._stopped.get(host, {}).get(key)
         return placement.reason or ("" if stopped is None else stopped.value)
 
     async def _delete_for_guest(self, machine: str, identifier: str) -> None:

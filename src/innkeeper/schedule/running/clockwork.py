@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
@@ -12,6 +11,7 @@ import structlog
 
 from innkeeper.schedule.calendar.recurrence import Recurrence
 from innkeeper.schedule.running.timer import Timer
+from innkeeper.tasks.garbage import collected_later
 from innkeeper.tasks.outcome import traceback_of
 
 _log = structlog.get_logger(__name__)
@@ -102,16 +102,12 @@ class Clockwork(Generic[K]):
 
         A full one takes a tenth of a second in a large process. It is put off, and not for long.
         """
-        collects, begun = gc.isenabled(), time.monotonic()
-        gc.disable()
-        try:
+        begun = time.monotonic()
+        with collected_later() as collect:
             for _, _, key in found:
-                if collects and time.monotonic() - begun > _LONGEST_PUT_OFF:
-                    gc.enable()
+                if time.monotonic() - begun > _LONGEST_PUT_OFF:
+                    collect()
                 self._call_one(key)
-        finally:
-            if collects:
-                gc.enable()
 
     def _call_one(self, key: K) -> None:
         try:
