@@ -38,6 +38,10 @@ DB = Described(name="db-1", host="cellar", labels=("db",), state=MachineState.TU
         ("os:debian*", [WEB]),
         ("not os:debian*", [DB]),
         ("name:db-1", [DB]),
+        ("web-1 or db-1", [WEB, DB]),
+        ("label:web and host:cellar or state:off", [DB]),
+        ("state:off or label:web AND not host:cellar", [WEB, DB]),
+        ("host:nowhere or not label:db", [WEB]),
     ],
 )
 def test_a_selector_means_the_machines_that_it_describes(text: str, matched: list[Described]) -> None:
@@ -53,7 +57,9 @@ def test_a_selector_means_the_machines_that_it_describes(text: str, matched: lis
         ("label:web and", "a word is missing"),
         ("and label:web", "a word is missing"),
         ("not", "a word is missing"),
-        ("web-1 db-1", "“web-1” and “db-1” are not joined by “and”"),
+        ("web-1 or", "a word is missing"),
+        ("or web-1", "a word is missing"),
+        ("web-1 db-1", "“web-1” and “db-1” are not joined by “and” or “or”"),
         ("lable:web", "“lable:” is nothing that machines are told by"),
         ("state:asleep", "there is no state “asleep”"),
         ("label:'web", "a quotation in it does not end"),
@@ -64,3 +70,18 @@ def test_what_is_no_selector_is_refused_with_a_sentence(text: str, sentence: str
     with pytest.raises(InvalidArgument, match=sentence) as refused:
         Selector.parse(text)
     assert "label:web and not host:attic" in (refused.value.advice or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("web-* and not host:atic", ["host:atic"]),
+        ("wbe-* or label:db", ["wbe-*"]),
+        ("not label:wbe and os:debain*", ["label:wbe", "os:debain*"]),
+        ("state:paused or web-1", []),
+        ("label:web and host:cellar", []),
+    ],
+)
+def test_words_that_name_no_machine_are_found(text: str, words: list[str]) -> None:
+    """Denied ones too, which would spare nothing; each word by itself, and no state: those are known."""
+    assert Selector.parse(text).unmatched([WEB, DB]) == words

@@ -87,6 +87,46 @@ async def test_labels_are_given_and_taken_by_administrators(inn: Inn) -> None:
     assert await _lines(inn, "/v1/updates/cancel", OPERATOR, select="label:lab", allow_empty=True) == []
 
 
+async def test_a_misspelled_word_is_told_and_nothing_is_done(inn: Inn) -> None:
+    """Also where it was to spare machines, and others match: unless the selector is to be taken as it is."""
+    body = {"select": "all and not label:wbe", "identifier": "x", "start": LATER}
+    refused = await inn.ask("POST", "/v1/updates/book", OPERATOR, body=body)
+    assert (refused.status_code, refused.json()["hresult"]) == (404, 0x80070490)
+    assert "No machine matches “label:wbe”" in refused.text
+    assert await inn.house.bookings.list() == []
+    assert len(await _lines(inn, "/v1/updates/book", OPERATOR, **body, allow_empty=True)) == 3
+
+
+async def test_machines_are_put_into_windows_and_taken_out(inn: Inn) -> None:
+    """Each by its UUID; whom a pattern means is told; a window for nobody is refused."""
+    path = "/v1/windows/night/machines"
+    window = {"name": "night", "opens_at": "22:00", "duration_seconds": 3600, "weekdays": ["mon"]}
+    assert (
+        await inn.ask("POST", "/v1/windows", ADMINISTRATOR, body={**window, "machines": ["web-*"]})
+    ).status_code == 201
+    assert (await inn.ask("POST", path, OPERATOR, body={"select": "all"})).status_code == 403
+    planned = await _lines(inn, path, ADMINISTRATOR, select="all", dry_run=True)
+    assert {line["outcome"] for line in planned} == {"planned"}
+    assert (await inn.house.windows.get("night")).machines == ("web-*",)
+    assert len(await _lines(inn, path, ADMINISTRATOR, select="web-1 or db-1")) == 2
+    found = await inn.house.windows.get("night")
+    db = await inn.house.machines.get("db-1")
+    assert (found.machines, dict(found.pins)) == (("web-*", "db-1"), {"db-1": db.uuid})
+    for dry_run, outcome in ((True, "planned"), (False, "done")):
+        lines = await _lines(inn, path, ADMINISTRATOR, select="all", remove=True, dry_run=dry_run)
+        assert {line["machine"]: line["outcome"] for line in lines} == {
+            "db-1": outcome,
+            "old-1": outcome,
+            "web-1": "refused",
+        }
+    assert (await inn.house.windows.get("night")).machines == ("web-*",)
+    await inn.ask("POST", "/v1/windows", ADMINISTRATOR, body={**window, "machines": ["db-1"]})
+    for_none = await inn.ask("POST", path, ADMINISTRATOR, body={"select": "db-1", "remove": True})
+    assert (for_none.status_code, "covers no machine" in for_none.text) == (422, True)
+    missing = await inn.ask("POST", "/v1/windows/day/machines", ADMINISTRATOR, body={"select": "all"})
+    assert missing.status_code == 404
+
+
 async def test_lists_come_in_pages_that_are_the_whole_list_together(inn: Inn) -> None:
     """Of machines and of bookings, in their order, whoever asks."""
     for number in range(4):
@@ -113,7 +153,7 @@ def _encoded(query: Mapping[str, object]) -> str:
 def test_the_command_line_and_the_client_act_on_selections(service: Service) -> None:
     """A line for each machine; refusals in the exit code; an empty selection only where that is said."""
     booked = service.run(
-        "update", "book", "web-* and not host:nowhere", "--identifier", "bulk", "--start", "2031-01-01"
+        "update", "book", "web-* and not db-1", "--identifier", "bulk", "--start", "2031-01-01"
     )
     assert booked.code == 0, booked.err
     assert "done" in booked.out
@@ -129,6 +169,12 @@ def test_the_command_line_and_the_client_act_on_selections(service: Service) -> 
     assert service.run("update", "cancel", "nobody-*").code == 3
     assert service.run("update", "cancel", "nobody-*", "--allow-empty").code == 0
     assert service.run("update", "cancel", "lable:web").code == 2
+    service.run(
+        "window", "add", "bulk", "--machines", "nobody", "--days", "mon", "--at", "2:00", "--for", "1h"
+    )
+    assert "web-1" in service.run("window", "include", "bulk", "web-* or db-1").out
+    assert service.run("window", "exclude", "bulk", "web-* or db-1").code == 0
+    service.run("window", "remove", "bulk")
     assert "web-1" in service.run("machine", "label", "web-*", "add", "bulk").out
     assert "web-1" in service.run("machine", "list", "label:bulk").out
     service.run("machine", "label", "label:bulk", "remove", "bulk")

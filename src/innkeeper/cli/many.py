@@ -16,12 +16,16 @@ from innkeeper.wire.bulk import BulkLine, BulkOutcome
 #: What a selector may be, for the help of commands.
 SELECTOR_HELP = "A name, a glob, or such as 'label:web and not host:attic'."
 
+Select = Annotated[str, typer.Argument(metavar="SELECTOR", help=f"These machines. {SELECTOR_HELP}")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done, to which machines.")]
 AllowEmpty = Annotated[
-    bool, typer.Option("--allow-empty", help="Take a selector that matches no machine as well.")
+    bool,
+    typer.Option(
+        "--allow-empty", help="Take a selector too that matches no machine, or has a word that names none."
+    ),
 ]
 
-_SELECTOR = re.compile(r"[*?\[:]|^all$|(^|\s)(and|not)\s", re.IGNORECASE)
+_SELECTOR = re.compile(r"[*?\[:]|^all$|(^|\s)(and|or|not)\s", re.IGNORECASE)
 _STYLES = {BulkOutcome.DONE: "green", BulkOutcome.REFUSED: "red", BulkOutcome.PLANNED: "cyan"}
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from innkeeper.cli.many import SELECTOR_HELP, AllowEmpty, DryRun, is_selector, print_lines
+from innkeeper.cli.many import AllowEmpty, DryRun, Select, is_selector, print_lines
 from innkeeper.cli.task import print_log
 from innkeeper.cli.terminal import Json, MachineName, Session, facts, machine_names, session_of, table
 from innkeeper.cli.times import parse_moment, say_duration
@@ -190,7 +190,7 @@ def delete(context: typer.Context, name: MachineName, identifier: Identifier, js
 @app.command()
 def cancel(
     context: typer.Context,
-    select: Annotated[str, typer.Argument(metavar="SELECTOR", help=f"Of these machines. {SELECTOR_HELP}")],
+    select: Select,
     identifier: Annotated[
         str | None, typer.Option(help="What is booked under this identifier only; all if left out.")
     ] = None,

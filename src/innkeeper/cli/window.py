@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from innkeeper.cli.many import AllowEmpty, DryRun, Select, print_lines
 from innkeeper.cli.terminal import Json, Session, session_of, table
 from innkeeper.cli.times import parse_clock, parse_date, parse_duration, parse_zone, say_duration
 from innkeeper.errors import InvalidArgument
@@ -17,6 +18,9 @@ from innkeeper.wire.states import Weekday
 app = typer.Typer(
     name="window", help="Manage the windows in which machines may be maintained.", no_args_is_help=True
 )
+
+#: So many names and patterns of a window are listed.
+_SHOWN = 8
 
 WindowName = Annotated[str, typer.Argument(metavar="WINDOW", help="The window's name.")]
 
@@ -91,6 +95,36 @@ def remove(context: typer.Context, name: WindowName, json: Json = False) -> None
         session.out.print(Text(f"The window {name} is removed."))
 
 
+@app.command()
+def include(
+    context: typer.Context,
+    name: WindowName,
+    select: Select,
+    dry_run: DryRun = False,
+    allow_empty: AllowEmpty = False,
+    json: Json = False,
+) -> None:
+    """Put many machines into a window: those that the selector means now."""
+    session = session_of(context)
+    selection = session.inn.machines.select(select)
+    print_lines(session, selection.put_into_window(name, dry_run=dry_run, allow_empty=allow_empty))
+
+
+@app.command()
+def exclude(
+    context: typer.Context,
+    name: WindowName,
+    select: Select,
+    dry_run: DryRun = False,
+    allow_empty: AllowEmpty = False,
+    json: Json = False,
+) -> None:
+    """Take many machines out of a window; one that a pattern of the window means is refused."""
+    session = session_of(context)
+    selection = session.inn.machines.select(select)
+    print_lines(session, selection.take_out_of_window(name, dry_run=dry_run, allow_empty=allow_empty))
+
+
 def _opening(
     local_now: dt.datetime, *, at: str | None, dates: list[str], now: bool, weekly: bool
 ) -> tuple[dt.time, tuple[dt.date, ...]]:
@@ -138,12 +172,19 @@ def _print(session: Session, windows: tuple[WindowMessage, ...]) -> None:
     for window in windows:
         made.add_row(
             Text(window.name),
-            Text(", ".join(window.machines)),
+            Text(_machines(window)),
             Text(_opens(window)),
             say_duration(window.duration_seconds),
             _next(session, window),
         )
     session.out.print(made)
+
+
+def _machines(window: WindowMessage) -> str:
+    """The first of them, and how many there are besides."""
+    more = len(window.machines) - _SHOWN
+    shown = ", ".join(window.machines[:_SHOWN])
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _opens(window: WindowMessage) -> str:

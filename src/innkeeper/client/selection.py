@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from innkeeper.client import calls
 from innkeeper.client.calls import bulk
-from innkeeper.wire.bulk import BulkBookRequest, BulkCancelRequest, BulkLabelRequest, BulkLine
+from innkeeper.wire.bulk import (
+    BulkBookRequest,
+    BulkCancelRequest,
+    BulkLabelRequest,
+    BulkLine,
+    BulkWindowRequest,
+)
 
 if TYPE_CHECKING:
     from innkeeper.client.machines import Machine
@@ -88,3 +94,17 @@ class Selection:
             select=self.text, add=add, remove=remove, dry_run=dry_run, allow_empty=allow_empty
         )
         return self._transport.lines(bulk.label(request))
+
+    def put_into_window(
+        self, window: str, *, dry_run: bool = False, allow_empty: bool = False
+    ) -> Iterator[BulkLine]:
+        """Put them into a window, those that they are now, each kept by its UUID."""
+        request = BulkWindowRequest(select=self.text, dry_run=dry_run, allow_empty=allow_empty)
+        return self._transport.lines(bulk.window(window, request))
+
+    def take_out_of_window(
+        self, window: str, *, dry_run: bool = False, allow_empty: bool = False
+    ) -> Iterator[BulkLine]:
+        """Take them out of a window; one that a pattern of the window means is told as refused."""
+        request = BulkWindowRequest(select=self.text, remove=True, dry_run=dry_run, allow_empty=allow_empty)
+        return self._transport.lines(bulk.window(window, request))

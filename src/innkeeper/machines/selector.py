@@ -1,4 +1,4 @@
-"""Select machines by words: ``label:web and not host:attic``."""
+"""Select machines by words: ``label:web and not host:attic or db-1``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import enum
 import fnmatch
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from innkeeper.errors import InvalidArgument
@@ -15,10 +15,11 @@ from innkeeper.machines.machine import Machine
 from innkeeper.wire.states import MachineState
 
 _ADVICE: Final = (
-    "Write names, globs (web-*), host/name, all, label:, host:, state:, os: or name:, with “and” and “not” "
-    "between them: label:web and not host:attic"
+    "Write names, globs (web-*), host/name, all, label:, host:, state:, os: or name:, with “and”, “or” and "
+    "“not” between them, “and” before “or”, and no brackets: label:web and not host:attic or db-1"
 )
 _AND: Final = "and"
+_OR: Final = "or"
 _NOT: Final = "not"
 _ALL: Final = "all"
 
@@ -70,40 +71,54 @@ _TEXTS: Final[dict[Aspect, Callable[[Described], Sequence[str]]]] = {
 class Term:
     """One word of a selector: what is compared, with which pattern, and whether it must not match."""
 
+    #: As it was written.
+    word: str
     aspect: Aspect
     pattern: re.Pattern[str]
     is_denied: bool
 
     def matches(self, machine: Described) -> bool:
-        """Whether the machine is as the word says."""
-        found = any(self.pattern.fullmatch(text.casefold()) for text in machine.texts(self.aspect))
-        return found is not self.is_denied
+        """Whether the machine is as the word says, or is not where it is denied."""
+        return self.names(machine) is not self.is_denied
+
+    def names(self, machine: Described) -> bool:
+        """Whether the word is true of the machine, denied or not."""
+        return any(self.pattern.fullmatch(text.casefold()) for text in machine.texts(self.aspect))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Selector:
-    """Machines for which every word holds."""
+    """Machines for which every word of one of its alternatives holds."""
 
     text: str
-    terms: tuple[Term, ...]
+    #: What stands between one “or” and the next.
+    alternatives: tuple[tuple[Term, ...], ...]
 
     @classmethod
     def parse(cls, text: str) -> Selector:
         """Read a selector. Raises ``InvalidArgument`` where it is none."""
-        return cls(text, tuple(_terms(text)))
+        return cls(text, tuple(tuple(_terms(text, words)) for words in _apart(_words(text), _OR)))
 
     def matches(self, machine: Described) -> bool:
         """Whether the machine is one of them."""
-        return all(term.matches(machine) for term in self.terms)
+        return any(all(term.matches(machine) for term in terms) for terms in self.alternatives)
+
+    def unmatched(self, machines: Collection[Described]) -> Sequence[str]:
+        """Return the words that name none of the machines: misspelled ones, most often.
+
+        A state that no machine is in is none of these: states are known.
+        """
+        terms = (term for terms in self.alternatives for term in terms if term.aspect is not Aspect.STATE)
+        return [term.word for term in terms if not any(map(term.names, machines))]
 
     @property
     def asks_for_os(self) -> bool:
         """Whether guests' operating systems must be known to match it."""
-        return any(term.aspect is Aspect.OS for term in self.terms)
+        return any(term.aspect is Aspect.OS for terms in self.alternatives for term in terms)
 
 
-def _terms(text: str) -> Iterator[Term]:
-    for part in _parts(text):
+def _terms(text: str, words: Sequence[str]) -> Iterator[Term]:
+    for part in _apart(words, _AND):
         is_denied = False
         while part and part[0].casefold() == _NOT:
             is_denied = not is_denied
@@ -111,15 +126,15 @@ def _terms(text: str) -> Iterator[Term]:
         if not part:
             raise _refused(text, "a word is missing")
         if len(part) > 1:
-            raise _refused(text, f"“{part[0]}” and “{part[1]}” are not joined by “and”")
+            raise _refused(text, f"“{part[0]}” and “{part[1]}” are not joined by “and” or “or”")
         yield _term(text, part[0], is_denied)
 
 
-def _parts(text: str) -> list[list[str]]:
-    """The words, apart where “and” stands between them."""
+def _apart(words: Sequence[str], joint: str) -> list[list[str]]:
+    """The words, apart where this one stands between them."""
     parts: list[list[str]] = [[]]
-    for word in _words(text):
-        if word.casefold() == _AND:
+    for word in words:
+        if word.casefold() == joint:
             parts.append([])
         else:
             parts[-1].append(word)
@@ -139,14 +154,14 @@ def _words(text: str) -> list[str]:
 def _term(text: str, word: str, is_denied: bool) -> Term:
     before, colon, after = word.partition(":")
     if not colon:
-        return Term(Aspect.NAME, _pattern("*" if word == _ALL else word), is_denied)
+        return Term(word, Aspect.NAME, _pattern("*" if word == _ALL else word), is_denied)
     try:
         aspect = Aspect(before.casefold())
     except ValueError as error:
         raise _refused(text, f"“{before}:” is nothing that machines are told by") from error
     if aspect is Aspect.STATE and after.casefold() not in _STATES:
         raise _refused(text, f"there is no state “{after}”, only {', '.join(_STATES)}")
-    return Term(aspect, _pattern(after), is_denied)
+    return Term(word, aspect, _pattern(after), is_denied)
 
 
 _STATES: Final = tuple(state.words for state in MachineState)

@@ -1,4 +1,4 @@
-"""Book and cancel updates of many machines at once: one transaction, and an outcome for each."""
+"""Act on many machines at once: one transaction, and an outcome for each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from innkeeper.updates.booking import Booking
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of one booking of many."""
+    """What became of one machine's part of an act on many."""
 
     machine: str
-    identifier: str
+    #: The booking's; ``None`` for what is no booking.
+    identifier: str | None = None
     #: Why it was refused; ``None`` where it was done.
     error: InnkeeperError | None = None
 

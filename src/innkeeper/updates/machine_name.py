@@ -7,8 +7,7 @@ import fnmatch
 import functools
 import re
 from collections.abc import Mapping, Sequence
-
-from innkeeper.machines.machine import Machine
+from typing import Protocol
 
 #: The selector that means every machine.
 ALL_MACHINES = "all"
@@ -18,6 +17,26 @@ _WILD = re.compile(r"[*?\[]")
 def is_glob(named: str) -> bool:
     """Whether a selector means machines by a pattern, or all of them."""
     return named == ALL_MACHINES or _WILD.search(named) is not None
+
+
+class Named(Protocol):
+    """A machine of any server, by all its names."""
+
+    @property
+    def name(self) -> str:
+        """The name on its host."""
+
+    @property
+    def host(self) -> str:
+        """The host's name."""
+
+    @property
+    def uuid(self) -> str:
+        """The UUID."""
+
+    @property
+    def title(self) -> str:
+        """What people call it: its host stands before its name where others have that name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,9 +49,9 @@ class MachineName:
     lines: str
 
     @classmethod
-    def of(cls, machine: Machine) -> MachineName:
+    def of(cls, machine: Named) -> MachineName:
         """The names of a machine that is there."""
-        name, only = machine.name, "" if machine.namesakes else machine.name
+        name, only = machine.name, machine.name if machine.title == machine.name else ""
         lines = f"{name}\n{machine.host}/{name}\n{machine.uuid}\n{only}".casefold()
         return cls(title=machine.title, lines=lines)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from innkeeper.errors import ChangedMeanwhile, ErrorCode, InvalidArgument, UpdateError
 from innkeeper.machines.places import Places
 from innkeeper.schedule.calendar import zone_database
-from innkeeper.updates.machine_name import is_glob
+from innkeeper.updates.bulk import Outcome
+from innkeeper.updates.coverage import coverage_of
+from innkeeper.updates.machine_name import MachineName, Named, is_glob
 from innkeeper.updates.ports import WindowStore
 from innkeeper.updates.window import Window
 
@@ -49,6 +51,32 @@ class Windows:
                 return window
         raise _unknown(name)
 
+    async def cover(self, name: str, machines: Sequence[Named]) -> Sequence[Outcome]:
+        """Put machines into a window, each kept by its UUID. Raises ``UpdateError``."""
+        await self._change(name, lambda window: _with(window, machines))
+        return [Outcome(machine=machine.title) for machine in machines]
+
+    async def uncover(self, name: str, machines: Sequence[Named]) -> Sequence[Outcome]:
+        """Take machines out of a window; one that a pattern of it means is told.
+
+        Raises ``InvalidArgument`` where the window would be for none, or ``UpdateError``.
+        """
+        window = await self._change(name, lambda window: _without(window, machines))
+        return _still_covered(window, machines)
+
+    async def covered_still(self, name: str, machines: Sequence[Named]) -> Sequence[Outcome]:
+        """Return what ``uncover`` would come to; nothing is changed."""
+        return _still_covered(_without(await self.get(name), machines), machines)
+
+    async def _change(self, name: str, change: Callable[[Window], Window]) -> Window:
+        """Change a window as it is now, whoever else changes it too."""
+        while True:
+            seen = await self.get(name)
+            changed = change(seen)
+            _refuse_impossible(changed)
+            if changed == seen or await self._store.replace(seen, changed):
+                return changed
+
     def _pins(self, window: Window) -> Iterator[tuple[str, str]]:
         """The UUIDs of the machines that are named whole, and are there."""
         for named in dict.fromkeys(each.casefold() for each in window.machines):
@@ -62,6 +90,59 @@ class Windows:
                 raise ChangedMeanwhile(f"The window “{name}”")
         elif not await self._store.delete(name):
             raise _unknown(name)
+
+
+def _with(window: Window, machines: Iterable[Named]) -> Window:
+    """The window for these machines too."""
+    coverage = coverage_of(((window.machines, window.pins),))
+    names, pins = list(window.machines), dict(window.pins)
+    for machine in machines:
+        if not coverage.of(MachineName.of(machine)):
+            # A machine that had the name before is kept by it still.
+            name = _full_name(machine) if machine.title.casefold() in pins else machine.title
+            names.append(name)
+            pins[name.casefold()] = machine.uuid
+    return dataclasses.replace(window, machines=tuple(names), pins=tuple(pins.items()))
+
+
+def _without(window: Window, machines: Iterable[Named]) -> Window:
+    """The window without the names that mean these machines alone."""
+    pins = dict(window.pins)
+    uuids = {machine.uuid for machine in machines}
+    names = {name.casefold() for machine in machines for name in (machine.title, _full_name(machine))}
+    kept = tuple(
+        named
+        for named in window.machines
+        if (
+            pins[named.casefold()] not in uuids if named.casefold() in pins else named.casefold() not in names
+        )
+    )
+    left = {named.casefold() for named in kept}
+    return dataclasses.replace(
+        window, machines=kept, pins=tuple((named, uuid) for named, uuid in window.pins if named in left)
+    )
+
+
+def _still_covered(window: Window, machines: Iterable[Named]) -> Sequence[Outcome]:
+    """Return of each machine whether the window is for it even now, by a pattern."""
+    coverage = coverage_of(((window.machines, window.pins),))
+    return [
+        Outcome(machine=machine.title, error=_means(window, machine) if coverage.of(name) else None)
+        for machine, name in ((machine, MachineName.of(machine)) for machine in machines)
+    ]
+
+
+def _full_name(machine: Named) -> str:
+    return f"{machine.host}/{machine.name}"
+
+
+def _means(window: Window, machine: Named) -> UpdateError:
+    patterns = ", ".join(f"“{named}”" for named in window.machines if is_glob(named))
+    return UpdateError(
+        f"The window “{window.name}” is for {machine.title} by its pattern {patterns}.",
+        code=ErrorCode.ERROR_NOT_SUPPORTED,
+        advice="Add the window again with patterns that leave the machine out.",
+    )
 
 
 def _unknown(name: str) -> UpdateError:

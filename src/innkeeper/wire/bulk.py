@@ -12,11 +12,12 @@ from innkeeper.wire.messages import Base64, Message, Request
 class BulkRequest(Request):
     """Machines by a selector, and how to treat it."""
 
-    #: Names, globs, ``host/name``, ``label:``, ``host:``, ``state:``, ``os:``, joined by ``and`` and ``not``.
+    #: Names, globs, ``host/name``, ``label:``, ``host:``, ``state:``, ``os:``, joined by ``and``, ``or``
+    #: and ``not``.
     select: str = Field(min_length=1, max_length=4096)
     #: Only tell what would be done.
     dry_run: bool = False
-    #: Take a selector that matches nothing as well.
+    #: Take a selector too that matches no machine, or has a word that names none.
     allow_empty: bool = False
 
 
@@ -48,6 +49,13 @@ class BulkLabelRequest(BulkRequest):
     remove: tuple[str, ...] = Field(default=(), max_length=64)
 
 
+class BulkWindowRequest(BulkRequest):
+    """Put many machines into a window, or take them out of it."""
+
+    #: Take them out of the window, instead of putting them into it.
+    remove: bool = False
+
+
 class BulkOutcome(enum.StrEnum):
     """What became of one machine's part."""
 
@@ -63,7 +71,7 @@ class BulkLine(Message):
     machine: str
     host: str = ""
     outcome: BulkOutcome
-    #: The update that it is about; nothing for labels.
+    #: The update that it is about; nothing for labels and windows.
     identifier: str | None = None
     #: Why it was refused, in a sentence, with the documented identifier.
     reason: str = ""

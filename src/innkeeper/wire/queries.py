@@ -24,7 +24,7 @@ class MachineQuery(BaseModel):
     #: With this in their name, whatever the case of its letters.
     text: str | None = Field(default=None, max_length=255)
     #: Those of a selector: names, globs, ``host/name``, ``label:``, ``host:``, ``state:``, ``os:``, joined
-    #: by ``and`` and ``not``.
+    #: by ``and``, ``or`` and ``not``.
     select: str | None = Field(default=None, max_length=4096)
     #: At the most so many; the others are on the next pages.
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import ErrorCode, InnkeeperError, InvalidArgument
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.machines.directory import MachineEntry
@@ -26,8 +26,32 @@ async def selected(house: House, seen: Iterable[Seen], select: str) -> Iterator[
     selector = Selector.parse(select)
     if not selector.asks_for_os:
         return (each for each in seen if selector.matches(_described(each[0])))
-    known = [(each, await _os(house, each[0])) for each in list(seen)]
-    return (each for each, os in known if selector.matches(_described(each[0], os)))
+    known = await _all_described(house, seen, selector)
+    return (each for each, described in known if selector.matches(described))
+
+
+async def selected_by_known_words(house: House, seen: Iterable[Seen], select: str) -> Sequence[Seen]:
+    """Return those of a selector, each word of which must name a machine that is seen, denied or not.
+
+    Raises ``InvalidArgument`` for a word that names none, which would act on others than were meant.
+    """
+    selector = Selector.parse(select)
+    known = await _all_described(house, seen, selector)
+    if unmatched := selector.unmatched([described for _, described in known]):
+        words = ", ".join(f"“{word}”" for word in unmatched)
+        raise InvalidArgument(
+            f"No machine matches {words} in the selector “{select}”.",
+            code=ErrorCode.ERROR_NOT_FOUND,
+            advice="innkeeper machine list shows what there is. To take the selector as it is: --allow-empty",
+        )
+    return [each for each, described in known if selector.matches(described)]
+
+
+async def _all_described(
+    house: House, seen: Iterable[Seen], selector: Selector
+) -> Sequence[tuple[Seen, Described]]:
+    asks = selector.asks_for_os
+    return [(each, _described(each[0], await _os(house, each[0]) if asks else "")) for each in list(seen)]
 
 
 def role_elsewhere(caller: Caller, select: str | None) -> RoleOn:

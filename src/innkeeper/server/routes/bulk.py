@@ -18,7 +18,12 @@ from innkeeper.machines.machine import Machine
 from innkeeper.server.board import Notice
 from innkeeper.server.house import House
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.identity.selected import Seen, role_elsewhere, selected
+from innkeeper.server.identity.selected import (
+    Seen,
+    role_elsewhere,
+    selected,
+    selected_by_known_words,
+)
 from innkeeper.server.identity.subjects import resource_of, what_they_see
 from innkeeper.server.relay.machines import page_of_elsewhere
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheNote
@@ -107,6 +112,31 @@ async def label_machines(
     return _answer([*chosen.refused, *lines])
 
 
+@router.post(
+    "/windows/{name}/machines",
+    operation_id="put_machines_into_window",
+    response_class=StreamingResponse,
+    responses=_LINES,
+    dependencies=needs(Role.ADMINISTRATOR),
+)
+async def put_machines_into_window(
+    name: str, request: wire.BulkWindowRequest, house: TheHouse, caller: TheCaller, note: TheNote
+) -> StreamingResponse:
+    """Put all machines of a selector into a window, or take them out of it; a line for each."""
+    chosen = await _choose(house, caller, Role.ADMINISTRATOR, request)
+    note(f"window {name}, {chosen.words}")
+    windows, machines = house.windows, chosen.machines
+    if request.dry_run and request.remove:
+        outcomes = await windows.covered_still(name, machines)
+        return _answer([*chosen.refused, *chosen.lines(outcomes, wire.BulkOutcome.PLANNED)])
+    if request.dry_run:
+        await windows.get(name)
+        return _answer(chosen.planned(None))
+    outcomes = await (windows.uncover if request.remove else windows.cover)(name, machines)
+    house.trigger.wake()
+    return _answer([*chosen.refused, *chosen.lines(outcomes)])
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Chosen:
     """The machines of a selector that the caller may act on, and lines about those that they may not."""
@@ -149,7 +179,7 @@ async def _choose(house: House, caller: Caller, role: Role, request: wire.BulkRe
     """Find the machines. Raises ``InvalidArgument`` for no selector, or for one that matches nothing."""
     machines: list[Machine | MachineEntry] = []
     refused: list[wire.BulkLine] = []
-    for notice, held in await _found(house, caller, request.select):
+    for notice, held in await _found(house, caller, request):
         found = notice.machine
         if held >= role:
             machines.append(found)
@@ -158,22 +188,23 @@ async def _choose(house: House, caller: Caller, role: Role, request: wire.BulkRe
             refused.append(_line(found.title, found.host, None, error))
     if not machines and not refused and not request.allow_empty:
         raise InvalidArgument(
-            f"No machine matches “{request.select}”.",
+            f"No machine matches the selector “{request.select}”.",
             code=ErrorCode.ERROR_NOT_FOUND,
             advice="innkeeper machine list shows what there is. To take an empty selection: --allow-empty",
         )
     return _Chosen(machines=machines, refused=refused)
 
 
-async def _found(house: House, caller: Caller, select: str) -> Sequence[Seen]:
+async def _found(house: House, caller: Caller, request: wire.BulkRequest) -> Sequence[Seen]:
     """The machines of a selector that the caller sees, at all servers."""
-    here = await selected(house, _seen(await house.board.all(), caller), select)
-    if house.neighbours is None:
-        return list(here)
-    elsewhere = await page_of_elsewhere(
-        house.neighbours, EVERY_MACHINE, after=None, limit=None, role_on=role_elsewhere(caller, select)
-    )
-    return [*here, *elsewhere]
+    seen: list[Seen] = list(_seen(await house.board.all(), caller))
+    if house.neighbours is not None:
+        seen += await page_of_elsewhere(
+            house.neighbours, EVERY_MACHINE, after=None, limit=None, role_on=role_elsewhere(caller, None)
+        )
+    if request.allow_empty:
+        return list(await selected(house, seen, request.select))
+    return await selected_by_known_words(house, seen, request.select)
 
 
 def _seen(notices: Iterable[Notice], caller: Caller) -> Iterator[Seen]:
