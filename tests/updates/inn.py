@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from innkeeper.hypervisor.simulated import disks as fake_disks
@@ -114,10 +114,15 @@ class Inn:
     # Machines
 
     async def add(
-        self, state: MachineState, *, name: str = "web-1", behaviour: Behaviour = Behaviour.GOOD
+        self,
+        state: MachineState,
+        *,
+        name: str = "web-1",
+        behaviour: Behaviour = Behaviour.GOOD,
+        targets: Sequence[str] = ("vda", "vdb"),
     ) -> SimulatedMachine:
-        """Put a machine there, in a state, its agent up where it runs."""
-        disks = [file_disk(target, self.disk(name, target)) for target in ("vda", "vdb")]
+        """Put a machine there with these disks, in a state, its agent up where it runs."""
+        disks = [file_disk(target, self.disk(name, target)) for target in targets]
         nvram, tpm = self.nvram(name), self.tpm(name)
         nvram.parent.mkdir(exist_ok=True)
         nvram.write_text(_NEVER_BOOTED)

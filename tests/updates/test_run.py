@@ -9,7 +9,7 @@ import pytest
 
 from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import ErrorCode
-from innkeeper.hypervisor.simulated.guests import Behaviour
+from innkeeper.hypervisor.simulated.guests import Behaviour, GuestDisk
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.service import lock_of
 from innkeeper.machines.settings import MachineSettings
@@ -274,4 +274,27 @@ async def test_a_disk_left_out_is_said_in_the_log_and_in_the_report_of_a_roll_ba
     rolled_back = behaviour is Behaviour.BAD
     assert report.verdict is (Verdict.ROLLED_BACK if rolled_back else Verdict.KEPT)
     assert (said[0] in report.reasons) is rolled_back
+    assert inn.leftovers() == []
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_a_machine_without_a_disk_is_updated_without_an_undo_disk(
+    tmp_path: Path, state: MachineState
+) -> None:
+    """Its system is somewhere else: the update is kept there, and the machine is left as it was found."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    machine = await inn.add(state, targets=())
+    for identifier, version in (("first", "1.0-2"), ("second", "1.0-3")):
+        started = await inn.start(identifier=identifier, context=Behaviour.NEEDS_REBOOT.encode())
+        task = await inn.ended(started.id)
+        report = await inn.report(task.id)
+        assert (report.verdict, report.reasons) == (Verdict.KEPT, ())
+        assert [package.new_version for package in report.packages] == [version]
+        assert (await inn.machine()).state is state
+    assert GuestDisk.from_bytes(machine.network_disk.encode()).packages["base"] == "1.0-3"
+    started = await inn.start(identifier="third", context=Behaviour.BAD.encode())
+    report = await inn.report((await inn.ended(started.id)).id)
+    assert report.verdict is Verdict.ROLLED_BACK
+    assert (await inn.machine()).state is state
     assert inn.leftovers() == []

@@ -61,8 +61,14 @@ async def restore_after_keep(run: Run) -> Left:
 
 
 async def turn_off(run: Run) -> None:
-    """Pull the plug of a machine that stands on its undo disks: nothing it still writes is wanted."""
-    if run.plan is not None and await run.undo.is_taken():
+    """Pull the plug of a machine that stands on its undo disks: nothing it still writes is wanted.
+
+    One without a disk was woken for the run, or stays as it is: there is nothing to bring it back to.
+    """
+    if run.plan is None:
+        return
+    was_woken = run.is_protected and run.found is not MachineState.RUNNING
+    if await run.undo.is_taken() or (not run.plan.disks and was_woken):
         await backups.warn(run)
         await run.hypervisor.lifecycle.turn_off(run.machine)
 

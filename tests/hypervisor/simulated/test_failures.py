@@ -160,6 +160,7 @@ async def test_a_file_says_what_fails(inn: Inn, tmp_path: Path, monkeypatch: pyt
     for text, expected in (
         ("attic away\ncellar hung\n", Failure.AWAY),
         ("attic away\nattic none\n", None),
+        ("attic away\n attic\tnone \n", None),
         ("attic ablaze\nattic hung\n", Failure.HUNG),
     ):
         file.write_text(text)

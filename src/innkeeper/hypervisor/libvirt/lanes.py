@@ -13,7 +13,7 @@ import dataclasses
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import libvirt
 
@@ -35,6 +35,19 @@ KEEPALIVE = Keepalive(interval_seconds=5, tries=3)
 
 #: libvirt itself waits for ever for a daemon that accepts and says nothing.
 _OPEN_TIMEOUT_S = 10.0
+
+
+_CLOSED: Final = {
+    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "the connection to libvirt's daemon broke",
+    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirt's daemon closed the connection",
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "libvirt's daemon did not answer in time",
+    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "Innkeeper closed the connection to libvirt's daemon",
+}
+
+
+def why_closed(reason: int) -> str:
+    """Return why a connection is lost (``virConnectCloseReason``), in words."""
+    return _CLOSED.get(reason, f"the connection to libvirt's daemon is lost (reason {reason})")
 
 
 class Worker:
@@ -138,7 +151,7 @@ class Lane:
             connect.setKeepAlive(KEEPALIVE.interval_seconds, KEEPALIVE.tries)
         if self._on_closed is not None:
             closed = self._on_closed
-            connect.registerCloseCallback(lambda _lost, reason, _opaque: closed(f"reason {reason}"), None)
+            connect.registerCloseCallback(lambda _lost, reason, _opaque: closed(why_closed(reason)), None)
         self._connect = connect
         return connect
 

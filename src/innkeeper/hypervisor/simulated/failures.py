@@ -149,9 +149,10 @@ def parsed(text: str) -> Mapping[str, Failure | None]:
     """The failures by host that a file names; a line that means nothing is logged and left out."""
     failures: dict[str, Failure | None] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
-        host, _, word = line.partition(" ")
+        host, *words = line.split(maxsplit=1)
+        word = words[0] if words else ""
         try:
-            failures[host] = None if word.strip() == "none" else Failure(word.strip())
+            failures[host] = None if word == "none" else Failure(word)
         except ValueError:
             known = ", ".join(["none", *Failure])
             _log.warning("failure_unknown", line=line, advice=f"Write HOST and one of {known}.")

@@ -47,6 +47,8 @@ class SimulatedMachine:
     disks: list[Disk] = dataclasses.field(default_factory=list)
     #: The running machine's disks; empty while it is off.
     live_disks: list[Disk] = dataclasses.field(default_factory=list)
+    #: What the guest of a machine without a disk keeps: on the network, where no undo point covers it.
+    network_disk: str = ""
     #: The guest's memory; ``None`` while it is off.
     memory: GuestMemory | None = None
     #: Since when it is paused.
@@ -216,19 +218,20 @@ class SimulatedMachine:
     def write(self, guest: Guest) -> None:
         """Write the guest's disk, and keep its memory."""
         self.memory = guest.memory
-        path = self._boot_disk
-        if path:
+        if path := self._boot_disk:
             fake_disks.write(path, guest.disk.to_bytes())
+        else:
+            self.network_disk = guest.disk.to_bytes().decode()
 
     @property
     def _boot_disk(self) -> str:
-        """The first hard disk's file; empty where there is none: its guest forgets all when it is off."""
+        """The first hard disk's file; empty where there is none."""
         hard_disks = (disk for disk in self.live_disks if disk.device == "disk" and disk.path)
         return next((disk.path for disk in hard_disks), "")
 
     def _read_boot_disk(self) -> bytes:
         path = self._boot_disk
-        return fake_disks.read(path) if path else bytes(fake_disks.DISK_BYTES)
+        return fake_disks.read(path) if path else self.network_disk.encode()
 
     def _crash_at_wake(self) -> None:
         """QEMU dies right after the wake, once."""

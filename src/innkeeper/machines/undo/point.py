@@ -270,7 +270,7 @@ class UndoPoint:
         if machine.state is MachineState.MERGING_DRIVES or await self.is_named():
             await mark_merge(self._hypervisor, self._plan.machine, self._overlays)
             await self._hypervisor.undo_disks.merge(self._plan.machine, self._plan.bases, on_progress)
-        elif not await self._is_marked():
+        elif self._overlays and not await self._is_marked():
             raise self._unnamed()
         if await self.is_named():
             raise MachineError(
