@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,12 +11,16 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from innkeeper.cli.terminal import completed
 from innkeeper.errors import ErrorCode, MachineAmbiguous, MachineError, MachineNotFound
 from innkeeper.hypervisor.simulated.agents import FakeAgents
 from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.machines.machine import MachineState
+from innkeeper.schedule.model.definition import TaskDefinition
+from innkeeper.schedule.model.enumerations import ActionType
+from innkeeper.schedule.registered import Run
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
@@ -24,6 +29,7 @@ from innkeeper.server.settings import Settings
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event
+from innkeeper.wire.messages import MachineMessage
 from tests.server.test_host_calls import as_root
 
 _BOTH = ("attic/web-1", "cellar/WEB-1")
@@ -212,6 +218,76 @@ async def test_a_key_goes_with_its_machine_to_another_host(inn: Inn) -> None:
     await inn.house.machines.list()
     moved = await inn.house.machines.get(machine.key)
     assert (moved.host, moved.uuid) == ("attic", "uuid-d")
+
+
+async def test_a_booking_follows_its_machine_to_another_host(inn: Inn) -> None:
+    """It is migrated: one look later the booking is of the new host's, and is planned there."""
+    key = (await inn.house.machines.get("db-1")).key
+    body = {"machine": "db-1", "identifier": "u", "label": "l", "start": "2030-01-01T00:00:00Z"}
+    assert (await inn.door.post("/v1/updates", json=body)).status_code == 201
+    (entry,) = (await inn.house.trigger.tonight()).entries
+    assert (entry.host, entry.key) == ("cellar", key)
+    await inn.cellar.definitions.undefine("db-1")
+    await inn.attic.simulation.add(SimulatedMachine(name="db-1", uuid="uuid-d"))
+    moved = await _until_followed(inn, key)
+    assert moved == (await inn.house.machines.get("attic/db-1")).key != key
+    (booking,) = (await inn.door.get("/v1/updates")).json()["updates"]
+    assert booking["machine"] == "db-1"
+    assert (await inn.door.delete("/v1/updates/attic%2Fdb-1/u")).status_code == 204
+
+
+async def _until_followed(inn: Inn, former: str) -> str:
+    """The key that the only booking has in the plan, once it is another."""
+    while True:
+        (entry,) = (await inn.house.trigger.tonight()).entries
+        if entry.key != former and entry.host == "attic":
+            return entry.key
+        await asyncio.sleep(0.01)
+
+
+async def test_a_scheduled_task_about_a_name_of_two_starts_neither(inn: Inn) -> None:
+    """Its instance ends with both names to choose from; with the host before it the right one is started."""
+    before = await inn.states()
+    run = await _called(inn, "web-1")
+    assert (run.result, await inn.states()) == (ErrorCode.VM_E_CONFIG_DUPLICATE_NAME, before)
+    assert all(name in run.reason for name in _BOTH)
+    run = await _called(inn, "cellar/web-1")
+    assert (run.result, await inn.states()) == (0, (before[0], MachineState.RUNNING))
+
+
+async def _called(inn: Inn, machine: str) -> Run:
+    """The run, at its end, of a scheduled task that starts a machine."""
+    definition = TaskDefinition.new()
+    action = definition.actions.create(ActionType.COM_HANDLER)
+    action.class_id, action.data = Command.STARTUP.class_id, machine
+    schedule = inn.house.schedule
+    task = await schedule.registry.register("\\t", definition, owner="ana")
+    begun = await schedule.scheduler.start(task)
+    while True:
+        runs = {run.id: run for run in await schedule.scheduler.history(task)}
+        if not runs[begun.id].state.is_live:
+            return runs[begun.id]
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("", ["attic/web-1", "cellar/WEB-1", "db-1"]),
+        ("db", ["db-1"]),
+        ("cellar/", ["cellar/WEB-1", "cellar/db-1"]),
+        ("ATTIC/w", ["attic/web-1"]),
+        ("web", ["attic/web-1", "cellar/WEB-1"]),
+        ("loft/", []),
+    ],
+)
+async def test_the_shell_completes_hosts_and_names(inn: Inn, typed: str, offered: list[str]) -> None:
+    """What is typed may be the name or begin with the host; a name of several is offered with their hosts."""
+    listed = [
+        MachineMessage.model_validate(each)
+        for each in (await inn.door.get("/v1/machines")).json()["machines"]
+    ]
+    assert sorted(completed(listed, typed)) == sorted(offered)
 
 
 async def test_a_second_machine_of_a_name_is_heard_of(inn: Inn) -> None:

@@ -80,7 +80,8 @@ def follower(*sessions: Session, clock: FakeClock | None = None) -> Follower:
         return
 
     return Follower(
-        machine="m",
+        machine="host/uuid",
+        title="m",
         identifier="u",
         agents=cast("GuestAgents", Sessions(*sessions)),
         clock=FakeClock(speed=1000.0) if clock is None else clock,

@@ -265,7 +265,7 @@ class Keeper:
             return False
         except Exception as exc:  # The top of a task: whatever breaks one link must not end its keeping.
             self.reason = f"the link broke: {exc!r}"
-            _log.exception("agent_link_broke", machine=self._machine)
+            _log.exception("agent_link_broke", machine=self._needs.called(self._machine))
             return False
         return True
 

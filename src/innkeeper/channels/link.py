@@ -352,7 +352,7 @@ class Link:
             refusal = await self._around.on_booking(self._around.machine, booking)
             answer = {"error": refusal} if refusal else {}
         except Exception as exc:  # the guest asks again; others' bookings go on
-            _log.error("booking_broke", machine=self._around.machine, traceback=traceback_of(exc))
+            _log.error("booking_broke", machine=self._around.name, traceback=traceback_of(exc))
             return
         finally:
             self._around.receipts.end(key, answer)

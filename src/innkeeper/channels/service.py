@@ -345,7 +345,8 @@ class Channels:
         except InnkeeperError:
             return  # a host that does not answer keeps its channels; the next look comes by itself
         except Exception as exc:
-            _log.error("channels.look_failed", machine=machine, traceback=traceback_of(exc))
+            titles = {each.channel.machine for each in self._open.values() if each.channel.of == machine}
+            _log.error("channels.look_failed", machine=", ".join(titles), traceback=traceback_of(exc))
 
     async def _look(self, machine: str) -> None:
         reason = "the machine was turned off"

@@ -20,11 +20,14 @@ from innkeeper.cli.times import parse_zone, say_both, say_moment
 from innkeeper.errors import InnkeeperError
 
 if TYPE_CHECKING:  # each command imports this module: what is heavy is imported where it is used
+    from collections.abc import Iterable
+
     from pydantic import BaseModel
     from rich.console import Console
     from rich.table import Table
 
     from innkeeper.client.contexts import Context
+    from innkeeper.wire.messages import MachineMessage
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -166,10 +169,25 @@ def machine_names(context: typer.Context, incomplete: str) -> list[str]:
     """The machines that a half-typed name may be meant for; none where the service does not answer."""
     try:
         with client.connect(socket=session_of(context).socket) as inn:
-            names = [machine.title or machine.name for machine in inn.machines.list()]
+            machines = inn.machines.list()
     except InnkeeperError:
         return []
-    return [name for name in names if name.casefold().startswith(incomplete.casefold())]
+    return completed(machines, incomplete)
+
+
+def completed(machines: Iterable[MachineMessage], incomplete: str) -> list[str]:
+    """The names that a half-typed one may be meant for."""
+    typed = incomplete.casefold()
+    if "/" in typed:
+        names = [f"{machine.host}/{machine.name}" for machine in machines]
+        return [name for name in names if name.casefold().startswith(typed)]
+    # The title of one among several begins with its host, and is offered for the name that they share.
+    return [
+        machine.title or machine.name
+        for machine in machines
+        if (machine.title or machine.name).casefold().startswith(typed)
+        or machine.name.casefold().startswith(typed)
+    ]
 
 
 MachineName = Annotated[

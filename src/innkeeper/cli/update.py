@@ -164,10 +164,11 @@ def log(
 ) -> None:
     """Print the log of an update's run."""
     session = session_of(context)
-    task = session.inn.updates.find(name, identifier).task
+    update = session.inn.updates.find(name, identifier)
+    task = update.task
     if task is None:
         raise UpdateError(
-            f"The update “{identifier}” of {name} has not started, so it has no log.",
+            f"The update “{identifier}” of {update.read().machine} has not started, so it has no log.",
             code=ErrorCode.ERROR_NOT_READY,
             advice="See when it runs with: innkeeper tonight",
         )
@@ -184,7 +185,7 @@ def delete(context: typer.Context, name: MachineName, identifier: Identifier, js
     if session.json:
         session.answer(message)
     else:
-        session.out.print(Text(f"{identifier} is no longer booked for {name}."))
+        session.out.print(Text(f"{message.identifier} is no longer booked for {message.machine}."))
 
 
 @app.command()

@@ -91,7 +91,7 @@ class DiskSpaceWatch:
             await self._machines.command(machine.key, Command.PAUSE, owner="innkeeper")
         except InnkeeperError as error:
             # Whoever holds it is told of the room by their own writes.
-            _log.warning("not_paused_without_room", machine=machine.name, error=str(error))
+            _log.warning("not_paused_without_room", machine=machine.title, error=str(error))
 
     async def _room(self, places: list[Place]) -> Mapping[Place, int]:
         asked = [self._machines.hosts[host].disks.free_bytes(directory) for host, directory in places]

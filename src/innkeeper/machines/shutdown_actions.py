@@ -41,11 +41,11 @@ async def _quit(machines: Machines, tasks: Tasks, machine: Machine, timeout_seco
             saving = await machines.command(machine.name, Command.SAVE, owner=OWNER)
             ended = await tasks.wait(saving.id, timeout_seconds)
         if not ended:
-            _log.warning("quit.not_in_time", machine=machine.name, seconds=timeout_seconds)
+            _log.warning("quit.not_in_time", machine=machine.title, seconds=timeout_seconds)
     except MachineBusy as busy:
-        _log.warning("quit.busy", machine=machine.name, task_id=busy.task_id)
+        _log.warning("quit.busy", machine=machine.title, task_id=busy.task_id)
     except InnkeeperError as error:
-        _log.warning("quit.failed", machine=machine.name, error=str(error))
+        _log.warning("quit.failed", machine=machine.title, error=str(error))
 
 
 async def _begin(machines: Machines, machine: Machine, action: ShutdownAction) -> Task:

@@ -56,8 +56,10 @@ class UndoActionWatch:
             except MachineNotFound:
                 continue
             except InnkeeperError as error:
-                _log.warning("undo_action.not_applied", machine=name, error=str(error))
+                _log.warning("undo_action.not_applied", machine=self._machines.called(name), error=str(error))
             except Exception as exc:  # what fails with one machine must not keep the others waiting
-                _log.error("undo_action.broke", machine=name, traceback=traceback_of(exc))
+                _log.error(
+                    "undo_action.broke", machine=self._machines.called(name), traceback=traceback_of(exc)
+                )
         self._stopped |= busy
         return bool(busy)

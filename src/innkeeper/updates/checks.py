@@ -255,7 +255,7 @@ class Checks:
         except InnkeeperError as error:
             check = self._unknown(host, machine, error)
         except Exception as error:
-            _log.error("machine_check_failed", machine=machine.name, traceback=traceback_of(error))
+            _log.error("machine_check_failed", machine=machine.title, traceback=traceback_of(error))
             check = self._unknown(host, machine, InnkeeperError(f"It could not be looked at: {error}"))
         self._last[machine.key] = check
         return check

@@ -66,6 +66,7 @@ class Follower:
         self,
         *,
         machine: str,
+        title: str,
         identifier: str,
         agents: GuestAgents,
         clock: Clock,
@@ -76,6 +77,7 @@ class Follower:
         on_output: OnOutput,
     ) -> None:
         self._machine = machine
+        self._title = title
         self._identifier = identifier
         self._agents = agents
         self._clock = clock
@@ -139,7 +141,7 @@ class Follower:
         task = await agent.task(self._identifier)
         if task is None:
             raise AgentError(
-                f"The task agent of {self._machine} no longer knows the update it was given.",
+                f"The task agent of {self._title} no longer knows the update it was given.",
                 machine=self._machine,
                 code=ErrorCode.ERROR_NOT_FOUND,
                 advice="Look at the agent's log in the guest.",

@@ -152,6 +152,7 @@ async def apply(run: Run) -> Applied:
     """Start the update in the guest and follow it to its end."""
     follower = Follower(
         machine=await run.key(),
+        title=run.title,
         identifier=run.order.identifier,
         agents=run.agents,
         clock=run.clock,

@@ -281,7 +281,10 @@ class TriggerAgent:
         except (BookingNotFound, MachineBusy):
             self._note(key)
         except Exception as exc:
-            _log.error("trigger.booking_failed", booking=key, traceback=traceback_of(exc))
+            named = placement.candidate.named.title
+            _log.error(
+                "trigger.booking_failed", machine=named, identifier=key[1], traceback=traceback_of(exc)
+            )
         return False
 
     def _note(self, key: Key) -> None:

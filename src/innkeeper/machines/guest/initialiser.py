@@ -62,18 +62,20 @@ class GuestInitialiser:
                 return
             await self._greet(name)
         except InnkeeperError as error:
-            _log.debug("guest_not_greeted", machine=name, error=str(error))
+            _log.debug("guest_not_greeted", machine=self._machines.called(name), error=str(error))
             if left > 0:
                 self._waiting.setdefault(name, left)
         except Exception as exc:  # what one guest does must not keep the others waiting
-            _log.error("guest_greeting_broke", machine=name, traceback=traceback_of(exc))
+            _log.error(
+                "guest_greeting_broke", machine=self._machines.called(name), traceback=traceback_of(exc)
+            )
 
     async def _greet(self, name: str) -> None:
         machine, program = await self._guests.program(name, Ability.PARAMETERS)
         await self._parameters.greet(machine, program)
         if await self._guests.is_time_synchronised(name):
             await self._set_clock(name)
-        _log.info("guest_greeted", machine=name)
+        _log.info("guest_greeted", machine=machine.title)
 
     async def _set_clock(self, name: str) -> None:
         """Set the guest's clock; a guest whose clock cannot be set keeps its own."""
@@ -81,4 +83,4 @@ class GuestInitialiser:
             _, program = await self._guests.program(name, Ability.TIME)
             await program.set_time(self._clock.now().timestamp())
         except AgentError as error:
-            _log.info("clock_not_set", machine=name, error=str(error))
+            _log.info("clock_not_set", machine=self._machines.called(name), error=str(error))
