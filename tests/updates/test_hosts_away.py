@@ -153,3 +153,30 @@ async def test_a_host_that_is_away_past_the_windows_end_is_waited_for_to_roll_ba
     await far.inn.add(MachineState.RUNNING)
     assert await far.verdict("Updating", window_seconds=300) is Verdict.ROLLED_BACK
     assert IDENTIFIER not in far.inn.guest_disk().journal
+
+
+@pytest.mark.parametrize("title", ["Checking the machine", "Checking the disks"])
+async def test_another_host_of_the_computer_that_is_away_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, title: str
+) -> None:
+    """Whether its machines stand on the disks is not known without it: that is no failure of the update."""
+    inn = Inn(tmp_path)
+    wire = Wire(inn.clock)
+    record = Run._record
+    await inn.open()
+    neighbour = simulated_host(
+        tmp_path / "neighbour", clock=inn.clock, publish=inn.publish, threads=False, name="neighbour"
+    )
+    await neighbour.connection.open()
+    neighbour = wire.before(neighbour)
+
+    async def cutting(run: Run, phase: Phase, action: Callable[[], Awaitable[Json]]) -> Outcome:
+        wire.come_to(phase.title)
+        run.hosts = [inn.host, neighbour]
+        return await record(run, phase, action)
+
+    monkeypatch.setattr(Run, "_record", cutting)
+    await inn.add(MachineState.RUNNING)
+    far = Far(inn, wire)
+    assert await far.verdict(title) is Verdict.KEPT
+    assert inn.leftovers() == []

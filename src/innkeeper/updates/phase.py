@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from innkeeper.channels.ports import AgentTask, GuestAgent, GuestAgents, HealthReport, UpdateStatus
-from innkeeper.errors import AgentError, ErrorCode, HypervisorError, InnkeeperError
+from innkeeper.errors import AgentError, ErrorCode, HypervisorError, InnkeeperError, MachineUnfit
 from innkeeper.machines.asking import is_away
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.host import Host
@@ -87,6 +87,8 @@ class Run:
         #: How each phase went, in order.
         self.outcomes: dict[str, Outcome] = {}
         self._facts: list[Facts] = []
+        #: What was said last of another host that is waited for.
+        self._last_told = ""
 
     # What the phases found out
 
@@ -324,6 +326,11 @@ class Run:
                 if not is_away(error) or answered >= self.policy.retries:
                     raise
                 self._tell_away(error)
+            except MachineUnfit as error:
+                if not is_away(error):
+                    raise
+                await self._interruptible(self._rest_for_a_neighbour(error))
+                continue
             await self._interruptible(self._until_the_host_answers())
 
     async def _answers(self) -> bool:
@@ -338,6 +345,13 @@ class Run:
         self.task.log(
             f"{self.hypervisor.name} is away, and is waited for. {error.sentence}", LogLevel.WARNING
         )
+
+    async def _rest_for_a_neighbour(self, error: MachineUnfit) -> None:
+        """Wait before another host on the machine's computer, which may use its disks too, is asked again."""
+        if error.sentence != self._last_told:
+            self.task.log(f"{error.sentence} It is waited for.", LogLevel.WARNING)
+            self._last_told = error.sentence
+        await self.clock.sleep(_LONGEST_PAUSE_SECONDS)
 
     async def _until_the_host_answers(self) -> None:
         """Look again and again: what goes on in the guest meanwhile goes on."""

@@ -276,6 +276,8 @@ async def _refuse_children(run: Run) -> None:
     try:
         await refuse_children(run.hypervisor, run.machine, run.undo.plan.images, run.hosts)
     except MachineUnfit as error:
+        if is_away(error):  # another host, which may tell when it is back
+            raise
         raise Stop.by(error, Cause.FAILED) from error
 
 
