@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.channels.ports import PackageChange, TaskStateChanged, UpdateStatus
+from innkeeper.channels.ports import GuestOutput, PackageChange, TaskStateChanged, UpdateStatus
 from innkeeper.wire.guest_facts import Ability
 from tests.agent.rig import Guest, Host, appears, ended, guest_of, host_of
 
@@ -75,6 +76,13 @@ class AptGuest:
         ).stdout
         (self._repository / "Release").write_bytes(release)
         return package
+
+    def hold(self, name: str) -> None:
+        """Hold a package, as its administrator may."""
+        status = self._root / "var/lib/dpkg/status"
+        head, package, rest = status.read_text().partition(f"Package: {name}\n")
+        rest = rest.replace("Status: install ", "Status: hold ", 1)
+        status.write_text(head + package + rest)
 
     def install(self, package: Path) -> None:
         """Install a package file, as the guest's administrator once did."""
@@ -153,13 +161,14 @@ async def test_only_the_named_packages_are_upgraded(apt_guest: AptGuest, apt_hos
 
 
 async def test_package_that_breaks_fails_the_update(apt_guest: AptGuest, apt_host: Host) -> None:
-    """A package whose script cannot run fails the update with apt's own words."""
+    """A package whose script cannot run fails the update, and the report names package and script."""
     apt_guest.publish("hello", "2.0", breaks=True)
     agent = await apt_host.session()
     await agent.start_task("", "u1", b"")
     task = await ended(agent, "u1")
     assert task.status is UpdateStatus.FAILED
-    assert "apt-get failed (exit code 100): E: Sub-process" in task.text
+    assert "apt-get failed (exit code 100): dpkg: error processing archive" in task.text
+    assert "hello package pre-installation script" in task.text
 
 
 async def test_missing_repository_fails_the_update(apt_guest: AptGuest, apt_host: Host) -> None:
@@ -169,7 +178,72 @@ async def test_missing_repository_fails_the_update(apt_guest: AptGuest, apt_host
     await agent.start_task("", "u1", b"")
     task = await ended(agent, "u1")
     assert task.status is UpdateStatus.FAILED
-    assert "apt-get update failed" in task.text
+    assert "Not looked for updates: apt-get update failed" in task.text
+    assert "srv/repo" in task.text
+
+
+async def test_a_guest_without_sources_has_not_looked(apt_guest: AptGuest, apt_host: Host) -> None:
+    """apt itself calls that a success."""
+    apt_guest.guest.write("etc/apt/sources.list", "")
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    task = await ended(agent, "u1")
+    assert (task.status, task.text[:46]) == (
+        UpdateStatus.FAILED,
+        "Not looked for updates: apt has no package sou",
+    )
+
+
+async def test_one_bad_source_is_named_and_the_others_are_used(apt_guest: AptGuest, apt_host: Host) -> None:
+    """A third party's repository that is gone holds nobody up."""
+    sources = apt_guest.guest.root / "etc/apt/sources.list"
+    sources.write_text(f"{sources.read_text()}deb [trusted=yes] file:/nowhere ./\n")
+    apt_guest.publish("hello", "2.0")
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    task = await ended(agent, "u1")
+    assert task.status is UpdateStatus.SUCCESS
+    assert task.text.startswith("1 package changed; not looked at: ")
+    assert "/nowhere" in task.text
+
+
+async def test_what_is_held_back_is_named(apt_guest: AptGuest, apt_host: Host) -> None:
+    """It is not the same as nothing to do."""
+    apt_guest.publish("hello", "2.0")
+    apt_guest.hold("hello")
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    task = await ended(agent, "u1")
+    assert (task.status, task.text) == (UpdateStatus.SUCCESS, "Nothing was updated; held back: hello.")
+
+
+async def test_an_old_complaint_of_dpkg_fails_no_update(apt_guest: AptGuest, apt_host: Host) -> None:
+    """What was wrong with the database before is told in the health report, and no more."""
+    (apt_guest.guest.root / "var/lib/dpkg/info/world.list").unlink()
+    apt_guest.publish("hello", "2.0")
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    assert (await ended(agent, "u1")).status is UpdateStatus.SUCCESS
+    report = await agent.health()
+    assert report.details is not None
+    assert any(complaint.startswith("world: ") for complaint in report.details.complaints)
+
+
+async def test_another_apt_is_waited_for_and_named(apt_guest: AptGuest, apt_host: Host) -> None:
+    """Its lock on the lists fails an ordinary call at once, whatever time-out apt is given."""
+    apt_guest.publish("hello", "2.0")
+    lock = apt_guest.guest.write("var/lib/apt/lists/lock", "", 0o640)
+    with lock.open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        agent = await apt_host.session()
+        messages = agent.messages()
+        await agent.start_task("", "u1", b"")
+        async for message in messages:
+            if isinstance(message, GuestOutput) and message.text.startswith("Waiting for "):
+                break
+    assert (await ended(agent, "u1")).packages == (
+        PackageChange(name="hello", old_version="1.0", new_version="2.0"),
+    )
 
 
 async def test_package_that_wants_a_reboot_gets_it(apt_guest: AptGuest, apt_host: Host) -> None:

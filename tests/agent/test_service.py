@@ -179,6 +179,7 @@ async def test_guest_that_went_down_in_an_update_says_so(guest: Guest, host: Hos
 
 async def test_rolled_back_guest_starts_the_update_again(guest: Guest, host: Host) -> None:
     """A guest whose disk was rolled back has forgotten the update, and the host may start it anew."""
+    guest.script("10-nothing", "true")
     guest.start()
     agent = await host.session()
     before = (guest.root / "var").exists() and list((guest.root / "var").rglob("journal"))

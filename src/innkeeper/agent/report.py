@@ -1,8 +1,9 @@
 """Reports of a worker, as events of its run."""
 
+import time
 from typing import List, Optional, Tuple
 
-from innkeeper.agent.command import Conversation
+from innkeeper.agent.command import Conversation, Stopped
 from innkeeper.agent.journal import MAX_TEXT_CHARS, PackageChange
 from innkeeper.agent.run import Run
 from innkeeper.agent.status import Status
@@ -55,6 +56,14 @@ class Report:
     def end(self, end: str, text: str) -> None:
         """Report the result: ``success``, ``failed`` or ``reboot``. Nothing follows."""
         self._run.write({"end": end, "text": text[:MAX_TEXT_CHARS]})
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises ``Stopped`` where the host asks for a stop meanwhile."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self._run.must_stop:
+                raise Stopped
+            time.sleep(0.1)
 
     def conversation(self, may_stop: bool) -> Conversation:
         """Return the means to run a program whose output is passed on."""

@@ -4,7 +4,7 @@ import re
 import shutil
 from typing import Callable, Dict, List, Optional
 
-from innkeeper.agent.backends.backend import last_line
+from innkeeper.agent.backends.cause import cause
 from innkeeper.agent.command import ask
 from innkeeper.agent.plugin import PluginError
 from innkeeper.wire.session import Message
@@ -89,7 +89,7 @@ def _update(name: str, installed: Optional[str], available: str, security: Optio
 def _expect(argv: List[str], timeout: float, good: "tuple[int, ...]" = (0,)) -> str:
     answer = ask(argv, timeout=timeout)
     if answer.code not in good:
-        raise PluginError(f"{argv[0]} ended with {answer.code}: {last_line(answer)}")
+        raise PluginError(f"{argv[0]} ended with {answer.code}: {cause(answer.output)}")
     return answer.output
 
 

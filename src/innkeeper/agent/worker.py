@@ -1,5 +1,7 @@
 """Do one step of an update in a process of its own, which outlives the agent."""
 
+from typing import List
+
 from innkeeper.agent.backends import BACKENDS
 from innkeeper.agent.backends.backend import Backend
 from innkeeper.agent.command import Stopped
@@ -8,6 +10,9 @@ from innkeeper.agent.packages import changes
 from innkeeper.agent.places import Places
 from innkeeper.agent.report import Failure, Report
 from innkeeper.agent.run import Request, Run
+
+#: How many packages are named in a sentence.
+_MOST_NAMES = 10
 
 
 def work(places: Places, run: Run) -> int:
@@ -41,7 +46,7 @@ def _update(backend: Backend, report: Report, run: Run, request: Request) -> Non
         changed = changes(before, backend.installed())
         report.packages(changed)
     _expect_sound(backend, run)
-    summary = _summary(len(changed))
+    summary = _summary(len(changed), backend)
     if options.reboot == "always" or (options.reboot == "if_needed" and backend.needs_reboot()):
         report.end("reboot", f"{summary}; a reboot is due.")
     else:
@@ -63,7 +68,19 @@ def _expect_sound(backend: Backend, run: Run) -> None:
         raise Failure(f"The package database is worse than before: {new[0]}{more}")
 
 
-def _summary(count: int) -> str:
-    if count == 0:
-        return "Nothing had to be updated"
-    return f"{count} package{'' if count == 1 else 's'} changed"
+def _summary(count: int, backend: Backend) -> str:
+    """Three answers that are not the same: nothing to do, held back, and not looked."""
+    if count:
+        done = f"{count} package{'' if count == 1 else 's'} changed"
+    else:
+        done = (
+            "Nothing was updated" if backend.held_back or backend.not_looked else "Nothing had to be updated"
+        )
+    held = f"; held back: {_names(backend.held_back)}" if backend.held_back else ""
+    unseen = f"; not looked at: {' '.join(backend.not_looked)}" if backend.not_looked else ""
+    return done + held + unseen
+
+
+def _names(names: List[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more

@@ -3,10 +3,12 @@
 import re
 from typing import List, Optional
 
-from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, Backend, expect_success, last_line
+from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, Backend, expect_success
+from innkeeper.agent.backends.cause import cause
 from innkeeper.agent.backends.quiet import Quiet
 from innkeeper.agent.command import ask
 from innkeeper.agent.packages import Installed, parse_installed
+from innkeeper.agent.report import Failure
 from innkeeper.agent.run import Request
 from innkeeper.agent.status import Status
 
@@ -23,6 +25,13 @@ _OPTIONS = [
     "-o",
     "Dpkg::Use-Pty=0",
 ]
+#: Else the exit code is 0 for a source that cannot be reached; an option's name is no fault in an old apt.
+_ALL_SOURCES = ["-o", "APT::Update::Error-Mode=any"]
+_URI = re.compile(r"^'\S+:", re.MULTILINE)
+#: What is printed of each file of a source, and of a source as a whole that is not to be trusted.
+_FILE = re.compile(r"^(Hit|Get|Ign|Err):\d+ (\S+) (\S+)", re.MULTILINE)
+_REFUSED = re.compile(r"^[EW]: The repository '(\S+) (\S+)", re.MULTILINE)
+_HEADINGS = ("The following packages have been kept back:", "The following upgrades have been deferred")
 _STATUS = ["-o", "APT::Status-Fd={status_fd}"]
 _FORMAT = "${binary:Package}\t${Version}\t${db:Status-Status}\n"
 
@@ -42,12 +51,24 @@ class Apt(Backend):
         # A dpkg that was interrupted refuses everything else until this is done.
         repair = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
         expect_success(self._run(repair), "dpkg --configure -a")
-        expect_success(self._run(["apt-get", *_OPTIONS, "update"], may_stop=True), "apt-get update")
+        self._refresh()
         what = _command(packages)
         plan = expect_success(ask(["apt-get", *_OPTIONS, "-s", *what], timeout=600), "apt-get -s")
+        self.held_back = read_held_back(plan.output)
         count = sum(line.startswith("Inst ") for line in plan.output.splitlines())
         if count:
             self._download_and_apply(what, f"{count} package{'' if count == 1 else 's'}")
+
+    def _refresh(self) -> None:
+        """Read the sources anew; one that cannot be read is named, and all of them are a failure."""
+        if not _URI.search(ask(["apt-get", "-q", "--print-uris", "update"]).output):
+            raise Failure("Not looked for updates: apt has no package source (/etc/apt/sources.list).")
+        answer = self._run(["apt-get", *_OPTIONS, *_ALL_SOURCES, "update"], may_stop=True)
+        if answer.code == 0:
+            return
+        if not reads_any(answer.output):
+            expect_success(answer, "Not looked for updates: apt-get update")
+        self.not_looked = [cause(answer.output)]
 
     def _download_and_apply(self, what: List[str], count: str) -> None:
         self._report.state(Status.DOWNLOADING, f"Downloading {count}", 0)
@@ -81,8 +102,29 @@ class Apt(Backend):
         """What ``dpkg --audit`` finds, by package."""
         answer = ask(["dpkg", "--audit"], timeout=120)
         if answer.code != 0:
-            return [f"dpkg cannot read its database: {last_line(answer)}"]
+            return [f"dpkg cannot read its database: {cause(answer.output)}"]
         return read_audit(answer.output)
+
+
+def reads_any(text: str) -> bool:
+    """Return whether ``apt-get update`` could read any source: one without an error."""
+    files = _FILE.findall(text)
+    bad = {(uri, suite) for kind, uri, suite in files if kind == "Err"} | set(_REFUSED.findall(text))
+    return any((uri, suite) not in bad for _, uri, suite in files)
+
+
+def read_held_back(text: str) -> List[str]:
+    """Read the names below each heading of what has a newer version and stays, in apt's plan."""
+    found: List[str] = []
+    is_list = False
+    for line in text.splitlines():
+        if line.startswith(_HEADINGS):
+            is_list = True
+        elif is_list and line.startswith("  "):
+            found += line.split()
+        else:
+            is_list = False
+    return found
 
 
 def read_audit(text: str) -> List[str]:

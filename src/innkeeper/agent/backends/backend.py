@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
-from typing import List, Optional
+from typing import Callable, List, Optional
 
+from innkeeper.agent.backends.cause import cause
+from innkeeper.agent.backends.locks import past_locks
 from innkeeper.agent.command import Answer, Conversation, OnLine, ask
 from innkeeper.agent.packages import Installed, parse_installed
 from innkeeper.agent.places import Places
@@ -25,6 +27,10 @@ class Backend:
     def __init__(self, places: Places, report: Report) -> None:
         self._places = places
         self._report = report
+        #: Packages that have a newer version and were left as they are.
+        self.held_back: List[str] = []
+        #: Why some sources could not be looked at.
+        self.not_looked: List[str] = []
 
     @classmethod
     def is_present(cls, places: Places) -> bool:
@@ -48,7 +54,10 @@ class Backend:
         return any(os.path.exists(mark) for mark in self._places.reboot_marks)
 
     def _run(self, argv: List[str], may_stop: bool = False, on_status: Optional[OnLine] = None) -> Answer:
-        return self._report.conversation(may_stop).run(argv, on_status)
+        return self._past_locks(lambda: self._report.conversation(may_stop).run(argv, on_status))
+
+    def _past_locks(self, call: Callable[[], Answer]) -> Answer:
+        return past_locks(self._places, self._report, call)
 
 
 class RpmBackend(Backend):
@@ -61,11 +70,11 @@ class RpmBackend(Backend):
     def complaints(self) -> List[str]:
         """Return what rpm finds wrong with its database."""
         answer = ask(["rpm", "-qa"], timeout=120)
-        return [] if answer.code == 0 else [f"rpm cannot read its database: {last_line(answer)}"]
+        return [] if answer.code == 0 else [f"rpm cannot read its database: {cause(answer.output)}"]
 
     def _run_counted(self, argv: List[str]) -> Answer:
         """Run what prints ``3/10`` as it goes; it is past stopping."""
-        return Conversation(self._take_line, lambda: False).run(argv)
+        return self._past_locks(lambda: Conversation(self._take_line, lambda: False).run(argv))
 
     def _take_line(self, line: str) -> None:
         self._report.output(line)
@@ -80,14 +89,7 @@ class RpmBackend(Backend):
 
 
 def expect_success(answer: Answer, what: str) -> Answer:
-    """Return the answer, or raise ``Failure`` with the program's own last words."""
+    """Return the answer, or raise ``Failure`` with what the program says is the cause."""
     if answer.code != 0:
-        raise Failure(f"{what} failed (exit code {answer.code}): {last_line(answer)}")
+        raise Failure(f"{what} failed (exit code {answer.code}): {cause(answer.output)}")
     return answer
-
-
-def last_line(answer: Answer) -> str:
-    """Return the last thing a program said, errors first."""
-    lines = [line.strip() for line in answer.output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith(("e:", "error", "dpkg: error"))]
-    return (errors or lines or ["it printed nothing"])[-1][:300]

@@ -3,7 +3,8 @@
 import os
 from typing import List
 
-from innkeeper.agent.backends.backend import Backend, last_line
+from innkeeper.agent.backends.backend import Backend
+from innkeeper.agent.backends.cause import cause
 from innkeeper.agent.command import Answer
 from innkeeper.agent.places import Places
 from innkeeper.agent.report import Failure
@@ -22,20 +23,25 @@ class Scripts(Backend):
 
     @classmethod
     def is_present(cls, places: Places) -> bool:
-        """Always: an empty directory is an update of nothing."""
+        """Always: scripts can be put in at any time."""
         return True
 
     def update(self, request: Request, packages: List[str]) -> None:
         """Run one script after the other; the first that fails is the last."""
         self._report.state(Status.SEARCHING, "Looking for scripts")
         scripts = executables(self._places.scripts)
+        if not scripts:
+            raise Failure(
+                "Not looked for updates: this guest has no package manager that its agent knows "
+                f"(apt, dnf, zypper), and no script in {self._places.scripts}."
+            )
         for number, script in enumerate(scripts):
             name = os.path.basename(script)
             self._report.state(Status.APPLYING, f"Running {name}", 99 * number // len(scripts))
             answer = self._run_script(script, request)
             self._reboot_asked = self._reboot_asked or answer.code == _REBOOT_NEEDED
             if answer.code not in (0, _REBOOT_NEEDED):
-                raise Failure(f"{name} failed (exit code {answer.code}): {last_line(answer)}")
+                raise Failure(f"{name} failed (exit code {answer.code}): {cause(answer.output)}")
 
     def needs_reboot(self) -> bool:
         """Whether a script asked for one."""

@@ -1,0 +1,72 @@
+"""Find the line that says why a program failed, in all that it printed: rarely the last one."""
+
+import re
+from typing import Iterator, List, Optional, Pattern, Tuple
+
+_MAX_CHARS = 300
+#: How many lines before a script's failure may say why it failed.
+_BEFORE = 3
+
+#: What breaks anything: with its own line it needs no other.
+_ROOTS = re.compile(
+    r"No space left on device|Read-only file system|Out of memory|oom-kill|Kernel panic|\bKilled$",
+    re.IGNORECASE,
+)
+#: The line that names package and script, and how many lines below it belong to it.
+_KINDS: Tuple[Tuple[Pattern[str], int], ...] = (
+    (re.compile(r"dpkg: error processing (package|archive) "), 1),
+    (re.compile(r"scriptlet failed, exit status|%\w+ script failed|Error in \w+ scriptlet"), 0),
+    (re.compile(r"E: Could not get lock|E: Unable to acquire|was locked by another process"), 0),
+    (re.compile(r"is locked by the application with pid|can't create transaction lock"), 0),
+    (re.compile(r"is not signed|is expired|NO_PUBKEY|GPG check FAILED|Signature verification failed"), 0),
+    (re.compile(r"Failed to fetch |Curl error|incorrect checksum|Cannot download"), 0),
+    (re.compile(r"^ ?\S+ : (Pre)?Depends: |nothing provides|conflicts with file|Transaction test error"), 1),
+    (re.compile(r"^Problem(: | \d+: )|^Error message: "), 0),
+)
+#: What says no more than that something failed.
+_EMPTY = re.compile(
+    r"Sub-process .* returned an error code|Some index files failed|Unable to fetch some archives"
+    r"|held broken packages|install failed|erase skipped|All mirrors were tried|Transaction failed"
+    r"|Please see the above|Close this appl|Errors were encountered while processing|^Error: *$",
+    re.IGNORECASE,
+)
+_ERROR = re.compile(r"^(e:|error|dpkg: error|dpkg-deb: error)", re.IGNORECASE)
+
+
+def cause(output: str) -> str:
+    """Return the sentence that says why, or else the last one that says anything."""
+    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    found = next(filter(None, (_at(lines, pattern, below) for pattern, below in _KINDS)), None)
+    root = next((line for line in lines if _ROOTS.search(line)), None)
+    if found is not None:
+        return _cut([*_why(lines, found[0]), *found[1]])
+    return _cut([root] if root else [_last(lines)])
+
+
+def _at(lines: List[str], pattern: Pattern[str], below: int) -> Optional[Tuple[int, List[str]]]:
+    for number, line in enumerate(lines):
+        if pattern.search(line):
+            return number, lines[number : number + 1 + below]
+    return None
+
+
+def _why(lines: List[str], number: int) -> Iterator[str]:
+    """Yield what broke, in the last lines before a script's failure."""
+    for line in lines[max(0, number - _BEFORE) : number]:
+        if _ROOTS.search(line):
+            yield line
+            return
+
+
+def _last(lines: List[str]) -> str:
+    errors = [line for line in lines if _ERROR.match(line) and not _EMPTY.search(line)]
+    others = [line for line in lines if not _EMPTY.search(line)]
+    return (errors or others or lines or ["it printed nothing"])[-1]
+
+
+def _cut(lines: List[str]) -> str:
+    """Join, and cut between two words: half a name is none."""
+    text = " ".join(" ".join(line.split()) for line in lines)
+    if len(text) <= _MAX_CHARS:
+        return text
+    return text[:_MAX_CHARS].rpartition(" ")[0] + " …"
