@@ -198,7 +198,14 @@ class Checks:
     # Machinery
 
     async def _look_at_all(self) -> Checked:
-        answers = await asyncio.gather(*map(self._look_at_host, self._machines.hosts.values()))
+        hosts = list(self._machines.hosts.values())
+        listed = await asyncio.gather(*map(self._listed, hosts))
+        known = await self._users_of_images(
+            machine for found in listed if not isinstance(found, Silent) for machine in found
+        )
+        answers = await asyncio.gather(
+            *(self._look_at_host(host, found, known) for host, found in zip(hosts, listed, strict=True))
+        )
         found = [check for checks in answers if not isinstance(checks, Silent) for check in checks]
         self._last = {check.key: check for check in found}
         return Checked(
@@ -206,13 +213,18 @@ class Checks:
             silent=tuple(answer for answer in answers if isinstance(answer, Silent)),
         )
 
-    async def _look_at_host(self, host: Host) -> Sequence[Check] | Silent:
+    async def _listed(self, host: Host) -> Sequence[Machine] | Silent:
         try:
             listed = await self._in_time(host, host.inventory.list())
-            machines = [self._machines.places.marked(machine) for machine in listed]
         except InnkeeperError as error:
             return Silent(host=host.name, error=error)
-        known = await self._users_of_images(machines)
+        return [self._machines.places.marked(machine) for machine in listed]
+
+    async def _look_at_host(
+        self, host: Host, machines: Sequence[Machine] | Silent, known: Users
+    ) -> Sequence[Check] | Silent:
+        if isinstance(machines, Silent):
+            return machines
         slots = asyncio.Semaphore(_AT_ONCE)
         is_silent = asyncio.Event()
 

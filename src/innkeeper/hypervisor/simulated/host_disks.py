@@ -143,8 +143,14 @@ class _Chains:
 def _users(
     paths: Sequence[str], named: Sequence[tuple[str, Disk]], chains_of: _Chains
 ) -> Mapping[str, Sequence[ImageUser]]:
-    chains = {disk.path: chains_of.of(disk.path) for _, disk in named}
-    over: dict[Path, list[tuple[str, list[_File]]]] = {}
+    # By the files that they stand on: as many images may be asked for as there are.
+    standing: dict[_File, list[tuple[str, Disk, bool]]] = {}
+    for machine, disk in named:
+        top, *below = chains_of.of(disk.path)
+        standing.setdefault(top, []).append((machine, disk, True))
+        for file in below:
+            standing.setdefault(file, []).append((machine, disk, False))
+    folders = _Folders(chains_of)
     users: dict[str, Sequence[ImageUser]] = {}
     for path in paths:
         file = _file(path)
@@ -153,21 +159,43 @@ def _users(
                 image=disk.path,
                 machine=machine,
                 target=disk.target,
-                format=disk.format if file == chains[disk.path][0] else format_of(path),
+                format=disk.format if is_top else format_of(path),
             )
-            for machine, disk in named
-            if file in chains[disk.path]
+            for machine, disk, is_top in standing.get(file, ())
         }
-        images = {user.image for user in by_machine}
-        folders = {Path(path).parent, Path(path).resolve().parent}
-        for folder in folders - over.keys():
-            over[folder] = [
-                (each, chain[1:]) for each in _within(folder) if (chain := chains_of.of(each))[1:]
-            ]
-        beside = {each for folder in folders for each, below in over[folder] if file in below}
+        beside = folders.over(path, file) - {user.image for user in by_machine}
         ordered = sorted(by_machine, key=lambda user: (user.machine, user.target, user.image))
-        users[path] = [*ordered, *(ImageUser(image=each) for each in sorted(beside - images))]
+        users[path] = [*ordered, *(ImageUser(image=each) for each in sorted(beside))]
     return users
+
+
+class _Folders:
+    """The images in folders by the files that they stand on, for one look."""
+
+    def __init__(self, chains_of: _Chains) -> None:
+        self._chains_of = chains_of
+        self._real: dict[str, str] = {}
+        self._over: dict[str, dict[_File, set[str]]] = {}
+
+    def over(self, path: str, file: _File) -> set[str]:
+        """The images beside this one, under the names of its folder and of that of its file."""
+        folder = os.path.dirname(path)  # noqa: PTH120 - a look at all hosts asks for thousands
+        return {each for where in {folder, self._real_folder(path, folder)} for each in self._in(where, file)}
+
+    def _real_folder(self, path: str, folder: str) -> str:
+        if os.path.islink(path):  # noqa: PTH114 - the same
+            return str(Path(path).resolve().parent)
+        if folder not in self._real:
+            self._real[folder] = str(Path(folder).resolve())
+        return self._real[folder]
+
+    def _in(self, folder: str, file: _File) -> set[str]:
+        if folder not in self._over:
+            over = self._over[folder] = {}
+            for each in _within(Path(folder)):
+                for below in self._chains_of.of(each)[1:]:
+                    over.setdefault(below, set()).add(each)
+        return self._over[folder].get(file, set())
 
 
 #: A file by its device and number, or by its name where it is not there.
