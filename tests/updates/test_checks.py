@@ -185,7 +185,7 @@ async def test_one_bad_host_or_machine_does_not_stop_the_others(inn: Inn) -> Non
 
     disks: Any = Instead(inn.host.disks, storage=storage)
     sick = dataclasses.replace(inn.host, disks=disks)
-    files: Any = Instead(inn.host.files, identity=nowhere)
+    files: Any = Instead(inn.host.files, identity=nowhere, computer="another")
     inventories: list[Any] = [Instead(inn.host.inventory, list=answer) for answer in (never, away)]
     silent = [
         dataclasses.replace(inn.host, name=name, inventory=inventory, files=files)

@@ -8,8 +8,11 @@ from pathlib import PurePath
 from innkeeper.errors import ErrorCode, HypervisorError, MachineUnfit
 from innkeeper.machines.ports.disks import ImageUser
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.ports.image_files import FileIdentity
 from innkeeper.machines.undo.overlay_names import run_of
 
+#: As hosts' files say it.
+_THIS_COMPUTER = ""
 #: How many images and folders that could not be looked at are named.
 _MOST_SENTENCES = 3
 
@@ -60,8 +63,10 @@ async def refuse_children(
         users = [
             user for user in await known.of(host, base) if (user.machine, user.target) != (machine, target)
         ]
+        beside = [other for other in elsewhere if other.files.computer == host.files.computer]
+        at = await host.files.identity(base) if beside and base.startswith("/") else None
         for other in elsewhere:
-            users += await _on_another_host(machine, host, base, other, known)
+            users += await _on_another_host(machine, host, (base, at), other, known)
         unseen |= {user.image: user.unseen for user in users if user.unseen}
         for user in users:
             if not user.unseen and (user.machine or run_of(user.image) is None):
@@ -91,15 +96,17 @@ def _not_known(machine: str, unseen: Mapping[str, str]) -> Iterator[str]:
 
 
 async def _on_another_host(
-    machine: str, host: Host, base: str, other: Host, known: Users
+    machine: str, host: Host, image: tuple[str, FileIdentity | None], other: Host, known: Users
 ) -> Sequence[ImageUser]:
     """Machines of another host that have this very image, as hosts of one computer or one storage do.
 
+    ``image`` is its path, with what is at that path on the host where it is known.
     Raises ``MachineUnfit`` where that host is away and on this computer: nobody knows then what a merge would
     change. One that is away on another computer is noted as not seen, and keeps nobody from being maintained.
     """
+    base, at = image
     try:
-        if base.startswith("/") and not await _is_on(host, base, other):
+        if base.startswith("/") and not await _is_on(host, base, at, other):
             return ()
         return [user for user in await known.of(other, base) if user.machine or user.unseen]
     except HypervisorError as error:
@@ -113,12 +120,14 @@ async def _on_another_host(
         ) from error
 
 
-async def _is_on(host: Host, path: str, other: Host) -> bool:
-    """Whether another host has the same file at this path; one on another computer is not asked."""
-    if other.files.computer != host.files.computer:
+async def _is_on(host: Host, path: str, at: FileIdentity | None, other: Host) -> bool:
+    """Whether another host has the same file at this path; one on another computer is not asked.
+
+    All hosts on this computer have the same one: a server of a hundred asks none of them.
+    """
+    if other.files.computer != host.files.computer or at is None:
         return False
-    found = await other.files.identity(path)
-    return found is not None and found == await host.files.identity(path)
+    return host.files.computer == _THIS_COMPUTER or await other.files.identity(path) == at
 
 
 def _in_the_way(machine: str, target: str, base: str, user: ImageUser) -> MachineUnfit:
