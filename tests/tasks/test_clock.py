@@ -93,6 +93,15 @@ async def test_time_can_run_fast_by_itself() -> None:
     assert clock.monotonic() - began >= 3600
 
 
+async def test_a_leap_of_time_wakes_who_slept_before_it_in_time() -> None:
+    """Also where time runs by itself: the wait is as much shorter as the leap was long."""
+    clock = FakeClock(speed=100.0)
+    sleeping = asyncio.create_task(clock.sleep(100_000))
+    await clock.advance(99_999)
+    async with asyncio.timeout(20):
+        await asyncio.gather(sleeping, clock.sleep(200))
+
+
 async def test_the_system_s_clock_is_aware_and_in_utc() -> None:
     """A wall time without a zone would be nobody's time."""
     clock = SystemClock()

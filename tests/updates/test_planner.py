@@ -340,14 +340,16 @@ def test_a_look_starts_whom_the_whole_plan_starts(
         "policy": policy,
     }
     whole = plan(candidates=booked, **common)
-    found = ripe(
-        map(_booking, booked),
-        {},
-        now=NOW,
-        known=Known(booked),
-        calendar=calendar,
-        policy=policy,
-    )
+    asked: dict[str, Any] = {
+        "now": NOW,
+        "known": Known(booked),
+        "calendar": calendar,
+        "policy": policy,
+    }
+    bookings = [_booking(c) for c in booked]
+    found = ripe(bookings, {}, **asked)
+    without_room = ripe(bookings, {}, has_room=False, **asked)
+    assert (without_room.candidates, without_room.expired) == ([], found.expired)
     looked = plan(candidates=found.candidates, **common)
     assert [p for p in looked if p.why is Why.STARTS] == [p for p in whole if p.why is Why.STARTS]
     assert {(b.machine, b.identifier) for b in found.expired} == {

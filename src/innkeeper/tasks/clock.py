@@ -77,6 +77,7 @@ class FakeClock:
             self._wake()
             await _settle()
         self._set(max(target, self.monotonic()))
+        self._arm()
         await _settle()
 
     @property
@@ -92,6 +93,7 @@ class FakeClock:
 
     def _set(self, elapsed: float) -> None:
         self._elapsed, self._anchor = elapsed, time.monotonic()
+        self._armed = math.inf  # whoever sleeps wakes so much earlier now
 
     def _wake(self) -> None:
         self._armed = math.inf
