@@ -25,10 +25,10 @@ import pytest
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor.service import Service
 
-pytestmark = [pytest.mark.qemu, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(600)]
 
 _ROOT = Path(__file__).parents[2]
-_NIGHT_SECONDS = 200
+_NIGHT_SECONDS = 400
 
 
 @dataclasses.dataclass

@@ -15,7 +15,7 @@ from tests.guests.tiny import TinyGuest
 from tests.hypervisor.service import Service
 from tests.night.test_killed_nights import Inn
 
-pytestmark = [pytest.mark.qemu, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from tests.hypervisor.daemons import Daemon, FarDaemon, SlowWire, SshServer, a_h
 
 pytestmark = [
     pytest.mark.qemu,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(shutil.which("libvirtd") is None, reason="libvirtd is not installed"),
     pytest.mark.skipif(os.geteuid() == 0, reason="root's libvirtd is the system's"),
     pytest.mark.skipif(bool(what_ssh_needs()), reason=f"missing: {what_ssh_needs()}"),
@@ -38,8 +38,8 @@ _POLICY = Policy(
     soak_seconds=1, poll_seconds=0.3, health_seconds=1, agent_seconds=90, shut_down_seconds=20,
     retry_seconds=1, look_seconds=1, default_run_seconds=60, rollback_reserve_seconds=30,
 )  # fmt: skip
-_BOOTS_S = 120.0
-_NIGHT_S = 150.0
+_BOOTS_S = 240.0
+_NIGHT_S = 300.0
 #: Longer than a silent daemon is believed to answer yet.
 _SILENCE_S = 12.0
 
