@@ -14,6 +14,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import structlog
+
 from innkeeper.server.compose import open_house
 from innkeeper.server.house import House
 from innkeeper.server.settings import FakeSettings, Settings
@@ -83,6 +85,7 @@ async def main(directory: Path, context: str) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     where = Path(sys.argv[1])
     die_once_at(sys.argv[3].split(","), where / "deaths")
     asyncio.run(main(where, sys.argv[2]))
