@@ -35,6 +35,10 @@ class _Change:
     done: asyncio.Future[object]
 
 
+class _GivenUp(Exception):  # no error: the group is made again without them
+    """Undoes a transaction in which somebody's change is that gave up meanwhile."""
+
+
 #: What a change came to: its value, or the error it raised.
 _Outcome = tuple[object, BaseException | None]
 
@@ -109,10 +113,9 @@ class GroupedWrites:
     def _outcomes(self, group: Sequence[_Change]) -> Sequence[_Outcome]:
         """Write a group; while the disk is full, or somebody holds the file, again and again."""
         tries = pauses()
-        wanted = group
         while True:
             try:
-                values = self._written(wanted)
+                values = self._written(group)
             except BaseException as exc:  # it is for the caller whose change raised it
                 failure = self._failure(exc)
             else:
@@ -124,8 +127,6 @@ class GroupedWrites:
                 return [self._outcomes([change])[0] for change in group]
             self._is_late = True
             self._away.pause(next(tries))
-            # Whoever gave up waiting was told that it may not be done: it is not, now.
-            wanted = [change for change in wanted if not change.done.cancelled()]
 
     def _failure(self, error: BaseException) -> BaseException | None:
         """What its callers are told; nothing for what waiting cures."""
@@ -139,9 +140,18 @@ class GroupedWrites:
 
     def _written(self, group: Sequence[_Change]) -> Mapping[_Change, object]:
         begin = self._lazy if all(change.lazily for change in group) else self._durable
-        with begin() as connection:
-            values = self._made(connection, group)
-        return dict(zip(group, values, strict=True))
+        while True:
+            wanted = [change for change in group if not self._is_given_up(change)]
+            with contextlib.suppress(_GivenUp), begin() as connection:
+                values = self._made(connection, wanted)
+                # The first statement waits for the file: also who gave up during that is told the truth.
+                if any(map(self._is_given_up, wanted)):
+                    raise _GivenUp
+                return dict(zip(wanted, values, strict=True))
+
+    def _is_given_up(self, change: _Change) -> bool:
+        """Whether the caller was told that it may not be done: it is not, then."""
+        return self._is_late and change.done.cancelled()
 
     def _made(self, connection: sa.Connection, group: Sequence[_Change]) -> Sequence[object]:
         """Make the changes of a group: nobody has waited for another one's, so that any order is right."""
