@@ -12,7 +12,7 @@ from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule.memory_store import MemoryScheduleStore
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.ports import Claim, ScheduleStore
-from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Series, Watch
+from innkeeper.schedule.registered import Folder, Registered, Run, RunFilter, RunState, Series, Watch
 from innkeeper.store.database import Database
 from innkeeper.store.schedule_store import SqlScheduleStore
 
@@ -196,7 +196,8 @@ async def test_runs_are_searched_by_path_reason_and_state(store: ScheduleStore) 
         await store.put_run(run)
 
     async def found(text: str, *states: RunState) -> list[str]:
-        return [run.id for run in await store.search(text, states=states, limit=9)]
+        wanted = RunFilter(text=text, states=states)
+        return [run.id for _, run in await store.search(wanted, limit=9)]
 
     assert await found("") == ["{3}", "{2}", "{1}"]
     assert await found("NIGHTLY") == ["{1}"]
@@ -206,6 +207,18 @@ async def test_runs_are_searched_by_path_reason_and_state(store: ScheduleStore) 
     assert [run.id for run in await store.waiting()] == ["{1}", "{2}", "{3}"]
     await store.begin_run(dataclasses.replace(runs[0], state=RunState.RUNNING, operation=4))
     assert [run.id for run in await store.waiting()] == ["{2}", "{3}"]
+
+
+async def test_runs_are_read_page_by_page_whatever_is_added(store: ScheduleStore) -> None:
+    """Each page goes on behind the number of the last one's last run."""
+    (task,) = await store.put([named("\\Nightly")])
+    runs = [dataclasses.replace(RUN, id=f"{{{n}}}", task_id=task.id, occurrence=str(n)) for n in range(6)]
+    for run in runs[:5]:
+        await store.put_run(run)
+    first = await store.search(RunFilter(task_id=task.id), limit=3)
+    await store.put_run(runs[5])
+    second = await store.search(RunFilter(task_id=task.id), before=first[-1][0], limit=3)
+    assert [run.id for _, run in [*first, *second]] == ["{4}", "{3}", "{2}", "{1}", "{0}"]
 
 
 async def test_tasks_are_found_by_what_concerns_them(store: ScheduleStore) -> None:

@@ -87,7 +87,7 @@ class ChannelCollection:
 
     def list(self, machine: str | None = None) -> tuple[ChannelMessage, ...]:
         """What the service says of all of them, or of one machine's."""
-        return self._transport.send(calls.channels(machine)).channels
+        return self._transport.whole(calls.channels(machine)).channels
 
     def start(
         self,

@@ -207,7 +207,7 @@ class HardDiskCollection:
 
     def read(self) -> wire.DiskFiles:
         """The files of the disks in the service's folders, and these folders."""
-        return _ask(self._transport, "", wire.DiskFiles)
+        return self._transport.whole(calls.ask("", wire.DiskFiles))
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -257,7 +257,7 @@ class HardDiskCollection:
     @property
     def exports(self) -> Sequence[wire.ExportMessage]:
         """The disks that are offered by NBD, to machines and to others."""
-        return _ask(self._transport, "exports", wire.ExportList).exports
+        return self._transport.whole(calls.ask("exports", wire.ExportList)).exports
 
     def connect(self, machine: str) -> Sequence[str]:
         """Connect a machine that is off to an export for each of its VHDs; returns the drives concerned.

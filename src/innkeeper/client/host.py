@@ -13,7 +13,7 @@ from innkeeper.client.configuration import Value
 from innkeeper.client.devices import NetworkAdapter
 from innkeeper.client.disks import HardDisk
 from innkeeper.client.tasks import Task
-from innkeeper.client.transport import Transport
+from innkeeper.client.transport import Page, Transport
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.wire import host as wire
 from innkeeper.wire.configuration import ValueList, ValueMessage, ValueRequest, value_message
@@ -386,20 +386,19 @@ class VirtualPC:
 
     def get_hard_disk_files(self, *more: str) -> Sequence[str]:
         """The disk images in the search paths, and in ``more`` (``GetHardDiskFiles``)."""
-        return self._send("GET", "virtual-pc/hard-disk-files", wire.FileList, more=more).files
+        return self._list("virtual-pc/hard-disk-files", wire.FileList, more=more).files
 
     def get_dvd_files(self, *more: str) -> Sequence[str]:
         """The DVD images there (``GetDVDFiles``)."""
-        return self._send("GET", "virtual-pc/dvd-files", wire.FileList, more=more).files
+        return self._list("virtual-pc/dvd-files", wire.FileList, more=more).files
 
     def get_floppy_disk_files(self, *more: str) -> Sequence[str]:
         """The floppy images there (``GetFloppyDiskFiles``)."""
-        return self._send("GET", "virtual-pc/floppy-disk-files", wire.FileList, more=more).files
+        return self._list("virtual-pc/floppy-disk-files", wire.FileList, more=more).files
 
     def get_virtual_machine_files(self, *more: str, without_registered: bool = False) -> Sequence[str]:
         """The machines' definitions there (``GetVirtualMachineFiles``)."""
-        return self._send(
-            "GET",
+        return self._list(
             "virtual-pc/machine-files",
             wire.FileList,
             more=more,
@@ -449,7 +448,7 @@ class VirtualPC:
 
     def read_hosts(self) -> wire.HostList:
         """The hosts, as they are sent: those that answer, and those that do not."""
-        return self._send("GET", "hosts", wire.HostList)
+        return self._list("hosts", wire.HostList)
 
     @property
     def hosts(self) -> Sequence[HostInfo]:
@@ -463,11 +462,11 @@ class VirtualPC:
 
     def read_networks(self) -> wire.NetworkList:
         """The virtual networks, as they are sent."""
-        return self._send("GET", "networks", wire.NetworkList)
+        return self._list("networks", wire.NetworkList)
 
     def read_usb_devices(self) -> wire.UsbDeviceList:
         """The USB devices, as they are sent."""
-        return self._send("GET", "usb", wire.UsbDeviceList)
+        return self._list("usb", wire.UsbDeviceList)
 
     @property
     def virtual_networks(self) -> Sequence[VirtualNetwork]:
@@ -484,7 +483,7 @@ class VirtualPC:
     @property
     def unconnected_network_adapters(self) -> Sequence[NetworkAdapter]:
         """The adapters of all machines whose cable is out (``UnconnectedNetworkAdapters``)."""
-        message = self._send("GET", "networks/unplugged", wire.AdapterList)
+        message = self._list("networks/unplugged", wire.AdapterList)
         return [NetworkAdapter(self._transport, each.machine, each.id) for each in message.adapters]
 
     @property
@@ -504,6 +503,9 @@ class VirtualPC:
         """Take in a machine by its definition's file (``RegisterVirtualMachine``)."""
         request = wire.RegisterRequest(path=path, name=name)
         return self._send("POST", "machines/register", MachineMessage, request)
+
+    def _list(self, what: str, answer: type[Page], **query: bool | tuple[str, ...]) -> Page:
+        return self._transport.whole(calls.around("GET", what, answer, None, **query))
 
     def _send(
         self,

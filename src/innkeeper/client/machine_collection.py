@@ -69,10 +69,10 @@ class MachineCollection:
         return Machine(self._transport, response.name)
 
     def accounts(self) -> tuple[WatchedMessage, ...]:
-        """What all machines do and use, in one call."""
+        """What all machines do and use, page by page."""
         from innkeeper.wire.accountant import WatchedList
 
-        return self._transport.send(calls.get("/v1/accounts", WatchedList)).machines
+        return self._transport.whole(calls.get("/v1/accounts", WatchedList)).machines
 
     def check(self) -> CheckList:
         """Look at all machines now: which can be maintained tonight, and what changes it for the others."""
@@ -80,8 +80,7 @@ class MachineCollection:
 
     def list(self, select: str | None = None) -> tuple[MachineMessage, ...]:
         """What the hosts say of all machines, or of those of a selector; page by page."""
-        pages = self._transport.pages(calls.machines(select))
-        return tuple(message for page in pages for message in page.machines)
+        return self._transport.whole(calls.machines(select)).machines
 
 
 def _called(message: MachineMessage) -> str:

@@ -21,7 +21,7 @@ class People:
 
     def list(self) -> wire.UserList:
         """Everybody, and every group, who has an account or a role here."""
-        return self._transport.send(calls.users())
+        return self._transport.whole(calls.users())
 
     def add(self, name: str, password: str, role: wire.RoleName | None = None) -> wire.UserMessage:
         """Add an account of Innkeeper's own, with a role on the whole inn. Raises ``IdentityError``."""
@@ -79,7 +79,7 @@ class Tokens:
 
     def list(self, *, everybodys: bool = False) -> wire.TokenList:
         """Oldest first."""
-        return self._transport.send(calls.tokens(everybodys))
+        return self._transport.whole(calls.tokens(everybodys))
 
     def make(
         self, name: str, *, scope: Sequence[wire.ScopeRequest] | None = None, days: int | None = 90

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
@@ -63,8 +64,12 @@ class Schedule:
         self, text: str = "", *, states: Sequence[RunState] = (), limit: int = 100
     ) -> tuple[wire.RunMessage, ...]:
         """Instances of all tasks whose path, or whose reason, has a text, newest first, of these states."""
-        query: Query = {"text": text, "state": tuple(states), "limit": limit}
-        return self._transport.send(calls.history(query)).runs
+        return tuple(itertools.islice(self.search(text, states=states), limit))
+
+    def search(self, text: str = "", *, states: Sequence[RunState] = ()) -> Iterator[wire.RunMessage]:
+        """Instances as ``history`` has them, however many there are, page by page."""
+        query: Query = {"text": text, "state": tuple(states)}
+        return (run for page in self._transport.pages(calls.history(query)) for run in page.runs)
 
     @property
     def operations(self) -> dict[str, str]:
@@ -85,7 +90,7 @@ class Schedule:
 
     def running_tasks(self, flags: int = 0) -> NumberedCollection[RunningTask]:
         """The instances of all tasks that are live (``GetRunningTasks``); 1 shows those of hidden tasks."""
-        found = self._transport.send(calls.running(hidden=bool(_flags(flags))))
+        found = self._transport.whole(calls.running(hidden=bool(_flags(flags))))
         return _instances(self._transport, found)
 
 
@@ -139,8 +144,9 @@ class TaskFolder:
 
     def list_tasks(self, *, hidden: bool = False) -> Iterator[RegisteredTask]:
         """The tasks directly in it, hidden ones where they are asked for."""
-        for message in self._transport.send(calls.tasks(self.path, hidden)).tasks:
-            yield RegisteredTask(self._transport, message.path, message)
+        for page in self._transport.pages(calls.tasks(self.path, hidden)):
+            for message in page.tasks:
+                yield RegisteredTask(self._transport, message.path, message)
 
     def task(self, name: str) -> RegisteredTask:
         """The task of this name or path (``GetTask``)."""
@@ -311,7 +317,7 @@ class RegisteredTask:
 
     def runs(self, *, live: bool | None = None) -> tuple[wire.RunMessage, ...]:
         """Return the task's instances, newest first (``GetInstances`` and the history)."""
-        return self._transport.send(calls.runs(self.path, live)).runs
+        return self._transport.whole(calls.runs(self.path, live)).runs
 
 
 def _flags(flags: int) -> int:

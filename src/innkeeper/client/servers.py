@@ -21,7 +21,7 @@ class ServerCollection:
 
     def __iter__(self) -> Iterator[ServerMessage]:
         """Go over the servers, by name."""
-        return iter(self._transport.send(calls.servers()).servers)
+        return (server for page in self._transport.pages(calls.servers()) for server in page.servers)
 
     def __getitem__(self, name: str) -> ServerMessage:
         """Return one server as it is now. Raises ``ServiceError`` (ERROR_NOT_FOUND)."""

@@ -17,14 +17,13 @@ from innkeeper.client.calls.call import raw
 from innkeeper.client.doors import Door, LocalDoor, not_running
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.wire.event_stream import EventStream, StreamEvent
-from innkeeper.wire.messages import MachineList, UpdateList
+from innkeeper.wire.messages import Paged
 from innkeeper.wire.places import sockets_to_try
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
-#: A list of which there may be more.
-Page = TypeVar("Page", MachineList, UpdateList)
+Page = TypeVar("Page", bound=Paged)
 
 #: Longer than the service's heartbeat on a quiet stream.
 STREAM_SILENCE_SECONDS = 45.0
@@ -79,6 +78,10 @@ class Transport:
             after = page.next_after
             if after is None:
                 return
+
+    def whole(self, call: Call[Page]) -> Page:
+        """Send a call for each page of a list; returns all pages as one. Raises as ``send`` does."""
+        return call.answer.joined(self.pages(call))
 
     def lines(self, call: Call[Answer]) -> Iterator[Answer]:
         """Send a call and read its answer line by line, as it comes; raises as ``send`` does."""

@@ -134,8 +134,7 @@ class UpdateCollection:
 
     def list(self, machine: str | None = None) -> tuple[UpdateMessage, ...]:
         """What is known of all bookings, with their runs, page by page."""
-        pages = self._transport.pages(calls.updates(machine))
-        return tuple(message for page in pages for message in page.updates)
+        return self._transport.whole(calls.updates(machine)).updates
 
 
 def _require_zone(name: str, moment: dt.datetime | None) -> None:

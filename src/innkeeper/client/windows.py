@@ -17,7 +17,7 @@ class WindowCollection:
 
     def __iter__(self) -> Iterator[WindowMessage]:
         """All of them, by name."""
-        return iter(self._transport.send(calls.windows()).windows)
+        return (window for page in self._transport.pages(calls.windows()) for window in page.windows)
 
     def add(self, window: WindowRequest) -> WindowMessage:
         """Add a window; raises ``InvalidArgument`` for one that can never be open."""

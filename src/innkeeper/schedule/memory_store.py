@@ -14,9 +14,10 @@ from innkeeper.schedule.ports import Claim
 from innkeeper.schedule.registered import (
     REGISTERED_FIELDS,
     Folder,
+    NumberedRun,
     Registered,
     Run,
-    RunState,
+    RunFilter,
     Watch,
     differences,
 )
@@ -168,15 +169,26 @@ class MemoryScheduleStore:
             )
         return _written()
 
-    async def search(self, text: str, *, states: Sequence[RunState], limit: int) -> Sequence[Run]:
-        wanted = text.casefold()
+    async def search(
+        self, wanted: RunFilter, *, before: int | None = None, limit: int
+    ) -> Sequence[NumberedRun]:
         found = [
-            run
-            for run in reversed(self._runs.values())
-            if (not states or run.state in states)
-            and wanted in f"{self._tasks[run.task_id].path}\n{run.reason}".casefold()
+            (number, run)
+            for number, run in reversed([*enumerate(self._runs.values(), 1)])
+            if (before is None or number < before) and self._fits(run, wanted)
         ]
         return found[:limit]
+
+    def _fits(self, run: Run, wanted: RunFilter) -> bool:
+        return (
+            (wanted.task_id is None or run.task_id == wanted.task_id)
+            and (wanted.live is None or run.state.is_live == wanted.live)
+            and (not wanted.states or run.state in wanted.states)
+            and (not wanted.text or wanted.text.casefold() in self._text_of(run))
+        )
+
+    def _text_of(self, run: Run) -> str:
+        return f"{self._tasks[run.task_id].path}\n{run.reason}".casefold()
 
     async def waiting(self) -> Sequence[Run]:
         return [run for run in self._runs.values() if run.state.is_live and run.operation is None]
@@ -187,12 +199,7 @@ class MemoryScheduleStore:
     async def runs(
         self, task_id: int | None = None, *, live: bool | None = None, limit: int = 100
     ) -> Sequence[Run]:
-        found = [
-            run
-            for run in reversed(self._runs.values())
-            if (task_id is None or run.task_id == task_id) and (live is None or run.state.is_live == live)
-        ]
-        return found[:limit]
+        return [run for _, run in await self.search(RunFilter(task_id=task_id, live=live), limit=limit)]
 
 
 def _written() -> Awaitable[None]:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from innkeeper.schedule.calendar.named import NamedCalendar
 from innkeeper.schedule.path import SchedulePath
-from innkeeper.schedule.registered import Folder, Registered, Run, RunState, Watch
+from innkeeper.schedule.registered import Folder, NumberedRun, Registered, Run, RunFilter, Watch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,11 +107,10 @@ class ScheduleStore(Protocol):
 
     async def run(self, run_id: str) -> Run | None: ...
 
-    async def search(self, text: str, *, states: Sequence[RunState], limit: int) -> Sequence[Run]:
-        """The runs of tasks whose path, or whose own reason, has a text in any case, newest first.
-
-        In one of ``states``, where any are given.
-        """
+    async def search(
+        self, wanted: RunFilter, *, before: int | None = None, limit: int
+    ) -> Sequence[NumberedRun]:
+        """The runs that are wanted, newest first, each with its number, which is below ``before``."""
 
     async def waiting(self) -> Sequence[Run]:
         """The live runs that no operation carries, the oldest first."""

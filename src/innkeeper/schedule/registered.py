@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from innkeeper.errors import ErrorCode
@@ -132,3 +132,21 @@ class Run:
     def has_succeeded(self) -> bool:
         """Whether the task has done what it is for."""
         return self.state is RunState.FINISHED and not self.result
+
+
+#: A run and its number: later ones have greater numbers.
+NumberedRun = tuple[int, Run]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RunFilter:
+    """Which runs are wanted: those for which all that is said holds."""
+
+    #: Of this task.
+    task_id: int | None = None
+    #: Those that have not ended, or those that have.
+    live: bool | None = None
+    #: In the task's path, or in the run's own reason, in any case.
+    text: str = ""
+    #: In one of these states, where any are given.
+    states: Sequence[RunState] = ()

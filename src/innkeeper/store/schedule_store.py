@@ -17,8 +17,10 @@ from innkeeper.schedule.ports import Claim
 from innkeeper.schedule.registered import (
     REGISTERED_FIELDS,
     Folder,
+    NumberedRun,
     Registered,
     Run,
+    RunFilter,
     RunState,
     Series,
     Watch,
@@ -232,18 +234,15 @@ class SqlScheduleStore:
         # A power cut may take it back: the run then reads as interrupted, and is not started twice.
         return self._database.write_rows(*rows, lazily=True)
 
-    async def search(self, text: str, *, states: Sequence[RunState], limit: int) -> Sequence[Run]:
-        """The runs of tasks whose path, or whose own reason, has a text, newest first."""
-        query = sa.select(runs_table).order_by(runs_table.c.number.desc()).limit(limit)
-        if text:
-            within = sa.select(tasks_table.c.id).where(tasks_table.c.path.icontains(text, autoescape=True))
-            query = query.where(
-                runs_table.c.task_id.in_(within) | runs_table.c.reason.icontains(text, autoescape=True)
-            )
-        if states:
-            query = query.where(runs_table.c.state.in_([state.value for state in states]))
+    async def search(
+        self, wanted: RunFilter, *, before: int | None = None, limit: int
+    ) -> Sequence[NumberedRun]:
+        """The runs that are wanted, newest first, each with its number, which is below ``before``."""
+        query = _fitting(wanted).order_by(runs_table.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(runs_table.c.number < before)
         rows = await self._database.read(lambda c: c.execute(query).all())
-        return [_run(row) for row in rows]
+        return [(row.number, _run(row)) for row in rows]
 
     async def waiting(self) -> Sequence[Run]:
         """The live runs that no operation carries, the oldest first."""
@@ -260,14 +259,7 @@ class SqlScheduleStore:
         self, task_id: int | None = None, *, live: bool | None = None, limit: int = 100
     ) -> Sequence[Run]:
         """Return runs, newest first."""
-        query = sa.select(runs_table).order_by(runs_table.c.number.desc()).limit(limit)
-        if task_id is not None:
-            query = query.where(runs_table.c.task_id == task_id)
-        if live is not None:
-            ended = runs_table.c.ended_at
-            query = query.where(ended.is_(None) if live else ended.is_not(None))
-        rows = await self._database.read(lambda c: c.execute(query).all())
-        return [_run(row) for row in rows]
+        return [run for _, run in await self.search(RunFilter(task_id=task_id, live=live), limit=limit)]
 
     async def _one(self, query: sa.Select[tuple[object, ...]], of: str | int) -> Registered | None:
         row = await self._database.read(lambda c: c.execute(query, {"of": of}).one_or_none())
@@ -282,6 +274,22 @@ class SqlScheduleStore:
 
 
 # Rows
+
+
+def _fitting(wanted: RunFilter) -> sa.Select[tuple[object, ...]]:
+    query = sa.select(runs_table)
+    if wanted.task_id is not None:
+        query = query.where(runs_table.c.task_id == wanted.task_id)
+    if wanted.live is not None:
+        ended = runs_table.c.ended_at
+        query = query.where(ended.is_(None) if wanted.live else ended.is_not(None))
+    if wanted.text:
+        within = sa.select(tasks_table.c.id).where(tasks_table.c.path.icontains(wanted.text, autoescape=True))
+        reason = runs_table.c.reason.icontains(wanted.text, autoescape=True)
+        query = query.where(runs_table.c.task_id.in_(within) | reason)
+    if wanted.states:
+        query = query.where(runs_table.c.state.in_([state.value for state in wanted.states]))
+    return query
 
 
 def _inserted(connection: sa.Connection, tasks: Sequence[Registered]) -> Sequence[Registered]:

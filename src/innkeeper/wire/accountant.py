@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime
 
-from innkeeper.wire.messages import MachineStateName, Message
+from innkeeper.wire.messages import MachineStateName, Message, Paged
 
 
 class RatesMessage(Message):
@@ -53,7 +53,9 @@ class WatchedMessage(Message):
     heartbeat: int | None
 
 
-class WatchedList(Message):
+class WatchedList(Paged):
     """Machines with their accounts, by name."""
+
+    entries_field = "machines"
 
     machines: tuple[WatchedMessage, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime
 
-from innkeeper.wire.messages import Message, Request
+from innkeeper.wire.messages import Message, Paged, Request
 
 #: An empty message of a channel's WebSocket, either way: no more bytes follow from that side.
 END = b""
@@ -49,7 +49,9 @@ class ChannelMessage(Message):
     last_trouble: str
 
 
-class ChannelList(Message):
+class ChannelList(Paged):
     """Channels, by pipe name."""
+
+    entries_field = "channels"
 
     channels: tuple[ChannelMessage, ...]

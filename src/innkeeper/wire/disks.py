@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime, Field
 
-from innkeeper.wire.messages import Message, Request
+from innkeeper.wire.messages import Message, Paged, Request
 from innkeeper.wire.states import DiskFormat
 
 #: Longer paths there are none on Linux.
@@ -43,8 +43,10 @@ class ChainMessage(Message):
     disks: tuple[HardDiskMessage, ...]
 
 
-class DiskFiles(Message):
+class DiskFiles(Paged):
     """The disks of the service, by the names of their files (``IVMVirtualPC::GetHardDiskFiles``)."""
+
+    entries_field = "files"
 
     #: The folders in which it works on disks.
     roots: tuple[str, ...]
@@ -178,7 +180,9 @@ class ExportMessage(Message):
     writable: bool
 
 
-class ExportList(Message):
+class ExportList(Paged):
     """The disks that are offered, to machines and to others."""
+
+    entries_field = "exports"
 
     exports: tuple[ExportMessage, ...]

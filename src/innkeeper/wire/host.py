@@ -8,7 +8,7 @@ from typing import Annotated, TypedDict
 from pydantic import AwareDatetime, Field
 
 from innkeeper.wire.disks import MAX_PATH_CHARS
-from innkeeper.wire.messages import Message, Request, named
+from innkeeper.wire.messages import Message, Paged, Request, named
 from innkeeper.wire.states import Accelerator
 from innkeeper.wire.virtual_pc import FloppyDiskImageType, UsbDeviceClass
 
@@ -63,8 +63,10 @@ class HostAway(Message):
     seen_at: AwareDatetime | None = None
 
 
-class HostList(Message):
+class HostList(Paged):
     """The hosts of the service: those that answer, and those that do not."""
+
+    entries_field = "hosts"
 
     hosts: tuple[HostInfoMessage, ...]
     away: tuple[HostAway, ...] = ()
@@ -88,14 +90,18 @@ class NetworkMessage(Message):
     adapters: tuple[AdapterName, ...]
 
 
-class NetworkList(Message):
+class NetworkList(Paged):
     """The virtual networks of all hosts."""
+
+    entries_field = "networks"
 
     networks: tuple[NetworkMessage, ...]
 
 
-class AdapterList(Message):
+class AdapterList(Paged):
     """Network adapters."""
+
+    entries_field = "adapters"
 
     adapters: tuple[AdapterName, ...]
 
@@ -117,8 +123,10 @@ class UsbDeviceMessage(Message):
     machine: str
 
 
-class UsbDeviceList(Message):
+class UsbDeviceList(Paged):
     """The USB devices of all hosts."""
+
+    entries_field = "devices"
 
     devices: tuple[UsbDeviceMessage, ...]
 
@@ -148,8 +156,10 @@ class PathsRequest(Request):
     search_paths: tuple[str, ...] | None = Field(default=None, max_length=100)
 
 
-class FileList(Message):
+class FileList(Paged):
     """Files, by path."""
+
+    entries_field = "files"
 
     files: tuple[str, ...]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import AwareDatetime, Field, PlainSerializer, SecretStr, SerializationInfo, model_validator
 
-from innkeeper.wire.messages import Message, Request
+from innkeeper.wire.messages import Message, Paged, Request
 from innkeeper.wire.states import RoleName as RoleName
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
@@ -74,8 +74,10 @@ class UserMessage(Message):
     roles: tuple[GrantMessage, ...] = ()
 
 
-class UserList(Message):
+class UserList(Paged):
     """Everybody who has an account or a role here."""
+
+    entries_field = "users"
 
     users: tuple[UserMessage, ...]
     #: The realms that take passwords.
@@ -158,8 +160,10 @@ class TokenMessage(Message):
     good: bool
 
 
-class TokenList(Message):
+class TokenList(Paged):
     """Tokens, oldest first."""
+
+    entries_field = "tokens"
 
     tokens: tuple[TokenMessage, ...]
 

@@ -10,8 +10,8 @@ import base64
 import contextlib
 import datetime as dt
 import enum
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self, TypeVar
 
 from pydantic import (
     AwareDatetime,
@@ -101,6 +101,23 @@ class Message(BaseModel):
     """What the service says. Fields that a later service adds are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+
+class Paged(Message):
+    """One page of a list."""
+
+    #: The field that has the list's entries.
+    entries_field: ClassVar[str]
+
+    #: Ask with this as ``after`` for the next page; nothing where there is no more.
+    next_after: str | None = None
+
+    @classmethod
+    def joined(cls, pages: Iterable[Self]) -> Self:
+        """Return the whole list: the first page, with the entries of all."""
+        first, *others = pages
+        entries = tuple(entry for page in (first, *others) for entry in getattr(page, cls.entries_field))
+        return first.model_copy(update={cls.entries_field: entries, "next_after": None})
 
 
 class Request(BaseModel):
@@ -249,12 +266,12 @@ class MachineMessage(Message):
     as_of: AwareDatetime | None = None
 
 
-class MachineList(Message):
+class MachineList(Paged):
     """Machines, by name."""
 
+    entries_field = "machines"
+
     machines: tuple[MachineMessage, ...]
-    #: Ask with this as ``after`` for the next page; nothing where there is no more.
-    next_after: str | None = None
 
 
 class TaskMessage(Message):
@@ -377,12 +394,12 @@ class UpdateMessage(Message):
     task: TaskMessage | None = None
 
 
-class UpdateList(Message):
+class UpdateList(Paged):
     """Bookings, by start."""
 
+    entries_field = "updates"
+
     updates: tuple[UpdateMessage, ...]
-    #: Ask with this as ``after`` for the next page; nothing where there is no more.
-    next_after: str | None = None
 
 
 class PackageMessage(Message):
@@ -481,8 +498,10 @@ class WindowMessage(Message):
     next: OpeningMessage | None
 
 
-class WindowList(Message):
+class WindowList(Paged):
     """All windows, by name."""
+
+    entries_field = "windows"
 
     windows: tuple[WindowMessage, ...]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime, Field
 
-from innkeeper.wire.messages import Message, Request
+from innkeeper.wire.messages import Message, Paged, Request
 from innkeeper.wire.states import RunState, TaskState
 
 #: CREATE_OR_UPDATE of the documented flags of registration.
@@ -47,8 +47,10 @@ class ScheduledTaskMessage(Message):
     notices: tuple[str, ...] = ()
 
 
-class ScheduledTaskList(Message):
+class ScheduledTaskList(Paged):
     """Registered tasks, in the order of their paths."""
+
+    entries_field = "tasks"
 
     tasks: tuple[ScheduledTaskMessage, ...]
 
@@ -115,8 +117,10 @@ class RunMessage(Message):
     task_id: int | None
 
 
-class RunList(Message):
+class RunList(Paged):
     """Instances of a task, newest first."""
+
+    entries_field = "runs"
 
     runs: tuple[RunMessage, ...]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime
 
-from innkeeper.wire.messages import Message, Request
+from innkeeper.wire.messages import Message, Paged, Request
 from innkeeper.wire.states import ServerState
 
 
@@ -43,8 +43,10 @@ class ServerMessage(Message):
     answers: bool
 
 
-class ServerList(Message):
+class ServerList(Paged):
     """The servers, by name."""
+
+    entries_field = "servers"
 
     servers: tuple[ServerMessage, ...]
 

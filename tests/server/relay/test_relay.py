@@ -325,6 +325,24 @@ async def test_lists_that_need_living_answers_are_of_all_servers(inn: Inn, path:
         assert any("cellar" in name for name in names[0])
 
 
+@pytest.mark.parametrize("path", ["/v1/hosts", "/v1/networks", "/v1/usb", "/v1/accounts"])
+async def test_lists_of_all_servers_come_in_pages(inn: Inn, path: str) -> None:
+    """Whichever door is asked for the next one; entries of one server are between those of the other."""
+    whole = _names((await inn[0].http.get(path)).json())
+    paged, after = [], ""
+    for door in itertools.cycle(inn):
+        query = {"limit": 1} | ({"after": after} if after else {})
+        page = (await door.http.get(path, params=query)).json()
+        assert len(_names(page)) == 1
+        paged += _names(page)
+        after = page["next_after"]
+        if after is None:
+            break
+    assert paged == whole
+    for wrong in ({"after": "x"}, {"limit": "0"}):
+        assert (await inn[1].http.get(path, params=wrong)).status_code == 422
+
+
 def _names(body: dict[str, list[dict[str, object]]]) -> list[str]:
     lists = [value for value in body.values() if isinstance(value, list)]
     return [f"{item.get('host')} {item.get('name')} {item.get('machine')}" for each in lists for item in each]

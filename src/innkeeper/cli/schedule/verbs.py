@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -345,26 +346,26 @@ def history(
     session = session_of(context)
     if state is not None and state not in _STATES:
         raise InvalidArgument(f"“{state}” is not a state.", advice=f"Write one of {', '.join(_STATES)}.")
-    runs = _history(session, path, search, state)[:limit]
+    runs = tuple(itertools.islice(_history(session, path, search, state), limit))
     if session.json:
-        session.answer(RunList(runs=tuple(runs)))
+        session.answer(RunList(runs=runs))
     elif runs:
         session.out.print(_runs_table(session, runs, paths=path is None))
     else:
         session.note("There are no runs.")
 
 
-def _history(session: Session, path: str | None, search: str, state: str | None) -> list[RunMessage]:
+def _history(session: Session, path: str | None, search: str, state: str | None) -> Iterator[RunMessage]:
     states = _STATES[state] if state else ()
     if path is None:
-        found = session.inn.schedule.history(search, states=states, limit=1000)
+        found = session.inn.schedule.search(search, states=states)
     else:
-        found = tuple(
+        found = (
             run
             for run in session.inn.schedule.task(path).runs()
             if (not states or run.state in states) and search.casefold() in run.reason.casefold()
         )
-    return [run for run in found if state != "failed" or run.state is not RunState.FINISHED or run.result]
+    return (run for run in found if state != "failed" or run.state is not RunState.FINISHED or run.result)
 
 
 def _runs_table(session: Session, runs: Sequence[RunMessage], *, paths: bool) -> Table:

@@ -16,7 +16,7 @@ from innkeeper.schedule.calendar.named import NamedCalendar
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import InstancesPolicy, TaskRunFlags, TaskState
 from innkeeper.schedule.ports import Calendars, Claim, ScheduleStore
-from innkeeper.schedule.registered import Registered, Run, RunState
+from innkeeper.schedule.registered import Registered, Run, RunFilter, RunState
 from innkeeper.schedule.running import due
 from innkeeper.schedule.running.instance import Instances, definition_of
 from innkeeper.schedule.running.perform import Pausable
@@ -226,12 +226,6 @@ class Scheduler:
         """The instances of a task, newest first (``GetInstances``, and those that ended)."""
         return await self._store.runs(task.id, live=live)
 
-    async def running(self) -> Sequence[tuple[Run, Registered]]:
-        """The instances of all tasks that are live, newest first (``GetRunningTasks``)."""
-        live = await self._store.runs(live=True, limit=10_000)
-        tasks = {number: await self._store.get(number) for number in {run.task_id for run in live}}
-        return [(run, task) for run in live if (task := tasks[run.task_id]) is not None]
-
     async def instance(self, identifier: str) -> tuple[Run, Registered]:
         """A live instance and its task (``IRunningTask``). Raises ``ScheduleError`` (0x8004130B)."""
         run = await self._store.run(identifier.upper())
@@ -241,12 +235,15 @@ class Scheduler:
         return run, task
 
     async def search(
-        self, text: str, *, states: Sequence[RunState] = (), limit: int = 100
-    ) -> Sequence[tuple[Run, Registered]]:
-        """The instances whose task's path, or whose reason, has a text, with their tasks; newest first."""
-        found = await self._store.search(text, states=states, limit=limit)
-        tasks = {task_id: await self._store.get(task_id) for task_id in {run.task_id for run in found}}
-        return [(run, task) for run in found if (task := tasks[run.task_id]) is not None]
+        self, wanted: RunFilter, *, before: int | None = None, limit: int
+    ) -> Sequence[tuple[int, Run, Registered | None]]:
+        """The instances that are wanted, newest first: with their numbers, lower than ``before``, and tasks.
+
+        ``None`` for a task that has just been deleted.
+        """
+        found = await self._store.search(wanted, before=before, limit=limit)
+        tasks = {task_id: await self._store.get(task_id) for task_id in {run.task_id for _, run in found}}
+        return [(number, run, tasks[run.task_id]) for number, run in found]
 
     # Machinery
 

@@ -73,10 +73,13 @@ class Subject:
         same: tuple[str, ...] = (),
         all_true: tuple[str, ...] = (),
         list_of_hosts: bool = False,
+        pages_of: str = "",
         **lists: tuple[str, ...],
     ) -> Subject:
         """The same for a list of which each server has a part; ``lists`` names each list's order."""
-        gathered = Gathered(tuple(lists.items()), same=same, all_true=all_true, list_of_hosts=list_of_hosts)
+        gathered = Gathered(
+            tuple(lists.items()), same=same, all_true=all_true, list_of_hosts=list_of_hosts, pages_of=pages_of
+        )
         return dataclasses.replace(self, gathered=gathered)
 
 

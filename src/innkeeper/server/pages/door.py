@@ -7,7 +7,7 @@ caller, and are refused by the same errors. No socket is crossed: the request go
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -16,13 +16,11 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Scope
 
 from innkeeper.errors import ErrorCode, ServiceError
-from innkeeper.wire.messages import MachineList, Problem, UpdateList
+from innkeeper.wire.messages import Paged, Problem
 from innkeeper.wire.problems import revive
 
 Answer = TypeVar("Answer", bound=BaseModel)
-#: A list of which there may be more on a next page.
-Page = TypeVar("Page", MachineList, UpdateList)
-Item = TypeVar("Item")
+Page = TypeVar("Page", bound=Paged)
 Value = str | int | float | bool | None
 #: A message, or the fields of one: secrets travel in fields, since messages hide them.
 Body = BaseModel | Mapping[str, Value] | None
@@ -90,18 +88,14 @@ class Door:
         }
 
 
-async def every(
-    door: Door, path: str, answer: type[Page], items: Callable[[Page], Iterable[Item]], /, **query: Value
-) -> Sequence[Item]:
-    """Send a GET for each page of a list; returns what is on all of them."""
-    found: list[Item] = []
+async def whole(door: Door, path: str, answer: type[Page], /, **query: Value) -> Page:
+    """Send a GET for each page of a list; returns all pages as one. Raises the operation's own error."""
+    pages: list[Page] = []
     after: str | None = None
-    while True:
-        page = await door.get(path, answer, **query, after=after)
-        found += items(page)
-        after = page.next_after
-        if after is None:
-            return found
+    while not pages or after is not None:
+        pages.append(await door.get(path, answer, **query, after=after))
+        after = pages[-1].next_after
+    return answer.joined(pages)
 
 
 class _Exchange:

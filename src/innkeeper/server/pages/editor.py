@@ -17,7 +17,7 @@ from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import TaskCreation
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.server.identity.needs import caller_of, refuse
-from innkeeper.server.pages.door import Door, every
+from innkeeper.server.pages.door import Door, whole
 from innkeeper.server.pages.drafts import DAYS, Draft, Drafting
 from innkeeper.server.pages.forms import Form, Mistake, mistake_of, mistake_of_field, read_form, wrong
 from innkeeper.server.pages.rendering import answer, show
@@ -162,7 +162,7 @@ def _editing(found: ScheduledTaskMessage, *, as_xml: bool) -> Editing:
 async def _page(request: Request, editing: Editing, *, status: int = 200) -> Response:
     """Render the editor."""
     refuse(caller_of(request), Role.ADMINISTRATOR, folder(editing.path or editing.folder))
-    machines = await every(Door(request), "/machines", MachineList, lambda page: page.machines)
+    machines = (await whole(Door(request), "/machines", MachineList)).machines
     values: Mapping[str, object] = {
         "editing": editing,
         "draft": editing.draft,

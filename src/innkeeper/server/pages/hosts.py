@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from innkeeper.errors import ErrorCode, InvalidArgument
-from innkeeper.server.pages.door import Door
+from innkeeper.server.pages.door import Door, whole
 from innkeeper.server.pages.forms import read_form
 from innkeeper.server.pages.rendering import answer, is_fragment, show
 from innkeeper.server.pages.visitor import visitor_of
@@ -70,10 +70,10 @@ ACTS: Final = {
 async def hosts(request: Request) -> Response:
     """Show the servers and the hosts: what each does, and why one is away."""
     door = Door(request)
-    servers = (await door.get("/servers", ServerList)).servers
+    servers = (await whole(door, "/servers", ServerList)).servers
     values = {
         "servers": servers,
-        "hosts": await door.get("/hosts", HostList),
+        "hosts": await whole(door, "/hosts", HostList),
         "stand_ins": _stand_ins(servers),
         "acts": await _acts_for(request, servers),
         "look_seconds": LOOK_SECONDS,

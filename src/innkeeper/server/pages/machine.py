@@ -16,7 +16,7 @@ from innkeeper.machines.command import LIFE
 from innkeeper.machines.undo.overlay_names import run_of
 from innkeeper.server.http.kept_slashes import kept
 from innkeeper.server.pages.disks import trees
-from innkeeper.server.pages.door import Door, every
+from innkeeper.server.pages.door import Door, whole
 from innkeeper.server.pages.forms import Mistake, mistake_of, read_form, wrong
 from innkeeper.server.pages.machines import SHOWING
 from innkeeper.server.pages.rendering import answer, is_fragment, show
@@ -123,9 +123,9 @@ async def _values(request: Request, found: MachineMessage) -> dict[str, object]:
         "showing": SHOWING,
         "running": (await door.get("/tasks", TaskList, machine=found.title, live=True, limit=20)).tasks,
         "history": (await door.get("/tasks", TaskList, machine=found.title, live=False, limit=15)).tasks,
-        "updates": await every(door, "/updates", UpdateList, lambda page: page.updates, machine=found.title),
+        "updates": (await whole(door, "/updates", UpdateList, machine=found.title)).updates,
         "disks": trees(found.disks, await _chains(door, found)),
-        "channels": (await door.get("/channels", ChannelList, machine=found.title)).channels,
+        "channels": (await whole(door, "/channels", ChannelList, machine=found.title)).channels,
         "graphs": _GRAPHS,
         "now_of": _now_of(await door.get(f"/machines/{kept(found.title)}/account", AccountMessage)),
         "check": None,

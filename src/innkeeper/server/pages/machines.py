@@ -16,7 +16,7 @@ from innkeeper.server.http.kept_slashes import kept
 from innkeeper.server.identity.needs import caller_of
 from innkeeper.server.identity.subjects import house_of, resource_of
 from innkeeper.server.pages import words
-from innkeeper.server.pages.door import Door, every
+from innkeeper.server.pages.door import Door, whole
 from innkeeper.server.pages.numbers import number_in
 from innkeeper.server.pages.rendering import answer, is_fragment, show
 from innkeeper.wire.events import EventGroup, EventKind, filter_of
@@ -60,7 +60,7 @@ class Wanted:
 
 async def machines(request: Request) -> Response:
     """Show the machines that the visitor may see, a page of cards at a time."""
-    everyone = await every(Door(request), "/machines", MachineList, lambda page: page.machines)
+    everyone = (await whole(Door(request), "/machines", MachineList)).machines
     wanted = _wanted(request)
     found = [machine for machine in everyone if wanted.holds(machine)]
     page = number_in(request.query_params.get("page"), "page", least=1) or 1

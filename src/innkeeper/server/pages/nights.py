@@ -12,7 +12,7 @@ from urllib.parse import quote
 from innkeeper.schedule.calendar import zone_database
 from innkeeper.server.messages import window_of
 from innkeeper.server.pages import words
-from innkeeper.server.pages.door import Door, every
+from innkeeper.server.pages.door import Door, whole
 from innkeeper.server.pages.words import Sign
 from innkeeper.updates.order import UPDATE_RUN
 from innkeeper.updates.window import Window
@@ -133,7 +133,7 @@ class Night:
 
 async def night_of(door: Door, now: dt.datetime, date: dt.date | None) -> Night:
     """Return the night that begins on ``date``, or the current one."""
-    windows = (await door.get("/windows", WindowList)).windows
+    windows = (await whole(door, "/windows", WindowList)).windows
     # Off the loop: a zone's file may have to be read.
     frame = await asyncio.to_thread(_frame, windows, now, date)
     start, end = frame.start, frame.end
@@ -209,10 +209,10 @@ def _openings(
 async def _stays(
     door: Door, plan: Sequence[PlannedMessage], start: dt.datetime, end: dt.datetime
 ) -> list[Stay]:
-    updates = await every(door, "/updates", UpdateList, lambda page: page.updates)
+    updates = (await whole(door, "/updates", UpdateList)).updates
     bookings = {(update.machine, update.identifier): update for update in updates}
     by_task = {update.task_id: update for update in updates if update.task_id is not None}
-    machines = await every(door, "/machines", MachineList, lambda page: page.machines)
+    machines = (await whole(door, "/machines", MachineList)).machines
     hosts = {machine.name: machine.host for machine in machines}
     predicted = {entry.task_id: entry for entry in plan if entry.task_id is not None}
     runs = [

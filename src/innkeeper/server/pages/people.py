@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from innkeeper.errors import InnkeeperError
-from innkeeper.server.pages.door import Door
+from innkeeper.server.pages.door import Door, whole
 from innkeeper.server.pages.forms import Form, Mistake, mistake_of, mistake_of_field, read_form, wrong
 from innkeeper.server.pages.numbers import number_in
 from innkeeper.server.pages.rendering import answer, is_fragment, show
@@ -182,7 +182,7 @@ async def _done(
 async def _people(
     request: Request, *, form: Form | None = None, mistakes: list[Mistake] | None = None, status: int = 200
 ) -> Response:
-    found = await Door(request).get("/users", UserList)
+    found = await whole(Door(request), "/users", UserList)
     values = {
         "users": found.users,
         "realms": found.realms,
@@ -201,7 +201,7 @@ async def _account(
     mistakes: list[Mistake] | None = None,
     status: int = 200,
 ) -> Response:
-    tokens = (await Door(request).get("/tokens", TokenList)).tokens
+    tokens = (await whole(Door(request), "/tokens", TokenList)).tokens
     values = {
         "tokens": tokens,
         "made": made,

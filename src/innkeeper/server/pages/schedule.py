@@ -16,7 +16,7 @@ from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.server.pages import drafts
-from innkeeper.server.pages.door import Door
+from innkeeper.server.pages.door import Door, whole
 from innkeeper.server.pages.forms import read_form
 from innkeeper.server.pages.rendering import answer, is_fragment, show
 from innkeeper.server.pages.visitor import offered_on_folder
@@ -77,7 +77,7 @@ async def schedule(request: Request) -> Response:
 
 
 async def _tasks(door: Door, folder: str) -> Sequence[ScheduledTaskMessage]:
-    return (await door.get("/schedule/tasks", ScheduledTaskList, folder=folder)).tasks
+    return (await whole(door, "/schedule/tasks", ScheduledTaskList, folder=folder)).tasks
 
 
 async def tree(door: Door) -> list[Branch]:
@@ -96,7 +96,7 @@ async def task(request: Request) -> Response:
     """Show one scheduled task: triggers, actions and history."""
     door, path = Door(request), request.query_params.get("path", "")
     found = await door.get("/schedule/task", ScheduledTaskMessage, path=path)
-    runs = (await door.get("/schedule/task/runs", RunList, path=found.path)).runs
+    runs = (await whole(door, "/schedule/task/runs", RunList, path=found.path)).runs
     definition = TaskDefinition.from_xml(found.xml)
     values = {
         "task": found,

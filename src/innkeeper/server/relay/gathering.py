@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
+from pydantic import TypeAdapter
+from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.errors import ServiceError
 from innkeeper.identity.caller import Caller
+from innkeeper.server.http.paging import PageWanted, by_fields, value_at
 from innkeeper.server.relay.neighbours import Neighbours
 from innkeeper.server.relay.reference import Gathered
 from innkeeper.wire.events import Json
+from innkeeper.wire.queries import DEFAULT_LIMIT
 
 _log = structlog.get_logger(__name__)
 
@@ -26,6 +30,10 @@ MISSING: Final = b"innkeeper-missing-servers"
 
 _OWN_CONDITIONS: Final = frozenset({b"if-none-match", b"if-match", b"accept-encoding"})
 _OWN_ANSWER: Final = frozenset({b"etag", b"content-length"})
+
+#: Where an answer says where the next page goes on.
+_NEXT: Final = "next_after"
+_LIMIT: Final = TypeAdapter(int)
 
 Part = Mapping[str, Json]
 
@@ -56,13 +64,21 @@ async def gather(
         for each in asked:
             each.cancel()
     missing = await _missing(neighbours, {name for name, _ in parts})
-    body = merged(json.loads(own.body), [part for _, part in parts], gathered)
-    if gathered.list_of_hosts:
-        body = await _with_hosts_of_missing(neighbours, body)
+    wanted = _page_of(scope) if gathered.pages_of else PageWanted()
+    body = merged(json.loads(own.body), [part for _, part in parts], gathered, wanted)
+    if gathered.list_of_hosts and wanted.is_first:
+        told_elsewhere = {name for name, _ in parts} if body.get(_NEXT) is not None else set()
+        body = await _with_hosts_of_missing(neighbours, body, told_elsewhere)
     await own.replaced(json.dumps(body, ensure_ascii=False).encode(), missing, send)
 
 
-def merged(own: Part, others: Iterable[Part], gathered: Gathered) -> dict[str, Json]:
+def _page_of(scope: Scope) -> PageWanted:
+    """Return the page that a request asks for, once the route has found nothing wrong with it."""
+    query = QueryParams(scope["query_string"])
+    return PageWanted(query.get("after"), _LIMIT.validate_python(query.get("limit", DEFAULT_LIMIT)))
+
+
+def merged(own: Part, others: Sequence[Part], gathered: Gathered, wanted: PageWanted) -> dict[str, Json]:
     """Put the parts together: lists one behind the other, in their order; all else is this server's.
 
     Of items that are the same the one with more to say is taken: the owner knows most.
@@ -75,7 +91,14 @@ def merged(own: Part, others: Iterable[Part], gathered: Gathered) -> dict[str, J
                 key = _key(item, gathered.same or by)
                 if key not in items or _weight(item) > _weight(items[key]):
                     items[key] = item
-        body[name] = _sorted(items.values(), by)
+        if name == gathered.pages_of:
+            more = any(part.get(_NEXT) is not None for part in (own, *others))
+            page = wanted.of(items.values(), by_fields(*by), more=more)
+            body[name], body[_NEXT] = [*page.entries], page.next_after
+        elif gathered.pages_of and not wanted.is_first:
+            body[name] = []
+        else:
+            body[name] = _sorted(items.values(), by)
     for name in gathered.all_true:
         body[name] = all(bool(part.get(name)) for part in (own, *others))
     return body
@@ -85,27 +108,13 @@ def _sorted(items: Iterable[Mapping[str, Json]], by: Sequence[str]) -> list[Json
     return [*sorted(items, key=lambda item: _key(item, by))]
 
 
-def _key(item: Mapping[str, Json], fields: Iterable[str]) -> tuple[str, ...]:
-    return tuple(_sortable(_at(item, field)) for field in fields)
+def _key(item: Mapping[str, Json], fields: Sequence[str]) -> tuple[str, ...]:
+    return by_fields(*fields).place(item)
 
 
 def _items(part: Part, name: str) -> Sequence[Mapping[str, Json]]:
     found = part.get(name)
     return [item for item in found if isinstance(item, Mapping)] if isinstance(found, Sequence) else ()
-
-
-def _at(item: Json, path: str) -> Json:
-    """The value at a path such as ``account.machine``."""
-    for name in path.split("."):
-        item = item.get(name) if isinstance(item, Mapping) else None
-    return item
-
-
-def _sortable(value: Json) -> str:
-    """The value as text in the same order; what is missing comes last."""
-    if value is None:
-        return "\U0010ffff"
-    return f"{value:020}" if isinstance(value, int) else str(value)
 
 
 def _weight(item: Mapping[str, Json]) -> int:
@@ -132,14 +141,18 @@ async def _missing(neighbours: Neighbours, answered: Iterable[str]) -> Sequence[
     return sorted(known.difference(answered))
 
 
-async def _with_hosts_of_missing(neighbours: Neighbours, body: Mapping[str, Json]) -> dict[str, Json]:
-    """Add the hosts that no server has told of, with the reason."""
-    told = {_at(item, "id") for name in ("hosts", "away") for item in _items(body, name)}
+async def _with_hosts_of_missing(
+    neighbours: Neighbours, body: Mapping[str, Json], told_elsewhere: Container[str]
+) -> dict[str, Json]:
+    """Add the hosts that no server has told of, with the reason; some servers tell theirs on other pages."""
+    told = {item.get("id") for name in ("hosts", "away") for item in _items(body, name)}
     away = [*_items(body, "away")]
     for host in await neighbours.hosts_elsewhere():
         if host.host_id in told:
             continue
         care = await neighbours.care_of(host.host_id)
+        if care.answers and care.owner is not None and care.owner.name in told_elsewhere:
+            continue
         reason = (
             f"{care.reason()} {care.outlook}"
             if not care.answers
@@ -155,7 +168,7 @@ async def _with_hosts_of_missing(neighbours: Neighbours, body: Mapping[str, Json
                 "seen_at": None if host.seen_at is None else host.seen_at.isoformat(),
             }
         )
-    return {**body, "away": sorted(away, key=lambda item: str(_at(item, "name")))}
+    return {**body, "away": sorted(away, key=lambda item: str(value_at(item, "name")))}
 
 
 @dataclasses.dataclass(slots=True)

@@ -39,3 +39,5 @@ class Gathered:
     all_true: tuple[str, ...] = ()
     #: Whether it is the list of hosts, which names those of servers that are away too.
     list_of_hosts: bool = False
+    #: Which of the lists comes in pages: the others are on the first one; empty where none does.
+    pages_of: str = ""

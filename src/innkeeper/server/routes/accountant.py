@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from innkeeper.identity.roles import Role
 from innkeeper.machines.accountant import Account, Rates, Span
+from innkeeper.server.http.paging import ThePage, by_fields
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import machine_in_path, resource_of, what_they_see
 from innkeeper.server.routes.asking import TheCaller, TheHouse
@@ -19,14 +20,19 @@ _LOOK = needs(Role.VIEWER, machine_in_path("name"))
 @router.get(
     "/accounts",
     operation_id="list_accounts",
-    dependencies=needs(Role.VIEWER, what_they_see.of_all_servers(machines=("account.machine", "host"))),
+    dependencies=needs(
+        Role.VIEWER,
+        what_they_see.of_all_servers(machines=("account.machine", "host"), pages_of="machines"),
+    ),
 )
-async def list_accounts(house: TheHouse, caller: TheCaller) -> wire.WatchedList:
+async def list_accounts(house: TheHouse, caller: TheCaller, page: ThePage) -> wire.WatchedList:
     """Every machine's state and account, by one question to each host."""
     seen = [notice.machine for notice in await house.board.all()]
-    machines = [each for each in seen if caller.may(Role.VIEWER, resource_of(each))]
+    found = page.of(
+        (each for each in seen if caller.may(Role.VIEWER, resource_of(each))), by_fields("title", "host")
+    )
     await house.accountant.look()
-    accounts = house.accountant.accounts(machines)
+    accounts = house.accountant.accounts(found.entries)
     return wire.WatchedList(
         machines=tuple(
             wire.WatchedMessage(
@@ -35,8 +41,9 @@ async def list_accounts(house: TheHouse, caller: TheCaller) -> wire.WatchedList:
                 host=machine.host,
                 heartbeat=house.guests.heartbeats.percent_or_none(machine.key),
             )
-            for machine, account in zip(machines, accounts, strict=True)
-        )
+            for machine, account in zip(found.entries, accounts, strict=True)
+        ),
+        next_after=found.next_after,
     )
 
 

@@ -12,6 +12,7 @@ from innkeeper.channels.pipe_name import PREFIX, PipeName
 from innkeeper.errors import InnkeeperError
 from innkeeper.identity.roles import Resource, Role
 from innkeeper.server.house import House
+from innkeeper.server.http.paging import ThePage, by_fields
 from innkeeper.server.http.websocket_channel import carry
 from innkeeper.server.http.websocket_pipe import expect_same_origin
 from innkeeper.server.identity.needs import needs
@@ -55,15 +56,20 @@ _its_machine = Subject(Kind.MACHINE, _machine_of_channel, _missing, where=_chann
 @router.get(
     "",
     operation_id="list_channels",
-    dependencies=needs(Role.VIEWER, what_they_see.of_all_servers(channels=("pipe_name",))),
+    dependencies=needs(
+        Role.VIEWER, what_they_see.of_all_servers(channels=("pipe_name",), pages_of="channels")
+    ),
 )
 async def list_channels(
-    house: TheHouse, caller: TheCaller, machine: Annotated[str | None, Query()] = None
+    house: TheHouse, caller: TheCaller, page: ThePage, machine: Annotated[str | None, Query()] = None
 ) -> wire.ChannelList:
     """The channels of all machines that the caller may see, or of one."""
     wanted = None if machine is None else await key_of(house, machine)
     seen = (state for state in house.channels.list(wanted) if sees_machine(house, caller, state.channel.of))
-    return wire.ChannelList(channels=tuple(_said(house, state) for state in seen))
+    found = page.of(seen, by_fields("channel.pipe_name"))
+    return wire.ChannelList(
+        channels=tuple(_said(house, state) for state in found.entries), next_after=found.next_after
+    )
 
 
 @router.post(

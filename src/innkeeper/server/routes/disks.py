@@ -11,6 +11,7 @@ from innkeeper.disks.facts import DiskFacts
 from innkeeper.disks.kind import Kind
 from innkeeper.identity.roles import Role
 from innkeeper.server.house import House
+from innkeeper.server.http.paging import BY_TEXT, ThePage, by_fields
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import files_of_a_host, machine_in_body
 from innkeeper.server.messages import task_message
@@ -26,11 +27,13 @@ Path = Annotated[str, Query(min_length=1, max_length=wire.MAX_PATH_CHARS)]
 
 
 @router.get("", operation_id="list_disks", dependencies=needs(Role.VIEWER, files_of_a_host))
-async def list_disks(house: TheHouse) -> wire.DiskFiles:
+async def list_disks(house: TheHouse, page: ThePage) -> wire.DiskFiles:
     """The disks in the folders of the service, and these folders."""
+    found = page.of(map(str, await house.disks.list()), BY_TEXT)
     return wire.DiskFiles(
         roots=tuple(map(str, house.disks.roots.folders)),
-        files=tuple(map(str, await house.disks.list())),
+        files=tuple(found.entries),
+        next_after=found.next_after,
     )
 
 
@@ -197,12 +200,12 @@ async def connect(request: wire.ConnectRequest, house: TheHouse) -> wire.Connect
 
 
 @router.get("/exports", operation_id="list_disk_exports", dependencies=needs(Role.VIEWER, files_of_a_host))
-async def list_exports(house: TheHouse) -> wire.ExportList:
+async def list_exports(house: TheHouse, page: ThePage) -> wire.ExportList:
     """The disks that are exported by NBD, to machines and to others."""
+    found = page.of(await house.disks.exports(), by_fields("path"))
     return wire.ExportList(
-        exports=tuple(
-            _export(house, order.path, writable=order.writable) for order in await house.disks.exports()
-        )
+        exports=tuple(_export(house, order.path, writable=order.writable) for order in found.entries),
+        next_after=found.next_after,
     )
 
 

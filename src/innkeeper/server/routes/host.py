@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from innkeeper.errors import InnkeeperError
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.machines.adapters import MAX_ADAPTERS
@@ -17,6 +18,7 @@ from innkeeper.machines.drives import MAX_FLOPPIES
 from innkeeper.machines.port_connections import MAX_PARALLEL_PORTS, MAX_SERIAL_PORTS
 from innkeeper.machines.ports.host import Host
 from innkeeper.server.house import House
+from innkeeper.server.http.paging import BY_TEXT, PageWanted, ThePage, by_fields
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import files_of_a_host, the_inn, what_they_see
 from innkeeper.server.identity.visibility import sees_machine
@@ -47,41 +49,49 @@ _More = Annotated[list[str], Query(max_length=100)]
     dependencies=needs(
         Role.VIEWER,
         what_they_see.of_all_servers(
-            hosts=("name", "id"), away=("name", "server", "uri"), list_of_hosts=True
+            hosts=("name", "id"), away=("name", "server", "uri"), list_of_hosts=True, pages_of="hosts"
         ),
     ),
 )
-async def list_hosts(house: TheHouse) -> wire.HostList:
-    """The hosts that answer, with their facts, and those that do not, with the reasons."""
+async def list_hosts(house: TheHouse, page: ThePage) -> wire.HostList:
+    """The hosts that answer, with their facts; on the first page those that do not, with the reasons."""
     hosts = house.machines.hosts
     answers = await ask_all(hosts.values(), lambda host: host_message(house.clock, host))
+    found = page.of(answers.given.values(), by_fields("name", "id"))
     own = house.fleet.own.name
-    seen_at = await _seen_at(house) if answers.missing else {}
     return wire.HostList(
-        hosts=tuple(host.model_copy(update={"server": own}) for host in answers.given.values()),
-        away=tuple(
-            wire.HostAway(
-                name=name,
-                uri=hosts[name].uri,
-                reason=error.sentence,
-                id=hosts[name].id,
-                server=own,
-                seen_at=seen_at.get(hosts[name].id),
-            )
-            for name, error in answers.missing.items()
-        )
-        + tuple(
-            wire.HostAway(
-                name=name,
-                uri=host.uri,
-                server=own,
-                reason=f"It is the host {other} by another address, and is used by that one alone. "
-                f"Leave {host.uri} out of the setting hypervisors.",
-            )
-            for name, (host, other) in house.machines.twins.items()
-        )
-        + tuple(_second_addresses(house)),
+        hosts=tuple(host.model_copy(update={"server": own}) for host in found.entries),
+        away=await _away(house, answers.missing) if page.is_first else (),
+        next_after=found.next_after,
     )
+
+
+async def _away(house: House, missing: Mapping[str, InnkeeperError]) -> tuple[wire.HostAway, ...]:
+    """The hosts of this server that do not answer, and those that are not used."""
+    hosts, own = house.machines.hosts, house.fleet.own.name
+    seen_at = await _seen_at(house) if missing else {}
+    silent = (
+        wire.HostAway(
+            name=name,
+            uri=hosts[name].uri,
+            reason=error.sentence,
+            id=hosts[name].id,
+            server=own,
+            seen_at=seen_at.get(hosts[name].id),
+        )
+        for name, error in missing.items()
+    )
+    twins = (
+        wire.HostAway(
+            name=name,
+            uri=host.uri,
+            server=own,
+            reason=f"It is the host {other} by another address, and is used by that one alone. "
+            f"Leave {host.uri} out of the setting hypervisors.",
+        )
+        for name, (host, other) in house.machines.twins.items()
+    )
+    return (*silent, *twins, *_second_addresses(house))
 
 
 def _second_addresses(house: House) -> Iterator[wire.HostAway]:
@@ -103,9 +113,11 @@ async def _seen_at(house: House) -> Mapping[str, dt.datetime | None]:
 @router.get(
     "/networks",
     operation_id="list_networks",
-    dependencies=needs(Role.VIEWER, what_they_see.of_all_servers(networks=("host", "name"))),
+    dependencies=needs(
+        Role.VIEWER, what_they_see.of_all_servers(networks=("host", "name"), pages_of="networks")
+    ),
 )
-async def list_networks(house: TheHouse, caller: TheCaller) -> wire.NetworkList:
+async def list_networks(house: TheHouse, caller: TheCaller, page: ThePage) -> wire.NetworkList:
     """The virtual networks, and the adapters on them of the machines that the caller may see."""
 
     async def networks_of(host: Host) -> list[wire.NetworkMessage]:
@@ -122,19 +134,23 @@ async def list_networks(house: TheHouse, caller: TheCaller) -> wire.NetworkList:
         ]
 
     answers = await ask_all(house.machines.hosts.values(), networks_of)
-    return wire.NetworkList(networks=tuple(itertools.chain(*answers.given.values())))
+    found = page.of(itertools.chain(*answers.given.values()), by_fields("host", "name"))
+    return wire.NetworkList(networks=tuple(found.entries), next_after=found.next_after)
 
 
 @router.get(
     "/networks/unplugged",
     operation_id="list_unplugged_adapters",
-    dependencies=needs(Role.VIEWER, what_they_see.of_all_servers(adapters=("machine", "id"))),
+    dependencies=needs(
+        Role.VIEWER, what_they_see.of_all_servers(adapters=("machine", "id"), pages_of="adapters")
+    ),
 )
-async def list_unplugged_adapters(house: TheHouse, caller: TheCaller) -> wire.AdapterList:
+async def list_unplugged_adapters(house: TheHouse, caller: TheCaller, page: ThePage) -> wire.AdapterList:
     """The adapters whose cable is out, of the machines that the caller may see."""
     answers = await ask_all(house.machines.hosts.values(), lambda host: _plugged(house, caller, host))
-    found = [each for plugged in answers.given.values() for each in plugged.get("", ())]
-    return wire.AdapterList(adapters=tuple(found))
+    unplugged = [each for plugged in answers.given.values() for each in plugged.get("", ())]
+    found = page.of(unplugged, by_fields("machine", "id"))
+    return wire.AdapterList(adapters=tuple(found.entries), next_after=found.next_after)
 
 
 async def _plugged(house: House, caller: Caller, host: Host) -> dict[str, list[wire.AdapterName]]:
@@ -153,14 +169,15 @@ async def _plugged(house: House, caller: Caller, host: Host) -> dict[str, list[w
 @router.get(
     "/usb",
     operation_id="list_usb_devices",
-    dependencies=needs(Role.VIEWER, the_inn.of_all_servers(devices=("host", "bus", "device"))),
+    dependencies=needs(
+        Role.VIEWER, the_inn.of_all_servers(devices=("host", "bus", "device"), pages_of="devices")
+    ),
 )
-async def list_usb_devices(house: TheHouse) -> wire.UsbDeviceList:
+async def list_usb_devices(house: TheHouse, page: ThePage) -> wire.UsbDeviceList:
     """The USB devices of the hosts, and which machine has each."""
     answers = await ask_all(house.machines.hosts.values(), lambda host: host.information.usb_devices())
-    found = [(host, each) for host, devices in answers.given.items() for each in devices]
-    return wire.UsbDeviceList(
-        devices=tuple(
+    found = page.of(
+        (
             wire.UsbDeviceMessage(
                 host=host,
                 bus=each.bus,
@@ -174,9 +191,12 @@ async def list_usb_devices(house: TheHouse) -> wire.UsbDeviceList:
                 manufacturer=each.manufacturer,
                 machine=each.machine,
             )
-            for host, each in found
-        )
+            for host, devices in answers.given.items()
+            for each in devices
+        ),
+        by_fields("host", "bus", "device"),
     )
+    return wire.UsbDeviceList(devices=tuple(found.entries), next_after=found.next_after)
 
 
 @router.get("/virtual-pc", operation_id="get_virtual_pc", dependencies=_INN)
@@ -213,32 +233,50 @@ async def set_paths(request: wire.PathsRequest, house: TheHouse) -> wire.Virtual
 
 
 @router.get("/virtual-pc/hard-disk-files", operation_id="list_hard_disk_files", dependencies=_FILES)
-async def list_hard_disk_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
+async def list_hard_disk_files(
+    house: TheHouse,
+    page: ThePage,
+    more: _More = [],  # noqa: B006  FastAPI's way
+) -> wire.FileList:
     """The disk images in the search paths, and in ``more``."""
-    return wire.FileList(files=tuple(await house.virtual_pc.hard_disk_files(more)))
+    return _files(await house.virtual_pc.hard_disk_files(more), page)
 
 
 @router.get("/virtual-pc/dvd-files", operation_id="list_dvd_files", dependencies=_FILES)
-async def list_dvd_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
+async def list_dvd_files(
+    house: TheHouse,
+    page: ThePage,
+    more: _More = [],  # noqa: B006  FastAPI's way
+) -> wire.FileList:
     """The DVD images in the search paths."""
-    return wire.FileList(files=tuple(await house.virtual_pc.dvd_files(more)))
+    return _files(await house.virtual_pc.dvd_files(more), page)
 
 
 @router.get("/virtual-pc/floppy-disk-files", operation_id="list_floppy_disk_files", dependencies=_FILES)
-async def list_floppy_disk_files(house: TheHouse, more: _More = []) -> wire.FileList:  # noqa: B006  FastAPI's way
+async def list_floppy_disk_files(
+    house: TheHouse,
+    page: ThePage,
+    more: _More = [],  # noqa: B006  FastAPI's way
+) -> wire.FileList:
     """The floppy images in the search paths."""
-    return wire.FileList(files=tuple(await house.virtual_pc.floppy_disk_files(more)))
+    return _files(await house.virtual_pc.floppy_disk_files(more), page)
 
 
 @router.get("/virtual-pc/machine-files", operation_id="list_machine_files", dependencies=_FILES)
 async def list_machine_files(
     house: TheHouse,
+    page: ThePage,
     more: _More = [],  # noqa: B006  FastAPI's way
     without_registered: bool = False,
 ) -> wire.FileList:
     """The machines' definitions in the search paths, and in the folder of new machines."""
     files = await house.virtual_pc.machine_files(more, without_registered=without_registered)
-    return wire.FileList(files=tuple(files))
+    return _files(files, page)
+
+
+def _files(files: Iterable[str], page: PageWanted) -> wire.FileList:
+    found = page.of(files, BY_TEXT)
+    return wire.FileList(files=tuple(found.entries), next_after=found.next_after)
 
 
 @router.post("/virtual-pc/floppies", status_code=201, operation_id="create_floppy", dependencies=_FILES)

@@ -24,6 +24,7 @@ from innkeeper.server.board import AllowedTo, Notice
 from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.http.kept_slashes import with_slashes
+from innkeeper.server.http.paging import wrong_place
 from innkeeper.server.http.problems import malformed, response_of
 from innkeeper.server.identity.needs import Endpoint, allowed, caller_of, guarded, needs
 from innkeeper.server.identity.selected import Seen, role_elsewhere, selected
@@ -216,7 +217,9 @@ def _place(notice: Notice | ElsewhereNotice) -> str:
 
 
 def _key(place: str) -> tuple[str, str]:
-    name, _, host = place.rpartition("@")
+    name, at, host = place.rpartition("@")
+    if not at:
+        raise wrong_place()
     return name, host
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from fastapi import APIRouter
 
@@ -14,11 +16,12 @@ from innkeeper.identity.roles import Role
 from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.model.enumerations import LogonType, TaskCreation, TaskRunFlags
 from innkeeper.schedule.path import SchedulePath
-from innkeeper.schedule.registered import Registered, Run
+from innkeeper.schedule.registered import Registered, Run, RunFilter
 from innkeeper.schedule.running.instance import definition_of
 from innkeeper.schedule.security.sddl import Right
 from innkeeper.server.house import House
 from innkeeper.server.http.callers import who
+from innkeeper.server.http.paging import Order, PageWanted, Place, ThePage, wrong_place
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import (
     folder_in_body,
@@ -32,6 +35,14 @@ from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.wire import schedule as wire
 
 router = APIRouter(prefix="/schedule", tags=["schedule"])
+
+_BY_PATH: Final[Order[Registered]] = Order(lambda task: (task.path.key,))
+
+#: The digits of the greatest number that a database has.
+_MOST_DIGITS: Final = 18
+
+#: A run, and its task where that is still there.
+RunAndTask = tuple[Run, Registered | None]
 
 
 @router.get("/folder", operation_id="get_schedule_folder", dependencies=needs(Role.VIEWER, what_they_see))
@@ -86,7 +97,7 @@ async def delete_folder(house: TheHouse, caller: TheCaller, path: str) -> None:
 
 @router.get("/tasks", operation_id="list_scheduled_tasks", dependencies=needs(Role.VIEWER, what_they_see))
 async def list_tasks(
-    house: TheHouse, caller: TheCaller, folder: str = "\\", hidden: bool = False
+    house: TheHouse, caller: TheCaller, page: ThePage, folder: str = "\\", hidden: bool = False
 ) -> wire.ScheduledTaskList:
     """The tasks directly in a folder."""
     registry = house.schedule.registry
@@ -95,13 +106,16 @@ async def list_tasks(
         raise unseen(roles.folder(folder))
     asking, guard = await who(caller, folder), await registry.guard()
     guard.check_folder(asking, Right.READ, within)
-    found = [
+    seen = (
         task
         for task in await registry.tasks(within.path, hidden=hidden)
         if caller.may(Role.VIEWER, roles.folder(str(task.path)))
         and guard.may(asking, Right.READ, task.path, task.sddl, task.owner, task=True)
-    ]
-    return wire.ScheduledTaskList(tasks=tuple([await _message(house, task) for task in found]))
+    )
+    found = page.of(seen, _BY_PATH)
+    return wire.ScheduledTaskList(
+        tasks=tuple([await _message(house, task) for task in found.entries]), next_after=found.next_after
+    )
 
 
 @router.get(
@@ -201,11 +215,42 @@ async def stop(request: wire.TaskPathRequest, house: TheHouse, caller: TheCaller
 @router.get(
     "/task/runs", operation_id="list_scheduled_runs", dependencies=needs(Role.VIEWER, folder_in_query("path"))
 )
-async def list_runs(house: TheHouse, caller: TheCaller, path: str, live: bool | None = None) -> wire.RunList:
+async def list_runs(
+    house: TheHouse, caller: TheCaller, page: ThePage, path: str, live: bool | None = None
+) -> wire.RunList:
     """The instances of a task, newest first."""
     task = await permitted(house, caller, Right.READ, path)
-    found = await house.schedule.scheduler.history(task, live=live)
-    return wire.RunList(runs=tuple(run_message(each, task) for each in found))
+    return await page_of_runs(house, page, RunFilter(task_id=task.id, live=live), _is_seen)
+
+
+async def _is_seen(task: Registered) -> bool:
+    return True
+
+
+async def page_of_runs(
+    house: House, page: PageWanted, wanted: RunFilter, sees: Callable[[Registered], Awaitable[bool]]
+) -> wire.RunList:
+    """Return the page of the runs that are wanted, newest first, whose tasks the caller sees."""
+
+    async def read(place: Place | None, limit: int) -> Sequence[tuple[Place, RunAndTask]]:
+        before = None if place is None else _number(place)
+        found = await house.schedule.scheduler.search(wanted, before=before, limit=limit)
+        return [((str(number),), (run, task)) for number, run, task in found]
+
+    async def is_wanted(each: RunAndTask) -> bool:
+        return each[1] is not None and await sees(each[1])
+
+    found = await page.read(read, is_wanted, parts=1)
+    return wire.RunList(
+        runs=tuple(run_message(run, task) for run, task in found.entries if task is not None),
+        next_after=found.next_after,
+    )
+
+
+def _number(place: Place) -> int:
+    if not (place[0].isascii() and place[0].isdecimal() and len(place[0]) <= _MOST_DIGITS):
+        raise wrong_place()
+    return int(place[0])
 
 
 async def permitted(house: House, caller: Caller, right: Right, path: str) -> Registered:

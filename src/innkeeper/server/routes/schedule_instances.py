@@ -15,16 +15,17 @@ from innkeeper.identity import roles
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.schedule.calendar.host import host_zone
-from innkeeper.schedule.registered import Registered, Run
+from innkeeper.schedule.registered import Registered, Run, RunFilter
 from innkeeper.schedule.running.instance import definition_of
 from innkeeper.schedule.running.scheduler import not_running
 from innkeeper.schedule.security.sddl import Right
 from innkeeper.server.house import House
 from innkeeper.server.http.callers import who
+from innkeeper.server.http.paging import ThePage
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import folder_in_query, what_they_see
 from innkeeper.server.routes.asking import TheCaller, TheHouse
-from innkeeper.server.routes.schedule import permitted, run_message
+from innkeeper.server.routes.schedule import page_of_runs, permitted, run_message
 from innkeeper.wire import schedule as wire
 
 router = APIRouter(prefix="/schedule", tags=["schedule"])
@@ -34,14 +35,15 @@ _EVER: Final = dt.datetime(1, 1, 3, tzinfo=dt.UTC)
 
 
 @router.get("/running", operation_id="list_running_tasks", dependencies=needs(Role.VIEWER, what_they_see))
-async def list_running(house: TheHouse, caller: TheCaller, hidden: bool = False) -> wire.RunList:
+async def list_running(
+    house: TheHouse, caller: TheCaller, page: ThePage, hidden: bool = False
+) -> wire.RunList:
     """The instances of all tasks that are live (``GetRunningTasks``), newest first."""
-    found = [
-        run_message(run, task)
-        for run, task in await house.schedule.scheduler.running()
-        if (hidden or not task.hidden) and await sees_task(house, caller, Right.READ, task)
-    ]
-    return wire.RunList(runs=tuple(found))
+
+    async def sees(task: Registered) -> bool:
+        return (hidden or not task.hidden) and await sees_task(house, caller, Right.READ, task)
+
+    return await page_of_runs(house, page, RunFilter(live=True), sees)
 
 
 @router.get("/instance", operation_id="get_running_task", dependencies=needs(Role.VIEWER, what_they_see))

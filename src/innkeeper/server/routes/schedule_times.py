@@ -14,13 +14,14 @@ from innkeeper.errors import InvalidArgument
 from innkeeper.identity.roles import Role
 from innkeeper.schedule.calendar.host import host_zone
 from innkeeper.schedule.calendar.named import NamedCalendar
-from innkeeper.schedule.registered import Registered, RunState
+from innkeeper.schedule.registered import Registered, RunFilter, RunState
 from innkeeper.schedule.running.instance import definition_of
 from innkeeper.schedule.security.sddl import Right
+from innkeeper.server.http.paging import ThePage
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import what_they_see
 from innkeeper.server.routes.asking import TheCaller, TheHouse
-from innkeeper.server.routes.schedule import run_message
+from innkeeper.server.routes.schedule import page_of_runs
 from innkeeper.server.routes.schedule_instances import sees_task
 from innkeeper.wire import schedule_times as wire
 from innkeeper.wire.schedule import RunList
@@ -31,7 +32,6 @@ router = APIRouter(prefix="/schedule", tags=["schedule"])
 _USUAL = dt.timedelta(days=30)
 
 Count = Annotated[int, Query(ge=1, le=10_000)]
-Limit = Annotated[int, Query(ge=1, le=1_000)]
 States = Annotated[list[RunState] | None, Query(max_length=7)]
 Paths = Annotated[list[str] | None, Query(max_length=100)]
 
@@ -68,19 +68,11 @@ async def calendar(
     "/history", operation_id="search_schedule_history", dependencies=needs(Role.VIEWER, what_they_see)
 )
 async def history(
-    house: TheHouse, caller: TheCaller, text: str = "", state: States = None, limit: Limit = 100
+    house: TheHouse, caller: TheCaller, page: ThePage, text: str = "", state: States = None
 ) -> RunList:
     """The instances of all tasks whose path or reason contains a text; newest first."""
-    found = await house.schedule.scheduler.search(text, states=tuple(state or ()), limit=limit)
-    return RunList(
-        runs=tuple(
-            [
-                run_message(run, task)
-                for run, task in found
-                if await sees_task(house, caller, Right.READ, task)
-            ]
-        )
-    )
+    wanted = RunFilter(text=text, states=tuple(state or ()))
+    return await page_of_runs(house, page, wanted, lambda task: sees_task(house, caller, Right.READ, task))
 
 
 @router.get("/operations", operation_id="list_schedule_operations", dependencies=needs(Role.VIEWER))

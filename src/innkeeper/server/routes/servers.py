@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from innkeeper.identity.roles import Role
 from innkeeper.server.house import House
+from innkeeper.server.http.paging import ThePage, by_fields
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.routes.asking import TheHouse
 from innkeeper.servers.fleet import ServerView
@@ -15,10 +16,12 @@ router = APIRouter(prefix="/servers", tags=["servers"])
 
 
 @router.get("", operation_id="list_servers", dependencies=needs(Role.VIEWER))
-async def list_servers(house: TheHouse) -> wire.ServerList:
+async def list_servers(house: TheHouse, page: ThePage) -> wire.ServerList:
     """The servers that share the database, by name."""
-    found = await house.fleet.list()
-    return wire.ServerList(servers=tuple(_message(house, view) for view in found))
+    found = page.of(await house.fleet.list(), by_fields("server.name"))
+    return wire.ServerList(
+        servers=tuple(_message(house, view) for view in found.entries), next_after=found.next_after
+    )
 
 
 @router.get("/{name}", operation_id="get_server", dependencies=needs(Role.VIEWER))

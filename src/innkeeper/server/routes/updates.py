@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
+from innkeeper.errors import ErrorCode, UpdateError
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.server.house import House
+from innkeeper.server.http.paging import Page, PageWanted, Place, wrong_place
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import key_of, machine_in_body, machine_in_path, what_they_see
 from innkeeper.server.identity.visibility import sees_booking
@@ -20,14 +20,12 @@ from innkeeper.server.messages import report_message, task_message, update_messa
 from innkeeper.server.relay.machines import told_elsewhere
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.tasks.task import TaskFilter
-from innkeeper.updates.booking import Booking, Place
+from innkeeper.updates.booking import Booking
+from innkeeper.updates.booking import Place as BookingPlace
 from innkeeper.wire import messages as wire
 from innkeeper.wire.queries import UpdateQuery
 
 router = APIRouter(prefix="/updates", tags=["updates"])
-
-#: How many are read at once.
-_AT_ONCE: Final = 1000
 
 
 @router.get(
@@ -40,53 +38,49 @@ async def list_updates(
 ) -> wire.UpdateList:
     """Bookings by start, with the runs under way: those that the caller may see, and asks for."""
     page = await _page(house, caller, query)
-    more = len(page) > query.limit
-    page = page[: query.limit]
     now = house.clock.now()
     running = {
         task.id: task_message(task, now)
         for task in await house.tasks.list(TaskFilter(live=True, limit=100_000))
     }
-    explained = await _explained(house, [booking for _, booking in page])
+    explained = await _explained(house, page.entries)
     return wire.UpdateList(
         updates=tuple(update_message(booking, running.get(booking.task_id or 0)) for booking in explained),
-        next_after=_told(page[-1][0]) if more else None,
+        next_after=page.next_after,
     )
 
 
-async def _page(house: House, caller: Caller, query: UpdateQuery) -> list[tuple[Place, Booking]]:
-    """Read one more than fits, where there are so many: of those that are asked for, and may be seen."""
+async def _page(house: House, caller: Caller, query: UpdateQuery) -> Page[Booking]:
+    """Read the page of the bookings that are asked for, and may be seen."""
     machine = await key_of(house, query.machine) if query.machine is not None else None
-    place = None if query.after is None else _place_of(query.after)
     text = (query.text or "").casefold()
-    page: list[tuple[Place, Booking]] = []
-    while len(page) <= query.limit:
-        found = await house.bookings.page(machine=machine, ended=query.ended, after=place, limit=_AT_ONCE)
-        page += (each for each in found if _mentions(each[1], text) and sees_booking(house, caller, each[1]))
-        if len(found) < _AT_ONCE:
-            break
-        place = found[-1][0]
-    return page
+
+    async def read(place: Place | None, limit: int) -> Sequence[tuple[Place, Booking]]:
+        after = None if place is None else _place_of(place)
+        found = await house.bookings.page(machine=machine, ended=query.ended, after=after, limit=limit)
+        return [(_told(place), booking) for place, booking in found]
+
+    async def is_wanted(booking: Booking) -> bool:
+        return _mentions(booking, text) and sees_booking(house, caller, booking)
+
+    return await PageWanted(query.after, query.limit).read(read, is_wanted, parts=3)
 
 
 def _mentions(booking: Booking, text: str) -> bool:
     return text in booking.label.casefold() or text in booking.identifier.casefold()
 
 
-def _told(place: Place) -> str:
+def _told(place: BookingPlace) -> Place:
     start, machine, identifier = place
-    return json.dumps((start.astimezone(dt.UTC).isoformat(), machine, identifier))
+    return start.astimezone(dt.UTC).isoformat(), machine, identifier
 
 
-def _place_of(after: str) -> Place:
+def _place_of(place: Place) -> BookingPlace:
+    start, machine, identifier = place
     try:
-        start, machine, identifier = json.loads(after)
-        return dt.datetime.fromisoformat(start).astimezone(dt.UTC), str(machine), str(identifier)
-    except (ValueError, TypeError) as error:
-        raise InvalidArgument(
-            "“after” is not a place in this list.",
-            advice="Send the value of next_after from the page before.",
-        ) from error
+        return dt.datetime.fromisoformat(start).astimezone(dt.UTC), machine, identifier
+    except (ValueError, OverflowError) as error:
+        raise wrong_place() from error
 
 
 @router.post(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 from fastapi import APIRouter, Response
 
@@ -13,6 +14,7 @@ from innkeeper.identity.realms import SYSTEM_REALM, Known, checked_name, is_same
 from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.identity.token import Token
 from innkeeper.server.house import House
+from innkeeper.server.http.paging import Order, Place, ThePage
 from innkeeper.server.identity.messages import grant_message, token_message, user_messages
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.identity.subjects import what_they_see
@@ -22,14 +24,24 @@ from innkeeper.wire import identity as wire
 router = APIRouter(tags=["people"])
 
 
+def _holder(user: wire.UserMessage) -> Place:
+    return str(int(not user.has_account)), user.realm, str(int(user.is_group)), user.name
+
+
+def _age(token: Token) -> Place:
+    return token.created_at.astimezone(dt.UTC).isoformat(timespec="microseconds"), token.id
+
+
+_BY_HOLDER: Final = Order(_holder, 4)
+_BY_AGE: Final = Order(_age, 2)
+
+
 @router.get("/users", operation_id="list_users", dependencies=needs(Role.ADMINISTRATOR))
-async def list_users(house: TheHouse) -> wire.UserList:
-    """Everybody, and every group, who has an account or a role here."""
+async def list_users(house: TheHouse, page: ThePage) -> wire.UserList:
+    """Everybody, and every group, who has an account or a role here: accounts by name, then the others."""
     people = house.people
-    return wire.UserList(
-        users=user_messages(await people.accounts.list(), await people.grants.list()),
-        realms=people.logins.realms,
-    )
+    found = page.of(user_messages(await people.accounts.list(), await people.grants.list()), _BY_HOLDER)
+    return wire.UserList(users=tuple(found.entries), realms=people.logins.realms, next_after=found.next_after)
 
 
 @router.post("/users", status_code=201, operation_id="add_user", dependencies=needs(Role.ADMINISTRATOR))
@@ -120,15 +132,19 @@ async def take_role(
 
 
 @router.get("/tokens", operation_id="list_tokens", dependencies=needs(Role.VIEWER, what_they_see))
-async def list_tokens(house: TheHouse, caller: TheCaller, everybodys: bool = False) -> wire.TokenList:
+async def list_tokens(
+    house: TheHouse, caller: TheCaller, page: ThePage, everybodys: bool = False
+) -> wire.TokenList:
     """One's own tokens; for administrators, everybody's on request."""
     if everybodys and not caller.is_administrator:
         raise NotPermitted(
             "Only an administrator sees the tokens of others.", advice="Leave `everybodys` out."
         )
-    found = await house.people.tokens.list(None if everybodys else caller.person)
+    found = page.of(await house.people.tokens.list(None if everybodys else caller.person), _BY_AGE)
     now = dt.datetime.now(dt.UTC)
-    return wire.TokenList(tokens=tuple(token_message(token, now) for token in found))
+    return wire.TokenList(
+        tokens=tuple(token_message(token, now) for token in found.entries), next_after=found.next_after
+    )
 
 
 @router.post(

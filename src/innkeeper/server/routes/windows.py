@@ -8,6 +8,7 @@ from innkeeper.errors import ChangedMeanwhile, InvalidArgument
 from innkeeper.identity.roles import Role
 from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
+from innkeeper.server.http.paging import ThePage, by_fields
 from innkeeper.server.identity.needs import needs
 from innkeeper.server.messages import window_message, window_of
 from innkeeper.server.routes.asking import TheHouse
@@ -18,11 +19,13 @@ router = APIRouter(prefix="/windows", tags=["windows"])
 
 
 @router.get("", operation_id="list_windows", dependencies=needs(Role.VIEWER))
-async def list_windows(house: TheHouse) -> wire.WindowList:
+async def list_windows(house: TheHouse, page: ThePage) -> wire.WindowList:
     """All windows, by name."""
     now = house.clock.now()
-    windows = await house.windows.list()
-    return wire.WindowList(windows=tuple(window_message(window, now) for window in windows))
+    found = page.of(await house.windows.list(), by_fields("name"))
+    return wire.WindowList(
+        windows=tuple(window_message(window, now) for window in found.entries), next_after=found.next_after
+    )
 
 
 @router.post("", status_code=201, operation_id="add_window", dependencies=needs(Role.ADMINISTRATOR))
