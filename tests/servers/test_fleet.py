@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 
 import pytest
+import sqlalchemy as sa
 
 from innkeeper.errors import ErrorCode, InvalidArgument, NotSupported, ServiceError
 from innkeeper.servers.fleet import Fleet
 from innkeeper.servers.lease import Reach
 from innkeeper.servers.server import Server, ServerState
+from innkeeper.store import tables
 from innkeeper.store.database import Database
 from innkeeper.store.leases import Leases
 from innkeeper.store.servers import Servers
@@ -53,6 +55,21 @@ async def test_a_server_is_drained_and_joins_again(database: Database) -> None:
     with pytest.raises(ServiceError, match="no server “barn”") as refused:
         await all_servers.drain("barn")
     assert refused.value.code is ErrorCode.ERROR_NOT_FOUND
+
+
+async def test_of_names_that_differ_in_case_alone_the_exact_one_is_meant(database: Database) -> None:
+    """Such pairs may be there already; a spelling that is neither is refused with both."""
+    servers = Servers(database)
+    for name in ("north", "south"):
+        await servers.enrol(name)
+    rename = sa.update(tables.servers).where(tables.servers.c.name == "south").values(name="NORTH")
+    await database.write(lambda c: c.execute(rename))
+    (own, *_) = await servers.list()
+    all_servers = await fleet(database, own)
+    for name in ("north", "NORTH"):
+        assert (await all_servers.drain(name)).server.name == name
+    with pytest.raises(ServiceError, match="could be each of the servers"):
+        await all_servers.retire("North", living=True)
 
 
 async def test_what_a_drained_server_keeps_is_told_with_the_reason(database: Database) -> None:

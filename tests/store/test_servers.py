@@ -47,6 +47,20 @@ async def test_a_name_is_refused_while_its_server_lives(database: Database) -> N
     assert (await servers.enrol("one")).id == first.id
 
 
+async def test_a_name_that_differs_in_case_alone_is_refused_with_a_way_out(database: Database) -> None:
+    """Also while that server is away; a server may change the case of its own name."""
+    servers = Servers(database)
+    north = await gone(database, "north", home="directory")
+    with pytest.raises(ServiceError, match="is called 'north'") as refused:
+        await servers.enrol("NORTH", home="elsewhere")
+    assert refused.value.code is ErrorCode.ERROR_ALREADY_EXISTS
+    assert "server_name" in refused.value.advice
+    assert refused.value.advice.endswith("innkeeper server retire north")
+    assert (await servers.enrol("North", home="directory")).id == north.id
+    await servers.set_state(north.id, ServerState.RETIRED)
+    assert (await servers.enrol("NORTH", home="elsewhere")).id != north.id
+
+
 async def test_a_name_is_free_at_once_in_the_state_directory_of_a_crashed_server(database: Database) -> None:
     """Nobody else has that directory open: the one that had is gone."""
     servers = Servers(database)

@@ -85,10 +85,17 @@ class Fleet:
         ]
 
     async def get(self, name: str) -> ServerView:
-        """One server. Raises ``ServiceError`` (ERROR_NOT_FOUND)."""
-        for view in await self.list():
-            if view.server.name.casefold() == name.casefold():
-                return view
+        """One server, by its exact name, else in any case. Raises ``ServiceError`` (ERROR_NOT_FOUND)."""
+        found = [view for view in await self.list() if view.server.name.casefold() == name.casefold()]
+        exact = [view for view in found if view.server.name == name]
+        if len(exact or found) == 1:
+            return (exact or found)[0]
+        if found:
+            raise ServiceError(
+                f"“{name}” could be each of the servers {' and '.join(view.server.name for view in found)}.",
+                code=ErrorCode.ERROR_NOT_FOUND,
+                advice="Write the name as innkeeper server list shows it.",
+            )
         raise ServiceError(
             f"There is no server “{name}”.",
             code=ErrorCode.ERROR_NOT_FOUND,

@@ -93,9 +93,12 @@ class Servers:
         await self._database.write(lambda c: c.execute(_own_row(server).values(until=moment(c))))
 
     def _enrol(self, connection: sa.Connection, name: str, home: str, version: str) -> Server:
-        if connection.dialect.name == "postgresql" and is_held(connection, name):
-            raise _name_is_taken(name)
+        if connection.dialect.name == "postgresql":
+            _one_at_a_time(connection)
+            if is_held(connection, name):
+                raise _name_is_taken(name)
         row = _row_of(connection, name, home)
+        _refuse_namesake(connection, name, row)
         if row is not None and row.alive and (not home or row.home != home):
             raise _name_is_taken(name)
         started = {
@@ -133,6 +136,26 @@ def _row_of(connection: sa.Connection, name: str, home: str) -> sa.Row[tuple[obj
         if row is not None:
             return row
     return connection.execute(query.where(servers.c.name == name)).one_or_none()
+
+
+def _one_at_a_time(connection: sa.Connection) -> None:
+    """Wait until no other server enrols: two at once would not see one another's names."""
+    key = sa.func.hashtextextended("innkeeper enrols a server", 0)
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def _refuse_namesake(connection: sa.Connection, name: str, own: sa.Row[tuple[object, ...]] | None) -> None:
+    """Raise ``ServiceError`` where another server's name differs from this one in case alone."""
+    for other in _found(connection, servers.c.state != ServerState.RETIRED.value):
+        is_own = own is not None and other.id == own.id
+        if not is_own and other.name != name and other.name.casefold() == name.casefold():
+            raise ServiceError(
+                f"A server of this database is called {other.name!r}: {name!r} differs from it in upper and "
+                "lower case alone.",
+                code=ErrorCode.ERROR_ALREADY_EXISTS,
+                advice="Give this one a name of its own (the setting server_name). Where the other is gone: "
+                f"innkeeper server retire {other.name}",
+            )
 
 
 @contextlib.contextmanager
