@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from innkeeper.cli.exit_codes import ExitCode
 from tests.serving import Service
 
 
@@ -18,6 +19,6 @@ def test_a_service_alone_is_listed_with_its_hosts_and_cannot_be_drained(service:
     assert refused.code != 0
     assert "for itself" in refused.err
     asked = service.run("server", "retire", found["name"])
-    assert asked.code != 0
+    assert asked.code == ExitCode.REFUSED
     assert "is not retired: it lives" in asked.err
     assert service.run("server", "join", "barn").code != 0

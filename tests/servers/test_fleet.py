@@ -80,6 +80,7 @@ async def test_what_a_drained_server_keeps_is_told_with_the_reason(database: Dat
     async def reason() -> str:
         (kept,) = (await (await fleet(database, attic)).get("attic")).keeps
         assert kept.name == "vault"
+        assert kept.stays == ("no other server" in kept.reason)
         return kept.reason
 
     own, other = (

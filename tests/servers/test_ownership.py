@@ -119,6 +119,21 @@ async def test_a_paused_server_acts_no_more_once_its_lease_has_run_out(database:
     fence.check()
 
 
+async def test_a_retired_server_says_so_and_not_that_another_took_its_place(
+    database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of itself and of its hosts: no other server need be there."""
+    attic = await peer(database, "attic")
+    await attic.own("h1")
+    await Servers(database).set_state(attic.ownership.server.id, ServerState.RETIRED)
+    await attic.ownership.look()
+    assert attic.ownership.replaced.is_set()
+    assert attic.ownership.is_retired
+    told = capsys.readouterr()
+    assert "host.freed_by_retirement" in told.out + told.err
+    assert "another_server" not in told.out + told.err
+
+
 async def test_what_cannot_be_undone_looks_at_the_database_too(database: Database) -> None:
     """A clock that went wrong does not let two servers act."""
     attic, cellar = await peer(database, "attic", ttl=RUN_OUT), await peer(database, "cellar")

@@ -55,6 +55,7 @@ BY_ERROR: dict[type[InnkeeperError], ExitCode] = {
 #: Identifiers that say more than the class.
 BY_CODE: dict[ErrorCode, ExitCode] = {
     ErrorCode.ERROR_NOT_FOUND: ExitCode.NOT_THERE,
+    ErrorCode.ERROR_BUSY: ExitCode.REFUSED,
     ErrorCode.ERROR_SHARING_VIOLATION: ExitCode.REFUSED,
     ErrorCode.ERROR_FILE_NOT_FOUND: ExitCode.NOT_THERE,
     ErrorCode.ERROR_CANCELLED: ExitCode.CANCELLED,

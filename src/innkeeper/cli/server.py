@@ -32,14 +32,16 @@ def list_servers(context: typer.Context, json: Json = False) -> None:
 def drain(
     context: typer.Context,
     name: ServerName,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until nothing is in flight on it.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until it has nothing left to do or to hand over.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Drain a server: it begins nothing more, and hands its hosts over as they fall idle (undo: join)."""
     session = session_of(context)
     drained = session.inn.servers.drain(name)
     if wait:
-        drained = session.inn.servers.wait_until_idle(name)
+        drained = session.inn.servers.wait_until_idle(name, told=_Waiting(session).tell)
     _answer(session, drained)
 
 
@@ -67,7 +69,7 @@ def retire(
         raise InvalidArgument(
             f"{retired.name} is not retired: it lives, looks after {_hosts(retired) or 'no host'}, and has "
             f"{retired.in_flight} tasks in flight.",
-            code=ErrorCode.ERROR_CANCELLED,
+            code=ErrorCode.ERROR_BUSY,
             advice=f"Drain it first: innkeeper server drain {retired.name} --wait; or confirm with --yes.",
         )
     retired = session.inn.servers.retire(name, living=yes)
@@ -75,6 +77,24 @@ def retire(
         session.answer(retired)
     else:
         session.note(f"The server {retired.name} is retired, and its hosts are free.")
+
+
+class _Waiting:
+    """Tells what a drained server is waited for, each time that it is something else."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._last: list[str] = []
+
+    def tell(self, server: ServerMessage) -> None:
+        """Print what it has still to do and to hand over."""
+        waits = [f"{host.name}: {host.reason}" for host in server.keeps if not host.stays]
+        if server.in_flight:
+            waits.append(f"{server.in_flight} tasks in flight.")
+        if waits != self._last:
+            for each in waits:
+                self._session.note(f"Waiting for {server.name}. {each}")
+        self._last = waits
 
 
 def _answer(session: Session, server: ServerMessage) -> None:

@@ -139,5 +139,6 @@ async def _when_replaced(house: House, stop: Callable[[], None]) -> None:
     if house.ownership is None:
         return
     await house.ownership.replaced.wait()
-    _log.error("service_replaced", server=house.ownership.server.name)
+    what = "service_retired" if house.ownership.is_retired else "service_replaced"
+    _log.error(what, server=house.ownership.server.name)
     stop()

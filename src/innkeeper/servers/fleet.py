@@ -17,6 +17,8 @@ class KeptHost:
 
     name: str
     reason: str
+    #: Whether nobody else can take it, so that it is not waited for.
+    stays: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,7 +172,7 @@ def _kept(
             others = [each for each in reaches if each.host_id == lease.host_id and each.server_id in serving]
             opened = [serving[each.server_id] for each in others if each.has_opened(lease)]
             named = [serving[each.server_id] for each in others]
-            yield KeptHost(name=lease.name, reason=_why_kept(opened, named))
+            yield KeptHost(name=lease.name, reason=_why_kept(opened, named), stays=not named)
 
 
 def _why_kept(opened: Sequence[str], named: Sequence[str]) -> str:

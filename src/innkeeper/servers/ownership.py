@@ -96,6 +96,8 @@ class Ownership:
         self._changed = asyncio.Condition()
         #: Set when another process has this server's name, or it was retired: there is no way back.
         self.replaced = asyncio.Event()
+        #: Which of the two it was.
+        self.is_retired = False
 
     # Questions
 
@@ -170,7 +172,8 @@ class Ownership:
             return
         sent = self._seconds()
         if not await self._servers.see(self.server):
-            _log.error("server.replaced", server=self.server.name)
+            self.is_retired = all(each.id != self.server.id for each in await self._servers.list())
+            _log.error("server.retired" if self.is_retired else "server.replaced", server=self.server.name)
             self.replaced.set()
             await self._lose([fence for fence in self._fences if fence.held is not None])
             return
@@ -283,7 +286,8 @@ class Ownership:
     async def _lose(self, fences: Sequence[HostFence]) -> None:
         """Stop all work on hosts that are this server's no more."""
         for fence in fences:
-            _log.warning("host.lost_to_another_server", host=fence.name, host_id=fence.host_id)
+            why = "host.freed_by_retirement" if self.is_retired else "host.lost_to_another_server"
+            _log.warning(why, host=fence.name, host_id=fence.host_id)
             await self._stop(fence)
 
     async def _stop(self, fence: HostFence) -> None:

@@ -13,6 +13,8 @@ class KeptHostMessage(Message):
 
     name: str
     reason: str
+    #: Whether no other server can take it, so that nobody need wait for that.
+    stays: bool = False
 
 
 class ServerMessage(Message):

@@ -61,7 +61,9 @@ def _message(house: House, view: ServerView) -> wire.ServerMessage:
         last_seen=server.last_seen,
         hosts=view.hosts or _own_hosts(house, view),
         stands_in_for=view.stands_in_for,
-        keeps=tuple(wire.KeptHostMessage(name=each.name, reason=each.reason) for each in view.keeps),
+        keeps=tuple(
+            wire.KeptHostMessage(name=each.name, reason=each.reason, stays=each.stays) for each in view.keeps
+        ),
         in_flight=view.in_flight,
         answers=server.id == house.fleet.own.id,
     )
