@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from innkeeper.errors import InvalidArgument
-from innkeeper.server.host_names import named_hosts
+from innkeeper.server.host_names import named_hosts, refuse_unknown_stand_ins
 
 _HERE = socket.gethostname()
 
@@ -45,3 +45,13 @@ def test_two_hosts_of_one_name_are_refused(entries: list[str]) -> None:
     """None is dropped without a word."""
     with pytest.raises(InvalidArgument, match="hypervisors"):
         named_hosts(entries)
+
+
+def test_to_stand_in_for_a_host_that_is_not_there_is_refused() -> None:
+    """A slip of the pen would make a stand-in the host's first server."""
+    hosts = {"barn": "qemu+ssh://barn/system"}
+    refuse_unknown_stand_ins(["barn"], hosts)
+    refuse_unknown_stand_ins(["qemu+ssh://barn/system"], hosts)
+    with pytest.raises(InvalidArgument, match="stand_in_for names nosuch") as refused:
+        refuse_unknown_stand_ins(["barn", "nosuch"], hosts)
+    assert refused.value.advice.endswith(": barn.")

@@ -67,6 +67,15 @@ def test_a_misspelt_setting_is_answered_with_those_of_its_table(tmp_path: Path) 
     assert "socket" not in refused.value.advice
 
 
+@pytest.mark.parametrize("name", ["a/b", "-a", "", "a" * 64])
+def test_a_servers_name_that_will_not_do_is_told_with_the_characters_that_will(name: str) -> None:
+    """Neither a pattern nor the list of all settings helps."""
+    with pytest.raises(InvalidArgument, match=f"server_name” is not valid: “{name}”") as refused:
+        settings.load(environ={}, flags={"server_name": name})
+    assert "letters (a to z, A to Z), digits, dots, dashes and underscores" in refused.value.advice
+    assert "socket" not in refused.value.advice
+
+
 def test_a_settings_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """A path that was given is never guessed around."""
     with pytest.raises(InvalidArgument, match="cannot be read"):

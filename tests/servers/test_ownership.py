@@ -361,13 +361,26 @@ async def test_two_settings_of_one_host_are_told(database: Database) -> None:
     first.check()
 
 
+async def test_a_taken_name_is_told_with_the_server_that_has_the_host_now(database: Database) -> None:
+    """Not with one that only had it before: to retire that one alone would not free the name."""
+    spare, south = await peer(database, "spare"), await peer(database, "south")
+    await spare.own("stable")
+    await spare.ownership.close()
+    await south.own("stable")
+    third = (await peer(database, "third")).add("stable")
+    with pytest.raises(HostElsewhere, match="looked after by the server south") as refused:
+        await third.claim("another")
+    for name in ("south", "spare"):
+        assert f"innkeeper server retire {name}" in refused.value.advice
+
+
 async def test_two_hosts_of_one_name_at_two_servers_are_told_apart(database: Database) -> None:
     """The second is not used and says how to name it; the other hosts of its server go on."""
     attic, cellar = await peer(database, "attic"), await peer(database, "cellar")
     first = attic.ownership.fence(name="kvm1", uri="qemu:///system")
     await first.claim("h1")
     second = cellar.ownership.fence(name="KVM1", uri="qemu:///system")
-    with pytest.raises(HostElsewhere, match="the server attic reaches by qemu:///system") as refused:
+    with pytest.raises(HostElsewhere, match="at qemu:///system, looked after by the server attic") as refused:
         await second.claim("h2")
     assert refused.value.code is ErrorCode.ERROR_ALREADY_EXISTS
     assert "KVM1-2=qemu:///system" in second.second_address

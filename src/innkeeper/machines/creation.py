@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 from xml.sax.saxutils import escape
@@ -75,12 +75,14 @@ class Creation:
         directory: Callable[[], str],
         folders: Sequence[str] | None = None,
         sockets: Sequence[str] = (),
+        hosts_elsewhere: Callable[[], Awaitable[Sequence[str]]] | None = None,
     ) -> None:
         """``directory`` says where new machines keep their files (``DefaultVMConfigurationPath``).
 
         ``folders``: where the files that images name may lie, anywhere for ``None``; ``sockets``: where those
-        of exported disks are, which undo disks name.
+        of exported disks are, which undo disks name. ``hosts_elsewhere``: the names of other servers' hosts.
         """
+        self._hosts_elsewhere = hosts_elsewhere
         self._folders = folders
         self._sockets = sockets
         self._machines = machines
@@ -97,7 +99,7 @@ class Creation:
         Raises ``InvalidArgument`` (VM_E_CONFIG_NO_NAME, …_NAME_TOO_LONG, …_NAME_INVALID_CHAR,
         …_DUPLICATE_NAME) or ``DiskError`` (ERROR_FILE_NOT_FOUND, ERROR_ALREADY_EXISTS) at once.
         """
-        hypervisor = self._host(host)
+        hypervisor = await self._host(host)
         planned = await self._plan(hypervisor, wanted)
         return await self._tasks.start(
             CREATE,
@@ -116,7 +118,7 @@ class Creation:
 
         Raises ``DiskError`` (ERROR_FILE_NOT_FOUND, ERROR_BAD_PATHNAME, …) or ``InvalidArgument``.
         """
-        hypervisor = self._host(host)
+        hypervisor = await self._host(host)
         path = checked_path(path, what="definition")
         definition = await hypervisor.images.read(path)
         found = _NAME.search(definition)
@@ -189,15 +191,16 @@ class Creation:
 
     # Planning
 
-    def _host(self, name: str) -> Host:
+    async def _host(self, name: str) -> Host:
         hosts = self._machines.hosts
         if not name:
             return next(iter(hosts.values()))
         if name not in hosts:
+            elsewhere = await self._hosts_elsewhere() if self._hosts_elsewhere is not None else ()
             raise InvalidArgument(
                 f"There is no host “{name}”.",
                 code=ErrorCode.ERROR_NOT_FOUND,
-                advice=f"The hosts are: {', '.join(hosts)}.",
+                advice=f"The hosts are: {', '.join(sorted({*hosts, *elsewhere}))}.",
             )
         return hosts[name]
 

@@ -65,7 +65,7 @@ from innkeeper.server.events.shared import SharedLog
 from innkeeper.server.fake_time import simulated_clock
 from innkeeper.server.guests import guests
 from innkeeper.server.home import claim_home
-from innkeeper.server.host_names import named_hosts
+from innkeeper.server.host_names import named_hosts, refuse_unknown_stand_ins
 from innkeeper.server.house import House
 from innkeeper.server.machine_disks import MachineDisks
 from innkeeper.server.metrics import Metrics
@@ -78,6 +78,7 @@ from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.servers.fence import OPEN, Fence, HostElsewhere
 from innkeeper.servers.fleet import Fleet
 from innkeeper.servers.ownership import Callbacks, HostFence, LeaseTimes, Ownership
+from innkeeper.store.directory import SqlDirectory
 from innkeeper.store.lease_guard import LeaseGuard
 from innkeeper.store.opening import Store, open_store
 from innkeeper.tasks.clock import SystemClock
@@ -374,6 +375,7 @@ async def _house(
             directory=lambda: virtual_pc.configuration_path,
             folders=folders,
             sockets=[str(foundations.settings.state_dir / "exports")],
+            hosts_elsewhere=functools.partial(_known_hosts, store.directory),
         ),
         virtual_pc=virtual_pc,
         accountant=Accountant(machines, clock=foundations.clock),
@@ -494,6 +496,7 @@ async def _hypervisors(foundations: Foundations) -> Sequence[Host]:
     if foundations.settings.fake is not None:
         return await _fake(foundations, foundations.settings.fake)
     hosts = named_hosts(await _uris(foundations.settings))
+    refuse_unknown_stand_ins(foundations.settings.stand_in_for, hosts)
     opening = (_libvirt(foundations, name, uri) for name, uri in hosts.items())
     opened = await asyncio.gather(*opening, return_exceptions=True)
     # Only when all have ended: what fails after the first would be told as an exception that nobody has seen.
@@ -553,9 +556,15 @@ async def _fake(foundations: Foundations, fake: FakeSettings) -> Sequence[Host]:
             fence_of=functools.partial(_fence, foundations),
         )
     )
+    refuse_unknown_stand_ins(foundations.settings.stand_in_for, {host.name: host.uri for host in hosts})
     for host in hosts:
         _bind(host.simulation.fence, host)
     return hosts
+
+
+async def _known_hosts(directory: SqlDirectory) -> Sequence[str]:
+    """The names of all hosts that any server has seen."""
+    return [host.name for host in await directory.hosts()]
 
 
 async def _uris(settings: Settings) -> Sequence[str]:

@@ -53,3 +53,14 @@ def _driver(uri: str) -> str:
     """What tells the hosts of one computer apart: ``system``, ``session`` or ``embed``."""
     parts = urlsplit(uri)
     return re.sub(r"[^A-Za-z0-9]+", "-", parts.path.strip("/")) or parts.scheme.partition("+")[0]
+
+
+def refuse_unknown_stand_ins(stand_in_for: Sequence[str], hosts: Mapping[str, str]) -> None:
+    """Raise ``InvalidArgument`` where a server is to stand in for a host that it has not in its settings."""
+    unknown = [each for each in stand_in_for if each not in hosts and each not in hosts.values()]
+    if unknown:
+        raise InvalidArgument(
+            f"The setting stand_in_for names {', '.join(unknown)}, and hypervisors has no such host.",
+            code=ErrorCode.ERROR_NOT_FOUND,
+            advice=f"Name hosts among those of hypervisors: {', '.join(hosts)}.",
+        )

@@ -6,11 +6,12 @@ import dataclasses
 import datetime as dt
 import math
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args, get_type_hints
+from typing import Final, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -21,6 +22,7 @@ from innkeeper.wire.places import SYSTEM_STATE_DIR, default_socket, default_stat
 
 #: The longest path that fits a Unix socket's address on Linux.
 MAX_SOCKET_PATH_BYTES = 107
+_SERVER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 #: The settings that the environment can set, each with what parts the values of one that is a list.
 ENVIRONMENT: Mapping[str, str] = {
     "state_dir": "",
@@ -111,7 +113,8 @@ class Settings(BaseModel):
     #: Where tasks, bookings and windows are kept; a file in the state directory if not set.
     database: str | None = None
     #: This server's name among those that share a PostgreSQL database; this computer's name if not set.
-    server_name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    #: 1 to 63 letters, digits, dots, dashes and underscores; the first is a letter or a digit.
+    server_name: str | None = None
     #: Where to listen for the other servers on a shared database: ``HOST:PORT``, or ``:PORT`` for all
     #: addresses. If not set: ``:9465``, and a free port of the loopback for simulated hosts. Without effect
     #: on SQLite.
@@ -205,6 +208,7 @@ def load(
     except ValidationError as error:
         raise _explained(error, file) from error
     _refuse_long_socket(settings.socket)
+    _refuse_server_name(settings.server_name, file)
     _refuse_policy(settings.policy, file)
     return settings
 
@@ -318,6 +322,15 @@ def _impossible(name: str, fault: str, file: Path | None) -> InvalidArgument:
         f"The setting “{name}” is not valid: {fault}{_in_file(file)}.",
         advice="Correct it, or leave it out for what is usual.",
     )
+
+
+def _refuse_server_name(name: str | None, file: Path | None) -> None:
+    if name is not None and not _SERVER_NAME.fullmatch(name):
+        raise InvalidArgument(
+            f"The setting “server_name” is not valid: “{name}”{_in_file(file)}.",
+            advice="Write 1 to 63 letters (a to z, A to Z), digits, dots, dashes and underscores; the "
+            "first is a letter or a digit.",
+        )
 
 
 def _refuse_long_socket(socket: Path) -> None:

@@ -207,7 +207,7 @@ class Ownership:
                 raise fence.doubled
         sent = self._seconds()
         if (namesake := await self._leases.enter(fence.reach)) is not None:
-            fence.doubled = _named_twice(fence, namesake, await self._servers.list())
+            fence.doubled = await self._named_twice(fence, namesake)
             raise fence.doubled
         fence.doubled = None
         if self._is_closed:
@@ -388,6 +388,23 @@ class Ownership:
             whose(fence.name, lease, owner),
             code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
             advice="innkeeper server list shows which server looks after which host.",
+        )
+
+    async def _named_twice(self, fence: HostFence, other: Reach) -> HostElsewhere:
+        """Return the refusal of a host whose name another has; whoever reaches that one keeps it taken."""
+        names = {each.id: each.name for each in await self._servers.list()}
+        leases = {lease.host_id: lease.server_id for lease in await self._leases.list()}
+        reaches = [each for each in await self._leases.reaches() if each.host_id == other.host_id]
+        owner = names.get(leases.get(other.host_id) or "")
+        servers = sorted({names[each.server_id] for each in reaches if each.server_id in names})
+        whose = f"looked after by the server {owner}" if owner else f"known to {' and '.join(servers)}"
+        uri = next((each.uri for each in reaches if names.get(each.server_id) == owner), other.uri)
+        retire = "; ".join(f"innkeeper server retire {each}" for each in servers)
+        return HostElsewhere(
+            f"Another host has the name {fence.name}: the one at {uri}, {whose}.",
+            code=ErrorCode.ERROR_ALREADY_EXISTS,
+            advice=f"Give this one a name of its own in the setting hypervisors, such as "
+            f"{fence.name}-2={fence.uri}. Where the other is gone with all servers that reach it: {retire}",
         )
 
     async def _tell(self) -> None:
@@ -577,16 +594,6 @@ def _twice(fence: HostFence, other: HostFence) -> HostElsewhere:
         f"{fence.name} ({fence.uri}) is the same host as {other.name} ({other.uri}).",
         code=ErrorCode.ERROR_ALREADY_EXISTS,
         advice="Leave one of them out of the setting hypervisors.",
-    )
-
-
-def _named_twice(fence: HostFence, other: Reach, servers: Sequence[Server]) -> HostElsewhere:
-    server = next((each.name for each in servers if each.id == other.server_id), "another")
-    return HostElsewhere(
-        f"Another host has the name {fence.name}: the one that the server {server} reaches by {other.uri}.",
-        code=ErrorCode.ERROR_ALREADY_EXISTS,
-        advice=f"Give this one a name of its own in the setting hypervisors, such as "
-        f"{fence.name}-2={fence.uri}. Where {server} is gone: innkeeper server retire {server}",
     )
 
 

@@ -251,6 +251,17 @@ async def test_an_update_is_booked_while_the_owner_is_away(inn: Inn) -> None:
     assert (await south.http.get("/v1/updates/db-1/away")).status_code == 404
 
 
+async def test_a_new_machine_for_a_host_that_is_nowhere_is_told_all_hosts(inn: Inn) -> None:
+    """Those of other servers would do too."""
+    north, _ = inn
+    hosts = (await north.http.get("/v1/hosts")).json()["hosts"]
+    refused = await north.http.post("/v1/machines", json={"name": "db-9", "host": "nosuch"})
+    assert refused.status_code == 404
+    told = refused.json()["advice"]
+    assert len(hosts) > 1
+    assert all(host["name"] in told for host in hosts)
+
+
 async def test_files_are_those_of_the_host_that_is_named(inn: Inn) -> None:
     """Without a name, those of the computer that is asked; of an unknown host there are none."""
     north, south = inn

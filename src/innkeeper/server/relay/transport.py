@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
@@ -56,7 +57,7 @@ class Unanswered(Exception):
     """The server that was asked did not answer."""
 
     def __init__(self, server: Server, why: object, *, was_sent: bool) -> None:
-        super().__init__(str(why) or type(why).__name__)
+        super().__init__(_in_words(why))
         self.server = server
         #: Whether it may have been heard, and even be done.
         self.was_sent = was_sent
@@ -173,12 +174,24 @@ class Transport:
 
 def unanswered(server: Server, why: object) -> ServiceError:
     """Return the error for a server that lives by its own word, and does not answer."""
-    reason = str(why) or type(why).__name__
     return ServiceError(
-        f"The server {server.name} at {server.address} did not answer this one: {reason}.",
+        f"The server {server.name} at {server.address} did not answer this one: {_in_words(why)}.",
         code=ErrorCode.ERROR_ONLY_IF_CONNECTED,
         advice="See that its peer door can be reached from here (the settings peer_listen and peer_address).",
     )
+
+
+def _in_words(why: object) -> str:
+    """Why a server did not answer, for people."""
+    text = str(why) or type(why).__name__
+    if isinstance(why, (httpx.TimeoutException, TimeoutError)):
+        return "nothing came from it in time"
+    is_about_certificates = isinstance(why, ssl.SSLError) or "ssl" in text.casefold()
+    if isinstance(why, (httpx.ConnectError, OSError)) and not is_about_certificates:
+        return "no connection to it could be made"
+    if isinstance(why, (httpx.NetworkError, httpx.RemoteProtocolError)):
+        return "the connection to it broke off"
+    return text
 
 
 def _target(scope: Scope) -> bytes:
