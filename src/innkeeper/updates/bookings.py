@@ -180,11 +180,14 @@ class Bookings:
         try:
             return self._named(await self._store.get(self._of(machine), identifier))
         except BookingNotFound as error:
-            raise _not_booked(machine, identifier) from error
+            raise _not_booked(await self._called(machine), identifier) from error
 
     async def find(self, of: str, identifier: str) -> Booking:
         """A booking by the key of its machine (``Booking.of``). Raises ``BookingNotFound``."""
-        return self._named(await self._store.get(of, identifier))
+        try:
+            return self._named(await self._store.get(of, identifier))
+        except BookingNotFound as error:
+            raise _not_booked(await self._called(of), identifier) from error
 
     async def move(self, key: str, to: str) -> None:
         """Give a machine's bookings to it at another host, which has it now."""
@@ -305,6 +308,14 @@ class Bookings:
         place = self._machines.places.only(machine)
         return machine if place is None else place.key
 
+    async def _called(self, machine: str) -> str:
+        """What people call a machine; one that is gone is what it was asked for by."""
+        place = self._machines.places.only(machine)
+        if place is not None:
+            return self._machines.places.title(place)
+        entry = None if self._elsewhere is None else await self._elsewhere(machine)
+        return machine if entry is None else entry.title
+
     def _named(self, booking: Booking) -> Booking:
         """The booking with the name that its machine has now."""
         place = self._machines.places.with_key(booking.key) if booking.key else None
@@ -376,7 +387,7 @@ def _not_the_guests(booking: Booking, *, advice: str) -> UpdateError:
 
 
 def _not_booked(machine: str, identifier: str) -> BookingNotFound:
-    """The refusal in the words of whoever asked: a key says nothing to them."""
+    """The refusal in words for people: a key says nothing to them."""
     return BookingNotFound(
         f"No update “{identifier}” is booked for {machine}.", advice="List the machine's updates."
     )
