@@ -16,6 +16,8 @@ from innkeeper.errors import ErrorCode, MachineAmbiguous, MachineError, MachineN
 from innkeeper.hypervisor.simulated.agents import FakeAgents
 from innkeeper.hypervisor.simulated.host import SimulatedHost, simulated_host
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
+from innkeeper.identity.caller import LOCAL_REALM
+from innkeeper.identity.granted import Granted
 from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.machines.machine import MachineState
 from innkeeper.schedule.model.definition import TaskDefinition
@@ -156,6 +158,19 @@ async def test_bookings_of_the_two_are_apart(inn: Inn) -> None:
     assert [each["machine"] for each in left] == ["cellar/WEB-1"]
 
 
+@pytest.mark.parametrize(
+    ("called", "title"), [("DB-1", "db-1"), ("attic/web-1", "attic/web-1"), ("uuid-d", "db-1")]
+)
+async def test_a_booking_that_is_not_there_is_told_with_the_machines_title(
+    inn: Inn, called: str, title: str
+) -> None:
+    """Its key says nothing to people."""
+    address = f"/v1/updates/{quote(called, safe='')}/x"
+    for response in (await inn.door.get(address), await inn.door.delete(address)):
+        assert response.status_code == 404
+        assert response.json()["detail"] == f"No update “x” is booked for {title}."
+
+
 async def test_a_booking_stays_with_a_machine_that_gets_another_name(inn: Inn) -> None:
     """And is not for another machine that gets the former one."""
     body = {"machine": "db-1", "identifier": "u", "label": "l", "start": "2030-01-01T00:00:00Z"}
@@ -194,6 +209,70 @@ async def test_a_role_on_one_is_no_role_on_the_other(inn: Inn) -> None:
     only = machine_called(inn.house, "db-1")
     for name in ("db-1", "cellar/db-1"):
         assert dataclasses.replace(on_attic, name=name).covers(only)
+
+
+async def _as_ana(inn: Inn, *grants: Grant) -> httpx.BasicAuth:
+    """Have an account with these roles, and return what it proves itself by."""
+    password = "a long enough password"  # of an account that lives for one test
+    await inn.house.people.accounts.add("ana", password)
+    for grant in grants:
+        await inn.house.people.grants.give(
+            Granted(realm=LOCAL_REALM, name="ana", is_group=False, grant=grant)
+        )
+    return httpx.BasicAuth("ana@local", password)
+
+
+@pytest.mark.parametrize("grant", [(Reach.MACHINE, "attic/web-1"), (Reach.LABEL, "lab")])
+async def test_a_name_means_what_the_caller_sees(inn: Inn, grant: tuple[Reach, str]) -> None:
+    """A namesake that they may not see is not told of, and is nothing to them."""
+    await inn.attic.simulation.forget("web-1")
+    await inn.attic.simulation.add(SimulatedMachine(name="web-1", uuid="uuid-a", labels=["lab"]))
+    inn.house.board.look_again()
+    await inn.house.board.all()
+    reach, name = grant
+    ana = await _as_ana(inn, Grant(role=Role.OPERATOR, reach=reach, name=name))
+    body = {"machine": "web-1", "identifier": "u", "label": "l", "start": "2030-01-01T00:00:00Z"}
+    for response in (
+        await inn.door.get(at("web-1"), auth=ana),
+        await inn.door.get(at("Web-1", "/configuration"), auth=ana),
+        await inn.door.get(at("web-1", "/check"), auth=ana),
+        await inn.door.post("/v1/updates", json=body, auth=ana),
+        await inn.door.get("/v1/updates/web-1/u", auth=ana),
+        await inn.door.get("/v1/updates", params={"machine": "web-1"}, auth=ana),
+        await inn.door.get("/v1/tasks", params={"machine": "web-1"}, auth=ana),
+        await inn.door.get("/v1/channels", params={"machine": "web-1"}, auth=ana),
+        await inn.door.post(at("WEB-1", "/start"), auth=ana),
+    ):
+        assert response.status_code < 300, response.text
+        assert "cellar/WEB-1" not in response.text
+    await inn.house.tasks.wait(response.json()["task"]["id"])
+    assert await inn.states() == (MachineState.RUNNING, MachineState.TURNED_OFF)
+    assert (await inn.door.get(at("web-1"))).status_code == 409
+
+
+async def test_a_name_of_two_that_the_caller_may_not_see_is_not_there(inn: Inn) -> None:
+    """In the very words of one that does not exist."""
+    ana = await _as_ana(inn, Grant(role=Role.OPERATOR, reach=Reach.MACHINE, name="db-1"))
+    body = {"identifier": "u", "label": "l", "start": "2030-01-01T00:00:00Z"}
+
+    async def responses(name: str) -> list[tuple[int, str]]:
+        asked = (
+            await inn.door.get(at(name), auth=ana),
+            await inn.door.get(at(name, "/check"), auth=ana),
+            await inn.door.post(at(name, "/start"), auth=ana),
+            await inn.door.post("/v1/updates", json={**body, "machine": name}, auth=ana),
+            await inn.door.get(f"/v1/updates/{name}/u", auth=ana),
+            await inn.door.delete(f"/v1/updates/{name}/u", auth=ana),
+            await inn.door.get("/v1/updates", params={"machine": name}, auth=ana),
+            await inn.door.get("/v1/tasks", params={"machine": name}, auth=ana),
+            await inn.door.get("/v1/channels", params={"machine": name}, auth=ana),
+        )
+        return [(each.status_code, each.text.replace(name, "NAME")) for each in asked]
+
+    hidden = await responses("web-1")
+    assert hidden == await responses("web-7")
+    assert hidden[0][0] == 404
+    assert not any("attic" in text or "cellar" in text for _, text in hidden)
 
 
 async def test_a_machine_that_runs_elsewhere_is_not_started_twice(inn: Inn) -> None:

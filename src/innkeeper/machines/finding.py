@@ -12,6 +12,7 @@ from innkeeper.machines.description import MachineDescription
 from innkeeper.machines.machine import Machine
 from innkeeper.machines.places import Place, Places
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.sight import among_seen
 
 T = TypeVar("T", Machine, MachineDescription)
 
@@ -116,7 +117,7 @@ class Finder:
         if is_key:
             answers = await self._list(self._hosts.values())
             away = sorted(answers.missing)
-            place = self._only(reference, self._places.with_uuid(uuid))
+            place = self._only(reference, among_seen(self._places.with_uuid(uuid)))
             if place is not None:
                 return await self._ask_at(place, question)
         raise _not_found(reference, away)

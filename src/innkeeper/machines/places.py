@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 from innkeeper.errors import MachineAmbiguous
 from innkeeper.machines.machine import Machine
+from innkeeper.machines.sight import among_seen
 from innkeeper.wire.events import Event, EventKind
 
 
@@ -145,7 +146,10 @@ class Places:
         return (*self._by_uuid.get(uuid, {}).values(), *elsewhere)
 
     def resolve(self, reference: str) -> Sequence[Place]:
-        """What a name, a host and a name (``attic/web-1``), a UUID or a key can mean."""
+        """What a name, a host and a name (``attic/web-1``), a UUID or a key can mean, of what may be seen."""
+        return among_seen(self._resolve(reference))
+
+    def _resolve(self, reference: str) -> Sequence[Place]:
         host, slash, word = reference.partition("/")
         if not slash:
             return self.called(reference) or self.with_uuid(reference)

@@ -21,6 +21,7 @@ from innkeeper.server.http.lines import Lines
 from innkeeper.server.http.patience import BoundedPatience
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
+from innkeeper.server.identity.sight import Sight
 from innkeeper.server.metrics import Measured
 from innkeeper.server.pages import site
 from innkeeper.server.pages.headers import PageHeaders
@@ -81,6 +82,7 @@ def make_app(house: House) -> FastAPI:
         app.add_middleware(Relay, operations=app.state.operations, neighbours=house.neighbours)
     app.add_middleware(Measured, metrics=house.metrics)
     app.add_middleware(Lines)
+    app.add_middleware(Sight, house=house)
     people = house.people
     gate = Gate(
         peers=Peers(Admission.of(house.settings), people.grants),

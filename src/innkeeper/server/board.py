@@ -177,6 +177,11 @@ class Board:
         notice = self._notice(name)
         return None if notice is None else notice.machine
 
+    def with_key(self, key: str) -> Machine | None:
+        """Return the machine with this key, as it was last seen."""
+        notice = self._notices.get(key)
+        return None if notice is None else notice.machine
+
     def _notice(self, reference: str) -> Notice | None:
         found = self._machines.places.resolve(reference)
         return self._notices.get(found[0].key) if len(found) == 1 else None

@@ -10,6 +10,7 @@ from typing import Final
 
 from innkeeper.errors import MachineAmbiguous, ServiceError
 from innkeeper.machines.directory import Directory, HostEntry, MachineEntry
+from innkeeper.machines.sight import among_seen
 from innkeeper.server.relay.care import Care, can_be_asked, care_by
 from innkeeper.server.relay.reference import Reference, ReferenceKind
 from innkeeper.server.relay.transport import Transport
@@ -97,7 +98,7 @@ class Neighbours:
         self._seen: _Seen | None = None
         #: When servers did not answer that live by their own word: by their ids, and since which start.
         self._silent: dict[str, _Silence] = {}
-        #: Of the machines that were found last, by their names in one case.
+        #: Of the machines that were found last, by their keys and what they were asked for by, in one case.
         self._labels: dict[str, frozenset[str]] = {}
 
     async def announce(self, address: str) -> None:
@@ -184,7 +185,9 @@ class Neighbours:
         self._seen = None
 
     async def _find_machine(self, reference: str) -> Elsewhere | None:
-        found = await self._machines(reference)
+        several = await self._machines(reference)
+        self._note_labels({entry.key: frozenset(entry.labels) for entry in several})
+        found = among_seen(several)
         own = self.own_hosts()
         elsewhere = [entry for entry in found if entry.host_id not in own]
         if not elsewhere:
@@ -192,10 +195,13 @@ class Neighbours:
         if len(found) > 1:
             raise MachineAmbiguous(reference, sorted(f"{entry.host}/{entry.name}" for entry in found))
         (entry,) = elsewhere
+        self._note_labels({reference: frozenset(entry.labels)})
+        return self._elsewhere(await self.care_of(entry.host_id), entry.host, entry)
+
+    def _note_labels(self, found: Mapping[str, frozenset[str]]) -> None:
         if len(self._labels) >= _MOST_LABELS:
             self._labels.clear()
-        self._labels[reference.casefold()] = frozenset(entry.labels)
-        return self._elsewhere(await self.care_of(entry.host_id), entry.host, entry)
+        self._labels |= {name.casefold(): labels for name, labels in found.items()}
 
     async def _machines(self, reference: str) -> Sequence[MachineEntry]:
         """The machines that a reference may mean: ``machine``, ``host/machine``, a UUID or a key."""
