@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
@@ -16,6 +17,12 @@ from innkeeper.hypervisor.simulated.files import FakeFiles
 from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.schedule.calendar import zone_database
 from tests.serving import Service
+
+# How long an example takes is no promise of ours, and says nothing on a busy computer.
+hypothesis.settings.register_profile(
+    "innkeeper", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("innkeeper")
 
 #: Real guests, for every room's tests.
 pytest_plugins = ("tests.guests.fixtures",)

@@ -75,7 +75,7 @@ class Machine:
         pass
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(steps, st.sampled_from([Kind.FIXED, Kind.DYNAMIC]))
 def test_a_chain_is_a_flat_disk(story: list[tuple[str, int, int, bytes]], root: Kind) -> None:
     """What is written through up to eight layers, merged and compacted on the way, reads as on one disk."""

@@ -111,7 +111,7 @@ def test_the_documented_defaults_hold_where_a_file_is_silent() -> None:
 
 
 @given(definitions())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_definition_survives_the_round_trip(definition) -> None:
     """Written and read again, strictly, a definition says the same, and is written the same."""
     for encoding in Encoding:
@@ -127,7 +127,7 @@ def test_every_definition_survives_the_round_trip(definition) -> None:
 
 
 @given(definitions())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_definition_written_is_valid_for_two_validators(definition) -> None:
     """libxml2 and a validator that shares no code with it both accept what is written."""
     written = definition.to_xml(Encoding.UTF_8)

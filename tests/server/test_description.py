@@ -42,7 +42,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 @interface.parametrize()
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case: schemathesis.Case[Any], http: httpx.Client) -> None:
     """No server error, no status, media type or body that the description does not have."""
     asked = case.as_transport_kwargs(base_url="http://innkeeper")

@@ -191,7 +191,7 @@ windows = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(candidates, max_size=60, unique_by=lambda c: c.key),
     windows,
@@ -235,7 +235,7 @@ runs = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(candidates, max_size=40, unique_by=lambda c: c.key),
     windows,
@@ -313,7 +313,7 @@ def _booking(made_of: Candidate) -> Booking:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(candidates, max_size=100, unique_by=lambda c: c.key),
     windows,

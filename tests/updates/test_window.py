@@ -121,7 +121,7 @@ def openings_by_walking(found: Window, first: dt.date, days: int) -> list[dt.dat
     return openings
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     zone=st.sampled_from(ZONES),
     first=st.dates(dt.date(2025, 1, 1), dt.date(2027, 12, 31)),

@@ -277,7 +277,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS)
 def test_two_honest_sides_never_break_a_rule(steps: list[tuple[str, str, int, int]]) -> None:
     """Whatever the two do with their streams, in whatever order, neither sees a fault."""
