@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from innkeeper.channels.ports import ScheduleDeleted, ScheduleRequested
-from innkeeper.errors import UpdateError
+from innkeeper.errors import MachineError, UpdateError
 from innkeeper.hypervisor.simulated.fleet import settle_fleet
 from innkeeper.hypervisor.simulated.guests import Behaviour
-from innkeeper.machines.machine import MachineState
+from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.places import Places
 from innkeeper.tasks.task import Task, TaskFilter
 from innkeeper.updates.booking import Booking, Verdict
@@ -26,7 +26,7 @@ from innkeeper.updates.policy import Policy
 from innkeeper.updates.trigger import TriggerAgent
 from innkeeper.updates.window import Window
 from innkeeper.updates.windows import Windows
-from innkeeper.wire.events import EventKind, Json
+from innkeeper.wire.events import Event, EventKind, Json
 from innkeeper.wire.states import Weekday
 from tests.updates.inn import Inn, settle
 
@@ -339,3 +339,41 @@ async def test_what_no_event_tells_of_is_found(night: Night) -> None:
         await night.until(4)
     started = [event for event in night.events if event.kind == EventKind.UPDATE_STARTED]
     assert len(started) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [MachineError("It is defined twice.", machine="web-1"), RuntimeError("odd")]
+)
+async def test_a_start_that_fails_is_tried_again_after_a_while(
+    night: Night, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Whatever else happens on its host; the booking says why, until it starts."""
+    await night.add(MachineState.RUNNING)
+    await night.book_update()
+    tries = 0
+    get = night.machines.get
+
+    async def fail(reference: str) -> Machine:
+        nonlocal tries
+        if reference != night.key():
+            return await get(reference)
+        tries += 1
+        raise error
+
+    async with night.triggered():
+        await night.until(1.9)
+        monkeypatch.setattr(night.machines, "get", fail)
+        await night.until(2.01)
+        before = tries
+        for _ in range(20):
+            night.publish(
+                Event(kind=EventKind.MACHINE_PAUSED, subject="x", at=night.clock.now(), data={"host": "fake"})
+            )
+            await night.clock.advance(0.2)
+        assert before <= tries <= before + 1
+        assert "It" in (await night.booking_of("web-1")).reason
+        (entry,) = (await night.trigger.tonight()).entries
+        assert (entry.fits, bool(entry.reason)) == (False, True)
+        monkeypatch.undo()
+        await night.until(3)
+    assert (await night.bookings.get("web-1", "u")).verdict is Verdict.KEPT

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import heapq
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from innkeeper.updates.booking import Booking
@@ -58,6 +58,10 @@ class Known(Protocol):
         """A booking as the planner takes it."""
 
 
+def _never(booking: Booking) -> bool:
+    return False
+
+
 def ripe(
     bookings: Iterable[Booking],
     skips: Mapping[tuple[str, str], int],
@@ -67,10 +71,12 @@ def ripe(
     calendar: Calendar,
     policy: Policy,
     has_room: bool = True,
+    is_put_off: Callable[[Booking], bool] = _never,
 ) -> Ripe:
     """Find the bookings that may start now; none of ``bookings`` has started.
 
-    On a host without room none may: then only those whose time is over are found.
+    Those that are put off are tried later. On a host without room none may: then only those whose time is
+    over are found.
     """
     busy = known.busy
     reserve = dt.timedelta(seconds=policy.rollback_reserve_seconds)
@@ -88,7 +94,7 @@ def ripe(
             instant = min(instant, last + _JUST_AFTER)
         if booking.start > now:
             instant = min(instant, booking.start)
-        elif has_room and not is_busy:
+        elif has_room and not is_busy and not is_put_off(booking):
             duration = known.predicted(booking)
             opening, opens = open_for(booking, known.named(booking), duration + reserve, calendar, now)
             if opening is not None:

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from innkeeper.errors import BookingNotFound, InnkeeperError, MachineNotFound
-from innkeeper.machines.machine import Machine
+from innkeeper.machines.machine import OFF, Machine
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskFilter
@@ -183,6 +183,11 @@ class Roster:
         machine, identifier = key
         return identifier in self._booked.get(machine, {})
 
+    def booking(self, key: Key) -> Booking | None:
+        """A booking that has not ended."""
+        machine, identifier = key
+        return self._booked.get(machine, {}).get(identifier)
+
     def booking_of(self, machine: str, hold: Hold) -> Booking | None:
         """The booking that an update run is for."""
         found = self._booked.get(machine, {}).values()
@@ -234,7 +239,7 @@ class Roster:
             try:
                 machine = await self._hosts.get(name)
                 if machine.also_on:
-                    machine = Whereabouts(await self._hosts.list()).of(name) or machine
+                    machine = self._place(Whereabouts(await self._hosts.list()), name) or machine
                 await self._follow(name, machine)
             except MachineNotFound:
                 self._put_machine(name, None)
@@ -400,7 +405,15 @@ class Roster:
         for name in self._wanted():
             # What was asked meanwhile is newer than the list.
             if name not in self._asked:
-                await self._follow(name, found.of(name))
+                await self._follow(name, self._place(found, name))
+
+    def _place(self, found: Whereabouts, name: str) -> Machine | None:
+        """Where a machine is: on another server's host, where that has it, though it is defined here too."""
+        machine = found.of(name)
+        if machine is None or machine.key == name or machine.state not in OFF:
+            return machine
+        there = self._hosts.places.with_key(name)
+        return None if there is not None and self._hosts.places.is_elsewhere(there) else machine
 
     def _wanted(self) -> list[str]:
         return [name for names in self._on_host.values() for name in names]

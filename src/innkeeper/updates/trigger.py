@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from innkeeper.channels.ports import GuestMessage, ScheduleDeleted, ScheduleRequested
-from innkeeper.errors import BookingNotFound, MachineBusy, UpdateError
+from innkeeper.errors import BookingNotFound, InnkeeperError, MachineBusy, UpdateError
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.outcome import traceback_of
 from innkeeper.tasks.ports import Clock
@@ -29,6 +29,7 @@ from innkeeper.updates.placement import Host, InFlight, Placement, Why
 from innkeeper.updates.planner import plan
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
+from innkeeper.updates.put_off import PutOffs
 from innkeeper.updates.reasons import Reasons
 from innkeeper.updates.reconciler import Reconciler
 from innkeeper.updates.roster import Key, Roster
@@ -94,6 +95,7 @@ class TriggerAgent:
             publish=publish,
             undo_directory=policy.undo.undo_directory,
         )
+        self._put_offs = PutOffs(roster=self._roster, clock=clock, look_seconds=policy.look_seconds)
         self._woken = Signal()
         #: How often each waiting booking was passed over, by host; a restart forgives that.
         self._skips: dict[str, dict[Key, int]] = {}
@@ -141,12 +143,30 @@ class TriggerAgent:
         outlook = await self._lookout.look(self._roster.hosts, self._clock.now(), self._all_skips())
         until = outlook.now + NIGHT
         entries = [_under_way(outlook, run) for run in outlook.in_flight]
-        entries += [_entry(outlook, placement) for placement in await outlook.plan(until)]
+        entries += [self._put_off(outlook, placement) for placement in await outlook.plan(until)]
         return Night(at=outlook.now, until=until, entries=tuple(sorted(entries, key=_by_start)))
 
     async def explain(self, bookings: Sequence[Booking]) -> Sequence[Booking]:
         """The same bookings, each that waits with why it does, and when it may start next."""
-        return await self._reasons.explain(bookings, self._all_skips())
+        explained = await self._reasons.explain(bookings, self._all_skips())
+        return [self._with_reason(booking) for booking in explained]
+
+    def _with_reason(self, booking: Booking) -> Booking:
+        """The booking; one that might start, and was refused, with why, and when it is tried again."""
+        reason = self._put_offs.reason(booking) if booking.is_waiting and not booking.reason else ""
+        if not reason:
+            return booking
+        return dataclasses.replace(booking, reason=reason, next_chance=self._put_offs.until(booking))
+
+    def _put_off(self, outlook: Outlook, placement: Placement) -> NightEntry:
+        """The place of a booking in the night: none, where its start was refused until now."""
+        entry = _entry(outlook, placement)
+        booking = outlook.bookings[placement.candidate.key]
+        reason = self._put_offs.reason(booking)
+        if not entry.fits or not reason:
+            return entry
+        again = self._put_offs.until(booking)
+        return dataclasses.replace(entry, fits=False, start=None, end=None, reason=reason, next_chance=again)
 
     async def hear(self, machine: str, message: GuestMessage) -> None:
         """Take what a guest tells by itself: bookings are booked, bounded; the rest is not for us.
@@ -173,6 +193,7 @@ class TriggerAgent:
         """Begin to look at whatever is due, and read everything from time to time: hosts come back."""
         if self._clock.monotonic() - self._read_at >= self._policy.look_seconds:
             self._read_at = self._clock.monotonic()
+            self._put_offs.clear()
             self._begin(_EVERYTHING, self._roster.read_all)
         await self._roster.catch_up()
         now = self._clock.now()
@@ -225,6 +246,7 @@ class TriggerAgent:
             self._full.add(host)
             left = True
         instants = [found.next_instant] if found.next_instant is not None else []
+        instants += filter(None, map(self._put_offs.until, self._roster.waiting(host)))
         if left:
             instants.append(now + dt.timedelta(seconds=self._policy.look_seconds))
         if instants:
@@ -239,6 +261,7 @@ class TriggerAgent:
             calendar=self._roster.calendar(now),
             policy=self._policy,
             has_room=has_room,
+            is_put_off=lambda booking: self._put_offs.until(booking) is not None,
         )
 
     async def _fill(self, host: str, found: Ripe, in_flight: Sequence[InFlight], now: dt.datetime) -> bool:
@@ -276,15 +299,20 @@ class TriggerAgent:
     async def _start_safely(self, host: str, placement: Placement) -> bool:
         """Start one; what fails with it is looked at again, and leaves the others alone."""
         key = placement.candidate.key
+        booking = self._roster.booking(key)
         try:
-            return await self._start(host, placement)
+            started = await self._start(host, placement)
+            self._put_offs.forget(key)
+            return started
         except (BookingNotFound, MachineBusy):
             self._note(key)
         except Exception as exc:
-            named = placement.candidate.named.title
-            _log.error(
-                "trigger.booking_failed", machine=named, identifier=key[1], traceback=traceback_of(exc)
-            )
+            is_news = booking is not None and self._put_offs.add(booking, exc)
+            told = {"machine": placement.candidate.named.title, "identifier": key[1]}
+            if not isinstance(exc, InnkeeperError):
+                _log.error("trigger.booking_failed", **told, traceback=traceback_of(exc))
+            elif is_news:
+                _log.warning("trigger.booking_refused", **told, reason=str(exc))
         return False
 
     def _note(self, key: Key) -> None:

@@ -167,6 +167,25 @@ async def test_a_machine_that_runs_at_another_server_is_not_started_twice(twins:
     assert (await north.host.inventory.get("mail")).state is MachineState.TURNED_OFF
 
 
+async def test_a_booking_of_each_of_two_definitions_is_planned_once(twins: Inn) -> None:
+    """By the server of its host alone, which finds the machine that it is for."""
+    north, south = twins
+    keys = [f"{north.host.id}/attic-mail", f"{south.host.id}/attic-mail"]
+    for key in keys:
+        booked = {"machine": key, "identifier": "u", "label": "l"}
+        assert (await north.http.post("/v1/updates", json=booked)).status_code == 201
+    for each in twins:
+        night = await each.house.trigger.tonight()
+        assert {entry.key: entry.host for entry in night.entries} == {
+            key: each.host.name if key.startswith(each.host.id) else "" for key in keys
+        }
+        entries = (await each.http.get("/v1/tonight")).json()["entries"]
+        assert sorted(entry["machine"] for entry in entries) == ["mail", "post"]
+    for key in keys:
+        deleted = await north.http.delete(f"/v1/updates/{quote(key, safe='')}/u")
+        assert deleted.status_code == 204, deleted.text
+
+
 async def test_of_two_that_are_started_at_once_one_runs_at_the_most(twins: Inn) -> None:
     """Each start looks again right before it acts, and a live task on the other stops it."""
     north, south = twins
