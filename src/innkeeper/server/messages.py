@@ -108,6 +108,7 @@ def update_message(booking: Booking, task: wire.TaskMessage | None) -> wire.Upda
     """Return a booking and its run as a message."""
     return wire.UpdateMessage(
         machine=booking.machine,
+        key=booking.of,
         identifier=booking.identifier,
         label=booking.label,
         context_bytes=len(booking.context),

@@ -376,6 +376,8 @@ class UpdateMessage(Message):
     """One update booked for one machine, and how it came out."""
 
     machine: str
+    #: What programs call the machine, or its name where it had no key when it was booked.
+    key: str = ""
     identifier: str
     label: str
     context_bytes: int
@@ -510,6 +512,8 @@ class PlannedMessage(Message):
     """One booking's place in the night."""
 
     machine: str
+    #: What programs call the machine.
+    key: str = ""
     identifier: str
     label: str
     host: str

@@ -31,7 +31,7 @@ router = APIRouter(prefix="/tonight", tags=["updates"])
     dependencies=needs(
         Role.VIEWER,
         what_they_see.of_all_servers(
-            same=("machine", "identifier"), entries=("start", "machine", "identifier"), all_true=("fits",)
+            same=("key", "identifier"), entries=("start", "machine", "identifier"), all_true=("fits",)
         ),
     ),
 )

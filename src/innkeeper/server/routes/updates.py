@@ -31,7 +31,10 @@ router = APIRouter(prefix="/updates", tags=["updates"])
 @router.get(
     "",
     operation_id="list_updates",
-    dependencies=needs(Role.VIEWER, what_they_see.of_all_servers(updates=("start", "machine", "identifier"))),
+    dependencies=needs(
+        Role.VIEWER,
+        what_they_see.of_all_servers(same=("key", "identifier"), updates=("start", "machine", "identifier")),
+    ),
 )
 async def list_updates(
     house: TheHouse, caller: TheCaller, query: Annotated[UpdateQuery, Query()]
