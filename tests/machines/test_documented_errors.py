@@ -195,6 +195,11 @@ TABLE: list[tuple[str, MachineState, Call, ErrorCode]] = [
     ("CreateVirtualMachine", OFF, _create(name=""), ErrorCode.VM_E_CONFIG_NO_NAME),
     ("CreateVirtualMachine", OFF, _create(name="n" * 81), ErrorCode.VM_E_CONFIG_NAME_TOO_LONG),
     ("CreateVirtualMachine", OFF, _create(name="a:b"), ErrorCode.VM_E_CONFIG_NAME_INVALID_CHAR),
+    *(
+        ("CreateVirtualMachine", OFF, _create(name=word), ErrorCode.ERROR_INVALID_NAME)
+        for word in ("all", "And", "or", "NOT")
+    ),
+    ("Name", OFF, _wish(name="All"), ErrorCode.ERROR_INVALID_NAME),
     ("CreateVirtualMachine", OFF, _create(name="WEB-1"), ErrorCode.VM_E_CONFIG_DUPLICATE_NAME),
     ("CreateVirtualMachine", OFF, _create(disk_bytes=5), ErrorCode.VM_E_IMAGE_SIZE_TOO_SMALL),
     ("CreateVirtualMachine", OFF, _create(disk_bytes=1 << 60), ErrorCode.VM_E_IMAGE_SIZE_TOO_LARGE),

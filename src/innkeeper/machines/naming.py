@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from innkeeper.errors import DiskError, ErrorCode, InvalidArgument
-from innkeeper.wire.virtual_pc import FORBIDDEN_IN_NAMES, LABEL, MAX_NAME_LENGTH
+from innkeeper.wire.virtual_pc import FORBIDDEN_IN_NAMES, LABEL, MAX_NAME_LENGTH, SELECTOR_WORDS
 
 _LONGEST_PATH_BYTES = 4095
 
@@ -30,6 +30,11 @@ def checked_name(name: str, taken: Iterable[str] = ()) -> str:
         raise _refused(
             f"The name “{name}” holds {message}, which no name may hold.",
             ErrorCode.VM_E_CONFIG_NAME_INVALID_CHAR,
+        )
+    if name.casefold() in SELECTOR_WORDS:
+        raise _refused(
+            f"The name “{name}” is a word of selectors, where it would mean something else.",
+            ErrorCode.ERROR_INVALID_NAME,
         )
     clash = next((each for each in taken if each.casefold() == name.casefold()), None)
     if clash is not None:

@@ -11,6 +11,8 @@ from innkeeper.wire.named_number import NamedNumber
 MAX_NAME_LENGTH = 80
 #: Characters that the documentation forbids in a name.
 FORBIDDEN_IN_NAMES = '*?:<>/|\\"'
+#: Words that mean something else in a selector: no new machine is called so, in letters of either case.
+SELECTOR_WORDS = frozenset({"all", "and", "or", "not"})
 #: The longest documented notes, in characters.
 MAX_NOTES_LENGTH = 65_536
 #: The least memory of a machine, in MiB.
