@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from innkeeper.cli import machine
+from innkeeper.wire.host import HostAway
 from tests.serving import Service
 
 
@@ -18,6 +20,33 @@ def test_the_list_fits_eighty_columns_and_names_every_machine(service: Service) 
     assert len(lines) == 13
     assert max(map(len, lines)) <= 80
     assert [line.split()[0] for line in lines[1:]] == sorted(line.split()[0] for line in lines[1:])
+
+
+def test_a_selector_that_matches_nothing_says_which_word_names_nothing(service: Service) -> None:
+    """And never that there are no machines."""
+    for selector, unknown in (("host:atic", "host:atic"), ("web-1 and label:nolabel", "label:nolabel")):
+        ended = service.run("machine", "list", selector)
+        said = " ".join((ended.out + ended.err).split())
+        assert f"No machine matches “{selector}”. None is called “{unknown}”." in said
+        assert "Create one" not in said
+
+
+@pytest.mark.parametrize(
+    ("select", "host", "may"),
+    [
+        ("host:barn", "pantry", False),
+        ("host:barn", "Barn", True),
+        ("not host:barn", "barn", False),
+        ("not barn/web-1", "barn", True),
+        ("barn/*", "pantry", False),
+        ("host:barn or label:x", "pantry", True),
+        ("label:x", "pantry", True),
+    ],
+)
+def test_hosts_that_were_not_asked_for_are_not_told_of(select: str, host: str, may: bool) -> None:
+    """As far as a selector names hosts."""
+    away = (HostAway(name=host, uri="u", reason="It is off."),)
+    assert bool(machine.missing_of(away, (), select)) is may
 
 
 def test_json_has_the_documented_keys(service: Service) -> None:

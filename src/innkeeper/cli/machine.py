@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar, NoReturn
 
@@ -19,7 +21,7 @@ from innkeeper.wire.commands import Command
 from innkeeper.wire.host import HostAway
 from innkeeper.wire.messages import MachineList, MachineMessage
 from innkeeper.wire.states import MachineState
-from innkeeper.wire.virtual_pc import StartupOption
+from innkeeper.wire.virtual_pc import SELECTOR_WORDS, StartupOption
 
 
 class MachineGroup(LazyGroup):
@@ -59,9 +61,11 @@ def list_machines(
         session.answer(MachineList(machines=machines))
         return
     away = session.inn.virtual_pc.read_hosts().away
-    _say_away(session, away, machines)
+    _say_away(session, away, machines, select)
     if not machines:
-        if not away:
+        if select is not None:
+            _say_no_match(session, select)
+        elif not away:
             session.note(
                 "There are no machines. Create one (innkeeper machine create), or "
                 "define one with libvirt: it appears here."
@@ -113,11 +117,63 @@ def _state_seen(session: Session, machine: MachineMessage) -> Text:
     return state.append(f" {_TWICE}", style="yellow") if machine.also_on else state
 
 
-def _say_away(session: Session, away: Sequence[HostAway], machines: Sequence[MachineMessage]) -> None:
-    """Sentences on hosts that do not answer: whether their machines are listed, and as of when."""
-    listed = {machine.host for machine in machines}
-    old = [host.name for host in away if host.name in listed]
-    missing = [host.name for host in away if host.name not in listed]
+def missing_of(
+    away: Sequence[HostAway], machines: Sequence[MachineMessage], select: str | None
+) -> Sequence[str]:
+    """Return the names of hosts away whose machines a selector may mean, and none of which is listed."""
+    listed = {each for machine in machines for each in (machine.host_id, machine.host)}
+    return [
+        host.name
+        for host in away
+        if (host.id or host.name) not in listed and (select is None or _may_mean(select, host.name))
+    ]
+
+
+def _may_mean(select: str, host: str) -> bool:
+    """Whether machines of a host can be among those of a selector, as far as its words name hosts."""
+    parts: list[bool] = [True]
+    is_denied = False
+    for word in shlex.split(select):
+        folded = word.casefold()
+        if folded == "or":
+            parts.append(True)
+        elif folded == "not":
+            is_denied = not is_denied
+        elif folded != "and":
+            glob = _glob_of_host(folded, is_denied=is_denied)
+            if glob is not None:
+                parts[-1] &= fnmatch.fnmatchcase(host.casefold(), glob) is not is_denied
+            is_denied = False
+    return any(parts)
+
+
+def _glob_of_host(word: str, *, is_denied: bool) -> str | None:
+    """What a word says of the host; of ``not host/name`` other machines of that host are meant too."""
+    aspect, colon, value = word.partition(":")
+    if colon and aspect == "host":
+        return value
+    named, slash, _ = word.removeprefix("name:").partition("/")
+    return named if slash and not is_denied else None
+
+
+def _say_no_match(session: Session, select: str) -> None:
+    words = [word for word in shlex.split(select) if word.casefold() not in SELECTOR_WORDS]
+    unknown = [
+        f"“{word}”"
+        for word in words
+        if not word.casefold().startswith("state:") and not session.inn.machines.list(shlex.quote(word))
+    ]
+    why = f" None is called {' or '.join(unknown)}." if unknown else ""
+    session.note(f"No machine matches “{select}”.{why} All: innkeeper machine list")
+
+
+def _say_away(
+    session: Session, away: Sequence[HostAway], machines: Sequence[MachineMessage], select: str | None
+) -> None:
+    """Sentences on hosts whose machines are listed as of a while ago, or are asked for and not listed."""
+    seen_last = {each for m in machines if m.as_of is not None for each in (m.host_id, m.host)}
+    old = [host.name for host in away if (host.id or host.name) in seen_last]
+    missing = missing_of(away, machines, select)
     if old:
         session.note(
             f"{', '.join(old)} away: machines there are shown as seen last. Why: innkeeper host list"
