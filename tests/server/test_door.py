@@ -14,6 +14,9 @@ from tests.serving import Service
     ("method", "path", "body", "status"),
     [
         ("GET", "/nothing", None, 404),
+        ("GET", "/v1/machines?after=%00", None, 422),
+        ("GET", "/v1/updates?machine=a%00b", None, 422),
+        ("GET", "/v1/machines/%00", None, 422),
         ("GET", "/v1/nothing", None, 404),
         ("PUT", "/v1/machines", None, 405),
         ("POST", "/v1/machines/web-1/explode", None, 422),

@@ -18,6 +18,7 @@ from innkeeper.server.http.header_limit import HeadLimit
 from innkeeper.server.http.idempotency import IdempotencyKeys
 from innkeeper.server.http.kept_slashes import KeptSlashes
 from innkeeper.server.http.lines import Lines
+from innkeeper.server.http.no_nul import NoNul
 from innkeeper.server.http.patience import BoundedPatience
 from innkeeper.server.identity.gate import Gate
 from innkeeper.server.identity.identify import Identify
@@ -98,6 +99,7 @@ def make_app(house: House) -> FastAPI:
     app.add_middleware(Compression, is_near=lambda scope: PEER in scope)
     app.add_middleware(KeptSlashes)
     app.add_middleware(BoundedPatience)
+    app.add_middleware(NoNul)
     app.add_middleware(HeadLimit)
     app.add_middleware(PageHeaders)
     if house.settings.trusted_proxies:

@@ -98,7 +98,7 @@ class SqlDirectory:
 def _wanted(wanted: Wanted) -> Sequence[sa.ColumnElement[bool]]:
     conditions = []
     if wanted.host is not None:
-        conditions.append(_machine.host == wanted.host)
+        conditions.append(sa.func.lower(_machine.host) == wanted.host.lower())
     if wanted.state is not None:
         conditions.append(_machine.state == wanted.state.name)
     if wanted.text is not None:

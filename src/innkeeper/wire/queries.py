@@ -17,7 +17,7 @@ class MachineQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: On this host.
+    #: On this host, whatever the case of its letters.
     host: str | None = None
     #: In this state.
     state: MachineStateName | None = None

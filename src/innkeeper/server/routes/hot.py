@@ -203,7 +203,8 @@ def _seen(notices: Iterable[Notice], caller: Caller) -> Iterator[Seen]:
 
 def _wanted(seen: Iterable[Seen], query: MachineQuery) -> Iterable[Seen]:
     if query.host is not None:
-        seen = (each for each in seen if each[0].machine.host == query.host)
+        host = query.host.casefold()
+        seen = (each for each in seen if each[0].machine.host.casefold() == host)
     if query.state is not None:
         seen = (each for each in seen if each[0].machine.state is query.state)
     if query.text is not None:
