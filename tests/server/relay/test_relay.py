@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import ssl
 from collections.abc import AsyncIterator
 
@@ -190,6 +191,40 @@ async def test_a_machine_on_a_host_that_its_server_has_lost_is_not_said_to_be_no
     assert refused.status_code == 503
     assert refused.json()["detail"].startswith("No server looks after attic now; ")
     assert refused.json()["detail"].endswith("Its work waits until one does.")
+
+
+async def test_labels_are_given_to_machines_of_all_servers_at_once(inn: Inn) -> None:
+    """At any door; what is on a host of a server that is away is refused, and not planned either."""
+    north, south = inn
+    wish = {"select": "db-1 or mail", "add": ["night"]}
+    given = await north.http.post("/v1/machines/label", json=wish)
+    assert [json.loads(line)["outcome"] for line in given.text.splitlines()] == ["done", "done"], given.text
+    for each, name in ((north, "mail"), (south, "db-1")):
+        assert "night" in (await each.house.machines.get(name)).labels
+    await south.house.board.all()
+    await south.keeper.look()
+    taken = {"select": "db-1 or mail", "remove": ["night"]}
+    await north.http.post("/v1/machines/label", json=taken)
+    for each, name in ((north, "mail"), (south, "db-1")):
+        assert "night" not in (await each.house.machines.get(name)).labels
+    await south.keeper.look()
+    async with without_south(inn):
+        answers = [
+            (await north.http.post("/v1/machines/label", json=wish | {"dry_run": dry})).text
+            for dry in (True, False)
+        ]
+    for answer, done in zip(answers, ("planned", "done"), strict=True):
+        outcomes = {line["machine"]: line["outcome"] for line in map(json.loads, answer.splitlines())}
+        assert outcomes == {"mail": done, "db-1": "refused"}
+    await north.http.post("/v1/machines/label", json=taken | {"select": "mail"})
+
+
+async def test_a_host_is_found_whatever_the_case_of_its_letters(inn: Inn) -> None:
+    """In a list of machines, here and at other servers."""
+    for each in inn:
+        for host, name in (("ATTIC", "mail"), ("Cellar", "db-1")):
+            listed = (await each.http.get(f"/v1/machines?host={host}")).json()["machines"]
+            assert name in [machine["name"] for machine in listed]
 
 
 async def test_the_page_of_hosts_tells_which_server_is_away_and_what_waits_for_it(inn: Inn) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
@@ -22,6 +23,7 @@ from innkeeper.server.relay.authority import Credentials, name_of
 from innkeeper.server.relay.vouching import HEADER, vouch
 from innkeeper.servers.server import Server
 from innkeeper.tasks.waiting import first_of
+from innkeeper.wire.events import Json
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -109,6 +111,26 @@ class Transport:
         if answer.status_code != 200:
             raise unanswered(server, f"it answered {answer.status_code}")
         return content
+
+    async def act(
+        self, server: Server, caller: Caller, method: str, path: str, message: Json = None
+    ) -> tuple[int, bytes]:
+        """Make one request in the caller's name; returns the answer's status and JSON.
+
+        Raises ``NotMine`` or ``Unanswered``.
+        """
+        scope = {
+            "method": method,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        body = b"" if message is None else json.dumps(message).encode()
+        async with self._asked(server, caller, scope, body) as answer:
+            try:
+                return answer.status_code, await answer.aread()
+            except httpx.HTTPError as error:
+                raise Unanswered(server, error, was_sent=True) from error
 
     @contextlib.asynccontextmanager
     async def _asked(

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -26,9 +27,12 @@ from innkeeper.server.identity.selected import (
 )
 from innkeeper.server.identity.subjects import resource_of, what_they_see
 from innkeeper.server.relay.machines import page_of_elsewhere
+from innkeeper.server.relay.transport import NotMine, Unanswered, unanswered
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheNote
 from innkeeper.updates.bulk import Outcome
 from innkeeper.wire import bulk as wire
+from innkeeper.wire.events import Json
+from innkeeper.wire.messages import Problem
 
 router = APIRouter(tags=["updates"])
 
@@ -106,9 +110,9 @@ async def label_machines(
     chosen = await _choose(house, caller, Role.ADMINISTRATOR, request)
     note(chosen.words)
     if request.dry_run:
-        return _answer(chosen.planned(None))
+        return _answer([*chosen.refused, *[await _planned(house, each) for each in chosen.machines]])
     # Before the answer begins: the audit log is told how it came out.
-    lines = [line async for line in _label(house, chosen.machines, request)]
+    lines = [line async for line in _label(house, caller, chosen.machines, request)]
     return _answer([*chosen.refused, *lines])
 
 
@@ -214,17 +218,26 @@ def _seen(notices: Iterable[Notice], caller: Caller) -> Iterator[Seen]:
             yield notice, held
 
 
+async def _planned(house: House, each: Machine | MachineEntry) -> wire.BulkLine:
+    error: InnkeeperError | None = None
+    if isinstance(each, MachineEntry) and house.neighbours is not None:
+        care = await house.neighbours.care_of(each.host_id)
+        error = None if care.answers else care.refusal(each.host)
+    return _line(each.title, each.host, None, error, wire.BulkOutcome.PLANNED)
+
+
 async def _label(
-    house: House, machines: Sequence[Machine | MachineEntry], request: wire.BulkLabelRequest
+    house: House, caller: Caller, machines: Sequence[Machine | MachineEntry], request: wire.BulkLabelRequest
 ) -> AsyncIterator[wire.BulkLine]:
     settings, room = house.equipment.settings, asyncio.Semaphore(_AT_ONCE)
 
     async def label(each: Machine | MachineEntry) -> wire.BulkLine:
         error: InnkeeperError | None = None
-        if isinstance(each, MachineEntry):
-            return _line(each.title, each.host, None, await _elsewhere(house, each))
         async with room:
             try:
+                if isinstance(each, MachineEntry):
+                    await _label_elsewhere(house, caller, each, request)
+                    return _line(each.title, each.host, None, None)
                 if request.add:
                     await settings.add_labels(each.key, list(request.add))
                 if held := [label for label in request.remove if label in each.labels]:
@@ -237,17 +250,36 @@ async def _label(
         yield await line
 
 
-async def _elsewhere(house: House, entry: MachineEntry) -> InnkeeperError:
+async def _label_elsewhere(
+    house: House, caller: Caller, entry: MachineEntry, request: wire.BulkLabelRequest
+) -> None:
+    """Label a machine at the server that looks after it, in the caller's name; raises what that refuses."""
     assert house.neighbours is not None  # or there were nothing elsewhere
     care = await house.neighbours.care_of(entry.host_id)
-    if not care.answers:
-        return care.refusal(entry.host)
-    return MachineError(
-        f"The host {entry.host} of {entry.title} is looked after by another server.",
-        machine=entry.name,
-        code=ErrorCode.ERROR_NOT_SUPPORTED,
-        advice=f"Give the label to it alone: innkeeper machine label {entry.host}/{entry.name} add LABEL",
-    )
+    if not care.answers or care.owner is None:
+        raise care.refusal(entry.host)
+    labels = f"/v1/machines/{quote(entry.key, safe='')}/labels"
+    acts: list[tuple[str, str, Json]] = []
+    if request.add:
+        acts.append(("POST", labels, {"labels": list(request.add)}))
+    held = [label for label in request.remove if label in entry.labels]
+    acts += [("DELETE", f"{labels}/{quote(label, safe='')}", None) for label in held]
+    for act in acts:
+        try:
+            status, content = await house.neighbours.transport.act(care.owner, caller, *act)
+        except NotMine as error:
+            house.neighbours.look_again()
+            raise unanswered(care.owner, "it does not look after this any more") from error
+        except Unanswered as silence:
+            raise silence.error() from silence
+        if status >= 400:
+            raise _refusal(entry, content)
+
+
+def _refusal(entry: MachineEntry, content: bytes) -> InnkeeperError:
+    problem = Problem.model_validate_json(content)
+    known = ErrorCode.__members__.get(problem.code, ErrorCode.E_FAIL)
+    return MachineError(problem.detail, machine=entry.name, code=known, advice=problem.advice)
 
 
 def _line(
