@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from starlette.routing import BaseRoute
 
+from innkeeper.server.http.paging import PageWanted
 from innkeeper.server.identity.needs import declared_in
 from innkeeper.server.relay.gathering import merged
 from innkeeper.server.relay.reference import Gathered
@@ -23,7 +24,7 @@ def test_a_booking_is_listed_once_though_two_servers_title_its_machine_different
         there: Mapping[str, Json] = {
             name: [row | {"machine": "web-3"}, row | {"machine": "web-3", "identifier": "r4"}]
         }
-        found = merged(here, [there], gathered)[name]
+        found = merged(here, [there], gathered, PageWanted())[name]
         assert isinstance(found, list)
         assert len(found) == 2
 
