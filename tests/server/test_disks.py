@@ -145,7 +145,8 @@ def test_no_path_leads_out_of_the_folders(
     if "hostile" not in path:
         attempts.append(lambda: inn.disks.create_dynamic(named, 20 * MIB))
     for attempt in attempts:
-        with pytest.raises(DiskError) as refused:
+        # A NUL in a query is refused at the door, before anybody knows that it is a disk's path.
+        with pytest.raises((DiskError, InvalidArgument)) as refused:
             attempt()
         assert refused.value.code is code or (named == "d.vhd" and refused.value.code in _MISSING)
     assert secret.read_bytes() == before
