@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import structlog
@@ -62,6 +63,12 @@ _MERGING_KINDS = (
     UNDO_ACTION,
 )
 
+#: Tasks after which a machine runs, that its host's owner may not have told the others yet …
+_STARTS = (Command.STARTUP.kind, Command.GO_BACK_TO_RUNNING.kind)
+#: … for so long, and among so many of the latest tasks on it.
+_NEWS = dt.timedelta(seconds=30)
+_LATEST = 5
+
 
 class Machines:
     """All virtual machines of the service (``IVMVirtualPC`` seen as a collection)."""
@@ -96,6 +103,7 @@ class Machines:
         #: The machines that ran when they were last seen, by their keys, with their hosts.
         self._running: dict[str, str] = {}
         self._directory = directory
+        self._clock = clock
         self._tasks = tasks
         self._run_has_merged = run_has_merged
         work = CommandWork(
@@ -252,10 +260,22 @@ class Machines:
             state = await self._state_at(place)
             if state is not None and state not in OFF:
                 raise _defined_twice(machine, place, f"is {state.words}")
-            if state is not None and await self._tasks.list(
-                TaskFilter(live=True, lock=lock_of(place.key), limit=1)
-            ):
-                raise _defined_twice(machine, place, "is held by a task")
+            if state is not None and (doing := await self._work_on(place)):
+                raise _defined_twice(machine, place, doing)
+
+    async def _work_on(self, place: Place) -> str:
+        """What a task does to a machine elsewhere, or did too lately for the directory to know it."""
+        latest = await self._tasks.list(TaskFilter(lock=lock_of(place.key), limit=_LATEST))
+        if any(task.ended_at is None for task in latest):
+            return "is held by a task"
+        if self._is_here(place):
+            return ""  # its state has just been seen
+        since = self._clock.now() - _NEWS
+        starts = [task.ended_at for task in latest if task.kind in _STARTS and task.ended_at is not None]
+        return "was started a moment ago" if any(ended_at > since for ended_at in starts) else ""
+
+    def _is_here(self, place: Place) -> bool:
+        return place.host in self._hosts and self._hosts[place.host].id == place.host_id
 
     async def _twins_of(self, machine: Machine, *, anew: bool) -> Sequence[Place]:
         """Where else this machine is defined, on hosts of this server and of others."""
@@ -268,7 +288,7 @@ class Machines:
 
     async def _state_at(self, place: Place) -> MachineState | None:
         """The state of a machine on a host, as its owner has seen it; ``None`` where it is gone."""
-        if place.host in self._hosts and self._hosts[place.host].id == place.host_id:
+        if self._is_here(place):
             try:
                 other = await ask(self._hosts[place.host], lambda host: host.inventory.get(place.name))
             except MachineNotFound:

@@ -15,6 +15,7 @@ from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.machines.machine import MachineState
 from innkeeper.server.identity.subjects import machine_called, resource_of
+from innkeeper.store.directory import SqlDirectory
 from innkeeper.tasks.running import RunningTask
 from innkeeper.updates.machine_name import MachineName, selector
 from innkeeper.wire.events import Event, EventKind, Json
@@ -201,8 +202,28 @@ async def test_of_two_that_are_started_at_once_one_runs_at_the_most(twins: Inn) 
     await north.host.lifecycle.turn_off("mail")
 
 
-async def test_a_task_on_the_twin_stops_a_start(twins: Inn) -> None:
+async def test_one_that_was_started_a_moment_ago_stops_a_start(
+    twins: Inn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its server has not told the others yet that it runs."""
+    north, south = twins
+    monkeypatch.setattr(SqlDirectory, "update", _write_nothing)
+    with monkeypatch.context() as forgetful:
+        forgetful.setattr("innkeeper.machines.service._NEWS", dt.timedelta(0))
+        task = await north.house.machines.startup("mail", owner="root")
+        await north.house.tasks.wait(task.id)
+    with pytest.raises(MachineError, match="was started a moment ago on the host attic"):
+        await south.house.machines.startup("post", owner="root")
+    await north.host.lifecycle.turn_off("mail")
+
+
+async def _write_nothing(*_: object) -> None:
+    pass
+
+
+async def test_a_task_on_the_twin_stops_a_start(twins: Inn, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may start the machine next, or be merging its disks."""
+    monkeypatch.setattr("innkeeper.machines.service._NEWS", dt.timedelta(0))
     north, south = twins
     over = asyncio.Event()
 
