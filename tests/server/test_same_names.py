@@ -376,3 +376,26 @@ async def test_a_second_machine_of_a_name_is_heard_of(inn: Inn) -> None:
     await inn.house.machines.list()
     with pytest.raises(MachineAmbiguous):
         await inn.house.machines.get("db-1")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/updates/cancel", {"select": "web-1"}),
+        ("/v1/updates/book", {"select": "db-1 or web-1", "identifier": "u", "allow_empty": False}),
+        ("/v1/machines/label", {"select": "Web-1", "add": ["x"]}),
+        (
+            "/v1/roles",
+            {"realm": "local", "holder": "ana", "role": "operator", "reach": "machine", "name": "web-1"},
+        ),
+    ],
+)
+async def test_one_name_in_what_acts_on_many_means_one_machine(
+    inn: Inn, path: str, body: dict[str, object]
+) -> None:
+    """Refused with both offered, while a pattern or ``name:`` means all that it fits."""
+    refused = await inn.door.post(path, json=body)
+    assert refused.status_code == 409, refused.text
+    assert all(called in refused.json()["detail"] for called in _BOTH)
+    both = await inn.door.post("/v1/machines/label", json={"select": "name:web-1", "add": ["x"]})
+    assert len(both.text.splitlines()) == 2

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
-from innkeeper.errors import InvalidArgument
+from innkeeper.errors import InvalidArgument, MachineAmbiguous
 from innkeeper.machines.machine import Machine
 from innkeeper.wire.states import MachineState
 
@@ -22,6 +22,7 @@ _AND: Final = "and"
 _OR: Final = "or"
 _NOT: Final = "not"
 _ALL: Final = "all"
+_GLOB: Final = re.compile(r"[*?\[]")
 
 
 class Aspect(enum.StrEnum):
@@ -81,6 +82,13 @@ class Term:
         """Whether the machine is as the word says, or is not where it is denied."""
         return self.names(machine) is not self.is_denied
 
+    @property
+    def is_one(self) -> bool:
+        """Whether one machine is meant: a plain name, where ``name:web-1`` means all of that name."""
+        return (
+            not self.is_denied and ":" not in self.word and self.word != _ALL and not _GLOB.search(self.word)
+        )
+
     def names(self, machine: Described) -> bool:
         """Whether the word is true of the machine, denied or not."""
         return any(self.pattern.fullmatch(text.casefold()) for text in machine.texts(self.aspect))
@@ -110,6 +118,13 @@ class Selector:
         """
         terms = (term for terms in self.alternatives for term in terms if term.aspect is not Aspect.STATE)
         return [term.word for term in terms if not any(map(term.names, machines))]
+
+    def refuse_ambiguous(self, machines: Collection[Described]) -> None:
+        """Raises ``MachineAmbiguous`` for a plain name that several hosts' machines have."""
+        for term in (term for terms in self.alternatives for term in terms if term.is_one):
+            found = [f"{machine.host}/{machine.name}" for machine in machines if term.names(machine)]
+            if len(found) > 1:
+                raise MachineAmbiguous(term.word, sorted(found))
 
     @property
     def asks_for_os(self) -> bool:

@@ -33,10 +33,12 @@ async def selected(house: House, seen: Iterable[Seen], select: str) -> Iterator[
 async def selected_by_known_words(house: House, seen: Iterable[Seen], select: str) -> Sequence[Seen]:
     """Return those of a selector, each word of which must name a machine that is seen, denied or not.
 
-    Raises ``InvalidArgument`` for a word that names none, which would act on others than were meant.
+    Raises ``InvalidArgument`` for a word that names none, and ``MachineAmbiguous`` for a plain name of
+    several: they would act on others than were meant.
     """
     selector = Selector.parse(select)
     known = await _all_described(house, seen, selector)
+    selector.refuse_ambiguous([described for _, described in known])
     if unmatched := selector.unmatched([described for _, described in known]):
         words = ", ".join(f"“{word}”" for word in unmatched)
         raise InvalidArgument(

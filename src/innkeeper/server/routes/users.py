@@ -107,6 +107,8 @@ async def enable_user(name: str, request: wire.EnableUserRequest, house: TheHous
 async def give_role(request: wire.GrantRequest, house: TheHouse, note: TheNote) -> wire.GrantMessage:
     """Give a person or a group a role, in place of another on the same thing."""
     granted = _granted(house, request.realm, request.holder, request.is_group, _grant(request))
+    if granted.grant.reach is Reach.MACHINE:
+        await _refuse_ambiguous(house, granted.grant.name)
     note(
         f"{granted.holder}: {granted.grant.role.word} on {granted.grant.reach} {granted.grant.name}".rstrip()
     )
@@ -228,6 +230,13 @@ def _granted(house: House, realm: str, holder: str, is_group: bool, grant: Grant
     realm = next((each for each in known if is_same_realm(each, realm)), realm)
     name = normal_name(realm, holder) if realm == LOCAL_REALM and not is_group else holder
     return Granted(realm=realm, name=name, is_group=is_group, grant=grant)
+
+
+async def _refuse_ambiguous(house: House, machine: str) -> None:
+    """Raises ``MachineAmbiguous`` for a name of several machines: a role on it would be on none of them."""
+    house.machines.places.only(machine)
+    if house.neighbours is not None:
+        await house.neighbours.machine_elsewhere(machine)
 
 
 def _grant(request: wire.ScopeRequest) -> Grant:
