@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
@@ -176,6 +178,46 @@ async def test_after_a_stop_only_the_step_in_flight_is_done_again(process: Proce
     await process.start(work=body)
     await eventually(ended)
     assert done == ["one", "two", "two", "three"]
+
+
+async def test_a_run_that_a_killed_life_had_taken_up_and_not_begun_goes_on(tmp_path: Path) -> None:
+    """It is on the server's queue when the next life comes, which finds what was recorded."""
+    journal = tmp_path / "runs.sqlite"
+    process = Process(lambda: DbosEngine(journal, server="one"))
+    begun, done = asyncio.Event(), asyncio.Event()
+    times: list[str] = []
+
+    async def body(key: str, argument: Argument, steps: Steps) -> Json:
+        async def first() -> Json:
+            times.append("first")
+            return None
+
+        async def second() -> Json:
+            begun.set()
+            if len(lives) < 2:
+                await asyncio.Event().wait()
+            return None
+
+        await steps.run("first", first)
+        await steps.run("second", second)
+        done.set()
+        return None
+
+    lives = ["one"]
+    engine = await process.start(work=body)
+    await engine.start("key", "work", {}, host="attic")
+    await eventually(begun)
+    await process.stop()
+    with contextlib.closing(sqlite3.connect(journal)) as connection, connection:
+        # As ``DBOS.resume_workflows`` leaves it.
+        row = "status = 'ENQUEUED', queue_name = 'srv-one', started_at_epoch_ms = NULL"
+        assert connection.execute(f"UPDATE workflow_status SET {row}").rowcount == 1
+    lives.append("two")
+    engine = await process.start(work=body)
+    await eventually(done)
+    await all_ended(engine)
+    assert times == ["first"]
+    await process.stop()
 
 
 async def test_an_error_of_a_step_is_raised_again_after_a_restart(process: Process) -> None:

@@ -316,7 +316,8 @@ class DbosEngine:
         """The host of a run that begins here, also where it was put on our queue in a former life."""
         if key in self._coming:
             return self._coming.pop(key)
-        status = await DBOS.get_workflow_status_async(key)
+        # In a thread, which knows of no run: asked from within one, DBOS takes the question for a step of it.
+        status = await self._in_thread(lambda: DBOS.get_workflow_status(key))
         return None if status is None else _host_of(status)
 
 
