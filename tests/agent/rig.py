@@ -16,7 +16,14 @@ from pathlib import Path
 
 from innkeeper.channels.agents import Agents
 from innkeeper.channels.link import Pace
-from innkeeper.channels.ports import AgentTask, GuestAgent, ScheduleDeleted, ScheduleRequested
+from innkeeper.channels.ports import (
+    AgentTask,
+    GuestAgent,
+    Preparation,
+    PreparationState,
+    ScheduleDeleted,
+    ScheduleRequested,
+)
 from innkeeper.errors import AgentError
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.byte_pipe import BytePipe
@@ -239,6 +246,23 @@ async def ended(agent: GuestAgent, identifier: str, timeout_seconds: float = 60.
             assert task is not None
             if task.status.is_final:
                 return task
+            await asyncio.sleep(0.05)
+
+
+async def prepared(
+    agent: GuestAgent, identifier: str, *, attempt: str = "1", until: str = "", timeout_seconds: float = 60.0
+) -> tuple[Preparation, list[str]]:
+    """The end of a preparation, or how far it is once a line begins like this; with what it has printed."""
+    output: list[str] = []
+    offset = 0
+    async with asyncio.timeout(timeout_seconds):
+        while True:
+            found = await agent.prepare("", identifier, b"", attempt=attempt, offset=offset)
+            output += found.output
+            offset = found.offset
+            is_said = until and any(line.startswith(until) for line in output)
+            if is_said or found.state is not PreparationState.RUNNING:
+                return found, output
             await asyncio.sleep(0.05)
 
 

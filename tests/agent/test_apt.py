@@ -11,9 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.channels.ports import GuestOutput, PackageChange, TaskStateChanged, UpdateStatus
+from innkeeper.channels.ports import (
+    GuestOutput,
+    PackageChange,
+    PreparationState,
+    TaskStateChanged,
+    UpdateStatus,
+)
 from innkeeper.wire.guest_facts import Ability
-from tests.agent.rig import Guest, Host, appears, ended, guest_of, host_of
+from tests.agent.rig import Guest, Host, appears, ended, guest_of, host_of, prepared
 
 TOOLS = ("apt-get", "dpkg", "dpkg-deb", "apt-ftparchive")
 pytestmark = pytest.mark.skipif(
@@ -274,3 +280,119 @@ async def test_a_scan_names_what_waits_and_installs_nothing(apt_guest: AptGuest,
     for _ in range(2):
         (update,) = await agent.scan()
         assert (update.name, update.installed, update.available) == ("hello", "1.0", "2.0")
+
+
+# What is done before the undo point
+
+HELLO = PackageChange(name="hello", old_version="1.0", new_version="2.0")
+
+
+async def test_a_preparation_downloads_and_changes_nothing(apt_guest: AptGuest, apt_host: Host) -> None:
+    """It names what will change and has it in the cache; the update then needs no repository any more."""
+    sources = apt_guest.guest.root / "etc/apt/sources.list"
+    sources.write_text(sources.read_text().replace("file:", "copy:"))
+    apt_guest.publish("hello", "2.0")
+    agent = await apt_host.session()
+    assert agent.knows(Ability.PREPARE)
+    found, output = await prepared(agent, "u1")
+    assert (found.state, found.text, found.packages) == (
+        PreparationState.READY,
+        "Downloaded: hello.",
+        (HELLO,),
+    )
+    assert any("hello" in line for line in output)
+    assert (apt_guest.guest.root / "usr/share/hello").read_text() == "1.0"
+    shutil.rmtree(apt_guest.guest.root / "srv/repo")
+    assert await agent.task("u1") is None
+    await agent.start_task("", "u1", b"")
+    task = await ended(agent, "u1")
+    assert (task.status, task.packages) == (UpdateStatus.SUCCESS, (HELLO,)), task.text
+
+
+async def test_a_preparation_finds_nothing_to_do(apt_guest: AptGuest, apt_host: Host) -> None:
+    """Nothing to do, and held back, are two sentences."""
+    agent = await apt_host.session()
+    found, _ = await prepared(agent, "u1")
+    assert (found.state, found.text) == (PreparationState.NOTHING, "Nothing had to be updated.")
+    apt_guest.publish("hello", "2.0")
+    apt_guest.hold("hello")
+    found, _ = await prepared(agent, "u1", attempt="2")
+    assert (found.state, found.text) == (
+        PreparationState.NOTHING,
+        "Nothing was updated; held back: hello.",
+    )
+
+
+async def test_a_preparation_fails_with_the_cause(apt_guest: AptGuest, apt_host: Host) -> None:
+    """Unsigned, without any source, a package gone, a dependency unmet: said before anything is begun."""
+    root = apt_guest.guest.root
+    apt_guest.publish("hello", "2.0").unlink()
+    agent = await apt_host.session()
+    found, _ = await prepared(agent, "u1")
+    assert (found.state, "Failed to fetch" in found.text) == (PreparationState.FAILED, True)
+    (root / "etc/apt/sources.list").write_text(f"deb file:{root}/srv/repo ./\n")
+    found, _ = await prepared(agent, "u1", attempt="2")
+    assert (found.state, "is not signed" in found.text) == (PreparationState.FAILED, True)
+    (root / "etc/apt/sources.list").write_text("")
+    found, _ = await prepared(agent, "u1", attempt="3")
+    assert (found.state, "no package source" in found.text) == (PreparationState.FAILED, True)
+    (root / "etc/apt/sources.list").write_text(f"deb [trusted=yes] file:{root}/srv/repo ./\n")
+    status = root / "var/lib/dpkg/status"
+    status.write_text(status.read_text().replace("Package: world\n", "Package: world\nDepends: absent\n"))
+    found, _ = await prepared(agent, "u1", attempt="4")
+    assert (found.state, "world : Depends: absent" in found.text) == (PreparationState.FAILED, True)
+
+
+async def test_a_preparation_repairs_nothing(apt_guest: AptGuest, apt_host: Host) -> None:
+    """A dpkg that was interrupted is repaired under the undo point, by the update."""
+    apt_guest.publish("hello", "2.0")
+    interrupted = apt_guest.guest.write("var/lib/dpkg/updates/0001", "")
+    agent = await apt_host.session()
+    found, _ = await prepared(agent, "u1")
+    assert (found.state, found.text) == (
+        PreparationState.READY,
+        "The package database has to be repaired first.",
+    )
+    assert interrupted.exists()
+
+
+async def test_the_same_attempt_is_not_begun_twice(apt_guest: AptGuest, apt_host: Host) -> None:
+    """Asked again from the start, its answer is the same; another attempt looks anew."""
+    agent = await apt_host.session()
+    first, _ = await prepared(agent, "u1")
+    apt_guest.publish("hello", "2.0")
+    assert (await prepared(agent, "u1"))[0].state is first.state is PreparationState.NOTHING
+    assert (await prepared(agent, "u1", attempt="2"))[0].state is PreparationState.READY
+
+
+async def test_a_preparation_that_waits_for_a_lock_can_be_stopped(
+    apt_guest: AptGuest, apt_host: Host
+) -> None:
+    """It says whom it waits for, and stops at the host's request."""
+    apt_guest.publish("hello", "2.0")
+    lock = apt_guest.guest.write("var/lib/apt/lists/lock", "", 0o640)
+    with lock.open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        agent = await apt_host.session()
+        _, output = await prepared(agent, "u1", until="Waiting for ")
+        assert "which uses the package manager" in output[-1]
+        await agent.stop_preparing("u1")
+        found, _ = await prepared(agent, "u1")
+    assert (found.state, found.text) == (PreparationState.FAILED, "It was stopped at the host's request.")
+
+
+async def test_an_update_that_fails_before_dpkg_runs_has_changed_nothing(
+    apt_guest: AptGuest, apt_host: Host
+) -> None:
+    """The agent says so, and starts it again when another of the host's runs asks."""
+    (apt_guest.guest.root / "srv/repo/Packages").unlink()
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"", attempt="1")
+    task = await ended(agent, "u1")
+    assert (task.status, task.unchanged) == (UpdateStatus.FAILED, True)
+    apt_guest.publish("hello", "2.0", breaks=True)
+    assert (await agent.start_task("", "u1", b"", attempt="1")).status is UpdateStatus.FAILED
+    assert not (await agent.start_task("", "u1", b"", attempt="2")).status.is_final
+    task = await ended(agent, "u1")
+    assert (task.status, task.unchanged) == (UpdateStatus.FAILED, False)
+    assert (await agent.start_task("", "u1", b"", attempt="3")).status is UpdateStatus.FAILED

@@ -33,7 +33,9 @@ class Session:
     def __init__(self, *states: UpdateStatus | None) -> None:
         self._states = list(states)
 
-    async def start_task(self, label: str, identifier: str, context: bytes) -> AgentTask:
+    async def start_task(
+        self, label: str, identifier: str, context: bytes, *, attempt: str = ""
+    ) -> AgentTask:
         return self._next()
 
     async def task(self, identifier: str) -> AgentTask | None:

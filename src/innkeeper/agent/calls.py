@@ -29,6 +29,8 @@ class Calls:
         self._session = session
         self._known: Dict[str, Callable[[Message], Message]] = {
             "start_task": self._start_task,
+            "prepare": self._prepare,
+            "stop_preparing": self._stop_preparing,
             "task": self._task,
             "cancel_task": self._cancel_task,
             "may_reach": self._may_reach,
@@ -67,8 +69,20 @@ class Calls:
 
     def _start_task(self, message: Message) -> Message:
         context = base64.b64decode(str(message["context"]))
-        task = self._agent.start_task(str(message["label"]), str(message["identifier"]), context)
+        label, identifier = str(message["label"]), str(message["identifier"])
+        task = self._agent.start_task(label, identifier, context, str(message.get("attempt", "")))
         return {"task": task.full_report()}
+
+    def _prepare(self, message: Message) -> Message:
+        label, identifier = str(message["label"]), str(message["identifier"])
+        context, attempt = base64.b64decode(str(message["context"])), str(message["attempt"])
+        offset = int(str(message["offset"]))
+        found = self._agent.prepare(label, identifier, context, attempt, offset)
+        return {"preparation": found.to_message()}
+
+    def _stop_preparing(self, message: Message) -> Message:
+        self._agent.stop_preparing(str(message["identifier"]))
+        return {}
 
     def _task(self, message: Message) -> Message:
         task = self._agent.task(str(message["identifier"]))

@@ -23,8 +23,12 @@ _MAX_NAME_CHARS = 255
 class TaskEntry:
     """One update the agent was given, and how far it is."""
 
-    def __init__(self, identifier: str, label: str, boot_id: str) -> None:
+    def __init__(self, identifier: str, label: str, boot_id: str, attempt: str = "") -> None:
         self.identifier = identifier
+        #: Which of the host's runs asked for it; empty from hosts of former releases.
+        self.attempt = attempt
+        #: Whether it failed before it changed anything.
+        self.unchanged = False
         self.label = label
         self.status = Status.SEARCHING
         self.percent: Optional[int] = None
@@ -42,6 +46,7 @@ class TaskEntry:
             "status": int(self.status),
             "percent": self.percent,
             "text": self.text[:MAX_TEXT_CHARS],
+            "unchanged": self.unchanged,
         }
 
     def full_report(self) -> Message:
@@ -51,7 +56,13 @@ class TaskEntry:
 
     def to_json(self) -> Message:
         """Return it for the journal."""
-        return dict(self.full_report(), label=self.label, boot_id=self.boot_id, offset=self.offset)
+        return dict(
+            self.full_report(),
+            label=self.label,
+            boot_id=self.boot_id,
+            offset=self.offset,
+            attempt=self.attempt,
+        )
 
     @classmethod
     def from_json(cls, data: Dict[str, object]) -> "TaskEntry":
@@ -62,6 +73,8 @@ class TaskEntry:
         entry.text = str(data["text"])
         entry.packages = [(p[0], p[1], p[2]) for p in cast(List[List[str]], data["packages"])]
         entry.offset = cast(int, data["offset"])
+        # Agents of former releases kept neither.
+        entry.attempt, entry.unchanged = str(data.get("attempt", "")), data.get("unchanged") is True
         return entry
 
 

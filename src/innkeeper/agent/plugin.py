@@ -1,12 +1,13 @@
 """The interface of task agent plug-ins: ``IRDVTaskPlugin`` and ``IRDVTaskPluginNotifySink``, one to one.
 
 A plug-in may leave out what the documented interfaces do not know (``resume``, ``rebooted``, ``cancel``,
-``poll``). All calls come from the agent's one thread; a plug-in calls its sink from there too.
+``poll``, ``prepare``). All calls come from the agent's one thread; a plug-in calls its sink from there too.
 """
 
 from typing import List, Optional
 
 from innkeeper.agent.journal import PackageChange
+from innkeeper.agent.preparation import Preparation
 from innkeeper.agent.status import Status
 
 S_OK = 0
@@ -61,6 +62,10 @@ class NotifySink:
         """Report what the update changed."""
         raise NotImplementedError
 
+    def on_task_unchanged(self, identifier: str) -> None:
+        """Report that an update which is about to fail has changed nothing in the guest."""
+        raise NotImplementedError
+
     def reboot_for(self, identifier: str, text: str) -> None:
         """Ask the agent to reboot the guest: REBOOTING now, REBOOTED and ``rebooted`` after it."""
         raise NotImplementedError
@@ -90,6 +95,22 @@ class TaskPlugin:
         raise NotImplementedError
 
     # More than the documented interface
+
+    @property
+    def can_prepare(self) -> bool:
+        """Whether the plug-in can prepare updates."""
+        return False
+
+    def prepare(self, label: str, identifier: str, context: bytes, attempt: str, offset: int) -> Preparation:
+        """Prepare an update, touching nothing but caches, and return at once how far that is.
+
+        The first call begins it, and the same ``attempt`` is never begun twice; ``offset`` says what was told
+        before. Raises ``PluginError`` where it cannot.
+        """
+        raise PluginError("The plug-in cannot prepare updates.")
+
+    def stop_preparing(self, identifier: str) -> None:
+        """Stop the preparation of an update."""
 
     def resume(self, identifier: str) -> None:
         """Follow again what was started before the agent was restarted."""

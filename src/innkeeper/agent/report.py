@@ -11,6 +11,8 @@ from innkeeper.agent.status import Status
 #: How much of an update's output is passed on.
 MAX_OUTPUT_CHARS = 1024 * 1024
 _MAX_LINE_CHARS = 2000
+#: How many packages of a plan are named: one event holds them.
+_MAX_PLANNED = 200
 
 
 class Failure(Exception):
@@ -54,8 +56,17 @@ class Report:
         self._run.write({"packages": [list(change) for change in changes]})
 
     def end(self, end: str, text: str) -> None:
-        """Report the result: ``success``, ``failed`` or ``reboot``. Nothing follows."""
+        """Report the result: ``success`` or ``reboot``. Nothing follows."""
         self._run.write({"end": end, "text": text[:MAX_TEXT_CHARS]})
+
+    def fail(self, text: str, unchanged: bool) -> None:
+        """Report a failure, and whether the guest is as it was before. Nothing follows."""
+        self._run.write({"end": "failed", "text": text[:MAX_TEXT_CHARS], "unchanged": unchanged})
+
+    def prepared(self, end: str, text: str, planned: List[PackageChange]) -> None:
+        """Report what a preparation came to: ``ready`` or ``nothing``. Nothing follows."""
+        packages = [list(change) for change in planned[:_MAX_PLANNED]]
+        self._run.write({"end": end, "text": text[:MAX_TEXT_CHARS], "packages": packages})
 
     def pause(self, seconds: float) -> None:
         """Wait; raises ``Stopped`` where the host asks for a stop meanwhile."""

@@ -24,13 +24,17 @@ Json = Dict[str, object]
 class Request(NamedTuple):
     """What the worker is to do."""
 
-    #: ``update``, or ``check`` after a reboot.
+    #: ``prepare`` before the undo point, ``update``, or ``check`` after a reboot.
     step: str
     #: Which package manager: ``apt``, ``dnf``, ``zypper`` or ``scripts``.
     backend: str
     label: str
     identifier: str
     context: bytes
+    #: Which of the host's runs asked: a second one is no repetition.
+    attempt: str = ""
+    #: Whether sources were refreshed and packages downloaded before.
+    is_prepared: bool = False
 
 
 class Run:
@@ -52,9 +56,10 @@ class Run:
     # The agent's side
 
     def prepare(self, request: Request) -> None:
-        """Write down what the worker is to do; a run of the same identifier before it is forgotten."""
-        if request.step == "update":
-            shutil.rmtree(os.path.dirname(self.path), ignore_errors=True)
+        """Write down what the worker is to do; what the same identifier did before is forgotten."""
+        if request.step != "check":
+            forgotten = self.path if request.step == "prepare" else os.path.dirname(self.path)
+            shutil.rmtree(forgotten, ignore_errors=True)
         data = request._asdict()
         del data["context"]
         write_durably(self.context_path, request.context)
@@ -83,12 +88,17 @@ class Run:
             return False
         return True
 
-    def events(self, offset: int) -> Tuple[List[Json], int]:
+    @property
+    def attempt(self) -> Optional[str]:
+        """Which of the host's runs asked for it; ``None`` where none has."""
+        return self.request().attempt if self.was_prepared else None
+
+    def events(self, offset: int, most_bytes: int = _READ_BYTES) -> Tuple[List[Json], int]:
         """Return the whole events written since ``offset``, and the next offset."""
         try:
             with open(self.events_path, "rb") as file:
                 file.seek(offset)
-                data = file.read(_READ_BYTES)
+                data = file.read(most_bytes)
         except OSError:
             return [], offset
         whole = data[: data.rfind(b"\n") + 1]

@@ -14,6 +14,7 @@ from innkeeper.agent.parameters import Parameters
 from innkeeper.agent.places import Places
 from innkeeper.agent.plugin import S_OK, NotifySink, PluginError, TaskPlugin
 from innkeeper.agent.port import open_port
+from innkeeper.agent.preparation import Preparation
 from innkeeper.agent.status import Status, may_follow
 from innkeeper.agent.version import VERSION
 from innkeeper.wire.frames import Fault, Interruption
@@ -82,12 +83,15 @@ class Agent(NotifySink):
 
     # The host's questions
 
-    def start_task(self, label: str, identifier: str, context: bytes) -> TaskEntry:
-        """Start an update, or return what is known of it. Raises ``PluginError``."""
+    def start_task(self, label: str, identifier: str, context: bytes, attempt: str = "") -> TaskEntry:
+        """Start an update, or return what is known of it. Raises ``PluginError``.
+
+        One that changed nothing is started again where another of the host's runs asks.
+        """
         known = self.journal.tasks.get(identifier)
-        if known is not None:
+        if known is not None and not (known.unchanged and attempt and attempt != known.attempt):
             return known
-        task = TaskEntry(identifier, label, self._boot_id)
+        task = TaskEntry(identifier, label, self._boot_id, attempt)
         self.journal.tasks[identifier] = task
         self.journal.save()
         try:
@@ -99,6 +103,14 @@ class Agent(NotifySink):
         if not self._is_polling:
             self._poll()
         return task
+
+    def prepare(self, label: str, identifier: str, context: bytes, attempt: str, offset: int) -> Preparation:
+        """Prepare an update, or return how far that is. Raises ``PluginError``."""
+        return self.plugin.prepare(label, identifier, context, attempt, offset)
+
+    def stop_preparing(self, identifier: str) -> None:
+        """Stop the preparation of an update."""
+        self.plugin.stop_preparing(identifier)
 
     def task(self, identifier: str) -> Optional[TaskEntry]:
         """What is known of an update."""
@@ -170,6 +182,11 @@ class Agent(NotifySink):
         """Remember them; the next state change tells them."""
         if identifier in self.journal.tasks:
             self.journal.tasks[identifier].packages = packages
+
+    def on_task_unchanged(self, identifier: str) -> None:
+        """Remember it; the next state change tells it."""
+        if identifier in self.journal.tasks:
+            self.journal.tasks[identifier].unchanged = True
 
     def reboot_for(self, identifier: str, text: str) -> None:
         """Write REBOOTING down, and reboot when the host has it, or has had the time to."""
@@ -276,7 +293,7 @@ class Agent(NotifySink):
             "os_name": self._places.os_name,
             "channels": MAX_STREAMS,
             "tasks": tasks,
-            "knows": list(_ABILITIES),
+            "knows": [*_ABILITIES, *(["prepare"] if self._plugin and self._plugin.can_prepare else [])],
         }
 
     def _poll(self) -> None:

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from typing import Dict, List, Optional, cast
 
+from innkeeper.agent.backends import BACKENDS
 from innkeeper.agent.command import ask, environment
 from innkeeper.agent.context import read_context
 from innkeeper.agent.journal import MAX_PACKAGES, Journal
 from innkeeper.agent.places import Places
 from innkeeper.agent.plugin import NotifySink, PluginError, TaskPlugin
+from innkeeper.agent.preparation import RUNNING, Preparation, look, was_ready
 from innkeeper.agent.run import Json, Request, Run
 from innkeeper.agent.status import Status
 
@@ -46,11 +48,34 @@ class Updater(TaskPlugin):
 
     def start_task(self, label: str, identifier: str, context: bytes) -> None:
         """Start the update; raises ``PluginError`` for a context that asks the impossible."""
-        try:
-            read_context(context)
-        except ValueError as exc:
-            raise PluginError(str(exc)) from None
-        self._start(Request("update", self._backend, label, identifier, context))
+        _expect_sense(context)
+        is_prepared = was_ready(Run.of(self._places.runs, identifier, "prepare"))
+        self._start(Request("update", self._backend, label, identifier, context, is_prepared=is_prepared))
+
+    @property
+    def can_prepare(self) -> bool:
+        """Whether its package manager's back end can."""
+        return BACKENDS[self._backend].can_prepare
+
+    def prepare(self, label: str, identifier: str, context: bytes, attempt: str, offset: int) -> Preparation:
+        """Begin it in a process of its own, or look how far that is."""
+        self._reap()
+        run = Run.of(self._places.runs, identifier, "prepare")
+        if run.attempt == attempt:
+            return look(run, offset)
+        _expect_sense(context)
+        if run.has_begun and run.is_held():
+            run.ask_to_stop()
+            return Preparation(RUNNING, "An earlier preparation is being stopped")
+        run.prepare(Request("prepare", self._backend, label, identifier, context, attempt))
+        self._spawn(run)
+        return Preparation(RUNNING)
+
+    def stop_preparing(self, identifier: str) -> None:
+        """Ask the worker to stop; what it has downloaded stays."""
+        run = Run.of(self._places.runs, identifier, "prepare")
+        if run.was_prepared:
+            run.ask_to_stop()
 
     def rebooted(self, identifier: str) -> None:
         """Start the check that follows a reboot."""
@@ -74,7 +99,7 @@ class Updater(TaskPlugin):
 
     def poll(self, identifier: str) -> None:
         """Take in what the worker has written."""
-        self._children = [child for child in self._children if child.poll() is None]
+        self._reap()
         run = self._runs.get(identifier)
         if run is None:
             return
@@ -86,6 +111,9 @@ class Updater(TaskPlugin):
             self._take(identifier, event)
         if identifier in self._runs and not events and (is_dead or run.is_overdue):
             self._fail(identifier, "The update program has died.")
+
+    def _reap(self) -> None:
+        self._children = [child for child in self._children if child.poll() is None]
 
     def _start(self, request: Request) -> None:
         run = Run.of(self._places.runs, request.identifier, request.step)
@@ -125,6 +153,8 @@ class Updater(TaskPlugin):
             sink.on_task_progress(identifier, cast(Optional[int], event.get("percent")), text)
             sink.on_task_state_change(identifier, Status(cast(int, event["status"])))
         elif "end" in event:
+            if event.get("unchanged") is True:
+                sink.on_task_unchanged(identifier)
             self._end(identifier, str(event["end"]), text)
 
     def _end(self, identifier: str, end: str, text: str) -> None:
@@ -144,6 +174,13 @@ class Updater(TaskPlugin):
         if self._sink is not None:
             self._sink.on_task_progress(identifier, None, text)
             self._sink.on_task_state_change(identifier, Status.FAILED)
+
+
+def _expect_sense(context: bytes) -> None:
+    try:
+        read_context(context)
+    except ValueError as exc:
+        raise PluginError(str(exc)) from None
 
 
 def own_command() -> List[str]:

@@ -5,7 +5,7 @@ from typing import List
 from innkeeper.agent.backends import BACKENDS
 from innkeeper.agent.backends.backend import Backend
 from innkeeper.agent.command import Stopped
-from innkeeper.agent.context import read_context
+from innkeeper.agent.context import UpdateOptions, read_context
 from innkeeper.agent.packages import changes
 from innkeeper.agent.places import Places
 from innkeeper.agent.report import Failure, Report
@@ -24,16 +24,34 @@ def work(places: Places, run: Run) -> int:
     backend = BACKENDS[request.backend](places, report)
     try:
         if request.step == "check":
+            backend.has_acted = True
             _check(backend, report, run)
+        elif request.step == "prepare":
+            _prepare(backend, report, request)
         else:
             _update(backend, report, run, request)
     except (Failure, ValueError) as exc:
-        report.end("failed", str(exc))
+        report.fail(str(exc), not backend.has_acted)
     except Stopped:
-        report.end("failed", "The update was stopped at the host's request.")
+        report.fail("It was stopped at the host's request.", not backend.has_acted)
     except Exception as exc:  # The top of the worker: a run without an end would be waited for.
-        report.end("failed", f"The update program failed: {exc!r}")
+        report.fail(f"The update program failed: {exc!r}", not backend.has_acted)
     return 0
+
+
+def _prepare(backend: Backend, report: Report, request: Request) -> None:
+    """Do all that needs no undo point, and say whether there is anything to do under one."""
+    options = read_context(request.context)
+    planned = backend.prepare(options.packages)
+    if planned is None:
+        report.prepared("ready", "The package database has to be repaired first.", [])
+    elif planned:
+        names = _names([name for name, _, _ in planned])
+        report.prepared("ready", f"Downloaded: {names}{_left(backend)}.", planned)
+    elif _wants_reboot(backend, options):
+        report.prepared("ready", f"{_summary(0, backend)}; a reboot is due.", [])
+    else:
+        report.prepared("nothing", f"{_summary(0, backend)}.", [])
 
 
 def _update(backend: Backend, report: Report, run: Run, request: Request) -> None:
@@ -44,13 +62,18 @@ def _update(backend: Backend, report: Report, run: Run, request: Request) -> Non
         backend.update(request, options.packages)
     finally:
         changed = changes(before, backend.installed())
+        backend.has_acted = backend.has_acted or bool(changed)
         report.packages(changed)
     _expect_sound(backend, run)
     summary = _summary(len(changed), backend)
-    if options.reboot == "always" or (options.reboot == "if_needed" and backend.needs_reboot()):
+    if _wants_reboot(backend, options):
         report.end("reboot", f"{summary}; a reboot is due.")
     else:
         report.end("success", f"{summary}.")
+
+
+def _wants_reboot(backend: Backend, options: UpdateOptions) -> bool:
+    return options.reboot == "always" or (options.reboot == "if_needed" and backend.needs_reboot())
 
 
 def _check(backend: Backend, report: Report, run: Run) -> None:
@@ -76,9 +99,13 @@ def _summary(count: int, backend: Backend) -> str:
         done = (
             "Nothing was updated" if backend.held_back or backend.not_looked else "Nothing had to be updated"
         )
+    return done + _left(backend)
+
+
+def _left(backend: Backend) -> str:
     held = f"; held back: {_names(backend.held_back)}" if backend.held_back else ""
     unseen = f"; not looked at: {' '.join(backend.not_looked)}" if backend.not_looked else ""
-    return done + held + unseen
+    return held + unseen
 
 
 def _names(names: List[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -57,6 +58,33 @@ class AgentTask:
     #: The agent's words for what it does or why it failed.
     text: str
     packages: tuple[PackageChange, ...]
+    #: Whether it failed before it changed anything in the guest; former agents do not say so.
+    unchanged: bool = False
+
+
+class PreparationState(enum.StrEnum):
+    """How far the preparation of an update is."""
+
+    RUNNING = "running"
+    #: All that the update needs is in the guest's caches.
+    READY = "ready"
+    #: The guest was looked at, and there is nothing to do.
+    NOTHING = "nothing"
+    FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """What the agent says of the preparation of an update."""
+
+    state: PreparationState
+    #: What it does, or what it came to; may be empty while it runs.
+    text: str
+    #: What the update will change, as far as it is known.
+    packages: tuple[PackageChange, ...]
+    #: What was printed since the offset that was asked from, and the offset to ask from next.
+    output: tuple[str, ...]
+    offset: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,8 +201,24 @@ class GuestAgent(Protocol):
     @property
     def hello(self) -> AgentHello: ...
 
-    async def start_task(self, label: str, identifier: str, context: bytes) -> AgentTask:
-        """``StartTask``; a known identifier starts nothing and returns its state."""
+    async def prepare(
+        self, label: str, identifier: str, context: bytes, *, attempt: str, offset: int
+    ) -> Preparation:
+        """Refresh, simulate and download an update on the running guest, touching nothing but caches.
+
+        Returns how far that is. The first call begins it; the same ``attempt`` is never begun twice.
+        """
+
+    async def stop_preparing(self, identifier: str) -> None:
+        """Ask the agent to stop a preparation; best effort."""
+
+    async def start_task(
+        self, label: str, identifier: str, context: bytes, *, attempt: str = ""
+    ) -> AgentTask:
+        """``StartTask``; a known identifier starts nothing and returns its state.
+
+        But for one that failed and changed nothing, where another ``attempt`` asks.
+        """
 
     async def task(self, identifier: str) -> AgentTask | None:
         """Return the agent's journal entry of an update, or ``None``."""

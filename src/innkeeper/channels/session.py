@@ -23,12 +23,14 @@ from innkeeper.channels.ports import (
     GuestMessage,
     GuestStream,
     HealthReport,
+    Preparation,
     StreamListener,
 )
 from innkeeper.channels.statements import (
     Unbelievable,
     clean_sentence,
     read_may_reach,
+    read_preparation,
     read_task_of,
 )
 from innkeeper.errors import AgentError, ErrorCode
@@ -87,14 +89,24 @@ class AgentSession:
         """Whether the session lasts."""
         return not self._lost
 
-    async def start_task(self, label: str, identifier: str, context: bytes) -> AgentTask:
+    async def prepare(
+        self, label: str, identifier: str, context: bytes, *, attempt: str, offset: int
+    ) -> Preparation:
+        """Prepare an update, or return how far that is."""
+        question = _about_an_update("prepare", label, identifier, context, attempt)
+        return await self._ask(
+            {**question, "offset": offset}, lambda answer: read_preparation(answer.get("preparation"))
+        )
+
+    async def stop_preparing(self, identifier: str) -> None:
+        """Ask the agent to stop a preparation; best effort."""
+        await self._ask({"do": "stop_preparing", "identifier": identifier}, _nothing)
+
+    async def start_task(
+        self, label: str, identifier: str, context: bytes, *, attempt: str = ""
+    ) -> AgentTask:
         """``StartTask``; a known identifier starts nothing and returns its state."""
-        question: Message = {
-            "do": "start_task",
-            "label": label,
-            "identifier": identifier,
-            "context": base64.b64encode(context).decode(),
-        }
+        question = _about_an_update("start_task", label, identifier, context, attempt)
         return await self._ask(question, lambda answer: read_task_of(answer.get("task"), identifier))
 
     async def task(self, identifier: str) -> AgentTask | None:
@@ -254,6 +266,16 @@ class AgentSession:
         return AgentError(
             sentence, machine=self._machine, code=code, advice="Look at the agent's log inside the guest."
         )
+
+
+def _about_an_update(do: str, label: str, identifier: str, context: bytes, attempt: str) -> Message:
+    return {
+        "do": do,
+        "label": label,
+        "identifier": identifier,
+        "context": base64.b64encode(context).decode(),
+        "attempt": attempt,
+    }
 
 
 def _nothing(answer: Message) -> None:

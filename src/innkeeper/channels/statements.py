@@ -15,6 +15,8 @@ from innkeeper.channels.ports import (
     GuestMessage,
     GuestOutput,
     PackageChange,
+    Preparation,
+    PreparationState,
     ScheduleDeleted,
     ScheduleRequested,
     TaskStateChanged,
@@ -31,6 +33,7 @@ MAX_TASKS = 64
 MAX_ABILITIES = 64
 MAX_ITEMS = 4096
 MAX_CHECKS = 256
+_MAX_OFFSET = (1 << 53) - 1
 #: No clock of a guest is taken to show a later time.
 _LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
@@ -90,6 +93,23 @@ def read_task(response: object) -> AgentTask:
         percent=percent,
         text=reader.text("text", MAX_TEXT_CHARS),
         packages=tuple(_read_package(package) for package in packages),
+        unchanged=not said_nothing(response, "unchanged") and reader.truth("unchanged"),
+    )
+
+
+def read_preparation(response: object) -> Preparation:
+    """Read how far the preparation of an update is."""
+    reader = Reader(response)
+    state = reader.text("state", MAX_NAME_CHARS)
+    if state not in list(PreparationState):
+        raise Unbelievable("a preparation is in no state that there is")
+    output = reader.items("output", MAX_ITEMS)
+    return Preparation(
+        state=PreparationState(state),
+        text=reader.text("text", MAX_TEXT_CHARS),
+        packages=tuple(_read_package(package) for package in reader.items("packages", MAX_PACKAGES)),
+        output=tuple(clean(line, MAX_TEXT_CHARS) for line in output),
+        offset=reader.number("offset", 0, _MAX_OFFSET),
     )
 
 

@@ -20,6 +20,8 @@ class Ability(enum.StrEnum):
     TIME = "time"
     #: Say which updates wait.
     SCAN = "scan"
+    #: Refresh, simulate and download an update before anything is protected.
+    PREPARE = "prepare"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,12 +1,14 @@
 """Update a Debian or Ubuntu guest by apt."""
 
+import os
 import re
 from typing import List, Optional
 
 from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, Backend, expect_success
 from innkeeper.agent.backends.cause import cause
 from innkeeper.agent.backends.quiet import Quiet
-from innkeeper.agent.command import ask
+from innkeeper.agent.command import Answer, ask
+from innkeeper.agent.journal import PackageChange
 from innkeeper.agent.packages import Installed, parse_installed
 from innkeeper.agent.report import Failure
 from innkeeper.agent.run import Request
@@ -31,6 +33,8 @@ _URI = re.compile(r"^'\S+:", re.MULTILINE)
 #: What is printed of each file of a source, and of a source as a whole that is not to be trusted.
 _FILE = re.compile(r"^(Hit|Get|Ign|Err):\d+ (\S+) (\S+)", re.MULTILINE)
 _REFUSED = re.compile(r"^[EW]: The repository '(\S+) (\S+)", re.MULTILINE)
+#: ``Inst name [old] (new …)``; without ``[old]`` for what is new.
+_PLANNED = re.compile(r"^Inst (\S+)(?: \[([^\]]*)\])? \((\S+)", re.MULTILINE)
 _HEADINGS = ("The following packages have been kept back:", "The following upgrades have been deferred")
 _STATUS = ["-o", "APT::Status-Fd={status_fd}"]
 _FORMAT = "${binary:Package}\t${Version}\t${db:Status-Status}\n"
@@ -40,24 +44,55 @@ class Apt(Backend):
     """apt-get and dpkg."""
 
     program = "apt-get"
+    can_prepare = True
+
+    def prepare(self, packages: List[str]) -> Optional[List[PackageChange]]:
+        """Refresh, simulate, download."""
+        self._report.state(Status.SEARCHING, "Looking for updates")
+        self._refresh()
+        what = _command(packages)
+        planned = self._read(self._simulate(what))
+        if self._was_interrupted():
+            return None
+        if planned:
+            self._download(what, _count(planned))
+        return planned
 
     def update(self, request: Request, packages: List[str]) -> None:
         """Repair, refresh, download, apply."""
         with Quiet(self._places, self._report):
-            self._update(packages)
+            self._update(packages, is_refreshed=request.is_prepared)
 
-    def _update(self, packages: List[str]) -> None:
+    def _update(self, packages: List[str], is_refreshed: bool) -> None:
         self._report.state(Status.SEARCHING, "Looking for updates")
-        # A dpkg that was interrupted refuses everything else until this is done.
+        self._repair()
+        if not is_refreshed:
+            self._refresh()
+        what = _command(packages)
+        planned = self._read(self._simulate(what))
+        if planned:
+            self._download(what, _count(planned))
+            self._apply(what, _count(planned))
+
+    def _repair(self) -> None:
+        """Finish what was interrupted: a dpkg in the middle of its work refuses everything else."""
+        self.has_acted = self._was_interrupted() or bool(self.complaints())
         repair = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
         expect_success(self._run(repair), "dpkg --configure -a")
-        self._refresh()
-        what = _command(packages)
-        plan = expect_success(ask(["apt-get", *_OPTIONS, "-s", *what], timeout=600), "apt-get -s")
+
+    def _was_interrupted(self) -> bool:
+        """Whether apt would refuse everything but a simulation until dpkg is run again."""
+        updates = self._places.under("var/lib/dpkg/updates")
+        return os.path.isdir(updates) and any(name.isdigit() for name in os.listdir(updates))
+
+    def _simulate(self, what: List[str]) -> Answer:
+        return ask(["apt-get", *_OPTIONS, "-s", *what], timeout=600)
+
+    def _read(self, plan: Answer) -> List[PackageChange]:
+        """Read from a simulation what would be changed, and what is left as it is."""
+        expect_success(plan, "apt-get -s")
         self.held_back = read_held_back(plan.output)
-        count = sum(line.startswith("Inst ") for line in plan.output.splitlines())
-        if count:
-            self._download_and_apply(what, f"{count} package{'' if count == 1 else 's'}")
+        return [(name, old, new) for name, old, new in _PLANNED.findall(plan.output)]
 
     def _refresh(self) -> None:
         """Read the sources anew; one that cannot be read is named, and all of them are a failure."""
@@ -70,16 +105,21 @@ class Apt(Backend):
             expect_success(answer, "Not looked for updates: apt-get update")
         self.not_looked = [cause(answer.output)]
 
-    def _download_and_apply(self, what: List[str], count: str) -> None:
+    def _download(self, what: List[str], count: str) -> None:
         self._report.state(Status.DOWNLOADING, f"Downloading {count}", 0)
-        argv = ["apt-get", *_OPTIONS, *_STATUS]
-        expect_success(self._run([*argv, "-d", *what], True, self._follow_status), "The download")
+        argv = ["apt-get", *_OPTIONS, *_STATUS, "-d", *what]
+        expect_success(self._run(argv, True, self._follow_status), "The download")
+
+    def _apply(self, what: List[str], count: str) -> None:
         self._report.state(Status.APPLYING, f"Applying {count}", DOWNLOADED_PERCENT)
-        expect_success(self._run([*argv, *what], False, self._follow_status), "apt-get")
+        argv = ["apt-get", *_OPTIONS, *_STATUS, *what]
+        expect_success(self._run(argv, False, self._follow_status), "apt-get")
 
     def _follow_status(self, line: str) -> None:
         """Take percent from ``dlstatus:item:percent:text`` and ``pmstatus:package:percent:text``."""
         kind, _, rest = line.partition(":")
+        # The first of these comes before dpkg is started; whatever fails until then has changed nothing.
+        self.has_acted = self.has_acted or kind.startswith("pm")
         fields = rest.split(":", 2)
         share = _share(fields)
         if share is None:
@@ -143,6 +183,10 @@ def _command(packages: List[str]) -> List[str]:
     if packages:
         return ["--only-upgrade", "install", "--", *packages]
     return ["--with-new-pkgs", "upgrade"]
+
+
+def _count(planned: List[PackageChange]) -> str:
+    return f"{len(planned)} package{'' if len(planned) == 1 else 's'}"
 
 
 def _share(fields: List[str]) -> Optional[float]:

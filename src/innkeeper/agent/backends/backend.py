@@ -8,6 +8,7 @@ from typing import Callable, List, Optional
 from innkeeper.agent.backends.cause import cause
 from innkeeper.agent.backends.locks import past_locks
 from innkeeper.agent.command import Answer, Conversation, OnLine, ask
+from innkeeper.agent.journal import PackageChange
 from innkeeper.agent.packages import Installed, parse_installed
 from innkeeper.agent.places import Places
 from innkeeper.agent.report import Failure, Report
@@ -23,6 +24,8 @@ class Backend:
 
     #: The program whose presence says that the guest has it.
     program = ""
+    #: Whether it can refresh, simulate and download before anything is protected.
+    can_prepare = False
 
     def __init__(self, places: Places, report: Report) -> None:
         self._places = places
@@ -31,14 +34,28 @@ class Backend:
         self.held_back: List[str] = []
         #: Why some sources could not be looked at.
         self.not_looked: List[str] = []
+        #: Whether the guest may have been changed: set before the first act that can, and never taken back.
+        self.has_acted = False
 
     @classmethod
     def is_present(cls, places: Places) -> bool:
         """Whether this guest has it."""
         return shutil.which(cls.program) is not None
 
+    def prepare(self, packages: List[str]) -> Optional[List[PackageChange]]:
+        """Refresh the sources, simulate the update, and download it; raises ``Failure``.
+
+        The guest works on meanwhile and has no undo point: nothing is touched but caches, and nothing is
+        repaired, stopped or started. Returns what the update will change, and sets ``held_back`` and
+        ``not_looked``; ``None`` where that cannot be said before something is repaired.
+        """
+        raise NotImplementedError
+
     def update(self, request: Request, packages: List[str]) -> None:
-        """Bring the packages (all, where none is named) up to date; raises ``Failure``."""
+        """Bring the packages (all, where none is named) up to date; raises ``Failure``.
+
+        Where ``request.is_prepared``, the sources were refreshed and the packages downloaded a while ago.
+        """
         raise NotImplementedError
 
     def installed(self) -> Installed:

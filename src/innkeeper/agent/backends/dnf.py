@@ -40,6 +40,7 @@ class Dnf(RpmBackend):
         argv = [*_DNF, "upgrade", *packages]
         expect_success(self._run([*argv, "--downloadonly"], may_stop=True), "The download")
         report.state(Status.APPLYING, "Applying updates", DOWNLOADED_PERCENT)
+        self.has_acted = True
         done = expect_success(self._run_counted(argv), "dnf upgrade")
         self.held_back = read_skipped(done.output)
         if _SCRIPT_FAILED.search(done.output):

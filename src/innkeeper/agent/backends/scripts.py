@@ -35,6 +35,7 @@ class Scripts(Backend):
                 "Not looked for updates: this guest has no package manager that its agent knows "
                 f"(apt, dnf, zypper), and no script in {self._places.scripts}."
             )
+        self.has_acted = True
         for number, script in enumerate(scripts):
             name = os.path.basename(script)
             self._report.state(Status.APPLYING, f"Running {name}", 99 * number // len(scripts))

@@ -43,6 +43,7 @@ class Zypper(RpmBackend):
         report.state(Status.DOWNLOADING, "Downloading updates", 0)
         _expect_good(self._run([*argv, "--download-only", *packages], may_stop=True), "The download")
         report.state(Status.APPLYING, "Applying updates", DOWNLOADED_PERCENT)
+        self.has_acted = True
         for _ in range(_MOST_RUNS):
             answer = self._run_counted([*argv, *packages])
             if answer.code != _RUN_AGAIN:

@@ -14,13 +14,15 @@ from innkeeper.channels.ports import (
     GuestStream,
     HealthReport,
     PackageChange,
+    Preparation,
+    PreparationState,
     StreamListener,
     TaskStateChanged,
     UpdateStatus,
 )
 from innkeeper.errors import AgentError, ErrorCode, HypervisorError, MachineNotFound
 from innkeeper.hypervisor.simulated import guest_program as words
-from innkeeper.hypervisor.simulated.guests import Due, Guest, GuestTask
+from innkeeper.hypervisor.simulated.guests import Due, Guest, GuestPreparation, GuestTask
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.hypervisor.simulated.simulation import Simulation
 from innkeeper.hypervisor.simulated.streams import FakeStreams
@@ -138,10 +140,24 @@ class FakeAgent:
         """The simulated agent's greeting."""
         return self._hello
 
-    async def start_task(self, label: str, identifier: str, context: bytes) -> AgentTask:
+    async def prepare(
+        self, label: str, identifier: str, context: bytes, *, attempt: str, offset: int
+    ) -> Preparation:
+        """Refresh, simulate and download."""
+        return await self._call(
+            lambda guest, now: _preparation(guest.prepare(identifier, context, attempt, now), now, offset)
+        )
+
+    async def stop_preparing(self, identifier: str) -> None:
+        """Stop a preparation."""
+        await self._call(lambda guest, _: guest.memory.preparations.pop(identifier, None))
+
+    async def start_task(
+        self, label: str, identifier: str, context: bytes, *, attempt: str = ""
+    ) -> AgentTask:
         """``StartTask``."""
         return await self._call(
-            lambda guest, now: _told(identifier, guest.start_task(identifier, context, now)),
+            lambda guest, now: _told(identifier, guest.start_task(identifier, context, attempt, now)),
             doing=f"update {identifier}",
         )
 
@@ -303,6 +319,25 @@ def _told(identifier: str, task: GuestTask) -> AgentTask:
         packages=tuple(
             PackageChange(name=name, old_version=old, new_version=new) for name, old, new in task.packages
         ),
+        unchanged=task.unchanged,
+    )
+
+
+def _preparation(found: GuestPreparation, now: float, offset: int) -> Preparation:
+    if now < found.until:
+        return Preparation(
+            state=PreparationState.RUNNING,
+            text="Looking for updates",
+            packages=(),
+            output=(),
+            offset=offset,
+        )
+    return Preparation(
+        state=PreparationState(found.state),
+        text=found.text,
+        packages=(),
+        output=(found.text,) if offset == 0 else (),
+        offset=len(found.text),
     )
 
 

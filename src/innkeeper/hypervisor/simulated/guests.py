@@ -12,7 +12,7 @@ import json
 import random
 from collections.abc import Callable
 
-from innkeeper.channels.ports import UpdateStatus
+from innkeeper.channels.ports import PreparationState, UpdateStatus
 
 
 class Behaviour(enum.StrEnum):
@@ -41,12 +41,27 @@ class Behaviour(enum.StrEnum):
     CRASH = "crash"
     #: It goes well, in ten times the time.
     SLOW = "slow"
+    #: There is nothing to do.
+    UP_TO_DATE = "up_to_date"
+    #: Its repository cannot be read: nothing is begun.
+    NO_REPOSITORY = "no_repository"
+    #: It looks well until it is to be applied, and fails before it has changed anything.
+    FAILS_UNCHANGED = "fails_unchanged"
     # Of the machine, not of an update:
     #: QEMU dies as the machine is woken, the next time that happens.
     CRASH_AT_WAKE = "crash_at_wake"
     #: There is no agent in the guest.
     NO_AGENT = "no_agent"
 
+
+_UP_TO_DATE = "Nothing had to be updated."
+_UNREADABLE = "Not looked for updates: The repository 'http://mirror.example stable Release' is not signed."
+#: What a preparation comes to, in most cases and in others.
+_READY = (PreparationState.READY, "Downloaded: base.")
+_PREPARATIONS = {
+    Behaviour.UP_TO_DATE: (PreparationState.NOTHING, _UP_TO_DATE),
+    Behaviour.NO_REPOSITORY: (PreparationState.FAILED, _UNREADABLE),
+}
 
 #: How long a slow service takes before it listens, in seconds.
 _SLOW_SECONDS = 120.0
@@ -59,6 +74,7 @@ class Due(enum.StrEnum):
     DOWNLOAD = "download"
     APPLY = "apply"
     FINISH = "finish"
+    GIVE_UP = "give_up"
     REBOOT = "reboot"
     POWER_OFF = "power_off"
     CRASH = "crash"
@@ -80,6 +96,8 @@ class Pace:
     boot: float = 20.0
     shut_down: float = 8.0
     update: float = 60.0
+    #: Refresh, simulate and download, before the update.
+    prepare: float = 15.0
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -90,6 +108,19 @@ class GuestTask:
     behaviour: str = Behaviour.GOOD
     text: str = ""
     packages: list[list[str]] = dataclasses.field(default_factory=list)
+    #: Which of the host's runs asked for it, and whether it failed before it changed anything.
+    attempt: str = ""
+    unchanged: bool = False
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class GuestPreparation:
+    """The preparation of an update: until when it lasts, and what it comes to."""
+
+    attempt: str
+    until: float
+    state: str
+    text: str
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -149,6 +180,8 @@ class GuestMemory:
     clock_set_at: float = 0.0
     #: The size of its screen, once a viewer has asked for one.
     size: tuple[int, int] | None = None
+    #: What it has prepared: caches are no part of the disks that updates are judged by.
+    preparations: dict[str, GuestPreparation] = dataclasses.field(default_factory=dict)
     #: What will happen, and when (host time, in seconds).
     due: list[tuple[float, str, str]] = dataclasses.field(default_factory=list)
 
@@ -188,14 +221,31 @@ class Guest:
         """Schedule something for later."""
         self.memory.due = sorted([*self.memory.due, (at, str(what), about)])
 
-    def start_task(self, identifier: str, context: bytes, now: float) -> GuestTask:
-        """``StartTask``: a known identifier starts nothing."""
+    def prepare(self, identifier: str, context: bytes, attempt: str, now: float) -> GuestPreparation:
+        """Begin to prepare an update, or return how far it is."""
+        known = self.memory.preparations.get(identifier)
+        if known is None or known.attempt != attempt:
+            state, text = _PREPARATIONS.get(_behaviour_of(context, self.behaviour), _READY)
+            known = GuestPreparation(
+                attempt=attempt, until=now + self.pace.prepare, state=str(state), text=text
+            )
+            self.memory.preparations[identifier] = known
+        return known
+
+    def start_task(self, identifier: str, context: bytes, attempt: str, now: float) -> GuestTask:
+        """``StartTask``: a known identifier starts nothing, but one that changed nothing."""
         known = self.disk.journal.get(identifier)
-        if known is not None:
+        if known is not None and not (known.unchanged and attempt and attempt != known.attempt):
             return known
         behaviour = _behaviour_of(context, self.behaviour)
-        task = GuestTask(behaviour=behaviour, text="Looking for what applies")
+        task = GuestTask(behaviour=behaviour, text="Looking for what applies", attempt=attempt)
         self.disk.journal[identifier] = task
+        if behaviour in (Behaviour.NO_REPOSITORY, Behaviour.FAILS_UNCHANGED):
+            self.schedule(now + self.pace.update * 0.1, Due.GIVE_UP, identifier)
+            return task
+        if behaviour is Behaviour.UP_TO_DATE:
+            self.schedule(now + self.pace.update * 0.1, Due.FINISH, identifier)
+            return task
         length = self.pace.update * (10 if behaviour is Behaviour.SLOW else 1)
         self.schedule(now + length * 0.1, Due.DOWNLOAD, identifier)
         self.schedule(now + length * 0.4, Due.APPLY, identifier)
@@ -259,6 +309,12 @@ def _apply(guest: Guest, at: float, about: str) -> Fate:
     return Fate.LIVES
 
 
+def _give_up(guest: Guest, at: float, about: str) -> Fate:
+    task = guest.disk.journal[about]
+    task.status, task.text, task.unchanged = int(UpdateStatus.FAILED), _UNREADABLE, True
+    return Fate.LIVES
+
+
 def _finish(guest: Guest, at: float, about: str) -> Fate:
     task = guest.disk.journal[about]
     behaviour = Behaviour(task.behaviour)
@@ -268,9 +324,10 @@ def _finish(guest: Guest, at: float, about: str) -> Fate:
         guest.schedule(at + 1.0, Due.REBOOT)
         return Fate.LIVES
     task.status = UpdateStatus.FAILED if behaviour is Behaviour.FAILS else UpdateStatus.SUCCESS
-    task.text = (
-        "Two packages could not be configured" if behaviour is Behaviour.FAILS else "1 package upgraded"
-    )
+    task.text = {
+        Behaviour.FAILS: "Two packages could not be configured",
+        Behaviour.UP_TO_DATE: _UP_TO_DATE,
+    }.get(behaviour, "1 package upgraded")
     _leave_marks(guest, behaviour, at)
     return Fate.LIVES
 
@@ -309,6 +366,7 @@ _DUE: dict[Due, Callable[[Guest, float, str], Fate]] = {
     Due.DOWNLOAD: _download,
     Due.APPLY: _apply,
     Due.FINISH: _finish,
+    Due.GIVE_UP: _give_up,
     Due.REBOOT: _reboot,
     Due.POWER_OFF: _power_off,
     Due.CRASH: _crash,

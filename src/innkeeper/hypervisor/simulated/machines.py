@@ -15,6 +15,7 @@ from innkeeper.hypervisor.simulated.guests import (
     Guest,
     GuestDisk,
     GuestMemory,
+    GuestPreparation,
     Pace,
     as_json,
 )
@@ -151,7 +152,7 @@ class SimulatedMachine:
             return
         self.live_disks = with_paths(saved.disks, sources or {})
         self.live_definition = self.definition
-        self.memory = GuestMemory(**dataclasses.asdict(saved.memory))
+        self.memory = memory_from_json(dataclasses.asdict(saved.memory))
         self.memory.shift(now - saved.saved_at)
         self.paused_at = now if saved.paused else None
         self._crash_at_wake()
@@ -343,8 +344,15 @@ def memory_from_json(parsed: dict[str, object]) -> GuestMemory:
         users=[str(user) for user in users] if isinstance(users := parsed.get("users"), list) else [],
         locked=bool(parsed.get("locked", False)),
         clock_set_at=float(str(parsed.get("clock_set_at", 0.0))),
+        preparations=_preparations(parsed.get("preparations")),
         due=[(float(at), str(what), str(about)) for at, what, about in due],
     )
+
+
+def _preparations(parsed: object) -> dict[str, GuestPreparation]:
+    """What a guest has prepared; memory that a former release wrote has none."""
+    named = parsed if isinstance(parsed, dict) else {}
+    return {name: GuestPreparation(**each) for name, each in named.items()}
 
 
 def _pair(parsed: object) -> tuple[int, int] | None:
