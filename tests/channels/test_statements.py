@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.channels.health_statements import read_health
+from innkeeper.channels.health_statements import read_evidence, read_health
 from innkeeper.channels.ports import PackageChange
 from innkeeper.channels.statements import (
     MAX_PACKAGES,
@@ -105,6 +105,25 @@ def test_health_out_of_bounds_is_not_believed(change: dict[str, object]) -> None
     """A health report's lists are bounded, and its truths are true or false."""
     with pytest.raises(Unbelievable):
         read_health({**HEALTH, **change})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"a.service": "text"},
+        {"a.service": ["line"] * 13},
+        {"a.service": [1]},
+        {f"{n}.service": [] for n in range(17)},
+        ["a.service"],
+    ],
+)
+def test_evidence_out_of_bounds_is_not_believed(told: object) -> None:
+    """Nor is it taken of a unit that was not asked about."""
+    with pytest.raises(Unbelievable):
+        read_evidence({"evidence": told}, ["a.service"])
+    line = "x" * 1000 + "\x1b[31m"
+    believed = read_evidence({"evidence": {"a.service": [line], "other.service": ["x"]}}, ["a.service"])
+    assert believed == {"a.service": ("x" * 400,)}
 
 
 def test_other_protocol_is_named() -> None:

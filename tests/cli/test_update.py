@@ -102,6 +102,11 @@ def test_a_night_runs_from_booking_to_report(own_service: Service) -> None:
     rolled_back = own_service.run("update", "show", "db-1", "n").out
     assert "Verdict  rolled back" in rolled_back
     assert ": as before" in rolled_back
+    explained = own_service.run("update", "explain", "db-1").out
+    assert "unit:" in explained
+    assert "before  active" in explained
+    assert "innkeeper machine ignore db-1 unit:" in explained
+    assert "Nothing in the guest was worse" in own_service.run("update", "explain", "web-1", "n").out
     states = {
         m["name"]: m["state"]
         for m in json.loads(own_service.run("machine", "list", "--json").out)["machines"]

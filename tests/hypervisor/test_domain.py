@@ -188,6 +188,7 @@ _EXTRAS = st.builds(
     undo_point=st.sampled_from(UndoPointKind),
     shutdown_action=st.sampled_from(ShutdownAction),
     labels=st.lists(st.text("abc-.", min_size=1, max_size=9), max_size=4).map(tuple),
+    ignored=st.lists(_TEXTS.filter(bool), max_size=3).map(tuple),
     values=st.dictionaries(_KEYS, st.one_of(_TEXTS, st.integers(), st.booleans(), st.binary(max_size=9))),
     static_macs=st.frozensets(st.sampled_from(["52:54:00:00:00:01", "52:54:00:00:00:02"])),
     immediate_ports=st.frozensets(st.integers(0, 3)),

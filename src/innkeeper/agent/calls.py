@@ -2,9 +2,10 @@
 
 import base64
 import threading
-from typing import TYPE_CHECKING, Callable, Dict
+from typing import TYPE_CHECKING, Callable, Dict, List
 
 from innkeeper.agent import guest, logons, power
+from innkeeper.agent.evidence import evidence
 from innkeeper.agent.health import health
 from innkeeper.agent.loop import Loop
 from innkeeper.agent.places import Places
@@ -48,6 +49,7 @@ class Calls:
             "sessions": lambda message: {"sessions": logons.sessions(places)},
             "log_off": lambda message: {"count": logons.log_off(places)},
             "scan": lambda message: waiting(),
+            "evidence": lambda message: {"evidence": evidence(places, _texts(message["units"]))},
         }
 
     def answer(self, number: int, message: Message) -> None:
@@ -133,3 +135,9 @@ class Calls:
         if session == self._session.serial:
             self._session.answer(number, answer)
             self._agent.flush()
+
+
+def _texts(value: object) -> List[str]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError("a list of texts is none")
+    return value

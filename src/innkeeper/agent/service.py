@@ -32,7 +32,7 @@ _MAX_GREETING_TEXT = 100
 _MAX_GREETING_TASKS = 16
 
 #: What this agent can do beyond updates, as its greeting says.
-_ABILITIES = ("facts", "sessions", "parameters", "time", "scan")
+_ABILITIES = ("facts", "sessions", "parameters", "time", "scan", "evidence")
 
 OnAnswer = Callable[[Message], None]
 

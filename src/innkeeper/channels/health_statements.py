@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from innkeeper.channels.guest_details import GuestDetails, Listener, Mount, UnitFacts
 from innkeeper.channels.ports import HealthReport
 from innkeeper.channels.statements import (
@@ -15,9 +17,12 @@ from innkeeper.channels.statements import (
     said_nothing,
 )
 from innkeeper.wire.events import Json
+from innkeeper.wire.guest_facts import MAX_EVIDENCE_UNITS
 
 _MOST = (1 << 53) - 1
 _MAX_ALIASES = 64
+_MAX_LINES = 12
+_MAX_LINE_CHARS = 400
 
 
 def read_health(response: object) -> HealthReport:
@@ -36,6 +41,18 @@ def read_health(response: object) -> HealthReport:
         failed_checks={clean(name, MAX_NAME_CHARS): clean(text, MAX_TEXT_CHARS) for name, text in checks},
         details=None if said_nothing(response, "details") else read_details(reader.member("details")),
     )
+
+
+def read_evidence(response: object, units: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Read what the guest says of units that it was asked about; of others it says nothing."""
+    told = Reader(response).mapping("evidence", MAX_EVIDENCE_UNITS)
+    return {unit: _lines(lines) for unit, lines in told if unit in units}
+
+
+def _lines(value: object) -> Sequence[str]:
+    if not isinstance(value, list) or len(value) > _MAX_LINES:
+        raise Unbelievable(f"the evidence of a unit is not a list of at most {_MAX_LINES}")
+    return tuple(clean(line, _MAX_LINE_CHARS) for line in value)
 
 
 def read_details(response: object) -> GuestDetails:

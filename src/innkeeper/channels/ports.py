@@ -229,6 +229,9 @@ class GuestAgent(Protocol):
     async def health(self, *, history: bool = False) -> HealthReport:
         """The guest's own report; ``history``: with the units that failed in the week before."""
 
+    async def evidence(self, units: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """What is known of units in trouble, in lines: how each ended, and its last words in the journal."""
+
     async def reboot(self) -> None:
         """Ask the guest to reboot; returns when it has agreed."""
 

@@ -15,7 +15,7 @@ from innkeeper.channels.guest_statements import (
     read_sessions,
     read_updates,
 )
-from innkeeper.channels.health_statements import read_health
+from innkeeper.channels.health_statements import read_evidence, read_health
 from innkeeper.channels.message_queue import MessageQueue
 from innkeeper.channels.ports import (
     AgentHello,
@@ -127,6 +127,11 @@ class AgentSession:
         """The guest's own report, now."""
         question: Message = {"do": "health", "history": history}
         return await self._ask(question, lambda answer: read_health(answer.get("health")), HEALTH_S)
+
+    async def evidence(self, units: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """What is known of units in trouble, in lines."""
+        question: Message = {"do": "evidence", "units": [*units]}
+        return await self._ask(question, lambda answer: read_evidence(answer, units), SLOW_S)
 
     async def reboot(self) -> None:
         """Ask the guest to reboot; returns when it has agreed."""

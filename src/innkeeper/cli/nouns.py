@@ -106,6 +106,11 @@ MACHINE_COMMANDS = (
         check="Check which machines can be maintained tonight, and what changes it for the others.",
     ),
     _part(
+        "health",
+        health="Show a guest's health now, and what the loss of each part by an update would count.",
+        ignore="Count a finding against no update of a machine any more, or list what is ignored.",
+    ),
+    _part(
         "watch",
         watch="Watch state, processor, memory, disks, network and heartbeat live.",
     ),

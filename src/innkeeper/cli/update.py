@@ -11,25 +11,20 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from innkeeper.cli.explain import VERDICTS, explain
 from innkeeper.cli.many import AllowEmpty, DryRun, Select, is_selector, print_lines
 from innkeeper.cli.task import print_log
 from innkeeper.cli.terminal import Json, MachineName, Session, facts, machine_names, session_of, table
 from innkeeper.cli.times import parse_moment, say_duration
 from innkeeper.errors import ErrorCode, InvalidArgument, UpdateError
 from innkeeper.wire.messages import ReportMessage, UpdateList, UpdateMessage
-from innkeeper.wire.states import MachineState, UpdateStatus, Verdict
+from innkeeper.wire.states import MachineState, UpdateStatus
 
 app = typer.Typer(name="update", help="Book updates, and read their results.", no_args_is_help=True)
 
 Identifier = Annotated[str, typer.Argument(metavar="IDENTIFIER", help="The update's identifier.")]
 
 _MOMENT = "Such as 22:00, 'tomorrow 02:00', 'in 10m' or 2026-11-30T02:00+01:00."
-_VERDICTS = {
-    Verdict.KEPT: ("kept", "green"),
-    Verdict.ROLLED_BACK: ("rolled back", "yellow"),
-    Verdict.NOT_STARTED: ("not started", "yellow"),
-    Verdict.NEEDS_HELP: ("needs help", "bold red"),
-}
 
 
 @app.command()
@@ -154,6 +149,9 @@ def show(context: typer.Context, name: MachineName, identifier: Identifier, json
         print_report(session, detail.report)
 
 
+app.command()(explain)
+
+
 @app.command()
 def log(
     context: typer.Context,
@@ -215,12 +213,12 @@ def say_status(update: UpdateMessage) -> Text:
 
 def say_verdict(update: UpdateMessage) -> Text:
     """Return the update's outcome, in words and colour."""
-    return Text(*_VERDICTS[update.verdict]) if update.verdict is not None else Text("")
+    return Text(*VERDICTS[update.verdict]) if update.verdict is not None else Text("")
 
 
 def print_report(session: Session, report: ReportMessage) -> None:
     """Print what a run did: packages, reasons, checksums, phases."""
-    word, style = _VERDICTS[report.verdict]
+    word, style = VERDICTS[report.verdict]
     session.out.print()
     session.out.print(Text.assemble(("Verdict  ", "dim"), (word, style)))
     for reason in report.reasons:

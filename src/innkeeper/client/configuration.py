@@ -88,6 +88,21 @@ class ConfiguredMachine(SettingsInPython):
         """Take a label from it; returns what it still has."""
         return self._send("DELETE", f"labels/{quoted(label)}", wire.LabelsMessage).labels
 
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """What counts against no update of it: subjects of findings, or patterns of them."""
+        return self._send("GET", "ignored", wire.IgnoredMessage).ignored
+
+    def ignore(self, *subjects: str) -> tuple[str, ...]:
+        """Count findings against no update of it any more; returns all that are ignored."""
+        return self._send(
+            "POST", "ignored", wire.IgnoredMessage, wire.IgnoredRequest(subjects=subjects)
+        ).ignored
+
+    def stop_ignoring(self, subject: str) -> tuple[str, ...]:
+        """Count a finding again; returns what is still ignored."""
+        return self._send("DELETE", f"ignored/{quoted(subject)}", wire.IgnoredMessage).ignored
+
     # What it has
 
     @property

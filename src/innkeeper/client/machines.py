@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from innkeeper.client import calls
 from innkeeper.client.accountant import Accountant
+from innkeeper.client.calls import machine_parts
 from innkeeper.client.channels import Channel, ChannelCollection
 from innkeeper.client.configuration import ConfiguredMachine
 from innkeeper.client.display import Display
@@ -19,6 +20,7 @@ from innkeeper.wire.checks import MachineCheckMessage
 from innkeeper.wire.commands import Command, MachineCommands, command_of
 from innkeeper.wire.configuration import DeleteMessage
 from innkeeper.wire.documented_events import DocumentedEvent
+from innkeeper.wire.health import GuestHealthMessage
 from innkeeper.wire.host import UnregisteredMessage
 from innkeeper.wire.messages import Accepted, CommandRequest, EventMessage, MachineMessage, PrepareRequest
 from innkeeper.wire.states import EndpointType, MachineState
@@ -92,6 +94,14 @@ class Machine(MachineCommands[Task], ConfiguredMachine):
     def check(self) -> MachineCheckMessage:
         """Look whether it can be maintained tonight, and what changes it if not. Nothing is touched."""
         return self._send("GET", "check", MachineCheckMessage)
+
+    def health(self) -> GuestHealthMessage:
+        """Ask its guest for its health now, with what the loss of each part would count.
+
+        The guest runs its own check scripts for it. Raises ``WrongState`` where the machine does not run,
+        ``AgentError`` where no task agent answers in it.
+        """
+        return self._transport.send(machine_parts.guest_health(self.name))
 
     def plan_deletion(self, *, disks: bool = False) -> DeleteMessage:
         """Return what a deletion would remove; nothing is touched."""

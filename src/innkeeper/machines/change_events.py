@@ -62,8 +62,8 @@ def _(change: changes.MetadataChanged) -> Iterator[ChangeEvent]:
     for field, value in change.extras.items():
         if field in SETTINGS and isinstance(value, str | int):
             yield setting_changed(field, value)
-        elif field == "labels" and isinstance(value, tuple):
-            yield _changed("labels", [str(label) for label in value])
+        elif field in ("labels", "ignored") and isinstance(value, tuple):
+            yield _changed(field, [str(each) for each in value])
     for key in sorted({_NOTED[field] for field in change.extras if field in _NOTED}):
         yield _changed(key, None)
 

@@ -147,6 +147,8 @@ class Extras:
     undo_exclude: str = ""
     shutdown_action: ShutdownAction = ShutdownAction.SAVE
     labels: tuple[str, ...] = ()
+    #: What its health checks find that is no fault, as patterns of subjects.
+    ignored: tuple[str, ...] = ()
     values: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     parents: tuple[ParentRecord, ...] = ()
     #: Adapters whose address was set by a person.

@@ -78,6 +78,8 @@ class Machine:
     has_tpm: bool = False
     #: The words that people sort it by; roles, windows and pages know them.
     labels: tuple[str, ...] = ()
+    #: What its health checks find that is no fault, as patterns of subjects.
+    ignored: tuple[str, ...] = ()
     #: Images that its disks were put over on purpose, and that are no surprise below them.
     known_parents: tuple[str, ...] = ()
     #: Whether undo disks take its writes from each start on.

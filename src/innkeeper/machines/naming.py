@@ -10,6 +10,9 @@ from innkeeper.errors import DiskError, ErrorCode, InvalidArgument
 from innkeeper.wire.virtual_pc import FORBIDDEN_IN_NAMES, LABEL, MAX_NAME_LENGTH, SELECTOR_WORDS
 
 _LONGEST_PATH_BYTES = 4095
+#: What health checks find.
+_SUBJECTS = ("unit", "listener", "mount", "check")
+_PACKAGES = "packages"
 
 
 def checked_name(name: str, taken: Iterable[str] = ()) -> str:
@@ -66,6 +69,20 @@ def checked_label(label: str) -> str:
             "and begins with a letter or digit.",
         )
     return label
+
+
+def checked_subject(subject: str) -> str:
+    """What a finding may be about, or a pattern of such. Raises ``InvalidArgument``."""
+    kind, colon, name = subject.partition(":")
+    is_one = subject == _PACKAGES or (kind in _SUBJECTS and bool(colon and name))
+    if not is_one or len(subject) > 255 or not subject.isprintable():
+        raise InvalidArgument(
+            f"“{subject[:63]}” is nothing that a health check finds.",
+            advice="Name it as the report does: unit:shop.service, listener:tcp/8080, mount:/srv, check:web, "
+            "packages. "
+            "An asterisk stands for any characters: unit:backup-*.service",
+        )
+    return subject
 
 
 def _refused(sentence: str, code: ErrorCode) -> InvalidArgument:

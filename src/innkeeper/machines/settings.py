@@ -9,7 +9,7 @@ from innkeeper.errors import ErrorCode, InvalidArgument, NotSupported, WrongStat
 from innkeeper.machines.change import MetadataChanged, Scope, SettingsChanged
 from innkeeper.machines.description import MachineDescription
 from innkeeper.machines.machine import Machine, MachineState
-from innkeeper.machines.naming import checked_label, checked_name
+from innkeeper.machines.naming import checked_label, checked_name, checked_subject
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.fitness import is_undo_disk
@@ -19,6 +19,8 @@ from innkeeper.wire.virtual_pc import MIN_MEMORY_MIB
 
 #: The most labels of a machine.
 MAX_LABELS: Final = 64
+#: The most findings that are ignored for a machine.
+MAX_IGNORED: Final = 64
 
 #: Settings that stand in no definition: each is changed by a call of its own.
 _APART: Final = frozenset({"name", "undoable", "autostart"})
@@ -84,7 +86,43 @@ class MachineSettings:
                 )
         return await self._label(machine, tuple(each for each in machine.labels if each not in labels))
 
+    async def ignored(self, name: str) -> tuple[str, ...]:
+        """Return what is no fault of the machine's, as patterns of findings' subjects."""
+        return (await self._machines.get(name)).ignored
+
+    async def ignore(self, name: str, subjects: Sequence[str]) -> tuple[str, ...]:
+        """Count these findings against no update of the machine any more; returns all such.
+
+        A run that is under way sees it at its next look.
+        """
+        machine = await self._machines.get(name)
+        wanted = tuple(dict.fromkeys((*machine.ignored, *map(checked_subject, subjects))))
+        if len(wanted) > MAX_IGNORED:
+            raise InvalidArgument(
+                f"{len(wanted)} findings would be ignored for {machine.title}.",
+                advice=f"{MAX_IGNORED} are allowed; an asterisk stands for any characters.",
+            )
+        return await self._note_ignored(machine, wanted)
+
+    async def stop_ignoring(self, name: str, subject: str) -> tuple[str, ...]:
+        """Count a finding again; returns what is still ignored. Raises where it was not ignored."""
+        machine = await self._machines.get(name)
+        if subject not in machine.ignored:
+            raise InvalidArgument(
+                f"“{subject}” is not ignored for {machine.title}.",
+                code=ErrorCode.ERROR_NOT_FOUND,
+                advice=f"Ignored are: {', '.join(machine.ignored) or 'none'}.",
+            )
+        return await self._note_ignored(machine, tuple(each for each in machine.ignored if each != subject))
+
     # Machinery
+
+    async def _note_ignored(self, machine: Machine, ignored: tuple[str, ...]) -> tuple[str, ...]:
+        host = self._machines.hosts[machine.host]
+        await host.configurations.change(
+            machine.name, MetadataChanged(extras={"ignored": ignored}), Scope.BOTH
+        )
+        return ignored
 
     async def _label(self, machine: Machine, labels: tuple[str, ...]) -> tuple[str, ...]:
         host = self._machines.hosts[machine.host]

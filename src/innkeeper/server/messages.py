@@ -149,6 +149,9 @@ def report_message(report: Report) -> wire.ReportMessage:
             for checksum in report.checksums
         ),
         undo_point=report.undo_point,
+        findings=tuple(
+            wire.FindingMessage.model_validate(finding, from_attributes=True) for finding in report.findings
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from innkeeper.channels.ports import PackageChange
+from innkeeper.updates.health.finding import Finding
 from innkeeper.wire.states import UpdateStatus
 from innkeeper.wire.states import Verdict as Verdict
 
@@ -183,3 +184,5 @@ class Report:
     undo_point: str = ""
     #: The machine's key; empty in reports from before machines had keys.
     key: str = ""
+    #: What was worse in the guest after the update, whether it counted or not.
+    findings: tuple[Finding, ...] = ()

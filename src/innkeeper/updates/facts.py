@@ -22,6 +22,7 @@ from innkeeper.updates.policy import UndoPointPolicy
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
     JsonObject,
+    as_list,
     as_row,
     as_str,
     get,
@@ -254,15 +255,34 @@ class Healthy:
 
     #: The boot that was looked at.
     healthy_boot: str
+    #: What is worse than before, and does not count.
+    findings: tuple[health.Finding, ...] = ()
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"healthy_boot": self.healthy_boot}
+        return {"healthy_boot": self.healthy_boot, "findings": _findings_to_json(self.findings)}
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        return cls(healthy_boot=get_str(data, "healthy_boot"))
+        return cls(healthy_boot=get_str(data, "healthy_boot"), findings=_findings(data))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Soaked:
+    """The guest stayed well while it was watched."""
+
+    #: What is worse than before, and does not count.
+    findings: tuple[health.Finding, ...]
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"findings": _findings_to_json(self.findings)}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(findings=_findings(data))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -334,6 +354,15 @@ class Left:
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
         return cls(state=get_enum_name(data, "left", MachineState))
+
+
+def _findings_to_json(findings: tuple[health.Finding, ...]) -> Json:
+    return [health.finding_to_json(finding) for finding in findings]
+
+
+def _findings(data: JsonObject) -> tuple[health.Finding, ...]:
+    """What a phase found; none in journals of former releases."""
+    return get_or(data, "findings", lambda told: as_list(told, health.finding_from_json), ())
 
 
 def _package(value: Json) -> PackageChange:

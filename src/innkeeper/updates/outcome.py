@@ -7,13 +7,16 @@ import enum
 from typing import Final
 
 from innkeeper.errors import ErrorCode, InnkeeperError
+from innkeeper.updates.health import Finding, finding_from_json, finding_to_json
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
     JsonObject,
+    as_list,
     as_object,
     get_enum,
     get_float,
     get_object,
+    get_or,
     get_str,
     get_strs,
     refuse_newer,
@@ -47,13 +50,20 @@ class Stop(Exception):
     """A phase says that the run must not go on, and why."""
 
     def __init__(
-        self, cause: Cause, *reasons: str, code: ErrorCode = ErrorCode.E_FAIL, advice: str = ""
+        self,
+        cause: Cause,
+        *reasons: str,
+        code: ErrorCode = ErrorCode.E_FAIL,
+        advice: str = "",
+        findings: tuple[Finding, ...] = (),
     ) -> None:
         super().__init__(*reasons)
         self.cause = cause
         self.reasons = reasons
         self.code = code
         self.advice = advice
+        #: What is worse in the guest than before, where that is why.
+        self.findings = findings
 
     @classmethod
     def by(cls, error: InnkeeperError, cause: Cause = Cause.FAILED) -> Stop:
@@ -74,6 +84,8 @@ class Outcome:
     reasons: tuple[str, ...]
     code: ErrorCode
     advice: str
+    #: What was found worse in the guest, where it stops for that.
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
     def went_on(cls, facts: JsonObject, seconds: float) -> Outcome:
@@ -90,6 +102,7 @@ class Outcome:
             reasons=stop.reasons,
             code=stop.code,
             advice=stop.advice,
+            findings=stop.findings,
         )
 
     def to_json(self) -> Json:
@@ -102,6 +115,7 @@ class Outcome:
             "reasons": list(self.reasons),
             "code": int(self.code),
             "advice": self.advice,
+            "findings": [finding_to_json(finding) for finding in self.findings],
         }
 
     @classmethod
@@ -116,4 +130,5 @@ class Outcome:
             reasons=get_strs(fields, "reasons"),
             code=get_enum(fields, "code", ErrorCode),
             advice=get_str(fields, "advice"),
+            findings=get_or(fields, "findings", lambda told: as_list(told, finding_from_json), ()),
         )

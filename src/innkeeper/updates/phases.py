@@ -25,7 +25,9 @@ from innkeeper.updates.facts import (
     Rebooted,
     Recorded,
     Settled,
+    Soaked,
 )
+from innkeeper.updates.findings import less_the_ignored, with_evidence
 from innkeeper.updates.follow import Follower
 from innkeeper.updates.memory_phases import keep_memory, memory_of
 from innkeeper.updates.outcome import Cause, Stop
@@ -196,24 +198,31 @@ async def look_after(run: Run) -> Healthy:
     """Compare the guest's health with the baseline; what may pass by itself has a while to do so."""
     report, judgement = await _expect_health(run)
     _warn(run, judgement.warnings)
-    return Healthy(healthy_boot=report.boot_id)
+    return Healthy(healthy_boot=report.boot_id, findings=await with_evidence(run, judgement.findings))
 
 
-async def soak(run: Run) -> None:
+async def soak(run: Run) -> Soaked:
     """Watch the guest for a while, and longer where a service has been started again meanwhile."""
     earlier, suspected = await run.ask(_health_of), frozenset[str]()
+    told = {finding.sentence for finding in run.fact(Healthy).findings}
+    found: list[health.Finding] = []
     for _ in range(_MOST_WATCHES):
         await run.clock.sleep(run.policy.soak_seconds)
         later, judgement = await _expect_health(run)
         if later.boot_id != run.fact(Healthy).healthy_boot:
-            raise Stop(Cause.FAILED, *judgement.faults, "The guest has rebooted by itself after the update.")
-        loops = health.Judgement(findings=health.restarting(_baseline(run), earlier, later, suspected))
-        _warn(run, (*judgement.warnings, *loops.warnings))
+            raise await _stop_for(run, judgement, "The guest has rebooted by itself after the update.")
+        loops = await less_the_ignored(
+            run, health.Judgement(findings=health.restarting(_baseline(run), earlier, later, suspected))
+        )
+        found = [*found, *judgement.findings, *loops.findings]
+        _warn(run, [each for each in (*judgement.warnings, *loops.warnings) if each not in told])
+        told.update(finding.sentence for finding in found)
         if loops.is_lasting:
-            raise Stop(Cause.FAILED, *loops.faults)
+            raise await _stop_for(run, loops)
         if not loops.may_pass:
-            return
+            break
         earlier, suspected = later, frozenset(finding.subject for finding in loops.findings)
+    return Soaked(findings=await with_evidence(run, [each for each in found if not each.is_fault]))
 
 
 async def rest(run: Run) -> None:
@@ -338,7 +347,7 @@ async def _expect_health(run: Run) -> tuple[HealthReport, health.Judgement]:
         waited = run.clock.monotonic() - began
         is_over = waited >= run.policy.health_seconds or (judgement.is_lasting and waited >= _LASTING_SECONDS)
         if is_over and judgement.faults:
-            raise Stop(Cause.FAILED, *judgement.faults)
+            raise await _stop_for(run, judgement)
         if is_over or not (judgement.may_pass or judgement.faults):
             return report, judgement
         await run.clock.sleep(run.policy.poll_seconds)
@@ -347,7 +356,13 @@ async def _expect_health(run: Run) -> tuple[HealthReport, health.Judgement]:
 async def _compare(run: Run) -> tuple[HealthReport, health.Judgement]:
     report = await _settled_health(run)
     rebooted = run.fact(Rebooted).rebooted or run.fact(Applied).saw_reboot
-    return report, health.judge(_baseline(run), report, must_have_rebooted=rebooted)
+    judgement = health.judge(_baseline(run), report, must_have_rebooted=rebooted)
+    return report, await less_the_ignored(run, judgement)
+
+
+async def _stop_for(run: Run, judgement: health.Judgement, *reasons: str) -> Stop:
+    findings = await with_evidence(run, judgement.findings)
+    return Stop(Cause.FAILED, *judgement.faults, *reasons, findings=findings)
 
 
 def _baseline(run: Run) -> HealthReport:
@@ -397,7 +412,7 @@ FORWARD: tuple[Phase, ...] = (
     Phase(name="answer", title="Following the update", work=accept, finds=Accepted, waits=True),
     Phase(name="reboot", title="Rebooting", work=reboot, finds=Rebooted, waits=True),
     Phase(name="health", title="Checking the guest's health", work=look_after, finds=Healthy, waits=True),
-    Phase(name="soak", title="Watching the guest for a while", work=soak, waits=True),
+    Phase(name="soak", title="Watching the guest for a while", work=soak, finds=Soaked, waits=True),
     Phase(
         name="rest",
         title="Powering off",

@@ -18,7 +18,8 @@ from innkeeper.updates.booking import Report, Verdict
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.endings import KEEP, ROLL_BACK, ROLL_BACK_TO_MEMORY
-from innkeeper.updates.facts import Admitted, Applied, Left, Rebooted, Tidied, Verified
+from innkeeper.updates.facts import Admitted, Applied, Healthy, Left, Rebooted, Soaked, Tidied, Verified
+from innkeeper.updates.health import Finding
 from innkeeper.updates.memory_phases import undo_point_words
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outcome import Cause, Outcome
@@ -197,7 +198,19 @@ def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
         reboots=int(bool(rebooted and rebooted.rebooted)) + int(bool(applied and applied.saw_reboot)),
         checksums=tuple(each for each in verified.checksums if each.before) if verified else (),
         undo_point=undo_point_words(run),
+        findings=_findings_of(run),
     )
+
+
+def _findings_of(run: Run) -> tuple[Finding, ...]:
+    """What the phases found worse in the guest, each once, as it was seen last."""
+    healthy, soaked = run.known(Healthy), run.known(Soaked)
+    seen = (
+        *(healthy.findings if healthy else ()),
+        *(soaked.findings if soaked else ()),
+        *(finding for outcome in run.outcomes.values() for finding in outcome.findings),
+    )
+    return tuple({finding.subject: finding for finding in seen}.values())
 
 
 def _raise_for(run: Run, ending: Ending) -> None:

@@ -136,6 +136,18 @@ class LabelsRequest(Request):
     labels: tuple[str, ...] = Field(min_length=1, max_length=64)
 
 
+class IgnoredMessage(Message):
+    """What is no fault of a machine's: subjects of findings, or patterns of them."""
+
+    ignored: tuple[str, ...]
+
+
+class IgnoredRequest(Request):
+    """Findings that count against no update of a machine: ``unit:shop.service``, ``mount:/media/*``."""
+
+    subjects: tuple[str, ...] = Field(min_length=1, max_length=64)
+
+
 class ValueKind(enum.StrEnum):
     """The kind of the value (``VARIANT``)."""
 

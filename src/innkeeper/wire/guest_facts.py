@@ -22,6 +22,8 @@ class Ability(enum.StrEnum):
     SCAN = "scan"
     #: Refresh, simulate and download an update before anything is protected.
     PREPARE = "prepare"
+    #: Say how units ended, and what the journal has of them.
+    EVIDENCE = "evidence"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,3 +91,5 @@ MAX_PARAMETERS = 256
 MAX_PARAMETER_TOTAL = 64 * 1024
 #: So many sessions are told of.
 MAX_SESSIONS = 64
+#: Units that a guest is asked about at once.
+MAX_EVIDENCE_UNITS = 16

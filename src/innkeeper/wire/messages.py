@@ -427,6 +427,22 @@ class PhaseMessage(Message):
     seconds: float
 
 
+class FindingMessage(Message):
+    """One thing that was worse in the guest than before its update."""
+
+    #: ``unit:shop.service``, ``listener:tcp/80``, ``mount:/srv``: the name to ignore it by.
+    subject: str
+    sentence: str
+    #: Whether the update was rolled back for it.
+    is_fault: bool
+    #: Whether an administrator had said of this machine that it is no fault.
+    is_ignored: bool
+    #: What it was before; empty where there is nothing to tell.
+    was: str
+    #: What the guest said of it: how it ended, and its last lines in the journal.
+    evidence: tuple[str, ...]
+
+
 class ReportMessage(Message):
     """What an update run did."""
 
@@ -446,6 +462,7 @@ class ReportMessage(Message):
     checksums: tuple[ChecksumMessage, ...]
     #: What the undo point held, and what a roll back came back to, in sentences; empty where none was taken.
     undo_point: str = ""
+    findings: tuple[FindingMessage, ...] = ()
 
 
 class UpdateDetail(Message):

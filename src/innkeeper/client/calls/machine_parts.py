@@ -7,11 +7,14 @@ from pydantic import BaseModel
 from innkeeper.client.calls.call import Answer, Call, QueryValue, machine_path, put, quoted
 from innkeeper.wire.display import SizeMessage, SizeRequest
 from innkeeper.wire.guest_os import ParameterRequest, TimeSyncRequest
+from innkeeper.wire.health import GuestHealthMessage
 from innkeeper.wire.keyboard import MouseMessage
 from innkeeper.wire.messages import Nothing
 
 #: How long the keys of a long text may take.
 _KEYBOARD_SECONDS = 180.0
+#: How long the check scripts of a guest may take.
+_HEALTH_SECONDS = 330.0
 
 
 def part(
@@ -27,6 +30,12 @@ def around(
 ) -> Call[Answer]:
     """Something of the service that is about all machines: hosts, networks, options, new machines."""
     return Call(method=method, path=f"/v1/{what}", answer=answer, body=body, query=query)
+
+
+def guest_health(name: str) -> Call[GuestHealthMessage]:
+    """Ask a guest for its health."""
+    path = machine_path(name, "health")
+    return Call(method="GET", path=path, answer=GuestHealthMessage, timeout_seconds=_HEALTH_SECONDS)
 
 
 def set_size(name: str, request: SizeRequest) -> Call[SizeMessage]:

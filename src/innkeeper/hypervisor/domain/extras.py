@@ -86,6 +86,7 @@ def read_extras(domain: etree._Element) -> Extras:
         merging=frozenset(int(run) for run in element.merging.split(",") if run.isdecimal()),
         shutdown_action=element.shutdown_action,
         labels=tuple(each.text or "" for each in node.iterfind(_tag("label"))),
+        ignored=_ignored(node),
         values={each.get("key", ""): _value(each) for each in node.iterfind(_tag("value"))},
         parents=tuple(_parent(each) for each in node.iterfind(_tag("parent"))),
         static_macs=frozenset(each.get("address", "") for each in node.iterfind(_tag("static-mac"))),
@@ -100,6 +101,7 @@ class Summary:
     """The part of it that every list of machines shows."""
 
     labels: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
     known_parents: tuple[str, ...] = ()
     undoable: bool = False
     undo_pending: bool = False
@@ -115,6 +117,7 @@ def read_summary(domain: etree._Element) -> Summary:
     element = ExtrasElement(node)
     return Summary(
         labels=tuple(each.text or "" for each in node.iterfind(_tag("label"))),
+        ignored=_ignored(node),
         known_parents=tuple(each.get("path", "") for each in node.iterfind(_tag("parent"))),
         undoable=element.undoable,
         undo_pending=element.undo_pending,
@@ -174,6 +177,8 @@ def _bare(extras: Extras) -> etree._Element:
         element.software_reason = extras.software_reason
     for label in extras.labels:
         etree.SubElement(node, "label").text = label
+    for subject in extras.ignored:
+        etree.SubElement(node, "ignored").text = subject
     for key, value in sorted(extras.values.items()):
         kind, text = _written(value)
         etree.SubElement(node, "value", key=key, type=kind).text = text
@@ -191,6 +196,10 @@ def _bare(extras: Extras) -> etree._Element:
     for port in sorted(extras.immediate_ports):
         etree.SubElement(node, "immediate-port", id=str(port))
     return node
+
+
+def _ignored(node: etree._Element) -> tuple[str, ...]:
+    return tuple(each.text for each in node.iterfind(_tag("ignored")) if each.text)
 
 
 def _tag(name: object) -> str:

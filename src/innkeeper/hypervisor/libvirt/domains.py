@@ -203,6 +203,7 @@ class Domains:
             nvram_path=definition.nvram or definition.nvram_file,
             has_tpm=definition.tpm_backend == "emulator",
             labels=noted.labels,
+            ignored=noted.ignored,
             known_parents=noted.known_parents,
             undoable=noted.undoable,
             undo_pending=noted.undo_pending,

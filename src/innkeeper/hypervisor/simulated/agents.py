@@ -173,6 +173,10 @@ class FakeAgent:
         """The guest's health now."""
         return await self._call(_health)
 
+    async def evidence(self, units: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """What a unit that has failed said last."""
+        return await self._call(lambda guest, _: _evidence(guest, units))
+
     async def reboot(self) -> None:
         """The guest goes down a little later."""
         await self._call(lambda guest, now: guest.schedule(now + 1.0, Due.REBOOT))
@@ -358,8 +362,8 @@ def _health(guest: Guest, now: float) -> HealthReport:
         failed_checks={},
         details=GuestDetails(
             uptime=int(now - guest.memory.booted_at),
-            units={shop.name: shop},
-            unit_files=frozenset({shop.name}),
+            units={unit.name: unit for unit in (shop, _SSH_UNIT)},
+            unit_files=frozenset({shop.name, _SSH_UNIT.name}),
             listeners=listeners,
         ),
     )
@@ -367,22 +371,35 @@ def _health(guest: Guest, now: float) -> HealthReport:
 
 #: What listens in every simulated guest.
 _SSH = Listener(protocol="tcp", address="0.0.0.0", port=22, unit="ssh.service", program="sshd")  # noqa: S104
+_SSH_UNIT = UnitFacts(
+    name="ssh.service", active="active", sub="running", type="notify", enablement="enabled", wanted=True
+)
 _SHOP = Listener(protocol="tcp", address="0.0.0.0", port=80, unit="shop.service", program="shop")  # noqa: S104
 #: A service that ends is started again so often, in seconds.
 _LOOP_SECONDS = 5.0
 
 
 def _shop(guest: Guest, now: float) -> UnitFacts:
-    """The guest's only service: by luck it is active whenever one looks, also where it keeps ending."""
+    """The guest's shop: by luck it is active whenever one looks, also where it keeps ending."""
     memory = guest.memory
+    has_failed = "shop.service" in memory.failed_units
     return UnitFacts(
         name="shop.service",
-        active="failed" if "shop.service" in memory.failed_units else "active",
+        active="failed" if has_failed else "active",
+        sub="failed" if has_failed else "running",
         type="simple",
         restarts=int((now - memory.loops_since) / _LOOP_SECONDS) if memory.loops_since else 0,
         enablement="enabled",
         wanted=True,
     )
+
+
+def _evidence(guest: Guest, units: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    failed = [unit for unit in units if unit in guest.memory.failed_units]
+    return {
+        unit: ("failed (failed), result exit-code, its program ended by exit code 1", f"{unit}: cannot start")
+        for unit in failed
+    }
 
 
 def _cancel(guest: Guest, identifier: str) -> None:

@@ -121,6 +121,7 @@ def read(definition: str) -> SimulatedMachine:
         has_tpm=domain.find("devices/tpm") is not None,
         video="" if video is None else str(video.get("type", "")),
         labels=list(noted.labels),
+        ignored=noted.ignored,
         known_parents=list(noted.known_parents),
         undoable=noted.undoable,
         undo_pending=noted.undo_pending,
@@ -141,6 +142,7 @@ def apply(wanted: SimulatedMachine, machine: SimulatedMachine) -> None:
     machine.has_tpm = wanted.has_tpm
     machine.video = wanted.video
     machine.labels = wanted.labels
+    machine.ignored = wanted.ignored
     machine.known_parents = wanted.known_parents
     machine.undoable = wanted.undoable
     machine.undo_pending = wanted.undo_pending

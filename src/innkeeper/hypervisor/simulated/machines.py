@@ -67,6 +67,7 @@ class SimulatedMachine:
     video: str = "virtio"
     passthrough: list[str] = dataclasses.field(default_factory=list)
     labels: list[str] = dataclasses.field(default_factory=list)
+    ignored: tuple[str, ...] = ()
     known_parents: list[str] = dataclasses.field(default_factory=list)
     undoable: bool = False
     undo_pending: bool = False
@@ -129,6 +130,7 @@ class SimulatedMachine:
             nvram_path=self.nvram_path,
             has_tpm=self.has_tpm,
             labels=tuple(self.labels),
+            ignored=self.ignored,
             known_parents=tuple(self.known_parents),
             undoable=self.undoable,
             undo_pending=self.undo_pending,

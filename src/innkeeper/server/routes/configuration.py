@@ -75,6 +75,28 @@ async def remove_label(name: str, label: str, house: TheHouse) -> wire.LabelsMes
     return wire.LabelsMessage(labels=await house.equipment.settings.remove_labels(name, [label]))
 
 
+# What is no fault
+
+
+@router.get("/ignored", operation_id="get_ignored", dependencies=_LOOK)
+async def get_ignored(name: str, house: TheHouse) -> wire.IgnoredMessage:
+    """What counts against no update of the machine."""
+    return wire.IgnoredMessage(ignored=await house.equipment.settings.ignored(name))
+
+
+@router.post("/ignored", operation_id="ignore_findings", dependencies=_MAKE)
+async def ignore_findings(name: str, request: wire.IgnoredRequest, house: TheHouse) -> wire.IgnoredMessage:
+    """Count findings against no update of the machine any more."""
+    return wire.IgnoredMessage(ignored=await house.equipment.settings.ignore(name, request.subjects))
+
+
+# A subject may hold slashes: the whole rest of the path is one.
+@router.delete("/ignored/{subject:path}", operation_id="stop_ignoring", dependencies=_MAKE)
+async def stop_ignoring(name: str, subject: str, house: TheHouse) -> wire.IgnoredMessage:
+    """Count a finding again."""
+    return wire.IgnoredMessage(ignored=await house.equipment.settings.stop_ignoring(name, subject))
+
+
 # Values
 
 

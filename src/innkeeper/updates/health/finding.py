@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
+from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +19,14 @@ class Finding:
     is_fault: bool = True
     #: Whether it may pass by itself, so that it is worth waiting for.
     may_pass: bool = False
+    #: What it was before the update, for a person; empty where there is nothing to tell.
+    was: str = ""
+    #: The systemd unit whose end and whose journal tell more; empty for none.
+    unit: str = ""
+    #: What the guest says of it: how it ended, and its last words in the journal.
+    evidence: tuple[str, ...] = ()
+    #: Whether an administrator has said of this machine that it is no fault.
+    is_ignored: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +50,29 @@ class Judgement:
         """Whether anything of it is worth waiting for."""
         return any(finding.may_pass for finding in self.findings)
 
+    def ignoring(self, patterns: Iterable[str]) -> Judgement:
+        """Return the same, where what an administrator calls no fault is told, and no more.
+
+        With a unit goes what it listened on.
+        """
+        wanted = tuple(patterns)
+        return Judgement(findings=tuple(_ignored_by(finding, wanted) for finding in self.findings))
+
     @property
     def is_lasting(self) -> bool:
         """Whether there is a fault that nothing is on its way to mend."""
         return any(finding.is_fault and not finding.may_pass for finding in self.findings)
+
+
+def _ignored_by(finding: Finding, patterns: tuple[str, ...]) -> Finding:
+    names = (finding.subject, f"unit:{finding.unit}") if finding.unit else (finding.subject,)
+    by = next((each for each in patterns if any(fnmatch.fnmatchcase(name, each) for name in names)), None)
+    if by is None or not finding.is_fault:
+        return finding
+    return dataclasses.replace(
+        finding,
+        sentence=f"{finding.sentence.rstrip('.')}, which does not count: “{by}” is ignored for this machine.",
+        is_fault=False,
+        may_pass=False,
+        is_ignored=True,
+    )

@@ -1,4 +1,4 @@
-"""Health reports in the journal of an update run."""
+"""Health reports and findings in the journal of an update run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 from innkeeper.channels.health_statements import details_to_json, read_details
 from innkeeper.channels.ports import HealthReport
+from innkeeper.updates.health.finding import Finding
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
     as_object,
@@ -55,4 +56,33 @@ def from_json(data: Json) -> HealthReport:
         reboot_required=get_bool(fields, "reboot_required"),
         failed_checks={name: as_str(text) for name, text in checks.items()},
         details=get_optional(fields, "details", read_details),
+    )
+
+
+def finding_to_json(finding: Finding) -> Json:
+    """For the journal."""
+    return {
+        "subject": finding.subject,
+        "sentence": finding.sentence,
+        "is_fault": finding.is_fault,
+        "may_pass": finding.may_pass,
+        "was": finding.was,
+        "unit": finding.unit,
+        "evidence": [*finding.evidence],
+        "is_ignored": finding.is_ignored,
+    }
+
+
+def finding_from_json(data: Json) -> Finding:
+    """From the journal. Raises ``JsonError``."""
+    fields = as_object(data)
+    return Finding(
+        subject=get_str(fields, "subject"),
+        sentence=get_str(fields, "sentence"),
+        is_fault=get_bool(fields, "is_fault"),
+        may_pass=get_bool(fields, "may_pass"),
+        was=get_str(fields, "was"),
+        unit=get_str(fields, "unit"),
+        evidence=get_strs(fields, "evidence"),
+        is_ignored=get_bool(fields, "is_ignored"),
     )

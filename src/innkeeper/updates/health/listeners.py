@@ -110,6 +110,11 @@ def _is_installed(one: Listener, after: GuestDetails) -> bool:
     return known is not None or after.is_installed(one.unit)
 
 
+def words_of(one: Listener) -> str:
+    """Return who listens, for a person; empty where the guest cannot say."""
+    return f"{one.program} of {one.unit}" if one.program and one.unit else one.program or one.unit
+
+
 def _lost(one: Listener, *, may_pass: bool = False, why_not: str = "") -> Finding:
     place = f"[{one.address}]:{one.port}" if ":" in one.address else f"{one.address}:{one.port}"
     owner = f" ({one.program}{f' of {one.unit}' if one.unit else ''})" if one.program else ""
@@ -119,6 +124,8 @@ def _lost(one: Listener, *, may_pass: bool = False, why_not: str = "") -> Findin
         sentence=f"Nothing listens on {one.protocol} {place} any more{owner}{excuse}.",
         is_fault=not why_not,
         may_pass=may_pass,
+        was=words_of(one),
+        unit=one.unit,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from innkeeper.channels.guest_details import GuestDetails, UnitFacts
 from innkeeper.channels.ports import HealthReport
 from innkeeper.updates.health.finding import Finding
-from innkeeper.updates.health.units import is_flapping
+from innkeeper.updates.health.units import is_flapping, words_of
 
 #: So many starts again in one watch are a loop; fewer may be one, and another watch tells.
 _LOOP = 3
@@ -56,6 +56,8 @@ def _finding(unit: UnitFacts, times: int, before: GuestDetails | None, suspected
             subject=subject,
             sentence=f"The unit {unit.name} ends and is started again, as it did before the update.",
             is_fault=False,
+            was=words_of(was),
+            unit=unit.name,
         )
     often = f"{times} times" if times > 1 else "once"
     sentence = f"The unit {unit.name} has ended by itself, and was started again {often}"
@@ -64,4 +66,6 @@ def _finding(unit: UnitFacts, times: int, before: GuestDetails | None, suspected
         sentence=f"{sentence} while it was watched.",
         is_fault=times >= _LOOP or subject in suspected,
         may_pass=times < _LOOP and subject not in suspected,
+        was=words_of(was),
+        unit=unit.name,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from innkeeper.channels.guest_details import GuestDetails, UnitFacts
@@ -28,7 +29,9 @@ def findings(before: HealthReport, after: HealthReport) -> Iterator[Finding]:
         # An old agent tells no more than which have failed.
         yield from (_failed(name) for name in new)
         return
-    yield from (_judge_failed(name, before.details, after.details) for name in new)
+    for name in new:
+        was = words_of(before.details.unit(name))
+        yield dataclasses.replace(_judge_failed(name, before.details, after.details), was=was)
     for unit in before.details.units.values():
         if unit.active in _ACTIVE and unit.name not in after.failed_units:
             has_rebooted = before.boot_id != after.boot_id
@@ -43,12 +46,39 @@ def is_flapping(unit: UnitFacts, before: GuestDetails) -> bool:
     return often or unit.is_between_starts or unit.name in before.failed_lately
 
 
+def loss_of(unit: UnitFacts, details: GuestDetails) -> Finding | None:
+    """Return what would be found if the unit stood still after a reboot, and nothing else had changed."""
+    if unit.active not in _ACTIVE:
+        return None
+    lost = dataclasses.replace(unit, active="inactive", sub="dead", has_job=False)
+    after = dataclasses.replace(details, units={**details.units, unit.name: lost})
+    return _judge_present(unit, details, after, has_rebooted=True)
+
+
+def words_of(unit: UnitFacts | None) -> str:
+    """Return what a unit was like, for a person."""
+    if unit is None:
+        return "not there"
+    state = f"{unit.active} ({unit.sub})" if unit.sub else unit.active
+    again = f", started again {unit.restarts} times" if unit.restarts else ""
+    return f"{state}{_for(unit.age)}{again}"
+
+
+def _for(seconds: int) -> str:
+    """For how long, in the largest unit that says it."""
+    for name, length in (("days", _DAY_SECONDS), ("hours", _HOUR_SECONDS), ("minutes", 60), ("seconds", 1)):
+        if seconds >= 2 * length:
+            return f", for {seconds // length} {name}"
+    return ""
+
+
 def _failed(name: str, why_not: str = "") -> Finding:
     """A new failure; ``why_not``: why it does not count."""
     return Finding(
         subject=f"unit:{name}",
         sentence=f"The unit {name} has failed{f', which does not count: {why_not}' if why_not else ''}.",
         is_fault=not why_not,
+        unit=name,
     )
 
 
@@ -122,4 +152,6 @@ def _gone(unit: UnitFacts, what: str, *, is_fault: bool = True, may_pass: bool =
         sentence=f"The unit {unit.name}, which was active, {what}.",
         is_fault=is_fault,
         may_pass=may_pass,
+        was=words_of(unit),
+        unit=unit.name,
     )

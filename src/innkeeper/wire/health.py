@@ -1,0 +1,57 @@
+"""Describe the messages of guests' health: what was found, and what would count."""
+
+from __future__ import annotations
+
+import enum
+
+from pydantic import AwareDatetime
+
+from innkeeper.wire.messages import Message
+
+
+class Weight(enum.StrEnum):
+    """What a finding counts."""
+
+    #: The update is rolled back for it.
+    FAULT = "fault"
+    #: It is told, and the update is kept.
+    WARNING = "warning"
+    #: An administrator has said of this machine that it is no fault.
+    IGNORED = "ignored"
+    #: It comes and goes whatever is updated.
+    NOTHING = "nothing"
+
+
+class StakeMessage(Message):
+    """One thing that a guest has, and what its loss by an update would count."""
+
+    #: ``unit:shop.service``, ``listener:tcp/80``, ``mount:/srv``.
+    subject: str
+    #: What it is like now.
+    now: str
+    weight: Weight
+    #: What would be said of its loss; empty where that is nothing.
+    sentence: str
+
+
+class GuestHealthMessage(Message):
+    """A guest's health now, and what of it counts."""
+
+    machine: str
+    at: AwareDatetime
+    #: As systemd says: ``running``, ``degraded``; empty without systemd.
+    system_state: str
+    #: Since its boot; nothing where an old agent does not tell.
+    uptime_seconds: int | None
+    kernel: str
+    reboot_required: bool
+    failed_units: tuple[str, ...]
+    #: Units that its journal has seen fail in the last week: their failure is only a warning.
+    failed_lately: tuple[str, ...]
+    #: What is wrong with its package database, a line each.
+    complaints: tuple[str, ...]
+    #: Names of checks that fail now, with what they print.
+    failed_checks: dict[str, str]
+    stakes: tuple[StakeMessage, ...]
+    #: What is ignored for this machine, as patterns of subjects.
+    ignored: tuple[str, ...]

@@ -1,0 +1,65 @@
+"""What the agent tells of a unit in trouble: its end, and its last words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from innkeeper.agent.evidence import evidence
+from innkeeper.agent.places import Places
+
+_SYSTEMCTL = """\
+case "$*" in *gone.service) echo LoadState=not-found; exit 0;; esac
+echo LoadState=loaded
+echo ActiveState=failed
+echo SubState=failed
+echo Result=exit-code
+echo ExecMainCode=1
+echo ExecMainStatus=3
+echo NRestarts=5
+echo 'StateChangeTimestamp=Mon 2026-11-30 02:00:01 UTC'
+"""
+_JOURNALCTL = """\
+case "$*" in
+*gone.service) exit 0;;
+*_UID=1000*_SYSTEMD_USER_UNIT=sync.service) echo '2026-11-30T02:00:00+0000 sync[9]: no such folder';;
+*) echo '2026-11-30T02:00:01+0000 shop[7]: cannot bind to port 80'; yes x | head -c 5000 | tr -d '\\n'; echo;;
+esac
+"""
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """A guest whose systemd says what one of Debian 12 says."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, body in (("systemctl", _SYSTEMCTL), ("journalctl", _JOURNALCTL)):
+        (programs / name).write_text(f"#!/bin/sh\n{body}")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    return Places(str(tmp_path))
+
+
+def test_a_unit_tells_how_it_ended_and_what_it_said_last(places: Places) -> None:
+    """A line that has no end is cut."""
+    told = evidence(places, ["shop.service"])["shop.service"]
+    assert told[0] == (
+        "failed (failed), result exit-code, its program ended by exit code 3, started again 5 times, "
+        "since Mon 2026-11-30 02:00:01 UTC"
+    )
+    assert told[1].endswith("shop[7]: cannot bind to port 80")
+    assert len(told[2]) == 400
+
+
+def test_of_a_unit_that_is_not_there_nothing_is_told(places: Places) -> None:
+    """And of one of a user's manager, which answers its user alone, the journal's lines."""
+    assert evidence(places, ["gone.service", "user@1000.service/sync.service"]) == {
+        "user@1000.service/sync.service": ["2026-11-30T02:00:00+0000 sync[9]: no such folder"]
+    }
+
+
+def test_a_guest_without_systemd_tells_nothing(tmp_path: Path) -> None:
+    """There are no units."""
+    assert evidence(Places(str(tmp_path)), ["shop.service"]) == {}

@@ -1,0 +1,69 @@
+"""What a run found worse is in its report with evidence, and counts unless somebody said otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from innkeeper.errors import InvalidArgument
+from innkeeper.hypervisor.simulated.guests import Behaviour
+from innkeeper.machines.machine import MachineState
+from innkeeper.machines.settings import MachineSettings
+from innkeeper.updates.booking import Verdict
+from tests.updates.inn import Inn
+
+
+@pytest.fixture
+async def inn(tmp_path: Path) -> Inn:
+    """With a machine that runs."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    return inn
+
+
+async def test_a_fault_is_told_with_its_evidence_and_what_was_before(inn: Inn) -> None:
+    """The unit's last words are asked for before the guest is put back."""
+    task = await inn.ended((await inn.start(context=Behaviour.BAD.encode())).id)
+    report = await inn.report(task.id)
+    faults = {finding.subject: finding for finding in report.findings if finding.is_fault}
+    assert report.verdict is Verdict.ROLLED_BACK
+    assert {fault.sentence for fault in faults.values()} <= set(report.reasons)
+    fault = faults["unit:shop.service"]
+    assert fault.was.startswith("active")
+    assert fault.evidence[-1] == "shop.service: cannot start"
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour.BAD, Behaviour.CRASH_LOOP])
+async def test_what_is_ignored_for_a_machine_is_told_and_the_update_kept(
+    inn: Inn, behaviour: Behaviour
+) -> None:
+    """By a pattern; with a unit goes what it listened on."""
+    settings = MachineSettings(inn.machines)
+    await settings.ignore("web-1", ["unit:shop*"])
+    task = await inn.ended((await inn.start(context=behaviour.encode())).id)
+    report = await inn.report(task.id)
+    assert (report.verdict, report.reasons) == (Verdict.KEPT, ())
+    ignored = [finding for finding in report.findings if finding.is_ignored]
+    assert {"unit:shop.service"} <= {finding.subject for finding in ignored}
+    assert not any(finding.is_fault for finding in report.findings)
+
+
+async def test_what_is_ignored_can_be_heeded_again(inn: Inn) -> None:
+    """And what no check ever finds cannot be ignored, nor that a due reboot did not come."""
+    settings = MachineSettings(inn.machines)
+    assert await settings.ignore("web-1", ["unit:shop.service", "packages"]) == (
+        "unit:shop.service",
+        "packages",
+    )
+    assert (await inn.machine()).ignored == ("unit:shop.service", "packages")
+    assert await settings.stop_ignoring("web-1", "unit:shop.service") == ("packages",)
+    with pytest.raises(InvalidArgument):
+        await settings.stop_ignoring("web-1", "unit:shop.service")
+    for subject in ("shop.service", "unit:", "boot", "boot:x", "unit:a\nb", "unit:" + "x" * 255, ""):
+        with pytest.raises(InvalidArgument):
+            await settings.ignore("web-1", [subject])
+    with pytest.raises(InvalidArgument):
+        await settings.ignore("web-1", [f"unit:{number}" for number in range(64)])
+    assert (await inn.machine()).ignored == ("packages",)
