@@ -23,6 +23,7 @@ The tree::
     │   ├── WrongState              a command the machine's state does not allow; carries both
     │   ├── MachineUnfit            a disk or device that cannot be maintained safely
     │   └── AgentError              the guest's task agent is absent, silent or lying
+    │       ├── AgentSilent
     │       └── AgentQuarantined
     ├── HypervisorError             libvirt or QEMU refused or failed
     ├── DiskError                   about a disk image; carries ``path``
@@ -474,6 +475,10 @@ class AgentError(MachineError):
     """The guest's task agent is absent, silent or not speaking the protocol."""
 
     default_code = ErrorCode.VM_E_ADDITIONS_NOT_AVAIL
+
+
+class AgentSilent(AgentError):
+    """The guest's agent has not answered in time; what it was asked for may still happen."""
 
 
 class AgentQuarantined(AgentError):

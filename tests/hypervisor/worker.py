@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -20,6 +21,13 @@ from innkeeper.hypervisor.libvirt import embedded_root, embedded_uri, libvirt_ho
 from innkeeper.hypervisor.libvirt.image_chain import ImageChain
 from innkeeper.hypervisor.libvirt.undo_disks import LibvirtUndoDisks
 from innkeeper.machines.ports.host import Host
+from innkeeper.machines.service import Machines
+from innkeeper.machines.thawing import Thawing
+from innkeeper.machines.undo.freezing import Freeze
+from innkeeper.tasks.clock import SystemClock
+from innkeeper.tasks.memory_engine import MemoryEngine, MemoryJournal
+from innkeeper.tasks.memory_store import MemoryTaskStore
+from innkeeper.tasks.service import Tasks
 from innkeeper.wire.events import Json
 
 #: Slow enough to be killed in the middle.
@@ -67,6 +75,54 @@ async def _merge(
     await host.undo_disks.merge(name, bases, _progress)
 
 
+async def _freeze(host: Host, name: str, hook_seconds: float, seconds: float) -> None:
+    """Freeze the guest; progress (1, 2) says that it is asked for, and (2, 2) that it is frozen."""
+
+    async def tell() -> None:
+        while not (await host.inventory.get(name)).freezing_since:
+            await asyncio.sleep(0.05)
+        _progress(1, 2)
+
+    telling = asyncio.ensure_future(tell())
+    freeze = Freeze(host, name, SystemClock(), say=lambda _: None)
+    async with freeze.held(freeze_seconds=seconds, hook_seconds=hook_seconds):
+        await telling
+        _progress(2, 2)
+        await asyncio.sleep(seconds)
+
+
+async def _never(_: int) -> bool:
+    return False
+
+
+async def _thaw_what_is_owed(host: Host, name: str) -> Json:
+    """What a service does at its start; returns how long that took."""
+    clock = SystemClock()
+    engine = MemoryEngine(MemoryJournal(), clock=clock)
+    tasks = Tasks(store=MemoryTaskStore(), engine=engine, clock=clock, publish=lambda _: None)
+    machines = Machines(hypervisors=[host], tasks=tasks, clock=clock, run_has_merged=_never)
+    thawing = asyncio.ensure_future(Thawing(machines=machines, clock=clock, publish=lambda _: None).run())
+    began = time.monotonic()
+    while (await host.inventory.get(name)).freezing_since:
+        await asyncio.sleep(0.05)
+    thawing.cancel()
+    return time.monotonic() - began
+
+
+async def _is_frozen(host: Host, name: str) -> Json:
+    return await host.guest_agents.is_frozen(name)
+
+
+async def _have_hooks_take(host: Host, name: str, seconds: float) -> None:
+    while True:
+        try:
+            await host.guest_agents.write_file(name, "/data/hook-seconds", str(seconds).encode())
+        except InnkeeperError:
+            await asyncio.sleep(0.2)
+        else:
+            return
+
+
 _STEPS: Mapping[str, Callable[..., Awaitable[Json]]] = {
     "define": _define,
     "look": _look,
@@ -79,6 +135,10 @@ _STEPS: Mapping[str, Callable[..., Awaitable[Json]]] = {
     ),
     "add_overlays": lambda host, name, overlays: host.undo_disks.add(name, overlays),
     "drop_overlays": lambda host, name, bases: host.undo_disks.drop(name, bases),
+    "freeze": _freeze,
+    "thaw_what_is_owed": _thaw_what_is_owed,
+    "is_frozen": _is_frozen,
+    "have_hooks_take": _have_hooks_take,
     "turn_off": lambda host, name: host.lifecycle.turn_off(name),
     "notes_of_this_run": _notes_of_this_run,
     "undefine": lambda host, name: host.definitions.undefine(name),

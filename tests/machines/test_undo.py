@@ -179,6 +179,18 @@ async def test_a_guest_that_a_crash_left_frozen_is_thawed_first(tmp_path: Path) 
     assert not machine.frozen
 
 
+async def test_a_guest_that_somebody_else_has_frozen_is_left_to_them(inn: Inn) -> None:
+    """A backup may have, which thaws it at its end; nothing is touched, and it is said how to end it."""
+    machine = await inn.add(MachineState.RUNNING, name="held")
+    machine.frozen = True
+    plan = await plan_undo_point(inn.host, await inn.machine("held"), RUN, UndoRules())
+    with pytest.raises(MachineUnfit, match="frozen, and not by Innkeeper") as caught:
+        await UndoPoint(inn.host, plan, clock=inn.clock).take(freeze_seconds=0)
+    assert caught.value.way_out == "virsh domfsthaw held"
+    assert machine.frozen
+    assert not machine.freezing_since
+
+
 async def test_overlays_that_are_stood_on_are_never_deleted(inn: Inn) -> None:
     """The machine would not start again."""
     undo = UndoPoint(inn.host, await plan_of(inn), clock=inn.clock)

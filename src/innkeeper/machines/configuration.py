@@ -143,6 +143,9 @@ class Extras:
     undo_pending: bool = False
     #: Runs whose undo disks have begun to be merged: they can only be merged now.
     merging: frozenset[int] = frozenset()
+    #: Since when a guest that runs may be frozen by us, and is owed its thaw, in seconds since 1970; 0 for
+    #: never.
+    freezing_since: int = 0
     #: Disks that no undo point covers, by their targets, with commas between them.
     undo_exclude: str = ""
     shutdown_action: ShutdownAction = ShutdownAction.SAVE

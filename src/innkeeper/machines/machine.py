@@ -90,6 +90,8 @@ class Machine:
     undo_exclude: tuple[str, ...] = ()
     #: How an update run takes its undo point when it finds it running.
     undo_point: UndoPointKind = UndoPointKind.POLICY
+    #: Since when its guest may be frozen by us, and is owed its thaw, in seconds since 1970; 0 for never.
+    freezing_since: int = 0
     #: What programs call its host (``Host.id``).
     host_id: str = ""
     #: The other hosts that have a machine of its name, whatever the case of the letters.

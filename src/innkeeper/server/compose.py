@@ -47,6 +47,7 @@ from innkeeper.machines.screen.keyboard import Keyboard
 from innkeeper.machines.screen.mouse import Mouse
 from innkeeper.machines.service import Machines
 from innkeeper.machines.shutdown_actions import apply_shutdown_actions
+from innkeeper.machines.thawing import Thawing
 from innkeeper.machines.undo_action_watch import UndoActionWatch
 from innkeeper.machines.virtual_pc import VirtualPC
 from innkeeper.schedule.calendar import zone_database
@@ -178,6 +179,9 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
         keep("reconciler", _reconciler(foundations, tasks, machines, settings.policy.undo.undo_directory).run)
         keep("adoption", adoption.run)
         keep("undo watch", _undo_action_watch(foundations, machines).run)
+        thawing = Thawing(machines=machines, clock=foundations.clock, publish=foundations.events.publish)
+        foundations.events.subscribe(thawing.on_event)
+        keep("thaws that are owed", thawing.run)
         keep("report retention", lambda: house.reports.forget_old(foundations.clock, history))
         keep("session retention", house.people.sessions.purge_for_ever)
         keep("trigger agent", house.trigger.run)

@@ -21,6 +21,7 @@ from innkeeper.machines.ports.host import Host
 from innkeeper.machines.service import Machines
 from innkeeper.machines.undo.children import Users
 from innkeeper.machines.undo.fitness import Examination, Obstacle, UndoRules, examine
+from innkeeper.machines.undo.freezing import refuse_frozen
 from innkeeper.machines.undo.leftovers import unnamed_files
 from innkeeper.machines.undo.overlay_names import run_of
 
@@ -40,6 +41,8 @@ async def admission(
     obstacles: list[Obstacle] = []
     with _noted(obstacles):
         _refuse_state(machine)
+    with _noted(obstacles):
+        refuse_frozen(machine)
     with _noted(obstacles):
         _refuse_no_port(machine)
     with _noted(obstacles):

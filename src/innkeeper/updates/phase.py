@@ -256,6 +256,11 @@ class Run:
             return _window_end(self.order.stop_at)
         return None
 
+    def give_up(self) -> None:
+        """Raises ``Stop`` where the run may not go on now."""
+        if (stop := self.must_stop()) is not None:
+            raise stop
+
     async def give_up_cancelling(self) -> None:
         """Accept no cancel from here on."""
         await self.task.set_cancel_effect(CancelEffect.NONE)

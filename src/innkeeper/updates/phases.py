@@ -99,7 +99,11 @@ async def protect(run: Run) -> Protected:
     consistency = await backups.between(
         run,
         lambda: run.undo.take(
-            freeze_seconds=run.policy.undo.freeze_seconds, was_running=run.found is MachineState.RUNNING
+            freeze_seconds=run.policy.undo.freeze_seconds,
+            hook_seconds=run.policy.undo.hook_seconds,
+            was_running=run.found is MachineState.RUNNING,
+            say=lambda sentence: run.task.log(sentence, LogLevel.WARNING),
+            give_up=run.give_up,
         ),
     )
     if consistency is Consistency.CRASH:
@@ -245,9 +249,7 @@ async def decide(run: Run) -> None:
     A cancel that comes while the effect is being taken back still counts.
     """
     await run.give_up_cancelling()
-    stop = run.must_stop()
-    if stop is not None:
-        raise stop
+    run.give_up()
 
 
 # What phases share

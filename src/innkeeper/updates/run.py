@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 from innkeeper.channels.ports import GuestAgents, UpdateStatus
 from innkeeper.errors import ErrorCode, UpdateError
+from innkeeper.machines.machine import OFF
 from innkeeper.machines.service import Machines
+from innkeeper.machines.undo.freezing import may_be_frozen
 from innkeeper.machines.whereabouts import host_of
 from innkeeper.servers.acting import acting_on
 from innkeeper.tasks.ports import Clock
@@ -104,7 +106,7 @@ class UpdateRuns:
         """Write down what it came to."""
 
         async def action() -> Json:
-            report = _report_of(run, ending, now=self._clock)
+            report = _report_of(run, ending, await _frozen_still(run), now=self._clock)
             status = _status_of(ending)
             if status is not None:
                 await run.set_status(status)
@@ -172,7 +174,15 @@ def _status_of(ending: Ending) -> UpdateStatus | None:
     return UpdateStatus.TIMEOUT if late else UpdateStatus.FAILED
 
 
-def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
+async def _frozen_still(run: Run) -> tuple[str, ...]:
+    """What a guest may be left in that a freeze was asked of and that has not said that it is thawed."""
+    if run.plan is None or run.is_protected:
+        return ()
+    machine = await run.state()
+    return (may_be_frozen(machine),) if machine.freezing_since and machine.state not in OFF else ()
+
+
+def _report_of(run: Run, ending: Ending, frozen: tuple[str, ...], *, now: Clock) -> Report:
     admitted, left = run.known(Admitted), run.known(Left)
     tidied = run.known(Tidied)
     applied, rebooted, verified = run.known(Applied), run.known(Rebooted), run.known(Verified)
@@ -187,6 +197,7 @@ def _report_of(run: Run, ending: Ending, *, now: Clock) -> Report:
         verdict=ending.verdict,
         reasons=(
             *ending.reasons,
+            *frozen,
             *((ending.trouble.advice,) if ending.trouble and ending.trouble.advice else ()),
             *(admitted.plan.gaps if admitted and ending.is_undone else ()),
             *(tidied.backups.lost if tidied else ()),

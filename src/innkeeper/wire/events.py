@@ -75,6 +75,10 @@ class EventKind(enum.StrEnum):
         "machine.disk_out_of_space",
         "The host has little space left for a running machine's disks.",
     )
+    MACHINE_NOT_THAWED = (
+        "machine.not_thawed",
+        "A guest that was asked to freeze its file systems has not said for a minute that they are thawed.",
+    )
     TASK_CREATED = "task.created", "A task was created, and will run."
     TASK_CHANGED = (
         "task.changed",

@@ -56,6 +56,7 @@ class ExtrasElement(Element):
     undo_pending = Attribute(".", "undo-pending", False, YesNo())
     undo_exclude = Attribute(".", "undo-exclude")
     merging = Attribute(".", "merging")
+    freezing_since = Attribute(".", "freezing-since", 0, Whole())
     undo_point = Attribute(".", "undo-point", UndoPointKind.POLICY, _UNDO_POINT)
     shutdown_action = Attribute(".", "shutdown-action", ShutdownAction.SAVE, _SHUTDOWN_ACTION)
     made_here = Attribute(".", "made-here", False, YesNo())
@@ -84,6 +85,7 @@ def read_extras(domain: etree._Element) -> Extras:
         undo_pending=element.undo_pending,
         undo_exclude=element.undo_exclude,
         merging=frozenset(int(run) for run in element.merging.split(",") if run.isdecimal()),
+        freezing_since=element.freezing_since,
         shutdown_action=element.shutdown_action,
         labels=tuple(each.text or "" for each in node.iterfind(_tag("label"))),
         ignored=_ignored(node),
@@ -107,6 +109,7 @@ class Summary:
     undo_pending: bool = False
     undo_exclude: tuple[str, ...] = ()
     undo_point: UndoPointKind = UndoPointKind.POLICY
+    freezing_since: int = 0
 
 
 def read_summary(domain: etree._Element) -> Summary:
@@ -123,6 +126,7 @@ def read_summary(domain: etree._Element) -> Summary:
         undo_pending=element.undo_pending,
         undo_exclude=tuple(each for each in element.undo_exclude.split(",") if each),
         undo_point=element.undo_point,
+        freezing_since=element.freezing_since,
     )
 
 
@@ -159,6 +163,8 @@ def _note_undo(element: ExtrasElement, extras: Extras) -> None:
         element.undo_exclude = extras.undo_exclude
     if extras.merging:
         element.merging = ",".join(map(str, sorted(extras.merging)))
+    if extras.freezing_since:
+        element.freezing_since = extras.freezing_since
 
 
 def _bare(extras: Extras) -> etree._Element:

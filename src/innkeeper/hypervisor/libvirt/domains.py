@@ -209,6 +209,7 @@ class Domains:
             undo_pending=noted.undo_pending,
             undo_exclude=noted.undo_exclude,
             undo_point=noted.undo_point,
+            freezing_since=noted.freezing_since,
         )
 
 

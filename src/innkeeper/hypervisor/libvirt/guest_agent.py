@@ -10,13 +10,14 @@ import base64
 import binascii
 import contextlib
 import json
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import libvirt
 import libvirt_qemu
 
-from innkeeper.errors import AgentError, ErrorCode
+from innkeeper.errors import AgentError, AgentSilent, ErrorCode
 from innkeeper.hypervisor.libvirt.connection import Connection
 from innkeeper.machines.ports.guest_agents import ExecResult
 from innkeeper.wire.events import Json
@@ -25,12 +26,20 @@ from innkeeper.wire.events import Json
 _ANSWER_TIMEOUT_S = 10
 #: What has no answer.
 _TELL_TIMEOUT_S = 3
-#: A freeze waits for the guest's writes to reach the disk.
-_FREEZE_TIMEOUT_S = 30
+#: A thaw, and how the guest stands with freezing: at once, or not before its hook has ended.
+_THAW_TIMEOUT_S = 5
 _FIRST_POLL_S = 0.05
 _LAST_POLL_S = 1.0
 #: What goes into one write: libvirt and the agent bound the length of a line.
 _WRITE_BYTES = 48 * 1024
+#: What libvirt says where no answer came: a machine may have no agent, or one that a hook keeps busy.
+_SILENT = (
+    libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
+    libvirt.VIR_ERR_AGENT_UNSYNCED,
+    # Newer than the oldest library that is used: the agent was there, and did not answer in time.
+    getattr(libvirt, "VIR_ERR_AGENT_COMMAND_TIMEOUT", 112),
+    libvirt.VIR_ERR_OPERATION_TIMEOUT,
+)
 _ADVICE = "See that qemu-guest-agent is installed and runs in the guest, and allows this command."
 
 
@@ -40,13 +49,23 @@ class GuestAgentCalls:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def freeze(self, name: str) -> int:
-        """Freeze the guest's file systems; returns how many."""
-        return await self._count(name, "freeze the file systems of", lambda domain: domain.fsFreeze())
+    async def freeze(self, name: str, *, hook_seconds: float = 30.0) -> int:
+        """Freeze the guest's file systems, whose hooks may take so long; returns how many."""
+        command = "guest-fsfreeze-freeze"
+        return _whole(name, command, await self._call(name, command, {}, timeout=math.ceil(hook_seconds)))
 
     async def thaw(self, name: str) -> int:
         """Thaw them; returns how many."""
-        return await self._count(name, "thaw the file systems of", lambda domain: domain.fsThaw())
+        command = "guest-fsfreeze-thaw"
+        return _whole(name, command, await self._call(name, command, {}, timeout=_THAW_TIMEOUT_S))
+
+    async def is_frozen(self, name: str) -> bool:
+        """Whether they are frozen, or some of them."""
+        command = "guest-fsfreeze-status"
+        status = await self._call(name, command, {}, timeout=_THAW_TIMEOUT_S)
+        if status not in ("frozen", "thawed"):
+            raise _liar(name, command)
+        return status == "frozen"
 
     async def run(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         """Run a command in the guest and wait for its end."""
@@ -117,32 +136,21 @@ class GuestAgentCalls:
                 raise _liar(name, "guest-file-write")
             chunk = chunk[written:]
 
-    async def _count(self, name: str, doing: str, call: Callable[[libvirt.virDomain], int]) -> int:
-        def work(connect: libvirt.virConnect) -> int:
-            domain = connect.lookupByName(name)
-            domain.agentSetResponseTimeout(_FREEZE_TIMEOUT_S, 0)
-            try:
-                return int(call(domain))
-            except libvirt.libvirtError as error:
-                if _is_host_fault(error):
-                    raise
-                raise _agent_error(error, doing, name) from error
-
-        return await self._connection.command(work, doing, name, final=False)
-
     async def _ask(self, name: str, command: str, arguments: Mapping[str, Json]) -> Mapping[str, Json]:
         answer = await self._call(name, command, arguments)
         if not isinstance(answer, Mapping):
             raise _liar(name, command)
         return answer
 
-    async def _call(self, name: str, command: str, arguments: Mapping[str, Json]) -> Json:
+    async def _call(
+        self, name: str, command: str, arguments: Mapping[str, Json], *, timeout: int = _ANSWER_TIMEOUT_S
+    ) -> Json:
         line = json.dumps({"execute": command, "arguments": arguments})
 
         def work(connect: libvirt.virConnect) -> str:
             domain = connect.lookupByName(name)
             try:
-                return str(libvirt_qemu.qemuAgentCommand(domain, line, _ANSWER_TIMEOUT_S, 0))
+                return str(libvirt_qemu.qemuAgentCommand(domain, line, timeout, 0))
             except libvirt.libvirtError as error:
                 if _is_host_fault(error):
                     raise
@@ -163,9 +171,8 @@ def _is_host_fault(error: libvirt.libvirtError) -> bool:
 
 
 def _agent_error(error: libvirt.libvirtError, doing: str, name: str) -> AgentError:
-    return AgentError(
-        f"Failed to {doing} {name!r}: {error.get_error_message()}.", machine=name, advice=_ADVICE
-    )
+    kind = AgentSilent if error.get_error_code() in _SILENT else AgentError
+    return kind(f"Failed to {doing} {name!r}: {error.get_error_message()}.", machine=name, advice=_ADVICE)
 
 
 def _returned(name: str, command: str, answer: str) -> Json:
@@ -193,6 +200,12 @@ def _decoded(name: str, answer: Mapping[str, Json], key: str) -> bytes:
         return base64.b64decode(str(answer.get(key, "")), validate=True)
     except binascii.Error as error:
         raise _liar(name, "guest-exec-status") from error
+
+
+def _whole(name: str, command: str, answer: Json) -> int:
+    if not isinstance(answer, int):
+        raise _liar(name, command)
+    return answer
 
 
 def _integer(name: str, answer: Mapping[str, Json], key: str) -> int:

@@ -58,6 +58,16 @@ def need_guest_agent(machine: SimulatedMachine) -> None:
         )
 
 
+def in_hook(machine: SimulatedMachine, now: float) -> bool:
+    """Whether the agent is busy with a hook of a freeze; at its end it freezes what it was told to."""
+    if not machine.hook_until:
+        return False
+    if now < machine.hook_until:
+        return True
+    machine.frozen, machine.hook_until = True, 0.0
+    return False
+
+
 def saved_definition(machine: SimulatedMachine, now: float) -> str:
     """The definition inside the saved state."""
     return fake_definition.write(machine, saved_disks(machine, now))

@@ -40,6 +40,7 @@ def change(machine: SimulatedMachine, wanted: Change, scope: Scope) -> None:
     if scope is not Scope.PERSISTENT and machine.is_on:
         machine.live_definition = edited(write_live(machine), wanted)
         machine.live_disks = _disks_of(machine.live_definition)
+        machine.freezing_since = read_summary(parse(machine.live_definition, "domain")).freezing_since
     if scope is not Scope.RUNNING:
         adopt(machine, edited(write(machine, machine.disks), wanted))
 

@@ -56,6 +56,12 @@ class SimulatedMachine:
     paused_at: float | None = None
     saved: SavedState | None = None
     frozen: bool = False
+    #: How long the hooks of its qemu-guest-agent take before a freeze, in seconds.
+    hook_seconds: float = 0.0
+    #: Until when one runs that nobody has waited for: the guest is frozen then.
+    hook_until: float = 0.0
+    #: Since when a thaw is owed, in seconds since 1970; 0 for none.
+    freezing_since: int = 0
     merging: bool = False
     has_agent_port: bool = True
     has_guest_agent_port: bool = True
@@ -136,6 +142,7 @@ class SimulatedMachine:
             undo_pending=self.undo_pending,
             undo_exclude=self.undo_exclude,
             undo_point=UndoPointKind(self.undo_point),
+            freezing_since=self.freezing_since,
         )
 
     # Life
@@ -186,7 +193,7 @@ class SimulatedMachine:
         self.live_disks = []
         self.live_definition = ""
         self.paused_at = None
-        self.frozen = False
+        self.frozen, self.hook_until, self.freezing_since = False, 0.0, 0
 
     def reset(self, now: float) -> None:
         """Boot again, from the disks in use."""

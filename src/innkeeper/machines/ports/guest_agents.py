@@ -19,13 +19,22 @@ class ExecResult:
 
 
 class QemuGuestAgents(Protocol):
-    """qemu-guest-agent in the guests of one host. Each call raises ``AgentError`` where none answers."""
+    """qemu-guest-agent in the guests of one host. Each call raises ``AgentError`` where none answers.
 
-    async def freeze(self, name: str) -> int:
-        """Freeze the guest's file systems; returns how many."""
+    Where nothing came back that is ``AgentSilent``: what was asked for may still happen.
+    """
+
+    async def freeze(self, name: str, *, hook_seconds: float = 30.0) -> int:
+        """Freeze the guest's file systems, whose hooks may take so long; returns how many.
+
+        ``AgentSilent``: it has not answered in time, and may freeze them whenever its hooks end.
+        """
 
     async def thaw(self, name: str) -> int:
         """Thaw the guest's file systems; returns how many. Does nothing where none is frozen."""
+
+    async def is_frozen(self, name: str) -> bool:
+        """Whether the guest's file systems are frozen, or some of them. Not answered while a hook runs."""
 
     async def run(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
         """Run a command in the guest and wait for its end, at most ``timeout`` seconds."""

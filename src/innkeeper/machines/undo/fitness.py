@@ -50,6 +50,9 @@ class UndoRules:
     checksum_max_bytes: int = 4 << 30
     #: The longest a guest's file systems stay frozen; the host thaws them then.
     freeze_seconds: float = 10.0
+    #: How long the freeze hooks of a guest may take (`/etc/qemu/fsfreeze-hook.d`). After that its disks are
+    #: taken without a freeze, as soon as the guest says that it is thawed.
+    hook_seconds: float = 30.0
 
 
 def is_undo_disk(path: str) -> bool:

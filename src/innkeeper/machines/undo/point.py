@@ -15,6 +15,7 @@ from innkeeper.machines.named_files import names, values_in
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.ports.image_files import FileIdentity, ImageFiles
 from innkeeper.machines.ports.progress import OnProgress
+from innkeeper.machines.undo.freezing import Freeze
 from innkeeper.machines.undo.merge_marks import half_merged, is_merge_marked, mark_merge, unnamed_undo_disks
 from innkeeper.machines.undo.state_copies import StateCopies, StatePlan
 from innkeeper.tasks.ports import Clock
@@ -39,6 +40,14 @@ _VERSION: Final = 2
 #: What release 0.1.0 reads, and takes for all there is: right as long as no state files are covered.
 _WITHOUT_STATE: Final = 1
 _NO_STATE: Final = StatePlan()
+
+
+def _unheard(_: str) -> None:
+    """Nobody listens."""
+
+
+def _go_on() -> None:
+    """Nobody gives up."""
 
 
 class Consistency(enum.StrEnum):
@@ -225,24 +234,30 @@ class UndoPoint:
         self,
         *,
         freeze_seconds: float,
+        hook_seconds: float = 30.0,
         keep_memory: Callable[[], Awaitable[None]] | None = None,
         was_running: bool = False,
+        say: Callable[[str], None] = _unheard,
+        give_up: Callable[[], None] = _go_on,
     ) -> Consistency:
         """Put the overlays over the disks, all at once; a running guest is frozen meanwhile.
 
         ``keep_memory`` puts them over the disks of a running guest itself, at the moment of its memory.
         ``was_running``: the machine ran when the work on it began. Found paused, an attempt that a crash cut
-        short has paused it, and it is resumed.
+        short has paused it, and it is resumed. ``say`` hears of a guest that cannot be frozen, or thawed;
+        ``give_up`` is called between tries to thaw it, and raises to end them.
         """
         name = self._plan.machine
         machine = await self._hypervisor.inventory.get(name)
         if was_running and machine.state is MachineState.PAUSED:
             await self._hypervisor.lifecycle.resume(name)
             machine = await self._hypervisor.inventory.get(name)
-        if machine.state is MachineState.RUNNING and machine.has_guest_agent_port:
+        freeze = Freeze(self._hypervisor, name, self._clock, say=say, give_up=give_up)
+        if machine.freezing_since:
             # A crash may have left it frozen, and a frozen guest helps nobody.
-            await self._thaw()
+            await freeze.thaw()
         if await self.is_taken():
+            await self._thaw_once(machine)
             # A crash may have come before the definition for the next start was written too.
             await self._hypervisor.undo_disks.add(name, self._plan.overlays)
             return _consistency(machine.state, frozen=False)
@@ -254,10 +269,10 @@ class UndoPoint:
         if keep_memory is not None:
             await keep_memory()
             return _consistency(machine.state, frozen=False)
-        async with self._frozen(machine, freeze_seconds) as hold, self._still():
+        async with freeze.held(freeze_seconds=freeze_seconds, hook_seconds=hook_seconds), self._still():
             await self._hypervisor.undo_disks.add(name, self._plan.overlays)
-            frozen = hold.holds
-        return _consistency(machine.state, frozen=frozen)
+            frozen = freeze.is_held
+        return _consistency(machine.state, frozen=frozen and not freeze.was_cut)
 
     async def merge(self, on_progress: OnProgress | None = None) -> None:
         """Write the overlays into their bases; a merge that has begun can only be finished.
@@ -364,6 +379,13 @@ class UndoPoint:
         checksum = await checksum_if_readable(self._hypervisor.files, disk.image, on_progress) if read else ""
         return BaseRecord(path=disk.image, identity=identity, checksum=checksum)
 
+    async def _thaw_once(self, machine: Machine) -> None:
+        """Thaw what a release before has left frozen, which noted nothing."""
+        if machine.state is MachineState.RUNNING and machine.has_guest_agent_port:
+            # Without an agent to ask there was none to freeze it either.
+            with contextlib.suppress(AgentError):
+                await self._hypervisor.guest_agents.thaw(machine.name)
+
     async def _clear_leftovers(self) -> None:
         """Delete what a crash left of an earlier attempt: overlays that no definition names.
 
@@ -387,31 +409,6 @@ class UndoPoint:
         finally:
             await asyncio.shield(self._hypervisor.lifecycle.resume(self._plan.machine))
 
-    @contextlib.asynccontextmanager
-    async def _frozen(self, machine: Machine, seconds: float) -> AsyncIterator[_Hold]:
-        """Freeze the guest's writes, for so long at most: the host thaws it then, whatever it does."""
-        hold = _Hold(holds=False)
-        if machine.has_guest_agent_port:
-            with contextlib.suppress(AgentError):
-                hold.holds = await self._hypervisor.guest_agents.freeze(machine.name) > 0
-        watch = asyncio.ensure_future(self._thaw_after(seconds, hold))
-        try:
-            yield hold
-        finally:
-            watch.cancel()
-            if machine.has_guest_agent_port:
-                await asyncio.shield(self._thaw())
-
-    async def _thaw_after(self, seconds: float, hold: _Hold) -> None:
-        await self._clock.sleep(seconds)
-        hold.holds = False
-        await self._thaw()
-
-    async def _thaw(self) -> None:
-        # Without an agent to ask there was none to freeze it either.
-        with contextlib.suppress(AgentError):
-            await self._hypervisor.guest_agents.thaw(self._plan.machine)
-
 
 async def checksum_if_readable(files: ImageFiles, path: str, on_progress: OnProgress | None = None) -> str:
     """The digest of a file; empty where only libvirt may read it: its identity has to do then."""
@@ -421,13 +418,6 @@ async def checksum_if_readable(files: ImageFiles, path: str, on_progress: OnProg
         if error.code is not ErrorCode.E_ACCESSDENIED:
             raise
         return ""
-
-
-@dataclasses.dataclass(slots=True)
-class _Hold:
-    """Whether the guest is frozen at this moment."""
-
-    holds: bool
 
 
 def _undo_disk(data: Json) -> UndoDisk:

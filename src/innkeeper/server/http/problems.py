@@ -38,6 +38,7 @@ STATUS: dict[type[InnkeeperError], int] = {
     errors.WrongState: 409,
     errors.MachineUnfit: 409,
     errors.AgentError: 502,
+    errors.AgentSilent: 502,
     errors.AgentQuarantined: 502,
     errors.HypervisorError: 502,
     errors.DiskError: 409,
