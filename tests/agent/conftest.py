@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from innkeeper.machines.guest.bundle import BUNDLE_NAME, agent_bundle
+from tests.agent.managed import RpmGuest, Workshop
 from tests.agent.rig import Guest, Host, guest_of, host_of
 
 
@@ -32,3 +34,16 @@ async def host(guest: Guest) -> AsyncIterator[Host]:
     """The host of that guest."""
     async with host_of(guest) as host:
         yield host
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """What builds packages, each once."""
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture
+def rpm_guest(workshop: Workshop, bundle: Path) -> Iterator[RpmGuest]:
+    """A guest with an empty repository of rpms."""
+    with contextlib.closing(RpmGuest(workshop, bundle)) as guest:
+        yield guest

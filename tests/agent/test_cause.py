@@ -54,9 +54,10 @@ Close this application before trying again.
         (
             FULL,
             (
-                "zstd: error 70 : Write error : cannot write block : No space left on device: /boot "
                 "dpkg: error processing package initramfs-tools (--configure): installed "
-                "initramfs-tools package post-installation script subprocess returned error exit status 1"
+                "initramfs-tools package post-installation script subprocess returned error exit status 1; "
+                "it said: zstd: error 70 : Write error : cannot write block : "
+                "No space left on device: /boot"
             ),
         ),
         (
@@ -66,7 +67,13 @@ Close this application before trying again.
                 "Could not connect to deb.example.org:80"
             ),
         ),
-        (DNF, "error: %prein(shop-2.0-1.noarch) scriptlet failed, exit status 4"),
+        (
+            DNF,
+            (
+                "error: %prein(shop-2.0-1.noarch) scriptlet failed, exit status 4; "
+                "it said: the database is not there"
+            ),
+        ),
         (ZYPPER, "System management is locked by the application with pid 4711 (zypper)."),
         ("one\ntwo\n", "two"),
         ("E: Unable to locate package shop\nbye\n", "E: Unable to locate package shop"),

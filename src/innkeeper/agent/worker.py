@@ -104,7 +104,7 @@ def _summary(count: int, backend: Backend) -> str:
 
 def _left(backend: Backend) -> str:
     held = f"; held back: {_names(backend.held_back)}" if backend.held_back else ""
-    unseen = f"; not looked at: {' '.join(backend.not_looked)}" if backend.not_looked else ""
+    unseen = f"; not looked at: {'; '.join(backend.not_looked)}" if backend.not_looked else ""
     return held + unseen
 
 

@@ -6,12 +6,14 @@ from innkeeper.agent.backends.apt import Apt
 from innkeeper.agent.backends.backend import Backend
 from innkeeper.agent.backends.dnf import Dnf
 from innkeeper.agent.backends.scripts import Scripts
+from innkeeper.agent.backends.yum import Yum
 from innkeeper.agent.backends.zypper import Zypper
 
 #: In the order in which they are looked for; scripts are always there.
 BACKENDS: Dict[str, Type[Backend]] = {
     "apt": Apt,
     "dnf": Dnf,
+    "yum": Yum,
     "zypper": Zypper,
     "scripts": Scripts,
 }

@@ -1,22 +1,20 @@
 """The interface of a package manager's back end."""
 
 import os
-import re
 import shutil
 from typing import Callable, List, Optional
 
 from innkeeper.agent.backends.cause import cause
 from innkeeper.agent.backends.locks import past_locks
-from innkeeper.agent.command import Answer, Conversation, OnLine, ask
+from innkeeper.agent.command import Answer, OnLine
 from innkeeper.agent.journal import PackageChange
-from innkeeper.agent.packages import Installed, parse_installed
+from innkeeper.agent.packages import Installed
 from innkeeper.agent.places import Places
 from innkeeper.agent.report import Failure, Report
 from innkeeper.agent.run import Request
 
 #: Where downloading ends and applying begins, in percent of the whole update.
 DOWNLOADED_PERCENT = 40
-_COUNT = re.compile(r"(\d{1,6})/(\d{1,6})\b")
 
 
 class Backend:
@@ -75,34 +73,6 @@ class Backend:
 
     def _past_locks(self, call: Callable[[], Answer]) -> Answer:
         return past_locks(self._places, self._report, call)
-
-
-class RpmBackend(Backend):
-    """What the package managers over rpm share."""
-
-    def installed(self) -> Installed:
-        """What rpm says is installed."""
-        return parse_installed(ask(["rpm", "-qa", "--qf", "%{NAME}.%{ARCH}\t%{VERSION}-%{RELEASE}\n"]).output)
-
-    def complaints(self) -> List[str]:
-        """Return what rpm finds wrong with its database."""
-        answer = ask(["rpm", "-qa"], timeout=120)
-        return [] if answer.code == 0 else [f"rpm cannot read its database: {cause(answer.output)}"]
-
-    def _run_counted(self, argv: List[str]) -> Answer:
-        """Run what prints ``3/10`` as it goes; it is past stopping."""
-        return self._past_locks(lambda: Conversation(self._take_line, lambda: False).run(argv))
-
-    def _take_line(self, line: str) -> None:
-        self._report.output(line)
-        self._follow_count(line)
-
-    def _follow_count(self, line: str) -> None:
-        """Take percent from the ``3/10`` that both print."""
-        found = _COUNT.search(line)
-        if found and 0 < int(found.group(1)) <= int(found.group(2)):
-            share = int(found.group(1)) / int(found.group(2))
-            self._report.progress(int(DOWNLOADED_PERCENT + share * (99 - DOWNLOADED_PERCENT)), line.strip())
 
 
 def expect_success(answer: Answer, what: str) -> Answer:

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from typing import Callable, Optional
+from typing import Callable, Match, Optional
 
 from innkeeper.agent.command import Answer
 from innkeeper.agent.listeners import unit_of
@@ -13,13 +13,18 @@ from innkeeper.agent.report import Failure, Report
 #: How long is waited before each call, and between two tries, in seconds.
 WAIT_S = 600.0
 _PAUSE_S = 5.0
-#: In the words of apt, dpkg, zypper and dnf; rpm names nobody.
+_GLANCE_S = 0.2
+#: In the words of apt, dpkg, zypper, dnf and yum; then of those that name nobody: rpm, dnf 5, pacman, apk.
 _HELD = re.compile(
-    r"held by process (?P<a>\d+)|locked by another process with pid (?P<b>\d+)"
-    r"|locked by the application with pid (?P<c>\d+)|application with PID (?P<d>\d+) is"
-    r"|can't create transaction lock|Could not get lock",
+    r"held by process (?P<apt>\d+)|locked by another process with pid (?P<dpkg>\d+)"
+    r"|locked by the application with pid (?P<zypper>\d+)|application with PID (?P<dnf>\d+) is"
+    r"|another copy is running as pid (?P<yum>\d+)"
+    r"|can't create transaction lock(?: on (?P<file>\S+))?|Could not get lock"
+    r"|Failed to obtain rpm transaction lock|unable to lock database",
     re.IGNORECASE,
 )
+#: What dnf 5 locks.
+_DNF_5_LOCK = "run/dnf/rpmtransaction.lock"
 
 
 def past_locks(
@@ -36,19 +41,52 @@ def past_locks(
         found = _HELD.search(answer.output) if answer.code != 0 else None
         if found is None:
             return answer
-        holder = _holder(places, next(filter(None, found.groups()), ""))
+        pid = _pid(places, found)
+        holder = _holder(places, pid)
         if time.monotonic() >= give_up:
             raise Failure(f"The package manager is in use by {holder}, and was waited for in vain.")
         if holder != told:
             told = holder
             report.output(f"Waiting for {holder}, which uses the package manager")
-        report.pause(_PAUSE_S)
+        _pause(places, report, pid)
+
+
+def _pause(places: Places, report: Report, pid: str) -> None:
+    """Wait for a while, or until a holder that is known has ended."""
+    end = time.monotonic() + _PAUSE_S
+    while time.monotonic() < end:
+        report.pause(_GLANCE_S)
+        if pid and not _is_there(places, pid):
+            return
+
+
+def _pid(places: Places, found: Match[str]) -> str:
+    """Return the process that holds the lock, as the program says or the kernel does."""
+    groups = found.groupdict()
+    path = groups.pop("file") or _DNF_5_LOCK
+    return next(filter(None, groups.values()), "") or _locker(places, places.under(path.lstrip("/")))
+
+
+def _locker(places: Places, path: str) -> str:
+    """Return the process that holds a lock on a file; empty where none can be seen."""
+    try:
+        inode = os.stat(path).st_ino
+    except OSError:
+        return ""
+    # 1: POSIX ADVISORY WRITE 12951 fe:00:2408516 0 EOF
+    rows = (line.split() for line in read_text(places.under("proc/locks")).splitlines())
+    return next((row[4] for row in rows if len(row) > 5 and row[5].endswith(f":{inode}")), "")
+
+
+def _is_there(places: Places, pid: str) -> bool:
+    # A process that has ended and that nobody has asked after has none.
+    return bool(read_text(places.under(f"proc/{pid}/cmdline")))
 
 
 def _holder(places: Places, pid: str) -> str:
     """Return program, unit and age of a process, as far as they can be seen."""
     process = places.under(f"proc/{pid}")
-    if not pid or not os.path.isdir(process):
+    if not pid or not _is_there(places, pid):
         return "another program"
     unit = unit_of(read_text(process + "/cgroup"))
     since = time.strftime("%H:%M", time.localtime(os.stat(process).st_mtime))

@@ -1,0 +1,251 @@
+"""Guests of real package managers, each a root of its own over this computer's programs.
+
+An ordinary user is root there by a user namespace: ``/usr`` is this computer's, all else the guest's.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from innkeeper.agent.places import Places
+from innkeeper.agent.run import Request, Run
+
+#: Becomes root of the directory that is the first argument, and the program that is the rest.
+ENTER = (
+    'root=$1; shift; for at in usr proc dev; do mount --rbind /$at "$root/$at" || exit 99; done; '
+    'exec chroot "$root" "$@"'
+)
+_REPOSITORIES = ("etc/yum.repos.d", "etc/zypp/repos.d")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rpm:
+    """What an rpm is built from."""
+
+    name: str
+    version: str = "1"
+    #: Lines of its head, as ``Requires: nowhere``.
+    head: tuple[str, ...] = ()
+    #: A script by its kind, as ``("post", "exit 3")``.
+    scripts: tuple[tuple[str, str], ...] = ()
+    #: A file that is its own.
+    path: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """Its file."""
+        return f"{self.name}-{self.version}-1.noarch.rpm"
+
+    @property
+    def spec(self) -> str:
+        """What rpmbuild reads."""
+        sections = [f"%{kind}\n{text}" for kind, text in self.scripts]
+        if self.path:
+            put = f"mkdir -p %{{buildroot}}/srv\necho {self.name} > %{{buildroot}}{self.path}"
+            sections.append(f"%install\n{put}")
+        head = ("Release: 1", "Summary: a test", "License: none", "BuildArch: noarch", "AutoReqProv: no")
+        first = (
+            f"Name: {self.name}",
+            f"Version: {self.version}",
+            *head,
+            *self.head,
+            "%description",
+            "a test",
+        )
+        return "\n".join((*first, *sections, "%files", self.path, ""))
+
+
+class Workshop:
+    """Builds each rpm once, and has the empty guest that all others are copies of."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._built = 0
+        self.rpm = functools.cache(self._rpm)
+        self.bare = directory / "bare"
+        self._build_bare()
+
+    def _rpm(self, what: Rpm) -> Path:
+        (self._directory / "package.spec").write_text(what.spec)
+        self._built += 1
+        out = self._directory / f"rpms-{self._built}"
+        places = {"_topdir": self._directory / "top", "_rpmdir": out}
+        defined = [word for name, path in places.items() for word in ("--define", f"{name} {path}")]
+        command = ["rpmbuild", "-bb", *defined]
+        subprocess.run([*command, self._directory / "package.spec"], check=True, capture_output=True)
+        return out / "noarch" / what.file_name
+
+    def _build_bare(self) -> None:
+        for name in (
+            "usr",
+            "proc",
+            "dev",
+            "run",
+            "tmp",
+            "root",
+            "var/lib/rpm",
+            "var/cache",
+            "var/log",
+            "srv",
+        ):
+            (self.bare / name).mkdir(parents=True)
+        for name in ("bin", "sbin", "lib", "lib64"):
+            (self.bare / name).symlink_to(f"usr/{name}")
+        (self.bare / "etc/rpm").mkdir(parents=True)
+        # Debian's rpm keeps its database in the home of who calls it.
+        (self.bare / "etc/rpm/macros").write_text("%_dbpath /var/lib/rpm\n")
+        (self.bare / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+        (self.bare / "etc/group").write_text("root:x:0:\n")
+        shutil.copytree("/etc/alternatives", self.bare / "etc/alternatives", symlinks=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How a step of an update ended."""
+
+    #: ``success``, ``failed`` or ``reboot``; of a preparation ``ready`` or ``nothing``.
+    end: str
+    text: str
+    #: The versions before and after, by package.
+    packages: dict[str, tuple[str, str]]
+    output: str
+    #: Whether a failed one says that it has changed nothing.
+    unchanged: bool
+
+
+class ManagedGuest:
+    """A guest's root, and the worker of the shipped agent in it."""
+
+    def __init__(self, workshop: Workshop, bundle: Path) -> None:
+        self._workshop = workshop
+        self.root = Path(tempfile.mkdtemp(prefix="guest"))
+        shutil.copytree(workshop.bare, self.root, symlinks=True, dirs_exist_ok=True)
+        shutil.copy(bundle, self.root / "srv/agent.pyz")
+        self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+        self._steps = 0
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> Path:
+        """Put a file into the guest."""
+        whole = self.root / path
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_text(text)
+        whole.chmod(mode)
+        return whole
+
+    def command(self, *words: str) -> list[str]:
+        """The command line of a program inside the guest."""
+        return [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            ENTER,
+            "sh",
+            str(self.root),
+            *words,
+        ]
+
+    def call(self, *words: str) -> str:
+        """Run a program inside the guest, as its administrator may; returns what it printed."""
+        done = subprocess.run(
+            self.command(*words), env=self.environment, check=True, text=True, capture_output=True
+        )
+        return done.stdout
+
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a program inside the guest."""
+        return subprocess.Popen(self.command(*words), env=self.environment, stdout=subprocess.DEVNULL)
+
+    def work(
+        self, backend: str, context: bytes = b"", *, step: str = "update", is_prepared: bool = False
+    ) -> Ended:
+        """Have the agent's worker do a step, and read how it ended."""
+        self._steps += 1
+        run = Run.of(Places(str(self.root)).runs, f"u{self._steps}", step)
+        run.prepare(Request(step, backend, "", f"u{self._steps}", context, is_prepared=is_prepared))
+        inside = "/" + os.path.relpath(run.path, self.root)
+        self.call("/usr/bin/python3", "-I", "-S", "/srv/agent.pyz", "work", inside)
+        return read_events(run)
+
+    def close(self) -> None:
+        """Remove the root."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+class RpmGuest(ManagedGuest):
+    """A guest whose packages are rpms, with one repository."""
+
+    def __init__(self, workshop: Workshop, bundle: Path) -> None:
+        super().__init__(workshop, bundle)
+        self.repository = self.root / "srv/updates"
+        self.repository.mkdir()
+        self.add_repository("updates", "file:///srv/updates")
+        self._index()
+        self.call("rpm", "--initdb")
+        # Without these neither dnf nor zypper takes a package with a script.
+        self.install(Rpm(name="base", head=("Provides: /bin/sh, glibc",)))
+
+    def add_repository(self, name: str, address: str, *settings: str) -> None:
+        """Add a repository to the guest, for dnf and for zypper."""
+        lines = (f"[{name}]", f"name={name}", f"baseurl={address}", "enabled=1", "autorefresh=1")
+        for directory in _REPOSITORIES:
+            self.write(f"{directory}/{name}.repo", "\n".join((*lines, *(settings or ("gpgcheck=0",)))))
+
+    def remove_repositories(self) -> None:
+        """Leave the guest without any."""
+        for directory in _REPOSITORIES:
+            shutil.rmtree(self.root / directory)
+
+    def install(self, *packages: Rpm) -> None:
+        """Install packages, as the guest's administrator once did."""
+        for package in packages:
+            shutil.copy(self._workshop.rpm(package), self.root / "tmp")
+        self.call("rpm", "-i", *(f"/tmp/{package.file_name}" for package in packages))
+
+    def publish(self, *packages: Rpm) -> None:
+        """Add packages to the repository."""
+        for package in packages:
+            shutil.copy(self._workshop.rpm(package), self.repository)
+        self._index()
+
+    def upgrade(self, *names: str) -> None:
+        """Install version 1 of packages, and publish version 2."""
+        self.install(*(Rpm(name=name) for name in names))
+        self.publish(*(Rpm(name=name, version="2") for name in names))
+
+    def versions(self) -> dict[str, str]:
+        """What is installed."""
+        lines = self.call("rpm", "-qa", "--qf", "%{NAME} %{VERSION}\n").splitlines()
+        return dict(line.split() for line in lines)
+
+    def _index(self) -> None:
+        subprocess.run(["createrepo_c", "-q", self.repository], check=True, capture_output=True)
+
+
+def read_events(run: Run) -> Ended:
+    """Read what a worker wrote."""
+    events, offset = [], 0
+    while True:
+        more, offset = run.events(offset)
+        if not more:
+            break
+        events += more
+    last = events[-1]
+    assert "end" in last, events
+    changed = next((event["packages"] for event in events if "packages" in event), [])
+    assert isinstance(changed, list)
+    return Ended(
+        end=str(last["end"]),
+        text=str(last["text"]),
+        packages={name.partition(".")[0]: (old, new) for name, old, new in changed},
+        unchanged=bool(last.get("unchanged")),
+        output="\n".join(str(event["output"]) for event in events if "output" in event),
+    )
