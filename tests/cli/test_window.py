@@ -85,3 +85,23 @@ def test_removing_a_window_that_is_not_there_is_refused(service: Service) -> Non
     """By the identifier for what is not found."""
     ended = service.run("window", "remove", "nope")
     assert (ended.code, "ERROR_NOT_FOUND" in ended.err) == (3, True)
+
+
+def test_a_name_that_nobody_has_is_told(service: Service) -> None:
+    """A window may be made before its machine, or its name be misspelled."""
+    ended = service.run(
+        "window",
+        "add",
+        "try",
+        "--machines",
+        "nobody-7,web-*",
+        "--at",
+        "22:00",
+        "--for",
+        "1h",
+        "--days",
+        "daily",
+    )
+    assert service.run("window", "remove", "try").code == 0
+    assert ended.code == 0, ended
+    assert "No machine is known by the name nobody-7." in ended.err

@@ -9,6 +9,7 @@ from typing import cast
 import libvirt
 import pytest
 
+from innkeeper.hypervisor.libvirt import met_hosts
 from innkeeper.hypervisor.libvirt.identities import LibvirtIdentity, is_plausible
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.hypervisor.simulated.host import simulated_host
@@ -92,3 +93,14 @@ async def test_a_simulated_host_keeps_its_id_in_its_directory(tmp_path: Path) ->
         await host.connection.open()
         ids.append(host.id)
     assert ids[0] == ids[1] != ids[2]
+
+
+def test_what_a_former_life_knew_holds_until_the_host_says_otherwise(tmp_path: Path) -> None:
+    """Known before it answers; a UUID that it was given since counts as at a first meeting."""
+    uri = "qemu+tls://attic/system"
+    first = learn(identity_at(uri, tmp_path), _ONE)
+    assert met_hosts.id_of(tmp_path, uri) == first
+    again = LibvirtIdentity(HostUri.parse(uri), tmp_path, known=first)
+    assert again.id == first
+    assert learn(again, _TWO, _TWO) == f"{_TWO}-qemu-system" == met_hosts.id_of(tmp_path, uri)
+    assert met_hosts.id_of(tmp_path, "qemu+tls://cellar/system") == ""

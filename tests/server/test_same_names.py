@@ -23,6 +23,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import ActionType
 from innkeeper.schedule.registered import Run
+from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.server.app import make_app
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
@@ -334,13 +335,103 @@ async def test_a_scheduled_task_about_a_name_of_two_starts_neither(inn: Inn) -> 
     assert (run.result, await inn.states()) == (0, (before[0], MachineState.RUNNING))
 
 
+@pytest.mark.parametrize(
+    ("called", "status", "code"),
+    [
+        ("web-1", 409, ErrorCode.VM_E_CONFIG_DUPLICATE_NAME),
+        ("nobody", 404, ErrorCode.VM_E_VM_UNKNOWN),
+        ("loft/web-1", 404, ErrorCode.VM_E_VM_UNKNOWN),
+        ("attic/web-1", 201, None),
+        ("db-1", 201, None),
+        ("$(Arg0)", 201, None),
+    ],
+)
+async def test_a_scheduled_task_is_registered_for_one_machine_that_is_there(
+    inn: Inn, called: str, status: int, code: ErrorCode | None
+) -> None:
+    """What would fail at night is refused at once; also a second operation, and where it is only checked."""
+    xml = _starting(called).to_xml(Encoding.UTF_8).decode()
+    both = _starting("db-1", called).to_xml(Encoding.UTF_8).decode()
+    for body in ({"path": "\\t", "xml": xml}, {"path": "\\u", "xml": both}, {"xml": xml, "flags": 1}):
+        answer = await inn.door.post("/v1/schedule/task", json=body)
+        assert answer.status_code == status, answer.text
+        if code is not None:
+            assert answer.json()["code"] == code.name
+            assert called in answer.json()["detail"]
+        if status == 409:
+            assert all(name in answer.json()["detail"] for name in _BOTH)
+
+
+async def test_a_machine_whose_host_is_away_can_be_scheduled(inn: Inn) -> None:
+    """It is known, and another of which nobody can know now is no “not found”."""
+    await inn.house.board.all()
+    inn.cellar.simulation.condition.elsewhere = "it is away"
+    body = {"path": "\\t", "xml": _starting("db-1").to_xml(Encoding.UTF_8).decode()}
+    assert (await inn.door.post("/v1/schedule/task", json=body)).status_code == 201
+    body["xml"] = _starting("nobody").to_xml(Encoding.UTF_8).decode()
+    refused = await inn.door.post("/v1/schedule/task", json=body)
+    assert refused.json()["code"] == ErrorCode.ERROR_ONLY_IF_CONNECTED.name, refused.text
+    assert "cellar" in refused.json()["detail"]
+
+
+async def test_who_may_not_command_a_machine_schedules_nothing_for_it(inn: Inn) -> None:
+    """The service would do it in their place; a namesake that they do not see is not told of."""
+    folder = Grant(role=Role.ADMINISTRATOR, reach=Reach.FOLDER, name="\\Ana")
+    see = Grant(role=Role.VIEWER, reach=Reach.MACHINE, name="db-1")
+    ana = await _as_ana(inn, folder, see, Grant(role=Role.OPERATOR, reach=Reach.MACHINE, name="attic/web-1"))
+
+    async def status(called: str) -> tuple[int, str]:
+        body = {"path": "\\Ana\\t", "xml": _starting(called).to_xml(Encoding.UTF_8).decode(), "flags": 6}
+        answer = await inn.door.post("/v1/schedule/task", json=body, auth=ana)
+        return answer.status_code, answer.text
+
+    # Her account is none of the computer's, as whom a task could run: that is asked next.
+    assert "Ask an administrator of the whole server to register it." in (await status("attic/web-1"))[1]
+    assert "needs the role operator" in (await status("db-1"))[1]
+    assert (await status("cellar/WEB-1"))[0] == 404
+    refused, told = await status("web-1")
+    assert refused == 422
+    assert "attic/web-1" in told
+    assert "cellar" not in told
+
+
+async def test_a_window_tells_which_names_nobody_has(inn: Inn) -> None:
+    """It may be made before its machine; words of selectors are none of a window's."""
+    window = {
+        "name": "night",
+        "zone": "UTC",
+        "opens_at": "20:00",
+        "duration_seconds": 60,
+        "weekdays": ["mon"],
+    }
+    named = ["attic/web-1", "nobody", "DB-1", "uuid-d", "none-*", "loft/db-1", "all"]
+    for method, path in (("POST", "/v1/windows"), ("PUT", "/v1/windows/night")):
+        made = await inn.door.request(method, path, json=window | {"machines": named})
+        assert made.status_code in (200, 201), made.text
+        assert made.json()["unknown"] == ["nobody", "loft/db-1"]
+    tag = (await inn.door.get("/v1/windows/night")).headers["etag"]
+    again = await inn.door.put(
+        "/v1/windows/night", json=window | {"machines": named}, headers={"If-Match": tag}
+    )
+    assert again.status_code == 200, again.text
+    refused = await inn.door.post("/v1/windows", json=window | {"machines": ["db-1", "host:attic"]})
+    assert refused.status_code == 422
+    assert "host:attic" in refused.json()["detail"]
+
+
+def _starting(*machines: str) -> TaskDefinition:
+    """A task that starts machines, one after the other."""
+    definition = TaskDefinition.new()
+    for machine in machines:
+        action = definition.actions.create(ActionType.COM_HANDLER)
+        action.class_id, action.data = Command.STARTUP.class_id, machine
+    return definition
+
+
 async def _called(inn: Inn, machine: str) -> Run:
     """The run, at its end, of a scheduled task that starts a machine."""
-    definition = TaskDefinition.new()
-    action = definition.actions.create(ActionType.COM_HANDLER)
-    action.class_id, action.data = Command.STARTUP.class_id, machine
     schedule = inn.house.schedule
-    task = await schedule.registry.register("\\t", definition, owner="ana")
+    task = await schedule.registry.register("\\t", _starting(machine), owner="ana")
     begun = await schedule.scheduler.start(task)
     while True:
         runs = {run.id: run for run in await schedule.scheduler.history(task)}

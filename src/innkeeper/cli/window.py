@@ -69,6 +69,9 @@ def add(
         session.answer(window)
     else:
         _print(session, (window,))
+    if window.unknown:
+        names = _shortened(window.unknown, " or ")
+        session.note(f"No machine is known by the name {names}. The window is for one that gets it.")
 
 
 @app.command("list")
@@ -182,8 +185,12 @@ def _print(session: Session, windows: tuple[WindowMessage, ...]) -> None:
 
 def _machines(window: WindowMessage) -> str:
     """The first of them, and how many there are besides."""
-    more = len(window.machines) - _SHOWN
-    shown = ", ".join(window.machines[:_SHOWN])
+    return _shortened(window.machines)
+
+
+def _shortened(names: tuple[str, ...], joint: str = ", ") -> str:
+    more = len(names) - _SHOWN
+    shown = joint.join(names[:_SHOWN])
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 

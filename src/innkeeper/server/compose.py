@@ -27,6 +27,7 @@ from innkeeper.hypervisor.libvirt import (
     embedded_root,
     embedded_uri,
     libvirt_host,
+    met_id,
     prepare_root,
 )
 from innkeeper.hypervisor.simulated.agents import FakeAgents
@@ -426,7 +427,12 @@ async def _house(
         disks=disks,
         neighbours=neighbours,
         fleet=_servers(foundations, tasks),
-        ownership=foundations.ownership,
+        ownership=ownership,
+        unopened=lambda: [
+            host
+            for host in hypervisors
+            if ownership is not None and host.id and not ownership.is_open(host.name)
+        ],
     )
 
 
@@ -581,7 +587,8 @@ async def _libvirt(foundations: Foundations, name: str, uri: str) -> Host:
     A host that cannot be reached now is tried again and again; the service starts without it.
     """
     state_dir = foundations.settings.state_dir
-    if uri == embedded_uri(embedded_root(state_dir)):
+    # Off the loop: it looks for a short name of the directory.
+    if uri == await asyncio.to_thread(lambda: embedded_uri(embedded_root(state_dir))):
         acceleration = await prepare_root(
             state_dir, lambda phase: _log.info("hypervisor_probing", phase=phase)
         )
@@ -594,6 +601,7 @@ async def _libvirt(foundations: Foundations, name: str, uri: str) -> Host:
         state_directory=state_dir,
         exports=foundations.exports,
         fence=fence,
+        known_id=await asyncio.to_thread(met_id, state_dir, uri),
     )
     _bind(fence, hypervisor)
     foundations.opened.push_async_callback(hypervisor.connection.close)

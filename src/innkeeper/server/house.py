@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from innkeeper.channels.ports import GuestAgents
@@ -12,6 +13,7 @@ from innkeeper.identity.audit import Audit
 from innkeeper.machines.accountant import Accountant
 from innkeeper.machines.creation import Creation
 from innkeeper.machines.equipment import Equipment
+from innkeeper.machines.ports.host import Host
 from innkeeper.machines.screen.display import Display
 from innkeeper.machines.screen.keyboard import Keyboard
 from innkeeper.machines.screen.mouse import Mouse
@@ -83,5 +85,7 @@ class House:
     fleet: Fleet
     #: Whose hosts are whose; ``None`` where no other server shares the database.
     ownership: Ownership | None
+    #: The hosts of the settings that were met in a former life, and are not this server's now.
+    unopened: Callable[[], Sequence[Host]] = tuple
     #: The other servers of the inn; ``None`` where there can be none.
     neighbours: Neighbours | None = None

@@ -116,6 +116,13 @@ def machine_of(definition: TaskDefinition) -> str:
     return next((machine for machine in named if machine), "")
 
 
+def machines_of(definition: TaskDefinition) -> Sequence[str]:
+    """Return all machines that a task's operations are about, without those that its start will name."""
+    actions = (each for each in definition.actions if isinstance(each, ComHandlerAction))
+    named = (_machine_named(each) for each in actions if "$" not in (each.data or ""))
+    return [*dict.fromkeys(machine for machine in named if machine)]
+
+
 def _machine_named(action: ComHandlerAction) -> str:
     class_id, data = (action.class_id or "").upper(), (action.data or "").strip()
     if class_id == BOOK_UPDATE:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from innkeeper.errors import ChangedMeanwhile, ErrorCode, InvalidArgument, UpdateError
 from innkeeper.machines.places import Places
+from innkeeper.machines.selector import Aspect
 from innkeeper.schedule.calendar import zone_database
 from innkeeper.updates.bulk import Outcome
 from innkeeper.updates.coverage import coverage_of
@@ -17,6 +18,7 @@ from innkeeper.updates.window import Window
 
 #: The longest a window stays open.
 MAX_DURATION = dt.timedelta(days=7)
+_ASPECTS = frozenset(aspect.value for aspect in Aspect)
 
 
 class Windows:
@@ -33,6 +35,7 @@ class Windows:
         ``ChangedMeanwhile``, or ``MachineAmbiguous`` for a name that several machines have.
         """
         _refuse_impossible(window)
+        _refuse_words_of_selectors(window)
         window = dataclasses.replace(window, pins=tuple(self._pins(window)))
         if seen is None:
             await self._store.put(window)
@@ -177,6 +180,19 @@ def _refuse_impossible(window: Window) -> None:
             advice="Give a plain time, and the zone apart.",
         )
     _refuse_unknown_zone(window)
+
+
+def _refuse_words_of_selectors(window: Window) -> None:
+    """Refuse ``host:attic``: to a window it would be a machine's name, which none can have."""
+    for named in window.machines:
+        word, colon, _ = named.partition(":")
+        if colon and word.casefold() in _ASPECTS:
+            raise InvalidArgument(
+                f"The window “{window.name}” names “{named}”, which only selectors have.",
+                code=ErrorCode.ERROR_INVALID_NAME,
+                advice="A window takes names, patterns (web-*), host/pattern (attic/*) or all. "
+                "To put in what a selector means now: innkeeper window include WINDOW SELECTOR",
+            )
 
 
 def _refuse_unknown_zone(window: Window) -> None:

@@ -515,6 +515,8 @@ class WindowMessage(Message):
     open_now: OpeningMessage | None
     #: The first one that is still to come.
     next: OpeningMessage | None
+    #: Of the machines, the names that none has which is known: told where a window is added.
+    unknown: tuple[str, ...] = ()
 
 
 class WindowList(Paged):

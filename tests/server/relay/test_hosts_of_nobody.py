@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from innkeeper.errors import ErrorCode
+from innkeeper.schedule.xml.encoding import Encoding
+from innkeeper.wire.commands import Command
+from tests.server.relay.test_schedules import calling
 from tests.server.relay.two_servers import Server
 
 Inn = tuple[Server, Server]
@@ -194,3 +197,11 @@ async def test_reads_of_a_just_killed_servers_machines_are_answered_as_last_know
     refused = await north.http.post("/v1/machines/db-3/pause", json={})
     assert refused.status_code == 503
     assert refused.json()["code"] == ErrorCode.ERROR_ONLY_IF_CONNECTED.name
+
+
+async def test_a_machine_of_nobodys_host_can_be_scheduled(nobody: Inn) -> None:
+    """It is known by the directory; who looks after its host then starts the task."""
+    for each in nobody:
+        xml = calling(Command.SAVE.class_id, "mail").to_xml(Encoding.UTF_8).decode()
+        answer = await each.http.post("/v1/schedule/task", json={"path": f"\\n-{each.name}", "xml": xml})
+        assert answer.status_code == 201, answer.text

@@ -14,11 +14,14 @@ from innkeeper.errors import ErrorCode, InnkeeperError, MachineAmbiguous, Machin
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.machines.machine import MachineState
+from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.server.identity.subjects import machine_called, resource_of
 from innkeeper.store.directory import SqlDirectory
 from innkeeper.tasks.running import RunningTask
 from innkeeper.updates.machine_name import MachineName, selector
+from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Event, EventKind, Json
+from tests.server.relay.test_schedules import calling
 from tests.server.relay.two_servers import Server
 
 Inn = tuple[Server, Server]
@@ -103,6 +106,27 @@ async def test_a_name_of_two_servers_is_refused_at_each_door(namesakes: Inn) -> 
             told = response.json()
             assert told["code"] == ErrorCode.VM_E_CONFIG_DUPLICATE_NAME.name, told
             assert all(name in told["detail"] for name in _BOTH), told
+
+
+async def test_a_scheduled_task_is_registered_at_any_door_for_a_known_machine(namesakes: Inn) -> None:
+    """One at another server is known; a name of two servers, and one of none, is refused at once."""
+    for each in namesakes:
+        for called, status in (("web-1", 409), ("nobody", 404), ("mail", 201), ("db-1", 201)):
+            xml = calling(Command.SAVE.class_id, called).to_xml(Encoding.UTF_8).decode()
+            body = {"path": f"\\known-{each.name}-{called}", "xml": xml}
+            answer = await each.http.post("/v1/schedule/task", json=body)
+            assert answer.status_code == status, answer.text
+            if status == 409:
+                assert all(name in answer.json()["detail"] for name in _BOTH)
+
+
+async def test_a_window_knows_the_machines_of_all_servers(inn: Inn) -> None:
+    """Only what nobody has is told."""
+    for each in inn:
+        window = _WINDOW | {"machines": ["mail", "cellar/db-1", "nobody", "attic/db-1"]}
+        made = await each.http.put("/v1/windows/night", json=window)
+        assert made.json()["unknown"] == ["nobody", "attic/db-1"], made.text
+        assert (await each.http.delete("/v1/windows/night")).status_code == 204
 
 
 async def test_lists_and_answers_name_the_host(namesakes: Inn) -> None:

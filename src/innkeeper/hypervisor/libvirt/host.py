@@ -59,14 +59,16 @@ def libvirt_host(
     state_directory: Path,
     exports: DiskExports | None = None,
     fence: Fence = OPEN,
+    known_id: str = "",
 ) -> Host:
     """Make a host that libvirt manages; it is yet to be opened.
 
-    ``state_directory`` is where the answer of the KVM probe is remembered; ``exports`` offers VHDs;
-    ``fence`` stands before each act on the host.
+    ``state_directory`` is where the answer of the KVM probe is remembered, and which hosts were met;
+    ``exports`` offers VHDs; ``fence`` stands before each act on the host; ``known_id`` is the id that it had
+    when it was met (``met_id``).
     """
     where = HostUri.parse(uri)
-    identity = LibvirtIdentity(where, state_directory)
+    identity = LibvirtIdentity(where, state_directory, known=known_id)
     announcer = Announcer(name, identity, publish)
     trays, jobs = Trays(announcer), BlockJobs()
     watch = Watch(announcer, trays, jobs)

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 import libvirt
 from lxml import etree
 
+from innkeeper.hypervisor.libvirt import met_hosts
 from innkeeper.hypervisor.libvirt.uris import HostUri
 from innkeeper.machines.ports.identity import HostIdentity
 
@@ -48,29 +49,36 @@ _HOST_UUID = re.compile(r"^\s*host_uuid\s*=\s*[\"']([0-9A-Fa-f-]{32,36})[\"']", 
 class LibvirtIdentity(HostIdentity):
     """The identity of one libvirt host, learned at each connection."""
 
-    __slots__ = ("_state_directory", "_uri")
+    __slots__ = ("_noted", "_remembered", "_state_directory", "_uri")
 
-    def __init__(self, uri: HostUri, state_directory: Path) -> None:
-        super().__init__()
+    def __init__(self, uri: HostUri, state_directory: Path, *, known: str = "") -> None:
+        """``known`` is the id by which a former life of the service met the host."""
+        super().__init__(id=known)
+        self._noted = self._remembered = known
         self._uri = uri
         self._state_directory = state_directory
 
     def learn(self, connect: libvirt.virConnect) -> None:
-        """Find out who answers. Blocks, and asks the daemon.
+        """Find out who answers, and remember it. Blocks, and asks the daemon.
 
         An id that was known before stays, unless another computer proves to be there now.
         """
+        # What a former life of the service knew is believed until the host answers: then it is met anew.
+        self.id = self._found(connect, "" if self.id == self._remembered else self.id)
+        self._remembered = ""
+        if self.id != self._noted and self._uri.root is None and not self._uri.is_test:
+            met_hosts.note(self._state_directory, self._uri.text, self.id)
+            self._noted = self.id
+
+    def _found(self, connect: libvirt.virConnect, known: str) -> str:
         way = _way(self._uri, self._state_directory)
         if self._uri.root is not None or self._uri.is_test:  # in this process, so on this computer
-            self.id = self.id or f"{_this_computer()}-{way}"
-            return
+            return known or f"{_this_computer()}-{way}"
         said = _uuid_of(connect)
         if said is not None and _is_believed(said, connect, self._uri):
-            if not self.id or (_is_proved(self.id) and self.id != f"{said}-{way}"):
-                self.id = f"{said}-{way}"
-            return
+            return f"{said}-{way}" if not known or _is_proved(known) else known
         self.now = f"{said}-{_whose(self._uri)}" if said is not None and is_plausible(said) else ""
-        self.id = self.id or f"{_computer(self._uri)}-{way}"
+        return known or f"{_computer(self._uri)}-{way}"
 
 
 def is_plausible(said: uuid.UUID) -> bool:

@@ -106,7 +106,8 @@ class DirectoryKeeper:
 
     async def look(self) -> None:
         """Write down what has changed since the last look."""
-        hosts = {host.id: host for host in self._machines.hosts.values()}
+        # Of one that was never met nothing is known that others could call it by.
+        hosts = {host.id: host for host in self._machines.hosts.values() if host.id}
         await self._know(hosts)
         if hosts.keys() != self._hosts.keys() or self._facts_age >= _FACTS_SECONDS:
             await self._look_at_hosts(hosts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -56,19 +56,31 @@ _More = Annotated[list[str], Query(max_length=100)]
 async def list_hosts(house: TheHouse, page: ThePage) -> wire.HostList:
     """The hosts that answer, with their facts; on the first page those that do not, with the reasons."""
     hosts = house.machines.hosts
-    answers = await ask_all(hosts.values(), lambda host: host_message(house.clock, host))
+    asked = [*hosts.values(), *await _unopened(house)]
+    answers = await ask_all(asked, lambda host: host_message(house.clock, host))
     found = page.of(answers.given.values(), by_fields("name", "id"))
     own = house.fleet.own.name
     return wire.HostList(
         hosts=tuple(host.model_copy(update={"server": own}) for host in found.entries),
-        away=await _away(house, answers.missing) if page.is_first else (),
+        away=await _away(house, asked, answers.missing) if page.is_first else (),
         next_after=found.next_after,
     )
 
 
-async def _away(house: House, missing: Mapping[str, InnkeeperError]) -> tuple[wire.HostAway, ...]:
+async def _unopened(house: House) -> Sequence[Host]:
+    """The hosts that were met in a former life of this server alone, and that nobody looks after."""
+    if house.neighbours is None or house.ownership is None:
+        return ()
+    unused = {fence.name for fence in house.ownership.fences if fence.second_address}
+    found = [host for host in house.unopened() if host.name not in unused]
+    return [host for host in found if (await house.neighbours.care_of(host.id)).owner is None]
+
+
+async def _away(
+    house: House, asked: Iterable[Host], missing: Mapping[str, InnkeeperError]
+) -> tuple[wire.HostAway, ...]:
     """The hosts of this server that do not answer, and those that are not used."""
-    hosts, own = house.machines.hosts, house.fleet.own.name
+    hosts, own = {host.name: host for host in asked}, house.fleet.own.name
     seen_at = await _seen_at(house) if missing else {}
     silent = (
         wire.HostAway(

@@ -14,6 +14,7 @@ from innkeeper.identity import roles
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.schedule.calendar.host import host_zone
+from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.schedule.model.enumerations import LogonType, TaskCreation, TaskRunFlags
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.registered import Registered, Run, RunFilter
@@ -31,6 +32,7 @@ from innkeeper.server.identity.subjects import (
     what_they_see,
 )
 from innkeeper.server.identity.visibility import sees_folder
+from innkeeper.server.known_machines import refuse_machines_of
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
 from innkeeper.wire import schedule as wire
 
@@ -136,6 +138,7 @@ async def register(
     request: wire.RegisterRequest, house: TheHouse, user: TheUser, caller: TheCaller
 ) -> wire.ScheduledTaskMessage:
     """Register a task, or only check it."""
+    await refuse_machines_of(TaskDefinition.from_xml(request.xml, strict=True), house, caller)
     task = await house.schedule.registry.register(
         request.path,
         request.xml,
@@ -271,7 +274,7 @@ def _logon_type(number: int) -> LogonType:
 async def _message(house: House, task: Registered) -> wire.ScheduledTaskMessage:
     definition = definition_of(task)
     # Off the loop: a zone's file may have to be read.
-    following = await asyncio.to_thread(definition.next_run_time, house.clock.now(), zone=host_zone())
+    following = await asyncio.to_thread(lambda: definition.next_run_time(house.clock.now(), zone=host_zone()))
     return wire.ScheduledTaskMessage(
         path=str(task.path),
         name=task.path.name,

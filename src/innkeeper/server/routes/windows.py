@@ -10,6 +10,7 @@ from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.http.paging import ThePage, by_fields
 from innkeeper.server.identity.needs import needs
+from innkeeper.server.known_machines import unknown_machines
 from innkeeper.server.messages import window_message, window_of
 from innkeeper.server.routes.asking import TheHouse
 from innkeeper.updates.window import Window
@@ -31,9 +32,7 @@ async def list_windows(house: TheHouse, page: ThePage) -> wire.WindowList:
 @router.post("", status_code=201, operation_id="add_window", dependencies=needs(Role.ADMINISTRATOR))
 async def add_window(request: wire.WindowRequest, house: TheHouse) -> wire.WindowMessage:
     """Add a window, or replace the one of this name."""
-    window = await house.windows.add(window_of(request))
-    house.trigger.wake()
-    return window_message(window, house.clock.now())
+    return await _add(request, house, None)
 
 
 @router.get("/{name}", operation_id="get_window", dependencies=needs(Role.VIEWER))
@@ -54,9 +53,7 @@ async def put_window(
             f"The window is called “{request.name}” in the request and “{name}” in its address.",
             advice="To rename a window, add it under its new name and remove the old one.",
         )
-    window = await house.windows.add(window_of(request), seen=await _seen(name, house, http))
-    house.trigger.wake()
-    return window_message(window, house.clock.now())
+    return await _add(request, house, await _seen(name, house, http))
 
 
 @router.delete(
@@ -66,6 +63,14 @@ async def remove_window(name: str, house: TheHouse, http: Request) -> None:
     """Remove a window."""
     await house.windows.remove(name, seen=await _seen(name, house, http))
     house.trigger.wake()
+
+
+async def _add(request: wire.WindowRequest, house: House, seen: Window | None) -> wire.WindowMessage:
+    window = window_of(request)
+    unknown = await unknown_machines(house, window)
+    window = await house.windows.add(window, seen=seen)
+    house.trigger.wake()
+    return window_message(window, house.clock.now()).model_copy(update={"unknown": tuple(unknown)})
 
 
 async def _seen(name: str, house: House, http: Request) -> Window | None:
@@ -80,4 +85,4 @@ async def _seen(name: str, house: House, http: Request) -> Window | None:
 
 
 def _tag(window: wire.WindowMessage) -> str:
-    return tag_of(window.model_dump_json(exclude={"open_now", "next"}).encode())
+    return tag_of(window.model_dump_json(exclude={"open_now", "next", "unknown"}).encode())
