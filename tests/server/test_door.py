@@ -17,6 +17,15 @@ from tests.serving import Service
         ("GET", "/v1/machines?after=%00", None, 422),
         ("GET", "/v1/updates?machine=a%00b", None, 422),
         ("GET", "/v1/machines/%00", None, 422),
+        ("POST", "/v1/updates", rb'{"machine": "web-1", "identifier": "a\u0000b", "label": "l"}', 422),
+        ("POST", "/v1/updates", rb'{"machine": "web-1", "identifier": "a", "label": "\\\\\u0000"}', 422),
+        (
+            "POST",
+            "/v1/updates",
+            '{"machine": "web-1", "identifier": "a", "label": "\\u0000"}'.encode("utf-16"),
+            422,
+        ),
+        ("PUT", "/v1/windows/w", rb'{"name": "w", "machines": ["a\u0000"]}', 422),
         ("GET", "/v1/nothing", None, 404),
         ("PUT", "/v1/machines", None, 405),
         ("POST", "/v1/machines/web-1/explode", None, 422),
@@ -45,6 +54,21 @@ def test_what_makes_no_sense_is_refused_with_problem_details(
     assert problem["hresult"] >= 0x80000000
     assert problem["detail"].endswith(".")
     assert problem["advice"]
+
+
+def test_what_looks_like_a_nul_and_is_none_is_taken(service: Service) -> None:
+    """A backslash and what follows it."""
+    body = {"machine": "web-1", "identifier": "nul", "label": r"\u0000", "start": "2031-01-01T00:00:00Z"}
+    with service.http() as http:
+        booked = http.post("/v1/updates", json=body)
+        assert booked.status_code == 201, booked.text
+        assert http.delete("/v1/updates/web-1/nul").status_code == 204
+
+
+def test_nobody_is_called_by_a_nul(service: Service) -> None:
+    """In a name that comes with a password."""
+    with service.http() as http:
+        assert http.get("/v1/inn", auth=("a\0b", "secret")).status_code == 401
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read_whole(service: Service) -> None:

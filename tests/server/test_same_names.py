@@ -28,6 +28,7 @@ from innkeeper.server.app import make_app
 from innkeeper.server.compose import Overrides, open_house
 from innkeeper.server.house import House
 from innkeeper.server.identity.subjects import machine_called
+from innkeeper.server.pages import rendering
 from innkeeper.server.settings import Settings
 from innkeeper.tasks.clock import FakeClock
 from innkeeper.wire.commands import Command
@@ -246,9 +247,67 @@ async def test_a_name_means_what_the_caller_sees(inn: Inn, grant: tuple[Reach, s
     ):
         assert response.status_code < 300, response.text
         assert "cellar/WEB-1" not in response.text
+        assert "attic/web-1" not in response.text
     await inn.house.tasks.wait(response.json()["task"]["id"])
     assert await inn.states() == (MachineState.RUNNING, MachineState.TURNED_OFF)
     assert (await inn.door.get(at("web-1"))).status_code == 409
+
+
+async def test_a_name_means_what_the_caller_sees_from_the_first_request_on(inn: Inn) -> None:
+    """Though no host was looked at before: the names of machines are waited for."""
+    ana = await _as_ana(inn, Grant(role=Role.OPERATOR, reach=Reach.MACHINE, name="attic/web-1"))
+    inn.house.board._looked_at = float("-inf")
+    inn.house.board._notices.clear()
+    shown = await inn.door.get(at("web-1"), auth=ana)
+    assert shown.status_code == 200, shown.text
+    assert (shown.json()["host"], shown.json()["title"]) == ("attic", "web-1")
+
+
+async def test_one_whose_namesake_is_hidden_is_told_by_its_plain_name(inn: Inn) -> None:
+    """In lists, lines, answers, refusals and pages; where both are seen, with their hosts."""
+    await asyncio.to_thread(rendering.load)
+    await inn.house.board.all()
+    ana = await _as_ana(inn, Grant(role=Role.VIEWER, reach=Reach.MACHINE, name="attic/web-1"))
+    body = {"machine": "attic/web-1", "identifier": "u", "label": "l", "start": "2030-01-01T00:00:00Z"}
+    assert (await inn.door.post("/v1/updates", json=body)).status_code == 201
+    lines = {"accept": "application/x-ndjson"}
+    for response in (
+        await inn.door.get("/v1/machines", auth=ana),
+        await inn.door.get("/v1/machines", auth=ana, headers=lines),
+        await inn.door.get("/v1/updates", auth=ana),
+        await inn.door.get("/v1/tonight", auth=ana),
+        await inn.door.get("/v1/checks", auth=ana),
+        await inn.door.post(at("attic/web-1", "/start"), auth=ana),
+        await inn.door.get("/machines", auth=ana),
+        await inn.door.get("/machines/web-1", auth=ana),
+    ):
+        assert "web-1" in response.text, response.text
+        for told in ("attic/web-1", "attic%2Fweb-1", "cellar/WEB-1"):
+            assert told not in response.text, _around(told, response.text)
+    (listed,) = (await inn.door.get("/v1/machines", auth=ana)).json()["machines"]
+    assert (listed["title"], listed["host"]) == ("web-1", "attic")
+    await inn.house.people.grants.give(
+        Granted(
+            realm=LOCAL_REALM,
+            name="ana",
+            is_group=False,
+            grant=Grant(role=Role.VIEWER, reach=Reach.MACHINE, name="cellar/WEB-1"),
+        )
+    )
+    both = (await inn.door.get("/v1/machines", auth=ana)).json()["machines"]
+    assert sorted(each["title"] for each in both) == sorted(_BOTH)
+
+
+def _around(text: str, where: str) -> str:
+    return where[max(where.find(text) - 200, 0) :][:400]
+
+
+async def test_a_machine_of_a_shared_name_is_unregistered_by_its_host_and_name(inn: Inn) -> None:
+    """Its namesake stays."""
+    answer = await inn.door.post(at("attic/web-1", "/unregister"))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["machine"] == "attic/web-1"
+    assert [each.title for each in await inn.house.machines.list()] == ["WEB-1", "db-1"]
 
 
 async def test_a_name_of_two_that_the_caller_may_not_see_is_not_there(inn: Inn) -> None:

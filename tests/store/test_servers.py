@@ -134,3 +134,18 @@ async def test_a_name_that_the_last_release_holds_is_refused(postgres_database: 
     engine.dispose()
     assert (await Servers(database).enrol("one")).alive
     await database.close()
+
+
+async def test_a_sign_of_life_that_was_on_its_way_brings_no_server_back(database: Database) -> None:
+    """One that has left is away at once, with what has failed; its next start clears that when it serves."""
+    servers = Servers(database)
+    first = await servers.enrol("one")
+    await servers.leave(first, "No host is there.")
+    assert not await servers.see(first)
+    (left,) = await servers.list()
+    assert (left.alive, left.trouble) == (False, "No host is there.")
+    second = await servers.enrol("one")
+    assert await servers.see(second)
+    await servers.announce(second, "127.0.0.1:1")
+    (now,) = await servers.list()
+    assert (now.alive, now.trouble) == (True, "")

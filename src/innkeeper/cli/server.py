@@ -118,6 +118,11 @@ def _print(session: Session, servers: tuple[ServerMessage, ...]) -> None:
         )
     session.out.print(made)
     for server in servers:
+        if server.trouble:
+            session.note(
+                f"{server.name} has failed: {server.trouble} If it is not to come back: "
+                f"innkeeper server retire {server.name}"
+            )
         for host in server.keeps:
             session.note(f"{server.name} keeps {host.name}. {host.reason}")
 

@@ -35,7 +35,7 @@ class MachineCollection:
         from innkeeper.client.machines import Machine
 
         if isinstance(name, int):
-            return Machine(self._transport, _called(self.list()[name]))
+            return Machine(self._transport, called(self.list()[name]))
         self._transport.send(calls.machine(name))
         return Machine(self._transport, name)
 
@@ -43,7 +43,7 @@ class MachineCollection:
         """All machines, by name."""
         from innkeeper.client.machines import Machine
 
-        return (Machine(self._transport, _called(message)) for message in self.list())
+        return (Machine(self._transport, called(message)) for message in self.list())
 
     def __len__(self) -> int:
         return len(self.list())
@@ -66,7 +66,7 @@ class MachineCollection:
         from innkeeper.client.machines import Machine
 
         response = VirtualPC(self._transport).register_virtual_machine(path, name)
-        return Machine(self._transport, response.name)
+        return Machine(self._transport, called(response))
 
     def accounts(self) -> tuple[WatchedMessage, ...]:
         """What all machines do and use, page by page."""
@@ -83,6 +83,6 @@ class MachineCollection:
         return self._transport.whole(calls.machines(select)).machines
 
 
-def _called(message: MachineMessage) -> str:
+def called(message: MachineMessage) -> str:
     """What a machine is called where another may have its name; a service of before only knows names."""
     return message.title or message.name

@@ -37,12 +37,13 @@ class Selection:
         return f"<Selection {self.text}>"
 
     def __iter__(self) -> Iterator[Machine]:
-        """The machines, by name."""
+        """The machines, by name; one whose name others have too is called by its host and its name."""
+        from innkeeper.client.machine_collection import called
         from innkeeper.client.machines import Machine
 
         for page in self._transport.pages(calls.machines(self.text)):
             for message in page.machines:
-                yield Machine(self._transport, message.name)
+                yield Machine(self._transport, called(message))
 
     def book_updates(
         self,

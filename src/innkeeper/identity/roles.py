@@ -46,6 +46,8 @@ class Resource:
     name: str = ""
     #: A machine's labels.
     labels: frozenset[str] = frozenset()
+    #: What a request calls it, where that is not its name: who may not see it is told no other.
+    asked: str = ""
     #: All by which a machine may be named, in small letters: never a name that another has too.
     names: frozenset[str] = frozenset()
 

@@ -89,6 +89,9 @@ class Directory(Protocol):
     async def namesakes(self, hosts: Collection[str]) -> Sequence[Place]:
         """Machines of other hosts with the name, or the UUID, of one on these; hosts by their ids."""
 
+    async def of_shared_names(self) -> Sequence[MachineEntry]:
+        """The machines whose names others have too, whatever the case of the letters."""
+
     async def of_host(self, host_id: str) -> Sequence[MachineEntry]:
         """The machines of one host."""
 

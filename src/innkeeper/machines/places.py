@@ -45,6 +45,8 @@ class Places:
         self._hosts: dict[str, dict[str, Place]] = {}
         self._by_name: dict[str, dict[str, Place]] = {}
         self._by_uuid: dict[str, dict[str, Place]] = {}
+        #: The names, in small letters, that machines of several hosts here have.
+        self._shared: set[str] = set()
         #: Machines of hosts that are not looked after here, whose names or UUIDs others have too.
         self._elsewhere: tuple[Place, ...] = ()
         self._elsewhere_by_name: Mapping[str, Sequence[Place]] = {}
@@ -73,7 +75,10 @@ class Places:
             self._forget(known)
         place = Place.of(machine)
         self._hosts[place.host][place.name] = place
-        self._by_name.setdefault(place.name.casefold(), {})[place.full_name] = place
+        same = self._by_name.setdefault(place.name.casefold(), {})
+        same[place.full_name] = place
+        if len(same) > 1:
+            self._shared.add(place.name.casefold())
         self._by_uuid.setdefault(place.uuid, {})[place.full_name] = place
 
     def forget(self, host: str, name: str) -> None:
@@ -139,6 +144,13 @@ class Places:
             if place.host not in found or place.name == name:
                 found[place.host] = place
         return list(found.values())
+
+    def of_shared_names(self) -> Iterator[Place]:
+        """The machines whose names others have too, as far as one of them is here."""
+        for name in sorted(self._shared.union(self._elsewhere_by_name)):
+            found = self.called(name)
+            if len(found) > 1:
+                yield from found
 
     def with_uuid(self, uuid: str) -> Sequence[Place]:
         """The hosts' machines with this UUID."""
@@ -229,6 +241,8 @@ class Places:
             index[by].pop(place.full_name, None)
             if not index[by]:
                 del index[by]
+        if len(self._by_name.get(place.name.casefold(), ())) < 2:
+            self._shared.discard(place.name.casefold())
 
 
 def _grouped(places: Iterable[Place], by: Callable[[Place], str]) -> Mapping[str, Sequence[Place]]:

@@ -148,6 +148,11 @@ class Board:
         self._hear_agents()
         return [self._notices[key] for key in self._order]
 
+    async def look_first(self) -> None:
+        """Wait for the first look at all hosts: before it no machine is known by its names."""
+        if self._looked_at == float("-inf"):
+            await self._refresh()
+
     async def count(self) -> int:
         """Return how many machines there are."""
         await self._refresh()

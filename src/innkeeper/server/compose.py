@@ -9,7 +9,7 @@ import datetime as dt
 import functools
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -241,7 +241,7 @@ async def _foundations(
         lease=dt.timedelta(seconds=settings.lease_seconds),
         during=extending_start,
     )
-    opened.push_async_callback(store.close)
+    opened.push_async_exit(_closing(store))
     events = _events(store, loops, opened)
     metrics = Metrics()
     events.subscribe(metrics.on_event)
@@ -259,6 +259,21 @@ async def _foundations(
         store=store,
         opened=opened,
     )
+
+
+def _closing(store: Store) -> Callable[..., Coroutine[None, None, None]]:
+    """What closes the store at the end of the service, and writes down for others why that came."""
+
+    async def close(_kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, InnkeeperError):
+            await store.close(error.sentence)
+        elif isinstance(error, Exception):
+            name = type(error).__name__  # its words may hold anything, and others read this
+            await store.close(f"It ended by an unexpected {name}, which its own log tells in full.")
+        else:
+            await store.close()
+
+    return close
 
 
 def _events(store: Store, loops: Loops, opened: contextlib.AsyncExitStack) -> EventBus:
@@ -428,10 +443,10 @@ async def _house(
         neighbours=neighbours,
         fleet=_servers(foundations, tasks),
         ownership=ownership,
-        unopened=lambda: [
+        unmet=lambda: [
             host
             for host in hypervisors
-            if ownership is not None and host.id and not ownership.is_open(host.name)
+            if ownership is not None and host.id and not ownership.has_met(host.name)
         ],
     )
 

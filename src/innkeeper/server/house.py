@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -43,6 +44,10 @@ from innkeeper.updates.windows import Windows
 
 class Probed(Protocol):
     """The database, for those who watch over the service."""
+
+    @property
+    def away_since(self) -> dt.datetime | None:
+        """Since when it is away; ``None`` while it answers."""
 
     async def probe(self) -> None:
         """Ask it something. Raises ``StoreAway`` where it does not answer in time."""
@@ -85,7 +90,7 @@ class House:
     fleet: Fleet
     #: Whose hosts are whose; ``None`` where no other server shares the database.
     ownership: Ownership | None
-    #: The hosts of the settings that were met in a former life, and are not this server's now.
-    unopened: Callable[[], Sequence[Host]] = tuple
+    #: The hosts of the settings that were met in a former life, and have not answered in this one.
+    unmet: Callable[[], Sequence[Host]] = tuple
     #: The other servers of the inn; ``None`` where there can be none.
     neighbours: Neighbours | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from innkeeper.errors import ErrorCode, HypervisorError, InvalidArgument, MachineAmbiguous, MachineNotFound
@@ -45,7 +46,8 @@ async def refuse_machines_of(definition: TaskDefinition, house: House, caller: C
     """
     for named in machines_of(definition):
         found = await known_machine(house, named)
-        refuse(caller, Role.OPERATOR, machine(named) if found is None else found)
+        resource = machine(named) if found is None else dataclasses.replace(found, asked=named)
+        refuse(caller, Role.OPERATOR, resource)
         if found is None:
             raise MachineNotFound(
                 f"There is no machine “{named}”, on which the task is to work.",

@@ -45,7 +45,7 @@ class MachineDisks:
             if wanted.intersection(files):
                 return [
                     DiskUse(
-                        machine=machine.name,
+                        machine=machine.title,
                         state=machine.state.words,
                         is_live=machine.state is not MachineState.TURNED_OFF,
                         under_undo_disk=over and image != disk.path,

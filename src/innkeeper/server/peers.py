@@ -169,7 +169,9 @@ class Peers:
         if not anew and believed is not None and now - believed[0] < _BELIEVED_SECONDS:
             return believed[1]
         name, groups, role = await asyncio.to_thread(self._look_up, credentials)
-        given = await self._given(Known(user=name, groups=groups))
+        # Who rules the inn is given no more by the tables, and asks what is wrong while those are away.
+        rules = role is Role.ADMINISTRATOR
+        given = () if rules else await self._given(Known(user=name, groups=groups))
         own = () if role is None else (Grant(role=role),)
         caller = _caller(name, groups, (*own, *given))
         if len(self._known) >= _MAX_KNOWN:

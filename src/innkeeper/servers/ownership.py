@@ -133,6 +133,11 @@ class Ownership:
         fence = self._by_name.get(name)
         return fence is not None and fence.is_open
 
+    def has_met(self, name: str) -> bool:
+        """Whether the host of this name in the settings has said who it is, in this life of the server."""
+        fence = self._by_name.get(name)
+        return fence is not None and bool(fence.host_id)
+
     def may_begin(self, name: str) -> bool:
         """Whether new work may begin on the host of this name: not where it is handed over, nor drained."""
         fence = self._by_name.get(name)

@@ -24,8 +24,8 @@ class ServerStore(Protocol):
     async def set_state(self, server_id: str, state: ServerState) -> bool:
         """Change the part that a server takes; returns whether there is such a server."""
 
-    async def leave(self, server: Server) -> None:
-        """Give the name up at once, at the end of this start."""
+    async def leave(self, server: Server, trouble: str = "") -> None:
+        """Give the name up at once, at the end of this start; ``trouble`` says why it failed."""
 
 
 class LeaseStore(Protocol):

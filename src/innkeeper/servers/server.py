@@ -27,6 +27,8 @@ class Server:
     last_seen: dt.datetime
     #: Until then it has its name, unless it gives it up or shows that it lives.
     until: dt.datetime | None = None
+    #: Why its last start failed, or it broke off, in a sentence; empty where it has ended in good order.
+    trouble: str = ""
     #: Whether ``until`` lies ahead by the database's clock: those of servers may differ.
     alive: bool
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import fcntl
 import logging
 import threading
@@ -104,6 +105,11 @@ class Database:
     def trouble(self) -> str:
         """What is wrong with the database, in one sentence; empty while it answers."""
         return self._writes.trouble or self._reads.trouble
+
+    @property
+    def away_since(self) -> dt.datetime | None:
+        """Since when the database is away; ``None`` while it answers."""
+        return self._writes.since or self._reads.since
 
     @classmethod
     async def connect(cls, url: sa.URL, name: str = "") -> Self:

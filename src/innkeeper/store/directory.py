@@ -56,6 +56,12 @@ class SqlDirectory:
         rows = await self._database.read(lambda c: c.execute(query).all())
         return sorted((Place(**row._mapping) for row in rows), key=lambda place: place.key)
 
+    async def of_shared_names(self) -> Sequence[MachineEntry]:
+        """The machines whose names others have too, whatever the case of the letters."""
+        shared = sa.select(_machine.folded).group_by(_machine.folded).having(sa.func.count() > 1)
+        query = sa.select(machine_directory).where(_machine.folded.in_(shared))
+        return await self._machines(query.order_by(_machine.name, _machine.host))
+
     async def of_host(self, host_id: str) -> Sequence[MachineEntry]:
         """The machines of one host."""
         return await self._machines(sa.select(machine_directory).where(_machine.host_id == host_id))

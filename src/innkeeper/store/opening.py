@@ -85,11 +85,14 @@ class Store:
         """Whether other servers may use the store too."""
         return not self.database.is_sqlite
 
-    async def close(self) -> None:
-        """Give the server's name up and close the database; the engine is closed by then."""
+    async def close(self, trouble: str = "") -> None:
+        """Give the server's name up and close the database; the engine is closed by then.
+
+        ``trouble`` says why this start has failed.
+        """
         try:
             with patience.bounded(_LEAVING_SECONDS):
-                await self.servers.leave(self.server)
+                await self.servers.leave(self.server, trouble)
         except ServiceError as error:  # the name is free when its time has run out
             _log.warning("store.name_kept", server=self.server.name, error=str(error))
         finally:

@@ -52,13 +52,14 @@ class Servers:
                 "last_seen": moment(connection),
                 "until": moment(connection, later=self._ttl),
             }
-            return bool(connection.execute(_own_row(server).values(seen)).rowcount)
+            here = _own_row(server).where(servers.c.until.is_not(None))
+            return bool(connection.execute(here.values(seen)).rowcount)
 
         return await self._database.write(see)
 
     async def announce(self, server: Server, address: str) -> None:
         """Record where the server's peers reach it."""
-        update = _own_row(server).values(address=address)
+        update = _own_row(server).values(address=address, trouble="")
         await self._database.write(lambda c: c.execute(update))
 
     async def seen_as(self) -> str:
@@ -88,9 +89,13 @@ class Servers:
 
         return await self._database.write(change)
 
-    async def leave(self, server: Server) -> None:
-        """Give the name up at once, at the end of this start."""
-        await self._database.write(lambda c: c.execute(_own_row(server).values(until=moment(c))))
+    async def leave(self, server: Server, trouble: str = "") -> None:
+        """Give the name up at once, at the end of this start; ``trouble`` says why it failed.
+
+        A sign of life that was on its way brings it back no more.
+        """
+        update = _own_row(server).values(until=None, trouble=trouble)
+        await self._database.write(lambda c: c.execute(update))
 
     def _enrol(self, connection: sa.Connection, name: str, home: str, version: str) -> Server:
         if connection.dialect.name == "postgresql":
@@ -205,5 +210,6 @@ def _server(row: sa.Row[tuple[object, ...]]) -> Server:
         started_at=row.started_at,
         last_seen=row.last_seen,
         until=row.until,
+        trouble=row.trouble,
         alive=bool(row.alive),
     )

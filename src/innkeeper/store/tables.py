@@ -116,6 +116,8 @@ servers = sa.Table(
     sa.Column("started_at", Instant),
     # Until then the name is its own.
     sa.Column("until", Instant),
+    # Why its last start failed, in a sentence.
+    sa.Column("trouble", Words, nullable=False, server_default=""),
 )
 
 host_leases = sa.Table(

@@ -132,6 +132,11 @@ class Waiting:
         with self._guard:
             return self._sentence() if self._since is not None else ""
 
+    @property
+    def since(self) -> dt.datetime | None:
+        """Since when the database is away; ``None`` while it answers."""
+        return self._since
+
     def close(self) -> None:
         """End all waiting."""
         self._closing.set()

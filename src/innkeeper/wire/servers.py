@@ -33,6 +33,8 @@ class ServerMessage(Message):
     #: Since when it runs.
     since: AwareDatetime | None
     last_seen: AwareDatetime
+    #: Why its last start failed, or it broke off; empty where it has ended in good order.
+    trouble: str = ""
     #: The hosts that it looks after, or looked after last.
     hosts: tuple[str, ...]
     #: The hosts that it takes only while no other server can.

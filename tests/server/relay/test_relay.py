@@ -401,3 +401,14 @@ async def test_a_name_that_machines_of_two_servers_have_is_refused_at_each_door(
         assert refused.status_code == 409, refused.text
         assert refused.json()["error"] == "MachineAmbiguous"
         assert "attic/twin and cellar/twin" in refused.json()["detail"]
+
+
+async def test_a_nul_is_refused_before_anything_is_looked_up(inn: Inn) -> None:
+    """PostgreSQL takes none: neither the door that is asked nor the one that looks after a machine does."""
+    for each in inn:
+        for body in ({"machine": "a\0", "identifier": "u", "label": "l"},
+                     {"machine": "mail", "identifier": "u", "label": "l\0"}):  # fmt: skip
+            answer = await each.http.post("/v1/updates", json=body)
+            assert (answer.status_code, answer.json()["code"]) == (422, "ERROR_INVALID_NAME"), answer.text
+        form = await each.http.post("/v1/windows", json={"name": "a\0", "opens_at": "22:00", "zone": "UTC"})
+        assert form.json()["code"] == "ERROR_INVALID_NAME", form.text

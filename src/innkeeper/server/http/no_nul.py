@@ -1,7 +1,9 @@
-"""Refuse the NUL character in paths and queries: it is in no name, and PostgreSQL takes no text with it."""
+"""Refuse the NUL character in what is asked: it is in no name, and PostgreSQL takes no text with it."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,12 +23,36 @@ class NoNul:
         if scope["type"] not in ("http", "websocket") or not _has_nul(scope):
             await self._app(scope, receive, send)
             return
-        refused = InvalidArgument(
-            "The request's path or query holds a NUL character, which is in no name.",
-            code=ErrorCode.ERROR_INVALID_NAME,
-            advice="Leave out %00.",
-        )
-        await response_of(refused)(scope, receive, send)
+        await response_of(_refused("path or query", "%00"))(scope, receive, send)
+
+
+def refuse_nul_in_json(body: bytes) -> None:
+    r"""Raise ``InvalidArgument`` for a body of JSON with a NUL character in a text or in a name of a field.
+
+    ``\\u0000`` is none: that is a backslash, and a word.
+    """
+    if b"u0000" not in body and b"\0" not in body:
+        return
+    try:
+        parsed = json.dumps(json.loads(body))
+    except (ValueError, RecursionError):  # whoever reads it says so
+        return
+    if r"\u0000" in parsed.replace("\\\\", ""):
+        raise _refused("body", r"\u0000")
+
+
+def refuse_nul_in_form(values: Iterable[object]) -> None:
+    """Raise ``InvalidArgument`` for a form with a NUL character in a text."""
+    if any(isinstance(value, str) and "\0" in value for value in values):
+        raise _refused("form", "it")
+
+
+def _refused(where: str, what: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"The request's {where} holds a NUL character, which is in no name and no text.",
+        code=ErrorCode.ERROR_INVALID_NAME,
+        advice=f"Leave out {what}.",
+    )
 
 
 def _has_nul(scope: Scope) -> bool:

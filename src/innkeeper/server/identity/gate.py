@@ -106,6 +106,8 @@ class Gate:
             name, _, password = base64.b64decode(text, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return None
+        if "\0" in name:  # nobody is called so, and PostgreSQL does not even look
+            return None
         user, at, realm = name.rpartition("@")
         if not at:
             realm, _, user = name.partition("\\")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +13,9 @@ from innkeeper.server.http.callers import CALLER
 from innkeeper.server.http.problems import response_of
 from innkeeper.server.identity.session_revocation import LOOK_SECONDS, RevocableRequest, Revocations
 from innkeeper.server.relay.vouching import drop_vouching
+
+#: Probes ask nobody who they are, and are answered while nobody can be looked up.
+_ASK_NOBODY: Final = frozenset({"/livez", "/readyz"})
 
 
 class Recognition(Protocol):
@@ -56,6 +59,10 @@ class Identify:
             await self._app(scope, receive, send)
             return
         drop_vouching(scope)
+        if scope["path"] in _ASK_NOBODY:
+            scope[CALLER] = None
+            await self._app(scope, receive, send)
+            return
         try:
             caller = await self._gate.caller(HTTPConnection(scope))
         except InnkeeperError as refused:

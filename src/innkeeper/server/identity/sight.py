@@ -1,8 +1,10 @@
-"""Middleware: names in a request mean machines among those that its caller may see."""
+"""Middleware: names in a request and its answer mean machines among those that the caller may see."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -12,7 +14,11 @@ from innkeeper.machines.directory import MachineEntry
 from innkeeper.machines.sight import Placed, seeing
 from innkeeper.server.house import House
 from innkeeper.server.http.callers import CALLER
+from innkeeper.server.http.plain_names import PlainNames
 from innkeeper.server.identity.subjects import resource_of
+
+#: What people have written is told as they wrote it: in scheduled tasks names mean one of all machines.
+_WRITTEN: Final = ("/v1/schedule", "/schedule")
 
 
 class Sight:
@@ -28,8 +34,27 @@ class Sight:
         if caller is None or caller.may(Role.VIEWER):
             await self._app(scope, receive, send)
             return
+        await self._house.board.look_first()
+        names = await self._plain_names(caller) if _tells_titles(scope) else {}
+        if names:
+            # What is packed already cannot be read.
+            headers = [header for header in scope["headers"] if header[0] != b"accept-encoding"]
+            scope, send = {**scope, "headers": headers}, PlainNames(send, names)
         with seeing(lambda found: self._sees(caller, found)):
             await self._app(scope, receive, send)
+
+    async def _plain_names(self, caller: Caller) -> Mapping[str, str]:
+        """The plain names of machines that are told from namesakes of which the caller sees none."""
+        neighbours = self._house.neighbours
+        elsewhere = () if neighbours is None else await neighbours.of_shared_names()
+        found: dict[str, Placed] = {each.key: each for each in elsewhere}
+        found |= {each.key: each for each in self._house.machines.places.of_shared_names()}
+        seen: dict[str, list[Placed]] = defaultdict(list)
+        for each in found.values():
+            if self._sees(caller, each):
+                seen[each.name.casefold()].append(each)
+        alone = (several[0] for several in seen.values() if len(several) == 1)
+        return {f"{each.host}/{each.name}": each.name for each in alone}
 
     def _sees(self, caller: Caller, found: Placed) -> bool:
         if isinstance(found, MachineEntry):
@@ -41,3 +66,7 @@ class Sight:
         title, neighbours = f"{found.host}/{found.name}", self._house.neighbours
         labels = () if neighbours is None else neighbours.labels(found.key)
         return caller.may(Role.VIEWER, machine(title, labels, names=(title, found.key)))
+
+
+def _tells_titles(scope: Scope) -> bool:
+    return scope["type"] == "http" and not scope["path"].startswith(_WRITTEN)

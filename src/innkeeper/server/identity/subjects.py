@@ -195,7 +195,7 @@ def machine_called(house: House, name: str) -> Resource:
     """Return a machine, by any reference to it, as a resource with the labels it was last seen with."""
     known = house.board.known(name)
     if known is not None:
-        return resource_of(known)
+        return dataclasses.replace(resource_of(known), asked=name)
     return machine(name, () if house.neighbours is None else house.neighbours.labels(name))
 
 
@@ -233,9 +233,10 @@ def resource_of_lock(house: House, lock: str | None, about: str) -> Resource:
 def unseen(resource: Resource) -> InnkeeperError:
     """Return the error for a resource that does not exist, also used for one the caller may not see."""
     if resource.kind is Reach.MACHINE:
+        asked = resource.asked or resource.name
         return MachineNotFound(
-            f"There is no machine “{resource.name}”.",
-            machine=resource.name,
+            f"There is no machine “{asked}”.",
+            machine=asked,
             advice="innkeeper machine list shows all of them.",
         )
     return ScheduleError(

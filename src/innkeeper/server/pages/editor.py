@@ -169,7 +169,7 @@ async def _page(request: Request, editing: Editing, *, status: int = 200) -> Res
         "mistakes": editing.mistakes,
         "days": [name for name, _ in DAYS],
         "operations": [str(command) for command in Command],
-        "machines": [machine.name for machine in machines],
+        "machines": [machine.title or machine.name for machine in machines],
         "zones": zone_database.names(),
     }
     return await show(request, "schedule_edit.html", values, here="Schedule", status=status)

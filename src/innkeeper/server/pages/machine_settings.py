@@ -58,18 +58,30 @@ async def save(request: Request) -> Response:
     try:
         if wanted:
             body = ChangeRequest.model_validate(wanted)
-            made = await Door(request).patch(f"/machines/{kept(made.name)}", ConfigurationMessage, body)
+            made = await Door(request).patch(f"/machines/{_kept(request)}", ConfigurationMessage, body)
     except InnkeeperError as error:
         nouns = {SETTINGS[key].setting.noun: key for key in wanted}
         return await _page(request, made, given, [mistake_of(error, nouns)])
-    return RedirectResponse(f"/machines/{quote(made.name, safe='')}", 303)
+    renamed = f"{made.host}/{made.name}" if "/" in _asked(request) else made.name
+    here = renamed if "name" in wanted else _asked(request)
+    return RedirectResponse(f"/machines/{quote(here, safe='')}", 303)
 
 
 async def _made(request: Request) -> ConfigurationMessage:
-    door, name = Door(request), request.path_params["name"]
-    found = await door.get(f"/machines/{kept(name)}", MachineMessage)
-    refuse(caller_of(request), Role.ADMINISTRATOR, on_machine(found.name, found.labels))
-    return await door.get(f"/machines/{kept(name)}/configuration", ConfigurationMessage)
+    door, name = Door(request), _kept(request)
+    found = await door.get(f"/machines/{name}", MachineMessage)
+    names = (f"{found.host}/{found.name}", found.key)
+    refuse(caller_of(request), Role.ADMINISTRATOR, on_machine(found.title, found.labels, names=names))
+    return await door.get(f"/machines/{name}/configuration", ConfigurationMessage)
+
+
+def _asked(request: Request) -> str:
+    """What the machine is called in the page's address: its name, or its host and its name."""
+    return str(request.path_params["name"])
+
+
+def _kept(request: Request) -> str:
+    return kept(_asked(request))
 
 
 def _filled_in(form: Form) -> tuple[dict[str, SettingValue], list[Mistake]]:
@@ -128,6 +140,6 @@ async def _page(
     mistakes: Sequence[Mistake] = (),
 ) -> Response:
     fields = [_field(declared, given[declared.key]) for declared in _EDITED]
-    values = {"made": made, "fields": fields, "mistakes": mistakes}
+    values = {"made": made, "machine": _asked(request), "fields": fields, "mistakes": mistakes}
     status = 422 if mistakes else 200
     return await show(request, "machine_settings.html", values, here="Machines", status=status)

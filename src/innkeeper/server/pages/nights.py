@@ -213,7 +213,7 @@ async def _stays(
     bookings = {(update.machine, update.identifier): update for update in updates}
     by_task = {update.task_id: update for update in updates if update.task_id is not None}
     machines = (await whole(door, "/machines", MachineList)).machines
-    hosts = {machine.name: machine.host for machine in machines}
+    hosts = {machine.title or machine.name: machine.host for machine in machines}
     predicted = {entry.task_id: entry for entry in plan if entry.task_id is not None}
     runs = [
         _of_run(task, by_task.get(task.id), predicted.get(task.id), hosts)

@@ -22,6 +22,8 @@ from innkeeper.servers.server import Server
 _BELIEVED_SECONDS: Final = 1.0
 #: For so long a server that did not answer is taken for one that does not.
 _SILENT_SECONDS: Final = 5.0
+#: So often it is read which names several machines have, for callers who do not see them all.
+_SHARED_SECONDS: Final = 5.0
 _MOST_LABELS: Final = 10_000
 
 
@@ -100,6 +102,8 @@ class Neighbours:
         self._silent: dict[str, _Silence] = {}
         #: Of the machines that were found last, by their keys and what they were asked for by, in one case.
         self._labels: dict[str, frozenset[str]] = {}
+        self._shared: Sequence[MachineEntry] = ()
+        self._shared_at = float("-inf")
 
     async def announce(self, address: str) -> None:
         """Record where the others reach this server."""
@@ -126,6 +130,15 @@ class Neighbours:
         """Return a machine on another server's host, as it was seen last; ``None`` where none is known."""
         place = await self._find_machine(reference)
         return None if place is None else place.machine
+
+    async def of_shared_names(self) -> Sequence[MachineEntry]:
+        """The machines of all servers whose names others have too, as they were read a moment ago."""
+        now = asyncio.get_running_loop().time()
+        if now - self._shared_at > _SHARED_SECONDS:
+            self._shared = await self.directory.of_shared_names()
+            self._shared_at = now
+            self._note_labels({entry.key: frozenset(entry.labels) for entry in self._shared})
+        return self._shared
 
     def labels(self, name: str) -> frozenset[str]:
         """Return the labels that a machine elsewhere was last found with; none for one not asked for here."""

@@ -19,6 +19,7 @@ from innkeeper.identity.roles import Resource
 from innkeeper.server.http.body_limit import BodyLimit
 from innkeeper.server.http.callers import CALLER
 from innkeeper.server.http.kept_slashes import with_slashes
+from innkeeper.server.http.no_nul import refuse_nul_in_json
 from innkeeper.server.http.problems import response_of
 from innkeeper.server.identity.acts import is_act, tell_refused
 from innkeeper.server.identity.needs import Need, caller_of, declared_in, refuse
@@ -77,6 +78,7 @@ class Relay:
             await gather(self._app, self._neighbours, gathered, caller, scope, receive, send)
             return
         request = await _Request.read(scope, receive)
+        refuse_nul_in_json(request.body)
         place = await self._place(found, request)
         if place is None:
             await self._app(scope, request.receive, send)
@@ -168,7 +170,9 @@ class Relay:
     @staticmethod
     async def _resource(need: Need, place: Elsewhere, connection: HTTPConnection) -> Resource | None:
         if place.machine is not None:
-            return resource_of(place.machine)
+            asked = await need.on.where(connection) if need.on.where is not None else None
+            name = "" if asked is None else asked.name
+            return dataclasses.replace(resource_of(place.machine), asked=name)
         return (
             await need.on.find(connection) if need.on.find is not None and need.on.kind is Kind.INN else None
         )

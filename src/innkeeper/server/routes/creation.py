@@ -39,8 +39,8 @@ async def register_machine(request: wire.RegisterRequest, house: TheHouse) -> Ma
 async def unregister_machine(name: str, house: TheHouse) -> wire.UnregisteredMessage:
     """Unregister a machine, and keep all its files."""
     machine = await house.machines.get(name)
-    path = await house.creation.unregister(machine.name)
-    return wire.UnregisteredMessage(machine=machine.name, path=path)
+    path = await house.creation.unregister(machine.key)
+    return wire.UnregisteredMessage(machine=machine.title, path=path)
 
 
 @router.get("/{name}/deletion", operation_id="plan_deletion", dependencies=_UNMAKE)

@@ -195,7 +195,7 @@ async def connect(request: wire.ConnectRequest, house: TheHouse) -> wire.Connect
     """Connect a machine that is off to an export for each of its VHDs, which QEMU would misread."""
     machine = await house.machines.get(request.machine)
     return wire.ConnectedMessage(
-        machine=machine.name, targets=tuple(await house.machines.connect_disks(machine.name))
+        machine=machine.title, targets=tuple(await house.machines.connect_disks(machine.key))
     )
 
 

@@ -117,7 +117,9 @@ def _readiness(house: House) -> str:
 async def _lacks(house: House) -> str:
     # Anybody may ask: what the hosts are, and what is wrong with them, /v1/health tells those it knows.
     if await _database_trouble(house):
-        return "The database does not answer. It is waited for.\n"
+        since = house.database.away_since
+        told = "does not answer" if since is None else f"is away since {since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"The database {told}. It is waited for.\n"
     hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
     if any(host.ok for host in hosts):
         return ""

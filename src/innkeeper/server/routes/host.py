@@ -56,7 +56,7 @@ _More = Annotated[list[str], Query(max_length=100)]
 async def list_hosts(house: TheHouse, page: ThePage) -> wire.HostList:
     """The hosts that answer, with their facts; on the first page those that do not, with the reasons."""
     hosts = house.machines.hosts
-    asked = [*hosts.values(), *await _unopened(house)]
+    asked = [*hosts.values(), *await _unmet(house)]
     answers = await ask_all(asked, lambda host: host_message(house.clock, host))
     found = page.of(answers.given.values(), by_fields("name", "id"))
     own = house.fleet.own.name
@@ -67,12 +67,12 @@ async def list_hosts(house: TheHouse, page: ThePage) -> wire.HostList:
     )
 
 
-async def _unopened(house: House) -> Sequence[Host]:
+async def _unmet(house: House) -> Sequence[Host]:
     """The hosts that were met in a former life of this server alone, and that nobody looks after."""
     if house.neighbours is None or house.ownership is None:
         return ()
     unused = {fence.name for fence in house.ownership.fences if fence.second_address}
-    found = [host for host in house.unopened() if host.name not in unused]
+    found = [host for host in house.unmet() if host.name not in unused]
     return [host for host in found if (await house.neighbours.care_of(host.id)).owner is None]
 
 

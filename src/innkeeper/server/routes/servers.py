@@ -59,6 +59,7 @@ def _message(house: House, view: ServerView) -> wire.ServerMessage:
         address=server.address,
         since=server.started_at,
         last_seen=server.last_seen,
+        trouble="" if server.alive else server.trouble,
         hosts=view.hosts or _own_hosts(house, view),
         stands_in_for=view.stands_in_for,
         keeps=tuple(
