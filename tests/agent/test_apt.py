@@ -56,15 +56,20 @@ class AptGuest:
         )
 
     def publish(
-        self, name: str, version: str, files: dict[str, str] | None = None, breaks: bool = False
+        self,
+        name: str,
+        version: str,
+        files: dict[str, str] | None = None,
+        breaks: bool = False,
+        head: str = "",
     ) -> Path:
-        """Build a package and add it to the repository."""
+        """Build a package and add it to the repository; ``head`` are more lines of its control file."""
         tree = self._root / "build" / f"{name}-{version}"
         (tree / "DEBIAN").mkdir(parents=True)
         control = (
             f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Ana <ana@example.org>\n"
         )
-        (tree / "DEBIAN/control").write_text(control + "Description: a test\n")
+        (tree / "DEBIAN/control").write_text(f"{control}{head}Description: a test\n")
         if breaks:
             (tree / "DEBIAN/preinst").write_text("not a program\n")
             (tree / "DEBIAN/preinst").chmod(0o755)
@@ -91,8 +96,9 @@ class AptGuest:
         status.write_text(head + package + rest)
 
     def install(self, package: Path) -> None:
-        """Install a package file, as the guest's administrator once did."""
-        command = ["dpkg", f"--root={self._root}", "--force-not-root", "--log=/dev/null", "-i", str(package)]
+        """Install a package file, as the guest's administrator once did, whatever it lacks."""
+        command = ["dpkg", f"--root={self._root}", "--force-not-root", "--force-depends", "--log=/dev/null"]
+        command += ["-i", str(package)]
         environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
 
@@ -220,7 +226,52 @@ async def test_what_is_held_back_is_named(apt_guest: AptGuest, apt_host: Host) -
     agent = await apt_host.session()
     await agent.start_task("", "u1", b"")
     task = await ended(agent, "u1")
-    assert (task.status, task.text) == (UpdateStatus.SUCCESS, "Nothing was updated; held back: hello.")
+    assert (task.status, task.text) == (
+        UpdateStatus.SUCCESS,
+        "Nothing was updated; held back: hello (on hold).",
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        ("Conflicts: world\n", "others would have to be removed"),
+        ("Depends: absent\n", "its dependencies are not met"),
+    ],
+)
+async def test_what_is_kept_back_is_named_with_why(
+    apt_guest: AptGuest, apt_host: Host, head: str, why: str
+) -> None:
+    """The update removes nothing."""
+    apt_guest.publish("hello", "2.0", head=head)
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    assert (await ended(agent, "u1")).text == f"Nothing was updated; held back: hello ({why})."
+    assert list(await agent.scan()) == []
+
+
+async def test_what_an_installed_package_lacks_is_installed(apt_guest: AptGuest, apt_host: Host) -> None:
+    """By the update, under its undo point; a preparation only says that it will be."""
+    apt_guest.install(apt_guest.publish("shop", "1.0", head="Depends: till\n"))
+    apt_guest.publish("till", "1.0")
+    agent = await apt_host.session()
+    found, _ = await prepared(agent, "u1")
+    assert (found.state, "has to be repaired first" in found.text) == (PreparationState.READY, True)
+    await agent.start_task("", "u1", b"")
+    task = await ended(agent, "u1")
+    assert (task.status, [change.name for change in task.packages]) == (UpdateStatus.SUCCESS, ["till"])
+
+
+async def test_nothing_is_removed_to_mend_what_is_lacking(apt_guest: AptGuest, apt_host: Host) -> None:
+    """apt would remove the package that lacks something: that is a person's decision."""
+    apt_guest.install(apt_guest.publish("shop", "1.0", head="Depends: absent\n"))
+    apt_guest.publish("hello", "2.0")
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    task = await ended(agent, "u1")
+    assert (task.status, task.packages, task.unchanged) == (UpdateStatus.FAILED, (), True)
+    assert "apt would remove shop to mend that" in task.text
+    assert "shop : Depends: absent" in task.text
 
 
 async def test_an_old_complaint_of_dpkg_fails_no_update(apt_guest: AptGuest, apt_host: Host) -> None:
@@ -319,7 +370,7 @@ async def test_a_preparation_finds_nothing_to_do(apt_guest: AptGuest, apt_host: 
     found, _ = await prepared(agent, "u1", attempt="2")
     assert (found.state, found.text) == (
         PreparationState.NOTHING,
-        "Nothing was updated; held back: hello.",
+        "Nothing was updated; held back: hello (on hold).",
     )
 
 
@@ -337,10 +388,9 @@ async def test_a_preparation_fails_with_the_cause(apt_guest: AptGuest, apt_host:
     found, _ = await prepared(agent, "u1", attempt="3")
     assert (found.state, "no package source" in found.text) == (PreparationState.FAILED, True)
     (root / "etc/apt/sources.list").write_text(f"deb [trusted=yes] file:{root}/srv/repo ./\n")
-    status = root / "var/lib/dpkg/status"
-    status.write_text(status.read_text().replace("Package: world\n", "Package: world\nDepends: absent\n"))
+    apt_guest.install(apt_guest.publish("shop", "1.0", head="Depends: absent\n"))
     found, _ = await prepared(agent, "u1", attempt="4")
-    assert (found.state, "world : Depends: absent" in found.text) == (PreparationState.FAILED, True)
+    assert (found.state, "shop : Depends: absent" in found.text) == (PreparationState.FAILED, True)
 
 
 async def test_a_preparation_repairs_nothing(apt_guest: AptGuest, apt_host: Host) -> None:

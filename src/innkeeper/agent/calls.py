@@ -48,7 +48,7 @@ class Calls:
             "health": lambda message: {"health": health(places, message.get("history") is True)},
             "sessions": lambda message: {"sessions": logons.sessions(places)},
             "log_off": lambda message: {"count": logons.log_off(places)},
-            "scan": lambda message: waiting(),
+            "scan": lambda message: waiting(places),
             "evidence": lambda message: {"evidence": evidence(places, _texts(message["units"]))},
         }
 

@@ -9,7 +9,6 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
 #: No questions, no translations: what is parsed is the untranslated text.
 ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
-    "NEEDRESTART_MODE": "l",
     "LC_ALL": "C",
     "LANG": "C",
 }

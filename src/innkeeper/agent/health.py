@@ -14,7 +14,7 @@ from innkeeper.agent.listeners import any_ports, listeners
 from innkeeper.agent.mounts import mounts
 from innkeeper.agent.places import Places, read_text
 from innkeeper.agent.report import Report
-from innkeeper.agent.run import Run
+from innkeeper.agent.run import NoRun
 from innkeeper.wire.session import Message
 
 #: How long one check script may take, in seconds.
@@ -81,7 +81,7 @@ def _failed_units(places: Places) -> List[str]:
 
 
 def _complaints(places: Places) -> List[str]:
-    report = Report(Run(os.devnull))
+    report = Report(NoRun())
     return _backend(places)(places, report).complaints()
 
 

@@ -166,6 +166,16 @@ class Run:
             self._lock = None
 
 
+class NoRun(Run):
+    """Nobody's run: what is reported of it goes nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__(os.devnull)
+
+    def write(self, event: Json) -> None:
+        """Forget the event."""
+
+
 def _event(line: bytes) -> Json:
     try:
         event = json.loads(line.decode("utf-8", "replace"))

@@ -2,11 +2,12 @@
 
 import os
 import re
-from typing import List, Optional
+from typing import List, Optional, Set
 
-from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, Backend, expect_success
+from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, UNMET, Backend, expect_success
 from innkeeper.agent.backends.cause import cause
 from innkeeper.agent.backends.quiet import Quiet
+from innkeeper.agent.backends.stepped import count
 from innkeeper.agent.command import Answer, ask
 from innkeeper.agent.journal import PackageChange
 from innkeeper.agent.packages import Installed, parse_installed
@@ -35,7 +36,16 @@ _FILE = re.compile(r"^(Hit|Get|Ign|Err):\d+ (\S+) (\S+)", re.MULTILINE)
 _REFUSED = re.compile(r"^[EW]: The repository '(\S+) (\S+)", re.MULTILINE)
 #: ``Inst name [old] (new …)``; without ``[old]`` for what is new.
 _PLANNED = re.compile(r"^Inst (\S+)(?: \[([^\]]*)\])? \((\S+)", re.MULTILINE)
-_HEADINGS = ("The following packages have been kept back:", "The following upgrades have been deferred")
+#: Name and source of ``Inst name [old] (new Debian-Security:12/stable-security [amd64])``.
+_ORIGIN = re.compile(r"^Inst (\S+)(?: \[[^\]]*\])? \(\S+((?: [^\[\)]*)?)", re.MULTILINE)
+#: The headings of what has a newer version and stays, in apt's plan.
+_KEPT = "The following packages have been kept back:"
+_PHASED = "The following upgrades have been deferred due to phasing:"
+_REMOVED = re.compile(r"^Remv (\S+)", re.MULTILINE)
+#: A plan ends so where installed packages lack what they depend on.
+_BROKEN = re.compile(r"--fix-broken|-f install|Unmet dependencies")
+_UNREAD = re.compile(r"^[EW]: (?:Failed to fetch|The repository|GPG error).*", re.MULTILINE)
+_MEND = ["-f", "install"]
 _STATUS = ["-o", "APT::Status-Fd={status_fd}"]
 _FORMAT = "${binary:Package}\t${Version}\t${db:Status-Status}\n"
 
@@ -51,12 +61,19 @@ class Apt(Backend):
         self._report.state(Status.SEARCHING, "Looking for updates")
         self._refresh()
         what = _command(packages)
-        planned = self._read(self._simulate(what))
-        if self._was_interrupted():
+        plan = self._simulate(what)
+        if self._was_interrupted() or (_BROKEN.search(plan.output) and self._can_mend()):
             return None
+        planned = self._read(plan)
         if planned:
-            self._download(what, _count(planned))
+            self._download(what, count(planned))
         return planned
+
+    def look(self, packages: List[str], refresh: bool = True) -> List[PackageChange]:
+        """Refresh, and simulate what an update does: what it keeps back is no part of it."""
+        if refresh:
+            self._refresh()
+        return self._read(self._simulate(_command(packages)))
 
     def update(self, request: Request, packages: List[str]) -> None:
         """Repair, refresh, download, apply."""
@@ -65,20 +82,42 @@ class Apt(Backend):
 
     def _update(self, packages: List[str], is_refreshed: bool) -> None:
         self._report.state(Status.SEARCHING, "Looking for updates")
-        self._repair()
+        repaired = self._repair()
         if not is_refreshed:
             self._refresh()
         what = _command(packages)
-        planned = self._read(self._simulate(what))
+        plan = self._simulate(what)
+        if _BROKEN.search(plan.output) and self._can_mend():
+            self._mend()
+            plan = self._simulate(what)
+        else:
+            expect_success(repaired, "dpkg --configure -a")
+        planned = self._read(plan)
         if planned:
-            self._download(what, _count(planned))
-            self._apply(what, _count(planned))
+            self._download(what, count(planned))
+            self._apply(what, count(planned))
 
-    def _repair(self) -> None:
+    def _repair(self) -> Answer:
         """Finish what was interrupted: a dpkg in the middle of its work refuses everything else."""
         self.has_acted = self._was_interrupted() or bool(self.complaints())
-        repair = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
-        expect_success(self._run(repair), "dpkg --configure -a")
+        return self._run(["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"])
+
+    def _mend(self) -> None:
+        """Install what installed packages lack."""
+        self._report.output("Installing what installed packages lack")
+        self.has_acted = True
+        expect_success(self._run(["apt-get", *_OPTIONS, *_MEND]), "apt-get -f install")
+
+    def _can_mend(self) -> bool:
+        """Whether apt can install what is lacking; raises ``Failure`` where it would remove packages."""
+        plan = self._simulate(_MEND)
+        removed = ", ".join(_REMOVED.findall(plan.output))
+        if removed:
+            raise Failure(
+                "Installed packages lack what they depend on, and apt would remove "
+                f"{removed} to mend that (apt-get -f install): {cause(self._simulate(['upgrade']).output)}"
+            )
+        return plan.code == 0 and bool(_PLANNED.search(plan.output))
 
     def _was_interrupted(self) -> bool:
         """Whether apt would refuse everything but a simulation until dpkg is run again."""
@@ -91,8 +130,21 @@ class Apt(Backend):
     def _read(self, plan: Answer) -> List[PackageChange]:
         """Read from a simulation what would be changed, and what is left as it is."""
         expect_success(plan, "apt-get -s")
-        self.held_back = read_held_back(plan.output)
+        self.security = read_security(plan.output)
+        self.held_back = self._held_back(plan.output)
         return [(name, old, new) for name, old, new in _PLANNED.findall(plan.output)]
+
+    def _held_back(self, text: str) -> List[str]:
+        """Name what has a newer version and stays, each with why."""
+        why = dict.fromkeys(read_names(text, _PHASED), "phased: not yet for this machine")
+        kept = read_names(text, _KEPT)
+        if kept:
+            held = ask(["apt-mark", "showhold"]).output.split()
+            removing = {name for name, _, _ in _PLANNED.findall(self._simulate(["dist-upgrade"]).output)}
+            for name in kept:
+                others = "others would have to be removed" if name in removing else UNMET
+                why[name] = "on hold" if name in held else others
+        return [f"{name} ({reason})" for name, reason in why.items()]
 
     def _refresh(self) -> None:
         """Read the sources anew; one that cannot be read is named, and all of them are a failure."""
@@ -103,15 +155,15 @@ class Apt(Backend):
             return
         if not reads_any(answer.output):
             expect_success(answer, "Not looked for updates: apt-get update")
-        self.not_looked = [cause(answer.output)]
+        self.not_looked = list(dict.fromkeys(_UNREAD.findall(answer.output))) or [cause(answer.output)]
 
-    def _download(self, what: List[str], count: str) -> None:
-        self._report.state(Status.DOWNLOADING, f"Downloading {count}", 0)
+    def _download(self, what: List[str], how_many: str) -> None:
+        self._report.state(Status.DOWNLOADING, f"Downloading {how_many}", 0)
         argv = ["apt-get", *_OPTIONS, *_STATUS, "-d", *what]
         expect_success(self._run(argv, True, self._follow_status), "The download")
 
-    def _apply(self, what: List[str], count: str) -> None:
-        self._report.state(Status.APPLYING, f"Applying {count}", DOWNLOADED_PERCENT)
+    def _apply(self, what: List[str], how_many: str) -> None:
+        self._report.state(Status.APPLYING, f"Applying {how_many}", DOWNLOADED_PERCENT)
         argv = ["apt-get", *_OPTIONS, *_STATUS, *what]
         expect_success(self._run(argv, False, self._follow_status), "apt-get")
 
@@ -153,18 +205,24 @@ def reads_any(text: str) -> bool:
     return any((uri, suite) not in bad for _, uri, suite in files)
 
 
-def read_held_back(text: str) -> List[str]:
-    """Read the names below each heading of what has a newer version and stays, in apt's plan."""
+def read_names(text: str, heading: str) -> List[str]:
+    """Read the names below a heading of apt's plan."""
     found: List[str] = []
     is_list = False
     for line in text.splitlines():
-        if line.startswith(_HEADINGS):
+        if line.startswith(heading):
             is_list = True
         elif is_list and line.startswith("  "):
             found += line.split()
         else:
             is_list = False
     return found
+
+
+def read_security(text: str) -> Set[str]:
+    """Read which packages of apt's plan come from a security source."""
+    found = _ORIGIN.findall(text)
+    return {name for name, origin in found if "security" in origin.lower()}
 
 
 def read_audit(text: str) -> List[str]:
@@ -183,10 +241,6 @@ def _command(packages: List[str]) -> List[str]:
     if packages:
         return ["--only-upgrade", "install", "--", *packages]
     return ["--with-new-pkgs", "upgrade"]
-
-
-def _count(planned: List[PackageChange]) -> str:
-    return f"{len(planned)} package{'' if len(planned) == 1 else 's'}"
 
 
 def _share(fields: List[str]) -> Optional[float]:

@@ -2,10 +2,10 @@
 
 import os
 import shutil
-from typing import Callable, List, Optional
+from typing import Callable, List, Optional, Set
 
 from innkeeper.agent.backends.cause import cause
-from innkeeper.agent.backends.locks import past_locks
+from innkeeper.agent.backends.locks import WAIT_S, past_locks
 from innkeeper.agent.command import Answer, OnLine
 from innkeeper.agent.journal import PackageChange
 from innkeeper.agent.packages import Installed
@@ -15,6 +15,8 @@ from innkeeper.agent.run import Request
 
 #: Where downloading ends and applying begins, in percent of the whole update.
 DOWNLOADED_PERCENT = 40
+#: Why a package is held back.
+UNMET = "its dependencies are not met"
 
 
 class Backend:
@@ -30,6 +32,10 @@ class Backend:
         self._report = report
         #: Packages that have a newer version and were left as they are.
         self.held_back: List[str] = []
+        #: What of it comes from a security source; ``None`` where the manager does not tell.
+        self.security: Optional[Set[str]] = None
+        #: How long another package manager is waited for before each call, in seconds.
+        self.lock_wait_s = WAIT_S
         #: Why some sources could not be looked at.
         self.not_looked: List[str] = []
         #: Whether the guest may have been changed: set before the first act that can, and never taken back.
@@ -39,6 +45,10 @@ class Backend:
     def is_present(cls, places: Places) -> bool:
         """Whether this guest has it."""
         return shutil.which(cls.program) is not None
+
+    def look(self, packages: List[str], refresh: bool = True) -> List[PackageChange]:
+        """Return what an update would change; sets ``held_back`` and ``not_looked``, raises ``Failure``."""
+        raise Failure("This guest has no package manager that its agent knows.")
 
     def prepare(self, packages: List[str]) -> Optional[List[PackageChange]]:
         """Refresh the sources, simulate the update, and download it; raises ``Failure``.
@@ -72,7 +82,7 @@ class Backend:
         return self._past_locks(lambda: self._report.conversation(may_stop).run(argv, on_status))
 
     def _past_locks(self, call: Callable[[], Answer]) -> Answer:
-        return past_locks(self._places, self._report, call)
+        return past_locks(self._places, self._report, call, self.lock_wait_s)
 
 
 def expect_success(answer: Answer, what: str) -> Answer:

@@ -4,7 +4,7 @@ import re
 import time
 from typing import List, Optional, Tuple
 
-from innkeeper.agent.backends.backend import expect_success
+from innkeeper.agent.backends.backend import UNMET, expect_success
 from innkeeper.agent.backends.cause import cause
 from innkeeper.agent.backends.rpm import RpmBackend
 from innkeeper.agent.command import Answer, ask
@@ -53,13 +53,14 @@ class Dnf(RpmBackend):
             self._version_5 = "dnf5" in ask([self.program, "--version"]).output
         return self._version_5
 
-    def _look(self, packages: List[str], refresh: bool) -> List[PackageChange]:
+    def look(self, packages: List[str], refresh: bool = True) -> List[PackageChange]:
+        """Ask for what is newer, and for what would be without locks and exclusions."""
         waiting = read_table(self._check_update(packages, refresh))
         if not waiting and self._is_5 and not self._repositories():
             raise Failure("Not looked for updates: there are no enabled repositories (/etc/yum.repos.d).")
         installed = self.installed()
         self.held_back = [f"{name} (locked or excluded)" for name in self._filtered(packages, waiting)]
-        return [(name, installed.get(name, ""), version) for name, version in waiting]
+        return [(_bare(name), installed.get(name, ""), version) for name, version in waiting]
 
     def _check_update(self, packages: List[str], refresh: bool) -> str:
         """Ask what waits; a repository that cannot be read is named and left out."""
@@ -98,15 +99,15 @@ class Dnf(RpmBackend):
         unfiltered = ["--setopt=disable_excludes=*"] if self._is_5 else _UNFILTERED
         answer = ask([*self._dnf(), "-q", "-C", *unfiltered, "check-update", *packages], timeout=300)
         all_names = [name for name, _ in read_table(answer.output)] if answer.code == _UPDATES else []
-        return [name.rpartition(".")[0] for name in all_names if name not in dict(waiting)]
+        return [_bare(name) for name in all_names if name not in dict(waiting)]
 
     def _download(self, packages: List[str], planned: List[PackageChange]) -> List[PackageChange]:
         only = "--downloadonly" if self._is_5 else self._only_download
         argv = [*self._dnf(), "upgrade", only, *packages]
         answer = expect_success(self._run(argv, may_stop=True), "The download and its test")
         skipped = read_skipped(answer.output)
-        self.held_back += [f"{name} (its dependencies are not met)" for name in skipped]
-        return [change for change in planned if change[0].rpartition(".")[0] not in skipped]
+        self.held_back += [f"{name} ({UNMET})" for name in skipped]
+        return [change for change in planned if change[0] not in skipped]
 
     def _apply(self, packages: List[str]) -> None:
         # What dnf 5 prints as it begins is not proved.
@@ -135,6 +136,11 @@ class Dnf(RpmBackend):
 
     def _dnf(self) -> List[str]:
         return [self.program, *self._options, *(f"--disablerepo={name}" for name in self._without)]
+
+
+def _bare(name: str) -> str:
+    """Return a name without its architecture."""
+    return name.rpartition(".")[0]
 
 
 def read_table(text: str) -> List[Tuple[str, str]]:

@@ -3,15 +3,16 @@
 import os
 import re
 import time
-from typing import Callable, Match, Optional
+from typing import Callable, Match
 
 from innkeeper.agent.command import Answer
 from innkeeper.agent.listeners import unit_of
 from innkeeper.agent.places import Places, read_text
 from innkeeper.agent.report import Failure, Report
 
-#: How long is waited before each call, and between two tries, in seconds.
+#: How long is waited before each call, in seconds.
 WAIT_S = 600.0
+#: How long between two tries, and between two looks whether the holder has ended.
 _PAUSE_S = 5.0
 _GLANCE_S = 0.2
 #: In the words of apt, dpkg, zypper, dnf and yum; then of those that name nobody: rpm, dnf 5, pacman, apk.
@@ -27,14 +28,12 @@ _HELD = re.compile(
 _DNF_5_LOCK = "run/dnf/rpmtransaction.lock"
 
 
-def past_locks(
-    places: Places, report: Report, call: Callable[[], Answer], wait_s: Optional[float] = None
-) -> Answer:
+def past_locks(places: Places, report: Report, call: Callable[[], Answer], wait_s: float = WAIT_S) -> Answer:
     """Make a call, again and again while another holds its lock; raises ``Failure`` where that lasts.
 
     A manager takes its locks before it changes anything, so nothing is done twice.
     """
-    give_up = time.monotonic() + (WAIT_S if wait_s is None else wait_s)
+    give_up = time.monotonic() + wait_s
     told = ""
     while True:
         answer = call()

@@ -26,15 +26,11 @@ class Stepped(Backend):
 
     def _fetch(self, packages: List[str], refresh: bool) -> List[PackageChange]:
         self._report.state(Status.SEARCHING, "Looking for updates")
-        planned = self._look(packages, refresh)
+        planned = self.look(packages, refresh)
         if planned:
             self._report.state(Status.DOWNLOADING, f"Downloading {count(planned)}", 0)
             planned = self._download(packages, planned)
         return planned
-
-    def _look(self, packages: List[str], refresh: bool) -> List[PackageChange]:
-        """Return what would be changed; sets ``not_looked`` and ``held_back``, raises ``Failure``."""
-        raise NotImplementedError
 
     def _download(self, packages: List[str], planned: List[PackageChange]) -> List[PackageChange]:
         """Download; returns what is left of the plan where only now more is known."""

@@ -4,6 +4,7 @@ import re
 from typing import List
 from xml.sax.saxutils import unescape
 
+from innkeeper.agent.backends.backend import UNMET
 from innkeeper.agent.backends.cause import cause
 from innkeeper.agent.backends.rpm import RpmBackend
 from innkeeper.agent.command import Answer, ask
@@ -41,7 +42,8 @@ class Zypper(RpmBackend):
     _acts = re.compile(r"\(\s*\d+/\d+\) \w")
     _reboot_asked = False
 
-    def _look(self, packages: List[str], refresh: bool) -> List[PackageChange]:
+    def look(self, packages: List[str], refresh: bool = True) -> List[PackageChange]:
+        """Refresh, and simulate."""
         if refresh:
             self._refresh()
         # Its words for people have the names that are left out, its XML the versions.
@@ -119,7 +121,7 @@ def read_left_out(text: str) -> List[str]:
     """Name what has a newer version and is not installed, and whether a lock is why."""
     locked = _below(text, re.compile(r"The following (?:\d+ )?items? (?:is|are) locked"))
     names = _below(text, re.compile(r"The following (?:\d+ )?package updates? will NOT be installed"))
-    why = {name: "locked" if name in locked else "its dependencies are not met" for name in names}
+    why = {name: "locked" if name in locked else UNMET for name in names}
     return [f"{name} ({reason})" for name, reason in why.items()]
 
 
