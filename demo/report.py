@@ -14,6 +14,7 @@ _VERDICTS = {
     Verdict.KEPT: "[bold green]kept[/]",
     Verdict.ROLLED_BACK: "[bold yellow]rolled back[/]",
     Verdict.NOT_STARTED: "[bold red]not started[/]",
+    Verdict.NOTHING_TO_DO: "[bold green]nothing to do[/]",
     Verdict.NEEDS_HELP: "[bold red]needs help[/]",
 }
 #: A phase that took less is not worth a word.

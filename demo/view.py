@@ -18,6 +18,7 @@ _VERDICT_STYLES = {
     Verdict.KEPT: "bold green",
     Verdict.ROLLED_BACK: "bold yellow",
     Verdict.NOT_STARTED: "bold red",
+    Verdict.NOTHING_TO_DO: "bold green",
     Verdict.NEEDS_HELP: "bold red",
 }
 _STATUS_STYLES = {UpdateStatus.SUCCESS: "green", UpdateStatus.FAILED: "red", UpdateStatus.TIMEOUT: "red"}

@@ -210,6 +210,7 @@ async def _do(store: BookingStore, command: BookingCommand) -> tuple[bool, Booki
     values: dict[BookingCommand, dict[str, object]] = {
         BookingCommand.START: {"task_id": 1},
         BookingCommand.REPORT: {"task_id": 1, "status": UpdateStatus.FAILED},
+        BookingCommand.PUT_OFF: {"task_id": 1, "reason": "no mirror", "puts_off": True},
         BookingCommand.EXPIRE: {"verdict": Verdict.NOT_STARTED},
     }
     if command is BookingCommand.BOOK:

@@ -19,6 +19,7 @@ from innkeeper.updates.booking import Report, Verdict
 from innkeeper.updates.endings import KEEP, ROLL_BACK_TO_MEMORY
 from innkeeper.updates.phases import FORWARD
 from innkeeper.updates.policy import UndoPointPolicy
+from innkeeper.updates.preparing import PREPARE_AFTER_WAKE
 from innkeeper.wire.states import RollBack
 from innkeeper.wire.virtual_pc import UndoPointKind
 from tests.updates.dying_engine import DyingEngine, Moment
@@ -30,9 +31,9 @@ _STOPS_AT = "health"
 #: Those of a good run that have to do with memory; for the others see ``test_run_crashes.py``.
 GOOD_STEPS = ("admit", "undo point", "record", "decide", *(phase.name for phase in KEEP))
 #: With a machine that was found running there is nothing to do in this one, and so it is no step.
-_IDLE = "baseline after wake"
+_IDLE = ("baseline after wake", PREPARE_AFTER_WAKE)
 BAD_STEPS = (
-    *(p.name for p in FORWARD[: [p.name for p in FORWARD].index(_STOPS_AT) + 1] if p.name != _IDLE),
+    *(p.name for p in FORWARD[: [p.name for p in FORWARD].index(_STOPS_AT) + 1] if p.name not in _IDLE),
     *(phase.name for phase in ROLL_BACK_TO_MEMORY),
     "report",
 )

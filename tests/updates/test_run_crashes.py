@@ -12,9 +12,10 @@ from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.hypervisor.simulated.undo_disks import MERGE_SECONDS
 from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.task import TaskResult
-from innkeeper.updates.booking import Verdict
-from innkeeper.updates.endings import KEEP, ROLL_BACK
+from innkeeper.updates.booking import BookingState, Verdict
+from innkeeper.updates.endings import DROP, KEEP, ROLL_BACK, STAND
 from innkeeper.updates.phases import FORWARD
+from innkeeper.updates.preparing import PREPARE, PREPARE_AFTER_WAKE
 from tests.updates.dying_engine import DyingEngine, Moment
 from tests.updates.inn import Before, Inn, settle
 
@@ -30,15 +31,55 @@ BAD_STEPS = (
 
 #: Phases that have nothing to do with machines found like this, and are no steps of their runs.
 _IDLE = {
-    MachineState.RUNNING: ("baseline after wake", "rest", "forget saved state"),
-    MachineState.PAUSED: ("baseline", "rest"),
-    MachineState.SAVED: ("baseline", "rest"),
-    MachineState.TURNED_OFF: ("baseline", "forget saved state"),
+    MachineState.RUNNING: ("baseline after wake", PREPARE_AFTER_WAKE, "rest", "forget saved state", "let go"),
+    MachineState.PAUSED: ("baseline", PREPARE, "rest", "let go"),
+    MachineState.SAVED: ("baseline", PREPARE, "rest", "let go"),
+    MachineState.TURNED_OFF: ("baseline", PREPARE, "forget saved state"),
 }
 
 
 def _taken(steps: Sequence[str]) -> list[tuple[MachineState, str]]:
     return [(state, step) for state in STATES for step in steps if step not in _IDLE[state]]
+
+
+def _up_to(last: str) -> list[str]:
+    names = [phase.name for phase in FORWARD]
+    return names[: names.index(last) + 1]
+
+
+#: Runs that change nothing, by how the update goes: of a machine that runs, and of one that is off.
+_UNCHANGED = [
+    *((MachineState.RUNNING, Behaviour.NO_REPOSITORY, step) for step in (*_up_to(PREPARE), "report")),
+    *(
+        (MachineState.RUNNING, Behaviour.FAILS_UNCHANGED, step)
+        for step in (*_up_to("answer")[-3:], STAND.name, *(phase.name for phase in KEEP), "report")
+    ),
+    *(
+        (MachineState.TURNED_OFF, Behaviour.NO_REPOSITORY, step)
+        for step in (PREPARE_AFTER_WAKE, STAND.name, *(phase.name for phase in DROP), "report")
+    ),
+]
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize(
+    ("state", "behaviour", "step"), [each for each in _UNCHANGED if each[2] not in _IDLE[each[0]]]
+)
+async def test_a_run_that_changes_nothing_leaves_its_booking_whenever_the_service_dies(
+    tmp_path: Path, state: MachineState, behaviour: Behaviour, step: str, moment: Moment
+) -> None:
+    """After a restart it ends by itself: the guest was not booted again, and the booking waits."""
+    inn, before = await _die_and_restart(tmp_path, state, behaviour, step, moment)
+
+    assert (await inn.report(1)).verdict is Verdict.NOT_STARTED
+    assert (await inn.booking()).state is BookingState.WAITS
+    assert (await inn.machine()).state is state
+    assert await inn.host.definitions.read("web-1") == before.definition
+    assert inn.leftovers() == []
+    assert inn.guest_disk().boots == (1 if state is MachineState.RUNNING else 0)
+    inn.assert_state_of_the_disk()
+    if state is not MachineState.RUNNING:
+        assert inn.content() == before.content
 
 
 @pytest.mark.parametrize("moment", Moment)

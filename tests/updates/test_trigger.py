@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
+import itertools
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,40 @@ async def test_a_run_is_over_when_its_window_closes(tmp_path: Path) -> None:
     assert "window closes" in report.reasons[0]
     assert dt.datetime(2026, 1, 10, 22, 25, tzinfo=dt.UTC) < report.ended_at
     assert report.ended_at < dt.datetime(2026, 1, 10, 22, 30, tzinfo=dt.UTC)
+
+
+async def test_what_could_not_begin_is_tried_again_with_growing_pauses(night: Night) -> None:
+    """Its repository is broken all night: it says why, and when it is tried next; the guest runs on."""
+    machine = await night.add(MachineState.RUNNING)
+    assert machine.memory is not None
+    boot = machine.memory.boot_id
+    await night.book_update(context=Behaviour.NO_REPOSITORY.encode())
+    async with night.triggered():
+        await night.until(2.05)
+        booking = await night.booking_of("web-1")
+        assert booking.is_waiting
+        assert "was not started: Not looked for updates" in booking.reason
+        assert booking.next_chance is not None
+        assert booking.next_chance > night.clock.now()
+        (entry,) = (await night.trigger.tonight()).entries
+        assert (entry.fits, entry.reason, entry.next_chance) == (
+            False,
+            booking.reason,
+            booking.next_chance,
+        )
+        await night.until(5)
+        tried = [event.at for event in night.events if event.kind is EventKind.UPDATE_PUT_OFF]
+        pauses = [(later - former).total_seconds() // 300 for former, later in itertools.pairwise(tried)]
+        assert pauses[:3] == [1, 2, 4]
+        assert pauses == sorted(pauses)
+        # Mended, and booked again: nobody waits for the pause to pass.
+        await night.windows.add(dataclasses.replace(NIGHT, name="day", start=dt.time(0)))
+        await night.book_update(context=Behaviour.GOOD.encode())
+        await night.until(5.5)
+    assert (await night.bookings.get("web-1", "u")).verdict is Verdict.KEPT
+    assert machine.memory.boot_id == boot
+    reports = await night.reports.list()
+    assert [report.verdict for report in reports][1:] == [Verdict.NOT_STARTED] * len(tried)
 
 
 async def test_a_busy_machine_waits_and_names_the_reason(night: Night) -> None:

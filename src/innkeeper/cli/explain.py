@@ -22,12 +22,14 @@ VERDICTS = {
     Verdict.KEPT: ("kept", "green"),
     Verdict.ROLLED_BACK: ("rolled back", "yellow"),
     Verdict.NOT_STARTED: ("not started", "yellow"),
+    Verdict.NOTHING_TO_DO: ("nothing to do", "green"),
     Verdict.NEEDS_HELP: ("needs help", "bold red"),
 }
 _SENTENCES = {
     Verdict.KEPT: "The update was kept",
     Verdict.ROLLED_BACK: "The machine was brought back to what it was before the update",
     Verdict.NOT_STARTED: "The update was not begun, and the machine was left as it was found",
+    Verdict.NOTHING_TO_DO: "The guest was looked at, and it was left as it was found",
     Verdict.NEEDS_HELP: "A person is needed: everything was left in place",
 }
 

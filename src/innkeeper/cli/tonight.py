@@ -109,7 +109,8 @@ def _watch(session: Session) -> ExitCode:
             shown.update(_rows(session, known))
     if session.json:
         session.answer(UpdateList(updates=tuple(known.values())))
-    bad = [update for update in known.values() if update.verdict not in (None, Verdict.KEPT)]
+    good = (None, Verdict.KEPT, Verdict.NOTHING_TO_DO)
+    bad = [update for update in known.values() if update.verdict not in good]
     return ExitCode.FAILED if bad else ExitCode.DONE
 
 

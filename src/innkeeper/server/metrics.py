@@ -17,7 +17,7 @@ from innkeeper.machines.service import Machines
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire.events import Event, EventKind
-from innkeeper.wire.states import MachineState, TaskResult
+from innkeeper.wire.states import MachineState, TaskResult, Verdict
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 #: Seconds; streams and waits are not measured.
@@ -78,6 +78,8 @@ class Metrics:
             self._ended.labels(str(event.data["kind"]), result).inc()
         elif event.kind is EventKind.UPDATE_ENDED:
             self._verdicts.labels(str(event.data["verdict"])).inc()
+        elif event.kind is EventKind.UPDATE_PUT_OFF:
+            self._verdicts.labels(Verdict.NOT_STARTED).inc()
 
     async def page(self, machines: Machines, tasks: Tasks) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -116,6 +116,8 @@ class BookingCommand(enum.Enum):
     REPORT = enum.auto()
     #: Note what its run came to; after a crash, again.
     END = enum.auto()
+    #: Note that its run changed nothing, and let it wait for another one.
+    PUT_OFF = enum.auto()
     #: Note that its time is over.
     EXPIRE = enum.auto()
     #: Delete it.
@@ -131,6 +133,7 @@ BOOKING_LIFE: Final[Mapping[tuple[BookingState, BookingCommand], frozenset[Booki
     (BookingState.RUNS, BookingCommand.START): frozenset({BookingState.RUNS}),
     (BookingState.RUNS, BookingCommand.REPORT): frozenset({BookingState.RUNS}),
     (BookingState.RUNS, BookingCommand.END): frozenset({BookingState.ENDED, BookingState.NOT_STARTED}),
+    (BookingState.RUNS, BookingCommand.PUT_OFF): frozenset({BookingState.WAITS}),
     (BookingState.ENDED, BookingCommand.END): frozenset({BookingState.ENDED}),
     (BookingState.NOT_STARTED, BookingCommand.END): frozenset({BookingState.NOT_STARTED}),
     (BookingState.WAITS, BookingCommand.EXPIRE): frozenset({BookingState.NOT_STARTED}),

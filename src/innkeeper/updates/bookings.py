@@ -241,6 +241,17 @@ class Bookings:
         )
         await self._end(BookingCommand.END, change)
 
+    async def put_off(self, machine: str, identifier: str, task_id: int, reason: str) -> None:
+        """Note that its run changed nothing, and why: it waits again, and is tried again after a while."""
+        change = BookingChange(
+            machine=machine, identifier=identifier, task_id=task_id, reason=reason, puts_off=True
+        )
+        booking = await self._store.apply(BookingCommand.PUT_OFF, change)
+        if booking is not None:
+            told: dict[str, Json] = {"reason": reason, "task": task_id}
+            told["booked_at"] = booking.booked_at.isoformat()
+            self._tell(EventKind.UPDATE_PUT_OFF, self._named(booking), told)
+
     async def expired(self, booking: Booking, reason: str) -> bool:
         """Note that its time is over; ``False`` where it was deleted, booked again or started since."""
         change = BookingChange(

@@ -9,10 +9,11 @@ from innkeeper.machines.undo.merge_marks import forget_merge
 from innkeeper.tasks.task import LogLevel
 from innkeeper.updates import backups
 from innkeeper.updates.booking import MERGE, DiskChecksum
-from innkeeper.updates.facts import BroughtBack, Left, Tidied, Verified
+from innkeeper.updates.facts import BroughtBack, Greeted, Left, Standing, Tidied, Verified
 from innkeeper.updates.memory_phases import bring_back, delete_memory, go_on, set_clock
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
+from innkeeper.updates.phases import refuse_bases
 from innkeeper.updates.policy import UndoPointPolicy
 
 #: Found like this, a machine has memory that was saved before the update.
@@ -55,6 +56,29 @@ async def restore_after_keep(run: Run) -> Left:
     if run.found is MachineState.RUNNING and state is MachineState.PAUSED:
         await run.hypervisor.lifecycle.resume(run.machine)
     return await _left(run)
+
+
+# Nothing was changed
+
+
+async def stand(run: Run) -> Standing:
+    """Look whether a machine that ran before runs on its undo disks, which can be merged as it runs.
+
+    Raises ``Stop`` where they cannot: somebody has written to the bases.
+    """
+    is_running = (await run.state()).state is MachineState.RUNNING
+    if not (is_running and run.found is MachineState.RUNNING and await run.undo.is_taken()):
+        return Standing(on_overlays=False)
+    await refuse_bases(run)
+    return Standing(on_overlays=True)
+
+
+async def let_go(run: Run) -> None:
+    """Power off a guest that was woken for nothing; where it does not go, its plug is pulled."""
+    if run.found is MachineState.TURNED_OFF and run.known(Greeted) is not None:
+        if (await run.state()).state is MachineState.RUNNING:
+            await run.hypervisor.lifecycle.shut_down(run.machine)
+        await run.wait_for(MachineState.TURNED_OFF, run.policy.shut_down_seconds)
 
 
 # Roll back
@@ -182,6 +206,20 @@ _TO_DISKS: tuple[Phase, ...] = (
 )
 _AS_FOUND = Phase(
     name="restore as found", title="Restoring the former state", work=restore_after_roll_back, finds=Left
+)
+
+#: A machine whose guest nothing has changed: either ``KEEP`` or ``DROP`` follows.
+STAND = Phase(name="stand", title="Checking the disks", work=stand, finds=Standing)
+#: Nothing was changed, and nothing runs on the undo disks that has to go on.
+DROP: tuple[Phase, ...] = (
+    Phase(
+        name="let go",
+        title="Powering off",
+        work=let_go,
+        is_idle=lambda run: run.found is not MachineState.TURNED_OFF,
+    ),
+    *_TO_DISKS,
+    _AS_FOUND,
 )
 
 ROLL_BACK: tuple[Phase, ...] = (*_TO_DISKS, _AS_FOUND)

@@ -92,10 +92,16 @@ class Baseline:
     report: HealthReport
     #: Whether its agent answered before anything was begun.
     had_agent: bool
+    #: Whether its agent can prepare updates; former agents cannot.
+    can_prepare: bool = False
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"had_agent": self.had_agent, "baseline": health.to_json(self.report)}
+        return {
+            "had_agent": self.had_agent,
+            "can_prepare": self.can_prepare,
+            "baseline": health.to_json(self.report),
+        }
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
@@ -103,7 +109,25 @@ class Baseline:
         return cls(
             report=get(data, "baseline", health.from_json),
             had_agent=data.get("had_agent") is True,
+            can_prepare=data.get("can_prepare") is True,
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """All that the update needs is in the guest's caches."""
+
+    #: What the agent says of it.
+    text: str
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"text": self.text}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(text=get_str(data, "text"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,6 +219,8 @@ class Applied:
     packages: tuple[PackageChange, ...]
     #: Whether the guest rebooted on the way.
     saw_reboot: bool
+    #: Whether it failed before it changed anything.
+    unchanged: bool = False
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
@@ -203,6 +229,7 @@ class Applied:
             "text": self.text,
             "packages": [[p.name, p.old_version, p.new_version] for p in self.packages],
             "saw_reboot": self.saw_reboot,
+            "unchanged": self.unchanged,
         }
 
     @classmethod
@@ -213,6 +240,7 @@ class Applied:
             text=get_str(data, "text"),
             packages=get_list(data, "packages", _package),
             saw_reboot=get_bool(data, "saw_reboot"),
+            unchanged=data.get("unchanged") is True,
         )
 
 
@@ -283,6 +311,23 @@ class Soaked:
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
         return cls(findings=_findings(data))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """What a machine stands on whose guest nothing has changed."""
+
+    #: Whether it runs on its undo disks, so that what it wrote to them is merged.
+    on_overlays: bool
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"on_overlays": self.on_overlays}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(on_overlays=get_bool(data, "on_overlays"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

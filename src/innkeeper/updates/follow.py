@@ -68,6 +68,7 @@ class Follower:
         machine: str,
         title: str,
         identifier: str,
+        attempt: str = "",
         agents: GuestAgents,
         clock: Clock,
         agent_seconds: float,
@@ -76,6 +77,8 @@ class Follower:
         on_state: OnState,
         on_output: OnOutput,
     ) -> None:
+        """``attempt`` is the host's run: only another one starts an update again that changed nothing."""
+        self._attempt = attempt
         self._machine = machine
         self._title = title
         self._identifier = identifier
@@ -108,10 +111,10 @@ class Follower:
     async def _started(self, agent: GuestAgent, label: str, context: bytes) -> AgentTask:
         """Start it; a session that is lost in the middle is made again once."""
         try:
-            return await agent.start_task(label, self._identifier, context)
+            return await agent.start_task(label, self._identifier, context, attempt=self._attempt)
         except AgentError:
             agent = await self._session()
-            return await agent.start_task(label, self._identifier, context)
+            return await agent.start_task(label, self._identifier, context, attempt=self._attempt)
 
     async def _found_again(self) -> tuple[GuestAgent, AgentTask]:
         """The update in a session that answers.

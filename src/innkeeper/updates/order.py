@@ -47,6 +47,8 @@ class RunOrder:
     title: str = ""
     #: Whether phases that have nothing to do are no steps of its journal; not so in former releases' orders.
     leaves_out_idle: bool = False
+    #: Whether the guest prepares the update before anything is protected; not so in former releases' orders.
+    prepares: bool = False
 
     @classmethod
     def of(cls, booking: Booking, machine: Machine, *, stop_at: dt.datetime, now: dt.datetime) -> RunOrder:
@@ -62,6 +64,7 @@ class RunOrder:
             stop_at=stop_at,
             started_at=now,
             leaves_out_idle=True,
+            prepares=True,
         )
 
     @property
@@ -88,6 +91,7 @@ class RunOrder:
             "key": self.key,
             "title": self.title,
             "leaves_out_idle": self.leaves_out_idle,
+            "prepares": self.prepares,
         }
 
     @classmethod
@@ -105,4 +109,5 @@ class RunOrder:
             key=get_optional(argument, "key", as_str) or "",
             title=get_optional(argument, "title", as_str) or "",
             leaves_out_idle=get_optional(argument, "leaves_out_idle", as_bool) or False,
+            prepares=get_optional(argument, "prepares", as_bool) or False,
         )

@@ -37,6 +37,12 @@ class Cause(enum.StrEnum):
     TIME_OUT = "time_out"
     #: The machine cannot be maintained; nothing was touched.
     UNFIT = "unfit"
+    #: The guest has looked, and there is nothing to do.
+    NOTHING_TO_DO = "nothing_to_do"
+    #: The guest cannot begin the update now; nothing was changed.
+    NOT_PREPARED = "not_prepared"
+    #: The update failed before it changed anything.
+    UNCHANGED = "unchanged"
     #: The update, the guest or the machine failed.
     FAILED = "failed"
 

@@ -21,6 +21,7 @@ from innkeeper.updates.facts import (
     Baseline,
     Greeted,
     Healthy,
+    Prepared,
     Protected,
     Rebooted,
     Recorded,
@@ -33,7 +34,16 @@ from innkeeper.updates.memory_phases import keep_memory, memory_of
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
 from innkeeper.updates.policy import RebootPolicy, UndoPointPolicy
+from innkeeper.updates.preparing import (
+    PREPARE,
+    PREPARE_AFTER_WAKE,
+    is_prepared_or_cannot,
+    prepare,
+)
+from innkeeper.wire.guest_facts import Ability
 
+#: The phase from whose begin on the guest may have been changed.
+UPDATE = "update"
 #: A fault that nothing is on its way to mend has this long to pass after all.
 _LASTING_SECONDS = 30.0
 #: A guest in which services have been started again is watched anew, so often in all.
@@ -72,8 +82,9 @@ async def look_before(run: Run) -> Baseline | None:
     if run.found is not MachineState.RUNNING:
         return None
     try:
-        await run.agent(run.policy.answer_seconds)
-        return Baseline(report=await _settled_health(run), had_agent=True)
+        agent = await run.agent(run.policy.answer_seconds)
+        can_prepare = agent.knows(Ability.PREPARE)
+        return Baseline(report=await _settled_health(run), had_agent=True, can_prepare=can_prepare)
     except AgentError as error:
         raise Stop.by(error, Cause.UNFIT) from error
 
@@ -151,7 +162,8 @@ async def look_first(run: Run) -> Baseline | None:
     """Take the baseline of a guest that had to be woken."""
     if run.baseline is not None:
         return None
-    return Baseline(report=await _settled_health(run), had_agent=False)
+    can_prepare = (await run.agent(run.policy.agent_seconds)).knows(Ability.PREPARE)
+    return Baseline(report=await _settled_health(run), had_agent=False, can_prepare=can_prepare)
 
 
 async def apply(run: Run) -> Applied:
@@ -160,6 +172,7 @@ async def apply(run: Run) -> Applied:
         machine=await run.key(),
         title=run.title,
         identifier=run.order.identifier,
+        attempt=str(run.task.id),
         agents=run.agents,
         clock=run.clock,
         agent_seconds=run.policy.agent_seconds,
@@ -169,12 +182,25 @@ async def apply(run: Run) -> Applied:
         on_output=run.on_output,
     )
     task = await follower.run(run.order.label, run.order.context)
-    return Applied(status=task.status, text=task.text, packages=task.packages, saw_reboot=follower.saw_reboot)
+    return Applied(
+        status=task.status,
+        text=task.text,
+        packages=task.packages,
+        saw_reboot=follower.saw_reboot,
+        unchanged=task.unchanged and task.status is UpdateStatus.FAILED and not follower.saw_reboot,
+    )
 
 
 async def accept(run: Run) -> Accepted:
     """Stop where the agent itself says that the update failed; note which boot it ended in."""
     applied = run.fact(Applied)
+    if applied.unchanged and run.order.prepares:
+        raise Stop(
+            Cause.UNCHANGED,
+            applied.text or "The update failed before it changed anything.",
+            code=ErrorCode.ERROR_NOT_READY,
+            advice="Mend what it names. It is tried again by itself; to try at once, book it again.",
+        )
     if applied.status is not UpdateStatus.SUCCESS:
         raise Stop(Cause.FAILED, f"The update failed: {applied.text or 'the agent does not say why'}.")
     return Accepted(last_boot=await run.ask(_boot_of))
@@ -238,8 +264,7 @@ async def rest(run: Run) -> None:
 
 async def check_bases(run: Run) -> None:
     """Look that nobody has written to the bases: merging into another disk would ruin both."""
-    await _refuse_changed_bases(run)
-    await _refuse_children(run)
+    await refuse_bases(run)
     await backups.tell(run)
 
 
@@ -257,7 +282,10 @@ async def decide(run: Run) -> None:
 
 def _refuse_done_before(run: Run, hello: AgentHello) -> None:
     """An agent starts nothing under an identifier that it knows, so its old answer would count as new."""
-    if any(task.identifier == run.order.identifier and task.status.is_final for task in hello.tasks):
+    if any(
+        task.identifier == run.order.identifier and task.status.is_final and not task.unchanged
+        for task in hello.tasks
+    ):
         raise Stop(
             Cause.FAILED,
             f"The guest of {run.title} has run an update “{run.order.identifier}” before.",
@@ -269,6 +297,12 @@ def _refuse_done_before(run: Run, hello: AgentHello) -> None:
 def _warn(run: Run, warnings: Sequence[str]) -> None:
     for warning in warnings:
         run.task.log(warning, LogLevel.WARNING)
+
+
+async def refuse_bases(run: Run) -> None:
+    """Raise ``Stop`` where somebody has written to the bases, or made a clone that stands on them."""
+    await _refuse_changed_bases(run)
+    await _refuse_children(run)
 
 
 async def _refuse_changed_bases(run: Run) -> None:
@@ -384,6 +418,14 @@ FORWARD: tuple[Phase, ...] = (
         is_idle=lambda run: run.found is not MachineState.RUNNING,
         waits=True,
     ),
+    Phase(
+        name=PREPARE,
+        title="Preparing the update",
+        work=prepare,
+        finds=Prepared,
+        is_idle=is_prepared_or_cannot,
+        waits=True,
+    ),
     Phase(name="settle", title="Preparing the machine", work=settle, finds=Settled, waits=True),
     Phase(name="undo point", title="Creating the undo disks", work=protect, finds=Protected),
     Phase(
@@ -404,7 +446,15 @@ FORWARD: tuple[Phase, ...] = (
         waits=True,
     ),
     Phase(
-        name="update",
+        name=PREPARE_AFTER_WAKE,
+        title="Preparing the update",
+        work=prepare,
+        finds=Prepared,
+        is_idle=is_prepared_or_cannot,
+        waits=True,
+    ),
+    Phase(
+        name=UPDATE,
         title="Updating",
         work=apply,
         finds=Applied,

@@ -65,6 +65,8 @@ class Policy:
     answer_seconds: float = 30.0
     #: A guest's task agent must answer within this after a wake or a reboot.
     agent_seconds: float = 300.0
+    #: Refreshing, simulating and downloading an update, before the undo point.
+    prepare_seconds: float = 3600.0
     #: The update itself.
     apply_seconds: float = 3 * 3600.0
     #: A guest asked to power off must have done so.

@@ -26,6 +26,8 @@ class BookingChange:
     status: UpdateStatus | None = None
     verdict: Verdict | None = None
     reason: str | None = None
+    #: Whether no run has it any more, as if none had begun.
+    puts_off: bool = False
 
     def fits(self, booking: Booking) -> bool:
         """Whether the booking is still the one that is meant."""
@@ -41,7 +43,8 @@ class BookingChange:
             "verdict": self.verdict,
             "reason": self.reason,
         }
-        return {name: value for name, value in fields.items() if value is not None}
+        changed = {name: value for name, value in fields.items() if value is not None}
+        return changed | {"task_id": None, "status": UpdateStatus.UNKNOWN} if self.puts_off else changed
 
 
 class BookingStore(Protocol):

@@ -1,4 +1,4 @@
-"""Bookings whose start was refused or has failed: why, and when each is tried again."""
+"""Bookings whose start was refused, or whose run could not begin: why, and when each is tried again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from innkeeper.machines.machine import Machine
 from innkeeper.tasks.ports import Clock
 from innkeeper.updates.booking import Booking
 from innkeeper.updates.roster import Key, Roster
+from innkeeper.wire.events import Event, EventKind
 
 #: The longest pause after failures nobody knows the reason of.
 _LONGEST: Final = dt.timedelta(hours=1)
+#: The first pause after a run that changed nothing; each further one is twice as long.
+_AFTER_RUN: Final = dt.timedelta(minutes=5)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +29,8 @@ class _PutOff:
     reason: str
     pause: dt.timedelta
     until: dt.datetime
+    #: Whether a run of it changed nothing: its machine has changed by that alone.
+    had_run: bool = False
 
 
 class PutOffs:
@@ -56,9 +61,29 @@ class PutOffs:
         )
         return known is None or known.reason != reason
 
+    def hear(self, event: Event) -> None:
+        """Put a booking off whose run changed nothing."""
+        if event.kind is not EventKind.UPDATE_PUT_OFF:
+            return
+        key = str(event.data.get("key") or event.data.get("machine")), str(event.data.get("identifier"))
+        booked_at = dt.datetime.fromisoformat(str(event.data["booked_at"]))
+        known = self._put_off.get(key)
+        is_again = known is not None and known.had_run and known.version == (booked_at, None)
+        pause = min(2 * known.pause, _LONGEST) if known is not None and is_again else _AFTER_RUN
+        self._put_off[key] = _PutOff(
+            version=(booked_at, None),
+            machine=None,
+            reason=f"Its last run was not started: {event.data.get('reason')}",
+            pause=pause,
+            until=self._clock.now() + pause,
+            had_run=True,
+        )
+
     def forget(self, key: Key) -> None:
-        """Forget a booking that was started, or is gone."""
-        self._put_off.pop(key, None)
+        """Forget a booking that was started, or is gone; how long one that runs again has waited is kept."""
+        found = self._put_off.get(key)
+        if found is not None and not found.had_run:
+            del self._put_off[key]
 
     def until(self, booking: Booking) -> dt.datetime | None:
         """When a booking is tried again; ``None`` where it may be tried now."""
@@ -77,4 +102,6 @@ class PutOffs:
         self._put_off = {key: each for key, each in self._put_off.items() if self._roster.has(key)}
 
     def _has_changed(self, booking: Booking, found: _PutOff) -> bool:
-        return booking.version != found.version or self._roster.machine(booking.of) != found.machine
+        if booking.version != found.version:
+            return True
+        return not found.had_run and self._roster.machine(booking.of) != found.machine

@@ -44,6 +44,7 @@ _BOOKING_CHANGED: Final = (
     EventKind.UPDATE_DELETED,
     EventKind.UPDATE_STARTED,
     EventKind.UPDATE_ENDED,
+    EventKind.UPDATE_PUT_OFF,
 )
 
 #: The phase by which a machine has booted, by its number.

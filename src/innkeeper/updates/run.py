@@ -19,19 +19,34 @@ from innkeeper.tasks.task import LogLevel
 from innkeeper.updates.booking import Report, Verdict
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
-from innkeeper.updates.endings import KEEP, ROLL_BACK, ROLL_BACK_TO_MEMORY
-from innkeeper.updates.facts import Admitted, Applied, Healthy, Left, Rebooted, Soaked, Tidied, Verified
+from innkeeper.updates.endings import DROP, KEEP, ROLL_BACK, ROLL_BACK_TO_MEMORY, STAND
+from innkeeper.updates.facts import (
+    Admitted,
+    Applied,
+    Healthy,
+    Left,
+    Rebooted,
+    Soaked,
+    Standing,
+    Tidied,
+    Verified,
+)
 from innkeeper.updates.health import Finding
 from innkeeper.updates.memory_phases import undo_point_words
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outcome import Cause, Outcome
 from innkeeper.updates.phase import Phase, Run
-from innkeeper.updates.phases import FORWARD
+from innkeeper.updates.phases import FORWARD, UPDATE
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
+from innkeeper.updates.preparing import PREPARE, PREPARE_AFTER_WAKE, stop_preparing
 from innkeeper.wire.events import Json
 
 _PHASE_COUNT = len(FORWARD) + len(KEEP)
+#: Why a guest that is well has not begun its update.
+_NOT_BEGUN = (Cause.NOTHING_TO_DO, Cause.NOT_PREPARED, Cause.UNCHANGED)
+#: Phases that may come to an end in which the update is tried again by itself.
+_PREPARING = (PREPARE, PREPARE_AFTER_WAKE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +99,7 @@ class UpdateRuns:
         """Go forward; keep, or roll back; report."""
         run = self._run(task, RunOrder.from_json(argument))
         stop = await _go_forward(run)
-        ending = await _keep(run) if stop is None else await _roll_back(run, stop)
+        ending = await _end_of(run, stop)
         await self._report(run, ending)
         _raise_for(run, ending)
 
@@ -113,18 +128,25 @@ class UpdateRuns:
             reason = " ".join(report.reasons)
             with acting_on(run.hypervisor.id):
                 await self._reports.put(report)
-                await self._bookings.ended(
-                    run.order.of_machine, run.order.identifier, run.task.id, ending.verdict, reason
-                )
+                await self._note_end(run, ending, reason)
             return None
 
         await run.task.step("report", action)
         run.task.log(f"The verdict: {ending.verdict.replace('_', ' ')}.")
 
+    async def _note_end(self, run: Run, ending: Ending, reason: str) -> None:
+        booking = run.order.of_machine, run.order.identifier, run.task.id
+        if _is_put_off(run, ending):
+            await self._bookings.put_off(*booking, reason)
+        else:
+            await self._bookings.ended(*booking, ending.verdict, reason)
+
 
 async def _go_forward(run: Run) -> Outcome | None:
     """Go through the phases up to the point of no return; returns what stopped it, if anything did."""
     for number, phase in enumerate(FORWARD, 1):
+        if phase.name in _PREPARING and not run.order.prepares:
+            continue
         run.task.report(
             phase.title, number=number, count=_PHASE_COUNT, percent=100 * (number - 1) // _PHASE_COUNT
         )
@@ -132,6 +154,41 @@ async def _go_forward(run: Run) -> Outcome | None:
         if outcome.cause is not None:
             return outcome
     return None
+
+
+async def _end_of(run: Run, stop: Outcome | None) -> Ending:
+    """Keep what the update did, or put everything back; what it has not begun to change is left as it is."""
+    if stop is None:
+        return await _keep(run)
+    has_changed = UPDATE in run.outcomes and stop.cause is not Cause.UNCHANGED
+    if run.plan is None or has_changed or not run.order.prepares:
+        return await _roll_back(run, stop)
+    return await _leave(run, stop)
+
+
+def _verdict_of(stop: Outcome) -> Verdict:
+    """The verdict on a run that has changed nothing."""
+    return Verdict.NOTHING_TO_DO if stop.cause is Cause.NOTHING_TO_DO else Verdict.NOT_STARTED
+
+
+async def _leave(run: Run, stop: Outcome) -> Ending:
+    """End a run whose guest nothing has changed: one that ran goes on, and keeps what it wrote meanwhile."""
+    await run.give_up_cancelling()
+    if _stopped_while_preparing(run) and stop.cause is not Cause.NOTHING_TO_DO:
+        await stop_preparing(run)
+    if "settle" not in run.outcomes:
+        return Ending(verdict=_verdict_of(stop), stop=stop)
+    looked = await run.finish(STAND)
+    if looked.cause is not None:
+        return await _roll_back(run, looked)
+    stands = run.fact(Standing).on_overlays
+    if run.memory is not None and not stands:
+        return await _roll_back(run, stop)
+    trouble = await _end(run, KEEP if stands else DROP, first=len(run.outcomes) + 1)
+    verdict = _verdict_of(stop)
+    if run.is_protected and not stands and stop.cause not in _NOT_BEGUN:
+        verdict = Verdict.ROLLED_BACK  # something went wrong with the machine on its undo disks
+    return Ending(verdict=verdict if trouble is None else Verdict.NEEDS_HELP, stop=stop, trouble=trouble)
 
 
 async def _keep(run: Run) -> Ending:
@@ -166,8 +223,23 @@ async def _end(run: Run, phases: tuple[Phase, ...], first: int) -> Outcome | Non
     return None
 
 
+def _is_put_off(run: Run, ending: Ending) -> bool:
+    """Whether the booking waits for another run: nothing was changed, for a reason that may pass."""
+    stop = ending.stop
+    if stop is None or ending.verdict is not Verdict.NOT_STARTED or not run.order.prepares:
+        return False
+    was_late = stop.cause is Cause.WINDOW_END and _stopped_while_preparing(run)
+    return was_late or stop.cause in _NOT_BEGUN
+
+
+def _stopped_while_preparing(run: Run) -> bool:
+    return any(name in _PREPARING and outcome.cause is not None for name, outcome in run.outcomes.items())
+
+
 def _status_of(ending: Ending) -> UpdateStatus | None:
     """What the host makes of the update's state; ``None`` leaves what the guest's agent said."""
+    if ending.verdict is Verdict.NOTHING_TO_DO:
+        return UpdateStatus.SUCCESS
     if ending.stop is None or ending.verdict is Verdict.NOT_STARTED:
         return None
     late = ending.stop.cause in (Cause.TIME_OUT, Cause.WINDOW_END)
@@ -232,7 +304,7 @@ def _raise_for(run: Run, ending: Ending) -> None:
             code=ErrorCode.E_UNEXPECTED,
             advice=ending.trouble.advice or "Everything was left in place. See the task's log.",
         )
-    if ending.stop is None:
+    if ending.stop is None or ending.verdict is Verdict.NOTHING_TO_DO:
         return
     message = " ".join(ending.stop.reasons)
     if ending.stop.cause is not None and ending.stop.cause.is_wish:

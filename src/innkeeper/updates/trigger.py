@@ -123,6 +123,7 @@ class TriggerAgent:
 
     def on_event(self, event: Event) -> None:
         """Look again at what an event has changed."""
+        self._put_offs.hear(event)
         if self._roster.hear(event):
             self._woken.set()
 

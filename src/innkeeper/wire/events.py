@@ -94,6 +94,10 @@ class EventKind(enum.StrEnum):
         "The state of an update has changed, in its guest or on its host.",
     )
     UPDATE_ENDED = "update.ended", "A booked update has its verdict."
+    UPDATE_PUT_OFF = (
+        "update.put_off",
+        "The run of a booked update changed nothing, as it could not begin: it is tried again.",
+    )
     UPDATE_SCANNED = "update.scanned", "The updates available to a guest were listed."
     AGENT_CONNECTED = "agent.connected", "A guest's task agent has connected."
     AGENT_LOST = "agent.lost", "A guest's task agent has disconnected."

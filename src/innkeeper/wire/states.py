@@ -239,6 +239,8 @@ class Verdict(enum.StrEnum):
     ROLLED_BACK = "rolled_back"
     #: It ended before anything was changed.
     NOT_STARTED = "not_started"
+    #: It was looked for, and nothing had to be changed.
+    NOTHING_TO_DO = "nothing_to_do"
     #: It could be neither kept nor rolled back by itself: a person has to look.
     NEEDS_HELP = "needs_help"
 

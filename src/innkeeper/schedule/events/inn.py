@@ -46,6 +46,7 @@ EVENT_IDS: Final[Mapping[EventKind, int]] = {
     EventKind.UPDATE_STATE_CHANGED: 303,
     EventKind.UPDATE_ENDED: 304,
     EventKind.UPDATE_SCANNED: 305,
+    EventKind.UPDATE_PUT_OFF: 306,
     EventKind.AGENT_CONNECTED: 400,
     EventKind.AGENT_LOST: 401,
     EventKind.AGENT_QUARANTINED: 402,
@@ -62,6 +63,7 @@ OTHER: Final = 999
 _LEVELS: Final[Mapping[EventKind, Level]] = {
     EventKind.TASK_CHANGED: Level.VERBOSE,
     EventKind.MACHINE_CRASHED: Level.ERROR,
+    EventKind.UPDATE_PUT_OFF: Level.WARNING,
     EventKind.AGENT_LOST: Level.WARNING,
     EventKind.AGENT_QUARANTINED: Level.WARNING,
     EventKind.HOST_LOST: Level.ERROR,

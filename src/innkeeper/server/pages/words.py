@@ -57,6 +57,7 @@ VERDICTS: Final = {
     Verdict.KEPT: Sign("kept", "good", "good"),
     Verdict.ROLLED_BACK: Sign("rolled back", "back", "warn"),
     Verdict.NOT_STARTED: Sign("not started", "none", "idle"),
+    Verdict.NOTHING_TO_DO: Sign("nothing to do", "good", "good"),
     Verdict.NEEDS_HELP: Sign("needs help", "help", "bad", "need help"),
 }
 
