@@ -172,7 +172,7 @@ VIRTUAL_MACHINE = Interface(
             _EMULATED,
             "Machine.merge_undo_disks",
             "QEMU merges the overlays into the disks, also of a saved machine, which goes on with the "
-            "merged disks.",
+            "merged disks, and of one that runs on meanwhile, which the document refuses.",
         ),
         Member("Mouse", _EMULATED, "Machine.mouse", "An object."),
         Member(

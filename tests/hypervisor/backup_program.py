@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from typing import Self
 import libvirt
 import libvirt_qemu
 from lxml import etree
+
+from innkeeper.hypervisor.libvirt.domains import current
 
 _TIMEOUT_S = 60
 
@@ -55,6 +58,27 @@ class LibvirtBackupProgram:
         """End it."""
         await asyncio.to_thread(self._domain().abortJob)
         await self._ended()
+
+    async def begin_past_libvirt(self, job: str, file: Path) -> None:
+        """Have QEMU begin a slow backup that libvirt knows nothing of."""
+        images = await self._qmp("query-named-block-nodes", flat=True)
+        used = current(self._domain()).disk("vda").source()
+        [node] = [each["node-name"] for each in images if each["drv"] == "qcow2" and each["file"] == used]
+        await self._qmp(
+            "drive-backup",
+            **{"device": node, "job-id": job, "target": str(file), "sync": "full", "format": "qcow2"},
+            speed=65536,
+        )
+
+    async def end_past_libvirt(self, job: str) -> None:
+        """Cancel it."""
+        await self._qmp("block-job-cancel", device=job, force=True)
+
+    async def _qmp(self, command: str, **arguments: object) -> list[dict[str, str]]:
+        line = json.dumps({"execute": command, "arguments": arguments})
+        answer = json.loads(await asyncio.to_thread(libvirt_qemu.qemuMonitorCommand, self._domain(), line, 0))
+        assert "return" in answer, answer
+        return list(answer["return"])
 
     async def write(self, target: str, file: Path, checkpoint: str, since: str = "") -> Path:
         """Write a backup of one disk into a new qcow2 file, which has the increment alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -251,6 +252,31 @@ async def test_a_merge_is_refused_while_a_backup_is_read_and_waits_for_its_end(h
     assert (await house.host.inventory.get(_NAME)).disks[0].path == str(house.base)
 
 
+@pytest.mark.parametrize("act", ["protect", "merge"])
+async def test_a_job_that_libvirt_knows_nothing_of_is_named_and_waited_for(
+    house: House, act: str, tmp_path: Path
+) -> None:
+    """Some backup programs talk to QEMU itself, which puts a node of its own over the disk meanwhile."""
+    if act == "merge":
+        await house.protect()
+    await house.write(3, 0x33)
+    await house.program.begin_past_libvirt("theirs", tmp_path / "theirs.qcow2")
+    assert not await house.host.backups.jobs(_NAME)
+    said: list[str] = []
+    acting = asyncio.ensure_future(
+        between_backups(house.host, _NAME, CLOCK, getattr(house, act), say=said.append)
+    )
+    async with asyncio.timeout(60):
+        while not said and not acting.done():
+            await asyncio.sleep(0.05)
+    await house.program.end_past_libvirt("theirs")
+    await acting
+    if act == "protect" and not said:
+        return  # this QEMU can put an undo disk on meanwhile
+    assert f"The disks of {_NAME} are held by the job theirs (backup" in said[0]
+    assert said[-1] == "It has ended."
+
+
 async def test_a_raw_base_needs_a_full_backup_after_a_roll_back(
     embedded_hypervisor: Host,
     echo_guest: TinyGuest,
@@ -293,7 +319,12 @@ async def _act_when_it_ends(house: House, act: Callable[[], Awaitable[None]]) ->
     assert not acting.done()
     await house.program.end()
     await acting
-    assert said == [f"A backup of {_NAME} is running: its end is waited for.", "It has ended."]
+    assert re.fullmatch(
+        rf"A backup of {_NAME} is running \(a backup in pull mode at /\S+ of vda since [-0-9: ]+ UTC, "
+        r"for the checkpoint open\): its end is waited for\.",
+        said[0],
+    ), said
+    assert said[1:] == ["It has ended."]
 
 
 async def _kill_qemu(house: House) -> None:

@@ -73,7 +73,6 @@ TABLE: list[tuple[str, MachineState, Call, ErrorCode]] = [
     ("Reset", SAVED, _command("reset"), ErrorCode.VM_E_VM_NOT_RUNNING),
     ("DiscardSavedState", OFF, _command("discard_saved_state"), ErrorCode.VM_E_VM_NO_SAVED_STATE),
     ("DiscardSavedState", ON, _command("discard_saved_state"), ErrorCode.VM_E_VM_RUNNING),
-    ("MergeUndoDisks", ON, _command("merge_undo_disks"), ErrorCode.VM_E_VM_RUNNING),
     ("DiscardUndoDisks", ON, _command("discard_undo_disks"), ErrorCode.VM_E_VM_RUNNING_OR_SAVED),
     ("DiscardUndoDisks", SAVED, _command("discard_undo_disks"), ErrorCode.VM_E_VM_RUNNING_OR_SAVED),
     ("any", OFF, lambda w: w.inn.machines.startup("nobody", owner="ana"), ErrorCode.VM_E_VM_UNKNOWN),

@@ -11,6 +11,8 @@ from innkeeper.hypervisor.simulated import acts
 from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine, file_disk
 from innkeeper.machines.machine import MachineState
+from innkeeper.machines.undo.fitness import UndoRules, plan_undo_point
+from innkeeper.machines.undo.point import UndoPoint
 from innkeeper.tasks.task import TaskResult
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.policy import Policy, UndoPointPolicy
@@ -56,7 +58,7 @@ async def test_an_undo_point_waits_for_a_backup(tmp_path: Path, undo_point: Undo
     assert inn.leftovers() == []
     task = await inn.ended(started.id)
     assert task.result is TaskResult.SUCCESS, task.error_description
-    assert "A backup of web-1 is running: its end is waited for." in await log_of(inn, started.id)
+    assert "A backup of web-1 is running (a backup of vda, vdb): its end" in await log_of(inn, started.id)
 
 
 async def test_a_backup_that_does_not_end_is_the_reason_why_nothing_was_begun(tmp_path: Path) -> None:
@@ -107,6 +109,50 @@ async def test_a_merge_waits_for_a_backup(tmp_path: Path, state: MachineState) -
     assert "A backup was taken while the undo disks were on: checkpoint nightly." in log
     await wake(inn)
     await back_up(inn, "next", since="nightly")
+
+
+async def test_a_merge_waits_for_what_the_host_cannot_list(tmp_path: Path) -> None:
+    """However long, past the end of its window: that is no failure, and it is said who holds the disks."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    machine = await inn.add(MachineState.RUNNING)
+    started = await inn.start(window_seconds=7200)
+    await inn.until_phase(started.id, "Watching the guest for a while")
+    machine.backup_words, machine.backup_until = "the job proxmox", inn.clock.now().timestamp() + 9000
+    task = await inn.ended(started.id)
+    assert task.result is TaskResult.SUCCESS, task.error_description
+    log = await log_of(inn, started.id)
+    assert "The job proxmox holds a disk of web-1: its end is waited for." in log
+    assert ", for 30 minutes by now." in log
+    assert "failed (1)" not in log
+    assert inn.leftovers() == []
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_undo_disks_of_a_machine_that_is_on_are_merged_by_command(
+    tmp_path: Path, is_cancelled: bool
+) -> None:
+    """Its guest runs on; a backup is waited for, and until its end a cancel leaves everything as it was."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    machine = await inn.add(MachineState.RUNNING)
+    boot = machine.boot_id
+    plan = await plan_undo_point(inn.host, await inn.machine(), 7, UndoRules())
+    await UndoPoint(inn.host, plan, clock=inn.clock).take(freeze_seconds=10)
+    left = inn.leftovers()
+    await back_up(inn, "nightly", seconds=600)
+    task = await inn.machines.command("web-1", Command.MERGE_UNDO_DISKS, owner="ana")
+    await settle()
+    if is_cancelled:
+        await inn.tasks.cancel(task.id)
+    task = await inn.ended(task.id)
+    assert "A backup of web-1 is running (a backup of vda, vdb): its end is waited for." in await log_of(
+        inn, task.id
+    )
+    assert task.result is (TaskResult.CANCELLED if is_cancelled else TaskResult.SUCCESS)
+    assert inn.leftovers() == (left if is_cancelled else [])
+    assert (await inn.machine()).disks[0].path == (plan.overlays if is_cancelled else plan.bases)["vda"]
+    assert machine.boot_id == boot
 
 
 @pytest.mark.parametrize("state", [MachineState.RUNNING, MachineState.SAVED, MachineState.TURNED_OFF])

@@ -277,9 +277,10 @@ def undo(
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
-    """Merge or discard the undo disks of machines that are off, as after a run that needs help.
+    """Merge or discard the undo disks of machines, as after a run that needs help.
 
-    With --to-running a machine that is on or off goes back to the moment of its undo point, memory included.
+    A machine that is on runs on while they are merged; to discard them it has to be off. With --to-running a
+    machine that is on or off goes back to the moment of its undo point, memory included.
     """
     if merge + discard + to_running != 1:
         raise InvalidArgument(

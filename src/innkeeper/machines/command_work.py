@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from innkeeper.errors import ErrorCode, MachineError, NotSupported
 from innkeeper.machines.machine import OFF, Machine, MachineState
 from innkeeper.machines.ports.host import Host
-from innkeeper.machines.undo.backups import mend_backups
+from innkeeper.machines.undo.backups import NOT_MERGES, between_backups, mend_backups
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.fitness import UndoRules
 from innkeeper.machines.undo.leftovers import delete_unnamed, unnamed_files
@@ -31,8 +31,8 @@ from innkeeper.machines.undo.undoable import (
 from innkeeper.machines.unless_cancelled import unless_cancelled
 from innkeeper.machines.whereabouts import host_of
 from innkeeper.tasks.ports import Clock
-from innkeeper.tasks.running import RunningTask, Work
-from innkeeper.tasks.task import LogLevel
+from innkeeper.tasks.running import RunningTask, TaskCancelled, Work
+from innkeeper.tasks.task import CancelEffect, LogLevel
 from innkeeper.tasks.waiting import until
 from innkeeper.wire.commands import Command
 from innkeeper.wire.events import Json
@@ -223,11 +223,10 @@ class CommandWork:
         undo = UndoPoint(host, plan, clock=self._clock)
 
         async def action() -> Json:
-            with contextlib.suppress(NotSupported):  # the files of another computer have no memory among them
-                await forget_memory(host, plan, clock=self._clock)
             if command is Command.MERGE_UNDO_DISKS:
-                await undo.merge(_progress(task))
+                await self._merge(undo, host, task)
             else:
+                await self._forget_memory(host, plan)
                 await undo.drop()
             # What there was before the undo disks nobody knows here: each bitmap gets all that they held.
             for sentence in (await mend_backups(host, plan, self._clock, before=None)).lost:
@@ -243,6 +242,36 @@ class CommandWork:
             await task.step(
                 "forget merge", functools.partial(_done, lambda: forget_merge(host, plan.machine, overlays))
             )
+
+    async def _merge(self, undo: UndoPoint, host: Host, task: RunningTask) -> None:
+        """Merge while no backup runs, of a machine that is on as well; a cancel counts until it begins."""
+        begun = await self._is_half_merged(undo.plan)
+
+        def give_up() -> None:
+            if task.cancel_requested and not begun:
+                raise TaskCancelled("Nothing was merged: it was cancelled while a backup was running.")
+
+        async def merge() -> None:
+            nonlocal begun
+            give_up()
+            begun = True
+            await task.set_cancel_effect(CancelEffect.NONE)
+            await self._forget_memory(host, undo.plan)
+            await undo.merge(_progress(task))
+
+        await between_backups(
+            host,
+            undo.plan.machine,
+            self._clock,
+            merge,
+            say=task.log,
+            give_up=give_up,
+            kinds=NOT_MERGES,
+        )
+
+    async def _forget_memory(self, host: Host, plan: UndoPlan) -> None:
+        with contextlib.suppress(NotSupported):  # the files of another computer have no memory among them
+            await forget_memory(host, plan, clock=self._clock)
 
     async def _plan_of_undo_disks(self, command: Command, host: Host, name: str) -> Json:
         """The undo disks that the machine stands on, whichever run put them there.

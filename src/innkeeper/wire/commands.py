@@ -234,7 +234,11 @@ class Command(enum.StrEnum):
             life={
                 _OFF: Passage(MachineState.MERGING_DRIVES, _OFF),
                 _SAVED: Passage(MachineState.MERGING_DRIVES, _SAVED),
+                # Its guest runs on meanwhile.
+                _ON: Passage(None, _ON),
+                _PAUSED: Passage(None, _PAUSED),
             },
+            cancel_effect=CancelEffect.BACK_TO_START,
             number=0x05,
             option="undo --merge",
             aliases=("keep_undo_disks",),

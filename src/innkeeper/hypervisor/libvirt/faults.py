@@ -105,6 +105,10 @@ _TELLING_WORDS: Mapping[str, Fault] = {
     "already in active block job": Fault(
         FaultKind.HOST, ErrorCode.ERROR_BUSY, "Wait until the backup of the machine has ended."
     ),
+    # The message goes on with who holds it, and libvirt has waited for half a minute.
+    "cannot acquire state change lock": Fault(
+        FaultKind.HOST, ErrorCode.ERROR_BUSY, "Wait until the other operation has ended: virsh domjobinfo."
+    ),
     "no space left on device": Fault(
         FaultKind.HOST, ErrorCode.ERROR_DISK_FULL, "Free space on the host's disk."
     ),

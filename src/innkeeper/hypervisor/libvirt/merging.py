@@ -9,6 +9,7 @@ import enum
 import libvirt
 
 from innkeeper.errors import DiskError, ErrorCode, HypervisorError
+from innkeeper.hypervisor.libvirt.backups import refuse_held
 from innkeeper.hypervisor.libvirt.disk_elements import DiskElement
 from innkeeper.hypervisor.libvirt.domains import current
 from innkeeper.hypervisor.libvirt.image_users import is_same_file
@@ -85,7 +86,11 @@ def advance_merge(
             )
         # Never without a base: libvirt would merge into the lowest image, which others may stand on.
         below = _name_below(domain, disk, base)
-        domain.blockCommit(target, below, None, bandwidth_mib, libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE)
+        try:
+            domain.blockCommit(target, below, None, bandwidth_mib, libvirt.VIR_DOMAIN_BLOCK_COMMIT_ACTIVE)
+        except libvirt.libvirtError as error:
+            refuse_held(domain, error)
+            raise
         return MergeStep(stage=MergeStage.COPYING)
     job = domain.blockJobInfo(target, 0)
     copied = (job.get("cur", 0), job.get("end", 0))

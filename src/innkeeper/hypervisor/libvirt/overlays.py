@@ -12,7 +12,7 @@ import libvirt
 
 from innkeeper.disks import dirty_bitmaps, qemu_img
 from innkeeper.errors import DiskError, ErrorCode, HypervisorError, MachineUnfit
-from innkeeper.hypervisor.libvirt.backups import running_jobs
+from innkeeper.hypervisor.libvirt.backups import refuse_held, running_jobs
 from innkeeper.hypervisor.libvirt.chain_nodes import size_of
 from innkeeper.hypervisor.libvirt.definition import Definition, overlays_xml
 from innkeeper.hypervisor.libvirt.described_chains import DescribedChains
@@ -158,6 +158,7 @@ def _take(domain: libvirt.virDomain, definition: Definition, overlays: Mapping[s
         except libvirt.libvirtError as error:
             # QEMU measures how quick the processor derives a key, and gives up on a busy host.
             if _BUSY_PROCESSOR not in str(error) or not tries_left:
+                refuse_held(domain, error)
                 raise
         else:
             return

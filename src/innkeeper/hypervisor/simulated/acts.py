@@ -122,7 +122,7 @@ def refuse_in_backup(machine: SimulatedMachine, now: float) -> None:
     """Raises ``HypervisorError`` (ERROR_BUSY) while a backup runs, as a host does."""
     if now < machine.backup_until:
         raise HypervisorError(
-            f"A disk of {machine.name} is already in active block job.",
+            f"{machine.backup_words.capitalize()} holds a disk of {machine.name}.",
             code=ErrorCode.ERROR_BUSY,
             advice="Wait until the backup has ended.",
         )

@@ -35,7 +35,18 @@ class SimulatedBackups:
         """What is being done with its disks now."""
 
         def look(machine: SimulatedMachine, now: float) -> frozenset[JobKind]:
-            return frozenset({JobKind.BACKUP} if now < machine.backup_until else ())
+            is_known = machine.backup_words == "a backup"
+            return frozenset({JobKind.BACKUP} if is_known and now < machine.backup_until else ())
+
+        return await self._simulation.simulate(name, look)
+
+    async def held_by(self, name: str) -> Sequence[str]:
+        """What is being done with its disks now, in words."""
+
+        def look(machine: SimulatedMachine, now: float) -> list[str]:
+            if now >= machine.backup_until:
+                return []
+            return [f"{machine.backup_words} of {', '.join(disk.target for disk in machine.live_disks)}"]
 
         return await self._simulation.simulate(name, look)
 

@@ -89,6 +89,8 @@ class SimulatedMachine:
     bitmaps: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     #: Until when somebody's backup runs, in seconds since 1970.
     backup_until: float = 0.0
+    #: What somebody calls it who holds the disks until then; the host sees no job where it is another one's.
+    backup_words: str = "a backup"
     pace: Pace = dataclasses.field(default_factory=Pace)
     behaviour: str = Behaviour.GOOD
 

@@ -60,6 +60,9 @@ class Backups(Protocol):
     async def jobs(self, name: str) -> frozenset[JobKind]:
         """What is being done with its disks now; nothing where it is off."""
 
+    async def held_by(self, name: str) -> Sequence[str]:
+        """What is being done with its disks now, each in words for people: what, which disks, since when."""
+
     async def gather(self, tracking: Tracking) -> bool:
         """Write down in ``side`` what the base's bitmaps are to be; returns whether there is any change.
 

@@ -32,8 +32,8 @@ LOOK_SECONDS: Final = 5.0
 ANY_JOB: Final = frozenset(JobKind)
 #: What a merge of ours has to wait for, which may be under way itself.
 NOT_MERGES: Final = ANY_JOB - {JobKind.MERGE}
-#: So often in a row an act may be refused although no job is seen.
-_MOST_REFUSALS = 12
+#: A wait that lasts is told of again after so long.
+_TELL_SECONDS: Final = 1800.0
 
 
 # Running backups
@@ -51,42 +51,52 @@ async def between_backups(
 ) -> T:
     """Act once nobody's backup, nor another job on its disks, runs on the machine.
 
-    ``say`` hears once that there is one. ``give_up`` is called before each wait, and raises to end it. What
-    the host refuses with ERROR_BUSY, because a job has begun just before, is tried again.
+    ``say`` hears who holds them, again whenever that changes, and each half hour. ``give_up`` is called
+    before each wait, and raises to end it. What the host refuses with ERROR_BUSY is tried again: a job has
+    begun just before, or one that the host cannot list holds the disks.
     """
-    refusals = 0
+    wait = _Wait(clock, say)
     while True:
-        if await _wait(host, name, clock, say, give_up, kinds):
-            refusals = 0
-        try:
-            return await act()
-        except HypervisorError as error:
-            refusals += 1
-            if error.code is not ErrorCode.ERROR_BUSY or refusals > _MOST_REFUSALS:
-                raise
+        if found := await host.backups.jobs(name) & kinds:
+            held_by = ", ".join(await host.backups.held_by(name))
+            wait.tell(f"{_words(found)} of {name} is running{f' ({held_by})' if held_by else ''}")
+        else:
+            try:
+                done = await act()
+            except HypervisorError as error:
+                if error.code is not ErrorCode.ERROR_BUSY:
+                    raise
+                wait.tell(error.sentence.rstrip("."))
+            else:
+                wait.end()
+                return done
         give_up()
         await clock.sleep(LOOK_SECONDS)
 
 
-async def _wait(
-    host: Host,
-    name: str,
-    clock: Clock,
-    say: Callable[[str], None],
-    give_up: Callable[[], None],
-    kinds: frozenset[JobKind],
-) -> bool:
-    """Wait for the end of jobs; returns whether there were any."""
-    has_waited = False
-    while found := await host.backups.jobs(name) & kinds:
-        if not has_waited:
-            say(f"{_words(found)} of {name} is running: its end is waited for.")
-        has_waited = True
-        give_up()
-        await clock.sleep(LOOK_SECONDS)
-    if has_waited:
-        say("It has ended.")
-    return has_waited
+class _Wait:
+    """The log of a wait for somebody else's job."""
+
+    def __init__(self, clock: Clock, say: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._say = say
+        self._began = self._told_at = clock.monotonic()
+        #: What was said last, without what changes all the time.
+        self._told = ""
+
+    def tell(self, held: str) -> None:
+        """Log what is waited for, where it is another thing than before, or has lasted long."""
+        what, now = held.partition(" (")[0], self._clock.monotonic()
+        if what == self._told and now - self._told_at < _TELL_SECONDS:
+            return
+        so_far = f", for {(now - self._began) / 60:.0f} minutes by now" if what == self._told else ""
+        self._told, self._told_at = what, now
+        self._say(f"{held}: its end is waited for{so_far}.")
+
+    def end(self) -> None:
+        """Log that it has ended, where it was waited for."""
+        if self._told:
+            self._say("It has ended.")
 
 
 def _words(kinds: frozenset[JobKind]) -> str:
