@@ -221,3 +221,25 @@ def test_a_machine_that_cannot_be_maintained_says_so_on_its_pages(own_service: S
         assert "innkeeper machine set web-1 --undo-exclude" in part
         assert "left out by name" in part
         assert "can be maintained" in http.get("/machines/db-1", headers=asked).text
+
+
+def test_the_report_of_an_update_says_why_and_takes_what_is_no_fault(own_service: Service) -> None:
+    """Whatever the identifier holds; the finding counts again by the same page."""
+    own_service.start()
+    assert own_service.run("update", "book", "db-1", "--identifier", "2026/11 n").code == 0
+    own_service.run("window", "add", "now", "--now", "--for", "12h")
+    own_service.run("tonight", "--watch", "--json")
+    with own_service.http() as http:
+        machine = http.get("/machines/db-1", headers=_BROWSER).text
+        found = re.search(r'href="(/machines/db-1/updates/report[^"]*)"', machine)
+        assert found is not None
+        page = http.get(found[1], headers=_BROWSER).text
+        assert "The unit shop.service has failed." in page
+        assert "shop.service: cannot start" in page
+        about = {"subject": "unit:shop.service", "identifier": "2026/11 n"}
+        ignored = http.post("/machines/db-1/ignored", data=about, headers=_BROWSER)
+        assert ignored.headers["location"] == found[1].replace("&amp;", "&")
+        assert "Count it again" in http.get(found[1], headers=_BROWSER).text
+        http.post("/machines/db-1/ignored", data={**about, "again": "yes"}, headers=_BROWSER)
+        assert "Count it again" not in http.get(found[1], headers=_BROWSER).text
+        assert http.get("/machines/db-1/updates/report?identifier=x", headers=_BROWSER).status_code == 404
