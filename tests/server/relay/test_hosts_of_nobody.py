@@ -160,6 +160,9 @@ async def test_what_needs_the_host_is_refused_with_what_to_do(nobody: Inn, door:
         assert problem["detail"].startswith("No server looks after attic now, since ")
         assert problem["detail"].endswith("; north did last. Its work waits until one does.")
         assert "innkeeper server list" in problem["advice"]
+        # It has not ended: to start it would change nothing.
+        assert "innkeeper host list" in problem["advice"]
+        assert "Start the one" not in problem["advice"]
     shown = (await http.get("/v1/machines/mail")).json()
     assert (shown["name"], shown["as_of"] is not None) == ("mail", True)
     found = (await http.get("/v1/machines", params={"text": "mail"})).json()["machines"]

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from typing import Final
 
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.servers.lease import HostLease
 from innkeeper.servers.server import Server, ServerState
+
+_ADVICE: Final = (
+    "innkeeper server list shows the servers and their hosts. Start the one that looked after it, or name "
+    "the host in the settings of another (hypervisors)."
+)
+_ADVICE_WHERE_IT_LIVES: Final = (
+    "innkeeper host list says whether the server that looked after it reaches it, and innkeeper server list "
+    "whether that one is drained."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +67,7 @@ class Care:
             )
         else:
             reason = self.reason(subject)
-            advice = (
-                "innkeeper server list shows the servers and their hosts. Start the one that looked after "
-                "it, or name the host in the settings of another (hypervisors)."
-            )
+            advice = _ADVICE if self.last is None or not self.last.alive else _ADVICE_WHERE_IT_LIVES
         return ServiceError(f"{reason} {self.outlook}", code=ErrorCode.ERROR_ONLY_IF_CONNECTED, advice=advice)
 
     def _who_did(self) -> str:
