@@ -19,22 +19,32 @@ from innkeeper.updates.machine_name import is_glob
 from innkeeper.updates.window import Window
 
 
-async def known_machine(house: House, reference: str) -> Resource | None:
+@dataclasses.dataclass(frozen=True, slots=True)
+class KnownMachine:
+    """A machine that is there, or was when its host was seen last."""
+
+    #: The host and the name: ``attic/web-1``.
+    full_name: str
+    resource: Resource
+
+
+async def known_machine(house: House, reference: str) -> KnownMachine | None:
     """Return a machine of any server, its host away or not; ``None`` for one that nobody knows.
 
     Raises ``MachineAmbiguous``, or ``HypervisorError`` where only a host that is away may know it.
     """
     if house.neighbours is not None and (entry := await house.neighbours.entry_of_machine(reference)):
-        return resource_of(entry)
+        return KnownMachine(f"{entry.host}/{entry.name}", resource_of(entry))
     try:
-        return resource_of(await house.machines.get(reference))
+        found = await house.machines.get(reference)
     except MachineNotFound:
         return None
     except HypervisorError as error:
         place = house.machines.places.only(reference) if is_away(error) else None
         if place is None:
             raise
-        return machine_called(house, place.key)
+        return KnownMachine(place.full_name, machine_called(house, place.key))
+    return KnownMachine(f"{found.host}/{found.name}", resource_of(found))
 
 
 async def refuse_machines_of(definition: TaskDefinition, house: House, caller: Caller) -> None:
@@ -46,7 +56,7 @@ async def refuse_machines_of(definition: TaskDefinition, house: House, caller: C
     """
     for named in machines_of(definition):
         found = await known_machine(house, named)
-        resource = machine(named) if found is None else dataclasses.replace(found, asked=named)
+        resource = machine(named) if found is None else dataclasses.replace(found.resource, asked=named)
         refuse(caller, Role.OPERATOR, resource)
         if found is None:
             raise MachineNotFound(
@@ -61,12 +71,8 @@ async def refuse_machines_of(definition: TaskDefinition, house: House, caller: C
             raise InvalidArgument(
                 f"“{named}” is not enough in a scheduled task: the service may know others by this name.",
                 code=ErrorCode.VM_E_CONFIG_DUPLICATE_NAME,
-                advice=f"Write the machine with its host: {_full_name(found)}",
+                advice=f"Write the machine with its host: {found.full_name}",
             ) from error
-
-
-def _full_name(found: Resource) -> str:
-    return next((name for name in sorted(found.names) if "/" in name), found.name)
 
 
 async def unknown_machines(house: House, window: Window) -> Sequence[str]:
