@@ -148,7 +148,9 @@ class Apt(Backend):
 
     def _refresh(self) -> None:
         """Read the sources anew; one that cannot be read is named, and all of them are a failure."""
-        if not _URI.search(ask(["apt-get", "-q", "--print-uris", "update"]).output):
+        sources = ask(["apt-get", "-q", "--print-uris", "update"])
+        expect_success(sources, "Not looked for updates: apt-get --print-uris update")
+        if not _URI.search(sources.output):
             raise Failure("Not looked for updates: apt has no package source (/etc/apt/sources.list).")
         answer = self._run(["apt-get", *_OPTIONS, *_ALL_SOURCES, "update"], may_stop=True)
         if answer.code == 0:
