@@ -1,0 +1,146 @@
+"""Make the machines of the matrix: the demo's Debian, and a drive that makes it what a case wants."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from demo.guest.image import GuestImage
+from innkeeper.hypervisor.domain.template import domain_type, processor_mode
+from innkeeper.machines.host_facts import Acceleration
+from tests.matrix import packages
+from tests.matrix.case import Case
+
+_UNIT = """\
+[Unit]
+Description=Make this guest what its night wants
+DefaultDependencies=no
+After=local-fs.target sysinit.target dbus.socket
+Before=innkeeper-agent.service multi-user.target
+ConditionPathExists=!/var/lib/case-is-made
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'mkdir -p /case && tar -xf /dev/vdb -C /case'
+ExecStart=/bin/sh -c 'sh -eux /case/setup >/dev/console 2>&1'
+ExecStart=/bin/touch /var/lib/case-is-made
+
+[Install]
+WantedBy=multi-user.target
+"""
+_SETUP = """\
+chmod 644 /etc/systemd/system/case.service
+rm -f /etc/apt/sources.list.d/*
+echo 'deb [trusted=yes] file:/case/archive ./' >/etc/apt/sources.list.d/case.list
+systemctl unmask systemd-journal-flush.service
+if ls /case/installed/*.deb >/dev/null 2>&1; then dpkg -i /case/installed/*.deb; fi
+"""
+_WANTS = "/etc/systemd/system/multi-user.target.wants/case.service"
+_DEFINITION = """\
+<domain type='{type}'>
+  <name>{name}</name>
+  <memory unit='MiB'>384</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>{kernel}</kernel>
+    <initrd>{initrd}</initrd>
+    <cmdline>console=ttyS0 quiet panic=5 mitigations=off systemd.hostname={name}</cmdline>
+  </os>
+  <features><acpi/></features>
+  <cpu mode='{cpu}'/>
+  <clock offset='utc'/>
+  <on_crash>restart</on_crash>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' discard='unmap'/>
+      <source file={disk}/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source file={drive}/>
+      <target dev='vdb' bus='virtio'/>
+      <readonly/>
+    </disk>
+    <channel type='unix'><target type='virtio' name='org.innkeeper.agent.0'/></channel>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <serial type='file'><source path={console} append='on'/></serial>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+"""
+
+
+def base_disk(image: GuestImage, directory: Path) -> Path:
+    """Copy the demo's disk, with a unit that makes a guest what its case wants. No root is needed."""
+    raw, base = directory / "base.raw", directory / "base.qcow2"
+    _run("qemu-img", "convert", "-O", "raw", str(image.disk), str(raw))
+    with tempfile.NamedTemporaryFile("w") as unit:
+        unit.write(_UNIT)
+        unit.flush()
+        commands = (
+            f"write {unit.name} /etc/systemd/system/case.service",
+            f"symlink {_WANTS} ../case.service",
+            "rm /etc/systemd/system/multi-user.target.wants/innkeeper-demo-role.service",
+        )
+        for command in commands:
+            _run("debugfs", "-w", "-R", command, str(raw))
+    _run("qemu-img", "convert", "-O", "qcow2", str(raw), str(base))
+    raw.unlink()
+    return base
+
+
+def define(case: Case, image: GuestImage, base: Path, directory: Path, how: Acceleration) -> Path:
+    """Lay out one machine's disk, drive and definition; returns the definition's path."""
+    disk, drive = directory / f"{case.name}.qcow2", directory / f"{case.name}.tar"
+    _run("cp", "--sparse=always", str(base), str(disk))
+    _pack(case, drive)
+    kind = domain_type(how.accelerator)
+    path = directory / f"{case.name}.xml"
+    path.write_text(
+        _DEFINITION.format(
+            type=kind,
+            cpu=processor_mode(kind),
+            name=case.name,
+            kernel=image.kernel,
+            initrd=image.initrd,
+            disk=quoteattr(str(disk)),
+            drive=quoteattr(str(drive)),
+            console=quoteattr(str(directory / f"{case.name}.console.log")),
+        )
+    )
+    return path
+
+
+def _pack(case: Case, drive: Path) -> None:
+    """The drive is a tar archive: what the setup runs, and the packages."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        packages.make(case.installed, root / "installed")
+        packages.make(case.offered, root / "archive")
+        packages.index(root / "archive")
+        (root / "setup").write_text(_SETUP + case.setup)
+        with tarfile.open(drive, "w") as tar:
+            tar.add(root, arcname=".", filter=_as_root)
+    size = drive.stat().st_size
+    with drive.open("ab") as file:
+        file.truncate((size + 0xFFFFF) & ~0xFFFFF)
+
+
+def _as_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = "root"
+    if entry.isdir():
+        entry.mode = 0o755
+    return entry
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()}")
