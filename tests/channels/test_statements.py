@@ -179,6 +179,11 @@ UNIT = ["a.service", [], "active", "running", "simple", 0, False, "enabled", Tru
         {"mounts": [["/", "ext4", "yes", "", ""]]},
         {"any_ports": [1]},
         {"complaints": [5]},
+        {"boots": [{"watched": 5, "ports": {"tcp/80": -1}, "load": 0, "free_mib": 0}]},
+        {"boots": [{"watched": 5, "ports": {"tcp/80": 10**6}, "load": 0, "free_mib": 0}]},
+        {"boots": [{"watched": 5, "ports": {"tcp/80": True}, "load": 0, "free_mib": 0}]},
+        {"boots": [{"watched": 5, "ports": {}, "load": 0, "free_mib": 0}] * 17},
+        {"boots": [5]},
     ],
 )
 def test_details_that_no_agent_tells_are_refused(change: dict[str, object]) -> None:

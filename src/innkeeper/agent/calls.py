@@ -45,7 +45,7 @@ class Calls:
 
         #: What runs programs of the guest's.
         self._slow: Dict[str, Callable[[Message], Message]] = {
-            "health": lambda message: {"health": health(places, message.get("history") is True)},
+            "health": self._health,
             "sessions": lambda message: {"sessions": logons.sessions(places)},
             "log_off": lambda message: {"count": logons.log_off(places)},
             "scan": lambda message: waiting(places),
@@ -96,6 +96,10 @@ class Calls:
 
     def _may_reach(self, message: Message) -> Message:
         return {"allowed": self._agent.may_reach(int(str(message["port"])))}
+
+    def _health(self, message: Message) -> Message:
+        history = message.get("history") is True
+        return {"health": health(self._places, history, self._agent.boots.told() if history else None)}
 
     def _set_parameter(self, message: Message) -> Message:
         value = message["value"]

@@ -8,11 +8,12 @@ from innkeeper.agent import units
 from innkeeper.agent.backends import BACKENDS
 from innkeeper.agent.backends.backend import Backend
 from innkeeper.agent.backends.scripts import executables
+from innkeeper.agent.boots import uptime_of
 from innkeeper.agent.command import ask
 from innkeeper.agent.lingering import user_units
 from innkeeper.agent.listeners import any_ports, listeners
 from innkeeper.agent.mounts import mounts
-from innkeeper.agent.places import Places, read_text
+from innkeeper.agent.places import Places
 from innkeeper.agent.report import Report
 from innkeeper.agent.run import NoRun
 from innkeeper.wire.session import Message
@@ -26,8 +27,11 @@ _MAX_DETAILS = 4000
 _MAX_DETAILS_CHARS = 512 * 1024
 
 
-def health(places: Places, history: bool = False) -> Message:
-    """Return the report; ``history``: with what failed in the last week. A check script may take long."""
+def health(places: Places, history: bool = False, boots: Optional[List[Message]] = None) -> Message:
+    """Return the report; ``history``: with what failed in the last week. A check script may take long.
+
+    ``boots`` is how the boots before this one went.
+    """
     complaints = _complaints(places)
     known = units.properties(places)
     of_users = user_units(places)
@@ -45,7 +49,7 @@ def health(places: Places, history: bool = False) -> Message:
         "failed_checks": dict(_failed_checks(places)),
         "details": _whole(
             {
-                "uptime": _uptime(places),
+                "uptime": int(uptime_of(places)),
                 "units": [list(unit) for unit in (*units.units(known), *of_users)],
                 "unit_files": [*units.unit_files(places), *(unit.name for unit in of_users)],
                 "listeners": [list(one) for one in listening],
@@ -53,6 +57,7 @@ def health(places: Places, history: bool = False) -> Message:
                 "mounts": [list(one) for one in mounted if one.origin or one.place == "/"],
                 "complaints": complaints,
                 "failed_lately": units.failed_lately() if history and places.has_systemd else [],
+                "boots": boots or [],
             }
         ),
     }
@@ -87,11 +92,6 @@ def _complaints(places: Places) -> List[str]:
 
 def _backend(places: Places) -> Type[Backend]:
     return next(backend for backend in BACKENDS.values() if backend.is_present(places))
-
-
-def _uptime(places: Places) -> int:
-    seconds = read_text(places.under("proc/uptime")).partition(".")[0]
-    return int(seconds) if seconds.isdigit() else 0
 
 
 def _failed_checks(places: Places) -> Iterator[Tuple[str, str]]:

@@ -40,6 +40,18 @@ def listeners(places: Places) -> List[Listener]:
     return sorted(found)
 
 
+def listening_ports(places: Places, any_range: Tuple[int, int]) -> List[str]:
+    """Return ``tcp/80`` and the like, without owners; not those that the kernel gave to whoever asked."""
+    low, high = any_range
+    ports = {
+        (protocol.rstrip("6"), _address(fields[1])[1])
+        for protocol, listening in _LISTENING.items()
+        for fields in _lines(places.under(f"proc/net/{protocol}"))
+        if len(fields) > 3 and fields[3] == listening
+    }
+    return [f"{protocol}/{port}" for protocol, port in sorted(ports) if not low <= port <= high]
+
+
 def any_ports(places: Places) -> Tuple[int, int]:
     """Return the range of ports that the kernel gives to whoever asks for any."""
     low, _, high = read_text(places.under("proc/sys/net/ipv4/ip_local_port_range")).partition("\t")

@@ -13,6 +13,8 @@ class Places:
         self.root = root
         #: What the agent remembers across restarts and reboots.
         self.journal = self.under("var/lib/innkeeper/agent/journal")
+        #: How its boots went, for the host to compare with.
+        self.boots = self.under("var/lib/innkeeper/agent/boots")
         #: One directory for each update that was started.
         self.runs = self.under("var/lib/innkeeper/agent/runs")
         #: The named values that host and guest share.

@@ -5,6 +5,7 @@ from typing import Callable, Dict, List, Optional
 from innkeeper.agent import power
 from innkeeper.agent.allowed_ports import AllowedPorts
 from innkeeper.agent.booking import booking, deletion
+from innkeeper.agent.boots import Boots
 from innkeeper.agent.calls import Calls
 from innkeeper.agent.channels import Channels
 from innkeeper.agent.control import MAX_WAITING_BOOKINGS, Control
@@ -46,6 +47,8 @@ class Agent(NotifySink):
         self.journal = Journal(places.journal)
         #: The named values that host and guest share.
         self.parameters = Parameters(places.parameters)
+        #: How this guest's boots went.
+        self.boots = Boots(places)
         self._boot_id = places.boot_id
         self._plugin: Optional[TaskPlugin] = None
         self._is_polling = False
@@ -73,6 +76,7 @@ class Agent(NotifySink):
         self._take_up()
         self._poll()
         self._resend()
+        self.boots.watch(self._loop)
         self._loop.run()
         plugin.terminate(S_OK)
         self._control.close()

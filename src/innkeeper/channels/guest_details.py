@@ -79,6 +79,19 @@ class Mount:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PastBoot:
+    """How a boot before this one went, as the guest watched it."""
+
+    #: For how many seconds after the boot it was watched.
+    watched: int
+    #: ``tcp/80`` → at most so many seconds after the boot somebody listened on it.
+    ports: Mapping[str, int]
+    #: The load when it was looked at last, in hundredths, and the memory that could be had, in MiB.
+    load: int = 0
+    free_mib: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class GuestDetails:
     """What a guest tells of itself beside its health report's lists."""
 
@@ -95,6 +108,12 @@ class GuestDetails:
     complaints: frozenset[str] = frozenset()
     #: The units that its journal has seen fail in the week before.
     failed_lately: frozenset[str] = frozenset()
+    #: The last boots before this one, the newest last.
+    boots: tuple[PastBoot, ...] = ()
+
+    def usual_seconds(self, port: str) -> int:
+        """How long after a boot this port is listened on, by the boots before; 0 where none tells."""
+        return max((boot.ports.get(port, 0) for boot in self.boots), default=0)
 
     def unit(self, name: str) -> UnitFacts | None:
         """The unit of this name, or that has it beside another."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from innkeeper.channels.guest_details import GuestDetails, Listener, Mount, UnitFacts
+from innkeeper.channels.guest_details import GuestDetails, Listener, Mount, PastBoot, UnitFacts
 from innkeeper.channels.ports import HealthReport
 from innkeeper.channels.statements import (
     MAX_CHECKS,
@@ -22,6 +22,10 @@ from innkeeper.wire.guest_facts import MAX_EVIDENCE_UNITS
 _MOST = (1 << 53) - 1
 _MAX_ALIASES = 64
 _MAX_LINES = 12
+_MAX_BOOTS = 16
+_MAX_PORTS = 500
+#: What a guest claims to take longer than this is not waited for.
+_LONGEST_SECONDS = 3600
 _MAX_LINE_CHARS = 400
 
 
@@ -69,6 +73,7 @@ def read_details(response: object) -> GuestDetails:
         mounts=tuple(_mount(_Row(row, 5)) for row in reader.items("mounts", MAX_ITEMS)),
         complaints=frozenset(reader.texts("complaints", MAX_ITEMS)),
         failed_lately=frozenset(reader.texts("failed_lately", MAX_ITEMS)),
+        boots=() if said_nothing(response, "boots") else tuple(map(_boot, reader.items("boots", _MAX_BOOTS))),
     )
 
 
@@ -88,6 +93,10 @@ def details_to_json(details: GuestDetails) -> Json:
         ],
         "complaints": [*sorted(details.complaints)],
         "failed_lately": [*sorted(details.failed_lately)],
+        "boots": [
+            {"watched": boot.watched, "ports": {**boot.ports}, "load": boot.load, "free_mib": boot.free_mib}
+            for boot in details.boots
+        ],
     }
 
 
@@ -144,6 +153,21 @@ def _unit_row(unit: UnitFacts) -> Json:
         unit.name, [*unit.aliases], unit.active, unit.sub, unit.type, unit.restarts, unit.remains,
         unit.enablement, unit.wanted, unit.triggered, [*unit.triggers], unit.has_job, unit.age,
     ]  # fmt: skip
+
+
+def _boot(told: object) -> PastBoot:
+    reader = Reader(told)
+    ports = {}
+    for name, seconds in reader.mapping("ports", _MAX_PORTS):
+        if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 <= seconds <= _LONGEST_SECONDS:
+            raise Unbelievable(f"a port is not listened on 0 to {_LONGEST_SECONDS} seconds after a boot")
+        ports[clean(name, 32)] = seconds
+    return PastBoot(
+        watched=reader.number("watched", 0, _MOST),
+        ports=ports,
+        load=reader.number("load", 0, _MOST),
+        free_mib=reader.number("free_mib", 0, _MOST),
+    )
 
 
 def _listener(row: _Row) -> Listener:

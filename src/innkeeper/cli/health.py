@@ -47,6 +47,7 @@ def health(
         ("Complaints of the package database", found.complaints),
     ):
         _print_list(session, title, lines)
+    _print_boots(session, found)
     shown = [each for each in found.stakes if everything or each.weight is not Weight.NOTHING]
     _print_stakes(session, found, shown)
 
@@ -104,6 +105,17 @@ def _print_list(session: Session, title: str, lines: Sequence[str]) -> None:
         session.out.print(Text(title, style="bold"))
         for line in lines:
             session.out.print(Text(f"  {line}"))
+
+
+def _print_boots(session: Session, found: GuestHealthMessage) -> None:
+    if not found.boots:
+        return
+    made = table("LAST BOOTS", "PORTS", "ALL BY", "LOAD", "FREE MIB", right=("PORTS", "LOAD", "FREE MIB"))
+    for ago, boot in enumerate(reversed(found.boots), 1):
+        all_by = say_duration(boot.last_port_seconds)
+        made.add_row(Text(f"{ago} before"), str(boot.ports), all_by, f"{boot.load:.2f}", f"{boot.free_mib:,}")
+    session.out.print()
+    session.out.print(made)
 
 
 def _print_stakes(session: Session, found: GuestHealthMessage, shown: Sequence[StakeMessage]) -> None:

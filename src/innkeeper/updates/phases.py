@@ -381,7 +381,8 @@ async def _expect_health(run: Run) -> tuple[HealthReport, health.Judgement]:
     while True:
         report, judgement = await _compare(run)
         waited = run.clock.monotonic() - began
-        is_over = waited >= run.policy.health_seconds or (judgement.is_lasting and waited >= _LASTING_SECONDS)
+        patience = max(run.policy.health_seconds, judgement.patience_seconds)
+        is_over = waited >= patience or (judgement.is_lasting and waited >= _LASTING_SECONDS)
         if is_over and judgement.faults:
             raise await _stop_for(run, judgement)
         if is_over or not (judgement.may_pass or judgement.faults):

@@ -34,6 +34,19 @@ class StakeMessage(Message):
     sentence: str
 
 
+class BootMessage(Message):
+    """How a boot went, as the guest's agent watched it."""
+
+    #: For how long after the boot.
+    watched_seconds: int
+    #: When the last port came to be listened on, after the boot, and how many there were.
+    last_port_seconds: int
+    ports: int
+    #: When it was looked at last.
+    load: float
+    free_mib: int
+
+
 class GuestHealthMessage(Message):
     """A guest's health now, and what of it counts."""
 
@@ -52,6 +65,8 @@ class GuestHealthMessage(Message):
     complaints: tuple[str, ...]
     #: Names of checks that fail now, with what they print.
     failed_checks: dict[str, str]
+    #: The boots before this one, the newest last; nothing where the agent has not watched any.
+    boots: tuple[BootMessage, ...]
     stakes: tuple[StakeMessage, ...]
     #: What is ignored for this machine, as patterns of subjects.
     ignored: tuple[str, ...]

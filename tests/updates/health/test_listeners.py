@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from innkeeper.channels.guest_details import Listener
+from innkeeper.channels.guest_details import Listener, PastBoot
 from tests.updates.health.reports import judged, old, report, tcp, udp, unit
 
 CONTAINERD = ("containerd.service", "containerd")
@@ -101,3 +101,14 @@ def test_an_old_agent_is_judged_by_addresses() -> None:
         "Nothing listens on tcp 0.0.0.0:22 any more.",
         "Nothing listens on tcp 0.0.0.0:40000 any more.",
     )
+
+
+def test_a_port_is_waited_for_as_long_as_it_usually_takes() -> None:
+    """By the slowest of the boots before, and half as long again; where nothing is known, not longer."""
+    boots = (PastBoot(watched=1800, ports={"tcp/9200": 240}), PastBoot(watched=1800, ports={"tcp/9200": 400}))
+    before = report(unit("es.service"), listeners=(tcp(9200, "es.service", "java"),), boots=boots)
+    judgement = judged(before, report(unit("es.service")))
+    assert judgement.patience_seconds == 630
+    assert judgement.findings[0].was == "java of es.service, usually within 400 seconds of a boot"
+    unknown = report(unit("es.service"), listeners=(tcp(9200, "es.service", "java"),))
+    assert judged(unknown, report(unit("es.service"))).patience_seconds == 0

@@ -6,6 +6,7 @@ import asyncio
 
 from fastapi import APIRouter
 
+from innkeeper.channels.guest_details import PastBoot
 from innkeeper.channels.ports import HealthReport
 from innkeeper.identity.roles import Role
 from innkeeper.machines.guest.program import expect_guest
@@ -55,8 +56,19 @@ def _message(
         failed_lately=() if details is None else tuple(sorted(details.failed_lately)),
         complaints=() if details is None else tuple(sorted(details.complaints)),
         failed_checks=dict(report.failed_checks),
+        boots=() if details is None else tuple(map(_boot, details.boots)),
         stakes=tuple(map(_stake, stakes)),
         ignored=machine.ignored,
+    )
+
+
+def _boot(boot: PastBoot) -> wire.BootMessage:
+    return wire.BootMessage(
+        watched_seconds=boot.watched,
+        last_port_seconds=max(boot.ports.values(), default=0),
+        ports=len(boot.ports),
+        load=boot.load / 100,
+        free_mib=boot.free_mib,
     )
 
 

@@ -6,6 +6,10 @@ import dataclasses
 import fnmatch
 from collections.abc import Iterable
 
+#: A boot under load takes longer than it usually does, by this factor and these seconds.
+_SLACK = 1.5
+_SLACK_SECONDS = 30.0
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
@@ -23,6 +27,8 @@ class Finding:
     was: str = ""
     #: The systemd unit whose end and whose journal tell more; empty for none.
     unit: str = ""
+    #: For how long after its start it usually is so, by the guest's boots before; 0 where nothing is known.
+    usual_seconds: int = 0
     #: What the guest says of it: how it ended, and its last words in the journal.
     evidence: tuple[str, ...] = ()
     #: Whether an administrator has said of this machine that it is no fault.
@@ -49,6 +55,12 @@ class Judgement:
     def may_pass(self) -> bool:
         """Whether anything of it is worth waiting for."""
         return any(finding.may_pass for finding in self.findings)
+
+    @property
+    def patience_seconds(self) -> float:
+        """For how long what may pass is worth waiting for, by how the guest usually is."""
+        usual = max((each.usual_seconds for each in self.findings if each.may_pass), default=0)
+        return _SLACK * usual + _SLACK_SECONDS if usual else 0.0
 
     def ignoring(self, patterns: Iterable[str]) -> Judgement:
         """Return the same, where what an administrator calls no fault is told, and no more.

@@ -12,6 +12,7 @@ from innkeeper.wire.json_fields import (
     as_object,
     as_str,
     get_bool,
+    get_int,
     get_object,
     get_optional,
     get_str,
@@ -68,6 +69,7 @@ def finding_to_json(finding: Finding) -> Json:
         "may_pass": finding.may_pass,
         "was": finding.was,
         "unit": finding.unit,
+        "usual_seconds": finding.usual_seconds,
         "evidence": [*finding.evidence],
         "is_ignored": finding.is_ignored,
     }
@@ -83,6 +85,7 @@ def finding_from_json(data: Json) -> Finding:
         may_pass=get_bool(fields, "may_pass"),
         was=get_str(fields, "was"),
         unit=get_str(fields, "unit"),
+        usual_seconds=get_int(fields, "usual_seconds"),
         evidence=get_strs(fields, "evidence"),
         is_ignored=get_bool(fields, "is_ignored"),
     )

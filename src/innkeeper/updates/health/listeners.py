@@ -69,7 +69,8 @@ def _judge(one: Listener, before: GuestDetails, after: GuestDetails) -> Finding 
         return _lost(one, why_not="somebody who was logged on had started it")
     if one.unit.endswith(".service") and "/" not in one.unit and not _is_installed(one, after):
         return _lost(one, why_not=f"{one.unit} is not installed any more")
-    return _lost(one, may_pass=True)
+    usual = before.usual_seconds(f"{one.protocol}/{one.port}")
+    return _lost(one, may_pass=True, usual_seconds=usual)
 
 
 def _has_moved(one: Listener, before: GuestDetails, still: list[Listener]) -> bool:
@@ -110,12 +111,14 @@ def _is_installed(one: Listener, after: GuestDetails) -> bool:
     return known is not None or after.is_installed(one.unit)
 
 
-def words_of(one: Listener) -> str:
-    """Return who listens, for a person; empty where the guest cannot say."""
-    return f"{one.program} of {one.unit}" if one.program and one.unit else one.program or one.unit
+def words_of(one: Listener, usual_seconds: int = 0) -> str:
+    """Return who listens, and since when after a boot, for a person; empty where the guest cannot say."""
+    who = f"{one.program} of {one.unit}" if one.program and one.unit else one.program or one.unit
+    since = f"usually within {usual_seconds} seconds of a boot" if usual_seconds else ""
+    return ", ".join(filter(None, (who, since)))
 
 
-def _lost(one: Listener, *, may_pass: bool = False, why_not: str = "") -> Finding:
+def _lost(one: Listener, *, may_pass: bool = False, why_not: str = "", usual_seconds: int = 0) -> Finding:
     place = f"[{one.address}]:{one.port}" if ":" in one.address else f"{one.address}:{one.port}"
     owner = f" ({one.program}{f' of {one.unit}' if one.unit else ''})" if one.program else ""
     excuse = f", which does not count: {why_not}" if why_not else ""
@@ -124,7 +127,8 @@ def _lost(one: Listener, *, may_pass: bool = False, why_not: str = "") -> Findin
         sentence=f"Nothing listens on {one.protocol} {place} any more{owner}{excuse}.",
         is_fault=not why_not,
         may_pass=may_pass,
-        was=words_of(one),
+        was=words_of(one, usual_seconds),
+        usual_seconds=usual_seconds,
         unit=one.unit,
     )
 

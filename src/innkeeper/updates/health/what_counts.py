@@ -51,7 +51,7 @@ def _listeners(report: HealthReport, details: GuestDetails) -> Iterator[Stake]:
         after = dataclasses.replace(report, details=dataclasses.replace(details, listeners=rest))
         yield Stake(
             subject=f"listener:{protocol}/{port}",
-            now=listeners.words_of(here[0]),
+            now=listeners.words_of(here[0], details.usual_seconds(f"{protocol}/{port}")),
             loss=_first(listeners.findings(report, after)),
         )
 
