@@ -146,6 +146,8 @@ class Extras:
     #: Since when a guest that runs may be frozen by us, and is owed its thaw, in seconds since 1970; 0 for
     #: never.
     freezing_since: int = 0
+    #: Until when nobody else is to start it, in seconds since 1970: it is being brought back. 0 for never.
+    held_until: int = 0
     #: Disks that no undo point covers, by their targets, with commas between them.
     undo_exclude: str = ""
     shutdown_action: ShutdownAction = ShutdownAction.SAVE

@@ -78,11 +78,13 @@ async def warn(run: Run) -> None:
         run.task.log(f"A backup of {run.title} is running, and is cut off now.", LogLevel.WARNING)
 
 
-async def mend(run: Run) -> Mended:
+async def mend(run: Run, *, is_rolled_back: bool = False) -> Mended:
     """Mend what backups that were taken meanwhile need, or log what the next backup must be."""
     settled = run.known(Settled)
     before = None if settled is None else settled.checkpoints
-    mended = await backups.mend_backups(run.hypervisor, run.undo.plan, run.clock, before)
+    mended = await backups.mend_backups(
+        run.hypervisor, run.undo.plan, run.clock, before, is_rolled_back=is_rolled_back
+    )
     if before is not None and mended.checkpoints and not mended.lost:
         names = ", ".join(mended.checkpoints)
         run.task.log(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from innkeeper.errors import AgentError, ErrorCode, HypervisorError
-from innkeeper.machines.machine import MachineState
+from innkeeper.errors import AgentError, ErrorCode, HypervisorError, WrongState
+from innkeeper.machines.machine import OFF, MachineState
 from innkeeper.machines.undo.backups import Mended
 from innkeeper.machines.undo.merge_marks import forget_merge
 from innkeeper.tasks.task import LogLevel
@@ -18,6 +18,9 @@ from innkeeper.updates.policy import UndoPointPolicy
 
 #: Found like this, a machine has memory that was saved before the update.
 _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
+
+#: So often somebody may start a machine between the stop and its own firmware variables, in a row.
+_STARTS = 20
 
 # Keep
 
@@ -94,17 +97,46 @@ async def turn_off(run: Run) -> None:
     was_woken = run.is_protected and run.found is not MachineState.RUNNING
     if await run.undo.is_taken() or (not run.plan.disks and was_woken):
         await backups.warn(run)
+        # Before it stops being ours: what starts machines that have stopped starts it on its own disks.
+        await run.undo.stand_down()
         await run.hypervisor.lifecycle.turn_off(run.machine)
+        if await run.undo.is_taken():
+            raise HypervisorError(
+                f"Somebody has started {run.title} on its undo disks as soon as it was off.",
+                code=ErrorCode.ERROR_BUSY,
+                advice="Stop whatever starts machines by itself on this host.",
+            )
 
 
 async def discard(run: Run) -> None:
     """Put the machine back onto its bases."""
-    if run.plan is not None and (run.is_protected or await run.undo.is_named()):
-        await run.undo.drop()
+    if run.plan is None:
+        return
+    if not (run.is_protected or await run.undo.is_named() or await run.undo.is_held()):
+        return
+    starts = 0
+    while True:
+        try:
+            await run.undo.drop()
+        except WrongState:
+            starts += 1
+            if starts > _STARTS:
+                raise
+            run.task.log(f"Somebody has started {run.title}; it is turned off again.", LogLevel.WARNING)
+            await run.hypervisor.lifecycle.turn_off(run.machine)
+        else:
+            return
 
 
 async def verify(run: Run) -> Verified:
     """Look that the bases are what they were, by identity and by content."""
+    if run.bases and (await run.state()).state not in OFF:
+        run.task.log(
+            f"Somebody has started {run.title} on its own disks as soon as it was off: they are written to, "
+            "and were not compared with what they were.",
+            LogLevel.WARNING,
+        )
+        return Verified(checksums=())
     changed = await run.undo.changed_bases(run.bases) if run.bases else ()
     after = await run.undo.checksums(run.bases, run.on_progress) if run.bases else {}
     other = [base.path for base in run.bases if base.checksum and after[base.path] != base.checksum]
@@ -128,13 +160,15 @@ async def delete_leftovers(run: Run) -> Tidied | None:
     """Delete the overlays, and the copies of UEFI variables and TPM state."""
     if run.plan is None:
         return None
-    mended = await backups.mend(run) if run.is_protected else Mended()
+    mended = await backups.mend(run, is_rolled_back=True) if run.is_protected else Mended()
     await run.undo.delete_files()
     return Tidied(backups=mended)
 
 
 async def restore_after_roll_back(run: Run) -> Left:
     """Bring the machine to the state that it was found in, as it was."""
+    if run.plan is not None:
+        await run.undo.release()
     await _let_power_off_end(run)
     state = (await run.state()).state
     if run.found is MachineState.RUNNING and state is MachineState.PAUSED:
@@ -172,6 +206,12 @@ async def _start_again(run: Run) -> None:
 
 async def _left(run: Run) -> Left:
     state = (await run.state()).state
+    if state is MachineState.RUNNING and run.found in (MachineState.TURNED_OFF, MachineState.SAVED):
+        # Nothing here has started it: it is what somebody wants.
+        run.task.log(
+            f"{run.title} was found {run.found.words}, and somebody has started it.", LogLevel.WARNING
+        )
+        return Left(state=state)
     if state is not run.found:
         raise HypervisorError(
             f"{run.title} was found {run.found.words}, and is {state.words} now.",

@@ -53,6 +53,27 @@ class UndoDisksContract:
             await subject.hypervisor.undo_disks.drop(subject.name, bases)
             assert await subject.sources() == bases
 
+    async def test_whoever_starts_a_machine_that_goes_back_starts_it_on_its_own_disks(
+        self, subject: Subject
+    ) -> None:
+        """Told while it still runs on the overlays; they are forgotten then, though it runs."""
+        before = await subject.hypervisor.definitions.read(subject.name)
+        bases = await subject.sources()
+        overlays = subject.overlays(bases)
+        await subject.hypervisor.undo_disks.add(subject.name, overlays)
+        await subject.hypervisor.lifecycle.start(subject.name)
+        for _ in range(2):
+            await subject.hypervisor.undo_disks.stand_down(subject.name, bases)
+            assert await subject.sources() == overlays
+        await subject.hypervisor.lifecycle.turn_off(subject.name)
+        await subject.hypervisor.lifecycle.start(subject.name)
+        for _ in range(2):
+            await subject.hypervisor.undo_disks.drop(subject.name, bases)
+            assert await subject.sources() == bases
+        after = await subject.hypervisor.definitions.read(subject.name)
+        # libvirt puts controllers into another order.
+        assert sorted(after.splitlines()) == sorted(before.splitlines())
+
     async def test_trying_on_a_saved_machine_leaves_its_saved_state(self, subject: Subject) -> None:
         """It runs on overlays; turned off, it is saved again, and restores onto its own disks."""
         await bring_to(subject, MachineState.RUNNING)

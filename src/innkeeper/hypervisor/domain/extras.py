@@ -57,6 +57,7 @@ class ExtrasElement(Element):
     undo_exclude = Attribute(".", "undo-exclude")
     merging = Attribute(".", "merging")
     freezing_since = Attribute(".", "freezing-since", 0, Whole())
+    held_until = Attribute(".", "held-until", 0, Whole())
     undo_point = Attribute(".", "undo-point", UndoPointKind.POLICY, _UNDO_POINT)
     shutdown_action = Attribute(".", "shutdown-action", ShutdownAction.SAVE, _SHUTDOWN_ACTION)
     made_here = Attribute(".", "made-here", False, YesNo())
@@ -86,6 +87,7 @@ def read_extras(domain: etree._Element) -> Extras:
         undo_exclude=element.undo_exclude,
         merging=frozenset(int(run) for run in element.merging.split(",") if run.isdecimal()),
         freezing_since=element.freezing_since,
+        held_until=element.held_until,
         shutdown_action=element.shutdown_action,
         labels=tuple(each.text or "" for each in node.iterfind(_tag("label"))),
         ignored=_ignored(node),
@@ -163,6 +165,8 @@ def _note_undo(element: ExtrasElement, extras: Extras) -> None:
         element.undo_exclude = extras.undo_exclude
     if extras.merging:
         element.merging = ",".join(map(str, sorted(extras.merging)))
+    if extras.held_until:
+        element.held_until = extras.held_until
     if extras.freezing_since:
         element.freezing_since = extras.freezing_since
 

@@ -62,6 +62,17 @@ class UndoDefinitions:
         if definition.text() != before:
             _define(connect, domain, definition, overlays)
 
+    def use_bases(
+        self, connect: libvirt.virConnect, domain: libvirt.virDomain, bases: Mapping[str, str]
+    ) -> None:
+        """Point the persistent definition at the bases; what was noted stays noted."""
+        definition = persistent(domain)
+        before, left = definition.text(), _left(definition, bases)
+        for target, base in left.items():
+            self.use_own(connect, domain, definition, target, base)
+        if definition.text() != before:
+            _define(connect, domain, definition, left)
+
     # On their own disks again
 
     def is_as_before(self, domain: libvirt.virDomain, bases: Mapping[str, str]) -> bool:

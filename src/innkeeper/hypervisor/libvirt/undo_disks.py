@@ -78,13 +78,25 @@ class LibvirtUndoDisks:
                 lambda c: self._end_merge(c, name, bases), "end the merge of", name, again=True
             )
 
+    async def stand_down(self, name: str, bases: Mapping[str, str]) -> None:
+        """Make whoever starts the machine next start it on the bases."""
+
+        def work(connect: libvirt.virConnect) -> None:
+            self._definitions.use_bases(connect, connect.lookupByName(name), bases)
+
+        await self._connection.command(work, "prepare the way back of", name, again=True)
+
     async def drop(self, name: str, bases: Mapping[str, str]) -> None:
         """Make the persistent definition what it was, on the bases again."""
 
         def work(connect: libvirt.virConnect) -> None:
             domain = connect.lookupByName(name)
-            self._domains.require(domain, _OFF, "go back to its own disks")
+            is_started = bool(domain.isActive()) and current(domain).has_sources(bases)
+            if not is_started:
+                self._domains.require(domain, _OFF, "go back to its own disks")
             self._definitions.put_back(connect, domain, bases)
+            if is_started:
+                self._definitions.forget_live(domain, bases)
 
         await self._connection.command(work, "take the undo disk from", name, again=True)
 

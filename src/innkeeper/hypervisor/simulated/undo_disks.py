@@ -49,11 +49,20 @@ class SimulatedUndoDisks:
                 on_progress(last * fake_disks.BLOCK_BYTES, fake_disks.DISK_BYTES)
         await self._simulation.simulate(name, lambda machine, _: acts.pivot(machine, bases), doing="pivot")
 
+    async def stand_down(self, name: str, bases: Mapping[str, str]) -> None:
+        """Make the definition for the next start name the bases."""
+
+        def stand_down(machine: SimulatedMachine, _: float) -> None:
+            machine.disks = with_paths(machine.disks, dict(bases))
+
+        await self._simulation.simulate(name, stand_down, doing="stand down")
+
     async def drop(self, name: str, bases: Mapping[str, str]) -> None:
         """Make the definition name the bases again."""
 
         def drop(machine: SimulatedMachine, _: float) -> None:
-            acts.need(machine, "drop overlays", not machine.is_on)
+            is_on_bases = all(bases.get(disk.target, disk.path) == disk.path for disk in machine.live_disks)
+            acts.need(machine, "drop overlays", not machine.is_on or is_on_bases)
             machine.disks = with_paths(machine.disks, dict(bases))
 
         await self._simulation.simulate(name, drop, doing="drop")

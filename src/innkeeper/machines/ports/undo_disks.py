@@ -27,5 +27,14 @@ class UndoDisks(Protocol):
         name the bases; the overlay files are left behind.
         """
 
+    async def stand_down(self, name: str, bases: Mapping[str, str]) -> None:
+        """Make whoever starts the machine next start it on the bases (target → path).
+
+        In any state: one that runs goes on with its overlays. That there were overlays stays noted.
+        """
+
     async def drop(self, name: str, bases: Mapping[str, str]) -> None:
-        """Make the persistent definition name the bases (target → path) again. Off or saved only."""
+        """Make the persistent definition name the bases (target → path) again, and forget the overlays.
+
+        Off or saved, or on the bases already: somebody may start it after ``stand_down``.
+        """

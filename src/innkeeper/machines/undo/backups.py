@@ -123,18 +123,28 @@ def begun_since(before: Sequence[Checkpoint], now: Sequence[Checkpoint]) -> list
 
 
 async def mend_backups(
-    host: Host, plan: UndoPlan, clock: Clock, before: Sequence[Checkpoint] | None, *, tries: int = 3
+    host: Host,
+    plan: UndoPlan,
+    clock: Clock,
+    before: Sequence[Checkpoint] | None,
+    *,
+    tries: int = 3,
+    is_rolled_back: bool = False,
 ) -> Mended:
     """Mend the bitmaps of a machine at rest after backups were taken through its undo disks.
 
     To be called when the bases are what they are to be, and before the undo disks are deleted; may be done
     again after a kill. ``before`` are the checkpoints at the undo point, or ``None`` where they are unknown:
-    then every bitmap gets all that the undo disk held. Of a machine that runs, QEMU has seen to it.
+    then every bitmap gets all that the undo disk held. Of a machine that runs, QEMU has seen to it; one that
+    is rolled back, and that somebody has started already, cannot be mended.
     """
-    if (await host.inventory.get(plan.machine)).state not in _AT_REST:
+    is_at_rest = (await host.inventory.get(plan.machine)).state in _AT_REST
+    if not is_at_rest and not is_rolled_back:
         return Mended()
     now = await host.backups.checkpoints(plan.machine)
     begun = now if before is None else begun_since(before, now)
+    if not is_at_rest:
+        return _unmended(plan, begun)
     lost: list[str] = []
     for disk in plan.disks:
         concerned = [each for each in begun if _bitmap(each, disk)]
@@ -149,6 +159,16 @@ async def mend_backups(
             if concerned:
                 lost.append(_lost(plan.machine, disk, concerned, error.sentence.rstrip(".")))
     return Mended(checkpoints=tuple(each.name for each in begun), lost=tuple(lost))
+
+
+def _unmended(plan: UndoPlan, begun: Sequence[Checkpoint]) -> Mended:
+    """What somebody who started the machine too early has made worthless."""
+    concerned = {disk: [each for each in begun if _bitmap(each, disk)] for disk in plan.disks}
+    why = "somebody has started it before its record of what was written could be mended"
+    return Mended(
+        checkpoints=tuple(each.name for each in begun),
+        lost=tuple(_lost(plan.machine, disk, made, why) for disk, made in concerned.items() if made),
+    )
 
 
 async def _mend(host: Host, tracking: Tracking, clock: Clock, tries: int) -> None:

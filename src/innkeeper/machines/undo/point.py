@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Final
 
 from innkeeper.errors import AgentError, DiskError, ErrorCode, MachineError, WrongState
+from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.machine import DiskKind, Machine, MachineState
 from innkeeper.machines.named_files import names, values_in
 from innkeeper.machines.ports.host import Host
@@ -39,6 +40,8 @@ from innkeeper.wire.json_fields import (
 _VERSION: Final = 2
 #: What release 0.1.0 reads, and takes for all there is: right as long as no state files are covered.
 _WITHOUT_STATE: Final = 1
+#: So long nobody else is to start a machine that is brought back; a service that died holds it no longer.
+_HELD_SECONDS: Final = 900.0
 _NO_STATE: Final = StatePlan()
 
 
@@ -228,6 +231,10 @@ class UndoPoint:
             values |= values_in(await self._hypervisor.saved_states.definition(self._plan.machine))
         return any(names(values, overlay) for overlay in self._plan.overlays.values())
 
+    async def is_held(self) -> bool:
+        """Whether the way back was begun, and nobody else has been allowed to start the machine since."""
+        return bool((await self._hypervisor.configurations.read(self._plan.machine)).extras.held_until)
+
     # Commands
 
     async def take(
@@ -295,12 +302,31 @@ class UndoPoint:
                 advice="Leave the overlay files where they are, and merge again.",
             )
 
-    async def drop(self) -> None:
-        """Return the machine, which is off or saved, to its bases.
+    async def stand_down(self) -> None:
+        """Make whoever starts the machine next start it on its bases, while it still runs on its undo disks.
 
-        Raises ``MachineError`` where a merge has begun to write to them.
+        So nothing that starts machines which have stopped lets a half-done update run. Until it is released,
+        the hook of libvirt's that comes with Innkeeper refuses to start it at all. Raises ``MachineError``
+        where a merge has begun to write to the bases.
         """
-        is_named = await self.is_named()
+        if await self._is_marked():
+            raise half_merged(self._plan.machine)
+        until = int(self._clock.now().timestamp() + _HELD_SECONDS)
+        await self._note_held(until)
+        await self._hypervisor.undo_disks.stand_down(self._plan.machine, self._plan.bases)
+
+    async def release(self) -> None:
+        """Allow anybody to start the machine again."""
+        if await self.is_held():
+            await self._note_held(0)
+
+    async def drop(self) -> None:
+        """Return the machine to its bases: it is off or saved, or somebody has started it on them meanwhile.
+
+        Raises ``MachineError`` where a merge has begun to write to them, and ``WrongState`` where it is on
+        otherwise, or with UEFI variables or a TPM that are not those of its bases.
+        """
+        is_named = await self.is_named() or await self.is_held()
         if await self._is_marked():
             raise half_merged(self._plan.machine)
         # First: as long as an undo disk is named, whoever comes after a crash knows that this is not done.
@@ -385,6 +411,10 @@ class UndoPoint:
             # Without an agent to ask there was none to freeze it either.
             with contextlib.suppress(AgentError):
                 await self._hypervisor.guest_agents.thaw(machine.name)
+
+    async def _note_held(self, until: int) -> None:
+        change = MetadataChanged(extras={"held_until": until})
+        await self._hypervisor.configurations.change(self._plan.machine, change, Scope.PERSISTENT)
 
     async def _clear_leftovers(self) -> None:
         """Delete what a crash left of an earlier attempt: overlays that no definition names.

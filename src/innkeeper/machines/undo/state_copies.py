@@ -160,6 +160,10 @@ class StateCopies:
                 raise self._damaged(each.copy)
         for each in kept:
             await self._put_back(each)
+        state = (await self._host.inventory.get(self._machine)).state
+        if state not in (MachineState.TURNED_OFF, MachineState.SAVED):
+            # Somebody has started it in the middle, with some of them or with none.
+            raise WrongState.of(self._machine, state, "get its firmware variables back")
 
     async def delete(self) -> None:
         """Delete the copies, and then the note."""

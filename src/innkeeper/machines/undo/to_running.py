@@ -71,8 +71,10 @@ class GoingBack:
             machine = await self._host.inventory.get(self._plan.machine)
             memory, record = await _memory_of(self._host, machine, self._plan, self._clock)
             await _refuse_changed_bases(machine.name, memory, record)
+            await self._undo.stand_down()
             await self._host.lifecycle.turn_off(self._plan.machine)
             await self._undo.drop()
+            await self._undo.release()
         for sentence in (await mend_backups(self._host, self._plan, self._clock, before=None)).lost:
             self._say(sentence)
 

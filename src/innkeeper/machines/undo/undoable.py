@@ -208,8 +208,8 @@ async def forget_undo_disks(host: Host, name: str, bases: Sequence[str]) -> None
     """The undo disks are gone: their bases are nobody's parents any more, and nothing is pending."""
     extras = (await host.configurations.read(name)).extras
     parents = tuple(each for each in extras.parents if each.path not in bases)
-    if parents != extras.parents or extras.undo_pending:
-        await _note(host, name, {"parents": parents, "undo_pending": False})
+    if parents != extras.parents or extras.undo_pending or extras.held_until:
+        await _note(host, name, {"parents": parents, "undo_pending": False, "held_until": 0})
 
 
 async def _record(host: Host, path: str) -> ParentRecord | None:

@@ -1,0 +1,90 @@
+"""What starts machines that have stopped does not let a half-done update run, on a real libvirtd."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from innkeeper.machines.machine import MachineState
+from innkeeper.updates.booking import Verdict
+from tests.guests.tiny import TinyGuest
+from tests.night.near import NEEDS_LIBVIRTD, near_inn
+
+_HOOK = Path(__file__).parents[2] / "packaging/libvirt-hook"
+
+
+@contextlib.contextmanager
+def _starter(uri: str, name: str) -> Iterator[list[str]]:
+    """Somebody who starts a machine whenever it is off, as a watchdog does; the disks of each start."""
+    started: list[str] = []
+    is_over = threading.Event()
+
+    def watch() -> None:
+        connect = libvirt.open(uri)
+        domain = connect.lookupByName(name)
+        while not is_over.is_set():
+            with contextlib.suppress(libvirt.libvirtError):
+                if not domain.isActive():
+                    domain.create()
+                    started.append(domain.XMLDesc(0))
+            time.sleep(0.01)
+        connect.close()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield started
+    finally:
+        is_over.set()
+        thread.join()
+
+
+class TestNights:
+    """Whole nights with somebody who starts the machine whenever it is off."""
+
+    pytestmark = NEEDS_LIBVIRTD
+
+    async def test_a_bad_update_is_rolled_back_though_the_machine_is_started_at_once(
+        self, tiny_guest: TinyGuest
+    ) -> None:
+        """It comes up on its own disk, whoever starts it; nothing of the update is left."""
+        async with near_inn() as inn:
+            machine = await inn.add(tiny_guest)
+            with _starter(inn.daemon.uri, "web") as started:
+                await inn.book(b"fill fail")
+                report = await inn.report()
+            assert report.verdict is Verdict.ROLLED_BACK, await inn.log()
+            assert len(started) == 1
+            assert "innkeeper-" not in started[0].partition("<devices>")[2]
+            found = await inn.machine()
+            assert found.state is MachineState.RUNNING
+            assert found.disks[0].path == str(machine.disk)
+            assert not list(inn.daemon.home.glob("*.innkeeper-*"))
+            assert "held-until" not in await inn.host.definitions.read("web")
+            assert "urn:innkeeper:undo" not in await inn.host.definitions.read("web")
+
+
+@pytest.mark.parametrize(
+    ("operation", "held_for", "refused"),
+    [("prepare", 600, True), ("prepare", -1, False), ("prepare", None, False), ("release", 600, False)],
+)
+def test_the_hook_refuses_starts_of_machines_that_are_brought_back(
+    operation: str, held_for: int | None, refused: bool
+) -> None:
+    """Until the time that the definition says, and never where it says none: it asks nobody."""
+    held = "" if held_for is None else f" held-until='{int(time.time()) + held_for}'"
+    definition = f"""<domain><metadata>
+      <innkeeper:machine xmlns:innkeeper="urn:innkeeper:machine:1" undoable='no'{held}/>
+    </metadata></domain>"""
+    done = subprocess.run(
+        [_HOOK, "web", operation, "begin", "-"], input=definition, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == int(refused)
+    assert ("bringing web back" in done.stderr) == refused
