@@ -117,5 +117,37 @@ def test_a_night_runs_from_booking_to_report(own_service: Service) -> None:
     assert (again.code, "ERROR_ALREADY_EXISTS" in again.err) == (4, True)
 
 
+def test_a_night_in_which_nothing_is_begun_says_why(own_service: Service, tmp_path: Path) -> None:
+    """Nothing to do, and a repository that cannot be read: each is told in list, report and page."""
+    own_service.start()
+    for machine, behaviour in (("web-1", "no_repository"), ("db-1", "up_to_date")):
+        (tmp_path / "context").write_text(behaviour)
+        booked = own_service.run(
+            "update", "book", machine, "--identifier", "n", "--context", str(tmp_path / "context")
+        )
+        assert booked.code == 0
+    own_service.run("window", "add", "now", "--now", "--for", "12h")
+    watched = own_service.run("tonight", "--watch", "--json")
+    updates = {update["machine"]: update for update in json.loads(watched.out)["updates"]}
+    assert (updates["db-1"]["verdict"], updates["db-1"]["reason"]) == (
+        "nothing_to_do",
+        "Nothing had to be updated.",
+    )
+    assert (updates["web-1"]["verdict"], updates["web-1"]["task_id"]) == (None, None)
+    assert "is not signed" in updates["web-1"]["reason"]
+    assert "nothing to do" in own_service.run("update", "list").out
+    tonight = " ".join(own_service.run("tonight").out.split())
+    assert "Its last run was not started: Not looked for updates" in tonight
+    assert "Next chance:" in tonight
+    shown = own_service.run("update", "show", "web-1", "n").out
+    assert ("Next chance" in shown, "Verdict  not started" in shown) == (True, True)
+    explained = own_service.run("update", "explain", "web-1", "n").out
+    assert "The update was not begun, and the machine was left as it was found" in explained
+    with own_service.http() as client:
+        page = client.get("/tonight", headers={"Accept": "text/html"}).text
+    assert "not started" in page
+    assert "is not signed" in page
+
+
 def _me() -> str:
     return getpass.getuser()

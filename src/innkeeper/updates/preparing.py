@@ -23,7 +23,9 @@ async def prepare(run: Run) -> Prepared:
     try:
         found = await _followed(run)
     except AgentError as error:
-        raise Stop.by(error, Cause.NOT_PREPARED) from error
+        raise Stop(
+            Cause.NOT_PREPARED, error.sentence, code=ErrorCode.ERROR_NOT_READY, advice=error.advice
+        ) from error
     if found.state is PreparationState.FAILED:
         raise Stop(
             Cause.NOT_PREPARED,

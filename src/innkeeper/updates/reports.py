@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from innkeeper.errors import ErrorCode, UpdateError
 from innkeeper.tasks.ports import Clock
-from innkeeper.updates.booking import MERGE, Report
+from innkeeper.updates.booking import MERGE, Booking, Report
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.ports import ReportStore
 
@@ -40,6 +40,17 @@ class Reports:
                 advice="See when it runs with: innkeeper tonight",
             )
         return await self.of_run(booking.task_id)
+
+    async def last_of(self, booking: Booking) -> Report | None:
+        """The report of a booking's run; of one that waits again, that of the run that could not begin."""
+        if booking.task_id is not None:
+            return await self._store.get(booking.task_id)
+        for report in await self._store.list(machine=booking.of):
+            if report.started_at < booking.booked_at:
+                break
+            if report.identifier == booking.identifier:
+                return report
+        return None
 
     async def list(self, *, machine: str | None = None, limit: int = 100) -> Sequence[Report]:
         """Newest first."""

@@ -9,6 +9,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
+from innkeeper.errors import ErrorCode
 from innkeeper.schedule.calendar import zone_database
 from innkeeper.server.messages import window_of
 from innkeeper.server.pages import words
@@ -265,6 +266,8 @@ def _sign_of(task: TaskMessage, update: UpdateMessage | None) -> Sign:
         return words.update_sign(update)
     if task.result is TaskResult.SUCCESS:
         return words.VERDICTS[Verdict.KEPT]
+    if task.error == ErrorCode.ERROR_NOT_READY:  # its booking waits for another run
+        return words.VERDICTS[Verdict.NOT_STARTED]
     return words.task_sign(task)
 
 

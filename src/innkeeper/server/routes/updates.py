@@ -8,7 +8,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from innkeeper.errors import ErrorCode, UpdateError
 from innkeeper.identity.caller import Caller
 from innkeeper.identity.roles import Role
 from innkeeper.server.house import House
@@ -145,11 +144,5 @@ async def _explained(house: House, bookings: Sequence[Booking]) -> Sequence[Book
 
 
 async def _report(house: House, booking: Booking) -> wire.ReportMessage | None:
-    if booking.task_id is None:
-        return None
-    try:
-        return report_message(await house.reports.of_run(booking.task_id))
-    except UpdateError as error:
-        if error.code is not ErrorCode.ERROR_NOT_FOUND:
-            raise
-        return None
+    report = await house.reports.last_of(booking)
+    return None if report is None else report_message(report)
