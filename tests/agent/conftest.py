@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.machines.guest.bundle import BUNDLE_NAME, agent_bundle
-from tests.agent.managed import RpmGuest, Workshop
+from tests.agent.managed import PacmanGuest, RpmGuest, Workshop
 from tests.agent.rig import Guest, Host, guest_of, host_of
 
 
@@ -46,4 +46,11 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def rpm_guest(workshop: Workshop, bundle: Path) -> Iterator[RpmGuest]:
     """A guest with an empty repository of rpms."""
     with contextlib.closing(RpmGuest(workshop, bundle)) as guest:
+        yield guest
+
+
+@pytest.fixture
+def pacman_guest(workshop: Workshop, bundle: Path) -> Iterator[PacmanGuest]:
+    """A guest of Arch's package manager with an empty repository."""
+    with contextlib.closing(PacmanGuest(workshop, bundle)) as guest:
         yield guest

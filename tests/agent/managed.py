@@ -5,11 +5,16 @@ An ordinary user is root there by a user namespace: ``/usr`` is this computer's,
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +26,7 @@ ENTER = (
     'root=$1; shift; for at in usr proc dev; do mount --rbind /$at "$root/$at" || exit 99; done; '
     'exec chroot "$root" "$@"'
 )
+RUNS = "var/lib/innkeeper/agent/runs"
 _REPOSITORIES = ("etc/yum.repos.d", "etc/zypp/repos.d")
 
 
@@ -175,6 +181,26 @@ class ManagedGuest:
         self.call("/usr/bin/python3", "-I", "-S", "/srv/agent.pyz", "work", inside)
         return read_events(run)
 
+    @contextlib.contextmanager
+    def until_waited_for(self, mark: Path) -> Iterator[None]:
+        """Keep a file until the worker says that it waits."""
+        is_over = threading.Event()
+
+        def watch() -> None:
+            events = f"{RUNS}/*/*/events"
+            while not is_over.wait(0.1):
+                if any(b"Waiting for " in path.read_bytes() for path in self.root.glob(events)):
+                    break
+            mark.unlink(missing_ok=True)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            watcher.join()
+
     def close(self) -> None:
         """Remove the root."""
         shutil.rmtree(self.root, ignore_errors=True)
@@ -228,6 +254,53 @@ class RpmGuest(ManagedGuest):
 
     def _index(self) -> None:
         subprocess.run(["createrepo_c", "-q", self.repository], check=True, capture_output=True)
+
+
+class PacmanGuest(ManagedGuest):
+    """A guest of Arch's package manager, with one repository."""
+
+    def __init__(self, workshop: Workshop, bundle: Path) -> None:
+        super().__init__(workshop, bundle)
+        self.repository = self.root / "srv/updates"
+        for directory in (self.repository, self.root / "var/lib/pacman", self.root / "var/cache/pacman/pkg"):
+            directory.mkdir(parents=True)
+        self.configure()
+        self._index()
+
+    def configure(self, options: str = "", more: str = "") -> None:
+        """Write its configuration; ``more`` are further repositories."""
+        head = f"[options]\nSigLevel = Never\nArchitecture = auto\n{options}\n"
+        self.write("etc/pacman.conf", f"{head}[updates]\nServer = file:///srv/updates\n{more}")
+
+    def install(self, name: str) -> None:
+        """Install version 1 of a package, as the guest's administrator once did."""
+        file = self._build(self.root / "tmp", name, "1-1", "")
+        self.call("pacman", "-U", "--noconfirm", f"/tmp/{file.name}")
+
+    def publish(self, name: str, script: str = "") -> Path:
+        """Add version 2 of a package to the repository; ``script`` is run after an upgrade to it."""
+        file = self._build(self.repository, name, "2-1", script)
+        self._index(file)
+        return file
+
+    def _build(self, directory: Path, name: str, version: str, script: str) -> Path:
+        files = {
+            ".PKGINFO": f"pkgname = {name}\npkgver = {version}\npkgdesc = a test\nsize = 1\narch = any\n",
+            f"opt/{name}": version,
+        }
+        if script:
+            files[".INSTALL"] = f"post_upgrade() {{\n{script}\n}}\n"
+        path = directory / f"{name}-{version}-any.pkg.tar"
+        with tarfile.open(path, "w") as archive:
+            for place, text in files.items():
+                member = tarfile.TarInfo(place)
+                member.size = len(text)
+                archive.addfile(member, io.BytesIO(text.encode()))
+        return path
+
+    def _index(self, *files: Path) -> None:
+        database = self.repository / "updates.db.tar"
+        subprocess.run(["repo-add", "-q", database, *files], check=True, capture_output=True)
 
 
 def read_events(run: Run) -> Ended:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -220,10 +219,8 @@ def busy(guest: RpmGuest, *words: str) -> Iterator[int]:
     while not mark.exists():
         assert process.poll() is None
         time.sleep(0.02)
-    release = threading.Timer(2, mark.unlink)
-    release.start()
     try:
-        yield process.pid
+        with guest.until_waited_for(mark):
+            yield process.pid
     finally:
-        release.join()
-        process.wait(30)
+        process.wait(60)

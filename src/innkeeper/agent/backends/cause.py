@@ -9,7 +9,7 @@ _BEFORE = 3
 #: What is printed before a script is run, or of something else: what a script says comes after it.
 _HEADING = re.compile(
     r"^ *(Running scriptlet|Preparing|Upgrading|Installing|Cleanup|Verifying|Obsoleting) *:"
-    r"|^Installation of |^Additional rpm output|^Output of |^Executing |^\(\d+/\d+\)|^rpm: "
+    r"|^Installation of |^Additional rpm output|^Output of |^ *Executing |^\(\d+/\d+\)|^rpm: "
     r"|^(Setting up|Unpacking|Preparing to|Processing triggers|Removing) |^\(Reading database"
     r"|^(upgrading|installing|removing) "
 )
@@ -24,24 +24,28 @@ _KINDS: Tuple[Tuple[Pattern[str], int], ...] = (
     (re.compile(r"dpkg: error processing (package|archive) "), 1),
     (re.compile(r"scriptlet failed, exit status|%\w+ script failed|rror in \S+ scriptlet"), 0),
     (re.compile(r"Non-fatal \w+ scriptlet failure|command failed to execute correctly"), 0),
+    (re.compile(r": (script )?exited with error"), 0),
     (re.compile(r"E: Could not get lock|E: Unable to acquire|was locked by another process"), 0),
     (re.compile(r"is locked by the application with pid|can't create transaction lock"), 0),
     (re.compile(r"There are no enabled repositories"), 0),
     (re.compile(r"Digest verification failed for file|not found on medium|Valid metadata not found"), 0),
     (re.compile(r"Problem retrieving files from"), 1),
     (re.compile(r"is not signed|is expired|NO_PUBKEY|GPG check FAILED|Signature verification failed"), 0),
-    (re.compile(r"Failed to fetch |Curl error|incorrect checksum|Cannot download"), 0),
+    (re.compile(r"Failed to fetch |Curl error|failed retrieving file"), 0),
+    (re.compile(r"incorrect checksum|Cannot download|is corrupted"), 0),
+    (re.compile(r"^ERROR: unable to select packages"), 2),
     (re.compile(r"^Detected \d+ file conflict"), 5),
     (re.compile(r"^ ?\S+ : (Pre)?Depends: |nothing provides|conflicts with file|Transaction test error"), 1),
     (re.compile(r"^Problem(: | \d+: )"), 2),
     (re.compile(r"^Error message: "), 0),
 )
-_SCRIPT = re.compile(r"script|dpkg: error processing|command failed to execute")
+_SCRIPT = re.compile(r"script|exited with error|dpkg: error processing|command failed to execute")
 #: What says no more than that something failed.
 _EMPTY = re.compile(
     r"Sub-process .* returned an error code|Some index files failed|Unable to fetch some archives"
     r"|held broken packages|install failed|erase skipped|All mirrors were tried|Transaction failed"
-    r"|Please see the above|Close this appl|Errors were encountered while processing|^Error: *$",
+    r"|Please see the above|Close this appl|Errors were encountered while processing|^Error: *$"
+    r"|Errors occurred, no packages|failed to commit transaction|failed to synchronize",
     re.IGNORECASE,
 )
 _ERROR = re.compile(r"^(e:|error|dpkg: error|dpkg-deb: error)", re.IGNORECASE)

@@ -112,7 +112,7 @@ class Dnf(RpmBackend):
     def _apply(self, packages: List[str]) -> None:
         # What dnf 5 prints as it begins is not proved.
         self.has_acted = self.has_acted or self._is_5
-        answer = self._run_counted([*self._dnf(), "upgrade", *packages])
+        answer = self._run_applying([*self._dnf(), "upgrade", *packages])
         done = expect_success(answer, f"{self.program} upgrade")
         if _SCRIPT_FAILED.search(done.output):
             raise Failure(

@@ -21,11 +21,12 @@ _HELD = re.compile(
     r"|locked by the application with pid (?P<zypper>\d+)|application with PID (?P<dnf>\d+) is"
     r"|another copy is running as pid (?P<yum>\d+)"
     r"|can't create transaction lock(?: on (?P<file>\S+))?|Could not get lock"
-    r"|Failed to obtain rpm transaction lock|unable to lock database",
+    r"|Failed to obtain rpm transaction lock|\(unable to lock database\)"
+    r"|Unable to lock database: Resource temporarily unavailable",
     re.IGNORECASE,
 )
-#: What dnf 5 locks.
-_DNF_5_LOCK = "run/dnf/rpmtransaction.lock"
+#: What dnf 5 and apk lock, without a word of it.
+_FILES = ("run/dnf/rpmtransaction.lock", "lib/apk/db/lock")
 
 
 def past_locks(places: Places, report: Report, call: Callable[[], Answer], wait_s: float = WAIT_S) -> Answer:
@@ -62,8 +63,9 @@ def _pause(places: Places, report: Report, pid: str) -> None:
 def _pid(places: Places, found: Match[str]) -> str:
     """Return the process that holds the lock, as the program says or the kernel does."""
     groups = found.groupdict()
-    path = groups.pop("file") or _DNF_5_LOCK
-    return next(filter(None, groups.values()), "") or _locker(places, places.under(path.lstrip("/")))
+    path = groups.pop("file")
+    lockers = (_locker(places, places.under(file.lstrip("/"))) for file in ([path] if path else _FILES))
+    return next(filter(None, (*groups.values(), *lockers)), "")
 
 
 def _locker(places: Places, path: str) -> str:

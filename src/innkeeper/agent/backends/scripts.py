@@ -33,7 +33,7 @@ class Scripts(Backend):
         if not scripts:
             raise Failure(
                 "Not looked for updates: this guest has no package manager that its agent knows "
-                f"(apt, dnf, yum, zypper), and no script in {self._places.scripts}."
+                f"(apt, dnf, yum, zypper, pacman, apk), and no script in {self._places.scripts}."
             )
         self.has_acted = True
         for number, script in enumerate(scripts):

@@ -1,17 +1,31 @@
 """Updates in three steps: look, download, apply."""
 
+import re
 from typing import List
 
 from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, Backend
+from innkeeper.agent.command import Answer, Conversation
 from innkeeper.agent.journal import PackageChange
+from innkeeper.agent.places import Places
+from innkeeper.agent.report import Report
 from innkeeper.agent.run import Request
 from innkeeper.agent.status import Status
+
+_COUNT = re.compile(r"(\d{1,6})/(\d{1,6})\b")
 
 
 class Stepped(Backend):
     """A package manager that can look and download without changing anything but its caches."""
 
     can_prepare = True
+    #: The first line of this form that it prints as it applies tells that packages are being changed.
+    _acts = re.compile("")
+    #: What wants a reboot when it is new, where no program of the guest's says so.
+    _core = re.compile(r"\Z.")
+
+    def __init__(self, places: Places, report: Report) -> None:
+        super().__init__(places, report)
+        self._applied: List[str] = []
 
     def prepare(self, packages: List[str]) -> List[PackageChange]:
         """Look, and download."""
@@ -22,7 +36,12 @@ class Stepped(Backend):
         planned = self._fetch(packages, refresh=not request.is_prepared)
         if planned:
             self._report.state(Status.APPLYING, f"Applying {count(planned)}", DOWNLOADED_PERCENT)
+            self._applied = [name for name, _, _ in planned]
             self._apply(packages)
+
+    def needs_reboot(self) -> bool:
+        """Whether the core of the system was updated."""
+        return any(self._core.match(name) for name in self._applied) or super().needs_reboot()
 
     def _fetch(self, packages: List[str], refresh: bool) -> List[PackageChange]:
         self._report.state(Status.SEARCHING, "Looking for updates")
@@ -37,8 +56,20 @@ class Stepped(Backend):
         raise NotImplementedError
 
     def _apply(self, packages: List[str]) -> None:
-        """Apply what was downloaded; sets ``has_acted`` with the first act, raises ``Failure``."""
+        """Apply what was downloaded; raises ``Failure``."""
         raise NotImplementedError
+
+    def _run_applying(self, argv: List[str]) -> Answer:
+        """Run what changes packages and prints ``3/10`` as it goes; it is past stopping."""
+        return self._past_locks(lambda: Conversation(self._take_line, lambda: False).run(argv))
+
+    def _take_line(self, line: str) -> None:
+        self.has_acted = self.has_acted or bool(self._acts.match(line))
+        self._report.output(line)
+        found = _COUNT.search(line)
+        if found and 0 < int(found.group(1)) <= int(found.group(2)):
+            share = int(found.group(1)) / int(found.group(2))
+            self._report.progress(int(DOWNLOADED_PERCENT + share * (99 - DOWNLOADED_PERCENT)), line.strip())
 
 
 def count(planned: List[PackageChange]) -> str:

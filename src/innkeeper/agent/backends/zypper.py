@@ -80,7 +80,7 @@ class Zypper(RpmBackend):
 
     def _apply(self, packages: List[str]) -> None:
         for _ in range(_MOST_RUNS):
-            answer = self._run_counted([*_ZYPPER, *_UPDATE, *packages])
+            answer = self._run_applying([*_ZYPPER, *_UPDATE, *packages])
             self._reboot_asked = self._reboot_asked or answer.code == _REBOOT_NEEDED
             if answer.code != _RUN_AGAIN:
                 break

@@ -1,0 +1,111 @@
+"""Update an Alpine guest by apk."""
+
+import os
+import re
+from typing import List
+
+from innkeeper.agent.backends.cause import cause
+from innkeeper.agent.backends.stepped import Stepped
+from innkeeper.agent.command import Answer, ask
+from innkeeper.agent.journal import PackageChange
+from innkeeper.agent.packages import Installed
+from innkeeper.agent.places import read_text
+from innkeeper.agent.report import Failure
+
+#: ``(1/3) Upgrading name (old -> new)``, ``Installing name (new)``, ``Purging name (old)``
+_STEP = re.compile(r"^\(\s*\d+/\d+\) (\w+) (\S+) \((\S+)(?: -> (\S+))?\)", re.MULTILINE)
+#: A repository that was read, as ``v3.22.1 [https://…]``; and one that was not.
+_READ = re.compile(r"^[^:\n]*\[\S+\]$", re.MULTILINE)
+_UNREAD = re.compile(r"^(?:WARNING|ERROR): (.*)$", re.MULTILINE)
+_ERROR = re.compile(r"^ERROR: ", re.MULTILINE)
+#: A package whose script failed once makes every later call end with 1: with these words and no error.
+_OLD_ERROR = re.compile(r"^\d+ errors?; ", re.MULTILINE)
+#: apk 3 refuses to go on without a repository; apk 2 goes on, and has no such option.
+_FORCE = "--force-missing-repositories"
+_OLDER = re.compile(r"^(\S+)-\d\S*-r\d+\s+<", re.MULTILINE)
+
+
+class Apk(Stepped):
+    """apk 3, and apk 2 as its manual says."""
+
+    program = "apk"
+    _acts = re.compile(r"\(\s*\d+/\d+\) \w")
+    _core = re.compile(r"linux-(?!headers|firmware|pam)\w+|musl\Z")
+
+    def look(self, packages: List[str], refresh: bool = True) -> List[PackageChange]:
+        """Refresh, and simulate."""
+        if refresh:
+            self._refresh()
+        plan = self._upgrade(["--simulate"], packages)
+        planned = read_plan(plan.output)
+        older = _OLDER.findall(ask(["apk", "version", "-l", "<"], timeout=300).output)
+        wanted = [name for name in older if not packages or name in packages]
+        will_be = [name for name, _, _ in planned]
+        self.held_back = [f"{name} (pinned)" for name in wanted if name not in will_be]
+        return planned
+
+    def _refresh(self) -> None:
+        """Read the indexes anew; one that cannot be read is named, and all of them are a failure."""
+        if not self._repositories():
+            raise Failure("Not looked for updates: apk has no repository (/etc/apk/repositories).")
+        answer = self._run(["apk", "update"], may_stop=True)
+        if answer.code == 0:
+            return
+        self.not_looked = _UNREAD.findall(answer.output) or [cause(answer.output)]
+        if not _READ.search(answer.output):
+            raise Failure(f"Not looked for updates: {'; '.join(self.not_looked)}")
+
+    def _repositories(self) -> List[str]:
+        more = self._places.under("etc/apk/repositories.d")
+        files = [os.path.join(more, name) for name in (os.listdir(more) if os.path.isdir(more) else [])]
+        texts = [read_text(path) for path in (self._places.under("etc/apk/repositories"), *files)]
+        lines = [line.strip() for text in texts for line in text.splitlines()]
+        return [line for line in lines if line and not line.startswith("#")]
+
+    def _download(self, packages: List[str], planned: List[PackageChange]) -> List[PackageChange]:
+        if os.path.isdir(self._places.under("etc/apk/cache")):
+            names = [name for name, _, new in planned if new]
+            _expect_good(self._run(["apk", "cache", "download", *names], may_stop=True), "The download")
+        return planned
+
+    def _apply(self, packages: List[str]) -> None:
+        self._upgrade([], packages)
+
+    def _upgrade(self, options: List[str], packages: List[str]) -> Answer:
+        names = [name for name in packages if name in self.installed()] if packages else []
+        if packages and not names:
+            return Answer(0, "")
+        argv = ["apk", "upgrade", *options, *names]
+        run = self._run if options else self._run_applying
+        answer = run(argv)
+        if answer.code != 0 and _FORCE in answer.output:
+            answer = run([*argv, _FORCE])
+        return _expect_good(answer, "apk upgrade")
+
+    def installed(self) -> Installed:
+        """What ``apk info -v`` lists, as ``name-version-rN``."""
+        rows = (line.strip().rsplit("-", 2) for line in ask(["apk", "info", "-v"]).output.splitlines())
+        return {row[0]: f"{row[1]}-{row[2]}" for row in rows if len(row) == 3 and re.match(r"r\d", row[2])}
+
+    def complaints(self) -> List[str]:
+        """Return whether apk can read its database."""
+        answer = ask(["apk", "info"], timeout=120)
+        return [] if answer.code == 0 else [f"apk cannot read its database: {cause(answer.output)}"]
+
+
+def read_plan(text: str) -> List[PackageChange]:
+    """Read what a simulation would change."""
+    planned: List[PackageChange] = []
+    for verb, name, first, second in _STEP.findall(text):
+        if verb == "Purging":
+            planned.append((name, first, ""))
+        else:
+            planned.append((name, first, second) if second else (name, "", first))
+    return planned
+
+
+def _expect_good(answer: Answer, what: str) -> Answer:
+    is_old = _OLD_ERROR.search(answer.output) and not _ERROR.search(answer.output)
+    if answer.code != 0 and not is_old:
+        raise Failure(f"{what} failed (exit code {answer.code}): {cause(answer.output)}")
+    return answer
