@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def rpm_guest(workshop: Workshop, bundle: Path) -> Iterator[RpmGuest]:
     """A guest with an empty repository of rpms."""
     with contextlib.closing(RpmGuest(workshop, bundle)) as guest:
         yield guest
+
+
+@pytest.fixture(scope="session")
+def dnf_plugins(guest_cache: Path) -> Path:
+    """Debian's package of dnf's own plug-ins, which cannot be installed beside zypper."""
+    directory = guest_cache / "dnf-plugins"
+    directory.mkdir(parents=True, exist_ok=True)
+    if not list(directory.glob("*.deb")):
+        download = ["apt-get", "-q", "download", "dnf-plugins-core"]
+        if subprocess.run(download, cwd=directory, check=False, capture_output=True).returncode != 0:
+            pytest.skip("apt-get cannot download dnf-plugins-core here")
+    return next(directory.glob("*.deb"))
 
 
 @pytest.fixture

@@ -230,6 +230,16 @@ class RpmGuest(ManagedGuest):
         for directory in _REPOSITORIES:
             shutil.rmtree(self.root / directory)
 
+    def add_dnf_plugins(self, deb: Path) -> None:
+        """Add dnf's own plug-ins, which Debian's package cannot where zypper is installed."""
+        subprocess.run(["dpkg-deb", "-x", deb, self.root / "srv/plugins"], check=True)
+        modules = "/srv/plugins/usr/lib/python3/dist-packages"
+        self.environment["PYTHONPATH"] = modules
+        self.write("etc/dnf/dnf.conf", f"[main]\npluginpath={modules}/dnf-plugins\n")
+        shutil.copytree(self.root / "srv/plugins/etc/dnf/plugins", self.root / "etc/dnf/plugins")
+        self.write("etc/dnf/plugins/local.conf", "[main]\nenabled=0\n")
+        self.write("etc/dnf/plugins/versionlock.list", "")
+
     def install(self, *packages: Rpm) -> None:
         """Install packages, as the guest's administrator once did."""
         for package in packages:

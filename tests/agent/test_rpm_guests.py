@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +124,19 @@ def test_package_that_is_excluded_from_dnf_is_held_back(rpm_guest: RpmGuest) -> 
     )
 
 
+def test_the_plugins_of_dnf_are_asked(rpm_guest: RpmGuest, dnf_plugins: Path) -> None:
+    """A package that versionlock holds is named, and a reboot is due where needs-restarting says so."""
+    rpm_guest.add_dnf_plugins(dnf_plugins)
+    rpm_guest.upgrade("shop", "kernel")
+    rpm_guest.call("dnf", "versionlock", "add", "shop")
+    ended = rpm_guest.work("dnf")
+    assert (ended.end, ended.text) == (
+        "reboot",
+        "1 package changed; held back: shop (locked or excluded); a reboot is due.",
+    )
+    assert "There is no needs-restarting" not in ended.output
+
+
 def test_package_that_is_locked_in_zypper_is_held_back(rpm_guest: RpmGuest) -> None:
     """And a wish for just this package is refused, with the lock as its cause."""
     rpm_guest.upgrade("shop")
@@ -187,6 +201,7 @@ def test_new_kernel_wants_a_reboot(rpm_guest: RpmGuest, manager: str) -> None:
     rpm_guest.publish(Rpm(name="kernel", version="2", head=("Provides: installhint(reboot-needed)",)))
     ended = rpm_guest.work(manager)
     assert (ended.end, ended.text) == ("reboot", "1 package changed; a reboot is due.")
+    assert ("There is no needs-restarting" in ended.output) is (manager == "dnf")
 
 
 @both
