@@ -11,6 +11,7 @@ from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.settings import MachineSettings
 from innkeeper.updates.booking import Verdict
+from innkeeper.updates.policy import Policy, RestartPolicy
 from tests.updates.inn import Inn
 
 
@@ -67,3 +68,19 @@ async def test_what_is_ignored_can_be_heeded_again(inn: Inn) -> None:
     with pytest.raises(InvalidArgument):
         await settings.ignore("web-1", [f"unit:{number}" for number in range(64)])
     assert (await inn.machine()).ignored == ("packages",)
+
+
+@pytest.mark.parametrize("policy", RestartPolicy)
+async def test_what_runs_old_files_is_restarted_or_told(tmp_path: Path, policy: RestartPolicy) -> None:
+    """It is no fault: the update is kept, and has taken effect or says where it has not."""
+    inn = Inn(tmp_path, policy=Policy(restart=policy))
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    task = await inn.ended((await inn.start(context=Behaviour.STALE.encode())).id)
+    report = await inn.report(task.id)
+    assert report.verdict is Verdict.KEPT
+    told = [finding for finding in report.findings if finding.subject == "stale:shop.service"]
+    assert bool(told) is (policy is RestartPolicy.NEVER)
+    assert not any(finding.is_fault for finding in told)
+    said = [line.text for line in await inn.tasks.log(task.id)]
+    assert ("Restarting what still runs old files: shop.service." in said) is (policy is RestartPolicy.NEEDED)

@@ -4,7 +4,7 @@ import base64
 import threading
 from typing import TYPE_CHECKING, Callable, Dict, List
 
-from innkeeper.agent import guest, logons, power
+from innkeeper.agent import effect, guest, logons, power
 from innkeeper.agent.evidence import evidence
 from innkeeper.agent.health import health
 from innkeeper.agent.loop import Loop
@@ -49,6 +49,8 @@ class Calls:
             "sessions": lambda message: {"sessions": logons.sessions(places)},
             "log_off": lambda message: {"count": logons.log_off(places)},
             "scan": lambda message: waiting(places),
+            "effect": lambda message: _effect(places),
+            "restart_units": lambda message: {"units": effect.restart(places, _texts(message["units"]))},
             "evidence": lambda message: {"evidence": evidence(places, _texts(message["units"]))},
         }
 
@@ -139,6 +141,11 @@ class Calls:
         if session == self._session.serial:
             self._session.answer(number, answer)
             self._agent.flush()
+
+
+def _effect(places: Places) -> Message:
+    old = effect.stale(places)
+    return {"reboot": effect.why_reboot(places, old), "stale": [list(one) for one in old]}
 
 
 def _texts(value: object) -> List[str]:

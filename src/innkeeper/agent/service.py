@@ -33,7 +33,7 @@ _MAX_GREETING_TEXT = 100
 _MAX_GREETING_TASKS = 16
 
 #: What this agent can do beyond updates, as its greeting says.
-_ABILITIES = ("facts", "sessions", "parameters", "time", "scan", "evidence")
+_ABILITIES = ("facts", "sessions", "parameters", "time", "scan", "evidence", "effect")
 
 OnAnswer = Callable[[Message], None]
 

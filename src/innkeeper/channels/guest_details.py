@@ -79,6 +79,25 @@ class Mount:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StaleProgram:
+    """A program that still runs a file that was replaced."""
+
+    #: Empty where no unit has it.
+    unit: str
+    program: str
+    path: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Effect:
+    """Whether an update has taken effect."""
+
+    #: What only a reboot changes; empty where nothing waits for one.
+    reboot: str = ""
+    stale: tuple[StaleProgram, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class PastBoot:
     """How a boot before this one went, as the guest watched it."""
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from innkeeper.channels.guest_details import GuestDetails, Listener, Mount, PastBoot, UnitFacts
+from innkeeper.channels.guest_details import (
+    Effect,
+    GuestDetails,
+    Listener,
+    Mount,
+    PastBoot,
+    StaleProgram,
+    UnitFacts,
+)
 from innkeeper.channels.ports import HealthReport
 from innkeeper.channels.statements import (
     MAX_CHECKS,
@@ -57,6 +65,16 @@ def _lines(value: object) -> Sequence[str]:
     if not isinstance(value, list) or len(value) > _MAX_LINES:
         raise Unbelievable(f"the evidence of a unit is not a list of at most {_MAX_LINES}")
     return tuple(clean(line, _MAX_LINE_CHARS) for line in value)
+
+
+def read_effect(response: object) -> Effect:
+    """Read whether an update has taken effect."""
+    reader = Reader(response)
+    rows = [_Row(row, 3) for row in reader.items("stale", MAX_ITEMS)]
+    return Effect(
+        reboot=reader.text("reboot", MAX_TEXT_CHARS),
+        stale=tuple(StaleProgram(unit=row.text(0), program=row.text(1), path=row.text(2)) for row in rows),
+    )
 
 
 def read_details(response: object) -> GuestDetails:

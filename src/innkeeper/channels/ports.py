@@ -8,7 +8,7 @@ import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from innkeeper.channels.guest_details import GuestDetails
+from innkeeper.channels.guest_details import Effect, GuestDetails
 from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
 from innkeeper.wire.states import UpdateStatus as UpdateStatus
@@ -231,6 +231,12 @@ class GuestAgent(Protocol):
 
     async def evidence(self, units: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """What is known of units in trouble, in lines: how each ended, and its last words in the journal."""
+
+    async def effect(self) -> Effect:
+        """Whether an update has taken effect: who still runs old files, and what only a reboot changes."""
+
+    async def restart_units(self, units: Sequence[str]) -> Sequence[str]:
+        """Begin to restart units; those that nobody may restart unasked are left out of the answer."""
 
     async def reboot(self) -> None:
         """Ask the guest to reboot; returns when it has agreed."""

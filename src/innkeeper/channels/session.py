@@ -8,6 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from innkeeper.channels.guest_details import Effect
 from innkeeper.channels.guest_statements import (
     read_count,
     read_facts,
@@ -15,7 +16,7 @@ from innkeeper.channels.guest_statements import (
     read_sessions,
     read_updates,
 )
-from innkeeper.channels.health_statements import read_evidence, read_health
+from innkeeper.channels.health_statements import read_effect, read_evidence, read_health
 from innkeeper.channels.message_queue import MessageQueue
 from innkeeper.channels.ports import (
     AgentHello,
@@ -27,6 +28,8 @@ from innkeeper.channels.ports import (
     StreamListener,
 )
 from innkeeper.channels.statements import (
+    MAX_ITEMS,
+    Reader,
     Unbelievable,
     clean_sentence,
     read_may_reach,
@@ -132,6 +135,15 @@ class AgentSession:
         """What is known of units in trouble, in lines."""
         question: Message = {"do": "evidence", "units": [*units]}
         return await self._ask(question, lambda answer: read_evidence(answer, units), SLOW_S)
+
+    async def effect(self) -> Effect:
+        """Whether an update has taken effect."""
+        return await self._ask({"do": "effect"}, read_effect, SLOW_S)
+
+    async def restart_units(self, units: Sequence[str]) -> Sequence[str]:
+        """Begin to restart units; returns which."""
+        question: Message = {"do": "restart_units", "units": [*units]}
+        return await self._ask(question, lambda answer: Reader(answer).texts("units", MAX_ITEMS), SLOW_S)
 
     async def reboot(self) -> None:
         """Ask the guest to reboot; returns when it has agreed."""

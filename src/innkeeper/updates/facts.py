@@ -266,15 +266,17 @@ class Rebooted:
     """Whether the run itself rebooted the guest."""
 
     rebooted: bool
+    #: What has not taken effect.
+    findings: tuple[health.Finding, ...] = ()
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"rebooted": self.rebooted}
+        return {"rebooted": self.rebooted, "findings": _findings_to_json(self.findings)}
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        return cls(rebooted=get_bool(data, "rebooted"))
+        return cls(rebooted=get_bool(data, "rebooted"), findings=_findings(data))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

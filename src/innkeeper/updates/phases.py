@@ -14,6 +14,7 @@ from innkeeper.tasks.task import LogLevel
 from innkeeper.tasks.waiting import until
 from innkeeper.updates import backups, health
 from innkeeper.updates.admission import admission
+from innkeeper.updates.effect import effect_of, take_effect
 from innkeeper.updates.facts import (
     Accepted,
     Admitted,
@@ -212,13 +213,15 @@ async def reboot(run: Run) -> Rebooted:
     if (await run.ask(_boot_of)) != before:
         # The service died after it had asked for the reboot.
         return Rebooted(rebooted=True)
-    if not (await run.ask(_health_of)).reboot_required:
-        return Rebooted(rebooted=False)
+    effect = await effect_of(run)
+    if not (effect.reboot or (await run.ask(_health_of)).reboot_required):
+        return Rebooted(rebooted=False, findings=await take_effect(run, effect))
+    why = f": {effect.reboot}" if effect.reboot else ""
     if run.policy.reboot is RebootPolicy.NEVER:
-        run.task.log("The update asks for a reboot, which the policy forbids.", LogLevel.WARNING)
-        return Rebooted(rebooted=False)
+        run.task.log(f"A reboot is due, which the policy forbids{why}.", LogLevel.WARNING)
+        return Rebooted(rebooted=False, findings=await take_effect(run, effect))
     async with run.boots.slot(run.hypervisor.name):
-        run.task.log("The guest is rebooting.")
+        run.task.log(f"The guest is rebooting{why}.")
         await (await run.agent(run.policy.agent_seconds)).reboot()
         await run.agent(run.policy.agent_seconds, other_boot_than=before)
     return Rebooted(rebooted=True)

@@ -31,6 +31,15 @@ class RebootPolicy(enum.StrEnum):
     NEVER = "never"
 
 
+class RestartPolicy(enum.StrEnum):
+    """Whether services that still run the old files after an update are restarted."""
+
+    #: They are named in the report.
+    NEVER = "never"
+    #: Those that may be restarted without asking anybody are, and the health is judged after it.
+    NEEDED = "needed"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
     """Limits and time-outs of update runs, in seconds."""
@@ -80,6 +89,9 @@ class Policy:
     poll_seconds: float = 2.0
     #: Whether the host reboots a guest whose update asks for it: `when_required` or `never`.
     reboot: RebootPolicy = RebootPolicy.WHEN_REQUIRED
+    #: Whether services that still run old libraries or programs after an update are restarted: `needed`, or
+    #: `never` (they are named in the report). Logins, containers, D-Bus and the agents are never restarted.
+    restart: RestartPolicy = RestartPolicy.NEVER
     #: How often a step that must not fail (merge, discard, former state) is tried again.
     retries: int = 5
     #: How long after the last try the next one is made.

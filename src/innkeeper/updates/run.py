@@ -287,8 +287,9 @@ def _report_of(run: Run, ending: Ending, frozen: tuple[str, ...], *, now: Clock)
 
 def _findings_of(run: Run) -> tuple[Finding, ...]:
     """What the phases found worse in the guest, each once, as it was seen last."""
-    healthy, soaked = run.known(Healthy), run.known(Soaked)
+    rebooted, healthy, soaked = run.known(Rebooted), run.known(Healthy), run.known(Soaked)
     seen = (
+        *(rebooted.findings if rebooted else ()),
         *(healthy.findings if healthy else ()),
         *(soaked.findings if soaked else ()),
         *(finding for outcome in run.outcomes.values() for finding in outcome.findings),

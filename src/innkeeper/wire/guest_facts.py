@@ -24,6 +24,8 @@ class Ability(enum.StrEnum):
     PREPARE = "prepare"
     #: Say how units ended, and what the journal has of them.
     EVIDENCE = "evidence"
+    #: Say whether an update has taken effect, and restart units for it.
+    EFFECT = "effect"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

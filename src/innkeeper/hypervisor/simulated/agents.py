@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from innkeeper.channels.guest_details import GuestDetails, Listener, UnitFacts
+from innkeeper.channels.guest_details import Effect, GuestDetails, Listener, StaleProgram, UnitFacts
 from innkeeper.channels.ports import (
     AgentHello,
     AgentTask,
@@ -176,6 +176,14 @@ class FakeAgent:
     async def evidence(self, units: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """What a unit that has failed said last."""
         return await self._call(lambda guest, _: _evidence(guest, units))
+
+    async def effect(self) -> Effect:
+        """The shop runs old files after some updates, until it is restarted."""
+        return await self._call(lambda guest, _: Effect(stale=(_STALE,) if guest.memory.is_stale else ()))
+
+    async def restart_units(self, units: Sequence[str]) -> Sequence[str]:
+        """The shop can be."""
+        return await self._call(lambda guest, _: _restart(guest, units))
 
     async def reboot(self) -> None:
         """The guest goes down a little later."""
@@ -375,6 +383,7 @@ _SSH_UNIT = UnitFacts(
     name="ssh.service", active="active", sub="running", type="notify", enablement="enabled", wanted=True
 )
 _SHOP = Listener(protocol="tcp", address="0.0.0.0", port=80, unit="shop.service", program="shop")  # noqa: S104
+_STALE = StaleProgram(unit="shop.service", program="shop", path="/usr/lib/libshop.so.1")
 #: A service that ends is started again so often, in seconds.
 _LOOP_SECONDS = 5.0
 
@@ -392,6 +401,11 @@ def _shop(guest: Guest, now: float) -> UnitFacts:
         enablement="enabled",
         wanted=True,
     )
+
+
+def _restart(guest: Guest, units: Sequence[str]) -> Sequence[str]:
+    guest.memory.is_stale = guest.memory.is_stale and "shop.service" not in units
+    return units
 
 
 def _evidence(guest: Guest, units: Sequence[str]) -> Mapping[str, Sequence[str]]:

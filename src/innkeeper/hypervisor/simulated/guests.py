@@ -25,6 +25,8 @@ class Behaviour(enum.StrEnum):
     CRASH_LOOP = "crash_loop"
     #: A service that is well listens two minutes after the update.
     SLOW_SERVICE = "slow_service"
+    #: It goes well, and the shop runs the old files until it is restarted.
+    STALE = "stale"
     #: The agent itself says that it failed.
     FAILS = "fails"
     #: It asks for a reboot, which the host gives.
@@ -169,6 +171,8 @@ class GuestMemory:
     #: Since when the shop's service ends and is started again, and when it listens; 0 for not and always.
     loops_since: float = 0.0
     serves_at: float = 0.0
+    #: Whether it runs files that were replaced.
+    is_stale: bool = False
     #: What was typed since the boot, as its screen shows it.
     typed: str = ""
     #: Where its mouse pointer is, once it was moved.
@@ -336,6 +340,8 @@ def _leave_marks(guest: Guest, behaviour: Behaviour, at: float) -> None:
     """Do to the system what an update of this kind does."""
     if behaviour is Behaviour.CRASH_LOOP:
         guest.memory.loops_since = at
+    if behaviour is Behaviour.STALE:
+        guest.memory.is_stale = True
     if behaviour is Behaviour.SLOW_SERVICE:
         guest.memory.serves_at = at + _SLOW_SECONDS
     if behaviour is Behaviour.BAD:

@@ -1,0 +1,113 @@
+"""Report whether an update has taken effect: who still runs old files, and what only a reboot changes."""
+
+import os
+import re
+from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
+
+from innkeeper.agent.command import ask
+from innkeeper.agent.listeners import unit_of
+from innkeeper.agent.places import Places, read_text
+
+#: A library or program that was replaced, in /proc/*/maps.
+_REPLACED = re.compile(r"\S+ \S*x\S* .*? (/(?:usr|lib|lib32|lib64|bin|sbin|opt)/.*) \(deleted\)$")
+#: What holds the boot together: only a reboot makes it new.
+_CORE = ("dbus.service", "dbus-broker.service")
+#: Restarting these ends what people do, containers, or the answer to the host.
+_ASKED_FOR = (
+    *("dbus", "systemd-logind", "user@", "session-", "getty@", "serial-getty@", "innkeeper-agent"),
+    *("docker", "containerd", "crio", "podman", "libvirtd", "virtqemud", "gdm", "sddm", "lightdm"),
+)
+_MOST = 500
+
+
+class Stale(NamedTuple):
+    """A program that runs a file that was replaced."""
+
+    #: Empty where no unit has it.
+    unit: str
+    program: str
+    path: str
+
+
+def stale(places: Places) -> List[Stale]:
+    """Return each program of each unit once, with one of the files."""
+    found: Dict[Tuple[str, str], Stale] = {}
+    for pid in _pids(places):
+        process = places.under("proc/{}".format(pid))
+        path = _replaced(read_text(process + "/maps"))
+        if path:
+            unit = unit_of(read_text(process + "/cgroup")) if pid != 1 else "init.scope"
+            one = Stale(unit, read_text(process + "/comm"), path)
+            found.setdefault((one.unit, one.program), one)
+    return sorted(found.values())[:_MOST]
+
+
+def why_reboot(places: Places, old: List[Stale]) -> str:
+    """Return what only a reboot changes; empty where nothing waits for one."""
+    kernel = _new_kernel(places)
+    if kernel:
+        return "the kernel {} was installed, and {} runs".format(kernel, os.uname().release)
+    core = next((one for one in old if one.unit in (*_CORE, "init.scope")), None)
+    return "{} still runs the old {}".format(core.program, core.path) if core else ""
+
+
+def restart(places: Places, units: List[str]) -> List[str]:
+    """Begin to restart those that run and may be restarted; returns which."""
+    chosen = [unit for unit in units if may_restart(unit)]
+    if not chosen or not places.has_systemd:
+        return []
+    answer = ask(["systemctl", "try-restart", "--no-block", "--", *chosen], timeout=60.0)
+    return chosen if answer.code == 0 else []
+
+
+def may_restart(unit: str) -> bool:
+    """Whether a unit is restarted without asking anybody."""
+    return unit.endswith(".service") and "/" not in unit and not unit.startswith(_ASKED_FOR)
+
+
+def _pids(places: Places) -> Iterator[int]:
+    return iter(sorted(int(name) for name in _names(places.under("proc")) if name.isdigit()))
+
+
+def _replaced(maps: str) -> str:
+    for line in maps.splitlines():
+        found = _REPLACED.match(line)
+        if found:
+            return found.group(1)
+    return ""
+
+
+def _new_kernel(places: Places) -> str:
+    """Return a kernel that was put into /boot since the boot, and is not the one that runs."""
+    booted, running = _boot_time(places), os.uname().release
+    for name in sorted(_names(places.under("boot")), reverse=True):
+        prefix, dash, version = name.partition("-")
+        if prefix not in ("vmlinuz", "vmlinux", "Image") or not dash or "rescue" in version:
+            continue
+        try:
+            # The time of the change is when it came here; that of its content is when it was built.
+            came = os.stat(places.under("boot/" + name)).st_ctime
+        except OSError:
+            continue
+        if booted and came > booted and _has_modules(places, version):
+            return version if version != running else version + " (built anew)"
+    return ""
+
+
+def _has_modules(places: Places, version: str) -> bool:
+    roots = ("lib/modules/", "usr/lib/modules/")
+    return any(os.path.isdir(places.under(root + version)) for root in roots)
+
+
+def _boot_time(places: Places) -> float:
+    for line in read_text(places.under("proc/stat")).splitlines():
+        if line.startswith("btime ") and line[6:].strip().isdigit():
+            return float(line[6:])
+    return 0.0
+
+
+def _names(directory: str) -> Set[str]:
+    try:
+        return set(os.listdir(directory))
+    except OSError:
+        return set()
