@@ -21,10 +21,12 @@ _KEY: Final = re.compile(rf"{_PART}(/{_PART})*\Z")
 _LONGEST_KEY: Final = 255
 _LONGEST_VALUE: Final = 65_536
 
+#: Whether a guest's clock is set after every start, restore and resume.
+TIME_SYNC: Final = "integration/microsoft/host_time_sync/enabled"
 #: What the documented keys are when nobody has set them.
 DEFAULTS: Mapping[str, Value] = {
     "hardware/bios/time_sync_at_boot": True,
-    "integration/microsoft/host_time_sync/enabled": True,
+    TIME_SYNC: True,
     "ui_options/auto_app_publish": True,
     "ui_options/seconds_to_save": 300,
     "integration/microsoft/heartbeat/time": 60,

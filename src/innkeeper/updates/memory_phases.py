@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from innkeeper.errors import AgentError, InnkeeperError, MachineError
+from innkeeper.errors import InnkeeperError, MachineError
 from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.undo.memory import MemoryPlan, MemoryPoint, WithoutMemory, plan_memory
 from innkeeper.machines.undo.point import UndoPlan
 from innkeeper.tasks.task import LogLevel
+from innkeeper.updates import clocks
 from innkeeper.updates.facts import Admitted, BroughtBack, Protected
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Run
-
-#: A guest's agent answers within this after its machine has gone on, or its clock is set another way.
-_CLOCK_SECONDS = 20.0
 
 
 async def memory_of(run: Run, machine: Machine, plan: UndoPlan) -> tuple[MemoryPlan | None, str]:
@@ -86,24 +84,7 @@ async def set_clock(run: Run) -> None:
     """Set the clock of a guest that has gone back, and see that its agent is there again."""
     if run.fact(BroughtBack).why_not or (await run.state()).state is not MachineState.RUNNING:
         return
-    if await _clock_set_by_agent(run):
-        return
-    try:
-        program = run.hypervisor.guest_agents.program(run.machine)
-        await program.set_time(run.clock.now().timestamp())
-    except AgentError as error:
-        run.task.log(f"Nobody in the guest could set its clock: {error.sentence}", LogLevel.WARNING)
-
-
-async def _clock_set_by_agent(run: Run) -> bool:
-    if not run.had_agent:
-        return False
-    try:
-        agent = await run.agent(_CLOCK_SECONDS)
-        await agent.set_time(run.clock.now().timestamp())
-    except (AgentError, Stop):
-        return False
-    return True
+    await clocks.set_clock(run, by_agent=run.had_agent)
 
 
 async def _why_not(run: Run) -> str:

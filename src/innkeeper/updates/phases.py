@@ -12,7 +12,7 @@ from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.point import Consistency
 from innkeeper.tasks.task import LogLevel
 from innkeeper.tasks.waiting import until
-from innkeeper.updates import backups, health
+from innkeeper.updates import backups, clocks, health
 from innkeeper.updates.admission import admission
 from innkeeper.updates.effect import effect_of, take_effect
 from innkeeper.updates.facts import (
@@ -154,6 +154,9 @@ async def greet(run: Run) -> Greeted:
     """Wait for the guest's task agent."""
     async with run.boots.slot(run.hypervisor.name):
         agent = await run.agent(run.policy.agent_seconds)
+    if run.found in _KEPT_MEMORY:
+        # Before anything is asked of it: with an old clock it trusts no source and no certificate.
+        await clocks.set_clock(run, by_agent=True)
     _refuse_done_before(run, agent.hello)
     run.task.log(f"{agent.hello.os_name} answers, with plug-in “{agent.hello.plugin_name}”.")
     return Greeted(first_boot=agent.hello.boot_id)

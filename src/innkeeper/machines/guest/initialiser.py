@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from innkeeper.errors import AgentError, InnkeeperError
@@ -24,6 +26,7 @@ _GREETING = frozenset(
 #: A guest that does not answer yet is looked at again so often, and so many times.
 _AGAIN_SECONDS = 5.0
 _TRIES = 24
+_AT_ONCE = 16
 
 
 class GuestInitialiser:
@@ -37,6 +40,9 @@ class GuestInitialiser:
         #: How often each guest is still to be tried.
         self._waiting: dict[str, int] = {}
         self._woken = Signal()
+        #: Those that are being initialised, so many at once at most.
+        self._at_work: set[str] = set()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     def on_event(self, event: Event) -> None:
         """Start the work for a guest that has begun to answer."""
@@ -45,36 +51,43 @@ class GuestInitialiser:
             self._woken.set()
 
     async def run(self) -> None:
-        """Initialise guests, until cancelled."""
-        while True:
-            for name in list(self._waiting):
-                await self._try(name)
-            if self._waiting:
-                await self._clock.sleep(_AGAIN_SECONDS)
-            else:
-                await self._woken.wait()
+        """Initialise guests side by side, until cancelled: one that is slow to answer holds up no other."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for name in self._waiting.keys() - self._at_work:
+                    self._at_work.add(name)
+                    group.create_task(self._try(name, self._waiting.pop(name) - 1), name=f"greet {name}")
+                if self._waiting:
+                    await self._woken.wait_within(self._clock, _AGAIN_SECONDS)
+                else:
+                    await self._woken.wait()
 
-    async def _try(self, name: str) -> None:
-        left = self._waiting.pop(name) - 1
+    async def _try(self, name: str, left: int) -> None:
         try:
-            machine = await self._machines.get(name)
-            if machine.state is not MachineState.RUNNING:
-                return
-            await self._greet(name)
+            async with self._slots:
+                machine = await self._machines.get(name)
+                if machine.state is MachineState.RUNNING:
+                    await self._greet(name)
         except InnkeeperError as error:
             _log.debug("guest_not_greeted", machine=self._machines.called(name), error=str(error))
             if left > 0:
+                await self._clock.sleep(_AGAIN_SECONDS)
                 self._waiting.setdefault(name, left)
         except Exception as exc:  # what one guest does must not keep the others waiting
             _log.error(
                 "guest_greeting_broke", machine=self._machines.called(name), traceback=traceback_of(exc)
             )
+        finally:
+            self._at_work.discard(name)
+            if self._waiting:
+                self._woken.set()
 
     async def _greet(self, name: str) -> None:
-        machine, program = await self._guests.program(name, Ability.PARAMETERS)
-        await self._parameters.greet(machine, program)
+        # First: with an old clock it trusts no certificate.
         if await self._guests.is_time_synchronised(name):
             await self._set_clock(name)
+        machine, program = await self._guests.program(name, Ability.PARAMETERS)
+        await self._parameters.greet(machine, program)
         _log.info("guest_greeted", machine=machine.title)
 
     async def _set_clock(self, name: str) -> None:

@@ -12,12 +12,11 @@ from innkeeper.machines.machine import Machine, MachineState
 from innkeeper.machines.ports.guest_program import GuestProgram, TaskAgents
 from innkeeper.machines.service import Machines
 from innkeeper.machines.settings import refuse_active
-from innkeeper.machines.values import MachineValues
+from innkeeper.machines.values import TIME_SYNC, MachineValues
 from innkeeper.wire.guest_facts import Ability, GuestFacts, LogonSession
 
 #: A session that is there answers at once; nobody waits for one that is not.
 _SESSION_SECONDS = 2.0
-_TIME_SYNC = "integration/microsoft/host_time_sync/enabled"
 
 #: Windows' kinds of sessions (``IsUserLoggedOn``).
 RAIL_SESSION, RDP_SESSION = 0, 1
@@ -145,13 +144,13 @@ class GuestOS:
 
     async def is_time_synchronised(self, name: str) -> bool:
         """Whether its clock is set after every start, restore and resume (``IsHostTimeSyncEnabled``)."""
-        return bool(await self._values.get(name, _TIME_SYNC))
+        return bool(await self._values.get(name, TIME_SYNC))
 
     async def set_time_synchronised(self, name: str, wanted: bool) -> None:
         """Set whether the guest's clock is set. ``WrongState`` (``VM_E_PREF_VM_ACTIVE``) unless it is off."""
         machine = await self._machines.get(name)
         refuse_active(machine, "change whether its clock is set", ErrorCode.VM_E_PREF_VM_ACTIVE)
-        await self._values.set(machine.name, _TIME_SYNC, wanted)
+        await self._values.set(machine.name, TIME_SYNC, wanted)
 
     async def _task_agent(self, machine: Machine) -> GuestProgram | None:
         if not self._agents.is_connected(machine.key):
