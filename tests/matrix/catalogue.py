@@ -101,7 +101,7 @@ _GOOD_AND_BAD = (
         installed=(_SHOP,), offered=(shop("2.0", after="echo 'cannot migrate the database' >&2; exit 1"),),
     ),
     Case(
-        name="oom", story="the new version eats all memory and is killed", verdict=_BACK, says="shop.service",
+        name="oom", story="the new version eats all memory and is killed", verdict=_BACK,
         installed=(shop("1.0", unit=unit_of()),),
         offered=(
             shop("2.0", "#!/usr/bin/python3\nfilled = []\nwhile True: filled.append(b'x' * (8 << 20))\n",

@@ -84,3 +84,13 @@ async def test_what_runs_old_files_is_restarted_or_told(tmp_path: Path, policy: 
     assert not any(finding.is_fault for finding in told)
     said = [line.text for line in await inn.tasks.log(task.id)]
     assert ("Restarting what still runs old files: shop.service." in said) is (policy is RestartPolicy.NEEDED)
+
+
+async def test_a_guest_that_answers_no_more_is_told_with_the_time_that_was_set(tmp_path: Path) -> None:
+    """Not with what was left of it at the last try."""
+    inn = Inn(tmp_path, policy=Policy(agent_seconds=97.0))
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    task = await inn.ended((await inn.start(context=Behaviour.BREAKS_AGENT.encode())).id)
+    (reason,) = (await inn.report(task.id)).reasons
+    assert "did not answer within 97 seconds" in reason

@@ -70,7 +70,9 @@ class Sessions:
     def __init__(self, *sessions: Session) -> None:
         self._sessions = list(sessions)
 
-    async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> Session:
+    async def connected(
+        self, machine: str, *, timeout: float, other_boot_than: str = "", told: float | None = None
+    ) -> Session:
         return self._sessions.pop(0) if len(self._sessions) > 1 else self._sessions[0]
 
     def is_connected(self, machine: str) -> bool:

@@ -108,7 +108,9 @@ class Agents:
 
     # Questions
 
-    async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> GuestAgent:
+    async def connected(
+        self, machine: str, *, timeout: float, other_boot_than: str = "", told: float | None = None
+    ) -> GuestAgent:
         """Return a live session, or raise ``AgentError`` when none came in ``timeout`` seconds.
 
         Raises ``AgentQuarantined`` at once for a guest that is being left alone.
@@ -119,7 +121,7 @@ class Agents:
         while (session := waiting.look()) is None:
             left = deadline - self._needs.clock.monotonic()
             if left <= 0 or not await within(self._needs.clock, left, self._next_change(machine)):
-                raise self._silent(machine, timeout)
+                raise self._silent(machine, timeout if told is None else told)
         return session
 
     def is_connected(self, machine: str) -> bool:

@@ -287,10 +287,13 @@ class GuestAgent(Protocol):
 class GuestAgents(Protocol):
     """Task agents of all running machines, with sessions that are re-established by themselves."""
 
-    async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> GuestAgent:
+    async def connected(
+        self, machine: str, *, timeout: float, other_boot_than: str = "", told: float | None = None
+    ) -> GuestAgent:
         """Return a live session, or raise ``AgentError`` when none came in ``timeout`` seconds.
 
-        With ``other_boot_than``, only a session of another boot will do.
+        With ``other_boot_than``, only a session of another boot will do. ``told`` is the time that the words
+        name, where ``timeout`` is what is left of it.
         """
 
     def is_connected(self, machine: str) -> bool: ...

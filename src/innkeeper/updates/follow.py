@@ -42,15 +42,22 @@ async def session(
     timeout: float,
     check_alive: CheckAlive,
     other_boot_than: str = "",
+    told: float | None = None,
 ) -> GuestAgent:
-    """A session as soon as the guest has one to give, looking now and then whether its machine runs."""
+    """A session as soon as the guest has one to give, looking now and then whether its machine runs.
+
+    ``told`` is the time that it had in all, for the words, where ``timeout`` is what is left of it.
+    """
+    told = timeout if told is None else told
     give_up = clock.monotonic() + timeout
     while True:
         await check_alive()
         left = give_up - clock.monotonic()
         timeout_seconds = max(0.0, min(left, _LOOK_SECONDS))
         try:
-            return await agents.connected(machine, timeout=timeout_seconds, other_boot_than=other_boot_than)
+            return await agents.connected(
+                machine, timeout=timeout_seconds, other_boot_than=other_boot_than, told=told
+            )
         except AgentQuarantined:
             raise
         except AgentError:

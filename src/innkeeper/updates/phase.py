@@ -192,7 +192,9 @@ class Run:
                 advice="See QEMU's log on the host.",
             )
 
-    async def agent(self, timeout: float, *, other_boot_than: str = "") -> GuestAgent:
+    async def agent(
+        self, timeout: float, *, other_boot_than: str = "", told: float | None = None
+    ) -> GuestAgent:
         """A session with the guest's agent. Raises ``AgentError``, or ``Stop`` where the machine died."""
         return await session(
             self.agents,
@@ -201,13 +203,15 @@ class Run:
             timeout=timeout,
             check_alive=self.check_alive,
             other_boot_than=other_boot_than,
+            told=told,
         )
 
     async def ask(self, question: Callable[[GuestAgent], Awaitable[T]]) -> T:
         """Ask the guest's agent; a session that is lost meanwhile is no answer, so it is asked again."""
         give_up = self.clock.monotonic() + self.policy.agent_seconds
         while True:
-            agent = await self.agent(max(0.0, give_up - self.clock.monotonic()))
+            left = max(0.0, give_up - self.clock.monotonic())
+            agent = await self.agent(left, told=self.policy.agent_seconds)
             try:
                 return await question(agent)
             except AgentError:

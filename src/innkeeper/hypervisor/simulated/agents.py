@@ -67,7 +67,9 @@ class FakeAgents:
             simulation, name = found
             self._streams[simulation.host].lose(name, "the machine has stopped")
 
-    async def connected(self, machine: str, *, timeout: float, other_boot_than: str = "") -> GuestAgent:
+    async def connected(
+        self, machine: str, *, timeout: float, other_boot_than: str = "", told: float | None = None
+    ) -> GuestAgent:
         """A session, once the guest's agent is up."""
         give_up = self._clock.monotonic() + timeout
         while True:
@@ -78,8 +80,9 @@ class FakeAgents:
                 return FakeAgent(simulation, name, hello, self._clock, self._streams[simulation.host])
             if self._clock.monotonic() >= give_up:
                 name = machine if found is None else found[1]
+                seconds = timeout if told is None else told
                 raise AgentError(
-                    f"The task agent of {name} did not answer within {timeout:g} seconds.",
+                    f"The task agent of {name} did not answer within {seconds:g} seconds.",
                     machine=name,
                     advice="Look at the machine's console.",
                 )
