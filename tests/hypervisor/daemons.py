@@ -125,8 +125,12 @@ class FarDaemon(Daemon):
     def start(self) -> None:
         """Start it, in the namespace of its former lives."""
         if self._keeper is None:
-            self._keeper = _hidden(self.disks)
+            self._keeper = self._hidden()
         super().start()
+
+    def _hidden(self) -> subprocess.Popen[bytes]:
+        """A process whose mount namespace has a file system of its own at the folder of disks."""
+        return _namespace(f"mount -t tmpfs -o size=512M,mode=0755 none {self.disks}")
 
     @property
     def inside(self) -> Path:
@@ -142,12 +146,27 @@ class FarDaemon(Daemon):
             self._keeper.wait()
 
 
-def _hidden(folder: Path) -> subprocess.Popen[bytes]:
-    """A process whose mount namespace has a file system of its own at the folder."""
-    script = f"mount -t tmpfs -o size=512M,mode=0755 none {folder} && echo ready && exec sleep infinity"
+class HookedDaemon(FarDaemon):
+    """A libvirtd of this user's own with a hook for its machines, in a mount namespace."""
+
+    def __init__(self, home: Path, hook: Path) -> None:
+        super().__init__(home)
+        self._hook = hook
+
+    def _hidden(self) -> subprocess.Popen[bytes]:
+        hooks = "/etc/libvirt/hooks/qemu.d"
+        return _namespace(
+            f"mount -t tmpfs -o mode=0755 none /etc/libvirt && mkdir -p {hooks} && "
+            f"install -m 755 {self._hook} {hooks}/innkeeper"
+        )
+
+
+def _namespace(script: str) -> subprocess.Popen[bytes]:
+    """A process in a mount namespace of its own, in which the script was run."""
     keeper = subprocess.Popen(
-        ["unshare", "-Um", "--map-current-user", "--keep-caps", "sh", "-c", script], stdout=subprocess.PIPE
-    )
+        ["unshare", "-Um", "--map-current-user", "--keep-caps", "sh", "-c",
+         f"{script} && echo ready && exec sleep infinity"], stdout=subprocess.PIPE,
+    )  # fmt: skip
     assert keeper.stdout is not None
     assert keeper.stdout.readline() == b"ready\n", "no mount namespace can be made here"
     return keeper

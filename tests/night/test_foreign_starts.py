@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import subprocess
 import threading
 import time
@@ -14,7 +16,9 @@ import pytest
 
 from innkeeper.machines.machine import MachineState
 from innkeeper.updates.booking import Verdict
+from tests.guests.machines import EMULATED
 from tests.guests.tiny import TinyGuest
+from tests.hypervisor.daemons import HookedDaemon, a_home, until_it_answers
 from tests.night.near import NEEDS_LIBVIRTD, near_inn
 
 _HOOK = Path(__file__).parents[2] / "packaging/libvirt-hook"
@@ -69,6 +73,36 @@ class TestNights:
             assert not list(inn.daemon.home.glob("*.innkeeper-*"))
             assert "held-until" not in await inn.host.definitions.read("web")
             assert "urn:innkeeper:undo" not in await inn.host.definitions.read("web")
+
+
+@pytest.mark.qemu
+@pytest.mark.skipif(shutil.which("libvirtd") is None, reason="libvirtd is not installed")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root's libvirtd is the system's")
+@pytest.mark.skipif(not Path("/etc/libvirt").is_dir(), reason="libvirtd has no place for hooks")
+async def test_libvirtd_refuses_to_start_a_machine_that_is_held() -> None:
+    """By the hook, whose sentence is in libvirt's error; and starts it as soon as it is held no more."""
+    definition = f"""<domain type='{EMULATED}'><name>web</name><memory unit='MiB'>64</memory>
+      <metadata>
+        <innkeeper:machine xmlns:innkeeper="urn:innkeeper:machine:1" undoable='no' held-until='UNTIL'/>
+      </metadata>
+      <os><type machine='q35'>hvm</type></os>
+    </domain>"""
+    with a_home() as home:
+        daemon = HookedDaemon(home, _HOOK)
+        daemon.start()
+        try:
+            await until_it_answers(daemon.uri)
+            connect = libvirt.open(daemon.uri)
+            held = connect.defineXML(definition.replace("UNTIL", str(int(time.time()) + 600)))
+            with pytest.raises(libvirt.libvirtError, match="Innkeeper is bringing web back"):
+                held.create()
+            held.undefine()
+            free = connect.defineXML(definition.replace("UNTIL", "1"))
+            free.create()
+            free.destroy()
+            connect.close()
+        finally:
+            daemon.end()
 
 
 @pytest.mark.parametrize(
