@@ -166,6 +166,43 @@ async def test_a_machine_held_still_for_a_run_that_goes_no_further_is_resumed(tm
     assert inn.leftovers() == []
 
 
+async def test_an_update_that_hangs_is_given_up_in_time_however_often_the_service_dies(
+    tmp_path: Path,
+) -> None:
+    """Its time is counted from its beginning, and not from each start of the service."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    started = await inn.start(context=Behaviour.HANG.encode())
+    await inn.until_phase(started.id, "Updating")
+    began = inn.clock.now()
+    for _ in range(2):
+        await inn.clock.advance(inn.policy.apply_seconds * 0.45)
+        inn.engine.kill()
+        await settle()
+        await inn.open()
+        assert not (await inn.tasks.get(started.id)).is_complete
+    await inn.ended(started.id)
+    assert (await inn.report(started.id)).verdict is Verdict.ROLLED_BACK
+    took_seconds = (inn.clock.now() - began).total_seconds()
+    assert took_seconds < inn.policy.apply_seconds + inn.policy.agent_seconds + 120
+
+
+async def test_an_update_that_ended_while_the_service_was_away_is_heard(tmp_path: Path) -> None:
+    """Though its time is over when the service comes back."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    started = await inn.start(context=Behaviour.GOOD.encode())
+    await inn.until_phase(started.id, "Updating")
+    inn.engine.kill()
+    await settle()
+    await inn.clock.advance(inn.policy.apply_seconds * 2)
+    await inn.open()
+    await inn.ended(started.id)
+    assert (await inn.report(started.id)).verdict is Verdict.KEPT
+
+
 async def test_a_merge_that_was_cut_short_is_finished(tmp_path: Path) -> None:
     """Half of it is in the base already: it cannot be cancelled, and goes on after the restart."""
     inn = Inn(tmp_path)

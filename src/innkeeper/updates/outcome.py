@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import enum
 from typing import Final
 
@@ -15,6 +16,7 @@ from innkeeper.wire.json_fields import (
     as_object,
     get_enum,
     get_float,
+    get_moment,
     get_object,
     get_or,
     get_str,
@@ -92,6 +94,8 @@ class Outcome:
     advice: str
     #: What was found worse in the guest, where it stops for that.
     findings: tuple[Finding, ...] = ()
+    #: When it ended, which is when the next one began; ``None`` in journals from before that was kept.
+    ended_at: dt.datetime | None = None
 
     @classmethod
     def went_on(cls, facts: JsonObject, seconds: float) -> Outcome:
@@ -122,6 +126,7 @@ class Outcome:
             "code": int(self.code),
             "advice": self.advice,
             "findings": [finding_to_json(finding) for finding in self.findings],
+            "ended_at": None if self.ended_at is None else self.ended_at.isoformat(),
         }
 
     @classmethod
@@ -137,4 +142,5 @@ class Outcome:
             code=get_enum(fields, "code", ErrorCode),
             advice=get_str(fields, "advice"),
             findings=get_or(fields, "findings", lambda told: as_list(told, finding_from_json), ()),
+            ended_at=get_moment(fields, "ended_at") if fields.get("ended_at") else None,
         )

@@ -279,8 +279,8 @@ class Run:
             try:
                 facts = await self._forward(phase)
             except Stop as stop:
-                return Outcome.stopped(stop, self.clock.monotonic() - began).to_json()
-            return Outcome.went_on(_as_json(facts), self.clock.monotonic() - began).to_json()
+                return self._ended(Outcome.stopped(stop, self.clock.monotonic() - began))
+            return self._ended(Outcome.went_on(_as_json(facts), self.clock.monotonic() - began))
 
         return await self._record(phase, action)
 
@@ -292,10 +292,13 @@ class Run:
             try:
                 facts = await self._insist(phase)
             except Stop as stop:
-                return Outcome.stopped(stop, self.clock.monotonic() - began).to_json()
-            return Outcome.went_on(_as_json(facts), self.clock.monotonic() - began).to_json()
+                return self._ended(Outcome.stopped(stop, self.clock.monotonic() - began))
+            return self._ended(Outcome.went_on(_as_json(facts), self.clock.monotonic() - began))
 
         return await self._record(phase, action)
+
+    def _ended(self, outcome: Outcome) -> Json:
+        return dataclasses.replace(outcome, ended_at=self.clock.now()).to_json()
 
     async def _record(self, phase: Phase, action: Callable[[], Awaitable[Json]]) -> Outcome:
         if self.order.leaves_out_idle and phase.is_idle is not None and phase.is_idle(self):
@@ -325,11 +328,11 @@ class Run:
 
     async def _on_a_host_that_answers(self, phase: Phase) -> Facts | None:
         """Do the work, and again where the host was away in the middle: what has begun is found begun."""
-        answered = 0
+        answered, gone = 0, self._gone_seconds
         while True:
             work = phase.work(self)
             try:
-                return await (self._interruptible(work, *self._limits(phase)) if phase.waits else work)
+                return await (self._interruptible(work, *self._limits(phase, gone)) if phase.waits else work)
             except HypervisorError as error:
                 answered += await self._answers()
                 if not is_away(error) or answered >= self.policy.retries:
@@ -341,6 +344,13 @@ class Run:
                 await self._interruptible(self._rest_for_a_neighbour(error))
                 continue
             await self._interruptible(self._until_the_host_answers())
+            gone = 0.0  # the time for which the host was away counts for nothing
+
+    @property
+    def _gone_seconds(self) -> float:
+        """How long ago the phase began: a former life of the service may have begun it."""
+        ended = [outcome.ended_at for outcome in self.outcomes.values() if outcome.ended_at is not None]
+        return max((self.clock.now() - max(ended)).total_seconds(), 0.0) if ended else 0.0
 
     async def _answers(self) -> bool:
         """Whether the host says what state the machine is in."""
@@ -384,11 +394,13 @@ class Run:
         except Outrun as outrun:
             raise interruptions[outrun.number][1] from None
 
-    def _limits(self, phase: Phase) -> tuple[tuple[Awaitable[None], Stop], ...]:
+    def _limits(self, phase: Phase, gone_seconds: float) -> tuple[tuple[Awaitable[None], Stop], ...]:
         if phase.limit is None:
             return ()
         limit = phase.limit(self.policy)
-        return ((self.clock.sleep(limit), _out_of_time(phase, limit)),)
+        # Whoever comes back late hears first what the guest has come to meanwhile.
+        left = max(limit - gone_seconds, min(limit, self.policy.agent_seconds))
+        return ((self.clock.sleep(left), _out_of_time(phase, limit)),)
 
     async def _insist(self, phase: Phase) -> Facts | None:
         failures = 0
