@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.agent.backends.apt import reads_any
 from innkeeper.channels.ports import (
     GuestOutput,
     PackageChange,
@@ -446,3 +447,32 @@ async def test_an_update_that_fails_before_dpkg_runs_has_changed_nothing(
     task = await ended(agent, "u1")
     assert (task.status, task.unchanged) == (UpdateStatus.FAILED, False)
     assert (await agent.start_task("", "u1", b"", attempt="3")).status is UpdateStatus.FAILED
+
+
+_READ = "Get:1 http://deb.debian.org/debian bookworm InRelease [151 kB]\n"
+_OTHER = "Hit:2 http://deb.debian.org/debian bookworm-updates InRelease\n"
+_FLAT = "Ign:1 file:/srv/repo ./ InRelease\nGet:2 file:/srv/repo ./ Release [487 B]\n"
+_RELEASE = "http://deb.debian.org/debian/dists/bookworm/InRelease"
+_NAMED = "'http://deb.debian.org/debian bookworm InRelease'"
+_EXPIRED = "E: Release file for file:/srv/repo/./Release is expired (invalid since 4352d 0h).\n"
+_EARLY = f"E: Release file for {_RELEASE} is not valid yet (invalid for another 5d).\n"
+_OTHER_SUITE = f"E: Repository {_NAMED} changed its 'Suite' value from 'stable' to 'oldstable'\n"
+_UNSIGNED = f"E: The repository {_NAMED} is not signed.\n"
+_LEGACY_KEY = f"W: {_RELEASE}: Key is stored in legacy trusted.gpg keyring\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "has_read"),
+    [
+        (_READ, True),
+        (_FLAT + _EXPIRED, False),
+        (_READ + _EARLY, False),
+        (_READ + _OTHER + _EARLY, True),
+        (_READ + _OTHER_SUITE, False),
+        (_READ + _UNSIGNED, False),
+        (_READ + _LEGACY_KEY, True),
+    ],
+)
+def test_a_source_with_an_error_of_its_own_is_not_read(text: str, has_read: bool) -> None:
+    """Expired, of the future, of another suite than before, unsigned: apt's words of each."""
+    assert reads_any(text) is has_read

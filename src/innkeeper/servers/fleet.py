@@ -117,8 +117,8 @@ class Fleet:
 
         ``living``: that one too; it stops at its next look at the database.
         """
-        self._refuse_alone()
         view = await self.get(name)
+        self._refuse_alone()
         if view.server.alive and not living:
             raise InvalidArgument(
                 f"The server {view.server.name} lives: retired, it stops, and its work waits for others.",
@@ -131,8 +131,8 @@ class Fleet:
         )
 
     async def _change(self, name: str, state: ServerState) -> ServerView:
-        self._refuse_alone()
         view = await self.get(name)
+        self._refuse_alone()
         await self._servers.set_state(view.server.id, state)
         if self._hurry is not None:
             self._hurry()

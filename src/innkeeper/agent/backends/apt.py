@@ -44,7 +44,10 @@ _PHASED = "The following upgrades have been deferred due to phasing:"
 _REMOVED = re.compile(r"^Remv (\S+)", re.MULTILINE)
 #: A plan ends so where installed packages lack what they depend on.
 _BROKEN = re.compile(r"--fix-broken|-f install|Unmet dependencies")
-_UNREAD = re.compile(r"^[EW]: (?:Failed to fetch|The repository|GPG error).*", re.MULTILINE)
+_UNREAD = re.compile(
+    r"^[EW]: (?:Failed to fetch|The repository|GPG error|Release file for|Repository ').*", re.MULTILINE
+)
+_ERROR = re.compile(r"^E: .*", re.MULTILINE)
 _MEND = ["-f", "install"]
 _STATUS = ["-o", "APT::Status-Fd={status_fd}"]
 _FORMAT = "${binary:Package}\t${Version}\t${db:Status-Status}\n"
@@ -157,7 +160,8 @@ class Apt(Backend):
             return
         if not reads_any(answer.output):
             expect_success(answer, "Not looked for updates: apt-get update")
-        self.not_looked = list(dict.fromkeys(_UNREAD.findall(answer.output))) or [cause(answer.output)]
+        told = _UNREAD.findall(answer.output) or [cause(answer.output)]
+        self.not_looked = list(dict.fromkeys(line.rstrip(". ") for line in told))
 
     def _download(self, what: List[str], how_many: str) -> None:
         self._report.state(Status.DOWNLOADING, f"Downloading {how_many}", 0)
@@ -204,7 +208,15 @@ def reads_any(text: str) -> bool:
     """Return whether ``apt-get update`` could read any source: one without an error."""
     files = _FILE.findall(text)
     bad = {(uri, suite) for kind, uri, suite in files if kind == "Err"} | set(_REFUSED.findall(text))
-    return any((uri, suite) not in bad for _, uri, suite in files)
+    errors = _ERROR.findall(text)
+    return any((uri, suite) not in bad and not _is_named(uri, suite, errors) for _, uri, suite in files)
+
+
+def _is_named(uri: str, suite: str, errors: List[str]) -> bool:
+    """Whether an error is about this source: as in its line, or by the address of its ``Release``."""
+    uri = uri.rstrip("/")
+    names = (f"{uri} {suite} ", f"{uri}/ {suite} ", f"{uri}/dists/{suite}/", f"{uri}/{suite.rstrip('/')}/")
+    return any(name in error for error in errors for name in names)
 
 
 def read_names(text: str, heading: str) -> List[str]:
