@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.agent.backends.apt import reads_any
+from innkeeper.agent.backends.apt import read_growth, reads_any
 from innkeeper.channels.ports import (
     GuestOutput,
     PackageChange,
@@ -476,3 +476,18 @@ _LEGACY_KEY = f"W: {_RELEASE}: Key is stored in legacy trusted.gpg keyring\n"
 def test_a_source_with_an_error_of_its_own_is_not_read(text: str, has_read: bool) -> None:
     """Expired, of the future, of another suite than before, unsigned: apt's words of each."""
     assert reads_any(text) is has_read
+
+
+@pytest.mark.parametrize(
+    ("text", "growth"),
+    [
+        ("After this operation, 25.3 MB of additional disk space will be used.\n", 25_300_000),
+        ("x\nAfter this operation, 1,024 kB of additional disk space will be used.\ny", 1_024_000),
+        ("After this operation, 0 B of additional disk space will be used.\n", 0),
+        ("After this operation, 12.0 MB disk space will be freed.\n", 0),
+        ("", 0),
+    ],
+)
+def test_what_packages_will_take_is_read_from_apts_sum(text: str, growth: int) -> None:
+    """What is freed takes nothing."""
+    assert read_growth(text) == growth

@@ -117,7 +117,7 @@ _GOOD_AND_BAD = (
             "#!/bin/sh\n[ ! -e /srv/expired ] || { echo 'the certificate has expired'; exit 1; }"),
     ),
     Case(
-        name="sshd", story="a changed default keeps sshd from starting", verdict=_BACK, says="ssh",
+        name="sshd", story="a changed default keeps sshd from starting", verdict=_BACK,
         installed=(shop("1.0", unit=unit_of(program="/usr/bin/shop /etc/shop.conf"), files={"etc/shop.conf": "ok"}),),
         offered=(
             shop("2.0", "#!/bin/sh\ngrep -q ok $1 || { echo \"ssh: bad configuration option: $1\"; exit 255; }\nexec sleep 9999",
@@ -167,8 +167,8 @@ _NO_CHANGE = (
         changes=False, installed=(_SHOP,), offered=(_GOOD,), setup="rm /case/archive/shop_2.0_all.deb\n",
     ),
     Case(
-        name="full", story="no room for what has to be downloaded and unpacked", verdict=_NOT_STARTED,
-        changes=False, installed=(_SHOP,), offered=(shop("2.0", ballast_mib=24),),
+        name="full", story="no room for what has to be unpacked", verdict=_NOT_STARTED,
+        changes=False, says="No room", installed=(_SHOP,), offered=(shop("2.0", ballast_mib=24),),
         setup="fallocate -l $(( $(df --output=avail -k / | tail -1) - 8192 ))k /srv/filler\n",
     ),
     Case(

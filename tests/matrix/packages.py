@@ -52,6 +52,7 @@ def _lay_out(package: Deb, tree: Path) -> None:
         "Architecture": "all",
         "Maintainer": "Nobody <nobody@example.org>",
         "Description": "a package of a night that is tried",
+        "Installed-Size": str(16 + 1024 * package.ballast_mib),
         **package.fields,
     }
     for path, text in package.files.items():
