@@ -180,7 +180,6 @@ UNIT = ["a.service", [], "active", "running", "simple", 0, False, "enabled", Tru
         {"any_ports": [1]},
         {"complaints": [5]},
         {"boots": [{"watched": 5, "ports": {"tcp/80": -1}, "load": 0, "free_mib": 0}]},
-        {"boots": [{"watched": 5, "ports": {"tcp/80": 10**6}, "load": 0, "free_mib": 0}]},
         {"boots": [{"watched": 5, "ports": {"tcp/80": True}, "load": 0, "free_mib": 0}]},
         {"boots": [{"watched": 5, "ports": {}, "load": 0, "free_mib": 0}] * 17},
         {"boots": [5]},
@@ -198,3 +197,11 @@ def test_details_of_a_newer_agent_may_have_more() -> None:
     assert read is not None
     assert read.units["a.service"].age == 7
     assert read_health(HEALTH).details is None
+
+
+def test_a_boot_that_took_for_ever_is_believed_up_to_an_hour() -> None:
+    """A guest that slept in its first minutes tells the truth."""
+    boot = {"watched": 9000, "ports": {"tcp/80": 8000}, "load": 0, "free_mib": 0}
+    details = read_health({**HEALTH, "details": {**DETAILS, "boots": [boot]}}).details
+    assert details is not None
+    assert details.usual_seconds("tcp/80") == 3600

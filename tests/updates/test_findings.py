@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.errors import InvalidArgument
+from innkeeper.channels.guest_details import Effect
+from innkeeper.errors import AgentError, InvalidArgument
+from innkeeper.hypervisor.simulated.agents import FakeAgent
 from innkeeper.hypervisor.simulated.guests import Behaviour
 from innkeeper.machines.machine import MachineState
 from innkeeper.machines.settings import MachineSettings
@@ -94,3 +96,21 @@ async def test_a_guest_that_answers_no_more_is_told_with_the_time_that_was_set(t
     task = await inn.ended((await inn.start(context=Behaviour.BREAKS_AGENT.encode())).id)
     (reason,) = (await inn.report(task.id)).reasons
     assert "did not answer within 97 seconds" in reason
+
+
+async def test_that_an_effect_cannot_be_told_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and the update is kept."""
+
+    async def refuse(self: FakeAgent) -> Effect:
+        raise AgentError("It took too long.", machine="web-1")
+
+    monkeypatch.setattr(FakeAgent, "effect", refuse)
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    task = await inn.ended((await inn.start(context=Behaviour.GOOD.encode())).id)
+    assert (await inn.report(task.id)).verdict is Verdict.KEPT
+    said = [line.text for line in await inn.tasks.log(task.id)]
+    assert "Whether the update has taken effect is not known: It took too long." in said

@@ -209,3 +209,26 @@ async def test_a_former_agent_and_a_former_order_go_as_before(
         assert report.verdict is Verdict.KEPT
     names = [name for name, _ in (await inn.report(former.id)).phase_seconds]
     assert "prepare" not in names
+
+
+async def test_what_a_guest_wrote_before_its_update_is_kept_though_it_was_stopped(tmp_path: Path) -> None:
+    """Its QEMU dies on the undo disks, or somebody stops it: no update has begun, so nothing is undone."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    stops: list[asyncio.Future[object]] = []
+
+    def stop(event: Event) -> None:
+        """Stop the machine as soon as its undo point is taken."""
+        phase = event.data.get("phase") if event.kind is EventKind.TASK_CHANGED else ""
+        if phase == "Recording the disks' checksums":
+            stops.append(asyncio.ensure_future(inn.host.lifecycle.turn_off("web-1")))
+
+    inn.hearers.append(stop)
+    task = await inn.ended((await inn.start()).id)
+    assert stops
+    report = await inn.report(task.id)
+    assert (report.verdict, report.left_state) == (Verdict.NOT_STARTED, "RUNNING")
+    assert any(name == "merge" for name, _ in report.phase_seconds)
+    assert not any(name == "discard" for name, _ in report.phase_seconds)
+    assert inn.leftovers() == []

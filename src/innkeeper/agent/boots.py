@@ -50,6 +50,8 @@ class Boots:
     def look(self) -> None:
         """Note which ports are listened on by now."""
         uptime = int(uptime_of(self._places))
+        if uptime > 2 * _LOOKS_S[-1]:
+            return  # the guest was asleep meanwhile: nothing tells when its ports came up
         ports = dict(self._now.ports)
         for port in listening_ports(self._places, any_ports(self._places)):
             ports.setdefault(port, uptime)

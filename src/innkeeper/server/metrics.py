@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter as Tally
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -81,9 +82,9 @@ class Metrics:
         elif event.kind is EventKind.UPDATE_PUT_OFF:
             self._verdicts.labels(Verdict.NOT_STARTED).inc()
 
-    async def page(self, machines: Machines, tasks: Tasks) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        await asyncio.gather(*(self._look_at(host) for host in machines.hosts.values()))
+    async def page(self, machines: Machines, tasks: Tasks, away: Sequence[Host] = ()) -> bytes:
+        """Return all metrics in Prometheus' text format; ``away`` are hosts that nobody looks after."""
+        await asyncio.gather(*(self._look_at(host) for host in (*machines.hosts.values(), *away)))
         self._live.clear()
         for kind, count in Tally(
             task.kind for task in await tasks.list(TaskFilter(live=True, limit=_ALL))

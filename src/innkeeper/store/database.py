@@ -8,6 +8,7 @@ import datetime as dt
 import fcntl
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,11 @@ _POSTGRES_CONNECTIONS: Final = 8
 #: How long what is under way may take to end when the service closes, before its connections are cut.
 _CLOSE_SECONDS: Final = 5.0
 #: Held while the tables are brought up to date, so that two servers do not do it at once.
+#: A migration that finds a table in use lets go, and tries again: some ten minutes in all.
+_MIGRATION_TRIES: Final = 200
+_MIGRATION_PAUSE_SECONDS: Final = 1.0
+#: PostgreSQL's name for a wait for a lock that took too long.
+_LOCK_NOT_AVAILABLE: Final = "55P03"
 _MIGRATION_LOCK: Final = 0x1_AA_CE_E9_E8
 
 T = TypeVar("T")
@@ -280,11 +286,23 @@ class Database:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        for left in reversed(range(_MIGRATION_TRIES)):
+            try:
+                self._upgrade(config)
+                return
+            except sa.exc.OperationalError as error:
+                # Somebody reads a table for long, as a dump does. To wait in line would hold up all servers.
+                if not left or getattr(error.orig, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+                    raise
+            time.sleep(_MIGRATION_PAUSE_SECONDS)
+
+    def _upgrade(self, config: Config) -> None:
         with self._writing.begin() as connection:
             if connection.dialect.name == "postgresql":
                 # Another server may be at it, and take its time.
                 connection.execute(sa.text("set local lock_timeout = 0"))
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+                connection.execute(sa.text("set local lock_timeout = '2s'"))
                 refuse_former_servers(connection)
             else:
                 # Python's sqlite3 begins a transaction before an INSERT, not before a CREATE: a kill in

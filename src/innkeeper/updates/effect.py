@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from innkeeper.channels.guest_details import Effect, StaleProgram
 from innkeeper.channels.ports import GuestAgent
+from innkeeper.errors import AgentError
 from innkeeper.tasks.task import LogLevel
 from innkeeper.updates.health import Finding
 from innkeeper.updates.phase import Run
@@ -15,23 +18,23 @@ _RESTART_SECONDS = 15.0
 
 
 async def effect_of(run: Run) -> Effect:
-    """Return what has not taken effect; an agent that cannot say tells nothing."""
+    """Return what has not taken effect; that an agent cannot say is no fault of the update."""
 
     async def ask(agent: GuestAgent) -> Effect:
         return await agent.effect() if agent.knows(Ability.EFFECT) else Effect()
 
-    return await run.ask(ask)
+    try:
+        return await ask(await run.agent(run.policy.answer_seconds))
+    except AgentError as error:
+        run.task.log(f"Whether the update has taken effect is not known: {error.sentence}", LogLevel.WARNING)
+        return Effect()
 
 
 async def take_effect(run: Run, effect: Effect) -> tuple[Finding, ...]:
     """Restart what runs old files, where the policy says so; returns what still does, and why it matters."""
     units = sorted({one.unit for one in effect.stale if one.unit})
     if run.policy.restart is RestartPolicy.NEEDED and units:
-
-        async def restart(agent: GuestAgent) -> str:
-            return ", ".join(await agent.restart_units(units))
-
-        restarted = await run.ask(restart)
+        restarted = await _restart(run, units)
         if restarted:
             run.task.log(f"Restarting what still runs old files: {restarted}.")
             await run.clock.sleep(_RESTART_SECONDS)
@@ -41,6 +44,16 @@ async def take_effect(run: Run, effect: Effect) -> tuple[Finding, ...]:
     for finding in findings:
         run.task.log(finding.sentence, LogLevel.WARNING)
     return findings
+
+
+async def _restart(run: Run, units: Sequence[str]) -> str:
+    """Begin to restart them; what cannot be is told as what still runs old files."""
+    try:
+        agent = await run.agent(run.policy.answer_seconds)
+        return ", ".join(await agent.restart_units(units))
+    except AgentError as error:
+        run.task.log(f"Nothing could be restarted: {error.sentence}", LogLevel.WARNING)
+        return ""
 
 
 def _reboot(why: str) -> Finding:

@@ -22,6 +22,9 @@ _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 #: So often somebody may start a machine between the stop and its own firmware variables, in a row.
 _STARTS = 20
 
+#: Whatever the guest has written is in its disks then, or in the QEMU that writes it.
+_MERGED_AS_THEY_ARE = (MachineState.RUNNING, MachineState.PAUSED, MachineState.TURNED_OFF)
+
 # Keep
 
 
@@ -65,12 +68,13 @@ async def restore_after_keep(run: Run) -> Left:
 
 
 async def stand(run: Run) -> Standing:
-    """Look whether a machine that ran before runs on its undo disks, which can be merged as it runs.
+    """Look whether a machine that ran before stands on its undo disks, which hold what it wrote since.
 
-    Raises ``Stop`` where they cannot: somebody has written to the bases.
+    They are merged as it is now: it may have been paused or stopped meanwhile, by whomever. Raises ``Stop``
+    where they cannot be: somebody has written to the bases.
     """
-    is_running = (await run.state()).state is MachineState.RUNNING
-    if not (is_running and run.found is MachineState.RUNNING and await run.undo.is_taken()):
+    is_whole = (await run.state()).state in _MERGED_AS_THEY_ARE
+    if not (is_whole and run.found is MachineState.RUNNING and await run.undo.is_taken()):
         return Standing(on_overlays=False)
     await refuse_bases(run)
     return Standing(on_overlays=True)

@@ -414,6 +414,9 @@ class Run:
                     self._tell_away(exc)
                     await self._until_the_host_answers()
                     continue
+                if isinstance(exc, MachineUnfit) and is_away(exc):
+                    await self._rest_for_a_neighbour(exc)
+                    continue
                 # The top of a phase that must not fail: only a person can do better.
                 failures += 1
                 self.task.log(f"{phase.title} failed ({failures}): {exc}", LogLevel.WARNING)

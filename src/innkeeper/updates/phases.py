@@ -383,9 +383,9 @@ async def _boot_of(agent: GuestAgent) -> str:
 
 async def _expect_health(run: Run) -> tuple[HealthReport, health.Judgement]:
     """Compare until nothing is worse that may pass, or its time is up; raises ``Stop`` for faults."""
-    began = run.clock.monotonic()
+    report, judgement = await _compare(run)
+    began = run.clock.monotonic()  # the guest has booted by now
     while True:
-        report, judgement = await _compare(run)
         waited = run.clock.monotonic() - began
         patience = max(run.policy.health_seconds, judgement.patience_seconds)
         is_over = waited >= patience or (judgement.is_lasting and waited >= _LASTING_SECONDS)
@@ -394,6 +394,7 @@ async def _expect_health(run: Run) -> tuple[HealthReport, health.Judgement]:
         if is_over or not (judgement.may_pass or judgement.faults):
             return report, judgement
         await run.clock.sleep(run.policy.poll_seconds)
+        report, judgement = await _compare(run)
 
 
 async def _compare(run: Run) -> tuple[HealthReport, health.Judgement]:

@@ -180,7 +180,8 @@ async def _leave(run: Run, stop: Outcome) -> Ending:
         return Ending(verdict=_verdict_of(stop), stop=stop)
     looked = await run.finish(STAND)
     if looked.cause is not None:
-        return await _roll_back(run, looked)
+        reasons = (*stop.reasons, *looked.reasons)
+        return await _roll_back(run, dataclasses.replace(looked, reasons=reasons))
     stands = run.fact(Standing).on_overlays
     if run.memory is not None and not stands:
         return await _roll_back(run, stop)

@@ -112,3 +112,12 @@ def test_a_port_is_waited_for_as_long_as_it_usually_takes() -> None:
     assert judgement.findings[0].was == "java of es.service, usually within 400 seconds of a boot"
     unknown = report(unit("es.service"), listeners=(tcp(9200, "es.service", "java"),))
     assert judged(unknown, report(unit("es.service"))).patience_seconds == 0
+
+
+def test_a_port_of_a_service_that_is_still_starting_is_waited_for_and_no_fault() -> None:
+    """A database that migrates for longer than anybody's patience: its own time-out makes it fail."""
+    before = report(unit("db.service"), listeners=(tcp(5432, "db.service", "postgres"),))
+    after = report(unit("db.service", "activating", sub="start"))
+    (port,) = [each for each in judged(before, after).findings if each.subject == "listener:tcp/5432"]
+    assert (port.is_fault, port.may_pass) == (False, True)
+    assert "db.service is still starting" in port.sentence

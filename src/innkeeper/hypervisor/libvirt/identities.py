@@ -58,6 +58,11 @@ class LibvirtIdentity(HostIdentity):
         self._uri = uri
         self._state_directory = state_directory
 
+    @property
+    def is_remembered(self) -> bool:
+        """Whether the host has not answered yet."""
+        return bool(self._remembered)
+
     def learn(self, connect: libvirt.virConnect) -> None:
         """Find out who answers, and remember it. Blocks, and asks the daemon.
 

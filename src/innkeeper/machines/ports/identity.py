@@ -19,6 +19,13 @@ class HostIdentity:
     #: ``id`` is all that is known. Two addresses at which the same is said lead to one host.
     now: str = ""
 
+    @property
+    def is_remembered(self) -> bool:
+        """Whether the id is of a former life of the service, and the host has not answered in this one."""
+        return False
+
     def is_of(self, other: HostIdentity) -> bool:
-        """Whether both are of one host."""
+        """Whether both are of one host; at an address that has not answered there may be another by now."""
+        if self.is_remembered or other.is_remembered:
+            return self is other
         return bool((self.id and self.id == other.id) or (self.now and self.now == other.now))

@@ -11,6 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from innkeeper.errors import ErrorCode, InvalidArgument
 from innkeeper.server.http.problems import response_of
 
+#: Fields that hold a text and name nothing: the documents have another identifier for a bad one.
+_TEXTS = frozenset({"value", "text", "notes", "description"})
+
 
 class NoNul:
     """Middleware: refuses a request with a NUL character in its path or its query."""
@@ -34,11 +37,25 @@ def refuse_nul_in_json(body: bytes) -> None:
     if b"u0000" not in body and b"\0" not in body:
         return
     try:
-        parsed = json.dumps(json.loads(body))
+        where = _nul_in(json.loads(body))
     except (ValueError, RecursionError):  # whoever reads it says so
         return
-    if r"\u0000" in parsed.replace("\\\\", ""):
-        raise _refused("body", r"\u0000")
+    if where is not None:
+        raise _refused("body", r"\u0000", is_text=where in _TEXTS)
+
+
+def _nul_in(value: object, key: str = "") -> str | None:
+    """Return the name of the field whose text has a NUL character; ``None`` where there is none."""
+    if isinstance(value, str):
+        return key if "\0" in value else None
+    if isinstance(value, dict):
+        inside = [*((each, "") for each in value), *((part, str(each)) for each, part in value.items())]
+    elif isinstance(value, list):
+        inside = [(each, key) for each in value]
+    else:
+        return None
+    found = (_nul_in(each, within) for each, within in inside)
+    return next((where for where in found if where is not None), None)
 
 
 def refuse_nul_in_form(values: Iterable[object]) -> None:
@@ -47,10 +64,10 @@ def refuse_nul_in_form(values: Iterable[object]) -> None:
         raise _refused("form", "it")
 
 
-def _refused(where: str, what: str) -> InvalidArgument:
+def _refused(where: str, what: str, *, is_text: bool = False) -> InvalidArgument:
     return InvalidArgument(
         f"The request's {where} holds a NUL character, which is in no name and no text.",
-        code=ErrorCode.ERROR_INVALID_NAME,
+        code=ErrorCode.E_INVALIDARG if is_text else ErrorCode.ERROR_INVALID_NAME,
         advice=f"Leave out {what}.",
     )
 

@@ -15,6 +15,7 @@ from innkeeper.server.identity.needs import needs, open_to_all
 from innkeeper.server.identity.subjects import Kind, what_they_see
 from innkeeper.server.metrics import MEDIA_TYPE
 from innkeeper.server.routes.asking import TheAllowed, TheCaller, TheHouse
+from innkeeper.server.routes.host import unmet_hosts
 from innkeeper.tasks import patience
 from innkeeper.tasks.task import TaskFilter
 from innkeeper.wire import messages as wire
@@ -50,8 +51,9 @@ async def get_inn(house: TheHouse, caller: TheCaller, allowed: TheAllowed) -> wi
 @router.get("/health", operation_id="get_health", dependencies=needs(Role.VIEWER))
 async def get_health(house: TheHouse) -> wire.HealthMessage:
     """Whether the service, its hosts and its background loops are well."""
-    hosts = await asyncio.gather(*(_health(host) for host in house.machines.hosts.values()))
     trouble = await _database_trouble(house)
+    away = () if trouble else await unmet_hosts(house)
+    hosts = await asyncio.gather(*(_health(host) for host in (*house.machines.hosts.values(), *away)))
     live = [] if trouble else await house.tasks.list(TaskFilter(live=True, limit=100_000))
     loops = [
         wire.LoopHealth(name=each.name, ok=each.ok, failures=each.failures, detail=each.error)
@@ -106,7 +108,8 @@ async def is_ready(house: TheHouse) -> Response:
 @probes.get("/metrics", dependencies=needs(Role.VIEWER))
 async def metrics(house: TheHouse) -> Response:
     """The service's metrics, for Prometheus."""
-    return Response(await house.metrics.page(house.machines, house.tasks), media_type=MEDIA_TYPE)
+    away = await unmet_hosts(house)
+    return Response(await house.metrics.page(house.machines, house.tasks, away), media_type=MEDIA_TYPE)
 
 
 def _readiness(house: House) -> str:

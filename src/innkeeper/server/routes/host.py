@@ -56,7 +56,7 @@ _More = Annotated[list[str], Query(max_length=100)]
 async def list_hosts(house: TheHouse, page: ThePage) -> wire.HostList:
     """The hosts that answer, with their facts; on the first page those that do not, with the reasons."""
     hosts = house.machines.hosts
-    asked = [*hosts.values(), *await _unmet(house)]
+    asked = [*hosts.values(), *await unmet_hosts(house)]
     answers = await ask_all(asked, lambda host: host_message(house.clock, host))
     found = page.of(answers.given.values(), by_fields("name", "id"))
     own = house.fleet.own.name
@@ -67,8 +67,8 @@ async def list_hosts(house: TheHouse, page: ThePage) -> wire.HostList:
     )
 
 
-async def _unmet(house: House) -> Sequence[Host]:
-    """The hosts that were met in a former life of this server alone, and that nobody looks after."""
+async def unmet_hosts(house: House) -> Sequence[Host]:
+    """Return the hosts that were met in a former life of this server alone, and that nobody looks after."""
     if house.neighbours is None or house.ownership is None:
         return ()
     unused = {fence.name for fence in house.ownership.fences if fence.second_address}

@@ -69,6 +69,9 @@ def _judge(one: Listener, before: GuestDetails, after: GuestDetails) -> Finding 
         return _lost(one, why_not="somebody who was logged on had started it")
     if one.unit.endswith(".service") and "/" not in one.unit and not _is_installed(one, after):
         return _lost(one, why_not=f"{one.unit} is not installed any more")
+    owner = after.unit(one.unit)
+    if owner is not None and owner.is_starting:
+        return _lost(one, may_pass=True, why_not=f"{one.unit} is still starting")
     usual = before.usual_seconds(f"{one.protocol}/{one.port}")
     return _lost(one, may_pass=True, usual_seconds=usual)
 
