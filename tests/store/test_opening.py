@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import sqlite3
 from pathlib import Path
@@ -169,3 +170,23 @@ async def test_the_url_of_another_database_is_refused_without_its_password(url: 
     with pytest.raises(InvalidArgument, match="database") as refused:
         await open_store(url, server="one")
     assert "secret" not in str(refused.value) + refused.value.advice
+
+
+async def test_a_table_that_is_read_for_long_holds_up_no_other_server(database: Database) -> None:
+    """The migration lets go between its tries, so that what others ask meanwhile is answered, and ends."""
+    if database.url.get_backend_name() != "postgresql":
+        pytest.skip("SQLite's readers hold up nobody")
+    await database.write(lambda c: c.execute(sa.text("ALTER TABLE servers DROP COLUMN trouble")))
+    await database.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '0020'")))
+    reader = sa.create_engine(database.url)
+    with reader.connect() as dump:
+        dump.execute(sa.text("LOCK TABLE servers IN ACCESS SHARE MODE"))
+        migrating = asyncio.create_task(database.migrate())
+        await asyncio.sleep(4)
+        async with asyncio.timeout(30):
+            await database.read(lambda c: c.scalar(sa.text("SELECT count(*) FROM servers")))
+        assert not migrating.done()
+    async with asyncio.timeout(60):
+        await migrating
+    reader.dispose()
+    assert await database.read(lambda c: c.scalar(sa.text("SELECT max(trouble) FROM servers"))) is None
