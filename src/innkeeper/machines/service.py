@@ -103,6 +103,8 @@ class Machines:
         #: The machines that ran when they were last seen, by their keys, with their hosts.
         self._running: dict[str, str] = {}
         self._directory = directory
+        #: The hosts, by their ids, of whose machines it was heard which have namesakes elsewhere.
+        self._heard_for: frozenset[str] = frozenset()
         self._clock = clock
         self._tasks = tasks
         self._run_has_merged = run_has_merged
@@ -157,6 +159,7 @@ class Machines:
     async def list(self) -> Sequence[Machine]:
         """All machines of the hosts that answer, by name and host."""
         self.refuse_twins()
+        await self._hear_of_new_hosts()
         doubts = self._places.doubts()
         answers = await ask_all(self._hosts.values(), lambda host: host.inventory.list())
         self._hear(answers.missing)
@@ -176,6 +179,7 @@ class Machines:
         ``reference`` is a name, a host and a name (``attic/web-1``), a UUID, or a key. A key goes with its
         machine to another host. Raises ``MachineNotFound``, or ``MachineAmbiguous`` for a name of several.
         """
+        await self._hear_of_new_hosts()
         found = await self._finder.find(reference, lambda host, name: host.inventory.get(name))
         return self._places.marked(found)
 
@@ -186,10 +190,29 @@ class Machines:
 
         Raises ``MachineNotFound`` or ``MachineAmbiguous``, as ``get``.
         """
+        await self._hear_of_new_hosts()
         found = await self._finder.find(
             reference, lambda host, name: host.configurations.describe(name, running=running, follow=follow)
         )
         return dataclasses.replace(found, machine=self._places.marked(found.machine))
+
+    async def hear_elsewhere(self) -> bool:
+        """Hear which machines elsewhere have names or UUIDs of those here; whether that is news."""
+        if self._directory is None:
+            return False
+        hosts = self._host_ids()
+        news = self._places.hear_elsewhere(await self._directory.namesakes(hosts))
+        self._heard_for = hosts
+        return news
+
+    async def _hear_of_new_hosts(self) -> None:
+        """Hear of namesakes before a host's machines are called by their names: roles go by these."""
+        if self._directory is not None and self._host_ids() not in (frozenset(), self._heard_for):
+            await self.hear_elsewhere()
+
+    def _host_ids(self) -> frozenset[str]:
+        """The ids of the hosts that were ever met."""
+        return frozenset(host.id for host in self._hosts.values() if host.id)
 
     def called(self, key: str) -> str:
         """What people call the machine with this key, as far as it was seen."""

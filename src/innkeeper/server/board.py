@@ -125,6 +125,8 @@ class Board:
         self._looked_at = float("-inf")
         #: The hosts that were asked last, and those that answered.
         self._looked_for: frozenset[str] = frozenset()
+        #: Those that the last look which has come to its end was for.
+        self._looked_through: frozenset[str] = frozenset()
         self._listed: frozenset[str] = frozenset()
         #: No machine has come or gone since.
         self._is_whole = False
@@ -149,9 +151,9 @@ class Board:
         return [self._notices[key] for key in self._order]
 
     async def look_first(self) -> None:
-        """Wait for the first look at all hosts: before it no machine is known by its names."""
-        if self._looked_at == float("-inf"):
-            await self._refresh()
+        """Wait for the first look at each host: before it none of its machines is known by its names."""
+        while self._looked_at == float("-inf") or not self._looked_through.issuperset(self._machines.hosts):
+            await asyncio.shield(self._look())
 
     async def count(self) -> int:
         """Return how many machines there are."""
@@ -241,7 +243,7 @@ class Board:
 
     async def _look_at_all(self) -> None:
         began, self._is_whole = self._clock(), True
-        self._looked_for = frozenset(self._machines.hosts)
+        self._looked_for = hosts = frozenset(self._machines.hosts)
         self._changed.clear()
         self._changed_since.clear()
         try:
@@ -261,7 +263,7 @@ class Board:
             del self._notices[key]
         self._changed |= self._changed_since
         self._sort()
-        self._looked_at, self._listed = began, listed
+        self._looked_at, self._looked_through, self._listed = began, hosts, listed
 
     def _hold(self, live: Iterable[Task]) -> None:
         """Take over the store's list of live tasks, except where an event has reported something newer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -109,9 +109,10 @@ class DirectoryKeeper:
         # Of one that was never met nothing is known that others could call it by.
         hosts = {host.id: host for host in self._machines.hosts.values() if host.id}
         await self._know(hosts)
+        # Before the hosts are asked, of which one may hang: roles go by names.
+        await self._look_at_names()
         if hosts.keys() != self._hosts.keys() or self._facts_age >= _FACTS_SECONDS:
             await self._look_at_hosts(hosts)
-        await self._look_at_names(hosts)
         notices = await self._board.all()
         # A host that has come since the last look has its machines still, though none was seen yet.
         seen: dict[str, dict[str, Notice]] = {
@@ -141,13 +142,13 @@ class DirectoryKeeper:
             self._board.look_again()
             self._changed.set()
 
-    async def _look_at_names(self, hosts: Collection[str]) -> None:
+    async def _look_at_names(self) -> None:
         """See which names and UUIDs others have too: what has come is written down a moment later."""
         if not self._looks_left and self._clock.monotonic() - self._shared_seen_at < _LOOK_SECONDS:
             return
         self._looks_left = max(self._looks_left - 1, 0)
         self._shared_seen_at = self._clock.monotonic()
-        if self._machines.places.hear_elsewhere(await self._directory.namesakes(hosts)):
+        if await self._machines.hear_elsewhere():
             self._board.look_again()
             self._on_names()
         if self._looks_left:
