@@ -326,7 +326,9 @@ async def _house(
         policy=policy,
         elsewhere=None if neighbours is None else neighbours.entry_of_machine,
     )
-    windows = Windows(store.windows, machines.places)
+    windows = Windows(
+        store.windows, machines.places, None if neighbours is None else neighbours.entry_of_machine
+    )
     ownership = foundations.ownership
     trigger = TriggerAgent(
         may_begin=ownership.may_begin if ownership is not None else anywhere,

@@ -1,90 +1,44 @@
-"""Machines that a request names to be found later: now it is said which of them nobody knows."""
+"""Machines that a scheduled task names to be found later: what could not be done then is refused now."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-
-from innkeeper.errors import ErrorCode, HypervisorError, InvalidArgument, MachineAmbiguous, MachineNotFound
-from innkeeper.identity.caller import Caller
-from innkeeper.identity.roles import Resource, Role, machine
+from innkeeper.errors import HypervisorError, InvalidArgument, MachineNotFound
 from innkeeper.machines.asking import is_away
-from innkeeper.machines.sight import seeing
 from innkeeper.schedule.model.definition import TaskDefinition
 from innkeeper.server.house import House
-from innkeeper.server.identity.needs import refuse
-from innkeeper.server.identity.subjects import machine_called, resource_of
 from innkeeper.server.operations import machines_of
-from innkeeper.updates.machine_name import is_glob
-from innkeeper.updates.window import Window
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class KnownMachine:
-    """A machine that is there, or was when its host was seen last."""
+async def refuse_machines_of(definition: TaskDefinition, house: House) -> None:
+    """Refuse a scheduled task on a machine that is not known, or on machines of several servers.
 
-    #: The host and the name: ``attic/web-1``.
-    full_name: str
-    resource: Resource
-
-
-async def known_machine(house: House, reference: str) -> KnownMachine | None:
-    """Return a machine of any server, its host away or not; ``None`` for one that nobody knows.
-
-    Raises ``MachineAmbiguous``, or ``HypervisorError`` where only a host that is away may know it.
+    One server starts the task, and finds those of its own hosts alone. Raises ``MachineNotFound``,
+    ``MachineAmbiguous``, ``InvalidArgument``, or ``HypervisorError`` where only a host that is away may know.
     """
-    if house.neighbours is not None and (entry := await house.neighbours.entry_of_machine(reference)):
-        return KnownMachine(f"{entry.host}/{entry.name}", resource_of(entry))
+    servers = {named: await _server_of(house, named) for named in machines_of(definition)}
+    if len(set(servers.values())) > 1:
+        told = ", ".join(f"{named} ({server or 'no server'})" for named, server in servers.items())
+        raise InvalidArgument(
+            f"The task works on machines that several servers look after: {told}.",
+            advice="Register one task for the machines of each server.",
+        )
+
+
+async def _server_of(house: House, named: str) -> str:
+    """Return the name of the server that looks after a machine, or did last; empty where none is known."""
+    if house.neighbours is not None and (entry := await house.neighbours.entry_of_machine(named)):
+        care = await house.neighbours.care_of(entry.host_id)
+        server = care.owner or care.last
+        return "" if server is None else server.name
     try:
-        found = await house.machines.get(reference)
-    except MachineNotFound:
-        return None
+        await house.machines.get(named)
+    except MachineNotFound as error:
+        raise MachineNotFound(
+            f"There is no machine “{named}”, on which the task is to work.",
+            machine=named,
+            advice="innkeeper machine list shows all of them.",
+        ) from error
     except HypervisorError as error:
-        place = house.machines.places.only(reference) if is_away(error) else None
-        if place is None:
+        if not is_away(error) or house.machines.places.only(named) is None:
             raise
-        return KnownMachine(place.full_name, machine_called(house, place.key))
-    return KnownMachine(f"{found.host}/{found.name}", resource_of(found))
-
-
-async def refuse_machines_of(definition: TaskDefinition, house: House, caller: Caller) -> None:
-    """Refuse a scheduled task on a machine that is not known, or that the caller may not command.
-
-    The service commands it later, and to the service a name means one of all machines. Raises
-    ``MachineNotFound``, ``MachineAmbiguous``, ``NotPermitted``, or ``InvalidArgument`` where the name is
-    that of one more machine, which the caller does not see.
-    """
-    for named in machines_of(definition):
-        found = await known_machine(house, named)
-        resource = machine(named) if found is None else dataclasses.replace(found.resource, asked=named)
-        refuse(caller, Role.OPERATOR, resource)
-        if found is None:
-            raise MachineNotFound(
-                f"There is no machine “{named}”, on which the task is to work.",
-                machine=named,
-                advice="innkeeper machine list shows all of them.",
-            )
-        try:
-            with seeing(None):
-                await known_machine(house, named)
-        except MachineAmbiguous as error:
-            raise InvalidArgument(
-                f"“{named}” is not enough in a scheduled task: the service may know others by this name.",
-                code=ErrorCode.VM_E_CONFIG_DUPLICATE_NAME,
-                advice=f"Write the machine with its host: {found.full_name}",
-            ) from error
-
-
-async def unknown_machines(house: House, window: Window) -> Sequence[str]:
-    """Return the names in a window that no machine has which is known; patterns are for whatever may come.
-
-    Raises ``MachineAmbiguous``.
-    """
-    await house.board.all()
-    return [name for name in window.machines if not is_glob(name) and not await _is_known(house, name)]
-
-
-async def _is_known(house: House, name: str) -> bool:
-    if house.machines.places.only(name) is not None:
-        return True
-    return house.neighbours is not None and await house.neighbours.entry_of_machine(name) is not None
+    return "" if house.neighbours is None else house.neighbours.own.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from innkeeper.errors import ChangedMeanwhile, ErrorCode, InvalidArgument, UpdateError
 from innkeeper.machines.places import Places
@@ -24,19 +24,26 @@ _ASPECTS = frozenset(aspect.value for aspect in Aspect)
 class Windows:
     """The windows of the service, by name."""
 
-    def __init__(self, store: WindowStore, places: Places) -> None:
+    def __init__(
+        self,
+        store: WindowStore,
+        places: Places,
+        elsewhere: Callable[[str], Awaitable[Named | None]] | None = None,
+    ) -> None:
+        """``elsewhere`` finds a machine that another server looks after."""
         self._store = store
         self._places = places
+        self._elsewhere = elsewhere
 
     async def add(self, window: Window, *, seen: Window | None = None) -> Window:
         """Add a window, or replace the one of this name, where that is still as it was seen.
 
-        A machine that is named and is there is kept by its UUID. Raises ``InvalidArgument``, also as
+        A machine that is named and is known is kept by its UUID. Raises ``InvalidArgument``, also as
         ``ChangedMeanwhile``, or ``MachineAmbiguous`` for a name that several machines have.
         """
         _refuse_impossible(window)
         _refuse_words_of_selectors(window)
-        window = dataclasses.replace(window, pins=tuple(self._pins(window)))
+        window = dataclasses.replace(window, pins=await self._pins(window))
         if seen is None:
             await self._store.put(window)
         elif not await self._store.replace(seen, window):
@@ -80,11 +87,17 @@ class Windows:
             if changed == seen or await self._store.replace(seen, changed):
                 return changed
 
-    def _pins(self, window: Window) -> Iterator[tuple[str, str]]:
-        """The UUIDs of the machines that are named whole, and are there."""
-        for named in dict.fromkeys(each.casefold() for each in window.machines):
-            if not is_glob(named) and (place := self._places.only(named)) is not None:
-                yield named, place.uuid
+    async def _pins(self, window: Window) -> tuple[tuple[str, str], ...]:
+        """The UUIDs of the machines of all servers that are named whole, and are known."""
+        names = dict.fromkeys(each.casefold() for each in window.machines)
+        found = [(named, await self._uuid(named)) for named in names if not is_glob(named)]
+        return tuple((named, uuid) for named, uuid in found if uuid)
+
+    async def _uuid(self, named: str) -> str:
+        if (place := self._places.only(named)) is not None:
+            return place.uuid
+        machine = None if self._elsewhere is None else await self._elsewhere(named)
+        return "" if machine is None else machine.uuid
 
     async def remove(self, name: str, *, seen: Window | None = None) -> None:
         """Raises ``UpdateError`` where there is none, ``ChangedMeanwhile`` where it is not as seen."""

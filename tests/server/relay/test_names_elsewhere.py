@@ -14,6 +14,7 @@ from innkeeper.errors import ErrorCode, InnkeeperError, MachineAmbiguous, Machin
 from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.identity.roles import Grant, Reach, Role
 from innkeeper.machines.machine import MachineState
+from innkeeper.schedule.model.actions import ComHandlerAction
 from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.server.identity.subjects import machine_called, resource_of
 from innkeeper.store.directory import SqlDirectory
@@ -127,6 +128,33 @@ async def test_a_window_knows_the_machines_of_all_servers(inn: Inn) -> None:
         made = await each.http.put("/v1/windows/night", json=window)
         assert made.json()["unknown"] == ["nobody", "attic/db-1"], made.text
         assert (await each.http.delete("/v1/windows/night")).status_code == 204
+
+
+async def test_a_window_keeps_the_machines_of_all_servers_by_their_uuids(inn: Inn) -> None:
+    """At whichever door it is made, and when it is put once more."""
+    window = _WINDOW | {"machines": ["mail", "db-1", "CELLAR/db-2", "nobody"]}
+    pins = {"mail": "attic-mail", "db-1": "cellar-db-1", "cellar/db-2": "cellar-db-2"}
+    for each in inn:
+        for method, path in (("POST", "/v1/windows"), ("PUT", "/v1/windows/night")):
+            made = await each.http.request(method, path, json=window)
+            assert made.json()["unknown"] == ["nobody"], made.text
+            assert dict((await each.house.windows.get("night")).pins) == pins
+        assert (await each.http.delete("/v1/windows/night")).status_code == 204
+
+
+async def test_a_scheduled_task_on_machines_of_two_servers_is_refused(inn: Inn) -> None:
+    """At once, since the one server that starts it finds its own alone; two of one server's will do."""
+    for each in inn:
+        for machines, status in ((("mail", "db-1"), 422), (("db-1", "db-2"), 201), (("mail", "web-1"), 201)):
+            definition = calling(Command.SAVE.class_id, machines[0])
+            action = definition.actions.create(ComHandlerAction.type)
+            assert isinstance(action, ComHandlerAction)
+            action.class_id, action.data = Command.SAVE.class_id, machines[1]
+            body = {"path": f"\\both-{machines[0]}", "xml": definition.to_xml(Encoding.UTF_8).decode()}
+            answer = await each.http.post("/v1/schedule/task", json=body)
+            assert answer.status_code == status, answer.text
+            if status == 422:
+                assert "mail (north), db-1 (south)" in answer.json()["detail"]
 
 
 async def test_lists_and_answers_name_the_host(namesakes: Inn) -> None:

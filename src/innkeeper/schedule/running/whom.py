@@ -32,7 +32,7 @@ def settle(definition: TaskDefinition, who: Who, accounts: Accounts) -> None:
     else:
         _check_own(definition, who, accounts)
     _check_heights(definition, who)
-    _check_powers(definition, who)
+    refuse_powers(definition, who)
 
 
 def account_of(definition: TaskDefinition, run_as: str, accounts: Accounts) -> str | None:
@@ -60,6 +60,28 @@ def account_of(definition: TaskDefinition, run_as: str, accounts: Accounts) -> s
             value=principal.group_id,
         )
     return member
+
+
+def refuse_powers(definition: TaskDefinition, who: Who) -> None:
+    """Refuse what uses the service's own power to all but administrators, whoever the task runs as.
+
+    Raises ``NotPermitted``.
+    """
+    if who.rules_all:
+        return
+    for action in definition.actions:
+        if isinstance(action, ComHandlerAction):
+            raise NotPermitted(
+                f"{who.name} may not have a task call Innkeeper's own operations.",
+                advice="Ask an administrator of the whole server to register it.",
+            )
+        if isinstance(action, EmailAction) and action.server and mail_server.parse(action.server).user:
+            raise NotPermitted(
+                f"{who.name} may not have e-mail sent with a password that the service keeps.",
+                advice=(
+                    "Name a server that takes mail without one, or ask an administrator of the whole server."
+                ),
+            )
 
 
 def _check_user(name: str, who: Who, accounts: Accounts) -> None:
@@ -120,25 +142,6 @@ def _check_heights(definition: TaskDefinition, who: Who) -> None:
             f"{who.name} may not have a task run before all others, or with the highest rights.",
             advice="Give it a Priority of 2 or more and RunLevel LeastPrivilege.",
         )
-
-
-def _check_powers(definition: TaskDefinition, who: Who) -> None:
-    """Check operations that use the service's own power, whoever the task runs as."""
-    if who.rules_all:
-        return
-    for action in definition.actions:
-        if isinstance(action, ComHandlerAction):
-            raise NotPermitted(
-                f"{who.name} may not have a task call Innkeeper's own operations.",
-                advice="Ask an administrator of the whole server to register it.",
-            )
-        if isinstance(action, EmailAction) and action.server and mail_server.parse(action.server).user:
-            raise NotPermitted(
-                f"{who.name} may not have e-mail sent with a password that the service keeps.",
-                advice=(
-                    "Name a server that takes mail without one, or ask an administrator of the whole server."
-                ),
-            )
 
 
 def _no_account(name: str) -> ScheduleError:

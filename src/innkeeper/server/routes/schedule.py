@@ -19,6 +19,7 @@ from innkeeper.schedule.model.enumerations import LogonType, TaskCreation, TaskR
 from innkeeper.schedule.path import SchedulePath
 from innkeeper.schedule.registered import Registered, Run, RunFilter
 from innkeeper.schedule.running.instance import definition_of
+from innkeeper.schedule.running.whom import refuse_powers
 from innkeeper.schedule.security.sddl import Right
 from innkeeper.server.house import House
 from innkeeper.server.http.callers import who
@@ -138,7 +139,11 @@ async def register(
     request: wire.RegisterRequest, house: TheHouse, user: TheUser, caller: TheCaller
 ) -> wire.ScheduledTaskMessage:
     """Register a task, or only check it."""
-    await refuse_machines_of(TaskDefinition.from_xml(request.xml, strict=True), house, caller)
+    asking = await who(caller, request.path or "\\")
+    definition = TaskDefinition.from_xml(request.xml, strict=True)
+    # First: machines that the caller may not see are not told of.
+    refuse_powers(definition, asking)
+    await refuse_machines_of(definition, house)
     task = await house.schedule.registry.register(
         request.path,
         request.xml,
@@ -148,7 +153,7 @@ async def register(
         logon_type=_logon_type(request.logon_type),
         sddl=request.sddl,
         owner=user,
-        who=await who(caller, request.path or "\\"),
+        who=asking,
     )
     house.schedule.scheduler.wake()
     return await _message(house, task)

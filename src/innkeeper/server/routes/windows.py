@@ -10,9 +10,9 @@ from innkeeper.server.house import House
 from innkeeper.server.http.conditional import is_known, tag_of
 from innkeeper.server.http.paging import ThePage, by_fields
 from innkeeper.server.identity.needs import needs
-from innkeeper.server.known_machines import unknown_machines
 from innkeeper.server.messages import window_message, window_of
 from innkeeper.server.routes.asking import TheHouse
+from innkeeper.updates.machine_name import is_glob
 from innkeeper.updates.window import Window
 from innkeeper.wire import messages as wire
 
@@ -66,11 +66,17 @@ async def remove_window(name: str, house: TheHouse, http: Request) -> None:
 
 
 async def _add(request: wire.WindowRequest, house: House, seen: Window | None) -> wire.WindowMessage:
-    window = window_of(request)
-    unknown = await unknown_machines(house, window)
-    window = await house.windows.add(window, seen=seen)
+    await house.board.all()
+    window = await house.windows.add(window_of(request), seen=seen)
     house.trigger.wake()
-    return window_message(window, house.clock.now()).model_copy(update={"unknown": tuple(unknown)})
+    return window_message(window, house.clock.now()).model_copy(update={"unknown": _unknown(window)})
+
+
+def _unknown(window: Window) -> tuple[str, ...]:
+    """The names that no machine has which is known; patterns are for whatever may come."""
+    known = {named for named, _ in window.pins}
+    names = ((name, name.casefold()) for name in window.machines)
+    return tuple(name for name, folded in names if folded not in known and not is_glob(folded))
 
 
 async def _seen(name: str, house: House, http: Request) -> Window | None:
