@@ -82,6 +82,27 @@ def test_a_package_that_cannot_be_downloaded_is_named(pacman_guest: PacmanGuest)
     assert "failed retrieving file 'shop-2-1-any.pkg.tar'" in ended.text
 
 
+def test_databases_that_were_refreshed_are_a_change(pacman_guest: PacmanGuest) -> None:
+    """A file in the way stops pacman after that: whoever installs a package then gets half an update."""
+    pacman_guest.install("shop")
+    pacman_guest.publish("shop")
+    pacman_guest.write("var/lib/pacman/local/shop-1-1/files", "")
+    ended = pacman_guest.work("pacman")
+    assert "exists in filesystem" in ended.output
+    assert (ended.end, ended.unchanged, ended.packages) == ("failed", False, {})
+
+
+def test_the_copy_of_the_databases_is_where_other_users_may_come(pacman_guest: PacmanGuest) -> None:
+    """Since version 7 pacman downloads as a user of its own."""
+    pacman_guest.install("shop")
+    pacman_guest.publish("shop")
+    assert pacman_guest.work("pacman", step="prepare").end == "ready"
+    (database,) = pacman_guest.root.rglob("innkeeper/**/sync/updates.db")
+    inside = database.relative_to(pacman_guest.root)
+    directories = [pacman_guest.root / each for each in inside.parents if each.name]
+    assert all(directory.stat().st_mode & 0o005 == 0o005 for directory in directories)
+
+
 def test_a_part_is_not_updated(pacman_guest: PacmanGuest) -> None:
     """Arch supports no partial updates."""
     ended = pacman_guest.work("pacman", b'{"packages": ["shop"]}')

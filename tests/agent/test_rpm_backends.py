@@ -6,6 +6,8 @@ zypper do is in ``test_rpm_guests``.
 
 from __future__ import annotations
 
+import pytest
+
 from innkeeper.channels.ports import AgentTask, PackageChange, UpdateStatus
 from tests.agent.rig import Guest, Host, appears, ended
 
@@ -32,9 +34,11 @@ case "$*" in
 *upgrade*)
     if ! [ -e "$ROOT/asked" ] && [ -n "$LOCKED" ]; then
         touch "$ROOT/asked"
+        echo 'Running transaction'
         echo 'Failed to obtain rpm transaction lock. Another transaction is in progress.'; exit 1
     fi
-    printf 'Running transaction\n[1/3] Upgrading bash-0:5.2-2.x86_64\n%b' "$SAYS"; touch "$ROOT/updated";;
+    printf 'Running transaction\n[1/3] Upgrading bash-0:5.2-2.x86_64\n%b' "$SAYS"
+    echo x >> "$ROOT/runs"; touch "$ROOT/updated"; exit $CODE;;
 esac
 """
 
@@ -60,6 +64,7 @@ case "$*" in
 *update*)
     printf '(1/2) Installing: bash-5.2-2.x86_64 [done]\n'
     touch "$ROOT/updated"
+    if ! [ -e "$ROOT/runs" ]; then printf '%b' "$SAYS"; fi
     echo x >> "$ROOT/runs"
     if [ "$(wc -l < "$ROOT/runs")" -le "$AGAIN" ]; then exit 103; fi
     exit $CODE;;
@@ -109,6 +114,13 @@ async def test_dnf_5_whose_script_fails_fails_the_update(guest: Guest, host: Hos
     assert "Error in post-install scriptlet: bash" in task.text
 
 
+async def test_dnf_5_whose_script_speaks_of_locks_is_not_run_again(guest: Guest, host: Host) -> None:
+    """Packages were changed by then."""
+    prepare(guest, "dnf", DNF_5, SAYS=">>> can't create transaction lock on /x\\n", CODE="1")
+    assert (await update(guest, host)).status is UpdateStatus.FAILED
+    assert (guest.root / "runs").read_text() == "x\n"
+
+
 async def test_yum_updates_and_names_what_is_excluded(guest: Guest, host: Host) -> None:
     """Its words are nearly those of dnf."""
     prepare(guest, "yum", YUM)
@@ -117,8 +129,8 @@ async def test_yum_updates_and_names_what_is_excluded(guest: Guest, host: Host) 
     assert task.text == "1 package changed; held back: vim (locked or excluded)."
     asked = (guest.root / "asked").read_text().splitlines()
     assert (asked[0], asked[-1]) == (
-        "-y --setopt=exit_on_lock=1 clean expire-cache",
-        "-y --setopt=exit_on_lock=1 upgrade",
+        "-y --setopt=exit_on_lock=1 --setopt=debuglevel=2 clean expire-cache",
+        "-y --setopt=exit_on_lock=1 --setopt=debuglevel=2 upgrade",
     )
 
 
@@ -144,6 +156,17 @@ async def test_zypper_runs_again_after_it_replaced_itself(guest: Guest, host: Ho
     task = await update(guest, host)
     assert (task.status, task.packages) == (UpdateStatus.SUCCESS, CHANGED)
     assert (guest.root / "runs").read_text() == "x\nx\n"
+
+
+@pytest.mark.parametrize("said", ["%posttrans script failed", "%post scriptlet failed, exit status 1"])
+async def test_zypper_remembers_the_script_that_failed_before_it_ran_again(
+    guest: Guest, host: Host, said: str
+) -> None:
+    """The second run knows nothing of the first."""
+    prepare(guest, "zypper", ZYPPER, AGAIN="1", SAYS=said + "\\n")
+    task = await update(guest, host)
+    assert task.status is UpdateStatus.FAILED
+    assert "a package's script failed" in task.text
 
 
 async def test_zypper_that_runs_for_ever_is_stopped(guest: Guest, host: Host) -> None:

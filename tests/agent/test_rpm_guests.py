@@ -68,6 +68,26 @@ def test_script_that_fails_fails_the_update(rpm_guest: RpmGuest, manager: str, k
 
 
 @both
+def test_script_that_speaks_of_locks_is_not_run_again(rpm_guest: RpmGuest, manager: str) -> None:
+    """Run again, zypper finds nothing to do and calls that a success: half an update would be kept."""
+    says = "echo error: can\\'t create transaction lock on /var/lib/rpm/.rpm.lock >&2\nexit 4"
+    rpm_guest.install(Rpm(name="shop"))
+    rpm_guest.publish(Rpm(name="shop", version="2", scripts=(("post", says),)))
+    ended = rpm_guest.work(manager)
+    assert (ended.end, ended.unchanged, ended.packages) == ("failed", False, {"shop": ("1-1", "2-1")})
+    assert "Waiting for" not in ended.output
+
+
+def test_dnf_is_heard_where_its_configuration_silences_it(rpm_guest: RpmGuest) -> None:
+    """A script that has run may have changed anything, whether its package is installed or not."""
+    rpm_guest.install(Rpm(name="shop"))
+    rpm_guest.publish(Rpm(name="shop", version="2", scripts=(("pre", FAILS),)))
+    rpm_guest.write("etc/dnf/dnf.conf", "[main]\ndebuglevel=0\n")
+    ended = rpm_guest.work("dnf")
+    assert (ended.end, ended.unchanged) == ("failed", False)
+
+
+@both
 def test_one_dead_repository_is_named_and_the_others_are_used(rpm_guest: RpmGuest, manager: str) -> None:
     """A third party's repository holds nobody up."""
     rpm_guest.upgrade("shop")

@@ -52,6 +52,8 @@ _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _ERROR = re.compile(r"^E: .*", re.MULTILINE)
 _MEND = ["-f", "install"]
 _STATUS = ["-o", "APT::Status-Fd={status_fd}"]
+#: So begins what apt and dpkg say on their status channel from when packages are being changed.
+_CHANGING = ("pm", "status", "processing")
 _FORMAT = "${binary:Package}\t${Version}\t${db:Status-Status}\n"
 
 
@@ -105,13 +107,15 @@ class Apt(Backend):
     def _repair(self) -> Answer:
         """Finish what was interrupted: a dpkg in the middle of its work refuses everything else."""
         self.has_acted = self._was_interrupted() or bool(self.complaints())
-        return self._run(["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"])
+        argv = ["dpkg", "--status-fd", "{status_fd}", "--force-confdef", "--force-confold"]
+        return self._run([*argv, "--configure", "-a"], on_status=self._note_begin)
 
     def _mend(self) -> None:
         """Install what installed packages lack."""
         self._report.output("Installing what installed packages lack")
         self.has_acted = True
-        expect_success(self._run(["apt-get", *_OPTIONS, *_MEND]), "apt-get -f install")
+        answer = self._run(["apt-get", *_OPTIONS, *_STATUS, *_MEND], on_status=self._note_begin)
+        expect_success(answer, "apt-get -f install")
 
     def _can_mend(self) -> bool:
         """Whether apt can install what is lacking; raises ``Failure`` where it would remove packages."""
@@ -185,8 +189,9 @@ class Apt(Backend):
     def _follow_status(self, line: str) -> None:
         """Take percent from ``dlstatus:item:percent:text`` and ``pmstatus:package:percent:text``."""
         kind, _, rest = line.partition(":")
+        self._note_begin(line)
         # The first of these comes before dpkg is started; whatever fails until then has changed nothing.
-        self.has_acted = self.has_acted or kind.startswith("pm")
+        self.has_acted = self.has_acted or self._has_begun
         fields = rest.split(":", 2)
         share = _share(fields)
         if share is None:
@@ -196,6 +201,9 @@ class Apt(Backend):
         elif kind == "pmstatus":
             span = 99 - DOWNLOADED_PERCENT
             self._report.progress(int(DOWNLOADED_PERCENT + share * span), fields[-1].strip())
+
+    def _note_begin(self, line: str) -> None:
+        self._has_begun = self._has_begun or line.startswith(_CHANGING)
 
     def installed(self) -> Installed:
         """What dpkg has unpacked or configured."""

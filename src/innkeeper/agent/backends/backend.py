@@ -40,6 +40,8 @@ class Backend:
         self.not_looked: List[str] = []
         #: Whether the guest may have been changed: set before the first act that can, and never taken back.
         self.has_acted = False
+        #: Whether the program that runs has begun to change packages.
+        self._has_begun = False
 
     @classmethod
     def is_present(cls, places: Places) -> bool:
@@ -82,7 +84,14 @@ class Backend:
         return self._past_locks(lambda: self._report.conversation(may_stop).run(argv, on_status))
 
     def _past_locks(self, call: Callable[[], Answer]) -> Answer:
-        return past_locks(self._places, self._report, call, self.lock_wait_s)
+        def begin() -> Answer:
+            self._has_begun = False
+            return call()
+
+        return past_locks(self._places, self._report, begin, self.lock_wait_s, self._is_changing)
+
+    def _is_changing(self) -> bool:
+        return self._has_begun
 
 
 def expect_success(answer: Answer, what: str) -> Answer:

@@ -24,6 +24,8 @@ _UNREADABLE = re.compile(
 _SCRIPT_FAILED = re.compile(r"scriptlet failed, exit status|rror in \S+ scriptlet|Non-fatal \S+ scriptlet")
 #: ``name.arch   version   repository``
 _TABLE = re.compile(r"(\S+\.\w+)\s+(\S+)\s+\S+\s*\Z")
+#: dnf.conf may silence what is read here.
+_LOUD = "--setopt=debuglevel=2"
 _UNFILTERED = ["--disableexcludes=all", "--disableplugin=versionlock"]
 #: What wants a reboot when it is new; dnf's own plug-in has the same list.
 _CORE = ["kernel", "kernel-core", "kernel-rt", "glibc", "linux-firmware", "systemd"]
@@ -135,7 +137,8 @@ class Dnf(RpmBackend):
         return bool(since_boot) and any(int(at) > booted for at in times if at.isdigit())
 
     def _dnf(self) -> List[str]:
-        return [self.program, *self._options, *(f"--disablerepo={name}" for name in self._without)]
+        loud = [] if self._is_5 else [_LOUD]
+        return [self.program, *self._options, *loud, *(f"--disablerepo={name}" for name in self._without)]
 
 
 def _bare(name: str) -> str:

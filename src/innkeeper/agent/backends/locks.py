@@ -29,17 +29,24 @@ _HELD = re.compile(
 _FILES = ("run/dnf/rpmtransaction.lock", "lib/apk/db/lock")
 
 
-def past_locks(places: Places, report: Report, call: Callable[[], Answer], wait_s: float = WAIT_S) -> Answer:
+def past_locks(
+    places: Places,
+    report: Report,
+    call: Callable[[], Answer],
+    wait_s: float = WAIT_S,
+    has_begun: Callable[[], bool] = lambda: False,
+) -> Answer:
     """Make a call, again and again while another holds its lock; raises ``Failure`` where that lasts.
 
-    A manager takes its locks before it changes anything, so nothing is done twice.
+    ``has_begun`` says whether the call has begun to change packages. A manager has its locks by then, so
+    what is said of locks is said by a package's script, and nothing is done twice.
     """
     give_up = time.monotonic() + wait_s
     told = ""
     while True:
         answer = call()
         found = _HELD.search(answer.output) if answer.code != 0 else None
-        if found is None:
+        if found is None or has_begun():
             return answer
         pid = _pid(places, found)
         holder = _holder(places, pid)

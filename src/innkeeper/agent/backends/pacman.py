@@ -50,6 +50,8 @@ class Pacman(Stepped):
 
     def _apply(self, packages: List[str]) -> None:
         answer = self._run_applying(["pacman", "-Syu", "--noconfirm"])
+        # Past its lock it refreshes: over old packages that makes the next installation half an update.
+        self.has_acted = True
         done = expect_success(answer, "pacman -Syu")
         if _SCRIPT_FAILED in done.output:
             raise Failure(
@@ -59,7 +61,8 @@ class Pacman(Stepped):
 
     @property
     def _copy(self) -> str:
-        return os.path.join(os.path.dirname(self._places.runs), "pacman")
+        # Since version 7 pacman downloads as a user of its own, who has to come here.
+        return self._places.under("var/cache/innkeeper/pacman")
 
     @property
     def _on_copy(self) -> List[str]:
@@ -70,7 +73,7 @@ class Pacman(Stepped):
         found = ask(["pacman-conf", "DBPath"])
         real = found.output.strip() if found.code == 0 else "/var/lib/pacman"
         shutil.rmtree(self._copy, ignore_errors=True)
-        os.makedirs(self._copy, mode=0o700)
+        os.makedirs(self._copy)
         os.symlink(os.path.join(real, "local"), os.path.join(self._copy, "local"))
 
     def installed(self) -> Installed:

@@ -6,6 +6,7 @@ from typing import List
 from innkeeper.agent.backends.backend import DOWNLOADED_PERCENT, Backend
 from innkeeper.agent.command import Answer, Conversation
 from innkeeper.agent.journal import PackageChange
+from innkeeper.agent.packages import Installed
 from innkeeper.agent.places import Places
 from innkeeper.agent.report import Report
 from innkeeper.agent.run import Request
@@ -26,6 +27,8 @@ class Stepped(Backend):
     def __init__(self, places: Places, report: Report) -> None:
         super().__init__(places, report)
         self._applied: List[str] = []
+        #: What was installed before what changes packages was run.
+        self._before: Installed = {}
 
     def prepare(self, packages: List[str]) -> List[PackageChange]:
         """Look, and download."""
@@ -61,10 +64,16 @@ class Stepped(Backend):
 
     def _run_applying(self, argv: List[str]) -> Answer:
         """Run what changes packages and prints ``3/10`` as it goes; it is past stopping."""
+        self._before = self.installed()
         return self._past_locks(lambda: Conversation(self._take_line, lambda: False).run(argv))
 
+    def _is_changing(self) -> bool:
+        # rpm takes its lock after dnf and zypper have said that they begin.
+        return self._has_begun and self.installed() != self._before
+
     def _take_line(self, line: str) -> None:
-        self.has_acted = self.has_acted or bool(self._acts.match(line))
+        self._has_begun = self._has_begun or bool(self._acts.match(line))
+        self.has_acted = self.has_acted or self._has_begun
         self._report.output(line)
         found = _COUNT.search(line)
         if found and 0 < int(found.group(1)) <= int(found.group(2)):

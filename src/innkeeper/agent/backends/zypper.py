@@ -25,8 +25,8 @@ _SOME_SKIPPED = 4
 _NONE_READ = re.compile(r"Could not refresh the repositories", re.IGNORECASE)
 #: What is printed of each repository that cannot be read, and the line that ends it.
 _SKIPPED = re.compile(r"Skipping repository '([^']+)'")
-#: zypper ends with 0 all the same.
-_POSTTRANS = re.compile(r"%posttrans script failed", re.IGNORECASE)
+#: zypper ends with 0 all the same, or asks for another run, which knows nothing of the first.
+_SCRIPT = re.compile(r"%posttrans script failed|scriptlet failed, exit status", re.IGNORECASE)
 #: It asks to be run again after it has updated itself; more than this is a loop.
 _MOST_RUNS = 3
 _NOTHING = re.compile(r"^Nothing to do\.$", re.MULTILINE)
@@ -79,18 +79,18 @@ class Zypper(RpmBackend):
         return planned
 
     def _apply(self, packages: List[str]) -> None:
+        said = ""
         for _ in range(_MOST_RUNS):
             answer = self._run_applying([*_ZYPPER, *_UPDATE, *packages])
+            said += answer.output + "\n"
             self._reboot_asked = self._reboot_asked or answer.code == _REBOOT_NEEDED
             if answer.code != _RUN_AGAIN:
                 break
         else:
             raise Failure(f"zypper asks for another run for ever (exit code {_RUN_AGAIN})")
         _expect_good(answer, "zypper update")
-        if _POSTTRANS.search(answer.output):
-            raise Failure(
-                f"zypper installed the packages, but a package's script failed: {cause(answer.output)}"
-            )
+        if _SCRIPT.search(said):
+            raise Failure(f"zypper installed the packages, but a package's script failed: {cause(said)}")
 
     def needs_reboot(self) -> bool:
         """What the update itself and ``zypper needs-rebooting`` say."""
