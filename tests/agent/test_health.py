@@ -12,6 +12,7 @@ from innkeeper.agent.lingering import user_units
 from innkeeper.agent.listeners import Listener, any_ports, listeners, unit_of
 from innkeeper.agent.mounts import Mount, mounts
 from innkeeper.agent.places import Places
+from innkeeper.errors import AgentError
 from tests.agent.rig import Guest, Host
 
 #: systemd 252 of Debian 12, shortened to what differs.
@@ -202,6 +203,23 @@ async def test_a_guest_with_systemd_tells_its_details(guest: Guest, host: Host) 
     assert (shop.name, shop.is_between_starts) == ("shop.service", True)
     assert report.details.is_installed("shop.service")
     assert (await agent.health()).details is not None
+
+
+async def test_a_systemd_that_does_not_answer_is_no_guest_without_units(guest: Guest, host: Host) -> None:
+    """The report is an error then, and is asked for again."""
+    guest.write("show", SHOW + "\nId=swap.swap\nActiveState=failed\n")
+    guest.program(
+        "systemctl",
+        f'case "$1" in show) cat "{guest.root}/show"; [ -e "{guest.root}/well" ];; '
+        "is-system-running) echo degraded;; *) exit 1;; esac",
+    )
+    guest.write("run/systemd/system/.keep", "")
+    guest.start()
+    agent = await host.session()
+    with pytest.raises(AgentError, match=r"systemctl show failed \(exit code 1\)"):
+        await agent.health()
+    guest.write("well", "")
+    assert (await agent.health()).failed_units == {"swap.swap"}
 
 
 async def test_more_than_fits_is_left_out_whole(guest: Guest, host: Host) -> None:

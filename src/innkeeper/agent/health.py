@@ -41,7 +41,7 @@ def health(places: Places, history: bool = False, boots: Optional[List[Message]]
         "boot_id": places.boot_id,
         "kernel": os.uname().release,
         "system_state": _system_state(places),
-        "failed_units": _failed_units(places)[:_MAX_ITEMS],
+        "failed_units": units.failed(known)[:_MAX_ITEMS],
         "listeners": places_of_listeners[:_MAX_ITEMS],
         "mounts": [one.place for one in mounted][:_MAX_ITEMS],
         "package_database_ok": not complaints,
@@ -76,13 +76,6 @@ def _system_state(places: Places) -> str:
         return ""
     # Exit codes say the same again: any state but "running" is one.
     return ask(["systemctl", "is-system-running"], timeout=20).output.strip().split("\n")[-1]
-
-
-def _failed_units(places: Places) -> List[str]:
-    if not places.has_systemd:
-        return []
-    listed = ask(["systemctl", "list-units", "--failed", "--plain", "--no-legend", "--full"], timeout=20)
-    return [line.split()[0] for line in listed.output.splitlines() if listed.code == 0 and line.strip()]
 
 
 def _complaints(places: Places) -> List[str]:

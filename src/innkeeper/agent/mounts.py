@@ -28,7 +28,9 @@ class Mount(NamedTuple):
 def mounts(places: Places, known: List[Properties]) -> List[Mount]:
     """Return what is mounted, by place, with who wants it; of several at one place the uppermost."""
     table = _fstab(places)
-    wanted = {one["Where"]: _origin(one) for one in known if one.get("Where")}
+    wanted = {
+        one["Where"]: _origin(one) for one in known if one.get("Where") and one["Id"].endswith(".mount")
+    }
     found = {}
     for fields in _lines(places.under("proc/self/mounts")):
         place, kind, options = _plain(fields[1]), fields[2], fields[3]

@@ -7,10 +7,13 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from innkeeper.agent.command import ask
 from innkeeper.agent.places import Places
+from innkeeper.agent.plugin import PluginError
 
 #: The kinds whose being active says that the guest works; mounts are told with their own facts.
 _KINDS = ("service", "socket", "timer", "path")
 _MOUNTS = "mount"
+#: What can fail beside these.
+_OTHERS = ("swap", "automount", "scope")
 _PROPERTIES = (
     "Id",
     "Names",
@@ -72,12 +75,18 @@ class Unit(NamedTuple):
 
 
 def properties(places: Places) -> List[Properties]:
-    """Return what systemd says of each unit that it knows; nothing where it does not run the guest."""
+    """Return what systemd says of each unit that it knows; nothing where it does not run the guest.
+
+    Raises ``PluginError`` where it does not say: a guest that nothing is known of is not one without units.
+    """
     if not places.has_systemd:
         return []
-    patterns = ["*." + kind for kind in (*_KINDS, _MOUNTS)]
+    patterns = ["*." + kind for kind in (*_KINDS, _MOUNTS, *_OTHERS)]
     answer = ask(["systemctl", "show", "-p", ",".join(_PROPERTIES), "--", *patterns], timeout=_ASK_S)
-    return parse(answer.output) if answer.code == 0 else []
+    if answer.code != 0:
+        said = answer.output.strip().rpartition("\n")[2]
+        raise PluginError("systemctl show failed (exit code {}): {}".format(answer.code, said))
+    return parse(answer.output)
 
 
 def parse(text: str) -> List[Properties]:
@@ -96,6 +105,11 @@ def units(known: List[Properties]) -> List[Unit]:
     now = time.monotonic()
     found = {_unit(one, now) for one in known if _kind(one) in _KINDS}
     return sorted(unit for unit in found if unit.active != "inactive" or unit.has_job or _is_kept(unit))
+
+
+def failed(known: List[Properties]) -> List[str]:
+    """Return the units that have failed."""
+    return sorted({one["Id"] for one in known if one.get("ActiveState") == "failed"})
 
 
 def _is_kept(unit: Unit) -> bool:
