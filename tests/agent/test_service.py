@@ -9,10 +9,13 @@ import signal
 
 import pytest
 
+from innkeeper.agent.journal import Journal, TaskEntry
+from innkeeper.agent.status import Status
 from innkeeper.channels.ports import GuestOutput, TaskStateChanged, UpdateStatus
 from innkeeper.errors import AgentError
 from innkeeper.wire.events import EventKind
 from tests.agent.rig import MACHINE, Guest, Host, appears, ended, host_of
+from tests.threads import in_thread
 
 
 async def test_greeting_names_the_guest(guest: Guest, host: Host) -> None:
@@ -103,6 +106,35 @@ async def test_update_outlives_the_kill_of_the_agent(guest: Guest, host: Host) -
     agent = await host.session()
     assert (await ended(agent, "u1")).status is UpdateStatus.SUCCESS
     assert (guest.root / "count").read_text() == "x\n"
+
+
+async def test_update_whose_agent_was_killed_before_it_began_has_changed_nothing(
+    guest: Guest, host: Host
+) -> None:
+    """It was written down, and nothing was started yet."""
+    in_thread(_write_down, guest, Status.SEARCHING)
+    guest.start()
+    task = await ended(await host.session(), "u1")
+    assert (task.status, task.unchanged) == (UpdateStatus.FAILED, True)
+
+
+async def test_check_after_a_reboot_is_begun_where_the_agent_was_killed_before_it(
+    guest: Guest, host: Host
+) -> None:
+    """The guest has changed, and is looked at all the same."""
+    guest.script("10-nothing", "true")
+    in_thread(_write_down, guest, Status.REBOOTED)
+    guest.start()
+    task = await ended(await host.session(), "u1")
+    assert (task.status, task.unchanged) == (UpdateStatus.SUCCESS, False)
+
+
+def _write_down(guest: Guest, status: Status) -> None:
+    """Leave what an agent that was killed in this boot leaves of an update."""
+    journal = Journal(str(guest.root / "var/lib/innkeeper/agent/journal"))
+    journal.tasks["u1"] = TaskEntry("u1", "", "boot-1")
+    journal.tasks["u1"].status = status
+    journal.save()
 
 
 async def test_update_whose_worker_died_has_failed(guest: Guest, host: Host) -> None:

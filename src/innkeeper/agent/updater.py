@@ -87,6 +87,11 @@ class Updater(TaskPlugin):
         step = "check" if self._journal.tasks[identifier].status is Status.REBOOTED else "update"
         run = Run.of(self._places.runs, identifier, step)
         if not run.was_prepared:
+            if step == "check":
+                self.rebooted(identifier)
+                return
+            if self._sink is not None:
+                self._sink.on_task_unchanged(identifier)
             raise PluginError("The agent was killed before the update could begin.")
         self._runs[identifier] = run
         if not run.has_begun and not run.is_held():
