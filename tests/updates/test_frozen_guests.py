@@ -33,6 +33,21 @@ async def test_a_slow_hook_costs_the_freeze_and_nothing_else(tmp_path: Path) -> 
     assert "crash-consistent" in said
 
 
+async def test_a_guest_that_may_not_be_frozen_gets_its_undo_point_without(tmp_path: Path) -> None:
+    """Its agent has freezing and thawing forbidden, and says that it is thawed."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    machine = await inn.add(MachineState.RUNNING)
+    machine.forbids_freezing = True
+    task = await inn.ended((await inn.start()).id)
+    assert task.result is TaskResult.SUCCESS, task.error_description
+    assert machine.freezing_since == 0
+    said = await _log(inn, task.id)
+    assert "web-1 could not be frozen (qemu-guest-agent in web-1 has this command disabled.)" in said
+    assert "crash-consistent" in said
+    assert "or will be at any moment" not in said
+
+
 async def test_a_guest_that_does_not_answer_is_named_and_thawed_whenever_it_does(tmp_path: Path) -> None:
     """Its run ends with its window, with nothing taken; no other is begun until the guest is thawed."""
     inn = Inn(tmp_path)

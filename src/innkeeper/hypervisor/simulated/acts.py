@@ -58,6 +58,14 @@ def need_guest_agent(machine: SimulatedMachine) -> None:
         )
 
 
+def need_freezing(machine: SimulatedMachine) -> None:
+    """Raises ``AgentError`` where its qemu-guest-agent may neither freeze nor thaw."""
+    if machine.forbids_freezing:
+        raise AgentError(
+            f"qemu-guest-agent in {machine.name} has this command disabled.", machine=machine.name
+        )
+
+
 def in_hook(machine: SimulatedMachine, now: float) -> bool:
     """Whether the agent is busy with a hook of a freeze; at its end it freezes what it was told to."""
     if not machine.hook_until:

@@ -26,6 +26,7 @@ class SimulatedGuestAgents:
 
         def freeze(machine: SimulatedMachine, now: float) -> bool:
             acts.need_guest_agent(machine)
+            acts.need_freezing(machine)
             if not acts.in_hook(machine, now):
                 machine.hook_until = now + machine.hook_seconds
             answers = machine.hook_until <= now + hook_seconds
@@ -40,6 +41,7 @@ class SimulatedGuestAgents:
         """Thaw the guest."""
 
         def thaw(machine: SimulatedMachine) -> int:
+            acts.need_freezing(machine)
             frozen, machine.frozen = machine.frozen, False
             return int(frozen)
 

@@ -56,6 +56,8 @@ class SimulatedMachine:
     paused_at: float | None = None
     saved: SavedState | None = None
     frozen: bool = False
+    #: Whether its qemu-guest-agent may neither freeze nor thaw, by ``block-rpcs``.
+    forbids_freezing: bool = False
     #: How long the hooks of its qemu-guest-agent take before a freeze, in seconds.
     hook_seconds: float = 0.0
     #: Until when one runs that nobody has waited for: the guest is frozen then.

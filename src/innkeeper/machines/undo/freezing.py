@@ -112,17 +112,27 @@ class Freeze:
 
     async def _is_thawed(self) -> bool:
         """Whether the guest, asked to thaw, says that it is thawed."""
-        agents, has_answered = self._host.guest_agents, False
+        has_thawed = False
         try:
-            thawed = await agents.thaw(self._machine)
-            self._was_cut |= self._is_held and not thawed
-            has_answered = True
-            return not await agents.is_frozen(self._machine)
+            has_thawed = await self._may_thaw()
+            return not await self._host.guest_agents.is_frozen(self._machine)
         except AgentSilent:
             return False
         except AgentError:
             # An agent that knows no such question, but thaws.
-            return has_answered
+            return has_thawed
+
+    async def _may_thaw(self) -> bool:
+        """Ask the guest to thaw; returns whether its agent does that at all. Raises ``AgentSilent``."""
+        try:
+            thawed = await self._host.guest_agents.thaw(self._machine)
+        except AgentSilent:
+            raise
+        except AgentError:
+            # Forbidden, as freezing may be: what the guest says of its state counts all the same.
+            return False
+        self._was_cut |= self._is_held and not thawed
+        return True
 
     async def _is_thawed_before(self, seconds: float) -> bool:
         """Whether the guest can be asked for a freeze: its agent answers, and it is not frozen."""
