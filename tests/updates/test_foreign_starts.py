@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.errors import ErrorCode, HypervisorError
 from innkeeper.hypervisor.simulated.guests import Behaviour
+from innkeeper.machines.change import Change, MetadataChanged, Scope
 from innkeeper.machines.machine import MachineState
 from innkeeper.updates.booking import Verdict
 from innkeeper.wire.events import Event, EventKind
@@ -42,3 +44,25 @@ async def test_a_roll_back_ends_well_though_the_machine_is_started_at_once(
     assert inn.guest_disk().packages["base"] == "1.0-1"
     inn.assert_state_of_the_disk()
     assert not (await inn.host.configurations.read("web-1")).extras.held_until
+
+
+async def test_a_job_on_the_machine_keeps_no_half_done_update_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its definition cannot be noted in then, and it can be turned off all the same."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    change = inn.host.configurations.change
+
+    async def change_unless_running(name: str, what: Change, scope: Scope = Scope.PERSISTENT) -> None:
+        if isinstance(what, MetadataChanged) and what.extras.get("held_until"):
+            raise HypervisorError("cannot acquire state change lock", code=ErrorCode.ERROR_BUSY)
+        await change(name, what, scope)
+
+    monkeypatch.setattr(inn.host.configurations, "change", change_unless_running)
+    task = await inn.ended((await inn.start(context=Behaviour.BAD.encode())).id)
+    report = await inn.report(task.id)
+    assert report.verdict is Verdict.ROLLED_BACK, report.reasons
+    assert inn.guest_disk().packages["base"] == "1.0-1"
+    assert inn.leftovers() == []

@@ -9,7 +9,7 @@ import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
-from innkeeper.errors import AgentError, DiskError, ErrorCode, MachineError, WrongState
+from innkeeper.errors import AgentError, DiskError, ErrorCode, HypervisorError, MachineError, WrongState
 from innkeeper.machines.change import MetadataChanged, Scope
 from innkeeper.machines.machine import DiskKind, Machine, MachineState
 from innkeeper.machines.named_files import names, values_in
@@ -312,7 +312,13 @@ class UndoPoint:
         if await self._is_marked():
             raise half_merged(self._plan.machine)
         until = int(self._clock.now().timestamp() + _HELD_SECONDS)
-        await self._note_held(until)
+        try:
+            await self._note_held(until)
+        except HypervisorError as error:
+            # A job on the running machine, as a dump or a monitor that hangs: it can be turned off all the
+            # same, and its definition written, and half an update is not left running for want of a note.
+            if error.code is not ErrorCode.ERROR_BUSY:
+                raise
         await self._hypervisor.undo_disks.stand_down(self._plan.machine, self._plan.bases)
 
     async def release(self) -> None:
