@@ -105,6 +105,8 @@ class Machines:
         self._directory = directory
         #: The hosts, by their ids, of whose machines it was heard which have namesakes elsewhere.
         self._heard_for: frozenset[str] = frozenset()
+        #: Whether that was news which whoever keeps the directory has not been told of yet.
+        self._has_news = False
         self._clock = clock
         self._tasks = tasks
         self._run_has_merged = run_has_merged
@@ -201,14 +203,15 @@ class Machines:
         if self._directory is None:
             return False
         hosts = self._host_ids()
-        news = self._places.hear_elsewhere(await self._directory.namesakes(hosts))
+        is_news = self._places.hear_elsewhere(await self._directory.namesakes(hosts))
         self._heard_for = hosts
-        return news
+        is_news, self._has_news = is_news or self._has_news, False
+        return is_news
 
     async def _hear_of_new_hosts(self) -> None:
         """Hear of namesakes before a host's machines are called by their names: roles go by these."""
         if self._directory is not None and self._host_ids() not in (frozenset(), self._heard_for):
-            await self.hear_elsewhere()
+            self._has_news = await self.hear_elsewhere()
 
     def _host_ids(self) -> frozenset[str]:
         """The ids of the hosts that were ever met."""
