@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from innkeeper.channels.ports import AgentHello, GuestAgent, HealthReport, UpdateStatus
-from innkeeper.errors import AgentError, ErrorCode, InnkeeperError, MachineUnfit
+from innkeeper.channels.ports import AgentHello, GuestAgent, UpdateStatus
+from innkeeper.errors import ErrorCode, InnkeeperError, MachineUnfit
 from innkeeper.machines.asking import is_away
 from innkeeper.machines.machine import OFF, MachineState
 from innkeeper.machines.undo.children import refuse_children
 from innkeeper.machines.undo.point import Consistency
 from innkeeper.tasks.task import LogLevel
-from innkeeper.tasks.waiting import until
-from innkeeper.updates import backups, clocks, health
+from innkeeper.updates import backups, clocks
 from innkeeper.updates.admission import admission
 from innkeeper.updates.effect import effect_of, take_effect
 from innkeeper.updates.facts import (
@@ -29,8 +26,8 @@ from innkeeper.updates.facts import (
     Settled,
     Soaked,
 )
-from innkeeper.updates.findings import less_the_ignored, with_evidence
 from innkeeper.updates.follow import Follower
+from innkeeper.updates.health_phases import health_of, look_after, look_before, look_first, soak
 from innkeeper.updates.memory_phases import keep_memory, memory_of
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
@@ -41,14 +38,9 @@ from innkeeper.updates.preparing import (
     is_prepared_or_cannot,
     prepare,
 )
-from innkeeper.wire.guest_facts import Ability
 
 #: The phase from whose begin on the guest may have been changed.
 UPDATE = "update"
-#: A fault that nothing is on its way to mend has this long to pass after all.
-_LASTING_SECONDS = 30.0
-#: A guest in which services have been started again is watched anew, so often in all.
-_MOST_WATCHES = 3
 #: Found like this, a machine goes on from its saved memory.
 _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 
@@ -76,18 +68,6 @@ async def admit(run: Run) -> Admitted:
     return Admitted(
         found=machine.state, plan=found.plan, undo_point=kind, memory=memory, why_no_memory=why_not
     )
-
-
-async def look_before(run: Run) -> Baseline | None:
-    """Take the baseline of a running guest; one that does not answer is left alone."""
-    if run.found is not MachineState.RUNNING:
-        return None
-    try:
-        agent = await run.agent(run.policy.answer_seconds)
-        can_prepare = agent.knows(Ability.PREPARE)
-        return Baseline(report=await _settled_health(run), had_agent=True, can_prepare=can_prepare)
-    except AgentError as error:
-        raise Stop.by(error, Cause.UNFIT) from error
 
 
 async def settle(run: Run) -> Settled:
@@ -162,14 +142,6 @@ async def greet(run: Run) -> Greeted:
     return Greeted(first_boot=agent.hello.boot_id)
 
 
-async def look_first(run: Run) -> Baseline | None:
-    """Take the baseline of a guest that had to be woken."""
-    if run.baseline is not None:
-        return None
-    can_prepare = (await run.agent(run.policy.agent_seconds)).knows(Ability.PREPARE)
-    return Baseline(report=await _settled_health(run), had_agent=False, can_prepare=can_prepare)
-
-
 async def apply(run: Run) -> Applied:
     """Start the update in the guest and follow it to its end."""
     follower = Follower(
@@ -217,7 +189,7 @@ async def reboot(run: Run) -> Rebooted:
         # The service died after it had asked for the reboot.
         return Rebooted(rebooted=True)
     effect = await effect_of(run)
-    if not (effect.reboot or (await run.ask(_health_of)).reboot_required):
+    if not (effect.reboot or (await run.ask(health_of)).reboot_required):
         return Rebooted(rebooted=False, findings=await take_effect(run, effect))
     why = f": {effect.reboot}" if effect.reboot else ""
     if run.policy.reboot is RebootPolicy.NEVER:
@@ -228,37 +200,6 @@ async def reboot(run: Run) -> Rebooted:
         await (await run.agent(run.policy.agent_seconds)).reboot()
         await run.agent(run.policy.agent_seconds, other_boot_than=before)
     return Rebooted(rebooted=True)
-
-
-async def look_after(run: Run) -> Healthy:
-    """Compare the guest's health with the baseline; what may pass by itself has a while to do so."""
-    report, judgement = await _expect_health(run)
-    _warn(run, judgement.warnings)
-    return Healthy(healthy_boot=report.boot_id, findings=await with_evidence(run, judgement.findings))
-
-
-async def soak(run: Run) -> Soaked:
-    """Watch the guest for a while, and longer where a service has been started again meanwhile."""
-    earlier, suspected = await run.ask(_health_of), frozenset[str]()
-    told = {finding.sentence for finding in run.fact(Healthy).findings}
-    found: list[health.Finding] = []
-    for _ in range(_MOST_WATCHES):
-        await run.clock.sleep(run.policy.soak_seconds)
-        later, judgement = await _expect_health(run)
-        if later.boot_id != run.fact(Healthy).healthy_boot:
-            raise await _stop_for(run, judgement, "The guest has rebooted by itself after the update.")
-        loops = await less_the_ignored(
-            run, health.Judgement(findings=health.restarting(_baseline(run), earlier, later, suspected))
-        )
-        found = [*found, *judgement.findings, *loops.findings]
-        _warn(run, [each for each in (*judgement.warnings, *loops.warnings) if each not in told])
-        told.update(finding.sentence for finding in found)
-        if loops.is_lasting:
-            raise await _stop_for(run, loops)
-        if not loops.may_pass:
-            break
-        earlier, suspected = later, frozenset(finding.subject for finding in loops.findings)
-    return Soaked(findings=await with_evidence(run, [each for each in found if not each.is_fault]))
 
 
 async def rest(run: Run) -> None:
@@ -298,11 +239,6 @@ def _refuse_done_before(run: Run, hello: AgentHello) -> None:
             code=ErrorCode.ERROR_ALREADY_EXISTS,
             advice="Book it under another identifier.",
         )
-
-
-def _warn(run: Run, warnings: Sequence[str]) -> None:
-    for warning in warnings:
-        run.task.log(warning, LogLevel.WARNING)
 
 
 async def refuse_bases(run: Run) -> None:
@@ -356,63 +292,8 @@ async def _power_off(run: Run) -> None:
         )
 
 
-async def _settled_health(run: Run) -> HealthReport:
-    """The guest's health once it has booted; one that never settles is taken as it is."""
-    reports: list[HealthReport] = []
-    is_first = run.baseline is None
-
-    async def is_settled() -> bool:
-        reports.append(await run.ask(_health_and_history_of if is_first else _health_of))
-        return health.is_settled(reports[-1])
-
-    await until(run.clock, is_settled, every=run.policy.poll_seconds, seconds=run.policy.agent_seconds)
-    return reports[-1]
-
-
-async def _health_of(agent: GuestAgent) -> HealthReport:
-    return await agent.health()
-
-
-async def _health_and_history_of(agent: GuestAgent) -> HealthReport:
-    return await agent.health(history=True)
-
-
 async def _boot_of(agent: GuestAgent) -> str:
     return agent.hello.boot_id
-
-
-async def _expect_health(run: Run) -> tuple[HealthReport, health.Judgement]:
-    """Compare until nothing is worse that may pass, or its time is up; raises ``Stop`` for faults."""
-    report, judgement = await _compare(run)
-    began = run.clock.monotonic()  # the guest has booted by now
-    while True:
-        waited = run.clock.monotonic() - began
-        patience = max(run.policy.health_seconds, judgement.patience_seconds)
-        is_over = waited >= patience or (judgement.is_lasting and waited >= _LASTING_SECONDS)
-        if is_over and judgement.faults:
-            raise await _stop_for(run, judgement)
-        if is_over or not (judgement.may_pass or judgement.faults):
-            return report, judgement
-        await run.clock.sleep(run.policy.poll_seconds)
-        report, judgement = await _compare(run)
-
-
-async def _compare(run: Run) -> tuple[HealthReport, health.Judgement]:
-    report = await _settled_health(run)
-    rebooted = run.fact(Rebooted).rebooted or run.fact(Applied).saw_reboot
-    judgement = health.judge(_baseline(run), report, must_have_rebooted=rebooted)
-    return report, await less_the_ignored(run, judgement)
-
-
-async def _stop_for(run: Run, judgement: health.Judgement, *reasons: str) -> Stop:
-    findings = await with_evidence(run, judgement.findings)
-    return Stop(Cause.FAILED, *judgement.faults, *reasons, findings=findings)
-
-
-def _baseline(run: Run) -> HealthReport:
-    if run.baseline is None:
-        raise AssertionError("an update is never applied without a record of the guest's health before it")
-    return run.baseline
 
 
 #: The way forward. Before ``decide`` is recorded, a stop anywhere rolls back.

@@ -1,0 +1,134 @@
+"""The phases of an update run that look at the guest's health: before its update, and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from innkeeper.channels.ports import GuestAgent, HealthReport
+from innkeeper.errors import AgentError
+from innkeeper.machines.machine import MachineState
+from innkeeper.tasks.task import LogLevel
+from innkeeper.tasks.waiting import until
+from innkeeper.updates import health
+from innkeeper.updates.facts import Applied, Baseline, Healthy, Rebooted, Soaked
+from innkeeper.updates.findings import less_the_ignored, with_evidence
+from innkeeper.updates.outcome import Cause, Stop
+from innkeeper.updates.phase import Run
+from innkeeper.wire.guest_facts import Ability
+
+#: A fault that nothing is on its way to mend has this long to pass after all.
+_LASTING_SECONDS = 30.0
+#: A guest in which services have been started again is watched anew, so often in all.
+_MOST_WATCHES = 3
+
+
+async def look_before(run: Run) -> Baseline | None:
+    """Take the baseline of a running guest; one that does not answer is left alone."""
+    if run.found is not MachineState.RUNNING:
+        return None
+    try:
+        agent = await run.agent(run.policy.answer_seconds)
+        can_prepare = agent.knows(Ability.PREPARE)
+        return Baseline(report=await _settled_health(run), had_agent=True, can_prepare=can_prepare)
+    except AgentError as error:
+        raise Stop.by(error, Cause.UNFIT) from error
+
+
+async def look_first(run: Run) -> Baseline | None:
+    """Take the baseline of a guest that had to be woken."""
+    if run.baseline is not None:
+        return None
+    can_prepare = (await run.agent(run.policy.agent_seconds)).knows(Ability.PREPARE)
+    return Baseline(report=await _settled_health(run), had_agent=False, can_prepare=can_prepare)
+
+
+async def look_after(run: Run) -> Healthy:
+    """Compare the guest's health with the baseline; what may pass by itself has a while to do so."""
+    report, judgement = await _expect_health(run)
+    _warn(run, judgement.warnings)
+    return Healthy(healthy_boot=report.boot_id, findings=await with_evidence(run, judgement.findings))
+
+
+async def soak(run: Run) -> Soaked:
+    """Watch the guest for a while, and longer where a service has been started again meanwhile."""
+    earlier, suspected = await run.ask(health_of), frozenset[str]()
+    told = {finding.sentence for finding in run.fact(Healthy).findings}
+    found: list[health.Finding] = []
+    for _ in range(_MOST_WATCHES):
+        await run.clock.sleep(run.policy.soak_seconds)
+        later, judgement = await _expect_health(run)
+        if later.boot_id != run.fact(Healthy).healthy_boot:
+            raise await _stop_for(run, judgement, "The guest has rebooted by itself after the update.")
+        loops = await less_the_ignored(
+            run, health.Judgement(findings=health.restarting(_baseline(run), earlier, later, suspected))
+        )
+        found = [*found, *judgement.findings, *loops.findings]
+        _warn(run, [each for each in (*judgement.warnings, *loops.warnings) if each not in told])
+        told.update(finding.sentence for finding in found)
+        if loops.is_lasting:
+            raise await _stop_for(run, loops)
+        if not loops.may_pass:
+            break
+        earlier, suspected = later, frozenset(finding.subject for finding in loops.findings)
+    return Soaked(findings=await with_evidence(run, [each for each in found if not each.is_fault]))
+
+
+async def _settled_health(run: Run) -> HealthReport:
+    """The guest's health once it has booted; one that never settles is taken as it is."""
+    reports: list[HealthReport] = []
+    is_first = run.baseline is None
+
+    async def is_settled() -> bool:
+        reports.append(await run.ask(_health_and_history_of if is_first else health_of))
+        return health.is_settled(reports[-1])
+
+    await until(run.clock, is_settled, every=run.policy.poll_seconds, seconds=run.policy.agent_seconds)
+    return reports[-1]
+
+
+async def health_of(agent: GuestAgent) -> HealthReport:
+    """Return the guest's own report."""
+    return await agent.health()
+
+
+async def _health_and_history_of(agent: GuestAgent) -> HealthReport:
+    return await agent.health(history=True)
+
+
+async def _expect_health(run: Run) -> tuple[HealthReport, health.Judgement]:
+    """Compare until nothing is worse that may pass, or its time is up; raises ``Stop`` for faults."""
+    report, judgement = await _compare(run)
+    began = run.clock.monotonic()  # the guest has booted by now
+    while True:
+        waited = run.clock.monotonic() - began
+        patience = max(run.policy.health_seconds, judgement.patience_seconds)
+        is_over = waited >= patience or (judgement.is_lasting and waited >= _LASTING_SECONDS)
+        if is_over and judgement.faults:
+            raise await _stop_for(run, judgement)
+        if is_over or not (judgement.may_pass or judgement.faults):
+            return report, judgement
+        await run.clock.sleep(run.policy.poll_seconds)
+        report, judgement = await _compare(run)
+
+
+async def _compare(run: Run) -> tuple[HealthReport, health.Judgement]:
+    report = await _settled_health(run)
+    rebooted = run.fact(Rebooted).rebooted or run.fact(Applied).saw_reboot
+    judgement = health.judge(_baseline(run), report, must_have_rebooted=rebooted)
+    return report, await less_the_ignored(run, judgement)
+
+
+async def _stop_for(run: Run, judgement: health.Judgement, *reasons: str) -> Stop:
+    findings = await with_evidence(run, judgement.findings)
+    return Stop(Cause.FAILED, *judgement.faults, *reasons, findings=findings)
+
+
+def _warn(run: Run, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        run.task.log(warning, LogLevel.WARNING)
+
+
+def _baseline(run: Run) -> HealthReport:
+    if run.baseline is None:
+        raise AssertionError("an update is never applied without a record of the guest's health before it")
+    return run.baseline
