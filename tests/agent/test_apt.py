@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.agent.backends.apt import read_growth, reads_any
+from innkeeper.agent.backends.apt import read_growth, read_phased, reads_any
 from innkeeper.channels.ports import (
     GuestOutput,
     PackageChange,
@@ -491,3 +491,26 @@ def test_a_source_with_an_error_of_its_own_is_not_read(text: str, has_read: bool
 def test_what_packages_will_take_is_read_from_apts_sum(text: str, growth: int) -> None:
     """What is freed takes nothing."""
     assert read_growth(text) == growth
+
+
+_POLICY = """\
+shop:
+  Installed: 1.0
+  Candidate: 2.0
+  Version table:
+     2.0 500 (phased 10%)
+        500 file:/case/archive ./ Packages
+ *** 1.0 100
+        100 /var/lib/dpkg/status
+libc6:
+  Installed: 2.36-9
+  Candidate: 2.36-9
+  Version table:
+     2.37-1 1 (phased 0%)
+ *** 2.36-9 500
+"""
+
+
+def test_a_candidate_that_is_phased_is_told_from_other_versions() -> None:
+    """By what apt-cache prints beside its priority."""
+    assert read_phased(_POLICY) == {"shop"}

@@ -60,14 +60,41 @@ def test_what_holds_the_boot_together_takes_a_reboot(root: Path, pid: int, name:
     assert why_reboot(places, stale(places)).startswith(f"{name} still runs the old /usr/lib")
 
 
+def _kernel(root: Path, version: str, told: str, built: float) -> None:
+    """A kernel as for PCs, with what it says of itself, and its modules."""
+    head = bytearray(0x400)
+    head[0x202:0x206] = b"HdrS"
+    head[0x20E:0x210] = (0x100).to_bytes(2, "little")
+    head[0x300:] = told.encode() + b"\0"
+    path = root / f"boot/vmlinuz-{version}"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(head)
+    os.utime(path, (built, built))
+    (root / "usr/lib/modules" / version).mkdir(parents=True)
+
+
 def test_a_kernel_that_came_since_the_boot_takes_a_reboot(root: Path) -> None:
     """Not one without modules, and none that was there at the boot."""
-    places = Places(str(root))
-    _write(root / "boot/vmlinuz-9.9-1", "kernel")
+    places, running = Places(str(root)), os.uname()
+    _kernel(root, running.release, f"{running.release} (x@y) {running.version}", 100.0)
+    assert why_reboot(places, []) == "", "a backup has touched the one that runs"
+    _kernel(root, "0.1-old", "0.1-old (x@y) #1 Debian", 50.0)
+    assert why_reboot(places, []) == "", "and an older one"
+    _kernel(root, "9.9-1", "9.9-1 (x@y) #1 Debian", 200.0)
+    assert why_reboot(places, []) == f"the kernel 9.9-1 was installed, and {running.release} runs"
+    (root / "usr/lib/modules/9.9-1").rmdir()
     assert why_reboot(places, []) == ""
-    (root / "usr/lib/modules/9.9-1").mkdir(parents=True)
-    assert why_reboot(places, []) == f"the kernel 9.9-1 was installed, and {os.uname().release} runs"
+    (root / "usr/lib/modules/9.9-1").mkdir()
     _write(root / "proc/stat", "btime 4000000000\n")
+    assert why_reboot(places, []) == ""
+
+
+def test_the_same_kernel_built_anew_takes_a_reboot(root: Path) -> None:
+    """Distributions mend a kernel under its former name; one that does not say its build is taken as old."""
+    places, running = Places(str(root)), os.uname()
+    _kernel(root, running.release, f"{running.release} (x@y) #2 SMP Debian 99.9-1 (2099-01-01)", 200.0)
+    assert why_reboot(places, []).startswith(f"the kernel {running.release} (built anew) was installed")
+    (root / f"boot/vmlinuz-{running.release}").write_bytes(b"another architecture's")
     assert why_reboot(places, []) == ""
 
 

@@ -149,5 +149,17 @@ def test_a_night_in_which_nothing_is_begun_says_why(own_service: Service, tmp_pa
     assert "is not signed" in page
 
 
+def test_an_update_that_was_put_off_is_the_last_that_is_explained(own_service: Service) -> None:
+    """It waits again, and its run has said why it was not begun."""
+    own_service.start()
+    own_service.run("update", "book", "web-1", "--identifier", "n", "--context", "-", stdin=b"no_repository")
+    own_service.run("window", "add", "now", "--now", "--for", "12h")
+    own_service.run("tonight", "--watch", "--json")
+    explained = own_service.run("update", "explain", "web-1")
+    assert explained.code == 0, explained.err
+    assert "not started" in explained.out
+    assert "is not signed" in explained.out
+
+
 def _me() -> str:
     return getpass.getuser()

@@ -63,6 +63,7 @@ class Tried:
 def main() -> int:
     """Try the cases; 0 only where each came out as it has to."""
     arguments = _arguments()
+    Path(arguments.results).parent.mkdir(parents=True, exist_ok=True)
     cases = [case for case in CASES if not arguments.cases or case.name in arguments.cases]
     place = Place(root=Path(arguments.place))
     image = build_image(image_cache(), print)
@@ -93,7 +94,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("cases", nargs="*", help="only these")
     parser.add_argument("--workers", type=int, default=2, help="how many guests at once")
     parser.add_argument("--place", default="/var/tmp/inn-matrix", help="where it all lies")
-    parser.add_argument("--results", default="matrix.jsonl", help="a line of JSON for each case")
+    parser.add_argument("--results", default="build/matrix.jsonl", help="a line of JSON for each case")
     return parser.parse_args()
 
 

@@ -181,7 +181,7 @@ _NO_CHANGE = (
     ),
     Case(
         name="phased", story="an update that is phased in, and not for this machine yet", verdict=_NOTHING,
-        changes=False, installed=(_SHOP,), offered=(shop("2.0", fields={"Phased-Update-Percentage": "0"}),),
+        changes=False, says="phased", installed=(_SHOP,), offered=(shop("2.0", fields={"Phased-Update-Percentage": "0"}),),
     ),
     Case(name="nothing", story="nothing to do", verdict=_NOTHING, changes=False, installed=(_SHOP,)),
     Case(

@@ -78,20 +78,57 @@ def _replaced(maps: str) -> str:
 
 
 def _new_kernel(places: Places) -> str:
-    """Return a kernel that was put into /boot since the boot, and is not the one that runs."""
-    booted, running = _boot_time(places), os.uname().release
+    """Return a kernel that was put into /boot since the boot, and is neither the one that runs nor older.
+
+    A backup, a change of labels or of rights touches the files of all kernels: that is no new one.
+    """
+    booted, running = _boot_time(places), os.uname()
+    age_of_running = _built(places.under("boot/vmlinuz-" + running.release))
     for name in sorted(_names(places.under("boot")), reverse=True):
         prefix, dash, version = name.partition("-")
+        path = places.under("boot/" + name)
         if prefix not in ("vmlinuz", "vmlinux", "Image") or not dash or "rescue" in version:
             continue
-        try:
-            # The time of the change is when it came here; that of its content is when it was built.
-            came = os.stat(places.under("boot/" + name)).st_ctime
-        except OSError:
+        if not booted or _came(path) <= booted or not _has_modules(places, version):
             continue
-        if booted and came > booted and _has_modules(places, version):
-            return version if version != running else version + " (built anew)"
+        told = _told_by(path)
+        if version == running.release:
+            if told and running.version not in told:
+                return version + " (built anew)"
+        elif _built(path) > age_of_running:
+            return version
     return ""
+
+
+def _told_by(path: str) -> str:
+    """Return what a kernel for PCs says of itself, release and build; empty for others.
+
+    See "The Linux/x86 Boot Protocol" in the kernel's documentation, ``kernel_version``.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64 * 1024)
+    except OSError:
+        return ""
+    if head[0x202:0x206] != b"HdrS":
+        return ""
+    at = int.from_bytes(head[0x20E:0x210], "little") + 0x200
+    return head[at:].partition(b"\0")[0].decode("utf-8", "replace")
+
+
+def _came(path: str) -> float:
+    """Return when a file came here: the time of its content is when it was built."""
+    try:
+        return os.stat(path).st_ctime
+    except OSError:
+        return 0.0
+
+
+def _built(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def _has_modules(places: Places, version: str) -> bool:

@@ -47,7 +47,8 @@ def explain(
 ) -> None:
     """Explain why an update was kept or rolled back: each finding, its evidence, and what it was before."""
     session = session_of(context)
-    detail = session.inn.updates.find(name, identifier or _last(session.inn, name)).detail()
+    named = session.inn.updates.find(name, identifier).detail() if identifier else None
+    detail = named or _last(session.inn, name)
     if session.json:
         session.answer(detail)
     elif detail.report is None:
@@ -60,16 +61,21 @@ def explain(
         session.out.print(Group(*_explained(detail, detail.report)))
 
 
-def _last(inn: Inn, name: str) -> str:
-    """The identifier of the update of a machine whose run ended last."""
-    ended = [each for each in inn.updates.list(name) if each.verdict is not None and each.task_id is not None]
-    if not ended:
+def _last(inn: Inn, name: str) -> UpdateDetail:
+    """The update of a machine whose run ended last; put off, it waits again, and has that run's report."""
+    booked = inn.updates.list(name)
+    ended = [each for each in booked if each.verdict is not None and each.task_id is not None]
+    asked = [each for each in booked if each.verdict is None]
+    asked += sorted(ended, key=lambda each: each.task_id or 0)[-1:]
+    details = [inn.updates.find(name, each.identifier).detail() for each in asked]
+    told = [(detail.report.ended_at, number) for number, detail in enumerate(details) if detail.report]
+    if not told:
         raise UpdateError(
             f"No update of {name} has run yet, so there is nothing to explain.",
             code=ErrorCode.ERROR_NOT_FOUND,
             advice=f"See what is booked: innkeeper update list --machine {name}",
         )
-    return max(ended, key=lambda each: each.task_id or 0).identifier
+    return details[max(told)[1]]
 
 
 def _explained(detail: UpdateDetail, report: ReportMessage) -> Iterator[RenderableType]:

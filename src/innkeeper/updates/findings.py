@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from innkeeper.channels.ports import GuestAgent
 from innkeeper.errors import AgentError
 from innkeeper.updates.health import Finding, Judgement
+from innkeeper.updates.outcome import Stop
 from innkeeper.updates.phase import Run
 from innkeeper.wire.guest_facts import MAX_EVIDENCE_UNITS, Ability
 
@@ -35,5 +36,5 @@ async def _evidence(run: Run, units: Sequence[str]) -> Mapping[str, Sequence[str
 
     try:
         return await ask(await run.agent(run.policy.answer_seconds))
-    except AgentError:
+    except (AgentError, Stop):  # the verdict stands, whatever becomes of the machine meanwhile
         return {}

@@ -47,3 +47,11 @@ def test_what_is_ignored_counts_as_ignored() -> None:
 def test_of_an_old_agents_guest_nothing_is_known() -> None:
     """It tells too little."""
     assert what_counts(old(report(unit("shop.service")))) == ()
+
+
+def test_a_name_that_looks_like_a_pattern_is_ignored_by_itself() -> None:
+    """As the report writes it."""
+    guest = report(mounts=(mount("/srv/[old]"),))
+    (stake,) = what_counts(guest, ["mount:/srv/[old]"])
+    assert stake.loss is not None
+    assert stake.loss.is_ignored

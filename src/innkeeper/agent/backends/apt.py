@@ -39,6 +39,7 @@ _PLANNED = re.compile(r"^Inst (\S+)(?: \[([^\]]*)\])? \((\S+)", re.MULTILINE)
 #: Name and source of ``Inst name [old] (new Debian-Security:12/stable-security [amd64])``.
 _ORIGIN = re.compile(r"^Inst (\S+)(?: \[[^\]]*\])? \(\S+((?: [^\[\)]*)?)", re.MULTILINE)
 #: The headings of what has a newer version and stays, in apt's plan.
+_NOT_YET = "phased: not yet for this machine"
 _KEPT = "The following packages have been kept back:"
 _PHASED = "The following upgrades have been deferred due to phasing:"
 _REMOVED = re.compile(r"^Remv (\S+)", re.MULTILINE)
@@ -145,14 +146,19 @@ class Apt(Backend):
 
     def _held_back(self, text: str) -> List[str]:
         """Name what has a newer version and stays, each with why."""
-        why = dict.fromkeys(read_names(text, _PHASED), "phased: not yet for this machine")
+        why = dict.fromkeys(read_names(text, _PHASED), _NOT_YET)
         kept = read_names(text, _KEPT)
         if kept:
             held = ask(["apt-mark", "showhold"]).output.split()
+            phased = read_phased(ask(["apt-cache", "policy", *kept]).output)
             removing = {name for name, _, _ in _PLANNED.findall(self._simulate(["dist-upgrade"]).output)}
             for name in kept:
-                others = "others would have to be removed" if name in removing else UNMET
-                why[name] = "on hold" if name in held else others
+                if name in held:
+                    why[name] = "on hold"
+                elif name in phased:
+                    why[name] = _NOT_YET
+                else:
+                    why[name] = "others would have to be removed" if name in removing else UNMET
         return [f"{name} ({reason})" for name, reason in why.items()]
 
     def _refresh(self) -> None:
@@ -262,6 +268,21 @@ def read_names(text: str, heading: str) -> List[str]:
             found += line.split()
         else:
             is_list = False
+    return found
+
+
+def read_phased(text: str) -> Set[str]:
+    """Read from ``apt-cache policy`` which packages' candidates are not for every machine yet."""
+    found = set()
+    name = candidate = ""
+    for line in text.splitlines():
+        words = line.replace("***", "").split()
+        if words and not line.startswith(" "):
+            name = words[0].rstrip(":")
+        elif line.startswith("  Candidate:"):
+            candidate = words[-1]
+        elif words and words[0] == candidate and "(phased" in words:
+            found.add(name)
     return found
 
 

@@ -78,7 +78,7 @@ class Judgement:
 
 def _ignored_by(finding: Finding, patterns: tuple[str, ...]) -> Finding:
     names = (finding.subject, f"unit:{finding.unit}") if finding.unit else (finding.subject,)
-    by = next((each for each in patterns if any(fnmatch.fnmatchcase(name, each) for name in names)), None)
+    by = next((each for each in patterns if any(_is_named(name, each) for name in names)), None)
     if by is None or not finding.is_fault:
         return finding
     return dataclasses.replace(
@@ -88,3 +88,8 @@ def _ignored_by(finding: Finding, patterns: tuple[str, ...]) -> Finding:
         may_pass=False,
         is_ignored=True,
     )
+
+
+def _is_named(name: str, pattern: str) -> bool:
+    """Whether a pattern names it; a name may itself hold what means something in patterns."""
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
