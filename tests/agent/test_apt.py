@@ -62,6 +62,7 @@ class AptGuest:
         version: str,
         files: dict[str, str] | None = None,
         breaks: bool = False,
+        cannot_be_configured: bool = False,
         head: str = "",
     ) -> Path:
         """Build a package and add it to the repository; ``head`` are more lines of its control file."""
@@ -71,9 +72,10 @@ class AptGuest:
             f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: Ana <ana@example.org>\n"
         )
         (tree / "DEBIAN/control").write_text(f"{control}{head}Description: a test\n")
-        if breaks:
-            (tree / "DEBIAN/preinst").write_text("not a program\n")
-            (tree / "DEBIAN/preinst").chmod(0o755)
+        broken = [*(["preinst"] if breaks else []), *(["postinst"] if cannot_be_configured else [])]
+        for script in broken:
+            (tree / "DEBIAN" / script).write_text("not a program\n")
+            (tree / "DEBIAN" / script).chmod(0o755)
         for path, text in (files or {f"usr/share/{name}": version}).items():
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             (tree / path).write_text(text)
@@ -96,10 +98,14 @@ class AptGuest:
         rest = rest.replace("Status: install ", "Status: hold ", 1)
         status.write_text(head + package + rest)
 
-    def install(self, package: Path) -> None:
+    def unpack(self, package: Path) -> None:
+        """Unpack a package file, and configure it not."""
+        self.install(package, "--unpack")
+
+    def install(self, package: Path, action: str = "--install") -> None:
         """Install a package file, as the guest's administrator once did, whatever it lacks."""
         command = ["dpkg", f"--root={self._root}", "--force-not-root", "--force-depends", "--log=/dev/null"]
-        command += ["-i", str(package)]
+        command += [action, str(package)]
         environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
 
@@ -273,6 +279,25 @@ async def test_nothing_is_removed_to_mend_what_is_lacking(apt_guest: AptGuest, a
     assert (task.status, task.packages, task.unchanged) == (UpdateStatus.FAILED, (), True)
     assert "apt would remove shop to mend that" in task.text
     assert "shop : Depends: absent" in task.text
+
+
+async def test_a_package_that_could_never_be_configured_fails_no_update(
+    apt_guest: AptGuest, apt_host: Host
+) -> None:
+    """It is told, and the others are updated; where another one fails too, the update does."""
+    apt_guest.unpack(apt_guest.publish("oldie", "1.0", cannot_be_configured=True))
+    apt_guest.publish("hello", "2.0")
+    agent = await apt_host.session()
+    await agent.start_task("", "u1", b"")
+    task = await ended(agent, "u1")
+    assert task.status is UpdateStatus.SUCCESS, task.text
+    assert [(each.name, each.new_version) for each in task.packages] == [("hello", "2.0")]
+    assert task.text == "1 package changed; held back: oldie (not configured, as before the update)."
+    apt_guest.publish("world", "2.0", cannot_be_configured=True)
+    await agent.start_task("", "u2", b"")
+    task = await ended(agent, "u2")
+    assert task.status is UpdateStatus.FAILED
+    assert "world" in task.text
 
 
 async def test_an_old_complaint_of_dpkg_fails_no_update(apt_guest: AptGuest, apt_host: Host) -> None:

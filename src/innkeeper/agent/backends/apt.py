@@ -11,7 +11,8 @@ from innkeeper.agent.backends.stepped import count
 from innkeeper.agent.command import Answer, ask
 from innkeeper.agent.journal import PackageChange
 from innkeeper.agent.packages import Installed, parse_installed
-from innkeeper.agent.report import Failure
+from innkeeper.agent.places import Places
+from innkeeper.agent.report import Failure, Report
 from innkeeper.agent.run import Request
 from innkeeper.agent.status import Status
 
@@ -64,6 +65,12 @@ class Apt(Backend):
     program = "apt-get"
     can_prepare = True
 
+    def __init__(self, places: Places, report: Report) -> None:
+        super().__init__(places, report)
+        #: The packages that dpkg complained of before the update, and those that it still cannot configure.
+        self._troubled: Set[str] = set()
+        self._still: Set[str] = set()
+
     def prepare(self, packages: List[str]) -> Optional[List[PackageChange]]:
         """Refresh, simulate, download."""
         self._report.state(Status.SEARCHING, "Looking for updates")
@@ -90,6 +97,7 @@ class Apt(Backend):
 
     def _update(self, packages: List[str], is_refreshed: bool) -> None:
         self._report.state(Status.SEARCHING, "Looking for updates")
+        self._troubled = {complaint.partition(":")[0] for complaint in self.complaints()}
         repaired = self._repair()
         if not is_refreshed:
             self._refresh()
@@ -99,17 +107,25 @@ class Apt(Backend):
             self._mend()
             plan = self._simulate(what)
         else:
-            expect_success(repaired, "dpkg --configure -a")
+            self._expect(repaired, "dpkg --configure -a")
         planned = self._read(plan)
         if planned:
             self._download(what, count(planned))
-            self._apply(what, count(planned))
+            self._apply(what, planned)
+        self.held_back += sorted(f"{name} (not configured, as before the update)" for name in self._still)
 
     def _repair(self) -> Answer:
         """Finish what was interrupted: a dpkg in the middle of its work refuses everything else."""
-        self.has_acted = self._was_interrupted() or bool(self.complaints())
+        self.has_acted = self.has_acted or self._was_interrupted() or bool(self._troubled)
         argv = ["dpkg", "--status-fd", "{status_fd}", "--force-confdef", "--force-confold"]
         return self._run([*argv, "--configure", "-a"], on_status=self._note_begin)
+
+    def _expect(self, answer: Answer, what: str) -> None:
+        """Raise ``Failure`` where dpkg failed, but for packages that it could not configure before either."""
+        failed = set(read_failed(answer.output)) if answer.code != 0 else set()
+        if not failed or not failed <= self._troubled:
+            expect_success(answer, what)
+        self._still |= failed
 
     def _mend(self) -> None:
         """Install what installed packages lack."""
@@ -187,10 +203,15 @@ class Apt(Backend):
                 f"and {free / 1e6:,.1f} MB are free."
             )
 
-    def _apply(self, what: List[str], how_many: str) -> None:
-        self._report.state(Status.APPLYING, f"Applying {how_many}", DOWNLOADED_PERCENT)
-        argv = ["apt-get", *_OPTIONS, *_STATUS, *what]
-        expect_success(self._run(argv, False, self._follow_status), "apt-get")
+    def _apply(self, what: List[str], planned: List[PackageChange]) -> None:
+        self._report.state(Status.APPLYING, f"Applying {count(planned)}", DOWNLOADED_PERCENT)
+        answer = self._run(["apt-get", *_OPTIONS, *_STATUS, *what], False, self._follow_status)
+        self._expect(answer, "apt-get")
+        if answer.code != 0:
+            # apt stops behind the first call of dpkg that fails: what is left of the plan is no old trouble.
+            self._expect(self._repair(), "dpkg --configure -a")
+            if not has_all(self.installed(), planned):
+                expect_success(answer, "apt-get")
 
     def _follow_status(self, line: str) -> None:
         """Take percent from ``dlstatus:item:percent:text`` and ``pmstatus:package:percent:text``."""
@@ -257,6 +278,28 @@ def free_bytes(path: str) -> Optional[int]:
     return state.f_bfree * state.f_frsize
 
 
+def read_failed(text: str) -> List[str]:
+    """Read which packages dpkg could not process, in all of its calls; without their architecture."""
+    found: List[str] = []
+    is_list = False
+    for line in text.splitlines():
+        if line.startswith("Errors were encountered while processing:"):
+            is_list = True
+        elif is_list and line.startswith(" "):
+            found.append(line.strip().partition(":")[0])
+        else:
+            is_list = False
+    return found
+
+
+def has_all(installed: Installed, planned: List[PackageChange]) -> bool:
+    """Return whether each package of a plan is there in its new version, whatever its architecture."""
+    there = {
+        (name.partition(":")[0], one) for name, all_of in installed.items() for one in all_of.split(", ")
+    }
+    return all((name.partition(":")[0], new) in there for name, _, new in planned)
+
+
 def read_names(text: str, heading: str) -> List[str]:
     """Read the names below a heading of apt's plan."""
     found: List[str] = []
@@ -300,6 +343,8 @@ def read_audit(text: str) -> List[str]:
         sentence = " ".join(line.strip() for line in lines if not line.startswith(" "))
         what = re.split(r"[.,:]", sentence, maxsplit=1)[0]
         what = re.sub(r"^The following packages (?:are|have been) ", "", what)
+        if what.endswith("configured"):
+            what = "not configured"  # each try makes "unpacked" to "half configured", and no better or worse
         found += [f"{line.split()[0]}: {what}" for line in lines if line.startswith(" ") and line.strip()]
     return found
 
