@@ -457,6 +457,29 @@ async def test_a_preparation_that_waits_for_a_lock_can_be_stopped(
     assert (found.state, found.text) == (PreparationState.FAILED, "It was stopped at the host's request.")
 
 
+async def test_a_guest_that_went_down_before_dpkg_ran_has_changed_nothing(
+    apt_guest: AptGuest, apt_host: Host
+) -> None:
+    """Somebody reset it while its update still waited for another apt."""
+    apt_guest.publish("hello", "2.0")
+    guest = apt_guest.guest
+    lock = guest.write("var/lib/apt/lists/lock", "", 0o640)
+    with lock.open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        agent = await apt_host.session()
+        messages = agent.messages()
+        await agent.start_task("", "u1", b"")
+        async for message in messages:
+            if isinstance(message, GuestOutput) and message.text.startswith("Waiting for "):
+                break
+        guest.kill()
+        guest.reboot(2)
+        guest.start()
+        task = await ended(await apt_host.session(other_boot_than="boot-1"), "u1")
+    assert (task.status, task.unchanged) == (UpdateStatus.FAILED, True)
+    assert task.text == "The guest went down before the update had begun to change it."
+
+
 async def test_an_update_that_fails_before_dpkg_runs_has_changed_nothing(
     apt_guest: AptGuest, apt_host: Host
 ) -> None:

@@ -195,16 +195,18 @@ async def test_wish_for_no_reboot_is_kept(guest: Guest, host: Host) -> None:
 
 async def test_guest_that_went_down_in_an_update_says_so(guest: Guest, host: Host) -> None:
     """A boot nobody asked for, in the middle of an update, is a failure."""
-    guest.script("10-wait", "sleep 600")
+    guest.script("10-wait", f"touch {guest.root}/begun; sleep 600")
     guest.start()
     agent = await host.session()
     await agent.start_task("", "u1", b"")
+    await appears(guest.root / "begun")
     guest.kill()
     guest.reboot(2)
     guest.start()
     task = await ended(await host.session(other_boot_than="boot-1"), "u1")
-    assert (task.status, task.text) == (
+    assert (task.status, task.unchanged, task.text) == (
         UpdateStatus.FAILED,
+        False,
         "The guest went down in the middle of the update.",
     )
 

@@ -35,10 +35,16 @@ class Report:
 
     def state(self, status: Status, text: str, percent: Optional[int] = None) -> None:
         """Report the present step; percent is of the whole update, and never goes back."""
+        if status is Status.APPLYING:
+            self._run.note_acting()
         message = (status, percent, text)
         if message != self._said:
             self._said, self._status = message, status
             self._run.write({"status": int(status), "percent": percent, "text": text[:MAX_TEXT_CHARS]})
+
+    def acting(self) -> None:
+        """Report that the guest is about to be changed, by whatever is done in the present state."""
+        self._run.note_acting()
 
     def progress(self, percent: int, text: str) -> None:
         """Report progress within the present state."""

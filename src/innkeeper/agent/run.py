@@ -109,7 +109,17 @@ class Run:
         with open(os.path.join(self.path, "cancel"), "w"):
             pass
 
+    @property
+    def may_have_acted(self) -> bool:
+        """Whether its worker was about to change the guest."""
+        return os.path.exists(self._acting_path)
+
     # The worker's side
+
+    def note_acting(self) -> None:
+        """Write down that the guest is about to be changed, on the disk before it is."""
+        if not self.may_have_acted:
+            write_durably(self._acting_path, b"")
 
     def take(self) -> bool:
         """Become the worker of this run; ``False`` when there is one, or was one."""
@@ -140,6 +150,10 @@ class Run:
                 return [str(complaint) for complaint in json.load(file)]
         except (OSError, ValueError):
             return []
+
+    @property
+    def _acting_path(self) -> str:
+        return os.path.join(self.path, "acting")
 
     @property
     def _complaints_path(self) -> str:
@@ -174,6 +188,9 @@ class NoRun(Run):
 
     def write(self, event: Json) -> None:
         """Forget the event."""
+
+    def note_acting(self) -> None:
+        """Forget it."""
 
 
 def _event(line: bytes) -> Json:

@@ -324,7 +324,13 @@ class Agent(NotifySink):
                 self.on_task_state_change(task.identifier, Status.REBOOTED)
                 self._try(self.plugin.rebooted, task.identifier)
             elif has_rebooted:
-                self._fail(task.identifier, "The guest went down in the middle of the update.")
+                task.unchanged = not self.plugin.may_have_changed(task.identifier)
+                when = (
+                    "before the update had begun to change it"
+                    if task.unchanged
+                    else "in the middle of the update"
+                )
+                self._fail(task.identifier, f"The guest went down {when}.")
             else:
                 self._try(self.plugin.resume, task.identifier)
 

@@ -97,6 +97,11 @@ class Updater(TaskPlugin):
         if not run.has_begun and not run.is_held():
             self._spawn(run)
 
+    def may_have_changed(self, identifier: str) -> bool:
+        """Not where its worker had not come to that yet."""
+        has_looked = self._journal.tasks[identifier].status in (Status.SEARCHING, Status.DOWNLOADING)
+        return not has_looked or Run.of(self._places.runs, identifier, "update").may_have_acted
+
     def cancel(self, identifier: str) -> None:
         """Ask the worker to stop; past its download it goes on to its end."""
         if identifier in self._runs:

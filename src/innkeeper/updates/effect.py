@@ -15,6 +15,8 @@ from innkeeper.wire.guest_facts import Ability
 
 #: What was just told to restart has let go of its old files by then.
 _RESTART_SECONDS = 15.0
+#: An answer may be lost once: a new libc restarts the guest's agent, as everything else.
+_TRIES = 2
 
 
 async def effect_of(run: Run) -> Effect:
@@ -23,22 +25,22 @@ async def effect_of(run: Run) -> Effect:
     async def ask(agent: GuestAgent) -> Effect:
         return await agent.effect() if agent.knows(Ability.EFFECT) else Effect()
 
-    try:
-        return await ask(await run.agent(run.policy.answer_seconds))
-    except AgentError as error:
-        run.task.log(f"Whether the update has taken effect is not known: {error.sentence}", LogLevel.WARNING)
-        return Effect()
+    for left in reversed(range(_TRIES)):
+        try:
+            return await ask(await run.agent(run.policy.answer_seconds))
+        except AgentError as error:
+            if not left:
+                told = f"Whether the update has taken effect is not known: {error.sentence}"
+                run.task.log(told, LogLevel.WARNING)
+    return Effect()
 
 
 async def take_effect(run: Run, effect: Effect) -> tuple[Finding, ...]:
     """Restart what runs old files, where the policy says so; returns what still does, and why it matters."""
     units = sorted({one.unit for one in effect.stale if one.unit})
-    if run.policy.restart is RestartPolicy.NEEDED and units:
-        restarted = await _restart(run, units)
-        if restarted:
-            run.task.log(f"Restarting what still runs old files: {restarted}.")
-            await run.clock.sleep(_RESTART_SECONDS)
-            effect = await effect_of(run)
+    if run.policy.restart is RestartPolicy.NEEDED and units and await _restart(run, units):
+        await run.clock.sleep(_RESTART_SECONDS)
+        effect = await effect_of(run)
     waiting = [_reboot(effect.reboot)] if effect.reboot else []
     findings = (*waiting, *map(_stale, effect.stale))
     for finding in findings:
@@ -46,14 +48,20 @@ async def take_effect(run: Run, effect: Effect) -> tuple[Finding, ...]:
     return findings
 
 
-async def _restart(run: Run, units: Sequence[str]) -> str:
-    """Begin to restart them; what cannot be is told as what still runs old files."""
+async def _restart(run: Run, units: Sequence[str]) -> bool:
+    """Begin to restart them; what cannot be is told as what still runs old files.
+
+    Returns whether any may be under way: an answer that is lost may have been a yes.
+    """
     try:
         agent = await run.agent(run.policy.answer_seconds)
-        return ", ".join(await agent.restart_units(units))
+        restarted = ", ".join(await agent.restart_units(units))
     except AgentError as error:
-        run.task.log(f"Nothing could be restarted: {error.sentence}", LogLevel.WARNING)
-        return ""
+        run.task.log(f"Whether services were restarted is not known: {error.sentence}", LogLevel.WARNING)
+        return True
+    if restarted:
+        run.task.log(f"Restarting what still runs old files: {restarted}.")
+    return bool(restarted)
 
 
 def _reboot(why: str) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from innkeeper.channels.ports import UpdateStatus
 from innkeeper.errors import AgentError, ErrorCode, HypervisorError, WrongState
 from innkeeper.machines.machine import OFF, MachineState
 from innkeeper.machines.undo.backups import Mended
@@ -9,7 +10,7 @@ from innkeeper.machines.undo.merge_marks import forget_merge
 from innkeeper.tasks.task import LogLevel
 from innkeeper.updates import backups
 from innkeeper.updates.booking import MERGE, DiskChecksum
-from innkeeper.updates.facts import BroughtBack, Greeted, Left, Standing, Tidied, Verified
+from innkeeper.updates.facts import Begun, BroughtBack, Greeted, Left, Standing, Tidied, Verified
 from innkeeper.updates.memory_phases import bring_back, delete_memory, go_on, set_clock
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
@@ -65,6 +66,21 @@ async def restore_after_keep(run: Run) -> Left:
 
 
 # Nothing was changed
+
+
+async def look_back(run: Run) -> Begun:
+    """Ask a guest that never told the end of its update whether it has begun it.
+
+    One that does not answer may have, and so has one that has told of it and knows nothing of it now.
+    """
+    booking = await run.bookings.find(run.order.of_machine, run.order.identifier)
+    if booking.status is not UpdateStatus.UNKNOWN:
+        return Begun(has_begun=True)
+    try:
+        agent = await run.agent(run.policy.answer_seconds)
+        return Begun(has_begun=await agent.task(run.order.identifier) is not None)
+    except (AgentError, Stop):
+        return Begun(has_begun=True)
 
 
 async def stand(run: Run) -> Standing:
@@ -252,6 +268,8 @@ _AS_FOUND = Phase(
     name="restore as found", title="Restoring the former state", work=restore_after_roll_back, finds=Left
 )
 
+#: An update of which no end was told: where it was not even begun, nothing is rolled back.
+LOOK_BACK = Phase(name="look back", title="Asking what was begun", work=look_back, finds=Begun)
 #: A machine whose guest nothing has changed: either ``KEEP`` or ``DROP`` follows.
 STAND = Phase(name="stand", title="Checking the disks", work=stand, finds=Standing)
 #: Nothing was changed, and nothing runs on the undo disks that has to go on.

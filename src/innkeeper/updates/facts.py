@@ -316,6 +316,22 @@ class Soaked:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Begun:
+    """Whether the guest has begun an update whose end it never told."""
+
+    has_begun: bool
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"has_begun": self.has_begun}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(has_begun=get_bool(data, "has_begun"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """What a machine stands on whose guest nothing has changed."""
 

@@ -25,6 +25,8 @@ _LOOK_SECONDS = 10.0
 _FIRST_LOOK_SECONDS, _QUIET_SECONDS = 8.0, 30.0
 #: Between two tries, for one that fails at once.
 _PAUSE_SECONDS = 0.5
+#: So often the guest is asked to start an update, where no answer comes.
+_TRIES = 3
 
 #: Told of every state an update goes through.
 OnState = Callable[[AgentTask], Awaitable[None]]
@@ -116,12 +118,14 @@ class Follower:
         return task
 
     async def _started(self, agent: GuestAgent, label: str, context: bytes) -> AgentTask:
-        """Start it; a session that is lost in the middle is made again once."""
-        try:
-            return await agent.start_task(label, self._identifier, context, attempt=self._attempt)
-        except AgentError:
-            agent = await self._session()
-            return await agent.start_task(label, self._identifier, context, attempt=self._attempt)
+        """Start it; where an answer is lost, what has begun is found begun when it is asked again."""
+        for _ in range(_TRIES - 1):
+            try:
+                return await agent.start_task(label, self._identifier, context, attempt=self._attempt)
+            except AgentError:
+                await self._clock.sleep(_PAUSE_SECONDS)
+                agent = await self._session()
+        return await agent.start_task(label, self._identifier, context, attempt=self._attempt)
 
     async def _found_again(self) -> tuple[GuestAgent, AgentTask]:
         """The update in a session that answers.

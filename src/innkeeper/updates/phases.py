@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from innkeeper.channels.ports import AgentHello, GuestAgent, UpdateStatus
-from innkeeper.errors import ErrorCode, InnkeeperError, MachineUnfit
+from innkeeper.errors import AgentError, ErrorCode, InnkeeperError, MachineUnfit
 from innkeeper.machines.asking import is_away
 from innkeeper.machines.machine import OFF, MachineState
 from innkeeper.machines.undo.children import refuse_children
@@ -197,9 +197,24 @@ async def reboot(run: Run) -> Rebooted:
         return Rebooted(rebooted=False, findings=await take_effect(run, effect))
     async with run.boots.slot(run.hypervisor.name):
         run.task.log(f"The guest is rebooting{why}.")
-        await (await run.agent(run.policy.agent_seconds)).reboot()
+        await _ask_for_reboot(run, before)
         await run.agent(run.policy.agent_seconds, other_boot_than=before)
     return Rebooted(rebooted=True)
+
+
+async def _ask_for_reboot(run: Run, before: str) -> None:
+    """Ask until the guest has agreed, or is in another boot: an answer that is lost may have been a yes."""
+    give_up = run.clock.monotonic() + run.policy.agent_seconds
+    while True:
+        agent = await run.agent(run.policy.agent_seconds)
+        if agent.hello.boot_id != before:
+            return None
+        try:
+            return await agent.reboot()
+        except AgentError:
+            if run.clock.monotonic() >= give_up:
+                raise
+        await run.clock.sleep(run.policy.poll_seconds)
 
 
 async def rest(run: Run) -> None:

@@ -19,10 +19,11 @@ from innkeeper.tasks.task import LogLevel
 from innkeeper.updates.booking import Report, Verdict
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
-from innkeeper.updates.endings import DROP, KEEP, ROLL_BACK, ROLL_BACK_TO_MEMORY, STAND
+from innkeeper.updates.endings import DROP, KEEP, LOOK_BACK, ROLL_BACK, ROLL_BACK_TO_MEMORY, STAND
 from innkeeper.updates.facts import (
     Admitted,
     Applied,
+    Begun,
     Healthy,
     Left,
     Rebooted,
@@ -160,10 +161,30 @@ async def _end_of(run: Run, stop: Outcome | None) -> Ending:
     """Keep what the update did, or put everything back; what it has not begun to change is left as it is."""
     if stop is None:
         return await _keep(run)
-    has_changed = UPDATE in run.outcomes and stop.cause is not Cause.UNCHANGED
+    stop = await _looked_back(run, stop)
+    has_begun = UPDATE in run.outcomes and not _was_never_begun(run)
+    has_changed = has_begun and stop.cause is not Cause.UNCHANGED
     if run.plan is None or has_changed or not run.order.prepares:
         return await _roll_back(run, stop)
     return await _leave(run, stop)
+
+
+async def _looked_back(run: Run, stop: Outcome) -> Outcome:
+    """The same, as unchanged where the guest was never given the update whose end it did not tell."""
+    is_told = run.known(Applied) is not None or stop.cause is Cause.UNCHANGED
+    if is_told or UPDATE not in run.outcomes or not run.order.asks_what_began:
+        return stop
+    await run.finish(LOOK_BACK)
+    if not _was_never_begun(run) or (stop.cause is not None and stop.cause.is_wish):
+        return stop
+    reasons = (*stop.reasons, "The guest has not begun the update.")
+    return dataclasses.replace(stop, cause=Cause.UNCHANGED, reasons=reasons)
+
+
+def _was_never_begun(run: Run) -> bool:
+    """Whether the guest says that it has not begun the update that it was to be given."""
+    begun = run.known(Begun)
+    return begun is not None and not begun.has_begun
 
 
 def _verdict_of(stop: Outcome) -> Verdict:
@@ -229,7 +250,7 @@ def _is_put_off(run: Run, ending: Ending) -> bool:
     stop = ending.stop
     if stop is None or ending.verdict is not Verdict.NOT_STARTED or not run.order.prepares:
         return False
-    was_late = stop.cause is Cause.WINDOW_END and _stopped_while_preparing(run)
+    was_late = stop.cause is Cause.WINDOW_END and (_stopped_while_preparing(run) or _was_never_begun(run))
     return was_late or stop.cause in _NOT_BEGUN
 
 

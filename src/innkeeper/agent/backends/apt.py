@@ -117,6 +117,8 @@ class Apt(Backend):
     def _repair(self) -> Answer:
         """Finish what was interrupted: a dpkg in the middle of its work refuses everything else."""
         self.has_acted = self.has_acted or self._was_interrupted() or bool(self._troubled)
+        if self.has_acted:
+            self._report.acting()
         argv = ["dpkg", "--status-fd", "{status_fd}", "--force-confdef", "--force-confold"]
         return self._run([*argv, "--configure", "-a"], on_status=self._note_begin)
 
@@ -131,6 +133,7 @@ class Apt(Backend):
         """Install what installed packages lack."""
         self._report.output("Installing what installed packages lack")
         self.has_acted = True
+        self._report.acting()
         answer = self._run(["apt-get", *_OPTIONS, *_STATUS, *_MEND], on_status=self._note_begin)
         expect_success(answer, "apt-get -f install")
 
