@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import sqlite3
 from pathlib import Path
 
@@ -176,17 +177,22 @@ async def test_a_table_that_is_read_for_long_holds_up_no_other_server(database: 
     """The migration lets go between its tries, so that what others ask meanwhile is answered, and ends."""
     if database.url.get_backend_name() != "postgresql":
         pytest.skip("SQLite's readers hold up nobody")
-    await database.write(lambda c: c.execute(sa.text("ALTER TABLE servers DROP COLUMN trouble")))
-    await database.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '0020'")))
+    for undone in (
+        "ALTER TABLE scheduled_tasks DROP COLUMN machines, DROP COLUMN machines_of",
+        "UPDATE alembic_version SET version_num = '0021'",
+    ):
+        await database.write(functools.partial(sa.Connection.execute, statement=sa.text(undone)))
     reader = sa.create_engine(database.url)
     with reader.connect() as dump:
-        dump.execute(sa.text("LOCK TABLE servers IN ACCESS SHARE MODE"))
+        dump.execute(sa.text("LOCK TABLE scheduled_tasks IN ACCESS SHARE MODE"))
         migrating = asyncio.create_task(database.migrate())
         await asyncio.sleep(4)
         async with asyncio.timeout(30):
-            await database.read(lambda c: c.scalar(sa.text("SELECT count(*) FROM servers")))
+            await database.read(lambda c: c.scalar(sa.text("SELECT count(*) FROM scheduled_tasks")))
         assert not migrating.done()
     async with asyncio.timeout(60):
         await migrating
     reader.dispose()
-    assert await database.read(lambda c: c.scalar(sa.text("SELECT max(trouble) FROM servers"))) is None
+    assert (
+        await database.read(lambda c: c.scalar(sa.text("SELECT max(machines) FROM scheduled_tasks"))) is None
+    )

@@ -7,6 +7,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from innkeeper.errors import ErrorCode, ScheduleError
 from innkeeper.schedule.memory_store import MemoryScheduleStore
@@ -15,6 +16,7 @@ from innkeeper.schedule.ports import Claim, ScheduleStore
 from innkeeper.schedule.registered import Folder, Registered, Run, RunFilter, RunState, Series, Watch
 from innkeeper.store.database import Database
 from innkeeper.store.schedule_store import SqlScheduleStore
+from innkeeper.store.tables import scheduled_tasks
 
 NIGHT = dt.datetime(2026, 1, 10, 22, 0, 0, 250, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -32,6 +34,7 @@ TASK = Registered(
     next_due=NIGHT + HOUR,
     watches=Watch.BOOT | Watch.WAKE,
     series=(Series(trigger=2, since=NIGHT),),
+    machines=(("db-1", "a/b"), ("ü", "c/d")),
 )
 RUN = Run(
     id="{A}",
@@ -65,6 +68,31 @@ async def test_a_task_is_read_as_it_was_put(store: ScheduleStore) -> None:
     assert await store.get(stored.id) == stored
     assert await store.find(SchedulePath.parse("\\NIGHTLY\\GRÖSSE")) == stored
     assert await store.find(SchedulePath.parse("\\Nightly")) is None
+
+
+async def test_tasks_whose_machines_were_never_looked_for_are_listed(store: ScheduleStore) -> None:
+    """Until their machines are written, by a change too; one that names none is looked for no more."""
+    await store.put([named("\\a"), named("\\b", machines=()), named("\\c", machines=None)])
+    (task,) = await store.unsettled()
+    assert (str(task.path), task.machines) == ("\\c", None)
+    assert await store.change(task, dataclasses.replace(task, enabled=False))
+    (task,) = await store.unsettled()
+    assert await store.change(task, settled := dataclasses.replace(task, machines=(("x", "y/z"),)))
+    assert await store.unsettled() == []
+    assert await store.get(task.id) == settled
+
+
+async def test_what_a_former_release_replaces_is_looked_for_again(place: Database | None) -> None:
+    """It writes every column that it knows, and leaves the machines of the former definition."""
+    if place is None:
+        pytest.skip("no other release writes to memory")
+    store = SqlScheduleStore(place)
+    (stored,) = await store.put([TASK])
+    replaced = sa.update(scheduled_tasks).values(registered_at=NIGHT + HOUR, xml="<Task>2</Task>")
+    await place.write(lambda c: c.execute(replaced))
+    assert await store.unsettled() == [
+        dataclasses.replace(stored, registered_at=NIGHT + HOUR, xml="<Task>2</Task>", machines=None)
+    ]
 
 
 async def test_a_path_is_taken_once_and_nothing_is_half_stored(store: ScheduleStore) -> None:

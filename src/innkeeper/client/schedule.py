@@ -259,6 +259,11 @@ class RegisteredTask:
         """Return which parts of the definition have no effect on the service's computer, and why."""
         return self.read().notices
 
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """The machines that it works on, by the host and the name that each has now."""
+        return self.read().machines
+
     def run(self, *arguments: str, flags: int = 0, session: int = 0) -> RunningTask:
         """Start an instance now (``Run``); up to 32 arguments are ``$(Arg0)`` and on."""
         return self.run_ex(arguments, flags, session)

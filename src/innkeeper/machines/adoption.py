@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 
 class AdoptionStore(Protocol):
-    """What is kept of machines by their names alone."""
+    """What was written down of machines by their names alone."""
 
     async def names(self) -> Collection[str]:
         """The names of machines of which rows without a key are kept."""
@@ -31,9 +31,9 @@ class Adoption:
     A name that several machines have by now is left alone: nobody can know whose rows those are.
     """
 
-    def __init__(self, machines: Machines, store: AdoptionStore) -> None:
+    def __init__(self, machines: Machines, *stores: AdoptionStore) -> None:
         self._machines = machines
-        self._store = store
+        self._stores = stores
         self._woken = Signal()
 
     def on_event(self, event: Event) -> None:
@@ -53,11 +53,11 @@ class Adoption:
 
     async def adopt(self) -> None:
         """Give all rows without a key theirs whose machines are there."""
-        names = await self._store.names()
-        if not names:
-            return
-        await self._machines.list()
-        for name in names:
-            places = self._machines.places.called(name)
-            if len(places) == 1:
-                await self._store.adopt(name, places[0].key)
+        named = [(store, await store.names()) for store in self._stores]
+        if any(names for _, names in named):
+            await self._machines.list()
+        for store, names in named:
+            for name in names:
+                places = self._machines.places.resolve(name)
+                if len(places) == 1:
+                    await store.adopt(name, places[0].key)

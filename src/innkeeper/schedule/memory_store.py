@@ -89,6 +89,9 @@ class MemoryScheduleStore:
     async def watching(self, watches: Watch) -> Sequence[Registered]:
         return [task for task in self._tasks.values() if task.enabled and task.watches & watches]
 
+    async def unsettled(self) -> Sequence[Registered]:
+        return [task for task in self._tasks.values() if task.machines is None]
+
     async def set_series(self, task: Registered) -> None:
         if task.id in self._tasks:
             changed = dataclasses.replace(self._tasks[task.id], series=task.series, next_due=task.next_due)

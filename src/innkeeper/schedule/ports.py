@@ -64,6 +64,9 @@ class ScheduleStore(Protocol):
     async def watching(self, watches: Watch) -> Sequence[Registered]:
         """The enabled tasks that any of these concerns, in the order of their ids."""
 
+    async def unsettled(self) -> Sequence[Registered]:
+        """The tasks of which it was never found out which machines they name, in the order of their ids."""
+
     async def set_series(self, task: Registered) -> None:
         """Write which repetitions of a task are under way, and when to look at it next."""
 

@@ -81,6 +81,13 @@ class Registered:
     series: tuple[Series, ...] = ()
     #: The id of the server at which it was registered; empty where that is not known.
     server: str = ""
+    #: Which machines its operations name, and their keys; ``None`` where that was never found out.
+    machines: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """The keys of the machines that its operations name, by what they are called there."""
+        return dict(self.machines or ())
 
 
 #: What is so while a task is registered as it was seen: people change it, and claims move it on.

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from innkeeper.errors import ErrorCode, InvalidArgument, ScheduleError
 from innkeeper.schedule.boundary import Boundary
@@ -146,9 +146,11 @@ class Registry:
         owner: str,
         who: Who | None = None,
         under: SchedulePath | None = None,
+        machines: Mapping[str, str] | None = None,
     ) -> Registered:
         """Register a task (``RegisterTask``, ``RegisterTaskDefinition``); without a path, in the root folder
         under a new name. Folders around it are created. ``who`` is the caller; ``None`` for the service.
+        ``machines`` are the keys of the machines that its operations name, where they were looked for.
 
         Raises ``ScheduleError`` and ``InvalidArgument`` for all that the documents refuse.
         """
@@ -166,6 +168,8 @@ class Registry:
             await self._permit(who, path, known)
         sddl = await self._descriptor(made, sddl, flags)
         task = await self._row(made, path, known, flags, sddl=sddl, owner=owner)
+        if machines is not None:
+            task = dataclasses.replace(task, machines=tuple(machines.items()))
         if flags & TaskCreation.VALIDATE_ONLY:
             return task
         return await self._stored(task, made, known, flags)

@@ -75,6 +75,7 @@ from innkeeper.server.notify import extending_start
 from innkeeper.server.operations import operations
 from innkeeper.server.owned_hosts import OwnedHosts
 from innkeeper.server.relay.schedules import is_ours
+from innkeeper.server.scheduled_machines import ScheduledNames
 from innkeeper.server.scheduling import scheduling
 from innkeeper.server.settings import FakeSettings, Settings
 from innkeeper.servers.fence import OPEN, Fence, HostElsewhere
@@ -166,7 +167,7 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             directory=foundations.store.directory if foundations.store.is_shared else None,
         )
         foundations.events.place = machines.places.placed
-        adoption = Adoption(machines, foundations.store.adoption)
+        adoption = Adoption(machines, foundations.store.adoption, ScheduledNames(foundations.store.schedule))
         await adoption.adopt()
         foundations.events.subscribe(adoption.on_event)
         house = await _house(foundations, tasks, machines, hypervisors)

@@ -105,8 +105,8 @@ def operations(
         told["security"] = sum(each.security is True for each in found)
         publish(Event(kind=EventKind.UPDATE_SCANNED, subject=machine.key, at=clock.now(), data=told))
 
-    handlers.register(BOOK_UPDATE, "book_update", book)
-    handlers.register(SCAN, "scan", scan)
+    handlers.register(BOOK_UPDATE, "book_update", book, _booking_by_key)
+    handlers.register(SCAN, "scan", scan, _by_key)
     return handlers
 
 
@@ -118,9 +118,8 @@ def machine_of(definition: TaskDefinition) -> str:
 
 def machines_of(definition: TaskDefinition) -> Sequence[str]:
     """Return all machines that a task's operations are about, without those that its start will name."""
-    actions = (each for each in definition.actions if isinstance(each, ComHandlerAction))
-    named = (_machine_named(each) for each in actions if "$" not in (each.data or ""))
-    return [*dict.fromkeys(machine for machine in named if machine)]
+    named = (_machine_named(each) for each in definition.actions if isinstance(each, ComHandlerAction))
+    return [*dict.fromkeys(machine for machine in named if machine and "$" not in machine)]
 
 
 def _machine_named(action: ComHandlerAction) -> str:
@@ -129,6 +128,16 @@ def _machine_named(action: ComHandlerAction) -> str:
         with contextlib.suppress(InnkeeperError):
             return str(_object(data).get("machine") or "")
     return data if class_id in _ON_MACHINES else ""
+
+
+def _by_key(data: str, keys: Mapping[str, str]) -> str:
+    return keys.get(data.strip(), data)
+
+
+def _booking_by_key(text: str, keys: Mapping[str, str]) -> str:
+    data = _object(text)
+    named = data.get("machine")
+    return json.dumps({**data, "machine": keys[named]}) if isinstance(named, str) and named in keys else text
 
 
 class OperationHandler:
@@ -192,7 +201,12 @@ def _on_machine(command: Command, machines: Machines, tasks: Tasks) -> Operation
         with seeing(None):
             return await machines.command(data.strip(), command, owner=OWNER)
 
-    return Operation(name=command, make=lambda: OperationHandler(begin, tasks), data="the machine's name")
+    return Operation(
+        name=command,
+        make=lambda: OperationHandler(begin, tasks),
+        data="the machine's name",
+        by_keys=_by_key,
+    )
 
 
 def _on_disk(

@@ -90,6 +90,8 @@ class SqlScheduleStore:
             *(tasks_table.c[name] == getattr(seen, name) for name in REGISTERED_FIELDS),
         )
         differing = {name: row[name] for name in differences(seen, task)}
+        if "machines" in differing:
+            differing["machines_of"] = row["machines_of"]
         update = sa.update(tasks_table).where(is_seen).values(differing or {"sddl": task.sddl})
         return bool(await self._database.write(lambda c: c.execute(update).rowcount))
 
@@ -144,6 +146,11 @@ class SqlScheduleStore:
             .order_by(tasks_table.c.id)
         )
         rows = await self._database.read(lambda c: c.execute(query).all())
+        return [_task(row) for row in rows]
+
+    async def unsettled(self) -> Sequence[Registered]:
+        """The tasks of which it was never found out which machines they name."""
+        rows = await self._database.read(lambda c: c.execute(_UNSETTLED).all())
         return [_task(row) for row in rows]
 
     async def set_series(self, task: Registered) -> None:
@@ -323,7 +330,7 @@ def _folder(row: sa.Row[tuple[object, ...]]) -> Folder:
 _TASK_FIELDS = [
     field.name
     for field in dataclasses.fields(Registered)
-    if field.name not in ("id", "path", "watches", "series")
+    if field.name not in ("id", "path", "watches", "series", "machines")
 ]
 _RUN_FIELDS = [
     field.name for field in dataclasses.fields(Run) if field.name not in ("state", "arguments", "given")
@@ -337,6 +344,8 @@ def _task_row(task: Registered) -> dict[str, object]:
         "path": str(task.path),
         "watches": int(task.watches),
         "series": _series_text(task.series),
+        "machines": json.dumps(task.machines or []),
+        "machines_of": None if task.machines is None else task.registered_at,
     }
     return special | {name: getattr(task, name) for name in _TASK_FIELDS}
 
@@ -348,8 +357,16 @@ def _task(row: sa.Row[tuple[object, ...]]) -> Registered:
         path=SchedulePath.parse(row.path),
         watches=Watch(row.watches),
         series=_series(row.series),
+        machines=_machines(row),
         **fields,
     )
+
+
+def _machines(row: sa.Row[tuple[object, ...]]) -> tuple[tuple[str, str], ...] | None:
+    """The machines that it names; ``None`` where nobody looked, or a former release has replaced it since."""
+    if row.machines_of != row.registered_at:
+        return None
+    return tuple((named, key) for named, key in json.loads(row.machines))
 
 
 def _series_text(series: Sequence[Series]) -> str:
@@ -375,6 +392,11 @@ _WAITING = (
 )
 _TASK_BY_KEY = sa.select(tasks_table).where(tasks_table.c.key == sa.bindparam("of"))
 _TASK_BY_ID = sa.select(tasks_table).where(tasks_table.c.id == sa.bindparam("of"))
+_UNSETTLED = (
+    sa.select(tasks_table)
+    .where(tasks_table.c.machines_of.is_distinct_from(tasks_table.c.registered_at))
+    .order_by(tasks_table.c.id)
+)
 _FOLDER = sa.select(folders_table.c.key).where(folders_table.c.key == sa.bindparam("of_key"))
 _ADD_TASK = sa.insert(tasks_table).returning(tasks_table.c.id)
 _REPLACE_TASK = (

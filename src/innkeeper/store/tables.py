@@ -251,6 +251,10 @@ scheduled_tasks = sa.Table(
     sa.Column("series", Words, nullable=False, server_default="[]"),
     # The id of the server at which it was registered.
     sa.Column("server", Words, nullable=False, server_default=""),
+    # A JSON list of the machines that its operations name: what they call each, and its key …
+    sa.Column("machines", Words, nullable=False, server_default="[]"),
+    # … as was found out for the definition that was registered then: a former release may replace it.
+    sa.Column("machines_of", Instant),
     # The history names tasks by id: an id is never given twice.
     sqlite_autoincrement=True,
 )

@@ -45,6 +45,8 @@ class ScheduledTaskMessage(Message):
     number_of_missed_runs: int
     #: What of the definition has no effect on the service's computer, and why: a sentence each.
     notices: tuple[str, ...] = ()
+    #: The machines that it works on, by the host and the name that each has now.
+    machines: tuple[str, ...] = ()
 
 
 class ScheduledTaskList(Paged):

@@ -17,6 +17,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.schedule.model.actions import ComHandlerAction
 from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.server.identity.subjects import machine_called, resource_of
+from innkeeper.server.relay.schedules import is_ours
 from innkeeper.store.directory import SqlDirectory
 from innkeeper.tasks.running import RunningTask
 from innkeeper.updates.machine_name import MachineName, selector
@@ -158,6 +159,27 @@ async def test_a_scheduled_task_on_machines_of_two_servers_is_refused(inn: Inn) 
             assert answer.status_code == status, answer.text
             if status == 422:
                 assert "mail (north), db-1 (south)" in answer.json()["detail"]
+
+
+async def test_a_scheduled_task_means_its_machine_beside_a_namesake_of_another_server(inn: Inn) -> None:
+    """Its owner starts it, whichever door is asked, and no other does."""
+    north, south = inn
+    xml = calling(Command.STARTUP.class_id, "web-1").to_xml(Encoding.UTF_8).decode()
+    made = await south.http.post("/v1/schedule/task", json={"path": "\\its-own", "xml": xml})
+    assert made.json()["machines"] == ["attic/web-1"], made.text
+    async with defined_too(inn, SimulatedMachine(name="Web-1", uuid="cellar-web-1")):
+        task = await south.house.schedule.registry.task("\\its-own")
+        assert [await is_ours(each.house.neighbours, task) for each in inn] == [True, False]
+        for each in inn:
+            told = await each.http.get("/v1/schedule/task", params={"path": "\\its-own"})
+            assert told.json()["machines"] == ["attic/web-1"]
+        started = await south.http.post("/v1/schedule/task/run", json={"path": "\\its-own"})
+        assert started.headers["innkeeper-server"] == "north", started.text
+        async with asyncio.timeout(30):
+            while (await north.host.inventory.get("web-1")).state is not MachineState.RUNNING:
+                await asyncio.sleep(0.01)
+        assert (await south.host.inventory.get("Web-1")).state is MachineState.TURNED_OFF
+    await north.host.lifecycle.turn_off("web-1")
 
 
 async def test_lists_and_answers_name_the_host(namesakes: Inn) -> None:

@@ -152,6 +152,7 @@ def _print_task(session: Session, message: ScheduledTaskMessage) -> None:
         "not on days of": ", ".join(definition.extension.exclude),
         "on days of": ", ".join(definition.extension.include),
         "does": "\n".join(say_action(each, names) for each in definition.actions),
+        "on": ", ".join(message.machines),
         "as": definition.principal.user_id or definition.principal.group_id or "",
         "also": "\n".join(say_settings(definition)),
         "next run": session.moment_and_distance(message.next_run_time),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from innkeeper.errors import ErrorCode, NotSupported, ScheduleError
@@ -39,6 +39,9 @@ class TaskHandler(Protocol):
     async def resume(self) -> None:
         """Resume the work (``Resume``)."""
 
+
+#: Gives the data that names machines by their keys, which are told by their names.
+ByKeys = Callable[[str, Mapping[str, str]], str]
 
 #: A handler as a function: given its status and the action's data, it returns when it is done, and is
 #: stopped by cancelling it.
@@ -91,6 +94,8 @@ class Operation:
     data: str = ""
     #: Raises ``InnkeeperError`` for data that it would not take.
     check: Callable[[str], None] = lambda data: None
+    #: A name means the machine that it meant when the task was registered.
+    by_keys: ByKeys = lambda data, keys: data
 
 
 class Handlers:
@@ -99,9 +104,11 @@ class Handlers:
     def __init__(self) -> None:
         self._operations: dict[str, Operation] = {}
 
-    def register(self, class_id: str, name: str, handler: Handler) -> None:
+    def register(
+        self, class_id: str, name: str, handler: Handler, by_keys: ByKeys = lambda data, keys: data
+    ) -> None:
         """Register a function for ``class_id`` (with braces)."""
-        self.add(class_id, Operation(name=name, make=lambda: FunctionHandler(handler)))
+        self.add(class_id, Operation(name=name, make=lambda: FunctionHandler(handler), by_keys=by_keys))
 
     def add(self, class_id: str, operation: Operation) -> None:
         """Register an operation for ``class_id`` (with braces)."""

@@ -159,7 +159,7 @@ class Instances:
                     failed=True,
                 )
             else:
-                run, ending = await self._try(context, run, definition)
+                run, ending = await self._try(context, run, task, definition)
             if ending.reason == NOT_IDLE and definition.settings.idle_settings.restart_on_idle:
                 run, again = await self._again_when_idle(context, run)
                 if again:
@@ -210,7 +210,9 @@ class Instances:
         left = max(run.ends_by - self._clock.now(), dt.timedelta(0))
         return left if limit is None else min(limit, left)
 
-    async def _try(self, context: RunningTask, run: Run, definition: TaskDefinition) -> tuple[Run, Ending]:
+    async def _try(
+        self, context: RunningTask, run: Run, task: Registered, definition: TaskDefinition
+    ) -> tuple[Run, Ending]:
         """Do the actions in order, unless a limit or a cancel comes first."""
         limit = self._limit(definition, run)
         stopped: list[Ending] = []
@@ -231,7 +233,7 @@ class Instances:
                         self._vigil.keep(definition, run.trigger, lambda why: stop(_forbidden(why))),
                         name=f"conditions of {run.id}",
                     )
-                return await self._actions(context, run, definition)
+                return await self._actions(context, run, task, definition)
         except TimeoutError:
             if not stopped:
                 raise
@@ -244,10 +246,10 @@ class Instances:
                 watching.cancel()
 
     async def _actions(
-        self, context: RunningTask, run: Run, definition: TaskDefinition
+        self, context: RunningTask, run: Run, task: Registered, definition: TaskDefinition
     ) -> tuple[Run, Ending]:
         ending = Ending(state=RunState.FINISHED, result=0)
-        setting = await self._setting(context, run, definition)
+        setting = await self._setting(context, run, task, definition)
         for number, action in enumerate(definition.actions, 1):
             run = dataclasses.replace(run, action=number)
             if definition.actions.count > 1:
@@ -271,7 +273,9 @@ class Instances:
         """Ask the computer only what the task wants to know: its answers come from files."""
         return await asyncio.to_thread(unmet, settings, self._conditions) if asks(settings) else ""
 
-    async def _setting(self, context: RunningTask, run: Run, definition: TaskDefinition) -> Setting:
+    async def _setting(
+        self, context: RunningTask, run: Run, task: Registered, definition: TaskDefinition
+    ) -> Setting:
         principal = definition.principal
         is_own = not run.run_as and principal.user_id is None and principal.group_id is None
         user = None if is_own else await asyncio.to_thread(account_of, definition, run.run_as, self._accounts)
@@ -287,6 +291,7 @@ class Instances:
             messages=self._messages,
             on_start=lambda: None if self._starts is None else self._starts.begin(run.id),
             sign=None if self._starts is None else self._starts.sign(run.id),
+            machines=task.keys,
         )
 
     async def _end(self, context: RunningTask, run: Run, task: Registered, ending: Ending) -> None:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol, TypeVar
 
-from innkeeper.errors import ErrorCode, NotSupported, ScheduleError
+from innkeeper.errors import ErrorCode, MachineNotFound, NotSupported, ScheduleError
 from innkeeper.schedule import mail_server
 from innkeeper.schedule.model.actions import (
     Action,
@@ -59,6 +59,8 @@ class Setting:
     on_start: Callable[[], None] = lambda: None
     #: A file that the first program makes by itself.
     sign: bytes | None = None
+    #: The keys of the machines that the task names, by what it calls them.
+    machines: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 async def perform(action: Action, setting: Setting) -> int:
@@ -120,11 +122,26 @@ async def _run(program: Program, setting: Setting) -> int:
 
 async def _handle(action: ComHandlerAction, setting: Setting) -> int:
     status = _Status(setting.context)
-    data = replaced(action.data or "", setting.values)
-    handler = setting.handlers.find(action.class_id or "").make()
+    operation = setting.handlers.find(action.class_id or "")
+    data = operation.by_keys(replaced(action.data or "", setting.values), setting.machines)
+    handler = operation.make()
     setting.under_way(handler)
-    await handler.start(status, data)
+    try:
+        await handler.start(status, data)
+    except MachineNotFound as error:
+        named = next((named for named, key in setting.machines.items() if key == error.machine), None)
+        if named is None:
+            raise
+        raise _gone(named) from error
     return status.result
+
+
+def _gone(named: str) -> MachineNotFound:
+    return MachineNotFound(
+        f"The machine that was “{named}” when the task was registered is not there any more.",
+        machine=named,
+        advice="Register the task again for the machine that it is to work on.",
+    )
 
 
 async def _show(action: ShowMessageAction, setting: Setting) -> int:

@@ -14,7 +14,7 @@ def starter_of(task: Registered) -> Reference:
     """Return what decides which server starts a task: its machine, else where it was registered."""
     machine = machine_of(definition_of(task))
     if machine:
-        return Reference(ReferenceKind.MACHINE, machine)
+        return Reference(ReferenceKind.MACHINE, task.keys.get(machine, machine))
     return Reference(ReferenceKind.SERVER, task.server)
 
 

@@ -33,8 +33,8 @@ from innkeeper.server.identity.subjects import (
     what_they_see,
 )
 from innkeeper.server.identity.visibility import sees_folder
-from innkeeper.server.known_machines import refuse_machines_of
 from innkeeper.server.routes.asking import TheCaller, TheHouse, TheUser
+from innkeeper.server.scheduled_machines import called_now, keys_of_machines
 from innkeeper.wire import schedule as wire
 
 router = APIRouter(prefix="/schedule", tags=["schedule"])
@@ -117,7 +117,8 @@ async def list_tasks(
     )
     found = page.of(seen, _BY_PATH)
     return wire.ScheduledTaskList(
-        tasks=tuple([await _message(house, task) for task in found.entries]), next_after=found.next_after
+        tasks=tuple([await _message(house, caller, task) for task in found.entries]),
+        next_after=found.next_after,
     )
 
 
@@ -126,7 +127,7 @@ async def list_tasks(
 )
 async def get_task(house: TheHouse, caller: TheCaller, path: str) -> wire.ScheduledTaskMessage:
     """One task."""
-    return await _message(house, await permitted(house, caller, Right.READ, path))
+    return await _message(house, caller, await permitted(house, caller, Right.READ, path))
 
 
 @router.post(
@@ -143,7 +144,7 @@ async def register(
     definition = TaskDefinition.from_xml(request.xml, strict=True)
     # First: machines that the caller may not see are not told of.
     refuse_powers(definition, asking)
-    await refuse_machines_of(definition, house)
+    machines = await keys_of_machines(definition, house)
     task = await house.schedule.registry.register(
         request.path,
         request.xml,
@@ -154,9 +155,10 @@ async def register(
         sddl=request.sddl,
         owner=user,
         who=asking,
+        machines=machines,
     )
     house.schedule.scheduler.wake()
-    return await _message(house, task)
+    return await _message(house, caller, task)
 
 
 @router.delete(
@@ -183,7 +185,7 @@ async def enable(
     task = await permitted(house, caller, Right.WRITE, request.path)
     task = await house.schedule.registry.set_enabled(task, request.enabled)
     house.schedule.scheduler.wake()
-    return await _message(house, task)
+    return await _message(house, caller, task)
 
 
 @router.post(
@@ -276,7 +278,7 @@ def _logon_type(number: int) -> LogonType:
         raise InvalidArgument(f"{number} is not a logon type.", advice="Give 0 to 6.") from problem
 
 
-async def _message(house: House, task: Registered) -> wire.ScheduledTaskMessage:
+async def _message(house: House, caller: Caller, task: Registered) -> wire.ScheduledTaskMessage:
     definition = definition_of(task)
     # Off the loop: a zone's file may have to be read.
     following = await asyncio.to_thread(lambda: definition.next_run_time(house.clock.now(), zone=host_zone()))
@@ -293,6 +295,7 @@ async def _message(house: House, task: Registered) -> wire.ScheduledTaskMessage:
         last_task_result=task.last_result,
         number_of_missed_runs=task.missed_runs,
         notices=await asyncio.to_thread(house.schedule.notices.of, definition),
+        machines=await called_now(task, house, caller),
     )
 
 
