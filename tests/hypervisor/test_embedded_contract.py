@@ -15,6 +15,7 @@ from tests.hypervisor.backup_program import LibvirtBackupProgram
 from tests.hypervisor.contracts.agent_ports import AgentPortsContract
 from tests.hypervisor.contracts.backups import BackupProgram, BackupsContract
 from tests.hypervisor.contracts.configurations import ConfigurationsContract, MediaContract
+from tests.hypervisor.contracts.console_logs import ConsoleLogsContract
 from tests.hypervisor.contracts.definitions import DefinitionsContract
 from tests.hypervisor.contracts.disks import DisksContract
 from tests.hypervisor.contracts.image_files import ImageFilesContract
@@ -95,6 +96,16 @@ async def shown(
 def blind(subject: Subject) -> Subject:
     """The tiny machine has none."""
     return subject
+
+
+@pytest.fixture
+def unlogged(shown: Subject) -> Subject:
+    """Its serial port goes to a terminal."""
+    return shown
+
+
+class TestConsoleLogs(ConsoleLogsContract):
+    """Embedded."""
 
 
 class TestDisplay(DisplayContract):

@@ -14,6 +14,7 @@ from innkeeper.wire.events import Event
 from tests.hypervisor.contracts.agent_ports import AgentPortsContract
 from tests.hypervisor.contracts.backups import BackupProgram, BackupsContract
 from tests.hypervisor.contracts.configurations import ConfigurationsContract, MediaContract
+from tests.hypervisor.contracts.console_logs import ConsoleLogsContract
 from tests.hypervisor.contracts.definitions import DefinitionsContract
 from tests.hypervisor.contracts.disks import DisksContract
 from tests.hypervisor.contracts.image_files import ImageFilesContract
@@ -103,6 +104,20 @@ async def blind(subject: Subject) -> Subject:
         subject.name, lambda machine, _: setattr(machine, "video", "")
     )
     return subject
+
+
+@pytest.fixture
+async def unlogged(subject: Subject) -> Subject:
+    """Its console goes nowhere."""
+    assert isinstance(subject.hypervisor, SimulatedHost)
+    await subject.hypervisor.simulation.simulate(
+        subject.name, lambda machine, _: setattr(machine, "has_console_log", False)
+    )
+    return subject
+
+
+class TestConsoleLogs(ConsoleLogsContract):
+    """Simulated."""
 
 
 class TestDisplay(DisplayContract):

@@ -26,6 +26,7 @@ from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.memory import MemoryBookingStore, MemoryReportStore
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.policy import Policy
+from innkeeper.updates.reboots import RebootWatch
 from innkeeper.updates.reports import run_has_merged
 from innkeeper.updates.run import UpdateRuns
 from innkeeper.wire.events import Event
@@ -64,6 +65,8 @@ class Inn:
     def publish(self, event: Event) -> None:
         """Keep an event, and tell those who hear."""
         self.events.append(event)
+        if hasattr(self, "watch"):
+            self.watch.on_event(event)
         for hear in self.hearers:
             hear(event)
 
@@ -94,6 +97,7 @@ class Inn:
             policy=self.policy,
         )
         self.boots = BootSlots(self.policy.boots)
+        self.watch = RebootWatch()
         self.agents = FakeAgents(self.host.simulation, clock=self.clock)
         self.runs = UpdateRuns(
             tasks=self.tasks,
@@ -104,6 +108,7 @@ class Inn:
             boots=self.boots,
             clock=self.clock,
             policy=self.policy,
+            watch=self.watch,
         )
         await self.tasks.launch()
 

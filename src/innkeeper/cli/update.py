@@ -265,7 +265,7 @@ def _report_facts(session: Session, report: ReportMessage) -> dict[str, str]:
         "Ran": f"{session.moment(report.started_at)} to {session.moment(report.ended_at)} ({took})",
         "Found": _state_words(report.found_state),
         "Left": _state_words(report.left_state),
-        "Reboots": str(report.reboots),
+        "Reboots": report.reboot_words or str(report.reboots),
         "Undo point": report.undo_point,
     }
 

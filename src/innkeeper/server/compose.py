@@ -93,6 +93,7 @@ from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
 from innkeeper.updates.checks import Checks
 from innkeeper.updates.preparations import Preparations
+from innkeeper.updates.reboots import RebootWatch
 from innkeeper.updates.reconciler import Reconciler
 from innkeeper.updates.reports import Reports, run_has_merged
 from innkeeper.updates.run import UpdateRuns
@@ -348,7 +349,8 @@ async def _house(
     board = Board(
         machines=machines, agents=agents, tasks=tasks, checks=checks, roll_back_of=policy.roll_back_of
     )
-    for on_event in (board.on_event, checks.on_event, trigger.on_event):
+    watch = RebootWatch()
+    for on_event in (board.on_event, checks.on_event, trigger.on_event, watch.on_event):
         foundations.events.subscribe(on_event)
     UpdateRuns(
         tasks=tasks,
@@ -359,6 +361,7 @@ async def _house(
         boots=BootSlots(policy.boots),
         clock=foundations.clock,
         policy=policy,
+        watch=watch,
     )
     display = Display(machines, clock=foundations.clock)
     keyboard, mouse = Keyboard(machines, clock=foundations.clock), Mouse(machines, display)

@@ -149,6 +149,7 @@ def report_message(report: Report) -> wire.ReportMessage:
             for checksum in report.checksums
         ),
         undo_point=report.undo_point,
+        reboot_words=report.reboot_words,
         findings=tuple(
             wire.FindingMessage.model_validate(finding, from_attributes=True) for finding in report.findings
         ),

@@ -189,3 +189,5 @@ class Report:
     key: str = ""
     #: What was worse in the guest after the update, whether it counted or not.
     findings: tuple[Finding, ...] = ()
+    #: At whose wish it rebooted, for a person; empty where it did not.
+    reboot_words: str = ""

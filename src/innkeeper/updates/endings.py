@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from innkeeper.channels.ports import UpdateStatus
-from innkeeper.errors import AgentError, ErrorCode, HypervisorError, WrongState
+from innkeeper.errors import AgentError, ErrorCode, HypervisorError, InnkeeperError, WrongState
 from innkeeper.machines.machine import OFF, MachineState
 from innkeeper.machines.undo.backups import Mended
 from innkeeper.machines.undo.merge_marks import forget_merge
 from innkeeper.tasks.task import LogLevel
 from innkeeper.updates import backups
 from innkeeper.updates.booking import MERGE, DiskChecksum
-from innkeeper.updates.facts import Begun, BroughtBack, Greeted, Left, Standing, Tidied, Verified
+from innkeeper.updates.console import panics, why_not_up
+from innkeeper.updates.facts import (
+    Admitted,
+    Begun,
+    BroughtBack,
+    Greeted,
+    Left,
+    Printed,
+    Standing,
+    Tidied,
+    Verified,
+)
 from innkeeper.updates.memory_phases import bring_back, delete_memory, go_on, set_clock
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
@@ -65,7 +76,24 @@ async def restore_after_keep(run: Run) -> Left:
     return await _left(run)
 
 
-# Nothing was changed
+# Before anything is undone
+
+
+async def read_console(run: Run) -> Printed:
+    """Read what the guest's console has said in this night; its log may begin anew with the next start."""
+    text = await console_of(run)
+    return Printed(lines=why_not_up(text), panics=panics(text))
+
+
+async def console_of(run: Run) -> str:
+    """What the console has printed in this night; empty where nobody can read it."""
+    admitted = run.known(Admitted)
+    if admitted is None or admitted.console_bytes is None:
+        return ""
+    try:
+        return await run.hypervisor.console_logs.read(run.machine, admitted.console_bytes)
+    except InnkeeperError:  # what is worth a quotation is no reason for trouble
+        return ""
 
 
 async def look_back(run: Run) -> Begun:
@@ -81,6 +109,9 @@ async def look_back(run: Run) -> Begun:
         return Begun(has_begun=await agent.task(run.order.identifier) is not None)
     except (AgentError, Stop):
         return Begun(has_begun=True)
+
+
+# Nothing was changed
 
 
 async def stand(run: Run) -> Standing:
@@ -268,6 +299,14 @@ _AS_FOUND = Phase(
     name="restore as found", title="Restoring the former state", work=restore_after_roll_back, finds=Left
 )
 
+#: What a guest says that does not come up.
+CONSOLE = Phase(
+    name="console",
+    title="Reading the guest's console",
+    work=read_console,
+    finds=Printed,
+    is_idle=lambda run: run.known(Admitted) is None or run.fact(Admitted).console_bytes is None,
+)
 #: An update of which no end was told: where it was not even begun, nothing is rolled back.
 LOOK_BACK = Phase(name="look back", title="Asking what was begun", work=look_back, finds=Begun)
 #: A machine whose guest nothing has changed: either ``KEEP`` or ``DROP`` follows.

@@ -22,6 +22,7 @@ from innkeeper.updates.policy import UndoPointPolicy
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
     JsonObject,
+    as_int,
     as_list,
     as_row,
     as_str,
@@ -29,6 +30,7 @@ from innkeeper.wire.json_fields import (
     get_bool,
     get_enum,
     get_enum_name,
+    get_int,
     get_list,
     get_optional,
     get_or,
@@ -62,6 +64,8 @@ class Admitted:
     memory: MemoryPlan | None = None
     #: Why its memory is not kept although that was asked for; empty otherwise.
     why_no_memory: str = ""
+    #: How long the log of its console was; ``None`` where none can be read.
+    console_bytes: int | None = None
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
@@ -71,6 +75,7 @@ class Admitted:
             "undo_point": None if self.undo_point is None else str(self.undo_point),
             "memory": None if self.memory is None else self.memory.to_json(),
             "why_no_memory": self.why_no_memory,
+            "console_bytes": self.console_bytes,
         }
 
     @classmethod
@@ -82,6 +87,7 @@ class Admitted:
             undo_point=get_enum(data, "undo_point", UndoPointPolicy) if data.get("undo_point") else None,
             memory=get_optional(data, "memory", MemoryPlan.from_json),
             why_no_memory=get_or(data, "why_no_memory", as_str, ""),
+            console_bytes=get_optional(data, "console_bytes", as_int),
         )
 
 
@@ -329,6 +335,25 @@ class Begun:
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
         return cls(has_begun=get_bool(data, "has_begun"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Printed:
+    """What the guest's console said in the night."""
+
+    #: How its last boot ended, and why, a line each.
+    lines: tuple[str, ...]
+    #: How often a kernel has panicked.
+    panics: int
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"lines": list(self.lines), "panics": self.panics}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(lines=get_strs(data, "lines"), panics=get_int(data, "panics"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

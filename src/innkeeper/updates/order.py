@@ -49,8 +49,8 @@ class RunOrder:
     leaves_out_idle: bool = False
     #: Whether the guest prepares the update before anything is protected; not so in former releases' orders.
     prepares: bool = False
-    #: Whether the guest is asked what it has begun where no answer tells; not so in former releases' orders.
-    asks_what_began: bool = False
+    #: Whether guest and console are looked at before an update is undone; not so in former releases' orders.
+    looks_back: bool = False
 
     @classmethod
     def of(cls, booking: Booking, machine: Machine, *, stop_at: dt.datetime, now: dt.datetime) -> RunOrder:
@@ -67,7 +67,7 @@ class RunOrder:
             started_at=now,
             leaves_out_idle=True,
             prepares=True,
-            asks_what_began=True,
+            looks_back=True,
         )
 
     @property
@@ -95,7 +95,7 @@ class RunOrder:
             "title": self.title,
             "leaves_out_idle": self.leaves_out_idle,
             "prepares": self.prepares,
-            "asks_what_began": self.asks_what_began,
+            "looks_back": self.looks_back,
         }
 
     @classmethod
@@ -114,5 +114,5 @@ class RunOrder:
             title=get_optional(argument, "title", as_str) or "",
             leaves_out_idle=get_optional(argument, "leaves_out_idle", as_bool) or False,
             prepares=get_optional(argument, "prepares", as_bool) or False,
-            asks_what_began=get_optional(argument, "asks_what_began", as_bool) or False,
+            looks_back=get_optional(argument, "looks_back", as_bool) or False,
         )

@@ -12,6 +12,7 @@ from innkeeper.updates.health import Finding, finding_from_json, finding_to_json
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import (
     JsonObject,
+    as_int,
     as_list,
     as_object,
     get_enum,
@@ -96,6 +97,9 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     #: When it ended, which is when the next one began; ``None`` in journals from before that was kept.
     ended_at: dt.datetime | None = None
+    #: How often the guest rebooted, and crashed, as far as its host has told.
+    reboots: int = 0
+    crashes: int = 0
 
     @classmethod
     def went_on(cls, facts: JsonObject, seconds: float) -> Outcome:
@@ -127,6 +131,8 @@ class Outcome:
             "advice": self.advice,
             "findings": [finding_to_json(finding) for finding in self.findings],
             "ended_at": None if self.ended_at is None else self.ended_at.isoformat(),
+            "reboots": self.reboots,
+            "crashes": self.crashes,
         }
 
     @classmethod
@@ -143,4 +149,6 @@ class Outcome:
             advice=get_str(fields, "advice"),
             findings=get_or(fields, "findings", lambda told: as_list(told, finding_from_json), ()),
             ended_at=get_moment(fields, "ended_at") if fields.get("ended_at") else None,
+            reboots=get_or(fields, "reboots", as_int, 0),
+            crashes=get_or(fields, "crashes", as_int, 0),
         )

@@ -25,10 +25,14 @@ from innkeeper.updates.follow import session
 from innkeeper.updates.order import RunOrder
 from innkeeper.updates.outcome import Cause, Outcome, Stop
 from innkeeper.updates.policy import Policy, UndoPointPolicy
+from innkeeper.updates.reboots import RebootWatch
 from innkeeper.wire.events import Json
 from innkeeper.wire.json_fields import JsonObject
 
 T = TypeVar("T")
+
+#: What becomes of a machine whose guest has crashed, by the state that it is found in.
+_AFTER_CRASH = {MachineState.PAUSED: "is kept as it is", MachineState.TURNED_OFF: "is turned off"}
 F = TypeVar("F", bound=Facts)
 
 #: Between two looks whether a host that is away is back.
@@ -72,6 +76,7 @@ class Run:
         clock: Clock,
         policy: Policy,
         refuse_second: Callable[[Machine], Awaitable[None]],
+        reboots: RebootWatch,
     ) -> None:
         """``refuse_second`` raises where another host runs the machine, defined twice."""
         self.refuse_second = refuse_second
@@ -84,6 +89,7 @@ class Run:
         self.boots = boots
         self.clock = clock
         self.policy = policy
+        self.reboots = reboots
         #: How each phase went, in order.
         self.outcomes: dict[str, Outcome] = {}
         self._facts: list[Facts] = []
@@ -178,6 +184,14 @@ class Run:
     async def check_alive(self) -> None:
         """Raises ``Stop`` where the machine does not run, and so no guest can answer."""
         state = (await self.state()).state
+        has_crashed = self.reboots.seen(self.order.of_machine, self.order.started_at).crashes > 0
+        if has_crashed and state in _AFTER_CRASH:
+            raise Stop(
+                Cause.FAILED,
+                f"The kernel of {self.machine} crashed, as its panic device said, and by its definition "
+                f"(on_crash) it {_AFTER_CRASH[state]} then.",
+                code=ErrorCode.VM_E_VM_NOT_RUNNING,
+            )
         if state is MachineState.PAUSED:
             raise Stop(
                 Cause.FAILED,
@@ -298,7 +312,11 @@ class Run:
         return await self._record(phase, action)
 
     def _ended(self, outcome: Outcome) -> Json:
-        return dataclasses.replace(outcome, ended_at=self.clock.now()).to_json()
+        ended = [each.ended_at for each in self.outcomes.values() if each.ended_at is not None]
+        seen = self.reboots.seen(self.order.of_machine, max(ended, default=self.order.started_at))
+        return dataclasses.replace(
+            outcome, ended_at=self.clock.now(), reboots=seen.reboots, crashes=seen.crashes
+        ).to_json()
 
     async def _record(self, phase: Phase, action: Callable[[], Awaitable[Json]]) -> Outcome:
         if self.order.leaves_out_idle and phase.is_idle is not None and phase.is_idle(self):

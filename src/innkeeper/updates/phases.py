@@ -41,6 +41,8 @@ from innkeeper.updates.preparing import (
 
 #: The phase from whose begin on the guest may have been changed.
 UPDATE = "update"
+#: The phase in which the run itself reboots the guest.
+REBOOT = "reboot"
 #: Found like this, a machine goes on from its saved memory.
 _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 
@@ -66,7 +68,12 @@ async def admit(run: Run) -> Admitted:
     if run.policy.keeps_memory_of(machine):
         memory, why_not = await memory_of(run, machine, found.plan)
     return Admitted(
-        found=machine.state, plan=found.plan, undo_point=kind, memory=memory, why_no_memory=why_not
+        found=machine.state,
+        plan=found.plan,
+        undo_point=kind,
+        memory=memory,
+        why_no_memory=why_not,
+        console_bytes=await run.hypervisor.console_logs.size(run.machine),
     )
 
 
@@ -366,7 +373,7 @@ FORWARD: tuple[Phase, ...] = (
         limit=lambda policy: policy.apply_seconds,
     ),
     Phase(name="answer", title="Following the update", work=accept, finds=Accepted, waits=True),
-    Phase(name="reboot", title="Rebooting", work=reboot, finds=Rebooted, waits=True),
+    Phase(name=REBOOT, title="Rebooting", work=reboot, finds=Rebooted, waits=True),
     Phase(name="health", title="Checking the guest's health", work=look_after, finds=Healthy, waits=True),
     Phase(name="soak", title="Watching the guest for a while", work=soak, finds=Soaked, waits=True),
     Phase(

@@ -19,13 +19,23 @@ from innkeeper.tasks.task import LogLevel
 from innkeeper.updates.booking import Report, Verdict
 from innkeeper.updates.bookings import Bookings
 from innkeeper.updates.boots import BootSlots
-from innkeeper.updates.endings import DROP, KEEP, LOOK_BACK, ROLL_BACK, ROLL_BACK_TO_MEMORY, STAND
+from innkeeper.updates.endings import (
+    CONSOLE,
+    DROP,
+    KEEP,
+    LOOK_BACK,
+    ROLL_BACK,
+    ROLL_BACK_TO_MEMORY,
+    STAND,
+    read_console,
+)
 from innkeeper.updates.facts import (
     Admitted,
     Applied,
     Begun,
     Healthy,
     Left,
+    Printed,
     Rebooted,
     Soaked,
     Standing,
@@ -37,15 +47,18 @@ from innkeeper.updates.memory_phases import undo_point_words
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outcome import Cause, Outcome
 from innkeeper.updates.phase import Phase, Run
-from innkeeper.updates.phases import FORWARD, UPDATE
+from innkeeper.updates.phases import FORWARD, REBOOT, UPDATE
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
 from innkeeper.updates.preparing import PREPARE, PREPARE_AFTER_WAKE, stop_preparing
+from innkeeper.updates.reboots import Reboots, RebootWatch
 from innkeeper.wire.events import Json
 
 _PHASE_COUNT = len(FORWARD) + len(KEEP)
 #: Why a guest that is well has not begun its update.
 _NOT_BEGUN = (Cause.NOTHING_TO_DO, Cause.NOT_PREPARED, Cause.UNCHANGED)
+#: What a guest may be at fault for, whose console is worth a look then.
+_OF_THE_GUEST = (Cause.FAILED, Cause.TIME_OUT)
 #: Phases that may come to an end in which the update is tried again by itself.
 _PREPARING = (PREPARE, PREPARE_AFTER_WAKE)
 
@@ -86,7 +99,10 @@ class UpdateRuns:
         boots: BootSlots,
         clock: Clock,
         policy: Policy,
+        watch: RebootWatch,
     ) -> None:
+        """``watch`` hears what hosts tell of reboots."""
+        self._watch = watch
         self._machines = machines
         self._agents = agents
         self._bookings = bookings
@@ -116,13 +132,15 @@ class UpdateRuns:
             clock=self._clock,
             policy=self._policy,
             refuse_second=self._machines.refuse_second,
+            reboots=self._watch,
         )
 
     async def _report(self, run: Run, ending: Ending) -> None:
         """Write down what it came to."""
 
         async def action() -> Json:
-            report = _report_of(run, ending, await _frozen_still(run), now=self._clock)
+            told = await _frozen_still(run), await _said_by_the_console(run)
+            report = _report_of(run, ending, *told, now=self._clock)
             status = _status_of(ending)
             if status is not None:
                 await run.set_status(status)
@@ -161,6 +179,8 @@ async def _end_of(run: Run, stop: Outcome | None) -> Ending:
     """Keep what the update did, or put everything back; what it has not begun to change is left as it is."""
     if stop is None:
         return await _keep(run)
+    if run.is_protected and run.order.looks_back and stop.cause in _OF_THE_GUEST:
+        await run.finish(CONSOLE)
     stop = await _looked_back(run, stop)
     has_begun = UPDATE in run.outcomes and not _was_never_begun(run)
     has_changed = has_begun and stop.cause is not Cause.UNCHANGED
@@ -172,7 +192,7 @@ async def _end_of(run: Run, stop: Outcome | None) -> Ending:
 async def _looked_back(run: Run, stop: Outcome) -> Outcome:
     """The same, as unchanged where the guest was never given the update whose end it did not tell."""
     is_told = run.known(Applied) is not None or stop.cause is Cause.UNCHANGED
-    if is_told or UPDATE not in run.outcomes or not run.order.asks_what_began:
+    if is_told or UPDATE not in run.outcomes or not run.order.looks_back:
         return stop
     await run.finish(LOOK_BACK)
     if not _was_never_begun(run) or (stop.cause is not None and stop.cause.is_wish):
@@ -276,10 +296,42 @@ async def _frozen_still(run: Run) -> tuple[str, ...]:
     return (may_be_frozen(machine),) if machine.freezing_since and machine.state not in OFF else ()
 
 
-def _report_of(run: Run, ending: Ending, frozen: tuple[str, ...], *, now: Clock) -> Report:
+async def _said_by_the_console(run: Run) -> Printed:
+    """What the console said: as it was read before a roll back, or of a guest that has rebooted by itself."""
+    read = run.known(Printed)
+    if read is not None:
+        return read
+    strange = reboots_of(run, panics=0)
+    is_worth_it = run.order.looks_back and (strange.by_itself or strange.crashes)
+    return await read_console(run) if is_worth_it else Printed(lines=(), panics=0)
+
+
+def reboots_of(run: Run, panics: int) -> Reboots:
+    """The reboots of the night, each by whose wish it was."""
+    applied, rebooted, asked = run.known(Applied), run.known(Rebooted), run.outcomes.get(REBOOT)
+    seen = sum(outcome.reboots for outcome in run.outcomes.values())
+    # One that never came back from it has told nothing.
+    was_asked = asked is not None and rebooted is None and asked.reboots > 0
+    ours = int(was_asked or (rebooted is not None and rebooted.rebooted))
+    of_update = int(applied is not None and applied.saw_reboot)
+    return Reboots(
+        ours=ours,
+        of_update=of_update,
+        by_itself=max(seen - ours - of_update, 0),
+        crashes=max(sum(outcome.crashes for outcome in run.outcomes.values()), panics),
+    )
+
+
+def _quoted(said: Printed) -> tuple[str, ...]:
+    lines = "”, “".join(said.lines)
+    return (f"Its console said: “{lines}”.",) if lines else ()
+
+
+def _report_of(run: Run, ending: Ending, frozen: tuple[str, ...], said: Printed, *, now: Clock) -> Report:
     admitted, left = run.known(Admitted), run.known(Left)
     tidied = run.known(Tidied)
-    applied, rebooted, verified = run.known(Applied), run.known(Rebooted), run.known(Verified)
+    applied, verified = run.known(Applied), run.known(Verified)
+    reboots = reboots_of(run, said.panics)
     return Report(
         task_id=run.task.id,
         machine=run.title,
@@ -291,6 +343,8 @@ def _report_of(run: Run, ending: Ending, frozen: tuple[str, ...], *, now: Clock)
         verdict=ending.verdict,
         reasons=(
             *ending.reasons,
+            *reboots.sentences,
+            *_quoted(said),
             *frozen,
             *((ending.trouble.advice,) if ending.trouble and ending.trouble.advice else ()),
             *(admitted.plan.gaps if admitted and ending.is_undone else ()),
@@ -300,7 +354,8 @@ def _report_of(run: Run, ending: Ending, frozen: tuple[str, ...], *, now: Clock)
         phase_seconds=tuple((name, outcome.seconds) for name, outcome in run.outcomes.items()),
         found_state=admitted.found.name if admitted else "",
         left_state=left.state.name if left else "",
-        reboots=int(bool(rebooted and rebooted.rebooted)) + int(bool(applied and applied.saw_reboot)),
+        reboots=reboots.count,
+        reboot_words=reboots.words,
         checksums=tuple(each for each in verified.checksums if each.before) if verified else (),
         undo_point=undo_point_words(run),
         findings=_findings_of(run),

@@ -463,6 +463,7 @@ class ReportMessage(Message):
     #: What the undo point held, and what a roll back came back to, in sentences; empty where none was taken.
     undo_point: str = ""
     findings: tuple[FindingMessage, ...] = ()
+    reboot_words: str = ""
 
 
 class UpdateDetail(Message):

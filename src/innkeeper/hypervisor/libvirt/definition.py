@@ -112,6 +112,17 @@ class Definition(Element):
         model = self.node.find("devices/video/model")
         return "" if model is None or model.get("type") == "none" else str(model.get("type", ""))
 
+    def console_log(self) -> str:
+        """The first file that a serial console is written to, by itself or beside; empty for none."""
+        for kind in ("serial", "console"):
+            for port in self.node.iterfind(f"devices/{kind}"):
+                log, source = port.find("log"), port.find("source")
+                if log is not None and log.get("file"):
+                    return str(log.get("file"))
+                if port.get("type") == "file" and source is not None:
+                    return str(source.get("path", ""))
+        return ""
+
     def first_serial(self) -> SerialElement | None:
         """The serial port that a console goes to."""
         node = self.node.find("devices/serial")

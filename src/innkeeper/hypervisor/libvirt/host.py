@@ -12,6 +12,7 @@ from innkeeper.hypervisor.libvirt.announcer import Announcer
 from innkeeper.hypervisor.libvirt.backups import LibvirtBackups
 from innkeeper.hypervisor.libvirt.configurations import LibvirtConfigurations
 from innkeeper.hypervisor.libvirt.connection import Connection
+from innkeeper.hypervisor.libvirt.console_logs import LibvirtConsoleLogs
 from innkeeper.hypervisor.libvirt.definitions import LibvirtDefinitions
 from innkeeper.hypervisor.libvirt.described_chains import DescribedChains
 from innkeeper.hypervisor.libvirt.domains import Domains
@@ -141,6 +142,7 @@ def libvirt_host(
         files=files,
         images=images,
         screens=LibvirtScreens(where, connection, domains),
+        console_logs=LibvirtConsoleLogs(where, connection),
         input_devices=LibvirtInputDevices(where, connection, domains),
         guest_agents=LibvirtGuestAgents(connection),
         agent_ports=LibvirtAgentPorts(where, connection, announcer),

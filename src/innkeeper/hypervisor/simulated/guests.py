@@ -39,6 +39,10 @@ class Behaviour(enum.StrEnum):
     BREAKS_AGENT = "breaks_agent"
     #: It applies for ever.
     HANG = "hang"
+    #: After the reboot it asks for, its kernel panics in each boot, and reboots.
+    PANICS = "panics"
+    #: After the reboot it asks for, its boot ends in emergency mode: a disk of fstab's is not there.
+    EMERGENCY = "emergency"
     #: QEMU dies while it applies.
     CRASH = "crash"
     #: It goes well, in ten times the time.
@@ -56,6 +60,18 @@ class Behaviour(enum.StrEnum):
     NO_AGENT = "no_agent"
 
 
+#: What the console prints of a boot that comes to nothing.
+_PANIC = (
+    '[    1.204311] VFS: Cannot open root device "UUID=1" or unknown-block(0,0): error -6',
+    "[    1.216004] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)",
+    "[    1.221945] Rebooting in 5 seconds..",
+)
+_EMERGENCY = (
+    "[FAILED] Failed to mount srv-data.mount - /srv/data.",
+    "[DEPEND] Dependency failed for local-fs.target - Local File Systems.",
+    'You are in emergency mode. After logging in, type "journalctl -xb" to view',
+    'system logs, "systemctl reboot" to reboot, or "exit" to continue bootup.',
+)
 _UP_TO_DATE = "Nothing had to be updated."
 _UNREADABLE = "Not looked for updates: The repository 'http://mirror.example stable Release' is not signed."
 #: What a preparation comes to, in most cases and in others.
@@ -67,6 +83,16 @@ _PREPARATIONS = {
 
 #: How long a slow service takes before it listens, in seconds.
 _SLOW_SECONDS = 120.0
+#: How long a boot takes that ends in a panic.
+_PANIC_SECONDS = 7.0
+#: What wants a reboot when it is in.
+_REBOOTING = (
+    Behaviour.NEEDS_REBOOT,
+    Behaviour.BAD_AFTER_REBOOT,
+    Behaviour.BREAKS_AGENT,
+    Behaviour.PANICS,
+    Behaviour.EMERGENCY,
+)
 
 
 class Due(enum.StrEnum):
@@ -136,6 +162,8 @@ class GuestDisk:
     #: Units that fail at every boot.
     broken_units: list[str] = dataclasses.field(default_factory=list)
     agent_broken: bool = False
+    #: How each boot ends; empty for one that is well.
+    boots_into: str = ""
     package_database_ok: bool = True
     journal: dict[str, GuestTask] = dataclasses.field(default_factory=dict)
     files: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -205,6 +233,8 @@ class Guest:
     disk: GuestDisk
     pace: Pace
     behaviour: Behaviour
+    #: What it has printed on its console since the last look.
+    printed: list[str] = dataclasses.field(default_factory=list)
 
     @classmethod
     def boot(cls, disk: GuestDisk, *, now: float, pace: Pace, behaviour: Behaviour, seed: str) -> Guest:
@@ -217,7 +247,13 @@ class Guest:
             failed_units=list(disk.broken_units),
         )
         guest = cls(memory=memory, disk=disk, pace=pace, behaviour=behaviour)
-        if behaviour is not Behaviour.NO_AGENT and not disk.agent_broken:
+        guest.printed.append(f"{disk.os_name}, kernel {disk.kernel}")
+        if disk.boots_into == Behaviour.PANICS:
+            guest.printed += _PANIC
+            guest.schedule(now + _PANIC_SECONDS, Due.REBOOT)
+        elif disk.boots_into == Behaviour.EMERGENCY:
+            guest.printed += _EMERGENCY
+        elif behaviour is not Behaviour.NO_AGENT and not disk.agent_broken:
             guest.schedule(now + pace.boot, Due.AGENT_UP)
         return guest
 
@@ -350,7 +386,9 @@ def _leave_marks(guest: Guest, behaviour: Behaviour, at: float) -> None:
         guest.disk.broken_units.append("shop.service")
     if behaviour is Behaviour.BREAKS_AGENT:
         guest.disk.agent_broken = True
-    if behaviour in (Behaviour.NEEDS_REBOOT, Behaviour.BAD_AFTER_REBOOT, Behaviour.BREAKS_AGENT):
+    if behaviour in (Behaviour.PANICS, Behaviour.EMERGENCY):
+        guest.disk.boots_into = behaviour
+    if behaviour in _REBOOTING:
         guest.memory.reboot_required = True
         guest.disk.installed_kernel = f"6.1.0-{int(guest.disk.kernel.rpartition('-')[2]) + 1}"
 

@@ -9,6 +9,7 @@ from innkeeper.hypervisor.fenced_files import FencedImages, FencedStateFiles
 from innkeeper.hypervisor.simulated.agent_ports import SimulatedAgentPorts
 from innkeeper.hypervisor.simulated.backups import SimulatedBackups
 from innkeeper.hypervisor.simulated.configurations import SimulatedConfigurations
+from innkeeper.hypervisor.simulated.console_logs import SimulatedConsoleLogs
 from innkeeper.hypervisor.simulated.definitions import SimulatedDefinitions
 from innkeeper.hypervisor.simulated.failures import Failures
 from innkeeper.hypervisor.simulated.files import FakeFiles
@@ -94,6 +95,7 @@ def simulated_host(
         files=FakeFiles(simulation, threads=threads),
         images=images,
         screens=FakeScreens(simulation),
+        console_logs=SimulatedConsoleLogs(simulation),
         input_devices=FakeInputDevices(simulation),
         guest_agents=SimulatedGuestAgents(simulation),
         agent_ports=SimulatedAgentPorts(simulation),

@@ -24,6 +24,9 @@ from innkeeper.wire.virtual_pc import UndoPointKind
 
 T = TypeVar("T")
 
+#: So much of a console is kept, in characters.
+_MOST_PRINTED = 64 * 1024
+
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class SavedState:
@@ -93,6 +96,11 @@ class SimulatedMachine:
     backup_until: float = 0.0
     #: What somebody calls it who holds the disks until then; the host sees no job where it is another one's.
     backup_words: str = "a backup"
+    #: What its guest has printed on its serial console, and whether that is kept.
+    console: str = ""
+    has_console_log: bool = True
+    #: How often it was reset, by its guest or by anybody.
+    resets: int = 0
     pace: Pace = dataclasses.field(default_factory=Pace)
     behaviour: str = Behaviour.GOOD
 
@@ -202,6 +210,7 @@ class SimulatedMachine:
     def reset(self, now: float) -> None:
         """Boot again, from the disks in use."""
         self.paused_at = None
+        self.resets += 1
         self._boot_guest(now)
 
     def has_due(self, now: float) -> bool:
@@ -218,6 +227,7 @@ class SimulatedMachine:
             if fate in (Fate.CRASHED, Fate.POWERED_OFF):
                 self.turn_off()
             elif fate is Fate.REBOOTED:
+                self.resets += 1
                 self._boot_guest(at)
 
     # The guest
@@ -232,6 +242,8 @@ class SimulatedMachine:
     def write(self, guest: Guest) -> None:
         """Write the guest's disk, and keep its memory."""
         self.memory = guest.memory
+        self.console = (self.console + "".join(f"{line}\r\n" for line in guest.printed))[-_MOST_PRINTED:]
+        guest.printed.clear()
         if path := self._boot_disk:
             fake_disks.write(path, guest.disk.to_bytes())
         else:

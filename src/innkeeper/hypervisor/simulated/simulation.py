@@ -325,7 +325,7 @@ class Simulation:
     ) -> T:
         async with self._locks.setdefault(name, asyncio.Lock()):
             self._seen.pop(name, None)
-            before: list[tuple[MachineState, str]] = []
+            before: list[tuple[MachineState, int]] = []
             try:
                 return await self.blocking(lambda: self._in_turn(name, act, doing, before, fenced=fenced))
             finally:
@@ -336,7 +336,7 @@ class Simulation:
         name: str,
         act: Callable[[SimulatedMachine, float], T],
         doing: str,
-        before: list[tuple[MachineState, str]],
+        before: list[tuple[MachineState, int]],
         *,
         fenced: bool,
     ) -> T:
@@ -354,7 +354,7 @@ class Simulation:
                     machine=name,
                     advice="List the machines.",
                 )
-            before.append((machine.state, machine.boot_id))
+            before.append((machine.state, machine.resets))
             return self._act(machine, act, doing, was_mine)
 
     def _act(
@@ -403,13 +403,13 @@ class Simulation:
             name: self.machines[name] for name in self._untouched
         }
 
-    def _publish_changes(self, name: str, before: list[tuple[MachineState, str]]) -> None:
+    def _publish_changes(self, name: str, before: list[tuple[MachineState, int]]) -> None:
         machine = self.machines.get(name)
         if machine is None or not before:
             return
-        ((state, boot),) = before
+        ((state, resets),) = before
         self._publish_state(machine, state)
-        if boot and machine.boot_id not in ("", boot):
+        for _ in range(machine.resets - resets):
             self.publish(EventKind.MACHINE_REBOOTED, name)
 
     def _publish_state(self, machine: SimulatedMachine, before: MachineState) -> None:

@@ -8,6 +8,7 @@ from innkeeper.machines.ports.agent_ports import AgentPorts
 from innkeeper.machines.ports.backups import Backups
 from innkeeper.machines.ports.configurations import Configurations
 from innkeeper.machines.ports.connection import HostConnection
+from innkeeper.machines.ports.console_logs import ConsoleLogs
 from innkeeper.machines.ports.definitions import Definitions
 from innkeeper.machines.ports.disks import Disks
 from innkeeper.machines.ports.guest_agents import QemuGuestAgents
@@ -68,6 +69,8 @@ class Host:
     images: ImageMaker
     #: The displays and serial consoles of machines.
     screens: Screens
+    #: What serial consoles have printed, as far as it is kept.
+    console_logs: ConsoleLogs
     #: The keyboards and mice of machines.
     input_devices: InputDevices
     #: qemu-guest-agent in the guests.
