@@ -13,6 +13,7 @@ import pytest
 
 from innkeeper.agent.backends.apt import read_growth, read_phased, reads_any
 from innkeeper.channels.ports import (
+    GuestAgent,
     GuestOutput,
     PackageChange,
     PreparationState,
@@ -21,11 +22,16 @@ from innkeeper.channels.ports import (
 )
 from innkeeper.wire.guest_facts import Ability
 from tests.agent.rig import Guest, Host, appears, ended, guest_of, host_of, prepared
+from tests.kits.rig import SHELLS, LocalCommands, session_with
 
 TOOLS = ("apt-get", "dpkg", "dpkg-deb", "apt-ftparchive")
 pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in TOOLS), reason="apt is a Debian's: " + ", ".join(TOOLS)
 )
+
+
+#: Kits are looked at now and then, and reboot nothing by themselves.
+by_the_agent_alone = pytest.mark.parametrize("apt_host", ["agent"], indirect=True)
 
 
 class AptGuest:
@@ -121,15 +127,31 @@ def apt_guest(bundle: Path) -> Iterator[AptGuest]:
         yield apt
 
 
-@pytest.fixture
-async def apt_host(apt_guest: AptGuest) -> AsyncIterator[Host]:
-    """The host of that guest."""
+class KitHost:
+    """The host of a guest without an agent, which is asked by its kit."""
+
+    def __init__(self, guest: Guest, shell: str) -> None:
+        guest.environment["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+        self._commands = LocalCommands(guest.root, guest.environment, SHELLS[shell])
+
+    async def session(self) -> GuestAgent:
+        """A session."""
+        return await session_with(self._commands)
+
+
+@pytest.fixture(params=["agent", *SHELLS])
+async def apt_host(apt_guest: AptGuest, request: pytest.FixtureRequest) -> AsyncIterator[Host | KitHost]:
+    """The host of that guest, which asks its agent, or a kit: one promise for both."""
+    if request.param in SHELLS:
+        yield KitHost(apt_guest.guest, request.param)
+        return
     async with host_of(apt_guest.guest) as host:
         apt_guest.guest.start()
         yield host
 
 
-async def test_upgrade_changes_packages_and_names_them(apt_guest: AptGuest, apt_host: Host) -> None:
+@by_the_agent_alone
+async def test_upgrade_changes_packages_and_names_them(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """A real upgrade goes through every state, its percent never goes back, and it names what changed."""
     apt_guest.publish("hello", "2.0")
     agent = await apt_host.session()
@@ -157,7 +179,7 @@ async def test_upgrade_changes_packages_and_names_them(apt_guest: AptGuest, apt_
     assert (apt_guest.guest.root / "usr/share/hello").read_text() == "2.0"
 
 
-async def test_nothing_to_upgrade_is_a_success(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_nothing_to_upgrade_is_a_success(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """A guest that is up to date has succeeded, and says so."""
     agent = await apt_host.session()
     await agent.start_task("", "u1", b"")
@@ -169,7 +191,7 @@ async def test_nothing_to_upgrade_is_a_success(apt_guest: AptGuest, apt_host: Ho
     )
 
 
-async def test_only_the_named_packages_are_upgraded(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_only_the_named_packages_are_upgraded(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """A context that names packages leaves the others as they are."""
     apt_guest.publish("hello", "2.0")
     apt_guest.publish("world", "2.0")
@@ -179,7 +201,7 @@ async def test_only_the_named_packages_are_upgraded(apt_guest: AptGuest, apt_hos
     assert changed == (PackageChange(name="world", old_version="1.0", new_version="2.0"),)
 
 
-async def test_package_that_breaks_fails_the_update(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_package_that_breaks_fails_the_update(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """A package whose script cannot run fails the update, and the report names package and script."""
     apt_guest.publish("hello", "2.0", breaks=True)
     agent = await apt_host.session()
@@ -190,7 +212,7 @@ async def test_package_that_breaks_fails_the_update(apt_guest: AptGuest, apt_hos
     assert "hello package pre-installation script" in task.text
 
 
-async def test_missing_repository_fails_the_update(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_missing_repository_fails_the_update(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """A repository that cannot be read fails the search, and nothing is changed."""
     shutil.rmtree(apt_guest.guest.root / "srv/repo")
     agent = await apt_host.session()
@@ -201,7 +223,7 @@ async def test_missing_repository_fails_the_update(apt_guest: AptGuest, apt_host
     assert "srv/repo" in task.text
 
 
-async def test_a_guest_without_sources_has_not_looked(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_a_guest_without_sources_has_not_looked(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """apt itself calls that a success."""
     apt_guest.guest.write("etc/apt/sources.list", "")
     agent = await apt_host.session()
@@ -213,7 +235,9 @@ async def test_a_guest_without_sources_has_not_looked(apt_guest: AptGuest, apt_h
     )
 
 
-async def test_one_bad_source_is_named_and_the_others_are_used(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_one_bad_source_is_named_and_the_others_are_used(
+    apt_guest: AptGuest, apt_host: Host | KitHost
+) -> None:
     """A third party's repository that is gone holds nobody up."""
     sources = apt_guest.guest.root / "etc/apt/sources.list"
     sources.write_text(f"{sources.read_text()}deb [trusted=yes] file:/nowhere ./\n")
@@ -226,7 +250,7 @@ async def test_one_bad_source_is_named_and_the_others_are_used(apt_guest: AptGue
     assert "/nowhere" in task.text
 
 
-async def test_what_is_held_back_is_named(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_what_is_held_back_is_named(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """It is not the same as nothing to do."""
     apt_guest.publish("hello", "2.0")
     apt_guest.hold("hello")
@@ -247,7 +271,7 @@ async def test_what_is_held_back_is_named(apt_guest: AptGuest, apt_host: Host) -
     ],
 )
 async def test_what_is_kept_back_is_named_with_why(
-    apt_guest: AptGuest, apt_host: Host, head: str, why: str
+    apt_guest: AptGuest, apt_host: Host | KitHost, head: str, why: str
 ) -> None:
     """The update removes nothing."""
     apt_guest.publish("hello", "2.0", head=head)
@@ -257,7 +281,9 @@ async def test_what_is_kept_back_is_named_with_why(
     assert list(await agent.scan()) == []
 
 
-async def test_what_an_installed_package_lacks_is_installed(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_what_an_installed_package_lacks_is_installed(
+    apt_guest: AptGuest, apt_host: Host | KitHost
+) -> None:
     """By the update, under its undo point; a preparation only says that it will be."""
     apt_guest.install(apt_guest.publish("shop", "1.0", head="Depends: till\n"))
     apt_guest.publish("till", "1.0")
@@ -269,7 +295,9 @@ async def test_what_an_installed_package_lacks_is_installed(apt_guest: AptGuest,
     assert (task.status, [change.name for change in task.packages]) == (UpdateStatus.SUCCESS, ["till"])
 
 
-async def test_nothing_is_removed_to_mend_what_is_lacking(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_nothing_is_removed_to_mend_what_is_lacking(
+    apt_guest: AptGuest, apt_host: Host | KitHost
+) -> None:
     """apt would remove the package that lacks something: that is a person's decision."""
     apt_guest.install(apt_guest.publish("shop", "1.0", head="Depends: absent\n"))
     apt_guest.publish("hello", "2.0")
@@ -282,7 +310,7 @@ async def test_nothing_is_removed_to_mend_what_is_lacking(apt_guest: AptGuest, a
 
 
 async def test_a_package_that_could_never_be_configured_fails_no_update(
-    apt_guest: AptGuest, apt_host: Host
+    apt_guest: AptGuest, apt_host: Host | KitHost
 ) -> None:
     """It is told, and the others are updated; where another one fails too, the update does."""
     apt_guest.unpack(apt_guest.publish("oldie", "1.0", cannot_be_configured=True))
@@ -300,7 +328,9 @@ async def test_a_package_that_could_never_be_configured_fails_no_update(
     assert "world" in task.text
 
 
-async def test_an_old_complaint_of_dpkg_fails_no_update(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_an_old_complaint_of_dpkg_fails_no_update(
+    apt_guest: AptGuest, apt_host: Host | KitHost
+) -> None:
     """What was wrong with the database before is told in the health report, and no more."""
     (apt_guest.guest.root / "var/lib/dpkg/info/world.list").unlink()
     apt_guest.publish("hello", "2.0")
@@ -312,7 +342,7 @@ async def test_an_old_complaint_of_dpkg_fails_no_update(apt_guest: AptGuest, apt
     assert any(complaint.startswith("world: ") for complaint in report.details.complaints)
 
 
-async def test_another_apt_is_waited_for_and_named(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_another_apt_is_waited_for_and_named(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """Its lock on the lists fails an ordinary call at once, whatever time-out apt is given."""
     apt_guest.publish("hello", "2.0")
     lock = apt_guest.guest.write("var/lib/apt/lists/lock", "", 0o640)
@@ -329,7 +359,8 @@ async def test_another_apt_is_waited_for_and_named(apt_guest: AptGuest, apt_host
     )
 
 
-async def test_package_that_wants_a_reboot_gets_it(apt_guest: AptGuest, apt_host: Host) -> None:
+@by_the_agent_alone
+async def test_package_that_wants_a_reboot_gets_it(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """A mark in /run makes the agent reboot, and its package database is checked after it."""
     guest = apt_guest.guest
     called = guest.power_program("reboot")
@@ -349,7 +380,9 @@ async def test_package_that_wants_a_reboot_gets_it(apt_guest: AptGuest, apt_host
     assert (await agent.health()).package_database_ok
 
 
-async def test_a_scan_names_what_waits_and_installs_nothing(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_a_scan_names_what_waits_and_installs_nothing(
+    apt_guest: AptGuest, apt_host: Host | KitHost
+) -> None:
     """Real apt: the newer version, and the one that is installed, which stays."""
     apt_guest.publish("hello", "2.0")
     agent = await apt_host.session()
@@ -364,7 +397,9 @@ async def test_a_scan_names_what_waits_and_installs_nothing(apt_guest: AptGuest,
 HELLO = PackageChange(name="hello", old_version="1.0", new_version="2.0")
 
 
-async def test_a_preparation_downloads_and_changes_nothing(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_a_preparation_downloads_and_changes_nothing(
+    apt_guest: AptGuest, apt_host: Host | KitHost
+) -> None:
     """It names what will change and has it in the cache; the update then needs no repository any more."""
     sources = apt_guest.guest.root / "etc/apt/sources.list"
     sources.write_text(sources.read_text().replace("file:", "copy:"))
@@ -386,7 +421,7 @@ async def test_a_preparation_downloads_and_changes_nothing(apt_guest: AptGuest, 
     assert (task.status, task.packages) == (UpdateStatus.SUCCESS, (HELLO,)), task.text
 
 
-async def test_a_preparation_finds_nothing_to_do(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_a_preparation_finds_nothing_to_do(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """Nothing to do, and held back, are two sentences."""
     agent = await apt_host.session()
     found, _ = await prepared(agent, "u1")
@@ -400,7 +435,7 @@ async def test_a_preparation_finds_nothing_to_do(apt_guest: AptGuest, apt_host: 
     )
 
 
-async def test_a_preparation_fails_with_the_cause(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_a_preparation_fails_with_the_cause(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """Unsigned, without any source, a package gone, a dependency unmet: said before anything is begun."""
     root = apt_guest.guest.root
     apt_guest.publish("hello", "2.0").unlink()
@@ -419,7 +454,7 @@ async def test_a_preparation_fails_with_the_cause(apt_guest: AptGuest, apt_host:
     assert (found.state, "shop : Depends: absent" in found.text) == (PreparationState.FAILED, True)
 
 
-async def test_a_preparation_repairs_nothing(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_a_preparation_repairs_nothing(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """A dpkg that was interrupted is repaired under the undo point, by the update."""
     apt_guest.publish("hello", "2.0")
     interrupted = apt_guest.guest.write("var/lib/dpkg/updates/0001", "")
@@ -432,7 +467,7 @@ async def test_a_preparation_repairs_nothing(apt_guest: AptGuest, apt_host: Host
     assert interrupted.exists()
 
 
-async def test_the_same_attempt_is_not_begun_twice(apt_guest: AptGuest, apt_host: Host) -> None:
+async def test_the_same_attempt_is_not_begun_twice(apt_guest: AptGuest, apt_host: Host | KitHost) -> None:
     """Asked again from the start, its answer is the same; another attempt looks anew."""
     agent = await apt_host.session()
     first, _ = await prepared(agent, "u1")
@@ -442,7 +477,7 @@ async def test_the_same_attempt_is_not_begun_twice(apt_guest: AptGuest, apt_host
 
 
 async def test_a_preparation_that_waits_for_a_lock_can_be_stopped(
-    apt_guest: AptGuest, apt_host: Host
+    apt_guest: AptGuest, apt_host: Host | KitHost
 ) -> None:
     """It says whom it waits for, and stops at the host's request."""
     apt_guest.publish("hello", "2.0")
@@ -481,7 +516,7 @@ async def test_a_guest_that_went_down_before_dpkg_ran_has_changed_nothing(
 
 
 async def test_an_update_that_fails_before_dpkg_runs_has_changed_nothing(
-    apt_guest: AptGuest, apt_host: Host
+    apt_guest: AptGuest, apt_host: Host | KitHost
 ) -> None:
     """The agent says so, and starts it again when another of the host's runs asks."""
     (apt_guest.guest.root / "srv/repo/Packages").unlink()

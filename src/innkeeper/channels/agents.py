@@ -19,6 +19,7 @@ from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.supervision import Loops
 from innkeeper.tasks.waiting import Signal, within
 from innkeeper.wire.events import Event, EventGroup, EventKind, Publish
+from innkeeper.wire.states import GuestWay
 
 _log = structlog.get_logger(__name__)
 
@@ -128,6 +129,18 @@ class Agents:
         """Whether there is a live session now."""
         keeper = self._keepers.get(machine)
         return keeper is not None and keeper.session is not None
+
+    def way(self, machine: str) -> GuestWay | None:
+        """By the task agent, where it answers."""
+        return GuestWay.TASK_AGENT if self.is_connected(machine) else None
+
+    def silence(self, machine: str) -> AgentError | None:
+        """Nothing more than that."""
+        return None
+
+    def limits(self, machine: str) -> tuple[str, ...]:
+        """None: a task agent can do all that there is."""
+        return ()
 
     def heartbeat(self, machine: str) -> int | None:
         """Percent of the heartbeats of the last minute; nothing before the first, or where it is off."""

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Protocol, runtime_checkable
 
 from innkeeper.channels.guest_details import Effect, GuestDetails
+from innkeeper.errors import AgentError
 from innkeeper.wire.byte_pipe import BytePipe
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
+from innkeeper.wire.states import GuestWay as GuestWay
 from innkeeper.wire.states import UpdateStatus as UpdateStatus
 
 
@@ -296,7 +298,17 @@ class GuestAgents(Protocol):
         name, where ``timeout`` is what is left of it.
         """
 
-    def is_connected(self, machine: str) -> bool: ...
+    def is_connected(self, machine: str) -> bool:
+        """Whether somebody in the guest answers now, as far as is known."""
+
+    def way(self, machine: str) -> GuestWay | None:
+        """How the guest is reached now; ``None`` where nobody answers."""
+
+    def silence(self, machine: str) -> AgentError | None:
+        """Why nobody in the guest answers, where more is known than that."""
+
+    def limits(self, machine: str) -> tuple[str, ...]:
+        """What cannot be done or told in this guest as it is reached now, a sentence each."""
 
     def heartbeat(self, machine: str) -> int | None:
         """Percent of the heartbeats of the last minute; nothing before the first, or where it is off."""

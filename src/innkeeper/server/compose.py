@@ -15,6 +15,8 @@ from pathlib import Path
 import structlog
 
 from innkeeper.channels.agents import Agents
+from innkeeper.channels.kits.agents import KitAgents
+from innkeeper.channels.kits.ports import Running
 from innkeeper.channels.ports import GuestAgents, ScheduleDeleted, ScheduleRequested
 from innkeeper.channels.service import Channels
 from innkeeper.channels.service import Needs as ChannelNeeds
@@ -65,6 +67,7 @@ from innkeeper.server.events.bus import EventBus
 from innkeeper.server.events.log import MemoryLog
 from innkeeper.server.events.shared import SharedLog
 from innkeeper.server.fake_time import simulated_clock
+from innkeeper.server.guest_commands import commands_of
 from innkeeper.server.guests import guests
 from innkeeper.server.home import claim_home
 from innkeeper.server.host_names import named_hosts, refuse_unknown_stand_ins
@@ -673,7 +676,26 @@ async def _agents(
     foundations.events.subscribe(agents.on_event)
     foundations.opened.push_async_callback(agents.close)
     await agents.open()
-    return agents
+    return await _with_kits(foundations, machines, agents, running)
+
+
+async def _with_kits(
+    foundations: Foundations, machines: Machines, agents: GuestAgents, running: Running
+) -> GuestAgents:
+    """Reach guests without a task agent through qemu-guest-agent."""
+    kits = KitAgents(
+        agents,
+        find=commands_of(machines),
+        running=running,
+        called=machines.called,
+        clock=foundations.clock,
+        publish=foundations.events.publish,
+        loops=foundations.loops,
+    )
+    foundations.events.subscribe(kits.on_event)
+    foundations.opened.push_async_callback(kits.close)
+    await kits.open()
+    return kits
 
 
 async def _channels(

@@ -204,6 +204,20 @@ class UpdateStatus(NamedNumber):
         return self in (UpdateStatus.SUCCESS, UpdateStatus.FAILED, UpdateStatus.TIMEOUT)
 
 
+class GuestWay(enum.StrEnum):
+    """How a guest is asked to update."""
+
+    #: By Innkeeper's task agent, over a port of its own.
+    TASK_AGENT = "task_agent"
+    #: By qemu-guest-agent alone: no agent of ours is in the guest.
+    QEMU_GUEST_AGENT = "qemu_guest_agent"
+
+    @property
+    def words(self) -> str:
+        """The way, for people."""
+        return "the task agent" if self is GuestWay.TASK_AGENT else "qemu-guest-agent"
+
+
 class RollBack(enum.StrEnum):
     """What a roll back brings a machine back to."""
 

@@ -30,6 +30,8 @@ _TELL_TIMEOUT_S = 3
 _THAW_TIMEOUT_S = 5
 _FIRST_POLL_S = 0.05
 _LAST_POLL_S = 1.0
+#: More than any release of it knows.
+_MOST_COMMANDS = 500
 #: What goes into one write: libvirt and the agent bound the length of a line.
 _WRITE_BYTES = 48 * 1024
 #: What libvirt says where no answer came: a machine may have no agent, or one that a hook keeps busy.
@@ -67,12 +69,21 @@ class GuestAgentCalls:
             raise _liar(name, command)
         return status == "frozen"
 
-    async def run(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+    async def commands(self, name: str) -> Mapping[str, bool]:
+        """The commands that it knows, and whether its configuration allows each."""
+        told = (await self._ask(name, "guest-info", {})).get("supported_commands")
+        if not isinstance(told, list):
+            raise _liar(name, "guest-info")
+        known = [each for each in told[:_MOST_COMMANDS] if isinstance(each, Mapping)]
+        return {str(each.get("name")): each.get("enabled") is True for each in known}
+
+    async def run(self, name: str, argv: Sequence[str], *, timeout: float, stdin: bytes = b"") -> ExecResult:
         """Run a command in the guest and wait for its end."""
         deadline = time.monotonic() + timeout
-        started = await self._ask(
-            name, "guest-exec", {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
-        )
+        what: dict[str, Json] = {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
+        if stdin:
+            what["input-data"] = base64.b64encode(stdin).decode()
+        started = await self._ask(name, "guest-exec", what)
         process, pause = _integer(name, started, "pid"), _FIRST_POLL_S
         while True:
             answer = await self._ask(name, "guest-exec-status", {"pid": process})

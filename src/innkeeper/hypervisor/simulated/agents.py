@@ -30,6 +30,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.ports import Clock
 from innkeeper.wire.events import Event, EventKind
 from innkeeper.wire.guest_facts import Ability, GuestFacts, GuestParameter, LogonSession, WaitingUpdate
+from innkeeper.wire.states import GuestWay
 from innkeeper.wire.streams import MAX_STREAMS
 
 T = TypeVar("T")
@@ -93,6 +94,18 @@ class FakeAgents:
         """Whether the agent is up, as of the last look at its machine."""
         found = self._find(machine)
         return found is not None and found[0].has_agent_up(found[1])
+
+    def way(self, machine: str) -> GuestWay | None:
+        """By the task agent, where it answers."""
+        return GuestWay.TASK_AGENT if self.is_connected(machine) else None
+
+    def silence(self, machine: str) -> AgentError | None:
+        """Nothing more than that."""
+        return None
+
+    def limits(self, machine: str) -> tuple[str, ...]:
+        """None: a task agent can do all that there is."""
+        return ()
 
     def heartbeat(self, machine: str) -> int | None:
         """All or none: simulated agents lose no ping."""

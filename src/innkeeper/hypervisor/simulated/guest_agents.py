@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from innkeeper.errors import AgentSilent
@@ -63,7 +63,12 @@ class SimulatedGuestAgents:
             raise _silent(name)
         return answer
 
-    async def run(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+    async def commands(self, name: str) -> Mapping[str, bool]:
+        """None: simulated guests without a task agent cannot be updated."""
+        await self._simulation.simulate(name, lambda machine, _: acts.need_guest_agent(machine))
+        return {}
+
+    async def run(self, name: str, argv: Sequence[str], *, timeout: float, stdin: bytes = b"") -> ExecResult:
         """Succeed without doing anything, whatever the command."""
         await self._simulation.simulate(name, lambda machine, _: acts.need_guest_agent(machine))
         return ExecResult(exit_code=0, stdout=b"", stderr=b"")

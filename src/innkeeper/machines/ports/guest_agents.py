@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from innkeeper.machines.ports.guest_program import GuestProgram
@@ -36,7 +36,10 @@ class QemuGuestAgents(Protocol):
     async def is_frozen(self, name: str) -> bool:
         """Whether the guest's file systems are frozen, or some of them. Not answered while a hook runs."""
 
-    async def run(self, name: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+    async def commands(self, name: str) -> Mapping[str, bool]:
+        """The commands that it knows, and whether its configuration allows each."""
+
+    async def run(self, name: str, argv: Sequence[str], *, timeout: float, stdin: bytes = b"") -> ExecResult:
         """Run a command in the guest and wait for its end, at most ``timeout`` seconds."""
 
     async def write_file(self, name: str, path: str, data: bytes) -> None:

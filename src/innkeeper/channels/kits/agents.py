@@ -1,0 +1,269 @@
+"""Task agents of all running machines, and kits for the guests that have none."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import Callable
+
+from innkeeper.channels.kits.asking import KitAnswers
+from innkeeper.channels.kits.kit import Kit, kit_for, refuse_blocked
+from innkeeper.channels.kits.ports import FindCommands, GuestCommands, Running
+from innkeeper.channels.kits.session import KitSession, read_kit_hello
+from innkeeper.channels.ports import GuestAgent, GuestAgents
+from innkeeper.channels.statements import Unbelievable
+from innkeeper.errors import AgentError, AgentQuarantined, InnkeeperError
+from innkeeper.tasks.ports import Clock
+from innkeeper.tasks.supervision import Loops
+from innkeeper.tasks.waiting import Signal
+from innkeeper.wire.events import Event, EventGroup, EventKind, Publish
+from innkeeper.wire.states import GuestWay
+
+_HELLO_S = 60.0
+#: How long a task agent is waited for before a kit is tried again.
+_TURN_S = 2.0
+#: A guest that has a task agent is left to it for so long: it may be about to come back.
+_LEFT_TO_AGENT_S = 120.0
+#: How often guests are looked at that answer, and that do not, at first and at most.
+_PING_S, _FIRST_RETRY_S, _LAST_RETRY_S = 30.0, 3.0, 120.0
+#: Which machines are looked at is decided so often, and soon after an event.
+_LOOK_S, _SOON_S = 5.0, 0.5
+#: Guests that are asked at once.
+_AT_ONCE = 8
+
+
+@dataclasses.dataclass(slots=True)
+class _Guest:
+    """What is known of a guest without a session of a task agent."""
+
+    kit: Kit | None = None
+    #: The boot in which its kit answered last; empty while it does not.
+    boot_id: str = ""
+    #: Why it does not.
+    error: AgentError | None = None
+    limits: tuple[str, ...] = ()
+    due: float = 0.0
+    retry_s: float = _FIRST_RETRY_S
+    #: Until when only a task agent will do.
+    left_to_agent: float = -math.inf
+    lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+
+
+class KitAgents:
+    """Sessions with the guests of all running machines (``GuestAgents``): by their task agents, or by kits.
+
+    A task agent wins wherever one is. ``on_event`` takes the house's events.
+    """
+
+    def __init__(
+        self,
+        agents: GuestAgents,
+        *,
+        find: FindCommands,
+        running: Running,
+        clock: Clock,
+        publish: Publish,
+        called: Callable[[str], str] = str,
+        loops: Loops | None = None,
+    ) -> None:
+        self._agents = agents
+        self._find = find
+        self._running = running
+        self._clock = clock
+        self._publish = publish
+        self._called = called
+        self._loops = loops or Loops(clock)
+        self._guests: dict[str, _Guest] = {}
+        self._changed = Signal()
+        self._looking: asyncio.Task[None] | None = None
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    # Life
+
+    async def open(self) -> None:
+        """Look who answers, now and until ``close``."""
+        self._looking = self._loops.start("guests without an agent", self._look_again_and_again)
+
+    async def close(self) -> None:
+        """End the looking."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    def on_event(self, event: Event) -> None:
+        """Look again at a machine to which something has happened (a ``Publish``)."""
+        if event.kind.group is EventGroup.MACHINE:
+            if (guest := self._guests.get(event.about)) is not None:
+                guest.due, guest.retry_s = 0.0, _FIRST_RETRY_S
+            self._changed.set()
+
+    # Questions
+
+    async def connected(
+        self, machine: str, *, timeout: float, other_boot_than: str = "", told: float | None = None
+    ) -> GuestAgent:
+        """Return a live session, or raise ``AgentError`` when none came in ``timeout`` seconds."""
+        give_up = self._clock.monotonic() + timeout
+        told = timeout if told is None else told
+        while True:
+            if not self._agents.is_connected(machine):
+                session = await self._try(machine)
+                if session is not None and session.hello.boot_id != other_boot_than:
+                    return session
+            left = max(0.0, give_up - self._clock.monotonic())
+            turn_s = left if self._agents.is_connected(machine) else min(left, _TURN_S)
+            try:
+                return await self._agents.connected(
+                    machine, timeout=turn_s, other_boot_than=other_boot_than, told=told
+                )
+            except AgentQuarantined:
+                raise
+            except AgentError as silent:
+                if left <= turn_s:
+                    raise self._both(machine, silent) from silent
+
+    def is_connected(self, machine: str) -> bool:
+        """Whether somebody in the guest answers now, as far as is known."""
+        return self.way(machine) is not None
+
+    def way(self, machine: str) -> GuestWay | None:
+        """How the guest is reached now."""
+        if self._agents.is_connected(machine):
+            return GuestWay.TASK_AGENT
+        guest = self._guests.get(machine)
+        return GuestWay.QEMU_GUEST_AGENT if guest is not None and guest.boot_id else None
+
+    def silence(self, machine: str) -> AgentError | None:
+        """Why nobody in the guest answers, where more is known than that."""
+        guest = self._guests.get(machine)
+        return None if guest is None or self.is_connected(machine) else guest.error
+
+    def limits(self, machine: str) -> tuple[str, ...]:
+        """What cannot be done or told in this guest as it is reached now, a sentence each."""
+        guest = self._guests.get(machine)
+        return guest.limits if guest is not None and self.way(machine) is GuestWay.QEMU_GUEST_AGENT else ()
+
+    def heartbeat(self, machine: str) -> int | None:
+        """Percent of the task agent's heartbeats of the last minute."""
+        return self._agents.heartbeat(machine)
+
+    # Machinery
+
+    async def _try(self, machine: str) -> KitSession | None:
+        """A session with the guest's kit, where there is one to be had."""
+        try:
+            return await self._meet(machine)
+        except AgentError:
+            return None
+        except InnkeeperError as error:  # the host is away, or the machine is gone
+            self._lose(machine, AgentError(error.sentence, machine=self._called(machine)))
+            return None
+
+    async def _meet(self, machine: str) -> KitSession | None:
+        guest = self._guests.setdefault(machine, _Guest())
+        if self._clock.monotonic() < guest.left_to_agent:
+            return None
+        commands = await self._find(machine)
+        if commands is None:
+            return None
+        async with guest.lock:
+            try:
+                session = await self._greet(machine, guest, commands)
+            except AgentError as error:
+                self._lose(machine, error)
+                raise
+        self._note(machine, guest, session)
+        return session
+
+    async def _greet(self, machine: str, guest: _Guest, commands: GuestCommands) -> KitSession:
+        name = self._called(machine)
+        if guest.kit is None:
+            refuse_blocked(name, await commands.allowed())
+            guest.kit = await asyncio.to_thread(kit_for, name, await commands.facts())
+        answers = KitAnswers(name, guest.kit, commands)
+        try:
+            greeting = read_kit_hello(await answers.ask("hello", timeout=_HELLO_S))
+        except Unbelievable as lie:
+            raise answers.liar(lie) from lie
+        if commands.has_agent_port and greeting.has_task_agent:
+            guest.left_to_agent = self._clock.monotonic() + _LEFT_TO_AGENT_S
+            raise AgentError(
+                f"The task agent is installed in the guest of {name}, and does not answer.",
+                machine=name,
+                advice=f"See why, or install it anew: innkeeper machine prepare {name} --force",
+                way_out=f"innkeeper machine prepare {name} --force",
+            )
+        return KitSession(answers, greeting, self._clock)
+
+    def _note(self, machine: str, guest: _Guest, session: KitSession) -> None:
+        is_news = guest.boot_id != session.hello.boot_id
+        guest.boot_id, guest.error, guest.limits = session.hello.boot_id, None, tuple(session.limits)
+        guest.retry_s, guest.due = _FIRST_RETRY_S, self._clock.monotonic() + _PING_S
+        if is_news and not self._agents.is_connected(machine):
+            hello = session.hello
+            self._tell(EventKind.AGENT_CONNECTED, machine, boot_id=hello.boot_id, plugin=hello.plugin_name)
+
+    def _lose(self, machine: str, error: AgentError | None) -> None:
+        guest = self._guests.setdefault(machine, _Guest())
+        had_answered, guest.boot_id, guest.kit, guest.error = bool(guest.boot_id), "", None, error
+        if had_answered and not self._agents.is_connected(machine):
+            self._tell(
+                EventKind.AGENT_LOST,
+                machine,
+                reason="the machine does not run" if error is None else str(error),
+            )
+
+    def _tell(self, kind: EventKind, machine: str, **data: str) -> None:
+        self._publish(Event(kind=kind, subject=machine, at=self._clock.now(), data=data))
+
+    def _both(self, machine: str, silent: AgentError) -> AgentError:
+        """Why neither a task agent nor a kit answers."""
+        reason = self.silence(machine)
+        if reason is None:
+            return silent
+        return AgentError(
+            f"{silent.sentence} Nor does its guest answer through qemu-guest-agent: {reason.sentence}",
+            machine=silent.machine,
+            code=silent.code,
+            advice=reason.advice,
+            way_out=reason.way_out,
+        )
+
+    async def _look_again_and_again(self) -> None:
+        while True:
+            try:
+                running = set(await self._running())
+            except InnkeeperError:
+                running = set(self._guests)  # a host that does not answer: its guests go on
+            for machine in self._guests.keys() - running:
+                self._lose(machine, None)
+                del self._guests[machine]
+            await asyncio.gather(*(self._visit(machine) for machine in running))
+            if await self._changed.wait_within(self._clock, _LOOK_S):
+                await self._clock.sleep(_SOON_S)
+
+    async def _visit(self, machine: str) -> None:
+        """Look at one guest, where it is its turn."""
+        guest = self._guests.setdefault(machine, _Guest())
+        now = self._clock.monotonic()
+        if self._agents.is_connected(machine):
+            guest.boot_id, guest.left_to_agent = "", now + _LEFT_TO_AGENT_S
+            return
+        if now < guest.due or guest.lock.locked():
+            return
+        guest.due, guest.retry_s = now + guest.retry_s, min(2 * guest.retry_s, _LAST_RETRY_S)
+        async with self._slots:
+            if guest.boot_id:
+                await self._ping(machine, guest)
+            else:
+                await self._try(machine)
+
+    async def _ping(self, machine: str, guest: _Guest) -> None:
+        try:
+            commands = await self._find(machine)
+            if commands is not None:
+                await commands.ping()
+                guest.retry_s, guest.due = _FIRST_RETRY_S, self._clock.monotonic() + _PING_S
+        except InnkeeperError as error:
+            self._lose(machine, AgentError(error.sentence, machine=self._called(machine)))

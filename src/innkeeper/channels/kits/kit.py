@@ -1,0 +1,117 @@
+"""The kits that there are, and which one a guest takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib import resources
+
+from innkeeper.errors import AgentError, ErrorCode
+from innkeeper.wire.guest_facts import GuestFacts
+
+#: The parts of the Linux kit, in the order in which they make one file.
+_LINUX_PARTS = (
+    "head.sh",
+    "words.sh",
+    "run.sh",
+    "cause.sh",
+    "locks.sh",
+    "apt.sh",
+    "worker.sh",
+    "updates.sh",
+    "health.sh",
+    "guest.sh",
+    "verbs.sh",
+)
+#: What a kit cannot do without.
+NEEDED = ("guest-exec", "guest-exec-status", "guest-file-open", "guest-file-write", "guest-file-close")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Kit:
+    """A program for one family of guests, as it is put into them."""
+
+    #: For people and paths: ``linux``.
+    name: str
+    #: Whether it is for this guest.
+    fits: Callable[[GuestFacts], bool]
+    #: What it is made of.
+    content: bytes
+    #: Where it lies in the guest: a directory of root's alone. Its name is that of its content.
+    directory: str
+    ending: str
+    #: What stands before the file in the command that runs it.
+    interpreter: Sequence[str]
+    #: Make the directory; and put a file that has arrived under the first path in the place of the second.
+    make_directory: Callable[[str], Sequence[str]]
+    settle: Callable[[str, str], Sequence[str]]
+
+    @property
+    def path(self) -> str:
+        """The file in the guest."""
+        return f"{self.directory}/{self.name}-{hashlib.sha256(self.content).hexdigest()[:16]}{self.ending}"
+
+    def command(self, verb: str, *arguments: str) -> Sequence[str]:
+        """The command that asks one question."""
+        return [*self.interpreter, self.path, verb, *arguments]
+
+
+@functools.cache
+def linux_kit() -> Kit:
+    """Return the kit for Linux, whatever the distribution."""
+    parts = resources.files("innkeeper.channels.kits").joinpath("linux")
+    content = b"\n".join(parts.joinpath(name).read_bytes() for name in _LINUX_PARTS)
+    return Kit(
+        name="linux",
+        fits=lambda facts: facts.os_id != "mswindows" and "bsd" not in facts.os_id.lower(),
+        content=content,
+        directory="/var/lib/innkeeper/kit",
+        ending=".sh",
+        interpreter=("/bin/sh",),
+        make_directory=lambda directory: ("/bin/mkdir", "-p", "-m", "700", directory),
+        settle=lambda arrived, path: ("/bin/mv", "-f", arrived, path),
+    )
+
+
+def kits() -> Sequence[Kit]:
+    """Return all kits, in the order in which they are tried."""
+    return (linux_kit(),)
+
+
+def kit_for(machine: str, facts: GuestFacts) -> Kit:
+    """Return the kit that fits a guest. Raises ``AgentError`` where there is none."""
+    found = next((kit for kit in kits() if kit.fits(facts)), None)
+    if found is None:
+        raise AgentError(
+            f"{facts.os_name or facts.os_id} in {machine} cannot be updated through qemu-guest-agent.",
+            machine=machine,
+            code=ErrorCode.ERROR_NOT_SUPPORTED,
+            advice="Update it by hand.",
+        )
+    return found
+
+
+def refuse_blocked(machine: str, allowed: Mapping[str, bool]) -> None:
+    """Raise ``AgentError`` where the guest's qemu-guest-agent may not do what kits need."""
+    blocked = [command for command in NEEDED if not allowed.get(command, False)]
+    if blocked:
+        raise AgentError(
+            f"qemu-guest-agent in {machine} may not do what an update takes: {', '.join(blocked)}.",
+            machine=machine,
+            code=ErrorCode.E_ACCESSDENIED,
+            advice=_advice_for(blocked),
+            way_out=f"innkeeper machine prepare {machine}",
+        )
+
+
+def _advice_for(blocked: Collection[str]) -> str:
+    """The lines to change, by the releases of RHEL and its kin, which block these commands as delivered."""
+    names = ",".join(blocked)
+    return (
+        "In the guest, change /etc/sysconfig/qemu-ga, then: systemctl restart qemu-guest-agent. RHEL 9.4 and "
+        f"later, and 10: add {names} to --allow-rpcs= in FILTER_RPC_ARGS. RHEL 9.2 and 9.3: take them out of "
+        "--block-rpcs=. Older ones: take them out of BLACKLIST_RPC. Other systems: see block-rpcs in "
+        "/etc/qemu/qemu-ga.conf. Or install the task agent by hand, which needs none of it."
+    )

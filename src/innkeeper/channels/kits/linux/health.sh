@@ -1,0 +1,235 @@
+# Health: facts to be compared with those of another moment.
+
+HEALTH_KINDS='*.service *.socket *.timer *.path *.mount *.swap *.automount *.scope'
+HEALTH_PROPERTIES=Id,Names,Job,ActiveState,SubState,Type,NRestarts,RemainAfterExit,UnitFileState,FragmentPath,SourcePath,Where,WantedBy,RequiredBy,TriggeredBy,Triggers,StateChangeTimestampMonotonic
+CHECK_S=60
+# What fits beside all else; of a part, the rest would look lost.
+MOST_DETAILS=4000
+MOST_DETAILS_BYTES=524288
+
+verb_health() {
+    find_backend
+    ask_systemd
+    units_of_users >"$T/user.units"
+    listeners >"$T/listeners"
+    list_mounts >"$T/mounts"
+    "${BACKEND}_complaints" >"$T/complaints"
+    failed_checks >"$T/checks.json"
+    : >"$T/lately"
+    [ "${1:-}" = history ] && failed_lately >"$T/lately"
+    if [ -s "$T/complaints" ]; then _sound=false; else _sound=true; fi
+    if is_marked || [ "$(line_of "$STATE/reboot-due")" = "$(boot_id)" ]; then _due=true; else _due=false; fi
+    _system=
+    if has_systemd; then
+        ask 20 systemctl is-system-running
+        _system=$(tail -n 1 "$T/asked")
+    fi
+    printf '{"health": {"boot_id": %s, "kernel": %s, "system_state": %s, "failed_units": %s, ' \
+        "$(json "$(boot_id)")" "$(json "$(uname -r)")" "$(json "$_system")" "$(json_lines "$T/failed.units" 2000)"
+    awk -F '\t' '{ print $1 ":" $2 ":" $3 }' "$T/listeners" | sort -u >"$T/places"
+    printf '"listeners": %s, ' "$(json_lines "$T/places" 2000)"
+    cut -f 1 "$T/mounts" >"$T/places"
+    printf '"mounts": %s, "package_database_ok": %s, "reboot_required": %s, "failed_checks": ' "$(json_lines "$T/places" 2000)" "$_sound" "$_due"
+    cat "$T/checks.json"
+    details >"$T/details"
+    if [ -s "$T/too.many" ] || [ "$(wc -c <"$T/details")" -gt $MOST_DETAILS_BYTES ]; then echo null >"$T/details"; fi
+    printf ', "details": '
+    cat "$T/details"
+    printf '}}\n'
+}
+
+details() {
+    unit_files >"$T/unit.files"
+    for _list in units.json unit.files listeners mounts complaints; do
+        [ "$(wc -l <"$T/$_list")" -gt $MOST_DETAILS ] && echo "$_list" >>"$T/too.many"
+    done
+    printf '{"uptime": %s, "units": [' "$(uptime_s)"
+    cat "$T/units.json" "$T/user.units" | awk '{ printf "%s%s", sep, $0; sep = ",\n" }'
+    printf '], "unit_files": %s, "listeners": ' "$(json_lines "$T/unit.files" $MOST_DETAILS)"
+    awk -F '\t' "$AWK_JSON"'{ printf "%s[%s, %s, %d, %s, %s]", (NR > 1 ? ",\n" : "["), js($1), js($2), $3, js($4), js($5) } END { printf "%s", (NR ? "]" : "[]") }' "$T/listeners"
+    printf ', "any_ports": %s, "mounts": ' "$(any_ports)"
+    awk -F '\t' "$AWK_JSON"'
+        $4 != "" || $1 == "/" { printf "%s[%s, %s, %s, %s, %s]", (n++ ? ",\n" : "["), js($1), js($2), $3, js($4), js($5) }
+        END { printf "%s", (n ? "]" : "[]") }' "$T/mounts"
+    printf ', "complaints": %s, "failed_lately": %s, "boots": []}' "$(json_lines "$T/complaints" 2000)" "$(json_lines "$T/lately" 2000)"
+}
+
+# What systemd says of each unit: units.json (a row a line), failed.units, mount.units (place, whose wish).
+ask_systemd() {
+    : >"$T/units.json"
+    : >"$T/failed.units"
+    : >"$T/mount.units"
+    has_systemd || return 0
+    set -f
+    ask 60 systemctl show --no-pager -p "$HEALTH_PROPERTIES" -- $HEALTH_KINDS
+    set +f
+    [ "$CODE" = 0 ] || refuse "systemctl show failed (exit code $CODE): $(tail -n 1 "$T/asked")"
+    awk -v now="$(line_of "$R/proc/uptime")" -v failed="$T/failed.units" -v mounts="$T/mount.units" "$AWK_JSON"'
+        function list(text, without,  parts, count, i, out) {
+            count = split(text, parts, " ")
+            for (i = 1; i <= count; i++) if (parts[i] != without) out = out (out == "" ? "" : ", ") js(parts[i])
+            return "[" out "]"
+        }
+        function truth(what) { return what ? "true" : "false" }
+        function number(text) { return text ~ /^[0-9]+$/ ? text : 0 }
+        function ends(  kind, job, wanted, enabled, kept, since, origin) {
+            if (p["Id"] == "" || p["Id"] in seen) { split("", p); return }
+            seen[p["Id"]] = 1
+            kind = p["Id"]; sub(/^.*\./, "", kind)
+            if (p["ActiveState"] == "failed") print p["Id"] > failed
+            if (kind == "mount" && p["Where"] != "") {
+                origin = p["SourcePath"] == "/etc/fstab" ? "fstab" : p["FragmentPath"] ~ /^\/run\// ? "generated" : p["FragmentPath"] != "" ? "unit" : ""
+                print p["Where"] "\t" origin > mounts
+            }
+            if (kind ~ /^(service|socket|timer|path)$/) {
+                job = number(p["Job"]) > 0
+                wanted = p["WantedBy"] != "" || p["RequiredBy"] != ""
+                enabled = p["UnitFileState"] ~ /^enabled/
+                kept = !(p["Type"] == "oneshot" && p["RemainAfterExit"] != "yes") && (wanted || enabled)
+                if (p["ActiveState"] != "inactive" || job || kept) {
+                    since = number(p["StateChangeTimestampMonotonic"]) / 1000000
+                    printf "[%s, %s, %s, %s, %s, %.0f, %s, %s, %s, %s, %s, %s, %d]\n", js(p["Id"]), list(p["Names"], p["Id"]), js(p["ActiveState"]), js(p["SubState"]), js(p["Type"]), number(p["NRestarts"]), truth(p["RemainAfterExit"] == "yes"), js(p["UnitFileState"]), truth(wanted), truth(p["TriggeredBy"] != ""), list(p["Triggers"], ""), truth(job), (since > 0 && now + 0 > since ? now - since : 0)
+                }
+            }
+            split("", p)
+        }
+        /^$/ { ends(); next }
+        { at = index($0, "="); if (at) p[substr($0, 1, at - 1)] = substr($0, at + 1) }
+        END { ends() }' "$T/asked" >"$T/units.json"
+    [ -s "$T/failed.units" ] && sort -u -o "$T/failed.units" "$T/failed.units"
+    return 0
+}
+
+unit_files() {
+    for _dir in etc/systemd/system run/systemd/system usr/lib/systemd/system lib/systemd/system; do
+        ls -1 "$R/$_dir" 2>/dev/null
+    done | grep -E '\.(service|socket|timer|path)$' | sort -u
+}
+
+# The units that the journal has seen fail in the last week, in any boot.
+failed_lately() {
+    has_systemd && has journalctl || return 0
+    ask 60 journalctl -q --no-pager -o json --since -7d MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c MESSAGE_ID=be02cf6855d2428ba40df7e9d022f03d
+    [ "$CODE" = 0 ] || return 0
+    sed -n 's/.*"UNIT" *: *"\([^"\\]*\)".*/\1/p' "$T/asked" | sort -u | head -n 2000
+}
+
+# Rows of the services that start with the managers of users who linger, and whether they run.
+units_of_users() {
+    for _linger in "$R/var/lib/systemd/linger"/*; do
+        [ -e "$_linger" ] || continue
+        _user=${_linger##*/}
+        awk -F : -v name="$_user" '$1 == name { print $3 "\t" $6; exit }' "$R/etc/passwd" | while IFS="$TAB" read -r _uid _home; do
+            for _wants in "$R$_home/.config/systemd/user"/*.wants/*.service "$R/etc/systemd/user"/*.wants/*.service "$R/usr/lib/systemd/user"/*.wants/*.service "$R/lib/systemd/user"/*.wants/*.service; do
+                [ -e "$_wants" ] || [ -h "$_wants" ] || continue
+                printf '%s\n' "${_wants##*/}"
+            done | sort -u | while IFS= read -r _name; do
+                _group=$(find "$R/sys/fs/cgroup/user.slice/user-$_uid.slice/user@$_uid.service" "$R/sys/fs/cgroup/systemd/user.slice/user-$_uid.slice/user@$_uid.service" -type d -name "$_name" 2>/dev/null | head -n 1)
+                if [ -n "$_group" ] && [ -n "$(line_of "$_group/cgroup.procs")" ]; then _active='"active", "running"'; else _active='"inactive", "dead"'; fi
+                printf '[%s, [], %s, "simple", 0, false, "enabled", true, false, [], false, 0]\n' "$(json "user@$_uid.service/$_name")" "$_active"
+            done
+        done
+    done
+}
+
+any_ports() {
+    awk '{ if ($1 ~ /^[0-9]+$/ && $2 ~ /^[0-9]+$/) { printf "[%d, %d]", $1, $2; found = 1 } exit } END { if (!found) printf "[32768, 60999]" }' "$R/proc/sys/net/ipv4/ip_local_port_range" 2>/dev/null || printf '[32768, 60999]'
+}
+
+# Lines of protocol, address, port, unit, program: what listens, and whose it is.
+listeners() {
+    # Words of /proc/net are of the machine's own byte order.
+    _order=$(printf '\001\000' | od -An -tu2 | tr -d ' ')
+    for _protocol in tcp tcp6 udp udp6; do
+        [ -r "$R/proc/net/$_protocol" ] && awk -v protocol="${_protocol%6}" -v state="$(case $_protocol in tcp*) echo 0A ;; *) echo 07 ;; esac)" \
+            'FNR > 1 && $4 == state { print protocol, $2, $10 }' "$R/proc/net/$_protocol"
+    done >"$T/sockets"
+    [ -s "$T/sockets" ] || return 0
+    ls -l "$R/proc"/[0-9]*/fd 2>/dev/null | awk '
+        /^\/.*:$/ { pid = $0; sub(/\/fd:$/, "", pid); sub(/^.*\//, "", pid); next }
+        / -> socket:\[/ { inode = $0; sub(/^.* -> socket:\[/, "", inode); sub(/\].*/, "", inode); print inode, pid }' >"$T/holders"
+    awk -v little="$([ "$_order" = 1 ] && echo 1)" -v proc="$R/proc" "$AWK_UNIT"'
+        function hex(text,  i, value) {
+            value = 0
+            for (i = 1; i <= length(text); i++) value = value * 16 + index("0123456789ABCDEF", substr(text, i, 1)) - 1
+            return value
+        }
+        # Bytes as they go over the wire.
+        function wire(digits,  out, i) {
+            if (!little) return digits
+            for (i = 1; i <= length(digits); i += 8)
+                out = out substr(digits, i + 6, 2) substr(digits, i + 4, 2) substr(digits, i + 2, 2) substr(digits, i, 2)
+            return out
+        }
+        function four(digits) { return hex(substr(digits, 1, 2)) "." hex(substr(digits, 3, 2)) "." hex(substr(digits, 5, 2)) "." hex(substr(digits, 7, 2)) }
+        function six(digits,  i, w, run, start, best, at, out) {
+            if (substr(digits, 1, 24) == "00000000000000000000FFFF") return "::ffff:" four(substr(digits, 25))
+            best = 1; at = 0; run = 0
+            for (i = 0; i <= 8; i++) {
+                w[i] = i < 8 ? tolower(substr(digits, 4 * i + 1, 4)) : "x"
+                sub(/^0+/, "", w[i])
+                if (w[i] == "") { if (!run) start = i; run++; if (run > best) { best = run; at = start + 1 } } else run = 0
+            }
+            for (i = 0; i < 8; i++) {
+                if (at && i == at - 1) { out = out "::"; i += best - 1; continue }
+                out = out (out == "" || out ~ /::$/ ? "" : ":") (w[i] == "" ? "0" : w[i])
+            }
+            return out
+        }
+        FILENAME == ARGV[1] { if (!($1 in holder) || $2 + 0 < holder[$1] + 0) holder[$1] = $2; next }
+        {
+            split($2, where, ":")
+            digits = wire(where[1])
+            address = length(digits) == 8 ? four(digits) : six(digits)
+            unit = program = ""
+            if ($3 in holder) {
+                pid = holder[$3]
+                if (!(pid in units)) { units[pid] = unit_of(proc "/" pid "/cgroup"); programs[pid] = first_line(proc "/" pid "/comm") }
+                unit = units[pid]; program = programs[pid]
+            }
+            printf "%s\t%s\t%d\t%s\t%s\n", $1, address, hex(where[2]), unit, program
+        }' "$T/holders" "$T/sockets" | sort -u
+}
+
+# Lines of place, kind, whether it can only be read, whose wish, options of fstab; the uppermost of each place.
+list_mounts() {
+    [ -r "$R/etc/fstab" ] && cat "$R/etc/fstab" >"$T/fstab" || : >"$T/fstab"
+    awk -v table="$T/fstab" -v wanted="$T/mount.units" '
+        function octal(d) { return index("01234567", substr(d, 1, 1)) * 64 - 64 + (index("01234567", substr(d, 2, 1)) - 1) * 8 + index("01234567", substr(d, 3, 1)) - 1 }
+        function plain(text,  out) {
+            while (match(text, /\\[0-7][0-7][0-7]/)) {
+                out = out substr(text, 1, RSTART - 1) sprintf("%c", octal(substr(text, RSTART + 1, 3)))
+                text = substr(text, RSTART + 4)
+            }
+            return out text
+        }
+        BEGIN {
+            while ((getline line < table) > 0)
+                if (line !~ /^[ \t]*#/ && split(line, f, " ") > 3) { options[plain(f[2])] = f[4]; named[plain(f[2])] = 1 }
+            while ((getline line < wanted) > 0) { split(line, f, "\t"); origin[f[1]] = f[2] }
+        }
+        $3 ~ /^(autofs|overlay|squashfs|nsfs|fuse\.portal|tracefs|binfmt_misc)$/ { next }
+        {
+            place = plain($2)
+            gsub(/[\t\n]/, " ", place)
+            if (place ~ /^\/run\/user\//) next
+            row[place] = $3 "\t" (("," $4 ",") ~ /,ro,/ ? "true" : "false") "\t" (place in named ? "fstab" : origin[place]) "\t" options[place]
+        }
+        END { for (place in row) print place "\t" row[place] }' "$R/proc/self/mounts" | sort
+}
+
+# The checks of the administrator that fail, as a JSON object; what only wants to be known of is named as such.
+failed_checks() {
+    printf '{'
+    _comma=
+    for _script in "$R/etc/innkeeper/health/required.d"/* "$R/etc/innkeeper/health/wanted.d"/*; do
+        [ -f "$_script" ] && [ -x "$_script" ] || continue
+        ask $CHECK_S "$_script"
+        [ "$CODE" = 0 ] && continue
+        _words=$(tail -c 1000 "$T/asked" | tr '\n' ' ')
+        case $_script in *wanted.d/*) _kind="wanted: " ;; *) _kind= ;; esac
+        printf '%s%s: %s' "$_comma" "$(json "$_kind${_script##*/}")" "$(json "${_words:-exit code $CODE}")"
+        _comma=', '
+    done
+    printf '}'
+}

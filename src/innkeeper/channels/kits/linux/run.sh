@@ -1,0 +1,189 @@
+# Runs: a step of an update in a directory, with all that is known of it; and programs that are listened to.
+#
+# A step's directory has: request (there once all else is), context, label, attempt; since (boot and uptime of
+# its begin), pid (of its worker: number, start time, boot), state (status, percent, text), log, packages, end
+# (how it ended, whether unchanged, text), cancel (there when it is to stop).
+
+KEPT_UPDATES=32
+# How long a worker may take to begin, in seconds.
+START_S=120
+MAX_LOG_BYTES=1048576
+
+directory_of() {
+    _hash=$(printf '%s' "$1" | sha256sum)
+    _hash=${_hash%% *}
+    printf '%s/updates/%.32s' "$STATE" "$_hash"
+}
+
+# When a process began, in ticks after the boot; empty where it is gone.
+start_time() {
+    [ -r "/proc/$1/stat" ] || return 0
+    # The name, in parentheses, may hold anything.
+    sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | awk '{ print $20; exit }'
+}
+
+# Whether the worker of a step is at it.
+is_held() {
+    [ -s "$1/pid" ] || return 1
+    read -r _pid _start _boot <"$1/pid"
+    [ "$_boot" = "$(boot_id)" ] && [ -n "$_start" ] && [ "$(start_time "$_pid")" = "$_start" ]
+}
+
+# Whether no worker has taken a step up in time, or its guest went down before one could.
+is_overdue() {
+    [ -e "$1/pid" ] && return 1
+    read -r _boot _up <"$1/since" 2>/dev/null || return 0
+    [ "$_boot" != "$(boot_id)" ] || [ $(($(uptime_s) - _up)) -gt $START_S ]
+}
+
+# How a step ended; settles what has died meanwhile. Sets END (empty while it goes on), UNCHANGED and TEXT.
+look_at() {
+    END= UNCHANGED=false TEXT=
+    if [ ! -s "$1/end" ]; then
+        # Asked before its end is read: a worker that ends between has written one.
+        if [ -e "$1/pid" ]; then is_held "$1" && return; else is_overdue "$1" || return; fi
+        if [ ! -s "$1/end" ]; then
+            settle_dead "$1"
+        fi
+    fi
+    { read -r END; read -r UNCHANGED; IFS= read -r TEXT; } <"$1/end"
+}
+
+settle_dead() {
+    _boot=
+    if [ -e "$1/pid" ]; then
+        read -r _pid _start _boot <"$1/pid"
+        if [ "$_boot" != "$(boot_id)" ]; then
+            _words="The guest went down in the middle of it."
+        else
+            _words="The program that does it has died."
+        fi
+        printf 'failed\nfalse\n%s\n' "$_words" | put_durably "$1/end"
+    else
+        printf 'failed\ntrue\n%s\n' "It never began: the guest went down, or could start no program." | put_durably "$1/end"
+    fi
+}
+
+# Begin a step in a directory that this call has just made: context from standard input.
+begin_step() { # DIRECTORY LABEL IDENTIFIER ATTEMPT
+    cat >"$1/context"
+    printf '%s %s\n' "$(boot_id)" "$(uptime_s)" >"$1/since"
+    printf '%s\n' "$2" >"$1/label"
+    printf '%s\n' "$3" >"$1/identifier"
+    printf '%s\n' "$4" >"$1/attempt"
+    : >"$1/log"
+    : | put_durably "$1/request"
+    detach "$1"
+}
+
+# Start the worker of a step where neither the end nor a restart of qemu-guest-agent reaches it.
+detach() {
+    _unit="innkeeper-update-$(printf '%s' "$1" | sha256sum | cut -c 1-16)"
+    if has_systemd && has systemd-run; then
+        # What systemd-run starts is no child of the agent's; older ones do not know all of these words.
+        systemd-run --quiet --collect --unit="$_unit" -p TimeoutStopSec=900 -- /bin/sh "$SELF" work "$1" >/dev/null 2>&1 </dev/null && return
+        systemd-run --unit="$_unit" -- /bin/sh "$SELF" work "$1" >/dev/null 2>&1 </dev/null && return
+    fi
+    _apart=
+    has setsid && _apart=setsid
+    (
+        trap '' HUP
+        # Out of the agent's control group, where there is one.
+        for _group in "$R/sys/fs/cgroup" "$R/sys/fs/cgroup/unified"; do
+            [ -e "$_group/cgroup.procs" ] || continue
+            mkdir -p "$_group/innkeeper" 2>/dev/null && echo 0 >"$_group/innkeeper/cgroup.procs"
+        done 2>/dev/null
+        exec $_apart /bin/sh "$SELF" work "$1"
+    ) >/dev/null 2>&1 </dev/null &
+}
+
+# What the worker notes
+
+# The present step: a status' number, percent or null, words.
+note_state() {
+    [ -n "$RUN" ] || return 0
+    printf '%s\n%s\n%s\n' "$1" "$2" "$3" | put "$RUN/state"
+    STATUS=$1
+}
+
+note_progress() { # PERCENT TEXT
+    [ "$1 $2" = "${_progress:-}" ] && return
+    _progress="$1 $2"
+    note_state "$STATUS" "$1" "$2"
+}
+
+say() {
+    [ -n "$RUN" ] && printf '%s\n' "$1" >>"$RUN/log"
+    return 0
+}
+
+must_stop() { [ -n "$RUN" ] && [ -e "$RUN/cancel" ]; }
+
+# Programs
+
+# Run a program to its end; what it prints goes to $T/out and, as it comes, to the log. Sets CODE.
+#
+# It writes into a file: a daemon that it leaves behind may keep that open for ever.
+run() {
+    : >"$T/out"
+    : >"$T/status"
+    _seen=0
+    if has setsid; then
+        setsid "$@" </dev/null >"$T/out" 2>&1 3>>"$T/status" &
+    else
+        "$@" </dev/null >"$T/out" 2>&1 3>>"$T/status" &
+    fi
+    _child=$!
+    _stopped=
+    while kill -0 "$_child" 2>/dev/null; do
+        glance
+        follow
+        if [ -n "$MAY_STOP" ] && [ -z "$_stopped" ] && must_stop; then
+            _stopped=1
+            kill -TERM "-$_child" 2>/dev/null || kill -TERM "$_child" 2>/dev/null
+        fi
+    done
+    wait "$_child"
+    CODE=$?
+    follow
+    if [ -n "$_stopped" ] && [ "$CODE" != 0 ]; then
+        fail "It was stopped at the host's request."
+    fi
+}
+MAY_STOP=
+
+# Pass on what has been printed since the last time.
+follow() {
+    [ -n "$RUN" ] || return 0
+    _size=$(wc -c <"$T/out")
+    if [ "$_size" -gt "$_seen" ]; then
+        if [ "$(wc -c <"$RUN/log")" -lt $MAX_LOG_BYTES ]; then
+            # Progress bars end their lines with a carriage return.
+            tail -c "+$((_seen + 1))" "$T/out" | head -c $((_size - _seen)) | tr '\r\000' '\n ' >>"$RUN/log"
+        elif [ ! -e "$RUN/log.full" ]; then
+            : >"$RUN/log.full"
+            printf '\n(the rest is not passed on)\n' >>"$RUN/log"
+        fi
+        _seen=$_size
+    fi
+    watch_progress
+}
+
+# Run a program and keep what it prints in $T/asked; sets CODE. 124 where it takes longer than so many seconds.
+ask() {
+    _limit=$1
+    shift
+    within "$_limit" "$@" >"$T/asked" 2>&1 </dev/null
+    CODE=$?
+}
+
+expect() { # WHAT: fail where the last program did
+    [ "$CODE" = 0 ] || fail "$1 failed (exit code $CODE): $(cause "$T/out")"
+}
+
+expect_asked() {
+    [ "$CODE" = 0 ] || fail "$1 failed (exit code $CODE): $(cause "$T/asked")"
+}
+
+# What of an update's progress can be read while a program runs; package managers that can put theirs in.
+watch_progress() { :; }

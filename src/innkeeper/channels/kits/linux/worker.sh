@@ -1,0 +1,177 @@
+# The worker: does one step of an update, detached from whoever asked for it.
+
+find_backend() {
+    BACKEND=scripts
+    if has apt-get; then BACKEND=apt
+    elif has dnf; then BACKEND=dnf
+    elif has yum; then BACKEND=yum
+    elif has zypper; then BACKEND=zypper
+    elif has pacman; then BACKEND=pacman
+    elif has apk; then BACKEND=apk
+    fi
+}
+
+# What a package manager's part may leave out.
+scripts_look() { fail "Not looked for updates: this guest has no package manager that its kit knows (apt, dnf, yum, zypper, pacman, apk)."; }
+scripts_installed() { :; }
+scripts_complaints() { :; }
+scripts_needs_reboot() { [ -n "${SCRIPT_ASKED:-}" ]; }
+
+# The executables of update.d, sorted by name; the booking is in their environment.
+scripts_update() {
+    note_state 1 null "Looking for scripts"
+    INNKEEPER_LABEL=$(line_of "$RUN/label") INNKEEPER_IDENTIFIER=$(line_of "$RUN/identifier")
+    INNKEEPER_CONTEXT_FILE="$RUN/context" INNKEEPER_CONTEXT=$(head -c 16384 "$RUN/context" | tr -d '\000')
+    export INNKEEPER_LABEL INNKEEPER_IDENTIFIER INNKEEPER_CONTEXT_FILE INNKEEPER_CONTEXT
+    _any=
+    for _script in "$R/etc/innkeeper/agent/update.d"/*; do
+        [ -f "$_script" ] && [ -x "$_script" ] || continue
+        _any=1 ACTED=1 MAY_STOP=1
+        note_state 3 null "Running ${_script##*/}"
+        run "$_script"
+        MAY_STOP=
+        [ "$CODE" = 102 ] && SCRIPT_ASKED=1
+        case $CODE in
+        0 | 102) ;;
+        *) fail "${_script##*/} failed (exit code $CODE): $(cause "$T/out")" ;;
+        esac
+    done
+    [ -n "$_any" ] || fail "Not looked for updates: this guest has no package manager that its kit knows (apt, dnf, yum, zypper, pacman, apk), and no script in /etc/innkeeper/agent/update.d."
+}
+
+has_begun() { case $BACKEND in scripts) return 1 ;; *) "${BACKEND}_has_begun" ;; esac; }
+watch_progress() { case $BACKEND in scripts) ;; *) "${BACKEND}_progress" ;; esac; }
+
+# Lines of name and version, a package in several versions once.
+installed() {
+    "${BACKEND}_installed" | sort -u | awk -F '\t' '
+        $1 == name { version = version ", " $2; next }
+        { if (name != "") print name "\t" version; name = $1; version = $2 }
+        END { if (name != "") print name "\t" version }'
+}
+
+# What differs between two of these, as name, old, new.
+changes() {
+    awk -F '\t' '
+        FILENAME == ARGV[1] { old[$1] = $2; next }
+        { if (!($1 in old)) print $1 "\t\t" $2; else if (old[$1] != $2) print $1 "\t" old[$1] "\t" $2; new[$1] = 1 }
+        END { for (name in old) if (!(name in new)) print name "\t" old[name] "\t" }' "$1" "$2" | sort
+}
+
+count_of() {
+    _count=$(awk 'END { print NR }' "$1")
+    printf '%s package%s' "$_count" "$([ "$_count" = 1 ] || printf s)"
+}
+
+# The first names of lines, in a sentence.
+names_of() {
+    awk -F '\t' '
+        NR <= 10 { out = out (NR > 1 ? ", " : "") $1 }
+        END { printf "%s%s", out, (NR > 10 ? " and " NR - 10 " more" : "") }' "$1"
+}
+
+left() {
+    [ -s "$T/held" ] && printf '; held back: %s' "$(names_of "$T/held")"
+    [ -s "$T/unseen" ] && printf '; not looked at: %s' "$(awk '{ printf "%s%s", sep, $0; sep = "; " }' "$T/unseen")"
+}
+
+# Three answers that are not the same: nothing to do, held back, and not looked.
+summary() {
+    if [ -s "$1" ]; then printf '%s changed' "$(count_of "$1")"
+    elif [ -s "$T/held" ] || [ -s "$T/unseen" ]; then printf 'Nothing was updated'
+    else printf 'Nothing had to be updated'; fi
+    left
+}
+
+is_marked() { [ -e "$R/run/reboot-required" ] || [ -e "$R/run/reboot-needed" ]; }
+
+wants_reboot() {
+    case $REBOOT in
+    always) return 0 ;;
+    never) return 1 ;;
+    esac
+    "${BACKEND}_needs_reboot" || is_marked
+}
+
+# Note how the step ended; nothing follows.
+finish() { # END UNCHANGED TEXT
+    [ "$BACKEND" = apt ] && apt_unquiet
+    printf '%s\n%s\n%s\n' "$1" "$2" "$(printf '%s' "$3" | tr '\n\t' '  ' | cut -c 1-2000)" | put_durably "$RUN/end"
+    exit 0
+}
+
+# The step has failed, with a sentence for a person; in a question, that is its answer.
+fail() {
+    [ -n "$RUN" ] || refuse "$1"
+    trap - TERM
+    _sentence=$1
+    note_changes
+    if [ -n "$ACTED" ]; then _unchanged=false; else _unchanged=true; fi
+    finish failed $_unchanged "$_sentence"
+}
+
+# What the update has changed so far.
+note_changes() {
+    [ -e "$T/before" ] || return 0
+    installed >"$T/after"
+    changes "$T/before" "$T/after" | put "$RUN/packages"
+    [ -s "$RUN/packages" ] && ACTED=1
+    return 0
+}
+
+work() {
+    RUN=$1
+    [ -e "$RUN/request" ] || exit 1
+    # There is one worker, whoever starts a second.
+    mkdir "$RUN/worker" 2>/dev/null || exit 0
+    printf '%s %s %s\n' "$$" "$(start_time $$)" "$(boot_id)" | put "$RUN/pid"
+    scratch
+    cd / || exit 1
+    ACTED= STATUS=1 IS_PREPARED= MUST_REPAIR=
+    : >"$T/held"
+    : >"$T/unseen"
+    find_backend
+    # The guest goes down, or somebody stops the unit.
+    trap 'fail "It was stopped in the middle of it."' TERM
+    take_context "$RUN/context" || fail "$WHY"
+    case ${RUN##*/} in
+    prepare) work_prepare ;;
+    *) work_update ;;
+    esac
+}
+
+# Do all that needs no undo point, and say whether there is anything to do under one.
+work_prepare() {
+    "${BACKEND}_prepare"
+    [ -s "$T/planned" ] && head -n 200 "$T/planned" | put "$RUN/packages"
+    if [ -n "$MUST_REPAIR" ]; then
+        finish ready false "The package database has to be repaired first."
+    elif [ -s "$T/planned" ]; then
+        finish ready false "Downloaded: $(names_of "$T/planned")$(left)."
+    elif wants_reboot; then
+        finish ready false "$(summary /dev/null); a reboot is due."
+    else
+        finish nothing false "$(summary /dev/null)."
+    fi
+}
+
+work_update() {
+    _ready=
+    [ -r "${RUN%/*}/prepare/end" ] && read -r _ready <"${RUN%/*}/prepare/end"
+    [ "$_ready" = ready ] && IS_PREPARED=1
+    "${BACKEND}_complaints" >"$T/complaints"
+    installed >"$T/before"
+    "${BACKEND}_update"
+    note_changes
+    "${BACKEND}_complaints" | grep -v -x -F -f "$T/complaints" >"$T/worse"
+    if [ -s "$T/worse" ]; then
+        _more=$(awk 'END { if (NR > 1) print " (and " NR - 1 " more)" }' "$T/worse")
+        fail "The package database is worse than before: $(head -n 1 "$T/worse")$_more"
+    fi
+    if wants_reboot; then
+        boot_id | put "$STATE/reboot-due"
+        finish success false "$(summary "$RUN/packages"); a reboot is due."
+    else
+        finish success false "$(summary "$RUN/packages")."
+    fi
+}
