@@ -232,9 +232,12 @@ class FleetNight:
         for number, peer in enumerate(self.peers):
             own = set(map(host_name, self._plan.hosts_of(number)))
             with peer.connect() as inn:
-                for machine in self._machines_of(own, inn):
-                    inn.machines[machine.name].updates.book(label="Night", identifier=_IDENTIFIER)
-                    states[machine.name] = machine.state.name
+                states |= {machine.name: machine.state.name for machine in self._machines_of(own, inn)}
+                for host in sorted(own):
+                    lines = inn.machines.select(f"host:{host}").book_updates(
+                        label="Night", identifier=_IDENTIFIER
+                    )
+                    assert not [line for line in lines if line.code]
         with self.peers[0].connect() as inn:
             opens = inn.read().now.astimezone(dt.UTC).replace(second=0, microsecond=0)
             length = dt.timedelta(hours=self._plan.window_hours)

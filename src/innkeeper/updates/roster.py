@@ -230,7 +230,13 @@ class Roster:
 
     async def refresh(self, host: str) -> None:
         """Ask a host for those of its booked machines that have changed; for unknown ones, every host."""
-        names = [name for name in self._stale if self.host_of(name) == host]
+        names = {name for name in self._stale if self.host_of(name) == host}
+        # Asking every host here for each of these costs by the whole inn. Should one come, a list shows it.
+        strangers = {name for name in names if self._is_of_another_server(name)}
+        self._stale -= strangers
+        for name in strangers:
+            self._put_machine(name, None)
+        names -= strangers
         if len(names) > _MANY:
             await self._read_machines()
             return
@@ -415,6 +421,16 @@ class Roster:
             return machine
         there = self._hosts.places.with_key(name)
         return None if there is not None and self._hosts.places.is_elsewhere(there) else machine
+
+    def _is_of_another_server(self, key: str) -> bool:
+        """Whether a machine's host is none of those here, and none of those has been seen with it."""
+        host_id, _, uuid = key.partition("/")
+        places = self._hosts.places
+        return (
+            bool(uuid)
+            and host_id not in {host.id for host in self._hosts.hosts.values()}
+            and all(map(places.is_elsewhere, places.with_uuid(uuid)))
+        )
 
     def _wanted(self) -> list[str]:
         return [name for names in self._on_host.values() for name in names]
