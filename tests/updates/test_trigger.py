@@ -7,7 +7,8 @@ import contextlib
 import dataclasses
 import datetime as dt
 import itertools
-from collections.abc import AsyncIterator, Mapping
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -374,6 +375,37 @@ async def test_what_no_event_tells_of_is_found(night: Night) -> None:
         await night.until(4)
     started = [event for event in night.events if event.kind == EventKind.UPDATE_STARTED]
     assert len(started) == 1
+
+
+async def test_bookings_of_other_servers_machines_cost_no_look_at_the_hosts_here(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them was looked for on every host here: a look cost by the machines of the whole inn."""
+    await night.add(MachineState.RUNNING)
+    await night.book_update()
+    pattern = await night.bookings.get("web-1", "u")
+    lists = 0
+    (here,) = night.machines.hosts.values()
+    ask = here.inventory.list
+
+    async def counted() -> Sequence[Machine]:
+        nonlocal lists
+        lists += 1
+        return await ask()
+
+    monkeypatch.setattr(here.inventory, "list", counted)
+    async with night.triggered():
+        await night.until(0.1)
+        before = lists
+        for number in range(50):
+            theirs = dataclasses.replace(pattern, machine=f"db-{number}", key=f"there/{uuid.uuid4()}")
+            await night.booking_store.put(theirs)
+            data = {"key": theirs.of, "machine": theirs.machine, "identifier": theirs.identifier}
+            night.publish(
+                Event(kind=EventKind.UPDATE_BOOKED, subject=theirs.machine, at=night.clock.now(), data=data)
+            )
+            await night.clock.advance(1)
+        assert lists - before < 10
 
 
 @pytest.mark.parametrize(
