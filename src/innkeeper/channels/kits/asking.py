@@ -22,7 +22,8 @@ class KitAnswers:
 
     def __init__(self, machine: str, kit: Kit, commands: GuestCommands) -> None:
         self.machine = machine
-        self._kit = kit
+        #: What it is.
+        self.kit = kit
         self._commands = commands
 
     async def ask(
@@ -30,8 +31,8 @@ class KitAnswers:
     ) -> Mapping[str, object]:
         """Ask, and read the JSON object that comes back. Raises ``AgentError`` for a refusal too."""
         end = await self._run(verb, *arguments, stdin=stdin, timeout=timeout)
-        if not end.stdout.strip():
-            # It is not there: a new guest, another version, or a roll back that took it with it.
+        if _is_missing(end):
+            # A new guest, another version, or a roll back that took it with it.
             await self.install()
             end = await self._run(verb, *arguments, stdin=stdin, timeout=timeout)
         answer = self._read(end)
@@ -41,7 +42,7 @@ class KitAnswers:
 
     async def install(self) -> None:
         """Put the kit into the guest; it is whole under its name, or not there."""
-        kit, commands = self._kit, self._commands
+        kit, commands = self.kit, self._commands
         await commands.run(kit.make_directory(kit.directory), stdin=_NO_INPUT, timeout=_INSTALL_S)
         arrived = f"{kit.path}.new"
         await commands.write_file(arrived, kit.content)
@@ -52,7 +53,7 @@ class KitAnswers:
             )
 
     async def _run(self, verb: str, *arguments: str, stdin: bytes, timeout: float) -> CommandEnd:
-        argv = self._kit.command(verb, *arguments)
+        argv = self.kit.command(verb, *arguments)
         return await self._commands.run(argv, stdin=stdin, timeout=timeout)
 
     def _read(self, end: CommandEnd) -> Mapping[str, object]:
@@ -84,9 +85,14 @@ class KitAnswers:
         return AgentError(
             sentence,
             machine=self.machine,
-            advice="Look into the guest, or install the task agent: "
-            f"innkeeper machine prepare {self.machine}",
+            advice=self.kit.advice(self.machine),
         )
+
+
+def _is_missing(end: CommandEnd) -> bool:
+    """Whether the kit is not there: a shell prints nothing then; PowerShell may print how it is called."""
+    answer = end.stdout.strip()
+    return not answer or (end.exit_code != 0 and not answer.startswith(b"{"))
 
 
 def _last_words(stderr: bytes) -> str:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import resources
 
+from innkeeper.channels.kits import powershell
 from innkeeper.errors import AgentError, ErrorCode
 from innkeeper.wire.guest_facts import GuestFacts
 
@@ -47,6 +48,10 @@ class Kit:
     #: Make the directory; and put a file that has arrived under the first path in the place of the second.
     make_directory: Callable[[str], Sequence[str]]
     settle: Callable[[str, str], Sequence[str]]
+    #: Whether there is a task agent for its guests, which does all that a kit cannot.
+    has_task_agent: bool = True
+    #: How the words of a question are written, so that they arrive as they are.
+    write_word: Callable[[str], str] = str
 
     @property
     def path(self) -> str:
@@ -55,7 +60,13 @@ class Kit:
 
     def command(self, verb: str, *arguments: str) -> Sequence[str]:
         """The command that asks one question."""
-        return [*self.interpreter, self.path, verb, *arguments]
+        return [*self.interpreter, self.path, verb, *map(self.write_word, arguments)]
+
+    def advice(self, machine: str) -> str:
+        """What may be done instead of asking the kit."""
+        if not self.has_task_agent:
+            return "There is no task agent for Windows: look into the guest."
+        return f"Look into the guest, or install the task agent: innkeeper machine prepare {machine}"
 
 
 @functools.cache
@@ -75,9 +86,32 @@ def linux_kit() -> Kit:
     )
 
 
+@functools.cache
+def windows_kit() -> Kit:
+    """Return the kit for Windows, from Windows Server 2016 and Windows 10 on; untried on Windows."""
+    return Kit(
+        name="windows",
+        fits=lambda facts: facts.os_id == "mswindows",
+        content=powershell.source(),
+        # Only administrators may write here, as against ProgramData, where anybody may be there first.
+        directory="C:/Program Files/Innkeeper/kit",
+        ending=".ps1",
+        interpreter=powershell.RUN_FILE,
+        make_directory=lambda directory: powershell.command(
+            f"[void](New-Item -ItemType Directory -Force -Path {powershell.quoted(directory)})"
+        ),
+        settle=lambda arrived, path: powershell.command(
+            f"Move-Item -Force -LiteralPath {powershell.quoted(arrived)} "
+            f"-Destination {powershell.quoted(path)}"
+        ),
+        has_task_agent=False,
+        write_word=powershell.word,
+    )
+
+
 def kits() -> Sequence[Kit]:
     """Return all kits, in the order in which they are tried."""
-    return (linux_kit(),)
+    return (linux_kit(), windows_kit())
 
 
 def kit_for(machine: str, facts: GuestFacts) -> Kit:

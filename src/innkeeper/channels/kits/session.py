@@ -267,8 +267,8 @@ class KitSession:
             f"{what}: {self._machine} is reached through qemu-guest-agent alone.",
             machine=self._machine,
             code=ErrorCode.VM_E_ADDITIONS_FEATURE_NOT_AVAIL,
-            advice=f"Install the task agent: innkeeper machine prepare {self._machine}",
-            way_out=f"innkeeper machine prepare {self._machine}",
+            advice=self._answers.kit.advice(self._machine),
+            way_out=f"innkeeper machine prepare {self._machine}" if self._answers.kit.has_task_agent else "",
         )
 
 

@@ -1,0 +1,22 @@
+"""A Windows guest of our own making for each test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kits.windows.guest import Guest
+from tests.kits.windows.machine import Windows
+
+
+@pytest.fixture
+def windows(tmp_path: Path) -> Windows:
+    """A server that runs, with nothing to update."""
+    return Windows(tmp_path)
+
+
+@pytest.fixture
+def guest(windows: Windows) -> Guest:
+    """The same, as the host asks it."""
+    return Guest(windows)
