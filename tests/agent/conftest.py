@@ -12,6 +12,10 @@ import pytest
 from innkeeper.machines.guest.bundle import BUNDLE_NAME, agent_bundle
 from tests.agent.managed import PacmanGuest, RpmGuest, Workshop
 from tests.agent.rig import Guest, Host, guest_of, host_of
+from tests.kits.rig import SHELLS
+
+#: Who does the work of an update: one promise for all.
+WORKERS = ("agent", *SHELLS)
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +47,11 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return Workshop(tmp_path_factory.mktemp("workshop"))
 
 
-@pytest.fixture
-def rpm_guest(workshop: Workshop, bundle: Path) -> Iterator[RpmGuest]:
-    """A guest with an empty repository of rpms."""
+@pytest.fixture(params=WORKERS)
+def rpm_guest(workshop: Workshop, bundle: Path, request: pytest.FixtureRequest) -> Iterator[RpmGuest]:
+    """A guest with an empty repository of rpms, that is updated by the agent, or by a kit."""
     with contextlib.closing(RpmGuest(workshop, bundle)) as guest:
+        guest.shell = SHELLS.get(request.param, ())
         yield guest
 
 
@@ -62,8 +67,9 @@ def dnf_plugins(guest_cache: Path) -> Path:
     return next(directory.glob("*.deb"))
 
 
-@pytest.fixture
-def pacman_guest(workshop: Workshop, bundle: Path) -> Iterator[PacmanGuest]:
-    """A guest of Arch's package manager with an empty repository."""
+@pytest.fixture(params=WORKERS)
+def pacman_guest(workshop: Workshop, bundle: Path, request: pytest.FixtureRequest) -> Iterator[PacmanGuest]:
+    """A guest of Arch's package manager with an empty repository, updated by the agent, or by a kit."""
     with contextlib.closing(PacmanGuest(workshop, bundle)) as guest:
+        guest.shell = SHELLS.get(request.param, ())
         yield guest

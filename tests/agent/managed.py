@@ -14,12 +14,14 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.agent.places import Places
 from innkeeper.agent.run import Request, Run
+from innkeeper.channels.kits.kit import linux_kit
+from tests.kits.rig import KIT_DIRECTORY
 
 #: Becomes root of the directory that is the first argument, and the program that is the rest.
 ENTER = (
@@ -135,6 +137,8 @@ class ManagedGuest:
         shutil.copy(bundle, self.root / "srv/agent.pyz")
         self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         self._steps = 0
+        #: The shell of its kit, where that does the work and not the agent.
+        self.shell: Sequence[str] = ()
 
     def write(self, path: str, text: str, mode: int = 0o644) -> Path:
         """Put a file into the guest."""
@@ -175,11 +179,29 @@ class ManagedGuest:
     ) -> Ended:
         """Have the agent's worker do a step, and read how it ended."""
         self._steps += 1
+        if self.shell:
+            return self._work_by_kit(backend, context, step, is_prepared)
         run = Run.of(Places(str(self.root)).runs, f"u{self._steps}", step)
         run.prepare(Request(step, backend, "", f"u{self._steps}", context, is_prepared=is_prepared))
         inside = "/" + os.path.relpath(run.path, self.root)
         self.call("/usr/bin/python3", "-I", "-S", "/srv/agent.pyz", "work", inside)
         return read_events(run)
+
+    def _work_by_kit(self, backend: str, context: bytes, step: str, is_prepared: bool) -> Ended:
+        """As the verb that begins a step would, but for this package manager, and in this process."""
+        update = f"{KIT_DIRECTORY}/updates/u{self._steps}"
+        kit = self.root / "srv/kit.sh"
+        kit.write_bytes(linux_kit().content)
+        directory = self.root / update / step
+        directory.mkdir(parents=True)
+        for name in ("label", "identifier", "attempt", "log", "request"):
+            (directory / name).write_text("")
+        (directory / "context").write_bytes(context)
+        if is_prepared:
+            self.write(f"{update}/prepare/end", "ready\n")
+        self.environment["INNKEEPER_BACKEND"] = backend
+        self.call(*(f"/usr/bin/{self.shell[0]}", *self.shell[1:]), "/srv/kit.sh", "work", f"/{update}/{step}")
+        return read_step(directory)
 
     @contextlib.contextmanager
     def until_waited_for(self, mark: Path) -> Iterator[None]:
@@ -187,9 +209,10 @@ class ManagedGuest:
         is_over = threading.Event()
 
         def watch() -> None:
-            events = f"{RUNS}/*/*/events"
+            events, logs = f"{RUNS}/*/*/events", f"{KIT_DIRECTORY}/updates/*/*/log"
             while not is_over.wait(0.1):
-                if any(b"Waiting for " in path.read_bytes() for path in self.root.glob(events)):
+                said = (*self.root.glob(events), *self.root.glob(logs))
+                if any(b"Waiting for " in path.read_bytes() for path in said):
                     break
             mark.unlink(missing_ok=True)
 
@@ -311,6 +334,20 @@ class PacmanGuest(ManagedGuest):
     def _index(self, *files: Path) -> None:
         database = self.repository / "updates.db.tar"
         subprocess.run(["repo-add", "-q", database, *files], check=True, capture_output=True)
+
+
+def read_step(directory: Path) -> Ended:
+    """Read what the worker of a kit wrote."""
+    end, unchanged, text = (directory / "end").read_text().splitlines()
+    packages = directory / "packages"
+    rows = [line.split("\t") for line in packages.read_text().splitlines()] if packages.exists() else []
+    return Ended(
+        end="reboot" if (end, "; a reboot is due." in text) == ("success", True) else end,
+        text=text,
+        packages={name.partition(".")[0]: (old, new) for name, old, new in rows},
+        unchanged=unchanged == "true",
+        output=(directory / "log").read_text(errors="replace"),
+    )
 
 
 def read_events(run: Run) -> Ended:

@@ -134,8 +134,9 @@ class KitHost:
         guest.environment["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"
         self._commands = LocalCommands(guest.root, guest.environment, SHELLS[shell])
 
-    async def session(self) -> GuestAgent:
+    async def session(self, other_boot_than: str = "") -> GuestAgent:
         """A session."""
+        assert not other_boot_than
         return await session_with(self._commands)
 
 

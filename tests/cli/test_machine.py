@@ -54,8 +54,9 @@ def test_json_has_the_documented_keys(service: Service) -> None:
     machines = json.loads(service.run("machine", "list", "--json").out)["machines"]
     assert set(machines[0]) == {
         "name", "uuid", "host", "state", "memory_mib", "vcpus", "disks", "autostart", "has_agent_port",
-        "has_guest_agent_port", "agent_connected", "task_id", "allowed", "labels", "undoable",
-        "can_be_maintained", "obstacle", "roll_back", "title", "host_id", "key", "also_on", "as_of",
+        "has_guest_agent_port", "agent_connected", "updates_through", "task_id", "allowed", "labels",
+        "undoable", "can_be_maintained", "obstacle", "roll_back", "title", "host_id", "key", "also_on",
+        "as_of",
     }  # fmt: skip
     assert {machine["state"] for machine in machines} <= {"RUNNING", "TURNED_OFF", "SAVED", "PAUSED"}
 

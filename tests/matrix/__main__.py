@@ -71,7 +71,7 @@ def main() -> int:
     place.clear()
     service = Service(place)
     place.settings.write_text(_SETTINGS)
-    _define(cases, image, place)
+    _define(cases, image, place, has_agent=not arguments.without_agent)
     tried: list[Tried] = []
     try:
         inn = service.start()
@@ -92,19 +92,20 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("cases", nargs="*", help="only these")
+    parser.add_argument("--without-agent", action="store_true", help="guests with qemu-guest-agent alone")
     parser.add_argument("--workers", type=int, default=2, help="how many guests at once")
     parser.add_argument("--place", default="/var/tmp/inn-matrix", help="where it all lies")
     parser.add_argument("--results", default="build/matrix.jsonl", help="a line of JSON for each case")
     return parser.parse_args()
 
 
-def _define(cases: Sequence[Case], image: GuestImage, place: Place) -> None:
+def _define(cases: Sequence[Case], image: GuestImage, place: Place, *, has_agent: bool) -> None:
     place.machines.mkdir(parents=True)
     settings = place.hypervisor / "etc"
     settings.mkdir(parents=True)
     (settings / "qemu.conf").write_text('stdio_handler = "file"\n')
-    base, how = guest.base_disk(image, place.root), how_they_run(image)
-    paths = [guest.define(case, image, base, place.machines, how) for case in cases]
+    base, how = guest.base_disk(image, place.root, has_agent=has_agent), how_they_run(image)
+    paths = [guest.define(case, image, base, place.machines, how, has_agent=has_agent) for case in cases]
     script = "; ".join(f"define {path}" for path in paths)
     subprocess.run(["virsh", "--quiet", "--connect", place.uri, script], check=True, capture_output=True)
 
@@ -191,7 +192,7 @@ def _ended_runs(inn: innkeeper.Inn, case: Case) -> Sequence[TaskMessage]:
 
 
 def _answers(machine: innkeeper.Machine) -> bool:
-    """Whether its task agent does: qemu-guest-agent is up long before it."""
+    """Whether somebody in it does who can update it."""
     return machine.read().agent_connected
 
 

@@ -39,6 +39,12 @@ echo 'deb [trusted=yes] file:/case/archive ./' >/etc/apt/sources.list.d/case.lis
 systemctl unmask systemd-journal-flush.service
 if ls /case/installed/*.deb >/dev/null 2>&1; then dpkg -i /case/installed/*.deb; fi
 """
+#: What a guest has of the task agent.
+_AGENT = (
+    "/etc/systemd/system/multi-user.target.wants/innkeeper-agent.service",
+    "/usr/local/lib/innkeeper/innkeeper-agent.pyz",
+)
+_AGENT_PORT = "    <channel type='unix'><target type='virtio' name='org.innkeeper.agent.0'/></channel>\n"
 _WANTS = "/etc/systemd/system/multi-user.target.wants/case.service"
 _DEFINITION = """\
 <domain type='{type}'>
@@ -76,8 +82,11 @@ _DEFINITION = """\
 """
 
 
-def base_disk(image: GuestImage, directory: Path) -> Path:
-    """Copy the demo's disk, with a unit that makes a guest what its case wants. No root is needed."""
+def base_disk(image: GuestImage, directory: Path, *, has_agent: bool = True) -> Path:
+    """Copy the demo's disk, with a unit that makes a guest what its case wants. No root is needed.
+
+    Without a task agent all is done through qemu-guest-agent.
+    """
     raw, base = directory / "base.raw", directory / "base.qcow2"
     _run("qemu-img", "convert", "-O", "raw", str(image.disk), str(raw))
     with tempfile.NamedTemporaryFile("w") as unit:
@@ -87,6 +96,7 @@ def base_disk(image: GuestImage, directory: Path) -> Path:
             f"write {unit.name} /etc/systemd/system/case.service",
             f"symlink {_WANTS} ../case.service",
             "rm /etc/systemd/system/multi-user.target.wants/innkeeper-demo-role.service",
+            *(() if has_agent else (f"rm {path}" for path in _AGENT)),
         )
         for command in commands:
             _run("debugfs", "-w", "-R", command, str(raw))
@@ -95,15 +105,18 @@ def base_disk(image: GuestImage, directory: Path) -> Path:
     return base
 
 
-def define(case: Case, image: GuestImage, base: Path, directory: Path, how: Acceleration) -> Path:
+def define(
+    case: Case, image: GuestImage, base: Path, directory: Path, how: Acceleration, *, has_agent: bool = True
+) -> Path:
     """Lay out one machine's disk, drive and definition; returns the definition's path."""
     disk, drive = directory / f"{case.name}.qcow2", directory / f"{case.name}.tar"
     _run("cp", "--sparse=always", str(base), str(disk))
     _pack(case, drive)
     kind = domain_type(how.accelerator)
     path = directory / f"{case.name}.xml"
+    definition = _DEFINITION if has_agent else _DEFINITION.replace(_AGENT_PORT, "")
     path.write_text(
-        _DEFINITION.format(
+        definition.format(
             type=kind,
             cpu=processor_mode(kind),
             name=case.name,

@@ -12,6 +12,7 @@ import pytest
 
 from innkeeper.errors import ErrorCode, HypervisorError, MachineNotFound
 from innkeeper.hypervisor.simulated import disks as fake_disks
+from innkeeper.hypervisor.simulated.machines import SimulatedMachine
 from innkeeper.machines.machine import Disk, Machine, MachineState
 from innkeeper.machines.ports.disks import DiskStorage, ImageUser
 from innkeeper.machines.ports.host import Host
@@ -22,7 +23,7 @@ from innkeeper.updates.nights import Night, NightEntry
 from innkeeper.updates.policy import Policy, UndoPointPolicy
 from innkeeper.wire.checks import DiskUndo
 from innkeeper.wire.events import EventKind
-from innkeeper.wire.states import RollBack
+from innkeeper.wire.states import GuestWay, RollBack
 from tests.threads import in_thread
 from tests.updates.inn import PATIENT, Inn
 
@@ -82,8 +83,28 @@ async def test_a_machine_that_can_be_maintained_is_not_touched(inn: Inn, state: 
 
 
 async def break_port(inn: Inn) -> None:
-    """Take the agent's port."""
-    await inn.host.simulation.simulate("web-1", lambda m, _: setattr(m, "has_agent_port", False))
+    """Take the ports of both agents."""
+    await set_ports(inn, agent=False, guest_agent=False)
+
+
+async def set_ports(inn: Inn, *, agent: bool, guest_agent: bool) -> None:
+    """Give the machine these ports, and no other."""
+
+    def work(machine: SimulatedMachine, _: float) -> None:
+        machine.has_agent_port, machine.has_guest_agent_port = agent, guest_agent
+
+    await inn.host.simulation.simulate("web-1", work)
+
+
+async def test_a_machine_with_qemu_guest_agent_alone_can_be_maintained(inn: Inn) -> None:
+    """It is said that this is the way, what it lacks, and how the better agent comes."""
+    await inn.add(MachineState.RUNNING)
+    await set_ports(inn, agent=False, guest_agent=True)
+    check = await checks_of(inn).one("web-1")
+    assert (check.can_be_maintained, check.way) == (True, GuestWay.QEMU_GUEST_AGENT)
+    [note] = [note for note in check.notes if "qemu-guest-agent" in note]
+    assert "Its ports cannot be reached." in note
+    assert note.endswith("innkeeper machine prepare web-1")
 
 
 async def break_room(inn: Inn) -> None:
@@ -133,7 +154,7 @@ async def test_everything_in_the_way_is_said_at_once(inn: Inn) -> None:
 async def test_a_running_guest_without_its_agent_is_said(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> None:
     """The night waits for it no longer than half a minute, and one that is off is woken first."""
     await inn.add(MachineState.RUNNING)
-    await inn.host.simulation.simulate("web-1", lambda m, _: setattr(m, "has_agent_port", True))
+    await set_ports(inn, agent=True, guest_agent=True)
     checks = checks_of(inn)
     assert (await checks.one("web-1")).can_be_maintained
     monkeypatch.setattr(inn.agents, "is_connected", lambda _name: False)

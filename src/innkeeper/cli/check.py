@@ -107,7 +107,13 @@ def _of_one(check: MachineCheckMessage) -> RenderableType:
         parts += [Text(), made]
     parts += [
         Text(),
-        facts({"Host": check.host, "Roll back brings back": check.roll_back.words}),
+        facts(
+            {
+                "Host": check.host,
+                "Roll back brings back": check.roll_back.words,
+                "Updated": f"through {check.updates_through.words}" if check.updates_through else "",
+            }
+        ),
     ]
     return Group(*parts)
 

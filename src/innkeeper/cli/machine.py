@@ -20,7 +20,7 @@ from innkeeper.errors import InvalidArgument
 from innkeeper.wire.commands import Command
 from innkeeper.wire.host import HostAway
 from innkeeper.wire.messages import MachineList, MachineMessage
-from innkeeper.wire.states import MachineState
+from innkeeper.wire.states import GuestWay, MachineState
 from innkeeper.wire.virtual_pc import SELECTOR_WORDS, StartupOption
 
 
@@ -323,9 +323,12 @@ def _give(
 
 
 def _agent(machine: MachineMessage) -> Text:
+    if machine.updates_through is GuestWay.QEMU_GUEST_AGENT:
+        return Text("none; by QGA", style="cyan")
     if machine.agent_connected:
         return Text("answers", style="green")
-    return Text("silent", style="dim") if machine.has_agent_port else Text("no port", style="yellow")
+    has_port = machine.has_agent_port or machine.has_guest_agent_port
+    return Text("silent", style="dim") if has_port else Text("no port", style="yellow")
 
 
 def say_tonight(machine: MachineMessage) -> Text:
@@ -345,6 +348,7 @@ def _facts(machine: MachineMessage) -> dict[str, str]:
         "Memory": f"{machine.memory_mib:,} MiB",
         "CPUs": str(machine.vcpus),
         "Task agent": _agent(machine).plain,
+        "Updated": f"through {machine.updates_through.words}" if machine.updates_through else "",
         "Tonight": f"cannot be maintained: {machine.obstacle}"
         if machine.obstacle
         else say_tonight(machine).plain,

@@ -23,7 +23,7 @@ from innkeeper.tasks.task import Task, TaskFilter
 from innkeeper.updates.checks import Check, Checks
 from innkeeper.wire.events import Event, EventGroup, EventKind
 from innkeeper.wire.messages import MachineMessage
-from innkeeper.wire.states import RollBack
+from innkeeper.wire.states import GuestWay, RollBack
 
 #: Older than this, all hosts are asked again: beside the readers while they may wait no longer than …
 _FRESH_SECONDS: Final = 2.0
@@ -49,7 +49,8 @@ class Notice:
     """One machine and its description as JSON for each role that has asked."""
 
     machine: Machine
-    agent_connected: bool
+    #: How its guest is reached; ``None`` where nobody in it answers.
+    way: GuestWay | None
     task_id: int | None
     #: What was found when it was last looked at whether it can be maintained.
     check: Check | None = None
@@ -60,12 +61,12 @@ class Notice:
     )
 
     def is_current(
-        self, machine: Machine, agent_connected: bool, task_id: int | None, check: Check | None
+        self, machine: Machine, way: GuestWay | None, task_id: int | None, check: Check | None
     ) -> bool:
         """Whether the cached description still matches the machine."""
         return (
             (self.machine is machine or self.machine == machine)
-            and self.agent_connected is agent_connected
+            and self.way is way
             and self.task_id == task_id
             and verdict_of(self.check) == verdict_of(check)
         )
@@ -81,7 +82,7 @@ class Notice:
         """Return the machine as a message, with the operations that a caller may do with it."""
         return machine_message(
             self.machine,
-            agent_connected=self.agent_connected,
+            way=self.way,
             task_id=self.task_id,
             # Its own update is no obstacle to the next one: what holds it is shown instead.
             verdict=verdict_of(self.check if self.task_id is None else None),
@@ -304,14 +305,14 @@ class Board:
         state = visible_state(machine.state, kind)
         if state is not machine.state:
             machine = dataclasses.replace(machine, state=state)
-        connected = self._agents.is_connected(key)
+        way = self._agents.way(key)
         known = self._notices.get(key)
         check = self._checks.last(key)
-        if known is not None and known.is_current(machine, connected, task_id, check):
+        if known is not None and known.is_current(machine, way, task_id, check):
             return known
         notice = Notice(
             machine=machine,
-            agent_connected=connected,
+            way=way,
             task_id=task_id,
             check=check,
             roll_back=self._roll_back_of(machine),
@@ -323,7 +324,7 @@ class Board:
     def _hear_agent(self, notice: Notice) -> Notice:
         machine = notice.machine
         same_check = self._checks.last(machine.key) is notice.check
-        if same_check and self._agents.is_connected(machine.key) == notice.agent_connected:
+        if same_check and self._agents.way(machine.key) is notice.way:
             return notice
         return self._put(machine)
 

@@ -11,7 +11,7 @@ from innkeeper.updates.checks import Check
 from innkeeper.updates.nights import Night
 from innkeeper.updates.window import Occurrence, Window
 from innkeeper.wire import messages as wire
-from innkeeper.wire.states import RollBack, Weekday
+from innkeeper.wire.states import GuestWay, RollBack, Weekday
 
 #: Below this a guess at the time left says nothing.
 _LEAST_PERCENT = 3
@@ -20,7 +20,7 @@ _LEAST_PERCENT = 3
 def machine_message(
     machine: Machine,
     *,
-    agent_connected: bool,
+    way: GuestWay | None,
     task_id: int | None,
     verdict: tuple[bool | None, str] = (None, ""),
     allowed: tuple[str, ...] = (),
@@ -42,7 +42,8 @@ def machine_message(
         autostart=machine.autostart,
         has_agent_port=machine.has_agent_port,
         has_guest_agent_port=machine.has_guest_agent_port,
-        agent_connected=agent_connected,
+        agent_connected=way is not None,
+        updates_through=way,
         task_id=task_id,
         labels=machine.labels,
         undoable=machine.undoable,

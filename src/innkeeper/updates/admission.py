@@ -66,12 +66,23 @@ async def refuse_busy(machine: Machine, machines: Machines) -> None:
 
 
 def refuse_silent_agent(machine: Machine, agents: GuestAgents) -> None:
-    """Raises ``AgentError`` where a guest runs whose agent has no session: a run waits a moment for it only.
+    """Raises ``AgentError`` where a guest runs and nobody in it answers: a run waits a moment for it only.
 
     A machine that is off is woken first, and its agent is waited for.
     """
     if machine.state is not MachineState.RUNNING or agents.is_connected(machine.key):
         return
+    if (reason := agents.silence(machine.key)) is not None:
+        raise reason
+    if not machine.has_agent_port:
+        raise AgentError(
+            f"{machine.title} runs, and qemu-guest-agent in it does not answer; it has no other agent.",
+            machine=machine.title,
+            advice="Where it has just started, wait a minute and look again. Else see that qemu-guest-agent "
+            "is installed and runs in the guest. The task agent does more: "
+            f"innkeeper machine prepare {machine.title}",
+            way_out=f"innkeeper machine prepare {machine.title}",
+        )
     raise AgentError(
         f"{machine.title} runs, and its task agent does not answer.",
         machine=machine.title,
@@ -107,9 +118,10 @@ def _prepare(machine: Machine) -> str:
 
 
 def _refuse_no_port(machine: Machine) -> None:
-    if not machine.has_agent_port:
+    if not (machine.has_agent_port or machine.has_guest_agent_port):
         raise AgentError(
-            f"{machine.title} has no port for the task agent, so nothing in it can be asked to update.",
+            f"{machine.title} has no port for the task agent, and none for qemu-guest-agent, so nothing in "
+            "it can be asked to update.",
             machine=machine.title,
             advice=_prepare(machine),
             way_out=f"innkeeper machine prepare {machine.title}",

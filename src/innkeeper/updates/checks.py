@@ -36,7 +36,7 @@ from innkeeper.updates.nights import Night, NightEntry
 from innkeeper.updates.policy import Policy
 from innkeeper.wire.checks import DiskUndo
 from innkeeper.wire.events import Event, EventGroup, EventKind
-from innkeeper.wire.states import RollBack
+from innkeeper.wire.states import GuestWay, RollBack
 
 T = TypeVar("T")
 
@@ -78,6 +78,8 @@ class Check:
     disks: tuple[DiskCheck, ...]
     #: What a roll back will not undo.
     notes: tuple[str, ...]
+    #: How its guest is asked to update; ``None`` where nobody in it answers.
+    way: GuestWay | None = None
 
     @property
     def can_be_maintained(self) -> bool:
@@ -282,12 +284,12 @@ class Checks:
         try:
             refuse_silent_agent(machine, self._agents)
         except AgentError as error:
-            if machine.has_agent_port:
+            if machine.has_agent_port or machine.has_guest_agent_port:
                 obstacles = (*obstacles, Obstacle(target="", error=error))
         roll_back, notes = RollBack.NONE, (*found.plan.gaps, *found.unseen)
         if not obstacles:
             roll_back, obstacles, more = await self._roll_back(host, machine, found)
-            notes = (*notes, *more, *await _remarks(host, machine, found))
+            notes = (*notes, *more, *await _remarks(host, machine, found), *self._limits(machine))
         return Check(
             machine=machine.title,
             key=machine.key,
@@ -297,7 +299,15 @@ class Checks:
             obstacles=obstacles,
             disks=tuple(_disks(machine, found)),
             notes=notes,
+            way=self._agents.way(machine.key),
         )
+
+    def _limits(self, machine: Machine) -> Sequence[str]:
+        """What a machine lacks whose guest has no task agent, and how it gets one."""
+        limits = self._agents.limits(machine.key)
+        if self._agents.way(machine.key) is not GuestWay.QEMU_GUEST_AGENT:
+            return ()
+        return (f"It is updated through qemu-guest-agent. {' '.join(limits)}".strip(),)
 
     async def _roll_back(
         self, host: Host, machine: Machine, found: Examination

@@ -7,7 +7,7 @@ import enum
 from pydantic import AwareDatetime
 
 from innkeeper.wire.messages import Message
-from innkeeper.wire.states import RollBack
+from innkeeper.wire.states import GuestWay, RollBack
 
 
 class DiskUndo(enum.StrEnum):
@@ -61,6 +61,8 @@ class MachineCheckMessage(Message):
     disks: tuple[DiskCheckMessage, ...]
     #: What a roll back will not undo, and other remarks.
     notes: tuple[str, ...]
+    #: How the guest is asked to update; nothing where nobody in it answers now.
+    updates_through: GuestWay | None = None
 
 
 class SilentHostMessage(Message):

@@ -28,6 +28,7 @@ from innkeeper.errors import InvalidArgument
 from innkeeper.wire.documented_events import STATES, DocumentedEvent
 from innkeeper.wire.states import (
     CancelEffect,
+    GuestWay,
     LogLevel,
     MachineState,
     RollBack,
@@ -248,8 +249,10 @@ class MachineMessage(Message):
     autostart: bool
     has_agent_port: bool
     has_guest_agent_port: bool
-    #: The guest's task agent has a live session.
+    #: Somebody in the guest answers: its task agent, or qemu-guest-agent where there is none.
     agent_connected: bool
+    #: How the guest is asked to update; nothing where nobody in it answers now.
+    updates_through: GuestWay | None = None
     #: The live task that holds it.
     task_id: int | None
     #: The operations on it (``operation_id``) that the caller's role is enough for.

@@ -199,6 +199,9 @@ class KitAgents:
     def _note(self, machine: str, guest: _Guest, session: KitSession) -> None:
         is_news = guest.boot_id != session.hello.boot_id
         guest.boot_id, guest.error, guest.limits = session.hello.boot_id, None, tuple(session.limits)
+        if guest.kit is not None and guest.kit.has_task_agent:
+            better = f"The task agent does all of that: innkeeper machine prepare {self._called(machine)}"
+            guest.limits = (*guest.limits, better)
         guest.retry_s, guest.due = _FIRST_RETRY_S, self._clock.monotonic() + _PING_S
         if is_news and not self._agents.is_connected(machine):
             hello = session.hello

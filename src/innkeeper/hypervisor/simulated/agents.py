@@ -96,16 +96,26 @@ class FakeAgents:
         return found is not None and found[0].has_agent_up(found[1])
 
     def way(self, machine: str) -> GuestWay | None:
-        """By the task agent, where it answers."""
-        return GuestWay.TASK_AGENT if self.is_connected(machine) else None
+        """By the task agent where the machine has a port for one, else by qemu-guest-agent."""
+        found = self._find(machine)
+        if found is None or not self.is_connected(machine):
+            return None
+        has_port = found[0].machines[found[1]].has_agent_port
+        return GuestWay.TASK_AGENT if has_port else GuestWay.QEMU_GUEST_AGENT
 
     def silence(self, machine: str) -> AgentError | None:
         """Nothing more than that."""
         return None
 
     def limits(self, machine: str) -> tuple[str, ...]:
-        """None: a task agent can do all that there is."""
-        return ()
+        """What a simulated guest lacks without a task agent."""
+        found = self._find(machine)
+        if found is None or self.way(machine) is not GuestWay.QEMU_GUEST_AGENT:
+            return ()
+        return (
+            "Its ports cannot be reached.",
+            f"The task agent does all of that: innkeeper machine prepare {found[1]}",
+        )
 
     def heartbeat(self, machine: str) -> int | None:
         """All or none: simulated agents lose no ping."""
@@ -315,8 +325,13 @@ def _until_due(found: tuple[Simulation, str] | None, clock: Clock) -> float:
 
 
 def _is_up(machine: SimulatedMachine) -> bool:
-    running = machine.state is MachineState.RUNNING and not machine.frozen and machine.has_agent_port
-    return running and machine.memory is not None and machine.memory.agent_up
+    running = machine.state is MachineState.RUNNING and not machine.frozen
+    return (
+        running
+        and (machine.has_agent_port or machine.has_guest_agent_port)
+        and machine.memory is not None
+        and machine.memory.agent_up
+    )
 
 
 def _hello(machine: SimulatedMachine, now: float) -> AgentHello | None:

@@ -75,7 +75,7 @@ def _described(notice: Notice | ElsewhereNotice, os: str = "") -> Described:
 
 async def _os(house: House, notice: Notice | ElsewhereNotice) -> str:
     """Return a guest's operating system, as its agent names it; empty where none answers here."""
-    if not isinstance(notice, Notice) or not notice.agent_connected:
+    if not isinstance(notice, Notice) or notice.way is None:
         return ""
     try:
         agent = await house.agents.connected(notice.machine.key, timeout=_AGENT_SECONDS)

@@ -61,6 +61,7 @@ def check_message(check: Check) -> wire.MachineCheckMessage:
             for disk in check.disks
         ),
         notes=check.notes,
+        updates_through=check.way,
     )
 
 

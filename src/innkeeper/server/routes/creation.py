@@ -31,8 +31,7 @@ async def create_machine(request: wire.CreateMachineRequest, house: TheHouse, us
 async def register_machine(request: wire.RegisterRequest, house: TheHouse) -> MachineMessage:
     """Register a machine by its definition's file."""
     machine = await house.creation.register(request.path, name=request.name, host=request.host)
-    connected = house.agents.is_connected(machine.key)
-    return machine_message(machine, agent_connected=connected, task_id=None)
+    return machine_message(machine, way=house.agents.way(machine.key), task_id=None)
 
 
 @router.post("/{name}/unregister", operation_id="unregister_machine", dependencies=_UNMAKE)

@@ -151,10 +151,12 @@ run() {
     fi
 }
 MAY_STOP=
+# Set where what a program prints is read by nobody but us.
+UNHEARD=
 
 # Pass on what has been printed since the last time.
 follow() {
-    [ -n "$RUN" ] || return 0
+    [ -n "$RUN" ] && [ -z "$UNHEARD" ] || return 0
     _size=$(wc -c <"$T/out")
     if [ "$_size" -gt "$_seen" ]; then
         if [ "$(wc -c <"$RUN/log")" -lt $MAX_LOG_BYTES ]; then

@@ -136,7 +136,7 @@ verb_cancel() {
 
 verb_scan() {
     find_backend
-    ACTED= NAMES= LOCK_WAIT_S=60
+    ACTED= NAMES= IS_PREPARED= LOCK_WAIT_S=60
     : >"$T/held"
     : >"$T/unseen"
     "${BACKEND}_look"

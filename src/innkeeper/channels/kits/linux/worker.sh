@@ -2,7 +2,9 @@
 
 find_backend() {
     BACKEND=scripts
-    if has apt-get; then BACKEND=apt
+    # A test says it, for it shares the programs of its computer with its guests.
+    if [ -n "${INNKEEPER_BACKEND:-}" ]; then BACKEND=$INNKEEPER_BACKEND
+    elif has apt-get; then BACKEND=apt
     elif has dnf; then BACKEND=dnf
     elif has yum; then BACKEND=yum
     elif has zypper; then BACKEND=zypper
