@@ -493,10 +493,12 @@ async def test_a_preparation_that_waits_for_a_lock_can_be_stopped(
     assert (found.state, found.text) == (PreparationState.FAILED, "It was stopped at the host's request.")
 
 
+@by_the_agent_alone
 async def test_a_guest_that_went_down_before_dpkg_ran_has_changed_nothing(
-    apt_guest: AptGuest, apt_host: Host
+    apt_guest: AptGuest, apt_host: Host | KitHost
 ) -> None:
     """Somebody reset it while its update still waited for another apt."""
+    assert isinstance(apt_host, Host)
     apt_guest.publish("hello", "2.0")
     guest = apt_guest.guest
     lock = guest.write("var/lib/apt/lists/lock", "", 0o640)

@@ -307,14 +307,19 @@ _BOOTS = (
         offered=(shop("2.0", after="rm /etc/systemd/system/multi-user.target.wants/shop.service; " + _REBOOT_DUE),),
     ),
     Case(
-        name="panic", story="a kernel that panics at each boot", verdict=_BACK, says="Kernel panic - not syncing", installed=(_SHOP,),
+        name="panic", story="a kernel that panics at each boot", verdict=_BACK, installed=(_SHOP,),
         offered=(
             shop("2.0", files={"lib/systemd/system/crash.service": "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo c >/proc/sysrq-trigger'\n[Install]\nWantedBy=sysinit.target\n"},
                  after="systemctl enable -q crash.service; " + _REBOOT_DUE),
         ),
     ),
     Case(
-        name="rescue", story="a boot that ends in rescue mode: fstab names a disk that is not there", verdict=_BACK, says="Timed out waiting for device",
+        name="noinit", story="init is gone: each boot ends in the initramfs, and reboots", verdict=_BACK, says="init",
+        installed=(_SHOP,),
+        offered=(shop("2.0", after="mv /usr/lib/systemd/systemd /usr/lib/systemd/systemd.gone; " + _REBOOT_DUE),),
+    ),
+    Case(
+        name="rescue", story="a boot that ends in rescue mode: fstab names a disk that is not there", verdict=_BACK, says="Its console said: “Cannot open access to console, the root account is locked.”",
         installed=(_SHOP,),
         offered=(shop("2.0", after="echo '/dev/vdz /srv/data ext4 defaults,x-systemd.device-timeout=5 0 2' >>/etc/fstab; " + _REBOOT_DUE),),
     ),

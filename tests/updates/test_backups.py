@@ -121,6 +121,9 @@ async def test_a_merge_waits_for_what_the_host_cannot_list(tmp_path: Path) -> No
     machine.backup_words, machine.backup_until = "the job proxmox", inn.clock.now().timestamp() + 9000
     task = await inn.ended(started.id)
     assert task.result is TaskResult.SUCCESS, task.error_description
+    (reason,) = (await inn.report(started.id)).reasons
+    assert reason.startswith("It was on probation until ")
+    assert reason.endswith(", as its merge was held up: “The job proxmox holds a disk of web-1”.")
     log = await log_of(inn, started.id)
     assert "The job proxmox holds a disk of web-1: its end is waited for." in log
     assert ", for 30 minutes by now." in log

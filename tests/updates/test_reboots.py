@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.hypervisor.simulated.guests import Behaviour
+from innkeeper.hypervisor.simulated.guests import Behaviour, GuestDisk
 from innkeeper.machines.machine import MachineState
 from innkeeper.updates.booking import Verdict
 from innkeeper.updates.reboots import Reboots, RebootWatch, Seen
@@ -93,6 +93,29 @@ async def test_an_emergency_shell_is_quoted_with_what_failed(tmp_path: Path) -> 
     assert "Failed to mount srv-data.mount - /srv/data." in quoted
     assert "You are in emergency mode" in quoted
     assert report.reboot_words == "1: 1 asked for by Innkeeper"
+
+
+async def test_a_reboot_of_the_update_that_never_ends_is_the_updates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asked for the reboot itself, and its guest never came back."""
+    inn = Inn(tmp_path)
+    await inn.open()
+    await inn.add(MachineState.RUNNING)
+    started = await inn.start(context=Behaviour.REBOOTS_ITSELF.encode())
+    await inn.until_phase(started.id, "Updating")
+    broken = GuestDisk.from_bytes
+
+    def unbootable(content: bytes) -> GuestDisk:
+        disk = broken(content)
+        disk.boots_into = Behaviour.EMERGENCY if disk.journal and disk.boots_into == "" else disk.boots_into
+        return disk
+
+    monkeypatch.setattr(GuestDisk, "from_bytes", unbootable)
+    await inn.ended(started.id)
+    report = await inn.report(started.id)
+    assert report.verdict is Verdict.ROLLED_BACK
+    assert report.reboot_words == "1: 1 asked for by the update"
 
 
 async def test_a_console_that_cannot_be_read_is_no_trouble(tmp_path: Path) -> None:

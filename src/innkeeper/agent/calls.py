@@ -34,6 +34,7 @@ class Calls:
             "stop_preparing": self._stop_preparing,
             "task": self._task,
             "cancel_task": self._cancel_task,
+            "disturbed": self._disturbed,
             "may_reach": self._may_reach,
             "facts": lambda message: {"facts": guest.facts(places)},
             "parameters": lambda message: {"parameters": agent.parameters.all()},
@@ -95,6 +96,9 @@ class Calls:
     def _cancel_task(self, message: Message) -> Message:
         self._agent.cancel_task(str(message["identifier"]))
         return {}
+
+    def _disturbed(self, message: Message) -> Message:
+        return {"units": self._agent.disturbed(str(message["identifier"]), message.get("start") is True)}
 
     def _may_reach(self, message: Message) -> Message:
         return {"allowed": self._agent.may_reach(int(str(message["port"])))}

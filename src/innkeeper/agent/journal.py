@@ -5,6 +5,7 @@ import os
 from typing import Dict, List, NamedTuple, Optional, Tuple, cast
 
 from innkeeper.agent.places import write_durably
+from innkeeper.agent.reserve import is_full
 from innkeeper.agent.status import Status
 from innkeeper.wire.session import Message
 
@@ -108,7 +109,12 @@ class Journal:
             "tasks": [task.to_json() for task in self.tasks.values()],
             "notices": [[notice.number, notice.message] for notice in self.notices],
         }
-        write_durably(self._path, json.dumps(data).encode())
+        try:
+            write_durably(self._path, json.dumps(data).encode())
+        except OSError as error:
+            # An agent that ends cannot tell why the disk is full; what it knows is written by the next save.
+            if not is_full(error):
+                raise
 
     def add_notice(self, boot_id: str, message: Message) -> Notice:
         """Keep a message for the host; ``save`` makes it durable."""

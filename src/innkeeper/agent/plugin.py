@@ -1,8 +1,8 @@
 """The interface of task agent plug-ins: ``IRDVTaskPlugin`` and ``IRDVTaskPluginNotifySink``, one to one.
 
 A plug-in may leave out what the documented interfaces do not know (``resume``, ``rebooted``, ``cancel``,
-``poll``, ``prepare``, ``may_have_changed``). All calls come from the agent's one thread; a plug-in calls
-its sink from there too.
+``poll``, ``prepare``, ``may_have_changed``, ``disturbed``). All calls come from the agent's one thread; a
+plug-in calls its sink from there too.
 """
 
 from typing import List, Optional
@@ -116,6 +116,10 @@ class TaskPlugin:
     def resume(self, identifier: str) -> None:
         """Follow again what was started before the agent was restarted."""
         raise PluginError("The agent was restarted, and the plug-in cannot follow the update again.")
+
+    def disturbed(self, identifier: str, start: bool) -> List[str]:
+        """Return units whose jobs failed because of an update's lock; ``start`` starts them again, once."""
+        return []
 
     def may_have_changed(self, identifier: str) -> bool:
         """Whether an update may have changed the guest by the time that the guest went down."""

@@ -4,6 +4,8 @@ The worker, a process of its own, holds the lock and appends events; the agent r
 a restart. Who holds no lock and has written no end has died.
 """
 
+import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -12,6 +14,7 @@ import shutil
 import time
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
+from innkeeper.agent import reserve
 from innkeeper.agent.places import write_durably
 
 #: How long a worker may take to begin, in seconds.
@@ -35,6 +38,8 @@ class Request(NamedTuple):
     attempt: str = ""
     #: Whether sources were refreshed and packages downloaded before.
     is_prepared: bool = False
+    #: Since when its preparation held locks, in seconds since 1970; 0 where there was none.
+    since: float = 0.0
 
 
 class Run:
@@ -64,6 +69,7 @@ class Run:
         del data["context"]
         write_durably(self.context_path, request.context)
         write_durably(os.path.join(self.path, "request"), json.dumps(data).encode())
+        reserve.hold(self._reserve_path)
 
     @property
     def was_prepared(self) -> bool:
@@ -87,6 +93,14 @@ class Run:
             self._release()
             return False
         return True
+
+    @property
+    def asked_at(self) -> float:
+        """When it was asked for, in seconds since 1970; 0 where it was not."""
+        try:
+            return os.stat(os.path.join(self.path, "request")).st_mtime
+        except OSError:
+            return 0.0
 
     @property
     def attempt(self) -> Optional[str]:
@@ -136,8 +150,38 @@ class Run:
 
     def write(self, event: Json) -> None:
         """Append an event."""
-        with open(self.events_path, "ab") as file:
-            file.write(json.dumps(event).encode() + b"\n")
+        line = json.dumps(event).encode() + b"\n"
+
+        def append() -> None:
+            with open(self.events_path, "ab", buffering=0) as file:
+                begun = file.tell()
+                if file.write(line) < len(line):
+                    file.truncate(begun)  # half a line is none
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.events_path)
+
+        reserve.write_into(self._reserve_path, append)
+
+    def keep_disturbed(self, names: List[str]) -> None:
+        """Write down which jobs have failed for the update's lock; on a full disk they are not told."""
+        if names:
+            with contextlib.suppress(OSError):
+                write_durably(self._disturbed_path, json.dumps(names).encode())
+
+    def disturbed(self) -> str:
+        """Return what was written of them."""
+        try:
+            with open(self._disturbed_path, encoding="utf-8") as file:
+                return file.read()
+        except (OSError, ValueError):
+            return ""
+
+    def may_start_disturbed(self) -> bool:
+        """Whether nobody has started them yet; they count as started from now on."""
+        mark = self._disturbed_path + ".started"
+        if os.path.exists(mark):
+            return False
+        write_durably(mark, b"")
+        return True
 
     def keep_complaints(self, complaints: List[str]) -> None:
         """Write down what was wrong with the package database before the update."""
@@ -150,6 +194,14 @@ class Run:
                 return [str(complaint) for complaint in json.load(file)]
         except (OSError, ValueError):
             return []
+
+    @property
+    def _reserve_path(self) -> str:
+        return os.path.join(self.path, "reserve")
+
+    @property
+    def _disturbed_path(self) -> str:
+        return os.path.join(self.path, "disturbed")
 
     @property
     def _acting_path(self) -> str:

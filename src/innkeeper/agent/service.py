@@ -33,7 +33,7 @@ _MAX_GREETING_TEXT = 100
 _MAX_GREETING_TASKS = 16
 
 #: What this agent can do beyond updates, as its greeting says.
-_ABILITIES = ("facts", "sessions", "parameters", "time", "scan", "evidence", "effect")
+_ABILITIES = ("facts", "sessions", "parameters", "time", "scan", "evidence", "effect", "jobs")
 
 OnAnswer = Callable[[Message], None]
 
@@ -115,6 +115,10 @@ class Agent(NotifySink):
     def stop_preparing(self, identifier: str) -> None:
         """Stop the preparation of an update."""
         self.plugin.stop_preparing(identifier)
+
+    def disturbed(self, identifier: str, start: bool) -> List[str]:
+        """The jobs that an update has disturbed; ``start`` starts them again."""
+        return self.plugin.disturbed(identifier, start)
 
     def task(self, identifier: str) -> Optional[TaskEntry]:
         """What is known of an update."""

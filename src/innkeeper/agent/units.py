@@ -145,8 +145,14 @@ def _failed_unit(line: str) -> str:
         entry = json.loads(line)
     except ValueError:
         return ""
-    name = entry.get("UNIT") if isinstance(entry, dict) else None
-    return name if isinstance(name, str) else ""
+    if not isinstance(entry, dict):
+        return ""
+    name, of_user, uid = entry.get("UNIT"), entry.get("USER_UNIT"), entry.get("_UID")
+    if isinstance(name, str):
+        return name
+    return (
+        "user@{}.service/{}".format(uid, of_user) if isinstance(of_user, str) and isinstance(uid, str) else ""
+    )
 
 
 def _kind(one: Properties) -> str:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from typing import Dict, List, Optional, cast
 
+from innkeeper.agent import disturbed
 from innkeeper.agent.backends import BACKENDS
 from innkeeper.agent.command import ask, environment
 from innkeeper.agent.context import read_context
@@ -13,6 +14,7 @@ from innkeeper.agent.places import Places
 from innkeeper.agent.plugin import NotifySink, PluginError, TaskPlugin
 from innkeeper.agent.preparation import RUNNING, Preparation, look, was_ready
 from innkeeper.agent.run import Json, Request, Run
+from innkeeper.agent.shortage import shortages
 from innkeeper.agent.status import Status
 
 
@@ -49,8 +51,9 @@ class Updater(TaskPlugin):
     def start_task(self, label: str, identifier: str, context: bytes) -> None:
         """Start the update; raises ``PluginError`` for a context that asks the impossible."""
         _expect_sense(context)
-        is_prepared = was_ready(Run.of(self._places.runs, identifier, "prepare"))
-        self._start(Request("update", self._backend, label, identifier, context, is_prepared=is_prepared))
+        prepared = Run.of(self._places.runs, identifier, "prepare")
+        request = Request("update", self._backend, label, identifier, context, since=prepared.asked_at)
+        self._start(request._replace(is_prepared=was_ready(prepared)))
 
     @property
     def can_prepare(self) -> bool:
@@ -97,6 +100,11 @@ class Updater(TaskPlugin):
         if not run.has_begun and not run.is_held():
             self._spawn(run)
 
+    def disturbed(self, identifier: str, start: bool) -> List[str]:
+        """By what the update's worker has seen."""
+        run = Run.of(self._places.runs, identifier, "update")
+        return disturbed.start_again(run) if start else disturbed.known(run)
+
     def may_have_changed(self, identifier: str) -> bool:
         """Not where its worker had not come to that yet."""
         has_looked = self._journal.tasks[identifier].status in (Status.SEARCHING, Status.DOWNLOADING)
@@ -120,7 +128,8 @@ class Updater(TaskPlugin):
         for event in events:
             self._take(identifier, event)
         if identifier in self._runs and not events and (is_dead or run.is_overdue):
-            self._fail(identifier, "The update program has died.")
+            short = shortages(self._places, "", run.asked_at)
+            self._fail(identifier, f"The update program has died{short}.")
 
     def _reap(self) -> None:
         self._children = [child for child in self._children if child.poll() is None]

@@ -1,7 +1,9 @@
 """Do one step of an update in a process of its own, which outlives the agent."""
 
+import time
 from typing import List
 
+from innkeeper.agent import disturbed
 from innkeeper.agent.backends import BACKENDS
 from innkeeper.agent.backends.backend import Backend
 from innkeeper.agent.command import Stopped
@@ -10,6 +12,7 @@ from innkeeper.agent.packages import changes
 from innkeeper.agent.places import Places
 from innkeeper.agent.report import Failure, Report
 from innkeeper.agent.run import Request, Run
+from innkeeper.agent.shortage import shortages
 
 #: How many packages are named in a sentence.
 _MOST_NAMES = 10
@@ -22,6 +25,7 @@ def work(places: Places, run: Run) -> int:
     report = Report(run)
     request = run.request()
     backend = BACKENDS[request.backend](places, report)
+    began = time.time()
     try:
         if request.step == "check":
             backend.has_acted = True
@@ -29,13 +33,14 @@ def work(places: Places, run: Run) -> int:
         elif request.step == "prepare":
             _prepare(backend, report, request)
         else:
-            _update(backend, report, run, request)
+            _update(places, backend, report, run, request)
     except (Failure, ValueError) as exc:
-        report.fail(str(exc), not backend.has_acted)
+        report.fail(str(exc) + shortages(places, str(exc), request.since or began), not backend.has_acted)
     except Stopped:
         report.fail("It was stopped at the host's request.", not backend.has_acted)
     except Exception as exc:  # The top of the worker: a run without an end would be waited for.
-        report.fail(f"The update program failed: {exc!r}", not backend.has_acted)
+        short = shortages(places, str(exc), request.since or began)
+        report.fail(f"The update program failed: {exc!r}{short}", not backend.has_acted)
     return 0
 
 
@@ -54,13 +59,14 @@ def _prepare(backend: Backend, report: Report, request: Request) -> None:
         report.prepared("nothing", f"{_summary(0, backend)}.", [])
 
 
-def _update(backend: Backend, report: Report, run: Run, request: Request) -> None:
+def _update(places: Places, backend: Backend, report: Report, run: Run, request: Request) -> None:
     options = read_context(request.context)
     run.keep_complaints(backend.complaints())
-    before = backend.installed()
+    before, began = backend.installed(), request.since or time.time()
     try:
         backend.update(request, options.packages)
     finally:
+        run.keep_disturbed(disturbed.find(places, began))
         changed = changes(before, backend.installed())
         backend.has_acted = backend.has_acted or bool(changed)
         report.packages(changed)

@@ -240,6 +240,9 @@ class GuestAgent(Protocol):
     async def restart_units(self, units: Sequence[str]) -> Sequence[str]:
         """Begin to restart units; those that nobody may restart unasked are left out of the answer."""
 
+    async def disturbed(self, identifier: str, *, start: bool) -> Sequence[str]:
+        """The units whose jobs failed because an update held a lock; ``start`` starts them again, once."""
+
     async def reboot(self) -> None:
         """Ask the guest to reboot; returns when it has agreed."""
 

@@ -145,6 +145,11 @@ class AgentSession:
         question: Message = {"do": "restart_units", "units": [*units]}
         return await self._ask(question, lambda answer: Reader(answer).texts("units", MAX_ITEMS), SLOW_S)
 
+    async def disturbed(self, identifier: str, *, start: bool) -> Sequence[str]:
+        """The units whose jobs an update has disturbed."""
+        question: Message = {"do": "disturbed", "identifier": identifier, "start": start}
+        return await self._ask(question, lambda answer: Reader(answer).texts("units", MAX_ITEMS))
+
     async def reboot(self) -> None:
         """Ask the guest to reboot; returns when it has agreed."""
         await self._ask({"do": "reboot"}, _nothing)

@@ -69,11 +69,13 @@ def _plan(session: Session, night: TonightMessage) -> RenderableType:
         if not left_out
         else Text(f"{len(left_out)} of {len(night.entries)} will not be done tonight.", style="yellow")
     )
-    reasons = _reasons(session, left_out)
+    reasons = _reasons(session, [*left_out, *(each for each in night.entries if each.fits and each.reason)])
     return Group(Text(f"Tonight, {span}", style="dim"), Text(), made, Text(), verdict, *reasons)
 
 
 def _fit(entry: PlannedMessage) -> Text:
+    if entry.task_id is not None and entry.reason:
+        return Text(f"on probation, task {entry.task_id}", style="yellow")
     if entry.task_id is not None:
         return Text(f"runs, task {entry.task_id}", style="cyan")
     return Text("fits", style="green") if entry.fits else Text("does not fit", style="yellow")

@@ -11,6 +11,7 @@ from innkeeper.machines.undo import backups
 from innkeeper.machines.undo.backups import ANY_JOB, LOOK_SECONDS, NOT_MERGES, Mended
 from innkeeper.tasks.task import LogLevel
 from innkeeper.tasks.waiting import until
+from innkeeper.updates.booking import ON_PROBATION
 from innkeeper.updates.facts import Settled
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Run
@@ -55,11 +56,42 @@ async def let_end(run: Run) -> None:
     await warn(run)
 
 
-async def between_merging(run: Run, act: Callable[[], Awaitable[T]]) -> T:
-    """Act while no backup runs, however long that takes: a merge cannot be given up."""
+async def between_merging(run: Run, act: Callable[[], Awaitable[T]], probation: Probation) -> T:
+    """Act while no backup runs, however long that takes: a merge cannot be given up.
+
+    Past the window's end the machine is on probation meanwhile.
+    """
     return await backups.between_backups(
-        run.hypervisor, run.machine, run.clock, act, say=run.task.log, kinds=NOT_MERGES
+        run.hypervisor,
+        run.machine,
+        run.clock,
+        act,
+        say=run.task.log,
+        kinds=NOT_MERGES,
+        waits=probation.look,
     )
+
+
+class Probation:
+    """The time after a window in which a kept machine runs on its undo disks, as somebody holds them."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        #: Who held them past the window's end; empty where nobody did.
+        self.held_by = ""
+
+    async def look(self, held: str) -> None:
+        """Note it once the window is over, and whenever another one holds the disks."""
+        is_new = held.partition(" (")[0] != self.held_by.partition(" (")[0]
+        if self._run.clock.now() < self._run.order.stop_at or not is_new:
+            return
+        self.held_by = held
+        sentence = (
+            f"{ON_PROBATION}: its update is in, and it runs on its undo disks. {held}: they are merged "
+        )
+        sentence += "as soon as that has ended, by itself."
+        self._run.task.log(sentence, LogLevel.WARNING)
+        await self._run.on_probation(self._run, sentence)
 
 
 async def tell(run: Run) -> None:

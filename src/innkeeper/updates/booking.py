@@ -18,6 +18,8 @@ MAX_CONTEXT_BYTES = 64 * 1024
 
 #: The phase in which a run merges its undo disks. From its begin on they can only be merged.
 MERGE = "merge"
+#: So begins why a run has not ended whose window has closed.
+ON_PROBATION = "On probation"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +66,11 @@ class Booking:
     def is_waiting(self) -> bool:
         """Whether the update has neither started nor ended."""
         return self.state is BookingState.WAITS
+
+    @property
+    def is_on_probation(self) -> bool:
+        """Whether its update is kept, and its merge still waits for whoever holds the disks."""
+        return self.state is BookingState.RUNS and self.reason.startswith(ON_PROBATION)
 
     @property
     def is_replaceable(self) -> bool:

@@ -252,6 +252,14 @@ class Bookings:
             told["booked_at"] = booking.booked_at.isoformat()
             self._tell(EventKind.UPDATE_PUT_OFF, self._named(booking), told)
 
+    async def on_probation(self, machine: str, identifier: str, task_id: int, reason: str) -> None:
+        """Note that its update is kept past its window, on its undo disks, and for whom its merge waits."""
+        change = BookingChange(machine=machine, identifier=identifier, task_id=task_id, reason=reason)
+        booking = await self._store.apply(BookingCommand.REPORT, change)
+        if booking is not None:
+            told: dict[str, Json] = {"reason": reason, "task": task_id}
+            self._tell(EventKind.UPDATE_ON_PROBATION, self._named(booking), told)
+
     async def expired(self, booking: Booking, reason: str) -> bool:
         """Note that its time is over; ``False`` where it was deleted, booked again or started since."""
         change = BookingChange(

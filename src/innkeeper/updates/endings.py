@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from innkeeper.channels.ports import UpdateStatus
-from innkeeper.errors import AgentError, ErrorCode, HypervisorError, InnkeeperError, WrongState
+from innkeeper.errors import AgentError, ErrorCode, HypervisorError, WrongState
 from innkeeper.machines.machine import OFF, MachineState
 from innkeeper.machines.undo.backups import Mended
 from innkeeper.machines.undo.merge_marks import forget_merge
@@ -11,17 +11,20 @@ from innkeeper.tasks.task import LogLevel
 from innkeeper.updates import backups
 from innkeeper.updates.booking import MERGE, DiskChecksum
 from innkeeper.updates.console import panics, why_not_up
+from innkeeper.updates.console_of import console_of
 from innkeeper.updates.facts import (
     Admitted,
     Begun,
     BroughtBack,
     Greeted,
     Left,
+    Merged,
     Printed,
     Standing,
     Tidied,
     Verified,
 )
+from innkeeper.updates.jobs import has_none_to_start, start_jobs
 from innkeeper.updates.memory_phases import bring_back, delete_memory, go_on, set_clock
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Phase, Run
@@ -47,9 +50,11 @@ async def forget_memory(run: Run) -> None:
     await delete_memory(run)
 
 
-async def merge(run: Run) -> None:
+async def merge(run: Run) -> Merged:
     """Write the undo disks into their bases; begun is as good as done."""
-    await backups.between_merging(run, lambda: run.undo.merge(run.on_progress))
+    probation = backups.Probation(run)
+    await backups.between_merging(run, lambda: run.undo.merge(run.on_progress), probation)
+    return Merged(held_by=probation.held_by, merged_at=run.clock.now())
 
 
 async def delete_overlays(run: Run) -> Tidied:
@@ -85,17 +90,6 @@ async def read_console(run: Run) -> Printed:
     return Printed(lines=why_not_up(text), panics=panics(text))
 
 
-async def console_of(run: Run) -> str:
-    """What the console has printed in this night; empty where nobody can read it."""
-    admitted = run.known(Admitted)
-    if admitted is None or admitted.console_bytes is None:
-        return ""
-    try:
-        return await run.hypervisor.console_logs.read(run.machine, admitted.console_bytes)
-    except InnkeeperError:  # what is worth a quotation is no reason for trouble
-        return ""
-
-
 async def look_back(run: Run) -> Begun:
     """Ask a guest that never told the end of its update whether it has begun it.
 
@@ -103,7 +97,8 @@ async def look_back(run: Run) -> Begun:
     """
     booking = await run.bookings.find(run.order.of_machine, run.order.identifier)
     if booking.status is not UpdateStatus.UNKNOWN:
-        return Begun(has_begun=True)
+        rebooting = booking.status in (UpdateStatus.REBOOTING, UpdateStatus.REBOOTED)
+        return Begun(has_begun=True, was_rebooting=rebooting)
     try:
         agent = await run.agent(run.policy.answer_seconds)
         return Begun(has_begun=await agent.task(run.order.identifier) is not None)
@@ -257,8 +252,8 @@ async def _start_again(run: Run) -> None:
 
 async def _left(run: Run) -> Left:
     state = (await run.state()).state
-    if state is MachineState.RUNNING and run.found in (MachineState.TURNED_OFF, MachineState.SAVED):
-        # Nothing here has started it: it is what somebody wants.
+    if state is MachineState.RUNNING and run.found is not MachineState.RUNNING:
+        # Nothing here has started it, or it was brought to rest just before: it is what somebody wants.
         run.task.log(
             f"{run.title} was found {run.found.words}, and somebody has started it.", LogLevel.WARNING
         )
@@ -279,7 +274,13 @@ KEEP: tuple[Phase, ...] = (
         work=forget_memory,
         is_idle=lambda run: run.found not in _KEPT_MEMORY and run.memory is None,
     ),
-    Phase(name=MERGE, title="Merging the undo disks", work=merge),
+    Phase(
+        name="jobs",
+        title="Starting disturbed jobs again",
+        work=start_jobs,
+        is_idle=has_none_to_start,
+    ),
+    Phase(name=MERGE, title="Merging the undo disks", work=merge, finds=Merged),
     Phase(name="tidy", title="Deleting the merged undo disks", work=delete_overlays, finds=Tidied),
     Phase(name="restore", title="Restoring the former state", work=restore_after_keep, finds=Left),
 )

@@ -7,6 +7,7 @@ keys that have come since and may be missing.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Mapping
 from typing import Protocol, Self
 
@@ -32,6 +33,7 @@ from innkeeper.wire.json_fields import (
     get_enum_name,
     get_int,
     get_list,
+    get_moment,
     get_optional,
     get_or,
     get_str,
@@ -293,15 +295,25 @@ class Healthy:
     healthy_boot: str
     #: What is worse than before, and does not count.
     findings: tuple[health.Finding, ...] = ()
+    #: The units of jobs that failed because the update held the package manager's lock.
+    disturbed: tuple[str, ...] = ()
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"healthy_boot": self.healthy_boot, "findings": _findings_to_json(self.findings)}
+        return {
+            "healthy_boot": self.healthy_boot,
+            "findings": _findings_to_json(self.findings),
+            "disturbed": list(self.disturbed),
+        }
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        return cls(healthy_boot=get_str(data, "healthy_boot"), findings=_findings(data))
+        return cls(
+            healthy_boot=get_str(data, "healthy_boot"),
+            findings=_findings(data),
+            disturbed=get_or(data, "disturbed", lambda told: as_list(told, as_str), ()),
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -326,15 +338,17 @@ class Begun:
     """Whether the guest has begun an update whose end it never told."""
 
     has_begun: bool
+    #: Whether it said last that it reboots the guest.
+    was_rebooting: bool = False
 
     def to_json(self) -> Mapping[str, Json]:
         """For the journal."""
-        return {"has_begun": self.has_begun}
+        return {"has_begun": self.has_begun, "was_rebooting": self.was_rebooting}
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
-        return cls(has_begun=get_bool(data, "has_begun"))
+        return cls(has_begun=get_bool(data, "has_begun"), was_rebooting=get_bool(data, "was_rebooting"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -371,6 +385,24 @@ class Standing:
     def from_json(cls, data: JsonObject) -> Self:
         """From the journal."""
         return cls(on_overlays=get_bool(data, "on_overlays"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Merged:
+    """The undo disks are in their bases."""
+
+    #: Who held the disks past the end of the window; empty where nobody did.
+    held_by: str
+    merged_at: dt.datetime
+
+    def to_json(self) -> Mapping[str, Json]:
+        """For the journal."""
+        return {"held_by": self.held_by, "merged_at": self.merged_at.isoformat()}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """From the journal."""
+        return cls(held_by=get_str(data, "held_by"), merged_at=get_moment(data, "merged_at"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 
 from innkeeper.channels.ports import GuestAgent
@@ -11,6 +12,9 @@ from innkeeper.updates.health import Finding, Judgement
 from innkeeper.updates.outcome import Stop
 from innkeeper.updates.phase import Run
 from innkeeper.wire.guest_facts import MAX_EVIDENCE_UNITS, Ability
+
+#: What systemd says of a unit of which a process was killed for want of memory.
+_OF_MEMORY = re.compile(r"result oom-kill|killed by the OOM killer|Failed with result 'oom-kill'")
 
 
 async def less_the_ignored(run: Run, judgement: Judgement) -> Judgement:
@@ -25,9 +29,15 @@ async def with_evidence(run: Run, findings: Sequence[Finding]) -> tuple[Finding,
     """
     units = [*dict.fromkeys(finding.unit for finding in findings if finding.unit)][:MAX_EVIDENCE_UNITS]
     left = dict(await _evidence(run, units)) if units else {}
-    return tuple(
-        dataclasses.replace(finding, evidence=tuple(left.pop(finding.unit, ()))) for finding in findings
-    )
+    return tuple(_with_its_end(finding, tuple(left.pop(finding.unit, ()))) for finding in findings)
+
+
+def _with_its_end(finding: Finding, evidence: tuple[str, ...]) -> Finding:
+    """The same with its evidence, and in its words what nobody would look for there."""
+    sentence = finding.sentence
+    if any(_OF_MEMORY.search(line) for line in evidence):
+        sentence = f"{sentence.rstrip('.')}: the kernel ran out of memory, and killed it."
+    return dataclasses.replace(finding, sentence=sentence, evidence=evidence)
 
 
 async def _evidence(run: Run, units: Sequence[str]) -> Mapping[str, Sequence[str]]:

@@ -10,8 +10,13 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.tasks.task import LogLevel
 from innkeeper.tasks.waiting import until
 from innkeeper.updates import health
+from innkeeper.updates.console import panics
+from innkeeper.updates.console_of import console_of
 from innkeeper.updates.facts import Applied, Baseline, Healthy, Rebooted, Soaked
 from innkeeper.updates.findings import less_the_ignored, with_evidence
+from innkeeper.updates.foreign_acts import though_stopped
+from innkeeper.updates.jobs import disturbed_by, excused
+from innkeeper.updates.jobs import told as told_of_jobs
 from innkeeper.updates.outcome import Cause, Stop
 from innkeeper.updates.phase import Run
 from innkeeper.wire.guest_facts import Ability
@@ -44,21 +49,37 @@ async def look_first(run: Run) -> Baseline | None:
 
 async def look_after(run: Run) -> Healthy:
     """Compare the guest's health with the baseline; what may pass by itself has a while to do so."""
-    report, judgement = await _expect_health(run)
+    return await though_stopped(run, lambda: _look_after(run))
+
+
+async def _look_after(run: Run) -> Healthy:
+    disturbed = await disturbed_by(run)
+    report, judgement = await _expect_health(run, disturbed)
     _warn(run, judgement.warnings)
-    return Healthy(healthy_boot=report.boot_id, findings=await with_evidence(run, judgement.findings))
+    others = [each for each in judgement.findings if each.unit not in disturbed]
+    findings = await with_evidence(run, [*others, *told_of_jobs(run, disturbed)])
+    return Healthy(healthy_boot=report.boot_id, findings=findings, disturbed=disturbed)
 
 
 async def soak(run: Run) -> Soaked:
-    """Watch the guest for a while, and longer where a service has been started again meanwhile."""
-    earlier, suspected = await run.ask(health_of), frozenset[str]()
+    """Watch the guest for a while, and longer where a service has been started again meanwhile.
+
+    A guest that was reset or stopped by somebody is watched anew; one that boots again and again is not well.
+    """
+    earlier = await though_stopped(run, lambda: run.ask(health_of))
+    suspected, boot, has_rebooted = frozenset[str](), run.fact(Healthy).healthy_boot, False
     told = {finding.sentence for finding in run.fact(Healthy).findings}
     found: list[health.Finding] = []
     for _ in range(_MOST_WATCHES):
         await run.clock.sleep(run.policy.soak_seconds)
-        later, judgement = await _expect_health(run)
-        if later.boot_id != run.fact(Healthy).healthy_boot:
-            raise await _stop_for(run, judgement, "The guest has rebooted by itself after the update.")
+        later, judgement = await though_stopped(run, lambda: _expect_health(run, run.fact(Healthy).disturbed))
+        if later.boot_id != boot:
+            if has_rebooted or await _has_panicked(run):
+                raise await _stop_for(run, judgement, "The guest has rebooted by itself after the update.")
+            has_rebooted, boot, earlier = True, later.boot_id, later
+            found = [*found, _rebooted_once()]
+            _warn(run, [found[-1].sentence])
+            continue
         loops = await less_the_ignored(
             run, health.Judgement(findings=health.restarting(_baseline(run), earlier, later, suspected))
         )
@@ -70,7 +91,8 @@ async def soak(run: Run) -> Soaked:
         if not loops.may_pass:
             break
         earlier, suspected = later, frozenset(finding.subject for finding in loops.findings)
-    return Soaked(findings=await with_evidence(run, [each for each in found if not each.is_fault]))
+    new = [each for each in found if not each.is_fault and each.unit not in run.fact(Healthy).disturbed]
+    return Soaked(findings=await with_evidence(run, new))
 
 
 async def _settled_health(run: Run) -> HealthReport:
@@ -95,9 +117,9 @@ async def _health_and_history_of(agent: GuestAgent) -> HealthReport:
     return await agent.health(history=True)
 
 
-async def _expect_health(run: Run) -> tuple[HealthReport, health.Judgement]:
+async def _expect_health(run: Run, disturbed: tuple[str, ...] = ()) -> tuple[HealthReport, health.Judgement]:
     """Compare until nothing is worse that may pass, or its time is up; raises ``Stop`` for faults."""
-    report, judgement = await _compare(run)
+    report, judgement = await _compare(run, disturbed)
     began = run.clock.monotonic()  # the guest has booted by now
     while True:
         waited = run.clock.monotonic() - began
@@ -108,19 +130,34 @@ async def _expect_health(run: Run) -> tuple[HealthReport, health.Judgement]:
         if is_over or not (judgement.may_pass or judgement.faults):
             return report, judgement
         await run.clock.sleep(run.policy.poll_seconds)
-        report, judgement = await _compare(run)
+        report, judgement = await _compare(run, disturbed)
 
 
-async def _compare(run: Run) -> tuple[HealthReport, health.Judgement]:
+async def _compare(run: Run, disturbed: tuple[str, ...]) -> tuple[HealthReport, health.Judgement]:
     report = await _settled_health(run)
     rebooted = run.fact(Rebooted).rebooted or run.fact(Applied).saw_reboot
     judgement = health.judge(_baseline(run), report, must_have_rebooted=rebooted)
-    return report, await less_the_ignored(run, judgement)
+    return report, await less_the_ignored(run, excused(judgement, disturbed))
 
 
 async def _stop_for(run: Run, judgement: health.Judgement, *reasons: str) -> Stop:
     findings = await with_evidence(run, judgement.findings)
-    return Stop(Cause.FAILED, *judgement.faults, *reasons, findings=findings)
+    faults = [finding.sentence for finding in findings if finding.is_fault]
+    return Stop(Cause.FAILED, *faults, *reasons, findings=findings)
+
+
+async def _has_panicked(run: Run) -> bool:
+    """Whether the host, or the guest's console, says that its kernel crashed."""
+    seen = run.reboots.seen(run.order.of_machine, run.order.started_at)
+    return seen.crashes > 0 or panics(await console_of(run)) > 0
+
+
+def _rebooted_once() -> health.Finding:
+    return health.Finding(
+        subject="boot",
+        sentence="The guest was reset, or has rebooted, while it was watched, and is well again.",
+        is_fault=False,
+    )
 
 
 def _warn(run: Run, warnings: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ class Outlook:
             until=until,
             candidates=self.candidates,
             hosts=self.hosts,
-            in_flight=self.in_flight,
+            in_flight=[run for run in self.in_flight if not run.on_probation],
             calendar=self.calendar,
             policy=self.policy,
         )
@@ -125,8 +125,9 @@ class Lookout:
         )
 
     def in_flight(self, host: str) -> Sequence[InFlight]:
-        """The update runs of a host."""
-        return [self._in_flight(machine, host, hold) for machine, hold in self._roster.runs(host)]
+        """The update runs of a host that take somebody's place."""
+        runs = [self._in_flight(machine, host, hold) for machine, hold in self._roster.runs(host)]
+        return [run for run in runs if not run.on_probation]
 
     async def carrier(self, name: str) -> Host | None:
         """Return what a host can carry; ``None`` where it does not answer, or is none of ours."""
@@ -150,4 +151,5 @@ class Lookout:
             # What the host gets back is seen when it has it.
             memory_mib=0,
             boots=hold.boots,
+            on_probation=booking is not None and booking.is_on_probation,
         )

@@ -77,8 +77,12 @@ class Run:
         policy: Policy,
         refuse_second: Callable[[Machine], Awaitable[None]],
         reboots: RebootWatch,
+        on_probation: Callable[[Run, str], Awaitable[None]],
     ) -> None:
-        """``refuse_second`` raises where another host runs the machine, defined twice."""
+        """``refuse_second`` raises where another host runs the machine, defined twice.
+
+        ``on_probation`` notes that the machine runs on its undo disks past its window, and why.
+        """
         self.refuse_second = refuse_second
         self.order = order
         self.task = task
@@ -90,6 +94,7 @@ class Run:
         self.clock = clock
         self.policy = policy
         self.reboots = reboots
+        self.on_probation = on_probation
         #: How each phase went, in order.
         self.outcomes: dict[str, Outcome] = {}
         self._facts: list[Facts] = []

@@ -27,6 +27,7 @@ from innkeeper.updates.facts import (
     Soaked,
 )
 from innkeeper.updates.follow import Follower
+from innkeeper.updates.foreign_acts import though_stopped
 from innkeeper.updates.health_phases import health_of, look_after, look_before, look_first, soak
 from innkeeper.updates.memory_phases import keep_memory, memory_of
 from innkeeper.updates.outcome import Cause, Stop
@@ -43,6 +44,8 @@ from innkeeper.updates.preparing import (
 UPDATE = "update"
 #: The phase in which the run itself reboots the guest.
 REBOOT = "reboot"
+#: The phase that passes the point of no return.
+DECIDE = "decide"
 #: Found like this, a machine goes on from its saved memory.
 _KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
 
@@ -191,6 +194,10 @@ async def accept(run: Run) -> Accepted:
 
 async def reboot(run: Run) -> Rebooted:
     """Reboot the guest, where the update asks for it and the policy allows it."""
+    return await though_stopped(run, lambda: _reboot(run))
+
+
+async def _reboot(run: Run) -> Rebooted:
     before = run.fact(Accepted).last_boot
     if (await run.ask(_boot_of)) != before:
         # The service died after it had asked for the reboot.
@@ -226,9 +233,21 @@ async def _ask_for_reboot(run: Run, before: str) -> None:
 
 async def rest(run: Run) -> None:
     """Power off a machine that was found off, so that its disks are merged at rest."""
-    if run.found is MachineState.TURNED_OFF:
-        await backups.let_end(run)
+    if run.found is not MachineState.TURNED_OFF:
+        return
+    await backups.let_end(run)
+    before = run.fact(Healthy).healthy_boot
+    try:
         await _power_off(run)
+    except Stop:
+        agent = await run.agent(run.policy.agent_seconds) if await _runs(run) else None
+        if agent is None or agent.hello.boot_id == before:
+            raise
+        run.task.log(f"Somebody has started {run.title} as soon as it was off.", LogLevel.WARNING)
+
+
+async def _runs(run: Run) -> bool:
+    return (await run.state()).state is MachineState.RUNNING
 
 
 async def check_bases(run: Run) -> None:
@@ -384,5 +403,5 @@ FORWARD: tuple[Phase, ...] = (
         waits=True,
     ),
     Phase(name="bases", title="Checking the disks", work=check_bases),
-    Phase(name="decide", title="Deciding to keep the update", work=decide),
+    Phase(name=DECIDE, title="Deciding to keep the update", work=decide),
 )

@@ -88,6 +88,8 @@ class InFlight:
     boots: bool
     #: What windows go by, where more is known of the machine than what people call it.
     name: MachineName | None = None
+    #: Whether its update is kept, and only its merge waits: it takes nobody's place.
+    on_probation: bool = False
 
     @property
     def named(self) -> MachineName:

@@ -45,6 +45,7 @@ _BOOKING_CHANGED: Final = (
     EventKind.UPDATE_STARTED,
     EventKind.UPDATE_ENDED,
     EventKind.UPDATE_PUT_OFF,
+    EventKind.UPDATE_ON_PROBATION,
 )
 
 #: The phase by which a machine has booted, by its number.

@@ -35,6 +35,7 @@ from innkeeper.updates.facts import (
     Begun,
     Healthy,
     Left,
+    Merged,
     Printed,
     Rebooted,
     Soaked,
@@ -47,7 +48,7 @@ from innkeeper.updates.memory_phases import undo_point_words
 from innkeeper.updates.order import UPDATE_RUN, RunOrder
 from innkeeper.updates.outcome import Cause, Outcome
 from innkeeper.updates.phase import Phase, Run
-from innkeeper.updates.phases import FORWARD, REBOOT, UPDATE
+from innkeeper.updates.phases import DECIDE, FORWARD, REBOOT, UPDATE
 from innkeeper.updates.policy import Policy
 from innkeeper.updates.ports import ReportStore
 from innkeeper.updates.preparing import PREPARE, PREPARE_AFTER_WAKE, stop_preparing
@@ -133,7 +134,19 @@ class UpdateRuns:
             policy=self._policy,
             refuse_second=self._machines.refuse_second,
             reboots=self._watch,
+            on_probation=self._put_on_probation,
         )
+
+    async def _put_on_probation(self, run: Run, sentence: str) -> None:
+        """Note it in booking and report; the run's end takes their place."""
+        with acting_on(run.hypervisor.id):
+            if DECIDE in run.outcomes:
+                ending = Ending(verdict=Verdict.KEPT, stop=None)
+                report = _report_of(run, ending, (sentence,), Printed(lines=(), panics=0), now=self._clock)
+                await self._reports.put(report)
+            await self._bookings.on_probation(
+                run.order.of_machine, run.order.identifier, run.task.id, sentence
+            )
 
     async def _report(self, run: Run, ending: Ending) -> None:
         """Write down what it came to."""
@@ -313,13 +326,33 @@ def reboots_of(run: Run, panics: int) -> Reboots:
     # One that never came back from it has told nothing.
     was_asked = asked is not None and rebooted is None and asked.reboots > 0
     ours = int(was_asked or (rebooted is not None and rebooted.rebooted))
-    of_update = int(applied is not None and applied.saw_reboot)
+    begun = run.known(Begun)
+    of_update = int(
+        (applied is not None and applied.saw_reboot)
+        or (seen > 0 and begun is not None and begun.was_rebooting)
+    )
     return Reboots(
         ours=ours,
         of_update=of_update,
         by_itself=max(seen - ours - of_update, 0),
         crashes=max(sum(outcome.crashes for outcome in run.outcomes.values()), panics),
     )
+
+
+def _after_probation(run: Run) -> tuple[str, ...]:
+    merged = run.known(Merged)
+    if merged is None or not merged.held_by:
+        return ()
+    at = f"{merged.merged_at:%Y-%m-%d %H:%M} UTC"
+    return (f"It was on probation until {at}, as its merge was held up: “{merged.held_by}”.",)
+
+
+def _left_otherwise(run: Run, left: Left | None) -> tuple[str, ...]:
+    """What somebody has made of the machine, where it is not in the state that it was found in."""
+    if left is None or left.state is run.found:
+        return ()
+    was, now = run.found.words, left.state.words
+    return (f"{run.title} was found {was}, and somebody has started it meanwhile: it is left {now}.",)
 
 
 def _quoted(said: Printed) -> tuple[str, ...]:
@@ -343,6 +376,8 @@ def _report_of(run: Run, ending: Ending, frozen: tuple[str, ...], said: Printed,
         verdict=ending.verdict,
         reasons=(
             *ending.reasons,
+            *_after_probation(run),
+            *_left_otherwise(run, left),
             *reboots.sentences,
             *_quoted(said),
             *frozen,

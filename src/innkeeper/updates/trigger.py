@@ -422,7 +422,7 @@ def _under_way(outlook: Outlook, run: InFlight) -> NightEntry:
         end=run.end,
         window=openings[0].window if openings else "",
         fits=True,
-        reason="",
+        reason=booking.reason if booking and booking.is_on_probation else "",
         next_chance=None,
         task_id=hold.task_id,
     )

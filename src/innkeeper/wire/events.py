@@ -98,6 +98,10 @@ class EventKind(enum.StrEnum):
         "update.put_off",
         "The run of a booked update changed nothing, as it could not begin: it is tried again.",
     )
+    UPDATE_ON_PROBATION = (
+        "update.on_probation",
+        "An update is kept past its window, and its machine runs on undo disks that somebody holds.",
+    )
     UPDATE_SCANNED = "update.scanned", "The updates available to a guest were listed."
     AGENT_CONNECTED = "agent.connected", "A guest's task agent has connected."
     AGENT_LOST = "agent.lost", "A guest's task agent has disconnected."

@@ -26,6 +26,8 @@ class Ability(enum.StrEnum):
     EVIDENCE = "evidence"
     #: Say whether an update has taken effect, and restart units for it.
     EFFECT = "effect"
+    #: Say which jobs failed because an update held a lock, and start them again.
+    JOBS = "jobs"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -162,6 +162,68 @@ def test_what_fails_now_and_then_is_told_and_no_fault(
     assert judgement.warnings == (NOT_COUNTED.format(now.name.removesuffix(".service"), why),)
 
 
+BACKUP_TIMER = unit("backup.timer", sub="waiting", type="", triggers=("backup.service",))
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ((), unit("backup.service", "failed", enablement="static", wanted=False, triggered=True)),
+        (
+            (unit("backup.service", enablement="static", wanted=False, triggered=True),),
+            unit("backup.service", "failed", enablement="static", wanted=False, triggered=True),
+        ),
+        ((), unit("backup@db.service", "failed", type="oneshot", enablement="static", wanted=False)),
+    ],
+    ids=["not-oneshot", "ran-at-the-baseline", "instance"],
+)
+def test_a_job_of_a_timer_that_fails_is_no_fault(was: tuple[UnitFacts, ...], now: UnitFacts) -> None:
+    """Whatever its type is: many who write jobs give none."""
+    timer = BACKUP_TIMER
+    assert judged(report(SHOP, timer, *was), report(SHOP, timer, now)).faults == ()
+
+
+def test_a_server_that_a_timer_starts_too_is_missed() -> None:
+    """Its boot wants it, and its timer only sees that it runs."""
+    server = unit("backup.service", triggered=True)
+    failed = unit("backup.service", "failed", triggered=True)
+    assert judged(report(server, BACKUP_TIMER), report(failed, BACKUP_TIMER)).faults
+
+
+def test_a_service_that_a_socket_starts_is_at_fault_when_it_fails() -> None:
+    """Nothing starts it at a time of its own."""
+    failed = unit("cups.service", "failed", triggered=True)
+    assert judged(report(SHOP), report(SHOP, failed)).faults
+
+
+@pytest.mark.parametrize(
+    "was", [unit("shop.service", restarts=40), unit("shop.service")], ids=["flaps", "failed-lately"]
+)
+def test_a_service_that_always_ended_now_and_then_may_do_so(was: UnitFacts) -> None:
+    """It pauses between two starts as one looks, and may for long."""
+    lately = frozenset() if was.restarts else frozenset({"shop.service"})
+    pausing = unit("shop.service", "activating", sub="auto-restart")
+    judgement = judged(report(was, failed_lately=lately), report(pausing))
+    assert (judgement.faults, judgement.may_pass) == ((), False)
+    assert len(judgement.warnings) == 1
+
+
+def test_a_users_service_that_failed_lately_is_no_fault() -> None:
+    """His manager's journal tells of it, and nobody tells how it ended now."""
+    name = "user@1000.service/sync.service"
+    gone = report(unit(name, "inactive", sub="dead"))
+    assert judged(report(unit(name), failed_lately=frozenset({name})), gone).faults == ()
+
+
+def test_what_failed_lately_under_another_name_counts_as_the_same() -> None:
+    """MySQL became MariaDB in the update."""
+    failed = unit("mariadb.service", "failed", aliases=("mysql.service",))
+    judgement = judged(
+        report(unit("mysql.service"), failed_lately=frozenset({"mysql.service"})), report(failed)
+    )
+    assert judgement.faults == ()
+
+
 def test_three_restarts_in_a_year_are_no_habit() -> None:
     """A service that failed for good after an update is not excused by them."""
     steady = report(unit("shop.service", restarts=3), uptime=365 * 24 * 3600)

@@ -16,7 +16,7 @@ WAIT_S = 600.0
 _PAUSE_S = 5.0
 _GLANCE_S = 0.2
 #: In the words of apt, dpkg, zypper, dnf and yum; then of those that name nobody: rpm, dnf 5, pacman, apk.
-_HELD = re.compile(
+HELD = re.compile(
     r"held by process (?P<apt>\d+)|locked by another process with pid (?P<dpkg>\d+)"
     r"|locked by the application with pid (?P<zypper>\d+)|application with PID (?P<dnf>\d+) is"
     r"|another copy is running as pid (?P<yum>\d+)"
@@ -45,7 +45,7 @@ def past_locks(
     told = ""
     while True:
         answer = call()
-        found = _HELD.search(answer.output) if answer.code != 0 else None
+        found = HELD.search(answer.output) if answer.code != 0 else None
         if found is None or has_begun():
             return answer
         pid = _pid(places, found)

@@ -147,6 +147,10 @@ class KitSession:
         answer = await self._ask("restart-units", *units)
         return self._read(lambda: Reader(answer).texts("units", MAX_ITEMS))
 
+    async def disturbed(self, identifier: str, *, start: bool) -> Sequence[str]:
+        """None are known: a kit does not look for them."""
+        return ()
+
     async def reboot(self) -> None:
         """Ask the guest to reboot; returns when it has agreed."""
         await self._ask("reboot")

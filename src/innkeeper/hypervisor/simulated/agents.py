@@ -211,6 +211,10 @@ class FakeAgent:
         """The shop can be."""
         return await self._call(lambda guest, _: _restart(guest, units))
 
+    async def disturbed(self, identifier: str, *, start: bool) -> Sequence[str]:
+        """The job that the update has disturbed."""
+        return await self._call(lambda guest, _: guest.disturbed(identifier, start))
+
     async def reboot(self) -> None:
         """The guest goes down a little later."""
         await self._call(lambda guest, now: guest.schedule(now + 1.0, Due.REBOOT))

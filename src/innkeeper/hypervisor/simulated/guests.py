@@ -27,6 +27,8 @@ class Behaviour(enum.StrEnum):
     SLOW_SERVICE = "slow_service"
     #: It goes well, and the shop runs the old files until it is restarted.
     STALE = "stale"
+    #: A job of a timer's fails meanwhile, since the update holds the package manager's lock.
+    DISTURBS_A_JOB = "disturbs_a_job"
     #: The agent itself says that it failed.
     FAILS = "fails"
     #: It asks for a reboot, which the host gives.
@@ -93,6 +95,10 @@ _REBOOTING = (
     Behaviour.PANICS,
     Behaviour.EMERGENCY,
 )
+
+
+#: A job that a timer starts, and that uses the package manager.
+JOB = "apt-report.service"
 
 
 class Due(enum.StrEnum):
@@ -295,6 +301,16 @@ class Guest:
             self.schedule(now + length, Due.FINISH, identifier)
         return task
 
+    def disturbed(self, identifier: str, start: bool) -> list[str]:
+        """The job that an update has disturbed; it is well once it is started again."""
+        task = self.disk.journal.get(identifier)
+        if task is None or task.behaviour != Behaviour.DISTURBS_A_JOB:
+            return []
+        if start and JOB in self.memory.failed_units:
+            self.memory.failed_units.remove(JOB)
+            self.disk.files["jobs"] = self.disk.files.get("jobs", "") + "started\n"
+        return [JOB]
+
     def live(self, now: float) -> tuple[Fate, float]:
         """Do what is due; returns what the guest did to its machine, and when."""
         while self.memory.due and self.memory.due[0][0] <= now:
@@ -376,6 +392,8 @@ def _leave_marks(guest: Guest, behaviour: Behaviour, at: float) -> None:
     """Do to the system what an update of this kind does."""
     if behaviour is Behaviour.CRASH_LOOP:
         guest.memory.loops_since = at
+    if behaviour is Behaviour.DISTURBS_A_JOB:
+        guest.memory.failed_units.append(JOB)
     if behaviour is Behaviour.STALE:
         guest.memory.is_stale = True
     if behaviour is Behaviour.SLOW_SERVICE:

@@ -47,13 +47,14 @@ async def between_backups(
     *,
     say: Callable[[str], None],
     give_up: Callable[[], None] = lambda: None,
+    waits: Callable[[str], Awaitable[None]] | None = None,
     kinds: frozenset[JobKind] = ANY_JOB,
 ) -> T:
     """Act once nobody's backup, nor another job on its disks, runs on the machine.
 
     ``say`` hears who holds them, again whenever that changes, and each half hour. ``give_up`` is called
-    before each wait, and raises to end it. What the host refuses with ERROR_BUSY is tried again: a job has
-    begun just before, or one that the host cannot list holds the disks.
+    before each wait, and raises to end it; ``waits`` hears for whom. What the host refuses with ERROR_BUSY is
+    tried again: a job has begun just before, or one that the host cannot list holds the disks.
     """
     wait = _Wait(clock, say)
     while True:
@@ -71,6 +72,8 @@ async def between_backups(
                 wait.end()
                 return done
         give_up()
+        if waits is not None:
+            await waits(wait.held)
         await clock.sleep(LOOK_SECONDS)
 
 
@@ -83,9 +86,12 @@ class _Wait:
         self._began = self._told_at = clock.monotonic()
         #: What was said last, without what changes all the time.
         self._told = ""
+        #: Who holds the disks, as it was heard last.
+        self.held = ""
 
     def tell(self, held: str) -> None:
         """Log what is waited for, where it is another thing than before, or has lasted long."""
+        self.held = held
         what, now = held.partition(" (")[0], self._clock.monotonic()
         if what == self._told and now - self._told_at < _TELL_SECONDS:
             return

@@ -84,7 +84,7 @@ def _failed(name: str, why_not: str = "") -> Finding:
 
 def _judge_failed(name: str, before: GuestDetails, after: GuestDetails) -> Finding:
     was, now = before.unit(name), after.unit(name)
-    if name in before.failed_lately:
+    if _failed_lately(name, now, before):
         return _failed(name, "it failed in the week before the update too")
     if was is not None and is_flapping(was, before):
         return _failed(name, "it did not run steadily before the update either")
@@ -92,11 +92,25 @@ def _judge_failed(name: str, before: GuestDetails, after: GuestDetails) -> Findi
         return _failed(name, "what is mounted is judged by itself")
     if now is not None and now.enablement == "transient":
         return _failed(name, "somebody started it for once")
-    if now is not None and now.triggered and now.type == "oneshot":
+    if now is not None and _is_job(now, was, after):
         return _failed(name, "it is a job that is started again at its time")
     if "@" in name and was is None:
         return _failed(name, "it did not run before the update")
     return _failed(name)
+
+
+def _failed_lately(name: str, now: UnitFacts | None, before: GuestDetails) -> bool:
+    """Return whether it failed in the week before, under whatever of its names."""
+    return bool({name, *(now.aliases if now is not None else ())} & before.failed_lately)
+
+
+def _is_job(now: UnitFacts, was: UnitFacts | None, after: GuestDetails) -> bool:
+    """Return whether it works at its time and ends; one that has a timer and ran beside it is none."""
+    if now.triggered and now.type == "oneshot":
+        return True
+    timers = (unit for unit in after.units.values() if unit.name.endswith(".timer"))
+    has_timer = any(now.name in timer.triggers for timer in timers)
+    return has_timer and not now.is_expected and (was is None or not was.is_expected)
 
 
 def _judge_present(
@@ -107,6 +121,8 @@ def _judge_present(
     if now is not None and now.active in (*_ACTIVE, "failed"):
         return None
     if now is not None and now.is_between_starts:
+        if is_flapping(unit, before):
+            return _gone(unit, "ends and is started again, as it did before the update", is_fault=False)
         return _gone(unit, "keeps ending, and being started again", may_pass=True)
     if now is not None and now.is_starting:
         return _gone(unit, "is still starting", may_pass=True, is_fault=False)
@@ -118,6 +134,9 @@ def _judge_present(
         return _gone(unit, "has not been done again", is_fault=False)
     if not unit.is_expected:
         return _gone(unit, "does not run any more, and nothing starts it by itself", is_fault=False)
+    if "/" in unit.name and unit.name in before.failed_lately:
+        # Of users' own managers nobody is told how a service ended.
+        return _gone(unit, "does not run any more, and failed in the week before too", is_fault=False)
     was_turned_off = now is None
     return _gone(unit, "is not active any more", is_fault=not (unit.name.endswith(_LATER) and was_turned_off))
 

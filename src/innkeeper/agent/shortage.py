@@ -1,0 +1,99 @@
+"""Find what a guest ran out of when its update failed: room on a file system, or memory."""
+
+import os
+import re
+from typing import List
+
+from innkeeper.agent.command import ask
+from innkeeper.agent.places import Places, read_text
+
+_ASK_S = 30.0
+_MOST = 5
+#: What the kernel says of a program that it has ended, in its own words and those of a control group.
+_KILLED = re.compile(r"[Oo]ut of memory: Killed process (\d+) \(([^)]*)\)")
+_NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|not enough free space", re.IGNORECASE)
+#: A path in a message.
+_PATH = re.compile(r"(?:^|[\s'\"`‘“(:])\.?(/[\w.+~/@:-]*[\w~/])")
+#: Below this a file system is full, in bytes.
+_FULL_BYTES = 256 * 1024
+_NO_DISKS = ("proc", "sysfs", "squashfs", "iso9660", "devtmpfs", "devpts", "cgroup2", "autofs", "efivarfs")
+
+
+def shortages(places: Places, said: str, since: float) -> str:
+    """Return what was short, in words that follow what a program said; empty where nothing was.
+
+    ``since`` is when the update began, in seconds since 1970.
+    """
+    found = [*_no_room(places, said), *_killed_words(killed(places, since))]
+    return "".join("; " + words for words in found)
+
+
+def killed(places: Places, since: float) -> List[str]:
+    """Return the programs that the kernel has ended since for want of memory."""
+    if places.has_systemd:
+        journal = ["journalctl", "-k", "-q", "--no-pager", "-b", "-o", "cat"]
+        answer = ask([*journal, "--since", "@{:.0f}".format(since)], timeout=_ASK_S)
+    else:
+        answer = ask(["dmesg"], timeout=_ASK_S)
+    found = ["{} (process {})".format(name, pid) for pid, name in _KILLED.findall(answer.output)]
+    return list(dict.fromkeys(found))[:_MOST]
+
+
+def _killed_words(names: List[str]) -> List[str]:
+    return ["the kernel ran out of memory and killed " + ", ".join(names)] if names else []
+
+
+def _no_room(places: Places, said: str) -> List[str]:
+    """Name the file systems: those of the paths that are named, or those that are full now."""
+    lines = [line for line in re.split(r"[\n;]", said) if _NO_ROOM.search(line)]
+    if not lines:
+        return []
+    named = [_file_system(places, _path_in(line)) for line in lines]
+    found = list(dict.fromkeys(filter(None, named))) or _full(places)
+    return ["no room on {}".format(_words(places, place)) for place in found[:_MOST]]
+
+
+def _path_in(line: str) -> str:
+    """Return the path that the words are about: behind them, or else the last one before them."""
+    before, _, after = _NO_ROOM.sub("\0", line, count=1).partition("\0")
+    behind, ahead = _PATH.findall(after), _PATH.findall(before)
+    return str(behind[0] if behind else ahead[-1] if ahead else "")
+
+
+def _file_system(places: Places, path: str) -> str:
+    """Return where the file system is mounted that a path lies on; empty for a path that is none."""
+    known = sorted(_mounted(places), key=len, reverse=True)
+    if not path or not os.path.isdir(places.under("/".join(path.split("/")[:2]).lstrip("/"))):
+        return ""
+    return next(
+        (place for place in known if place == "/" or path == place or path.startswith(place + "/")), ""
+    )
+
+
+def _full(places: Places) -> List[str]:
+    return [place for place in _mounted(places) if _is_full(places.under(place.lstrip("/")))]
+
+
+def _is_full(path: str) -> bool:
+    try:
+        state = os.statvfs(path)
+    except OSError:
+        return False
+    has_inodes = not state.f_files or state.f_ffree > 0
+    return bool(state.f_blocks) and (state.f_bfree * state.f_frsize < _FULL_BYTES or not has_inodes)
+
+
+def _words(places: Places, place: str) -> str:
+    """Return the place with its size, and what is used up where that is not its blocks."""
+    try:
+        state = os.statvfs(places.under(place.lstrip("/")))
+    except OSError:
+        return place
+    size = "{:,.0f} MB".format(state.f_blocks * state.f_frsize / 1e6)
+    inodes = ", no inode is left" if state.f_files and not state.f_ffree else ""
+    return "{} ({}{})".format(place, size, inodes)
+
+
+def _mounted(places: Places) -> List[str]:
+    rows = (line.split() for line in read_text(places.under("proc/self/mounts")).splitlines())
+    return [row[1] for row in rows if len(row) > 2 and row[2] not in _NO_DISKS]

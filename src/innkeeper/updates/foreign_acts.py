@@ -1,0 +1,50 @@
+"""Go on with a good update though somebody stops, starts or resets its machine meanwhile.
+
+What counts is whether its guest is well: a machine that was stopped once is started again, to be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from innkeeper.errors import ErrorCode
+from innkeeper.machines.machine import OFF, MachineState
+from innkeeper.tasks.task import LogLevel
+from innkeeper.updates.outcome import Stop
+from innkeeper.updates.phase import Run
+
+T = TypeVar("T")
+
+_KEPT_MEMORY = (MachineState.SAVED, MachineState.PAUSED)
+#: Whoever has stopped a machine may be about to start it: so long that is left to them.
+_PAUSE_SECONDS = 10.0
+
+
+async def though_stopped(run: Run, look: Callable[[], Awaitable[T]]) -> T:
+    """Look; where the machine is found stopped, start it and look once more.
+
+    One whose kernel has crashed has stopped by its own fault, and one that stops again as well. One that was
+    found saved or paused still has the memory of then, which a start would go on from, on other disks.
+    """
+    try:
+        return await look()
+    except Stop as stop:
+        if stop.code is not ErrorCode.VM_E_VM_NOT_RUNNING or _has_crashed(run) or run.found in _KEPT_MEMORY:
+            raise
+    await _start_again(run)
+    return await look()
+
+
+def _has_crashed(run: Run) -> bool:
+    return run.reboots.seen(run.order.of_machine, run.order.started_at).crashes > 0
+
+
+async def _start_again(run: Run) -> None:
+    """Start the machine where nobody else does: there are never two starts of one."""
+    await run.clock.sleep(_PAUSE_SECONDS)
+    if (await run.state()).state in OFF:
+        run.task.log(f"{run.title} was stopped after its update, and is started again.", LogLevel.WARNING)
+        async with run.boots.slot(run.hypervisor.name):
+            await run.start()
+    await run.agent(run.policy.agent_seconds)
