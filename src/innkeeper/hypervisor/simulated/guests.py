@@ -358,10 +358,10 @@ def _apply(guest: Guest, at: float, about: str) -> Fate:
     task.text = "Unpacking base"
     # The database is open while packages are unpacked: a crash now leaves it broken.
     guest.disk.package_database_ok = False
-    old = guest.disk.packages["base"]
-    new = f"1.0-{int(old.rpartition('-')[2]) + 1}"
-    guest.disk.packages["base"] = new
-    task.packages = [["base", old, new]]
+    if not task.packages:  # else a kill between the disk and the memory has this done again
+        old = guest.disk.packages["base"]
+        task.packages = [["base", old, f"1.0-{int(old.rpartition('-')[2]) + 1}"]]
+    guest.disk.packages["base"] = task.packages[0][2]
     return Fate.LIVES
 
 
