@@ -14,7 +14,7 @@ from innkeeper.channels.kits.asking import KitAnswers
 from innkeeper.channels.kits.kit import NEEDED, linux_kit
 from innkeeper.channels.kits.ports import CommandEnd
 from innkeeper.channels.kits.session import KitSession, read_kit_hello
-from innkeeper.errors import AgentError
+from innkeeper.errors import AgentSilent
 from innkeeper.tasks.clock import SystemClock
 from innkeeper.wire.guest_facts import GuestFacts
 
@@ -79,7 +79,7 @@ class LocalCommands:
 
     def _expect_answer(self) -> None:
         if self.is_silent:
-            raise AgentError("qemu-guest-agent is not connected.", machine=MACHINE)
+            raise AgentSilent("qemu-guest-agent is not connected.", machine=MACHINE)
 
 
 async def session_with(commands: LocalCommands) -> KitSession:

@@ -130,6 +130,15 @@ async def test_what_a_configuration_blocks_is_named_with_the_line_to_change(hous
     assert house.agents.way(MACHINE) is None
 
 
+async def test_mere_silence_is_no_reason_to_tell(house: House) -> None:
+    """Libvirt's words for it say no more than that nobody answers."""
+    house.commands.is_silent = True
+    with pytest.raises(AgentError) as caught:
+        await house.session(timeout=0.5)
+    assert caught.value.sentence == "The task agent did not answer."
+    assert house.agents.silence(MACHINE) is None
+
+
 async def test_a_guest_that_has_a_task_agent_is_left_to_it(house: House) -> None:
     """It may be about to come back, and what it has begun, only it knows."""
     agent = house.commands.root / "usr/local/lib/innkeeper/innkeeper-agent.pyz"
@@ -185,12 +194,14 @@ async def test_nothing_that_a_guest_prints_is_believed(house: House, printed: st
 
 
 async def test_machines_are_looked_at_by_themselves(house: House) -> None:
-    """So it is known who answers before anybody asks, and when it does no more."""
+    """So it is known who answers before anybody asks, and when it does no more; nothing is put into them."""
     await house.agents.open()
     try:
         async with asyncio.timeout(20):
             while not house.agents.is_connected(MACHINE):
                 await asyncio.sleep(0.05)
+            assert house.agents.way(MACHINE) is GuestWay.QEMU_GUEST_AGENT
+            assert (house.commands.verbs, (house.commands.root / KIT_DIRECTORY).exists()) == ([], False)
             house.runs = False
             while house.agents.is_connected(MACHINE):
                 await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from innkeeper.channels.kits.ports import FindCommands, GuestCommands, Running
 from innkeeper.channels.kits.session import KitSession, read_kit_hello
 from innkeeper.channels.ports import GuestAgent, GuestAgents
 from innkeeper.channels.statements import Unbelievable
-from innkeeper.errors import AgentError, AgentQuarantined, InnkeeperError
+from innkeeper.errors import AgentError, AgentQuarantined, AgentSilent, InnkeeperError
 from innkeeper.tasks.ports import Clock
 from innkeeper.tasks.supervision import Loops
 from innkeeper.tasks.waiting import Signal
@@ -38,7 +38,9 @@ class _Guest:
     """What is known of a guest without a session of a task agent."""
 
     kit: Kit | None = None
-    #: The boot in which its kit answered last; empty while it does not.
+    #: Whether a kit answers in it, or would.
+    answers: bool = False
+    #: The boot in which its kit answered last; empty where none was asked.
     boot_id: str = ""
     #: Why it does not.
     error: AgentError | None = None
@@ -132,12 +134,14 @@ class KitAgents:
         if self._agents.is_connected(machine):
             return GuestWay.TASK_AGENT
         guest = self._guests.get(machine)
-        return GuestWay.QEMU_GUEST_AGENT if guest is not None and guest.boot_id else None
+        return GuestWay.QEMU_GUEST_AGENT if guest is not None and guest.answers else None
 
     def silence(self, machine: str) -> AgentError | None:
         """Why nobody in the guest answers, where more is known than that."""
         guest = self._guests.get(machine)
-        return None if guest is None or self.is_connected(machine) else guest.error
+        if guest is None or self.is_connected(machine) or isinstance(guest.error, AgentSilent):
+            return None
+        return guest.error
 
     def limits(self, machine: str) -> tuple[str, ...]:
         """What cannot be done or told in this guest as it is reached now, a sentence each."""
@@ -154,10 +158,8 @@ class KitAgents:
         """A session with the guest's kit, where there is one to be had."""
         try:
             return await self._meet(machine)
-        except AgentError:
-            return None
-        except InnkeeperError as error:  # the host is away, or the machine is gone
-            self._lose(machine, AgentError(error.sentence, machine=self._called(machine)))
+        except InnkeeperError as error:
+            self._lose(machine, self._reason(machine, error))
             return None
 
     async def _meet(self, machine: str) -> KitSession | None:
@@ -168,20 +170,13 @@ class KitAgents:
         if commands is None:
             return None
         async with guest.lock:
-            try:
-                session = await self._greet(machine, guest, commands)
-            except AgentError as error:
-                self._lose(machine, error)
-                raise
-        self._note(machine, guest, session)
+            session = await self._greet(machine, guest, commands)
+        self._note(machine, guest, guest.kit, session)
         return session
 
     async def _greet(self, machine: str, guest: _Guest, commands: GuestCommands) -> KitSession:
         name = self._called(machine)
-        if guest.kit is None:
-            refuse_blocked(name, await commands.allowed())
-            guest.kit = await asyncio.to_thread(kit_for, name, await commands.facts())
-        answers = KitAnswers(name, guest.kit, commands)
+        answers = KitAnswers(name, await self._kit_of(machine, guest, commands), commands)
         try:
             greeting = read_kit_hello(await answers.ask("hello", timeout=_HELLO_S))
         except Unbelievable as lie:
@@ -196,20 +191,44 @@ class KitAgents:
             )
         return KitSession(answers, greeting, self._clock)
 
-    def _note(self, machine: str, guest: _Guest, session: KitSession) -> None:
-        is_news = guest.boot_id != session.hello.boot_id
-        guest.boot_id, guest.error, guest.limits = session.hello.boot_id, None, tuple(session.limits)
-        if guest.kit is not None and guest.kit.has_task_agent:
-            better = f"The task agent does all of that: innkeeper machine prepare {self._called(machine)}"
+    async def _kit_of(self, machine: str, guest: _Guest, commands: GuestCommands) -> Kit:
+        """The kit that the guest would take. Raises ``AgentError`` where it can be given none."""
+        if guest.kit is None:
+            name = self._called(machine)
+            refuse_blocked(name, await commands.allowed())
+            guest.kit = await asyncio.to_thread(kit_for, name, await commands.facts())
+        return guest.kit
+
+    async def _recognize(self, machine: str, guest: _Guest) -> None:
+        """See whether a kit would answer. Nothing is put into a guest that nobody wants anything of.
+
+        One that was given a port for the task agent has been prepared for Innkeeper, and is asked itself:
+        whether the agent is installed.
+        """
+        commands = await self._find(machine)
+        if commands is None or commands.has_agent_port:
+            await self._meet(machine)
+        elif self._clock.monotonic() >= guest.left_to_agent:
+            async with guest.lock:
+                kit = await self._kit_of(machine, guest, commands)
+            self._note(machine, guest, kit)
+
+    def _note(self, machine: str, guest: _Guest, kit: Kit | None, session: KitSession | None = None) -> None:
+        boot_id, plugin = ("", "") if session is None else (session.hello.boot_id, session.hello.plugin_name)
+        is_news = not guest.answers or (bool(guest.boot_id) and guest.boot_id != boot_id)
+        guest.answers, guest.boot_id, guest.error = True, boot_id, None
+        guest.limits = () if session is None else tuple(session.limits)
+        if kit is not None and kit.has_task_agent:
+            better = f"The task agent can do more: innkeeper machine prepare {self._called(machine)}"
             guest.limits = (*guest.limits, better)
         guest.retry_s, guest.due = _FIRST_RETRY_S, self._clock.monotonic() + _PING_S
         if is_news and not self._agents.is_connected(machine):
-            hello = session.hello
-            self._tell(EventKind.AGENT_CONNECTED, machine, boot_id=hello.boot_id, plugin=hello.plugin_name)
+            self._tell(EventKind.AGENT_CONNECTED, machine, boot_id=boot_id, plugin=plugin)
 
     def _lose(self, machine: str, error: AgentError | None) -> None:
         guest = self._guests.setdefault(machine, _Guest())
-        had_answered, guest.boot_id, guest.kit, guest.error = bool(guest.boot_id), "", None, error
+        had_answered, guest.answers, guest.boot_id = guest.answers, False, ""
+        guest.kit, guest.error = None, error
         if had_answered and not self._agents.is_connected(machine):
             self._tell(
                 EventKind.AGENT_LOST,
@@ -251,22 +270,26 @@ class KitAgents:
         guest = self._guests.setdefault(machine, _Guest())
         now = self._clock.monotonic()
         if self._agents.is_connected(machine):
-            guest.boot_id, guest.left_to_agent = "", now + _LEFT_TO_AGENT_S
+            guest.answers, guest.boot_id, guest.left_to_agent = False, "", now + _LEFT_TO_AGENT_S
             return
         if now < guest.due or guest.lock.locked():
             return
         guest.due, guest.retry_s = now + guest.retry_s, min(2 * guest.retry_s, _LAST_RETRY_S)
         async with self._slots:
-            if guest.boot_id:
-                await self._ping(machine, guest)
-            else:
-                await self._try(machine)
+            try:
+                await (self._ping(machine, guest) if guest.answers else self._recognize(machine, guest))
+            except InnkeeperError as error:
+                self._lose(machine, self._reason(machine, error))
 
     async def _ping(self, machine: str, guest: _Guest) -> None:
-        try:
-            commands = await self._find(machine)
-            if commands is not None:
-                await commands.ping()
-                guest.retry_s, guest.due = _FIRST_RETRY_S, self._clock.monotonic() + _PING_S
-        except InnkeeperError as error:
-            self._lose(machine, AgentError(error.sentence, machine=self._called(machine)))
+        if (commands := await self._find(machine)) is not None:
+            await commands.ping()
+            guest.retry_s, guest.due = _FIRST_RETRY_S, self._clock.monotonic() + _PING_S
+
+    def _reason(self, machine: str, error: InnkeeperError) -> AgentError:
+        """Why a guest does not answer: it says so, or its host is away, or the machine is gone."""
+        return (
+            error
+            if isinstance(error, AgentError)
+            else AgentError(error.sentence, machine=self._called(machine))
+        )

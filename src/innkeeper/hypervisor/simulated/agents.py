@@ -114,7 +114,7 @@ class FakeAgents:
             return ()
         return (
             "Its ports cannot be reached.",
-            f"The task agent does all of that: innkeeper machine prepare {found[1]}",
+            f"The task agent can do more: innkeeper machine prepare {found[1]}",
         )
 
     def heartbeat(self, machine: str) -> int | None:
