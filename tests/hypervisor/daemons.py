@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import libvirt
+import pytest
 
 _STARTS_S = 60.0
 _NSS_WRAPPER = Path("/usr/lib/x86_64-linux-gnu/libnss_wrapper.so")
@@ -82,6 +83,31 @@ class Daemon:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+
+class ModularDaemon(Daemon):
+    """A virtqemud of this user's own: the daemon for QEMU alone, of libvirt's modular ones."""
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens on this computer."""
+        return self._home / "run/libvirt/virtqemud-sock"
+
+    @property
+    def command(self) -> list[str]:
+        """The program and its arguments."""
+        return ["virtqemud"]
+
+
+#: A daemon of either kind, for tests that run over both: not every distribution has the modular one.
+KINDS = (
+    pytest.param(Daemon, id="libvirtd"),
+    pytest.param(
+        ModularDaemon,
+        id="virtqemud",
+        marks=pytest.mark.skipif(shutil.which("virtqemud") is None, reason="virtqemud is not installed"),
+    ),
+)
 
 
 class FarDaemon(Daemon):

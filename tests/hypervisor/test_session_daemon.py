@@ -30,7 +30,7 @@ from tests.guests.firmware import firmware_is_missing, make_tpms_by_this_user, w
 from tests.guests.machines import EMULATED, TinyMachine, define_tiny_machine, forget, tiny_definition
 from tests.guests.tiny import TinyGuest
 from tests.hypervisor import storages, undo_definitions
-from tests.hypervisor.daemons import Daemon
+from tests.hypervisor.daemons import KINDS, Daemon
 from tests.hypervisor.storages import Stored
 from tests.hypervisor.test_described_chains import described_chains
 from tests.hypervisor.undo_round_trips import NAME, End, Mixed, keep, roll_back, round_trip
@@ -42,11 +42,21 @@ pytestmark = [
 ]
 
 
+#: Runs a test over libvirtd, and over virtqemud.
+over_both = pytest.mark.parametrize("kind", KINDS)
+
+
 @pytest.fixture
-def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+def kind() -> type[Daemon]:
+    """The kind of daemon: libvirtd, where a test does not say another."""
+    return Daemon
+
+
+@pytest.fixture
+def daemon(kind: type[Daemon], monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     """A daemon in a directory of its own."""
     home = Path(tempfile.mkdtemp(prefix="ik-", dir="/tmp"))
-    daemon = Daemon(home)
+    daemon = kind(home)
     for name, value in daemon.environment.items():
         monkeypatch.setenv(name, value)
     daemon.start()
@@ -103,6 +113,7 @@ async def test_a_host_keeps_its_id_when_its_daemon_makes_up_another_uuid(
     await other.connection.close()
 
 
+@over_both
 async def test_a_connection_that_is_lost_comes_back(
     daemon: Daemon, host: tuple[Host, list[Event]], machine: TinyMachine
 ) -> None:
@@ -122,6 +133,7 @@ async def test_a_connection_that_is_lost_comes_back(
     await happened(events, EventKind.MACHINE_PAUSED)
 
 
+@over_both
 async def test_the_whole_way_works_over_the_wire(
     host: tuple[Host, list[Event]], machine: TinyMachine, tmp_path: Path
 ) -> None:
@@ -171,6 +183,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "_OPEN_TIMEOUT_S", 1.0)
 
 
+@over_both
 async def test_a_daemon_that_falls_silent_under_load_is_lost_and_found(
     impatient: None, daemon: Daemon, host: tuple[Host, list[Event]], machine: TinyMachine
 ) -> None:
@@ -217,6 +230,7 @@ async def test_a_silent_daemon_holds_up_no_start(
     await late.connection.close()
 
 
+@over_both
 async def test_a_save_whose_wire_is_cut_is_found_saved(
     daemon: Daemon, host: tuple[Host, list[Event]], machine: TinyMachine
 ) -> None:

@@ -25,7 +25,16 @@ from innkeeper.updates.window import ALL_MACHINES, Window
 from tests.guests import tiny
 from tests.guests.machines import AGENT_PORT, GUEST_AGENT_PORT, TinyMachine, tiny_definition
 from tests.guests.tiny import TinyGuest
-from tests.hypervisor.daemons import Daemon, FarDaemon, SlowWire, SshServer, a_home, slow_wire, what_ssh_needs
+from tests.hypervisor.daemons import (
+    KINDS,
+    Daemon,
+    FarDaemon,
+    SlowWire,
+    SshServer,
+    a_home,
+    slow_wire,
+    what_ssh_needs,
+)
 
 pytestmark = [
     pytest.mark.qemu,
@@ -62,11 +71,17 @@ def homes() -> Iterator[tuple[Path, Path, Path, Path]]:
         yield one, two, three, state
 
 
-@pytest.fixture
-async def inn(homes: tuple[Path, Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inn]:
-    """A daemon on this computer's socket, one by TLS behind a slow wire, and one by SSH."""
+@pytest.fixture(params=KINDS)
+async def inn(
+    homes: tuple[Path, Path, Path, Path], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Inn]:
+    """A daemon on this computer's socket, one by TLS behind a slow wire, and one by SSH.
+
+    The first and the last are libvirtd, or the modular virtqemud, which speaks no TLS by itself.
+    """
     monkeypatch.setattr(lanes, "KEEPALIVE", lanes.Keepalive(interval_seconds=2, tries=3))
-    near, far, by_ssh = Daemon(homes[0]), FarDaemon(homes[1]), Daemon(homes[2])
+    kind: type[Daemon] = request.param
+    near, far, by_ssh = kind(homes[0]), FarDaemon(homes[1]), kind(homes[2])
     server = SshServer(homes[2], by_ssh.environment)
     for daemon in (near, far, by_ssh):
         await asyncio.to_thread(daemon.start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import shutil
 import subprocess
 import tempfile
@@ -15,10 +16,12 @@ import sqlalchemy as sa
 
 from innkeeper.store.database import Database
 from innkeeper.store.opening import open_store
+from innkeeper.store.outbox import SqlOutbox
 from innkeeper.tasks.ports import Steps
-from innkeeper.wire.events import Json
+from innkeeper.wire.events import Event, EventKind, Json
 from tests.store.clusters import unprivileged
 
+_EVENT = Event(kind=EventKind.TASK_ENDED, subject="7", at=dt.datetime(2026, 11, 21, 22, tzinfo=dt.UTC))
 _CONFIG = """
 [databases]
 * = host={server}
@@ -106,6 +109,22 @@ async def test_runs_are_carried_behind_a_pooler(postgres_database: sa.URL) -> No
         finally:
             await store.engine.close()
             await store.close()
+
+
+async def test_events_are_heard_at_once_by_an_address_without_a_pooler(postgres_database: sa.URL) -> None:
+    """Nobody can listen behind it: there events come with the next look, which is not waited for here."""
+    with bouncer(str(postgres_database.query["host"]), size=4) as folder:
+        database = await Database.connect(through(postgres_database, folder))
+        try:
+            await database.migrate()
+            outbox = SqlOutbox(database, postgres_database)
+            async with outbox.following() as following, asyncio.timeout(60):
+                told = asyncio.create_task(following.told(3600))
+                await outbox.append("attic", [(1, _EVENT)])
+                await told
+                assert [each.event for each in await following.after(0, 10)] == [_EVENT]
+        finally:
+            await database.close()
 
 
 async def test_a_server_rests_on_one_connection(

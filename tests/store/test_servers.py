@@ -8,11 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from innkeeper.errors import ErrorCode, ServiceError
+from innkeeper.machines.directory import HostEntry
 from innkeeper.servers.lease import Reach
 from innkeeper.servers.server import Server, ServerState
 from innkeeper.store.database import Database
+from innkeeper.store.directory import SqlDirectory
 from innkeeper.store.leases import Leases
 from innkeeper.store.servers import Servers
+from tests.store.test_directory import entry
 
 SOON = dt.timedelta(milliseconds=1)
 
@@ -149,3 +152,19 @@ async def test_a_sign_of_life_that_was_on_its_way_brings_no_server_back(database
     await servers.announce(second, "127.0.0.1:1")
     (now,) = await servers.list()
     assert (now.alive, now.trouble) == (True, "")
+
+
+async def test_machines_that_a_retired_server_saw_are_forgotten(database: Database) -> None:
+    """They may run elsewhere by now, and would be refused there; others stay, and so does its host."""
+    servers, leases, directory = Servers(database), Leases(database), SqlDirectory(database)
+    for name in ("attic", "barn"):
+        server = await servers.enrol(name)
+        host = HostEntry(host_id=f"{name}-id", name=name, uri="test:///", server=name)
+        await leases.enter(Reach(host_id=host.host_id, server_id=server.id, stand_in=False, name=name))
+        assert await leases.take(server.id, host.host_id)
+        await directory.put_hosts([host])
+        await directory.update([entry("web-1", name)], ())
+    await servers.leave(server)
+    await servers.set_state(server.id, ServerState.RETIRED)
+    assert [host.name for host in await directory.hosts()] == ["attic", "barn"]
+    assert [each.host for each in await directory.page(limit=9)] == ["attic"]

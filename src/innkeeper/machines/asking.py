@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 #: A host answers a question in milliseconds; one that takes longer is told as silent.
 _ANSWER_SECONDS = 10.0
+#: So many are begun to be asked before others have their turn.
+_AT_ONCE = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +28,7 @@ class Answers(Generic[T]):
 
 async def ask_all(hosts: Iterable[Host], question: Callable[[Host], Awaitable[T]]) -> Answers[T]:
     """Ask every host the same, all at once."""
-    asked = {host.name: ask(host, question) for host in hosts}
+    asked = await _asked(hosts, question)
     answers = await asyncio.gather(*asked.values(), return_exceptions=True)
     given: dict[str, T] = {}
     missing: dict[str, InnkeeperError] = {}
@@ -38,6 +40,23 @@ async def ask_all(hosts: Iterable[Host], question: Callable[[Host], Awaitable[T]
         else:
             given[name] = answer
     return Answers(given=given, missing=missing)
+
+
+async def _asked(
+    hosts: Iterable[Host], question: Callable[[Host], Awaitable[T]]
+) -> Mapping[str, asyncio.Task[T]]:
+    """Begin to ask every host; with very many, others are answered in between."""
+    asked: dict[str, asyncio.Task[T]] = {}
+    try:
+        for number, host in enumerate(hosts, 1):
+            asked[host.name] = asyncio.create_task(ask(host, question))
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+    except BaseException:
+        for task in asked.values():
+            task.cancel()
+        raise
+    return asked
 
 
 async def ask(host: Host, question: Callable[[Host], Awaitable[T]]) -> T:

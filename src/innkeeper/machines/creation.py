@@ -129,7 +129,9 @@ class Creation:
         checked_name(wanted, [each.name for each in await hypervisor.inventory.list()])
         if name:
             definition = definition.replace(found[0], f"<name>{escape(name)}</name>", 1)
-        return await hypervisor.definitions.take_in(definition, _saved_beside(path))
+        machine = await hypervisor.definitions.take_in(definition, _saved_beside(path))
+        await self._machines.announce(machine.key)
+        return machine
 
     async def _refuse_outside(self, host: Host, definition: str) -> None:
         """What the definition names itself may lie anywhere; what only its images name may not."""
@@ -295,6 +297,7 @@ class Creation:
             raise
         task.report("Define", number=3, count=3)
         await task.step("define", lambda: self._define(host, wanted))
+        await self._machines.announce(f"{host.name}/{wanted.name}")
 
     async def _make_images(self, host: Host, wanted: NewMachine, task: RunningTask) -> None:
         async def make_disk() -> Json:

@@ -86,8 +86,11 @@ class Directory(Protocol):
     async def with_uuid(self, uuid: str) -> Sequence[MachineEntry]:
         """The machines with this UUID: several where one was migrated a moment ago, or is defined twice."""
 
-    async def namesakes(self, hosts: Collection[str]) -> Sequence[Place]:
-        """Machines of other hosts with the name, or the UUID, of one on these; hosts by their ids."""
+    async def namesakes(self, hosts: Collection[str], new: Collection[Place] = ()) -> Sequence[Place]:
+        """Machines of other hosts with the name, or the UUID, of one on these; hosts by their ids.
+
+        ``new`` are machines on these that may not be written down yet.
+        """
 
     async def of_shared_names(self) -> Sequence[MachineEntry]:
         """The machines whose names others have too, whatever the case of the letters."""

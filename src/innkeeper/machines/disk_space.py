@@ -55,7 +55,7 @@ class DiskSpaceWatch:
 
     async def look(self) -> None:
         """Check once every directory that a running machine writes to."""
-        running = [each for each in await self._machines.list() if each.state is MachineState.RUNNING]
+        running = [each for each in await self._machines.everything() if each.state is MachineState.RUNNING]
         places = [_places(machine) for machine in running]
         room = await self._room(sorted(set().union(*places)))
         for machine, its_places in zip(running, places, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from innkeeper.errors import ErrorCode, HypervisorError, InnkeeperError, MachineAmbiguous, MachineNotFound
@@ -89,9 +89,9 @@ class Finder:
         await self._list(hosts)
         if (place := self._place(reference)) is not None:
             return await self._ask_at(place, question)
-        return await self._look_where_it_went(
-            reference, word, question, is_key=not hosts or hosts[0].id == name
-        )
+        if hosts and hosts[0].id != name:
+            raise _not_found(reference, ())
+        return await self._look_where_it_went(reference, word, question, [host.name for host in hosts])
 
     async def _look_by_name(self, name: str, question: Question[T]) -> T:
         answers = await ask_all(self._hosts.values(), lambda host: question(host, name))
@@ -110,17 +110,18 @@ class Finder:
         raise _not_found(name, [host for host, error in listed.missing.items() if is_away(error)])
 
     async def _look_where_it_went(
-        self, reference: str, uuid: str, question: Question[T], *, is_key: bool
+        self, reference: str, uuid: str, question: Question[T], former: Collection[str]
     ) -> T:
-        """A key means a machine, wherever it was taken to."""
-        away: Sequence[str] = ()
-        if is_key:
-            answers = await self._list(self._hosts.values())
-            away = sorted(answers.missing)
+        """A key means a machine, wherever it was taken to: its former host, if it is here, must say that.
+
+        While that does not answer, another of the same UUID may be a copy, which nobody has asked for.
+        """
+        answers = await self._list(self._hosts.values())
+        if answers.missing.keys().isdisjoint(former):
             place = self._only(reference, among_seen(self._places.with_uuid(uuid)))
             if place is not None:
                 return await self._ask_at(place, question)
-        raise _not_found(reference, away)
+        raise _not_found(reference, sorted(answers.missing))
 
     async def _list(self, hosts: Iterable[Host]) -> Answers[Sequence[Machine]]:
         answers = await ask_all(hosts, lambda host: host.inventory.list())

@@ -40,7 +40,13 @@ class Place:
 class Places:
     """The machines of all hosts, as names and UUIDs. May be read from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
+        """``shared``: other servers have machines too, and a directory tells of each."""
+        self._shared_with_others = shared
+        #: Machines here that the directory may not have yet, by their keys …
+        self._new: dict[str, Place] = {}
+        #: … and those of them whose namesakes elsewhere were not asked for since they came.
+        self._unheard: set[Place] = set()
         #: By the host's name: each machine by its name.
         self._hosts: dict[str, dict[str, Place]] = {}
         self._by_name: dict[str, dict[str, Place]] = {}
@@ -80,6 +86,9 @@ class Places:
         if len(same) > 1:
             self._shared.add(place.name.casefold())
         self._by_uuid.setdefault(place.uuid, {})[place.full_name] = place
+        if self._shared_with_others:
+            self._new[place.key] = place
+            self._unheard.add(place)
 
     def forget(self, host: str, name: str) -> None:
         """Forget a machine that its host has no longer."""
@@ -92,11 +101,34 @@ class Places:
             for place in [*self._hosts.pop(host).values()]:
                 self._forget(place)
 
-    def hear_elsewhere(self, namesakes: Iterable[Place]) -> bool:
+    @property
+    def new(self) -> Collection[Place]:
+        """The machines here that the directory may not have yet: nothing there leads to their namesakes."""
+        return tuple(self._new.values())
+
+    @property
+    def has_unheard(self) -> bool:
+        """Whether there are machines here whose namesakes elsewhere nobody has asked for."""
+        return bool(self._unheard)
+
+    def is_written(self, key: str) -> bool:
+        """Whether the directory has the machine with this key, which is here."""
+        place = self.with_key(key)
+        return place is not None and not self.is_elsewhere(place) and key not in self._new
+
+    def written(self, places: Iterable[tuple[str, str]]) -> None:
+        """Note that the directory has machines, each by its key and its name."""
+        for key, name in places:
+            if (place := self._new.get(key)) is not None and place.name == name:
+                del self._new[key]
+
+    def hear_elsewhere(self, namesakes: Iterable[Place], asked: Iterable[Place] = ()) -> bool:
         """Note all machines elsewhere with a name or a UUID that one here has; whether that is news.
 
-        Of hosts that have come here since more is known: what is said of those does not count.
+        Of hosts that have come here since more is known: what is said of those does not count. ``asked`` are
+        the new machines that were asked about beside those of the directory.
         """
+        self._unheard.difference_update(asked)
         found = tuple(namesakes)
         if found == self._elsewhere:
             return False
@@ -236,6 +268,9 @@ class Places:
         )
 
     def _forget(self, place: Place) -> None:
+        self._unheard.discard(place)
+        if self._new.get(place.key) is place:
+            del self._new[place.key]
         self._hosts.get(place.host, {}).pop(place.name, None)
         for index, by in ((self._by_name, place.name.casefold()), (self._by_uuid, place.uuid)):
             index[by].pop(place.full_name, None)

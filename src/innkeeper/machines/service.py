@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -22,8 +24,9 @@ from innkeeper.machines.command import refuse_state
 from innkeeper.machines.command_work import CommandWork
 from innkeeper.machines.description import Follow, MachineDescription, follow_none
 from innkeeper.machines.directory import Directory
-from innkeeper.machines.finding import Finder
+from innkeeper.machines.finding import Finder, Question, T
 from innkeeper.machines.machine import OFF, Machine, MachineState
+from innkeeper.machines.namesakes import Namesakes
 from innkeeper.machines.places import Place, Places
 from innkeeper.machines.ports.host import Host
 from innkeeper.machines.undo.fitness import UndoRules
@@ -49,6 +52,11 @@ def lock_of(key: str) -> str:
 
 
 _RULES = UndoRules()
+
+
+async def _nobody(reference: str) -> None:
+    """Nobody else is there to hear of a machine."""
+
 
 #: The kind of task that deals with the undo disks of a machine whose guest has powered off by itself.
 UNDO_ACTION = "machine_undo_action"
@@ -94,7 +102,7 @@ class Machines:
         )
         #: Hosts of the settings that are others of them by another address, each with the other's name.
         self._twins: dict[str, tuple[Host, str]] = {}
-        self._places = Places()
+        self._places = Places(shared=directory is not None)
         self._finder = Finder(self._hosts, self._places)
         #: The hosts that did not answer when machines were last listed.
         self._silent: frozenset[str] = frozenset()
@@ -103,10 +111,9 @@ class Machines:
         #: The machines that ran when they were last seen, by their keys, with their hosts.
         self._running: dict[str, str] = {}
         self._directory = directory
-        #: The hosts, by their ids, of whose machines it was heard which have namesakes elsewhere.
-        self._heard_for: frozenset[str] = frozenset()
-        #: Whether that was news which whoever keeps the directory has not been told of yet.
-        self._has_news = False
+        self._namesakes = Namesakes(self._places, directory, self._hosts)
+        #: Writes a new machine into the directory, by any reference to it, and returns when it is there.
+        self.announce: Callable[[str], Awaitable[None]] = _nobody
         self._clock = clock
         self._tasks = tasks
         self._run_has_merged = run_has_merged
@@ -160,20 +167,35 @@ class Machines:
 
     async def list(self) -> Sequence[Machine]:
         """All machines of the hosts that answer, by name and host."""
+        return sorted(await self.everything(), key=lambda machine: (machine.name, machine.host))
+
+    async def everything(self) -> Sequence[Machine]:
+        """All machines of the hosts that answer, in no order.
+
+        However many there are, others on the event loop have their turns in between.
+        """
         self.refuse_twins()
-        await self._hear_of_new_hosts()
         doubts = self._places.doubts()
-        answers = await ask_all(self._hosts.values(), lambda host: host.inventory.list())
+        answers = await ask_all(self._hosts.values(), self._look_at)
         self._hear(answers.missing)
         self._listed = frozenset(answers.given)
-        for host, machines in answers.given.items():
-            self._places.listed(host, machines)
         self._places.keep_only(self._hosts)
         self._places.settle(doubts)
-        unseen = {key: host for key, host in self._running.items() if host in answers.missing}
-        found = [self._places.marked(machine) for each in answers.given.values() for machine in each]
-        self._running = unseen | {m.key: m.host for m in found if m.state is MachineState.RUNNING}
-        return sorted(found, key=lambda machine: (machine.name, machine.host))
+        await self._namesakes.hear_of_new()
+        running = {key: host for key, host in self._running.items() if host in answers.missing}
+        found: list[Machine] = []
+        for machines in answers.given.values():
+            await asyncio.sleep(0)
+            marked = [self._places.marked(machine) for machine in machines]
+            running |= {m.key: m.host for m in marked if m.state is MachineState.RUNNING}
+            found += marked
+        self._running = running
+        return found
+
+    async def _look_at(self, host: Host) -> Sequence[Machine]:
+        machines = await host.inventory.list()
+        self._places.listed(host.name, machines)
+        return machines
 
     async def get(self, reference: str) -> Machine:
         """Find a machine by its name, whatever the case of its letters (``FindVirtualMachine``).
@@ -181,8 +203,7 @@ class Machines:
         ``reference`` is a name, a host and a name (``attic/web-1``), a UUID, or a key. A key goes with its
         machine to another host. Raises ``MachineNotFound``, or ``MachineAmbiguous`` for a name of several.
         """
-        await self._hear_of_new_hosts()
-        found = await self._finder.find(reference, lambda host, name: host.inventory.get(name))
+        found = await self._found(reference, lambda host, name: host.inventory.get(name))
         return self._places.marked(found)
 
     async def describe(
@@ -192,30 +213,28 @@ class Machines:
 
         Raises ``MachineNotFound`` or ``MachineAmbiguous``, as ``get``.
         """
-        await self._hear_of_new_hosts()
-        found = await self._finder.find(
+        found = await self._found(
             reference, lambda host, name: host.configurations.describe(name, running=running, follow=follow)
         )
         return dataclasses.replace(found, machine=self._places.marked(found.machine))
 
+    async def _found(self, reference: str, question: Question[T]) -> T:
+        found = await self._finder.find(reference, question)
+        if await self._namesakes.hear_of_new():
+            # It may have been seen for the first time, and others elsewhere have its name.
+            found = await self._finder.find(reference, question)
+        return found
+
     async def hear_elsewhere(self) -> bool:
         """Hear which machines elsewhere have names or UUIDs of those here; whether that is news."""
-        if self._directory is None:
-            return False
-        hosts = self._host_ids()
-        is_news = self._places.hear_elsewhere(await self._directory.namesakes(hosts))
-        self._heard_for = hosts
-        is_news, self._has_news = is_news or self._has_news, False
-        return is_news
+        return await self._namesakes.hear()
 
-    async def _hear_of_new_hosts(self) -> None:
-        """Hear of namesakes before a host's machines are called by their names: roles go by these."""
-        if self._directory is not None and self._host_ids() not in (frozenset(), self._heard_for):
-            self._has_news = await self.hear_elsewhere()
-
-    def _host_ids(self) -> frozenset[str]:
-        """The ids of the hosts that were ever met."""
-        return frozenset(host.id for host in self._hosts.values() if host.id)
+    async def called_here(self, name: str) -> Sequence[Place]:
+        """The machines of this name on the hosts of this server, with those that came a moment ago."""
+        if self._places.is_unsure(name):
+            with contextlib.suppress(InnkeeperError):
+                await self.get(name)
+        return [place for place in self._places.called(name) if not self._places.is_elsewhere(place)]
 
     def called(self, key: str) -> str:
         """What people call the machine with this key, as far as it was seen."""

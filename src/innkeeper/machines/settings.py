@@ -62,6 +62,7 @@ class MachineSettings:
         await self._apply(host, machine.name, changing)
         if new_name != machine.name:
             await host.definitions.rename(machine.name, new_name)
+            await self._machines.announce(machine.key)
         return await host.inventory.get(new_name)
 
     async def add_labels(self, name: str, labels: list[str]) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class Thawing:
         """The machines that something was heard of, or all."""
         heard, self._heard = self._heard, set()
         if heard is None:
-            return await self._machines.list()
+            return await self._machines.everything()
         found: list[Machine] = []
         for key in heard:
             with contextlib.suppress(InnkeeperError):  # gone, or out of reach: the next look at all sees it

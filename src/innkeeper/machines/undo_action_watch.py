@@ -35,7 +35,7 @@ class UndoActionWatch:
 
     async def run(self) -> None:
         """Settle what is pending, now and whenever a machine stops."""
-        for machine in await self._machines.list():
+        for machine in await self._machines.everything():
             if machine.undo_pending and machine.state is MachineState.TURNED_OFF:
                 self._stopped.add(machine.key)
         while True:

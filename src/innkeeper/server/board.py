@@ -117,7 +117,10 @@ class Board:
         self._clock = clock
         #: By the machines' keys.
         self._notices: dict[str, Notice] = {}
-        self._order: list[str] = []
+        #: Names, hosts and keys, by these …
+        self._order: list[tuple[str, str, str]] = []
+        #: … but for those that have come, gone or been renamed since.
+        self._moved: set[str] = set()
         #: The task that holds each, and its kind: that tells more of a machine's state than its host does.
         self._holders: dict[str, tuple[int, str]] = {}
         self._changed: set[str] = set()
@@ -149,7 +152,7 @@ class Board:
         """Return every machine, by name and host."""
         await self._refresh()
         self._hear_agents()
-        return [self._notices[key] for key in self._order]
+        return [self._notices[key] for _, _, key in self._order]
 
     async def look_first(self) -> None:
         """Wait for the first look at each host: before it none of its machines is known by its names."""
@@ -165,20 +168,19 @@ class Board:
         """Iterate over the machines by name and host, from behind a place on; not across a wait."""
         await self._refresh()
         order = self._order
-        first = (
-            0
-            if place is None
-            else bisect.bisect_right(order, place, key=lambda k: _place(self._notices[k])[:2])
-        )
-        return (self._hear_agent(self._notices[key]) for key in itertools.islice(order, first, None))
+        first = 0 if place is None else bisect.bisect_right(order, place, key=lambda each: each[:2])
+        return (self._hear_agent(self._notices[key]) for _, _, key in itertools.islice(order, first, None))
 
     async def one(self, name: str) -> Notice:
         """Return one machine, by any reference to it. Raises ``MachineNotFound`` or ``MachineAmbiguous``."""
         await self._refresh()
         if notice := self._notice(name):
             return self._hear_agent(notice)
-        machine = await self._machines.get(name)
-        return self._put(machine)
+        return await self.anew(name)
+
+    async def anew(self, name: str) -> Notice:
+        """Return one machine, asked for alone. Raises ``MachineNotFound`` or ``MachineAmbiguous``."""
+        return self._put(await self._machines.get(name))
 
     def known(self, name: str) -> Machine | None:
         """Return a machine as it was last seen; nothing for an unknown one, or a name of several."""
@@ -235,6 +237,7 @@ class Board:
         if self._changed or self._mending.locked():
             async with self._mending:
                 await self._mend()
+        self._sort()
 
     def _look(self) -> asyncio.Task[None]:
         """List the machines of all hosts; readers who come meanwhile share the answer."""
@@ -248,20 +251,21 @@ class Board:
         self._changed.clear()
         self._changed_since.clear()
         try:
-            machines = await self._machines.list()
+            machines = await self._machines.everything()
             listed = self._machines.listed
             live = await self._tasks.list(TaskFilter(live=True, limit=_ALL))
         except BaseException:
             self._is_whole = False
             raise
         self._hold(live)
+        seen: set[str] = set()
         for number, machine in enumerate(machines):
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-            self._put(machine)
+            seen.add(self._put(machine).machine.key)
         # With the order, which readers go by, and no wait in between.
-        for key in self._notices.keys() - {machine.key for machine in machines}:
-            del self._notices[key]
+        for key in [key for key in self._notices if key not in seen]:
+            self._forget(key)
         self._changed |= self._changed_since
         self._sort()
         self._looked_at, self._looked_through, self._listed = began, hosts, listed
@@ -285,16 +289,20 @@ class Board:
                 self._is_whole = False
             else:
                 self._put(machine)
-        if len(self._order) != len(self._notices):
-            self._sort()
+        self._sort()
 
     def _forget(self, name: str) -> None:
-        self._notices.pop(name, None)
+        if self._notices.pop(name, None) is not None:
+            self._moved.add(name)
 
     def _sort(self) -> None:
-        order = [key for _, _, key in sorted(map(_place, self._notices.values()))]
-        if order != self._order:
-            self._order = order
+        """Put into order what has come or been renamed, and leave out what has gone."""
+        if self._moved:
+            moved, self._moved = self._moved, set()
+            kept = [place for place in self._order if place[2] not in moved]
+            come = (_place(self._notices[key]) for key in moved if key in self._notices)
+            # Nearly in order, which costs little.
+            self._order = sorted([*kept, *sorted(come)])
             self.version += 1
 
     # One notice
@@ -317,6 +325,8 @@ class Board:
             check=check,
             roll_back=self._roll_back_of(machine),
         )
+        if known is None or _place(known) != _place(notice):
+            self._moved.add(key)
         self._notices[key] = notice
         self.version += 1
         return notice

@@ -196,7 +196,9 @@ async def open_house(settings: Settings, overrides: Overrides = Overrides()) -> 
             directory = directory_keeper(house, house.neighbours)
             foundations.events.subscribe(directory.on_event)
             foundations.events.subscribe_to_others(directory.on_event_elsewhere)
+            machines.announce = directory.announce
             keep("directory", directory.run)
+            keep("machines that come", directory.write_what_comes)
         keep("accountant", house.accountant.run)
         keep("heartbeats", house.guests.heartbeats.run)
         keep("guest initialiser", house.guests.initialiser.run)
@@ -244,6 +246,7 @@ async def _foundations(
         server=settings.own_name,
         home=home.name,
         lease=dt.timedelta(seconds=settings.lease_seconds),
+        events=settings.database_events,
         during=extending_start,
     )
     opened.push_async_exit(_closing(store))

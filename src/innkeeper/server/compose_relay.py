@@ -38,6 +38,7 @@ async def compose_neighbours(
         own_hosts=lambda: {host.id for host in machines.hosts.values()},
         seen_as=store.servers.seen_as,
         channel_servers=store.channels.servers_of,
+        called_here=machines.called_here,
     )
 
 

@@ -29,6 +29,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "socket": "",
     "socket_group": "",
     "database": "",
+    "database_events": "",
     "server_name": "",
     "hypervisors": " ",
     "listen": " ",
@@ -112,6 +113,9 @@ class Settings(BaseModel):
     hypervisors: tuple[str, ...] = ()
     #: Where tasks, bookings and windows are kept; a file in the state directory if not set.
     database: str | None = None
+    #: The same database by an address without a pooler before it, for the one connection that hears of events
+    #: as they happen; ``database`` if not set. For PgBouncer in transaction mode, which lets nobody listen.
+    database_events: str | None = None
     #: This server's name among those that share a PostgreSQL database; this computer's name if not set.
     #: 1 to 63 letters, digits, dots, dashes and underscores; the first is a letter or a digit.
     server_name: str | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,6 +17,8 @@ from innkeeper.wire.states import MachineState
 
 _machine = machine_directory.c
 _host = host_directory.c
+#: So many machines are asked for by one statement.
+_AT_ONCE: Final = 1000
 
 
 class SqlDirectory:
@@ -43,8 +46,11 @@ class SqlDirectory:
         query = sa.select(machine_directory).where(_machine.uuid == uuid)
         return await self._machines(query.order_by(_machine.name, _machine.host))
 
-    async def namesakes(self, hosts: Collection[str]) -> Sequence[Place]:
-        """Machines of other hosts with the name, or the UUID, of one on these; hosts by their ids."""
+    async def namesakes(self, hosts: Collection[str], new: Collection[Place] = ()) -> Sequence[Place]:
+        """Machines of other hosts with the name, or the UUID, of one on these; hosts by their ids.
+
+        ``new`` are machines on these that may not be written down yet.
+        """
         own, others = machine_directory.alias("own"), machine_directory.alias("others")
         here = own.c.host_id.in_(sorted(hosts)) & others.c.host_id.not_in(sorted(hosts))
         columns = others.c.host, others.c.host_id, others.c.name, others.c.uuid
@@ -53,8 +59,23 @@ class SqlDirectory:
             sa.select(*columns).join_from(own, others, own.c.folded == others.c.folded).where(here),
             sa.select(*columns).join_from(own, others, own.c.uuid == others.c.uuid).where(here),
         )
-        rows = await self._database.read(lambda c: c.execute(query).all())
-        return sorted((Place(**row._mapping) for row in rows), key=lambda place: place.key)
+        of_new = sa.select(*columns).where(
+            others.c.host_id.not_in(sorted(hosts)),
+            others.c.folded.in_(sa.bindparam("names", expanding=True))
+            | others.c.uuid.in_(sa.bindparam("uuids", expanding=True)),
+        )
+        named = [
+            {"names": [place.name.casefold() for place in some], "uuids": [place.uuid for place in some]}
+            for some in _in_parts([*new])
+        ]
+
+        def read(connection: sa.Connection) -> set[Place]:
+            rows = [*connection.execute(query)]
+            for each in named:
+                rows += connection.execute(of_new, each)
+            return {Place(**row._mapping) for row in rows}
+
+        return sorted(await self._database.read(read), key=lambda place: place.key)
 
     async def of_shared_names(self) -> Sequence[MachineEntry]:
         """The machines whose names others have too, whatever the case of the letters."""
@@ -99,6 +120,10 @@ class SqlDirectory:
 
     async def _machines(self, query: sa.Select[tuple[object, ...]]) -> Sequence[MachineEntry]:
         return [_entry(row) for row in await self._database.read(lambda c: c.execute(query).all())]
+
+
+def _in_parts(new: Sequence[Place]) -> Iterator[Sequence[Place]]:
+    return (new[start : start + _AT_ONCE] for start in range(0, len(new), _AT_ONCE))
 
 
 def _wanted(wanted: Wanted) -> Sequence[sa.ColumnElement[bool]]:

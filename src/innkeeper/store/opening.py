@@ -114,19 +114,22 @@ async def open_store(
     server: str,
     home: str = "",
     lease: dt.timedelta = LEASE_TTL,
+    events: str | None = None,
     during: During = _nothing_during,
 ) -> Store:
     """Open the database at ``url`` as ``server``; its tables are made or brought up to date.
 
     ``home`` names the state directory, where this process alone has it open; ``lease`` is how long the name
     and hosts stay with a server that shows no sign of life. ``during`` surrounds the opening, which
-    lasts as long as the database is away.
+    lasts as long as the database is away. ``events`` is the address at which events of others are heard,
+    where that is another than ``url``.
 
     ``url`` is ``sqlite:////path/to/innkeeper.sqlite``, beside which the runs get a file of their own, or
     ``postgresql://user:password@host/name``, which several servers may share under different names.
     A database that is away is waited for. Raises ``ServiceError`` where it refuses us or fails, or another
     process serves under this name.
     """
+    to_listen_at = None if events is None else _parsed(events, "database_events")
     database = await Database.connect(_parsed(url), server)
     try:
         async with during(lambda: database.trouble):
@@ -160,7 +163,7 @@ async def open_store(
         servers=servers,
         leases=Leases(database, ttl=lease),
         server=own,
-        outbox=SqlOutbox(database),
+        outbox=SqlOutbox(database, to_listen_at),
         engine=DbosEngine(_journal(database.url), server=own.id, incarnation=own.executor_id),
     )
 
@@ -174,14 +177,14 @@ async def _enrol(database: Database, servers: Servers, name: str, home: str) -> 
     )
 
 
-def _parsed(text: str) -> sa.URL:
+def _parsed(text: str, setting: str = "database") -> sa.URL:
     """The database's URL. Its text is in no message: it may hold a password."""
     with contextlib.suppress(sa.exc.ArgumentError, ValueError):
         url = sa.make_url(text)
         if url.get_backend_name() in ("sqlite", "postgresql"):
             return url
     raise InvalidArgument(
-        "The setting “database” is the URL of no database that Innkeeper can use.",
+        f"The setting “{setting}” is the URL of no database that Innkeeper can use.",
         advice="Write sqlite:////path/to/innkeeper.sqlite or postgresql://user@host/name.",
     )
 

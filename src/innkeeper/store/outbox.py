@@ -81,8 +81,10 @@ class ToldEvent:
 class SqlOutbox:
     """An ``Outbox`` on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, to_listen_at: sa.URL | None = None) -> None:
+        """``to_listen_at`` is the same database without a pooler before it, where there is one."""
         self._database = database
+        self._to_listen_at = to_listen_at or database.url
 
     async def newest(self) -> tuple[str, int]:
         """Return the life of the numbers, and the newest."""
@@ -115,7 +117,7 @@ class SqlOutbox:
         """Connect a reader, outside the pool: a connection that listens does nothing else."""
         import psycopg
 
-        url = self._database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        url = self._to_listen_at.set(drivername="postgresql").render_as_string(hide_password=False)
         with _our_errors():
             connection = await psycopg.AsyncConnection.connect(
                 url,

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from innkeeper.errors import ErrorCode, ServiceError
 from innkeeper.servers.server import Server, ServerState
 from innkeeper.store.database import Database
+from innkeeper.store.directory_tables import machine_directory
 from innkeeper.store.former_servers import is_held
 from innkeeper.store.moments import moment
 from innkeeper.store.tables import host_leases, host_reaches, servers
@@ -74,13 +75,15 @@ class Servers:
     async def set_state(self, server_id: str, state: ServerState) -> bool:
         """Change the part that a server takes; returns whether there is such a server.
 
-        A retired one loses its name and its hosts in the same transaction.
+        A retired one loses its name and its hosts in the same transaction, and their machines
+        are forgotten: they may run elsewhere by now. Whoever takes a host writes down what it sees.
         """
 
         def change(connection: sa.Connection) -> bool:
             values: dict[str, object] = {"state": state.value}
             if state is ServerState.RETIRED:
                 values["until"] = moment(connection)
+                _forget_machines_of(connection, server_id)
                 free = sa.update(host_leases).where(host_leases.c.server == server_id)
                 connection.execute(free.values(server=None, until=moment(connection), offered_at=None))
                 connection.execute(sa.delete(host_reaches).where(host_reaches.c.server == server_id))
@@ -179,6 +182,11 @@ def _name_is_taken(name: str) -> ServiceError:
         advice=f"Stop it first, or give this one a name of its own (the setting server_name). Where it has "
         f"crashed on another computer, its name is free after {NAME_TTL.total_seconds():.0f} seconds.",
     )
+
+
+def _forget_machines_of(connection: sa.Connection, server_id: str) -> None:
+    hosts = sa.select(host_leases.c.host).where(host_leases.c.server == server_id)
+    connection.execute(sa.delete(machine_directory).where(machine_directory.c.host_id.in_(hosts)))
 
 
 def _own_row(server: Server) -> sa.Update:

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from innkeeper.errors import BookingNotFound, InnkeeperError, MachineNotFound
-from innkeeper.machines.machine import OFF, Machine
+from innkeeper.machines.machine import Machine
 from innkeeper.machines.service import Machines, lock_of
 from innkeeper.tasks.service import Tasks
 from innkeeper.tasks.task import Task, TaskFilter
@@ -245,9 +245,9 @@ class Roster:
             self._stale.discard(name)
             self._asked.add(name)
             try:
-                machine = await self._hosts.get(name)
-                if machine.also_on:
-                    machine = self._place(Whereabouts(await self._hosts.list()), name) or machine
+                machine: Machine | None = await self._hosts.get(name)
+                if machine is not None and machine.key != name:
+                    machine = self._place(Whereabouts(await self._hosts.list()), name)
                 await self._follow(name, machine)
             except MachineNotFound:
                 self._put_machine(name, None)
@@ -416,12 +416,19 @@ class Roster:
                 await self._follow(name, self._place(found, name))
 
     def _place(self, found: Whereabouts, name: str) -> Machine | None:
-        """Where a machine is: on another server's host, where that has it, though it is defined here too."""
+        """Where a machine is; ``None`` while another host may have it, here or of another server.
+
+        Its bookings follow it to a host for good: so not to a copy, while its own does not answer.
+        """
         machine = found.of(name)
-        if machine is None or machine.key == name or machine.state not in OFF:
+        if machine is None or machine.key == name:
             return machine
         there = self._hosts.places.with_key(name)
-        return None if there is not None and self._hosts.places.is_elsewhere(there) else machine
+        if there is not None and self._hosts.places.is_elsewhere(there):
+            return None
+        host_id, answered = name.partition("/")[0], self._hosts.listed
+        silent = (host for host in self._hosts.hosts.values() if host.name not in answered)
+        return None if any(host.id == host_id for host in silent) else machine
 
     def _is_of_another_server(self, key: str) -> bool:
         """Whether a machine's host is none of those here, and none of those has been seen with it."""

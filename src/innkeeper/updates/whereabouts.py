@@ -1,11 +1,11 @@
-"""Where machines are now that were taken to another host, or are defined on several."""
+"""Where machines are now that were taken to another host."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
 
-from innkeeper.machines.machine import OFF, Machine
+from innkeeper.machines.machine import Machine
 
 
 class Whereabouts:
@@ -19,11 +19,12 @@ class Whereabouts:
             self._by_uuid[machine.uuid].append(machine)
 
     def of(self, key: str) -> Machine | None:
-        """The machine where it is: it goes by its UUID to the host that has it, or on which it is on."""
+        """The machine where it is: one that its host has no longer is by its UUID on another.
+
+        What its host still has is there, whatever runs elsewhere: that may be a copy with the same UUID.
+        """
         here = self._by_key.get(key)
-        if here is not None and (here.state not in OFF or not here.also_on):
-            return here
-        there = [each for each in self._by_uuid.get(key.rpartition("/")[2], ()) if each is not here]
         if here is not None:
-            there = [each for each in there if each.state not in OFF]
-        return there[0] if len(there) == 1 else here
+            return here
+        there = self._by_uuid.get(key.rpartition("/")[2], ())
+        return there[0] if len(there) == 1 else None

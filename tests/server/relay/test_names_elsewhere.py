@@ -17,6 +17,7 @@ from innkeeper.machines.machine import MachineState
 from innkeeper.schedule.model.actions import ComHandlerAction
 from innkeeper.schedule.xml.encoding import Encoding
 from innkeeper.server.identity.subjects import machine_called, resource_of
+from innkeeper.server.relay.keeper import DirectoryKeeper
 from innkeeper.server.relay.schedules import is_ours
 from innkeeper.store.directory import SqlDirectory
 from innkeeper.tasks.running import RunningTask
@@ -180,6 +181,88 @@ async def test_a_scheduled_task_means_its_machine_beside_a_namesake_of_another_s
                 await asyncio.sleep(0.01)
         assert (await south.host.inventory.get("Web-1")).state is MachineState.TURNED_OFF
     await north.host.lifecycle.turn_off("web-1")
+
+
+@pytest.fixture
+async def sleepy(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inn]:
+    """No server looks at its machines for the others; whatever came to the cellar goes at the end."""
+    _, south = inn
+    names = {machine.name for machine in await south.host.inventory.list()}
+    with monkeypatch.context() as asleep:
+        asleep.setattr(DirectoryKeeper, "look", _look_at_nothing)
+        yield inn
+    there = {machine.name for machine in await south.host.inventory.list()}
+    for name in there - names:
+        await south.host.simulation.forget(name)
+        south.host.simulation.publish(EventKind.MACHINE_UNDEFINED, name)
+    await south.house.machines.list()
+
+    async def is_forgotten() -> bool:
+        host = next(host for host in await south.directory.hosts() if host.name == "cellar")
+        return {entry.name for entry in await south.directory.of_host(host.host_id)} == names
+
+    await heard(inn, is_forgotten)
+
+
+@pytest.fixture
+async def unwritten(sleepy: Inn, monkeypatch: pytest.MonkeyPatch) -> Inn:
+    """A ``web-1`` has just come to the cellar: the south has heard of it, and the directory has not."""
+    _, south = sleepy
+    monkeypatch.setattr(DirectoryKeeper, "announce", _announce_nothing)
+    await south.host.simulation.add(SimulatedMachine(name="web-1", uuid="cellar-web-1"))
+    south.host.simulation.publish(EventKind.MACHINE_DEFINED, "web-1")
+    return sleepy
+
+
+async def test_a_name_of_a_machine_that_has_just_come_is_refused_at_its_door(unwritten: Inn) -> None:
+    """The directory leads to the other alone, which its owner would be asked for."""
+    _, south = unwritten
+    for method, path in (("GET", ""), ("POST", "/startup"), ("GET", "/configuration")):
+        answer = await south.http.request(method, f"/v1/machines/web-1{path}")
+        assert answer.status_code == 409, answer.text
+        assert all(name in answer.json()["detail"] for name in ("attic/web-1", "cellar/web-1"))
+
+
+async def test_a_machine_that_has_just_come_is_no_others_by_its_name(unwritten: Inn) -> None:
+    """Not where its server works by names, nor for a role that was given on the plain name of the other."""
+    _, south = unwritten
+    with pytest.raises(MachineAmbiguous, match="attic/web-1"):
+        await south.house.machines.get("web-1")
+    assert (await south.http.get("/v1/machines/cellar%2Fweb-1")).json()["title"] == "cellar/web-1"
+    plain = Grant(role=Role.OPERATOR, reach=Reach.MACHINE, name="web-1")
+    for named in ("cellar/web-1", f"{south.host.id}/cellar-web-1"):
+        assert not plain.covers(machine_called(south.house, named))
+
+
+async def test_a_machine_that_was_made_is_known_at_every_door(sleepy: Inn) -> None:
+    """From the moment at which somebody is told that it is there, whenever its server looks next."""
+    north, south = sleepy
+    made = await south.http.post("/v1/machines", json={"name": "web-1", "host": "cellar"})
+    assert made.status_code == 202, made.text
+    await south.house.tasks.wait(made.json()["task"]["id"])
+    assert (await north.http.post("/v1/machines/web-1/startup", json={})).status_code == 409
+    renamed = await south.http.patch("/v1/machines/cellar%2Fweb-1", json={"name": "mail"})
+    assert renamed.status_code == 200, renamed.text
+    assert (await north.http.post("/v1/machines/mail/startup", json={})).status_code == 409
+    assert (await north.http.get("/v1/machines/web-1")).json()["host"] == "attic"
+
+
+async def test_a_machine_that_comes_is_written_down_at_once(sleepy: Inn) -> None:
+    """However long its server pauses between two looks, which takes longer with many machines."""
+    north, south = sleepy
+    await south.host.simulation.add(SimulatedMachine(name="web-1", uuid="cellar-web-1"))
+    south.host.simulation.publish(EventKind.MACHINE_DEFINED, "web-1")
+    async with asyncio.timeout(30):
+        while (await north.http.get("/v1/machines/web-1")).status_code != 409:
+            await asyncio.sleep(0.01)
+
+
+async def _look_at_nothing(self: DirectoryKeeper) -> None:
+    pass
+
+
+async def _announce_nothing(self: DirectoryKeeper, reference: str) -> None:
+    pass
 
 
 async def test_lists_and_answers_name_the_host(namesakes: Inn) -> None:

@@ -20,9 +20,9 @@ T = TypeVar("T")
 _QUESTION_THREADS = 4
 #: A start, save or turn-off holds its thread for seconds: these never stand in a question's way.
 _COMMAND_THREADS = 16
-#: A daemon has 20 workers for all its clients (``max_workers``): no more than eight are ever ours, with the
-#: one for streams.
-_QUESTION_LANES, _COMMAND_LANES, _STATISTICS_LANES = 2, 4, 1
+#: A daemon has 20 workers for all its clients (``max_workers``): no more than eight are ours, with the one
+#: for streams, but for commands that last: each stopped QEMU may hold one for ever.
+_QUESTION_LANES, _COMMAND_LANES, _STATISTICS_LANES, _LASTING_COMMANDS = 2, 4, 1, 8
 #: How long the end of the service waits for a connection to close.
 _CLOSE_TIMEOUT_S = 2.0
 
@@ -132,7 +132,7 @@ class LaneCalls:
         self._streams = Lane(uri, "libvirt-streams")
         self._lanes = {
             Pool.QUESTION: Lanes(uri, "question", _QUESTION_LANES),
-            Pool.COMMAND: Lanes(uri, "command", _COMMAND_LANES),
+            Pool.COMMAND: Lanes(uri, "command", _COMMAND_LANES, most_lasting=_LASTING_COMMANDS),
             Pool.STATISTICS: Lanes(uri, "statistics", _STATISTICS_LANES),
         }
 

@@ -13,7 +13,7 @@ import dataclasses
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import libvirt
 
@@ -32,6 +32,10 @@ class Keepalive:
 
 
 KEEPALIVE = Keepalive(interval_seconds=5, tries=3)
+
+#: A call that takes longer may hang behind a QEMU that does not answer: it keeps its lane, and its turn goes
+#: to another.
+_LASTS_SECONDS = 10.0
 
 #: libvirt itself waits for ever for a daemon that accepts and says nothing.
 _OPEN_TIMEOUT_S = 10.0
@@ -164,12 +168,18 @@ class Lane:
 class Lanes:
     """Lanes of one kind: opened as they are needed, and lent to one call at a time."""
 
-    def __init__(self, uri: str, kind: str, most: int) -> None:
+    def __init__(self, uri: str, kind: str, most: int, *, most_lasting: int = 0) -> None:
+        """``most`` calls are made at once, and ``most_lasting`` more while so many others last for long."""
         self._uri = uri
         self._kind = kind
+        self._most = most
+        self._most_lasting = most_lasting
         self._all: list[Lane] = []
         self._free: list[Lane] = []
         self._turns = asyncio.Semaphore(most)
+        #: The calls whose turns went to others.
+        self._lasting: set[asyncio.Future[object]] = set()
+        self._opened = 0
         self._ended = False
 
     async def run(self, call: Callable[[libvirt.virConnect], T]) -> T:
@@ -177,7 +187,8 @@ class Lanes:
         await self._turns.acquire()
         lane = self._lend()
         going = asyncio.ensure_future(lane.run(call))
-        going.add_done_callback(lambda _going: self._give_back(lane))
+        lasts = asyncio.get_running_loop().call_later(_LASTS_SECONDS, self._let_by, going)
+        going.add_done_callback(lambda ended: self._give_back(lane, ended, lasts))
         _ignored(going)
         return await asyncio.shield(going)
 
@@ -194,14 +205,27 @@ class Lanes:
             raise _given_up()
         if self._free:
             return self._free.pop()
-        lane = Lane(self._uri, f"libvirt-{self._kind}-{len(self._all)}")
+        lane = Lane(self._uri, f"libvirt-{self._kind}-{self._opened}")
+        self._opened += 1
         self._all.append(lane)
         return lane
 
-    def _give_back(self, lane: Lane) -> None:
-        if lane in self._all:
+    def _let_by(self, going: asyncio.Future[T]) -> None:
+        if len(self._lasting) < self._most_lasting:
+            self._lasting.add(cast("asyncio.Future[object]", going))
+            self._turns.release()
+
+    def _give_back(self, lane: Lane, ended: asyncio.Future[T], lasts: asyncio.TimerHandle) -> None:
+        lasts.cancel()
+        if len(self._all) > self._most and lane in self._all:
+            self._all.remove(lane)
+            lane.end()
+        elif lane in self._all:
             self._free.append(lane)
-        self._turns.release()
+        if ended in self._lasting:
+            self._lasting.remove(cast("asyncio.Future[object]", ended))
+        else:
+            self._turns.release()
 
 
 def _ignored(result: asyncio.Future[T]) -> asyncio.Future[T]:

@@ -52,7 +52,7 @@ class Heartbeats:
         while True:
             began = self._clock.monotonic()
             try:
-                await self._listen(await self._machines.list())
+                await self._listen(await self._machines.everything())
             except InnkeeperError as error:
                 _log.debug("heartbeats_unheard", error=str(error))
             took = self._clock.monotonic() - began

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 import structlog
@@ -70,6 +70,11 @@ class DirectoryKeeper:
         self._looks_left = 1
         self._shared_seen_at = float("-inf")
         self._changed = Signal(is_set=True)
+        #: Machines that have come, by what they can be asked for by.
+        self._come: dict[str, None] = {}
+        self._has_come = Signal()
+        #: The keys of machines that were written down when they came, until a look has seen to them.
+        self._announced: set[str] = set()
         #: What is written down of the machines of each host that was looked after, by the host's id.
         self._written: dict[str, dict[str, tuple[Notice | None, MachineEntry]]] = {}
         #: When each of these hosts came, by the board's clock.
@@ -81,6 +86,9 @@ class DirectoryKeeper:
         """Note that something may have changed (a ``Publish``)."""
         if event.kind.group in _CONCERNED:
             self._changed.set()
+        if event.kind is EventKind.MACHINE_DEFINED and not self._machines.places.is_written(event.about):
+            self._come[event.about] = None
+            self._has_come.set()
         self.on_event_elsewhere(event)
 
     def on_event_elsewhere(self, event: Event) -> None:
@@ -104,6 +112,28 @@ class DirectoryKeeper:
             took = self._clock.monotonic() - began
             pause = min(max(_GATHER_SECONDS, took / _MOST_OF_THE_TIME), _LOOK_SECONDS)
 
+    async def write_what_comes(self) -> None:
+        """Write down each machine that comes at once, while the service runs: others may have its name."""
+        while True:
+            await self._has_come.wait()
+            self._has_come.clear()
+            come, self._come = self._come, {}
+            for reference in come:
+                await self.announce(reference)
+
+    async def announce(self, reference: str) -> None:
+        """Write down a machine that has come, by any reference to it; it is in the directory afterwards.
+
+        A look that is under way knows nothing of it, and the next one writes it once more, or sees that it
+        has gone. What fails is left to that.
+        """
+        try:
+            notice = await self._board.anew(reference)
+            self._announced.add(notice.machine.key)
+            await self._directory.update([entry_of(notice)], ())
+        except InnkeeperError as error:
+            _log.info("directory.not_announced", machine=reference, error=error.sentence)
+
     async def look(self) -> None:
         """Write down what has changed since the last look."""
         # Of one that was never met nothing is known that others could call it by.
@@ -113,6 +143,7 @@ class DirectoryKeeper:
         await self._look_at_names()
         if hosts.keys() != self._hosts.keys() or self._facts_age >= _FACTS_SECONDS:
             await self._look_at_hosts(hosts)
+        announced = frozenset(self._announced)
         notices = await self._board.all()
         # A host that has come since the last look has its machines still, though none was seen yet.
         seen: dict[str, dict[str, Notice]] = {
@@ -124,7 +155,7 @@ class DirectoryKeeper:
             if (of_host := seen.get(notice.machine.host_id)) is not None:
                 of_host[notice.machine.key] = notice
         for number, found in seen.items():
-            await self._write(number, found)
+            await self._write(number, found, announced)
 
     @property
     def _facts_age(self) -> float:
@@ -154,9 +185,10 @@ class DirectoryKeeper:
         if self._looks_left:
             self._changed.set()
 
-    async def _write(self, host_id: str, found: Mapping[str, Notice]) -> None:
+    async def _write(self, host_id: str, found: Mapping[str, Notice], announced: Collection[str]) -> None:
         written = self._written[host_id]
-        gone = written.keys() - found.keys()
+        come = {key for key in announced if key.startswith(f"{host_id}/")}
+        gone = (written.keys() | come) - found.keys()
         changed: list[tuple[Notice, MachineEntry]] = []
         for key, notice in found.items():
             known = written.get(key)
@@ -174,6 +206,8 @@ class DirectoryKeeper:
                 written[entry.key] = notice, entry
         for key in gone:
             written.pop(key, None)
+        self._announced -= come
+        self._machines.places.written((key, notice.machine.name) for key, notice in found.items())
 
     async def _look_at_hosts(self, hosts: Mapping[str, Host]) -> None:
         answers = await ask_all(hosts.values(), self._facts_of)

@@ -10,7 +10,7 @@ from typing import Final
 
 from innkeeper.errors import MachineAmbiguous, ServiceError
 from innkeeper.machines.directory import Directory, HostEntry, MachineEntry
-from innkeeper.machines.sight import among_seen
+from innkeeper.machines.sight import Placed, among_seen
 from innkeeper.server.relay.care import Care, can_be_asked, care_by
 from innkeeper.server.relay.reference import Reference, ReferenceKind
 from innkeeper.server.relay.transport import Transport
@@ -83,8 +83,11 @@ class Neighbours:
         own_hosts: Callable[[], Collection[str]],
         seen_as: Callable[[], Awaitable[str]],
         channel_servers: Callable[[str], Awaitable[Collection[str]]],
+        called_here: Callable[[str], Awaitable[Sequence[Placed]]],
     ) -> None:
         """``own_hosts`` gives the ids of the hosts that this server looks after now.
+
+        ``called_here`` gives their machines of a name, also those that the directory does not have yet.
 
         ``seen_as`` asks the database under which address it sees this computer, ``channel_servers`` at which
         servers a channel was opened, by their names.
@@ -97,6 +100,7 @@ class Neighbours:
         self.own_hosts = own_hosts
         self.seen_as = seen_as
         self._channel_servers = channel_servers
+        self._called_here = called_here
         self._seen: _Seen | None = None
         #: When servers did not answer that live by their own word: by their ids, and since which start.
         self._silent: dict[str, _Silence] = {}
@@ -200,16 +204,24 @@ class Neighbours:
     async def _find_machine(self, reference: str) -> Elsewhere | None:
         several = await self._machines(reference)
         self._note_labels({entry.key: frozenset(entry.labels) for entry in several})
-        found = among_seen(several)
         own = self.own_hosts()
-        elsewhere = [entry for entry in found if entry.host_id not in own]
+        elsewhere = [entry for entry in several if entry.host_id not in own]
         if not elsewhere:
             return None  # this server has it, or nobody
+        found = among_seen([*several, *await self._new_here(reference, several)])
+        elsewhere = [entry for entry in elsewhere if entry in found]
+        if not elsewhere:
+            return None
         if len(found) > 1:
             raise MachineAmbiguous(reference, sorted(f"{entry.host}/{entry.name}" for entry in found))
         (entry,) = elsewhere
         self._note_labels({reference: frozenset(entry.labels)})
         return self._elsewhere(await self.care_of(entry.host_id), entry.host, entry)
+
+    async def _new_here(self, name: str, known: Sequence[MachineEntry]) -> Sequence[Placed]:
+        """The machines of a name on this server's hosts that the directory does not have yet."""
+        keys = {entry.key for entry in known}
+        return [] if "/" in name else [each for each in await self._called_here(name) if each.key not in keys]
 
     def _note_labels(self, found: Mapping[str, frozenset[str]]) -> None:
         if len(self._labels) >= _MOST_LABELS:
